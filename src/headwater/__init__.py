@@ -1,0 +1,1 @@
+"""Headwater: from raw text to a foundation model."""

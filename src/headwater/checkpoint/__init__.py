@@ -1,0 +1,1 @@
+"""A training state that survives any crash."""

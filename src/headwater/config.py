@@ -1,0 +1,187 @@
+"""Settings: one declaration, TOML files that extend each other, overrides merged before validation.
+
+Overrides are merged into the raw tables before anything is validated, so that choosing `optim.name` brings that
+choice's own defaults. Every value remembers where it was set; all problems are reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from headwater.errors import ConfigError
+
+Table = dict[str, Any]
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, unknown keys forbidden, a string under a field is its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class RawSettings:
+    """Tables read from files and overrides, not validated yet, with the place where each value was set."""
+
+    def __init__(self, table: Table, origins: dict[str, str]) -> None:
+        self.table = table
+        self.origins = origins
+
+    def get(self, path: str, default: Any = None) -> Any:
+        value: Any = self.table
+        for part in path.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return default
+            value = value[part]
+        return value
+
+    def has(self, path: str) -> bool:
+        missing = object()
+        return self.get(path, missing) is not missing
+
+    def set_(self, path: str, value: Any, origin: str) -> None:
+        *parents, last = path.split(".")
+        table = self.table
+        for part in parents:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{path} can't be set ({origin}): {part} is a value, not a table")
+        table[last] = value
+        # a table replaces what was set beneath it
+        for old in [old for old in self.origins if old == path or old.startswith(path + ".")]:
+            del self.origins[old]
+        for leaf in _leaves(value, path):
+            self.origins[leaf] = origin
+
+
+def read_settings(path: Path, overrides: list[str], find: Callable[[str], Path | None]) -> RawSettings:
+    """Read a TOML file and what it extends, then apply `a.b=value` overrides.
+
+    `find` turns the name in `extends` into a file (named recipes); a relative path is tried first, beside the file.
+    Raises ConfigError for a missing file, broken TOML, a circle of `extends` or a malformed override.
+    """
+    raw = RawSettings({}, {})
+    for file, label in reversed(_chain(path, find)):
+        for name, value in _parse(file).items():
+            if name != "extends":
+                _merge(raw, name, value, label)
+    for override in overrides:
+        apply_override(raw, override)
+    return raw
+
+
+def apply_override(raw: RawSettings, override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"override {override!r} has no '='; write it as section.setting=value")
+    raw.set_(name.strip(), _parse_value(text.strip()), f"command line ({override})")
+
+
+def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, str]]:
+    chain: list[tuple[Path, str]] = []
+    while True:
+        if any(path == seen for seen, _ in chain):
+            raise ConfigError(f"{path} extends itself, by way of {' -> '.join(str(seen) for seen, _ in chain)}")
+        chain.append((path, str(path)))
+        parent = _parse(path).get("extends")
+        if parent is None:
+            return chain
+        beside = path.parent / str(parent)
+        found = beside if beside.is_file() else find(str(parent))
+        if found is None:
+            raise ConfigError(f"{path} extends {parent!r}, which is neither a file beside it nor a recipe")
+        path = found
+
+
+def _parse(path: Path) -> Table:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no such run file: {path}; `headwater new NAME --text FOLDER` writes one") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; name the run file in it (NAME.toml)") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string: model.family=llama needs no quotes
+
+
+def _merge(raw: RawSettings, path: str, value: Any, origin: str) -> None:
+    if isinstance(value, dict) and isinstance(raw.get(path), dict):
+        for name, inner in value.items():
+            _merge(raw, f"{path}.{name}", inner, origin)
+    else:
+        raw.set_(path, value, origin)
+
+
+def _leaves(value: Any, path: str) -> list[str]:
+    if isinstance(value, dict) and value:
+        return [leaf for name, inner in value.items() for leaf in _leaves(inner, f"{path}.{name}")]
+    return [path]
+
+
+def validate(kind: type[S], raw: RawSettings) -> S:
+    """Return the settings, or raise one ConfigError that lists every problem with where it was set."""
+    try:
+        return kind.model_validate(raw.table)
+    except ValidationError as error:
+        problems = [_problem(kind, raw, detail) for detail in error.errors()]
+        count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+        raise ConfigError(f"the settings have {count}:\n" + "\n".join(problems)) from None
+
+
+def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
+    location = [str(part) for part in detail["loc"]]
+    path = ".".join(location)
+    value = detail.get("input")
+    shown = "" if isinstance(value, dict) else f" = {value!r}"
+    hint = ""
+    if detail["type"] == "extra_forbidden":
+        message = "unknown setting"
+        close = difflib.get_close_matches(location[-1], setting_names(kind, location[:-1]), n=2)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    elif detail["type"] == "missing":
+        message, shown = "is needed and nothing sets it", ""
+    else:
+        message = detail["msg"].removeprefix("Value error, ")
+    where = next((origin for name, origin in raw.origins.items() if name == path or name.startswith(path + ".")), None)
+    place = f"\n      set in {where}" if where else ""
+    return f"  {path}{shown}: {message}{hint}{place}"
+
+
+def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
+    """Return the names of the settings in the table at `parents`, or [] where that is no fixed table."""
+    current: Any = kind
+    for part in parents:
+        field = current.model_fields.get(part) if _is_settings(current) else None
+        if field is not None:
+            current = _settings_class(field.annotation) or field.annotation
+        else:  # a dict of settings: its keys are the user's names
+            current = _settings_class(current)
+    return list(current.model_fields) if _is_settings(current) else []
+
+
+def _is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
+
+
+def _settings_class(annotation: Any) -> Any:
+    if _is_settings(annotation):
+        return annotation
+    inner = [_settings_class(argument) for argument in get_args(annotation)]
+    found = next((kind for kind in inner if kind is not None), None)
+    is_table = annotation is not None and getattr(annotation, "__origin__", None) is dict
+    return annotation if is_table and found else found

@@ -1,0 +1,1 @@
+"""The hardware: device, precision, compilation, ranks, signals, measured peak."""

@@ -1,0 +1,1 @@
+"""The mathematics: plain modules, their loss, their initialisation, their counts."""

@@ -1,0 +1,1 @@
+"""Named, complete run files, and the stages that a run file describes."""

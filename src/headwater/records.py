@@ -1,0 +1,75 @@
+"""What happened in a run: append-only JSON lines, each an event with the attempt and the step it belongs to.
+
+A process that starts or resumes a run is an attempt. A resume from the checkpoint of step S makes void every earlier
+line of a step beyond S, and what was measured at S after the save (it is measured again): `read_records` leaves
+those out, so that a resumed run reads like one that never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headwater.files import JsonLines
+
+Record = dict[str, Any]
+
+
+class RunRecords:
+    """The writer of one run's records.jsonl."""
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        attempts = [record.get("attempt", 0) for record in read_all(path)]
+        self.attempt = max(attempts, default=0) + 1
+        self._clock = clock
+        self._lines = JsonLines(path)
+
+    def append(self, event: str, step: int, **fields: Any) -> Record:
+        """Write one event and return it; `step` counts completed updates."""
+        record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(self._clock(), 3)}
+        self._lines.append(record)
+        return record
+
+    def sync(self) -> None:
+        self._lines.sync()
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def read_all(path: Path) -> list[Record]:
+    """Return every complete line, in file order; a torn last line is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            records.append(value)
+    return records
+
+
+# events that are in the past when a checkpoint is written; every other event of that step comes after the save
+_BEFORE_SAVE = ("start", "resume", "step", "checkpoint", "stopped")
+
+
+def _survives(record: Record, resumed_at: int) -> bool:
+    if record["step"] == resumed_at:
+        return record["event"] in _BEFORE_SAVE
+    return record["step"] < resumed_at
+
+
+def read_records(path: Path, event: str | None = None) -> list[Record]:
+    """Return the records that count: those an abandoned attempt wrote past its resume point are left out."""
+    kept: list[Record] = []
+    for record in read_all(path):
+        if record.get("event") == "resume":
+            resumed_at = record["step"]
+            kept = [old for old in kept if _survives(old, resumed_at)]
+        kept.append(record)
+    return [record for record in kept if event is None or record.get("event") == event]

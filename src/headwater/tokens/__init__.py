@@ -1,0 +1,1 @@
+"""The token store: ids on disk, checksummed."""
