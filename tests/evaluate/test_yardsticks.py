@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import lzma
+import math
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.errors import EvaluationError
+from headwater.evaluate.yardsticks import KneserNey, ngram_bits_per_byte, xz_bits_per_byte
+
+BEGIN, END = 0, 1
+
+
+def stream(*documents: list[int]):
+    rows = [[BEGIN, *document, END] for document in documents]
+    starts = np.cumsum([0, *map(len, rows)])
+    return np.array([token for row in rows for token in row], np.uint32), starts.astype(np.uint64)
+
+
+class SlowKneserNey:
+    """The definition, with dictionaries and recursion: counts of tuples, one n-gram at a time."""
+
+    def __init__(self, rows: list[list[int]], vocab_size: int, order: int) -> None:
+        self.vocab_size = vocab_size
+        order = min(order, max(map(len, rows)))
+        plain: Counter = Counter()
+        left: dict[tuple, set] = defaultdict(set)
+        for row in rows:
+            for end in range(1, len(row) + 1):
+                for size in range(1, min(order, end) + 1):
+                    gram = tuple(row[end - size : end])
+                    plain[gram] += 1
+                    if end > size:
+                        left[gram].add(row[end - size - 1])
+        self.counts: dict[int, dict[tuple, int]] = defaultdict(dict)
+        for gram, count in plain.items():
+            if gram == (BEGIN,):
+                continue
+            is_plain = len(gram) == order or gram[0] == BEGIN
+            self.counts[len(gram)][gram] = count if is_plain else len(left[gram])
+        self.discounts = {size: self._discounts(list(counts.values())) for size, counts in self.counts.items()}
+
+    @staticmethod
+    def _discounts(counts: list[int]) -> list[float]:
+        n1, n2, n3, n4 = (counts.count(k) for k in (1, 2, 3, 4))
+        if 0 in (n1, n2, n3, n4):
+            return [0, 0.5, 1.0, 1.5]
+        y = n1 / (n1 + 2 * n2)
+        found = [0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
+        return found if min(found[1:]) > 0 else [0, 0.5, 1.0, 1.5]
+
+    def probability(self, context: tuple, token: int) -> float:
+        size = len(context) + 1
+        shorter = self.probability(context[1:], token) if context else 1 / (self.vocab_size - 1)
+        followers = {gram: count for gram, count in self.counts[size].items() if gram[:-1] == context}
+        if not followers:
+            return shorter
+        taken = {gram: self.discounts[size][min(count, 3)] for gram, count in followers.items()}
+        gram = (*context, token)
+        counted = followers.get(gram, 0) - taken.get(gram, 0)
+        return (counted + sum(taken.values()) * shorter) / sum(followers.values())
+
+
+def test_bigram_probabilities_equal_those_worked_out_on_paper():
+    # (2): left neighbours 0, 3 · (3): 2 · (1): 2; discounts 0.5, 1.0: p(2) = (1 + 2/3)/4 = 5/12, p(3) = p(1) = 7/24
+    # p(3 | 2) = (1 - 0.5 + 1 · 7/24) / 2 = 19/48
+    model = KneserNey([stream([2, 3, 2])], vocab_size=4, begin_id=BEGIN, order=2)
+    probabilities = np.exp(-model.target_nats(stream([2, 3])))
+    assert probabilities[2] == pytest.approx(19 / 48)
+    assert probabilities[1] == pytest.approx(0.5 + 0.5 * 5 / 12), "p(2 | begin)"
+
+
+documents_of = st.lists(st.lists(st.integers(2, 6), max_size=12), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents_of, documents_of, st.integers(2, 5))
+def test_probabilities_equal_a_slow_implementation(train, held_out, order):
+    fast = KneserNey([stream(*train)], vocab_size=8, begin_id=BEGIN, order=order)
+    slow = SlowKneserNey([[BEGIN, *document, END] for document in train], vocab_size=8, order=order)
+    expected = []
+    for document in held_out:
+        row = [BEGIN, *document, END]
+        expected.append(0.0)
+        for at in range(1, len(row)):
+            expected.append(-math.log(slow.probability(tuple(row[max(0, at - order + 1) : at]), row[at])))
+    np.testing.assert_allclose(fast.target_nats(stream(*held_out)), expected, rtol=1e-12)
+
+
+def test_estimated_discounts_equal_a_slow_implementation():
+    rng = np.random.default_rng(0)
+    phrases = [list(rng.integers(2, 300, 6)) for _ in range(200)]
+    train = [[*phrases[min(rng.zipf(1.3), 200) - 1], *rng.integers(2, 300, 4)] for _ in range(300)]
+    slow = SlowKneserNey([[BEGIN, *document, END] for document in train], vocab_size=300, order=5)
+    assert all(found != [0, 0.5, 1.0, 1.5] for found in slow.discounts.values()), "the data is large enough to estimate"
+    row = [BEGIN, *train[0][:6], 299, 3, 4, END]
+    expected = [-math.log(slow.probability(tuple(row[max(0, at - 4) : at]), row[at])) for at in range(1, len(row))]
+    fast = KneserNey([stream(*train)], vocab_size=300, begin_id=BEGIN)
+    np.testing.assert_allclose(fast.target_nats(stream(row[1:-1]))[1:], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("context", [[], [2], [2, 3], [3, 2, 3, 2], [5, 5, 5], [2, 3, 4, 5, 6]])
+def test_each_conditional_distribution_sums_to_one(context):
+    model = KneserNey([stream([2, 3, 2, 3, 2, 4], [2, 3, 4, 5, 6], [5], [])], vocab_size=9, begin_id=BEGIN)
+    total = 0.0
+    for token in range(1, 9):
+        row = np.array([BEGIN, *context, token])
+        total += math.exp(-model.target_nats((row, np.array([0, len(row)])))[-1])
+    assert total == pytest.approx(1, abs=1e-12)
+
+
+def test_contexts_do_not_cross_documents():
+    model = KneserNey([stream([2, 3, 4, 5], [6, 7, 2, 3])], vocab_size=8, begin_id=BEGIN)
+    together, alone = model.target_nats(stream([2, 3, 4], [5, 6])), model.target_nats(stream([5, 6]))
+    np.testing.assert_array_equal(together[-4:], alone)
+
+
+def test_bits_per_byte_leave_out_begin_and_end_tokens_and_join_streams():
+    train = [stream([2, 3, 2]), stream([3, 3, 2])]
+    held_out = [stream([2, 3]), stream([3])]
+    model = KneserNey(train, vocab_size=4, begin_id=BEGIN)
+    nats = sum(float(model.target_nats(one)[at].sum()) for one, at in zip(held_out, [[1, 2], [1]], strict=True))
+    found = ngram_bits_per_byte(train, held_out, num_bytes=10, vocab_size=4, begin_id=BEGIN, end_id=END)
+    assert found == pytest.approx(nats / (10 * math.log(2)))
+
+
+def test_repetitive_text_needs_fewer_bits_than_random_text():
+    rng = np.random.default_rng(0)
+    cycle, noise = [2, 3, 4, 5, 6, 7] * 80, list(rng.integers(2, 8, 480))
+    bits = {
+        name: ngram_bits_per_byte([stream(text[:240])], [stream(text[240:])], 240, 8, BEGIN, END)
+        for name, text in (("cycle", cycle), ("noise", noise))
+    }
+    assert bits["cycle"] < 0.1 < math.log2(6) < bits["noise"], bits
+
+
+def test_ids_of_a_large_vocabulary_are_told_apart():
+    # five ids of 18 bits would not fit in one 64-bit key
+    document = [150_000, 150_001, 150_000, 199_999, 150_001, 2, 150_000, 150_001, 150_000, 150_001]
+    slow = SlowKneserNey([[BEGIN, *document, END]], vocab_size=200_000, order=5)
+    expected = [-math.log(slow.probability(tuple(document[at - 4 : at]), document[at])) for at in range(4, 10)]
+    fast = KneserNey([stream(document)], vocab_size=200_000, begin_id=BEGIN)
+    np.testing.assert_allclose(fast.target_nats(stream(document))[5:-1], expected, rtol=1e-12)
+
+
+def test_unusable_input_is_an_error_that_names_it():
+    good = stream([2, 3])
+    for train, message in [
+        ([], "no training token"),
+        ([(np.array([BEGIN]), np.array([0, 1]))], "no training token"),
+        ([(np.array([2, 3]), np.array([0, 2]))], "must begin with token 0"),
+        ([(np.array([BEGIN, 9]), np.array([0, 2]))], "outside of 0 … 7"),
+        ([(np.array([BEGIN, 3]), np.array([0, 1]))], "cover 1 of 2"),
+    ]:
+        with pytest.raises(EvaluationError, match=message):
+            ngram_bits_per_byte(train, [good], 1, 8, BEGIN, END)
+    with pytest.raises(EvaluationError, match="empty"):
+        ngram_bits_per_byte([good], [], 0, 8, BEGIN, END)
+
+
+def test_xz_equals_the_compressed_size_of_the_joined_text():
+    texts = [b"the river starts at its headwater; " * 20, "ein Fluß".encode(), bytes(range(256))]
+    joined = b"".join(texts)
+    expected = 8 * len(lzma.compress(joined, preset=9 | lzma.PRESET_EXTREME)) / len(joined)
+    assert xz_bits_per_byte(iter(texts), len(joined)) == expected
+
+
+def test_xz_refuses_other_text_than_was_scored():
+    with pytest.raises(EvaluationError, match="given 3 bytes of text and told 4"):
+        xz_bits_per_byte([b"abc"], 4)
+    with pytest.raises(EvaluationError, match="empty"):
+        xz_bits_per_byte([], 0)
