@@ -1,0 +1,53 @@
+"""Parameters, FLOPs and bytes of a model, exactly, from its settings alone. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.model.settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Numbers of parameters: `total`, those of the token (and position) embedding, those multiplied per token.
+
+    `matmul` counts every weight that a token is multiplied by, the head included even when it is tied.
+    """
+
+    total: int
+    embedding: int
+    matmul: int
+
+
+def count_parameters(model: ModelSettings) -> ParameterCount:
+    query, key_value = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+    attention = model.d_model * (2 * query + 2 * key_value)
+    mlp_matrices = 2 if model.family == "gpt2" else 3
+    mlp = mlp_matrices * model.d_model * model.d_ff
+    matrices = model.num_layers * (attention + mlp)
+    embedding = model.vocab_size * model.d_model
+    head = embedding
+    if model.family == "gpt2":
+        positions = model.seq_len * model.d_model
+        biases = model.num_layers * (2 * query + 2 * key_value + model.d_ff + model.d_model) - model.num_layers * (
+            query - model.d_model
+        )
+        norms = (2 * model.num_layers + 1) * 2 * model.d_model
+    else:
+        positions = biases = 0
+        head_norms = 2 * model.head_dim * model.num_layers if model.family == "qwen3" else 0
+        norms = (2 * model.num_layers + 1) * model.d_model + head_norms
+    total = embedding + positions + matrices + biases + norms + (0 if model.tied_embeddings else head)
+    return ParameterCount(total=total, embedding=embedding + positions, matmul=matrices + head)
+
+
+def flops_per_token(model: ModelSettings) -> float:
+    """Return forward and backward FLOPs of one trained token: 6 a matmul weight, and attention's causal half.
+
+    A token at position t attends to t + 1 tokens, (seq_len + 1) / 2 on average: scores and values take
+    2 × 2 × num_heads × head_dim FLOPs each forward, three times that with the backward pass. Nothing recomputed is
+    counted, nor norms, activations and the optimizer (model FLOPs, arXiv:2204.02311, appendix B).
+    """
+    attended = (model.seq_len + 1) / 2
+    attention = 12 * model.num_layers * model.num_heads * model.head_dim * attended
+    return 6 * count_parameters(model).matmul + attention

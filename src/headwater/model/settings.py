@@ -1,0 +1,63 @@
+"""The shape of a model. No torch, so that a plan can be made without it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from headwater.config import Settings
+
+Family = Literal["qwen3", "llama", "gpt2"]
+
+
+class ModelSettings(Settings):
+    """A decoder-only transformer.
+
+    `qwen3` (default): pre-norm RMSNorm, rotary positions, grouped-query attention, RMSNorm on each head's query and
+    key, SwiGLU; it loads in other people's tools without custom code. `llama` is the same without the norms on
+    query and key. `gpt2`: LayerNorm, learned positions, biases, GELU.
+    """
+
+    family: Family = "qwen3"
+    "Architecture: qwen3, llama or gpt2."
+    vocab_size: int
+    "Number of token ids the embedding and the head have; the tokenizer's."
+    num_layers: int
+    "Number of transformer blocks."
+    d_model: int
+    "Width of the residual stream."
+    d_ff: int
+    "Width inside the MLP."
+    num_heads: int
+    "Number of query heads."
+    num_kv_heads: int
+    "Number of key and value heads; divides num_heads."
+    head_dim: int
+    "Width of one head."
+    seq_len: int
+    "Number of input tokens of a row in training."
+    rope_theta: float = 10000.0
+    "Base of the rotary positions (qwen3, llama)."
+    tied_embeddings: bool = True
+    "Whether the head uses the embedding's matrix."
+    norm_eps: float = 1e-6
+    "Added to the mean square in each norm."
+
+    @model_validator(mode="after")
+    def _check_shapes(self) -> ModelSettings:
+        for name in ("vocab_size", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_heads={self.num_heads} must be a multiple of num_kv_heads={self.num_kv_heads}")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim={self.head_dim} must be even: rotary positions turn pairs of channels")
+        if self.family == "gpt2":
+            if self.num_kv_heads != self.num_heads or self.num_heads * self.head_dim != self.d_model:
+                raise ValueError(
+                    "family gpt2 has num_kv_heads = num_heads and num_heads × head_dim = d_model; found "
+                    f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}, head_dim={self.head_dim}, "
+                    f"d_model={self.d_model}"
+                )
+        return self
