@@ -1,0 +1,77 @@
+"""Load the newest checkpoint that proves undamaged; put damaged ones aside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as from_safetensors
+from torch import Tensor
+
+from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, MODEL_FILE, OPTIM_FILE, STATE_FILE, list_checkpoints
+from headwater.errors import CheckpointError
+from headwater.files import digest_bytes, move_folder, read_manifest
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    step: int
+    path: Path
+    model: dict[str, Tensor]
+    optim: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return a checkpoint, every byte of it checked against the manifest; raise CheckpointError if one differs."""
+    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    contents = {name: _checked_bytes(path / name, manifest) for name in (MODEL_FILE, OPTIM_FILE, STATE_FILE)}
+    return Checkpoint(
+        step=manifest["step"],
+        path=path,
+        model=from_safetensors(contents[MODEL_FILE]),
+        optim=from_safetensors(contents[OPTIM_FILE]),
+        state=json.loads(contents[STATE_FILE]),
+    )
+
+
+def read_model_weights(path: Path) -> dict[str, Tensor]:
+    """Return only the model's weights of a checkpoint, checked."""
+    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    return from_safetensors(_checked_bytes(path / MODEL_FILE, manifest))
+
+
+def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror}") from error
+    expected = manifest.get("files", {}).get(path.name, {}).get("digest")
+    if digest_bytes(data) != expected:
+        raise CheckpointError(f"{path} is damaged: its digest differs from the one in manifest.json")
+    return data
+
+
+def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest undamaged checkpoint, or None when the run has none at all.
+
+    A damaged one is renamed to `damaged-…`, never deleted, and the one before it is taken. When all are damaged
+    this is a CheckpointError: a run never starts from scratch silently.
+    """
+    committed = list_checkpoints(run_dir)
+    for _, path in committed:
+        try:
+            return read_checkpoint(path)
+        except CheckpointError as error:
+            aside = path.with_name(f"damaged-{path.name}")
+            say(f"{error}; put aside as {aside.name}, trying the checkpoint before it")
+            move_folder(path, aside)
+    if committed:
+        raise CheckpointError(
+            f"every checkpoint of {run_dir} is damaged (kept as damaged-step-…); to train from the start, use a new "
+            "run folder or remove the checkpoints folder"
+        )
+    return None

@@ -1,0 +1,131 @@
+"""The machine behind a handful of verbs, so that the loop names no device, dtype or rank."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headwater.errors import ConfigError
+from headwater.machine.compiler import compiler_works
+from headwater.machine.peak import matmul_peak
+from headwater.machine.settings import MachineSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What decides the bits and the speed of a run here; kept in checkpoints, so that a resume computes the same."""
+
+    device: str
+    device_name: str
+    dtype: str
+    compiled: bool
+    num_threads: int
+    peak_flops_per_second: float
+    torch_version: str
+    note: str
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the facts that must be the same for a resume to give the same bits."""
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "compiled": self.compiled,
+            "num_threads": self.num_threads,
+            "torch_version": self.torch_version,
+        }
+
+
+def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> MachineFacts:
+    """Measure this machine and decide what `auto` means; `kept` holds the decisions of the run that is resumed."""
+    device = torch.device(_choose_device(settings.device))
+    num_threads = settings.num_threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(num_threads)
+    kept = kept or {}
+    peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items() if _may_use(settings, kept, name)}
+    dtype = max(peaks, key=lambda name: peaks[name])
+    compiled, note = compiler_works(settings, device)
+    if settings.compile == "on" and not compiled:
+        raise ConfigError(f"machine.compile is on and {note}")
+    return MachineFacts(
+        device=device.type,
+        device_name=_device_name(device),
+        dtype=dtype,
+        compiled=compiled and kept.get("compiled", True),
+        num_threads=num_threads,
+        peak_flops_per_second=peaks[dtype],
+        torch_version=torch.__version__,
+        note=note,
+    )
+
+
+def _may_use(settings: MachineSettings, kept: dict[str, Any], name: str) -> bool:
+    if settings.dtype != "auto":
+        return name == settings.dtype
+    return kept.get("dtype", name) == name
+
+
+def _choose_device(wanted: str) -> str:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("machine.device is cuda and torch finds no GPU here; set machine.device to auto or cpu")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else "CPU"
+
+
+class Machine:
+    """One process on one device."""
+
+    def __init__(self, facts: MachineFacts) -> None:
+        self.facts = facts
+        self.device = torch.device(facts.device)
+        self.compute_dtype = DTYPES[facts.dtype]
+        self.rank, self.world_size = 0, 1
+        torch.set_num_threads(facts.num_threads)
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` compiled for the shapes it is called with, or itself where nothing compiles."""
+        return torch.compile(function, dynamic=False) if self.facts.compiled else function
+
+    def place(self, array: np.ndarray) -> Tensor:
+        """Return an int64 tensor of `array` on the device."""
+        return torch.from_numpy(array.astype(np.int64)).to(self.device, non_blocking=True)
+
+    def sum_ranks(self, value: Any) -> Any:
+        """Return the sum of `value` over all ranks."""
+        return value
+
+    @contextmanager
+    def microbatch(self, model: nn.Module, *, last: bool) -> Iterator[None]:
+        """Run one forward and backward; gradients are exchanged in the last one of a step."""
+        yield
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def clip_gradients_(self, model: nn.Module, max_norm: float | None) -> float:
+        """Scale all gradients down to `max_norm` and return their norm before that."""
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if max_norm is not None and norm > max_norm:
+            torch._foreach_mul_(gradients, max_norm / norm)
+        return float(norm)

@@ -1,0 +1,22 @@
+"""What hardware a run may use. No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from headwater.config import Settings
+
+
+class MachineSettings(Settings):
+    """The device and how it computes; `auto` is decided by measurement at the start of a run and then kept."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    "Where the model runs; auto: a GPU where there is one."
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    "Dtype of activations and matmuls; masters are float32. auto: the one whose matmul is measured faster."
+    compile: Literal["auto", "on", "off"] = "auto"
+    "torch.compile; auto: where a C++ compiler works."
+    num_threads: int | None = Field(default=None, ge=1)
+    "CPU threads; None: one for every core this process may use."
