@@ -1,0 +1,139 @@
+"""A Hugging Face folder: the model as transformers, vLLM, TRL and converters to GGUF read it, without custom code.
+
+It loads in transformers 4.57 and 5. The configuration is written here and not by transformers, because what version 5
+writes is misread by 4.57: it takes rope_theta = 10000 without a word and refuses the tokenizer's class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from headwater import files
+from headwater.errors import ExportError
+from headwater.export.hf_card import model_card
+from headwater.export.hf_tokenizer import write_tokenizer
+from headwater.export.hf_weights import hf_tensors
+from headwater.model.settings import ModelSettings
+
+FORMAT, FORMAT_VERSION = "headwater-export-hf", 1
+Dtype = Literal["float32", "bfloat16"]
+ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
+
+
+def export_hf(
+    state: Mapping[str, Tensor],
+    model: ModelSettings,
+    tokenizer_dir: Path,
+    out_dir: Path,
+    *,
+    begin_id: int,
+    end_id: int,
+    pad_id: int,
+    dtype: Dtype = "float32",
+    facts: Mapping[str, str | int | float] | None = None,
+    key: str = "",
+) -> None:
+    """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
+
+    `state` has every parameter by its name in our model; `facts` are shown in the model card as they are; `key` says
+    what the export was made from (files.is_current). The folder appears complete or not at all, and replaces an
+    earlier export only.
+    Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
+    something else is at `out_dir`.
+    """
+    _require_ours(out_dir)
+    tensors = {
+        name: tensor.detach().to("cpu", _torch_dtype(dtype)) for name, tensor in hf_tensors(state, model).items()
+    }
+    ids = {"bos_token_id": begin_id, "eos_token_id": end_id, "pad_token_id": pad_id}
+    with files.new_folder(out_dir, replace=True) as folder:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
+        files.write_json(folder / "generation_config.json", ids)
+        has_chat = write_tokenizer(
+            tokenizer_dir,
+            folder,
+            begin_id=begin_id,
+            end_id=end_id,
+            pad_id=pad_id,
+            seq_len=model.seq_len,
+            vocab_size=model.vocab_size,
+        )
+        num_parameters = sum(tensor.numel() for tensor in tensors.values())
+        files.write_text(folder / "README.md", model_card(model, num_parameters, dtype, facts or {}, has_chat))
+        files.write_json(
+            folder / "manifest.json",
+            {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": _digests(folder)},
+        )
+
+
+def _require_ours(out_dir: Path) -> None:
+    if not out_dir.exists() or files.read_manifest_or_none(out_dir).get("format") == FORMAT:
+        return
+    if not out_dir.is_dir() or any(out_dir.iterdir()):
+        raise ExportError(f"{out_dir} exists and is no export of headwater; move it away or choose another folder")
+
+
+def _torch_dtype(dtype: Dtype) -> torch.dtype:
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: files.digest_file(path) for path in sorted(folder.iterdir())}
+
+
+def hf_config(model: ModelSettings, dtype: Dtype) -> dict[str, Any]:
+    """Return config.json but for the ids of the special tokens, with the keys of both major versions."""
+    shape = _gpt2_config(model) if model.family == "gpt2" else _rotary_config(model)
+    return {
+        "architectures": [ARCHITECTURES[model.family]],
+        "model_type": model.family,
+        "vocab_size": model.vocab_size,
+        "tie_word_embeddings": model.tied_embeddings,
+        "use_cache": True,
+        "torch_dtype": dtype,  # 4.57
+        "dtype": dtype,  # 5
+        **shape,
+    }
+
+
+def _rotary_config(model: ModelSettings) -> dict[str, Any]:
+    shared = {
+        "hidden_size": model.d_model,
+        "intermediate_size": model.d_ff,
+        "num_hidden_layers": model.num_layers,
+        "num_attention_heads": model.num_heads,
+        "num_key_value_heads": model.num_kv_heads,
+        "head_dim": model.head_dim,
+        "hidden_act": "silu",
+        "max_position_embeddings": model.seq_len,
+        "rms_norm_eps": model.norm_eps,
+        "rope_theta": model.rope_theta,  # 4.57
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},  # 5
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+    }
+    if model.family == "llama":
+        return {**shared, "mlp_bias": False, "pretraining_tp": 1}
+    return {**shared, "use_sliding_window": False, "sliding_window": None, "max_window_layers": model.num_layers}
+
+
+def _gpt2_config(model: ModelSettings) -> dict[str, Any]:
+    return {
+        "n_embd": model.d_model,
+        "n_inner": model.d_ff,
+        "n_layer": model.num_layers,
+        "n_head": model.num_heads,
+        "n_positions": model.seq_len,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": model.norm_eps,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+    }

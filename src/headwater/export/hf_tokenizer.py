@@ -1,0 +1,114 @@
+"""The tokenizer's files in a Hugging Face folder, readable by transformers 4.57 and 5.
+
+Two things differ from the tokenizer in training. The begin token is put before every text, so that a model fed by
+`AutoTokenizer` sees what it saw in training. And text that spells a special token becomes that token, as everywhere
+in that ecosystem (a chat template can't work otherwise); `tokenizer(text, split_special_tokens=True)` reads the
+spelling as plain text, as training does: use it for text from strangers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.processors import Sequence, TemplateProcessing
+
+from headwater import files
+from headwater.errors import ExportError
+
+# ChatML behind the begin token. The generation block marks what a chat model is trained to say (TRL's
+# assistant_only_loss); transformers strips the newline after a block tag, so each line writes its own.
+CHAT_TEMPLATE = """\
+{{- bos_token }}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message['role'] + '\\n' }}
+    {%- if message['role'] == 'assistant' %}
+        {%- generation %}
+        {{- message['content'] + '<|im_end|>' }}
+        {%- endgeneration %}
+    {%- else %}
+        {{- message['content'] + '<|im_end|>' }}
+    {%- endif %}
+    {{- '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+CHAT_TOKENS = {"<|im_start|>", "<|im_end|>"}
+
+
+def write_tokenizer(
+    tokenizer_dir: Path, out_dir: Path, *, begin_id: int, end_id: int, pad_id: int, seq_len: int, vocab_size: int
+) -> bool:
+    """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat template into `out_dir`.
+
+    The chat template is left out where the tokenizer lacks its tokens; return whether it is there.
+    Raises ExportError when there is no readable tokenizer, when it has ids that the model has no row for, or when
+    begin, end or pad is not one of its special tokens.
+    """
+    tokenizer = _load(tokenizer_dir / "tokenizer.json")
+    special = {id: token for id, token in sorted(tokenizer.get_added_tokens_decoder().items()) if token.special}
+    for name, id in (("begin", begin_id), ("end", end_id), ("pad", pad_id)):
+        if id not in special:
+            raise ExportError(f"the {name} token has id {id}, which is no special token of {tokenizer_dir}")
+    if tokenizer.get_vocab_size() > vocab_size:
+        raise ExportError(
+            f"{tokenizer_dir} has {tokenizer.get_vocab_size()} tokens and the model has {vocab_size}; "
+            "it is not the tokenizer of this model"
+        )
+    roles = {
+        "bos_token": special[begin_id].content,
+        "eos_token": special[end_id].content,
+        "pad_token": special[pad_id].content,
+    }
+    _add_begin_token_(tokenizer, roles["bos_token"], begin_id)
+    has_chat = {token.content for token in special.values()} >= CHAT_TOKENS
+    files.write_text(out_dir / "tokenizer.json", tokenizer.to_str(pretty=False))
+    files.write_json(out_dir / "tokenizer_config.json", _config(special, roles, seq_len, has_chat))
+    files.write_json(out_dir / "special_tokens_map.json", roles)
+    if has_chat:
+        files.write_text(out_dir / "chat_template.jinja", CHAT_TEMPLATE)
+    return has_chat
+
+
+def _load(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception for a missing file and for a broken one
+        raise ExportError(f"{path} can't be read as a tokenizer: {error}") from None
+
+
+def _add_begin_token_(tokenizer: Tokenizer, begin: str, begin_id: int) -> None:
+    with_begin = TemplateProcessing(single=f"{begin} $A", pair=f"{begin} $A $B:1", special_tokens=[(begin, begin_id)])
+    own = tokenizer.post_processor
+    tokenizer.post_processor = with_begin if own is None else Sequence([own, with_begin])
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+
+def _config(special: dict[int, Any], roles: dict[str, str], seq_len: int, has_chat: bool) -> dict[str, Any]:
+    others = [token.content for token in special.values() if token.content not in roles.values()]
+    return {
+        # transformers 5 writes TokenizersBackend here, which 4.57 does not know
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **roles,
+        "additional_special_tokens": others,
+        "added_tokens_decoder": {
+            str(id): {
+                "content": token.content,
+                "lstrip": token.lstrip,
+                "normalized": token.normalized,
+                "rstrip": token.rstrip,
+                "single_word": token.single_word,
+                "special": True,
+            }
+            for id, token in special.items()
+        },
+        # without it transformers 4.57 also returns token_type_ids, which the models refuse
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": seq_len,
+        "clean_up_tokenization_spaces": False,
+        **({"chat_template": CHAT_TEMPLATE} if has_chat else {}),
+    }

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from headwater import files
+from headwater.errors import ExportError
+from headwater.export.hf import export_hf
+from headwater.export.hf_weights import export_rules
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+BEGIN, END, PAD = 0, 1, 2
+SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reserved_0|>"]
+VOCAB_SIZE, SEQ_LEN = 320, 64
+HF4_FOLDER = Path(__file__).parents[2] / ".venv-hf4"
+HF4_COMMAND = (
+    'pip install --no-deps --target .venv-hf4 "transformers==4.57.6" "huggingface-hub<1" "tokenizers>=0.22,<0.23" '
+    "requests urllib3 charset-normalizer idna certifi"
+)
+
+TEXTS = [
+    "The river starts at its headwater.",
+    "",
+    " 1 + 2 = 3\n\n\tif x: don't\r\n",
+    "naïve Ω 中文 🙂\u200d🙂",
+    "say <|end_of_text|> and <|im_start|>",
+]
+MESSAGES = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "At the river."}]
+
+SHAPES = {
+    "qwen3": {"family": "qwen3", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16},
+    "qwen3-untied": {"family": "qwen3", "num_heads": 4, "num_kv_heads": 1, "head_dim": 8, "tied_embeddings": False},
+    "llama": {"family": "llama", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16},
+    "llama-untied": {"family": "llama", "num_heads": 2, "num_kv_heads": 2, "head_dim": 8, "tied_embeddings": False},
+    "gpt2": {"family": "gpt2", "num_heads": 4, "num_kv_heads": 4, "head_dim": 8},
+    "gpt2-untied": {"family": "gpt2", "num_heads": 2, "num_kv_heads": 2, "head_dim": 16, "tied_embeddings": False},
+}
+
+
+def model_settings(**shape) -> ModelSettings:
+    return ModelSettings(
+        vocab_size=VOCAB_SIZE, num_layers=2, d_model=32, d_ff=48, seq_len=SEQ_LEN, rope_theta=500_000.0, **shape
+    )
+
+
+def random_model(settings: ModelSettings) -> Transformer:
+    """Weights large enough that every parameter, and the positions, change the logits visibly."""
+    model = Transformer(settings)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3, generator=generator)
+    return model
+
+
+def logits_of(model: Transformer, tokens_BT: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT)))
+
+
+def random_tokens() -> torch.Tensor:
+    tokens_BT = torch.randint(len(SPECIAL), VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(1))
+    tokens_BT[:, 0] = BEGIN
+    return tokens_BT
+
+
+def make_tokenizer(folder: Path) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer
+
+
+def export(model: Transformer, tokenizer_dir: Path, out_dir: Path, **changes) -> None:
+    arguments = {"begin_id": BEGIN, "end_id": END, "pad_id": PAD, **changes}
+    state = arguments.pop("state", model.state_dict())
+    export_hf(state, model.settings, tokenizer_dir, out_dir, **arguments)
+
+
+@pytest.fixture(scope="module")
+def tokenizer_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer") / "tokenizer"
+    make_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory, tokenizer_dir) -> Path:
+    """Exports of every family beside the logits of our own model."""
+    folder = tmp_path_factory.mktemp("exports")
+    for name, shape in SHAPES.items():
+        model = random_model(model_settings(**shape))
+        export(model, tokenizer_dir, folder / name)
+        tokens_BT = random_tokens()
+        expected = {"tokens_BT": tokens_BT, "logits_BTV": logits_of(model, tokens_BT)}
+        save_file(expected, f"{folder / name}-expected.safetensors")
+    case = {"folders": {name: str(folder / name) for name in SHAPES}, "texts": TEXTS, "messages": MESSAGES}
+    files.write_json(folder / "cases.json", case)
+    return folder / "cases.json"
+
+
+def loaded_by(cases: Path, python_path: str) -> dict:
+    environment = {**os.environ, "PYTHONPATH": python_path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    script = Path(__file__).with_name("load_export.py")
+    command = [sys.executable, str(script), str(cases)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module", params=["installed transformers", "transformers 4.57"])
+def loaded(request, cases) -> dict:
+    """What transformers made of the exports: the installed version, and 4.57 from a folder of its own."""
+    if request.param == "installed transformers":
+        if importlib.util.find_spec("transformers") is None:
+            pytest.skip('transformers is not installed: pip install "headwater[hf]"')
+        return loaded_by(cases, "")
+    if not HF4_FOLDER.is_dir():
+        pytest.skip(f"no transformers 4.57 in {HF4_FOLDER}: {HF4_COMMAND}")
+    report = loaded_by(cases, str(HF4_FOLDER))
+    assert report["version"].startswith("4.57")
+    return report
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_transformers_computes_the_logits_of_our_model(loaded, name):
+    found = loaded["models"][name]
+    assert found["not_loaded"] == []
+    assert found["dtype"] == "torch.float32"
+    assert found["max_difference"] < 1e-4, f"transformers {loaded['version']}, {found['class']}"
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_transformers_generates_from_a_tokenized_prompt(loaded, name):
+    found = loaded["models"][name]
+    assert found["inputs"] == ["attention_mask", "input_ids"], "token_type_ids are refused by the models"
+    assert 1 <= found["num_continued"] <= 3
+
+
+def test_the_comparison_of_logits_sees_a_wrong_rope_theta():
+    settings = model_settings(**SHAPES["qwen3"])
+    model = random_model(settings)
+    other = random_model(settings.model_copy(update={"rope_theta": 10_000.0}))
+    tokens_BT = random_tokens()
+    assert (logits_of(model, tokens_BT) - logits_of(other, tokens_BT)).abs().max() > 0.1
+
+
+def test_auto_tokenizer_gives_the_begin_token_and_the_ids_of_training(loaded, tokenizer_dir):
+    own = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
+    own.encode_special_tokens = True  # text that spells a special token is plain text
+    expected = [[BEGIN, *own.encode(text).ids] for text in TEXTS]
+    found = loaded["tokenizer"]
+    assert found["plain_ids"] == expected
+    assert found["ids"][:4] == expected[:4], "without special tokens in the text both ways agree"
+    assert found["decoded"][:4] == TEXTS[:4]
+    assert found["special"] == [BEGIN, END, PAD]
+    assert found["max_length"] == SEQ_LEN
+    assert found["pair"] == [BEGIN, *own.encode("a").ids, *own.encode("b").ids]
+
+
+def test_text_that_spells_a_special_token_becomes_it_by_default(loaded):
+    found = loaded["tokenizer"]
+    assert END in found["ids"][4] and SPECIAL.index("<|im_start|>") in found["ids"][4]
+    assert found["decoded_with_special"][4] == SPECIAL[BEGIN] + TEXTS[4]
+    assert not set(found["plain_ids"][4][1:]) & set(range(len(SPECIAL)))
+
+
+def test_chat_template_masks_all_but_what_the_assistant_says(loaded, tokenizer_dir):
+    found = loaded["tokenizer"]
+    assert found["chat_text"] == "<|begin_of_text|><|im_start|>user\nWhere?<|im_end|>\n<|im_start|>assistant\n"
+    own = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
+    assert found["chat_ids"].count(BEGIN) == 1
+    said = [id for id, is_said in zip(found["chat_ids"], found["chat_mask"], strict=True) if is_said]
+    assert own.decode(said, skip_special_tokens=False) == "At the river.<|im_end|>"
+
+
+def test_config_has_the_keys_of_both_major_versions(cases):
+    config = files.read_json(cases.parent / "qwen3" / "config.json")
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 500_000.0
+    assert config["torch_dtype"] == config["dtype"] == "float32"
+    assert config["architectures"] == ["Qwen3ForCausalLM"]
+    assert [config[f"{name}_token_id"] for name in ("bos", "eos", "pad")] == [BEGIN, END, PAD]
+    tokenizer = files.read_json(cases.parent / "qwen3" / "tokenizer_config.json")
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer["chat_template"] == (cases.parent / "qwen3" / "chat_template.jinja").read_text()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_parameter_of_a_family_has_exactly_one_place(name):
+    model = random_model(model_settings(**SHAPES[name]))
+    placed = [ours for rule in export_rules(model.settings) for ours in rule.ours]
+    assert sorted(placed) == sorted(model.state_dict())
+
+
+def test_a_missing_or_left_over_parameter_is_named(tokenizer_dir, tmp_path):
+    model = random_model(model_settings(**SHAPES["qwen3"]))
+    state = dict(model.state_dict())
+    state["blocks.0.mlp.bias"] = state.pop("blocks.1.attention.key_norm.weight")
+    with pytest.raises(ExportError, match=r"missing: blocks\.1\.attention\.key_norm\.weight.*: blocks\.0\.mlp\.bias"):
+        export(model, tokenizer_dir, tmp_path / "out", state=state)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(tokenizer_dir, tmp_path):
+    small = random_model(model_settings(**SHAPES["qwen3"]).model_copy(update={"vocab_size": 128}))
+    with pytest.raises(ExportError, match="has 300 tokens and the model has 128"):
+        export(small, tokenizer_dir, tmp_path / "out")
+    model = random_model(model_settings(**SHAPES["qwen3"]))
+    with pytest.raises(ExportError, match="the pad token has id 99, which is no special token"):
+        export(model, tokenizer_dir, tmp_path / "out", pad_id=99)
+    with pytest.raises(ExportError, match="can't be read as a tokenizer"):
+        export(model, tmp_path / "nowhere", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [], "a refused export leaves nothing"
+
+
+def test_bfloat16_weights_are_the_rounded_ones(tokenizer_dir, tmp_path):
+    model = random_model(model_settings(**SHAPES["llama"]))
+    export(model, tokenizer_dir, tmp_path / "out", dtype="bfloat16")
+    saved = load_file(tmp_path / "out" / "model.safetensors")
+    torch.testing.assert_close(saved["model.embed_tokens.weight"], model.embed.weight.detach().bfloat16())
+    assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16}
+    assert files.read_json(tmp_path / "out" / "config.json")["dtype"] == "bfloat16"
+
+
+def test_an_export_replaces_an_export_and_nothing_else(tokenizer_dir, tmp_path):
+    model = random_model(model_settings(**SHAPES["llama"]))
+    out = tmp_path / "out"
+    export(model, tokenizer_dir, out, facts={"bits per byte": 1.25, "tokens seen": 3_000_000}, key="one")
+    assert files.is_current(out, "one")
+    card = (out / "README.md").read_text()
+    assert "| bits per byte | 1.25 |" in card and "| tokens seen | 3,000,000 |" in card
+    export(model, tokenizer_dir, out, key="two")
+    assert files.is_current(out, "two")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(ExportError, match="is no export of headwater"):
+        export(model, tokenizer_dir, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_the_same_model_is_written_as_the_same_bytes(tokenizer_dir, tmp_path):
+    model = random_model(model_settings(**SHAPES["gpt2"]))
+    for name in ("one", "two"):
+        export(model, tokenizer_dir, tmp_path / name)
+    digests = [files.read_json(tmp_path / name / "manifest.json")["files"] for name in ("one", "two")]
+    assert digests[0] == digests[1]
+    assert set(digests[0]) >= {"model.safetensors", "config.json", "tokenizer.json", "README.md"}
