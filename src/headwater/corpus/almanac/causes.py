@@ -1,0 +1,98 @@
+"""Sentences that join a cause and its effect, and the joints and things that are kept for the probes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from headwater.corpus.almanac.deck import Deck
+from headwater.corpus.almanac.mechanisms import Mechanism, mechanisms
+
+# {C} the cause at the start of a sentence, {c} inside one; {E} and {e} the effect likewise.
+CAUSE_FIRST = (
+    "Because {c}, {e}.",
+    "{C}, so {e}.",
+    "Since {c}, {e}.",
+    "{C}. As a result, {e}.",
+    "When {c}, {e}.",
+    "{C}; therefore {e}.",
+    "{C}, and so {e}.",
+    "What happened when {c}? {E}.",
+)
+EFFECT_FIRST = (
+    "{E} because {c}.",
+    "{E}, for {c}.",
+    "{E}. The reason was that {c}.",
+)
+# Never in a training text of the almanac.
+HELD_OUT_JOINTS = (
+    "Owing to the fact that {c}, {e}.",
+    "{C}, and for that reason {e}.",
+)
+OBJECT_PRONOUNS = {"it": "it", "they": "them", "he": "him", "she": "her"}
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What a mechanism happens to: "the river/it"."""
+
+    name: str
+    pronoun: str
+
+    @classmethod
+    def parse(cls, text: str) -> Thing:
+        name, _, pronoun = text.partition("/")
+        return cls(name, pronoun or "it")
+
+
+def cause_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) without end: every mechanism and joint equally often, each direction equally often."""
+    cases = Deck([(mechanism, first) for mechanism in mechanisms() for first in (True, False)], rng)
+    both = Deck(mechanisms(), rng)
+    joints = Deck(CAUSE_FIRST * 3 + EFFECT_FIRST * 2, rng)
+    while True:
+        if rng.random() < 0.3:
+            sentences = [s for mechanism in both.deal(3) for s in _contrast(mechanism, joints.draw(), rng)]
+        else:
+            sentences = []
+            for mechanism, first in cases.deal(rng.randint(5, 7)):
+                thing = Thing.parse(rng.choice(mechanism.shown_things))
+                sentences.append(_sentence(mechanism, first, thing, joints.draw(), rng))
+        yield "Causes and effects", " ".join(sentences)
+
+
+def _contrast(mechanism: Mechanism, joint: str, rng: random.Random) -> list[str]:
+    """The two causes with their two effects, on different things, in either order."""
+    names = rng.sample(mechanism.shown_things, 2)
+    order = rng.choice(((True, False), (False, True)))
+    return [_sentence(mechanism, first, Thing.parse(name), joint, rng) for first, name in zip(order, names)]
+
+
+def _sentence(mechanism: Mechanism, first: bool, thing: Thing, joint: str, rng: random.Random) -> str:
+    causes = mechanism.first_causes if first else mechanism.second_causes
+    effects = mechanism.first_effects if first else mechanism.second_effects
+    return join(joint, rng.choice(causes), rng.choice(effects), thing)
+
+
+def join(joint: str, cause: str, effect: str, thing: Thing) -> str:
+    """Return the sentence; the thing is named once and then called by its pronoun."""
+    predicate = effect.replace("{was}", "were" if thing.pronoun == "they" else "was")
+    effect_first = joint.startswith("{E}")
+    if "{s}" not in cause:
+        cause_clause, effect_clause = cause, f"{thing.name} {predicate}"
+    elif effect_first:
+        cause_clause, effect_clause = _with_pronoun(cause, thing.pronoun), f"{thing.name} {predicate}"
+    else:
+        cause_clause, effect_clause = cause.replace("{s}", thing.name), f"{thing.pronoun} {predicate}"
+    return joint.format(c=cause_clause, C=_capital(cause_clause), e=effect_clause, E=_capital(effect_clause))
+
+
+def _with_pronoun(cause: str, pronoun: str) -> str:
+    start, *rest = cause.split("{s}")
+    text = OBJECT_PRONOUNS[pronoun].join([start, *rest]) if start else pronoun + OBJECT_PRONOUNS[pronoun].join(rest)
+    return text
+
+
+def _capital(clause: str) -> str:
+    return clause[0].upper() + clause[1:]

@@ -1,0 +1,52 @@
+"""What no training document of any source may contain, as regular expressions."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from headwater.corpus.almanac.capital_frames import HELD_OUT_PATTERNS
+from headwater.corpus.almanac.probes import probes
+from headwater.corpus.almanac.sums import held_out_pairs, spelled_pairs
+
+
+@cache
+def held_out_patterns() -> tuple[re.Pattern[str], ...]:
+    """Return patterns of which none may match anywhere in a training text.
+
+    They are the held-out ways to say a capital (of any place, not only those in the almanac), the held-out sums in
+    every form and in both orders, and the questions about cause and effect with either ending.
+    Raises DataError when the World Factbook is not installed.
+    """
+    return (*(re.compile(pattern) for pattern in HELD_OUT_PATTERNS), _sums(), *_causes())
+
+
+def find_held_out(text: str) -> str | None:
+    """Return the first held-out passage in `text`, or None."""
+    for pattern in held_out_patterns():
+        match = pattern.search(text)
+        if match is not None:
+            return match.group()
+    return None
+
+
+def _sums() -> re.Pattern[str]:
+    partners: dict[int, set[int]] = {}
+    for a, b in held_out_pairs():
+        partners.setdefault(a, set()).add(b)
+        partners.setdefault(b, set()).add(a)
+    forms = [
+        form
+        for a in sorted(partners)
+        for form in spelled_pairs(a, "(?:" + "|".join(str(b) for b in sorted(partners[a])) + ")")
+    ]
+    return re.compile(rf"(?<![\d.,])(?:{'|'.join(forms)})(?!\d|[.,]\d)")
+
+
+def _causes() -> list[re.Pattern[str]]:
+    """One pattern for each way the questions begin, so that the search can skip to its literal beginning."""
+    beginnings: dict[str, list[str]] = {}
+    for choice in probes()["cause"]:
+        sentences = [re.escape(choice.prompt + option.rstrip(".")) for option in choice.options]
+        beginnings.setdefault(choice.prompt.split(" ")[0], []).extend(sentences)
+    return [re.compile("|".join(sentences)) for _, sentences in sorted(beginnings.items())]

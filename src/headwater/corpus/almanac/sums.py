@@ -1,0 +1,171 @@
+"""Small additions, a share of which is never shown, and the number sense around them.
+
+The sums in question have two numbers from `SMALLEST` to `LARGEST`. Every pair is either shown (in both orders, in
+every form) or held out (in both orders, from every form); which, is fixed by `HELD_OUT_SEED` and independent of
+the almanac's seed, so that a probe never meets a training set made with another seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from functools import cache
+
+from headwater.corpus.almanac.deck import Deck
+
+SMALLEST, LARGEST = 10, 49
+HELD_OUT_FRACTION = 0.15
+HELD_OUT_SEED = 1202
+ANSWERS = tuple(range(2 * SMALLEST, 2 * LARGEST + 1))  # every sum that two numbers of the range can have
+
+# The two direct forms; the probes use them with pairs that were held out.
+DIRECT = ("{a} + {b} = {c}", "{a} plus {b} is {c}")
+
+THINGS = [
+    "apples",
+    "pears",
+    "books",
+    "coins",
+    "stones",
+    "eggs",
+    "sheep",
+    "goats",
+    "letters",
+    "stamps",
+    "shells",
+    "nails",
+    "ships",
+    "chairs",
+    "cups",
+    "bricks",
+]
+PEOPLE = (("Anna", "she"), ("Tom", "he"), ("Ruth", "she"), ("Peter", "he"), ("Mary", "she"), ("Daniel", "he"))
+STORIES = (
+    "{name} had {a} {things} and got {b} more, so {he} had {c} {things}.",
+    "There were {a} {things} in one box and {b} in another; together there were {c} {things}.",
+    "{name} counted {a} {things} in the morning and {b} in the evening, {c} {things} in all.",
+)
+
+
+@cache
+def held_out_pairs() -> tuple[tuple[int, int], ...]:
+    """Return the pairs (a, b), a <= b, that no training text adds up.
+
+    Pairs with a round number stay in training: "ten more than 37" is one of them.
+    """
+    candidates = [
+        (a, b) for a in range(SMALLEST, LARGEST + 1) for b in range(a, LARGEST + 1) if a % 10 != 0 and b % 10 != 0
+    ]
+    num_all = (LARGEST - SMALLEST + 1) * (LARGEST - SMALLEST + 2) // 2
+    return tuple(sorted(random.Random(HELD_OUT_SEED).sample(candidates, round(HELD_OUT_FRACTION * num_all))))
+
+
+@cache
+def shown_pairs() -> tuple[tuple[int, int], ...]:
+    """Return the ordered pairs that training may add up; both orders of a pair are in, or neither."""
+    hidden = frozenset(held_out_pairs())
+    numbers = range(SMALLEST, LARGEST + 1)
+    return tuple((a, b) for a in numbers for b in numbers if (min(a, b), max(a, b)) not in hidden)
+
+
+def sum_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) without end."""
+    sheet = _Sheet(rng)
+    kinds: Deck[Callable[[_Sheet], str]] = Deck(
+        [_direct_sums] * 12 + [_small_sums] * 2 + [_workings] * 2 + [_stories, _counting, _one_and_ten_more, _orders],
+        rng,
+    )
+    while True:
+        yield "Numbers", kinds.draw()(sheet)
+
+
+class _Sheet:
+    """The packs from which sums are dealt."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.pairs = Deck(shown_pairs(), rng)
+        self.digits = Deck([(a, b) for a in range(10) for b in range(10)], rng)
+        self.forms = Deck(DIRECT, rng)
+        self.numbers = Deck(range(SMALLEST, 2 * LARGEST), rng)
+
+
+def add(form: str, a: int, b: int) -> str:
+    return form.format(a=a, b=b, c=a + b)
+
+
+def _direct_sums(sheet: _Sheet) -> str:
+    form = sheet.forms.draw()
+    sums = [add(form, *sheet.pairs.draw()) for _ in range(sheet.rng.randint(8, 14))]
+    return sheet.rng.choice((". ", "\n")).join(sums) + "."
+
+
+def _small_sums(sheet: _Sheet) -> str:
+    form = sheet.forms.draw()
+    return sheet.rng.choice((". ", "\n")).join(add(form, *sheet.digits.draw()) for _ in range(14)) + "."
+
+
+def _workings(sheet: _Sheet) -> str:
+    """Column addition in words: ones first, then the tens with what was carried."""
+    texts = []
+    for _ in range(3):
+        a, b = sheet.pairs.draw()
+        ones, tens = a % 10 + b % 10, a // 10 + b // 10
+        first = f"To add {a} and {b}, take the ones: {a % 10} plus {b % 10} is {ones}"
+        if ones >= 10:
+            then = f", write {ones % 10} and carry 1. Take the tens: {a // 10} plus {b // 10} plus 1 is {tens + 1}"
+        else:
+            then = f". Take the tens: {a // 10} plus {b // 10} is {tens}"
+        texts.append(f"{first}{then}. So {a} plus {b} is {a + b}.")
+    return " ".join(texts)
+
+
+def _stories(sheet: _Sheet) -> str:
+    texts = []
+    for _ in range(4):
+        a, b = sheet.pairs.draw()
+        name, he = sheet.rng.choice(PEOPLE)
+        story = sheet.rng.choice(STORIES)
+        texts.append(story.format(name=name, he=he, things=sheet.rng.choice(THINGS), a=a, b=b, c=a + b))
+    return " ".join(texts)
+
+
+def _counting(sheet: _Sheet) -> str:
+    step = sheet.rng.choice((1, 1, 1, 2, 5, 10))
+    first = sheet.rng.randrange(0, 60) if step < 10 else sheet.rng.randrange(0, 10)
+    count = sheet.rng.randint(12, 20) if step < 10 else 10
+    run = ", ".join(str(first + step * k) for k in range(count))
+    words = {1: "Count on by ones", 2: "Count on by twos", 5: "Count on by fives", 10: "Count on by tens"}
+    return f"{words[step]}: {run}."
+
+
+def _one_and_ten_more(sheet: _Sheet) -> str:
+    sentences = []
+    for _ in range(8):
+        n = sheet.numbers.draw()
+        word, more = sheet.rng.choice((("One", 1), ("Ten", 10), ("One", 1), ("Two", 2)))
+        sentences.append(f"{word} more than {n} is {n + more}.")
+    return " ".join(sentences)
+
+
+def _orders(sheet: _Sheet) -> str:
+    sentences = []
+    for _ in range(6):
+        three = sheet.numbers.deal(3)
+        low, middle, high = sorted(three)
+        sentences.append(
+            sheet.rng.choice(
+                (
+                    f"{high} is greater than {low}.",
+                    f"{low} is less than {middle}.",
+                    f"In order: {low}, {middle}, {high}.",
+                    f"Of {three[0]}, {three[1]} and {three[2]}, the greatest is {high}.",
+                )
+            )
+        )
+    return " ".join(sentences)
+
+
+def spelled_pairs(a: int, b: int | str) -> tuple[str, ...]:
+    """Return, as regexes, the ways of writing the sum of a and b (a number or a regex) in this order."""
+    return (rf"{a} ?(?:\+|plus|added to) ?{b}", rf"(?:[Ss]um of|[Aa]dd) {a} and {b}")

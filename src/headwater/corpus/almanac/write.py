@@ -1,0 +1,46 @@
+"""Deals the almanac: its parts in fixed shares of the bytes, documents of all parts mixed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from headwater.corpus.almanac.causes import cause_documents
+from headwater.corpus.almanac.country_prose import country_documents
+from headwater.corpus.almanac.facts import countries
+from headwater.corpus.almanac.sums import sum_documents
+from headwater.corpus.document import Document
+
+# Shares of the bytes. Digits are tokens of their own, so that sums take about twice this share of the tokens.
+SHARES = {"countries": 0.60, "sums": 0.18, "causes": 0.22}
+
+
+def almanac_documents(seed: int = 0, num_bytes: int = 5_000_000) -> Iterator[Document]:
+    """Yield documents until their texts hold `num_bytes` UTF-8 bytes; the same documents for the same seed.
+
+    A longer almanac begins with the shorter one. Raises DataError when the World Factbook is not installed.
+    """
+    parts = {
+        "countries": country_documents(countries(), random.Random(f"countries {seed}")),
+        "sums": sum_documents(random.Random(f"sums {seed}")),
+        "causes": cause_documents(random.Random(f"causes {seed}")),
+    }
+    written = dict.fromkeys(parts, 0)
+    seen: set[str] = set()
+    number = 0
+    while sum(written.values()) < num_bytes:
+        part = min(parts, key=lambda name: written[name] / SHARES[name])
+        title, text = next(parts[part])
+        if text in seen:  # a short one, such as counting on by tens
+            continue
+        seen.add(text)
+        written[part] += len(text.encode("utf-8"))
+        yield Document(
+            text=text,
+            source="almanac",
+            id=f"almanac-{number:06d}",
+            origin=f"almanac/{part}",
+            kind="almanac",
+            meta={"title": title, "part": part},
+        )
+        number += 1
