@@ -268,4 +268,6 @@ def test_the_same_model_is_written_as_the_same_bytes(tokenizer_dir, tmp_path):
         export(model, tokenizer_dir, tmp_path / name)
     digests = [files.read_json(tmp_path / name / "manifest.json")["files"] for name in ("one", "two")]
     assert digests[0] == digests[1]
+    modes = {path.stat().st_mode for path in (tmp_path / "one").iterdir()}
+    assert len(modes) == 1, "whoever may read one file of an export may read all of it"
     assert set(digests[0]) >= {"model.safetensors", "config.json", "tokenizer.json", "README.md"}

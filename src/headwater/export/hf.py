@@ -6,6 +6,7 @@ writes is misread by 4.57: it takes rope_theta = 10000 without a word and refuse
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -53,8 +54,10 @@ def export_hf(
     }
     ids = {"bos_token_id": begin_id, "eos_token_id": end_id, "pad_token_id": pad_id}
     with files.new_folder(out_dir, replace=True) as folder:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        # safetensors makes a file that only its owner can read
+        shutil.copymode(folder / "config.json", folder / "model.safetensors")
         files.write_json(folder / "generation_config.json", ids)
         has_chat = write_tokenizer(
             tokenizer_dir,

@@ -18,17 +18,13 @@ from headwater import files
 from headwater.errors import ExportError
 
 # ChatML behind the begin token. The generation block marks what a chat model is trained to say (TRL's
-# assistant_only_loss); transformers strips the newline after a block tag, so each line writes its own.
+# assistant_only_loss); it stands on one line, so that no reader's treatment of line ends adds a space to it.
 CHAT_TEMPLATE = """\
 {{- bos_token }}
 {%- for message in messages %}
     {{- '<|im_start|>' + message['role'] + '\\n' }}
-    {%- if message['role'] == 'assistant' %}
-        {%- generation %}
-        {{- message['content'] + '<|im_end|>' }}
-        {%- endgeneration %}
-    {%- else %}
-        {{- message['content'] + '<|im_end|>' }}
+    {%- if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}
+    {%- else %}{{ message['content'] + '<|im_end|>' }}
     {%- endif %}
     {{- '\\n' }}
 {%- endfor %}
