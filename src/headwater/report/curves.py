@@ -1,0 +1,80 @@
+"""Curves made ready to draw: thinned without hiding a spike, smoothed, and put on a logarithmic axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from headwater.report.numbers import number
+
+MAX_POINTS = 2000
+
+Points = list[tuple[float, float]]
+
+
+def points(records: Iterable[dict[str, Any]], x: str, y: str) -> Points:
+    """Return (x, y) of every record in which both are finite numbers."""
+    pairs = ((number(record.get(x)), number(record.get(y))) for record in records)
+    return [(x_value, y_value) for x_value, y_value in pairs if x_value is not None and y_value is not None]
+
+
+def thin(curve: Points, max_points: int = MAX_POINTS) -> Points:
+    """Return at most `max_points` of a curve: the lowest and highest of every bucket, and always both ends.
+
+    Random or evenly spaced points would hide a spike of one step, which is what a reader looks for.
+    """
+    if len(curve) <= max_points:
+        return list(curve)
+    inner = curve[1:-1]
+    num_buckets = max(1, (max_points - 2) // 2)
+    kept = [curve[0]]
+    for bucket in range(num_buckets):
+        start, stop = bucket * len(inner) // num_buckets, (bucket + 1) * len(inner) // num_buckets
+        indices = range(start, stop)
+        if indices:
+            low = min(indices, key=lambda index: inner[index][1])
+            high = max(indices, key=lambda index: inner[index][1])
+            kept.extend(inner[index] for index in sorted({low, high}))
+    return [*kept, curve[-1]]
+
+
+def smooth(curve: Points, fraction: float = 0.05) -> Points:
+    """Return each point's mean over the points within ±`fraction` of its own rank.
+
+    A window that grows with the rank smooths alike everywhere on a logarithmic axis, and a centred one
+    doesn't lag behind a falling loss as an exponential average does.
+    """
+    sums = [0.0]
+    for _, y in curve:
+        sums.append(sums[-1] + y)
+    smoothed = []
+    for index, (x, _) in enumerate(curve):
+        reach = math.floor(fraction * index)
+        start, stop = max(0, index - reach), min(len(curve), index + reach + 1)
+        smoothed.append((x, (sums[stop] - sums[start]) / (stop - start)))
+    return smoothed
+
+
+def on_log_axis(curve: Points) -> Points:
+    """Return the curve with x = 0 (before training) moved to half the first positive x, where a log axis can show it."""
+    positive = [x for x, _ in curve if x > 0]
+    if not positive:
+        return []
+    return [(x if x > 0 else min(positive) / 2, y) for x, y in curve]
+
+
+def log_ticks(values: Sequence[float], max_ticks: int = 6) -> list[float]:
+    """Return round positions (1, 2 or 5 times a power of ten) that cover the range of the positive `values`."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return []
+    low, high = min(positive), max(positive)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for factors in [(1, 2, 5), (1, 3), (1,)]:
+        ticks = [factor * 10.0**decade for decade in decades for factor in factors]
+        ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(ticks) <= max_ticks:
+            break
+    return ticks[:: math.ceil(len(ticks) / max_ticks)] if len(ticks) > max_ticks else ticks

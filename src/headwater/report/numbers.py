@@ -1,0 +1,84 @@
+"""Numbers as people read them: three significant digits and a unit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MISSING = "not measured yet"
+_DASH = "–"
+
+
+def number(value: Any) -> float | None:
+    """Return `value` as a finite float, or None: records may hold nothing, a NaN or something else entirely."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return `value` rounded to `digits` significant digits, never in scientific notation, grouped by thousands."""
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(decimals, 10)}f}"
+
+
+def _scaled(value: float, units: list[str], gap: str) -> str:
+    size = abs(value)
+    index = 0
+    # 999.6 thousand rounds to 1,000 and belongs to the next unit
+    while index + 1 < len(units) and round(size, 0 if index == 0 else 1) >= 999.5:
+        size, value, index = size / 1000, value / 1000, index + 1
+    text = f"{value:,.0f}" if index == 0 and float(value).is_integer() else significant(value)
+    return f"{text}{gap if units[index] else ''}{units[index]}"
+
+
+def count(value: float | None) -> str:
+    """Return a short count for tables and tiles: 12.6M."""
+    return _DASH if value is None else _scaled(value, ["", "k", "M", "B", "T"], "")
+
+
+def count_in_words(value: float | None) -> str:
+    """Return a count for a sentence: 12.6 million."""
+    return _DASH if value is None else _scaled(value, ["", "thousand", "million", "billion", "trillion"], " ")
+
+
+def whole(value: float | None) -> str:
+    return _DASH if value is None else f"{value:,.0f}"
+
+
+def size(num_bytes: float | None) -> str:
+    return _DASH if num_bytes is None else _scaled(num_bytes, ["B", "kB", "MB", "GB", "TB"], " ")
+
+
+def flop_rate(flops_per_second: float | None) -> str:
+    """Return a rate of arithmetic: 412 GFLOP/s."""
+    units = [f"{prefix}FLOP/s" for prefix in ["", "k", "M", "G", "T", "P"]]
+    return _DASH if flops_per_second is None else _scaled(flops_per_second, units, " ")
+
+
+def percent(fraction: float | None, decimals: int | None = None) -> str:
+    if fraction is None:
+        return _DASH
+    if decimals is None:
+        decimals = 0 if fraction in (0, 1) else 1 if abs(fraction) < 0.995 else 2
+    return f"{100 * fraction:.{decimals}f} %"
+
+
+def decimal(value: float | None, places: int = 3) -> str:
+    return _DASH if value is None else f"{value:,.{places}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span of time in the unit a person would choose."""
+    if seconds is None:
+        return _DASH
+    for limit, unit, name in [(100, 1, "seconds"), (6000, 60, "minutes"), (48 * 3600, 3600, "hours")]:
+        if seconds < limit:
+            return f"{significant(seconds / unit, 2 if seconds / unit < 10 else 3)} {name}"
+    return f"{significant(seconds / 86400)} days"
+
+
+def plural(amount: float, noun: str) -> str:
+    return f"{count_in_words(amount)} {noun}{'' if amount == 1 else 's'}"

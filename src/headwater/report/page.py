@@ -1,0 +1,81 @@
+"""The page around the parts: its style, its script, and the policy that forbids it every request.
+
+One file and no network: plotly's JavaScript, which ships inside the plotly package, stands in the page once. The
+content security policy lets exactly the page's own two scripts run, by their digests, so a script that got into
+the text by a fault of the escaping would not.
+"""
+
+from __future__ import annotations
+
+import base64
+from hashlib import sha256
+from importlib import resources
+
+from plotly.offline import get_plotlyjs
+
+from headwater.report.markup import Html, tag
+from headwater.report.run_data import RunData
+from headwater.report.sections.abilities import abilities
+from headwater.report.sections.corpus import corpus
+from headwater.report.sections.learning import learning
+from headwater.report.sections.next_steps import next_steps
+from headwater.report.sections.running import running
+from headwater.report.sections.samples import samples
+from headwater.report.sections.settings import settings
+from headwater.report.sections.title import title
+
+_SECTIONS = {
+    "corpus": "What it read",
+    "learning": "How it learnt",
+    "abilities": "What it can do",
+    "samples": "In its own words",
+    "running": "How it ran",
+    "settings": "Settings",
+    "next": "Try it",
+}
+
+
+def page(run: RunData) -> str:
+    parts = [corpus, learning, abilities, samples, running, settings, next_steps]
+    links = [tag("a", words, href=f"#{place}") for place, words in _SECTIONS.items()]
+    body = tag(
+        "body",
+        title(run),
+        tag("nav", links, aria_label="parts of the report"),
+        tag("main", [part(run) for part in parts]),
+        tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
+        _script(get_plotlyjs()),
+        _script(_asset("page.js")),
+    )
+    return f"<!doctype html>\n{tag('html', _head(run), body, lang='en')}\n"
+
+
+def _head(run: RunData) -> Html:
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy([get_plotlyjs(), _asset("page.js")])),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", f"{run.name} · headwater"),
+        Html(f"<style>{_asset('page.css')}</style>"),
+    )
+
+
+def _policy(scripts: list[str]) -> str:
+    digests = [f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts]
+    return (
+        f"default-src 'none'; script-src {' '.join(digests)}; "
+        # plotly sets style attributes; no text of the run's ever reaches a style
+        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _script(code: str) -> Html:
+    assert "</script" not in code.lower() and "<!--" not in code, "a script must not end its own element"
+    return Html(f"<script>{code}</script>")
+
+
+def _asset(name: str) -> str:
+    return (resources.files("headwater.report") / "assets" / name).read_text(encoding="utf-8")

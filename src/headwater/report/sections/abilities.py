@@ -1,0 +1,144 @@
+"""What it learnt to do: probes over tokens, and how its guess at the next token sharpens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.report.chart import chart_card, label, layout, level, line, not_measured, plot, series
+from headwater.report.curves import on_log_axis, thin
+from headwater.report.markup import Child, Html, printable, tag
+from headwater.report.measures import ability_curve
+from headwater.report.numbers import count, percent, whole
+from headwater.report.run_data import RunData, amount, entries, table
+
+_MAX_TOKENS = 8
+_MAX_LOOKS = 12
+_NUM_SHADES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    title: str
+    what: str
+
+
+_ABILITIES = {
+    "capitals": Ability("Facts", "The capital of each country, first among all capitals, asked in words never trained on"),
+    "agreement": Ability("Grammar", "The sentence whose verb agrees is the likelier of two"),
+    "sums": Ability("Arithmetic", "The right result of a sum that is nowhere in the training text"),
+    "cause": Ability("Cause and effect", "The ending that follows from the beginning is the likelier of two"),
+}
+
+
+def abilities(run: RunData) -> Html:
+    measured = [name for record in run.events("abilities") for name in table(record, "abilities")]
+    names = list(dict.fromkeys([*_ABILITIES, *measured]))
+    cards = [_ability(run, index, name) for index, name in enumerate(names)]
+    lead = tag("p", "Fraction right over the logarithm of the tokens seen. The dotted line is what guessing gets.", class_="lead")
+    grid = tag("div", cards, class_="grid quarters")
+    return tag("section", tag("h2", "What it can do"), lead, grid, _next_tokens(run), id="abilities")
+
+
+def _ability(run: RunData, index: int, name: str) -> Html:
+    ability = _ABILITIES.get(name, Ability(name.replace("_", " "), "Fraction right"))
+    curve = thin(on_log_axis(ability_curve(run, name)))
+    if not curve:
+        return not_measured(ability.title, "the probes have not been scored.")
+    last = table(run.last("abilities"), "abilities", name)
+    chance = amount(last, "chance")
+    marks = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{series(index)}"}, "hovertemplate": "%{y:.1%}"}
+    traces = [line(ability.title, curve, series(index), **marks)]
+    annotations = []
+    if chance is not None:
+        traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
+        annotations.append(label(f"chance {percent(chance)}", chance, "muted", above=chance < 0.9))
+    right = curve[-1][1]
+    heading = [ability.title, tag("strong", percent(right))]
+    chart_layout = layout(
+        traces, log_x=True, annotations=annotations, showlegend=False, yaxis={"range": [-0.02, 1.04], "tickformat": ".0%", "nticks": 5}
+    )
+    summary = f"{ability.title}: {percent(right)} right at the end."
+    return chart_card(heading, [ability.what, _details(last)], plot(summary, traces, chart_layout, "small"))
+
+
+def _details(last: dict[str, object]) -> Child:
+    num_items, rank, probability = (amount(last, field) for field in ("num_items", "median_rank", "mean_probability"))
+    parts = [
+        num_items is not None and f"{whole(num_items)} items",
+        rank is not None and f"median rank {rank:g}",
+        probability is not None and f"mean probability {percent(probability)}",
+    ]
+    known = [part for part in parts if part]
+    return f" ({', '.join(known)})." if known else "."
+
+
+def _next_tokens(run: RunData) -> Html:
+    """Return, for each prompt, a table of the likeliest next tokens: rows tokens, columns the looks over time."""
+    looks = run.events("samples")
+    prompts = dict.fromkeys(entry.get("prompt") for look in looks for entry in entries(look, "next"))
+    tables = [made for prompt in prompts if isinstance(prompt, str) and (made := _sharpening(looks, prompt)) is not None]
+    if not tables:
+        return not_measured("The next token", "no look at the next token has been taken.", wide=True)
+    return Html("".join(tables))
+
+
+def _sharpening(looks: list[dict[str, object]], prompt: str) -> Html | None:
+    columns = [(look, guesses) for look in looks if (guesses := _guesses(look, prompt))]
+    if not columns:
+        return None
+    columns = pick(columns, _MAX_LOOKS)
+    tokens = _telling_tokens([guesses for _, guesses in columns])
+    head = tag("tr", tag("th", "next token", scope="col"), [tag("th", _when(look), scope="col") for look, _ in columns])
+    rows = [tag("tr", tag("th", _token(token), scope="row"), [_cell(guesses.get(token)) for _, guesses in columns]) for token in tokens]
+    body = tag("table", tag("thead", head), tag("tbody", rows), class_="heat")
+    note = "Probability of the next token as training goes on, from left to right by tokens seen; likeliest at the end on top."
+    caption = tag("figcaption", tag("h3", "“", tag("q", prompt), " …”"), tag("p", note))
+    return tag("figure", caption, tag("div", body, class_="scroll"), class_="card wide")
+
+
+def pick(members: list, most: int) -> list:
+    """Return at most `most` members, evenly spread, with both ends."""
+    if len(members) <= most:
+        return members
+    return [members[round(index * (len(members) - 1) / (most - 1))] for index in range(most)]
+
+
+def _guesses(look: dict[str, object], prompt: str) -> dict[str, float]:
+    found = next((entry for entry in entries(look, "next") if entry.get("prompt") == prompt), {})
+    guesses: dict[str, float] = {}
+    for guess in entries(found, "next"):
+        token, probability = guess.get("token"), amount(guess, "probability")
+        if isinstance(token, str) and probability is not None:
+            guesses[token] = guesses.get(token, 0.0) + probability
+    return guesses
+
+
+def _telling_tokens(columns: list[dict[str, float]]) -> list[str]:
+    """Return the tokens to show: the likeliest of the last look first, then those that were once likely."""
+    last = sorted(columns[-1], key=lambda token: -columns[-1][token])
+    peak = {token: max(column.get(token, 0.0) for column in columns) for column in columns for token in column}
+    once = sorted((token for token in peak if token not in last[: _MAX_TOKENS // 2]), key=lambda token: -peak[token])
+    chosen = last[: _MAX_TOKENS // 2] + once
+    final = columns[-1]
+    return sorted(chosen[:_MAX_TOKENS], key=lambda token: (-final.get(token, 0.0), -peak[token]))
+
+
+def _when(look: dict[str, object]) -> str:
+    tokens_seen = amount(look, "tokens_seen")
+    return "untrained" if tokens_seen == 0 else count(tokens_seen)
+
+
+def _token(token: str) -> Html:
+    """Return a token with its leading space and its line breaks made visible."""
+    shown = printable(token).replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
+    return tag("code", shown)
+
+
+def _cell(probability: float | None) -> Html:
+    if probability is None:
+        return tag("td", "", class_="h0")
+    shade = min(_NUM_SHADES, max(0, round(probability * _NUM_SHADES)))
+    if probability >= 0.01 and shade == 0:
+        shade = 1
+    text = f"{100 * probability:.0f}" if probability >= 0.01 else "<1"
+    return tag("td", text, class_=f"h{shade}", title=f"{100 * probability:.3g} %")

@@ -1,0 +1,135 @@
+"""The head of the page: the result in one sentence, and the figures that a reader looks for first."""
+
+from __future__ import annotations
+
+import math
+
+from headwater.report.curves import points, smooth, thin
+from headwater.report.markup import Child, Html, tag
+from headwater.report.measures import final_bits_per_byte, median_of, seconds_trained, yardsticks
+from headwater.report.numbers import (
+    MISSING,
+    count,
+    count_in_words,
+    decimal,
+    duration,
+    flop_rate,
+    number,
+    percent,
+    significant,
+    whole,
+)
+from headwater.report.run_data import RunData, amount, table
+
+_WIDTH, _HEIGHT = 1000, 100
+
+
+def title(run: RunData) -> Html:
+    return tag(
+        "header",
+        _river(run),
+        tag("p", "headwater · report of a pre-training run", class_="kicker"),
+        tag("h1", run.name),
+        tag("p", sentence(run), class_="result"),
+        tag("p", status(run), class_="status"),
+        class_="hero",
+    ) + tag("div", _tiles(run), class_="tiles")
+
+
+def sentence(run: RunData) -> str:
+    """Return the run's result in one sentence, with what isn't known yet left out."""
+    parameters = amount(run.start, "parameters", "total")
+    score, on = final_bits_per_byte(run)
+    seconds = seconds_trained(run)
+    device = table(run.start, "device").get("name")
+    parts = [
+        parameters and f"{count_in_words(parameters)} parameters",
+        run.tokens_seen and f"{count_in_words(run.tokens_seen)} tokens{'' if run.is_finished else ' so far'}",
+        score is not None and f"{decimal(score)} bits per byte on {on}",
+        seconds is not None and f"in {duration(seconds)}" + (f" on {device}" if device else ""),
+    ]
+    known = [part for part in parts if part]
+    return ", ".join(known) + "." if known else "Nothing has been trained in this folder yet."
+
+
+def status(run: RunData) -> str:
+    if run.is_finished:
+        return "Finished."
+    step, num_steps = amount(run.last("step"), "step"), amount(run.start, "num_steps")
+    if step is None:
+        return "Not started yet: this page shows what there is so far."
+    of = f" of {whole(num_steps)}" if num_steps else ""
+    return f"Not finished: step {whole(step)}{of}. This page shows what there is so far."
+
+
+def _river(run: RunData) -> Child:
+    """Return the falling loss as a picture behind the title, from left to right over the logarithm of the tokens."""
+    curve = [(math.log(x), y) for x, y in thin(smooth(points(run.events("step"), "tokens_seen", "loss")), 400) if x > 0]
+    if len(curve) < 2:
+        return None
+    (left, _), (right, _) = curve[0], curve[-1]
+    low, high = min(y for _, y in curve), max(y for _, y in curve)
+    places = [
+        f"{_WIDTH * (x - left) / ((right - left) or 1):.1f},{5 + (_HEIGHT - 15) * (high - y) / ((high - low) or 1):.1f}"
+        for x, y in curve
+    ]
+    edge = "M" + " L".join(places)
+    return tag(
+        "svg",
+        tag("path", d=f"{edge} L{_WIDTH},{_HEIGHT} L0,{_HEIGHT} Z", class_="water"),
+        tag("path", d=edge, class_="surface"),
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+        class_="river",
+    )
+
+
+def _tile(name: str, value: Child, note: Child) -> Html:
+    return tag("div", tag("dt", name), tag("dd", value), tag("dd", note, class_="note"), class_="tile")
+
+
+def _tiles(run: RunData) -> list[Html]:
+    return [_quality(run), _parameters(run), _tokens(run), _time(run), _utilisation(run), _energy(run)]
+
+
+def _quality(run: RunData) -> Html:
+    score, on = final_bits_per_byte(run)
+    beside = [f"{name} {decimal(value)}" for name, value in yardsticks(run)]
+    return _tile("bits per byte", decimal(score) if score is not None else MISSING, [on, *[f" · {b}" for b in beside]])
+
+
+def _parameters(run: RunData) -> Html:
+    parameters = table(run.start, "parameters")
+    total, embedding = number(parameters.get("total")), number(parameters.get("embedding"))
+    note = f"{count(embedding)} of them embedding" if embedding is not None else ""
+    return _tile("parameters", count(total) if total is not None else MISSING, note)
+
+
+def _tokens(run: RunData) -> Html:
+    parameters = amount(run.start, "parameters", "total")
+    tokens = run.tokens_seen
+    note = f"{significant(tokens / parameters)} per parameter" if tokens and parameters else ""
+    return _tile("tokens", count(tokens) if tokens is not None else MISSING, note)
+
+
+def _time(run: RunData) -> Html:
+    seconds = seconds_trained(run)
+    speed = median_of(run, "tokens_per_second")
+    note = f"{count(speed)} tokens a second (median)" if speed is not None else ""
+    return _tile("time", duration(seconds) if seconds is not None else MISSING, note)
+
+
+def _utilisation(run: RunData) -> Html:
+    mfu = median_of(run, "mfu")
+    peak = amount(run.start, "device", "peak_flops_per_second")
+    note = f"of {flop_rate(peak)} measured on this device" if peak is not None else ""
+    return _tile("utilisation", percent(mfu) if mfu is not None else MISSING, note)
+
+
+def _energy(run: RunData) -> Html:
+    finish = run.last("finish")
+    energy = amount(finish, "energy_wh")
+    how = finish.get("energy_how") or ""
+    return _tile("energy", f"{significant(energy)} Wh" if energy is not None else MISSING, how)
+
