@@ -1,0 +1,165 @@
+"""What a model says: the next token of a prompt, text continued from it, its surprise at a text.
+
+T time · V vocabulary
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from headwater.errors import EvaluationError
+from headwater.model.init import derived_seed
+from headwater.model.loss import token_losses
+from headwater.model.transformer import Transformer
+from headwater.tokenizer.tokenizer import Tokenizer
+
+
+class NextToken(NamedTuple):
+    token: str
+    probability: float
+
+
+class TokenSurprise(NamedTuple):
+    token: str
+    nats: float
+
+
+@dataclass(frozen=True)
+class TextSurprise:
+    """-log p of each token of a text, and of the whole text in bits per byte."""
+
+    tokens: list[TokenSurprise]
+    bits_per_byte: float
+
+
+@torch.inference_mode()
+def next_tokens(model: Transformer, tokenizer: Tokenizer, prompt: str, top: int = 10) -> list[NextToken]:
+    """Return the `top` likeliest next tokens, likeliest first; of equally likely ones the lower id first.
+
+    The prompt is read as the start of a document; of one longer than `seq_len`, the last `seq_len` tokens.
+    """
+    probability_V = torch.softmax(_next_logits(model, [tokenizer.begin_id, *tokenizer.encode(prompt)]), dim=-1)
+    likeliest = torch.sort(probability_V, descending=True, stable=True).indices[:top].tolist()
+    return [NextToken(token_text(tokenizer, token), float(probability_V[token])) for token in likeliest]
+
+
+@torch.inference_mode()
+def generate(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: str,
+    max_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> str:
+    """Return the text that follows `prompt`: up to the end token, or `max_tokens` tokens.
+
+    Temperature 0 takes the likeliest token each time. `top_p` draws from the smallest set of likeliest tokens that
+    together have at least that probability (arXiv:1904.09751). A draw depends on (seed, position) alone, so that
+    asking for more tokens leaves the first ones as they were.
+    Raises EvaluationError for a temperature or a `top_p` that means nothing.
+    """
+    if not (math.isfinite(temperature) and temperature >= 0 and 0 < top_p <= 1):
+        raise EvaluationError(
+            f"temperature={temperature}, top_p={top_p} can't be sampled with; "
+            "temperature is 0 (likeliest token) or more, top_p above 0 and at most 1 (all tokens)"
+        )
+    ids = [tokenizer.begin_id, *tokenizer.encode(prompt)]
+    num_given = len(ids)
+    while len(ids) < num_given + max_tokens:
+        token = _draw(_next_logits(model, ids), temperature, top_p, derived_seed(seed, "generate", len(ids)))
+        if token == tokenizer.end_id:
+            break
+        ids.append(token)
+    return tokenizer.decode(ids[num_given:])
+
+
+@torch.inference_mode()
+def surprise(model: Transformer, tokenizer: Tokenizer, text: str) -> TextSurprise:
+    """Return how surprised the model is at each token of `text`, read as a document from its start.
+
+    A text longer than `seq_len` is read in windows that overlap by half, so that every token past the first window
+    has at least seq_len // 2 tokens before it. The end of the document is not scored.
+    Raises EvaluationError when the text is empty.
+    """
+    ids = [tokenizer.begin_id, *tokenizer.encode(text)]
+    if len(ids) == 1:
+        raise EvaluationError("the text is empty: there is nothing to be surprised at")
+    nats: list[float] = []
+    for start, stop in _windows(len(ids) - 1, model.settings.seq_len):
+        losses = _target_nats(model, ids[start : stop + 1])
+        nats += losses[len(nats) - start :]
+    tokens = [TokenSurprise(token_text(tokenizer, token), value) for token, value in zip(ids[1:], nats, strict=True)]
+    return TextSurprise(tokens, math.fsum(nats) / math.log(2) / len(text.encode()))
+
+
+def token_text(tokenizer: Tokenizer, token: int) -> str:
+    """Return a token as text: a special one by its name; bytes that are no whole character as U+FFFD."""
+    names = {special: name for name, special in tokenizer.special.items()}
+    return names.get(token) or tokenizer.token_bytes(token).decode("utf-8", errors="replace")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return `text` with every character that could steer a terminal or hide text as an escape (\x1b, \n, \u202e).
+
+    A model may write any character, those of terminal commands and of right-to-left overrides included. `keep` lists
+    characters to leave alone: "\n\t" for text of many lines.
+    """
+    return "".join(
+        character if character in keep or not _steers(character) else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+_JOINERS = "\u200c\u200d\u00ad"  # format characters that ordinary text needs: Persian, Hindi, emoji, soft hyphens
+
+
+def _steers(character: str) -> bool:
+    # control, format, surrogate, line separator, paragraph separator
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
+
+
+def _next_logits(model: Transformer, ids: list[int]) -> Tensor:
+    """Return the scores (V) of the token after `ids`, in fp32 on the CPU."""
+    tokens_BT = torch.tensor([ids[-model.settings.seq_len :]], device=model.embed.weight.device)
+    x_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
+    return model.logits(x_BTD[0, -1]).cpu()
+
+
+def _target_nats(model: Transformer, ids: list[int]) -> list[float]:
+    """Return -log p of each of `ids` but the first, given those before it."""
+    row = torch.tensor([ids], device=model.embed.weight.device)
+    tokens_BT, targets_BT = row[:, :-1], row[:, 1:]
+    x_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
+    return token_losses(x_BTD, model.head_weight(), targets_BT)[0].tolist()
+
+
+def _windows(num_targets: int, seq_len: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of the inputs of each window, the last one full as well."""
+    stride = max(1, seq_len // 2)
+    stop = min(seq_len, num_targets)
+    yield 0, stop
+    while stop < num_targets:
+        stop = min(stop + stride, num_targets)
+        yield stop - seq_len, stop
+
+
+def _draw(logits_V: Tensor, temperature: float, top_p: float, seed: int) -> int:
+    if temperature == 0:
+        return int(logits_V.argmax())
+    # fp64, and the maximum taken off before the division: no temperature is too small
+    probability_V = torch.softmax((logits_V - logits_V.max()).double() / temperature, dim=-1)
+    sorted_V, token_V = torch.sort(probability_V, descending=True, stable=True)
+    cumulative_V = sorted_V.cumsum(0)
+    num_kept = int((cumulative_V - sorted_V < top_p).sum())
+    generator = torch.Generator().manual_seed(seed)
+    point = torch.rand((), generator=generator, dtype=torch.float64) * cumulative_V[num_kept - 1]
+    return int(token_V[min(int(torch.searchsorted(cumulative_V, point, right=True)), num_kept - 1)])

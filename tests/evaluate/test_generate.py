@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from headwater.errors import EvaluationError
+from headwater.evaluate.generate import generate, next_tokens, printable, surprise, token_text
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+from headwater.tokenizer.settings import TokenizerSettings
+from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokenizer.train import train_tokenizer
+
+SEQ_LEN = 16
+TEXT = "The river starts at its headwater, and the sea is where the river ends. "
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("generate") / "tokenizer"
+    train_tokenizer({"text": [TEXT * 5]}, TokenizerSettings(vocab_size=300), folder, "", lambda line: None)
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer) -> Transformer:
+    settings = ModelSettings(
+        vocab_size=tokenizer.vocab_size, num_layers=2, d_model=16, d_ff=32, num_heads=2, num_kv_heads=1, head_dim=8,
+        seq_len=SEQ_LEN,
+    )  # fmt: skip
+    model = Transformer(settings)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm" in name else 0.0, 0.3, generator=generator)
+    return model
+
+
+class FixedModel:
+    """Stands in for a model: the same given probabilities after any text."""
+
+    def __init__(self, vocab_size: int, probabilities: dict[int, float]) -> None:
+        self.settings = type("Settings", (), {"seq_len": SEQ_LEN})
+        self.embed = torch.nn.Embedding(1, 1)
+        self.logits_V = torch.full((vocab_size,), -math.inf)
+        for token, probability in probabilities.items():
+            self.logits_V[token] = math.log(probability)
+
+    def hidden(self, tokens_BT, documents_BT):
+        assert tokens_BT.shape[1] <= SEQ_LEN and not documents_BT.any()
+        return torch.zeros(*tokens_BT.shape, 1)
+
+    def logits(self, x_D):
+        return self.logits_V
+
+
+def direct_log_probabilities(model: Transformer, ids: list[int]) -> torch.Tensor:
+    tokens_BT = torch.tensor([ids])
+    with torch.inference_mode():
+        return torch.log_softmax(model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT))), dim=-1)[0]
+
+
+def test_next_tokens_are_the_likeliest_of_the_distribution_after_begin_and_prompt(model, tokenizer):
+    found = next_tokens(model, tokenizer, "The river", top=tokenizer.vocab_size)
+    expected = direct_log_probabilities(model, [tokenizer.begin_id, *tokenizer.encode("The river")])[-1].exp()
+    assert [entry.probability for entry in found] == pytest.approx(sorted(expected.tolist(), reverse=True), rel=1e-4)
+    assert found[0].token == token_text(tokenizer, int(expected.argmax()))
+    assert sum(entry.probability for entry in found) == pytest.approx(1, abs=1e-5)
+    assert next_tokens(model, tokenizer, "The river", top=3) == found[:3]
+
+
+def test_an_empty_prompt_is_the_begin_token_alone(model, tokenizer):
+    expected = direct_log_probabilities(model, [tokenizer.begin_id])[-1].exp()
+    assert next_tokens(model, tokenizer, "", top=1)[0].probability == pytest.approx(expected.max().item())
+    assert isinstance(generate(model, tokenizer, "", 5), str)
+
+
+def test_of_a_long_prompt_the_last_tokens_count(model, tokenizer):
+    prompt = TEXT * 4
+    last = tokenizer.encode(prompt)[-SEQ_LEN:]
+    expected = direct_log_probabilities(model, last)[-1].exp()
+    assert next_tokens(model, tokenizer, prompt, top=1)[0].probability == pytest.approx(expected.max().item())
+    assert len(tokenizer.encode(generate(model, tokenizer, prompt, 40))) > SEQ_LEN
+
+
+def test_temperature_zero_takes_the_likeliest_token_each_time(model, tokenizer):
+    ids = [tokenizer.begin_id, *tokenizer.encode("The")]
+    for _ in range(8):
+        ids.append(int(direct_log_probabilities(model, ids)[-1].argmax()))
+    expected = tokenizer.decode(ids[1 + len(tokenizer.encode("The")) :])
+    assert generate(model, tokenizer, "The", 8, temperature=0.0) == expected
+
+
+def test_same_seed_gives_the_same_text_and_a_longer_one_starts_with_it(model, tokenizer):
+    def say(num_tokens, seed):
+        return generate(model, tokenizer, "The river", num_tokens, 1.0, 1.0, seed).replace("\ufffd", "")
+
+    assert say(12, 7) == say(12, 7)
+    assert say(24, 7).startswith(say(12, 7))
+    assert len({say(12, seed) for seed in range(4)}) == 4
+
+
+def test_generation_stops_at_the_end_token_and_does_not_show_it(tokenizer):
+    ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
+    assert generate(ends, tokenizer, "The", 10) == ""
+    letter = tokenizer.encode("a")[0]
+    maybe = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 0.5, letter: 0.5})
+    lengths = [len(generate(maybe, tokenizer, "", 100, seed=seed)) for seed in range(20)]
+    assert len(set(lengths)) > 2 and max(lengths) < 100, lengths
+
+
+def test_draws_follow_the_temperature(tokenizer):
+    first, second = tokenizer.encode("ab")[0], tokenizer.encode("z")[0]
+    model = FixedModel(tokenizer.vocab_size, {first: 0.8, second: 0.2})
+    for temperature, expected in ((1.0, 0.8), (0.5, 0.64 / 0.68), (2.0, 2 / 3)):
+        text = generate(model, tokenizer, "", 2000, temperature=temperature)
+        share = Counter(text)[tokenizer.decode([first])] / len(text)
+        assert share == pytest.approx(expected, abs=0.04), f"temperature {temperature}"
+
+
+def test_top_p_leaves_out_the_unlikely_tail_and_keeps_the_rest_in_proportion(tokenizer):
+    a, b, c = (tokenizer.encode(letter)[0] for letter in "abc")
+    model = FixedModel(tokenizer.vocab_size, {a: 0.6, b: 0.3, c: 0.1})
+    assert set(generate(model, tokenizer, "", 300, top_p=0.6)) == {"a"}, "the first token alone reaches 0.6"
+    shares = Counter(generate(model, tokenizer, "", 2000, top_p=0.7))
+    assert set(shares) == {"a", "b"}
+    assert shares["a"] / 2000 == pytest.approx(2 / 3, abs=0.04)
+    assert set(generate(model, tokenizer, "", 1000, top_p=1.0)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p"), [(-1, 1), (math.nan, 1), (math.inf, 1), (1, 0), (1, 1.1), (1, math.nan)]
+)
+def test_meaningless_sampling_settings_are_refused(model, tokenizer, temperature, top_p):
+    with pytest.raises(EvaluationError, match="can't be sampled with"):
+        generate(model, tokenizer, "The", 1, temperature, top_p)
+
+
+def test_a_tiny_temperature_is_the_likeliest_token(model, tokenizer):
+    tiny = generate(model, tokenizer, "The", 8, temperature=1e-300)
+    assert tiny == generate(model, tokenizer, "The", 8, temperature=0.0)
+
+
+def test_surprise_equals_the_log_probabilities_token_by_token(model, tokenizer):
+    text = "The river ends."
+    ids = tokenizer.encode(text)
+    assert len(ids) <= SEQ_LEN, "one window"
+    found = surprise(model, tokenizer, text)
+    log_probabilities = direct_log_probabilities(model, [tokenizer.begin_id, *ids])
+    expected = [-log_probabilities[at, token].item() for at, token in enumerate(ids)]
+    assert [entry.nats for entry in found.tokens] == pytest.approx(expected, rel=1e-5)
+    assert "".join(entry.token for entry in found.tokens) == text
+    assert found.bits_per_byte == pytest.approx(sum(expected) / math.log(2) / len(text))
+
+
+def test_surprise_at_a_long_text_scores_every_token_once_with_half_a_window_of_context(model, tokenizer):
+    text = TEXT * 3 + "naïve 🙂"
+    ids = [tokenizer.begin_id, *tokenizer.encode(text)]
+    found = surprise(model, tokenizer, text)
+    assert len(found.tokens) == len(ids) - 1 > 3 * SEQ_LEN
+    stop, expected = SEQ_LEN, []
+    for target in range(1, len(ids)):
+        if target > stop:
+            stop = min(stop + SEQ_LEN // 2, len(ids) - 1)
+        window = ids[stop - SEQ_LEN : target]
+        assert target <= SEQ_LEN or len(window) > SEQ_LEN // 2
+        expected.append(-direct_log_probabilities(model, window)[-1, ids[target]].item())
+    assert [entry.nats for entry in found.tokens] == pytest.approx(expected, rel=1e-4)
+    assert found.bits_per_byte == pytest.approx(sum(expected) / math.log(2) / len(text.encode()), rel=1e-5)
+
+
+def test_surprise_at_an_empty_text_is_an_error(model, tokenizer):
+    with pytest.raises(EvaluationError, match="empty"):
+        surprise(model, tokenizer, "")
+
+
+def test_token_text_names_special_tokens_and_marks_broken_characters(tokenizer):
+    assert token_text(tokenizer, tokenizer.end_id) == "<|end_of_text|>"
+    half = tokenizer.encode("🙂")[0]
+    assert token_text(tokenizer, half) == "\ufffd"
+
+
+def test_printable_escapes_what_steers_a_terminal_and_keeps_words():
+    assert printable("\x1b[31mred\x07\r\n") == "\\x1b[31mred\\x07\\r\\n"
+    assert printable("a\u202eb\u2028\u200e\x9b") == "a\\u202eb\\u2028\\u200e\\x9b"
+    assert printable("one\n\ttwo\x1b", keep="\n\t") == "one\n\ttwo\\x1b"
+    words = "naïve 中文 می\u200cخواهم 👩\u200d🔬 \u00a0 \\n"
+    assert printable(words) == words
+    assert printable("\ud800") == "\\ud800"
