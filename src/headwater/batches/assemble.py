@@ -1,0 +1,89 @@
+"""Fill batches from packed rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater.batches.order import order_key, permute_array
+from headwater.batches.pack import PackedSource
+
+NO_TARGET = -1
+
+
+# B rows · T positions (seq_len)
+@dataclass(frozen=True)
+class Batch:
+    """Rows of token ids with their targets.
+
+    tokens_BT      int32, padding is the pad token
+    targets_BT     int64, the token after each token; -1 at padding
+    documents_BT   int32, number of the document within its row, from 0; padding has the next free number
+    num_targets    targets that are not -1
+    first_row      global number of the first row
+    """
+
+    tokens_BT: np.ndarray
+    targets_BT: np.ndarray
+    documents_BT: np.ndarray
+    num_targets: int
+    first_row: int
+
+
+def empty_batch(num_rows: int, seq_len: int, pad_id: int, first_row: int) -> Batch:
+    shape = (num_rows, seq_len)
+    return Batch(
+        tokens_BT=np.full(shape, pad_id, dtype=np.int32),
+        targets_BT=np.full(shape, NO_TARGET, dtype=np.int64),
+        documents_BT=np.zeros(shape, dtype=np.int32),
+        num_targets=0,
+        first_row=first_row,
+    )
+
+
+def fill_(batch: Batch, places: np.ndarray, source: PackedSource, rows: np.ndarray) -> int:
+    """Write rows of a source at the given places of a batch; return the number of targets written."""
+    index = source.index
+    first, counts = index.row_ptr[rows], index.row_ptr[rows + 1] - index.row_ptr[rows]
+    within_row = _count_up(counts)
+    chunk = np.repeat(first, counts) + within_row
+    lengths = index.chunk_len[chunk]
+    target_row = np.repeat(places, counts) * index.seq_len
+    to = _ranges(target_row + index.chunk_place[chunk], lengths)
+    positions = _ranges(index.chunk_start[chunk], lengths)
+    batch.tokens_BT.reshape(-1)[to] = source.store.gather(positions)
+    batch.targets_BT.reshape(-1)[to] = source.store.gather(positions + 1)
+    batch.documents_BT[places] = counts[:, None]
+    batch.documents_BT.reshape(-1)[to] = np.repeat(within_row, lengths)
+    return int(lengths.sum())
+
+
+def _count_up(counts: np.ndarray) -> np.ndarray:
+    """Return 0 .. counts[0] - 1, 0 .. counts[1] - 1, …"""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return starts[0] .. starts[0] + lengths[0] - 1, starts[1] …"""
+    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+
+
+def sequential_batches(source: PackedSource, rows_per_batch: int, rows: Iterable[int] | None = None) -> Iterator[Batch]:
+    """Yield every row of a source once, or those of `rows`, in that order, always `rows_per_batch` at a time.
+
+    The last batch is filled up with rows of padding, so that all have one shape; they have no targets.
+    """
+    chosen = np.arange(source.num_rows) if rows is None else np.fromiter(rows, dtype=np.int64)
+    for first in range(0, len(chosen), rows_per_batch):
+        part = chosen[first : first + rows_per_batch]
+        batch = empty_batch(rows_per_batch, source.index.seq_len, source.store.pad_id, first)
+        num_targets = fill_(batch, np.arange(len(part)), source, part)
+        yield Batch(batch.tokens_BT, batch.targets_BT, batch.documents_BT, num_targets, first)
+
+
+def sample_rows(source: PackedSource, num_rows: int, seed: int) -> np.ndarray:
+    """Return at most `num_rows` rows of a source, the first of a fixed shuffled order: a larger sample extends it."""
+    count = min(num_rows, source.num_rows)
+    return permute_array(source.num_rows, order_key(seed, "sample", 0), np.arange(count))

@@ -1,0 +1,204 @@
+"""The mixture plan: which source each row of the whole run comes from, in exact integers.
+
+Within a stage the sources stand in a fixed order with integer weights w_1 … w_m and sums C_j = w_1 + … + w_j. Of the
+first x rows of the first j sources, floor(x · C_(j-1) / C_j) belong to the first j - 1 and the others to source j.
+These nested floors rise by 0 or 1 with each row, so every source's draws are 0, 1, 2, … without gap or repeat, and
+its share is off by less than one row a level at every moment. (Rounding the cumulative shares, floor(g · C_j / C) -
+floor(g · C_(j-1) / C), doesn't have this: it can fall.) A row's source and draw are a function of its number alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headwater.batches.settings import MixtureSettings
+from headwater.errors import ConfigError, StoreError
+from headwater.files import digest_json
+
+PLAN_VERSION = 1
+_WEIGHT_SUM = 1 << 20
+MAX_ROWS = 1 << 42  # row number × weight sum stays below 2^63
+
+
+@dataclass(frozen=True)
+class Stage:
+    """From row `first_row` on: integer weights by source, heaviest first, and the rows each has given before."""
+
+    first_row: int
+    weights: dict[str, int]
+    drawn: dict[str, int]
+
+    def counts(self, num_rows: int) -> dict[str, int]:
+        """Return how many of the stage's first `num_rows` rows each source gives."""
+        result = {}
+        names, sums = list(self.weights), np.cumsum(list(self.weights.values())).tolist()
+        left = num_rows
+        for level in range(len(names) - 1, 0, -1):
+            inner = left * sums[level - 1] // sums[level]
+            result[names[level]] = left - inner
+            left = inner
+        return result | {names[0]: left}
+
+
+@dataclass(frozen=True)
+class MixturePlan:
+    """`rows` of each source (its row count) and the stages, in order; a plan is finite JSON."""
+
+    rows: dict[str, int]
+    stages: tuple[Stage, ...]
+
+    @property
+    def sources(self) -> list[str]:
+        return sorted(self.rows)
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """Return the source of a global row and which draw of that source it is."""
+        source, draw = self.locate_array(np.array([row]))
+        return self.sources[int(source[0])], int(draw[0])
+
+    def locate_array(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return, for each global row, the number of its source in `sources` and its draw (both int64)."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and not 0 <= rows.min() <= rows.max() < MAX_ROWS:
+            raise StoreError(f"row numbers must lie in [0, {MAX_ROWS}); found {rows.min()} to {rows.max()}")
+        number_of = {name: number for number, name in enumerate(self.sources)}
+        source, draw = np.empty_like(rows), np.empty_like(rows)
+        stage_of = np.searchsorted([stage.first_row for stage in self.stages], rows, side="right") - 1
+        for number in np.unique(stage_of):
+            stage = self.stages[number]
+            here = stage_of == number
+            source[here], draw[here] = _locate(stage, rows[here] - stage.first_row, number_of)
+        return source, draw
+
+    def counts(self, num_rows: int) -> dict[str, int]:
+        """Return how many of the first `num_rows` rows each source gives."""
+        stage = [stage for stage in self.stages if stage.first_row <= num_rows][-1]
+        new = stage.counts(num_rows - stage.first_row)
+        return {name: stage.drawn[name] + new.get(name, 0) for name in self.sources}
+
+    def epochs(self, num_rows: int) -> dict[str, float]:
+        """Return how often each source is seen in the first `num_rows` rows."""
+        return {name: count / max(self.rows[name], 1) for name, count in self.counts(num_rows).items()}
+
+    def shares(self, num_rows: int) -> dict[str, float]:
+        """Return each source's part of the first `num_rows` rows, which all have the same length in tokens."""
+        return {name: count / max(num_rows, 1) for name, count in self.counts(num_rows).items()}
+
+    def with_stage(self, first_row: int, weights: dict[str, float]) -> MixturePlan:
+        """Return a plan with other weights from `first_row` on; what comes before stays as it is."""
+        kept = tuple(stage for stage in self.stages if stage.first_row < first_row)
+        before = MixturePlan(self.rows, kept) if kept else None
+        drawn = before.counts(first_row) if before else dict.fromkeys(self.sources, 0)
+        return MixturePlan(self.rows, (*kept, Stage(first_row, _integer_weights(weights), drawn)))
+
+    def as_json(self) -> dict[str, Any]:
+        stages = [
+            # pairs, not a table: the order of the sources is part of the rule
+            {"first_row": stage.first_row, "weights": [[*pair] for pair in stage.weights.items()], "drawn": stage.drawn}
+            for stage in self.stages
+        ]
+        return {"version": PLAN_VERSION, "rows": self.rows, "stages": stages}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> MixturePlan:
+        if value.get("version") != PLAN_VERSION:
+            raise StoreError(f"mixture plan version {value.get('version')} is not {PLAN_VERSION}; plan again")
+        stages = [Stage(item["first_row"], dict(item["weights"]), item["drawn"]) for item in value["stages"]]
+        return cls(value["rows"], tuple(stages))
+
+    @property
+    def digest(self) -> str:
+        return digest_json(self.as_json())
+
+
+def _locate(stage: Stage, x: np.ndarray, number_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    names, sums = list(stage.weights), np.cumsum(list(stage.weights.values())).tolist()
+    source = np.full(x.shape, number_of[names[0]])
+    draw = x.copy()
+    undecided = np.arange(len(x))
+    for level in range(len(names) - 1, 0, -1):
+        at = draw[undecided]
+        inner = at * sums[level - 1] // sums[level]
+        is_inner = (at + 1) * sums[level - 1] // sums[level] > inner
+        outer = undecided[~is_inner]
+        source[outer] = number_of[names[level]]
+        draw[outer] = (at - inner)[~is_inner]
+        undecided = undecided[is_inner]
+        draw[undecided] = inner[is_inner]
+    given = np.array([stage.drawn[name] for name in sorted(number_of)])
+    return source, draw + given[source]
+
+
+def make_plan(rows: dict[str, int], settings: MixtureSettings, num_rows: int) -> MixturePlan:
+    """Return the plan of a run of `num_rows` rows over sources with these row counts.
+
+    A source that reaches its cap of epochs is left out from that row on, in a new stage.
+    Raises ConfigError for weights that name no source or miss one, for a source without rows, and when the caps
+    leave fewer rows than the run needs.
+    """
+    weights = _checked_weights(rows, settings)
+    caps = {name: _cap(rows[name], settings.cap_of(name)) for name in weights}
+    plan = MixturePlan(dict(rows), ()).with_stage(0, weights)
+    while True:
+        stage = plan.stages[-1]
+        end = min(_end_of_stage(stage, caps), num_rows)
+        if end >= num_rows:
+            return plan
+        drawn = plan.counts(end)
+        weights = {name: weight for name, weight in weights.items() if drawn[name] < caps[name]}
+        if not weights:
+            raise ConfigError(
+                f"the run needs {num_rows} rows and the epoch caps allow {end} "
+                f"({', '.join(f'{name} {count}' for name, count in sorted(drawn.items()))}); train on fewer tokens, "
+                "raise mixture.max_epochs or give more text"
+            )
+        plan = plan.with_stage(end, weights)
+
+
+def _cap(rows: int, epochs: float | None) -> int:
+    return MAX_ROWS if epochs is None else max(int(rows * epochs), 1)
+
+
+def _end_of_stage(stage: Stage, caps: dict[str, int]) -> int:
+    """Return the first row after which some source of the stage has given all it may."""
+    end = MAX_ROWS
+    for name in stage.weights:
+        room = caps[name] - stage.drawn[name]
+        low, high = 0, MAX_ROWS - stage.first_row  # searched: the fewest rows that use up the room
+        while low < high:
+            middle = (low + high) // 2
+            if stage.counts(middle)[name] >= room:
+                high = middle
+            else:
+                low = middle + 1
+        end = min(end, stage.first_row + low)
+    return end
+
+
+def _checked_weights(rows: dict[str, int], settings: MixtureSettings) -> dict[str, float]:
+    if not rows:
+        raise ConfigError("there is no source to train on")
+    for setting, named in (("weights", settings.weights), ("max_epochs_by_source", settings.max_epochs_by_source)):
+        unknown = sorted(set(named) - set(rows))
+        if unknown:
+            raise ConfigError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(rows))}")
+    weights: dict[str, float] = dict(settings.weights) or {name: float(count) for name, count in rows.items()}
+    missing = sorted(set(rows) - set(weights))
+    if missing:
+        raise ConfigError(
+            f"mixture.weights says nothing of {', '.join(missing)}; give each a weight (0 leaves it out) or no weights"
+        )
+    empty = sorted(name for name in rows if rows[name] == 0 and (weights[name] > 0 or not settings.weights))
+    if empty:
+        raise ConfigError(f"no training rows come from {', '.join(empty)}; remove the source or set its weight to 0")
+    return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def _integer_weights(weights: dict[str, float]) -> dict[str, int]:
+    """Return weights that add up to about 2^20, none below 1, heaviest first (the lightest has the smallest error)."""
+    total = sum(weights.values())
+    whole = {name: max(1, round(weight / total * _WEIGHT_SUM)) for name, weight in weights.items() if weight > 0}
+    return dict(sorted(whole.items(), key=lambda item: (-item[1], item[0])))

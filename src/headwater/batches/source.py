@@ -1,0 +1,83 @@
+"""Batches of a training run as a pure function of the row number: to resume is to know one integer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from headwater.batches.assemble import Batch, empty_batch, fill_
+from headwater.batches.mixture import MixturePlan
+from headwater.batches.order import order_key, permute, permute_array
+from headwater.batches.pack import PackedSource
+from headwater.errors import ConfigError, StoreError
+from headwater.files import digest_json
+from headwater.tokenizer.special import PAD_ID
+
+
+class BatchSource:
+    """Row g of the run is draw k of a source (the plan says which), which is a row of epoch k // n of that source."""
+
+    def __init__(self, sources: Mapping[str, PackedSource], plan: MixturePlan, seq_len: int, seed: int) -> None:
+        """Raise StoreError when the plan was made for other rows than these."""
+        self._sources = dict(sources)
+        self.plan = plan
+        self.seq_len = seq_len
+        self.seed = seed
+        found = {name: source.num_rows for name, source in sources.items()}
+        if found != plan.rows:
+            raise StoreError(f"the mixture plan is for rows {plan.rows} and the token stores have {found}; plan again")
+        for name, source in sources.items():
+            if source.index.seq_len != seq_len:
+                raise StoreError(f"{name} is packed for seq_len={source.index.seq_len}, not {seq_len}; pack it again")
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that decides the rows: stores, packing, plan, seed. A resume must find the same one."""
+        stores = {name: source.digest for name, source in self._sources.items()}
+        return digest_json({"stores": stores, "plan": self.plan.digest, "seq_len": self.seq_len, "seed": self.seed})
+
+    def rows(self, first_row: int, num_rows: int) -> Batch:
+        """Return the global rows [first_row, first_row + num_rows); the same for every way of splitting them."""
+        source_of, row_of = self._place(np.arange(first_row, first_row + num_rows))
+        batch = empty_batch(num_rows, self.seq_len, PAD_ID, first_row)
+        num_targets = 0
+        for number, name in enumerate(self.plan.sources):
+            places = np.flatnonzero(source_of == number)
+            if len(places):
+                num_targets += fill_(batch, places, self._sources[name], row_of[places])
+        return Batch(batch.tokens_BT, batch.targets_BT, batch.documents_BT, num_targets, first_row)
+
+    def _place(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number of the source of each global row and the row within that source."""
+        source_of, draw = self.plan.locate_array(rows)
+        row_of = np.empty_like(draw)
+        for number, name in enumerate(self.plan.sources):
+            n = self._sources[name].num_rows
+            here = np.flatnonzero(source_of == number)
+            epochs = draw[here] // n if len(here) else draw[here]
+            for epoch in np.unique(epochs).tolist():
+                chosen = here[epochs == epoch]
+                row_of[chosen] = permute_array(n, order_key(self.seed, name, epoch), draw[chosen] - epoch * n)
+        return source_of, row_of
+
+    def documents_of(self, row: int) -> list[tuple[str, str]]:
+        """Return (source, corpus document id) of the documents in a global row, in order."""
+        name, draw = self.plan.locate(row)
+        source = self._sources[name]
+        epoch, index = divmod(draw, source.num_rows)
+        packed_row = permute(source.num_rows, order_key(self.seed, name, epoch), index)
+        return [(name, document) for document in source.documents_of(packed_row)]
+
+
+def rank_rows(step_first_row: int, batch_rows: int, rank: int, world_size: int) -> tuple[int, int]:
+    """Return the first row and the number of rows of one rank in a step of `batch_rows` rows.
+
+    Ranks take contiguous parts in order, so that joined they are the same batch for every `world_size`.
+    """
+    if not 0 <= rank < world_size:
+        raise ConfigError(f"rank={rank} is not in [0, {world_size})")
+    if batch_rows % world_size:
+        raise ConfigError(f"a step of {batch_rows} rows can't be split over {world_size} ranks; use a multiple of it")
+    count = batch_rows // world_size
+    return step_first_row + rank * count, count

@@ -1,0 +1,21 @@
+"""Settings of the tokenizer."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from headwater.config import Settings
+from headwater.tokenizer.special import NUM_SPECIAL
+
+MIN_VOCAB_SIZE = NUM_SPECIAL + 256
+
+
+class TokenizerSettings(Settings):
+    vocab_size: int = Field(default=8192, ge=MIN_VOCAB_SIZE, le=1 << 20)
+    """Number of token ids, the 32 special tokens and the 256 bytes included."""
+
+    min_frequency: int = Field(default=2, ge=1)
+    """A pair of tokens is merged only when the training text holds it at least this often."""
+
+    max_bytes: int = Field(default=32_000_000, ge=100_000)
+    """Bytes of text taken from each source to train on; a larger source is sampled by the hash of its text."""

@@ -1,0 +1,116 @@
+"""Text to token ids and back: byte-level BPE, exact on every text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from headwater.errors import TokenizerError
+from headwater.files import digest_bytes, read_manifest
+from headwater.tokenizer.cut import cut
+from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS
+
+FORMAT = "headwater-tokenizer"
+FORMAT_VERSION = 1
+
+
+class Tokenizer:
+    """A trained tokenizer; `decode(encode(text)) == text` for every str without lone surrogates."""
+
+    def __init__(self, model: tokenizers.Tokenizer, manifest: dict[str, Any]) -> None:
+        # text that spells a special token is text: only the program may write one
+        model.encode_special_tokens = True
+        self._model = model
+        self.manifest = manifest
+        self.vocab_size: int = manifest["vocab_size"]
+        self.digest: str = manifest["digest"]
+        self.special: dict[str, int] = dict(manifest["special"])
+        self.begin_id, self.end_id, self.pad_id = BEGIN_ID, END_ID, PAD_ID
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """Read a tokenizer folder; raise TokenizerError when it is missing, damaged or not of this project."""
+        manifest = read_manifest(folder, FORMAT, FORMAT_VERSION, TokenizerError)
+        path = folder / "tokenizer.json"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise TokenizerError(f"can't read {path}: {error.strerror}; train the tokenizer again") from None
+        if digest_bytes(data) != manifest.get("digest"):
+            raise TokenizerError(f"{path} is not the file its manifest.json describes; train the tokenizer again")
+        model = tokenizers.Tokenizer.from_str(data.decode())
+        _check_ids(path, model, manifest)
+        return cls(model, manifest)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, without begin or end; never an id of a special token."""
+        return self.encode_many([text])[0]
+
+    def encode_many(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of each text; the work is spread over the cores unless TOKENIZERS_PARALLELISM is false."""
+        parts = [cut(text) for text in texts]
+        flat = [part for each in parts for part in each]
+        try:
+            encodings = iter(self._model.encode_batch_fast(flat, add_special_tokens=False))
+        except TypeError:
+            raise _surrogate_error(flat) from None
+        return [[token for _ in each for token in next(encodings).ids] for each in parts]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`; special tokens are left out, bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        return b"".join(self.token_bytes(token) for token in ids)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes a token stands for: b"" for a special token."""
+        if not 0 <= token < self.vocab_size:
+            raise TokenizerError(f"token id {token} is outside the vocabulary of {self.vocab_size}")
+        return self._bytes_by_token[token]
+
+    def bytes_per_token_table(self) -> np.ndarray:
+        """Return int32 (vocab_size,): the bytes of each token, 0 for special tokens."""
+        return np.array([len(data) for data in self._bytes_by_token], dtype=np.int32)
+
+    @cached_property
+    def _bytes_by_token(self) -> list[bytes]:
+        byte_of = _byte_of_character()
+        table = [b""] * self.vocab_size
+        for text, token in self._model.get_vocab(with_added_tokens=True).items():
+            if text not in SPECIAL_IDS:
+                table[token] = bytes(byte_of[character] for character in text)
+        return table
+
+
+def _check_ids(path: Path, model: tokenizers.Tokenizer, manifest: dict[str, Any]) -> None:
+    vocabulary = model.get_vocab(with_added_tokens=True)
+    size = manifest["vocab_size"]
+    if len(vocabulary) != size or set(vocabulary.values()) != set(range(size)):
+        raise TokenizerError(f"{path} doesn't number its {len(vocabulary)} tokens from 0 to {size - 1}; train it again")
+    if manifest["special"] != SPECIAL_IDS or any(vocabulary.get(name) != token for name, token in SPECIAL_IDS.items()):
+        raise TokenizerError(f"{path} has other special tokens than this headwater; train it again")
+
+
+def _surrogate_error(texts: list[str]) -> TokenizerError:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return TokenizerError(f"this text can't be encoded: {error}; it has a lone surrogate, so it isn't Unicode")
+    return TokenizerError("only str can be encoded")
+
+
+def _byte_of_character() -> dict[str, int]:
+    """Return the byte behind each character of a byte-level vocabulary.
+
+    Printable Latin-1 bytes stand for themselves; the others, in order, take the characters from U+0100 on (GPT-2).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + number): byte for number, byte in enumerate(others)}

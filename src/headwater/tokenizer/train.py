@@ -1,0 +1,124 @@
+"""Train byte-level BPE on a sample of each source: the same texts give the same file, to the byte."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import xxhash
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+
+from headwater.errors import TokenizerError
+from headwater.files import digest_bytes, new_folder, stage_key, write_bytes, write_json
+from headwater.tokenizer.cut import cut
+from headwater.tokenizer.measure import bytes_per_token
+from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
+from headwater.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
+from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
+
+# Qwen2's pattern: contractions, words with the space before them, single digits, punctuation, line ends, spaces
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+STAGE_VERSION = 1
+_SAMPLED_PART_CHARS = 8192
+
+
+def tokenizer_key(settings: TokenizerSettings, corpus_digest: str) -> str:
+    """Return the key of the tokenizer that these settings give on the corpus of this digest."""
+    return stage_key("tokenizer", STAGE_VERSION, settings.model_dump(mode="json"), {"corpus": corpus_digest})
+
+
+def train_tokenizer(
+    texts: Mapping[str, Iterable[str]],
+    settings: TokenizerSettings,
+    out_dir: Path,
+    key: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train on `texts` (by source), write the tokenizer folder and return its manifest.
+
+    The result depends on the set of texts, not on their order. Bytes per token in the manifest are measured on the
+    sample trained on; the token store gives them for all text, held-out text included.
+    Raises TokenizerError when there is no text, or too little to fill the vocabulary.
+    """
+    samples = {source: sample_parts(texts[source], settings.max_bytes) for source in sorted(texts)}
+    num_bytes = {source: sum(len(part.encode()) for part in parts) for source, parts in samples.items()}
+    total_bytes = sum(num_bytes.values())
+    if not total_bytes:
+        raise TokenizerError("there is no text to train a tokenizer on; the corpus kept no training document")
+    say(f"training a vocabulary of {settings.vocab_size:,} on {total_bytes / 1e6:.1f} MB from {len(samples)} sources")
+    model = _train(samples, settings)
+    _require_full(model.get_vocab_size(), settings.vocab_size, total_bytes)
+    data = model.to_str(pretty=True).encode()
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "key": key,
+        "digest": digest_bytes(data),
+        "vocab_size": settings.vocab_size,
+        "special": SPECIAL_IDS,
+        "trained_on_bytes": num_bytes,
+    }
+    manifest["bytes_per_token"] = bytes_per_token(Tokenizer(model, manifest), samples)
+    with new_folder(out_dir, replace=True) as folder:
+        write_bytes(folder / "tokenizer.json", data)
+        write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def sample_parts(texts: Iterable[str], max_bytes: int) -> list[str]:
+    """Return parts of the texts, at most `max_bytes` in all: those with the smallest hashes, in order of hash.
+
+    A sample by hash needs one pass, no size known beforehand and no random state, and doesn't depend on the order.
+    """
+    kept: list[tuple[int, str]] = []  # a heap with the largest hash on top
+    kept_bytes = 0
+    limit = 1 << 64
+    for text in texts:
+        for part in cut(text, _SAMPLED_PART_CHARS):
+            data = part.encode()
+            rank = xxhash.xxh3_64_intdigest(data)
+            if rank >= limit:
+                continue
+            heapq.heappush(kept, (-rank, part))
+            kept_bytes += len(data)
+            while kept_bytes > max_bytes:
+                negative_rank, dropped = heapq.heappop(kept)
+                kept_bytes -= len(dropped.encode())
+                # nothing above what was dropped may come in later, or the order would matter
+                limit = -negative_rank
+    return [part for negative_rank, part in sorted(kept, reverse=True) if -negative_rank < limit]
+
+
+def _train(samples: dict[str, list[str]], settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    model = tokenizers.Tokenizer(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    model.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size,
+        min_frequency=settings.min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    model.train_from_iterator((part for parts in samples.values() for part in parts), trainer)
+    return model
+
+
+def _require_full(found: int, wanted: int, total_bytes: int) -> None:
+    if found >= wanted:
+        return
+    fits = max(found // 64 * 64, MIN_VOCAB_SIZE)
+    raise TokenizerError(
+        f"tokenizer.vocab_size={wanted} is more than this corpus can fill: {total_bytes / 1000:,.0f} kB of text gave "
+        f"{found} tokens; set tokenizer.vocab_size={fits} or give more text"
+    )
