@@ -54,26 +54,8 @@ FRANCS = {
     "Cooperation Financiere en Afrique Centrale francs": "Central African francs",
     "Coopération Financière en Afrique Centrale francs": "Central African francs",
 }
-UNCOUNTED_CURRENCIES = frozenset(
-    [
-        "kwanza",
-        "nakfa",
-        "birr",
-        "rand",
-        "taka",
-        "ngultrum",
-        "hryvnia",
-        "guarani",
-        "baht",
-        "dong",
-        "kip",
-        "yen",
-        "won",
-        "vatu",
-        "tala",
-        "pa'anga",
-        "rufiyaa",
-    ]
+UNCOUNTED_CURRENCIES = re.compile(
+    r"(?:.* )?(?:kwanza|nakfa|birr|rand|taka|ngultrum|hryvnia|guarani|baht|dong|kip|yen|won|vatu|tala|pa'anga|rufiyaa)"
 )
 COMPASS = "Northern|Southern|Eastern|Western|Central|Southeastern|Southwestern|Northeastern|Northwestern"
 REGION = re.compile(
@@ -228,7 +210,7 @@ def _money(entry: dict[str, Any]) -> str | None:
 def _singular(money: str | None) -> str | None:
     if money is None:
         return None
-    if money.rsplit(" ", 1)[-1] in UNCOUNTED_CURRENCIES:
+    if UNCOUNTED_CURRENCIES.fullmatch(money):
         return f"the {money}"
     return f"the {money[:-1]}" if re.search(r"[a-z]s$", money) and not money.endswith("lones") else None
 

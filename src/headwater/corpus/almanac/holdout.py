@@ -7,7 +7,7 @@ from functools import cache
 
 from headwater.corpus.almanac.capital_frames import HELD_OUT_PATTERNS
 from headwater.corpus.almanac.probes import probes
-from headwater.corpus.almanac.sums import held_out_pairs, spelled_pairs
+from headwater.corpus.almanac.sums import held_out_sum_patterns
 
 
 @cache
@@ -18,7 +18,8 @@ def held_out_patterns() -> tuple[re.Pattern[str], ...]:
     every form and in both orders, and the questions about cause and effect with either ending.
     Raises DataError when the World Factbook is not installed.
     """
-    return (*(re.compile(pattern) for pattern in HELD_OUT_PATTERNS), _sums(), *_causes())
+    patterns = (*HELD_OUT_PATTERNS, *held_out_sum_patterns())
+    return (*(re.compile(pattern) for pattern in patterns), *_causes())
 
 
 def find_held_out(text: str) -> str | None:
@@ -28,19 +29,6 @@ def find_held_out(text: str) -> str | None:
         if match is not None:
             return match.group()
     return None
-
-
-def _sums() -> re.Pattern[str]:
-    partners: dict[int, set[int]] = {}
-    for a, b in held_out_pairs():
-        partners.setdefault(a, set()).add(b)
-        partners.setdefault(b, set()).add(a)
-    forms = [
-        form
-        for a in sorted(partners)
-        for form in spelled_pairs(a, "(?:" + "|".join(str(b) for b in sorted(partners[a])) + ")")
-    ]
-    return re.compile(rf"(?<![\d.,])(?:{'|'.join(forms)})(?!\d|[.,]\d)")
 
 
 def _causes() -> list[re.Pattern[str]]:

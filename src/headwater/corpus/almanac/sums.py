@@ -21,7 +21,7 @@ ANSWERS = tuple(range(2 * SMALLEST, 2 * LARGEST + 1))  # every sum that two numb
 # The two direct forms; the probes use them with pairs that were held out.
 DIRECT = ("{a} + {b} = {c}", "{a} plus {b} is {c}")
 
-THINGS = [
+THINGS = (
     "apples",
     "pears",
     "books",
@@ -34,11 +34,7 @@ THINGS = [
     "stamps",
     "shells",
     "nails",
-    "ships",
-    "chairs",
-    "cups",
-    "bricks",
-]
+)
 PEOPLE = (("Anna", "she"), ("Tom", "he"), ("Ruth", "she"), ("Peter", "he"), ("Mary", "she"), ("Daniel", "he"))
 STORIES = (
     "{name} had {a} {things} and got {b} more, so {he} had {c} {things}.",
@@ -166,6 +162,23 @@ def _orders(sheet: _Sheet) -> str:
     return " ".join(sentences)
 
 
-def spelled_pairs(a: int, b: int | str) -> tuple[str, ...]:
-    """Return, as regexes, the ways of writing the sum of a and b (a number or a regex) in this order."""
-    return (rf"{a} ?(?:\+|plus|added to) ?{b}", rf"(?:[Ss]um of|[Aa]dd) {a} and {b}")
+def held_out_sum_patterns() -> tuple[str, str]:
+    """Return regexes for the held-out sums, written with a sign or in words, in both orders.
+
+    The first begins with one digit and looks ahead, so that a search of plain prose is fast.
+    """
+    partners: dict[int, list[int]] = {}
+    for a, b in sorted({*held_out_pairs(), *((b, a) for a, b in held_out_pairs())}):
+        partners.setdefault(a, []).append(b)
+    signs = r" ?(?:\+|plus|added to) ?"
+    with_sign = "|".join(f"(?<={a // 10}){a % 10}{signs}(?:{_either(found)})" for a, found in partners.items())
+    in_words = "|".join(f"{a} and (?:{_either(found)})" for a, found in partners.items())
+    end = r"(?!\d|[.,]\d)"
+    return (
+        rf"[1-4](?=[1-9]{signs}[1-4][1-9]{end})(?<![\d.,].)(?:{with_sign})",
+        rf"(?:[Ss]um of|[Aa]dd) (?:{in_words}){end}",
+    )
+
+
+def _either(numbers: list[int]) -> str:
+    return "|".join(map(str, numbers))
