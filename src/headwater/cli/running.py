@@ -1,0 +1,146 @@
+"""Run all stages of a run, with a card before training and one after it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from headwater.checkpoint.lock import owned
+from headwater.cli.terminal import TrainingDisplay, card, count, duration, say
+from headwater.files import stage_key
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.optim.rules import Reason
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import Folders, StageKeys, Timings, is_trained, prepare_data, write_config
+
+
+def run_all_stages(config: RunConfig, reasons: list[Reason]) -> bool:
+    """Bring every stage up to date; return False when a signal stopped training (everything is saved)."""
+    started_at = time.perf_counter()
+    with owned(config.run_dir):
+        if not _data_and_training(config, reasons):
+            return False
+        evaluation = _after_training(config)
+    _closing_card(config, evaluation, time.perf_counter() - started_at)
+    return True
+
+
+def run_training(config: RunConfig, reasons: list[Reason]) -> bool:
+    """Bring the data up to date and train to the last step; return False when a signal stopped it."""
+    with owned(config.run_dir):
+        return _data_and_training(config, reasons)
+
+
+def _data_and_training(config: RunConfig, reasons: list[Reason]) -> bool:
+    timings = Timings()
+    prepare_data(config, say, timings)
+    if timings.seconds:
+        say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
+    write_config(config, reasons)
+    if is_trained(config):
+        say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
+        return True
+    return _train(config)
+
+
+def _train(config: RunConfig) -> bool:
+    from headwater.recipes.finish import mixture_fields, open_batches, train_stage
+
+    plan = plan_fields(config)
+    sources = mixture_fields(open_batches(config), config)
+    card(f"headwater · {config.name}", plan_lines(config, plan, sources))
+    display = TrainingDisplay(config.train.num_steps, config.train.log_every)
+    return train_stage(config, display, say, plan)
+
+
+def plan_fields(config: RunConfig) -> dict[str, Any]:
+    """Return what is known before the first step: sizes, FLOPs and memory."""
+    parameters, num_tokens = count_parameters(config.model), config.train.num_steps * config.train.batch_tokens
+    matrices = parameters.matmul - config.model.vocab_size * config.model.d_model
+    moments = 1 if config.optim.name == "muon" else 2
+    state_bytes = 4 * (2 * parameters.total + moments * matrices + 2 * (parameters.total - matrices))
+    return {
+        "num_tokens": num_tokens,
+        "flops": flops_per_token(config.model) * num_tokens,
+        "tokens_per_parameter": round(num_tokens / parameters.total, 2),
+        "state_bytes": state_bytes,
+    }
+
+
+def plan_lines(
+    config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]
+) -> list[tuple[str, str]]:
+    model, parameters, train = config.model, count_parameters(config.model), config.train
+    total = sum(source["tokens"] for source in sources.values())
+    mixture = ", ".join(
+        f"{name} {source['tokens'] / total:.0%} ({source['epochs']:.2f} epochs)" for name, source in sources.items()
+    )
+    return [
+        (
+            "model",
+            f"{model.family}, {count(parameters.total)} parameters ({count(parameters.embedding)} embedding), "
+            f"{model.num_layers} layers × {model.d_model}, {model.num_heads} heads, vocabulary {model.vocab_size}",
+        ),
+        (
+            "training",
+            f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens "
+            f"({plan['tokens_per_parameter']:.1f} a parameter), {plan['flops']:.2e} FLOPs",
+        ),
+        ("mixture", mixture),
+        (
+            "update",
+            f"{config.optim.name} at {config.optim.matrix_lr:g}, {config.schedule.name} with {config.schedule.warmup_steps} warm-up steps",
+        ),
+        ("memory", f"{count(plan['state_bytes'])}B for weights, gradients and optimizer state"),
+        ("folder", str(config.run_dir)),
+        ("why", "headwater explain says where each setting comes from"),
+    ]
+
+
+def _after_training(config: RunConfig) -> dict[str, Any]:
+    from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
+
+    evaluation = evaluate_stage(config, say)
+    export_stage(config, say)
+    keys, report = StageKeys(config.run_dir), config.run_dir / "report.html"
+    records = config.run_dir / "records.jsonl"
+    key = stage_key("report", 1, {}, {"records": str(records.stat().st_size), "evaluation": str(evaluation)})
+    if not keys.is_current("report", key, report):
+        report_stage(config)
+        keys.done("report", key)
+        say(f"wrote {report}")
+    return evaluation
+
+
+def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float) -> None:
+    run = config.run_dir
+    folders = Folders(run)
+    card(
+        f"{config.name} is done in {duration(seconds)}",
+        [
+            *evaluation_lines(evaluation),
+            ("report", str(run / "report.html")),
+            ("model", f"{folders.hf} (transformers, vLLM, TRL)"),
+            ("next", f'headwater next "{config.train.prompts[0]}" --run {run}' if config.train.prompts else ""),
+            ("", f'headwater generate "In the beginning" --run {run}'),
+            ("", f"headwater corpus show --run {run}"),
+        ],
+    )
+
+
+def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
+    bits = evaluation["bits_per_byte"]
+    lines = [("bits per byte", ", ".join(f"{name} {value:.3f}" for name, value in bits.items()))]
+    yardsticks = evaluation.get("yardsticks") or {}
+    if yardsticks and "bits_per_byte_real_text" in evaluation:
+        named = {"xz": "xz -9e", "ngram5": "5-gram"}
+        others = ", ".join(f"{named.get(name, name)} {value:.3f}" for name, value in yardsticks.items())
+        lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} beside {others}"))
+    if evaluation.get("abilities"):
+        lines.append(("abilities", ", ".join(f"{name} {value:.0%}" for name, value in evaluation["abilities"].items())))
+    return lines
+
+
+def print_evaluation(evaluation: dict[str, Any]) -> None:
+    for name, text in evaluation_lines(evaluation):
+        print(f"{name:<14} {text}")

@@ -1,0 +1,82 @@
+"""Verbs that make a run: run, train, new, explain, schema, doctor."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
+from headwater.cli.terminal import say
+
+STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: saved; the same command goes on
+
+
+def add_to(app: typer.Typer) -> None:
+    for verb in (run, train, new, explain, schema, doctor):
+        app.command()(verb)
+
+
+def run(run: RunFile, overrides: Overrides = None) -> None:
+    """Do every stage that is not up to date: corpus, tokenizer, tokens, training, evaluation, export, report."""
+    from headwater.cli.running import run_all_stages
+    from headwater.recipes.run_config import load_run
+
+    config, reasons = load_run(run, overrides or [])
+    if not run_all_stages(config, reasons):
+        sys.exit(STOPPED_BY_SIGNAL)
+
+
+def train(run: RunFile, overrides: Overrides = None) -> None:
+    """Train, or go on where training stopped; data stages that are not up to date come first."""
+    from headwater.cli.running import run_training
+    from headwater.recipes.run_config import load_run
+
+    config, reasons = load_run(run, overrides or [])
+    if not run_training(config, reasons):
+        sys.exit(STOPPED_BY_SIGNAL)
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the run; its file becomes NAME.toml.")],
+    text: Annotated[list[str], typer.Option("--text", help="A file or folder of your text; may be given several times.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More files and folders.")] = None,
+    minutes: Annotated[float, typer.Option(help="About how long training may take on this machine.")] = 8.0,
+) -> None:
+    """Write a run file that trains on your own text: --text FOLDER or FILE."""
+    from headwater.recipes.new import write_run_file
+
+    path = write_run_file(Path(f"{name}.toml"), name, [*text, *(more or [])], minutes, say)
+    say(f"wrote {path}; look it over, then: headwater run {path}")
+
+
+def explain(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say for every setting whether you, a recipe, a rule or a default set it, and why."""
+    from headwater.recipes.run_config import load_run
+
+    _, reasons = load_run(run, overrides or [])
+    if as_json:
+        print_json([vars(reason) for reason in reasons])
+        return
+    for reason in reasons:
+        shown = json.dumps(reason.value, ensure_ascii=False)
+        shown = shown if len(shown) <= 40 else shown[:37] + "..."
+        print(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {reason.why if reason.origin != 'default' else ''}".rstrip())
+
+
+def schema() -> None:
+    """Print the JSON schema of a run file, for editors."""
+    from headwater.recipes.run_config import RunConfig
+
+    print_json(RunConfig.model_json_schema())
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine has and lacks, and measure its matrix-multiply peak."""
+    from headwater.cli.doctor import examine_machine, print_findings
+
+    findings = examine_machine()
+    print_json(findings) if as_json else print_findings(findings)

@@ -1,0 +1,64 @@
+"""Bits per byte: how many bits of surprise a model has for each byte of held-out text.
+
+B batch · T time
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from headwater.batches.assemble import Batch
+from headwater.errors import EvaluationError
+from headwater.model.loss import NO_TARGET, token_losses
+from headwater.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """Sums over scored targets; special tokens count neither as nats nor as bytes nor as targets."""
+
+    nats: float = 0.0
+    num_bytes: int = 0
+    num_targets: int = 0
+
+    def __add__(self, other: Surprise) -> Surprise:
+        return Surprise(
+            self.nats + other.nats, self.num_bytes + other.num_bytes, self.num_targets + other.num_targets
+        )
+
+    @property
+    def bits_per_byte(self) -> float:
+        if self.num_bytes == 0:
+            raise EvaluationError("no byte of held-out text was scored; give the source more text")
+        return self.nats / math.log(2) / self.num_bytes
+
+    @property
+    def loss(self) -> float:
+        """Mean nats per scored target."""
+        return self.nats / max(1, self.num_targets)
+
+
+@torch.inference_mode()
+def measure_surprise(model: Transformer, batches: Iterable[Batch], token_bytes: np.ndarray) -> Surprise:
+    """Return the model's surprise over `batches`; `token_bytes[id]` is a token's length in bytes, 0 for specials.
+
+    Byte-level tokens without normalisation cover the text exactly, so the bytes of the scored targets are the
+    bytes of the text. Sums are fp64.
+    """
+    device = model.embed.weight.device
+    total = Surprise()
+    for batch in batches:
+        tokens_BT = torch.from_numpy(batch.tokens_BT.astype(np.int64)).to(device)
+        documents_BT = torch.from_numpy(batch.documents_BT.astype(np.int64)).to(device)
+        targets_BT = batch.targets_BT
+        bytes_BT = np.where(targets_BT == NO_TARGET, 0, token_bytes[np.maximum(targets_BT, 0)])
+        scored_BT = np.where(bytes_BT > 0, targets_BT, NO_TARGET)
+        x_BTD = model.hidden(tokens_BT, documents_BT)
+        losses_BT = token_losses(x_BTD, model.head_weight(), torch.from_numpy(scored_BT).to(device))
+        total += Surprise(float(losses_BT.double().sum()), int(bytes_BT.sum()), int((scored_BT != NO_TARGET).sum()))
+    return total

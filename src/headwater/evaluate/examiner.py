@@ -1,0 +1,103 @@
+"""What a run measures of its model: a sample of everything during training, all of it at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headwater.batches.assemble import sample_rows, sequential_batches
+from headwater.batches.pack import PackedSource
+from headwater.corpus.almanac.probes import Choice, evenly_spaced, probes
+from headwater.evaluate.abilities import score_choices
+from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
+from headwater.evaluate.generate import generate, next_tokens, printable
+from headwater.evaluate.scorer import ModelScorer
+from headwater.model.transformer import Transformer
+from headwater.tokenizer.tokenizer import Tokenizer
+
+LOOK_ITEMS = {"capitals": 40, "agreement": 100, "sums": 60, "cause": 100}  # about a second each on two cores
+SAMPLE_TOKENS = 40
+ROWS_PER_BATCH = 16
+SYNTHETIC_SOURCES = ("almanac",)
+
+
+@dataclass(frozen=True)
+class RunExaminer:
+    """Measure one run's model; `held_out` has the packed validation rows by source."""
+
+    tokenizer: Tokenizer
+    held_out: dict[str, PackedSource]
+    token_bytes: np.ndarray
+    num_rows: int
+    prompts: Sequence[str]
+    has_almanac: bool
+
+    def validate(self, model: Transformer) -> dict[str, Any]:
+        return surprise_fields(self.surprise_by_source(model, self.num_rows))
+
+    def surprise_by_source(self, model: Transformer, max_rows: int | None) -> dict[str, Surprise]:
+        """Return the surprise at each source's held-out rows, or at a fixed sample of `max_rows` of them."""
+        return {
+            name: measure_surprise(
+                model, sequential_batches(source, ROWS_PER_BATCH, _chosen_rows(source, max_rows)), self.token_bytes
+            )
+            for name, source in self.held_out.items()
+        }
+
+    def look(self, model: Transformer) -> dict[str, dict[str, Any]]:
+        looks: dict[str, dict[str, Any]] = {}
+        if self.has_almanac:
+            items = {name: evenly_spaced(choices, LOOK_ITEMS[name]) for name, choices in probes().items()}
+            looks["abilities"] = {"abilities": self.score(model, items)}
+        looks["samples"] = self._samples(model)
+        return looks
+
+    def score(self, model: Transformer, items: dict[str, list[Choice]]) -> dict[str, dict[str, Any]]:
+        scorer = ModelScorer(model)
+        return {name: score_choices(scorer, self.tokenizer, choices) for name, choices in items.items()}
+
+    def _samples(self, model: Transformer) -> dict[str, Any]:
+        samples = [
+            {"prompt": prompt, "text": printable(generate(model, self.tokenizer, prompt, SAMPLE_TOKENS, 0.0, 1.0, 0))}
+            for prompt in self.prompts
+        ]
+        following = [
+            {
+                "prompt": prompt,
+                "next": [
+                    {"token": printable(token), "probability": round(probability, 5)}
+                    for token, probability in next_tokens(model, self.tokenizer, prompt, 8)
+                ],
+            }
+            for prompt in self.prompts[:1]
+        ]
+        return {"samples": samples, "next": following}
+
+
+def _chosen_rows(source: PackedSource, max_rows: int | None) -> list[int] | None:
+    return None if max_rows is None else sample_rows(source, max_rows, seed=0).tolist()
+
+
+def surprise_fields(by_source: dict[str, Surprise]) -> dict[str, Any]:
+    """Return bits per byte and loss by source, over all, and over real text (without what a program composed)."""
+    total = sum(by_source.values(), Surprise())
+    real = sum((part for source, part in by_source.items() if source not in SYNTHETIC_SOURCES), Surprise())
+    fields: dict[str, Any] = {
+        "bits_per_byte": {"all": total.bits_per_byte, **{name: part.bits_per_byte for name, part in by_source.items()}},
+        "loss": {"all": total.loss, **{name: part.loss for name, part in by_source.items()}},
+    }
+    if real.num_bytes:
+        fields["bits_per_byte_real_text"] = real.bits_per_byte
+    return fields
+
+
+def full_evaluation(examiner: RunExaminer, model: Transformer) -> dict[str, Any]:
+    """Return all held-out text's bits per byte and all items' abilities, as `headwater evaluate --json` prints them."""
+    result = surprise_fields(examiner.surprise_by_source(model, None))
+    details = examiner.score(model, probes()) if examiner.has_almanac else {}
+    result["abilities"] = {name: detail["right"] for name, detail in details.items()}
+    result["ability_details"] = details
+    return result

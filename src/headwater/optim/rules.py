@@ -1,0 +1,149 @@
+"""Where a setting comes from when nobody gave it: small functions with their source. No torch.
+
+A rule looks at what is set so far and returns a value with a sentence that names its source. `headwater explain`
+shows the sentence. Rules are tried in order; a later one may use what an earlier one set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.config import RawSettings
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Where one setting's value comes from: `origin` is user, recipe, rule or default."""
+
+    setting: str
+    value: Any
+    origin: str
+    where: str
+    why: str
+
+
+Rule = Callable[[RawSettings], tuple[Any, str]]
+
+
+def _d_ff(raw: RawSettings) -> tuple[Any, str]:
+    width = raw.get("model.d_model")
+    if raw.get("model.family") == "gpt2":
+        return 4 * width, "4 × d_model, GPT-2 (Radford et al. 2019)"
+    rounded = max(32, round(8 * width / 3 / 64) * 64)
+    return rounded, "8/3 × d_model, so that three matrices cost what GPT-2's two do (arXiv:2002.05202), to a multiple of 64"
+
+
+def _head_dim(raw: RawSettings) -> tuple[Any, str]:
+    width = raw.get("model.d_model")
+    size = next((size for size in (128, 64, 48, 32, 16) if width % size == 0 and width // size >= 3), width)
+    return size, "the widest usual head that divides d_model and leaves three heads or more"
+
+
+def _num_heads(raw: RawSettings) -> tuple[Any, str]:
+    return max(1, raw.get("model.d_model") // raw.get("model.head_dim")), "d_model ÷ head_dim"
+
+
+def _num_kv_heads(raw: RawSettings) -> tuple[Any, str]:
+    return raw.get("model.num_heads"), "as many as query heads: grouping saves memory at generation, not in training"
+
+
+def _d_model(raw: RawSettings) -> tuple[Any, str]:
+    return 64 * raw.get("model.num_layers"), "64 × num_layers, nanochat's one dial (github.com/karpathy/nanochat)"
+
+
+def _width_scale(raw: RawSettings) -> float:
+    return (raw.get("model.d_model") / 768) ** -0.5
+
+
+def _matrix_lr(raw: RawSettings) -> tuple[Any, str]:
+    if raw.get("optim.name", "muon") == "adamw":
+        scale = raw.get("model.d_model") / 768
+        return round(1e-3 / scale, 6), "0.001 at width 768, in inverse proportion to the width (muP, arXiv:2203.03466)"
+    return 0.02, "Muon's update has the same scale at every width (Jordan 2024); 0.02 as in nanochat"
+
+
+def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
+    if raw.get("model.tied_embeddings", True):
+        return round(0.008 * _width_scale(raw), 6), "a tied embedding learns at the head's rate: 0.008 × (d_model/768)^-0.5"
+    return round(0.3 * _width_scale(raw), 6), "0.3 × (d_model/768)^-0.5, as in nanochat"
+
+
+def _head_lr(raw: RawSettings) -> tuple[Any, str]:
+    return round(0.008 * _width_scale(raw), 6), "0.008 × (d_model/768)^-0.5, as in nanochat"
+
+
+def _vector_lr(raw: RawSettings) -> tuple[Any, str]:
+    return 0.01, "norms start at 1 and move little; as nanochat's scalars"
+
+
+def _weight_decay(raw: RawSettings) -> tuple[Any, str]:
+    return 0.1, "the usual 0.1, times the learning rate (arXiv:1711.05101)"
+
+
+def _warmup_steps(raw: RawSettings) -> tuple[Any, str]:
+    steps = raw.get("train.num_steps")
+    return min(200, max(1, steps // 50)), "2 % of the run, at most 200 steps: Muon and zero-initialised outputs need little"
+
+
+def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
+    seq_len = raw.get("model.seq_len")
+    tokens = raw.get("train.num_steps_tokens") or 5e6
+    batch = 2**19 * (tokens / 1e10) ** 0.383 * 0.4
+    rows = max(8, 2 ** round(math.log2(batch / seq_len)))
+    return rows * seq_len, "tokens^0.383 (Power Lines, arXiv:2505.13738), anchored at small runs here; see docs/log.md"
+
+
+def _microbatch_tokens(raw: RawSettings) -> tuple[Any, str]:
+    batch, seq_len = raw.get("train.batch_tokens"), raw.get("model.seq_len")
+    rows = batch // seq_len
+    while rows * seq_len > 8192 and rows % 2 == 0:
+        rows //= 2
+    return rows * seq_len, "the largest even part of the batch up to 8192 tokens, for the caches of a CPU"
+
+
+def _save_every(raw: RawSettings) -> tuple[Any, str]:
+    return max(1, raw.get("train.num_steps") // 20), "twenty checkpoints a run, of which the newest are kept"
+
+
+def _validate_every(raw: RawSettings) -> tuple[Any, str]:
+    return max(1, raw.get("train.num_steps") // 12), "twelve validations a run, and those at logarithmic intervals"
+
+
+RULES: dict[str, Rule] = {
+    "model.d_model": _d_model,
+    "model.d_ff": _d_ff,
+    "model.head_dim": _head_dim,
+    "model.num_heads": _num_heads,
+    "model.num_kv_heads": _num_kv_heads,
+    "optim.matrix_lr": _matrix_lr,
+    "optim.embedding_lr": _embedding_lr,
+    "optim.head_lr": _head_lr,
+    "optim.vector_lr": _vector_lr,
+    "optim.weight_decay": _weight_decay,
+    "train.batch_tokens": _batch_tokens,
+    "train.microbatch_tokens": _microbatch_tokens,
+    "schedule.warmup_steps": _warmup_steps,
+    "train.save_every": _save_every,
+    "train.validate_every": _validate_every,
+}
+
+
+def apply_rules_(raw: RawSettings) -> dict[str, str]:
+    """Set every setting that a rule knows and nobody set; return {setting: why}.
+
+    A rule whose own inputs are missing or of the wrong kind sets nothing: validation then reports what is missing.
+    """
+    reasons = {}
+    for setting, rule in RULES.items():
+        if raw.has(setting):
+            continue
+        try:
+            value, why = rule(raw)
+        except (TypeError, ValueError, ZeroDivisionError):
+            continue
+        raw.set_(setting, value, "a rule")
+        reasons[setting] = why
+    return reasons

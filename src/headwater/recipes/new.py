@@ -1,0 +1,102 @@
+"""Write a run file for a person's own text: sizes chosen from how much text there is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.corpus.build import measure_paths
+from headwater.errors import ConfigError, DataError
+from headwater.files import write_text
+
+BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
+SECONDS_A_MINUTE = 60
+ASSUMED_FLOPS_PER_SECOND = 1.2e11  # two CPU cores, at about 40 % of their peak; see docs/log.md
+MAX_EPOCHS = 8
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What fits an amount of text and of time, and why."""
+
+    vocab_size: int
+    num_layers: int
+    d_model: int
+    seq_len: int
+    batch_tokens: int
+    num_steps: int
+    why: str
+
+
+def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Callable[[str], None]) -> Path:
+    """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
+    if path.exists():
+        raise ConfigError(f"{path} exists already; choose another name or remove it")
+    missing = [text for text in texts if not Path(text).exists()]
+    if missing:
+        raise DataError(f"no such file or folder: {', '.join(missing)}")
+    num_files, num_bytes = measure_paths(texts)
+    if num_bytes == 0:
+        raise DataError(f"{', '.join(texts)}: {num_files} files, none with text in it; give --text files or folders with text")
+    sizes = choose_sizes(num_bytes, minutes)
+    write_text(path, _run_file(name, texts, num_files, num_bytes, sizes))
+    say(f"found {num_files} files, {num_bytes / 1e6:.2f} MB; {sizes.why}")
+    return path
+
+
+def choose_sizes(num_bytes: int, minutes: float) -> Sizes:
+    """Return sizes for a corpus: as many tokens as the time allows, each text seen at most 8 times.
+
+    Repeating text up to about 4 times is nearly as good as new text and worth little beyond 16 (arXiv:2305.16264).
+    """
+    tokens_there = num_bytes / BYTES_PER_TOKEN
+    vocab_size = min(8192, max(512, 2 ** int(math.log2(max(2, num_bytes / 400)))))
+    num_layers = 4 if tokens_there > 3e5 else 3 if tokens_there > 5e4 else 2
+    d_model = 64 * min(num_layers, 3)
+    seq_len = 256 if tokens_there > 1e5 else 128
+    batch_tokens = seq_len * (32 if tokens_there > 1e6 else 16 if tokens_there > 5e4 else 8)
+    flops_a_token = 6 * (12 * num_layers * d_model**2 + vocab_size * d_model)
+    affordable = minutes * SECONDS_A_MINUTE * ASSUMED_FLOPS_PER_SECOND / flops_a_token
+    num_tokens = min(affordable, MAX_EPOCHS * tokens_there)
+    num_steps = max(20, int(num_tokens / batch_tokens))
+    epochs = num_steps * batch_tokens / tokens_there
+    limit = "the time" if affordable < MAX_EPOCHS * tokens_there else f"the text ({MAX_EPOCHS} times at most)"
+    return Sizes(
+        vocab_size, num_layers, d_model, seq_len, batch_tokens, num_steps,
+        f"about {tokens_there:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit",
+    )  # fmt: skip
+
+
+def _run_file(name: str, texts: list[str], num_files: int, num_bytes: int, sizes: Sizes) -> str:
+    paths = ", ".join(json.dumps(str(Path(text)), ensure_ascii=False) for text in texts)
+    return f"""\
+# {num_files} files, {num_bytes:,} bytes: {sizes.why}.
+# Everything not set here comes from a rule: headwater explain {name}.toml
+
+name = "{name}"
+
+[corpus.sources.{_source_name(name)}]
+kind = "text"
+paths = [{paths}]
+
+[tokenizer]
+vocab_size = {sizes.vocab_size}
+
+[model]
+num_layers = {sizes.num_layers}
+d_model = {sizes.d_model}
+seq_len = {sizes.seq_len}
+
+[train]
+num_steps = {sizes.num_steps}
+batch_tokens = {sizes.batch_tokens}
+prompts = ["The", "In the"]
+"""
+
+
+def _source_name(name: str) -> str:
+    kept = "".join(character if character.isalnum() and character.isascii() else "_" for character in name)
+    return kept.strip("_") or "text"

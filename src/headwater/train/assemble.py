@@ -1,0 +1,141 @@
+"""Settings to the objects of a run: the only place where they are built."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.batches.source import BatchSource
+from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint
+from headwater.errors import CheckpointError, ConfigError
+from headwater.machine.energy import EnergyMeter
+from headwater.machine.machine import Machine, examine
+from headwater.machine.settings import MachineSettings
+from headwater.model.init import initialise_
+from headwater.model.loss import chunk_loss
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+from headwater.optim.optimizer import Optimizer
+from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.records import RunRecords
+from headwater.train.settings import TrainSettings
+from headwater.train.step import Prepared
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """The settings that decide what is trained; their digest is in every checkpoint."""
+
+    seed: int
+    model: ModelSettings
+    optim: OptimSettings
+    schedule: ScheduleSettings
+    train: TrainSettings
+    machine: MachineSettings
+
+    def identity(self, batches: BatchSource) -> dict[str, Any]:
+        """Return what must be equal between a checkpoint and the run that resumes from it."""
+        train = self.train.model_dump(include={"num_steps", "batch_tokens", "microbatch_tokens"})
+        return {
+            "seed": self.seed,
+            "model": self.model.model_dump(),
+            "optim": self.optim.model_dump(),
+            "schedule": self.schedule.model_dump(),
+            "train": train,
+            "batches": batches.digest,
+        }
+
+
+@dataclass
+class Run:
+    """All objects of one attempt, and the few numbers that change from step to step."""
+
+    run_dir: Path
+    plan: TrainPlan
+    machine: Machine
+    prepared: Prepared
+    optimizer: Optimizer
+    batches: BatchSource
+    records: RunRecords
+    energy: EnergyMeter
+    step: int
+    tokens_seen: int
+    seconds_before: float  # of earlier attempts, up to the checkpoint this one began from
+    started_at: float  # by time.perf_counter
+    bad_steps: int = 0
+
+    def seconds(self) -> float:
+        """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
+        return self.seconds_before + time.perf_counter() - self.started_at
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.plan.train.batch_tokens // self.plan.model.seq_len
+
+
+def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable[[str], None]) -> Run:
+    """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock."""
+    started_at = time.perf_counter()
+    _check_portions(plan)
+    identity = plan.identity(batches)
+    checkpoint = newest_good_checkpoint(run_dir, say)
+    if checkpoint is not None:
+        _check_identity(checkpoint, identity)
+    kept = None if checkpoint is None else checkpoint.state["machine"]
+    facts = examine(plan.machine, kept)
+    if facts.note:
+        say(facts.note)
+    _warn_of_other_machine(kept, facts.decisive(), say)
+    machine = Machine(facts)
+    model = Transformer(plan.model, machine.compute_dtype)
+    initialise_(model, plan.seed)
+    model.to(machine.device)
+    optimizer = Optimizer(model.named_parameters(), plan.optim)
+    state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "bad_steps": 0}
+    if checkpoint is not None:
+        model.load_state_dict(checkpoint.model)
+        optimizer.load_state_tensors(checkpoint.optim, checkpoint.state["num_updates"])
+        state = checkpoint.state
+    return Run(
+        run_dir=run_dir,
+        plan=plan,
+        machine=machine,
+        prepared=Prepared(model, machine.compile(model), machine.compile(chunk_loss)),
+        optimizer=optimizer,
+        batches=batches,
+        records=RunRecords(run_dir / "records.jsonl", time.time),
+        energy=EnergyMeter(facts.num_threads),
+        step=0 if checkpoint is None else checkpoint.step,
+        tokens_seen=state["tokens_seen"],
+        seconds_before=state["seconds"],
+        started_at=started_at,
+        bad_steps=state["bad_steps"],
+    )
+
+
+def _check_portions(plan: TrainPlan) -> None:
+    seq_len = plan.model.seq_len
+    for name in ("batch_tokens", "microbatch_tokens"):
+        tokens = getattr(plan.train, name)
+        if tokens % seq_len:
+            nearest = max(1, round(tokens / seq_len)) * seq_len
+            raise ConfigError(f"train.{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}")
+
+
+def _check_identity(checkpoint: Checkpoint, identity: dict[str, Any]) -> None:
+    saved = checkpoint.state["identity"]
+    if saved != identity:
+        changed = [name for name in identity if saved.get(name) != identity[name]]
+        raise CheckpointError(
+            f"{checkpoint.path} was trained with other settings ({', '.join(changed)} changed); put the old values "
+            "back to go on with it, or give the new run another folder (name=…)"
+        )
+
+
+def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:
+    changed = [f"{name} {kept[name]} -> {now[name]}" for name in now if kept and kept[name] != now[name]]
+    if changed:
+        say(f"this machine differs from the one that began the run ({'; '.join(changed)}): same data, other last bits")

@@ -1,0 +1,143 @@
+"""The loop: from the step reached so far to the last, leaving records and checkpoints behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from headwater.batches.assemble import Batch
+from headwater.batches.prefetch import Prefetcher
+from headwater.batches.source import rank_rows
+from headwater.checkpoint.save import retain_newest, save_checkpoint
+from headwater.errors import TrainingError
+from headwater.machine.signals import StopRequest
+from headwater.model.count import flops_per_token
+from headwater.model.transformer import Transformer
+from headwater.optim.schedule import lr_factor
+from headwater.records import Record
+from headwater.train.assemble import Run
+from headwater.train.settings import is_look, is_validation
+from headwater.train.step import StepResult, train_step
+
+
+class Examiner(Protocol):
+    """What the loop is given to measure a model with; each returns fields of a record."""
+
+    def validate(self, model: Transformer) -> dict[str, Any]: ...
+    def look(self, model: Transformer) -> dict[str, dict[str, Any]]:
+        """Return {event: fields} of abilities and samples."""
+        ...
+
+
+Display = Callable[[Record], None]
+
+
+def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
+    """Train to the last step; return False when a signal stopped it after a save.
+
+    A save comes before the evaluation of the same step, so that an evaluation that dies loses nothing; a resume
+    repeats the evaluation of the step it resumes from.
+    """
+    settings = run.plan.train
+    if run.step:
+        examine_if_due(run, examiner, display)
+    with Prefetcher(_microbatches(run)) as batches:
+        while run.step < settings.num_steps:
+            if stop.signal_name is not None:
+                save(run, display)
+                display(run.records.append("stopped", run.step, signal=stop.signal_name))
+                return False
+            started_at, waited_before = time.perf_counter(), batches.wait_seconds
+            microbatches = next(batches)
+            waited = batches.wait_seconds - waited_before
+            factor = lr_factor(run.step, settings.num_steps, run.plan.schedule)
+            result = train_step(
+                run.prepared, run.optimizer, microbatches, run.machine, factor, run.plan.optim.max_grad_norm
+            )
+            advance(run, result)
+            elapsed = time.perf_counter() - started_at
+            display(run.records.append("step", run.step, **step_fields(run, result, factor, elapsed, waited)))
+            if run.step % settings.save_every == 0 or run.step == settings.num_steps:
+                save(run, display)
+            examine_if_due(run, examiner, display)
+    return True
+
+
+def advance(run: Run, result: StepResult) -> None:
+    """Count the step; raise TrainingError after too many bad ones in a row."""
+    run.step += 1
+    run.tokens_seen += result.num_targets
+    run.bad_steps = 0 if result.taken else run.bad_steps + 1
+    if run.bad_steps >= run.plan.train.max_bad_steps:
+        raise TrainingError(
+            f"{run.bad_steps} steps in a row had no finite loss or gradient (last loss {result.loss}), up to step "
+            f"{run.step}; none was taken. Lower optim.matrix_lr and optim.embedding_lr and train in a new run folder"
+        )
+
+
+def step_fields(run: Run, result: StepResult, factor: float, elapsed: float, waited: float) -> dict[str, Any]:
+    batch_tokens = run.plan.train.batch_tokens
+    tokens_per_second = batch_tokens / elapsed
+    flops_per_second = tokens_per_second * flops_per_token(run.plan.model)
+    return {
+        "tokens_seen": run.tokens_seen,
+        "loss": result.loss,
+        "lr": run.plan.optim.matrix_lr * factor,
+        "grad_norm": result.grad_norm,
+        "tokens_per_second": round(tokens_per_second, 1),
+        "mfu": round(flops_per_second / run.machine.facts.peak_flops_per_second, 4),
+        "seconds": round(elapsed, 4),
+        "data_wait_fraction": round(waited / elapsed, 5),
+        "taken": result.taken,
+    }
+
+
+def save(run: Run, display: Display) -> None:
+    """Commit a checkpoint; its record is written only when it is on disk."""
+    started_at = time.perf_counter()
+    state = {
+        "step": run.step,
+        "rows_consumed": run.step * run.rows_per_step,
+        "tokens_seen": run.tokens_seen,
+        "num_updates": run.optimizer.num_updates,
+        "bad_steps": run.bad_steps,
+        "seconds": run.seconds(),
+        "machine": run.machine.facts.decisive(),
+        "identity": run.plan.identity(run.batches),
+    }
+    run.records.sync()
+    num_bytes = save_checkpoint(
+        run.run_dir, run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), state
+    )
+    retain_newest(run.run_dir, run.plan.train.keep_checkpoints)
+    elapsed = round(time.perf_counter() - started_at, 4)
+    display(run.records.append("checkpoint", run.step, bytes=num_bytes, seconds=elapsed))
+
+
+def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
+    model = run.prepared.model
+    if is_validation(run.step, run.plan.train):
+        started_at = time.perf_counter()
+        fields = examiner.validate(model)
+        elapsed = round(time.perf_counter() - started_at, 3)
+        display(
+            run.records.append("validation", run.step, tokens_seen=run.tokens_seen, **fields, evaluation_seconds=elapsed)
+        )
+    if is_look(run.step, run.plan.train):
+        started_at = time.perf_counter()
+        for event, fields in examiner.look(model).items():
+            elapsed, started_at = round(time.perf_counter() - started_at, 3), time.perf_counter()
+            display(
+                run.records.append(event, run.step, tokens_seen=run.tokens_seen, **fields, evaluation_seconds=elapsed)
+            )
+
+
+def _microbatches(run: Run) -> Iterator[list[Batch]]:
+    """Yield this rank's microbatches of each step to come: a pure function of the step."""
+    rows_per_microbatch = run.plan.train.microbatch_tokens // run.plan.model.seq_len
+    for step in range(run.step, run.plan.train.num_steps):
+        first, num_rows = rank_rows(step * run.rows_per_step, run.rows_per_step, run.machine.rank, run.machine.world_size)
+        yield [
+            run.batches.rows(first + offset, rows_per_microbatch) for offset in range(0, num_rows, rows_per_microbatch)
+        ]

@@ -1,0 +1,62 @@
+"""How long and in what portions a run trains, and when it looks at itself. No torch."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from headwater.config import Settings
+
+PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "def __init__(self", "The rain fell, so"]
+
+
+class TrainSettings(Settings):
+    num_steps: int = Field(ge=1)
+    "Number of updates."
+    batch_tokens: int = Field(ge=1)
+    "Tokens of one step, over all ranks."
+    microbatch_tokens: int = Field(ge=1)
+    "Tokens of one forward pass on one rank; batch_tokens is a multiple."
+    log_every: int = Field(default=10, ge=1)
+    "Steps between lines on the terminal; every step is in records.jsonl."
+    save_every: int = Field(ge=1)
+    "Steps between checkpoints; the last step and a signal save, too."
+    keep_checkpoints: int = Field(default=2, ge=2)
+    "Number of newest checkpoints kept."
+    validate_every: int = Field(ge=1)
+    "Steps between validations; those at logarithmic intervals and after the last step come on top."
+    validation_rows: int = Field(default=48, ge=1)
+    "Rows of each source in a validation during training; `evaluate` takes them all."
+    num_looks: int = Field(default=9, ge=0)
+    "How often abilities and samples are looked at, at logarithmic intervals up to the last step; 0: never."
+    prompts: list[str] = PROMPTS
+    "Prompts that are continued at each look."
+    max_bad_steps: int = Field(default=20, ge=1)
+    "Steps without a finite loss or gradient in a row before training stops."
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> TrainSettings:
+        if self.batch_tokens % self.microbatch_tokens:
+            rest = self.batch_tokens % self.microbatch_tokens
+            suggestion = self.batch_tokens - rest or self.microbatch_tokens
+            raise ValueError(
+                f"batch_tokens={self.batch_tokens} must be a multiple of microbatch_tokens={self.microbatch_tokens}; "
+                f"try batch_tokens={suggestion}"
+            )
+        return self
+
+
+def look_steps(train: TrainSettings) -> list[int]:
+    """Return the steps after which abilities and samples are looked at: logarithmic, ending at the last step."""
+    first, last = max(1, train.num_steps // 200), train.num_steps
+    if train.num_looks < 2:
+        return [last] * train.num_looks
+    ratio = (last / first) ** (1 / (train.num_looks - 1))
+    return sorted({round(first * ratio**i) for i in range(train.num_looks)})
+
+
+def is_look(step: int, train: TrainSettings) -> bool:
+    return step in look_steps(train)
+
+
+def is_validation(step: int, train: TrainSettings) -> bool:
+    return step % train.validate_every == 0 or is_look(step, train) or step == train.num_steps
