@@ -111,6 +111,12 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def create(path: Path) -> IO[bytes]:
+    """Open a new binary file inside a folder that `new_folder` yielded, which flushes it; an existing one is an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "x+b")
+
+
 def _sync_file(path: Path) -> None:
     with open(path, "rb") as file:
         os.fsync(file.fileno())

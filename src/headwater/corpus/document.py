@@ -1,17 +1,47 @@
-"""The unit that every stage of the corpus passes on."""
+"""The unit of the corpus: a text with a source and an id, and the record of one that is not kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+EXCERPT_CHARACTERS = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text with where it came from; `id` is unique within its source."""
+    """A text to train on.
+
+    `id` is unique in its source and the same in every build from the same inputs. `origin` is where the text was
+    read, as the settings name it, never an absolute path of their own making. `meta["group"]`, where a reader sets
+    it, ties documents that must fall on the same side of the split (a module's code and its docstrings).
+    """
 
     text: str
-    source: str  # the name in the run file: "books"
+    source: str
     id: str
-    origin: str  # where the reader found it: a path, a package and a part of it
-    kind: str  # "books", "code", …: decides which filter rules apply
+    origin: str
+    kind: str
     meta: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Something read and not kept. `num_documents` is 0 for a part cut out of a document that is kept."""
+
+    reason: str
+    source: str
+    id: str
+    origin: str
+    num_bytes: int
+    excerpt: str = ""
+    num_documents: int = 1
+
+
+def num_bytes(text: str) -> int:
+    """Return the UTF-8 bytes of a text that has no lone surrogates."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def drop_document(document: Document, reason: str, raw_bytes: int) -> Drop:
+    excerpt = document.text[:EXCERPT_CHARACTERS]
+    return Drop(reason, document.source, document.id, document.origin, raw_bytes, excerpt)

@@ -1,0 +1,85 @@
+"""The balance sheet: every document read is kept or dropped with a reason, in documents and in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Count:
+    """A number of documents and the UTF-8 bytes of their text."""
+
+    documents: int = 0
+    bytes: int = 0
+
+    def add_(self, num_documents: int, num_bytes: int) -> None:
+        self.documents += num_documents
+        self.bytes += num_bytes
+
+    def as_dict(self) -> dict[str, int]:
+        return {"documents": self.documents, "bytes": self.bytes}
+
+
+@dataclass(slots=True)
+class SourceBalance:
+    """One source. Bytes are those of the text as read, before cleaning, so that both sides can be compared."""
+
+    read: Count = field(default_factory=Count)
+    kept: Count = field(default_factory=Count)
+    dropped: dict[str, Count] = field(default_factory=dict)
+
+    def check(self, source: str) -> None:
+        """Assert read = kept + dropped: a difference is a fault of ours, never of the input."""
+        documents = self.kept.documents + sum(count.documents for count in self.dropped.values())
+        num_bytes = self.kept.bytes + sum(count.bytes for count in self.dropped.values())
+        assert (documents, num_bytes) == (self.read.documents, self.read.bytes), (
+            f"the balance of {source} is off: read {self.read}, kept + dropped {documents} documents, {num_bytes} bytes"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        dropped = {reason: self.dropped[reason].as_dict() for reason in sorted(self.dropped)}
+        return {"read": self.read.as_dict(), "kept": self.kept.as_dict(), "dropped": dropped}
+
+
+class Balance:
+    """The balance of a corpus, and what each split holds of it.
+
+    A split's bytes are those of the cleaned text, which is what is trained on.
+    """
+
+    def __init__(self, sources: list[str]) -> None:
+        self.sources = {name: SourceBalance() for name in sources}
+        self.splits = {split: {name: Count() for name in sources} for split in ("train", "validation")}
+
+    def read_(self, source: str, num_documents: int, num_bytes: int) -> None:
+        self.sources[source].read.add_(num_documents, num_bytes)
+
+    def keep_(self, source: str, num_documents: int, num_bytes: int) -> None:
+        self.sources[source].kept.add_(num_documents, num_bytes)
+
+    def drop_(self, source: str, reason: str, num_documents: int, num_bytes: int) -> None:
+        self.sources[source].dropped.setdefault(reason, Count()).add_(num_documents, num_bytes)
+
+    def cut_(self, source: str) -> None:
+        """Count a kept document that became two: one more was read, and one more kept."""
+        self.read_(source, 1, 0)
+        self.keep_(source, 1, 0)
+
+    def place_(self, source: str, split: str, num_bytes: int) -> None:
+        self.splits[split][source].add_(1, num_bytes)
+
+    def check(self) -> None:
+        for name, balance in self.sources.items():
+            balance.check(name)
+            placed = sum(self.splits[split][name].documents for split in self.splits)
+            assert placed == balance.kept.documents, f"{name}: kept {balance.kept.documents} documents, placed {placed}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "sources": {name: balance.as_dict() for name, balance in self.sources.items()},
+            "splits": {
+                split: {name: count.as_dict() for name, count in counts.items()}
+                for split, counts in self.splits.items()
+            },
+        }

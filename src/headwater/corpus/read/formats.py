@@ -1,0 +1,100 @@
+"""What a file's name promises: its compression, its format and, for source code, its language."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+
+_FORMATS = {
+    "text": "txt text md markdown mdx rst adoc asciidoc org tex textile",
+    "html": "html htm xhtml",
+    "jsonl": "jsonl ndjson",
+    "json": "json",
+    "parquet": "parquet pq",
+    "sqlite": "db sqlite sqlite3",
+    "binary": "pdf epub mobi doc docx odt ppt pptx xls xlsx zip tar tgz bz2 xz 7z rar jar whl png jpg jpeg gif webp bmp "
+    "ico tif tiff mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf otf so dll dylib exe a o obj class pyc pyd pkl "
+    "pickle npy npz pt pth bin safetensors gguf arrow feather",
+}
+
+_LANGUAGES = {
+    "python": "py pyi pyx",
+    "c": "c h",
+    "c++": "cc cpp cxx hh hpp hxx cu cuh",
+    "c#": "cs",
+    "java": "java",
+    "kotlin": "kt kts",
+    "scala": "scala",
+    "go": "go",
+    "rust": "rs",
+    "swift": "swift",
+    "javascript": "js mjs cjs jsx",
+    "typescript": "ts tsx",
+    "php": "php",
+    "ruby": "rb",
+    "perl": "pl pm",
+    "lua": "lua",
+    "r": "r",
+    "julia": "jl",
+    "haskell": "hs",
+    "ocaml": "ml mli",
+    "erlang": "erl",
+    "elixir": "ex exs",
+    "lisp": "lisp cl el scm rkt clj cljs",
+    "fortran": "f f90 f95 for",
+    "assembly": "asm s",
+    "shell": "sh bash zsh fish",
+    "powershell": "ps1",
+    "sql": "sql",
+    "css": "css scss less",
+    "zig": "zig",
+    "dart": "dart",
+    "nim": "nim",
+    "objective-c": "m mm",
+    "verilog": "v sv vhd",
+    "configuration": "toml ini cfg yaml yml cmake mk tf proto",
+}
+
+_FORMAT_BY_SUFFIX = {"." + suffix: name for name, suffixes in _FORMATS.items() for suffix in suffixes.split()}
+_LANGUAGE_BY_SUFFIX = {"." + suffix: name for name, suffixes in _LANGUAGES.items() for suffix in suffixes.split()}
+_CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cmake", "gnumakefile": "make"}
+
+
+def compression_of(name: str) -> str | None:
+    return COMPRESSIONS.get(PurePath(name).suffix.lower())
+
+
+def format_of(name: str) -> str:
+    """Return "text", "code", "html", "jsonl", "json", "parquet", "sqlite", "binary" or, for no known name, "unknown"."""
+    plain = _without_compression(name)
+    suffix = PurePath(plain).suffix.lower()
+    if language_of(name):
+        return "code"
+    return _FORMAT_BY_SUFFIX.get(suffix, "unknown" if suffix else "text")
+
+
+def language_of(name: str) -> str | None:
+    """Return the programming language that a file name stands for, or None."""
+    plain = _without_compression(name)
+    return _CODE_NAMES.get(plain.lower()) or _LANGUAGE_BY_SUFFIX.get(PurePath(plain).suffix.lower())
+
+
+def _without_compression(name: str) -> str:
+    path = PurePath(name)
+    return path.stem if compression_of(name) else path.name
+
+
+def kind_of(file_format: str, source_kind: str) -> str:
+    """Return the kind of a document from a file of `file_format` in a source of `source_kind`.
+
+    The kind decides cleaning and filter rules: indentation in a .py file matters whatever the source is called, and
+    a README in a code tree is not code.
+    """
+    if file_format == "code":
+        return "code"
+    if file_format == "html" and source_kind == "text":
+        return "web"
+    if source_kind == "code" and file_format in ("text", "html", "unknown"):
+        return "text"
+    return source_kind

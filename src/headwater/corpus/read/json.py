@@ -1,0 +1,50 @@
+"""JSON files: an object with text, or a list of such objects; JSON lines under the name .json are read as such."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.input import InputFile, Unusable
+from headwater.corpus.read.jsonl import read_jsonl, record_document
+
+
+def read_json(file: InputFile, max_file_bytes: int, max_line_bytes: int) -> Iterator[Document | Drop]:
+    """Yield the documents of a file. Raises Unusable: malformed_json, not_utf8, file_too_large."""
+    if _starts_with_complete_object(file, max_line_bytes):
+        yield from read_jsonl(file, max_line_bytes)
+        return
+    data = read_whole(file, max_file_bytes)
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise Unusable("not_utf8") from None
+    except (ValueError, RecursionError):
+        raise Unusable("malformed_json") from None
+    if isinstance(value, list):
+        for number, record in enumerate(value):
+            num_bytes = len(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            yield record_document(file, record, f"#{number}", num_bytes)
+    else:
+        yield record_document(file, value, "", len(data))
+
+
+def read_whole(file: InputFile, max_file_bytes: int) -> bytes:
+    """Return the bytes of a file; raises Unusable when there are more than `max_file_bytes`, decompressed."""
+    with file.open() as stream:
+        data = stream.read(max_file_bytes + 1)
+    if len(data) > max_file_bytes:
+        raise Unusable("file_too_large")
+    return data
+
+
+def _starts_with_complete_object(file: InputFile, max_line_bytes: int) -> bool:
+    with file.open() as stream:
+        first = stream.readline(max_line_bytes)
+        if not stream.read(1):
+            return False  # a file of one line is read as JSON either way
+    try:
+        return isinstance(json.loads(first.decode("utf-8-sig")), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,66 @@
+"""JSON lines: one document a line, in the field "text" or "content"; a bad line costs that line only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.input import InputFile, Unusable
+
+TEXT_FIELDS = ("text", "content")
+
+
+def read_jsonl(file: InputFile, max_line_bytes: int) -> Iterator[Document | Drop]:
+    """Yield a document, or a drop, for every line that isn't blank.
+
+    Lines longer than `max_line_bytes` are skipped without being held in memory. In a compressed file that is cut
+    short the complete lines count and the rest is one drop.
+    """
+    try:
+        with file.open() as stream:
+            for number, (line, num_bytes) in enumerate(capped_lines(stream, max_line_bytes), start=1):
+                part = f"#{number}"
+                if line is None:
+                    yield file.drop("line_too_long", num_bytes, part)
+                elif line.strip():
+                    yield _parse(file, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, part)
+    except Unusable as error:
+        if not error.reason.startswith("damaged"):
+            raise
+        yield file.drop(error.reason, 0, "#rest")
+
+
+def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes | None, int]]:
+    """Yield each line with its bytes; None in place of a line longer than `max_line_bytes`."""
+    while line := stream.readline(max_line_bytes + 1):
+        if len(line) <= max_line_bytes or line.endswith(b"\n"):
+            yield line, len(line)
+            continue
+        num_bytes = len(line)
+        while more := stream.readline(1 << 20):
+            num_bytes += len(more)
+            if more.endswith(b"\n"):
+                break
+        yield None, num_bytes
+
+
+def _parse(file: InputFile, line: bytes, part: str) -> Document | Drop:
+    try:
+        value = json.loads(line.decode())
+    except UnicodeDecodeError:
+        return file.drop("not_utf8", len(line), part)
+    except (ValueError, RecursionError):
+        return file.drop("malformed_json", len(line), part, line.decode()[:200])
+    return record_document(file, value, part, len(line))
+
+
+def record_document(file: InputFile, record: Any, part: str, num_bytes: int) -> Document | Drop:
+    """Return the document in a JSON object, or a drop of `num_bytes` when it has no text."""
+    fields = record if isinstance(record, dict) else {}
+    text = next((fields[name] for name in TEXT_FIELDS if isinstance(fields.get(name), str)), None)
+    if text is None:
+        return file.drop("no_text", num_bytes, part, str(record)[:200])
+    title = fields.get("title")
+    return file.document(text, part, **({"title": title} if isinstance(title, str) else {}))

@@ -1,0 +1,75 @@
+"""Plain text, Markdown and source code: any size, a block at a time."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+
+from headwater.corpus.document import Document
+from headwater.corpus.read.formats import language_of
+from headwater.corpus.read.input import BLOCK_BYTES, InputFile, Unusable
+from headwater.corpus.read.sections import sections
+
+# the longer mark first: UTF-32's begins with UTF-16's
+_BYTE_ORDER_MARKS = [
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+]
+
+
+def read_text(file: InputFile, max_document_characters: int) -> Iterator[Document]:
+    """Yield the file as one document, or as sections of at most `max_document_characters`.
+
+    The encoding is UTF-8 or what a byte order mark says. The whole file is checked before anything is yielded, so
+    that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, or a damaged compressed file.
+    """
+    encoding = _check_encoding(file)
+    language = language_of(file.path.name) if file.kind == "code" else None
+    meta = {"language": language} if language else {}
+    parts = with_only(sections(_chunks(file, encoding), max_document_characters))
+    for number, (text, is_only) in enumerate(parts):
+        yield file.document(text, "" if is_only else f"#{number}", **meta)
+
+
+def with_only(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each text with whether it is the only one."""
+    first = next(texts, None)
+    if first is None:
+        return
+    second = next(texts, None)
+    yield first, second is None
+    if second is not None:
+        yield second, False
+        for text in texts:
+            yield text, False
+
+
+def encoding_of(head: bytes) -> str:
+    return next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
+
+
+def _check_encoding(file: InputFile) -> str:
+    with file.open() as stream:
+        block = stream.read(BLOCK_BYTES)
+        encoding = encoding_of(block)
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            while block:
+                if "\0" in decoder.decode(block):
+                    raise Unusable("binary")
+                block = stream.read(BLOCK_BYTES)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise Unusable("not_utf8") from None
+    return encoding
+
+
+def _chunks(file: InputFile, encoding: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with file.open() as stream:
+        while block := stream.read(BLOCK_BYTES):
+            yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)

@@ -1,0 +1,88 @@
+"""Documents on disk: JSON lines compressed with zstd, in shards of bounded size (id, text, metadata, as datatrove's)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import pyarrow as pa
+
+from headwater.corpus.document import Document, Drop
+from headwater.errors import DataError
+from headwater.files import create
+
+SUFFIX = ".jsonl.zst"
+
+
+class ShardWriter:
+    """Writes lines to FOLDER/00000.jsonl.zst and its successors; a shard holds at least one line.
+
+    The bytes depend on the lines alone. `folder` lies inside a folder made by files.new_folder.
+    """
+
+    def __init__(self, folder: Path, shard_bytes: int) -> None:
+        self._folder = folder
+        self._shard_bytes = shard_bytes
+        self._num_shards = 0
+        self._written_bytes = 0
+        self._file: IO[bytes] | None = None
+        self._stream: Any = None
+
+    def write(self, line: bytes) -> None:
+        if self._stream is None or self._written_bytes + len(line) > self._shard_bytes:
+            self._next_shard()
+        self._stream.write(line)
+        self._written_bytes += len(line)
+
+    def _next_shard(self) -> None:
+        self.close()
+        self._file = create(self._folder / f"{self._num_shards:05d}{SUFFIX}")
+        self._stream = pa.CompressedOutputStream(self._file, "zstd")
+        self._num_shards += 1
+        self._written_bytes = 0
+
+    def close(self) -> None:
+        if self._stream is not None and self._file is not None:
+            self._stream.close()
+            self._file.close()
+        self._stream = self._file = None
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def document_line(document: Document) -> bytes:
+    metadata = {"source": document.source, "origin": document.origin, "kind": document.kind, **document.meta}
+    return _line({"id": document.id, "text": document.text, "metadata": metadata})
+
+
+def drop_line(drop: Drop) -> bytes:
+    metadata = {"source": drop.source, "origin": drop.origin, "reason": drop.reason, "bytes": drop.num_bytes}
+    return _line({"id": drop.id, "text": drop.excerpt, "metadata": metadata})
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def parse_document(line: bytes) -> Document:
+    value = json.loads(line)
+    meta = dict(value["metadata"])
+    return Document(value["text"], meta.pop("source"), value["id"], meta.pop("origin"), meta.pop("kind"), meta)
+
+
+def read_lines(folder: Path) -> Iterator[bytes]:
+    """Yield the lines of a folder's shards in the order they were written; DataError names a damaged shard."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            with open(path, "rb") as file:
+                yield from io.BufferedReader(pa.CompressedInputStream(file, "zstd"), 1 << 20)  # type: ignore[type-var]
+        except OSError as error:
+            raise DataError(f"{path} can't be read ({error}); build the corpus again") from error
