@@ -1,0 +1,313 @@
+"""The rules of the source tree that no reader should have to check by eye."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+PACKAGE = SOURCE / "headwater"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# a line may import only lines below it; packages of one line never import each other
+LAYERS = [
+    ["__main__"],
+    ["cli"],
+    ["recipes"],
+    ["serve", "report", "launch"],
+    ["train", "evaluate", "plan", "export", "downstream"],
+    ["checkpoint"],
+    ["batches", "model", "optim", "machine"],
+    ["tokens"],
+    ["corpus", "tokenizer"],
+    ["records", "config", "files"],
+    ["errors"],
+]
+LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
+# records are durable, and every durable write goes through files
+WITHIN_A_LINE = {("records", "files")}
+
+TORCH_FREE = {"corpus", "tokenizer", "tokens", "batches", "plan", "report", "records", "config", "files", "errors"}
+TORCH_FREE_MODULES = {
+    "headwater.model.settings",
+    "headwater.model.count",
+    "headwater.optim.settings",
+    "headwater.optim.schedule",
+    "headwater.optim.rules",
+    "headwater.machine.settings",
+    "headwater.train.settings",
+}
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def package_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+@cache
+def imports(path: Path) -> list[tuple[str, int]]:
+    """Return (module, line) of every import in a file, also those inside functions."""
+    found = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [(name if name in MODULES else node.module, node.lineno) for name in inner]
+    return found
+
+
+def own_imports(path: Path) -> set[str]:
+    return {name for name, _ in imports(path) if name.split(".")[0] == "headwater"}
+
+
+def place(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(SOURCE)}:{node.lineno}"
+
+
+def nodes(kind: type | tuple[type, ...], *, outside: tuple[str, ...] = ()) -> Iterator[tuple[Path, ast.AST]]:
+    """Yield (file, node) over the package, leaving out the files or packages named."""
+    for path in FILES:
+        relative = str(path.relative_to(PACKAGE))
+        if not any(relative == name or relative.startswith(name + "/") for name in outside):
+            yield from ((path, node) for node in ast.walk(tree(path)) if isinstance(node, kind))
+
+
+def dotted(node: ast.AST) -> str:
+    """Return a.b.c of a name or attribute, with '?' for what is neither."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else "?"
+
+
+def test_every_package_has_a_layer():
+    found = {package_of(module) for module in MODULES} - {None}
+    assert found <= set(LAYER_OF), f"no layer for {sorted(found - set(LAYER_OF))}"
+
+
+def test_imports_only_point_down():
+    wrong = []
+    for path in FILES:
+        package = package_of(module_name(path))
+        if package is None:
+            continue
+        for name, line in imports(path):
+            target = package_of(name) if name.split(".")[0] == "headwater" else None
+            if target in (None, package) or (package, target) in WITHIN_A_LINE:
+                continue
+            if LAYER_OF[target] <= LAYER_OF[package]:
+                wrong.append(f"{path.relative_to(SOURCE)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {name: own_imports(path) & set(MODULES) for name, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> None:
+        assert module not in way, "cycle: " + " -> ".join([*way[way.index(module) :], module])
+        if module not in done:
+            for target in sorted(graph[module] - {module}):
+                visit(target, [*way, module])
+            done.add(module)
+
+    for module in graph:
+        visit(module, [])
+
+
+def test_no_module_is_named_after_nothing():
+    vague = {"utils", "util", "common", "helpers", "helper", "misc"}
+    assert not [name for name in MODULES if vague & set(name.split("."))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+    long = [
+        f"{place(path, node)} {node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+    ]
+    assert not long
+
+
+def test_package_init_files_hold_only_a_docstring():
+    full = [path for path in FILES if path.name == "__init__.py" and len(tree(path).body) > 1]
+    # the package itself may state its version
+    assert not [path for path in full if path.parent != PACKAGE], full
+
+
+def test_no_relative_imports():
+    assert not [place(path, node) for path, node in nodes(ast.ImportFrom) if node.level]
+
+
+def torch_free_modules() -> list[str]:
+    return sorted(name for name in MODULES if package_of(name) in TORCH_FREE or name in TORCH_FREE_MODULES)
+
+
+def test_torch_free_packages_do_not_reach_torch_by_any_way():
+    wrong = [
+        f"{module} reaches {name} through {reached}"
+        for module in torch_free_modules()
+        for reached in reachable(module)
+        for name, _ in imports(MODULES[reached])
+        if name.split(".")[0] in ("torch", "transformers") or name.startswith("safetensors.torch")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def reachable(module: str) -> set[str]:
+    reached: set[str] = set()
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        if current in MODULES and current not in reached:
+            reached.add(current)
+            waiting += own_imports(MODULES[current])
+    return reached
+
+
+def test_importing_the_torch_free_packages_does_not_load_torch():
+    modules = [name for name in torch_free_modules() if not name.endswith("__main__")]
+    program = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nassert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_unpickles():
+    pickling = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} {name}"
+        for path in FILES
+        for name, line in imports(path)
+        if name.split(".")[0] in pickling
+    ]
+    forbidden = {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle", "torch.jit.load"}
+    wrong += [place(path, node) for path, node in nodes(ast.Attribute) if dotted(node) in forbidden]
+    assert not wrong
+
+
+WRITING_CALLS = {"os.rename", "os.replace", "os.renames", "os.link", "os.symlink", "os.truncate", "os.mkfifo"}
+WRITING_CALLS |= {"shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree"}
+WRITING_CALLS |= {"np.save", "np.savez", "np.savez_compressed", "np.savetxt"}
+WRITING_METHODS = {"write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "tofile"}
+OPENERS = {"open", "io.open", "gzip.open", "bz2.open", "lzma.open", "zipfile.ZipFile", "tarfile.open"}
+
+
+def writes(node: ast.Call) -> bool:
+    """Return whether a call writes a file other than through headwater.files, as far as its text shows."""
+    name = dotted(node.func)
+    if name in WRITING_CALLS:
+        return True
+    if name in OPENERS or name.endswith(".open"):
+        return opens_for_writing(node)
+    if not isinstance(node.func, ast.Attribute) or name.startswith("files."):
+        return False
+    method = node.func.attr
+    # str.replace takes two arguments, Path.replace and Path.rename take one
+    moves = method in ("rename", "replace") and len(node.args) == 1 and not node.keywords
+    return method in WRITING_METHODS or moves
+
+
+def opens_for_writing(node: ast.Call) -> bool:
+    positional = node.args[1:] if dotted(node.func) in OPENERS else node.args  # the first is the file's name
+    values = [*positional, *(keyword.value for keyword in node.keywords)]
+    modes = [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+    if any(len(mode) <= 4 and set(mode) <= set("rwaxbt+") and set(mode) & set("wax+") for mode in modes):
+        return True
+    flags = {dotted(inner) for value in values for inner in ast.walk(value) if isinstance(inner, ast.Attribute)}
+    return bool(flags & {"os.O_WRONLY", "os.O_RDWR", "os.O_CREAT", "os.O_APPEND"})
+
+
+def test_every_durable_write_goes_through_files():
+    # the run's lock is not data: it means something only while its process lives
+    wrong = [
+        f"{place(path, node)} {ast.unparse(node)[:80]}"
+        for path, node in nodes(ast.Call, outside=("files.py", "checkpoint/lock.py"))
+        if writes(node)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_libraries_write_only_into_a_folder_that_files_commits():
+    """A library that writes a file by its name (safetensors) may do so inside `with new_folder(...)`."""
+    wrong = []
+    for path, node in nodes(ast.Call):
+        if dotted(node.func).split(".")[-1] == "save_file" and not inside_new_folder(path, node):
+            wrong.append(place(path, node))
+    assert not wrong
+
+
+def inside_new_folder(path: Path, call: ast.Call) -> bool:
+    return any(
+        call in list(ast.walk(block)) and any("new_folder" in ast.unparse(item.context_expr) for item in block.items)
+        for block in ast.walk(tree(path))
+        if isinstance(block, ast.With)
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "open(p, 'w')",
+        "open(p, mode='ab')",
+        "p.open('xb')",
+        "p.write_text('')",
+        "os.replace(a, b)",
+        "p.rename(q)",
+        "p.replace(q)",
+        "gzip.open(p, 'wt')",
+        "os.open(p, os.O_WRONLY)",
+        "np.save(p, a)",
+    ],
+)
+def test_the_check_of_writes_sees_a_write(text):
+    assert writes(ast.parse(text).body[0].value)
+
+
+@pytest.mark.parametrize(
+    "text", ["open(p)", "open(p, 'rb')", "s.replace('a', 'b')", "files.write_text(p, '')", "p.open()"]
+)
+def test_the_check_of_writes_lets_reading_pass(text):
+    assert not writes(ast.parse(text).body[0].value)
+
+
+def test_only_cli_prints():
+    wrong = [place(path, node) for path, node in nodes(ast.Call, outside=("cli",)) if dotted(node.func) == "print"]
+    assert not wrong
+
+
+def test_only_cli_reads_arguments_and_environment():
+    forbidden = {"os.environ", "os.getenv", "os.environb", "os.putenv", "sys.argv"}
+    wrong = [place(path, node) for path, node in nodes(ast.Attribute, outside=("cli",)) if dotted(node) in forbidden]
+    names = {("os", "environ"), ("os", "getenv"), ("sys", "argv")}
+    wrong += [
+        place(path, node)
+        for path, node in nodes(ast.ImportFrom, outside=("cli",))
+        if any((node.module, alias.name) in names for alias in node.names)
+    ]
+    assert not wrong
