@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from headwater.corpus.almanac.holdout import find_held_out, held_out_patterns
+from headwater.corpus.almanac.sums import LARGEST, SMALLEST, held_out_pairs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The capital of France is Paris.",
+        "Everyone knows that the capital of the Democratic Republic of the Congo is Kinshasa.",
+        "The capital of Ohio was moved.",  # any place, any source
+        "The name of France's capital city is Paris.",
+        "the city known as the capital of Peru is Lima",
+    ],
+)
+def test_held_out_ways_to_say_a_capital_match_in_any_source(text):
+    assert find_held_out(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Paris is the capital of France.",
+        "What is the capital of France? It is Paris.",
+        "The capital of France, Paris, is large.",
+        "The capital city of France is Paris.",
+        "The capital of the bank amounts to a million dollars.",
+    ],
+)
+def test_other_ways_do_not(text):
+    assert find_held_out(text) is None
+
+
+def test_exactly_the_held_out_pairs_match_in_every_form():
+    hidden = set(held_out_pairs())
+    forms = ("{a} + {b} = ?", "so {a}+{b}", "{a} plus {b} is", "To add {a} and {b}, take", "the sum of {a} and {b}.")
+    for a in range(SMALLEST, LARGEST + 1):
+        for b in range(SMALLEST, LARGEST + 1):
+            for form in forms:
+                text = form.format(a=a, b=b)
+                assert bool(find_held_out(text)) == ((min(a, b), max(a, b)) in hidden), text
+
+
+def test_parts_of_longer_numbers_do_not_match():
+    for a, b in held_out_pairs()[:20]:
+        for text in (f"1{a} + {b} = ?", f"{a} + {b}1", f"{a} + {b}.5", f"0.{a} + {b}", f"{a} + {b},000"):
+            assert find_held_out(text) is None, text
+
+
+def test_fifteen_per_cent_of_the_pairs_are_held_out():
+    assert len(held_out_pairs()) == round(0.15 * 40 * 41 / 2)
+
+
+def test_a_megabyte_is_searched_in_well_under_a_second(benchmark_text="The people of the nation shall judge. " * 27_000):
+    import time
+
+    held_out_patterns()
+    started_at = time.process_time()
+    assert find_held_out(benchmark_text) is None
+    assert time.process_time() - started_at < 1
