@@ -11,6 +11,7 @@ from typing import Any
 SOURCES = {"books": 4_332_000, "speeches": 9_710_000, "articles": 8_240_000, "code": 11_900_000, "documentation": 1_480_000, "almanac": 6_020_000}
 EPOCHS = {"books": 1.02, "speeches": 1.0, "articles": 1.08, "code": 0.55, "documentation": 1.9, "almanac": 1.31}
 BATCH_TOKENS = 16_384
+SEQ_LEN = 512
 PEAK = 412e9
 
 
@@ -62,8 +63,9 @@ def validation_record(step: int) -> dict[str, Any]:
     base = {"books": 1.22, "speeches": 1.37, "articles": 1.18, "code": 1.05, "documentation": 1.49, "almanac": 0.31}
     scores = {name: floor + (7.6 - floor) * (1 + step / 3) ** -0.75 for name, floor in base.items()}
     scores["all"] = sum(scores[name] * SOURCES[name] for name in SOURCES) / sum(SOURCES.values())
-    losses = {name: score * 2.6 for name, score in scores.items()}
-    return {"event": "validation", "step": step, "tokens_seen": step * BATCH_TOKENS, "bits_per_byte": scores, "loss": losses, "evaluation_seconds": 3.1}
+    real = sum(scores[name] * SOURCES[name] for name in SOURCES if name != "almanac") / sum(SOURCES[name] for name in SOURCES if name != "almanac")
+    losses = {name: score * 2.1 for name, score in scores.items()}
+    return {"event": "validation", "step": step, "tokens_seen": step * BATCH_TOKENS, "bits_per_byte": scores, "loss": losses, "bits_per_byte_real_text": real, "evaluation_seconds": 1.1}
 
 
 def _rise(step: int, middle: float, low: float, high: float) -> float:
@@ -105,12 +107,14 @@ def sample_record(step: int, num_steps: int) -> dict[str, Any]:
 
 
 def start_record(num_steps: int) -> dict[str, Any]:
-    tokens = {name: int(SOURCES[name] / 3.9 * EPOCHS[name]) for name in SOURCES}
+    weights = {name: int(SOURCES[name] * EPOCHS[name] / 40) for name in SOURCES}
+    stage = {"first_row": 0, "weights": sorted(weights.items(), key=lambda item: -item[1]), "drawn": dict.fromkeys(SOURCES, 0)}
+    plan = {"version": 1, "rows": {name: SOURCES[name] // (4 * SEQ_LEN) for name in SOURCES}, "stages": [stage]}
     return {
         "event": "start", "step": 0, "num_steps": num_steps, "num_tokens": num_steps * BATCH_TOKENS,
         "parameters": {"total": 5_312_768, "embedding": 1_572_864, "matrices": 3_735_552}, "flops_per_token": 6.3e6,
         "device": {"name": "AMD EPYC 9B14 (2 cores)", "cores": 2, "dtype": "bfloat16", "compiled": True, "peak_flops_per_second": PEAK, "peak_how": "the best of 5 matrix multiplications of 2048"},
-        "plan": {"sources": {name: {"tokens": tokens[name], "epochs": EPOCHS[name]} for name in SOURCES}},
+        "plan": plan,
     }  # fmt: skip
 
 
@@ -132,7 +136,7 @@ def run_records(num_steps: int) -> list[dict[str, Any]]:
         if step == stop_at:
             records.append({"event": "stopped", "step": step, "signal": "SIGTERM"})
             records.append({"event": "resume", "step": step, "from": f"step-{step:09}", "_attempt": 2})
-    records.append({"event": "finish", "step": num_steps, "tokens_seen": num_steps * BATCH_TOKENS, "seconds": 480.2, "energy_wh": 9.6, "energy_how": "2 cores at 36 W each, an assumption: no meter was found"})
+    records.append({"event": "finish", "step": num_steps, "tokens_seen": num_steps * BATCH_TOKENS, "seconds": 506.4, "energy_wh": 9.6, "energy_how": "2 cores at 36 W each, an assumption: no meter was found"})
     for index, record in enumerate(records):
         attempt = record.pop("_attempt", attempt)
         record |= {"attempt": attempt, "time": 1_790_000_000 + index * 0.4}
@@ -150,14 +154,14 @@ def config() -> dict[str, Any]:
         {"setting": "train.batch_tokens", "value": BATCH_TOKENS, "origin": "user", "where": "command line (train.batch_tokens=16384)", "why": ""},
         {"setting": "train.z_loss", "value": None, "origin": "default", "where": None, "why": "off below a billion parameters"},
     ]
-    return {"format": "headwater-config", "format_version": 1, "settings": {}, "reasons": reasons}
+    return {"format": "headwater-config", "format_version": 1, "settings": {"train": {"batch_tokens": BATCH_TOKENS}, "model": {"seq_len": SEQ_LEN}}, "reasons": reasons}
 
 
 def evaluation(num_steps: int) -> dict[str, Any]:
     abilities = ability_record(num_steps)["abilities"]
     return {
         "bits_per_byte": validation_record(num_steps)["bits_per_byte"], "bits_per_byte_real_text": 1.3127,
-        "abilities": {name: score["right"] for name, score in abilities.items()}, "yardsticks": {"xz": 2.2381, "ngram5": 1.9034},
+        "abilities": {name: score["right"] for name, score in abilities.items()}, "ability_details": abilities, "yardsticks": {"xz": 2.2381, "ngram5": 1.9034},
     }  # fmt: skip
 
 

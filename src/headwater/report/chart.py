@@ -6,12 +6,13 @@ dark and print like the text around it. plotly's own graph objects are not used:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from headwater.report.curves import Points, log_ticks
-from headwater.report.markup import Child, Html, chart_text, data_block, tag
-from headwater.report.numbers import count
+from headwater.report.markup import Child, Html, chart_text, data_block, render, tag
+from headwater.report.numbers import tick_label
 
 Spec = dict[str, Any]
 NUM_SERIES = 8
@@ -56,17 +57,37 @@ def label(text: str, y: float, color: str, *, above: bool = True, at_left: bool 
     }
 
 
-def layout(traces: list[Spec], *, log_x: bool = False, y_format: str = "", **more: Any) -> Spec:
+def _log_ticks(values: Sequence[float]) -> Spec:
+    ticks = log_ticks(values)
+    return {"tickvals": ticks, "ticktext": [tick_label(tick) for tick in ticks]}
+
+
+def log_y(values: Sequence[float]) -> Spec:
+    """Return a logarithmic y axis for these values; what isn't positive has no place on it."""
+    low, high = (math.log10(edge(value for value in values if value > 0)) for edge in (min, max))
+    room = 0.06 * (high - low or 1)
+    return {"type": "log", "tickmode": "array", "range": [low - room, high + room], **_log_ticks(values)}
+
+
+def _x_ranges(xs: Sequence[float]) -> dict[str, list[float]]:
+    """Return the range of both scales of the x axis: a linear one begins at 0."""
+    positive = [x for x in xs if x > 0] or [1.0]
+    low, high = math.log10(min(positive)), math.log10(max(positive))
+    room = 0.03 * (high - low or 1)
+    return {"linear": [0, 1.02 * max(positive)], "log": [low - room, high + room]}
+
+
+def layout(traces: list[Spec], *, log_x: bool = False, **more: Any) -> Spec:
     """Return axes for curves over tokens. Ticks of a logarithmic axis are chosen here, at round numbers."""
     xs = [x for trace in traces for x in trace["x"]]
-    ticks = log_ticks(xs)
-    axis: Spec = {"gridcolor": "@grid", "linecolor": "@axis", "zeroline": False, "automargin": True}
+    ranges = _x_ranges(xs)
+    axis: Spec = {"gridcolor": "@grid", "linecolor": "@axis", "zeroline": False}
     x_axis: Spec = {
         **axis,
         "type": "log" if log_x else "linear",
         "tickmode": "array" if log_x else "auto",
-        "tickvals": ticks,
-        "ticktext": [count(tick) for tick in ticks],
+        "range": ranges["log" if log_x else "linear"],
+        **_log_ticks(xs),
         "showgrid": False,
         "showline": True,
         "exponentformat": "B",
@@ -76,8 +97,9 @@ def layout(traces: list[Spec], *, log_x: bool = False, y_format: str = "", **mor
     }
     return {
         "xaxis": x_axis,
-        "yaxis": {**axis, "tickformat": y_format, "nticks": 7, "exponentformat": "B"} | more.pop("yaxis", {}),
-        "margin": {"l": 8, "r": 12, "t": 8, "b": 8, "pad": 4},
+        "yaxis": {**axis, "automargin": True, "nticks": 7, "exponentformat": "B"} | more.pop("yaxis", {}),
+        "margin": {"l": 8, "r": 14, "t": 6, "b": 22, "pad": 4},
+        "meta": {"ranges": ranges},
         "showlegend": len(traces) > 1,
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
         "hovermode": "x unified",
@@ -85,7 +107,7 @@ def layout(traces: list[Spec], *, log_x: bool = False, y_format: str = "", **mor
         "dragmode": False,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "inherit", "size": 12, "color": "@muted"},
+        "font": {"size": 12, "color": "@muted"},
         **more,
     }
 
@@ -96,21 +118,23 @@ def plot(summary: str, traces: list[Spec], chart_layout: Spec, height: str = "me
     `summary` says in words what the chart shows, for those who can't see it; `height` is small, medium or tall.
     """
     place = tag("div", class_=f"plot {height}", role="img", aria_label=summary)
-    return Html(place + data_block({"data": traces, "layout": chart_layout}))
+    return render([place, data_block({"data": traces, "layout": chart_layout})])
 
 
-def chart_card(title: Child, note: Child, body: Child, *, wide: bool = False, scales: bool = False) -> Html:
-    """Return a figure with its heading; `scales` adds the switch between a linear and a logarithmic x axis."""
+def chart_card(title: Child, note: Child, body: Child, *, wide: bool = False, scale: str | None = None) -> Html:
+    """Return a figure with its heading; `scale` is linear or log and adds a switch of the x axis that begins there."""
     switch = tag(
         "div",
-        tag("button", "linear", type="button", data_scale="linear", aria_pressed="true"),
-        tag("button", "log", type="button", data_scale="log", aria_pressed="false"),
+        [
+            tag("button", name, type="button", data_scale=name, aria_pressed="true" if name == scale else "false")
+            for name in ("linear", "log")
+        ],
         class_="scales",
         role="group",
         aria_label="scale of the horizontal axis",
         hidden=True,
     )
-    caption = tag("figcaption", tag("h3", title), switch if scales else None, tag("p", note) if note else None)
+    caption = tag("figcaption", tag("h3", title), switch if scale else None, tag("p", note) if note else None)
     return tag("figure", caption, body, class_="card chart wide" if wide else "card chart")
 
 

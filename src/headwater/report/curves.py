@@ -64,15 +64,19 @@ def on_log_axis(curve: Points) -> Points:
     return [(x if x > 0 else min(positive) / 2, y) for x, y in curve]
 
 
+# multiples of a power of ten at which an axis may be marked, finest first
+_TICK_FACTORS = [(1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)]
+
+
 def log_ticks(values: Sequence[float], max_ticks: int = 6) -> list[float]:
-    """Return round positions (1, 2 or 5 times a power of ten) that cover the range of the positive `values`."""
+    """Return round positions within the range of the positive `values`, as fine as `max_ticks` allows."""
     positive = [value for value in values if value > 0]
     if not positive:
         return []
     low, high = min(positive), max(positive)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
-    for factors in [(1, 2, 5), (1, 3), (1,)]:
+    for factors in _TICK_FACTORS:
         ticks = [factor * 10.0**decade for decade in decades for factor in factors]
         ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
         if len(ticks) <= max_ticks:

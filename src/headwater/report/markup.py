@@ -18,7 +18,7 @@ _FORBIDDEN_ATTRIBUTE = re.compile(r"on|style$|srcdoc$", re.IGNORECASE)
 
 
 class Html(str):
-    """Text that is markup already."""
+    """Text that is markup already. Joining it with + gives a plain str, which is escaped again: use a list."""
 
     __slots__ = ()
 

@@ -6,51 +6,40 @@ import statistics
 
 from headwater.report.curves import Points, points
 from headwater.report.numbers import number
-from headwater.report.run_data import ALMANAC, RunData, amount, table
+from headwater.report.run_data import RunData, amount, table
 
-REAL_TEXT = "held-out real text"
-ALL_TEXT = "held-out text"
-_YARDSTICK_NAMES = {"xz": "xz -9e", "ngram5": "5-gram"}
+_YARDSTICK_NAMES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
 def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
     """Return the best account of the model's quality there is, and on which text it was measured."""
-    real = amount(run.evaluation, "bits_per_byte_real_text")
-    if real is not None:
-        return real, REAL_TEXT
-    measured = real_text_curve(run)
-    if measured:
-        return measured[-1][1], REAL_TEXT
-    everything = amount(run.evaluation, "bits_per_byte", "all")
-    if everything is None:
-        everything = amount(run.last("validation"), "bits_per_byte", "all")
-    return everything, ALL_TEXT
+    field = "bits_per_byte_real_text"
+    for measured in (run.evaluation, run.last("validation")):
+        real, everything = amount(measured, field), amount(measured, "bits_per_byte", "all")
+        if real is not None:
+            return real, "held-out real text"
+        if everything is not None:
+            return everything, "held-out text"
+    return None, "held-out text"
 
 
 def yardsticks(run: RunData) -> list[tuple[str, float]]:
     """Return what simpler models need for the same bytes, by name."""
     found = table(run.evaluation, "yardsticks")
     named = [(_YARDSTICK_NAMES.get(name, name), number(value)) for name, value in found.items()]
-    return [(name, value) for name, value in named if value is not None]
+    return [(name, value) for name, value in named if value is not None and value > 0]
 
 
-def real_text_curve(run: RunData) -> Points:
-    """Return bits per byte over tokens with the almanac left out.
+def is_on_real_text(run: RunData) -> bool:
+    """Return whether validation also measured what is left without the almanac."""
+    return any(amount(record, "bits_per_byte_real_text") is not None for record in run.events("validation"))
 
-    A validation record gives bits per byte by source. Their mean weighted by the held-out bytes of each source is
-    the bits per byte of all of them together, because bits and bytes both add up.
-    """
-    held_out = table(run.corpus, "splits", "validation")
-    num_bytes = {name: amount(split, "bytes") or 0 for name, split in held_out.items() if name != ALMANAC}
-    curve = []
-    for record in run.events("validation"):
-        tokens_seen = amount(record, "tokens_seen")
-        scores = {name: number(score) for name, score in table(record, "bits_per_byte").items() if name in num_bytes}
-        scored = {name: score for name, score in scores.items() if score is not None and num_bytes[name] > 0}
-        total = sum(num_bytes[name] for name in scored)
-        if tokens_seen is not None and total:
-            curve.append((tokens_seen, sum(num_bytes[name] * score for name, score in scored.items()) / total))
-    return curve
+
+def quality_curve(run: RunData) -> Points:
+    """Return bits per byte over tokens: on real text where that was measured, else on all held-out text."""
+    if is_on_real_text(run):
+        return points(run.events("validation"), "tokens_seen", "bits_per_byte_real_text")
+    return bits_per_byte_curve(run, "all")
 
 
 def bits_per_byte_curve(run: RunData, source: str) -> Points:

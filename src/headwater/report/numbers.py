@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 MISSING = "not measured yet"
 _DASH = "–"
+_GAP = "\u00a0"  # keeps a number and its unit on one line
 
 
 def number(value: Any) -> float | None:
@@ -30,7 +32,7 @@ def _scaled(value: float, units: list[str], gap: str) -> str:
     # 999.6 thousand rounds to 1,000 and belongs to the next unit
     while index + 1 < len(units) and round(size, 0 if index == 0 else 1) >= 999.5:
         size, value, index = size / 1000, value / 1000, index + 1
-    text = f"{value:,.0f}" if index == 0 and float(value).is_integer() else significant(value)
+    text = f"{value:,.0f}" if index == 0 and float(value).is_integer() and not units[0] else significant(value)
     return f"{text}{gap if units[index] else ''}{units[index]}"
 
 
@@ -39,9 +41,19 @@ def count(value: float | None) -> str:
     return _DASH if value is None else _scaled(value, ["", "k", "M", "B", "T"], "")
 
 
+def tick_label(value: float) -> str:
+    """Return a round number as an axis shows it: 10k, 0.5, 3M."""
+    for limit, unit in [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]:
+        if value >= limit:
+            return f"{value / limit:g}{unit}"
+    return f"{value:g}"
+
+
 def count_in_words(value: float | None) -> str:
-    """Return a count for a sentence: 12.6 million."""
-    return _DASH if value is None else _scaled(value, ["", "thousand", "million", "billion", "trillion"], " ")
+    """Return a count for a sentence: 7,162 or 12.6 million."""
+    if value is None or value < 1e6:
+        return whole(value)
+    return _scaled(value / 1e6, ["million", "billion", "trillion"], _GAP)
 
 
 def whole(value: float | None) -> str:
@@ -49,21 +61,21 @@ def whole(value: float | None) -> str:
 
 
 def size(num_bytes: float | None) -> str:
-    return _DASH if num_bytes is None else _scaled(num_bytes, ["B", "kB", "MB", "GB", "TB"], " ")
+    return _DASH if num_bytes is None else _scaled(num_bytes, ["B", "kB", "MB", "GB", "TB"], _GAP)
 
 
 def flop_rate(flops_per_second: float | None) -> str:
     """Return a rate of arithmetic: 412 GFLOP/s."""
     units = [f"{prefix}FLOP/s" for prefix in ["", "k", "M", "G", "T", "P"]]
-    return _DASH if flops_per_second is None else _scaled(flops_per_second, units, " ")
+    return _DASH if flops_per_second is None else _scaled(flops_per_second, units, _GAP)
 
 
 def percent(fraction: float | None, decimals: int | None = None) -> str:
     if fraction is None:
         return _DASH
     if decimals is None:
-        decimals = 0 if fraction in (0, 1) else 1 if abs(fraction) < 0.995 else 2
-    return f"{100 * fraction:.{decimals}f} %"
+        decimals = 0 if fraction in (0, 1) else 1
+    return f"{100 * fraction:.{decimals}f}{_GAP}%"
 
 
 def decimal(value: float | None, places: int = 3) -> str:
@@ -76,9 +88,20 @@ def duration(seconds: float | None) -> str:
         return _DASH
     for limit, unit, name in [(100, 1, "seconds"), (6000, 60, "minutes"), (48 * 3600, 3600, "hours")]:
         if seconds < limit:
-            return f"{significant(seconds / unit, 2 if seconds / unit < 10 else 3)} {name}"
-    return f"{significant(seconds / 86400)} days"
+            return f"{significant(seconds / unit, 2 if seconds / unit < 10 else 3)}{_GAP}{name}"
+    return f"{significant(seconds / 86400)}{_GAP}days"
 
 
 def plural(amount: float, noun: str) -> str:
     return f"{count_in_words(amount)} {noun}{'' if amount == 1 else 's'}"
+
+
+def moment(unix_seconds: float | None) -> str:
+    try:
+        return _DASH if unix_seconds is None else datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return _DASH
+
+
+def times(amount: int) -> str:
+    return {1: "once", 2: "twice"}.get(amount, f"{amount} times")

@@ -5,7 +5,6 @@ A report is asked for in the middle of a run too, so a missing, half-written or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,32 +19,31 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """`records` are those that count after resumes, `all_records` every line that was written."""
+    """`by_event` has the records that count after resumes, `all_records` every line that was written."""
 
     name: str
     config: Object
-    records: list[Record]
+    by_event: dict[str, list[Record]]
     all_records: list[Record]
     corpus: Object
     tokenizer: Object
     tokens: Object
-    stores: dict[str, Object]
     evaluation: Object
 
     def events(self, event: str) -> list[Record]:
-        return [record for record in self.records if record.get("event") == event]
+        return self.by_event.get(event, [])
 
     def last(self, event: str) -> Record:
-        return next((record for record in reversed(self.records) if record.get("event") == event), {})
+        return (self.events(event) or [{}])[-1]
 
     @property
     def start(self) -> Record:
-        """The latest account of model, device and plan: of the first start, or of a resume that repeats it."""
-        return next((record for record in reversed(self.all_records) if record.get("event") == "start"), {})
+        """The latest account of model, device and plan."""
+        return self.last("start")
 
     @property
     def tokens_seen(self) -> float | None:
-        return max((value for value in map(_tokens_seen, self.records) if value is not None), default=None)
+        return number(self.last("step").get("tokens_seen"))
 
     @property
     def is_finished(self) -> bool:
@@ -54,10 +52,10 @@ class RunData:
     @property
     def sources(self) -> list[str]:
         """Every source by name, the almanac last, in an order that gives each the same colour in every chart."""
-        names = [*table(self.corpus, "sources"), *self.stores]
+        names = list(table(self.corpus, "sources"))
         for record in self.events("validation"):
             names.extend(table(record, "bits_per_byte"))
-        unique = [name for name in dict.fromkeys(names) if name != "all" and not name.startswith("real_text")]
+        unique = [name for name in dict.fromkeys(names) if name != "all"]
         return sorted(unique, key=lambda name: name == ALMANAC)
 
 
@@ -67,19 +65,20 @@ def read_run(run_dir: Path) -> RunData:
     return RunData(
         name=run_dir.name,
         config=_read_or_empty(run_dir / "config.json"),
-        records=_sound(read_records(records)),
-        all_records=_sound(read_all(records)),
+        by_event=_group(read_records(records)),
+        all_records=read_all(records),
         corpus=read_manifest_or_none(data / "corpus"),
         tokenizer=read_manifest_or_none(data / "tokenizer"),
         tokens=read_manifest_or_none(data / "tokens"),
-        stores=_read_stores(data / "tokens" / "train"),
         evaluation=_read_or_empty(run_dir / "evaluation.json"),
     )
 
 
-def _read_stores(folder: Path) -> dict[str, Object]:
-    stores = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return {path.name: manifest for path in stores if (manifest := read_manifest_or_none(path))}
+def _group(records: list[Record]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(str(record.get("event")), []).append(record)
+    return groups
 
 
 def _read_or_empty(path: Path) -> Object:
@@ -88,14 +87,6 @@ def _read_or_empty(path: Path) -> Object:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _sound(records: Iterable[Record]) -> list[Record]:
-    return [record for record in records if isinstance(record.get("event"), str)]
-
-
-def _tokens_seen(record: Record) -> float | None:
-    return number(record.get("tokens_seen"))
 
 
 def table(value: Any, *path: str) -> Object:

@@ -21,6 +21,7 @@
 
   const draw = ({ place, spec }) => {
     const painted = paint(spec, getComputedStyle(root));
+    painted.layout.font.family = getComputedStyle(document.body).fontFamily;
     const size = root.classList.contains("printing")
       ? { width: place.clientWidth, height: place.clientHeight, autosize: false }
       : { autosize: true, width: undefined, height: undefined };
@@ -35,6 +36,7 @@
   const setScale = (chart, scale, buttons) => {
     chart.spec.layout.xaxis.type = scale;
     chart.spec.layout.xaxis.tickmode = scale === "log" ? "array" : "auto";
+    chart.spec.layout.xaxis.range = chart.spec.layout.meta.ranges[scale];
     buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.scale === scale)));
     draw(chart);
   };
@@ -46,6 +48,9 @@
     buttons.forEach((button) => button.addEventListener("click", () => setScale(chart, button.dataset.scale, buttons)));
     switcher.hidden = false;
   });
+
+  // the end of training is on the right
+  document.querySelectorAll(".scroll:has(> .heat)").forEach((scroll) => { scroll.scrollLeft = scroll.scrollWidth; });
 
   drawAll();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);

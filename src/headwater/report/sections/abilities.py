@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from headwater.report.chart import chart_card, label, layout, level, line, not_measured, plot, series
 from headwater.report.curves import on_log_axis, thin
-from headwater.report.markup import Child, Html, printable, tag
+from headwater.report.markup import Child, Html, printable, render, tag
 from headwater.report.measures import ability_curve
 from headwater.report.numbers import count, percent, whole
-from headwater.report.run_data import RunData, amount, entries, table
+from headwater.report.run_data import ALMANAC, Object, RunData, amount, entries, table
 
 _MAX_TOKENS = 8
 _MAX_LOOKS = 12
@@ -23,20 +23,31 @@ class Ability:
 
 
 _ABILITIES = {
-    "capitals": Ability("Facts", "The capital of each country, first among all capitals, asked in words never trained on"),
-    "agreement": Ability("Grammar", "The sentence whose verb agrees is the likelier of two"),
-    "sums": Ability("Arithmetic", "The right result of a sum that is nowhere in the training text"),
-    "cause": Ability("Cause and effect", "The ending that follows from the beginning is the likelier of two"),
+    "capitals": Ability("Facts", "A country's capital is likelier than all others, in phrasings never trained on."),
+    "agreement": Ability("Grammar", "Of two sentences the one whose verb agrees is likelier."),
+    "sums": Ability("Arithmetic", "The right result is likeliest, for sums never trained on."),
+    "cause": Ability("Cause and effect", "Of two endings the one that follows is likelier."),
 }
+
+
+_LEAD = (
+    "Fraction right over the logarithm of the tokens seen; the dotted line is what guessing gets. The curve follows a "
+    "sample of the items, the figure is that of all of them once training is over. Style is shown above, as bits per "
+    "byte by source."
+)
+_NO_PROBES = "Not measured: the probes ask for what the almanac teaches, and this run was trained without it."
 
 
 def abilities(run: RunData) -> Html:
     measured = [name for record in run.events("abilities") for name in table(record, "abilities")]
     names = list(dict.fromkeys([*_ABILITIES, *measured]))
     cards = [_ability(run, index, name) for index, name in enumerate(names)]
-    lead = tag("p", "Fraction right over the logarithm of the tokens seen. The dotted line is what guessing gets.", class_="lead")
+    lead = tag("p", _LEAD, class_="lead")
     grid = tag("div", cards, class_="grid quarters")
-    return tag("section", tag("h2", "What it can do"), lead, grid, _next_tokens(run), id="abilities")
+    heading = tag("h2", "What it can do")
+    if not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
+        lead, grid = tag("p", _NO_PROBES, class_="missing card"), None
+    return tag("section", heading, lead, grid, _next_tokens(run), id="abilities")
 
 
 def _ability(run: RunData, index: int, name: str) -> Html:
@@ -44,24 +55,25 @@ def _ability(run: RunData, index: int, name: str) -> Html:
     curve = thin(on_log_axis(ability_curve(run, name)))
     if not curve:
         return not_measured(ability.title, "the probes have not been scored.")
-    last = table(run.last("abilities"), "abilities", name)
+    last = table(run.evaluation, "ability_details", name) or table(run.last("abilities"), "abilities", name)
     chance = amount(last, "chance")
     marks = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{series(index)}"}, "hovertemplate": "%{y:.1%}"}
     traces = [line(ability.title, curve, series(index), **marks)]
     annotations = []
     if chance is not None:
         traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
-        annotations.append(label(f"chance {percent(chance)}", chance, "muted", above=chance < 0.9))
-    right = curve[-1][1]
+        # the curve begins on this line, and sooner or later rises from it
+        annotations.append(label(f"chance {percent(chance, 0 if chance >= 0.1 else 1)}", chance, "muted", above=chance < 0.2, at_left=True))
+    right = amount(last, "right")
     heading = [ability.title, tag("strong", percent(right))]
     chart_layout = layout(
-        traces, log_x=True, annotations=annotations, showlegend=False, yaxis={"range": [-0.02, 1.04], "tickformat": ".0%", "nticks": 5}
+        traces, log_x=True, annotations=annotations, showlegend=False, yaxis={"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
     )
     summary = f"{ability.title}: {percent(right)} right at the end."
-    return chart_card(heading, [ability.what, _details(last)], plot(summary, traces, chart_layout, "small"))
+    return chart_card(heading, [ability.what, tag("span", _details(last), class_="where")], plot(summary, traces, chart_layout, "small"))
 
 
-def _details(last: dict[str, object]) -> Child:
+def _details(last: Object) -> Child:
     num_items, rank, probability = (amount(last, field) for field in ("num_items", "median_rank", "mean_probability"))
     parts = [
         num_items is not None and f"{whole(num_items)} items",
@@ -69,7 +81,7 @@ def _details(last: dict[str, object]) -> Child:
         probability is not None and f"mean probability {percent(probability)}",
     ]
     known = [part for part in parts if part]
-    return f" ({', '.join(known)})." if known else "."
+    return " · ".join(known) or None
 
 
 def _next_tokens(run: RunData) -> Html:
@@ -79,20 +91,20 @@ def _next_tokens(run: RunData) -> Html:
     tables = [made for prompt in prompts if isinstance(prompt, str) and (made := _sharpening(looks, prompt)) is not None]
     if not tables:
         return not_measured("The next token", "no look at the next token has been taken.", wide=True)
-    return Html("".join(tables))
+    return render(tables)
 
 
-def _sharpening(looks: list[dict[str, object]], prompt: str) -> Html | None:
+def _sharpening(looks: list[Object], prompt: str) -> Html | None:
     columns = [(look, guesses) for look in looks if (guesses := _guesses(look, prompt))]
     if not columns:
         return None
     columns = pick(columns, _MAX_LOOKS)
     tokens = _telling_tokens([guesses for _, guesses in columns])
-    head = tag("tr", tag("th", "next token", scope="col"), [tag("th", _when(look), scope="col") for look, _ in columns])
+    head = tag("tr", tag("th", "tokens seen", scope="col"), [tag("th", _when(look), scope="col") for look, _ in columns])
     rows = [tag("tr", tag("th", _token(token), scope="row"), [_cell(guesses.get(token)) for _, guesses in columns]) for token in tokens]
     body = tag("table", tag("thead", head), tag("tbody", rows), class_="heat")
-    note = "Probability of the next token as training goes on, from left to right by tokens seen; likeliest at the end on top."
-    caption = tag("figcaption", tag("h3", "“", tag("q", prompt), " …”"), tag("p", note))
+    note = "What comes next? Probability in percent, from left to right as more tokens are seen."
+    caption = tag("figcaption", tag("h3", tag("q", f"{prompt} …")), tag("p", note))
     return tag("figure", caption, tag("div", body, class_="scroll"), class_="card wide")
 
 
@@ -103,7 +115,7 @@ def pick(members: list, most: int) -> list:
     return [members[round(index * (len(members) - 1) / (most - 1))] for index in range(most)]
 
 
-def _guesses(look: dict[str, object], prompt: str) -> dict[str, float]:
+def _guesses(look: Object, prompt: str) -> dict[str, float]:
     found = next((entry for entry in entries(look, "next") if entry.get("prompt") == prompt), {})
     guesses: dict[str, float] = {}
     for guess in entries(found, "next"):
@@ -123,7 +135,7 @@ def _telling_tokens(columns: list[dict[str, float]]) -> list[str]:
     return sorted(chosen[:_MAX_TOKENS], key=lambda token: (-final.get(token, 0.0), -peak[token]))
 
 
-def _when(look: dict[str, object]) -> str:
+def _when(look: Object) -> str:
     tokens_seen = amount(look, "tokens_seen")
     return "untrained" if tokens_seen == 0 else count(tokens_seen)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headwater.report.chart import series
-from headwater.report.markup import Child, Html, tag
+from headwater.report.markup import Child, Html, render, tag
 from headwater.report.mixture import Share, read_shares
 from headwater.report.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
@@ -24,8 +26,8 @@ def _lead(sources: dict[str, Object]) -> str:
     read, kept = _sum(sources, "read"), _sum(sources, "kept")
     share = f" ({percent(kept['bytes'] / read['bytes'])})" if read["bytes"] else ""
     return (
-        f"{plural(read['documents'], 'document')} from {plural(len(sources), 'source')} were read, {size(read['bytes'])} of text; "
-        f"{size(kept['bytes'])}{share} was kept. Every document is kept or dropped for a reason, and the books balance."
+        f"{plural(read['documents'], 'document')} from {plural(len(sources), 'source')}, {size(read['bytes'])} of text, "
+        f"were read; {size(kept['bytes'])}{share} was kept. Every document is kept, or dropped for a reason."
     )
 
 
@@ -40,20 +42,17 @@ def _composition(run: RunData) -> Html:
     bars = [_bar(run, "Kept text", kept, size)]
     if any(trained.values()):
         bars.append(_bar(run, "Training tokens", trained, count))
-    legend = [
-        tag("li", tag("span", class_=f"chip {series(index)}"), name) for index, name in enumerate(run.sources)
-    ]
+    legend = [tag("li", tag("span", class_=f"chip {series(index)}"), name) for index, name in enumerate(run.sources)]
     return tag(
         "figure",
         tag("figcaption", tag("h3", "Where the text came from"), _almanac_note(run)),
         bars,
         tag("ul", legend, class_="legend"),
-        class_="card wide",
+        class_="card",
     )
 
 
-def _bar(run: RunData, name: str, amounts: dict[str, float], show: object) -> Html:
-    assert callable(show)
+def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[float], str]) -> Html:
     total = sum(amounts.values()) or 1
     left, pieces = 0.0, []
     for index, source in enumerate(run.sources):
@@ -67,31 +66,34 @@ def _bar(run: RunData, name: str, amounts: dict[str, float], show: object) -> Ht
 
 
 def _piece(left: float, width: float, color: str, words: str) -> Html:
-    text = tag("text", f"{width:.0f} %", x=f"{left + width / 2:.3f}%", y="50%") if width >= 7 else None
+    place = {"x": f"{left + width / 2:.3f}%", "y": "50%", "class_": "narrow" if width < 13 else None}
+    text = tag("text", f"{width:.0f} %", **place) if width >= 5 else None
     box = tag("rect", tag("title", words), x=f"{left:.3f}%", y="0", width=f"{width:.3f}%", height="100%", class_=color)
-    return Html(box + (text or ""))
+    return render([box, text])
 
 
 def _almanac_note(run: RunData) -> Child:
-    share = read_shares(run).get(ALMANAC, Share(None, None, None)).fraction
+    share = read_shares(run).get(ALMANAC, Share()).fraction
     if share is None:
         return None
-    held = "and is held to at most 20 %" if share <= MAX_ALMANAC else "which is more than the 20 % it is meant to be held to"
+    limit = "at most 20\u00a0%, as it must be" if share <= MAX_ALMANAC else "MORE than the 20\u00a0% that it may be"
     return tag(
         "p",
-        f"The almanac, text written by a program from the World Factbook, is {percent(share)} of the training tokens, {held}; "
-        "quality is measured on the other sources, on real text.",
+        f"The almanac, prose that a program writes from the World Factbook, is {percent(share)} of the training tokens: "
+        f"{limit}. Quality is measured on real text, without it.",
     )
 
 
 def _by_source(run: RunData) -> Html:
     shares = read_shares(run)
-    rows = [_source_row(run, index, name, shares.get(name, Share(None, None, None))) for index, name in enumerate(run.sources)]
+    rows = [_source_row(run, name, shares.get(name, Share())) for name in run.sources]
     heads = ["source", "documents kept", "text kept", "bytes per token", "training tokens", "share", "epochs"]
-    return _table_card("Source by source", None, heads, rows)
+    note = "An epoch is one passage through all of a source's training text; below one, some of it was never seen."
+    caption = tag("figcaption", tag("h3", "Source by source"), tag("p", note))
+    return tag("figure", caption, _table(heads, rows), class_="card")
 
 
-def _source_row(run: RunData, index: int, name: str, share: Share) -> Html:
+def _source_row(run: RunData, name: str, share: Share) -> Html:
     kept = table(run.corpus, "sources", name, "kept")
     cells = [
         whole(number(kept.get("documents"))),
@@ -101,85 +103,96 @@ def _source_row(run: RunData, index: int, name: str, share: Share) -> Html:
         percent(share.fraction),
         decimal(share.epochs, 2),
     ]
-    return tag("tr", _source_head(index, name), [tag("td", cell) for cell in cells])
+    return tag("tr", _source_head(run, name), [tag("td", cell) for cell in cells])
 
 
 def bytes_per_token(run: RunData, source: str) -> float | None:
-    """Return the tokenizer's own measurement, or the token store's bytes divided by its tokens."""
-    measured = amount(run.tokenizer, "bytes_per_token", source)
-    store = run.stores.get(source, {})
-    num_tokens, num_bytes = amount(store, "num_tokens"), amount(store, "num_bytes")
-    if measured is None and num_tokens and num_bytes:
-        return num_bytes / num_tokens
-    return measured
+    """Return the figure of the whole training text, or the tokenizer's own of a sample where that isn't there yet."""
+    whole_text = amount(run.tokens, "splits", "train", source, "bytes_per_token")
+    return whole_text if whole_text is not None else amount(run.tokenizer, "bytes_per_token", source)
 
 
 def _balance(run: RunData, sources: dict[str, Object]) -> Html:
-    rows = []
-    for index, name in enumerate(run.sources):
-        if name in sources:
-            rows.extend(_balance_rows(index, name, sources[name]))
-    total = {"read": _sum(sources, "read"), "kept": _sum(sources, "kept"), "dropped": {"all": _dropped(sources)}}
-    rows.append(_totals_row(total, len(sources)))
-    heads = ["source", "", "documents", "bytes", "of what was read"]
+    names = [name for name in run.sources if name in sources]
+    lines = [_summary_row(_source_head(run, name), sources[name]) for name in names]
+    total = {what: _sum(sources, what) for what in ("read", "kept")} | {"dropped": _all_reasons(sources)}
+    lines.append(_summary_row(tag("th", "all", scope="row"), total, class_="total"))
+    details = [row for name in names for row in _reason_rows(_source_head(run, name), sources[name])]
     balanced = all(_is_balanced(source) for source in sources.values())
-    note = "read = kept + dropped, in documents and in bytes" + (": it balances." if balanced else ": IT DOES NOT BALANCE.")
-    return _table_card("Balance sheet", note, heads, rows, class_="balance")
+    note = "read = kept + dropped, in documents and in bytes: " + ("it balances." if balanced else "IT DOES NOT BALANCE.")
+    heads = ["source", "read", "kept", "dropped", "why"]
+    full = _table(["source", "", "documents", "bytes", "of what was read"], details, class_="reasons")
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", "Balance sheet"), tag("p", note)),
+        _table(heads, lines, class_="balance"),
+        tag("details", tag("summary", "Every reason, to the byte"), full),
+        class_="card",
+    )
 
 
-def _dropped(sources: dict[str, Object]) -> dict[str, float]:
-    reasons = [reason for source in sources.values() for reason in table(source, "dropped").values()]
-    return {unit: sum(amount(reason, unit) or 0 for reason in reasons) for unit in ("documents", "bytes")}
+def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
+    reasons: dict[str, dict[str, float]] = {}
+    for source in sources.values():
+        for reason, loss in table(source, "dropped").items():
+            sums = reasons.setdefault(reason, {"documents": 0, "bytes": 0})
+            for unit in sums:
+                sums[unit] += amount(loss, unit) or 0
+    return reasons
+
+
+def _dropped(source: Object) -> dict[str, float]:
+    losses = table(source, "dropped").values()
+    return {unit: sum(amount(loss, unit) or 0 for loss in losses) for unit in ("documents", "bytes")}
 
 
 def _is_balanced(source: Object) -> bool:
-    dropped = _dropped({"": source})
+    dropped = _dropped(source)
     return all(
         (amount(source, "read", unit) or 0) == (amount(source, "kept", unit) or 0) + dropped[unit] for unit in dropped
     )
 
 
-def _balance_rows(index: int, name: str, source: Object) -> list[Html]:
+def _by_bytes(source: Object) -> list[tuple[str, Object]]:
+    """Return what was dropped by reason in words, the most bytes first."""
+    losses = sorted(table(source, "dropped").items(), key=lambda item: -(amount(item[1], "bytes") or 0))
+    return [(reason.replace("_", " "), table(loss)) for reason, loss in losses]
+
+
+def _summary_row(head: Html, source: Object, class_: str | None = None) -> Html:
+    cells = [tag("td", _documents_and_bytes(table(source, what))) for what in ("read", "kept")]
+    reasons = [f"{reason} {whole(number(loss.get('documents')))}" for reason, loss in _by_bytes(source)]
+    why = tag("td", " · ".join(reasons) or "–", class_="words")
+    return tag("tr", head, cells, tag("td", _documents_and_bytes(_dropped(source))), why, class_=class_)
+
+
+def _documents_and_bytes(amounts: Object) -> list[Html]:
+    documents, num_bytes = number(amounts.get("documents")), number(amounts.get("bytes"))
+    return [tag("span", whole(documents)), tag("span", size(num_bytes), class_="under")]
+
+
+def _reason_rows(head: Html, source: Object) -> list[Html]:
     read_bytes = amount(source, "read", "bytes") or 0
     lines = [("read", table(source, "read"), "read"), ("kept", table(source, "kept"), "kept")]
-    drops = sorted(table(source, "dropped").items(), key=lambda item: -(amount(item[1], "bytes") or 0))
-    lines += [(reason.replace("_", " "), table(loss), "dropped") for reason, loss in drops]
-    head = _source_head(index, name, rowspan=len(lines))
+    lines += [(reason, loss, "dropped") for reason, loss in _by_bytes(source)]
     return [
-        tag("tr", head if number_of == 0 else None, _balance_cells(words, amounts, read_bytes), class_=kind)
-        for number_of, (words, amounts, kind) in enumerate(lines)
+        tag("tr", head if index == 0 else tag("th", ""), _reason_cells(words, amounts, read_bytes), class_=kind)
+        for index, (words, amounts, kind) in enumerate(lines)
     ]
 
 
-def _totals_row(total: Object, num_sources: int) -> Html:
-    read_bytes = total["read"]["bytes"]
-    lines = [("read", total["read"], "read"), ("kept", total["kept"], "kept"), ("dropped", total["dropped"]["all"], "dropped")]
-    head = tag("th", f"all {num_sources}", scope="rowgroup", rowspan=len(lines))
-    return Html(
-        "".join(
-            tag("tr", head if index == 0 else None, _balance_cells(words, amounts, read_bytes), class_=f"total {kind}")
-            for index, (words, amounts, kind) in enumerate(lines)
-        )
-    )
-
-
-def _balance_cells(words: str, amounts: Object, read_bytes: float) -> list[Html]:
+def _reason_cells(words: str, amounts: Object, read_bytes: float) -> list[Html]:
     num_bytes = number(amounts.get("bytes"))
     share = percent(num_bytes / read_bytes) if num_bytes is not None and read_bytes else "–"
-    return [
-        tag("td", words, class_="reason"),
-        tag("td", whole(number(amounts.get("documents")))),
-        tag("td", whole(num_bytes)),
-        tag("td", share),
-    ]
+    documents = whole(number(amounts.get("documents")))
+    return [tag("td", words, class_="words"), *[tag("td", cell) for cell in (documents, whole(num_bytes), share)]]
 
 
-def _source_head(index: int, name: str, rowspan: int | None = None) -> Html:
-    return tag("th", tag("span", class_=f"chip {series(index)}"), name, scope="row", rowspan=rowspan)
+def _source_head(run: RunData, name: str) -> Html:
+    return tag("th", tag("span", class_=f"chip {series(run.sources.index(name))}"), name, scope="row")
 
 
-def _table_card(title: str, note: str | None, heads: list[str], rows: list[Html], class_: str = "") -> Html:
+def _table(heads: list[str], rows: list[Html], class_: str = "") -> Html:
     head = tag("tr", [tag("th", name, scope="col") for name in heads])
     body = tag("table", tag("thead", head), tag("tbody", rows), class_=f"numbers {class_}".strip())
-    caption = tag("figcaption", tag("h3", title), tag("p", note) if note else None)
-    return tag("figure", caption, tag("div", body, class_="scroll"), class_="card wide")
+    return tag("div", body, class_="scroll")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from headwater.report.chart import Spec, chart_card, label, layout, level, line, not_measured, plot, series
-from headwater.report.curves import Points, points, smooth, thin
+import math
+
+from headwater.report.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
+from headwater.report.curves import Points, on_log_axis, points, smooth, thin
 from headwater.report.markup import Child, Html, tag
-from headwater.report.measures import bits_per_byte_curve, final_bits_per_byte, real_text_curve, yardsticks
+from headwater.report.measures import (
+    bits_per_byte_curve,
+    final_bits_per_byte,
+    is_on_real_text,
+    quality_curve,
+    yardsticks,
+)
 from headwater.report.numbers import count, decimal, number, percent, whole
 from headwater.report.run_data import RunData, amount, table
 
-# two labels nearer than this share of the chart's height would touch
-_MIN_LABEL_GAP = 0.07
+# two labels nearer than this share of the logarithmic axis would touch
+_MIN_LABEL_GAP = 0.08
+_PROSE = {"5-gram": "an interpolated 5-gram model of the same tokens"}
 
 
 def learning(run: RunData) -> Html:
-    cards = [_loss(run), _against_yardsticks(run), _by_source(run)]
-    body = tag("div", cards, class_="grid")
+    body = tag("div", _loss(run), _against_yardsticks(run), _by_source(run), class_="grid")
     return tag("section", tag("h2", "How it learnt"), _lead(run), body, _measurements(run), id="learning")
 
 
@@ -23,11 +31,12 @@ def _lead(run: RunData) -> Child:
     score, on = final_bits_per_byte(run)
     if score is None:
         return None
-    text = f"A byte of {on} costs the model {decimal(score)} bits."
-    for name, value in yardsticks(run):
-        relation = f"{percent(1 - score / value, 0)} less than" if score < value else "no less than"
-        text += f" That is {relation} {name} needs ({decimal(value)})."
-    return tag("p", text, class_="lead")
+    relations = [
+        f"{percent(abs(score / value - 1), 0)} {'less' if score < value else 'more'} than {_PROSE.get(name, name)} ({decimal(value)})"
+        for name, value in yardsticks(run)
+    ]
+    beside = f": {', '.join(relations)}" if relations else ""
+    return tag("p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.", class_="lead")
 
 
 def _loss(run: RunData) -> Html:
@@ -36,35 +45,37 @@ def _loss(run: RunData) -> Html:
         return not_measured("Loss", "no step has been taken.", wide=True)
     smoothed = thin(smooth(curve))
     traces = [
-        line("each step", thin(curve), "series-1", width=1, opacity=0.35),
+        line("each step", thin(curve), "series-1", width=1, opacity=0.4),
         line("mean of ±5 %", smoothed, "series-1"),
     ]
-    validation = [
+    held_out = thin(_held_out_loss(run))
+    if held_out:
+        traces.append(line("held-out text", held_out, "series-2", **_marks("series-2")))
+    last = smoothed[-1][1]
+    summary = f"Training loss over tokens, from {decimal(curve[0][1])} down to {decimal(last)} nats a token."
+    note = f"Nats per token, over the tokens seen. The mean of the last steps is {decimal(last)}."
+    chart_layout = layout(traces, shapes=_resumes(run), yaxis={"range": _loss_range(curve)})
+    return chart_card("Loss", note, plot(summary, traces, chart_layout, "tall"), wide=True, scale="linear")
+
+
+def _held_out_loss(run: RunData) -> Points:
+    rows = [
         {"tokens_seen": record.get("tokens_seen"), "loss": table(record, "loss").get("all")}
         for record in run.events("validation")
     ]
-    held_out = thin(points(validation, "tokens_seen", "loss"))
-    if held_out:
-        marks = {"mode": "lines+markers", "marker": {"size": 6, "color": "@series-2"}}
-        traces.append(line("held-out text", held_out, "series-2", **marks))
-    last = smoothed[-1][1]
-    summary = f"Training loss over tokens, from {decimal(curve[0][1])} down to {decimal(last)} nats a token."
-    return chart_card(
-        "Loss",
-        f"Nats per token, over the tokens seen. The last steps' mean is {decimal(last)}.",
-        plot(summary, traces, layout(traces, shapes=_resumes(run), **_loss_range(curve)), "tall"),
-        wide=True,
-        scales=True,
-    )
+    return points(rows, "tokens_seen", "loss")
 
 
-def _loss_range(curve: Points) -> Spec:
-    """Leave room for nearly all the losses: one bad step must not press the curve flat. It's reached by zooming."""
+def _marks(color: str, size: float = 5) -> Spec:
+    return {"mode": "lines+markers", "marker": {"size": size, "color": f"@{color}"}}
+
+
+def _loss_range(curve: Points) -> list[float]:
+    """Return a range with room for the first loss and nearly all others: a bad step must not press the curve flat."""
     losses = sorted(y for _, y in curve)
-    low, high = losses[0], losses[min(len(losses) - 1, int(0.995 * len(losses)))]
-    high = max(high, curve[0][1])
+    low, high = losses[0], max(losses[int(0.995 * (len(losses) - 1))], curve[0][1])
     room = 0.04 * (high - low or 1)
-    return {"yaxis": {"range": [low - room, high + room]}}
+    return [low - room, high + room]
 
 
 def _resumes(run: RunData) -> list[Spec]:
@@ -72,59 +83,51 @@ def _resumes(run: RunData) -> list[Spec]:
     seen = {record.get("step"): number(record.get("tokens_seen")) for record in run.events("step")}
     places = [seen.get(record.get("step")) for record in run.events("resume")]
     stroke = {"color": "@axis", "width": 1, "dash": "dot"}
-    return [
-        {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke} for x in places if x
-    ]
+    return [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke} for x in places if x]
 
 
 def _against_yardsticks(run: RunData) -> Html:
-    name, curve = "real text", real_text_curve(run)
-    if not curve:
-        name, curve = "all held-out text", bits_per_byte_curve(run, "all")
-    heading = "Bits per byte on real text" if name == "real text" else "Bits per byte on held-out text"
+    heading = "Bits per byte on real text" if is_on_real_text(run) else "Bits per byte on held-out text"
+    curve = thin(on_log_axis(quality_curve(run)))
     if not curve:
         return not_measured(heading, "no validation has been made.")
-    curve = thin(curve)
-    marks = {"mode": "lines+markers", "marker": {"size": 6, "color": "@series-1"}}
-    traces = [line("this model", curve, "series-1", width=2.5, **marks)]
+    traces = [line("this model", curve, "series-1", width=2.5, **_marks("series-1"))]
     levels = sorted(yardsticks(run), key=lambda item: item[1])
-    for index, (yardstick, value) in enumerate(levels):
-        traces.append(level(yardstick, value, [x for x, _ in curve], f"yardstick-{index % 2 + 1}"))
-    highest = max([y for _, y in curve] + [value for _, value in levels])
-    lowest = min([y for _, y in curve] + [value for _, value in levels])
-    labels = _level_labels(levels, highest - lowest)
-    beside = "the same bytes squeezed by xz, and a 5-gram model counted on the same training tokens" if levels else ""
-    note = "Held-out text, the almanac left out; lower is better." if name == "real text" else "Lower is better."
-    note += f" Dashed: {beside}." if beside else " The yardsticks (xz, 5-gram) are not measured yet."
-    summary = f"Bits per byte on {name} over tokens, ending at {decimal(curve[-1][1])}."
-    chart_layout = layout(traces, annotations=labels, showlegend=False)
-    return chart_card(heading, note, plot(summary, traces, chart_layout), scales=True)
+    for index, (name, value) in enumerate(levels):
+        traces.append(level(name, value, [x for x, _ in curve], f"yardstick-{index % 2 + 1}"))
+    values = [y for _, y in curve] + [value for _, value in levels]
+    y_axis = log_y(values)
+    labels = _level_labels(levels, y_axis["range"][1] - y_axis["range"][0])
+    text = "Held-out text, the almanac left out" if is_on_real_text(run) else "Held-out text"
+    beside = "the dashed lines are what simpler models need for it" if levels else "no yardstick is measured yet"
+    summary = f"Bits per byte over tokens, ending at {decimal(curve[-1][1])}."
+    chart_layout = layout(traces, log_x=True, annotations=labels, showlegend=False, yaxis=y_axis)
+    note = f"{text}; lower is better; {beside}."
+    return chart_card(heading, note, plot(summary, traces, chart_layout), scale="log")
 
 
 def _level_labels(levels: list[tuple[str, float]], span: float) -> list[Spec]:
+    """Return a label above each level, or below it where the next level is too near."""
     labels = []
     for index, (name, value) in enumerate(levels):
-        next_value = levels[index + 1][1] if index + 1 < len(levels) else None
-        crowded = next_value is not None and span and (next_value - value) / span < _MIN_LABEL_GAP
-        text = f"{name} {decimal(value)}"
-        labels.append(label(text, value, f"yardstick-{index % 2 + 1}", above=not crowded))
+        above = levels[index + 1][1] if index + 1 < len(levels) else None
+        is_crowded = above is not None and math.log10(above / value) < _MIN_LABEL_GAP * span
+        text, color = f"{name} {decimal(value)}", f"yardstick-{index % 2 + 1}"
+        labels.append(label(text, math.log10(value), color, above=not is_crowded, at_left=True))
     return labels
 
 
 def _by_source(run: RunData) -> Html:
-    curves = [(index, name, bits_per_byte_curve(run, name)) for index, name in enumerate(run.sources)]
-    curves = [(index, name, thin(curve)) for index, name, curve in curves if curve]
+    curves = [(index, name, thin(on_log_axis(bits_per_byte_curve(run, name)))) for index, name in enumerate(run.sources)]
+    curves = [(index, name, curve) for index, name, curve in curves if curve]
     if not curves:
         return not_measured("Bits per byte by source", "no validation has been made.")
-    traces = []
-    for index, name, curve in curves:
-        marks = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{series(index)}"}}
-        traces.append(line(name, curve, series(index), **marks))
-    summary = "Bits per byte by source, at the end: " + ", ".join(
-        f"{name} {decimal(curve[-1][1])}" for _, name, curve in curves
-    )
-    note = "Held-out documents of each source: how well it has picked up each style."
-    return chart_card("Bits per byte by source", note, plot(summary, traces, layout(traces)), scales=True)
+    traces = [line(name, curve, series(index), **_marks(series(index), 4)) for index, name, curve in curves]
+    ends = ", ".join(f"{name} {decimal(curve[-1][1])}" for _, name, curve in curves)
+    chart_layout = layout(traces, log_x=True, yaxis=log_y([y for _, _, curve in curves for _, y in curve]))
+    note = "Held-out documents of each source: how well each style is picked up."
+    body = plot(f"Bits per byte by source, at the end: {ends}.", traces, chart_layout)
+    return chart_card("Bits per byte by source", note, body, scale="log")
 
 
 def _measurements(run: RunData) -> Child:
@@ -143,7 +146,16 @@ def _measurements(run: RunData) -> Child:
         )
         for record in records
     ]
+    rows += _final_row(run, names)
     body = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="numbers")
-    return tag(
-        "details", tag("summary", "Every validation: bits per byte"), tag("div", body, class_="scroll"), class_="card"
-    )
+    summary = tag("summary", "Every validation, in bits per byte")
+    return tag("details", summary, tag("div", body, class_="scroll"), class_="card")
+
+
+def _final_row(run: RunData, names: list[str]) -> list[Html]:
+    """Return the row of the evaluation after training, which scores all held-out text and not a sample of it."""
+    scores = table(run.evaluation, "bits_per_byte")
+    if not scores:
+        return []
+    head = tag("th", "at the end, all held-out text", scope="row", colspan=2)
+    return [tag("tr", head, [tag("td", decimal(number(scores.get(name)), 4)) for name in names])]

@@ -1,21 +1,19 @@
-"""How the run went: speed, utilisation, gradients, where the time and the energy went, and every stop and resume."""
+"""How the run went: speed, utilisation, gradients, and where the time and the energy went."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from headwater.records import Record
 from headwater.report.chart import chart_card, layout, line, not_measured, plot, series
 from headwater.report.curves import Points, points, smooth, thin
 from headwater.report.markup import Child, Html, tag
 from headwater.report.measures import median_of, seconds_trained, time_split
-from headwater.report.numbers import count, duration, flop_rate, number, percent, significant, size, whole
+from headwater.report.numbers import count, duration, flop_rate, number, percent, significant
 from headwater.report.run_data import RunData, amount, table
+from headwater.report.sections.attempts import attempts
 
 
 def running(run: RunData) -> Html:
     grid = tag("div", [_speed(run), _utilisation(run), _gradient(run), _lr(run)], class_="grid")
-    return tag("section", tag("h2", "How it ran"), grid, _time(run), _attempts(run), id="running")
+    return tag("section", tag("h2", "How it ran"), grid, _time(run), attempts(run), id="running")
 
 
 def _speed(run: RunData) -> Html:
@@ -66,23 +64,23 @@ def _curve_card(title: str, note: str, curve: Points, color: str, missing: str, 
 
 def _time(run: RunData) -> Child:
     split = time_split(run)
-    whole_time = seconds_trained(run)
-    if not split or not whole_time:
+    if not split:
         return None
-    left, pieces = 0.0, []
+    # a run that is going on has no total yet, and clocks of different parts may overlap by a hair
+    whole_time = max(seconds_trained(run) or 0, sum(split.values()))
+    pieces, legend, left = [], [], 0.0
     for index, (kind, seconds) in enumerate(split.items()):
-        width = 100 * seconds / whole_time
-        words = f"{kind}: {duration(seconds)}, {percent(seconds / whole_time)}"
-        box = tag("rect", tag("title", words), x=f"{left:.3f}%", y="0", width=f"{width:.3f}%", height="100%", class_=series(index))
-        pieces.append(box)
+        width, share = 100 * seconds / whole_time, percent(seconds / whole_time)
+        words = tag("title", f"{kind}: {duration(seconds)}, {share}")
+        place = {"x": f"{left:.3f}%", "y": "0", "width": f"{width:.3f}%", "height": "100%"}
+        pieces.append(tag("rect", words, class_=series(index), **place))
+        chip = tag("span", class_=f"chip {series(index)}")
+        legend.append(tag("li", chip, f"{kind} ", tag("b", duration(seconds)), f" ({share})"))
         left += width
-    legend = [
-        tag("li", tag("span", class_=f"chip {series(index)}"), f"{kind} ", tag("b", duration(seconds)), f" ({percent(seconds / whole_time)})")
-        for index, (kind, seconds) in enumerate(split.items())
-    ]
-    caption = tag("figcaption", tag("h3", "Where the time went"), tag("p", f"{duration(whole_time)} in all. {_energy(run)}"))
+    note = f"{duration(whole_time)} in all. {_energy(run)}"
+    caption = tag("figcaption", tag("h3", "Where the time went"), tag("p", note))
     bar = tag("svg", pieces, class_="bar", role="img", aria_label="time by kind of work")
-    return tag("figure", caption, bar, tag("ul", legend, class_="legend"), class_="card wide")
+    return tag("figure", caption, bar, tag("ul", legend, class_="legend"), class_="card")
 
 
 def _energy(run: RunData) -> str:
@@ -92,60 +90,3 @@ def _energy(run: RunData) -> str:
         return "Energy: not measured yet." if not run.is_finished else "Energy: not measured."
     how = finish.get("energy_how")
     return f"Energy: {significant(energy)} Wh" + (f" ({how})." if how else ".")
-
-
-def _attempts(run: RunData) -> Child:
-    """Return one row for each process that worked on this run: where it began, how it ended, what was done again."""
-    attempts: dict[object, list[Record]] = {}
-    for record in run.all_records:
-        attempts.setdefault(record.get("attempt"), []).append(record)
-    if not attempts:
-        return None
-    groups = list(attempts.values())
-    heads = ["attempt", "began", "from step", "to step", "how it ended", "steps done again"]
-    rows = [_attempt_row(run, records, groups[index + 1] if index + 1 < len(groups) else None) for index, records in enumerate(groups)]
-    head = tag("tr", [tag("th", name, scope="col") for name in heads])
-    body = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers")
-    resumed = len(run.events("resume"))
-    note = f"Resumed {resumed} time{'s' if resumed != 1 else ''}; steps past the checkpoint are done again, to the same result." if resumed else "One process, never interrupted."
-    if len(groups) == 1 and not run.is_finished:
-        note = "One process so far."
-    saves = run.events("checkpoint")
-    if saves:
-        last = saves[-1]
-        note += f" {len(saves)} checkpoint{'s' if len(saves) != 1 else ''}, the last at step {whole(amount(last, 'step'))} ({size(amount(last, 'bytes'))})."
-    bad = sum(record.get("taken") is False for record in run.events("step"))
-    if bad:
-        note += f" {bad} step{'s' if bad != 1 else ''} had no finite loss or gradient and {'were' if bad != 1 else 'was'} not taken."
-    caption = tag("figcaption", tag("h3", "Attempts"), tag("p", note))
-    return tag("figure", caption, tag("div", body, class_="scroll"), class_="card wide")
-
-
-def _attempt_row(run: RunData, records: list[Record], following: list[Record] | None) -> Html:
-    steps = [step for record in records if (step := amount(record, "step")) is not None]
-    first, reached = steps[0] if steps else None, max(steps, default=None)
-    resumed_at = _resumed_at(following)
-    again = max(0.0, reached - resumed_at) if resumed_at is not None and reached is not None else None
-    cells = [_moment(records[0]), whole(first), whole(reached), _ending(run, records, following), whole(again)]
-    return tag("tr", tag("th", str(records[0].get("attempt", "–")), scope="row"), [tag("td", cell) for cell in cells])
-
-
-def _resumed_at(records: list[Record] | None) -> float | None:
-    return next((amount(record, "step") for record in records or [] if record.get("event") == "resume"), None)
-
-
-def _ending(run: RunData, records: list[Record], following: list[Record] | None) -> str:
-    for record in reversed(records):
-        if record.get("event") == "stopped":
-            return f"stopped by {record.get('signal') or 'a signal'}, after a save"
-        if record.get("event") == "finish":
-            return "finished"
-    return "died without a word (killed, or the machine went away)" if following is not None else "still running, or killed"
-
-
-def _moment(record: Record) -> str:
-    seconds = number(record.get("time"))
-    try:
-        return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return "–"

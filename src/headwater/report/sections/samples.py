@@ -25,19 +25,18 @@ def samples(run: RunData) -> Html:
 def _prompt_card(looks: list[Object], prompt: str) -> Html:
     texts = [(look, text) for look in looks for text in _texts(look, prompt)]
     shown = pick(texts, _SHOWN)
-    more = None
-    if len(texts) > len(shown):
-        more = tag("details", tag("summary", f"all {len(texts)} samples of this prompt"), _list(texts, prompt))
-    heading = tag("h3", tag("q", prompt) if prompt else "from nothing")
-    return tag("article", heading, _list(shown, prompt), more, class_="card prompt")
+    everything = _list(texts, prompt, "samples")
+    more = tag("details", tag("summary", f"All of them, in full: {len(texts)}"), everything)
+    heading = tag("h3", tag("q", prompt) if prompt else "From nothing")
+    return tag("article", heading, _list(shown, prompt, "samples short"), more, class_="card prompt")
 
 
 def _texts(look: Object, prompt: str) -> list[str]:
     return [str(entry.get("text", "")) for entry in entries(look, "samples") if str(entry.get("prompt", "")) == prompt]
 
 
-def _list(texts: list[tuple[Object, str]], prompt: str) -> Html:
-    return tag("ol", [_sample(look, text, prompt) for look, text in texts], class_="samples")
+def _list(texts: list[tuple[Object, str]], prompt: str, class_: str) -> Html:
+    return tag("ol", [_sample(look, text, prompt) for look, text in texts], class_=class_)
 
 
 def _sample(look: Object, text: str, prompt: str) -> Html:

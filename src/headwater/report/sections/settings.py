@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from headwater.report.markup import Child, Html, tag
+from headwater.report.numbers import plural
 from headwater.report.run_data import Object, RunData, entries, table
 
 _ORIGINS = {
@@ -22,10 +23,9 @@ def settings(run: RunData) -> Html:
     if not reasons:
         body: Child = tag("p", "Not known yet: the run has no resolved configuration.", class_="missing card")
     else:
-        groups: dict[str, list[Object]] = {}
-        for reason in reasons:
-            groups.setdefault(str(reason.get("setting", "")).split(".")[0], []).append(reason)
-        body = [tag("p", _lead(reasons), class_="lead"), [_group(name, members) for name, members in groups.items()]]
+        chosen = [reason for reason in reasons if reason.get("origin") != "default"]
+        defaults = [reason for reason in reasons if reason.get("origin") == "default"]
+        body = [tag("p", _lead(reasons), class_="lead"), _chosen(chosen), _defaults(defaults)]
     return tag("section", tag("h2", "Settings and their reasons"), body, _digests(run), id="settings")
 
 
@@ -35,26 +35,34 @@ def _lead(reasons: list[Object]) -> str:
     return f"{len(reasons)} settings: {', '.join(known)}."
 
 
-def _group(name: str, members: list[Object]) -> Html:
-    chosen = sum(member.get("origin") in ("user", "recipe") for member in members)
-    note = f"{len(members)} setting{'s' if len(members) != 1 else ''}" + (f", {chosen} chosen" if chosen else "")
+def _chosen(reasons: list[Object]) -> Child:
+    return tag("figure", _table(reasons), class_="card") if reasons else None
+
+
+def _defaults(reasons: list[Object]) -> Child:
+    if not reasons:
+        return None
+    summary = tag("summary", tag("b", "Left at their defaults"), tag("span", plural(len(reasons), "setting"), class_="when"))
+    return tag("details", summary, _table(reasons), class_="card")
+
+
+def _table(reasons: list[Object]) -> Html:
     head = tag("tr", [tag("th", words, scope="col") for words in ("setting", "value", "origin", "why")])
-    body = tag("table", tag("thead", head), tag("tbody", [_row(member) for member in members]), class_="settings")
-    summary = tag("summary", tag("b", name or "run"), tag("span", note, class_="when"))
-    return tag("details", summary, tag("div", body, class_="scroll"), class_="card")
+    body = tag("table", tag("thead", head), tag("tbody", [_row(reason) for reason in reasons]), class_="settings")
+    return tag("div", body, class_="scroll")
 
 
 def _row(reason: Object) -> Html:
     origin = str(reason.get("origin", ""))
     badge = tag("span", origin, class_=f"badge {origin if origin in _ORIGINS else 'other'}")
-    where = str(reason.get("where") or "")
-    why = [str(reason.get("why") or ""), tag("span", where, class_="where") if where else None]
+    where, why = str(reason.get("where") or ""), str(reason.get("why") or "")
+    place = tag("span", where, class_="where") if where and where not in why else None
     return tag(
         "tr",
         tag("th", tag("code", str(reason.get("setting", ""))), scope="row"),
         tag("td", tag("code", show_value(reason.get("value")))),
         tag("td", badge),
-        tag("td", why),
+        tag("td", why, place),
     )
 
 
@@ -69,15 +77,11 @@ def show_value(value: Any) -> str:
 def _digests(run: RunData) -> Child:
     """Return what names the inputs exactly, so that a result can be traced and repeated."""
     named = [("corpus", run.corpus), ("tokenizer", run.tokenizer), ("tokens", run.tokens)]
-    rows = [
-        tag("tr", tag("th", name, scope="row"), tag("td", tag("code", str(manifest.get("digest") or manifest.get("key")))))
-        for name, manifest in named
-        if manifest.get("digest") or manifest.get("key")
-    ]
-    device = table(run.start, "device")
-    facts = [(key.replace("_", " "), show_value(value)) for key, value in device.items()]
-    rows += [tag("tr", tag("th", key, scope="row"), tag("td", value)) for key, value in facts]
-    if not rows:
+    facts = [(name, manifest.get("digest")) for name, manifest in named if manifest.get("digest")]
+    facts += [(name.replace("_", " "), value) for name, value in table(run.start, "device").items()]
+    if not facts:
         return None
-    summary = tag("summary", tag("b", "data and device"), tag("span", "digests of the inputs, the machine", class_="when"))
-    return tag("details", summary, tag("div", tag("table", tag("tbody", rows), class_="settings"), class_="scroll"), class_="card")
+    rows = [tag("tr", tag("th", name, scope="row"), tag("td", tag("code", show_value(value)))) for name, value in facts]
+    note = tag("span", "digests of the inputs, and the machine", class_="when")
+    body = tag("div", tag("table", tag("tbody", rows), class_="settings"), class_="scroll")
+    return tag("details", tag("summary", tag("b", "Data and device"), note), body, class_="card")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from headwater.report.curves import points, smooth, thin
-from headwater.report.markup import Child, Html, tag
+from headwater.report.markup import Child, Html, render, tag
 from headwater.report.measures import final_bits_per_byte, median_of, seconds_trained, yardsticks
 from headwater.report.numbers import (
     MISSING,
@@ -14,9 +14,11 @@ from headwater.report.numbers import (
     decimal,
     duration,
     flop_rate,
+    moment,
     number,
     percent,
     significant,
+    times,
     whole,
 )
 from headwater.report.run_data import RunData, amount, table
@@ -25,7 +27,7 @@ _WIDTH, _HEIGHT = 1000, 100
 
 
 def title(run: RunData) -> Html:
-    return tag(
+    hero = tag(
         "header",
         _river(run),
         tag("p", "headwater · report of a pre-training run", class_="kicker"),
@@ -33,7 +35,8 @@ def title(run: RunData) -> Html:
         tag("p", sentence(run), class_="result"),
         tag("p", status(run), class_="status"),
         class_="hero",
-    ) + tag("div", _tiles(run), class_="tiles")
+    )
+    return render([hero, tag("dl", _tiles(run), class_="tiles")])
 
 
 def sentence(run: RunData) -> str:
@@ -54,7 +57,9 @@ def sentence(run: RunData) -> str:
 
 def status(run: RunData) -> str:
     if run.is_finished:
-        return "Finished."
+        resumes = len(run.events("resume"))
+        resumed = f", resumed {times(resumes)} on the way" if resumes else ", without a stop"
+        return f"Finished {moment(amount(run.last('finish'), 'time'))}{resumed}."
     step, num_steps = amount(run.last("step"), "step"), amount(run.start, "num_steps")
     if step is None:
         return "Not started yet: this page shows what there is so far."
