@@ -33,6 +33,8 @@ def cut(text: str, max_chars: int = MAX_PART_CHARS) -> list[str]:
 
 
 def _last_safe_place(text: str, start: int, limit: int) -> int:
+    if text.find(" ", start, limit) < 0 and text.find("\n", start, limit) < 0:
+        return limit  # most of a line of 200 MB without a space: not worth a search by pattern
     # the last quarter is tried first, so that one early line end doesn't make tiny parts
     for begin in (limit - (limit - start) // 4, start):
         for pattern in (_AFTER_LINE_END, _BEFORE_SPACE):

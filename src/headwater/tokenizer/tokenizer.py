@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS
 
 FORMAT = "headwater-tokenizer"
 FORMAT_VERSION = 1
+_GROUP_CHARS = 4_000_000
 
 
 class Tokenizer:
@@ -43,23 +45,40 @@ class Tokenizer:
             raise TokenizerError(f"can't read {path}: {error.strerror}; train the tokenizer again") from None
         if digest_bytes(data) != manifest.get("digest"):
             raise TokenizerError(f"{path} is not the file its manifest.json describes; train the tokenizer again")
-        model = tokenizers.Tokenizer.from_str(data.decode())
-        _check_ids(path, model, manifest)
-        return cls(model, manifest)
+        try:
+            model = tokenizers.Tokenizer.from_str(data.decode())
+            _check_ids(path, model, manifest)
+            return cls(model, manifest)
+        except TokenizerError:
+            raise
+        except Exception as error:  # the library raises a bare Exception for what it can't read
+            raise TokenizerError(f"{folder} is not a usable tokenizer ({error!r}); train it again") from None
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without begin or end; never an id of a special token."""
         return self.encode_many([text])[0]
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
-        """Return the ids of each text; the work is spread over the cores unless TOKENIZERS_PARALLELISM is false."""
+        return [ids.tolist() for ids in self.encode_arrays(texts)]
+
+    def encode_arrays(self, texts: list[str]) -> list[np.ndarray]:
+        """Return the ids of each text as uint32.
+
+        The work is spread over the cores unless TOKENIZERS_PARALLELISM is false.
+        Raises TokenizerError for a text with a lone surrogate.
+        """
         parts = [cut(text) for text in texts]
-        flat = [part for each in parts for part in each]
-        try:
-            encodings = iter(self._model.encode_batch_fast(flat, add_special_tokens=False))
-        except TypeError:
-            raise _surrogate_error(flat) from None
-        return [[token for _ in each for token in next(encodings).ids] for each in parts]
+        ids = self._encode_parts([part for each in parts for part in each])
+        return [np.concatenate([np.empty(0, dtype=np.uint32), *islice(ids, len(each))]) for each in parts]
+
+    def _encode_parts(self, parts: list[str]) -> Iterator[np.ndarray]:
+        # in groups: the library's encoding of a text takes some 100 times the memory of its ids
+        for group in _groups(parts, _GROUP_CHARS):
+            try:
+                encodings = self._model.encode_batch_fast(group, add_special_tokens=False)
+            except TypeError:
+                raise _surrogate_error(group) from None
+            yield from [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; special tokens are left out, bytes that are not UTF-8 become U+FFFD."""
@@ -86,6 +105,19 @@ class Tokenizer:
             if text not in SPECIAL_IDS:
                 table[token] = bytes(byte_of[character] for character in text)
         return table
+
+
+def _groups(parts: list[str], group_chars: int) -> Iterator[list[str]]:
+    group: list[str] = []
+    num_chars = 0
+    for part in parts:
+        group.append(part)
+        num_chars += len(part)
+        if num_chars >= group_chars:
+            yield group
+            group, num_chars = [], 0
+    if group:
+        yield group
 
 
 def _check_ids(path: Path, model: tokenizers.Tokenizer, manifest: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def encode_documents(tokenizer: Tokenizer, documents: Iterable[Document]) -> Ite
 
 
 def _encode_batch(tokenizer: Tokenizer, batch: list[Document]) -> Iterator[EncodedDocument]:
-    encoded = tokenizer.encode_many([document.text for document in batch])
+    encoded = tokenizer.encode_arrays([document.text for document in batch])
     for document, ids in zip(batch, encoded, strict=True):
         yield EncodedDocument(ids, len(document.text.encode()), document.id)
 

@@ -26,7 +26,7 @@ TOKENS_FORMAT = "headwater-tokens"
 TOKENS_VERSION = 1
 
 BLOCK_BYTES = 1 << 20
-MAX_SHARD_TOKENS = 1 << 28
+MAX_SHARD_TOKENS = 1 << 26  # a shard is gathered in memory before it is written
 DATA_FILES = ("bin", "off", "len", "ids")
 REBUILD = "delete the tokens folder and build that stage again"
 
@@ -35,7 +35,7 @@ def token_dtype(vocab_size: int) -> np.dtype:
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
 
 
-def block_sums(data: bytes | np.ndarray) -> np.ndarray:
+def block_sums(data: bytes | memoryview) -> np.ndarray:
     """Return xxh3-64 of every block of 1 MiB, the last one shorter; nothing for no bytes."""
     view = memoryview(data).cast("B")
     blocks = [view[start : start + BLOCK_BYTES] for start in range(0, len(view), BLOCK_BYTES)]

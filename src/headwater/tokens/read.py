@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import StoreError
-from headwater.files import digest_bytes, read_manifest
+from headwater.files import digest_bytes, digest_json, read_manifest, read_manifest_or_none
 from headwater.tokens.format import (
     BLOCK_BYTES,
     DATA_FILES,
@@ -47,6 +47,7 @@ class TokenStore:
         if manifest_digest(self.manifest) != self.manifest.get("digest"):
             raise StoreError(f"{folder / 'manifest.json'} was altered after it was written; {REBUILD}")
         self.digest: str = self.manifest["digest"]
+        self.tokenizer_digest: str = self.manifest["tokenizer"]
         self.vocab_size: int = self.manifest["vocab_size"]
         self.pad_id: int = self.manifest["pad_id"]
         self.num_tokens: int = self.manifest["num_tokens"]
@@ -86,7 +87,7 @@ class TokenStore:
             expected = self._map(name, "sum", np.dtype("<u8"))
             first = 0
             for kind in DATA_FILES:
-                found = block_sums(self._map(name, kind, np.dtype("u1")))
+                found = block_sums(self._map(name, kind, np.dtype("u1")).data)
                 _compare(self.folder / f"{name}.{kind}", found, expected[first : first + len(found)])
                 first += len(found)
 
@@ -151,6 +152,24 @@ def _compare(path: Path, found: np.ndarray, expected: np.ndarray) -> None:
 
 def open_stores(tokens_dir: Path, split: str) -> dict[str, TokenStore]:
     """Return the verified store of every source that has a document in `split` ("train" or "validation")."""
+    return {name: TokenStore(folder) for name, folder in _store_folders(tokens_dir, split).items()}
+
+
+def open_stores_without_verifying(tokens_dir: Path, split: str) -> dict[str, TokenStore]:
+    """Return what `open_stores` does, where another rank of this machine has verified the stores."""
+    return {name: TokenStore.without_verifying(folder) for name, folder in _store_folders(tokens_dir, split).items()}
+
+
+def _store_folders(tokens_dir: Path, split: str) -> dict[str, Path]:
     manifest = read_manifest(tokens_dir, TOKENS_FORMAT, TOKENS_VERSION, StoreError)
-    sources = manifest["splits"].get(split, {})
-    return {name: TokenStore(tokens_dir / split / name) for name, facts in sources.items() if facts["num_documents"]}
+    if digest_json(manifest.get("splits")) != manifest.get("digest"):
+        raise StoreError(f"{tokens_dir / 'manifest.json'} was altered after it was written; {REBUILD}")
+    folders = {}
+    for name, facts in manifest["splits"].get(split, {}).items():
+        folder = tokens_dir / split / name
+        # a store that is whole but of another build would pass its own checks
+        if read_manifest_or_none(folder).get("digest") != facts["digest"]:
+            raise StoreError(f"{folder} is not the store that {tokens_dir / 'manifest.json'} lists; {REBUILD}")
+        if facts["num_documents"]:
+            folders[name] = folder
+    return folders

@@ -27,7 +27,7 @@ from headwater.tokens.format import (
 
 @dataclass(frozen=True, slots=True)
 class EncodedDocument:
-    """A document's ids without begin and end, the UTF-8 bytes of its text, and its id in the corpus."""
+    """A document's ids without begin and end, the number of UTF-8 bytes of its text, and its id in the corpus."""
 
     ids: Sequence[int] | np.ndarray
     num_bytes: int
@@ -47,8 +47,8 @@ def write_store(
     """
     shards: list[dict[str, Any]] = []
     with new_folder(out_dir, replace=True) as folder:
-        for group in _shards(documents, shard_tokens):
-            shards.append(_write_shard(folder, f"{len(shards):05d}", group, vocab_size))
+        for group in _shards(_checked(documents, vocab_size), shard_tokens):
+            shards.append(_write_shard(folder, f"{len(shards):05d}", group, token_dtype(vocab_size)))
         manifest = {
             "format": STORE_FORMAT,
             "format_version": STORE_VERSION,
@@ -76,34 +76,33 @@ def _shards(documents: Iterable[EncodedDocument], shard_tokens: int) -> Iterator
         if group and num_tokens + length > shard_tokens:
             yield group
             group, num_tokens = [], 0
-        # 4 bytes an id while a shard is gathered, where a list of int takes 8 and more
-        ids = np.asarray(document.ids, dtype=np.int64)
-        group.append(EncodedDocument(_narrow(ids, document.id), document.num_bytes, document.id))
+        group.append(document)
         num_tokens += length
     if group:
         yield group
 
 
-def _narrow(ids: np.ndarray, name: str) -> np.ndarray:
-    if ids.size and not 0 <= ids.min() <= ids.max() < 1 << 32:
-        raise StoreError(f"document {name!r} has token ids from {ids.min()} to {ids.max()}, which no vocabulary holds")
-    return ids.astype(np.uint32)
-
-
-def _write_shard(folder: Path, name: str, group: list[EncodedDocument], vocab_size: int) -> dict[str, Any]:
-    for document in group:
-        largest = int(np.max(document.ids, initial=0))
-        # checked here, because a cast to uint16 would wrap in silence
-        if largest >= vocab_size:
+def _checked(documents: Iterable[EncodedDocument], vocab_size: int) -> Iterator[EncodedDocument]:
+    """Yield the documents with their ids in the dtype of the store."""
+    dtype = token_dtype(vocab_size)
+    for document in documents:
+        ids = np.asarray(document.ids, dtype=np.int64)
+        # before the cast: it would wrap in silence
+        wrong = ids[(ids < 0) | (ids >= vocab_size)]
+        if wrong.size:
             raise StoreError(
-                f"document {document.id!r} holds token id {largest}, outside the vocabulary of {vocab_size}; "
+                f"document {document.id!r} holds token id {wrong[0]}, outside the vocabulary of {vocab_size}; "
                 "encode it with the tokenizer that the store is for"
             )
-    begin, end = np.array([BEGIN_ID]), np.array([END_ID])
+        yield EncodedDocument(ids.astype(dtype), document.num_bytes, document.id)
+
+
+def _write_shard(folder: Path, name: str, group: list[EncodedDocument], dtype: np.dtype) -> dict[str, Any]:
+    begin, end = np.array([BEGIN_ID], dtype=dtype), np.array([END_ID], dtype=dtype)
     tokens = np.concatenate(list(chain.from_iterable((begin, document.ids, end) for document in group)))
     lengths = np.array([len(document.ids) + 2 for document in group])
     data = {
-        "bin": tokens.astype(token_dtype(vocab_size)).tobytes(),
+        "bin": tokens.tobytes(),
         "off": np.concatenate([[0], np.cumsum(lengths)]).astype("<u8").tobytes(),
         "len": np.array([document.num_bytes for document in group], dtype="<u8").tobytes(),
         "ids": "".join(json.dumps(document.id, ensure_ascii=False) + "\n" for document in group).encode(),
