@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from headwater.batches.mixture import MAX_ROWS, MixturePlan, make_plan
+from headwater.batches.settings import MixtureSettings
+from headwater.errors import ConfigError, StoreError
+
+NAMES = ["a", "b", "c", "d", "e", "f"]
+weights_by_source = st.dictionaries(st.sampled_from(NAMES), st.floats(1e-4, 1e3), min_size=1)
+
+
+def plan_of(weights, rows=1000, num_rows=100, **changes) -> MixturePlan:
+    return make_plan(dict.fromkeys(weights, rows), MixtureSettings(weights=weights, **changes), num_rows)
+
+
+def draws(plan, start, stop):
+    source, draw = plan.locate_array(np.arange(start, stop))
+    return [(plan.sources[s], d) for s, d in zip(source.tolist(), draw.tolist())]
+
+
+def test_the_plan_is_this_on_every_machine():
+    plan = plan_of({"books": 0.5, "code": 0.3, "web": 0.2}, rows=5, num_rows=20, max_epochs_by_source={"books": 1})
+    letters = "".join(f"{source[0]}{draw}" for source, draw in draws(plan, 0, 14))
+    assert letters == "w0c0b0c1b1w1b2c2b3c3w2b4w3c4"
+    assert plan.digest == "sha256:2989e11b67370cce7adedccecdfdd451d54fb46574a9ebdaf19ff39abf7ba730"
+
+
+@given(weights_by_source, st.integers(0, MAX_ROWS - 2000))
+@settings(deadline=None)
+def test_every_source_is_drawn_without_gap_or_repeat(weights, start):
+    plan = plan_of(weights)
+    found = draws(plan, start, start + 500)
+    before, after = plan.counts(start), plan.counts(start + 500)
+    for name in weights:
+        assert [draw for source, draw in found if source == name] == list(range(before[name], after[name]))
+
+
+@given(weights_by_source, st.integers(0, 10**6))
+@settings(deadline=None)
+def test_shares_are_right_at_every_moment(weights, num_rows):
+    plan = plan_of(weights)
+    # the integer weights that the floats became; each level of nesting may be off by less than one row
+    whole = plan.stages[0].weights
+    for name, count in plan.counts(num_rows).items():
+        exact = num_rows * whole[name] / sum(whole.values())
+        assert abs(count - exact) < len(whole)
+        assert whole[name] / sum(whole.values()) == pytest.approx(weights[name] / sum(weights.values()), abs=1e-5)
+
+
+@given(weights_by_source, st.integers(0, 10**9))
+@settings(deadline=None)
+def test_one_row_is_located_as_in_an_array(weights, row):
+    plan = plan_of(weights)
+    assert plan.locate(row) == draws(plan, row, row + 1)[0]
+
+
+@given(weights_by_source, st.integers(1, 40), st.floats(0.1, 4), st.integers(0, 500))
+@settings(deadline=None)
+def test_no_source_is_seen_more_often_than_its_cap(weights, rows, max_epochs, num_rows):
+    cap = max(int(rows * max_epochs), 1)
+    try:
+        plan = plan_of(weights, rows=rows, num_rows=num_rows, max_epochs=max_epochs)
+    except ConfigError as error:
+        assert num_rows > cap * len(weights), error
+        return
+    assert num_rows <= cap * len(weights)
+    counts = Counter(source for source, _ in draws(plan, 0, num_rows))
+    assert dict(counts) == {name: count for name, count in plan.counts(num_rows).items() if count}
+    assert all(count <= cap for count in counts.values())
+    # draws stay without gap or repeat across stages
+    for name in weights:
+        assert [d for s, d in draws(plan, 0, num_rows) if s == name] == list(range(counts[name]))
+
+
+def test_a_capped_source_gives_way_at_exactly_its_last_row():
+    plan = plan_of({"small": 0.5, "large": 0.5}, rows=100, num_rows=150, max_epochs_by_source={"small": 0.5})
+    found = draws(plan, 0, 150)
+    assert Counter(source for source, _ in found) == {"small": 50, "large": 100}
+    last = max(row for row, (source, _) in enumerate(found) if source == "small")
+    assert plan.stages[1].first_row == last + 1
+    assert plan.epochs(150) == {"large": 1.0, "small": 0.5}
+    assert plan.shares(150) == {"large": 100 / 150, "small": 50 / 150}
+
+
+def test_caps_that_leave_too_few_rows_are_an_error_with_the_numbers():
+    with pytest.raises(ConfigError, match=r"needs 500 rows and the epoch caps allow 250 \(a 100, b 150\)"):
+        make_plan({"a": 100, "b": 150}, MixtureSettings(max_epochs=1), 500)
+
+
+def test_a_cap_of_one_epoch_gives_every_row_once():
+    rows = {"a": 7, "b": 31, "c": 262}
+    plan = make_plan(rows, MixtureSettings(max_epochs=1), 300)
+    assert plan.counts(300) == rows
+
+
+def test_without_weights_the_shares_are_those_of_the_rows():
+    plan = make_plan({"a": 100, "b": 300}, MixtureSettings(), 400)
+    assert plan.counts(400) == {"a": 100, "b": 300}
+
+
+def test_weight_zero_leaves_a_source_out():
+    plan = make_plan({"a": 10, "b": 0, "c": 10}, MixtureSettings(weights={"a": 1, "b": 0, "c": 0}), 30)
+    assert plan.counts(30) == {"a": 30, "b": 0, "c": 0}
+    assert plan.epochs(30) == {"a": 3.0, "b": 0.0, "c": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "mixture", "message"),
+    [
+        ({}, {}, "no source to train on"),
+        ({"a": 1}, {"weights": {"a": 1, "books": 1}}, "weights names books; sources: a"),
+        ({"a": 1}, {"max_epochs_by_source": {"books": 1}}, "max_epochs_by_source names books"),
+        ({"a": 1, "b": 1}, {"weights": {"a": 1}}, "says nothing of b"),
+        ({"a": 1, "b": 0}, {}, "no training rows come from b"),
+        ({"a": 1, "b": 0}, {"weights": {"a": 1, "b": 1}}, "no training rows come from b"),
+    ],
+)
+def test_a_mixture_that_cannot_be_made_is_an_error_that_names_the_source(rows, mixture, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(rows, MixtureSettings(**mixture), 10)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"weights": {"a": -1}}, {"weights": {"a": float("nan")}}, {"weights": {"a": 0}}, {"max_epochs": 0}]
+)
+def test_impossible_settings_are_refused(bad):
+    with pytest.raises(ValidationError):
+        MixtureSettings(**bad)
+
+
+def test_a_plan_survives_json_and_keeps_its_digest():
+    plan = plan_of({"a": 0.3, "b": 0.6, "c": 0.1}, rows=20, num_rows=60, max_epochs=1.5)
+    text = json.dumps(plan.as_json(), sort_keys=True)
+    again = MixturePlan.from_json(json.loads(text))
+    assert len(plan.stages) > 1
+    assert again.digest == plan.digest
+    assert draws(again, 0, 60) == draws(plan, 0, 60)
+
+
+def test_new_weights_from_a_row_on_change_nothing_before_it():
+    plan = plan_of({"a": 0.5, "b": 0.5})
+    changed = plan.with_stage(37, {"a": 0.9, "b": 0.1})
+    assert draws(changed, 0, 37) == draws(plan, 0, 37)
+    assert changed.digest != plan.digest
+    for name in "ab":
+        assert [d for s, d in draws(changed, 0, 500) if s == name] == list(range(changed.counts(500)[name]))
+    assert changed.counts(1037)["a"] - changed.counts(37)["a"] == pytest.approx(900, abs=2)
+
+
+@pytest.mark.parametrize("row", [-1, MAX_ROWS])
+def test_a_row_beyond_the_exact_range_is_an_error(row):
+    with pytest.raises(StoreError, match="row numbers"):
+        plan_of({"a": 1}).locate(row)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.errors import StoreError
+from headwater.files import digest_json
+from headwater.tokenizer.special import BEGIN_ID, END_ID
+from headwater.tokens.format import TOKENS_FORMAT, TOKENS_VERSION, block_sums, manifest_digest, token_dtype
+from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
+from headwater.tokens.write import EncodedDocument, write_store
+
+DOCUMENTS = [
+    EncodedDocument([300, 40, 41], 7, "a/1"),
+    EncodedDocument([], 0, 'tîtle "2"'),
+    EncodedDocument([99], 3, "a/3"),
+]
+
+
+def test_the_bytes_of_a_store_are_these(tmp_path):
+    manifest = write_store(tmp_path / "s", DOCUMENTS, 512, "sha256:tokenizer")
+    read = {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()}
+    assert read.pop("manifest.json") and sorted(read) == [
+        "00000.bin",
+        "00000.ids",
+        "00000.len",
+        "00000.off",
+        "00000.sum",
+    ]
+    assert read["00000.bin"].hex(" ", 2) == "0000 2c01 2800 2900 0100 0000 0100 0000 6300 0100"
+    assert np.frombuffer(read["00000.off"], "<u8").tolist() == [0, 5, 7, 10]
+    assert np.frombuffer(read["00000.len"], "<u8").tolist() == [7, 0, 3]
+    assert read["00000.ids"].decode() == '"a/1"\n"tîtle \\"2\\""\n"a/3"\n'
+    assert read["00000.sum"].hex() == "c2d149b3b0339fa26fd1804b21b2ee456f60b8586e6b69fc809ec430093d6237"
+    assert manifest["digest"] == "sha256:000be4b00ffffe90fd6afdfb1c227a9109b6ac61ad225206b4d7f6ce36dbbb6a"
+
+
+def test_blocks_are_one_mebibyte_and_hashed_by_xxh3_64():
+    sums = block_sums(b"\0" * ((1 << 20) + 1))
+    # the second is the published XXH3_64bits value of a single zero byte
+    assert [f"{value:016x}" for value in sums.tolist()] == ["918780b90550bf34", "c44bdff4074eecdb"]
+    assert block_sums(b"").tolist() == []
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype"), [(288, "<u2"), (1 << 16, "<u2"), ((1 << 16) + 1, "<u4")])
+def test_the_narrowest_integer_that_holds_the_vocabulary_is_used(tmp_path, vocab_size, dtype):
+    assert token_dtype(vocab_size) == np.dtype(dtype)
+    write_store(tmp_path / "s", [EncodedDocument([vocab_size - 1], 1, "x")], vocab_size, "t")
+    assert TokenStore(tmp_path / "s").slice(0, 3).tolist() == [BEGIN_ID, vocab_size - 1, END_ID]
+
+
+documents_of_ids = st.lists(st.lists(st.integers(32, 299), max_size=12), max_size=5)
+
+
+@given(documents_of_ids, st.integers(1, 40))
+@settings(max_examples=10, deadline=None)
+def test_what_is_written_is_read_whatever_the_size_of_the_shards(tmp_path_factory, documents, shard_tokens):
+    folder = tmp_path_factory.mktemp("store") / "s"
+    encoded = [EncodedDocument(ids, 2 * len(ids), f"d{number}") for number, ids in enumerate(documents)]
+    write_store(folder, iter(encoded), 300, "t", shard_tokens)
+    store = TokenStore(folder)
+    expected = [[BEGIN_ID, *ids, END_ID] for ids in documents]
+    assert [
+        store.slice(start, stop).tolist() for start, stop in zip(store.starts[:-1].tolist(), store.starts[1:].tolist())
+    ] == expected
+    flat = [token for ids in expected for token in ids]
+    assert store.slice(0, store.num_tokens).tolist() == flat
+    backwards = np.arange(store.num_tokens)[::-1]
+    assert store.gather(backwards).tolist() == flat[::-1]
+    assert store.document_ids == [document.id for document in encoded]
+    assert store.document_bytes.tolist() == [document.num_bytes for document in encoded]
+    assert store.document_lengths.tolist() == [len(ids) for ids in expected]
+    assert store.num_bytes == sum(document.num_bytes for document in encoded)
+
+
+def test_a_document_never_crosses_shards(tmp_path):
+    write_store(tmp_path / "s", [EncodedDocument([50] * 8, 8, str(n)) for n in range(5)], 300, "t", shard_tokens=25)
+    store = TokenStore(tmp_path / "s")
+    assert [shard["num_documents"] for shard in store.manifest["shards"]] == [2, 2, 1]
+
+
+def test_the_same_documents_have_the_same_digest_and_others_another(tmp_path):
+    first = write_store(tmp_path / "1", DOCUMENTS, 512, "t")["digest"]
+    assert write_store(tmp_path / "2", DOCUMENTS, 512, "t")["digest"] == first
+    assert write_store(tmp_path / "3", DOCUMENTS[:2], 512, "t")["digest"] != first
+    assert write_store(tmp_path / "4", DOCUMENTS, 512, "other")["digest"] != first
+
+
+@pytest.mark.parametrize("token", [512, 70_000, 65_536, -1, 1 << 40])
+def test_an_id_outside_the_vocabulary_is_refused_at_writing_and_leaves_nothing(tmp_path, token):
+    with pytest.raises(StoreError, match=f"'bad' holds token id {token}, outside the vocabulary of 512"):
+        write_store(tmp_path / "s", [DOCUMENTS[0], EncodedDocument([40, token], 2, "bad")], 512, "t")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_id_outside_the_vocabulary_is_refused_at_reading(tmp_path):
+    folder = tmp_path / "s"
+    write_store(folder, DOCUMENTS, 512, "t")
+    store = TokenStore(folder)
+    data = np.fromfile(folder / "00000.bin", "<u2")
+    data[3] = 600  # in place, as a failing disk would: the map shows it
+    with open(folder / "00000.bin", "r+b") as file:
+        file.write(data.tobytes())
+    with pytest.raises(StoreError, match=r"token 3 of .* is outside the vocabulary 512"):
+        store.slice(0, 5)
+
+
+def test_a_store_written_wrong_with_right_checksums_is_refused(tmp_path):
+    folder = tmp_path / "s"
+    write_store(folder, DOCUMENTS, 512, "t")
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"vocab_size": 300}
+    manifest["digest"] = manifest_digest(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="ids outside 300"):
+        TokenStore(folder)
+
+
+def big_store(folder):
+    ids = np.arange(700_000) % 250 + 40
+    write_store(folder, [EncodedDocument(ids, 700_000, "big")] * 2, 300, "t")
+
+
+def test_damage_is_named_by_file_block_and_offset(tmp_path):
+    big_store(tmp_path / "s")
+    path = tmp_path / "s" / "00000.bin"
+    data = bytearray(path.read_bytes())
+    data[(2 << 20) + 12345] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(
+        StoreError, match=r"00000\.bin is damaged: block 2 \(1 MiB at byte offset 2097152\).*build that stage again"
+    ):
+        TokenStore(tmp_path / "s")
+    store = TokenStore.without_verifying(tmp_path / "s")
+    with pytest.raises(StoreError, match="block 2"):
+        store.verify()
+
+
+def test_every_flipped_bit_truncation_or_missing_file_is_noticed(tmp_path):
+    write_store(tmp_path / "good", DOCUMENTS * 3, 512, "t")
+    rng = random.Random(0)
+    names = sorted(path.name for path in (tmp_path / "good").iterdir())
+    for trial in range(120):
+        shutil.copytree(tmp_path / "good", tmp_path / "bad")
+        path = tmp_path / "bad" / names[trial % len(names)]
+        data = bytearray(path.read_bytes())
+        fault = ("flip", "cut", "remove")[trial // len(names) % 3]
+        if fault == "flip":
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            path.write_bytes(data)
+        elif fault == "cut":
+            path.write_bytes(data[: rng.randrange(len(data))])
+        else:
+            path.unlink()
+        if not _same_manifest(tmp_path, names):
+            with pytest.raises(StoreError):
+                TokenStore(tmp_path / "bad")
+        shutil.rmtree(tmp_path / "bad")
+
+
+def _same_manifest(tmp_path, names) -> bool:
+    """Whether the damage left all files with the same meaning (white space of the manifest, for instance)."""
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    if any(not (bad / name).exists() for name in names):
+        return False
+    try:
+        manifests = [json.loads((folder / "manifest.json").read_text()) for folder in (good, bad)]
+    except ValueError:
+        return False
+    data = [name for name in names if name != "manifest.json"]
+    return manifests[0] == manifests[1] and all(
+        (good / name).read_bytes() == (bad / name).read_bytes() for name in data
+    )
+
+
+def test_files_swapped_between_stores_are_noticed(tmp_path):
+    write_store(tmp_path / "1", [EncodedDocument([40, 41], 2, "a")], 300, "t")
+    write_store(tmp_path / "2", [EncodedDocument([42, 43], 2, "a")], 300, "t")
+    shutil.copy(tmp_path / "1" / "00000.bin", tmp_path / "2" / "00000.bin")
+    with pytest.raises(StoreError, match=r"2/00000\.bin is damaged: block 0"):
+        TokenStore(tmp_path / "2")
+
+
+def tokens_folder(folder, sources):
+    splits = {"train": {}}
+    for name, documents in sources.items():
+        store = write_store(folder / "train" / name, documents, 512, "t")
+        splits["train"][name] = {"digest": store["digest"], "num_documents": store["num_documents"]}
+    manifest = {
+        "format": TOKENS_FORMAT,
+        "format_version": TOKENS_VERSION,
+        "digest": digest_json(splits),
+        "splits": splits,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_sources_without_a_document_are_left_out(tmp_path):
+    tokens_folder(tmp_path, {"full": DOCUMENTS, "empty": []})
+    assert list(open_stores(tmp_path, "train")) == ["full"]
+    assert list(open_stores_without_verifying(tmp_path, "train")) == ["full"]
+    assert open_stores(tmp_path, "validation") == {}
+    assert TokenStore(tmp_path / "train" / "empty").num_tokens == 0
+
+
+def test_a_whole_store_of_another_build_is_noticed(tmp_path):
+    tokens_folder(tmp_path, {"a": DOCUMENTS})
+    write_store(tmp_path / "train" / "a", DOCUMENTS[:1], 512, "t")
+    with pytest.raises(StoreError, match="train/a is not the store"):
+        open_stores(tmp_path, "train")
