@@ -28,6 +28,7 @@ _HINTS = {
     errno.EACCES: "this user may not write there; choose another output folder or change its permissions",
     errno.EPERM: "this user may not write there; choose another output folder or change its permissions",
     errno.ENOTDIR: "a part of that path is a file; choose another output folder",
+    errno.EEXIST: "a part of that path is a file; choose another output folder",
     errno.EIO: "the device reported an input/output error; check the disk",
 }
 
@@ -47,8 +48,10 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 def _concerns(error: OSError, path: Path) -> bool:
     # an input that can't be read inside a writing block is not a fault of the output
-    return not isinstance(error.filename, str) or Path(error.filename).is_relative_to(path.parent) or path.is_relative_to(
-        error.filename
+    return (
+        not isinstance(error.filename, str)
+        or Path(error.filename).is_relative_to(path.parent)
+        or path.is_relative_to(error.filename)
     )
 
 
@@ -112,7 +115,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def create(path: Path) -> IO[bytes]:
-    """Open a new binary file inside a folder that `new_folder` yielded, which flushes it; an existing one is an error."""
+    """Open a new binary file in a folder that `new_folder` yielded, which flushes it; an existing one is an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return open(path, "x+b")
 
@@ -128,7 +131,12 @@ def _move_into_place(temporary: Path, path: Path, replace: bool) -> None:
     aside = _temporary(path)
     if path.exists():
         os.rename(path, aside)
-    os.rename(temporary, path)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        if aside.exists():
+            os.rename(aside, path)
+        raise
     sync_folder(path.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -143,7 +151,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_bytes(path, _encoded(json.dumps(value, indent=1, ensure_ascii=False)) + b"\n")
+
+
+def _encoded(json_text: str) -> bytes:
+    # half of a surrogate pair, as in the name of a file that isn't UTF-8, becomes its JSON escape
+    return json_text.encode(errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -199,14 +212,21 @@ class JsonLines:
         self.path = path
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "ab")  # noqa: SIM115 - closed by close()
+            # unbuffered, so that a line the disk refused isn't written again later
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
             _cut_torn_line(path)
 
     def append(self, value: Any) -> None:
-        line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        """Write one line; raise StorageError, with no part of it left in the file, when the disk refuses."""
+        rest = _encoded(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + b"\n"
         with storage_errors(self.path):
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
+            size_before = os.fstat(self._file.fileno()).st_size
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                os.ftruncate(self._file.fileno(), size_before)
+                raise
 
     def sync(self) -> None:
         with storage_errors(self.path):
@@ -237,7 +257,7 @@ def digest_file(path: Path) -> str:
 
 def digest_json(value: Any) -> str:
     """Return the digest of a JSON value, the same whatever the order of its keys."""
-    return digest_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
+    return digest_bytes(_encoded(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))))
 
 
 def stage_key(stage: str, version: int, settings: dict[str, Any], inputs: dict[str, str]) -> str:
@@ -259,7 +279,9 @@ def read_manifest_or_none(folder: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def read_manifest(folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]) -> dict[str, Any]:
+def read_manifest(
+    folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]
+) -> dict[str, Any]:
     """Return the manifest of `folder`, checked for its format; raise `error` with what to do otherwise."""
     manifest = read_manifest_or_none(folder)
     if manifest.get("format") != format_name:

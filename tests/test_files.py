@@ -1,0 +1,460 @@
+"""Durable writes: under a final name there is either a complete file or folder, or what was there before."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater import files
+from headwater.errors import DataError, StorageError
+
+
+class Interruption(Exception):
+    pass
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# ---- files
+
+
+def test_a_file_that_fails_halfway_leaves_the_old_one_and_no_trace(tmp_path):
+    target = tmp_path / "a.txt"
+    files.write_text(target, "old")
+    with pytest.raises(Interruption), files.new_file(target) as file:
+        file.write(b"half of the n")
+        raise Interruption
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_is_not_under_its_name_before_the_block_ends(tmp_path):
+    with files.new_file(tmp_path / "a") as file:
+        file.write(b"x")
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_missing_parents_are_made(tmp_path):
+    files.write_json(tmp_path / "a" / "b" / "c.json", {"é": [1]})
+    assert files.read_json(tmp_path / "a" / "b" / "c.json") == {"é": [1]}
+
+
+@pytest.mark.parametrize("text", ["plain", "\u2028\x85\x00", "中文 🙂", "file-\udcff.txt", "\ud83d"])
+def test_any_text_comes_back_from_json(tmp_path, text):
+    files.write_json(tmp_path / "a.json", {text: [text]})
+    assert files.read_json(tmp_path / "a.json") == {text: [text]}
+    lines = files.JsonLines(tmp_path / "a.jsonl")
+    lines.append({text: [text]})
+    lines.close()
+    assert json.loads((tmp_path / "a.jsonl").read_bytes()) == {text: [text]}
+    assert files.digest_json({"a": text}) != files.digest_json({"a": text + " "})
+
+
+# ---- folders
+
+
+def build(folder: Path, content: dict[str, str], *, replace: bool = False, fail: bool = False) -> None:
+    with files.new_folder(folder, replace=replace) as temporary:
+        for name, text in content.items():
+            files.write_text(temporary / name, text)
+            assert not folder.exists() or "new" not in contents(folder)
+        if fail:
+            raise Interruption
+
+
+def test_a_folder_is_not_under_its_name_before_the_block_ends(tmp_path):
+    with files.new_folder(tmp_path / "stage") as temporary:
+        files.write_text(temporary / "a", "1")
+        assert not (tmp_path / "stage").exists()
+    assert contents(tmp_path / "stage") == {"a": b"1"}
+
+
+def test_a_folder_that_fails_halfway_leaves_no_trace(tmp_path):
+    with pytest.raises(Interruption):
+        build(tmp_path / "stage", {"new": "1", "deep/er": "2"}, fail=True)
+    assert names(tmp_path) == []
+
+
+def test_a_replacement_that_fails_leaves_the_old_folder_whole(tmp_path):
+    build(tmp_path / "stage", {"old": "1", "deep/er": "2"})
+    with pytest.raises(Interruption):
+        build(tmp_path / "stage", {"new": "1"}, replace=True, fail=True)
+    assert contents(tmp_path / "stage") == {"old": b"1", "deep/er": b"2"}
+    assert names(tmp_path) == ["stage"]
+
+
+def test_a_replacement_leaves_nothing_of_the_old_folder(tmp_path):
+    build(tmp_path / "stage", {"old": "1"})
+    build(tmp_path / "stage", {"new": "1"}, replace=True)
+    assert contents(tmp_path / "stage") == {"new": b"1"}
+    assert names(tmp_path) == ["stage"]
+
+
+def test_a_replacement_whose_last_rename_fails_puts_the_old_folder_back(tmp_path, monkeypatch):
+    build(tmp_path / "stage", {"old": "1"})
+    rename, calls = os.rename, []
+
+    def second_fails(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", second_fails)
+    with pytest.raises(StorageError, match="check the disk"):
+        build(tmp_path / "stage", {"new": "1"}, replace=True)
+    assert contents(tmp_path / "stage") == {"old": b"1"}
+    assert names(tmp_path) == ["stage"]
+
+
+def test_a_folder_that_exists_is_never_overwritten_without_replace(tmp_path):
+    build(tmp_path / "stage", {"old": "1"})
+    with pytest.raises(StorageError, match="never overwritten"):
+        build(tmp_path / "stage", {"other": "1"})
+    assert contents(tmp_path / "stage") == {"old": b"1"}
+    assert names(tmp_path) == ["stage"]
+
+
+def test_remove_folder_removes_all_and_accepts_a_missing_one(tmp_path):
+    build(tmp_path / "stage", {"a": "1", "b/c": "2"})
+    files.remove_folder(tmp_path / "stage")
+    files.remove_folder(tmp_path / "stage")
+    assert names(tmp_path) == []
+
+
+def test_move_folder_never_overwrites(tmp_path):
+    build(tmp_path / "a", {"x": "1"})
+    build(tmp_path / "b", {"x": "2"})
+    with pytest.raises(StorageError, match="exists already"):
+        files.move_folder(tmp_path / "a", tmp_path / "b")
+    files.move_folder(tmp_path / "a", tmp_path / "c")
+    assert contents(tmp_path) == {"b/x": b"2", "c/x": b"1"}
+
+
+def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
+    files.write_text(tmp_path / "keep", "1")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / f"{files.TEMPORARY_MARK}a-1-00").mkdir()
+    files.write_text(tmp_path / f"{files.TEMPORARY_MARK}a-1-00" / "x", "1")
+    files.write_text(tmp_path / f"{files.TEMPORARY_MARK}b-1-00", "1")
+    files.remove_leftovers(tmp_path)
+    files.remove_leftovers(tmp_path / "missing")
+    assert names(tmp_path) == [".hidden", "keep"]
+
+
+# ---- power cuts: what the disk is asked for, and in which order
+
+
+@contextmanager
+def recorded_order(monkeypatch):
+    """Yield a list of ("sync", path) and ("rename", target), in the order they are asked for."""
+    order: list[tuple[str, str]] = []
+    sync, rename, replace = os.fsync, os.rename, os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: (order.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))), sync(fd))[1])
+        patch.setattr(os, "rename", lambda a, b: (order.append(("rename", str(b))), rename(a, b))[1])
+        patch.setattr(os, "replace", lambda a, b: (order.append(("rename", str(b))), replace(a, b))[1])
+        yield order
+
+
+def test_a_file_is_flushed_then_renamed_then_its_folder_is_flushed(tmp_path, monkeypatch):
+    with recorded_order(monkeypatch) as order:
+        files.write_text(tmp_path / "a", "1")
+    kinds = [(kind, Path(path).name.startswith(files.TEMPORARY_MARK)) for kind, path in order]
+    assert kinds == [("sync", True), ("rename", False), ("sync", False)]
+    assert order[1:] == [("rename", str(tmp_path / "a")), ("sync", str(tmp_path))]
+
+
+def test_everything_in_a_folder_is_flushed_before_the_rename(tmp_path, monkeypatch):
+    with recorded_order(monkeypatch) as order, files.new_folder(tmp_path / "stage") as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "library").write_bytes(b"written by a library that flushes nothing")
+        (temporary / "b").write_bytes(b"1")
+    committed = order.index(("rename", str(tmp_path / "stage")))
+    flushed = {path for kind, path in order[:committed] if kind == "sync"}
+    assert flushed == {str(temporary / name) for name in (".", "deep", "deep/library", "b")}
+    assert order[committed + 1 :] == [("sync", str(tmp_path))]
+
+
+# ---- kill -9
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from headwater import files
+target, what, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if moment == "rename":
+    os.rename = os.replace = die
+elif moment == "sync":
+    os.fsync = die
+if what == "file":
+    with files.new_file(target) as file:
+        file.write(b"new" * 100000)
+        file.flush()
+        moment == "block" and die()
+else:
+    with files.new_folder(target) as folder:
+        files.write_text(folder / "a", "new")
+        moment == "block" and die()
+        files.write_text(folder / "b", "new")
+"""
+
+
+@pytest.mark.parametrize("moment", ["block", "sync", "rename"])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path, what, moment):
+    target = tmp_path / "target"
+    if what == "file":
+        files.write_text(target, "old")
+    done = subprocess.run([sys.executable, "-c", WRITER, target, what, moment], timeout=60, env=child_environment())
+    assert done.returncode == -signal.SIGKILL
+    assert (target.read_text() == "old") if what == "file" else not target.exists()
+    files.remove_leftovers(tmp_path)
+    assert names(tmp_path) == (["target"] if what == "file" else [])
+
+
+def child_environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(Path(files.__file__).parents[1])}
+
+
+# ---- a disk that refuses
+
+
+class FullDisk:
+    """A file that takes `room` bytes and then none, as a full disk does."""
+
+    def __init__(self, file, room: int) -> None:
+        self._file, self._room = file, room
+
+    def write(self, data) -> int:
+        taken = bytes(data)[: self._room]
+        self._room -= len(taken)
+        if data and not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(taken)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __enter__(self):
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        return self._file.__exit__(*exception)
+
+
+@contextmanager
+def full_disk(monkeypatch, room: int):
+    with monkeypatch.context() as patch:
+        opened = lambda *args, **kw: FullDisk(open(*args, **kw), room)  # noqa: E731, SIM115
+        patch.setattr(files, "open", opened, raising=False)
+        yield
+
+
+def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+    files.write_text(tmp_path / "a", "old")
+    with full_disk(monkeypatch, 0), pytest.raises(StorageError, match=r"No space left.*MB free.*free some space"):
+        files.write_text(tmp_path / "a", "new" * 1000)
+    assert contents(tmp_path) == {"a": b"old"}
+
+
+def test_a_folder_on_a_full_disk_leaves_no_trace(tmp_path, monkeypatch):
+    with pytest.raises(StorageError, match="free some space"), files.new_folder(tmp_path / "stage") as folder:
+        files.write_text(folder / "a", "1")
+        with full_disk(monkeypatch, 0):
+            files.write_text(folder / "b", "1")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permissions"),
+        (errno.EDQUOT, "quota"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_refusals_name_the_path_and_a_remedy(tmp_path, monkeypatch, number, advice):
+    def refuse(*args, **kw):
+        raise OSError(number, os.strerror(number), str(args[0]))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(StorageError, match=advice) as caught, files.new_folder(tmp_path / "stage"):
+        pass
+    assert str(tmp_path / "stage") in str(caught.value)
+
+
+def test_a_parent_that_is_a_file_is_a_storage_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="a part of that path is a file"):
+        files.write_text(tmp_path / "file" / "a", "1")
+    with pytest.raises(StorageError, match="a part of that path is a file"):
+        files.require_writable(tmp_path / "file" / "folder")
+    with pytest.raises(StorageError, match="a part of that path is a file"):
+        files.JsonLines(tmp_path / "file" / "folder" / "a.jsonl")
+
+
+def test_an_input_that_cannot_be_read_is_not_blamed_on_the_output(tmp_path):
+    with pytest.raises(PermissionError), files.new_file(tmp_path / "out" / "a"):
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/else")
+
+
+def test_errors_of_the_block_pass_unchanged(tmp_path):
+    with pytest.raises(DataError, match=r"^empty$"), files.new_folder(tmp_path / "stage"):
+        raise DataError("empty")
+
+
+def test_require_writable_leaves_nothing_and_wants_room(tmp_path):
+    files.require_writable(tmp_path / "deep" / "er")
+    assert names(tmp_path / "deep" / "er") == []
+    with pytest.raises(StorageError, match="needs about 1000000000000 MB"):
+        files.require_writable(tmp_path, 10**18)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 256 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if (
+        mount is None
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "none", folder], capture_output=True).returncode
+    ):
+        pytest.skip("this user can't mount a small disk; the injected errors stand for it")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_really_full_disk_leaves_the_old_file_and_no_trace(small_disk):
+    files.write_text(small_disk / "a", "old")
+    with pytest.raises(StorageError, match=r"No space left.*free some space"):
+        files.write_bytes(small_disk / "a", bytes(1 << 20))
+    with (
+        pytest.raises(StorageError, match=r"No space left.*free some space"),
+        files.new_folder(small_disk / "b") as folder,
+    ):
+        files.write_bytes(folder / "big", bytes(1 << 20))
+    assert contents(small_disk) == {"a": b"old"}
+    assert names(small_disk) == ["a"]
+
+
+def test_json_lines_on_a_really_full_disk_keep_only_whole_lines(small_disk):
+    lines = files.JsonLines(small_disk / "a.jsonl")
+    appended = []
+    with pytest.raises(StorageError, match="free some space"):
+        for number in range(10**4):
+            lines.append({"number": number, "pad": "x" * 999})
+            appended.append(number)
+    assert [json.loads(line)["number"] for line in (small_disk / "a.jsonl").read_bytes().splitlines()] == appended
+    lines.close()
+
+
+# ---- JSON lines
+
+
+def test_json_lines_survive_reopening(tmp_path):
+    for number in range(3):
+        lines = files.JsonLines(tmp_path / "deep" / "a.jsonl")
+        lines.append({"number": number})
+        lines.sync()
+        lines.close()
+    assert (tmp_path / "deep" / "a.jsonl").read_text() == '{"number":0}\n{"number":1}\n{"number":2}\n'
+
+
+@pytest.mark.parametrize("torn", ['{"number":1,"te', "{", '{"number":1}'])
+def test_a_torn_last_line_is_cut_when_the_file_is_opened(tmp_path, torn):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"number":0}\n' + torn)
+    lines = files.JsonLines(path)
+    lines.append({"number": 2})
+    lines.close()
+    assert path.read_text() == '{"number":0}\n{"number":2}\n'
+
+
+def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"numb')
+    files.JsonLines(tmp_path / "a.jsonl").close()
+    assert (tmp_path / "a.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("room", [0, 1, 7])
+def test_an_append_that_fails_leaves_whole_lines_and_the_next_one_is_whole(tmp_path, monkeypatch, room):
+    path = tmp_path / "a.jsonl"
+    with full_disk(monkeypatch, len('{"number":0}\n') + room):
+        lines = files.JsonLines(path)
+    lines.append({"number": 0})
+    with pytest.raises(StorageError, match="free some space"):
+        lines.append({"number": 1})
+    assert path.read_text() == '{"number":0}\n'
+    lines.close()
+
+
+# ---- digests
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
+def test_digest_of_json_does_not_depend_on_the_order_of_keys(value):
+    assert files.digest_json(value) == files.digest_json(dict(reversed(value.items())))
+
+
+def test_digest_of_a_file_is_the_digest_of_its_bytes(tmp_path):
+    data = bytes(range(256)) * 10_000
+    (tmp_path / "a").write_bytes(data)
+    assert files.digest_file(tmp_path / "a") == files.digest_bytes(data)
+    assert files.digest_bytes(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_stage_key_changes_with_each_of_its_parts():
+    keys = {
+        files.stage_key("corpus", 1, {"a": 1}, {"x": "1"}),
+        files.stage_key("tokens", 1, {"a": 1}, {"x": "1"}),
+        files.stage_key("corpus", 2, {"a": 1}, {"x": "1"}),
+        files.stage_key("corpus", 1, {"a": 2}, {"x": "1"}),
+        files.stage_key("corpus", 1, {"a": 1}, {"x": "2"}),
+    }
+    assert len(keys) == 5
+
+
+# ---- manifests
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "null", '"x"', '{"format": "other"}', "\udcff"])
+def test_a_folder_without_its_manifest_is_refused_and_never_current(tmp_path, text):
+    if text is not None:
+        (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert not files.is_current(tmp_path, "key")
+    with pytest.raises(StorageError, match="is not a headwater-x folder"):
+        files.read_manifest(tmp_path, "headwater-x", 1, StorageError)
+
+
+def test_another_format_version_says_so(tmp_path):
+    files.write_json(tmp_path / "manifest.json", {"format": "headwater-x", "format_version": 2, "key": "k"})
+    with pytest.raises(StorageError, match="version 2; this headwater reads version 1"):
+        files.read_manifest(tmp_path, "headwater-x", 1, StorageError)
+    assert files.is_current(tmp_path, "k")
