@@ -20,17 +20,16 @@ from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop, drop_d
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read.sections import cut_point
 from headwater.corpus.read.source import read_source
-from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.shards import ShardWriter, document_line, drop_line
+from headwater.corpus.settings import CorpusSettings, SourceSettings
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, ShardWriter, document_line, drop_line
 from headwater.corpus.sieve import Sieve
 from headwater.corpus.split import Split, split, split_hash
 from headwater.corpus.spool import Spool
 from headwater.errors import DataError
 from headwater.files import digest_file, digest_json, new_folder, stage_key, write_json
 
-FORMAT = "headwater-corpus"
-FORMAT_VERSION = 1
 CODE_VERSION = 1  # raise it when the same settings and inputs give other documents: old corpora are then built again
+BYTES_A_PROGRESS_LINE = 100_000_000
 
 Say = Callable[[str], None]
 
@@ -40,6 +39,19 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
     table = settings.model_dump(mode="json")
     table["order"] = list(settings.sources)  # which copy of a duplicate is kept depends on it; digests sort keys
     return stage_key("corpus", CODE_VERSION, table, inputs)
+
+
+def measure_paths(paths: list[str]) -> tuple[int, int]:
+    """Return how many files and folders' files `paths` name, and the UTF-8 bytes of the text that is read from them.
+
+    Everything is read, by the same readers as for a corpus. Raises DataError for a path that names nothing.
+    """
+    settings = CorpusSettings(sources={"text": SourceSettings(paths=paths)})
+    origins, total = set(), 0
+    for piece in read_source("text", settings):
+        origins.add(piece.origin)
+        total += 0 if isinstance(piece, Drop) else num_bytes(piece.text)
+    return len(origins), total
 
 
 def build_corpus(settings: CorpusSettings, out_dir: Path, say: Say) -> dict[str, Any]:
@@ -72,7 +84,7 @@ def _fill(folder: Path, settings: CorpusSettings, say: Say) -> Balance:
         sieve = Sieve(settings, _held_out_patterns(settings), spool)
         for name in settings.sources:
             first = len(spool)
-            _read_source(folder, name, settings, sieve, balance)
+            _read_source(folder, name, settings, sieve, balance, say)
             _write_source(folder, name, settings, spool, range(first, len(spool)), balance)
             say(_summary(name, balance))
     balance.check()
@@ -89,7 +101,8 @@ def _held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
     return held_out_patterns()
 
 
-def _read_source(folder: Path, name: str, settings: CorpusSettings, sieve: Sieve, balance: Balance) -> None:
+def _read_source(folder: Path, name: str, settings: CorpusSettings, sieve: Sieve, balance: Balance, say: Say) -> None:
+    told_bytes = 0
     with ShardWriter(folder / "dropped" / name, settings.shard_bytes) as dropped:
         for piece in read_source(name, settings):
             drop = piece if isinstance(piece, Drop) else _sift(piece, sieve, balance)
@@ -98,6 +111,9 @@ def _read_source(folder: Path, name: str, settings: CorpusSettings, sieve: Sieve
             if drop is not None:
                 balance.drop_(name, drop.reason, drop.num_documents, drop.num_bytes)
                 dropped.write(drop_line(drop))
+            if balance.sources[name].read.bytes - told_bytes >= BYTES_A_PROGRESS_LINE:
+                told_bytes = balance.sources[name].read.bytes
+                say(f"{name}: {told_bytes / 1e6:,.0f} MB read so far")
 
 
 def _sift(document: Document, sieve: Sieve, balance: Balance) -> Drop | None:
@@ -119,30 +135,32 @@ def _write_source(
     folder: Path, name: str, settings: CorpusSettings, spool: Spool, numbers: range, balance: Balance
 ) -> None:
     """Split the documents `numbers` of the spool and write them, in order, under train/ and validation/."""
-    chosen = _choose(settings, spool, numbers)
+    chosen, sizes = _choose(settings, spool, numbers)
     with (
         ShardWriter(folder / "train" / name, settings.shard_bytes) as train,
         ShardWriter(folder / "validation" / name, settings.shard_bytes) as validation,
     ):
         writers = {"train": train, "validation": validation}
         for index, number in enumerate(numbers):
-            document = spool.document(number)
-            parts = [("validation" if index in chosen.validation else "train", document)]
-            if index == chosen.tail_of:
-                parts = _cut_tail(document, chosen.tail_bytes)
-                balance.cut_(name)
-            for side, part in parts:
+            if index != chosen.tail_of:
+                side = "validation" if index in chosen.validation else "train"
+                writers[side].write(spool.line(number))
+                balance.place_(name, side, sizes[index])
+                continue
+            balance.cut_(name)
+            for side, part in _cut_tail(spool.document(number), chosen.tail_bytes):
                 writers[side].write(document_line(part))
                 balance.place_(name, side, num_bytes(part.text))
 
 
-def _choose(settings: CorpusSettings, spool: Spool, numbers: range) -> Split:
+def _choose(settings: CorpusSettings, spool: Spool, numbers: range) -> tuple[Split, list[int]]:
+    """Return the split of the documents `numbers` and their sizes in bytes."""
     hashes, sizes = [], []
     for number in numbers:
         document = spool.document(number)
         hashes.append(split_hash(document.meta.get("group", document.text), settings.seed))
         sizes.append(num_bytes(document.text))
-    return split(hashes, sizes, settings.validation_fraction)
+    return split(hashes, sizes, settings.validation_fraction), sizes
 
 
 def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]:
@@ -157,7 +175,10 @@ def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]
 
 def _summary(name: str, balance: Balance) -> str:
     source = balance.sources[name]
-    reasons = ", ".join(f"{reason} {count.documents:,}" for reason, count in sorted(source.dropped.items()))
+    reasons = ", ".join(
+        f"{reason} {count.documents:,}" if count.documents else f"{reason} {count.bytes:,} bytes"
+        for reason, count in sorted(source.dropped.items())
+    )
     return (
         f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} documents, "
         f"{source.kept.bytes / 1e6:.1f} of {source.read.bytes / 1e6:.1f} MB"

@@ -7,8 +7,8 @@ import unicodedata
 
 # C0 and C1 controls but tab and newline; byte order marks; the soft hyphen, which is a hint for line breaking.
 # Zero-width joiners stay: Persian and the Indic scripts spell with them.
+_INVISIBLE_ASCII = bytes({*range(32), 127} - {9, 10})
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\ufeff]")
-_TRAILING_SPACE = re.compile(r"[ \t]+(?=\n|\Z)")
 _BLANK_LINES = re.compile(r"\n{4,}")
 
 
@@ -19,13 +19,25 @@ def clean(text: str, kind: str) -> str:
     is put into Unicode normal form C. Code keeps its characters: a string literal means what it says. Cleaning
     twice changes nothing.
     """
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "\x0b" in text or "\x0c" in text:
-        text = text.replace("\x0c\n", "\n").replace("\x0c", "\n").replace("\x0b", "\n")
-    text = _INVISIBLE.sub("", text)
-    text = _TRAILING_SPACE.sub("", text)
+    text = _visible(_line_ends(text))
     if kind != "code" and not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    text = _BLANK_LINES.sub("\n\n\n", text)
-    return text.strip("\n") if kind == "code" else text.strip()
+    if " \n" in text or "\t\n" in text:
+        text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
+    if "\n\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n\n", text)
+    return text.strip("\n").rstrip(" \t\n") if kind == "code" else text.strip()
+
+
+def _line_ends(text: str) -> str:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\x0b" in text or "\x0c" in text:  # vertical tab and page break, the latter alone on its line in old code
+        text = text.replace("\x0c\n", "\n").replace("\x0c", "\n").replace("\x0b", "\n")
+    return text
+
+
+def _visible(text: str) -> str:
+    if text.isascii():  # five times as fast as the regular expression
+        return text.encode().translate(None, _INVISIBLE_ASCII).decode()
+    return _INVISIBLE.sub("", text)

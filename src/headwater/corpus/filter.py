@@ -33,9 +33,9 @@ def drop_reason(text: str, kind: str, rules: RuleSettings, words: list[str], has
         return _code_reason(text, rules.code)
     if kind == "text":
         return _prose_reason(text, rules.text, words, hashes)
-    if kind in ("articles", "documentation"):
-        return _prose_reason(text, rules.reference, words, hashes)
-    return _prose_reason(text, rules.prose, words, hashes)
+    reference, web = kind in ("articles", "documentation"), kind == "web"
+    chosen = rules.reference if reference else rules.web if web else rules.prose
+    return _prose_reason(text, chosen, words, hashes)
 
 
 def _prose_reason(text: str, rules: ProseRules, words: list[str], hashes: np.ndarray) -> str | None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.build import FORMAT, FORMAT_VERSION
 from headwater.corpus.document import Document
-from headwater.corpus.shards import parse_document, read_lines
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
 from headwater.errors import DataError
 from headwater.files import read_manifest
 

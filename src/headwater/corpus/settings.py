@@ -19,7 +19,7 @@ class SourceSettings(Settings):
     """One named source: what kind of text it is and where it comes from (exactly one of paths, package, builtin)."""
 
     kind: Kind = "text"
-    """Decides cleaning and filter rules. In a source of kind "text", code and HTML files get their own kind's rules."""
+    """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
     paths: list[str] | None = None
     """Files, folders (read whole, hidden names left out) and glob patterns."""
     package: Package | None = None
@@ -39,53 +39,60 @@ class SourceSettings(Settings):
 class ProseRules(Settings):
     """When a text in sentences is dropped. Words are what white space separates; None switches a rule off.
 
-    The repetition rules and their thresholds follow Gopher (Rae et al. 2021, arXiv 2112.11446, table A1). Rules about
-    words are skipped for scripts that don't separate words (Chinese, Japanese, Thai and others).
+    The rules are Gopher's (Rae et al. 2021, arXiv 2112.11446, table A1). Rules about words are skipped for scripts
+    that don't separate words (Chinese, Japanese, Thai and others). Edited books and speeches repeat themselves on
+    purpose (litanies, genealogies), so their repetition limits are wider than those for the web.
     """
 
-    min_characters: int = Field(200, ge=0)
+    min_characters: int = Field(default=100, ge=0)
     """Shorter texts are dropped as too_short."""
-    min_alpha_fraction: float | None = Field(0.65, ge=0, le=1)
+    min_alpha_fraction: float | None = Field(default=0.65, ge=0, le=1)
     """Letters among the characters that are not white space."""
-    min_mean_word_length: float | None = Field(3.0, ge=0)
-    max_mean_word_length: float | None = Field(10.0, ge=0)
-    max_repeated_line_fraction: float | None = Field(0.3, ge=0, le=1)
+    min_mean_word_length: float | None = Field(default=3.0, ge=0)
+    max_mean_word_length: float | None = Field(default=10.0, ge=0)
+    max_repeated_line_fraction: float | None = Field(default=0.3, ge=0, le=1)
     """Characters in lines that occurred before in the same document."""
-    max_top_ngram_fractions: list[float] | None = Field([0.20, 0.18, 0.16], min_length=3, max_length=3)
+    max_top_ngram_fractions: list[float] | None = Field(default=[0.30, 0.27, 0.24], min_length=3, max_length=3)
     """Words covered by the most frequent 2-, 3- and 4-gram."""
-    max_repeated_10gram_fraction: float | None = Field(0.25, ge=0, le=1)
+    max_repeated_10gram_fraction: float | None = Field(default=0.5, ge=0, le=1)
     """10-grams that occurred before in the same document."""
-    max_replacement_fraction: float | None = Field(0.001, ge=0, le=1)
+    max_replacement_fraction: float | None = Field(default=0.001, ge=0, le=1)
     """Characters U+FFFD, which a wrong decoding left behind."""
+
+
+class WebRules(ProseRules):
+    """Gopher's thresholds, made for pages that nobody edited."""
+
+    min_characters: int = Field(default=200, ge=0)
+    max_top_ngram_fractions: list[float] | None = Field(default=[0.20, 0.18, 0.16], min_length=3, max_length=3)
+    max_repeated_10gram_fraction: float | None = Field(default=0.25, ge=0, le=1)
 
 
 class ReferenceRules(ProseRules):
     """Lenient: tables, lists and figures are what reference text is made of."""
 
-    min_characters: int = Field(100, ge=0)
-    min_alpha_fraction: float | None = Field(0.4, ge=0, le=1)
-    min_mean_word_length: float | None = Field(2.0, ge=0)
-    max_mean_word_length: float | None = Field(15.0, ge=0)
-    max_repeated_line_fraction: float | None = Field(0.5, ge=0, le=1)
-    max_top_ngram_fractions: list[float] | None = Field([0.30, 0.27, 0.24], min_length=3, max_length=3)
-    max_repeated_10gram_fraction: float | None = Field(0.5, ge=0, le=1)
+    min_characters: int = Field(default=100, ge=0)
+    min_alpha_fraction: float | None = Field(default=0.4, ge=0, le=1)
+    min_mean_word_length: float | None = Field(default=2.0, ge=0)
+    max_mean_word_length: float | None = Field(default=15.0, ge=0)
+    max_repeated_line_fraction: float | None = Field(default=0.5, ge=0, le=1)
 
 
 class OwnTextRules(ReferenceRules):
     """For a person's own text (kind "text"): it was chosen, so only what can't teach anything is dropped."""
 
-    min_characters: int = Field(20, ge=0)
+    min_characters: int = Field(default=20, ge=0)
 
 
 class CodeRules(Settings):
     """When source code is dropped; the line rules follow The Stack (Kocetkov et al. 2022, arXiv 2211.15533)."""
 
-    min_characters: int = Field(100, ge=0)
-    min_alpha_fraction: float | None = Field(0.25, ge=0, le=1)
+    min_characters: int = Field(default=100, ge=0)
+    min_alpha_fraction: float | None = Field(default=0.25, ge=0, le=1)
     """Letters among the characters that are not white space."""
-    max_line_characters: int | None = Field(1000, ge=1)
-    max_mean_line_characters: float | None = Field(100, ge=1)
-    max_encoded_fraction: float | None = Field(0.3, ge=0, le=1)
+    max_line_characters: int | None = Field(default=1000, ge=1)
+    max_mean_line_characters: float | None = Field(default=100, ge=1)
+    max_encoded_fraction: float | None = Field(default=0.3, ge=0, le=1)
     """Characters in runs of 60 or more that look like base64 or hexadecimal data."""
     drop_generated: bool = True
     """Files whose first lines say that a program wrote them."""
@@ -95,7 +102,9 @@ class RuleSettings(Settings):
     """One set of rules for each family of kinds."""
 
     prose: ProseRules = ProseRules()
-    """Kinds books, speeches and web."""
+    """Kinds books and speeches."""
+    web: WebRules = WebRules()
+    """Kind web."""
     reference: ReferenceRules = ReferenceRules()
     """Kinds articles and documentation."""
     code: CodeRules = CodeRules()
@@ -113,27 +122,27 @@ class DedupSettings(Settings):
     """MinHash over shingles, each candidate pair checked by its true Jaccard similarity."""
     near_exempt_kinds: list[Kind] = ["almanac"]
     """Kinds never compared for near duplicates: the almanac's sentences are formulaic by design."""
-    min_similarity: float = Field(0.8, gt=0, le=1)
+    min_similarity: float = Field(default=0.8, gt=0, le=1)
     """Jaccard similarity of the shingle sets from which two texts count as near duplicates."""
-    shingle_words: int = Field(5, ge=1)
-    num_bands: int = Field(14, ge=1)
+    shingle_words: int = Field(default=5, ge=1)
+    num_bands: int = Field(default=14, ge=1)
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
-    rows_per_band: int = Field(8, ge=1)
+    rows_per_band: int = Field(default=8, ge=1)
 
 
 class CorpusSettings(Settings):
     """The corpus: named sources, in the order in which they are read."""
 
     sources: dict[str, SourceSettings] = Field(min_length=1)
-    validation_fraction: float = Field(0.02, gt=0, lt=0.5)
+    validation_fraction: float = Field(default=0.02, gt=0, lt=0.5)
     """Share of each source's documents held out for validation, chosen by a hash of the text."""
-    max_document_characters: int = Field(100_000, ge=2000)
+    max_document_characters: int = Field(default=100_000, ge=2000)
     """Longer texts are cut at paragraph ends into documents of at most this size; nothing is lost."""
-    max_line_bytes: int = Field(16_000_000, ge=1000)
+    max_line_bytes: int = Field(default=16_000_000, ge=1000)
     """A longer line of a JSONL file is dropped without being read into memory."""
-    max_file_bytes: int = Field(256_000_000, ge=1000)
+    max_file_bytes: int = Field(default=64_000_000, ge=1000)
     """Largest file of a format that can only be read whole (HTML, JSON)."""
-    shard_bytes: int = Field(64_000_000, ge=1000)
+    shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     rules: RuleSettings = RuleSettings()
     dedup: DedupSettings = DedupSettings()

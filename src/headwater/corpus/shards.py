@@ -1,4 +1,4 @@
-"""Documents on disk: JSON lines compressed with zstd, in shards of bounded size (id, text, metadata, as datatrove's)."""
+"""Documents on disk: JSON lines (id, text, metadata, as datatrove's) under zstd, in shards of bounded size."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from headwater.corpus.document import Document, Drop
 from headwater.errors import DataError
 from headwater.files import create
 
+FORMAT = "headwater-corpus"
+FORMAT_VERSION = 1
 SUFFIX = ".jsonl.zst"
 
 
@@ -54,7 +56,9 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -45,7 +45,7 @@ class Sieve:
         text, withheld = withhold(clean(document.text, document.kind), self._held_out)
         if text is None:
             return Verdict(document, "held_out_probe")
-        document = replace(document, text=clean(text, document.kind))
+        document = replace(document, text=clean(text, document.kind) if withheld else text)
         words = words_of(document.text)
         hashes = self._hasher.hash(words)
         reason = drop_reason(document.text, document.kind, self._settings.rules, words, hashes)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import os
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
@@ -37,8 +37,7 @@ def read_library(source: str, kind: str, max_document_characters: int) -> Iterat
             yield file.drop("empty", 0)
             continue
         for document in read_text(file, max_document_characters):
-            document.meta["group"] = origin
-            yield document
+            yield replace(document, meta={**document.meta, "group": origin})
 
 
 def read_documentation(source: str, kind: str) -> Iterator[Document]:
@@ -71,16 +70,19 @@ def docstrings(code: str, path: str) -> str:
     return "\n\n".join([f"Module {name}", *parts]) if parts else ""
 
 
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return (ast.get_docstring(node) or "").strip()
+
+
 def _described(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
-    if not prefix and (text := ast.get_docstring(node)):
+    if not prefix and (text := _docstring(node)):
         yield text
     for child in node.body:
         if not isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         name = f"{prefix}{child.name}"
-        is_class = isinstance(child, ast.ClassDef)
-        if text := ast.get_docstring(child, clean=True):
-            heading = f"class {name}" if is_class else f"{name}({ast.unparse(child.args)})"
-            yield f"{heading}\n{inspect.cleandoc(text)}"
+        if text := _docstring(child):
+            heading = f"class {name}" if isinstance(child, ast.ClassDef) else f"{name}({ast.unparse(child.args)})"
+            yield f"{heading}\n{text}"
         if isinstance(child, ast.ClassDef):
             yield from _described(child, f"{name}.")

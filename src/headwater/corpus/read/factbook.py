@@ -13,7 +13,16 @@ from headwater.corpus.document import Document
 
 _BREAK = re.compile(r"<br\s*/?>|</?p>|</li>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
-_MISSING_SPACE = re.compile(r" {2,}")
+_SPACES = re.compile(r" {2,}")
+_ASIDE = re.compile(r" \((?:sometimes|also) [^)]*\)")
+# where the Factbook's short form is an abbreviation, a fragment, or missing
+_NAMES = {
+    "cg": "Democratic Republic of the Congo",
+    "dr": "Dominican Republic",
+    "ee": "European Union",
+    "gz": "Gaza Strip",
+    "xx": "World",
+}
 
 
 def country_documents(folder: Path, source: str, kind: str) -> Iterator[Document]:
@@ -35,20 +44,25 @@ def country_documents(folder: Path, source: str, kind: str) -> Iterator[Document
                 yield Document(text, source, f"{origin}#{section}", origin, kind, {"title": title})
 
 
-def country_name(country: dict[str, Any], default: str) -> str:
-    """Return the conventional short form of a country's name, the long form where there is none."""
+def country_name(country: dict[str, Any], code: str) -> str:
+    """Return the conventional short form of a country's name, the long form where there is none.
+
+    `code` is the Factbook's own, the name of the country's file.
+    """
+    if code in _NAMES:
+        return _NAMES[code]
     names = country.get("Government", {}).get("Country name", {})
     for form in ("conventional short form", "conventional long form", "former"):
-        name = plain_text(names.get(form, {}).get("text", "")).split(";")[0].strip()
+        name = _ASIDE.sub("", plain_text(names.get(form, {}).get("text", "")).split(";")[0]).strip()
         if name and not name.lower().startswith("none"):
             return name
-    return default
+    return code
 
 
 def plain_text(marked: str) -> str:
     """Return a value without its HTML markup; paragraphs and line breaks become line ends."""
     text = html.unescape(_TAG.sub("", _BREAK.sub("\n", marked))).replace("\xa0", " ")
-    lines = (_MISSING_SPACE.sub(" ", line).strip() for line in text.split("\n"))
+    lines = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 
 

@@ -13,9 +13,9 @@ _FORMATS = {
     "json": "json",
     "parquet": "parquet pq",
     "sqlite": "db sqlite sqlite3",
-    "binary": "pdf epub mobi doc docx odt ppt pptx xls xlsx zip tar tgz bz2 xz 7z rar jar whl png jpg jpeg gif webp bmp "
-    "ico tif tiff mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf otf so dll dylib exe a o obj class pyc pyd pkl "
-    "pickle npy npz pt pth bin safetensors gguf arrow feather",
+    "unsupported": "pdf epub mobi doc docx odt ppt pptx xls xlsx ipynb zip tar tgz bz2 xz 7z rar jar whl png jpg jpeg "
+    "gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf otf so dll dylib exe a o obj "
+    "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf arrow feather",
 }
 
 _LANGUAGES = {
@@ -66,7 +66,7 @@ def compression_of(name: str) -> str | None:
 
 
 def format_of(name: str) -> str:
-    """Return "text", "code", "html", "jsonl", "json", "parquet", "sqlite", "binary" or, for no known name, "unknown"."""
+    """Return a name of _FORMATS, "code", or "unknown" for a suffix that isn't known; no suffix at all is "text"."""
     plain = _without_compression(name)
     suffix = PurePath(plain).suffix.lower()
     if language_of(name):
@@ -93,8 +93,6 @@ def kind_of(file_format: str, source_kind: str) -> str:
     """
     if file_format == "code":
         return "code"
-    if file_format == "html" and source_kind == "text":
-        return "web"
     if source_kind == "code" and file_format in ("text", "html", "unknown"):
         return "text"
     return source_kind

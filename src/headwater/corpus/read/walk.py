@@ -10,13 +10,15 @@ from pathlib import Path
 from headwater.errors import DataError
 
 _NOT_READ = {"__pycache__", "node_modules"}
+_OWN_FORMAT = b'"format": "headwater-'
 
 
 def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
     """Yield each file once, with its origin: the path as the settings name it, then what is below.
 
-    Names that start with a dot, __pycache__ and node_modules are left out of folders; links to folders are not
-    followed (they may form a circle). Raises DataError for a path or pattern that names nothing.
+    Left out of folders: names that start with a dot, __pycache__, node_modules, and the folders that headwater made
+    (a run kept beside its text must not become its own input). Links to folders are not followed: they may form a
+    circle. Raises DataError for a path or pattern that names nothing.
     """
     seen: set[str] = set()
     for given in paths:
@@ -40,7 +42,7 @@ def _expand(given: str, source: str) -> list[Path]:
     found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(given) else []
     if not found:
         what = "no file matches" if glob.has_magic(given) else "no such file or folder:"
-        raise DataError(f"source {source!r}: {what} {given!r} (looked from {Path.cwd()}); correct sources.{source}.paths")
+        raise DataError(f"source {source!r}: {what} {given!r} (looked from {Path.cwd()}); correct its `paths`")
     return [Path(name) for name in found]
 
 
@@ -50,10 +52,19 @@ def _files_under(top: Path) -> Iterator[Path]:
         return
     unreadable: list[Path] = []
     for folder, folders, names in os.walk(top, onerror=lambda error: unreadable.append(Path(error.filename))):
+        if _is_own(Path(folder), names):
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if _is_read(name))
         for name in sorted(filter(_is_read, names)):
             yield Path(folder) / name
     yield from unreadable
+
+
+def _is_own(folder: Path, names: list[str]) -> bool:
+    """Return whether a folder is a run of headwater's or one of its stages."""
+    marks = [folder / name for name in ("config.json", "manifest.json") if name in names]
+    return any(_OWN_FORMAT in mark.read_bytes()[:200] for mark in marks if mark.is_file() and os.access(mark, os.R_OK))
 
 
 def _is_read(name: str) -> bool:
