@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -34,7 +34,6 @@ def test_the_plan_is_this_on_every_machine():
 
 
 @given(weights_by_source, st.integers(0, MAX_ROWS - 2000))
-@settings(deadline=None)
 def test_every_source_is_drawn_without_gap_or_repeat(weights, start):
     plan = plan_of(weights)
     found = draws(plan, start, start + 500)
@@ -44,7 +43,6 @@ def test_every_source_is_drawn_without_gap_or_repeat(weights, start):
 
 
 @given(weights_by_source, st.integers(0, 10**6))
-@settings(deadline=None)
 def test_shares_are_right_at_every_moment(weights, num_rows):
     plan = plan_of(weights)
     # the integer weights that the floats became; each level of nesting may be off by less than one row
@@ -56,14 +54,12 @@ def test_shares_are_right_at_every_moment(weights, num_rows):
 
 
 @given(weights_by_source, st.integers(0, 10**9))
-@settings(deadline=None)
 def test_one_row_is_located_as_in_an_array(weights, row):
     plan = plan_of(weights)
     assert plan.locate(row) == draws(plan, row, row + 1)[0]
 
 
 @given(weights_by_source, st.integers(1, 40), st.floats(0.1, 4), st.integers(0, 500))
-@settings(deadline=None)
 def test_no_source_is_seen_more_often_than_its_cap(weights, rows, max_epochs, num_rows):
     cap = max(int(rows * max_epochs), 1)
     try:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.batches.order import mix64, mix64_array, order_key, permute, permute_array
@@ -20,7 +20,6 @@ def test_the_hash_is_splitmix64():
 
 
 @given(st.lists(keys))
-@settings(deadline=None)
 def test_the_hash_of_an_array_is_that_of_its_elements(values):
     assert mix64_array(np.array(values, dtype=np.uint64)).tolist() == [mix64(value) for value in values]
 
@@ -35,13 +34,11 @@ def test_the_order_is_this_on_every_machine():
 
 
 @given(st.integers(1, 3000), keys)
-@settings(deadline=None, max_examples=60)
 def test_it_is_a_permutation(n, key):
     assert np.array_equal(np.sort(permute_array(n, key, np.arange(n))), np.arange(n))
 
 
 @given(st.integers(1, 1 << 42), keys, st.data())
-@settings(deadline=None, max_examples=60)
 def test_one_index_gives_what_an_array_gives(n, key, data):
     indices = data.draw(st.lists(st.integers(0, n - 1), max_size=5))
     assert permute_array(n, key, np.array(indices, dtype=np.int64)).tolist() == [permute(n, key, i) for i in indices]

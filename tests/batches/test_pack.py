@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.batches.pack import pack
@@ -21,7 +21,6 @@ def rows_of(index):
 
 
 @given(document_lengths, st.integers(1, 40))
-@settings(deadline=None)
 def test_every_token_but_the_begin_tokens_is_a_target_exactly_once(lengths, seq_len):
     index = pack(starts_of(lengths), seq_len)
     targets = [
@@ -32,7 +31,6 @@ def test_every_token_but_the_begin_tokens_is_a_target_exactly_once(lengths, seq_
 
 
 @given(document_lengths, st.integers(1, 40))
-@settings(deadline=None)
 def test_no_row_is_empty_or_too_long_and_no_chunk_crosses_documents(lengths, seq_len):
     starts = starts_of(lengths)
     index = pack(starts, seq_len)
@@ -60,7 +58,6 @@ def slow_best_fit(lengths, seq_len):
 
 
 @given(st.lists(st.integers(2, 20), max_size=40))
-@settings(deadline=None)
 def test_it_uses_as_many_rows_as_best_fit_by_its_definition(lengths):
     index = pack(starts_of(lengths), 19)
     expected = slow_best_fit([length - 1 for length in lengths], 19)

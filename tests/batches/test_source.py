@@ -100,7 +100,7 @@ def test_successive_epochs_hold_the_same_rows_in_another_order(packed):
 
 
 @given(st.integers(0, 10**9), st.lists(st.integers(1, 9), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_rows_do_not_depend_on_how_they_are_asked_for(packed, first_row, sizes):
     source = source_of(packed)
     firsts = first_row + np.cumsum([0, *sizes])
@@ -112,7 +112,7 @@ def test_rows_do_not_depend_on_how_they_are_asked_for(packed, first_row, sizes):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([1, 2, 3, 4, 6, 12]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_ranks_joined_are_the_same_batch_for_any_number_of_ranks(packed, first_row, scale, world_size):
     source = source_of(packed)
     batch_rows = 12 * scale

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -87,7 +87,6 @@ def test_a_vocabulary_too_small_for_the_bytes_is_a_wrong_setting():
 
 
 @given(st.lists(st.text("abc \n", max_size=30), max_size=20), st.integers(1, 200), st.randoms())
-@settings(deadline=None)
 def test_a_sample_keeps_to_its_size_and_ignores_the_order(texts, max_bytes, random):
     sample = sample_parts(texts, max_bytes)
     random.shuffle(texts)

@@ -59,7 +59,7 @@ documents_of_ids = st.lists(st.lists(st.integers(32, 299), max_size=12), max_siz
 
 
 @given(documents_of_ids, st.integers(1, 40))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_what_is_written_is_read_whatever_the_size_of_the_shards(tmp_path_factory, documents, shard_tokens):
     folder = tmp_path_factory.mktemp("store") / "s"
     encoded = [EncodedDocument(ids, 2 * len(ids), f"d{number}") for number, ids in enumerate(documents)]
@@ -77,6 +77,12 @@ def test_what_is_written_is_read_whatever_the_size_of_the_shards(tmp_path_factor
     assert store.document_bytes.tolist() == [document.num_bytes for document in encoded]
     assert store.document_lengths.tolist() == [len(ids) for ids in expected]
     assert store.num_bytes == sum(document.num_bytes for document in encoded)
+
+
+def test_an_id_that_is_not_unicode_comes_back(tmp_path):
+    name = "folder/\udce9t\udce9.txt"  # how Python spells a Latin-1 file name
+    write_store(tmp_path / "s", [EncodedDocument([40], 1, name)], 300, "t")
+    assert TokenStore(tmp_path / "s").document_ids == [name]
 
 
 def test_a_document_never_crosses_shards(tmp_path):

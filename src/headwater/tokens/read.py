@@ -29,7 +29,7 @@ class TokenStore:
     """The token ids of one source: `num_tokens` ids, document d in [starts[d], starts[d + 1])."""
 
     def __init__(self, folder: Path) -> None:
-        """Open and verify the store (25 GB/s from memory); raise StoreError that names what is damaged."""
+        """Open the store and read it through; raise StoreError that names what is damaged."""
         self._open(folder)
         self.verify()
         self._check_contents()

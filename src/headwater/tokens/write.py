@@ -105,7 +105,9 @@ def _write_shard(folder: Path, name: str, group: list[EncodedDocument], dtype: n
         "bin": tokens.tobytes(),
         "off": np.concatenate([[0], np.cumsum(lengths)]).astype("<u8").tobytes(),
         "len": np.array([document.num_bytes for document in group], dtype="<u8").tobytes(),
-        "ids": "".join(json.dumps(document.id, ensure_ascii=False) + "\n" for document in group).encode(),
+        "ids": "".join(json.dumps(document.id, ensure_ascii=False) + "\n" for document in group).encode(
+            errors="backslashreplace"
+        ),
     }
     data["sum"] = np.concatenate([block_sums(data[kind]) for kind in DATA_FILES]).tobytes()
     for kind, content in data.items():
