@@ -348,7 +348,7 @@ def small_disk(tmp_path):
     ):
         pytest.skip("this user can't mount a small disk; the injected errors stand for it")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # even when a failed test left a file open
 
 
 def test_a_really_full_disk_leaves_the_old_file_and_no_trace(small_disk):

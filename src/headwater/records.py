@@ -1,7 +1,7 @@
 """What happened in a run: append-only JSON lines, each an event with the attempt and the step it belongs to.
 
-A process that starts or resumes a run is an attempt. A resume from the checkpoint of step S makes void every earlier
-line of a step beyond S, and what was measured at S after the save (it is measured again): `read_records` leaves
+A process that starts or resumes a run is an attempt. A start or a resume at step S makes void every earlier line of a
+step beyond S, and what was measured at S after the save (it is measured again): `read_records` leaves
 those out, so that a resumed run reads like one that never stopped.
 """
 
@@ -44,7 +44,8 @@ def read_all(path: Path) -> list[Record]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    # not splitlines: a sample may hold U+2028, which JSON leaves as it is
+    for line in path.read_bytes().split(b"\n"):
         try:
             value = json.loads(line)
         except ValueError:
@@ -68,7 +69,8 @@ def read_records(path: Path, event: str | None = None) -> list[Record]:
     """Return the records that count: those an abandoned attempt wrote past its resume point are left out."""
     kept: list[Record] = []
     for record in read_all(path):
-        if record.get("event") == "resume":
+        # an attempt that starts at step 0, because the one before died before its first save, has no resume line
+        if record.get("event") in ("resume", "start"):
             resumed_at = record["step"]
             kept = [old for old in kept if _survives(old, resumed_at)]
         kept.append(record)
