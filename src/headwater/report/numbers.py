@@ -22,8 +22,8 @@ def significant(value: float, digits: int = 3) -> str:
     """Return `value` rounded to `digits` significant digits, never in scientific notation, grouped by thousands."""
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(decimals, 10)}f}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value: 0.9996 has that of 1.00
+    return f"{value:,.{min(max(0, digits - 1 - exponent), 10)}f}"
 
 
 def _scaled(value: float, units: list[str], gap: str) -> str:

@@ -49,7 +49,7 @@ def sentence(run: RunData) -> str:
         parameters and f"{count_in_words(parameters)} parameters",
         run.tokens_seen and f"{count_in_words(run.tokens_seen)} tokens{'' if run.is_finished else ' so far'}",
         score is not None and f"{decimal(score)} bits per byte on {on}",
-        seconds is not None and f"in {duration(seconds)}" + (f" on {device}" if device else ""),
+        seconds is not None and run.tokens_seen and f"in {duration(seconds)}" + (f" on {device}" if device else ""),
     ]
     known = [part for part in parts if part]
     return ", ".join(known) + "." if known else "Nothing has been trained in this folder yet."

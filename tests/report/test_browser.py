@@ -1,0 +1,129 @@
+"""The page in a real browser: what a parser can't see."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_run import json_file, run_records, write_records, write_run
+from test_render import HOSTILE, hostile_run
+
+from headwater.report.render import render_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page opened from its file, with what it asked of the network and what went wrong in it."""
+
+    def __init__(self, browser, path: Path, **context) -> None:
+        self.tab = browser.new_context(**context).new_page()
+        self.requests, self.errors = [], []
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.tab.on("console", lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None)
+        self.tab.goto(path.as_uri())
+
+    def count(self, selector: str) -> int:
+        return self.tab.locator(selector).count()
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs"), num_steps=200)
+
+
+@pytest.fixture(scope="module")
+def path(run_dir) -> Path:
+    return render_report(run_dir)
+
+
+def test_every_chart_is_drawn_without_a_request_or_an_error(browser, path):
+    page = Opened(browser, path)
+    assert page.count(".plot") == 11
+    assert page.count(".plot .main-svg .scatterlayer .trace") >= 20
+    assert all(page.tab.locator(".plot").nth(index).locator("path.js-line").count() for index in range(page.count(".plot")))
+    assert page.requests == [path.as_uri()]
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_the_page_is_never_wider_than_the_screen(browser, path, width):
+    page = Opened(browser, path, viewport={"width": width, "height": 800})
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_charts_follow_light_dark_and_print(browser, path):
+    page = Opened(browser, path, color_scheme="light")
+    ink = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
+    stroke = "getComputedStyle(document.querySelector('.plot .js-line')).stroke"
+    light = page.tab.evaluate(f"[{ink}, {stroke}]")
+    page.tab.emulate_media(color_scheme="dark")
+    page.tab.wait_for_function(f"{ink} !== '{light[0]}' && {stroke} !== '{light[1]}'")
+    page.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.tab.evaluate(f"[{ink}, {stroke}]") == light, "print is always light"
+    page.tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.tab.evaluate(f"[{ink}, {stroke}]") != light
+    assert page.errors == []
+
+
+def test_the_switch_changes_the_scale_of_its_own_chart_alone(browser, path):
+    page = Opened(browser, path)
+    scales = "[...document.querySelectorAll('.plot')].map(plot => plot.layout.xaxis.type)"
+    before = page.tab.evaluate(scales)
+    page.tab.locator("figure:has(h3:text-is('Loss')) button", has_text="log").click()
+    after = page.tab.evaluate(scales)
+    assert [index for index in range(len(before)) if before[index] != after[index]] == [0]
+    assert (before[0], after[0]) == ("linear", "log")
+    assert page.errors == []
+
+
+def test_nothing_hostile_runs_or_becomes_an_element(browser, tmp_path):
+    page = Opened(browser, render_report(hostile_run(tmp_path, "".join(HOSTILE))))
+    page.tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+    page.tab.locator(".plot").first.hover()
+    assert page.tab.evaluate("window.hacked") is None
+    assert page.count("img") == page.count("body a[href^=http]") == page.count(".plot a") == 0
+    assert page.count("script:not([type])") == 2
+    assert page.requests == [page.tab.url] and page.errors == []
+
+
+def test_the_policy_stops_a_script_that_got_into_the_page(browser, path, tmp_path):
+    spoilt = path.read_text().replace("<nav", "<script>window.hacked=1</script><b onclick='window.hacked=1'>x</b><nav", 1)
+    target = tmp_path / "spoilt.html"
+    target.write_text(spoilt)
+    page = Opened(browser, target)
+    page.tab.locator("b", has_text="x").first.click()
+    assert page.tab.evaluate("window.hacked") is None
+    assert page.count(".plot .main-svg") > 0
+
+
+@pytest.mark.parametrize("num_records", [0, 1, 2, 4, 6, 40])
+def test_a_run_in_progress_draws_what_there_is(browser, tmp_path, num_records):
+    run_dir = write_run(tmp_path, num_steps=200)
+    (run_dir / "evaluation.json").unlink()
+    write_records(run_dir, run_records(200)[:num_records])
+    page = Opened(browser, render_report(run_dir))
+    assert page.count(".plot .main-svg .scatterlayer") == page.count(".plot")
+    assert page.errors == []
+
+
+def test_a_folder_with_nothing_in_it_opens(browser, tmp_path):
+    json_file(tmp_path / "config.json", {})
+    page = Opened(browser, render_report(tmp_path))
+    assert page.count(".plot") == 0 and page.count("h2") == 7
+    assert page.errors == []

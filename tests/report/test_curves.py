@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.report.curves import log_ticks, on_log_axis, points, smooth, thin
+from headwater.report.numbers import (
+    count,
+    count_in_words,
+    decimal,
+    duration,
+    flop_rate,
+    moment,
+    number,
+    percent,
+    size,
+    tick_label,
+)
+
+curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(lambda ys: [(float(x), y) for x, y in enumerate(ys)])
+
+
+@given(curves, st.integers(4, 60))
+def test_thinning_keeps_both_ends_the_extremes_and_the_order(curve, max_points):
+    kept = thin(curve, max_points)
+    assert len(kept) <= max(max_points, 4)
+    assert kept[0] == curve[0] and kept[-1] == curve[-1]
+    assert kept == sorted(set(kept)) and set(kept) <= set(curve)
+    assert {min(y for _, y in curve), max(y for _, y in curve)} <= {y for _, y in kept}
+
+
+def test_a_spike_of_one_step_in_a_million_is_drawn():
+    curve = [(float(x), 2.0) for x in range(1_000_000)]
+    curve[123_456] = (123_456.0, 9.0)
+    kept = thin(curve)
+    assert (123_456.0, 9.0) in kept and len(kept) <= 2000
+
+
+def test_smoothing_averages_what_lies_around_a_point():
+    curve = [(float(x), float(x % 2)) for x in range(1001)]
+    smoothed = smooth(curve)
+    assert smoothed[0] == curve[0]
+    assert smoothed[500] == (500.0, pytest.approx(26 / 51))  # of the ranks 475 to 525, 26 are odd
+    assert len(smoothed) == len(curve)
+
+
+def test_records_without_a_finite_number_are_left_out():
+    records = [{"x": 1, "y": 2.5}, {"x": 2}, {"x": 3, "y": float("nan")}, {"x": 4, "y": "5"}, {"x": 5, "y": True}]
+    assert points(records, "x", "y") == [(1.0, 2.5)]
+
+
+def test_the_untrained_model_has_a_place_on_a_logarithmic_axis():
+    assert on_log_axis([(0, 7.0), (100, 5.0), (200, 4.0)]) == [(50, 7.0), (100, 5.0), (200, 4.0)]
+    assert on_log_axis([(0, 7.0)]) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(8e3, 1.5e7, [1e4, 1e5, 1e6, 1e7]), (1.3, 7.6, [1.5, 2, 3, 4, 5, 6]), (0.3, 8, [0.3, 0.5, 1, 2, 3, 5])],
+)
+def test_ticks_are_round_and_few(low, high, ticks):
+    assert log_ticks([low, high]) == pytest.approx(ticks)
+
+
+def test_ticks_of_a_huge_range_are_few_too():
+    assert 2 <= len(log_ticks([1, 1e13])) <= 6
+    assert log_ticks([]) == log_ticks([0.0]) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (count(0), "0"),
+        (count(999), "999"),
+        (count(14_745_600), "14.7M"),
+        (count(999_960), "1.00M"),
+        (count(None), "–"),
+        (count_in_words(7_162), "7,162"),
+        (count_in_words(5_312_768), "5.31 million"),
+        (count_in_words(1e12), "1.00 trillion"),
+        (size(0), "0 B"),
+        (size(4_332_000), "4.33 MB"),
+        (flop_rate(412e9), "412 GFLOP/s"),
+        (percent(0.196), "19.6 %"),
+        (percent(1.0), "100 %"),
+        (decimal(1.3127), "1.313"),
+        (duration(8), "8.0 seconds"),
+        (duration(480), "8.0 minutes"),
+        (duration(3 * 86400), "3.00 days"),
+        (tick_label(1e4), "10k"),
+        (tick_label(0.5), "0.5"),
+        (moment(None), "–"),
+        (moment(1e30), "–"),
+        (moment(0), "1970-01-01 00:00 UTC"),
+    ],
+)
+def test_numbers_are_written_as_people_read_them(shown, expected):
+    assert shown.replace("\u00a0", " ") == expected
+
+
+@pytest.mark.parametrize("value", [None, "3", float("inf"), float("nan"), True, [1], {}])
+def test_what_is_no_finite_number_is_none(value):
+    assert number(value) is None

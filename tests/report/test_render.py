@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+from hashlib import sha256
+
+import pytest
+from fake_run import (
+    SOURCES,
+    config,
+    corpus_manifest,
+    evaluation,
+    json_file,
+    run_records,
+    step_records,
+    write_records,
+    write_run,
+)
+from read_page import Page, read_page
+
+from headwater.errors import DataError
+from headwater.records import read_records
+from headwater.report.render import render_report
+
+NUM_STEPS = 300
+HOSTILE = [
+    "<script>window.hacked=1</script>",
+    "</script><script>window.hacked=1</script>",
+    '"><img src=x onerror=window.hacked=1>',
+    "'><svg onload=window.hacked=1>",
+    "<!--",
+    "]]>{{7*7}}${7*7}",
+    "javascript:window.hacked=1",
+    "\u202etxt.exe\x1b[31m\x00",
+    '<a href="https://example.com/">x</a>',
+]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs"), num_steps=NUM_STEPS)
+
+
+@pytest.fixture(scope="module")
+def page(run_dir) -> Page:
+    return read_page(render_report(run_dir))
+
+
+def test_the_result_is_one_sentence(page):
+    assert (
+        "5.31 million parameters, 4.92 million tokens, 1.313 bits per byte on held-out real text, "
+        "in 8.4 minutes on AMD EPYC 9B14 (2 cores)."
+    ) in page.text
+
+
+def test_the_loss_curve_is_that_of_the_records(page, run_dir):
+    records = read_records(run_dir / "records.jsonl", "step")
+    assert page.trace("Training loss", "each step") == (
+        [record["tokens_seen"] for record in records],
+        [record["loss"] for record in records],
+    )
+
+
+def test_validation_and_abilities_are_those_of_the_records(page, run_dir):
+    validations = read_records(run_dir / "records.jsonl", "validation")
+    assert page.trace("Bits per byte by source", "books")[1] == [record["bits_per_byte"]["books"] for record in validations]
+    assert page.trace("Bits per byte over", "this model")[1] == [record["bits_per_byte_real_text"] for record in validations]
+    abilities = read_records(run_dir / "records.jsonl", "abilities")
+    assert page.trace("Facts", "Facts")[1] == [record["abilities"]["capitals"]["right"] for record in abilities]
+    for name, score in evaluation(NUM_STEPS)["abilities"].items():
+        assert f"{100 * score:.1f} %" in page.text, name
+
+
+def test_yardsticks_are_levels_with_their_values(page):
+    for name, value in {"xz\u00a0-9e": 2.2381, "5-gram": 1.9034}.items():
+        assert page.trace("Bits per byte over", name)[1] == [value, value]
+        assert f"{value:.3f}" in page.text
+
+
+def test_chance_is_drawn_for_every_ability(page):
+    for title, chance in {"Facts": 0.005, "Grammar": 0.5, "Arithmetic": 0.1, "Cause and effect": 0.5}.items():
+        assert page.trace(title, "chance")[1] == [chance, chance]
+
+
+def test_the_balance_sheet_has_every_reason_to_the_byte_and_balances(page):
+    for source in corpus_manifest()["sources"].values():
+        for amounts in [source["read"], source["kept"], *source["dropped"].values()]:
+            assert f"{amounts['bytes']:,}" in page.text and f"{amounts['documents']:,}" in page.text
+    assert "it balances." in page.text
+
+
+def test_a_balance_that_is_off_is_shown_as_such(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=4)
+    manifest = corpus_manifest()
+    manifest["sources"]["books"]["read"]["bytes"] += 1
+    json_file(run_dir / "data" / "corpus" / "manifest.json", manifest)
+    assert "IT DOES NOT BALANCE" in read_page(render_report(run_dir)).text
+
+
+def test_the_share_of_the_almanac_stands_beside_its_limit(page):
+    assert re.search(r"is 19\.\d % of the training tokens: at most 20 %", page.text)
+
+
+def test_an_almanac_beyond_its_limit_is_not_hidden(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=4)
+    records = run_records(4)
+    weights = records[0]["plan"]["stages"][0]["weights"]
+    records[0]["plan"]["stages"][0]["weights"] = [(name, 10**6 if name == "almanac" else weight) for name, weight in weights]
+    write_records(run_dir, records)
+    assert "MORE than the 20 %" in read_page(render_report(run_dir)).text
+
+
+def test_epochs_and_shares_are_the_plans(page, run_dir):
+    plan = read_records(run_dir / "records.jsonl", "start")[0]["plan"]
+    weights, num_rows = dict(plan["stages"][0]["weights"]), NUM_STEPS * 32
+    cells = page.text.split("\nepochs\n")[1].split("\nBalance sheet")[0].split("\n")
+    rows = {cells[start]: cells[start + 5 : start + 7] for start in range(0, 7 * len(SOURCES), 7)}
+    for name in SOURCES:
+        epochs = num_rows * weights[name] / sum(weights.values()) / plan["rows"][name]
+        share, shown_epochs = rows[name]
+        # whole rows are drawn, so a share can be off by a row or two
+        assert float(shown_epochs) == pytest.approx(epochs, abs=0.011), name
+        assert float(share.removesuffix(" %")) == pytest.approx(100 * weights[name] / sum(weights.values()), abs=0.1), name
+
+
+def test_the_guess_at_the_next_token_is_followed_over_time(page):
+    assert "·Paris" in page.text and "untrained" in page.text
+
+
+def test_samples_of_every_prompt_are_there(page, run_dir):
+    looks = read_records(run_dir / "records.jsonl", "samples")
+    for sample in looks[-1]["samples"]:
+        assert sample["text"] in page.text, sample["prompt"]
+
+
+def test_every_setting_comes_with_origin_and_reason(page):
+    for reason in config()["reasons"]:
+        assert reason["setting"] in page.text
+        assert reason["why"] in page.text and reason["origin"] in page.text
+
+
+def test_stops_and_resumes_are_listed(page):
+    assert "stopped by SIGTERM" in page.text and "Resumed once" in page.text
+
+
+def test_a_killed_attempt_says_how_many_steps_were_done_again(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=10)
+    steps = [record | {"attempt": 1, "time": 1.0} for record in step_records(9)]
+    resume = {"event": "resume", "attempt": 2, "step": 5, "from": "step-000000005", "time": 2.0}
+    write_records(run_dir, [*steps, resume, *[record | {"attempt": 2} for record in step_records(8)[5:]]])
+    page = read_page(render_report(run_dir))
+    assert "died without a word" in page.text
+    assert re.search(r"died without a word[^\n]*\n4\n", page.text)
+    assert page.trace("Training loss", "each step")[0] == [16_384 * step for step in range(1, 9)]
+
+
+def test_the_time_is_split_by_what_the_records_time(page, run_dir):
+    records = read_records(run_dir / "records.jsonl")
+    training = sum(record["seconds"] for record in records if record["event"] == "step")
+    assert f"{training / 60:.1f} minutes" in page.text
+    assert "everything else" in page.text
+
+
+def test_the_same_run_gives_the_same_page(run_dir):
+    assert render_report(run_dir).read_bytes() == render_report(run_dir).read_bytes()
+
+
+def test_nothing_on_the_page_can_load_anything(page):
+    for element in page.elements:
+        for name, value in element.attributes.items():
+            assert name not in ("src", "srcset", "action", "data", "poster", "background", "style"), element
+            assert not name.startswith("on"), element
+            assert name != "href" or value.startswith("#"), element
+    assert not {"img", "iframe", "object", "embed", "link", "base", "form", "audio", "video"} & {e.tag for e in page.elements}
+    style = "".join(element.text for element in page.all("style"))
+    assert style and "url(" not in style and "@import" not in style
+
+
+def test_the_policy_lets_only_the_pages_own_scripts_run(page):
+    policy = next(e.attributes["content"] for e in page.all("meta") if e.attributes.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; ") and "http" not in policy and "eval" not in policy
+    assert "script-src 'sha256-" in policy and "'unsafe-inline'" not in policy.split("style-src")[0]
+    scripts = [element.text for element in page.all("script") if "type" not in element.attributes]
+    assert len(scripts) == 2
+    for script in scripts:
+        assert base64.b64encode(sha256(script.encode()).digest()).decode() in policy
+
+
+def spoil(value, text):
+    """Return a JSON value with every string in it, names too, followed by `text`; what decides the shape stays."""
+    if isinstance(value, dict):
+        fixed = {"event", "format", "origin"}
+        return {key: inner if key in fixed else spoil(inner, text) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [spoil(member, text) for member in value]
+    return value + text if isinstance(value, str) else value
+
+
+def hostile_run(tmp_path, text):
+    run_dir = write_run(tmp_path, name="run" + text.replace("/", "").replace("\x00", "")[:200], num_steps=6)
+    for path in run_dir.rglob("*.json"):
+        json_file(path, spoil(json.loads(path.read_text()), text))
+    manifest = run_dir / "data" / "corpus" / "manifest.json"
+    sources = corpus_manifest()["sources"]
+    renamed = {name + text: source | {"dropped": {r + text: v for r, v in source["dropped"].items()}} for name, source in sources.items()}
+    json_file(manifest, corpus_manifest() | {"sources": renamed})
+    records = [spoil(record, text) for record in run_records(6)]
+    for record in records:
+        if record["event"] in ("validation", "abilities"):
+            for field in ("bits_per_byte", "loss", "abilities"):
+                record[field] = {name + text: score for name, score in record.get(field, {}).items()}
+    write_records(run_dir, records)
+    return run_dir
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_anywhere_makes_no_element_and_stays_readable(tmp_path, text, page):
+    hostile = read_page(render_report(hostile_run(tmp_path, text)))
+    assert {element.tag for element in hostile.elements} <= {element.tag for element in page.elements}
+    assert len([e for e in hostile.all("script") if "type" not in e.attributes]) == 2
+    test_nothing_on_the_page_can_load_anything(hostile)
+    readable = re.sub("[\x00\x1b\u202e]", "\ufffd", text)
+    assert hostile.text.count(readable) > 20
+    for spec in hostile.charts.values():
+        for trace in spec["data"]:
+            assert "<" not in trace["name"]
+        for annotation in spec["layout"].get("annotations", []):
+            assert "<" not in annotation["text"]
+
+
+def test_an_empty_folder_says_that_nothing_is_measured_yet(tmp_path):
+    page = read_page(render_report(tmp_path))
+    assert "Nothing has been trained in this folder yet" in page.text
+    assert page.text.lower().count("not measured yet") >= 8
+
+
+def test_there_must_be_a_folder(tmp_path):
+    with pytest.raises(DataError, match="headwater run"):
+        render_report(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("num_records", [1, 2, 4, 5, 30, 200])
+def test_a_run_in_progress_renders(tmp_path, num_records):
+    run_dir = write_run(tmp_path, num_steps=NUM_STEPS)
+    (run_dir / "evaluation.json").unlink()
+    write_records(run_dir, run_records(NUM_STEPS)[:num_records])
+    page = read_page(render_report(run_dir))
+    assert "his page shows what there is so far." in page.text
+    assert "headwater train" in page.text
+    assert "None" not in page.text and "nan" not in page.text.lower().split()
+
+
+def test_a_run_without_the_almanac_has_no_probes_and_says_why(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=8)
+    manifest = corpus_manifest()
+    del manifest["sources"]["almanac"]
+    json_file(run_dir / "data" / "corpus" / "manifest.json", manifest)
+    (run_dir / "evaluation.json").unlink()
+    write_records(run_dir, [record for record in run_records(8) if record["event"] != "abilities"])
+    page = read_page(render_report(run_dir))
+    assert "this run was trained without it" in page.text and "Grammar" not in page.text
+
+
+def test_a_loss_that_is_no_number_leaves_a_gap_and_is_told(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=8)
+    records = run_records(8)
+    bad = next(record for record in records if record["event"] == "step" and record["step"] == 4)
+    bad |= {"loss": float("nan"), "grad_norm": float("inf"), "taken": False}
+    write_records(run_dir, records)
+    page = read_page(render_report(run_dir))
+    assert len(page.trace("Training loss", "each step")[0]) == 7
+    assert "1 step not taken" in page.text
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1, 2]", b"null", b'{"sources": 3, "splits": [], "reasons": "x"}', b"\xff\xfe"])
+def test_damaged_files_are_no_reason_to_fail(tmp_path, damage):
+    run_dir = write_run(tmp_path, num_steps=4)
+    for path in run_dir.rglob("*.json"):
+        path.write_bytes(damage)
+    assert "Loss" in read_page(render_report(run_dir)).text
+
+
+def test_records_of_odd_shapes_are_no_reason_to_fail(tmp_path):
+    odd = [None, 3, "x", [], {}, {"all": None}, [{"prompt": 3}], [None]]
+    fields = ["bits_per_byte", "abilities", "samples", "next", "parameters", "device", "plan", "tokens_seen", "seconds", "time"]
+    events = ["start", "step", "validation", "abilities", "samples", "checkpoint", "finish", "stopped", "else"]
+    records = [{"event": event, "attempt": 1, "step": 1, **dict.fromkeys(fields, value)} for value in odd for event in events]
+    write_records(tmp_path, records)
+    read_page(render_report(tmp_path))
+
+
+def test_a_long_run_is_drawn_with_few_points(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=6000)
+    page = read_page(render_report(run_dir))
+    xs, ys = page.trace("Training loss", "each step")
+    losses = [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
+    assert len(xs) <= 2000
+    assert (ys[0], ys[-1]) == (losses[0], losses[-1]) and {min(losses), max(losses)} <= set(ys)
