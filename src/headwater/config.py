@@ -10,7 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -88,7 +88,8 @@ def apply_override(raw: RawSettings, override: str) -> None:
 def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, str]]:
     chain: list[tuple[Path, str]] = []
     while True:
-        if any(path == seen for seen, _ in chain):
+        # resolved: ../folder/run.toml may be run.toml itself
+        if any(path.resolve() == seen.resolve() for seen, _ in chain):
             raise ConfigError(f"{path} extends itself, by way of {' -> '.join(str(seen) for seen, _ in chain)}")
         chain.append((path, str(path)))
         parent = _parse(path).get("extends")
@@ -108,6 +109,8 @@ def _parse(path: Path) -> Table:
         raise ConfigError(f"no such run file: {path}; `headwater new NAME --text FOLDER` writes one") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; name the run file in it (NAME.toml)") from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
@@ -166,11 +169,11 @@ def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
     """Return the names of the settings in the table at `parents`, or [] where that is no fixed table."""
     current: Any = kind
     for part in parents:
-        field = current.model_fields.get(part) if _is_settings(current) else None
-        if field is not None:
-            current = _settings_class(field.annotation) or field.annotation
-        else:  # a dict of settings: its keys are the user's names
-            current = _settings_class(current)
+        if _is_settings(current):
+            field = current.model_fields.get(part)
+            current = None if field is None else _table_of(field.annotation)
+        else:  # a dict or list of settings: its keys are the user's names
+            current = next((inner for inner in map(_table_of, get_args(current)) if inner is not None), None)
     return list(current.model_fields) if _is_settings(current) else []
 
 
@@ -178,10 +181,9 @@ def _is_settings(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Settings)
 
 
-def _settings_class(annotation: Any) -> Any:
+def _table_of(annotation: Any) -> Any:
+    """Return the settings class, or the dict or list of one, in an annotation such as `Table | None`; else None."""
     if _is_settings(annotation):
         return annotation
-    inner = [_settings_class(argument) for argument in get_args(annotation)]
-    found = next((kind for kind in inner if kind is not None), None)
-    is_table = annotation is not None and getattr(annotation, "__origin__", None) is dict
-    return annotation if is_table and found else found
+    inner = next((found for found in map(_table_of, get_args(annotation)) if found is not None), None)
+    return annotation if inner is not None and get_origin(annotation) in (dict, list) else inner
