@@ -1,0 +1,84 @@
+"""Attention in blocks of queries, against torch's own with the whole mask.
+
+B batch · T time · H query heads · G key and value heads · K head width
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from headwater.model import attention
+from headwater.model.attention import attend
+
+BLOCK = attention.QUERY_BLOCK
+
+
+def random_inputs(num_tokens: int, num_heads: int, num_kv_heads: int, num_documents: int, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = lambda heads: (2, num_tokens, heads, 8)  # noqa: E731
+    q_BTHK = torch.randn(shape(num_heads), generator=generator, requires_grad=True)
+    k_BTGK = torch.randn(shape(num_kv_heads), generator=generator, requires_grad=True)
+    v_BTGK = torch.randn(shape(num_kv_heads), generator=generator, requires_grad=True)
+    cuts_BT = torch.rand(2, num_tokens, generator=generator) < (num_documents - 1) / num_tokens
+    return q_BTHK, k_BTGK, v_BTGK, cuts_BT.cumsum(1)
+
+
+def reference(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tensor) -> Tensor:
+    num_tokens = q_BTHK.shape[1]
+    causal = torch.ones(num_tokens, num_tokens).tril().bool()
+    same = documents_BT[:, :, None] == documents_BT[:, None, :]
+    q, k, v = (x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK))
+    mask = (causal & same).unsqueeze(1)
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True).transpose(1, 2)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 37])
+@pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(4, 4), (4, 2), (6, 1)])
+@pytest.mark.parametrize("num_documents", [1, 5])
+def test_values_and_gradients_are_those_of_torchs_attention(num_tokens, num_heads, num_kv_heads, num_documents):
+    *inputs, documents_BT = random_inputs(num_tokens, num_heads, num_kv_heads, num_documents)
+    ours, theirs = attend(*inputs, documents_BT), reference(*inputs, documents_BT)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
+    for name, our_gradient, their_gradient in zip(
+        "qkv",
+        torch.autograd.grad((ours * weights).sum(), inputs),
+        torch.autograd.grad((theirs * weights).sum(), inputs),
+    ):
+        torch.testing.assert_close(
+            our_gradient, their_gradient, rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_grouped_heads_share_keys_in_the_order_of_hugging_face():
+    """Query heads 0 and 1 read key head 0, heads 2 and 3 read key head 1."""
+    q_BTHK, k_BTGK, v_BTGK, documents_BT = random_inputs(7, 4, 2, 1)
+    y_BTHK = attend(q_BTHK, k_BTGK, v_BTGK, documents_BT)
+    for head in range(4):
+        alone = attend(q_BTHK[:, :, [head]], k_BTGK[:, :, [head // 2]], v_BTGK[:, :, [head // 2]], documents_BT)
+        torch.testing.assert_close(y_BTHK[:, :, [head]], alone)
+
+
+def test_the_size_of_a_block_of_queries_changes_nothing(monkeypatch):
+    *inputs, documents_BT = random_inputs(50, 4, 2, 3)
+    whole = attend(*inputs, documents_BT)
+    for size in (1, 7, 50, 64):
+        monkeypatch.setattr(attention, "QUERY_BLOCK", size)
+        torch.testing.assert_close(attend(*inputs, documents_BT), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_document_number_that_comes_back_is_not_needed_to_be_consecutive():
+    *inputs, _ = random_inputs(20, 2, 2, 1)
+    documents_BT = torch.tensor([[3] * 8 + [0] * 5 + [9] * 7] * 2)
+    renumbered = torch.tensor([[0] * 8 + [1] * 5 + [2] * 7] * 2)
+    assert torch.equal(attend(*inputs, documents_BT), attend(*inputs, renumbered))
+
+
+def test_large_scores_stay_finite_in_bfloat16():
+    q_BTHK, k_BTGK, v_BTGK, documents_BT = random_inputs(BLOCK + 3, 2, 2, 4)
+    y_BTHK = attend((100 * q_BTHK).bfloat16(), (100 * k_BTGK).bfloat16(), v_BTGK.bfloat16(), documents_BT)
+    assert y_BTHK.dtype == torch.bfloat16
+    assert y_BTHK.isfinite().all()

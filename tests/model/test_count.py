@@ -1,0 +1,159 @@
+"""Counts from settings alone, against built models, published sizes and sums by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.init import initialise_
+from headwater.model.loss import next_token_loss
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+GPT2_124M = {
+    "family": "gpt2",
+    "vocab_size": 50257,
+    "num_layers": 12,
+    "d_model": 768,
+    "d_ff": 3072,
+    "num_heads": 12,
+    "num_kv_heads": 12,
+    "head_dim": 64,
+    "seq_len": 1024,
+}
+LLAMA3_8B = {
+    "family": "llama",
+    "vocab_size": 128256,
+    "num_layers": 32,
+    "d_model": 4096,
+    "d_ff": 14336,
+    "num_heads": 32,
+    "num_kv_heads": 8,
+    "head_dim": 128,
+    "seq_len": 8192,
+    "tied_embeddings": False,
+}
+QWEN3_0_6B = {
+    "family": "qwen3",
+    "vocab_size": 151936,
+    "num_layers": 28,
+    "d_model": 1024,
+    "d_ff": 3072,
+    "num_heads": 16,
+    "num_kv_heads": 8,
+    "head_dim": 128,
+    "seq_len": 32768,
+}
+PUBLISHED = {
+    "gpt2": (GPT2_124M, 124_439_808),
+    "gpt2-xl": (
+        GPT2_124M | {"num_layers": 48, "d_model": 1600, "d_ff": 6400, "num_heads": 25, "num_kv_heads": 25},
+        1_557_611_200,
+    ),
+    "llama-3-8b": (LLAMA3_8B, 8_030_261_248),
+    "qwen3-0.6b": (QWEN3_0_6B, 596_049_920),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_count_is_the_published_one(name):
+    shape, published = PUBLISHED[name]
+    assert count_parameters(ModelSettings(**shape)).total == published
+
+
+def small_shapes():
+    for family, tied, kv_heads in itertools.product(("qwen3", "llama", "gpt2"), (True, False), (4, 2, 1)):
+        if family == "gpt2" and kv_heads != 4:
+            continue
+        head_dim = 8 if family == "gpt2" else 6  # elsewhere heads need not fill the width
+        yield ModelSettings(
+            family=family,
+            vocab_size=50,
+            num_layers=3,
+            d_model=32,
+            d_ff=40,
+            num_heads=4,
+            num_kv_heads=kv_heads,
+            head_dim=head_dim,
+            seq_len=16,
+            tied_embeddings=tied,
+        )
+
+
+@pytest.mark.parametrize(
+    "model",
+    list(small_shapes()),
+    ids=lambda m: f"{m.family}-{'tied' if m.tied_embeddings else 'untied'}-{m.num_kv_heads}",
+)
+def test_count_is_that_of_the_built_model(model):
+    parameters = dict(Transformer(model).named_parameters())
+    count = count_parameters(model)
+    assert count.total == sum(parameter.numel() for parameter in parameters.values())
+    embeddings = ("embed.weight", "positions.weight")
+    assert count.embedding == sum(parameters[name].numel() for name in embeddings if name in parameters)
+    multiplied = sum(
+        parameter.numel() for name, parameter in parameters.items() if name.startswith("blocks") and parameter.ndim == 2
+    )
+    assert count.matmul == multiplied + model.vocab_size * model.d_model
+
+
+def test_flops_of_a_token_are_those_counted_by_hand():
+    model = ModelSettings(
+        vocab_size=10, num_layers=2, d_model=4, d_ff=6, num_heads=2, num_kv_heads=1, head_dim=2, seq_len=3
+    )
+    query, key, value, out = 4 * 4, 4 * 2, 4 * 2, 4 * 4
+    mlp = 3 * 4 * 6
+    weights = 2 * (query + key + value + out + mlp) + 10 * 4  # the head is multiplied by, though it is tied
+    # a row of 3 tokens: 1 + 2 + 3 keys seen; scores and sums of values, 2 FLOPs each a head and channel
+    attention_of_a_row = 2 * (1 + 2 + 3) * 2 * 2 * (2 + 2)
+    forward = 2 * weights + attention_of_a_row / 3
+    assert flops_per_token(model) == 3 * forward
+
+
+def test_flops_agree_with_torch_counting_a_training_step():
+    """Torch counts what is computed; in a row shorter than a block of queries that is the masked half of attention, too."""
+    settings = ModelSettings(
+        vocab_size=64, num_layers=2, d_model=32, d_ff=48, num_heads=4, num_kv_heads=2, head_dim=8, seq_len=16
+    )
+    model = Transformer(settings)
+    initialise_(model, 0)
+    tokens_BT = torch.arange(32).view(2, 16)
+    with FlopCounterMode(display=False) as counter:
+        hidden_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
+        next_token_loss(hidden_BTD, model.head_weight(), tokens_BT).backward()
+    weights = 6 * count_parameters(settings).matmul * tokens_BT.numel()
+    attention_of_whole_rows = 12 * 2 * 4 * 8 * 16 * tokens_BT.numel()
+    assert counter.get_total_flops() == weights + attention_of_whole_rows
+    causal_share = (16 + 1) / 2 / 16
+    assert flops_per_token(settings) * tokens_BT.numel() == weights + attention_of_whole_rows * causal_share
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_heads": 4, "num_kv_heads": 3}, "num_heads=4 must be a multiple of num_kv_heads=3"),
+        ({"head_dim": 7}, "head_dim=7 must be even"),
+        ({"num_layers": 0}, "num_layers=0 must be at least 1"),
+        ({"vocab_size": -1}, "vocab_size=-1 must be at least 1"),
+        ({"family": "gpt2", "num_kv_heads": 2}, "family gpt2 has num_kv_heads = num_heads"),
+        ({"family": "gpt2", "num_kv_heads": 4, "head_dim": 16}, "num_heads × head_dim = d_model"),
+        ({"family": "mamba"}, "'qwen3', 'llama' or 'gpt2'"),
+    ],
+)
+def test_a_shape_that_cannot_be_says_which_and_why(change, message):
+    shape = {
+        "vocab_size": 50,
+        "num_layers": 2,
+        "d_model": 32,
+        "d_ff": 40,
+        "num_heads": 4,
+        "num_kv_heads": 2,
+        "head_dim": 8,
+        "seq_len": 16,
+    }
+    with pytest.raises(ValueError, match=message):
+        ModelSettings(**shape | change)

@@ -1,0 +1,131 @@
+"""Every parameter is initialised, by its name and the seed alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from headwater.model.init import derived_seed, initialise_
+from headwater.model.loss import next_token_loss
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+FAMILIES = ["qwen3", "llama", "gpt2"]
+
+
+def settings(family: str, *, tied: bool = True, num_layers: int = 2) -> ModelSettings:
+    return ModelSettings(
+        family=family,
+        vocab_size=211,
+        num_layers=num_layers,
+        d_model=64,
+        d_ff=96,
+        num_heads=4,
+        num_kv_heads=4,
+        head_dim=16,
+        seq_len=12,
+        tied_embeddings=tied,
+    )
+
+
+def initialised(family: str, seed: int = 0, **shape) -> Transformer:
+    model = Transformer(settings(family, **shape))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(math.nan)
+    initialise_(model, seed)
+    return model
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_parameter_is_left_out(family, tied):
+    missed = [name for name, p in initialised(family, tied=tied).named_parameters() if not p.isfinite().all()]
+    assert not missed
+
+
+def test_a_parameter_without_a_rule_is_an_error():
+    model = Transformer(settings("qwen3"))
+    model.blocks[0].attention.gizmo = nn.Linear(2, 2, bias=False)
+    with pytest.raises(AssertionError, match=r"blocks\.0\.attention\.gizmo\.weight"):
+        initialise_(model, 0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_values_do_not_depend_on_the_order_or_on_the_other_parameters(family):
+    model = initialised(family, num_layers=2)
+    larger = initialised(family, num_layers=3).state_dict()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, larger[name]), name
+
+    class Backwards(nn.Module):
+        def named_parameters(self, *args, **kw):
+            return reversed(list(other.named_parameters()))
+
+    other = Transformer(settings(family))
+    initialise_(Backwards(), 0)
+    for name, parameter in other.named_parameters():
+        assert torch.equal(parameter, model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_values_do_not_depend_on_torchs_global_generator(family):
+    torch.manual_seed(1)
+    first = initialised(family).state_dict()
+    torch.manual_seed(2)
+    second = Transformer(settings(family))
+    state = torch.get_rng_state()
+    initialise_(second, 0)
+    assert torch.equal(torch.get_rng_state(), state), "initialisation moved the global generator"
+    assert all(torch.equal(value, first[name]) for name, value in second.state_dict().items())
+
+
+def test_another_seed_gives_other_values_and_each_name_its_own():
+    first, second = initialised("qwen3", 0).state_dict(), initialised("qwen3", 1).state_dict()
+    random = [name for name, value in first.items() if value.unique().numel() > 1]
+    assert not [name for name in random if torch.equal(first[name], second[name])]
+    assert not torch.equal(first["blocks.0.attention.query.weight"], first["blocks.1.attention.query.weight"])
+    assert len(random) == 1 + 2 * 5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_block_starts_as_the_identity(family):
+    model = initialised(family)
+    for name, parameter in model.named_parameters():
+        if name.split(".")[-2] in ("out", "down"):
+            assert not parameter.any(), name
+    x_BTD = torch.randn(2, 5, 64)
+    table = None if family == "gpt2" else model.rotary_2TK[:, :5]
+    assert torch.equal(model.blocks[0](x_BTD, torch.zeros(2, 5, dtype=torch.int64), table), x_BTD)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_loss_is_near_that_of_a_uniform_guess(family, tied):
+    model = initialised(family, tied=tied)
+    tokens_BT = torch.randint(0, 211, (4, 12), generator=torch.Generator().manual_seed(0))
+    targets_BT = tokens_BT.roll(-1, 1)
+    with torch.no_grad():
+        x_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
+        loss = next_token_loss(x_BTD, model.head_weight(), targets_BT) / targets_BT.numel()
+    assert float(loss) == pytest.approx(math.log(211), abs=0.05)
+
+
+def test_matrices_that_read_the_stream_have_the_stated_spread():
+    model = initialised("qwen3")
+    for name in ("query", "key", "value"):
+        weight = getattr(model.blocks[0].attention, name).weight
+        assert float(weight.detach().std()) == pytest.approx(64**-0.5, rel=0.05)
+        assert float(weight.detach().abs().max()) <= (3 / 64) ** 0.5
+    assert float(model.embed.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+
+
+def test_derived_seeds_differ_by_each_part_and_are_the_same_everywhere():
+    assert derived_seed(0, "init", "embed.weight") == 2960581899765506490
+    parts = [(0, "a"), (1, "a"), (0, "b"), (0, "a", ""), (0, "a", 0), ("0a",), (0, "a\0b"), (10, "a")]
+    seeds = [derived_seed(*part) for part in parts]
+    assert len(set(seeds)) == len(parts)
+    assert all(0 <= seed < 2**63 for seed in seeds)

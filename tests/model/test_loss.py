@@ -1,0 +1,111 @@
+"""The loss in chunks, against torch's cross entropy on whole logits.
+
+B batch · T time · D model width · V vocabulary
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from headwater.model import loss
+from headwater.model.loss import NO_TARGET, next_token_loss, token_losses
+
+
+def random_inputs(num_rows: int = 2, num_tokens: int = 21, share_without_target: float = 0.3):
+    generator = torch.Generator().manual_seed(0)
+    x_BTD = torch.randn(num_rows, num_tokens, 6, generator=generator, requires_grad=True)
+    weight_VD = torch.randn(11, 6, generator=generator, requires_grad=True)
+    targets_BT = torch.randint(0, 11, (num_rows, num_tokens), generator=generator)
+    targets_BT[torch.rand(num_rows, num_tokens, generator=generator) < share_without_target] = NO_TARGET
+    return x_BTD, weight_VD, targets_BT
+
+
+def reference(x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
+    logits_NV = (x_BTD @ weight_VD.T).flatten(0, 1)
+    return cross_entropy(logits_NV, targets_BT.flatten(), ignore_index=NO_TARGET, reduction="sum")
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 5, 21, 42, 64])
+@pytest.mark.parametrize("share_without_target", [0.0, 0.3, 1.0])
+def test_loss_and_gradients_are_those_of_torch(monkeypatch, chunk_tokens, share_without_target):
+    monkeypatch.setattr(loss, "CHUNK_TOKENS", chunk_tokens)
+    x_BTD, weight_VD, targets_BT = random_inputs(share_without_target=share_without_target)
+    ours, theirs = next_token_loss(x_BTD, weight_VD, targets_BT), reference(x_BTD, weight_VD, targets_BT)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    # scaled, because training divides the sum by a count before the backward pass
+    ours_x, ours_weight = torch.autograd.grad(ours / 7, (x_BTD, weight_VD))
+    theirs_x, theirs_weight = torch.autograd.grad(theirs / 7, (x_BTD, weight_VD))
+    torch.testing.assert_close(ours_x, theirs_x, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours_weight, theirs_weight, rtol=1e-5, atol=1e-6)
+
+
+def test_several_chunks_of_the_real_size_agree_with_torch():
+    x_BTD, weight_VD, targets_BT = random_inputs(3, loss.CHUNK_TOKENS // 2 + 11)
+    ours, theirs = next_token_loss(x_BTD, weight_VD, targets_BT), reference(x_BTD, weight_VD, targets_BT)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-2)
+    ours_weight, theirs_weight = (torch.autograd.grad(value, weight_VD)[0] for value in (ours, theirs))
+    torch.testing.assert_close(ours_weight, theirs_weight, rtol=1e-4, atol=1e-3)
+
+
+def test_gradients_stand_up_to_finite_differences():
+    x_BTD, weight_VD, targets_BT = random_inputs(1, 6)
+    loss_at = lambda: next_token_loss(x_BTD, weight_VD, targets_BT).item()  # noqa: E731
+    next_token_loss(x_BTD, weight_VD, targets_BT).backward()
+    for tensor, place in ((x_BTD, (0, 2, 3)), (weight_VD, (4, 1))):
+        with torch.no_grad():
+            tensor[place] += 1e-2
+            above = loss_at()
+            tensor[place] -= 2e-2
+            below = loss_at()
+        assert float(tensor.grad[place]) == pytest.approx((above - below) / 2e-2, abs=2e-3)
+
+
+def test_a_head_that_knows_nothing_costs_the_logarithm_of_the_vocabulary():
+    x_BTD, _, targets_BT = random_inputs(share_without_target=0.0)
+    value = next_token_loss(x_BTD, torch.zeros(11, 6), targets_BT)
+    assert value.item() == pytest.approx(42 * math.log(11), rel=1e-6)
+
+
+def test_losses_of_tokens_sum_to_the_loss_and_are_zero_without_target(monkeypatch):
+    monkeypatch.setattr(loss, "CHUNK_TOKENS", 8)
+    x_BTD, weight_VD, targets_BT = random_inputs()
+    losses_BT = token_losses(x_BTD, weight_VD, targets_BT)
+    assert losses_BT.shape == targets_BT.shape
+    assert not losses_BT[targets_BT == NO_TARGET].any()
+    torch.testing.assert_close(losses_BT.sum(), next_token_loss(x_BTD, weight_VD, targets_BT))
+
+
+def test_bfloat16_hidden_states_give_an_fp32_loss_and_gradients_of_the_right_types():
+    x_BTD, weight_VD, targets_BT = random_inputs()
+    x_BTD = x_BTD.detach().bfloat16().requires_grad_()
+    value = next_token_loss(x_BTD, weight_VD, targets_BT)
+    value.backward()
+    assert (value.dtype, x_BTD.grad.dtype, weight_VD.grad.dtype) == (torch.float32, torch.bfloat16, torch.float32)
+    exact = reference(x_BTD.detach().float(), weight_VD.detach(), targets_BT)
+    assert value.item() == pytest.approx(exact.item(), rel=0.01)
+
+
+def test_enormous_logits_give_a_finite_loss():
+    x_BTD, weight_VD, targets_BT = random_inputs()
+    value = next_token_loss(1e4 * x_BTD, weight_VD, targets_BT)
+    value.backward()
+    assert value.isfinite()
+    assert x_BTD.grad.isfinite().all()
+
+
+def test_the_matrix_of_all_logits_is_never_held(monkeypatch):
+    monkeypatch.setattr(loss, "CHUNK_TOKENS", 8)
+    shapes = []
+
+    def spy(x_ND, weight_VD, targets_N):
+        shapes.append(tuple(x_ND.shape))
+        return loss.chunk_loss(x_ND, weight_VD, targets_N)
+
+    x_BTD, weight_VD, targets_BT = random_inputs()
+    next_token_loss(x_BTD, weight_VD, targets_BT, spy)
+    assert shapes == [(8, 6)] * 5 + [(2, 6)]

@@ -1,0 +1,209 @@
+"""What a token's hidden state may depend on, and how positions enter it. Parity with transformers: tests/export.
+
+B batch · T time · D model width · H heads · K head width
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import RMSNorm, Transformer, rotary_table, rotate
+
+FAMILIES = ["qwen3", "llama", "gpt2"]
+VOCAB_SIZE, SEQ_LEN = 31, 24
+
+
+def random_model(family: str, seed: int = 0, **shape) -> Transformer:
+    """Weights large enough that every token a state depends on changes it visibly."""
+    kv_heads = 4 if family == "gpt2" else 2
+    model = Transformer(
+        ModelSettings(
+            family=family,
+            vocab_size=VOCAB_SIZE,
+            num_layers=2,
+            d_model=32,
+            d_ff=48,
+            num_heads=4,
+            num_kv_heads=kv_heads,
+            head_dim=8,
+            seq_len=SEQ_LEN,
+            **shape,
+        )
+    )
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3, generator=generator)
+    return model
+
+
+MODELS = {family: random_model(family) for family in FAMILIES}
+
+
+@st.composite
+def rows(draw):
+    """Return (tokens, documents, position): a packed row and a place in it."""
+    lengths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    documents = [number for number, length in enumerate(lengths) for _ in range(length)][:SEQ_LEN]
+    tokens = draw(st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=len(documents), max_size=len(documents)))
+    return tokens, documents, draw(st.integers(0, len(documents) - 1))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(row=rows(), shift=st.integers(1, VOCAB_SIZE - 1))
+@settings(max_examples=25)
+def test_a_state_depends_on_earlier_tokens_of_its_document_and_on_no_other(family, row, shift):
+    tokens, documents, position = row
+    changed = [(token + shift) % VOCAB_SIZE if place == position else token for place, token in enumerate(tokens)]
+    tokens_BT, documents_BT = torch.tensor([tokens, changed]), torch.tensor([documents, documents])
+    with torch.no_grad():
+        before_TD, after_TD = MODELS[family](tokens_BT, documents_BT)
+    for place, document in enumerate(documents):
+        same = torch.allclose(before_TD[place], after_TD[place], rtol=1e-5, atol=1e-5)
+        may_see = place >= position and document == documents[position]
+        assert same != may_see, (
+            f"token {place} of document {document}, changed token {position} of {documents[position]}"
+        )
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+@given(row=rows())
+@settings(max_examples=25)
+def test_a_document_reads_the_same_packed_or_alone(family, row):
+    """Rotary positions count within the row, yet only differences matter, so packing changes nothing."""
+    tokens, documents, position = row
+    here = [place for place, document in enumerate(documents) if document == documents[position]]
+    with torch.no_grad():
+        packed_TD = MODELS[family](torch.tensor([tokens]), torch.tensor([documents]))[0, here]
+        alone_TD = MODELS[family](torch.tensor([[tokens[place] for place in here]]), torch.zeros(1, len(here)))[0]
+    torch.testing.assert_close(packed_TD, alone_TD, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shorter_row_gives_the_states_of_a_longer_one(family):
+    tokens_BT = torch.randint(0, VOCAB_SIZE, (3, SEQ_LEN), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        long_BTD = MODELS[family](tokens_BT, torch.zeros_like(tokens_BT))
+        short_BTD = MODELS[family](tokens_BT[:, :7], torch.zeros(3, 7))
+    torch.testing.assert_close(short_BTD, long_BTD[:, :7], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_order_of_earlier_tokens_matters(family):
+    tokens_BT = torch.tensor([[1, 2, 3, 4, 5], [2, 1, 3, 4, 5]])
+    with torch.no_grad():
+        first_TD, second_TD = MODELS[family](tokens_BT, torch.zeros_like(tokens_BT))
+    assert not torch.allclose(first_TD[-1], second_TD[-1], atol=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_has_a_gradient(family):
+    model = random_model(family, tied_embeddings=False)
+    tokens_BT = torch.randint(0, VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(2))
+    model.logits(model(tokens_BT, torch.zeros_like(tokens_BT))).square().sum().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_come_from_the_head_or_the_embedding(family):
+    for tied in (True, False):
+        model = random_model(family, tied_embeddings=tied)
+        x_BTD = torch.randn(2, 3, 32)
+        weight_VD = model.embed.weight if tied else model.head.weight
+        torch.testing.assert_close(model.logits(x_BTD), x_BTD @ weight_VD.T)
+        assert ("head.weight" in model.state_dict()) != tied
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_holds_parameters_and_nothing_else(family):
+    model = random_model(family)
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bfloat16_computes_near_fp32_and_keeps_fp32_masters(family):
+    model = random_model(family)
+    half = Transformer(model.settings, torch.bfloat16)
+    half.load_state_dict(model.state_dict())
+    tokens_BT = torch.randint(0, VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(3))
+    x_BTD = half(tokens_BT, torch.zeros_like(tokens_BT))
+    assert x_BTD.dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
+    x_BTD.float().sum().backward()
+    assert {parameter.grad.dtype for parameter in half.parameters()} == {torch.float32}
+    with torch.no_grad():
+        exact_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
+    error = float((x_BTD.detach().float() - exact_BTD).norm() / exact_BTD.norm())
+    assert error < 0.05
+
+
+# ---- rotary positions
+
+
+def table_settings(**shape) -> ModelSettings:
+    base = {
+        "vocab_size": 2,
+        "num_layers": 1,
+        "d_model": 8,
+        "d_ff": 8,
+        "num_heads": 1,
+        "num_kv_heads": 1,
+        "head_dim": 8,
+        "seq_len": 9,
+    }
+    return ModelSettings(**base | shape)
+
+
+def test_the_rotary_table_is_cosines_and_sines_of_position_times_frequency():
+    table_2TK = rotary_table(table_settings(rope_theta=500.0), 9)
+    assert table_2TK.shape == (2, 9, 4)
+    for position in range(9):
+        for pair in range(4):
+            angle = position * 500.0 ** (-2 * pair / 8)
+            assert float(table_2TK[0, position, pair]) == pytest.approx(math.cos(angle), abs=1e-6)
+            assert float(table_2TK[1, position, pair]) == pytest.approx(math.sin(angle), abs=1e-6)
+
+
+def test_the_rotary_table_is_exact_far_out():
+    """In fp32 the angle of position 100 000 would be off by up to 0.004; fp64 is used until the end."""
+    table_2TK = rotary_table(table_settings(rope_theta=1e6), 100_001)
+    assert float(table_2TK[0, 100_000, 1]) == pytest.approx(math.cos(100_000 * 1e6 ** (-2 / 8)), abs=1e-6)
+
+
+def test_rotation_turns_channel_i_with_channel_i_plus_half():
+    table_2TK = rotary_table(table_settings(), 3)
+    x_BTHK = torch.zeros(1, 3, 1, 8)
+    x_BTHK[..., 1] = 1.0
+    turned = rotate(x_BTHK, table_2TK)[0, 2, 0]
+    angle = 2 * 10000.0 ** (-2 * 1 / 8)
+    expected = torch.zeros(8)
+    expected[1], expected[5] = math.cos(angle), math.sin(angle)
+    torch.testing.assert_close(turned, expected)
+
+
+def test_rotation_keeps_lengths_and_scores_depend_on_distance_alone():
+    generator = torch.Generator().manual_seed(0)
+    q_K, k_K = torch.randn(8, generator=generator), torch.randn(8, generator=generator)
+    table_2TK = rotary_table(table_settings(), 9)
+    turned_q, turned_k = (rotate(x.expand(1, 9, 1, 8), table_2TK)[0, :, 0] for x in (q_K, k_K))
+    torch.testing.assert_close(turned_q.norm(dim=-1), q_K.norm().expand(9))
+    scores_TT = turned_q @ turned_k.T
+    for distance in range(-4, 5):
+        diagonal = torch.diagonal(scores_TT, distance)
+        torch.testing.assert_close(diagonal, diagonal[0].expand_as(diagonal), rtol=1e-4, atol=1e-5)
+
+
+def test_rms_norm_is_torchs():
+    ours, theirs = RMSNorm(16, 1e-6), torch.nn.RMSNorm(16, 1e-6)
+    weight = torch.randn(16)
+    with torch.no_grad():
+        ours.weight.copy_(weight)
+        theirs.weight.copy_(weight)
+    x = 3 * torch.randn(5, 16)
+    torch.testing.assert_close(ours(x), theirs(x))
