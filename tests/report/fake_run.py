@@ -11,7 +11,6 @@ from typing import Any
 SOURCES = {"books": 4_332_000, "speeches": 9_710_000, "articles": 8_240_000, "code": 11_900_000, "documentation": 1_480_000, "almanac": 6_020_000}
 EPOCHS = {"books": 1.02, "speeches": 1.0, "articles": 1.08, "code": 0.55, "documentation": 1.9, "almanac": 1.31}
 BATCH_TOKENS = 16_384
-SEQ_LEN = 512
 PEAK = 412e9
 
 
@@ -83,7 +82,7 @@ def ability_record(step: int) -> dict[str, Any]:
 
 
 PROMPTS = ["The capital of France is", "In the beginning", "def read_file(path):", "My fellow citizens,"]
-_WORDS = "the of and to in that he was it for with as his on be at by had not are but from or have an they which one you were her all she there would their we him been has when who will more no if out so said what up its about into than them can only other new some could time these two may then do first any my now such like our over man me even most made after also did many before must through back years where much your way well down should because each just those people".split()
+_WORDS = "the of and to in that he was it for with as his on be at by had not are but from or have an they which one you were her all she there would their we him been has when who will more no if out so said what up its about into than them can only other new some could time these two may then do first any my now such like our over man me even most made after also did many before must through back years where much your way well down should because each just those people"
 
 
 def sample_record(step: int, num_steps: int) -> dict[str, Any]:
@@ -93,7 +92,7 @@ def sample_record(step: int, num_steps: int) -> dict[str, Any]:
     def text(prompt: str) -> str:
         if progress < 0.3:
             return prompt + "".join(noise.choice("etaoin shrdlu,.\n") for _ in range(140))
-        return prompt + " " + " ".join(noise.choice(_WORDS) for _ in range(34))
+        return prompt + " " + " ".join(noise.choice(_WORDS.split()) for _ in range(34))
 
     paris = _rise(step, 190, 0.0002, 0.86)
     rest = 1 - paris
@@ -107,12 +106,12 @@ def sample_record(step: int, num_steps: int) -> dict[str, Any]:
 
 
 def start_record(num_steps: int) -> dict[str, Any]:
-    weights = {name: int(SOURCES[name] * EPOCHS[name] / 40) for name in SOURCES}
-    stage = {"first_row": 0, "weights": sorted(weights.items(), key=lambda item: -item[1]), "drawn": dict.fromkeys(SOURCES, 0)}
-    plan = {"version": 1, "rows": {name: SOURCES[name] // (4 * SEQ_LEN) for name in SOURCES}, "stages": [stage]}
+    weights = {name: SOURCES[name] * EPOCHS[name] for name in SOURCES}
+    tokens = {name: int(num_steps * BATCH_TOKENS * weight / sum(weights.values())) for name, weight in weights.items()}
+    plan = {"sources": {name: {"tokens": tokens[name], "epochs": round(4 * tokens[name] / SOURCES[name], 4)} for name in SOURCES}}
     return {
         "event": "start", "step": 0, "num_steps": num_steps, "num_tokens": num_steps * BATCH_TOKENS,
-        "parameters": {"total": 5_312_768, "embedding": 1_572_864, "matrices": 3_735_552}, "flops_per_token": 6.3e6,
+        "parameters": {"total": 5_312_768, "embedding": 1_572_864, "matmul": 3_735_552}, "flops_per_token": 6.3e6,
         "device": {"name": "AMD EPYC 9B14 (2 cores)", "cores": 2, "dtype": "bfloat16", "compiled": True, "peak_flops_per_second": PEAK, "peak_how": "the best of 5 matrix multiplications of 2048"},
         "plan": plan,
     }  # fmt: skip
@@ -154,7 +153,7 @@ def config() -> dict[str, Any]:
         {"setting": "train.batch_tokens", "value": BATCH_TOKENS, "origin": "user", "where": "command line (train.batch_tokens=16384)", "why": ""},
         {"setting": "train.z_loss", "value": None, "origin": "default", "where": None, "why": "off below a billion parameters"},
     ]
-    return {"format": "headwater-config", "format_version": 1, "settings": {"train": {"batch_tokens": BATCH_TOKENS}, "model": {"seq_len": SEQ_LEN}}, "reasons": reasons}
+    return {"format": "headwater-config", "format_version": 1, "settings": {}, "reasons": reasons}
 
 
 def evaluation(num_steps: int) -> dict[str, Any]:

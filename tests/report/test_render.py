@@ -105,23 +105,19 @@ def test_the_share_of_the_almanac_stands_beside_its_limit(page):
 def test_an_almanac_beyond_its_limit_is_not_hidden(tmp_path):
     run_dir = write_run(tmp_path, num_steps=4)
     records = run_records(4)
-    weights = records[0]["plan"]["stages"][0]["weights"]
-    records[0]["plan"]["stages"][0]["weights"] = [(name, 10**6 if name == "almanac" else weight) for name, weight in weights]
+    records[0]["plan"]["sources"]["almanac"]["tokens"] *= 2
     write_records(run_dir, records)
     assert "MORE than the 20 %" in read_page(render_report(run_dir)).text
 
 
 def test_epochs_and_shares_are_the_plans(page, run_dir):
-    plan = read_records(run_dir / "records.jsonl", "start")[0]["plan"]
-    weights, num_rows = dict(plan["stages"][0]["weights"]), NUM_STEPS * 32
+    sources = read_records(run_dir / "records.jsonl", "start")[0]["plan"]["sources"]
+    total = sum(source["tokens"] for source in sources.values())
     cells = page.text.split("\nepochs\n")[1].split("\nBalance sheet")[0].split("\n")
     rows = {cells[start]: cells[start + 5 : start + 7] for start in range(0, 7 * len(SOURCES), 7)}
-    for name in SOURCES:
-        epochs = num_rows * weights[name] / sum(weights.values()) / plan["rows"][name]
-        share, shown_epochs = rows[name]
-        # whole rows are drawn, so a share can be off by a row or two
-        assert float(shown_epochs) == pytest.approx(epochs, abs=0.011), name
-        assert float(share.removesuffix(" %")) == pytest.approx(100 * weights[name] / sum(weights.values()), abs=0.1), name
+    assert rows == {
+        name: [f"{100 * source['tokens'] / total:.1f} %", f"{source['epochs']:.2f}"] for name, source in sources.items()
+    }
 
 
 def test_the_guess_at_the_next_token_is_followed_over_time(page):
@@ -240,6 +236,16 @@ def test_there_must_be_a_folder(tmp_path):
         render_report(tmp_path / "nowhere")
 
 
+def test_an_attempt_that_died_before_its_first_save_is_listed_and_not_drawn(tmp_path):
+    start = run_records(8)[0]
+    first = [start | {"attempt": 1}, *[record | {"attempt": 1} for record in step_records(3)]]
+    second = [start | {"attempt": 2}, *[record | {"attempt": 2, "loss": 1.5} for record in step_records(2)]]
+    write_records(tmp_path, [*first, *second])
+    page = read_page(render_report(tmp_path))
+    assert page.trace("Training loss", "each step")[1] == [1.5, 1.5]
+    assert re.search(r"died without a word[^\n]*\n3\n", page.text)
+
+
 @pytest.mark.parametrize("num_records", [1, 2, 4, 5, 30, 200])
 def test_a_run_in_progress_renders(tmp_path, num_records):
     run_dir = write_run(tmp_path, num_steps=NUM_STEPS)
@@ -247,7 +253,7 @@ def test_a_run_in_progress_renders(tmp_path, num_records):
     write_records(run_dir, run_records(NUM_STEPS)[:num_records])
     page = read_page(render_report(run_dir))
     assert "his page shows what there is so far." in page.text
-    assert "headwater train" in page.text
+    assert "headwater run RUN.toml" in page.text
     assert "None" not in page.text and "nan" not in page.text.lower().split()
 
 

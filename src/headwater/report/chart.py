@@ -64,7 +64,8 @@ def _log_ticks(values: Sequence[float]) -> Spec:
 
 def log_y(values: Sequence[float]) -> Spec:
     """Return a logarithmic y axis for these values; what isn't positive has no place on it."""
-    low, high = (math.log10(edge(value for value in values if value > 0)) for edge in (min, max))
+    positive = [value for value in values if value > 0] or [1.0]
+    low, high = math.log10(min(positive)), math.log10(max(positive))
     room = 0.06 * (high - low or 1)
     return {"type": "log", "tickmode": "array", "range": [low - room, high + room], **_log_ticks(values)}
 

@@ -57,7 +57,7 @@ def smooth(curve: Points, fraction: float = 0.05) -> Points:
 
 
 def on_log_axis(curve: Points) -> Points:
-    """Return the curve with x = 0 (before training) moved to half the first positive x, where a log axis can show it."""
+    """Return the curve with x = 0 (before training) moved to half the first positive x, for a logarithmic axis."""
     positive = [x for x, _ in curve if x > 0]
     if not positive:
         return []

@@ -97,9 +97,11 @@ def plural(amount: float, noun: str) -> str:
 
 
 def moment(unix_seconds: float | None) -> str:
+    if unix_seconds is None:
+        return _DASH
     try:
-        return _DASH if unix_seconds is None else datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):  # not a time that a calendar has
         return _DASH
 
 

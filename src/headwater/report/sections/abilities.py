@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.report.chart import chart_card, label, layout, level, line, not_measured, plot, series
-from headwater.report.curves import on_log_axis, thin
+from headwater.report.chart import Spec, chart_card, label, layout, level, line, not_measured, plot, series
+from headwater.report.curves import Points, on_log_axis, thin
 from headwater.report.markup import Child, Html, printable, render, tag
 from headwater.report.measures import ability_curve
 from headwater.report.numbers import count, percent, whole
@@ -42,35 +42,38 @@ def abilities(run: RunData) -> Html:
     measured = [name for record in run.events("abilities") for name in table(record, "abilities")]
     names = list(dict.fromkeys([*_ABILITIES, *measured]))
     cards = [_ability(run, index, name) for index, name in enumerate(names)]
-    lead = tag("p", _LEAD, class_="lead")
-    grid = tag("div", cards, class_="grid quarters")
-    heading = tag("h2", "What it can do")
+    probes: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
     if not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
-        lead, grid = tag("p", _NO_PROBES, class_="missing card"), None
-    return tag("section", heading, lead, grid, _next_tokens(run), id="abilities")
+        probes = tag("p", _NO_PROBES, class_="missing card")
+    return tag("section", tag("h2", "What it can do"), probes, _next_tokens(run), id="abilities")
 
 
 def _ability(run: RunData, index: int, name: str) -> Html:
-    ability = _ABILITIES.get(name, Ability(name.replace("_", " "), "Fraction right"))
+    ability = _ABILITIES.get(name, Ability(name.replace("_", " "), "Fraction right."))
     curve = thin(on_log_axis(ability_curve(run, name)))
     if not curve:
         return not_measured(ability.title, "the probes have not been scored.")
-    last = table(run.evaluation, "ability_details", name) or table(run.last("abilities"), "abilities", name)
-    chance = amount(last, "chance")
-    marks = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{series(index)}"}, "hovertemplate": "%{y:.1%}"}
-    traces = [line(ability.title, curve, series(index), **marks)]
+    latest = table(run.evaluation, "ability_details", name) or table(run.last("abilities"), "abilities", name)
+    right = percent(amount(latest, "right"))
+    body = _ability_plot(
+        f"{ability.title}: {right} right at the end.", ability, curve, amount(latest, "chance"), series(index)
+    )
+    note = [ability.what, tag("span", _details(latest), class_="where")]
+    return chart_card([ability.title, tag("strong", right)], note, body)
+
+
+def _ability_plot(summary: str, ability: Ability, curve: Points, chance: float | None, color: str) -> Html:
+    marks: Spec = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{color}"}}
+    traces = [line(ability.title, curve, color, hovertemplate="%{y:.1%}", **marks)]
     annotations = []
     if chance is not None:
         traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
-        # the curve begins on this line, and sooner or later rises from it
-        annotations.append(label(f"chance {percent(chance, 0 if chance >= 0.1 else 1)}", chance, "muted", above=chance < 0.2, at_left=True))
-    right = amount(last, "right")
-    heading = [ability.title, tag("strong", percent(right))]
-    chart_layout = layout(
-        traces, log_x=True, annotations=annotations, showlegend=False, yaxis={"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
-    )
-    summary = f"{ability.title}: {percent(right)} right at the end."
-    return chart_card(heading, [ability.what, tag("span", _details(last), class_="where")], plot(summary, traces, chart_layout, "small"))
+        # the curve begins on this line and later rises from it, so there is room on the left
+        text = f"chance {percent(chance, 0 if chance >= 0.1 else 1)}"
+        annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=True))
+    y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
+    chart_layout = layout(traces, log_x=True, annotations=annotations, showlegend=False, yaxis=y_axis)
+    return plot(summary, traces, chart_layout, "small")
 
 
 def _details(last: Object) -> Child:
@@ -88,9 +91,9 @@ def _next_tokens(run: RunData) -> Html:
     """Return, for each prompt, a table of the likeliest next tokens: rows tokens, columns the looks over time."""
     looks = run.events("samples")
     prompts = dict.fromkeys(entry.get("prompt") for look in looks for entry in entries(look, "next"))
-    tables = [made for prompt in prompts if isinstance(prompt, str) and (made := _sharpening(looks, prompt)) is not None]
-    if not tables:
-        return not_measured("The next token", "no look at the next token has been taken.", wide=True)
+    tables = [_sharpening(looks, prompt) for prompt in prompts if isinstance(prompt, str)]
+    if not any(tables):
+        return not_measured("The next token", "no look at the next token has been taken.")
     return render(tables)
 
 
@@ -100,12 +103,15 @@ def _sharpening(looks: list[Object], prompt: str) -> Html | None:
         return None
     columns = pick(columns, _MAX_LOOKS)
     tokens = _telling_tokens([guesses for _, guesses in columns])
-    head = tag("tr", tag("th", "tokens seen", scope="col"), [tag("th", _when(look), scope="col") for look, _ in columns])
-    rows = [tag("tr", tag("th", _token(token), scope="row"), [_cell(guesses.get(token)) for _, guesses in columns]) for token in tokens]
-    body = tag("table", tag("thead", head), tag("tbody", rows), class_="heat")
+    heads = [tag("th", words, scope="col") for words in ["tokens seen", *[_when(look) for look, _ in columns]]]
+    rows = [
+        tag("tr", tag("th", _token(token), scope="row"), [_cell(guesses.get(token)) for _, guesses in columns])
+        for token in tokens
+    ]
+    body = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="heat")
     note = "What comes next? Probability in percent, from left to right as more tokens are seen."
     caption = tag("figcaption", tag("h3", tag("q", f"{prompt} …")), tag("p", note))
-    return tag("figure", caption, tag("div", body, class_="scroll"), class_="card wide")
+    return tag("figure", caption, tag("div", body, class_="scroll"), class_="card")
 
 
 def pick(members: list, most: int) -> list:

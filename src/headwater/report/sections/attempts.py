@@ -58,7 +58,8 @@ def _row(records: list[Record], following: list[Record] | None) -> Html:
 
 
 def _resumed_at(records: list[Record] | None) -> float | None:
-    return next((amount(record, "step") for record in records or [] if record.get("event") == "resume"), None)
+    begins = [record for record in records or [] if record.get("event") in ("resume", "start")]
+    return amount(begins[0], "step") if begins else None
 
 
 def _ending(records: list[Record], following: list[Record] | None) -> str:

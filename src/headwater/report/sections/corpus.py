@@ -11,6 +11,7 @@ from headwater.report.numbers import count, decimal, number, percent, plural, si
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
 
 MAX_ALMANAC = 0.20
+_UNITS = ("documents", "bytes")
 
 
 def corpus(run: RunData) -> Html:
@@ -26,13 +27,14 @@ def _lead(sources: dict[str, Object]) -> str:
     read, kept = _sum(sources, "read"), _sum(sources, "kept")
     share = f" ({percent(kept['bytes'] / read['bytes'])})" if read["bytes"] else ""
     return (
-        f"{plural(read['documents'], 'document')} from {plural(len(sources), 'source')}, {size(read['bytes'])} of text, "
-        f"were read; {size(kept['bytes'])}{share} was kept. Every document is kept, or dropped for a reason."
+        f"{plural(read['documents'], 'document')} from {plural(len(sources), 'source')} were read, "
+        f"{size(read['bytes'])} of text; {size(kept['bytes'])}{share} was kept. "
+        "Every document is kept, or dropped for a reason."
     )
 
 
 def _sum(sources: dict[str, Object], what: str) -> dict[str, float]:
-    return {unit: sum(amount(source, what, unit) or 0 for source in sources.values()) for unit in ("documents", "bytes")}
+    return {unit: sum(amount(source, what, unit) or 0 for source in sources.values()) for unit in _UNITS}
 
 
 def _composition(run: RunData) -> Html:
@@ -62,7 +64,8 @@ def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[flo
             pieces.append(_piece(left, width, series(index), words))
             left += width
     picture = tag("svg", pieces, class_="bar", role="img", aria_label=f"{name} by source")
-    return tag("div", tag("div", tag("span", name), tag("strong", show(total)), class_="bar-head"), picture, class_="bar-row")
+    head = tag("div", tag("span", name), tag("strong", show(total)), class_="bar-head")
+    return tag("div", head, picture, class_="bar-row")
 
 
 def _piece(left: float, width: float, color: str, words: str) -> Html:
@@ -79,8 +82,8 @@ def _almanac_note(run: RunData) -> Child:
     limit = "at most 20\u00a0%, as it must be" if share <= MAX_ALMANAC else "MORE than the 20\u00a0% that it may be"
     return tag(
         "p",
-        f"The almanac, prose that a program writes from the World Factbook, is {percent(share)} of the training tokens: "
-        f"{limit}. Quality is measured on real text, without it.",
+        f"The almanac, prose that a program writes from the World Factbook, is {percent(share)} of the training "
+        f"tokens: {limit}. Quality is measured on real text, without it.",
     )
 
 
@@ -88,7 +91,7 @@ def _by_source(run: RunData) -> Html:
     shares = read_shares(run)
     rows = [_source_row(run, name, shares.get(name, Share())) for name in run.sources]
     heads = ["source", "documents kept", "text kept", "bytes per token", "training tokens", "share", "epochs"]
-    note = "An epoch is one passage through all of a source's training text; below one, some of it was never seen."
+    note = "Tokens and epochs over the whole run. Below one epoch, some of a source's training text is never seen."
     caption = tag("figcaption", tag("h3", "Source by source"), tag("p", note))
     return tag("figure", caption, _table(heads, rows), class_="card")
 
@@ -119,7 +122,8 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
     lines.append(_summary_row(tag("th", "all", scope="row"), total, class_="total"))
     details = [row for name in names for row in _reason_rows(_source_head(run, name), sources[name])]
     balanced = all(_is_balanced(source) for source in sources.values())
-    note = "read = kept + dropped, in documents and in bytes: " + ("it balances." if balanced else "IT DOES NOT BALANCE.")
+    verdict = "it balances." if balanced else "IT DOES NOT BALANCE."
+    note = f"read = kept + dropped, in documents and in bytes: {verdict}"
     heads = ["source", "read", "kept", "dropped", "why"]
     full = _table(["source", "", "documents", "bytes", "of what was read"], details, class_="reasons")
     return tag(
@@ -143,7 +147,7 @@ def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
 
 def _dropped(source: Object) -> dict[str, float]:
     losses = table(source, "dropped").values()
-    return {unit: sum(amount(loss, unit) or 0 for loss in losses) for unit in ("documents", "bytes")}
+    return {unit: sum(amount(loss, unit) or 0 for loss in losses) for unit in _UNITS}
 
 
 def _is_balanced(source: Object) -> bool:

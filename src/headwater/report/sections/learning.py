@@ -32,11 +32,14 @@ def _lead(run: RunData) -> Child:
     if score is None:
         return None
     relations = [
-        f"{percent(abs(score / value - 1), 0)} {'less' if score < value else 'more'} than {_PROSE.get(name, name)} ({decimal(value)})"
-        for name, value in yardsticks(run)
+        f"{_relation(score, value)} than {_PROSE.get(name, name)} ({decimal(value)})" for name, value in yardsticks(run)
     ]
     beside = f": {', '.join(relations)}" if relations else ""
     return tag("p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.", class_="lead")
+
+
+def _relation(score: float, yardstick: float) -> str:
+    return f"{percent(abs(score / yardstick - 1), 0)} {'less' if score < yardstick else 'more'}"
 
 
 def _loss(run: RunData) -> Html:
@@ -118,8 +121,8 @@ def _level_labels(levels: list[tuple[str, float]], span: float) -> list[Spec]:
 
 
 def _by_source(run: RunData) -> Html:
-    curves = [(index, name, thin(on_log_axis(bits_per_byte_curve(run, name)))) for index, name in enumerate(run.sources)]
-    curves = [(index, name, curve) for index, name, curve in curves if curve]
+    every = [(index, name, on_log_axis(bits_per_byte_curve(run, name))) for index, name in enumerate(run.sources)]
+    curves = [(index, name, thin(curve)) for index, name, curve in every if curve]
     if not curves:
         return not_measured("Bits per byte by source", "no validation has been made.")
     traces = [line(name, curve, series(index), **_marks(series(index), 4)) for index, name, curve in curves]
@@ -135,7 +138,8 @@ def _measurements(run: RunData) -> Child:
     records = run.events("validation")
     if not records:
         return None
-    names = [name for name in ["all", *run.sources] if any(name in table(record, "bits_per_byte") for record in records)]
+    measured = {name for record in records for name in table(record, "bits_per_byte")}
+    names = [name for name in ["all", *run.sources] if name in measured]
     heads = [tag("th", text, scope="col") for text in ["step", "tokens", *names]]
     rows = [
         tag(

@@ -26,8 +26,8 @@ def _utilisation(run: RunData) -> Html:
     curve = points(run.events("step"), "tokens_seen", "mfu")
     device = table(run.start, "device")
     peak = number(device.get("peak_flops_per_second"))
-    of = f"of {flop_rate(peak)}, {device.get('peak_how') or 'the peak'}" if peak is not None else "of the peak"
-    note = f"Model FLOPs as a share {of}; the median is {percent(median_of(run, 'mfu'))}."
+    of = f"of {flop_rate(peak)} ({device.get('peak_how') or 'the peak'})" if peak is not None else "of the peak"
+    note = f"The median is {percent(median_of(run, 'mfu'))} {of}."
     return _curve_card("Utilisation", note, curve, "series-3", "no step has been timed.", y_format=".0%")
 
 
@@ -66,8 +66,7 @@ def _time(run: RunData) -> Child:
     split = time_split(run)
     if not split:
         return None
-    # a run that is going on has no total yet, and clocks of different parts may overlap by a hair
-    whole_time = max(seconds_trained(run) or 0, sum(split.values()))
+    whole_time = sum(split.values())
     pieces, legend, left = [], [], 0.0
     for index, (kind, seconds) in enumerate(split.items()):
         width, share = 100 * seconds / whole_time, percent(seconds / whole_time)
@@ -77,7 +76,7 @@ def _time(run: RunData) -> Child:
         chip = tag("span", class_=f"chip {series(index)}")
         legend.append(tag("li", chip, f"{kind} ", tag("b", duration(seconds)), f" ({share})"))
         left += width
-    note = f"{duration(whole_time)} in all. {_energy(run)}"
+    note = f"{duration(seconds_trained(run))} in all. {_energy(run)}"
     caption = tag("figcaption", tag("h3", "Where the time went"), tag("p", note))
     bar = tag("svg", pieces, class_="bar", role="img", aria_label="time by kind of work")
     return tag("figure", caption, bar, tag("ul", legend, class_="legend"), class_="card")

@@ -42,8 +42,8 @@ def _chosen(reasons: list[Object]) -> Child:
 def _defaults(reasons: list[Object]) -> Child:
     if not reasons:
         return None
-    summary = tag("summary", tag("b", "Left at their defaults"), tag("span", plural(len(reasons), "setting"), class_="when"))
-    return tag("details", summary, _table(reasons), class_="card")
+    note = tag("span", plural(len(reasons), "setting"), class_="when")
+    return tag("details", tag("summary", tag("b", "Left at their defaults"), note), _table(reasons), class_="card")
 
 
 def _table(reasons: list[Object]) -> Html:
@@ -56,7 +56,8 @@ def _row(reason: Object) -> Html:
     origin = str(reason.get("origin", ""))
     badge = tag("span", origin, class_=f"badge {origin if origin in _ORIGINS else 'other'}")
     where, why = str(reason.get("where") or ""), str(reason.get("why") or "")
-    place = tag("span", where, class_="where") if where and where not in why else None
+    is_telling = where and where not in why and origin != "rule"  # a rule's place is in this program
+    place = tag("span", where, class_="where") if is_telling else None
     return tag(
         "tr",
         tag("th", tag("code", str(reason.get("setting", ""))), scope="row"),

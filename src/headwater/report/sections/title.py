@@ -100,8 +100,8 @@ def _tiles(run: RunData) -> list[Html]:
 
 def _quality(run: RunData) -> Html:
     score, on = final_bits_per_byte(run)
-    beside = [f"{name} {decimal(value)}" for name, value in yardsticks(run)]
-    return _tile("bits per byte", decimal(score) if score is not None else MISSING, [on, *[f" · {b}" for b in beside]])
+    beside = [tag("span", f"{name} {decimal(value)}", class_="under") for name, value in yardsticks(run)]
+    return _tile("bits per byte", decimal(score) if score is not None else MISSING, [on, beside])
 
 
 def _parameters(run: RunData) -> Html:
@@ -137,4 +137,3 @@ def _energy(run: RunData) -> Html:
     energy = amount(finish, "energy_wh")
     how = finish.get("energy_how") or ""
     return _tile("energy", f"{significant(energy)} Wh" if energy is not None else MISSING, how)
-
