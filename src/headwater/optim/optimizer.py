@@ -53,8 +53,11 @@ class Optimizer:
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
         """Copy a checkpoint's state in; raise CheckpointError unless it has exactly this optimizer's tensors."""
-        if set(tensors) != set(self._state):
-            different = sorted(set(tensors) ^ set(self._state))
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        expected = {name: tensor.shape for name, tensor in self._state.items()}
+        if shapes != expected:
+            names = shapes.keys() | expected.keys()
+            different = sorted(name for name in names if shapes.get(name) != expected.get(name))
             raise CheckpointError(f"the checkpoint's optimizer state doesn't fit this run: {different[:4]} differ")
         for name, tensor in tensors.items():
             self._state[name].copy_(tensor)

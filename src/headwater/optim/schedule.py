@@ -15,7 +15,8 @@ def lr_factor(step: int, num_steps: int, schedule: ScheduleSettings) -> float:
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if schedule.name == "wsd":
-        decay_steps = max(1, round(schedule.decay_fraction * num_steps))
+        # a decay never begins before the warm-up ends
+        decay_steps = max(1, min(round(schedule.decay_fraction * num_steps), num_steps - schedule.warmup_steps))
         done = (step - (num_steps - decay_steps)) / decay_steps
     else:
         done = (step - schedule.warmup_steps) / max(1, num_steps - schedule.warmup_steps)

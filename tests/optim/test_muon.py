@@ -1,0 +1,109 @@
+"""Muon's orthogonal factor against the singular value decomposition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from headwater.optim.muon import POLAR_EXPRESS, muon_update_, orthogonalise
+
+SHAPES = {"square": (24, 24), "wide": (16, 40), "tall": (40, 16), "row": (1, 9), "column": (9, 1)}
+
+
+def random_matrices(shape: tuple[int, int], num: int = 3) -> torch.Tensor:
+    return torch.randn(num, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def decompose(matrices_NRC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.linalg.svd(matrices_NRC.double(), full_matrices=False)
+
+
+def polynomials(values: torch.Tensor) -> torch.Tensor:
+    for a, b, c in POLAR_EXPRESS:
+        values = a * values + b * values**3 + c * values**5
+    return values
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_is_close_to_u_v_transposed(name):
+    """For matrices whose singular values are within a factor 100 of each other, as gradients' mostly are."""
+    u, s, vh = decompose(random_matrices(SHAPES[name]))
+    matrices_NRC = (u @ torch.diag_embed(s.clamp_min(s.max() / 100)) @ vh).float()
+    error = torch.linalg.matrix_norm(orthogonalise(matrices_NRC, torch.float32) - u @ vh, ord=2)
+    assert float(error.max()) < 0.15, f"spectral distance {error.tolist()}"
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_turns_each_singular_value_and_no_vector(name):
+    matrices_NRC = random_matrices(SHAPES[name])
+    u, s, vh = decompose(matrices_NRC)
+    turned = polynomials(s / (1.02 * matrices_NRC.norm(dim=(-2, -1), keepdim=True).squeeze(-1)))
+    exact = (u @ torch.diag_embed(turned) @ vh).float()
+    ours = orthogonalise(matrices_NRC, torch.float32)
+    assert ours.shape == exact.shape
+    torch.testing.assert_close(ours, exact, rtol=1e-3, atol=1e-3)
+
+
+def test_every_singular_value_above_a_thousandth_of_the_norm_ends_near_1():
+    values = polynomials(torch.linspace(1e-3, 1, 10**5, dtype=torch.float64) / 1.02)
+    assert float(values.min()) > 0.84
+    assert float(values.max()) < 1.15
+
+
+def test_the_scale_of_the_input_does_not_matter():
+    matrices_NRC = random_matrices((16, 24))
+    expected = orthogonalise(matrices_NRC, torch.float32)
+    for scale in (1e-3, 1e3, 1e8):
+        torch.testing.assert_close(orthogonalise(scale * matrices_NRC, torch.float32), expected, rtol=0.01, atol=1e-3)
+
+
+def test_a_stack_is_the_same_as_one_by_one():
+    matrices_NRC = random_matrices((16, 24))
+    alone = torch.cat([orthogonalise(matrix[None], torch.float32) for matrix in matrices_NRC])
+    torch.testing.assert_close(orthogonalise(matrices_NRC, torch.float32), alone)
+
+
+def test_a_zero_gradient_gives_a_zero_update():
+    assert not orthogonalise(torch.zeros(2, 5, 7), torch.float32).any()
+
+
+def test_bfloat16_is_close_enough_and_comes_back_in_the_input_type():
+    matrices_NRC = random_matrices((32, 48))
+    ours = orthogonalise(matrices_NRC, torch.bfloat16)
+    assert ours.dtype == torch.float32
+    values = torch.linalg.svdvals(ours)
+    assert float(values.min()) > 0.6
+    assert float(values.max()) < 1.25
+
+
+@pytest.mark.parametrize(("name", "scale"), [("square", 1.0), ("wide", 1.0), ("tall", (40 / 16) ** 0.5)])
+def test_one_update_is_the_learning_rate_times_the_scaled_factor_after_decay(name, scale):
+    parameter = random_matrices(SHAPES[name], 1)[0]
+    gradient, momentum = random_matrices(SHAPES[name], 2)[1], torch.zeros(SHAPES[name])
+    before = parameter.clone()
+    muon_update_(
+        [parameter], [gradient], [momentum], lr=0.1, momentum=0.9, weight_decay=0.5, compute_dtype=torch.float32
+    )
+    # the momentum starts at zero, so that the first direction is the gradient's
+    expected = before * (1 - 0.1 * 0.5) - 0.1 * scale * orthogonalise(gradient[None], torch.float32)[0]
+    torch.testing.assert_close(parameter, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(momentum, 0.1 * gradient)
+
+
+def test_momentum_is_nesterovs():
+    parameter, momentum = torch.zeros(6, 6), torch.zeros(6, 6)
+    first, second = random_matrices((6, 6), 2)
+    for gradient in (first, second):
+        parameter.zero_()
+        muon_update_(
+            [parameter],
+            [gradient.clone()],
+            [momentum],
+            lr=1.0,
+            momentum=0.9,
+            weight_decay=0.0,
+            compute_dtype=torch.float32,
+        )
+    mean = 0.9 * (0.1 * first) + 0.1 * second
+    direction = 0.1 * second + 0.9 * mean
+    torch.testing.assert_close(parameter, -orthogonalise(direction[None], torch.float32)[0], rtol=1e-3, atol=1e-3)

@@ -1,0 +1,71 @@
+"""Settings that nobody gave come from rules: complete, valid together, and each with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.config import RawSettings, Settings
+from headwater.model.settings import ModelSettings
+from headwater.optim.rules import RULES, apply_rules_
+from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.train.settings import TrainSettings
+
+TABLES: dict[str, type[Settings]] = {
+    "model": ModelSettings,
+    "optim": OptimSettings,
+    "schedule": ScheduleSettings,
+    "train": TrainSettings,
+}
+GIVEN = {"model": {"num_layers": 6, "vocab_size": 1000, "seq_len": 128}, "train": {"num_steps": 300}}
+
+
+def ruled(**tables) -> tuple[RawSettings, dict[str, str]]:
+    raw = RawSettings({name: dict(table) for name, table in (GIVEN | tables).items()}, {})
+    return raw, apply_rules_(raw)
+
+
+def test_every_rule_is_for_a_setting_that_exists():
+    for name in RULES:
+        table, _, setting = name.partition(".")
+        assert setting in TABLES[table].model_fields, name
+
+
+def test_whatever_is_needed_is_given_by_the_user_or_by_a_rule():
+    raw, _ = ruled()
+    for name, kind in TABLES.items():
+        kind.model_validate(raw.get(name))
+
+
+def test_a_rule_leaves_what_is_set_and_says_why_for_what_it_sets():
+    raw, reasons = ruled(model=GIVEN["model"] | {"d_model": 96})
+    assert raw.get("model.d_model") == 96
+    assert "model.d_model" not in reasons
+    assert raw.get("model.d_ff") == 256, "8/3 of the width that the user gave"
+    assert all(reasons[name] for name in reasons)
+    assert raw.origins["model.d_ff"] == "a rule"
+
+
+def test_a_rule_without_what_it_needs_sets_nothing():
+    raw = RawSettings({"model": {"d_model": "wide"}}, {})
+    reasons = apply_rules_(raw)
+    assert "model.head_dim" not in reasons
+    assert not raw.has("model.num_heads")
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama", "gpt2"])
+@pytest.mark.parametrize("num_layers", [1, 2, 3, 5, 6, 7, 8, 12, 16, 24, 31, 48])
+def test_every_depth_gives_a_model_that_can_be_built(family, num_layers):
+    raw, _ = ruled(model=GIVEN["model"] | {"family": family, "num_layers": num_layers})
+    model = ModelSettings.model_validate(raw.get("model"))
+    assert model.num_heads * model.head_dim == model.d_model
+
+
+@given(st.integers(1, 100_000), st.sampled_from([64, 100, 128, 512, 1000, 2048]))
+def test_portions_fit_each_other_for_every_length_of_run(num_steps, seq_len):
+    raw, _ = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train={"num_steps": num_steps})
+    train = TrainSettings.model_validate(raw.get("train"))
+    assert train.batch_tokens % train.microbatch_tokens == 0
+    assert train.microbatch_tokens % seq_len == 0
+    assert ScheduleSettings.model_validate(raw.get("schedule")).warmup_steps <= num_steps
