@@ -97,9 +97,9 @@ def tokenizer_show(run: RunDir, text: Annotated[str, typer.Option(help="A text t
 def _corpus_manifest(run_dir: Path) -> dict[str, Any]:
     from headwater.errors import DataError
     from headwater.files import read_manifest
-    from headwater.corpus.build import CORPUS_FORMAT, CORPUS_FORMAT_VERSION
+    from headwater.corpus.build import FORMAT, FORMAT_VERSION
 
-    return read_manifest(run_dir / "data" / "corpus", CORPUS_FORMAT, CORPUS_FORMAT_VERSION, DataError)
+    return read_manifest(run_dir / "data" / "corpus", FORMAT, FORMAT_VERSION, DataError)
 
 
 def _print_balance(manifest: dict[str, Any]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from headwater.checkpoint.lock import owned
 from headwater.cli.terminal import TrainingDisplay, card, count, duration, say
 from headwater.files import stage_key
-from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
+from headwater.plan.before import plan_fields
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, StageKeys, Timings, is_trained, prepare_data, write_config
 
@@ -46,25 +47,11 @@ def _data_and_training(config: RunConfig, reasons: list[Reason]) -> bool:
 def _train(config: RunConfig) -> bool:
     from headwater.recipes.finish import mixture_fields, open_batches, train_stage
 
-    plan = plan_fields(config)
+    plan = plan_fields(config.model, config.optim, config.train.num_steps * config.train.batch_tokens)
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)
     return train_stage(config, display, say, plan)
-
-
-def plan_fields(config: RunConfig) -> dict[str, Any]:
-    """Return what is known before the first step: sizes, FLOPs and memory."""
-    parameters, num_tokens = count_parameters(config.model), config.train.num_steps * config.train.batch_tokens
-    matrices = parameters.matmul - config.model.vocab_size * config.model.d_model
-    moments = 1 if config.optim.name == "muon" else 2
-    state_bytes = 4 * (2 * parameters.total + moments * matrices + 2 * (parameters.total - matrices))
-    return {
-        "num_tokens": num_tokens,
-        "flops": flops_per_token(config.model) * num_tokens,
-        "tokens_per_parameter": round(num_tokens / parameters.total, 2),
-        "state_bytes": state_bytes,
-    }
 
 
 def plan_lines(

@@ -18,8 +18,8 @@ from headwater.evaluate.scorer import ModelScorer
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
 
-LOOK_ITEMS = {"capitals": 40, "agreement": 100, "sums": 60, "cause": 100}  # about a second each on two cores
-SAMPLE_TOKENS = 40
+LOOK_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
+SAMPLE_TOKENS = 24
 ROWS_PER_BATCH = 16
 SYNTHETIC_SOURCES = ("almanac",)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.corpus.build import build_corpus, corpus_key
+from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError, ConfigError
 from headwater.files import (
@@ -92,10 +93,10 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
 def build_corpus_stage(config: RunConfig, say: Say, timings: Timings) -> dict[str, Any]:
     started_at = time.perf_counter()
     folder = Folders(config.run_dir).corpus
-    key = corpus_key(config.corpus)
+    key = corpus_key(config.corpus, corpus_inputs(config.corpus))
     if is_current(folder, key):
         return read_manifest_or_none(folder)
-    manifest = build_corpus(config.corpus, folder, key, say)
+    manifest = build_corpus(config.corpus, folder, say)
     timings.measure("corpus", started_at)
     return manifest
 

@@ -24,7 +24,7 @@ class TrainSettings(Settings):
     "Number of newest checkpoints kept."
     validate_every: int = Field(ge=1)
     "Steps between validations; those at logarithmic intervals and after the last step come on top."
-    validation_rows: int = Field(default=48, ge=1)
+    validation_rows: int = Field(default=12, ge=1)
     "Rows of each source in a validation during training; `evaluate` takes them all."
     num_looks: int = Field(default=9, ge=0)
     "How often abilities and samples are looked at, at logarithmic intervals up to the last step; 0: never."
@@ -47,7 +47,7 @@ class TrainSettings(Settings):
 
 def look_steps(train: TrainSettings) -> list[int]:
     """Return the steps after which abilities and samples are looked at: logarithmic, ending at the last step."""
-    first, last = max(1, train.num_steps // 200), train.num_steps
+    first, last = max(1, train.num_steps // 100), train.num_steps
     if train.num_looks < 2:
         return [last] * train.num_looks
     ratio = (last / first) ** (1 / (train.num_looks - 1))

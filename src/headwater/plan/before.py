@@ -1,0 +1,30 @@
+"""What is known of a run before its first step: sizes, FLOPs, memory. No torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings
+
+BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
+
+
+def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
+    """Return the bytes of weights, gradients and optimizer state: Muon keeps one value a weight, AdamW two."""
+    parameters = count_parameters(model)
+    matrices = parameters.matmul - model.vocab_size * model.d_model
+    values_kept = (1 if optim.name == "muon" else 2) * matrices + 2 * (parameters.total - matrices)
+    return BYTES_PER_VALUE * (2 * parameters.total + values_kept)
+
+
+def plan_fields(model: ModelSettings, optim: OptimSettings, num_tokens: int) -> dict[str, Any]:
+    """Return what the plan card shows and the run's start record keeps."""
+    total = count_parameters(model).total
+    return {
+        "num_tokens": num_tokens,
+        "flops": flops_per_token(model) * num_tokens,
+        "tokens_per_parameter": round(num_tokens / total, 2),
+        "state_bytes": state_bytes(model, optim),
+    }
