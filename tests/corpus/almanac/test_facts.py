@@ -25,7 +25,9 @@ def test_no_name_carries_notes_or_markup():
         assert not country.capital.startswith("the ")
 
 
-@pytest.mark.parametrize("name", ["South Africa", "Bolivia", "Benin", "Nauru", "Greenland", "Western Sahara", "Antarctica"])
+@pytest.mark.parametrize(
+    "name", ["South Africa", "Bolivia", "Benin", "Nauru", "Greenland", "Western Sahara", "Antarctica"]
+)
 def test_places_without_one_clear_capital_or_independence_are_left_out(name):
     assert name not in BY_NAME
 

@@ -54,7 +54,9 @@ def test_fifteen_per_cent_of_the_pairs_are_held_out():
     assert len(held_out_pairs()) == round(0.15 * 40 * 41 / 2)
 
 
-def test_a_megabyte_is_searched_in_well_under_a_second(benchmark_text="The people of the nation shall judge. " * 27_000):
+def test_a_megabyte_is_searched_in_well_under_a_second(
+    benchmark_text="The people of the nation shall judge. " * 27_000,
+):
     import time
 
     held_out_patterns()

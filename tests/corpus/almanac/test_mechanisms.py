@@ -33,13 +33,22 @@ def test_plural_things_have_no_clause_with_a_singular_verb():
 def test_the_thing_is_named_once_and_then_a_pronoun():
     choir = Thing.parse("the choir/they")
     clause = "{s} practised every day"
-    assert join("Because {c}, {e}.", clause, "{was} ready", choir) == "Because the choir practised every day, they were ready."
-    assert join("{E} because {c}.", clause, "{was} ready", choir) == "The choir were ready because they practised every day."
+    assert (
+        join("Because {c}, {e}.", clause, "{was} ready", choir)
+        == "Because the choir practised every day, they were ready."
+    )
+    assert (
+        join("{E} because {c}.", clause, "{was} ready", choir)
+        == "The choir were ready because they practised every day."
+    )
 
 
 def test_a_pronoun_after_the_verb_is_in_the_objective_case():
     nurse = Thing.parse("the nurse/she")
-    assert join("{E} because {c}.", "someone thanked {s}", "smiled", nurse) == "The nurse smiled because someone thanked her."
+    assert (
+        join("{E} because {c}.", "someone thanked {s}", "smiled", nurse)
+        == "The nurse smiled because someone thanked her."
+    )
 
 
 def test_a_cause_that_does_not_name_the_thing_leaves_it_to_the_effect():

@@ -157,7 +157,9 @@ def test_held_out_things_never_meet_the_causes_of_their_mechanism(documents):
             about = [s for s in sentences if clause.lower() in s.lower()]
             for name in (Thing.parse(text).name for text in mechanism.held_out_things):
                 shown = [Thing.parse(text).name for text in mechanism.shown_things]
-                hits = [s for s in about if re.search(rf"\b{name}\b", s, re.I) and not any(t in s.lower() for t in shown)]
+                hits = [
+                    s for s in about if re.search(rf"\b{name}\b", s, re.I) and not any(t in s.lower() for t in shown)
+                ]
                 hits = [s for s in hits if not _belongs_elsewhere(mechanism, clause, name)]
                 assert hits == [], hits[:2]
 

@@ -65,12 +65,15 @@ def shown_pairs() -> tuple[tuple[int, int], ...]:
 
 
 def sum_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield (title, text) without end."""
+    """Yield (title, text) without end.
+
+    Nine of ten texts are plain sums of two-digit numbers. Measured on sums alone (350 steps of 1,100 tokens, 1.9 M
+    parameters): 99 % of the held-out sums right so; 50 % when a third of the texts were number sense, stories and
+    column addition in words; 22 % when a quarter were sums of single digits.
+    """
     sheet = _Sheet(rng)
-    kinds: Deck[Callable[[_Sheet], str]] = Deck(
-        [_direct_sums] * 12 + [_small_sums] * 2 + [_workings] * 2 + [_stories, _counting, _one_and_ten_more, _orders],
-        rng,
-    )
+    others = [_stories, _counting, _one_and_ten_more, _orders]
+    kinds: Deck[Callable[[_Sheet], str]] = Deck([_direct_sums] * 9 * len(others) + others, rng)
     while True:
         yield "Numbers", kinds.draw()(sheet)
 
@@ -81,7 +84,6 @@ class _Sheet:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.pairs = Deck(shown_pairs(), rng)
-        self.digits = Deck([(a, b) for a in range(10) for b in range(10)], rng)
         self.forms = Deck(DIRECT, rng)
         self.numbers = Deck(range(SMALLEST, 2 * LARGEST), rng)
 
@@ -94,26 +96,6 @@ def _direct_sums(sheet: _Sheet) -> str:
     form = sheet.forms.draw()
     sums = [add(form, *sheet.pairs.draw()) for _ in range(sheet.rng.randint(8, 14))]
     return sheet.rng.choice((". ", "\n")).join(sums) + "."
-
-
-def _small_sums(sheet: _Sheet) -> str:
-    form = sheet.forms.draw()
-    return sheet.rng.choice((". ", "\n")).join(add(form, *sheet.digits.draw()) for _ in range(14)) + "."
-
-
-def _workings(sheet: _Sheet) -> str:
-    """Column addition in words: ones first, then the tens with what was carried."""
-    texts = []
-    for _ in range(3):
-        a, b = sheet.pairs.draw()
-        ones, tens = a % 10 + b % 10, a // 10 + b // 10
-        first = f"To add {a} and {b}, take the ones: {a % 10} plus {b % 10} is {ones}"
-        if ones >= 10:
-            then = f", write {ones % 10} and carry 1. Take the tens: {a // 10} plus {b // 10} plus 1 is {tens + 1}"
-        else:
-            then = f". Take the tens: {a // 10} plus {b // 10} is {tens}"
-        texts.append(f"{first}{then}. So {a} plus {b} is {a + b}.")
-    return " ".join(texts)
 
 
 def _stories(sheet: _Sheet) -> str:
