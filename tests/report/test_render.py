@@ -90,6 +90,16 @@ def test_the_balance_sheet_has_every_reason_to_the_byte_and_balances(page):
     assert "it balances." in page.text
 
 
+def test_parts_cut_from_documents_are_told_in_bytes(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=4)
+    manifest = corpus_manifest()
+    manifest["sources"]["books"]["dropped"]["held_out_probe"]["documents"] = 0
+    manifest["sources"]["books"]["read"]["documents"] -= 7
+    json_file(run_dir / "data" / "corpus" / "manifest.json", manifest)
+    page = read_page(render_report(run_dir))
+    assert "held out probe 6.38 kB" in page.text and "it balances." in page.text
+
+
 def test_a_balance_that_is_off_is_shown_as_such(tmp_path):
     run_dir = write_run(tmp_path, num_steps=4)
     manifest = corpus_manifest()

@@ -32,7 +32,7 @@ def line(name: str, curve: Points, color: str, *, width: float = 2, **more: Any)
         "x": [x for x, _ in curve],
         "y": [y for _, y in curve],
         "line": {"color": f"@{color}", "width": width, **more.pop("stroke", {})},
-        "hovertemplate": "%{y:.4~g}",
+        "hovertemplate": "%{y:.3f}",
         **more,
     }
 
@@ -90,6 +90,8 @@ def layout(traces: list[Spec], *, log_x: bool = False, **more: Any) -> Spec:
         "range": ranges["log" if log_x else "linear"],
         **_log_ticks(xs),
         "showgrid": False,
+        "spikecolor": "@axis",
+        "spikethickness": 1,
         "showline": True,
         "exponentformat": "B",
         "nticks": 7,

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const root = document.documentElement;
-  const COLOUR_KEYS = new Set(["color", "bgcolor", "bordercolor", "gridcolor", "linecolor"]);
+  const COLOUR_KEYS = new Set(["color", "bgcolor", "bordercolor", "gridcolor", "linecolor", "spikecolor"]);
   const charts = [...document.querySelectorAll(".plot")].map((place) => ({
     place,
     spec: JSON.parse(place.nextElementSibling.textContent),

@@ -165,9 +165,14 @@ def _by_bytes(source: Object) -> list[tuple[str, Object]]:
 
 def _summary_row(head: Html, source: Object, class_: str | None = None) -> Html:
     cells = [tag("td", _documents_and_bytes(table(source, what))) for what in ("read", "kept")]
-    reasons = [f"{reason} {whole(number(loss.get('documents')))}" for reason, loss in _by_bytes(source)]
+    reasons = [f"{reason} {_extent(loss)}" for reason, loss in _by_bytes(source)]
     why = tag("td", " · ".join(reasons) or "–", class_="words")
     return tag("tr", head, cells, tag("td", _documents_and_bytes(_dropped(source))), why, class_=class_)
+
+
+def _extent(loss: Object) -> str:
+    """Return what was lost in documents, or in bytes where only parts of documents were."""
+    return whole(number(loss.get("documents"))) if loss.get("documents") else size(number(loss.get("bytes")))
 
 
 def _documents_and_bytes(amounts: Object) -> list[Html]:

@@ -41,7 +41,7 @@ def _lr(run: RunData) -> Html:
     curve = points(run.events("step"), "tokens_seen", "lr")
     if not curve:
         return not_measured("Learning rate", "no step has been taken.")
-    traces = [line("learning rate", thin(curve), "series-2")]
+    traces = [line("learning rate", thin(curve), "series-2", hovertemplate="%{y:.4~g}")]
     summary = f"Learning rate over tokens, at most {significant(max(y for _, y in curve))}."
     chart_layout = layout(traces, yaxis={"rangemode": "tozero"})
     return chart_card("Learning rate", "Of the matrices.", plot(summary, traces, chart_layout, "small"))
