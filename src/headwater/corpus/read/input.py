@@ -17,6 +17,7 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.formats import compression_of
 
 BLOCK_BYTES = 1 << 20
+_COMPRESSED_BLOCK_BYTES = 1 << 16  # what is lost before the damage in a damaged file
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 
 
@@ -56,7 +57,7 @@ class InputFile:
                 raise Unusable(f"not_{compression}")
             file.seek(0)
             try:
-                yield io.BufferedReader(pa.CompressedInputStream(file, compression), BLOCK_BYTES)  # type: ignore[type-var]
+                yield io.BufferedReader(pa.CompressedInputStream(file, compression), _COMPRESSED_BLOCK_BYTES)  # type: ignore[type-var]
             except OSError as error:
                 if error.errno is not None:  # of the disk, not of the decompressor
                     raise

@@ -15,8 +15,8 @@ TEXT_FIELDS = ("text", "content")
 def read_jsonl(file: InputFile, max_line_bytes: int) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every line that isn't blank.
 
-    Lines longer than `max_line_bytes` are skipped without being held in memory. In a compressed file that is cut
-    short the complete lines count and the rest is one drop.
+    Lines longer than `max_line_bytes` are skipped without being held in memory. In a damaged compressed
+    file the lines count that can be read before the damage; the rest is one drop.
     """
     try:
         with file.open() as stream:

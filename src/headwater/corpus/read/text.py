@@ -58,7 +58,9 @@ def _check_encoding(file: InputFile) -> str:
         decoder = codecs.getincrementaldecoder(encoding)()
         try:
             while block:
-                if "\0" in decoder.decode(block):
+                if encoding.startswith("utf-8") and b"\0" in block:
+                    raise Unusable("binary")
+                if "\0" in decoder.decode(block):  # in UTF-16 a zero byte is half of most letters
                     raise Unusable("binary")
                 block = stream.read(BLOCK_BYTES)
             decoder.decode(b"", final=True)

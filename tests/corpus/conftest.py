@@ -1,0 +1,51 @@
+"""A corpus made from a few files: what most tests of this folder start from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.corpus.build import build_corpus
+from headwater.corpus.settings import CorpusSettings
+
+WORDS = (
+    "river stone cloud mountain winter garden letter window silver morning yellow paper forest bridge music harbour "
+    "candle island market doctor village thunder orchard shadow kitchen journey lantern meadow engine feather copper "
+    "station blanket mirror pepper saddle anchor basket canyon desert"
+).split()
+
+
+def prose(num_words: int, seed: int = 0) -> str:
+    """Return sentences of random words, in paragraphs; different seeds share almost no run of five words."""
+    words = random.Random(seed).choices(WORDS, k=num_words)
+    sentences = [" ".join(words[at : at + 9]).capitalize() + "." for at in range(0, num_words, 9)]
+    return "\n\n".join(" ".join(sentences[at : at + 4]) for at in range(0, len(sentences), 4)) + "\n"
+
+
+@pytest.fixture
+def make_prose() -> Callable[..., str]:
+    return prose
+
+
+Build = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """Return a function that builds `tmp_path/corpus` from files under `tmp_path/in` (name → text or bytes)."""
+
+    def build_from(files: dict[str, str | bytes] | None = None, **settings: Any) -> dict[str, Any]:
+        folder = tmp_path / "in"
+        folder.mkdir(exist_ok=True)
+        for name, content in (files or {}).items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        table: dict[str, Any] = {"sources": {"mine": {"paths": [str(folder)]}}, **settings}
+        return build_corpus(CorpusSettings.model_validate(table), tmp_path / "corpus", lambda line: None)
+
+    return build_from

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from headwater.corpus.read.jsonl import capped_lines
+
+
+def reasons(drops):
+    return [drop.reason for drop in drops]
+
+
+def test_every_line_with_text_is_a_document(read):
+    lines = [{"text": "one", "title": "First"}, {"content": "two"}, {"text": "three", "n": 3}]
+    documents, drops = read("a.jsonl", b"\n".join(json.dumps(line).encode() for line in lines))
+    assert not drops
+    assert [document.text for document in documents] == ["one", "two", "three"]
+    assert documents[0].meta == {"title": "First"}
+    assert [document.id.rsplit("#")[-1] for document in documents] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "cut', "malformed_json"),
+        (b"just words", "malformed_json"),
+        (b"[" * 100_000, "malformed_json"),
+        (b'{"text": "\xff"}', "not_utf8"),
+        (b'{"text": "\\ud800"}', "not_utf8"),
+        (b'{"title": "only"}', "no_text"),
+        (b'{"text": 5}', "no_text"),
+        (b'{"text": null}', "no_text"),
+        (b'["text"]', "no_text"),
+        (b"7", "no_text"),
+        (b'{"text": "' + b"a" * 2000 + b'"}', "line_too_long"),
+    ],
+)
+def test_a_bad_line_costs_that_line_only(read, line, reason):
+    documents, drops = read("a.jsonl", b'{"text": "before"}\n' + line + b'\n{"text": "after"}\n', max_line_bytes=1000)
+    if reason == "malformed_json" and line.startswith(b"["):
+        reason = "line_too_long"
+    assert [document.text for document in documents] == ["before", "after"]
+    assert reasons(drops) == [reason]
+    assert drops[0].num_bytes > 0
+
+
+def test_deep_nesting_is_malformed_not_a_crash(read):
+    assert reasons(read("a.jsonl", b"[" * 200_000)[1]) == ["malformed_json"]
+
+
+def test_a_line_over_the_cap_is_never_held_whole():
+    class Endless:
+        """200 MB in one line, made as it is read."""
+
+        left, largest = 200_000_000, 0
+
+        def readline(self, limit):
+            size = min(limit, self.left)
+            self.left -= size
+            self.largest = max(self.largest, size)
+            return b"a" * size
+
+    stream = Endless()
+    assert list(capped_lines(stream, 4_000_000)) == [(None, 200_000_000)]
+    assert stream.largest <= 4_000_001
+
+
+def test_a_line_of_exactly_the_cap_is_kept(read):
+    line = b'{"text": "' + b"a" * 988 + b'"}'
+    assert len(line) == 1000
+    documents, drops = read("a.jsonl", line + b"\n" + line, max_line_bytes=1000)
+    assert (len(documents), drops) == (2, [])
+
+
+def test_blank_lines_and_a_byte_order_mark_are_nothing(read):
+    documents, drops = read("a.jsonl", b'\xef\xbb\xbf{"text": "one"}\n\n   \n{"text": "two"}')
+    assert ([document.text for document in documents], drops) == (["one", "two"], [])
+
+
+def test_complete_lines_of_a_file_cut_short_are_kept(read):
+    content = gzip.compress(b"".join(b'{"text": "line %d"}\n' % number for number in range(50_000)))
+    documents, drops = read("a.jsonl.gz", content[: len(content) // 2])
+    assert reasons(drops) == ["damaged_gzip"]
+    assert [document.text for document in documents] == [f"line {number}" for number in range(len(documents))]
+    assert len(documents) > 10_000
+
+
+def test_a_file_without_lines_is_empty(read):
+    assert reasons(read("a.jsonl", b"\n\n")[1]) == ["empty"]
+
+
+class TestJson:
+    def test_a_list_of_objects_is_a_document_each(self, read):
+        documents, drops = read("a.json", json.dumps([{"text": "one"}, {"x": 1}, {"content": "two"}]).encode())
+        assert [document.text for document in documents] == ["one", "two"]
+        assert reasons(drops) == ["no_text"]
+
+    def test_one_object_is_one_document(self, read):
+        assert [document.text for document in read("a.json", b'{\n "text": "one"\n}')[0]] == ["one"]
+
+    def test_json_lines_under_the_name_json_are_read_as_lines(self, read):
+        documents, drops = read("a.json", b'{"text": "one"}\n{"text": "two"}\n{"text": "cut')
+        assert [document.text for document in documents] == ["one", "two"]
+        assert reasons(drops) == ["malformed_json"]
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (b"{cut", "malformed_json"),
+            (b"words\nwords", "malformed_json"),
+            (b"\xff\xfe", "not_utf8"),
+            (b'"a string"', "no_text"),
+            (b"[" * 200_000, "malformed_json"),
+            (b'["' + b"a" * 5000 + b'"]', "file_too_large"),
+        ],
+    )
+    def test_what_is_not_json_is_dropped_with_a_reason(self, read, content, reason):
+        limits = {"max_file_bytes": 4000} if reason == "file_too_large" else {}
+        documents, drops = read("a.json", content, **limits)
+        assert (documents, reasons(drops)) == ([], [reason])

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import codecs
+import gzip
+
+import pyarrow as pa
+import pytest
+
+
+def texts(read, name, content, **limits):
+    documents, drops = read(name, content, **limits)
+    assert not drops
+    return [document.text for document in documents]
+
+
+def test_a_text_file_is_one_document_with_every_character(read):
+    text = "Grüße, 世界!\r\n\n\tTabs  and\u00a0spaces \U0001f600\n"
+    assert texts(read, "a.txt", text.encode()) == [text]
+
+
+@pytest.mark.parametrize("name", ["a.md", "README", "a.rst", "a.log", "a.csv"])
+def test_names_that_promise_text_or_nothing_are_read_as_text(read, name):
+    assert texts(read, name, b"plain words") == ["plain words"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_decides_the_encoding(read, encoding):
+    assert texts(read, "a.txt", "Grüße".encode(encoding)) == ["Grüße"]
+
+
+def test_big_endian_utf_16_with_mark_is_read(read):
+    assert texts(read, "a.txt", codecs.BOM_UTF16_BE + "Grüße".encode("utf-16-be")) == ["Grüße"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        ("Grüße".encode("latin-1"), "not_utf8"),
+        (b"good start " * 200_000 + b"\xff", "not_utf8"),
+        (b"\xe2\x82", "not_utf8"),
+        (b"text with a \0 in it", "binary"),
+        (bytes(range(256)) * 8, "binary"),
+    ],
+)
+def test_what_is_no_text_is_one_drop_with_the_bytes_of_the_file(read, content, reason):
+    documents, drops = read("a.txt", content)
+    assert not documents
+    assert [(drop.reason, drop.num_bytes, drop.num_documents) for drop in drops] == [(reason, len(content), 1)]
+
+
+def test_an_unknown_name_with_binary_content_is_an_unknown_format(read):
+    assert [drop.reason for drop in read("a.xyz", b"\x00\x01")[1]] == ["unknown_format"]
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.png", "a.zip", "a.parquet.gz"])
+def test_formats_that_have_no_reader_say_so(read, name):
+    assert [drop.reason for drop in read(name, b"words")[1]] == ["unknown_format"]
+
+
+def test_a_long_single_line_is_cut_at_spaces_and_nothing_is_lost(read):
+    line = "word " * 600_000
+    pieces = texts(read, "a.txt", line.encode(), max_document_characters=50_000)
+    assert "".join(pieces) == line
+    assert max(map(len, pieces)) <= 50_000
+    assert all(piece.endswith(" ") for piece in pieces)
+
+
+def test_a_line_without_any_boundary_is_cut_too(read):
+    pieces = texts(read, "a.txt", b"a" * 3_000_000, max_document_characters=100_000)
+    assert (sum(map(len, pieces)), max(map(len, pieces))) == (3_000_000, 100_000)
+
+
+def test_sections_of_a_file_have_ids_of_their_own(read):
+    documents, _ = read("a.txt", b"word " * 2000, max_document_characters=2000)
+    assert len({document.id for document in documents}) == len(documents) > 1
+    assert len({document.origin for document in documents}) == 1
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".zst", zstd)])
+class TestCompressed:
+    def test_text_is_read_through_it(self, read, suffix, compress):
+        assert texts(read, f"a.txt{suffix}", compress(b"words " * 9)) == ["words " * 9]
+
+    def test_plain_text_under_its_name_is_not_read(self, read, suffix, compress):
+        reason = {".gz": "not_gzip", ".zst": "not_zstd"}[suffix]
+        assert [drop.reason for drop in read(f"a.txt{suffix}", b"plain words")[1]] == [reason]
+
+    def test_a_file_cut_short_is_one_drop(self, read, suffix, compress):
+        content = compress(b"".join(b"%d words\n" % number for number in range(50_000)))
+        documents, drops = read(f"a.txt{suffix}", content[: len(content) // 2])
+        assert not documents
+        assert [drop.reason.split("_")[0] for drop in drops] == ["damaged"]
+
+    def test_a_flipped_byte_never_passes(self, read, suffix, compress):
+        content = bytearray(compress(b"".join(b"%d words\n" % number for number in range(50_000))))
+        content[len(content) // 2] ^= 0xFF
+        documents, drops = read(f"a.txt{suffix}", bytes(content))
+        if suffix == ".gz":  # gzip carries a checksum, zstd as written here doesn't
+            assert (len(documents), len(drops)) == (0, 1)
+
+
+def test_several_gzip_members_are_one_text(read):
+    assert texts(read, "a.txt.gz", gzip.compress(b"one ") + gzip.compress(b"two")) == ["one two"]
+
+
+def test_code_has_its_language_and_kind(read):
+    (document,), _ = read("a.py", b"x = 1\n")
+    assert (document.kind, document.meta) == ("code", {"language": "python"})
+
+
+def test_a_readme_in_a_code_source_is_text(read):
+    (document,), _ = read("README.md", b"words", kind="code")
+    assert document.kind == "text"
