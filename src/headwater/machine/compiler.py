@@ -22,12 +22,18 @@ def compiler_works(machine: MachineSettings, device: torch.device) -> tuple[bool
     try:
         torch.compile(_tiny, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # torch raises many kinds here, none of them public
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return False, f"torch.compile doesn't work here ({first_line[:120]}); running uncompiled, about half as fast"
+        why = telling_line(error)[:120]
+        return False, f"torch.compile doesn't work here ({why}); running uncompiled, about half as fast"
     finally:
         logger.setLevel(level)
         torch._dynamo.reset()
     return True, ""
+
+
+def telling_line(error: Exception) -> str:
+    """Return the first line of an error's text that is more than the announcement of another ("… raised:")."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
 
 
 def _tiny(x: torch.Tensor) -> torch.Tensor:

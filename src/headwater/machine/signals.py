@@ -26,4 +26,5 @@ class StopRequest:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal_name is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal_name = signal.Signals(number).name
+        if self.signal_name is None:
+            self.signal_name = signal.Signals(number).name

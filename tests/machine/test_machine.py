@@ -1,0 +1,183 @@
+"""What a machine decides, keeps and does."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from headwater.errors import ConfigError
+from headwater.machine import machine as module
+from headwater.machine.machine import Machine, MachineFacts, examine
+from headwater.machine.settings import MachineSettings
+
+ONE_THREAD = {"num_threads": 1}
+
+
+def facts(**changes) -> MachineFacts:
+    values = {
+        "device": "cpu",
+        "device_name": "a CPU",
+        "dtype": "float32",
+        "compiled": False,
+        "num_threads": 1,
+        "peak_flops_per_second": 1e9,
+        "torch_version": torch.__version__,
+        "note": "",
+    }
+    return MachineFacts(**values | changes)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Set what measuring finds: the rate of each dtype, and why nothing compiles ("" where it does)."""
+
+    def set_findings(float32: float = 1.0, bfloat16: float = 2.0, why_not: str = "") -> list[str]:
+        rates, asked = {"float32": float32, "bfloat16": bfloat16}, []
+
+        def peak(device, dtype):
+            name = str(dtype).removeprefix("torch.")
+            asked.append(name)
+            return rates[name]
+
+        monkeypatch.setattr(module, "matmul_peak", peak)
+        monkeypatch.setattr(module, "compiler_works", lambda settings, device: (not why_not, why_not))
+        return asked
+
+    return set_findings
+
+
+# ---- decisions
+
+
+@pytest.mark.parametrize(("bfloat16", "taken"), [(2.0, "bfloat16"), (0.5, "float32")])
+def test_auto_takes_the_dtype_whose_matmul_is_faster_and_its_peak(measured, bfloat16, taken):
+    measured(bfloat16=bfloat16)
+    found = examine(MachineSettings(**ONE_THREAD, device="cpu"))
+    assert (found.dtype, found.peak_flops_per_second) == (taken, max(1.0, bfloat16))
+
+
+@pytest.mark.parametrize("kept", ["float32", "bfloat16"])
+def test_a_resumed_run_keeps_its_dtype_though_the_other_is_faster_now(measured, kept):
+    measured(float32=1.0, bfloat16=0.5 if kept == "bfloat16" else 2.0)
+    settings = MachineSettings(**ONE_THREAD, device="cpu")
+    assert examine(settings, facts(dtype=kept).decisive()).dtype == kept
+
+
+def test_a_run_that_began_uncompiled_stays_so_though_a_compiler_came(measured):
+    measured()
+    settings = MachineSettings(**ONE_THREAD, device="cpu")
+    assert examine(settings).compiled
+    assert not examine(settings, facts(compiled=False).decisive()).compiled
+    assert examine(settings, facts(compiled=True).decisive()).compiled
+
+
+def test_a_run_whose_compiler_went_away_goes_on_uncompiled_and_says_so(measured):
+    measured(why_not="no compiler; running uncompiled")
+    found = examine(MachineSettings(**ONE_THREAD, device="cpu"), facts(compiled=True).decisive())
+    assert not found.compiled
+    assert found.note == "no compiler; running uncompiled"
+
+
+def test_a_dtype_that_is_set_is_taken_and_alone_measured(measured):
+    asked = measured(bfloat16=9.0)
+    assert examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="float32")).dtype == "float32"
+    assert asked == ["float32"]
+
+
+def test_compile_on_without_a_compiler_is_an_error_with_the_reason(measured):
+    measured(why_not="torch.compile doesn't work here (no g++)")
+    with pytest.raises(ConfigError, match=r"machine\.compile is on and torch\.compile doesn't work here \(no g\+\+\)"):
+        examine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do():
+    with pytest.raises(ConfigError, match=r"torch finds no GPU here; set machine\.device to auto or cpu"):
+        examine(MachineSettings(**ONE_THREAD, device="cuda"))
+
+
+def test_the_same_machine_makes_the_same_decisions_again(measured):
+    measured()
+    settings = MachineSettings(**ONE_THREAD)
+    first = examine(settings)
+    kept = json.loads(json.dumps(first.decisive()))
+    assert examine(settings, kept).decisive() == first.decisive()
+    assert torch.get_num_threads() == 1
+
+
+def test_threads_default_to_the_cores_that_this_process_may_use(measured, monkeypatch):
+    measured()
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: {0, 3, 4})
+    assert examine(MachineSettings(device="cpu")).num_threads == 3
+
+
+def test_the_device_has_a_name():
+    assert module._device_name(torch.device("cpu")).strip()
+
+
+# ---- verbs
+
+
+def test_a_machine_computes_deterministically():
+    Machine(facts())
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_without_a_compiler_a_function_stays_as_it_is():
+    function = lambda x: x  # noqa: E731
+    assert Machine(facts(compiled=False)).compile(function) is function
+
+
+def test_arrays_are_placed_as_int64_and_copied():
+    array = np.array([[1, -1]], dtype=np.int32)
+    tensor = Machine(facts()).place(array)
+    array[0, 0] = 7
+    assert tensor.dtype == torch.int64
+    assert tensor.tolist() == [[1, -1]]
+
+
+def test_one_rank_is_the_sum_of_all_ranks():
+    machine = Machine(facts())
+    assert (machine.rank, machine.world_size, machine.sum_ranks(3.5)) == (0, 1, 3.5)
+
+
+def model_with_gradients(size: float = 1.0) -> nn.Module:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(2, 2))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in list(model.parameters())[:4]:  # the last layer has none
+        parameter.grad = size * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def gradients(model: nn.Module) -> list[torch.Tensor]:
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_clipping_is_torchs(size):
+    ours, theirs = model_with_gradients(size), model_with_gradients(size)
+    norm = Machine(facts()).clip_gradients_(ours, 1.0)
+    expected = nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+    assert norm == pytest.approx(expected.item(), rel=1e-5)
+    for mine, its in zip(gradients(ours), gradients(theirs)):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("max_norm", [None, 1e6])
+def test_gradients_under_the_limit_are_not_touched(max_norm):
+    model = model_with_gradients()
+    before = [gradient.clone() for gradient in gradients(model)]
+    norm = Machine(facts()).clip_gradients_(model, max_norm)
+    assert norm == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(model), before))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
+    model = model_with_gradients()
+    gradients(model)[1][0] = bad
+    assert not np.isfinite(Machine(facts()).clip_gradients_(model, 1.0))
