@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.generate import generate, next_tokens, printable, surprise, token_text
+from headwater.evaluate.generate import generate, next_tokens, surprise, token_text
+from headwater.evaluate.printable import printable
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.settings import TokenizerSettings

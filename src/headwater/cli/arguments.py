@@ -8,14 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
+from headwater.errors import ConfigError
+
 RunFile = Annotated[str, typer.Argument(metavar="RUN", help="A run file (mine.toml) or a named recipe (first-light).")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings that replace those of the file.")
 ]
-RunDir = Annotated[str, typer.Option("--run", "-r", metavar="FOLDER", help="Folder of a run, such as runs/first-light.")]
+RunDir = Annotated[
+    str, typer.Option("--run", "-r", metavar="FOLDER", help="Folder of a run, such as runs/first-light.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 
 
+def unicode_text(text: str) -> str:
+    """Return a text from the command line; raise ConfigError when its bytes weren't text in the terminal's encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"the text {text!a} is not UTF-8; models here read Unicode text") from None
+    return text
+
+
 def print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False)
+    """Print one JSON object; where the output can't hold every character, with escapes for all but ASCII."""
+    is_unicode = (sys.stdout.encoding or "ascii").lower().replace("-", "").startswith("utf")
+    json.dump(value, sys.stdout, ensure_ascii=not is_unicode)
     sys.stdout.write("\n")

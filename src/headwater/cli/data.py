@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json
+from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, unicode_text
 from headwater.cli.terminal import count, safe, say
 
 
@@ -31,8 +31,8 @@ def build(run: RunFile, overrides: Overrides = None) -> None:
 
     config, reasons = load_run(run, overrides or [])
     with owned(config.run_dir):
-        write_config(config, reasons)
         manifest = build_corpus_stage(config, say, Timings())
+        write_config(config, reasons)
     _print_balance(manifest)
 
 
@@ -43,7 +43,9 @@ def show(run: RunDir, as_json: AsJson = False) -> None:
 
 
 def trace(
-    text: Annotated[str, typer.Argument(help="The text to look for; white space counts as one blank.")],
+    text: Annotated[
+        str, typer.Argument(help="The text to look for; white space counts as one blank.", callback=unicode_text)
+    ],
     run: RunDir,
     as_json: AsJson = False,
 ) -> None:
@@ -69,21 +71,26 @@ def tokenizer_train(run: RunFile, overrides: Overrides = None) -> None:
 
     config, reasons = load_run(run, overrides or [])
     with owned(config.run_dir):
-        write_config(config, reasons)
         prepare_data(config, say, Timings())
+        write_config(config, reasons)
     tokenizer_show(str(config.run_dir))
 
 
-def tokenizer_show(run: RunDir, text: Annotated[str, typer.Option(help="A text to cut into tokens.")] = "", as_json: AsJson = False) -> None:
+def tokenizer_show(
+    run: RunDir,
+    text: Annotated[str, typer.Option(help="A text to cut into tokens.", callback=unicode_text)] = "",
+    as_json: AsJson = False,
+) -> None:
     """Print a tokenizer's size and bytes per token by source, or the tokens of a text."""
     from headwater.files import read_manifest_or_none
     from headwater.tokenizer.tokenizer import Tokenizer
 
     folder = Path(run) / "data" / "tokenizer"
-    tokenizer, manifest = Tokenizer.load(folder), read_manifest_or_none(folder)
-    result: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": manifest.get("bytes_per_token", {})}
+    tokenizer, bytes_per_token = Tokenizer.load(folder), read_manifest_or_none(folder).get("bytes_per_token", {})
+    result: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": bytes_per_token}
     if text:
-        result["tokens"] = [[token, tokenizer.token_bytes(token).decode(errors="replace")] for token in tokenizer.encode(text)]
+        pieces = [(token, tokenizer.token_bytes(token)) for token in tokenizer.encode(text)]
+        result["tokens"] = [[token, piece.decode(errors="replace")] for token, piece in pieces]
     if as_json:
         print_json(result)
         return
@@ -95,9 +102,9 @@ def tokenizer_show(run: RunDir, text: Annotated[str, typer.Option(help="A text t
 
 
 def _corpus_manifest(run_dir: Path) -> dict[str, Any]:
+    from headwater.corpus.build import FORMAT, FORMAT_VERSION
     from headwater.errors import DataError
     from headwater.files import read_manifest
-    from headwater.corpus.build import FORMAT, FORMAT_VERSION
 
     return read_manifest(run_dir / "data" / "corpus", FORMAT, FORMAT_VERSION, DataError)
 

@@ -43,7 +43,8 @@ def _is_installed(module: str) -> bool:
 
 
 def print_findings(findings: dict[str, Any]) -> None:
-    print(f"device      {findings['device']}, {findings['cores']} cores, {findings['memory_bytes'] / 1e9:.0f} GB memory")
+    memory = findings["memory_bytes"] / 1e9
+    print(f"device      {findings['device']}, {findings['cores']} cores, {memory:.0f} GB memory")
     print(f"disk        {findings['free_disk_bytes'] / 1e9:.0f} GB free here")
     print(f"torch       {findings['torch']}, {'compiles' if findings['compiles'] else findings['note']}")
     for name, peak in findings["peak_flops_per_second"].items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -25,13 +27,23 @@ model.add_to(app)
 
 def main() -> None:
     """Run one verb; an error that the user can act on is printed without a traceback."""
+    # a terminal that isn't UTF-8 shows an escape where it has no character
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except HeadwaterError as error:
-        print(f"headwater: {safe(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_status)
+        _fail(str(error), error.exit_status)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        # of a file that no stage expects to fail; those that do say more
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, exit_status: int) -> NoReturn:
+    print(f"headwater: {safe(message)}", file=sys.stderr)
+    sys.exit(exit_status)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli.arguments import AsJson, RunDir, print_json
+from headwater.cli.arguments import AsJson, RunDir, print_json, unicode_text
 from headwater.cli.terminal import safe, say
 
-Prompt = Annotated[str, typer.Argument(help="The text to continue.")]
+Prompt = Annotated[str, typer.Argument(help="The text to continue.", callback=unicode_text)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,8 +45,8 @@ def generate(
     prompt: Prompt,
     run: RunDir,
     max_tokens: Annotated[int, typer.Option(help="Stop after this many tokens.", min=1)] = 100,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token; 1 samples as the model has learnt.", min=0)] = 0.8,
-    top_p: Annotated[float, typer.Option(help="Sample among the likeliest tokens that hold this much probability.", min=0.01, max=1)] = 0.95,
+    temperature: Annotated[float, typer.Option(help="0: the likeliest token; 1: as the model has learnt.")] = 0.8,
+    top_p: Annotated[float, typer.Option(help="Sample among the likeliest tokens of this much probability.")] = 0.95,
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -56,10 +56,14 @@ def generate(
 
     loaded = load_model(Path(run))
     text = generation.generate(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
-    print_json({"prompt": prompt, "text": text}) if as_json else print(generation.printable(prompt + text))
+    print_json({"prompt": prompt, "text": text}) if as_json else print(safe(prompt + text))
 
 
-def surprise(text: Annotated[str, typer.Argument(help="The text to read.")], run: RunDir, as_json: AsJson = False) -> None:
+def surprise(
+    text: Annotated[str, typer.Argument(help="The text to read.", callback=unicode_text)],
+    run: RunDir,
+    as_json: AsJson = False,
+) -> None:
     """Print how surprised the model is by each token of a text, in bits."""
     import math
 
@@ -67,14 +71,15 @@ def surprise(text: Annotated[str, typer.Argument(help="The text to read.")], run
     from headwater.recipes.finish import load_model
 
     loaded = load_model(Path(run))
-    tokens, bits_per_byte = generation.surprise(loaded.model, loaded.tokenizer, text)
-    bits = [(token, nats / math.log(2)) for token, nats in tokens]
+    found = generation.surprise(loaded.model, loaded.tokenizer, text)
+    bits = [(token, nats / math.log(2)) for token, nats in found.tokens]
     if as_json:
-        print_json({"text": text, "bits_per_byte": bits_per_byte, "tokens": [{"token": t, "bits": b} for t, b in bits]})
+        tokens = [{"token": token, "bits": value} for token, value in bits]
+        print_json({"text": text, "bits_per_byte": found.bits_per_byte, "tokens": tokens})
         return
     for token, value in bits:
         print(safe(f"{value:6.2f} bits  {'█' * min(40, round(2 * value)):<40}  {token!r}"))
-    print(f"{bits_per_byte:.3f} bits per byte")
+    print(f"{found.bits_per_byte:.3f} bits per byte")
 
 
 def evaluate(run: RunDir, as_json: AsJson = False) -> None:

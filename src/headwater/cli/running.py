@@ -38,7 +38,8 @@ def _data_and_training(config: RunConfig, reasons: list[Reason]) -> bool:
     if timings.seconds:
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
     write_config(config, reasons)
-    if is_trained(config):
+    # where a stage was made again, training compares the rows with its checkpoint's, and is done at once
+    if not timings.seconds and is_trained(config):
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
         return True
     return _train(config)
@@ -76,7 +77,8 @@ def plan_lines(
         ("mixture", mixture),
         (
             "update",
-            f"{config.optim.name} at {config.optim.matrix_lr:g}, {config.schedule.name} with {config.schedule.warmup_steps} warm-up steps",
+            f"{config.optim.name} at {config.optim.matrix_lr:g}, "
+            f"{config.schedule.name} with {config.schedule.warmup_steps} warm-up steps",
         ),
         ("memory", f"{count(plan['state_bytes'])}B for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),

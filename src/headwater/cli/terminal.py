@@ -1,20 +1,21 @@
-"""What a run says on a terminal: a card before, one line an interval, live progress on a terminal only, a card after."""
+"""What a run says: a card before, one line an interval, live progress on a terminal only, a card after."""
 
 from __future__ import annotations
 
-import re
+import math
 import sys
 import time
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from headwater.evaluate.printable import printable
+
 CARD_WIDTH = 86
 
 
 def safe(text: str) -> str:
-    """Return text that can't drive a terminal: control characters are shown as escapes."""
-    return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    """Return text that can't drive a terminal: control and direction characters are shown as escapes."""
+    return printable(text, keep="\n\t")
 
 
 def say(message: str) -> None:
@@ -38,8 +39,9 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO = sys.stderr) -> None:
-    """Print a boxed list of (name, value); long values are wrapped."""
+def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:
+    """Print a boxed list of (name, value), on standard error if nothing else is said; long values are wrapped."""
+    out = out or sys.stderr
     rows = [(name, piece) for name, value in lines for name, piece in _wrapped(name, safe(value))]
     inner = CARD_WIDTH - 4
     print(f"╭─ {title} " + "─" * max(0, CARD_WIDTH - 5 - len(title)) + "╮", file=out)
@@ -62,9 +64,9 @@ def _wrapped(name: str, value: str) -> list[tuple[str, str]]:
 class TrainingDisplay:
     """Turn records into lines: one every `log_every` steps, and one for each evaluation, save or stop."""
 
-    def __init__(self, num_steps: int, log_every: int, out: TextIO = sys.stderr) -> None:
-        self._num_steps, self._log_every, self._out = num_steps, log_every, out
-        self._is_terminal = out.isatty()
+    def __init__(self, num_steps: int, log_every: int, out: TextIO | None = None) -> None:
+        self._num_steps, self._log_every, self._out = num_steps, log_every, out or sys.stderr
+        self._is_terminal = self._out.isatty()
         self._validation = ""
         self._started: tuple[float, int] | None = None
         self._loss: float | None = None
@@ -79,7 +81,8 @@ class TrainingDisplay:
         if self._started is None:
             self._started = (time.monotonic(), step)
         loss = record["loss"]
-        self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
+        if math.isfinite(loss):
+            self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
         if not record["taken"]:
             self._line(f"step {step}: loss {loss} or gradient {record['grad_norm']} is not finite; step not taken")
         line = self._status(record)
@@ -93,7 +96,7 @@ class TrainingDisplay:
         parts = [
             f"step {step:>{len(str(self._num_steps))}}/{self._num_steps} {100 * step / self._num_steps:.1f}%",
             f"tok {count(record['tokens_seen'])}",
-            f"loss {record['loss']:.3f} (ema {self._loss:.3f})",
+            f"loss {record['loss']:.3f} (ema {math.nan if self._loss is None else self._loss:.3f})",
             *([self._validation] if self._validation else []),
             f"gnorm {record['grad_norm']:.2f}",
             f"lr {record['lr']:.1e}",
@@ -118,13 +121,14 @@ class TrainingDisplay:
         self._line(f"     abilities at step {record['step']}: {scores}")
 
     def _show_samples(self, record: dict[str, Any]) -> None:
-        sample = record["samples"][0]
-        following = record["next"][0]["next"][0] if record["next"] else None
-        chance = f"  (next: {following['token']!r} {following['probability']:.0%})" if following else ""
-        self._line(f"     {sample['prompt']}{sample['text'][:60]!r}{chance}")
+        for sample in record["samples"][:1]:
+            following = record["next"][0]["next"][0]
+            chance = f"  (next: {following['token']!r} {following['probability']:.0%})"
+            self._line(f"     {sample['prompt']}{sample['text'][:60]}{chance}")
 
     def _show_stopped(self, record: dict[str, Any]) -> None:
-        self._line(f"stopped by {record['signal']} after saving step {record['step']}; the same command goes on from there")
+        signal, step = record["signal"], record["step"]
+        self._line(f"stopped by {signal} after saving step {step}; the same command goes on from there")
 
     def _show_resume(self, record: dict[str, Any]) -> None:
         self._line(f"resuming from step {record['step']}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import say
+from headwater.cli.terminal import safe, say
 
 STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: saved; the same command goes on
 
@@ -42,7 +42,7 @@ def train(run: RunFile, overrides: Overrides = None) -> None:
 
 def new(
     name: Annotated[str, typer.Argument(help="Name of the run; its file becomes NAME.toml.")],
-    text: Annotated[list[str], typer.Option("--text", help="A file or folder of your text; may be given several times.")],
+    text: Annotated[list[str], typer.Option("--text", help="A file or folder of your text; may be given often.")],
     more: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More files and folders.")] = None,
     minutes: Annotated[float, typer.Option(help="About how long training may take on this machine.")] = 8.0,
 ) -> None:
@@ -55,23 +55,24 @@ def new(
 
 def explain(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say for every setting whether you, a recipe, a rule or a default set it, and why."""
-    from headwater.recipes.run_config import load_run
+    from headwater.recipes.run_config import config_record, load_run
 
-    _, reasons = load_run(run, overrides or [])
+    config, reasons = load_run(run, overrides or [])
     if as_json:
-        print_json([vars(reason) for reason in reasons])
+        print_json(config_record(config, reasons))
         return
     for reason in reasons:
         shown = json.dumps(reason.value, ensure_ascii=False)
         shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        print(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {reason.why if reason.origin != 'default' else ''}".rstrip())
+        why = reason.why if reason.origin != "default" else ""
+        print(safe(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {why}".rstrip()))
 
 
 def schema() -> None:
     """Print the JSON schema of a run file, for editors."""
-    from headwater.recipes.run_config import RunConfig
+    from headwater.recipes.run_config import file_schema
 
-    print_json(RunConfig.model_json_schema())
+    print_json(file_schema())
 
 
 def doctor(as_json: AsJson = False) -> None:

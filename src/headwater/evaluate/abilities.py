@@ -34,7 +34,7 @@ def score_choices(scorer: Scorer, tokenizer: Tokenizer, choices: Sequence[Choice
         for number, option in enumerate(choice.options)
         if number != choice.answer and next_log_p[index, options[option][0]] >= right[index] - 1e-4
     ]
-    scores = scorer.loglikelihood([(prompts[index], options[option]) for index, option in rivals]) if rivals else []
+    scores = scorer.loglikelihood([(prompts[index], options[option]) for index, option in rivals])
     ranks = np.ones(len(choices), dtype=int)
     for (index, _), score in zip(rivals, scores):
         ranks[index] += score >= right[index]

@@ -13,7 +13,8 @@ from headwater.batches.pack import PackedSource
 from headwater.corpus.almanac.probes import Choice, evenly_spaced, probes
 from headwater.evaluate.abilities import score_choices
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
-from headwater.evaluate.generate import generate, next_tokens, printable
+from headwater.evaluate.generate import generate, next_tokens
+from headwater.evaluate.printable import printable
 from headwater.evaluate.scorer import ModelScorer
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -21,22 +22,29 @@ from headwater.tokenizer.tokenizer import Tokenizer
 LOOK_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
 SAMPLE_TOKENS = 24
 ROWS_PER_BATCH = 16
-SYNTHETIC_SOURCES = ("almanac",)
 
 
 @dataclass(frozen=True)
 class RunExaminer:
-    """Measure one run's model; `held_out` has the packed validation rows by source."""
+    """Measure one run's model.
+
+    `held_out` has the packed validation rows by source; `synthetic` names the sources that a program composed (the
+    almanac), without which there is nothing that the probes ask for.
+    """
 
     tokenizer: Tokenizer
     held_out: dict[str, PackedSource]
     token_bytes: np.ndarray
     num_rows: int
     prompts: Sequence[str]
-    has_almanac: bool
+    synthetic: frozenset[str]
+
+    @property
+    def has_almanac(self) -> bool:
+        return bool(self.synthetic)
 
     def validate(self, model: Transformer) -> dict[str, Any]:
-        return surprise_fields(self.surprise_by_source(model, self.num_rows))
+        return surprise_fields(self.surprise_by_source(model, self.num_rows), self.synthetic)
 
     def surprise_by_source(self, model: Transformer, max_rows: int | None) -> dict[str, Surprise]:
         """Return the surprise at each source's held-out rows, or at a fixed sample of `max_rows` of them."""
@@ -81,10 +89,10 @@ def _chosen_rows(source: PackedSource, max_rows: int | None) -> list[int] | None
     return None if max_rows is None else sample_rows(source, max_rows, seed=0).tolist()
 
 
-def surprise_fields(by_source: dict[str, Surprise]) -> dict[str, Any]:
-    """Return bits per byte and loss by source, over all, and over real text (without what a program composed)."""
+def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -> dict[str, Any]:
+    """Return bits per byte and loss by source, over all, and over real text (the sources that aren't `synthetic`)."""
     total = sum(by_source.values(), Surprise())
-    real = sum((part for source, part in by_source.items() if source not in SYNTHETIC_SOURCES), Surprise())
+    real = sum((part for source, part in by_source.items() if source not in synthetic), Surprise())
     fields: dict[str, Any] = {
         "bits_per_byte": {"all": total.bits_per_byte, **{name: part.bits_per_byte for name, part in by_source.items()}},
         "loss": {"all": total.loss, **{name: part.loss for name, part in by_source.items()}},
@@ -96,7 +104,7 @@ def surprise_fields(by_source: dict[str, Surprise]) -> dict[str, Any]:
 
 def full_evaluation(examiner: RunExaminer, model: Transformer) -> dict[str, Any]:
     """Return all held-out text's bits per byte and all items' abilities, as `headwater evaluate --json` prints them."""
-    result = surprise_fields(examiner.surprise_by_source(model, None))
+    result = surprise_fields(examiner.surprise_by_source(model, None), examiner.synthetic)
     details = examiner.score(model, probes()) if examiner.has_almanac else {}
     result["abilities"] = {name: detail["right"] for name, detail in details.items()}
     result["ability_details"] = details

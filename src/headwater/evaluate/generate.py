@@ -6,7 +6,6 @@ T time · V vocabulary
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -105,26 +104,6 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
     """Return a token as text: a special one by its name; bytes that are no whole character as U+FFFD."""
     names = {special: name for name, special in tokenizer.special.items()}
     return names.get(token) or tokenizer.token_bytes(token).decode("utf-8", errors="replace")
-
-
-def printable(text: str, keep: str = "") -> str:
-    r"""Return `text` with every character that could steer a terminal or hide text as an escape (\x1b, \n, \u202e).
-
-    A model may write any character, those of terminal commands and of right-to-left overrides included. `keep` lists
-    characters to leave alone: "\n\t" for text of many lines.
-    """
-    return "".join(
-        character if character in keep or not _steers(character) else character.encode("unicode_escape").decode()
-        for character in text
-    )
-
-
-_JOINERS = "\u200c\u200d\u00ad"  # format characters that ordinary text needs: Persian, Hindi, emoji, soft hyphens
-
-
-def _steers(character: str) -> bool:
-    # control, format, surrogate, line separator, paragraph separator
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
 
 
 def _next_logits(model: Transformer, ids: list[int]) -> Tensor:

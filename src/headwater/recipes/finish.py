@@ -6,26 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from headwater.batches.mixture import make_plan
 from headwater.batches.pack import pack_source
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.load import read_model_weights
+from headwater.checkpoint.verify import model_digest
 from headwater.corpus.load import read_documents
-from headwater.errors import StoreError
-from headwater.evaluate.examiner import SYNTHETIC_SOURCES, RunExaminer, full_evaluation
+from headwater.errors import CheckpointError, StoreError
+from headwater.evaluate.examiner import RunExaminer, full_evaluation
 from headwater.evaluate.yardsticks import ngram_bits_per_byte, xz_bits_per_byte
 from headwater.export.hf import export_hf
-from headwater.files import read_json, read_manifest_or_none, stage_key, write_json
+from headwater.files import read_manifest_or_none, stage_key, write_json
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.transformer import Transformer
 from headwater.recipes.run_config import RunConfig, config_of_run
-from headwater.recipes.stages import Folders, Say, StageKeys, final_checkpoint
+from headwater.recipes.stages import Folders, Say, StageKeys, final_checkpoint, read_json_or_none, train_plan
 from headwater.report.render import render_report
 from headwater.tokenizer.special import PAD_ID
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores
-from headwater.train.assemble import Run, TrainPlan, assemble
+from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 
 EVALUATION_VERSION, EXPORT_VERSION = 1, 1
@@ -55,12 +58,13 @@ def open_examiner(config: RunConfig) -> RunExaminer:
         token_bytes=tokenizer.bytes_per_token_table(),
         num_rows=config.train.validation_rows,
         prompts=config.train.prompts,
-        has_almanac=any(source.builtin == "almanac" for source in config.corpus.sources.values()),
+        synthetic=synthetic_sources(config),
     )
 
 
-def train_plan(config: RunConfig) -> TrainPlan:
-    return TrainPlan(config.seed, config.model, config.optim, config.schedule, config.train, config.machine)
+def synthetic_sources(config: RunConfig) -> frozenset[str]:
+    """Return the names of the sources that a program composed: what they hold is not real text."""
+    return frozenset(name for name, source in config.corpus.sources.items() if source.builtin == "almanac")
 
 
 def train_stage(config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any]) -> bool:
@@ -73,11 +77,13 @@ def train_stage(config: RunConfig, display: Display, say: Say, plan_fields: dict
             finished = train(run, open_examiner(config), display, stop)
             if finished:
                 watt_hours, how = run.energy.watt_hours(run.seconds() - run.seconds_before)
-                fields = {"tokens_seen": run.tokens_seen, "seconds": round(run.seconds(), 1)}
+                fields: dict[str, Any] = {"tokens_seen": run.tokens_seen, "seconds": round(run.seconds(), 1)}
                 share = (run.seconds() - run.seconds_before) / run.seconds()
                 fields |= {"energy_wh": round(watt_hours / share, 2), "energy_how": how}
                 display(run.records.append("finish", run.step, **fields))
-            return finished
+                if stop.signal_name is not None:
+                    say(f"stopped by {stop.signal_name} after the last step; the same command does what comes after it")
+            return finished and stop.signal_name is None
         finally:
             run.records.close()
 
@@ -129,21 +135,28 @@ def load_model(run_dir: Path) -> LoadedModel:
     """Return the model of a run's newest checkpoint, in fp32 on the CPU; every byte of it is checked."""
     config = config_of_run(run_dir)
     model = Transformer(config.model)
-    model.load_state_dict(read_model_weights(final_checkpoint(run_dir)))
+    model.load_state_dict(final_weights(run_dir))
     return LoadedModel(config, model.eval(), Tokenizer.load(Folders(run_dir).tokenizer))
 
 
-def _checkpoint_digest(run_dir: Path) -> str:
-    return read_manifest_or_none(final_checkpoint(run_dir))["files"]["model.safetensors"]["digest"]
+def final_weights(run_dir: Path) -> dict[str, Tensor]:
+    """Return the weights of the newest checkpoint; raise CheckpointError, with what to do, when it is damaged."""
+    path = final_checkpoint(run_dir)
+    try:
+        return read_model_weights(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; `headwater run` puts it aside and trains on from the checkpoint before it"
+        ) from error
 
 
 def evaluate_stage(config: RunConfig, say: Say) -> dict[str, Any]:
     """Return the full evaluation of the newest checkpoint, measured unless evaluation.json already is of it."""
     path, keys = config.run_dir / "evaluation.json", StageKeys(config.run_dir)
-    inputs = {"model": _checkpoint_digest(config.run_dir), "tokens": _tokens_digest(config)}
+    inputs = {"model": model_digest(final_checkpoint(config.run_dir)), "tokens": _tokens_digest(config)}
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
-    if keys.is_current("evaluation", key, path):
-        return read_json(path)
+    if keys.is_current("evaluation", key, path) and (known := read_json_or_none(path)) is not None:
+        return known
     say("evaluating on all held-out text, and the yardsticks on the same bytes")
     examiner = open_examiner(config)
     result = full_evaluation(examiner, load_model(config.run_dir).model)
@@ -159,8 +172,9 @@ def _tokens_digest(config: RunConfig) -> str:
 
 def measure_yardsticks(config: RunConfig, tokenizer: Tokenizer) -> dict[str, float]:
     """Return bits per byte of `xz -9e` and of a 5-gram model on the held-out real text, the almanac left out."""
-    held_out = {name: s for name, s in _stores(config, "validation").items() if name not in SYNTHETIC_SOURCES}
-    training = [s for name, s in _stores(config, "train").items() if name not in SYNTHETIC_SOURCES]
+    synthetic = synthetic_sources(config)
+    held_out = {name: store for name, store in _stores(config, "validation").items() if name not in synthetic}
+    training = [store for name, store in _stores(config, "train").items() if name not in synthetic]
     num_bytes = sum(store.num_bytes for store in held_out.values())
     if not num_bytes:
         return {}
@@ -186,13 +200,16 @@ def _stream(store: TokenStore) -> tuple[Any, Any]:
 def export_stage(config: RunConfig, say: Say) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
     folders = Folders(config.run_dir)
-    inputs = {"model": _checkpoint_digest(config.run_dir), "tokenizer": str(read_manifest_or_none(folders.tokenizer).get("digest"))}
+    inputs = {
+        "model": model_digest(final_checkpoint(config.run_dir)),
+        "tokenizer": str(read_manifest_or_none(folders.tokenizer).get("digest")),
+    }
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
     if read_manifest_or_none(folders.hf).get("key") == key:
         return folders.hf
     tokenizer = Tokenizer.load(folders.tokenizer)
     export_hf(
-        read_model_weights(final_checkpoint(config.run_dir)),
+        final_weights(config.run_dir),
         config.model,
         folders.tokenizer,
         folders.hf,
@@ -213,14 +230,12 @@ def model_facts(config: RunConfig) -> dict[str, str | int | float]:
         "parameters": count_parameters(config.model).total,
         "training tokens": config.train.num_steps * config.train.batch_tokens,
     }
-    path = config.run_dir / "evaluation.json"
-    if path.exists():
-        evaluation = read_json(path)
+    evaluation = read_json_or_none(config.run_dir / "evaluation.json")
+    if evaluation is not None:
         facts["bits per byte on held-out text"] = round(evaluation["bits_per_byte"]["all"], 4)
     return facts
 
 
 def report_stage(config: RunConfig) -> Path:
     return render_report(config.run_dir)
-
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from headwater.corpus.build import measure_paths
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
+from headwater.recipes.run_config import require_run_name
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
 SECONDS_A_MINUTE = 60
@@ -33,14 +34,22 @@ class Sizes:
 
 def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Callable[[str], None]) -> Path:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
+    require_run_name(name)
+    if not 0 < minutes < math.inf:
+        raise ConfigError(f"--minutes {minutes:g}: training needs a time above 0")
     if path.exists():
         raise ConfigError(f"{path} exists already; choose another name or remove it")
+    not_utf8 = [text for text in texts if not _is_utf8(text)]
+    if not_utf8:
+        raise ConfigError(f"a run file is UTF-8 and can't name {not_utf8[0]!a}; rename it, or name the folder it is in")
     missing = [text for text in texts if not Path(text).exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
     num_files, num_bytes = measure_paths(texts)
     if num_bytes == 0:
-        raise DataError(f"{', '.join(texts)}: {num_files} files, none with text in it; give --text files or folders with text")
+        raise DataError(
+            f"{', '.join(texts)}: {num_files} files, none with text in it; give --text files or folders with text"
+        )
     sizes = choose_sizes(num_bytes, minutes)
     write_text(path, _run_file(name, texts, num_files, num_bytes, sizes))
     say(f"found {num_files} files, {num_bytes / 1e6:.2f} MB; {sizes.why}")
@@ -71,7 +80,7 @@ def choose_sizes(num_bytes: int, minutes: float) -> Sizes:
 
 
 def _run_file(name: str, texts: list[str], num_files: int, num_bytes: int, sizes: Sizes) -> str:
-    paths = ", ".join(json.dumps(str(Path(text)), ensure_ascii=False) for text in texts)
+    paths = ", ".join(_quoted(str(Path(text))) for text in texts)
     return f"""\
 # {num_files} files, {num_bytes:,} bytes: {sizes.why}.
 # Everything not set here comes from a rule: headwater explain {name}.toml
@@ -97,6 +106,19 @@ prompts = ["The", "In the"]
 """
 
 
+def _is_utf8(path: str) -> bool:
+    try:
+        return bool(path.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML string: JSON's escapes are TOML's, but for DEL, which TOML doesn't allow as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _source_name(name: str) -> str:
     kept = "".join(character if character.isalnum() and character.isascii() else "_" for character in name)
-    return kept.strip("_") or "text"
+    kept = kept.strip("_")
+    return "text" if kept in ("", "all") else kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,18 @@ from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import TrainSettings
 
 CONFIG_FORMAT = "headwater-config"
+
+
+NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
+
+
+def is_run_name(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
+
+
+def require_run_name(name: str) -> None:
+    if not is_run_name(name):
+        raise ConfigError(f"{name!a} can't name a run: {NAME_RULE}")
 
 
 class RunConfig(Settings):
@@ -45,17 +58,26 @@ class RunConfig(Settings):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-            raise ValueError("a run's name has letters, digits, '.', '_' and '-' alone, and begins with one of the first two")
+        if not is_run_name(name):
+            raise ValueError(NAME_RULE)
         return name
 
     @model_validator(mode="after")
     def _check_vocabulary(self) -> RunConfig:
         if self.model.vocab_size != self.tokenizer.vocab_size:
             raise ValueError(
-                f"model.vocab_size={self.model.vocab_size} must equal tokenizer.vocab_size={self.tokenizer.vocab_size}; "
-                "leave model.vocab_size out"
+                f"model.vocab_size={self.model.vocab_size} must equal "
+                f"tokenizer.vocab_size={self.tokenizer.vocab_size}; leave model.vocab_size out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_mixture(self) -> RunConfig:
+        sources = set(self.corpus.sources)
+        for setting in ("weights", "max_epochs_by_source"):
+            unknown = sorted(set(getattr(self.mixture, setting)) - sources)
+            if unknown:
+                raise ValueError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(sources))}")
         return self
 
     @property
@@ -64,9 +86,8 @@ class RunConfig(Settings):
 
 
 def list_recipes() -> list[str]:
-    return sorted(
-        path.name.removesuffix(".toml") for path in resources.files("headwater.recipes").iterdir() if path.name.endswith(".toml")
-    )
+    names = [path.name for path in resources.files("headwater.recipes").iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def find_recipe(name: str) -> Path | None:
@@ -80,17 +101,47 @@ def load_run(name_or_path: str, overrides: list[str]) -> tuple[RunConfig, list[R
     Raises ConfigError, with every problem at once, when something is missing, unknown or out of range.
     """
     path = find_recipe(name_or_path) or Path(name_or_path)
-    if not path.exists() and not path.suffix:
-        raise ConfigError(f"{name_or_path!r} is neither a run file nor a recipe; recipes: {', '.join(list_recipes())}")
+    if not _exists(path) and path.suffix != ".toml":
+        raise ConfigError(_no_such_run(name_or_path))
     raw = read_settings(path, overrides, find_recipe)
     whys = {"model.vocab_size": "the tokenizer's"} if not raw.has("model.vocab_size") else {}
     if whys and raw.has("tokenizer.vocab_size"):
         raw.set_("model.vocab_size", raw.get("tokenizer.vocab_size"), "a rule")
     if not raw.has("name"):
-        raw.set_("name", path.stem, str(path))
+        raw.set_("name", path.stem, "a rule")
+        whys["name"] = "the name of the run file"
+    _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw)
     return config, explain(config, raw, whys)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than a file system allows
+        return False
+
+
+def _no_such_run(name: str) -> str:
+    known = list_recipes()
+    beside = [f"{name}.toml"] if _exists(Path(f"{name}.toml")) else []
+    close = beside or difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{name!r} is neither a run file nor a recipe{hint} (recipes: {', '.join(known)})"
+
+
+def _require_whole_rows(raw: RawSettings) -> None:
+    """Raise ConfigError when a step or a microbatch isn't whole rows, before rules build on it."""
+    seq_len = raw.get("model.seq_len")
+    for name in ("train.batch_tokens", "train.microbatch_tokens"):
+        tokens = raw.get(name)
+        if isinstance(tokens, int) and isinstance(seq_len, int) and min(tokens, seq_len) > 0 and tokens % seq_len:
+            nearest = max(1, round(tokens / seq_len)) * seq_len
+            where = raw.origins.get(name, "")
+            raise ConfigError(
+                f"{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}\n      set in {where}"
+            )
 
 
 def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:
@@ -134,7 +185,31 @@ def config_of_run(run_dir: Path) -> RunConfig:
     path = run_dir / "config.json"
     if not path.exists():
         raise ConfigError(f"{run_dir} is no run folder: it has no config.json; `headwater run RUN.toml` makes one")
-    record = read_json(path)
-    config = validate(RunConfig, RawSettings(record.get("settings", {}), {}))
-    # the folder may have been moved since: where it lies now is where its files are
-    return config.model_copy(update={"runs_dir": str(run_dir.parent), "name": run_dir.resolve().name})
+    try:
+        settings = dict(read_json(path)["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{path} is damaged: `headwater run RUN.toml` writes it again") from None
+    config = validate(RunConfig, RawSettings(settings, {}))
+    # the folder may have been moved since, or be named by a link: where it lies now is where its files are
+    folder = run_dir.resolve()
+    here = run_dir.parent if run_dir.name == folder.name else folder.parent
+    return config.model_copy(update={"runs_dir": str(here), "name": folder.name})
+
+
+def file_schema() -> dict[str, Any]:
+    """Return the JSON schema of a run file: as the settings' own, but nothing is required, and `extends` is known.
+
+    What a file leaves out comes from the file it extends, or from a rule.
+    """
+    schema = _without_required(RunConfig.model_json_schema())
+    extends = {"type": "string", "description": "A recipe, or a run file beside this one, whose settings come first."}
+    return schema | {"properties": {"extends": extends, **schema["properties"]}}
+
+
+def _without_required(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_required(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_settings = isinstance(schema.get("properties"), dict)
+    return {name: _without_required(part) for name, part in schema.items() if not (is_settings and name == "required")}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.verify import is_whole, read_state
 from headwater.corpus.build import build_corpus, corpus_key
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
@@ -27,11 +28,11 @@ from headwater.files import (
 )
 from headwater.optim.rules import Reason
 from headwater.recipes.run_config import RunConfig, config_record
+from headwater.records import read_records
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
-
-EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 1, 1
+from headwater.train.identity import TrainPlan, require_same
 
 Say = Callable[[str], None]
 
@@ -70,35 +71,70 @@ class Timings:
 
 
 def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
-    """Bring corpus, tokenizer and tokens up to date; call it holding the run folder's lock."""
+    """Bring corpus, tokenizer and tokens up to date; call it holding the run folder's lock.
+
+    Raises CheckpointError, before anything is written, when the run has been trained on other data or settings.
+    """
     folders = Folders(config.run_dir)
+    require_settings_of_checkpoint(config)
     require_writable(folders.run)
-    remove_leftovers(folders.run / "data")
+    for folder in (folders.run, folders.run / "data", folders.run / "checkpoints", folders.hf.parent):
+        remove_leftovers(folder)
     build_corpus_stage(config, say, timings)
     corpus_digest = _digest(folders.corpus)
 
     started_at = time.perf_counter()
     key = tokenizer_key(config.tokenizer, corpus_digest)
-    if not is_current(folders.tokenizer, key):
+    if not _is_current(folders, folders.tokenizer, key):
         train_tokenizer(training_texts(folders.corpus), config.tokenizer, folders.tokenizer, key, say)
         timings.measure("tokenizer", started_at)
 
     started_at = time.perf_counter()
     key = tokens_key(corpus_digest, _digest(folders.tokenizer))
-    if not is_current(folders.tokens, key):
+    if not _is_current(folders, folders.tokens, key):
         build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say)
         timings.measure("tokens", started_at)
 
 
 def build_corpus_stage(config: RunConfig, say: Say, timings: Timings) -> dict[str, Any]:
     started_at = time.perf_counter()
-    folder = Folders(config.run_dir).corpus
+    folders = Folders(config.run_dir)
     key = corpus_key(config.corpus, corpus_inputs(config.corpus))
-    if is_current(folder, key):
-        return read_manifest_or_none(folder)
-    manifest = build_corpus(config.corpus, folder, say)
+    if _is_current(folders, folders.corpus, key):
+        return read_manifest_or_none(folders.corpus)
+    manifest = build_corpus(config.corpus, folders.corpus, say)
     timings.measure("corpus", started_at)
     return manifest
+
+
+def _is_current(folders: Folders, stage: Path, key: str) -> bool:
+    """Return whether a data stage is up to date; raise CheckpointError where it isn't and a model was trained on it."""
+    if is_current(stage, key):
+        return True
+    # a stage that was removed is built again: the same text and settings give the same bytes
+    if read_manifest_or_none(stage).get("key") is not None and list_checkpoints(folders.run):
+        raise CheckpointError(
+            f"{stage} is what the checkpoints of {folders.run} were trained on, and its text or settings (or "
+            "headwater's own rules) have changed since; put them back, give the new run another name (name=…), or "
+            f"remove {folders.run} to train afresh"
+        )
+    return False
+
+
+def train_plan(config: RunConfig) -> TrainPlan:
+    return TrainPlan(
+        config.seed, config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
+    )
+
+
+def require_settings_of_checkpoint(config: RunConfig) -> None:
+    """Raise CheckpointError when the run's newest checkpoint was trained with other settings than these."""
+    for _, path in list_checkpoints(config.run_dir)[:1]:
+        try:
+            saved = read_state(path)["identity"]
+        except (CheckpointError, KeyError):
+            return  # damaged: training says so, and goes on from the one before it
+        require_same(path, saved, train_plan(config).identity())
 
 
 def training_texts(corpus_dir: Path) -> dict[str, Any]:
@@ -114,15 +150,30 @@ def _digest(folder: Path) -> str:
 
 
 def write_config(config: RunConfig, reasons: list[Reason]) -> None:
-    """Write config.json, unless the same is there already."""
+    """Write config.json, unless the same is there already.
+
+    Raises CheckpointError when the run was trained with other settings: config.json says how to read its checkpoints.
+    """
+    require_settings_of_checkpoint(config)
     path, record = config.run_dir / "config.json", config_record(config, reasons)
-    if not path.exists() or read_json(path) != record:
+    if read_json_or_none(path) != record:
         write_json(path, record)
 
 
+def read_json_or_none(path: Path) -> Any:
+    """Return what is in a file that can be made again, or None where it is missing or damaged."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
 def is_trained(config: RunConfig) -> bool:
+    """Return whether the run reached its last step, measured it, and still has that checkpoint undamaged."""
     newest = list_checkpoints(config.run_dir)[:1]
-    return bool(newest) and newest[0][0] >= config.train.num_steps
+    if not newest or newest[0][0] < config.train.num_steps:
+        return False
+    return bool(read_records(config.run_dir / "records.jsonl", "finish")) and is_whole(newest[0][1])
 
 
 def final_checkpoint(run_dir: Path) -> Path:
@@ -138,7 +189,8 @@ class StageKeys:
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / "stages.json"
-        self._keys: dict[str, str] = read_json(self._path) if self._path.exists() else {}
+        keys = read_json_or_none(self._path)
+        self._keys: dict[str, str] = keys if isinstance(keys, dict) else {}
 
     def is_current(self, stage: str, key: str, output: Path) -> bool:
         return output.exists() and self._keys.get(stage) == key

@@ -9,44 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from headwater.batches.source import BatchSource
-from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint
-from headwater.errors import CheckpointError, ConfigError
+from headwater.checkpoint.load import newest_good_checkpoint
+from headwater.errors import ConfigError
 from headwater.machine.energy import EnergyMeter
 from headwater.machine.machine import Machine, examine
-from headwater.machine.settings import MachineSettings
 from headwater.model.init import initialise_
 from headwater.model.loss import chunk_loss
-from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
-from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.records import RunRecords
-from headwater.train.settings import TrainSettings
+from headwater.train.identity import TrainPlan, require_same
 from headwater.train.step import Prepared
-
-
-@dataclass(frozen=True)
-class TrainPlan:
-    """The settings that decide what is trained; their digest is in every checkpoint."""
-
-    seed: int
-    model: ModelSettings
-    optim: OptimSettings
-    schedule: ScheduleSettings
-    train: TrainSettings
-    machine: MachineSettings
-
-    def identity(self, batches: BatchSource) -> dict[str, Any]:
-        """Return what must be equal between a checkpoint and the run that resumes from it."""
-        train = self.train.model_dump(include={"num_steps", "batch_tokens", "microbatch_tokens"})
-        return {
-            "seed": self.seed,
-            "model": self.model.model_dump(),
-            "optim": self.optim.model_dump(),
-            "schedule": self.schedule.model_dump(),
-            "train": train,
-            "batches": batches.digest,
-        }
 
 
 @dataclass
@@ -71,6 +44,10 @@ class Run:
         """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
         return self.seconds_before + time.perf_counter() - self.started_at
 
+    def identity(self) -> dict[str, Any]:
+        """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
+        return self.plan.identity() | {"batches": self.batches.digest}
+
     @property
     def rows_per_step(self) -> int:
         return self.plan.train.batch_tokens // self.plan.model.seq_len
@@ -80,10 +57,9 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
     """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock."""
     started_at = time.perf_counter()
     _check_portions(plan)
-    identity = plan.identity(batches)
     checkpoint = newest_good_checkpoint(run_dir, say)
     if checkpoint is not None:
-        _check_identity(checkpoint, identity)
+        require_same(checkpoint.path, checkpoint.state["identity"], plan.identity() | {"batches": batches.digest})
     kept = None if checkpoint is None else checkpoint.state["machine"]
     facts = examine(plan.machine, kept)
     if facts.note:
@@ -123,16 +99,6 @@ def _check_portions(plan: TrainPlan) -> None:
         if tokens % seq_len:
             nearest = max(1, round(tokens / seq_len)) * seq_len
             raise ConfigError(f"train.{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}")
-
-
-def _check_identity(checkpoint: Checkpoint, identity: dict[str, Any]) -> None:
-    saved = checkpoint.state["identity"]
-    if saved != identity:
-        changed = [name for name in identity if saved.get(name) != identity[name]]
-        raise CheckpointError(
-            f"{checkpoint.path} was trained with other settings ({', '.join(changed)} changed); put the old values "
-            "back to go on with it, or give the new run another folder (name=…)"
-        )
 
 
 def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -104,7 +104,7 @@ def save(run: Run, display: Display) -> None:
         "bad_steps": run.bad_steps,
         "seconds": run.seconds(),
         "machine": run.machine.facts.decisive(),
-        "identity": run.plan.identity(run.batches),
+        "identity": run.identity(),
     }
     run.records.sync()
     num_bytes = save_checkpoint(
@@ -121,23 +121,22 @@ def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
         started_at = time.perf_counter()
         fields = examiner.validate(model)
         elapsed = round(time.perf_counter() - started_at, 3)
-        display(
-            run.records.append("validation", run.step, tokens_seen=run.tokens_seen, **fields, evaluation_seconds=elapsed)
-        )
+        fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
+        display(run.records.append("validation", run.step, **fields))
     if is_look(run.step, run.plan.train):
         started_at = time.perf_counter()
         for event, fields in examiner.look(model).items():
             elapsed, started_at = round(time.perf_counter() - started_at, 3), time.perf_counter()
-            display(
-                run.records.append(event, run.step, tokens_seen=run.tokens_seen, **fields, evaluation_seconds=elapsed)
-            )
+            fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
+            display(run.records.append(event, run.step, **fields))
 
 
 def _microbatches(run: Run) -> Iterator[list[Batch]]:
     """Yield this rank's microbatches of each step to come: a pure function of the step."""
     rows_per_microbatch = run.plan.train.microbatch_tokens // run.plan.model.seq_len
+    rank, world_size = run.machine.rank, run.machine.world_size
     for step in range(run.step, run.plan.train.num_steps):
-        first, num_rows = rank_rows(step * run.rows_per_step, run.rows_per_step, run.machine.rank, run.machine.world_size)
+        first, num_rows = rank_rows(step * run.rows_per_step, run.rows_per_step, rank, world_size)
         yield [
             run.batches.rows(first + offset, rows_per_microbatch) for offset in range(0, num_rows, rows_per_microbatch)
         ]

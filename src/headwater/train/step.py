@@ -17,7 +17,7 @@ from headwater.optim.optimizer import Optimizer
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss in nats per target, gradient norm before clipping, targets trained on; `taken` is False for a bad step."""
+    """Mean loss in nats per target, gradient norm before clipping, targets; `taken` is False for a bad step."""
 
     loss: float
     grad_norm: float
