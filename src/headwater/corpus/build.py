@@ -194,7 +194,7 @@ def _require_text(settings: CorpusSettings, balance: Balance) -> None:
     if sum(count.documents for count in balance.splits["validation"].values()) == 0:
         total = sum(count.bytes for count in balance.splits["train"].values())
         raise DataError(
-            f"the corpus is too small: {total:,} bytes in one document leave nothing to validate on; "
+            f"the corpus is too small: {total:,} bytes, in one document a source, leave nothing to validate on; "
             "add a second document or at least 1,000 bytes"
         )
 

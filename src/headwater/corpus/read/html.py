@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import DOMNode, HTMLTree
+from resiliparse.parse.html import DOMException, DOMNode, HTMLParserException, HTMLTree
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile, Unusable
@@ -18,23 +18,25 @@ _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1
 _NAME = re.compile(r"/?[a-z][a-z0-9-]*", re.IGNORECASE)
 # elements that need no end tag: they are not nested however often they are opened
 _NO_END = frozenset(
-    "p li dd dt tr td th thead tbody tfoot option optgroup br img hr input meta link area base col colgroup embed source "
-    "track wbr html head body rt rp param".split()
+    ["p", "li", "dd", "dt", "tr", "td", "th", "thead", "tbody", "tfoot", "option", "optgroup", "br", "img", "hr", "input", "meta", "link", "area", "base", "col", "colgroup", "embed", "source", "track", "wbr", "html", "head", "body", "rt", "rp", "param"]
 )
 MAX_DEPTH = 300  # the heuristics take seconds for a page nested ten thousand deep and hours for a deeper one
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,40})""", re.IGNORECASE)
 
 
 def read_html(file: InputFile, max_file_bytes: int) -> Iterator[Document]:
-    """Yield the page's main content. Raises Unusable: not_html, binary, not_utf8, too_deep, file_too_large."""
+    """Yield the page's main content. Raises Unusable: not_html, binary, not_utf8, too_deep, damaged_html, file_too_large."""
     page = _decode(read_whole(file, max_file_bytes))
     if not _ELEMENT.search(page, 0, 100_000):
         raise Unusable("not_html")
     if depth(page) > MAX_DEPTH:
         raise Unusable("too_deep")
-    tree = HTMLTree.parse(page)
-    title = " ".join((tree.title or "").split())
-    text = main_content(tree)
+    try:
+        tree = HTMLTree.parse(page)
+        title = " ".join((tree.title or "").split())
+        text = main_content(tree)
+    except (HTMLParserException, DOMException) as error:
+        raise Unusable("damaged_html") from error
     if title and title not in text[: len(title) + 200]:
         text = f"{title}\n\n{text}"
     yield file.document(text, **({"title": title} if title else {}))

