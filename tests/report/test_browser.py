@@ -30,8 +30,10 @@ def browser() -> Iterator:
 class Opened:
     """A page opened from its file, with what it asked of the network and what went wrong in it."""
 
-    def __init__(self, browser, path: Path, **context) -> None:
-        self.tab = browser.new_context(**context).new_page()
+    def __init__(self, context, path: Path) -> None:
+        # five megabytes of script take seconds on a machine that is busy with other tests
+        context.set_default_timeout(120_000)
+        self.tab = context.new_page()
         self.requests, self.errors = [], []
         self.tab.on("request", lambda request: self.requests.append(request.url))
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -40,6 +42,20 @@ class Opened:
 
     def count(self, selector: str) -> int:
         return self.tab.locator(selector).count()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Return a function that opens a file in a tab of its own, closed when the test ends."""
+    contexts = []
+
+    def open_path(path: Path, **settings) -> Opened:
+        contexts.append(browser.new_context(**settings))
+        return Opened(contexts[-1], path)
+
+    yield open_path
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +68,8 @@ def path(run_dir) -> Path:
     return render_report(run_dir)
 
 
-def test_every_chart_is_drawn_without_a_request_or_an_error(browser, path):
-    page = Opened(browser, path)
+def test_every_chart_is_drawn_without_a_request_or_an_error(open_page, path):
+    page = open_page(path)
     assert page.count(".plot") == 11
     assert page.count(".plot .main-svg .scatterlayer .trace") >= 20
     assert all(page.tab.locator(".plot").nth(index).locator("path.js-line").count() for index in range(page.count(".plot")))
@@ -62,13 +78,13 @@ def test_every_chart_is_drawn_without_a_request_or_an_error(browser, path):
 
 
 @pytest.mark.parametrize("width", [360, 800, 1400])
-def test_the_page_is_never_wider_than_the_screen(browser, path, width):
-    page = Opened(browser, path, viewport={"width": width, "height": 800})
+def test_the_page_is_never_wider_than_the_screen(open_page, path, width):
+    page = open_page(path, viewport={"width": width, "height": 800})
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_charts_follow_light_dark_and_print(browser, path):
-    page = Opened(browser, path, color_scheme="light")
+def test_charts_follow_light_dark_and_print(open_page, path):
+    page = open_page(path, color_scheme="light")
     ink = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
     stroke = "getComputedStyle(document.querySelector('.plot .js-line')).stroke"
     light = page.tab.evaluate(f"[{ink}, {stroke}]")
@@ -81,8 +97,8 @@ def test_charts_follow_light_dark_and_print(browser, path):
     assert page.errors == []
 
 
-def test_the_switch_changes_the_scale_of_its_own_chart_alone(browser, path):
-    page = Opened(browser, path)
+def test_the_switch_changes_the_scale_of_its_own_chart_alone(open_page, path):
+    page = open_page(path)
     scales = "[...document.querySelectorAll('.plot')].map(plot => plot.layout.xaxis.type)"
     before = page.tab.evaluate(scales)
     page.tab.locator("figure:has(h3:text-is('Loss')) button", has_text="log").click()
@@ -92,8 +108,8 @@ def test_the_switch_changes_the_scale_of_its_own_chart_alone(browser, path):
     assert page.errors == []
 
 
-def test_nothing_hostile_runs_or_becomes_an_element(browser, tmp_path):
-    page = Opened(browser, render_report(hostile_run(tmp_path, "".join(HOSTILE))))
+def test_nothing_hostile_runs_or_becomes_an_element(open_page, tmp_path):
+    page = open_page(render_report(hostile_run(tmp_path, "".join(HOSTILE))))
     page.tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     page.tab.locator(".plot").first.hover()
     assert page.tab.evaluate("window.hacked") is None
@@ -102,28 +118,28 @@ def test_nothing_hostile_runs_or_becomes_an_element(browser, tmp_path):
     assert page.requests == [page.tab.url] and page.errors == []
 
 
-def test_the_policy_stops_a_script_that_got_into_the_page(browser, path, tmp_path):
+def test_the_policy_stops_a_script_that_got_into_the_page(open_page, path, tmp_path):
     spoilt = path.read_text().replace("<nav", "<script>window.hacked=1</script><b onclick='window.hacked=1'>x</b><nav", 1)
     target = tmp_path / "spoilt.html"
     target.write_text(spoilt)
-    page = Opened(browser, target)
+    page = open_page(target)
     page.tab.locator("b", has_text="x").first.click()
     assert page.tab.evaluate("window.hacked") is None
     assert page.count(".plot .main-svg") > 0
 
 
-@pytest.mark.parametrize("num_records", [0, 1, 2, 4, 6, 40])
-def test_a_run_in_progress_draws_what_there_is(browser, tmp_path, num_records):
+@pytest.mark.parametrize("num_records", [1, 2, 6, 40])
+def test_a_run_in_progress_draws_what_there_is(open_page, tmp_path, num_records):
     run_dir = write_run(tmp_path, num_steps=200)
     (run_dir / "evaluation.json").unlink()
     write_records(run_dir, run_records(200)[:num_records])
-    page = Opened(browser, render_report(run_dir))
+    page = open_page(render_report(run_dir))
     assert page.count(".plot .main-svg .scatterlayer") == page.count(".plot")
     assert page.errors == []
 
 
-def test_a_folder_with_nothing_in_it_opens(browser, tmp_path):
+def test_a_folder_with_nothing_in_it_opens(open_page, tmp_path):
     json_file(tmp_path / "config.json", {})
-    page = Opened(browser, render_report(tmp_path))
+    page = open_page(render_report(tmp_path))
     assert page.count(".plot") == 0 and page.count("h2") == 7
     assert page.errors == []

@@ -57,7 +57,7 @@ def test_the_untrained_model_has_a_place_on_a_logarithmic_axis():
 
 @pytest.mark.parametrize(
     ("low", "high", "ticks"),
-    [(8e3, 1.5e7, [1e4, 1e5, 1e6, 1e7]), (1.3, 7.6, [1.5, 2, 3, 4, 5, 6]), (0.3, 8, [0.3, 0.5, 1, 2, 3, 5])],
+    [(8e3, 1.5e7, [1e4, 1e5, 1e6, 1e7]), (1.3, 7.6, [1.5, 2, 3, 4, 5, 6]), (0.3, 8, [0.3, 0.5, 1, 2, 3, 5]), (2.005, 2.95, [2.2, 2.4, 2.6, 2.8]), (7, 7, [7])],
 )
 def test_ticks_are_round_and_few(low, high, ticks):
     assert log_ticks([low, high]) == pytest.approx(ticks)

@@ -298,8 +298,8 @@ def test_damaged_files_are_no_reason_to_fail(tmp_path, damage):
 
 
 def test_records_of_odd_shapes_are_no_reason_to_fail(tmp_path):
-    odd = [None, 3, "x", [], {}, {"all": None}, [{"prompt": 3}], [None]]
-    fields = ["bits_per_byte", "abilities", "samples", "next", "parameters", "device", "plan", "tokens_seen", "seconds", "time"]
+    odd = [None, 3, 0, "x", [], {}, {"all": None}, {"all": 0.0}, [{"prompt": 3}], [{"prompt": []}], [None]]
+    fields = ["bits_per_byte", "abilities", "samples", "next", "parameters", "device", "plan", "tokens_seen", "seconds", "time", "loss", "signal"]
     events = ["start", "step", "validation", "abilities", "samples", "checkpoint", "finish", "stopped", "else"]
     records = [{"event": event, "attempt": 1, "step": 1, **dict.fromkeys(fields, value)} for value in odd for event in events]
     write_records(tmp_path, records)

@@ -57,8 +57,8 @@ def label(text: str, y: float, color: str, *, above: bool = True, at_left: bool 
     }
 
 
-def _log_ticks(values: Sequence[float]) -> Spec:
-    ticks = log_ticks(values)
+def _log_ticks(values: Sequence[float], max_ticks: int = 6) -> Spec:
+    ticks = log_ticks(values, max_ticks)
     return {"tickvals": ticks, "ticktext": [tick_label(tick) for tick in ticks]}
 
 
@@ -78,7 +78,7 @@ def _x_ranges(xs: Sequence[float]) -> dict[str, list[float]]:
     return {"linear": [0, 1.02 * max(positive)], "log": [low - room, high + room]}
 
 
-def layout(traces: list[Spec], *, log_x: bool = False, **more: Any) -> Spec:
+def layout(traces: list[Spec], *, log_x: bool = False, max_x_ticks: int = 6, **more: Any) -> Spec:
     """Return axes for curves over tokens. Ticks of a logarithmic axis are chosen here, at round numbers."""
     xs = [x for trace in traces for x in trace["x"]]
     ranges = _x_ranges(xs)
@@ -88,7 +88,8 @@ def layout(traces: list[Spec], *, log_x: bool = False, **more: Any) -> Spec:
         "type": "log" if log_x else "linear",
         "tickmode": "array" if log_x else "auto",
         "range": ranges["log" if log_x else "linear"],
-        **_log_ticks(xs),
+        **_log_ticks(xs, max_x_ticks),
+        "tickangle": 0,
         "showgrid": False,
         "spikecolor": "@axis",
         "spikethickness": 1,

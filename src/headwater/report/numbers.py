@@ -45,8 +45,8 @@ def tick_label(value: float) -> str:
     """Return a round number as an axis shows it: 10k, 0.5, 3M."""
     for limit, unit in [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]:
         if value >= limit:
-            return f"{value / limit:g}{unit}"
-    return f"{value:g}"
+            return f"{value / limit:.4g}{unit}"
+    return f"{value:.4g}"
 
 
 def count_in_words(value: float | None) -> str:

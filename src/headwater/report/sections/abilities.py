@@ -14,6 +14,7 @@ from headwater.report.run_data import ALMANAC, Object, RunData, amount, entries,
 _MAX_TOKENS = 8
 _MAX_LOOKS = 12
 _NUM_SHADES = 10
+_MANY_OPTIONS = 0.3  # below this chance there are so many options that a rank says something
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +73,25 @@ def _ability_plot(summary: str, ability: Ability, curve: Points, chance: float |
         text = f"chance {percent(chance, 0 if chance >= 0.1 else 1)}"
         annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=True))
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
-    chart_layout = layout(traces, log_x=True, annotations=annotations, showlegend=False, yaxis=y_axis)
+    chart_layout = layout(traces, log_x=True, max_x_ticks=4, annotations=annotations, showlegend=False, yaxis=y_axis)
     return plot(summary, traces, chart_layout, "small")
 
 
-def _details(last: Object) -> Child:
-    num_items, rank, probability = (amount(last, field) for field in ("num_items", "median_rank", "mean_probability"))
-    parts = [
-        num_items is not None and f"{whole(num_items)} items",
-        rank is not None and f"median rank {rank:g}",
-        probability is not None and f"mean probability {percent(probability)}",
-    ]
-    known = [part for part in parts if part]
-    return " · ".join(known) or None
+def _details(latest: Object) -> Child:
+    num_items, chance = amount(latest, "num_items"), amount(latest, "chance")
+    parts = [f"{whole(num_items)} items" if num_items is not None else None]
+    if chance is not None and chance < _MANY_OPTIONS:
+        rank, probability = amount(latest, "median_rank"), amount(latest, "mean_probability")
+        parts.append(f"median rank {rank:g}" if rank is not None else None)
+        parts.append(f"mean probability {percent(probability)}" if probability is not None else None)
+    return " · ".join(part for part in parts if part) or None
 
 
 def _next_tokens(run: RunData) -> Html:
     """Return, for each prompt, a table of the likeliest next tokens: rows tokens, columns the looks over time."""
     looks = run.events("samples")
-    prompts = dict.fromkeys(entry.get("prompt") for look in looks for entry in entries(look, "next"))
-    tables = [_sharpening(looks, prompt) for prompt in prompts if isinstance(prompt, str)]
+    prompts = dict.fromkeys(str(entry.get("prompt", "")) for look in looks for entry in entries(look, "next"))
+    tables = [_sharpening(looks, prompt) for prompt in prompts]
     if not any(tables):
         return not_measured("The next token", "no look at the next token has been taken.")
     return render(tables)
@@ -109,7 +109,7 @@ def _sharpening(looks: list[Object], prompt: str) -> Html | None:
         for token in tokens
     ]
     body = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="heat")
-    note = "What comes next? Probability in percent, from left to right as more tokens are seen."
+    note = "What comes next? Probability in percent as more tokens are seen; an empty cell was not among the likeliest."
     caption = tag("figcaption", tag("h3", tag("q", f"{prompt} …")), tag("p", note))
     return tag("figure", caption, tag("div", body, class_="scroll"), class_="card")
 
@@ -122,7 +122,7 @@ def pick(members: list, most: int) -> list:
 
 
 def _guesses(look: Object, prompt: str) -> dict[str, float]:
-    found = next((entry for entry in entries(look, "next") if entry.get("prompt") == prompt), {})
+    found = next((entry for entry in entries(look, "next") if str(entry.get("prompt", "")) == prompt), {})
     guesses: dict[str, float] = {}
     for guess in entries(found, "next"):
         token, probability = guess.get("token"), amount(guess, "probability")

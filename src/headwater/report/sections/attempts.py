@@ -10,9 +10,9 @@ from headwater.report.run_data import RunData, amount
 
 def attempts(run: RunData) -> Child:
     """Return one row an attempt; steps past the checkpoint that the next one resumed from were done again."""
-    groups: dict[object, list[Record]] = {}
+    groups: dict[str, list[Record]] = {}
     for record in run.all_records:
-        groups.setdefault(record.get("attempt"), []).append(record)
+        groups.setdefault(str(record.get("attempt", "–")), []).append(record)
     if not groups:
         return None
     in_order = list(groups.values())

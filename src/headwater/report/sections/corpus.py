@@ -19,7 +19,8 @@ def corpus(run: RunData) -> Html:
     if not sources:
         body: Child = tag("p", "Not measured yet: the corpus has not been built.", class_="missing card")
     else:
-        body = [tag("p", _lead(sources), class_="lead"), _composition(run), _by_source(run), _balance(run, sources)]
+        composition = _composition(run) if len(run.sources) > 1 else None
+        body = [tag("p", _lead(sources), class_="lead"), composition, _by_source(run), _balance(run, sources)]
     return tag("section", tag("h2", "What it read"), body, id="corpus")
 
 

@@ -19,11 +19,13 @@ from headwater.report.run_data import RunData, amount, table
 
 # two labels nearer than this share of the logarithmic axis would touch
 _MIN_LABEL_GAP = 0.08
-_PROSE = {"5-gram": "an interpolated 5-gram model of the same tokens"}
+_PROSE = {"5-gram": "an interpolated 5-gram model"}
 
 
 def learning(run: RunData) -> Html:
-    body = tag("div", _loss(run), _against_yardsticks(run), _by_source(run), class_="grid")
+    one_source = len(run.sources) == 1
+    cards = [_loss(run), _against_yardsticks(run, wide=one_source), None if one_source else _by_source(run)]
+    body = tag("div", cards, class_="grid")
     return tag("section", tag("h2", "How it learnt"), _lead(run), body, _measurements(run), id="learning")
 
 
@@ -83,17 +85,17 @@ def _loss_range(curve: Points) -> list[float]:
 
 def _resumes(run: RunData) -> list[Spec]:
     """Return a faint upright line where the run was resumed."""
-    seen = {record.get("step"): number(record.get("tokens_seen")) for record in run.events("step")}
-    places = [seen.get(record.get("step")) for record in run.events("resume")]
+    seen = {amount(record, "step"): amount(record, "tokens_seen") for record in run.events("step")}
+    places = [seen.get(amount(record, "step")) for record in run.events("resume")]
     stroke = {"color": "@axis", "width": 1, "dash": "dot"}
     return [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke} for x in places if x]
 
 
-def _against_yardsticks(run: RunData) -> Html:
+def _against_yardsticks(run: RunData, wide: bool) -> Html:
     heading = "Bits per byte on real text" if is_on_real_text(run) else "Bits per byte on held-out text"
     curve = thin(on_log_axis(quality_curve(run)))
     if not curve:
-        return not_measured(heading, "no validation has been made.")
+        return not_measured(heading, "no validation has been made.", wide=wide)
     traces = [line("this model", curve, "series-1", width=2.5, **_marks("series-1"))]
     levels = sorted(yardsticks(run), key=lambda item: item[1])
     for index, (name, value) in enumerate(levels):
@@ -106,7 +108,7 @@ def _against_yardsticks(run: RunData) -> Html:
     summary = f"Bits per byte over tokens, ending at {decimal(curve[-1][1])}."
     chart_layout = layout(traces, log_x=True, annotations=labels, showlegend=False, yaxis=y_axis)
     note = f"{text}; lower is better; {beside}."
-    return chart_card(heading, note, plot(summary, traces, chart_layout), scale="log")
+    return chart_card(heading, note, plot(summary, traces, chart_layout), wide=wide, scale="log")
 
 
 def _level_labels(levels: list[tuple[str, float]], span: float) -> list[Spec]:

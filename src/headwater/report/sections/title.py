@@ -91,7 +91,9 @@ def _river(run: RunData) -> Child:
 
 
 def _tile(name: str, value: Child, note: Child) -> Html:
-    return tag("div", tag("dt", name), tag("dd", value), tag("dd", note, class_="note"), class_="tile")
+    """Return a figure with its name; `value` is None while it isn't known."""
+    shown = tag("dd", value) if value is not None else tag("dd", MISSING, class_="missing")
+    return tag("div", tag("dt", name), shown, tag("dd", note, class_="note"), class_="tile")
 
 
 def _tiles(run: RunData) -> list[Html]:
@@ -101,39 +103,39 @@ def _tiles(run: RunData) -> list[Html]:
 def _quality(run: RunData) -> Html:
     score, on = final_bits_per_byte(run)
     beside = [tag("span", f"{name} {decimal(value)}", class_="under") for name, value in yardsticks(run)]
-    return _tile("bits per byte", decimal(score) if score is not None else MISSING, [on, beside])
+    return _tile("bits per byte", decimal(score) if score is not None else None, [on, beside])
 
 
 def _parameters(run: RunData) -> Html:
     parameters = table(run.start, "parameters")
     total, embedding = number(parameters.get("total")), number(parameters.get("embedding"))
     note = f"{count(embedding)} of them embedding" if embedding is not None else ""
-    return _tile("parameters", count(total) if total is not None else MISSING, note)
+    return _tile("parameters", count(total) if total is not None else None, note)
 
 
 def _tokens(run: RunData) -> Html:
     parameters = amount(run.start, "parameters", "total")
     tokens = run.tokens_seen
-    note = f"{significant(tokens / parameters)} per parameter" if tokens and parameters else ""
-    return _tile("tokens", count(tokens) if tokens is not None else MISSING, note)
+    note = f"{significant(tokens / parameters, 2)} per parameter" if tokens and parameters else ""
+    return _tile("tokens", count(tokens) if tokens is not None else None, note)
 
 
 def _time(run: RunData) -> Html:
     seconds = seconds_trained(run)
     speed = median_of(run, "tokens_per_second")
     note = f"{count(speed)} tokens a second (median)" if speed is not None else ""
-    return _tile("time", duration(seconds) if seconds is not None else MISSING, note)
+    return _tile("time", duration(seconds) if seconds is not None else None, note)
 
 
 def _utilisation(run: RunData) -> Html:
     mfu = median_of(run, "mfu")
     peak = amount(run.start, "device", "peak_flops_per_second")
     note = f"of {flop_rate(peak)} measured on this device" if peak is not None else ""
-    return _tile("utilisation", percent(mfu) if mfu is not None else MISSING, note)
+    return _tile("utilisation", percent(mfu) if mfu is not None else None, note)
 
 
 def _energy(run: RunData) -> Html:
     finish = run.last("finish")
     energy = amount(finish, "energy_wh")
     how = finish.get("energy_how") or ""
-    return _tile("energy", f"{significant(energy)} Wh" if energy is not None else MISSING, how)
+    return _tile("energy", f"{significant(energy)} Wh" if energy is not None else None, how)
