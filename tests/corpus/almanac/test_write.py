@@ -63,7 +63,7 @@ def test_no_document_and_no_id_comes_twice(documents):
 
 def test_documents_are_short_paragraphs(documents):
     sizes = sorted(len(document.text.encode()) for document in documents)
-    assert sizes[0] >= 40 and sizes[-1] <= 900, (sizes[0], sizes[-1])
+    assert sizes[0] >= 40 and sizes[-1] <= 1000, (sizes[0], sizes[-1])
 
 
 def test_no_document_contains_what_is_held_out(documents):
@@ -182,6 +182,6 @@ def test_held_out_joints_are_never_used(documents):
 
 def test_both_causes_of_a_mechanism_are_shown_equally(documents):
     text = " ".join(part(documents, "causes")).lower()
-    for first, second in (("the river rose", "the river fell"), ("the door opened", "the door stayed shut")):
+    for first, second in (("the river rose", "the river fell"), ("the door swung open", "the door stayed shut")):
         counts = text.count(first), text.count(second)
         assert min(counts) >= 5 and max(counts) <= 3 * min(counts), (first, counts)

@@ -40,12 +40,23 @@ OWNED = (
     ("interest", "interests"),
 )
 ENDINGS = ("great", "good", "very strong", "not new", "known to all")
+# A sentence at the very beginning of a document is rare in real text; the first of these is none.
+OPENINGS = ("", "It is true that ", "They said that ", "We know that ", "But ")
 
 
 def agreement_pairs() -> list[tuple[str, str, str]]:
-    """Return (phenomenon, right sentence, wrong sentence)."""
+    """Return (phenomenon, right sentence, wrong sentence); the openings take turns in every phenomenon."""
     makers = (_simple, _past, _perfect, _attractors, _owners, _demonstratives, _there, _pronouns)
-    return [(name, right, wrong) for maker in makers for name, right, wrong in maker()]
+    return [
+        (name, _open(right, index // 2), _open(wrong, index // 2))
+        for maker in makers
+        for index, (name, right, wrong) in enumerate(maker())
+    ]
+
+
+def _open(sentence: str, turn: int) -> str:
+    opening = OPENINGS[turn % len(OPENINGS)]
+    return opening + sentence[0].lower() + sentence[1:] if opening else sentence
 
 
 def _simple() -> Iterator[tuple[str, str, str]]:
@@ -74,17 +85,8 @@ def _attractors() -> Iterator[tuple[str, str, str]]:
     """A noun of the other number stands between subject and verb."""
     for index, (one, many) in enumerate(OWNED):
         owner, owners = OWNERS[index % len(OWNERS)]
-        for singular, plural, ending in (("is", "are", "great"), ("was", "were", "good")):
-            yield (
-                "attractor",
-                f"The {one} of the {owners} {singular} {ending}.",
-                f"The {one} of the {owners} {plural} {ending}.",
-            )
-            yield (
-                "attractor",
-                f"The {many} of the {owner} {plural} {ending}.",
-                f"The {many} of the {owner} {singular} {ending}.",
-            )
+        yield "attractor", f"The {one} of the {owners} was good.", f"The {one} of the {owners} were good."
+        yield "attractor", f"The {many} of the {owner} were good.", f"The {many} of the {owner} was good."
 
 
 def _owners() -> Iterator[tuple[str, str, str]]:
@@ -96,13 +98,13 @@ def _owners() -> Iterator[tuple[str, str, str]]:
 
 
 def _demonstratives() -> Iterator[tuple[str, str, str]]:
-    for one, many in NOUNS[:8]:
+    for one, many in NOUNS[:12]:
         yield "this-these", f"We know this {one}.", f"We know these {one}."
         yield "this-these", f"We know these {many}.", f"We know this {many}."
 
 
 def _there() -> Iterator[tuple[str, str, str]]:
-    for one, many in NOUNS[:8]:
+    for one, many in NOUNS[:12]:
         yield "there", f"There is a {one} in the land.", f"There are a {one} in the land."
         yield "there", f"There are many {many} in the land.", f"There is many {many} in the land."
 

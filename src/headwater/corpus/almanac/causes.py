@@ -14,17 +14,11 @@ CAUSE_FIRST = (
     "Because {c}, {e}.",
     "{C}, so {e}.",
     "Since {c}, {e}.",
-    "{C}. As a result, {e}.",
     "When {c}, {e}.",
-    "{C}; therefore {e}.",
-    "{C}, and so {e}.",
-    "What happened when {c}? {E}.",
+    "{C}. As a result, {e}.",
+    "{C}, and therefore {e}.",
 )
-EFFECT_FIRST = (
-    "{E} because {c}.",
-    "{E}, for {c}.",
-    "{E}. The reason was that {c}.",
-)
+EFFECT_FIRST = ("{E} because {c}.",)
 # Never in a training text of the almanac.
 HELD_OUT_JOINTS = (
     "Owing to the fact that {c}, {e}.",
@@ -47,31 +41,21 @@ class Thing:
 
 
 def cause_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield (title, text) without end: every mechanism and joint equally often, each direction equally often."""
+    """Yield (title, text) without end: every mechanism and joint equally often, each direction equally often.
+
+    A text has no mechanism's case twice, so that an effect has to be known and can't be copied.
+    """
     cases = Deck([(mechanism, first) for mechanism in mechanisms() for first in (True, False)], rng)
-    both = Deck(mechanisms(), rng)
-    joints = Deck(CAUSE_FIRST * 3 + EFFECT_FIRST * 2, rng)
+    joints = Deck(CAUSE_FIRST * 2 + EFFECT_FIRST * 2, rng)
     while True:
-        if rng.random() < 0.3:
-            sentences = [s for mechanism in both.deal(3) for s in _contrast(mechanism, joints.draw(), rng)]
-        else:
-            sentences = []
-            for mechanism, first in cases.deal(rng.randint(5, 7)):
-                thing = Thing.parse(rng.choice(mechanism.shown_things))
-                sentences.append(_sentence(mechanism, first, thing, joints.draw(), rng))
-        yield "Causes and effects", " ".join(sentences)
+        hand = cases.deal(rng.randint(6, 9))
+        yield "Causes and effects", " ".join(_sentence(*case, joints.draw(), rng) for case in hand)
 
 
-def _contrast(mechanism: Mechanism, joint: str, rng: random.Random) -> list[str]:
-    """The two causes with their two effects, on different things, in either order."""
-    names = rng.sample(mechanism.shown_things, 2)
-    order = rng.choice(((True, False), (False, True)))
-    return [_sentence(mechanism, first, Thing.parse(name), joint, rng) for first, name in zip(order, names)]
-
-
-def _sentence(mechanism: Mechanism, first: bool, thing: Thing, joint: str, rng: random.Random) -> str:
+def _sentence(mechanism: Mechanism, first: bool, joint: str, rng: random.Random) -> str:
     causes = mechanism.first_causes if first else mechanism.second_causes
     effects = mechanism.first_effects if first else mechanism.second_effects
+    thing = Thing.parse(rng.choice(mechanism.shown_things))
     return join(joint, rng.choice(causes), rng.choice(effects), thing)
 
 
