@@ -195,9 +195,9 @@ def require_writable(folder: Path, need_bytes: int = 0) -> None:
     """Raise StorageError unless `folder` can be made and written and has `need_bytes` free."""
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / ".write-test", b"x")
-    (folder / ".write-test").unlink()
-    free = shutil.disk_usage(folder).free
+        write_bytes(folder / ".write-test", b"x")
+        (folder / ".write-test").unlink()
+        free = shutil.disk_usage(folder).free
     if free < need_bytes:
         raise StorageError(
             f"{folder} has {free / 1e6:.0f} MB free and this needs about {need_bytes / 1e6:.0f} MB; "

@@ -14,8 +14,19 @@ def checkpoint_dir(run_dir: Path, step: int) -> Path:
     return run_dir / "checkpoints" / f"step-{step:09d}"
 
 
+def step_of(path: Path) -> int | None:
+    """Return the step in a checkpoint folder's name, or None where the name has none (a copy, say)."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
 def list_checkpoints(run_dir: Path) -> list[tuple[int, Path]]:
     """Return (step, folder) of every committed checkpoint, newest first: by step, never by clock."""
     folder = run_dir / "checkpoints"
-    found = [(match, path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
-    return sorted(((int(match[1]), path) for match, path in found), reverse=True)
+    found = [(step, path) for path in folder.glob("step-*") if (step := step_of(path)) is not None]
+    return sorted(found, reverse=True)
+
+
+def list_damaged(run_dir: Path) -> list[Path]:
+    """Return the folders of checkpoints that were found damaged and put aside."""
+    return sorted((run_dir / "checkpoints").glob("damaged-step-*"))

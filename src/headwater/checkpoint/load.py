@@ -11,7 +11,16 @@ from typing import Any
 from safetensors.torch import load as from_safetensors
 from torch import Tensor
 
-from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, MODEL_FILE, OPTIM_FILE, STATE_FILE, list_checkpoints
+from headwater.checkpoint.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    MODEL_FILE,
+    OPTIM_FILE,
+    STATE_FILE,
+    list_checkpoints,
+    list_damaged,
+    step_of,
+)
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, move_folder, read_manifest
 
@@ -27,7 +36,7 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return a checkpoint, every byte of it checked against the manifest; raise CheckpointError if one differs."""
-    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    manifest = _checked_manifest(path)
     contents = {name: _checked_bytes(path / name, manifest) for name in (MODEL_FILE, OPTIM_FILE, STATE_FILE)}
     return Checkpoint(
         step=manifest["step"],
@@ -40,8 +49,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def read_model_weights(path: Path) -> dict[str, Tensor]:
     """Return only the model's weights of a checkpoint, checked."""
+    return from_safetensors(_checked_bytes(path / MODEL_FILE, _checked_manifest(path)))
+
+
+def _checked_manifest(path: Path) -> dict[str, Any]:
     manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
-    return from_safetensors(_checked_bytes(path / MODEL_FILE, manifest))
+    step = manifest.get("step")
+    # the manifest has no digest of its own: the folder's name guards its one number
+    if not isinstance(step, int) or step_of(path) not in (None, step):
+        raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
+    return manifest
 
 
 def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
@@ -49,7 +66,10 @@ def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror}") from error
-    expected = manifest.get("files", {}).get(path.name, {}).get("digest")
+    try:
+        expected = manifest["files"][path.name]["digest"]
+    except (KeyError, TypeError):
+        raise CheckpointError(f"{path.parent} is damaged: its manifest.json has no digest of {path.name}") from None
     if digest_bytes(data) != expected:
         raise CheckpointError(f"{path} is damaged: its digest differs from the one in manifest.json")
     return data
@@ -58,20 +78,25 @@ def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
 def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """Return the newest undamaged checkpoint, or None when the run has none at all.
 
-    A damaged one is renamed to `damaged-…`, never deleted, and the one before it is taken. When all are damaged
-    this is a CheckpointError: a run never starts from scratch silently.
+    A damaged one is renamed to `damaged-…`, never deleted, and the one before it is taken. When all are damaged,
+    now or in an earlier call, this is a CheckpointError: a run never starts from scratch silently.
     """
-    committed = list_checkpoints(run_dir)
-    for _, path in committed:
+    for _, path in list_checkpoints(run_dir):
         try:
             return read_checkpoint(path)
         except CheckpointError as error:
-            aside = path.with_name(f"damaged-{path.name}")
+            aside = _free_name(path.with_name(f"damaged-{path.name}"))
             say(f"{error}; put aside as {aside.name}, trying the checkpoint before it")
             move_folder(path, aside)
-    if committed:
+    if list_damaged(run_dir):
         raise CheckpointError(
             f"every checkpoint of {run_dir} is damaged (kept as damaged-step-…); to train from the start, use a new "
             "run folder or remove the checkpoints folder"
         )
     return None
+
+
+def _free_name(path: Path) -> Path:
+    """Return `path`, or, where that exists (a checkpoint of this step was damaged before), the first free `path-N`."""
+    names = [path, *(path.with_name(f"{path.name}-{number}") for number in range(2, 1000))]
+    return next(name for name in names if not name.exists())

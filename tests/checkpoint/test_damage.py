@@ -1,0 +1,205 @@
+"""Damage is found, put aside and never resumed from; a run never starts over without a word."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from training_state import is_state_of, load, save
+
+from headwater.checkpoint.layout import checkpoint_dir
+from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint, read_model_weights
+from headwater.errors import CheckpointError
+from headwater.files import read_json, write_json
+
+FILES = ["model.safetensors", "optim.safetensors", "state.json", "manifest.json"]
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run with checkpoints of steps 1 and 2."""
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    return tmp_path
+
+
+def names(run_dir: Path) -> list[str]:
+    return sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+
+
+def positions(data: bytes) -> list[int]:
+    """Return every position of a short file, and first, last and random ones of a longer one."""
+    chosen = random.Random(0).sample(range(len(data)), min(len(data), 150))
+    return sorted({0, 8, len(data) - 1, *chosen})
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+def test_every_changed_byte_is_found_and_the_one_before_is_taken(run_dir, name):
+    path = checkpoint_dir(run_dir, 2)
+    good = (path / name).read_bytes()
+    for position in positions(good):
+        changed = bytearray(good)
+        changed[position] ^= 1 << (position % 8)
+        (path / name).write_bytes(changed)
+        assert is_state_of(load(run_dir), 1), f"byte {position} of {name}"
+        assert names(run_dir) == ["damaged-step-000000002", "step-000000001"]
+        (run_dir / "checkpoints" / "damaged-step-000000002").rename(path)
+    (path / name).write_bytes(good)
+    assert is_state_of(load(run_dir), 2)
+
+
+@pytest.mark.parametrize("bit", [0, 4, 7])
+def test_a_changed_byte_of_the_manifest_is_found_or_changes_nothing(run_dir, bit):
+    """It has no digest of its own; what it says of sizes and white space decides nothing."""
+    path = checkpoint_dir(run_dir, 2)
+    good, found = (path / "manifest.json").read_bytes(), 0
+    for position in range(len(good)):
+        changed = bytearray(good)
+        changed[position] ^= 1 << bit
+        (path / "manifest.json").write_bytes(changed)
+        try:
+            assert is_state_of(read_checkpoint(path), 2), f"byte {position}: another state was read"
+        except CheckpointError:
+            found += 1
+    assert found > 0.6 * len(good)
+
+
+def test_every_truncation_is_found(run_dir):
+    path = checkpoint_dir(run_dir, 2)
+    for name in FILES:
+        good = (path / name).read_bytes()
+        for length in {0, 1, 8, len(good) // 2, len(good) - 2}:
+            (path / name).write_bytes(good[:length])
+            with pytest.raises(CheckpointError):
+                read_checkpoint(path)
+        (path / name).write_bytes(good + b"x" if name != "manifest.json" else good + b"}")
+        with pytest.raises(CheckpointError):
+            read_checkpoint(path)
+        (path / name).write_bytes(good)
+    assert is_state_of(read_checkpoint(path), 2)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_found_and_the_one_before_is_taken(run_dir, name):
+    (checkpoint_dir(run_dir, 2) / name).unlink()
+    assert is_state_of(load(run_dir), 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_in_the_place_of_a_file_is_found(run_dir, name):
+    path = checkpoint_dir(run_dir, 2) / name
+    path.unlink()
+    path.mkdir()
+    assert is_state_of(load(run_dir), 1)
+
+
+def swap(first: Path, second: Path) -> None:
+    between = first.with_name("between")
+    first.rename(between)
+    second.rename(first)
+    between.rename(second)
+
+
+def test_files_of_two_kinds_swapped_are_found(run_dir):
+    path = checkpoint_dir(run_dir, 2)
+    swap(path / "model.safetensors", path / "optim.safetensors")
+    assert is_state_of(load(run_dir), 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_another_step_is_found(run_dir, name):
+    shutil.copy(checkpoint_dir(run_dir, 1) / name, checkpoint_dir(run_dir, 2) / name)
+    assert is_state_of(load(run_dir), 1)
+
+
+def test_whole_checkpoints_swapped_are_found(run_dir):
+    swap(checkpoint_dir(run_dir, 1), checkpoint_dir(run_dir, 2))
+    with pytest.raises(CheckpointError, match=r"every checkpoint of .* is damaged"):
+        load(run_dir)
+
+
+@pytest.mark.parametrize(
+    "files", [None, [], {}, {"model.safetensors": None}, "x", {"model.safetensors": {"digest": None}}]
+)
+def test_a_manifest_without_digests_is_damage(run_dir, files):
+    path = checkpoint_dir(run_dir, 2)
+    write_json(path / "manifest.json", read_json(path / "manifest.json") | {"files": files})
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("step", [None, "2", 3, [2]])
+def test_a_manifest_of_another_step_is_damage(run_dir, step):
+    path = checkpoint_dir(run_dir, 2)
+    write_json(path / "manifest.json", read_json(path / "manifest.json") | {"step": step})
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_of_a_newer_format_is_not_read(run_dir):
+    path = checkpoint_dir(run_dir, 2)
+    write_json(path / "manifest.json", read_json(path / "manifest.json") | {"format_version": 2})
+    with pytest.raises(CheckpointError, match="version 2"):
+        read_checkpoint(path)
+
+
+def test_a_copy_under_another_name_can_be_read(run_dir):
+    copy = run_dir / "best"
+    shutil.copytree(checkpoint_dir(run_dir, 2), copy)
+    assert is_state_of(read_checkpoint(copy), 2)
+
+
+def test_weights_alone_are_checked_too(run_dir):
+    path = checkpoint_dir(run_dir, 2)
+    (path / "optim.safetensors").unlink()  # not needed for the weights
+    assert read_model_weights(path).keys() == read_checkpoint(checkpoint_dir(run_dir, 1)).model.keys()
+    data = bytearray((path / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (path / "model.safetensors").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        read_model_weights(path)
+
+
+# ---- what happens then
+
+
+def damage(run_dir: Path, step: int) -> None:
+    path = checkpoint_dir(run_dir, step) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_damage_is_told_with_the_file_and_what_was_done(run_dir):
+    damage(run_dir, 2)
+    said: list[str] = []
+    newest_good_checkpoint(run_dir, said.append)
+    assert len(said) == 1
+    assert str(checkpoint_dir(run_dir, 2) / "model.safetensors") in said[0]
+    assert "put aside as damaged-step-000000002" in said[0]
+
+
+def test_a_run_without_checkpoints_starts_fresh(tmp_path):
+    assert load(tmp_path) is None
+    (tmp_path / "checkpoints").mkdir()
+    assert load(tmp_path) is None
+
+
+def test_when_all_are_damaged_it_is_an_error_now_and_at_every_later_try(run_dir):
+    damage(run_dir, 1)
+    damage(run_dir, 2)
+    for _ in range(3):
+        with pytest.raises(
+            CheckpointError, match=r"every checkpoint of .* is damaged .*use a new run folder or remove"
+        ):
+            load(run_dir)
+    assert names(run_dir) == ["damaged-step-000000001", "damaged-step-000000002"], "kept, never deleted"
+
+
+def test_a_step_that_is_damaged_twice_is_kept_twice(run_dir):
+    for _ in range(3):
+        damage(run_dir, 2)
+        assert is_state_of(load(run_dir), 1)
+        save(run_dir, 2)
+    assert is_state_of(load(run_dir), 2)
+    assert names(run_dir)[:3] == ["damaged-step-000000002", "damaged-step-000000002-2", "damaged-step-000000002-3"]

@@ -1,0 +1,43 @@
+"""A small training state for the tests of checkpoints, and ways to save, load and compare it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint
+from headwater.checkpoint.save import save_checkpoint
+
+Tensors = dict[str, Tensor]
+
+
+def training_state(step: int) -> tuple[Tensors, Tensors, dict[str, Any]]:
+    """Return (model, optim, state) of a step; every step's values differ."""
+    generator = torch.Generator().manual_seed(step)
+    model = {"embed.weight": torch.randn(5, 3, generator=generator), "norm.weight": torch.randn(3, generator=generator)}
+    optim = {f"{name}.mean": torch.randn(tensor.shape, generator=generator) for name, tensor in model.items()}
+    return model, optim, {"step": step, "rows_consumed": 8 * step, "machine": {"dtype": "float32"}}
+
+
+def save(run_dir: Path, step: int) -> int:
+    return save_checkpoint(run_dir, step, *training_state(step))
+
+
+def load(run_dir: Path) -> Checkpoint | None:
+    return newest_good_checkpoint(run_dir, say=lambda line: None)
+
+
+def is_state_of(checkpoint: Checkpoint | None, step: int) -> bool:
+    """Return whether a checkpoint is, bit by bit, the state of that step."""
+    if checkpoint is None:
+        return False
+    model, optim, state = training_state(step)
+    found = {f"model.{k}": v for k, v in checkpoint.model.items()} | {
+        f"optim.{k}": v for k, v in checkpoint.optim.items()
+    }
+    expected = {f"model.{k}": v for k, v in model.items()} | {f"optim.{k}": v for k, v in optim.items()}
+    same_tensors = found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+    return same_tensors and checkpoint.state == state and checkpoint.step == step
