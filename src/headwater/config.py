@@ -177,6 +177,18 @@ def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
     return list(current.model_fields) if _is_settings(current) else []
 
 
+def describe(kind: type[Settings], path: str) -> str:
+    """Return the description of the setting at `path`, "" where it has none."""
+    *parents, last = path.split(".")
+    current: Any = kind
+    for part in parents:
+        field = current.model_fields.get(part) if _is_settings(current) else None
+        annotation = current if field is None else field.annotation
+        current = _settings_class(annotation) or annotation
+    field = current.model_fields.get(last) if _is_settings(current) else None
+    return (field.description or "") if field is not None else ""
+
+
 def _is_settings(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Settings)
 

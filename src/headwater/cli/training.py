@@ -64,8 +64,7 @@ def explain(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) 
     for reason in reasons:
         shown = json.dumps(reason.value, ensure_ascii=False)
         shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        why = reason.why if reason.origin != "default" else ""
-        print(safe(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {why}".rstrip()))
+        print(safe(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {reason.why}".rstrip()))
 
 
 def schema() -> None:

@@ -68,7 +68,7 @@ def _matrix_lr(raw: RawSettings) -> tuple[Any, str]:
 def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("model.tied_embeddings", True):
         return round(0.008 * _width_scale(raw), 6), "a tied embedding learns at the head's rate: 0.008 × (d_model/768)^-0.5"
-    return round(0.3 * _width_scale(raw), 6), "0.3 × (d_model/768)^-0.5, as in nanochat"
+    return round(0.075 * _width_scale(raw), 6), "0.075 × (d_model/768)^-0.5: of 0.6, 0.1 and 0.03 at width 192, 0.1 was best (docs/log.md)"
 
 
 def _head_lr(raw: RawSettings) -> tuple[Any, str]:

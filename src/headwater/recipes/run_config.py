@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings
-from headwater.config import RawSettings, Settings, read_settings, validate
+from headwater.config import RawSettings, Settings, describe, read_settings, validate
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError
 from headwater.files import read_json
@@ -153,7 +153,7 @@ def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[R
         if setting in whys:
             reasons.append(Reason(setting, value, "rule", "headwater.optim.rules", whys[setting]))
         elif where is None:
-            reasons.append(Reason(setting, value, "default", "", "nothing sets it"))
+            reasons.append(Reason(setting, value, "default", "", describe(RunConfig, setting)))
         elif where.startswith(recipes):
             name = Path(where).stem
             reasons.append(Reason(setting, value, "recipe", name, f"the recipe {name} sets it"))
