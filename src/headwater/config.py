@@ -167,6 +167,19 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
 
 def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
     """Return the names of the settings in the table at `parents`, or [] where that is no fixed table."""
+    table = _table_at(kind, parents)
+    return list(table.model_fields) if _is_settings(table) else []
+
+
+def describe(kind: type[Settings], path: str) -> str:
+    """Return the description of the setting at `path`, "" where it has none."""
+    *parents, last = path.split(".")
+    table = _table_at(kind, parents)
+    field = table.model_fields.get(last) if _is_settings(table) else None
+    return "" if field is None else field.description or ""
+
+
+def _table_at(kind: type[Settings], parents: list[str]) -> Any:
     current: Any = kind
     for part in parents:
         if _is_settings(current):
@@ -174,19 +187,7 @@ def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
             current = None if field is None else _table_of(field.annotation)
         else:  # a dict or list of settings: its keys are the user's names
             current = next((inner for inner in map(_table_of, get_args(current)) if inner is not None), None)
-    return list(current.model_fields) if _is_settings(current) else []
-
-
-def describe(kind: type[Settings], path: str) -> str:
-    """Return the description of the setting at `path`, "" where it has none."""
-    *parents, last = path.split(".")
-    current: Any = kind
-    for part in parents:
-        field = current.model_fields.get(part) if _is_settings(current) else None
-        annotation = current if field is None else field.annotation
-        current = _settings_class(annotation) or annotation
-    field = current.model_fields.get(last) if _is_settings(current) else None
-    return (field.description or "") if field is not None else ""
+    return current
 
 
 def _is_settings(kind: Any) -> bool:
