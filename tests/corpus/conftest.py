@@ -12,11 +12,12 @@ import pytest
 from headwater.corpus.build import build_corpus
 from headwater.corpus.settings import CorpusSettings
 
-WORDS = (
+_WORDS = (
     "river stone cloud mountain winter garden letter window silver morning yellow paper forest bridge music harbour "
     "candle island market doctor village thunder orchard shadow kitchen journey lantern meadow engine feather copper "
     "station blanket mirror pepper saddle anchor basket canyon desert"
-).split()
+)
+WORDS = _WORDS.split()
 
 
 def prose(num_words: int, seed: int = 0) -> str:

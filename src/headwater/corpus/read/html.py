@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import DOMException, DOMNode, HTMLParserException, HTMLTree
+from resiliparse.parse.html import DOMException, HTMLParserException, HTMLTree
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile, Unusable
@@ -17,15 +18,23 @@ from headwater.corpus.read.text import encoding_of
 _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|pre|table|article)\b", re.I)
 _NAME = re.compile(r"/?[a-z][a-z0-9-]*", re.IGNORECASE)
 # elements that need no end tag: they are not nested however often they are opened
-_NO_END = frozenset(
-    ["p", "li", "dd", "dt", "tr", "td", "th", "thead", "tbody", "tfoot", "option", "optgroup", "br", "img", "hr", "input", "meta", "link", "area", "base", "col", "colgroup", "embed", "source", "track", "wbr", "html", "head", "body", "rt", "rp", "param"]
+_END_LEFT_OUT = (
+    "p li dd dt tr td th thead tbody tfoot option optgroup br img hr input meta link area base col colgroup embed source "
+    "track wbr html head body rt rp param"
 )
+_NO_END = frozenset(_END_LEFT_OUT.split())
 MAX_DEPTH = 300  # the heuristics take seconds for a page nested ten thousand deep and hours for a deeper one
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,40})""", re.IGNORECASE)
 
+# resiliparse's stubs give every node the type of the plainest one
+Node = Any
+
 
 def read_html(file: InputFile, max_file_bytes: int) -> Iterator[Document]:
-    """Yield the page's main content. Raises Unusable: not_html, binary, not_utf8, too_deep, damaged_html, file_too_large."""
+    """Yield the page's main content.
+
+    Raises Unusable: not_html, damaged_html, binary, not_utf8, too_deep, file_too_large.
+    """
     page = _decode(read_whole(file, max_file_bytes))
     if not _ELEMENT.search(page, 0, 100_000):
         raise Unusable("not_html")
@@ -74,13 +83,13 @@ def main_content(tree: HTMLTree) -> str:
     return text if text.strip() else extract_plain_text(tree, preserve_formatting=True)
 
 
-def _is_menu(element: DOMNode) -> bool:
+def _is_menu(element: Node) -> bool:
     linked = sum(len(link.text) for link in element.get_elements_by_tag_name("a"))
     return 2 * linked > len(element.text)
 
 
-def _replace_list_(tree: HTMLTree, element: DOMNode) -> None:
-    block = tree.create_element("div")
+def _replace_list_(tree: HTMLTree, element: Node) -> None:
+    block: Node = tree.create_element("div")
     for name in element.attrs:  # a class that says "sidebar" still counts
         block[name] = element[name]
     for item in list(element.child_nodes):
@@ -88,7 +97,7 @@ def _replace_list_(tree: HTMLTree, element: DOMNode) -> None:
             first = item.first_element_child
             # the dash goes into the paragraph that an item may begin with
             (first if first and first.tag == "p" else item).prepend(tree.create_text_node("- "))
-            line = tree.create_element("div")
+            line: Node = tree.create_element("div")
             for child in list(item.child_nodes):
                 line.append_child(child)
             block.append_child(line)
