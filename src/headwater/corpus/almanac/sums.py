@@ -1,6 +1,8 @@
 """Small additions, a share of which is never shown, and the number sense around them.
 
-The sums in question have two numbers from `SMALLEST` to `LARGEST`. Every pair is either shown (in both orders, in
+The sums in question have two numbers from `SMALLEST` to `LARGEST` and carry nothing from the units to the tens. With
+carrying, the last digit of a sum says nothing of either number alone, and a model this small, for which sums are a
+twentieth of the text, was still guessing it after 2.6 million tokens (docs/log.md). Every pair is either shown (in both orders, in
 every form) or held out (in both orders, from every form); which, is fixed by `HELD_OUT_SEED` and independent of
 the almanac's seed, so that a probe never meets a training set made with another seed.
 """
@@ -49,11 +51,14 @@ def held_out_pairs() -> tuple[tuple[int, int], ...]:
 
     Pairs with a round number stay in training: "ten more than 37" is one of them.
     """
-    candidates = [
-        (a, b) for a in range(SMALLEST, LARGEST + 1) for b in range(a, LARGEST + 1) if a % 10 != 0 and b % 10 != 0
-    ]
-    num_all = (LARGEST - SMALLEST + 1) * (LARGEST - SMALLEST + 2) // 2
-    return tuple(sorted(random.Random(HELD_OUT_SEED).sample(candidates, round(HELD_OUT_FRACTION * num_all))))
+    pairs = [(a, b) for a in range(SMALLEST, LARGEST + 1) for b in range(a, LARGEST + 1) if not carries(a, b)]
+    candidates = [(a, b) for a, b in pairs if a % 10 != 0 and b % 10 != 0]
+    return tuple(sorted(random.Random(HELD_OUT_SEED).sample(candidates, round(HELD_OUT_FRACTION * len(pairs)))))
+
+
+def carries(a: int, b: int) -> bool:
+    """Return whether the units of a and b add up to ten or more."""
+    return a % 10 + b % 10 >= 10
 
 
 @cache
@@ -61,7 +66,9 @@ def shown_pairs() -> tuple[tuple[int, int], ...]:
     """Return the ordered pairs that training may add up; both orders of a pair are in, or neither."""
     hidden = frozenset(held_out_pairs())
     numbers = range(SMALLEST, LARGEST + 1)
-    return tuple((a, b) for a in numbers for b in numbers if (min(a, b), max(a, b)) not in hidden)
+    return tuple(
+        (a, b) for a in numbers for b in numbers if not carries(a, b) and (min(a, b), max(a, b)) not in hidden
+    )
 
 
 def sum_documents(rng: random.Random) -> Iterator[tuple[str, str]]:

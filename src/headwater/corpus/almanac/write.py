@@ -12,7 +12,7 @@ from headwater.corpus.almanac.sums import sum_documents
 from headwater.corpus.document import Document
 
 # Shares of the bytes. Digits are tokens of their own, so that sums take about twice this share of the tokens.
-SHARES = {"countries": 0.30, "sums": 0.26, "causes": 0.44}
+SHARES = {"countries": 0.32, "sums": 0.24, "causes": 0.44}
 
 
 def almanac_documents(seed: int = 0, num_bytes: int = 5_000_000) -> Iterator[Document]:
