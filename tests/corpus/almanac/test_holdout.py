@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.corpus.almanac.holdout import find_held_out, held_out_patterns
-from headwater.corpus.almanac.sums import LARGEST, SMALLEST, held_out_pairs
+from headwater.corpus.almanac.sums import LARGEST, SMALLEST, carries, held_out_pairs
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,5 @@ def test_parts_of_longer_numbers_do_not_match():
 
 
 def test_fifteen_per_cent_of_the_pairs_are_held_out():
-    assert len(held_out_pairs()) == round(0.15 * 40 * 41 / 2)
-
-
-def test_a_megabyte_is_searched_in_well_under_a_second(
-    benchmark_text="The people of the nation shall judge. " * 27_000,
-):
-    import time
-
-    held_out_patterns()
-    started_at = time.process_time()
-    assert find_held_out(benchmark_text) is None
-    assert time.process_time() - started_at < 1
+    num_pairs = sum(not carries(a, b) for a in range(10, 50) for b in range(a, 50))
+    assert len(held_out_pairs()) == round(0.15 * num_pairs)

@@ -50,7 +50,7 @@ def test_sums_ask_every_held_out_pair_once_and_the_answer_is_right():
     for choice in PROBES["sums"]:
         a, b = map(int, re.findall(r"\d+", choice.prompt))
         assert int(choice.options[choice.answer]) == a + b
-    assert len({tuple(sorted(re.findall(r"\d+", c.prompt))) for c in PROBES["sums"]}) == len(PROBES["sums"]) >= 120
+    assert len({tuple(sorted(re.findall(r"\d+", c.prompt))) for c in PROBES["sums"]}) == len(PROBES["sums"]) >= 60
 
 
 def test_forms_and_orders_of_the_sums_are_balanced():
