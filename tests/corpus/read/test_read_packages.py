@@ -136,6 +136,14 @@ class TestPython:
         assert "Boolean operations" in found["python/pydoc_data/topics/booleans"]
         assert "JSONDecoder.decode(self, s" in found["python/json/decoder.py#docstrings"]
 
+    def test_a_broken_module_is_a_drop_of_both_sources(self, monkeypatch, tmp_path):
+        (tmp_path / "bad.py").write_bytes(b"x = '\xff'\n")
+        (tmp_path / "worse.py").write_text("def f(:\n")
+        files = [(tmp_path / name, f"python/{name}") for name in ("bad.py", "worse.py")]
+        monkeypatch.setattr(builtin, "library_files", lambda: iter(files))
+        pieces = [*builtin.read_library("code", "code", 10**6), *builtin.read_documentation("docs", "documentation")]
+        assert [piece.reason for piece in pieces if hasattr(piece, "reason")] == ["not_utf8", "not_python", "not_python"]
+
     def test_docstrings_are_found_without_running_the_code(self):
         code = '"""Top."""\nraise SystemExit\nclass A:\n    """Class."""\n    def f(self, x=1):\n        "Does."\n'
         assert docstrings(code, "pkg/__init__.py") == "Module pkg\n\nTop.\n\nclass A\nClass.\n\nA.f(self, x=1)\nDoes."

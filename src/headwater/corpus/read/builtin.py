@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.input import InputFile, Unusable
 from headwater.corpus.read.text import read_text
 
 # tests are twice the library; what pip installed is not the library; the build's settings name this machine's folders
@@ -36,22 +36,32 @@ def read_library(source: str, kind: str, max_document_characters: int) -> Iterat
         if file.num_bytes == 0:
             yield file.drop("empty", 0)
             continue
-        for document in read_text(file, max_document_characters):
-            yield replace(document, meta={**document.meta, "group": origin})
+        try:
+            for document in read_text(file, max_document_characters):
+                yield replace(document, meta={**document.meta, "group": origin})
+        except Unusable as error:
+            yield file.drop(error.reason, file.num_bytes)
 
 
-def read_documentation(source: str, kind: str) -> Iterator[Document]:
+def read_documentation(source: str, kind: str) -> Iterator[Document | Drop]:
     """Yield a document a help topic, then a document of docstrings a module."""
     yield from _topics(source, kind)
     for path, origin in library_files():
-        text = docstrings(path.read_text(encoding="utf-8"), origin.removeprefix("python/"))
+        file = InputFile(path, origin, source, kind)
+        try:
+            text = docstrings(path.read_text(encoding="utf-8"), origin.removeprefix("python/"))
+        except (SyntaxError, ValueError):
+            yield file.drop("not_python", file.num_bytes, "#docstrings")
+            continue
         if text:
-            yield Document(text, source, f"{origin}#docstrings", origin, kind, {"group": origin})
+            yield file.document(text, "#docstrings", group=origin)
 
 
 def _topics(source: str, kind: str) -> Iterator[Document]:
-    from pydoc_data.topics import topics
-
+    try:
+        from pydoc_data.topics import topics
+    except ModuleNotFoundError:  # some systems package Python without its help
+        return
     for name, text in sorted(topics.items()):
         origin = f"python/pydoc_data/topics/{name}"
         yield Document(text, source, origin, origin, kind, {"title": name})

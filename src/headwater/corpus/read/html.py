@@ -19,8 +19,8 @@ _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1
 _NAME = re.compile(r"/?[a-z][a-z0-9-]*", re.IGNORECASE)
 # elements that need no end tag: they are not nested however often they are opened
 _END_LEFT_OUT = (
-    "p li dd dt tr td th thead tbody tfoot option optgroup br img hr input meta link area base col colgroup embed source "
-    "track wbr html head body rt rp param"
+    "p li dd dt tr td th thead tbody tfoot option optgroup br img hr input meta link area base col colgroup embed "
+    "source track wbr html head body rt rp param"
 )
 _NO_END = frozenset(_END_LEFT_OUT.split())
 MAX_DEPTH = 300  # the heuristics take seconds for a page nested ten thousand deep and hours for a deeper one
