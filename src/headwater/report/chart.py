@@ -16,6 +16,7 @@ from headwater.report.numbers import tick_label
 
 Spec = dict[str, Any]
 NUM_SERIES = 8
+_AXIS: Spec = {"gridcolor": "@grid", "linecolor": "@axis", "zeroline": False, "nticks": 7, "exponentformat": "B"}
 
 
 def series(index: int) -> str:
@@ -78,30 +79,30 @@ def _x_ranges(xs: Sequence[float]) -> dict[str, list[float]]:
     return {"linear": [0, 1.02 * max(positive)], "log": [low - room, high + room]}
 
 
+def _x_axis(scale: str, ranges: dict[str, list[float]], ticks: Spec) -> Spec:
+    return {
+        **_AXIS,
+        "type": scale,
+        "tickmode": "array" if scale == "log" else "auto",
+        "range": ranges[scale],
+        **ticks,
+        "tickangle": 0,
+        "showgrid": False,
+        "showline": True,
+        "spikecolor": "@axis",
+        "spikethickness": 1,
+        "hoverformat": ",.0f",
+        "unifiedhovertitle": {"text": "%{x:,.0f} tokens"},
+    }
+
+
 def layout(traces: list[Spec], *, log_x: bool = False, max_x_ticks: int = 6, **more: Any) -> Spec:
     """Return axes for curves over tokens. Ticks of a logarithmic axis are chosen here, at round numbers."""
     xs = [x for trace in traces for x in trace["x"]]
     ranges = _x_ranges(xs)
-    axis: Spec = {"gridcolor": "@grid", "linecolor": "@axis", "zeroline": False}
-    x_axis: Spec = {
-        **axis,
-        "type": "log" if log_x else "linear",
-        "tickmode": "array" if log_x else "auto",
-        "range": ranges["log" if log_x else "linear"],
-        **_log_ticks(xs, max_x_ticks),
-        "tickangle": 0,
-        "showgrid": False,
-        "spikecolor": "@axis",
-        "spikethickness": 1,
-        "showline": True,
-        "exponentformat": "B",
-        "nticks": 7,
-        "hoverformat": ",.0f",
-        "unifiedhovertitle": {"text": "%{x:,.0f} tokens"},
-    }
     return {
-        "xaxis": x_axis,
-        "yaxis": {**axis, "automargin": True, "nticks": 7, "exponentformat": "B"} | more.pop("yaxis", {}),
+        "xaxis": _x_axis("log" if log_x else "linear", ranges, _log_ticks(xs, max_x_ticks)),
+        "yaxis": {**_AXIS, "automargin": True} | more.pop("yaxis", {}),
         "margin": {"l": 8, "r": 14, "t": 6, "b": 22, "pad": 4},
         "meta": {"ranges": ranges},
         "showlegend": len(traces) > 1,

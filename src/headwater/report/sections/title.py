@@ -18,7 +18,6 @@ from headwater.report.numbers import (
     number,
     percent,
     significant,
-    times,
     whole,
 )
 from headwater.report.run_data import RunData, amount, table
@@ -57,9 +56,9 @@ def sentence(run: RunData) -> str:
 
 def status(run: RunData) -> str:
     if run.is_finished:
-        resumes = len(run.events("resume"))
-        resumed = f", resumed {times(resumes)} on the way" if resumes else ", without a stop"
-        return f"Finished {moment(amount(run.last('finish'), 'time'))}{resumed}."
+        num_attempts = len({str(record.get("attempt")) for record in run.all_records})
+        how = "in one go" if num_attempts == 1 else f"in {num_attempts} attempts"
+        return f"Finished {moment(amount(run.last('finish'), 'time'))}, {how}."
     step, num_steps = amount(run.last("step"), "step"), amount(run.start, "num_steps")
     if step is None:
         return "Not started yet: this page shows what there is so far."
