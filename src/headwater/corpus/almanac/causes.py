@@ -48,7 +48,7 @@ def cause_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
     cases = Deck([(mechanism, first) for mechanism in mechanisms() for first in (True, False)], rng)
     joints = Deck(CAUSE_FIRST * 2 + EFFECT_FIRST * 2, rng)
     while True:
-        hand = cases.deal(rng.randint(6, 9))
+        hand = cases.deal(rng.randint(2, 5))
         yield "Causes and effects", " ".join(_sentence(*case, joints.draw(), rng) for case in hand)
 
 
