@@ -1,0 +1,243 @@
+"""Training to the end, stopping, dying and going on: the records are those of a run that never stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_run import CountingExaminer, MadeUpRows, begin, plan, train_here, weight_sum, without_clock
+
+from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.checkpoint.load import read_checkpoint
+from headwater.errors import CheckpointError, ConfigError, TrainingError
+from headwater.machine.signals import StopRequest
+from headwater.records import read_all, read_records
+from headwater.train.assemble import Run
+from headwater.train.loop import train
+from headwater.train.settings import TrainSettings, look_steps
+
+MEASUREMENTS = ("step", "validation", "abilities", "samples")
+
+
+def measurements(run_dir: Path) -> list[dict]:
+    records = [record for record in read_records(run_dir / "records.jsonl") if record["event"] in MEASUREMENTS]
+    return without_clock(records)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headwater.machine.machine.matmul_peak", lambda device, dtype: 1e11)
+        folder = tmp_path_factory.mktemp("whole")
+        train_here(folder, plan())
+    return folder
+
+
+def weights(run_dir: Path, step: int) -> dict[str, torch.Tensor]:
+    checkpoint = read_checkpoint(checkpoint_dir(run_dir, step))
+    return checkpoint.model | checkpoint.optim
+
+
+def assert_same_end(run_dir: Path, whole: Path) -> None:
+    assert measurements(run_dir) == measurements(whole)
+    ours, theirs = weights(run_dir, 12), weights(whole, 12)
+    assert ours.keys() == theirs.keys()
+    assert not [name for name in ours if not torch.equal(ours[name], theirs[name])]
+
+
+def test_every_step_is_recorded_once_with_what_it_needs(whole):
+    steps = read_records(whole / "records.jsonl", "step")
+    assert [record["step"] for record in steps] == list(range(1, 13))
+    assert steps[-1]["loss"] < steps[0]["loss"] - 0.5, "it learns"
+    targets = MadeUpRows().rows(0, 48).num_targets
+    assert steps[-1]["tokens_seen"] == targets
+    needed = {"loss", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds", "data_wait_fraction", "taken"}
+    assert all(needed <= record.keys() for record in steps)
+    assert steps[0]["lr"] == pytest.approx(0.02 / 3), "the first step of a warm-up of three"
+
+
+def test_measurements_come_when_they_are_due(whole):
+    looks = [record["step"] for record in read_records(whole / "records.jsonl", "abilities")]
+    assert looks == look_steps(plan().train)
+    validations = [record["step"] for record in read_records(whole / "records.jsonl", "validation")]
+    assert validations == sorted({3, 6, 9, 12, *looks})
+
+
+def test_a_save_comes_before_the_measurements_of_its_step(whole):
+    events = [(r["event"], r["step"]) for r in read_all(whole / "records.jsonl")]
+    assert events.index(("checkpoint", 12)) < events.index(("validation", 12))
+    assert [step for step, _ in list_checkpoints(whole)] == [12, 8]
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 7, 11])
+def test_a_run_stopped_and_resumed_ends_the_same(tmp_path, whole, stop_after):
+    train_here(tmp_path, plan(), stop_after=stop_after)
+    assert read_records(tmp_path / "records.jsonl", "stopped")[0]["step"] == stop_after
+    assert list_checkpoints(tmp_path)[0][0] == stop_after
+    train_here(tmp_path, plan())
+    assert_same_end(tmp_path, whole)
+
+
+def test_a_run_stopped_at_every_step_ends_the_same(tmp_path, whole):
+    for step in range(1, 12):
+        train_here(tmp_path, plan(), stop_after=step)
+    train_here(tmp_path, plan())
+    assert_same_end(tmp_path, whole)
+
+
+def kill_at_line(run_dir: Path, line: int) -> None:
+    """Train in a child that is killed with SIGKILL after it has written so many lines of records."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            run, written = begin(run_dir, plan()), 0
+            append = run.records.append
+
+            def append_and_die(*args, **kw):
+                nonlocal written
+                record, written = append(*args, **kw), written + 1
+                if written == line:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return record
+
+            run.records.append = append_and_die
+            train(run, CountingExaminer(), lambda record: None, StopRequest())
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("lines", [[1], [5], [9], [10], [21], [4, 4, 4], [9, 2, 7, 3]])
+def test_a_run_killed_and_resumed_ends_the_same(tmp_path, whole, lines):
+    for line in lines:
+        kill_at_line(tmp_path, line)
+    train_here(tmp_path, plan())
+    assert_same_end(tmp_path, whole)
+
+
+def test_a_damaged_newest_checkpoint_costs_time_and_nothing_else(tmp_path, whole):
+    train_here(tmp_path, plan(), stop_after=9)
+    path = checkpoint_dir(tmp_path, 9) / "optim.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    train_here(tmp_path, plan())
+    assert read_records(tmp_path / "records.jsonl", "resume")[0]["step"] == 8
+    assert_same_end(tmp_path, whole)
+
+
+def test_an_evaluation_that_dies_loses_no_step(tmp_path, whole):
+    class Dying(CountingExaminer):
+        def validate(self, model):
+            if len(self.asked) >= 4:
+                raise MemoryError
+            return super().validate(model)
+
+    with pytest.raises(MemoryError):
+        train_here(tmp_path, plan(save_every=1), examiner=Dying())
+    train_here(tmp_path, plan(save_every=1))
+    assert_same_end(tmp_path, whole)
+
+
+def test_measuring_does_not_change_training(tmp_path, whole):
+    train_here(tmp_path, plan(num_looks=0, validate_every=100))
+    assert [r["loss"] for r in read_records(tmp_path / "records.jsonl", "step")] == [
+        r["loss"] for r in read_records(whole / "records.jsonl", "step")
+    ]
+
+
+def test_a_finished_run_trains_no_further(tmp_path, whole):
+    train_here(tmp_path, plan())
+    run = train_here(tmp_path, plan())
+    assert run.step == 12
+    assert_same_end(tmp_path, whole)
+
+
+def test_records_show_the_weights_they_were_measured_on(whole):
+    last = read_records(whole / "records.jsonl", "validation")[-1]
+    run = begin(whole, plan())
+    run.records.close()
+    assert last["weights"] == weight_sum(run.prepared.model)
+
+
+# ---- what a run refuses
+
+
+@pytest.mark.parametrize(
+    ("choices", "named"),
+    [
+        ({"lr": 0.01}, "optim.matrix_lr: was 0.02, is 0.01"),
+        ({"family": "llama"}, "model.family: was qwen3, is llama"),
+        ({"num_steps": 20}, "train.num_steps: was 12, is 20"),
+        ({"microbatch_tokens": 24}, "train.microbatch_tokens: was 48, is 24"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused_with_both_values(tmp_path, choices, named):
+    train_here(tmp_path, plan(), stop_after=1)
+    with pytest.raises(CheckpointError, match=named):
+        begin(tmp_path, plan(**choices))
+
+
+def test_a_checkpoint_of_other_rows_is_refused(tmp_path):
+    train_here(tmp_path, plan(), stop_after=1)
+    with pytest.raises(CheckpointError, match="batches: was made up, is others"):
+        begin(tmp_path, plan(), MadeUpRows("others"))
+
+
+@pytest.mark.parametrize(
+    "choices", [{"save_every": 2}, {"validate_every": 7}, {"num_looks": 0}, {"keep_checkpoints": 5}]
+)
+def test_what_decides_no_weight_may_change(tmp_path, choices):
+    train_here(tmp_path, plan(), stop_after=1)
+    run = begin(tmp_path, plan(**choices))
+    run.records.close()
+    assert run.step == 1
+
+
+@pytest.mark.parametrize("name", ["batch_tokens", "microbatch_tokens"])
+def test_portions_that_cut_a_row_are_refused_with_a_number_that_works(tmp_path, name):
+    portions = {"batch_tokens": 100, "microbatch_tokens": 100} if name == "batch_tokens" else {"microbatch_tokens": 32}
+    with pytest.raises(ConfigError, match=rf"train\.{name}=\d+ must be a multiple of model\.seq_len=24; try \d+"):
+        begin(tmp_path, plan(**portions))
+
+
+def test_microbatches_that_do_not_fill_the_batch_are_refused():
+    with pytest.raises(ValueError, match="try batch_tokens=96"):
+        TrainSettings(num_steps=1, batch_tokens=100, microbatch_tokens=48, save_every=1, validate_every=1)
+
+
+def diverging(run: Run) -> None:
+    with torch.no_grad():
+        run.prepared.model.embed.weight.fill_(float("nan"))
+
+
+def test_too_many_bad_steps_in_a_row_stop_training_with_advice(tmp_path):
+    run = begin(tmp_path, plan(max_bad_steps=3))
+    diverging(run)
+    with pytest.raises(
+        TrainingError, match=r"3 steps in a row .*up to step 3; none was taken\. Lower optim\.matrix_lr"
+    ):
+        train(run, CountingExaminer(), lambda record: None, StopRequest())
+    run.records.close()
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 150, 1000, 12345])
+@pytest.mark.parametrize("num_looks", [0, 1, 2, 9])
+def test_looks_end_at_the_last_step_and_their_distances_grow(num_steps, num_looks):
+    settings = TrainSettings(
+        num_steps=num_steps, batch_tokens=1, microbatch_tokens=1, save_every=1, validate_every=1, num_looks=num_looks
+    )
+    steps = look_steps(settings)
+    assert len(steps) <= num_looks
+    assert steps[-1:] == [num_steps][:num_looks]
+    assert all(1 <= step <= num_steps for step in steps)
+    if num_looks == 9 and num_steps >= 1000:
+        assert len(steps) == 9
+        distances = [later - earlier for earlier, later in pairwise(steps)]
+        assert distances == sorted(distances)

@@ -1,0 +1,119 @@
+"""One update: exact under any split into microbatches, and not taken when it isn't finite."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tiny_run import ROWS_PER_STEP, MadeUpRows, plan
+from torch.nn.functional import cross_entropy
+
+from headwater.batches.assemble import NO_TARGET, Batch
+from headwater.machine.machine import Machine, examine
+from headwater.model.init import initialise_
+from headwater.model.loss import chunk_loss
+from headwater.model.transformer import Transformer
+from headwater.optim.optimizer import Optimizer
+from headwater.train.step import Prepared, StepResult, train_step
+
+
+class Trainer:
+    """A model, its optimizer and its machine, ready to take steps."""
+
+    def __init__(self, **choices) -> None:
+        the_plan = plan(**choices)
+        self.machine = Machine(examine(the_plan.machine))
+        self.model = Transformer(the_plan.model)
+        initialise_(self.model, the_plan.seed)
+        self.optimizer = Optimizer(self.model.named_parameters(), the_plan.optim)
+
+    def step(self, microbatches: list[Batch], lr_factor: float = 1.0, max_grad_norm: float | None = 1.0) -> StepResult:
+        prepared = Prepared(self.model, self.model, chunk_loss)
+        return train_step(prepared, self.optimizer, microbatches, self.machine, lr_factor, max_grad_norm)
+
+    def everything(self) -> dict[str, torch.Tensor]:
+        return {
+            name: tensor.clone() for name, tensor in (self.model.state_dict() | self.optimizer.state_tensors()).items()
+        }
+
+
+def split(first_row: int, rows_per_microbatch: int) -> list[Batch]:
+    rows = MadeUpRows()
+    return [rows.rows(first_row + start, rows_per_microbatch) for start in range(0, ROWS_PER_STEP, rows_per_microbatch)]
+
+
+def test_loss_and_gradient_are_those_of_plain_torch_on_the_whole_batch():
+    trainer = Trainer()
+    (batch,) = split(0, ROWS_PER_STEP)
+    tokens, targets, documents = (
+        torch.from_numpy(a).long() for a in (batch.tokens_BT, batch.targets_BT, batch.documents_BT)
+    )
+    logits = trainer.model.logits(trainer.model(tokens, documents))
+    loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NO_TARGET)
+    norm = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(trainer.model.parameters()))]).norm()
+    result = trainer.step([batch])
+    assert result.num_targets == int((targets != NO_TARGET).sum())
+    assert result.loss == pytest.approx(loss.item(), rel=1e-6)
+    assert result.grad_norm == pytest.approx(norm.item(), rel=1e-5)
+    assert result.taken
+
+
+@pytest.mark.parametrize("rule", ["muon", "adamw"])
+def test_the_split_into_microbatches_changes_nothing_but_last_bits(rule):
+    """Microbatches have different numbers of targets, so that a mean of means would be wrong."""
+    whole, parts = Trainer(rule=rule), Trainer(rule=rule)
+    assert len({batch.num_targets for batch in split(0, 1)}) > 1
+    for step in range(3):
+        one = whole.step(split(step * ROWS_PER_STEP, ROWS_PER_STEP))
+        many = parts.step(split(step * ROWS_PER_STEP, 1))
+        assert many.loss == pytest.approx(one.loss, rel=1e-5)
+        assert many.grad_norm == pytest.approx(one.grad_norm, rel=1e-4)
+        assert many.num_targets == one.num_targets
+
+
+def test_steps_are_repeated_bit_by_bit():
+    first, second = Trainer(), Trainer()
+    for step in range(3):
+        assert first.step(split(4 * step, 2)) == second.step(split(4 * step, 2))
+    assert all(torch.equal(value, second.everything()[name]) for name, value in first.everything().items())
+
+
+def poison(trainer: Trainer, value: float) -> None:
+    with torch.no_grad():
+        trainer.model.blocks[0].mlp.up.weight[0, 0] = value
+        trainer.model.blocks[0].mlp.down.weight.fill_(1.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_step_that_is_not_finite_is_not_taken(value):
+    trainer = Trainer()
+    trainer.step(split(0, 2))
+    poison(trainer, value)
+    before, num_updates = trainer.everything(), trainer.optimizer.num_updates
+    result = trainer.step(split(4, 2))
+    assert not result.taken
+    assert not (math.isfinite(result.loss) and math.isfinite(result.grad_norm))
+    after = trainer.everything()
+    unchanged = [torch.equal(after[name].nan_to_num(), before[name].nan_to_num()) for name in before]
+    assert all(unchanged)
+    assert trainer.optimizer.num_updates == num_updates
+    assert not [p for p in trainer.model.parameters() if p.grad is not None], "a bad gradient would spoil the next step"
+
+
+def test_gradients_do_not_pile_up_from_step_to_step():
+    fresh, used = Trainer(), Trainer()
+    state = used.everything()
+    used.step(split(0, 2), lr_factor=0.0)
+    used.model.load_state_dict({name: state[name] for name in used.model.state_dict()})
+    assert used.step(split(4, 2)).grad_norm == fresh.step(split(4, 2)).grad_norm
+
+
+def test_clipping_lowers_the_update_and_not_the_norm_that_is_told():
+    free, clipped = Trainer(rule="adamw"), Trainer(rule="adamw")
+    norms = [
+        free.step(split(0, 2), max_grad_norm=None).grad_norm,
+        clipped.step(split(0, 2), max_grad_norm=1e-3).grad_norm,
+    ]
+    assert norms[0] == norms[1] > 1e-3
+    assert float(clipped.optimizer.state_tensors()["embed.weight.mean"].norm()) < 1e-3

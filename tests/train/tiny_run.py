@@ -1,0 +1,169 @@
+"""A training run small enough for a test: made-up text that can be learnt, one thread, nothing compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from headwater.batches.assemble import NO_TARGET, Batch
+from headwater.batches.settings import MixtureSettings
+from headwater.machine import machine
+from headwater.machine.settings import MachineSettings
+from headwater.machine.signals import StopRequest
+from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.records import Record
+from headwater.train.assemble import Run, assemble
+from headwater.train.identity import TrainPlan
+from headwater.train.loop import train
+from headwater.train.settings import TrainSettings
+
+VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
+
+
+@pytest.fixture(autouse=True)
+def quick_machine(monkeypatch):
+    """Don't measure the peak; undo what a machine sets for its whole process."""
+    monkeypatch.setattr(machine, "matmul_peak", lambda device, dtype: 1e11)
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+def numbers(seed: int, count: int) -> list[int]:
+    """Return integers from a linear congruential generator: the same on every machine, for ever."""
+    found, value = [], seed * 2654435761 + 12345
+    for _ in range(count):
+        value = (value * 6364136223846793005 + 1442695040888963407) % 2**64
+        found.append(value >> 33)
+    return found
+
+
+def row(number: int) -> tuple[list[int], list[int]]:
+    """Return (SEQ_LEN + 1 tokens, their documents); a token mostly follows from the one before it."""
+    choices = numbers(number, SEQ_LEN + 1)
+    tokens, documents = [choices[0] % VOCAB_SIZE], [0]
+    for choice in choices[1:]:
+        is_new_document = choice % 11 == 0
+        is_surprise = choice % 7 == 0
+        follows = (5 * tokens[-1] + 3) % VOCAB_SIZE
+        tokens.append(choice // 100 % VOCAB_SIZE if is_new_document or is_surprise else follows)
+        documents.append(documents[-1] + is_new_document)
+    return tokens, documents
+
+
+class MadeUpRows:
+    """Stands for batches.source.BatchSource: rows as a pure function of their number."""
+
+    def __init__(self, digest: str = "made up") -> None:
+        self.digest = digest
+
+    def rows(self, first_row: int, num_rows: int) -> Batch:
+        rows = [row(number) for number in range(first_row, first_row + num_rows)]
+        tokens, documents = (np.array(part, dtype=np.int32) for part in zip(*rows))
+        same_document = documents[:, 1:] == documents[:, :-1]
+        targets = np.where(same_document, tokens[:, 1:], NO_TARGET).astype(np.int64)
+        return Batch(tokens[:, :-1], targets, documents[:, :-1], int(same_document.sum()), first_row)
+
+
+def plan(
+    *, family: str = "qwen3", rule: str = "muon", tied: bool = True, lr: float = 0.02, **train_settings: Any
+) -> TrainPlan:
+    settings = {
+        "num_steps": 12,
+        "batch_tokens": ROWS_PER_STEP * SEQ_LEN,
+        "microbatch_tokens": 2 * SEQ_LEN,
+        "save_every": 4,
+        "validate_every": 3,
+        "num_looks": 3,
+    }
+    return TrainPlan(
+        seed=5,
+        mixture=MixtureSettings(),
+        model=ModelSettings(
+            family=family,
+            vocab_size=VOCAB_SIZE,
+            num_layers=2,
+            d_model=32,
+            d_ff=48,
+            num_heads=4,
+            num_kv_heads=4 if family == "gpt2" else 2,
+            head_dim=8,
+            seq_len=SEQ_LEN,
+            tied_embeddings=tied,
+        ),
+        optim=OptimSettings(name=rule, matrix_lr=lr, embedding_lr=lr, head_lr=lr, vector_lr=lr, weight_decay=0.1),
+        schedule=ScheduleSettings(warmup_steps=3),
+        train=TrainSettings(**settings | train_settings),
+        machine=MachineSettings(device="cpu", dtype="float32", compile="off", num_threads=1),
+    )
+
+
+@dataclass
+class CountingExaminer:
+    """Measures nothing but the sum of all weights, so that a record shows which weights it was of."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def validate(self, model: Any) -> dict[str, Any]:
+        self.asked.append("validate")
+        return {"weights": weight_sum(model)}
+
+    def look(self, model: Any) -> dict[str, dict[str, Any]]:
+        self.asked.append("look")
+        return {"abilities": {"weights": weight_sum(model)}, "samples": {"weights": weight_sum(model)}}
+
+
+def weight_sum(model: Any) -> float:
+    return float(sum(parameter.detach().double().sum() for parameter in model.parameters()))
+
+
+def begin(run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows | None = None) -> Run:
+    """Assemble a run and write its first records, as the train stage does."""
+    run = assemble(run_dir, the_plan, batches or MadeUpRows(), say=lambda line: None)
+    if run.step:
+        run.records.append("resume", run.step)
+    run.records.append("start", run.step)
+    return run
+
+
+def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None, examiner: Any = None) -> Run:
+    """Train to the end, or until a stop is asked for after `stop_after` steps."""
+    run, stop = begin(run_dir, the_plan), StopRequest()
+
+    def display(record: Record) -> None:
+        if record["event"] == "step" and record["step"] == stop_after:
+            stop.signal_name = "SIGTERM"
+
+    try:
+        finished = train(run, examiner or CountingExaminer(), display, stop)
+        assert finished == (stop_after is None or stop_after >= the_plan.train.num_steps)
+    finally:
+        run.records.close()
+    return run
+
+
+MEASURED = (
+    "time",
+    "attempt",
+    "seconds",
+    "tokens_per_second",
+    "mfu",
+    "data_wait_fraction",
+    "evaluation_seconds",
+    "bytes",
+)
+
+
+def without_clock(records: list[Record]) -> list[Record]:
+    """Return records without what depends on the clock and the attempt."""
+    return [{name: value for name, value in record.items() if name not in MEASURED} for record in records]
