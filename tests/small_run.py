@@ -132,7 +132,7 @@ def call(*arguments: str, cwd: Path) -> Said:
         mock.patch.object(sys, "argv", ["headwater", *arguments]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        quick_peak(),
+        quick(),
     ):
         try:
             main()
@@ -143,10 +143,23 @@ def call(*arguments: str, cwd: Path) -> Said:
 
 
 @contextlib.contextmanager
-def quick_peak() -> Iterator[None]:
-    """Leave out the second of matrix multiplications at the start of a run; the peak decides no bit of it."""
-    with mock.patch("headwater.machine.machine.matmul_peak", lambda device, dtype: 1e11):
-        yield
+def quick() -> Iterator[None]:
+    """Leave out what takes time and decides no bit of a run, and undo what a machine sets for its whole process.
+
+    That is the second of matrix multiplications at the start, and flushes, which matter to a power cut alone.
+    """
+    import torch
+
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        with (
+            mock.patch("headwater.machine.machine.matmul_peak", lambda device, dtype: 1e11),
+            mock.patch("os.fsync", lambda handle: None),
+        ):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 # fields that say how long something took, and when: never the same twice

@@ -1,0 +1,364 @@
+"""Everything a person may get wrong is answered with one clear message and exit status 1 or 2; nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import Said, call, measured, overrides, prose, require_clear_error, write_run_file, write_texts
+
+from headwater.checkpoint.layout import list_checkpoints
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with texts and a run file, in which nothing has been run."""
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    write_texts(folder / "texts")
+    write_run_file(folder / "mine.toml", train__num_steps=12, train__save_every=4, train__num_looks=0)
+    said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A folder with a finished run of 12 steps and its last two checkpoints, for one test to damage."""
+    return Path(shutil.copytree(trained_once, tmp_path / "copy"))
+
+
+def flip_a_byte(path: Path, place: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+# ---- the run file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["run", "other.toml"], ["no such run file: other.toml", "headwater new"]),
+        (["run", "first-ligth"], ["'first-ligth' is neither a run file nor a recipe", "did you mean first-light?"]),
+        (["run", "mine"], ["did you mean mine.toml?"]),
+        (["run", "texts"], ["texts is a folder", "name the run file"]),
+        (["run", "x" * 5000], ["neither a run file nor a recipe"]),
+        (["explain", "mine.toml", "train.num_step=5"], ["train.num_step", "unknown setting", "did you mean num_steps"]),
+        (["explain", "mine.toml", "trian.num_steps=5"], ["trian", "unknown setting", "did you mean train"]),
+        (["explain", "mine.toml", "train.num_steps"], ["has no '='", "section.setting=value"]),
+        (["explain", "mine.toml", "model.family=lama"], ["model.family", "'qwen3', 'llama' or 'gpt2'"]),
+        (["explain", "mine.toml", "optim.matrix_lr=-1"], ["optim.matrix_lr = -1", "greater than 0"]),
+        (["run", "mine.toml", "train.batch_tokens=1000"], ["multiple of model.seq_len=64", "try 1024", "command line"]),
+        (["run", "mine.toml", "train.batch_tokens=32"], ["multiple of model.seq_len=64", "try 64"]),
+        (["run", "mine.toml", "train.microbatch_tokens=192"], ["batch_tokens=512 must be a multiple", "try batch_tokens=384"]),
+        (["run", "mine.toml", "mixture.weights={books=1}"], ["mixture.weights names books", "sources: mine"]),
+        (["run", "mine.toml", "model.vocab_size=1000"], ["must equal tokenizer.vocab_size=384"]),
+        (["run", "mine.toml", "tokenizer.vocab_size=100"], ["tokenizer.vocab_size = 100", "greater than or equal to 288"]),
+        (["run", "mine.toml", "machine.device=gpu"], ["machine.device", "'auto', 'cpu' or 'cuda'"]),
+    ],
+    ids=lambda value: " ".join(value[1:])[:40] if isinstance(value, list) else None,
+)
+def test_a_wrong_setting_is_named_before_anything_is_written(folder, arguments, parts):
+    said = call(*arguments, cwd=folder)
+    require_clear_error(said, *parts, status=(2,))
+    assert not (folder / "runs").exists()
+
+
+def test_all_problems_of_a_run_file_are_told_at_once(folder):
+    said = call("run", "mine.toml", "train.num_step=1", "model.famly=x", "optim.beta1=2", cwd=folder)
+    require_clear_error(said, "3 problems", "num_step", "famly", "beta1", status=(2,))
+
+
+@pytest.mark.parametrize("text", ["name = ", "[model\n", "\x00", "name = 'a'\nname = 'b'"])
+def test_a_run_file_that_is_no_toml_is_named_with_the_place(folder, text):
+    (folder / "broken.toml").write_text(text)
+    require_clear_error(call("run", "broken.toml", cwd=folder), "broken.toml is not valid TOML", "line 1", status=(2,))
+
+
+def test_a_run_file_that_is_not_utf8_is_named(folder):
+    (folder / "latin.toml").write_bytes('name = "Noël"\n'.encode("latin-1"))
+    require_clear_error(call("run", "latin.toml", cwd=folder), "latin.toml is not valid TOML", status=(2,))
+
+
+HOSTILE_NAMES = ["../up", "a/b", "/abs", "..", ".hidden", "", "a b", "-x", "a\nb", "a\x1b[31m", "é", "a" * 101, 'a"b', "~", "$HOME"]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_hostile_run_name_is_refused_in_settings(folder, name):
+    said = call("run", "mine.toml", f"name={name!r}" if "\n" not in name else f"name={name}", cwd=folder)
+    require_clear_error(said, "name", status=(2,))
+    assert "\x1b" not in said.err
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if not name.startswith("-")])
+def test_a_hostile_run_name_is_refused_by_new_and_nothing_is_written(folder, name):
+    before = sorted(folder.parent.rglob("*"))
+    said = call("new", name, "--text", "texts", cwd=folder)
+    require_clear_error(said, "can't name a run", status=(2,))
+    assert "\x1b" not in said.err
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+# ---- new
+
+
+@pytest.mark.parametrize("minutes", ["0", "-3", "nan", "inf"])
+def test_new_refuses_a_time_that_is_none(folder, minutes):
+    require_clear_error(call("new", "x", "--text", "texts", "--minutes", minutes, cwd=folder), "minutes", status=(2,))
+
+
+def test_new_never_overwrites_a_run_file(folder):
+    before = (folder / "mine.toml").read_bytes()
+    require_clear_error(call("new", "mine", "--text", "texts", cwd=folder), "mine.toml exists already")
+    assert (folder / "mine.toml").read_bytes() == before
+
+
+def test_new_on_a_path_that_is_not_there_names_it(folder):
+    require_clear_error(call("new", "x", "--text", "nowhere", cwd=folder), "no such file or folder: nowhere")
+    assert not (folder / "x.toml").exists()
+
+
+def test_new_on_a_folder_without_text_says_so(folder):
+    (folder / "empty").mkdir()
+    require_clear_error(call("new", "x", "--text", "empty", cwd=folder), "empty: 0 files, none with text")
+    assert not (folder / "x.toml").exists()
+
+
+@pytest.mark.parametrize("name", ["with space", 'quote"d', "back\\slash", "new\nline", "del\x7f", "naïve 中文", "all", "tab\t"])
+def test_new_writes_a_run_file_for_a_folder_of_any_name(tmp_path, name):
+    write_texts(tmp_path / name, num_files=2)
+    assert call("new", "mine", "--text", name, cwd=tmp_path).status == 0
+    said = call("explain", "mine.toml", "--json", cwd=tmp_path)
+    assert said.json["settings"]["corpus"]["sources"]["mine"]["paths"] == [name]
+
+
+def test_new_refuses_a_name_that_no_toml_file_can_hold(tmp_path):
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    write_texts(tmp_path / name, num_files=2)
+    require_clear_error(call("new", "mine", "--text", name, cwd=tmp_path), "UTF-8", status=(2,))
+
+
+# ---- the corpus
+
+
+def test_an_empty_corpus_folder_is_told_with_what_was_found(folder):
+    shutil.rmtree(folder / "texts")
+    (folder / "texts").mkdir()
+    require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "texts", "add text")
+
+
+def test_a_missing_corpus_folder_is_told_with_where_it_was_looked_for(folder):
+    shutil.rmtree(folder / "texts")
+    require_clear_error(call("run", "mine.toml", cwd=folder), "no such file or folder: 'texts'", str(folder))
+
+
+def test_a_folder_with_no_utf8_is_told_with_the_reason(folder):
+    for path in (folder / "texts").iterdir():
+        path.write_bytes(("é" * 3000).encode("latin-1"))
+    require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "not_utf8 30")
+
+
+def test_a_vocabulary_that_the_text_can_not_fill_is_told_with_one_that_it_can(folder):
+    said = call("run", "mine.toml", "tokenizer.vocab_size=60000", cwd=folder)
+    require_clear_error(said, "vocab_size=60000 is more than this corpus can fill", "set tokenizer.vocab_size=")
+    size = said.err.split("set tokenizer.vocab_size=")[1].split()[0]
+    assert call("tokenizer", "train", "mine.toml", f"tokenizer.vocab_size={size}", cwd=folder).status == 0
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl", "html", "json", "md"])
+def test_a_long_single_line_is_kept_or_dropped_with_a_reason(folder, suffix):
+    size = 20_000_000
+    with open(folder / "texts" / f"long.{suffix}", "wb") as file:
+        for _ in range(size // 1_000_000):
+            file.write(prose("long", 10).replace("\n", " ").encode().ljust(1000) * 1000)
+    said = call("corpus", "build", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    sheet = call("corpus", "show", "--run", "runs/mine", "--json", cwd=folder).json["sources"]["mine"]
+    assert sheet["read"]["bytes"] >= size
+    assert sheet["read"]["bytes"] == sheet["kept"]["bytes"] + sum(drop["bytes"] for drop in sheet["dropped"].values())
+
+
+# ---- output
+
+
+def test_an_output_folder_below_a_file_is_told(folder):
+    (folder / "file").write_text("x")
+    said = call("run", "mine.toml", "runs_dir=file/runs", cwd=folder)
+    require_clear_error(said, "can't write file/runs/mine", "is a file", status=(1,))
+
+
+# ---- a run's folder
+
+
+RUN_VERBS = [
+    ["next", "The"],
+    ["generate", "The"],
+    ["surprise", "The"],
+    ["evaluate"],
+    ["export", "hf"],
+    ["report"],
+    ["corpus", "show"],
+    ["corpus", "trace", "The"],
+    ["tokenizer", "show"],
+]
+
+
+@pytest.mark.parametrize("verb", RUN_VERBS, ids=" ".join)
+@pytest.mark.parametrize("run_dir", ["nowhere", "texts", "mine.toml"])
+def test_a_folder_that_is_no_run_is_named(folder, verb, run_dir):
+    require_clear_error(call(*verb, "--run", run_dir, cwd=folder), run_dir)
+
+
+@pytest.mark.parametrize("verb", RUN_VERBS[:5], ids=" ".join)
+def test_a_run_without_a_checkpoint_is_told_with_what_makes_one(folder, verb):
+    assert call("tokenizer", "train", "mine.toml", cwd=folder).status == 0
+    require_clear_error(call(*verb, "--run", "runs/mine", cwd=folder), "no checkpoint yet", "headwater train")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": "headwater-config"}', '{"settings": {"name": 1}}'])
+def test_a_damaged_config_is_named_and_run_writes_it_again(trained, content):
+    path = trained / "runs/mine/config.json"
+    before = path.read_bytes()
+    path.write_text(content)
+    require_clear_error(call("next", "The", "--run", "runs/mine", cwd=trained), status=(2,))
+    assert call("run", "mine.toml", cwd=trained).status == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["stages.json", "evaluation.json"])
+def test_a_damaged_file_that_can_be_made_again_is_made_again(trained, name):
+    path = trained / "runs/mine" / name
+    before = path.read_bytes()
+    path.write_text('{"torn": ')
+    assert call("run", "mine.toml", cwd=trained).status == 0
+    assert path.read_bytes() == before
+
+
+# ---- a trained run and other settings
+
+
+@pytest.mark.parametrize(
+    "change", ["model.num_layers=3", "optim.matrix_lr=0.5", "train.num_steps=13", "seed=2", "mixture.max_epochs=9.0"]
+)
+@pytest.mark.parametrize("verb", [["run"], ["train"], ["corpus", "build"], ["tokenizer", "train"]], ids=" ".join)
+def test_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(trained, verb, change):
+    before = contents(trained / "runs/mine")
+    said = call(*verb, "mine.toml", change, cwd=trained)
+    name, value = change.split("=")
+    require_clear_error(said, f"{name}: was", f"is {value}", "put the old values back", "another name", status=(1,))
+    assert contents(trained / "runs/mine") == before
+
+
+@pytest.mark.parametrize("change", ["tokenizer.vocab_size=320", "corpus.seed=3", "corpus.validation_fraction=0.1"])
+def test_data_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(trained, change):
+    before = contents(trained / "runs/mine")
+    require_clear_error(call("run", "mine.toml", change, cwd=trained), "put", "another name", status=(1,))
+    assert contents(trained / "runs/mine") == before
+
+
+def test_text_that_changed_after_training_is_refused_and_nothing_changes(trained):
+    before = contents(trained / "runs/mine")
+    (trained / "texts/00.txt").write_text(prose("other"))
+    require_clear_error(call("run", "mine.toml", cwd=trained), "its text or settings", "name=", status=(1,))
+    assert contents(trained / "runs/mine") == before
+    (trained / "texts/00.txt").write_text(prose(0))
+    assert call("run", "mine.toml", cwd=trained).status == 0
+
+
+def test_the_new_name_that_the_message_advises_trains_afresh(trained):
+    said = call("run", "mine.toml", "model.num_layers=3", "name=other", cwd=trained)
+    assert said.status == 0, said
+    assert (trained / "runs/other/report.html").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# ---- damage
+
+
+def test_a_damaged_last_checkpoint_is_put_aside_and_training_goes_on_from_the_one_before(trained):
+    run_dir = trained / "runs/mine"
+    before, weights = measured(run_dir), (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes()
+    flip_a_byte(run_dir / "checkpoints/step-000000012/model.safetensors")
+    for verb in (["next", "The"], ["export", "hf"]):
+        if verb[0] == "export":
+            shutil.rmtree(run_dir / "export")
+        said = call(*verb, "--run", "runs/mine", cwd=trained)
+        require_clear_error(said, "model.safetensors is damaged", "headwater run", status=(1,))
+    said = call("run", "mine.toml", cwd=trained)
+    assert said.status == 0, said
+    assert "is damaged" in said.err
+    assert "resuming from step 8" in said.err
+    assert (run_dir / "checkpoints/damaged-step-000000012").is_dir()
+    assert (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes() == weights
+    assert measured(run_dir) == before
+
+
+@pytest.mark.parametrize("name", ["state.json", "optim.safetensors", "manifest.json"])
+def test_damage_to_any_file_of_a_checkpoint_is_seen(trained, name):
+    path = trained / "runs/mine/checkpoints/step-000000012" / name
+    flip_a_byte(path, len(path.read_bytes()) // 2)
+    said = call("run", "mine.toml", cwd=trained)
+    assert said.status == 0, said
+    assert "resuming from step 8" in said.err
+
+
+def test_when_every_checkpoint_is_damaged_nothing_starts_from_scratch(trained):
+    for _, path in list_checkpoints(trained / "runs/mine"):
+        flip_a_byte(path / "optim.safetensors")
+    said = call("run", "mine.toml", cwd=trained)
+    require_clear_error(said, "every checkpoint of runs/mine is damaged", status=(1,))
+    assert len(list((trained / "runs/mine/checkpoints").glob("damaged-*"))) == 2
+    # and the next call doesn't either
+    require_clear_error(call("run", "mine.toml", cwd=trained), "damaged", status=(1,))
+
+
+def test_a_damaged_token_store_is_named_with_the_file_and_made_again_once_it_is_removed(trained):
+    run_dir = trained / "runs/mine"
+    weights = (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes()
+    shutil.rmtree(run_dir / "checkpoints/step-000000012")
+    flip_a_byte(run_dir / "data/tokens/train/mine/00000.bin", 1000)
+    said = call("run", "mine.toml", cwd=trained)
+    require_clear_error(said, "data/tokens/train/mine/00000.bin", "damaged", "delete the tokens folder", status=(1,))
+    shutil.rmtree(run_dir / "data/tokens")
+    said = call("run", "mine.toml", cwd=trained)
+    assert said.status == 0, said
+    assert (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes() == weights
+
+
+def test_a_damaged_corpus_shard_is_named(trained):
+    shutil.rmtree(trained / "runs/mine/data/tokens")
+    flip_a_byte(trained / "runs/mine/data/corpus/train/mine/00000.jsonl.zst", 200)
+    require_clear_error(call("run", "mine.toml", cwd=trained), "00000.jsonl.zst", "damaged", status=(1,))
+
+
+# ---- texts from the command line
+
+
+@pytest.mark.parametrize("verb", RUN_VERBS[:3], ids=" ".join)
+def test_a_text_that_is_not_utf8_is_refused(trained, verb):
+    text = b"caf\xe9".decode("utf-8", "surrogateescape")
+    require_clear_error(call(verb[0], text, "--run", "runs/mine", cwd=trained), "not UTF-8", status=(2,))
+
+
+def test_surprise_at_nothing_is_refused(trained):
+    require_clear_error(call("surprise", "", "--run", "runs/mine", cwd=trained), "empty")
+
+
+@pytest.mark.parametrize("options", [["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"], ["--top-p", "2"]])
+def test_sampling_that_means_nothing_is_refused(trained, options):
+    require_clear_error(call("generate", "The", "--run", "runs/mine", *options, cwd=trained), options[1])

@@ -1,0 +1,100 @@
+"""A disk that is full or read-only: a clear message, nothing torn, and the run goes on once there is room."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from small_run import call, final_weights, measured, require_clear_error, write_run_file, write_texts
+
+
+@pytest.fixture
+def mount_tmpfs(tmp_path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a tmpfs of a given size; every one is unmounted, whatever happens."""
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        point = tmp_path / f"disk{len(mounted)}"
+        point.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)], capture_output=True)
+        if done.returncode:
+            pytest.skip("mounting needs root")
+        mounted.append(point)
+        return point
+
+    yield mount
+    for point in mounted:
+        subprocess.run(["umount", "-l", str(point)], check=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__num_looks=0)
+    return tmp_path
+
+
+def remount(point: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(point)], check=True)
+
+
+def test_a_read_only_output_folder_is_told_before_any_work(folder, mount_tmpfs):
+    disk = mount_tmpfs("1m")
+    remount(disk, "ro")
+    said = call("run", "mine.toml", f"runs_dir={disk}", cwd=folder)
+    require_clear_error(said, f"can't write {disk}", "read-only", "choose another output folder", status=(1,))
+
+
+def test_a_run_file_that_can_not_be_written_is_told(folder, mount_tmpfs):
+    disk = mount_tmpfs("1m")
+    remount(disk, "ro")
+    require_clear_error(call("new", "x", "--text", str(folder / "texts"), cwd=disk), "can't write x.toml", "read-only")
+
+
+@pytest.mark.parametrize("size_kb", [4, 16, 48, 96, 160, 288, 512, 768])
+def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(folder, mount_tmpfs, size_kb):
+    """Each size fills up at another place: lock, corpus, tokenizer, tokens, records, checkpoints."""
+    disk = mount_tmpfs(f"{size_kb}k")
+    arguments = ("run", "mine.toml", f"runs_dir={disk}")
+    said = call(*arguments, cwd=folder)
+    require_clear_error(said, "can't write" if "can't write" in said.err else "MB free", status=(1,))
+    assert "free some space" in said.err
+    remount(disk, "size=50m")
+    said = call(*arguments, cwd=folder)
+    assert said.status == 0, said
+    assert not [path for path in disk.rglob("*") if path.name.startswith(".")]
+
+
+def test_a_run_that_met_a_full_disk_ends_with_the_same_bits(folder, mount_tmpfs):
+    assert call("run", "mine.toml", "name=whole", cwd=folder).status == 0
+    disk = mount_tmpfs("800k")
+    arguments = ("run", "mine.toml", f"runs_dir={disk}")
+    require_clear_error(call(*arguments, cwd=folder), "free some space", status=(1,))
+    remount(disk, "size=50m")
+    assert call(*arguments, cwd=folder).status == 0
+    assert measured(disk / "mine") == measured(folder / "runs/whole")
+    assert final_weights(disk / "mine") == final_weights(folder / "runs/whole")
+
+
+def test_a_finished_run_on_a_read_only_disk_can_still_be_asked(folder, mount_tmpfs):
+    disk = mount_tmpfs("50m")
+    assert call("run", "mine.toml", f"runs_dir={disk}", cwd=folder).status == 0
+    remount(disk, "ro")
+    for verb in (["next", "The"], ["generate", "The"], ["surprise", "The"], ["evaluate"], ["corpus", "show"]):
+        said = call(*verb, "--run", str(disk / "mine"), cwd=folder)
+        assert said.status == 0, said
+    said = call("run", "mine.toml", f"runs_dir={disk}", cwd=folder)
+    require_clear_error(said, "read-only", status=(1,))
+
+
+def test_standard_output_that_is_full_is_told(folder):
+    with open("/dev/full", "w") as full:
+        from small_run import command, environment
+
+        done = subprocess.run(command("schema"), cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, encoding="utf-8")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+

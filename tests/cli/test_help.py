@@ -1,0 +1,53 @@
+"""Help answers at once because it loads nothing heavy, and names every verb."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from small_run import call, environment, run
+
+HEAVY = ("torch", "numpy", "pyarrow", "plotly", "pydantic", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
+VERBS = ("run", "train", "new", "explain", "schema", "doctor", "next", "generate", "surprise", "evaluate", "report", "corpus", "tokenizer", "export")
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the heavy modules that are loaded when headwater ends."""
+    program = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr))\n"
+        "from headwater.cli.main import main\n"
+        f"sys.argv = ['headwater', *{arguments!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", env=environment())
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.rsplit("LOADED", 1)[1].split())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("corpus", "trace", "--help")], ids=" ".join)
+def test_help_loads_nothing_heavy(arguments):
+    assert loaded_by(*arguments) == set()
+
+
+def test_explaining_settings_needs_no_torch():
+    assert "torch" not in loaded_by("explain", "first-light")
+
+
+def test_help_names_every_verb(tmp_path):
+    said = run("--help", cwd=tmp_path)
+    assert said.status == 0
+    assert all(f"\n  {verb} " in said.out for verb in VERBS)
+
+
+def test_no_arguments_show_the_help(tmp_path):
+    assert "Commands:" in (said := call(cwd=tmp_path)).out + said.err
+
+
+@pytest.mark.parametrize("arguments", [("rnu",), ("next",), ("next", "The"), ("run",), ("corpus",), ("run", "a", "--x")], ids=" ".join)
+def test_wrong_usage_exits_with_2_and_no_traceback(tmp_path, arguments):
+    said = call(*arguments, cwd=tmp_path)
+    assert said.status == 2, said
+    assert "Usage:" in said.err + said.out
+    assert "Traceback" not in said.err

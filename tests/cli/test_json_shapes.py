@@ -1,0 +1,146 @@
+"""The shapes that other programs rely on: one JSON object on standard output, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import Said, call, overrides, run
+
+from headwater.records import read_records
+
+
+@pytest.fixture(scope="module")
+def ask(finished):
+    """Call a verb on the finished run with --json and return the object."""
+
+    def ask(*verb: str) -> dict:
+        return one_object(call(*verb, "--run", "runs/mine", "--json", cwd=finished.cwd))
+
+    return ask
+
+
+def one_object(said: Said) -> dict:
+    assert said.status == 0, said
+    assert said.out.endswith("}\n")
+    assert said.out.count("\n") == 1
+    value = json.loads(said.out, parse_constant=pytest.fail)  # NaN is no JSON
+    assert isinstance(value, dict)
+    return value
+
+
+def test_next_gives_the_likeliest_tokens_first(ask):
+    value = ask("next", "The capital of France is")
+    assert list(value) == ["prompt", "next"]
+    assert value["prompt"] == "The capital of France is"
+    assert all(list(item) == ["token", "probability"] for item in value["next"])
+    chances = [item["probability"] for item in value["next"]]
+    assert len(chances) == 10
+    assert chances == sorted(chances, reverse=True)
+    assert 0 < sum(chances) <= 1
+
+
+def test_next_over_all_tokens_adds_up_to_one(ask):
+    value = ask("next", "", "--top", "1000")
+    assert len(value["next"]) == 384
+    assert sum(item["probability"] for item in value["next"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_evaluate_gives_bits_per_byte_abilities_and_yardsticks(ask):
+    value = ask("evaluate")
+    assert {"bits_per_byte", "abilities", "yardsticks"} <= set(value)
+    assert set(value["bits_per_byte"]) == {"all", "mine"}
+    assert value["abilities"] == {}  # the probes ask for what the almanac says, and this run has none
+    assert set(value["yardsticks"]) == {"xz", "ngram5"}
+    assert all(0 < number < 20 for part in ("bits_per_byte", "yardsticks") for number in value[part].values())
+
+
+def test_evaluate_prints_what_the_run_measured_at_its_end(ask, finished):
+    assert ask("evaluate") == json.loads((finished.run_dir / "evaluation.json").read_text())
+
+
+def test_corpus_show_gives_the_balance_sheet(ask):
+    value = ask("corpus", "show")
+    assert list(value) == ["sources"]
+    for sheet in value["sources"].values():
+        assert set(sheet) == {"read", "kept", "dropped"}
+        for amount in (sheet["read"], sheet["kept"], *sheet["dropped"].values()):
+            assert set(amount) == {"documents", "bytes"}
+            assert all(isinstance(number, int) for number in amount.values())
+
+
+def test_corpus_trace_gives_the_documents_that_hold_a_text(ask):
+    value = ask("corpus", "trace", "Coroutines may be   declared\nwith")
+    assert list(value) == ["text", "hits"]
+    assert ask("corpus", "trace", "no document holds this, I hope")["hits"] == []
+    found = ask("corpus", "trace", "The if statement is used for conditional execution")["hits"]
+    assert found
+    for hit in found:
+        assert {"split", "source", "id", "origin", "count", "excerpt"} == set(hit)
+        assert hit["split"] in ("train", "validation")
+        assert "conditional execution" in hit["excerpt"]
+
+
+def test_generate_gives_the_text_that_follows(ask):
+    value = ask("generate", "The", "--max-tokens", "5")
+    assert list(value) == ["prompt", "text"]
+    assert value == ask("generate", "The", "--max-tokens", "5")
+
+
+def test_surprise_gives_bits_of_each_token_that_add_up(ask):
+    text = "The river, naïve."
+    value = ask("surprise", text)
+    assert list(value) == ["text", "bits_per_byte", "tokens"]
+    total = sum(item["bits"] for item in value["tokens"])
+    assert value["bits_per_byte"] == pytest.approx(total / len(text.encode()))
+
+
+def test_tokenizer_show_gives_pieces_that_join_to_the_text(ask):
+    value = ask("tokenizer", "show", "--text", "The river")
+    assert value["vocab_size"] == 384
+    assert "".join(piece for _, piece in value["tokens"]) == "The river"
+    assert set(value["bytes_per_token"]) == {"mine"}
+
+
+def test_explain_gives_what_config_json_keeps(finished):
+    value = one_object(call("explain", "mine.toml", *overrides(), "--json", cwd=finished.cwd))
+    assert value == json.loads((finished.run_dir / "config.json").read_text())
+
+
+def test_doctor_gives_one_object(tmp_path):
+    value = one_object(call("doctor", "--json", cwd=tmp_path))
+    assert {"device", "cores", "torch", "peak_flops_per_second", "extras"} <= set(value)
+
+
+def test_a_step_record_has_the_promised_keys(finished):
+    promised = {
+        "event",
+        "attempt",
+        "step",
+        "tokens_seen",
+        "loss",
+        "lr",
+        "grad_norm",
+        "tokens_per_second",
+        "mfu",
+        "seconds",
+        "data_wait_fraction",
+    }
+    steps = read_records(finished.run_dir / "records.jsonl", "step")
+    assert [record["step"] for record in steps] == list(range(1, 25))
+    assert all(promised <= set(record) for record in steps)
+    assert all(record["attempt"] == 1 and 0 < record["mfu"] < 2 for record in steps)
+    # a row is filled with targets but for a little padding at its end
+    assert 0.9 * 24 * 512 < steps[-1]["tokens_seen"] <= 24 * 512
+
+
+def test_every_event_of_a_run_is_recorded_with_its_attempt_step_and_time(finished):
+    records = read_records(finished.run_dir / "records.jsonl")
+    assert {record["event"] for record in records} == {"start", "step", "validation", "samples", "checkpoint", "finish"}
+    assert all({"attempt", "step", "time"} <= set(record) for record in records)
+    assert [record["step"] for record in records] == sorted(record["step"] for record in records)
+
+
+def test_json_is_whole_where_the_output_is_not_utf8(finished):
+    said = run("next", "naïve 中", "--run", "runs/mine", "--json", cwd=finished.cwd, PYTHONIOENCODING="latin-1")
+    assert one_object(said)["prompt"] == "naïve 中"

@@ -1,0 +1,150 @@
+"""What is shown can't drive the terminal it is shown on, and is readable where there is none."""
+
+from __future__ import annotations
+
+import io
+import math
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_run import call, run
+
+from headwater.cli.terminal import TrainingDisplay, card, count, duration, safe
+
+STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def step_record(step: int, **changed: object) -> dict:
+    record = {"event": "step", "step": step, "tokens_seen": 512 * step, "loss": 5.0, "lr": 0.01, "grad_norm": 1.5}
+    record |= {"tokens_per_second": 12345.6, "mfu": 0.41, "seconds": 0.04, "data_wait_fraction": 0.001, "taken": True}
+    return record | changed
+
+
+@given(st.text())
+def test_safe_text_holds_nothing_that_steers_a_terminal(text):
+    shown = safe(text)
+    bad = [c for c in shown if unicodedata.category(c) in STEERING and c not in "\n\t\u200c\u200d\u00ad"]
+    assert not bad
+
+
+def test_safe_keeps_words_lines_and_tabs():
+    text = "naïve 中文\n\tfour\u00a0five 👩\u200d🔬"
+    assert safe(text) == text
+
+
+def test_safe_shows_escape_sequences_as_text():
+    assert safe("\x1b[2J\x9b31m\x07\r\u202e\u2028") == "\\x1b[2J\\x9b31m\\x07\\r\\u202e\\u2028"
+
+
+@pytest.mark.parametrize("verb", ["next", "generate", "surprise"])
+def test_a_prompt_with_control_characters_is_shown_escaped(finished, verb):
+    said = call(verb, "a\x1b[31mred\u202e", "--run", "runs/mine", cwd=finished.cwd)
+    assert said.status == 0, said
+    assert not [c for c in said.out if unicodedata.category(c) in STEERING and c not in "\n\t"]
+
+
+def test_a_traced_text_with_control_characters_is_shown_escaped(tmp_path):
+    from small_run import prose, write_run_file, write_texts
+
+    write_texts(tmp_path / "texts", num_files=4)
+    (tmp_path / "texts/x.html").write_text(f"<p>{prose('x')}</p><p>{prose('z')} red\u202e\x9b31m alert</p>")
+    (tmp_path / "texts/y.py").write_text("# \x1b[31mred alert \u202e\nx = 1\n" + "y = [i for i in range(3)]\n" * 9)
+    write_run_file(tmp_path / "mine.toml")
+    assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
+    said = call("corpus", "trace", "alert", "--run", "runs/mine", cwd=tmp_path)
+    assert said.status == 0, said
+    assert "documents hold this text" in said.out
+    assert not [c for c in said.out if unicodedata.category(c) in STEERING and c != "\n"]
+
+
+def test_generated_lines_are_lines(finished):
+    said = call("generate", "one\n\ttwo\n", "--run", "runs/mine", "--max-tokens", "1", cwd=finished.cwd)
+    assert said.out.startswith("one\n\ttwo\n")
+
+
+def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
+    out = io.StringIO()
+    display = TrainingDisplay(num_steps=20, log_every=10, out=out)
+    for step in range(1, 21):
+        display(step_record(step))
+    lines = out.getvalue().splitlines()
+    assert [line.split("|")[0].split() for line in lines] == [["step", "10/20", "50.0%"], ["step", "20/20", "100.0%"]]
+    for part in ("tok 10.2k", "loss 5.000 (ema 5.000)", "gnorm 1.50", "lr 1.0e-02", "12.3k tok/s", "mfu 41%", "eta 0s"):
+        assert part in lines[1]
+
+
+def test_a_terminal_shows_every_step_on_one_line():
+    out = Terminal()
+    display = TrainingDisplay(num_steps=20, log_every=10, out=out)
+    for step in range(1, 10):
+        display(step_record(step))
+    assert "\n" not in out.getvalue()
+    assert out.getvalue().count("\r\x1b[K") == 9
+
+
+def test_a_step_that_was_not_taken_is_said_and_the_mean_goes_on_after_it():
+    out = io.StringIO()
+    display = TrainingDisplay(num_steps=20, log_every=1, out=out)
+    for step, loss in ((1, math.nan), (2, 5.0), (3, math.inf), (4, 5.0)):
+        display(step_record(step, loss=loss, taken=math.isfinite(loss)))
+    assert out.getvalue().count("step not taken") == 2
+    assert "loss 5.000 (ema 5.000)" in out.getvalue().splitlines()[-1]
+
+
+def test_samples_of_no_prompt_are_shown_as_nothing():
+    out = io.StringIO()
+    TrainingDisplay(20, 10, out)({"event": "samples", "step": 1, "samples": [], "next": []})
+    assert out.getvalue() == ""
+
+
+def test_a_sample_can_not_drive_the_terminal():
+    out = io.StringIO()
+    following = [{"prompt": "The\x1b[2J", "next": [{"token": "\x1b", "probability": 0.5}]}]
+    record = {"event": "samples", "step": 1, "samples": [{"prompt": "The\x1b[2J", "text": " ri\x9b"}], "next": following}
+    TrainingDisplay(20, 10, out)(record)
+    assert "\x1b" not in out.getvalue()
+    assert "\x9b" not in out.getvalue()
+
+
+@pytest.mark.parametrize(("number", "text"), [(950, "950"), (12345, "12.3k"), (4.21e6, "4.21M"), (1.3e9, "1.3B"), (2e12, "2T"), (0, "0")])
+def test_counts_are_said_as_people_say_them(number, text):
+    assert count(number) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5s"), (65, "1m05s"), (3600, "1h00"), (5400, "1h30"), (59.7, "1m00s")])
+def test_durations_are_said_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_card_is_a_box():
+    out = io.StringIO()
+    card("title", [("name", "word " * 40), ("", "x"), ("path", "y" * 200)], out)
+    lines = out.getvalue().splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].startswith("╭─ title ")
+    assert lines[-1].startswith("╰")
+
+
+def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(finished):
+    for verb in (["next", "naïve"], ["generate", "naïve 中"], ["corpus", "show"], ["evaluate"]):
+        said = run(*verb, "--run", "runs/mine", cwd=finished.cwd, PYTHONIOENCODING="ascii")
+        assert said.status == 0, said
+        assert said.out.isascii()
+
+
+def test_a_reader_that_leaves_early_causes_no_traceback(finished):
+    import subprocess
+
+    from small_run import command, environment
+
+    reader = f"{' '.join(command('corpus', 'show', '--run', 'runs/mine'))} | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", reader], cwd=finished.cwd, env=environment(), capture_output=True, encoding="utf-8")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -1,0 +1,124 @@
+"""Bits per byte, against a count by hand: over made-up rows, and over the text of a real run."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from headwater.batches.assemble import Batch
+from headwater.errors import EvaluationError
+from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+VOCAB_SIZE, SEQ_LEN = 20, 8
+TOKEN_BYTES = np.array([0, 0] + [1 + token % 3 for token in range(18)])  # the first two are special
+
+
+@pytest.fixture(scope="module")
+def model():
+    settings = ModelSettings(
+        vocab_size=VOCAB_SIZE, num_layers=2, d_model=16, d_ff=32, num_heads=2, num_kv_heads=2, head_dim=8, seq_len=SEQ_LEN
+    )
+    model = Transformer(settings)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    return model.eval()
+
+
+def batch(*, num_rows: int = 4, seed: int = 0) -> Batch:
+    """Return rows of two documents each, with special tokens as targets and padding at the end."""
+    random = np.random.default_rng(seed)
+    tokens_BT = random.integers(0, VOCAB_SIZE, (num_rows, SEQ_LEN), dtype=np.int32)
+    targets_BT = random.integers(0, VOCAB_SIZE, (num_rows, SEQ_LEN)).astype(np.int64)
+    targets_BT[:, -2:] = -1
+    documents_BT = np.repeat([[0, 0, 0, 1, 1, 1, 2, 2]], num_rows, axis=0).astype(np.int32)
+    return Batch(tokens_BT, targets_BT, documents_BT, int((targets_BT >= 0).sum()), 0)
+
+
+@torch.inference_mode()
+def by_hand(model, batches: list[Batch]) -> tuple[float, int, int]:
+    """Return nats, bytes and targets, one document of one row at a time."""
+    nats, num_bytes, num_targets = 0.0, 0, 0
+    for one in batches:
+        for tokens_T, targets_T, documents_T in zip(one.tokens_BT, one.targets_BT, one.documents_BT, strict=True):
+            for document in np.unique(documents_T):
+                here = documents_T == document
+                ids = torch.from_numpy(tokens_T[here].astype(np.int64))[None]
+                logits = model.logits(model.hidden(ids, torch.zeros_like(ids))[0])
+                log_p = torch.log_softmax(logits.double(), dim=-1)
+                for place, target in enumerate(targets_T[here]):
+                    if target >= 0 and TOKEN_BYTES[target] > 0:
+                        nats -= float(log_p[place, target])
+                        num_bytes += int(TOKEN_BYTES[target])
+                        num_targets += 1
+    return nats, num_bytes, num_targets
+
+
+def test_surprise_is_that_of_a_count_by_hand(model):
+    batches = [batch(seed=0), batch(seed=1, num_rows=2)]
+    found = measure_surprise(model, batches, TOKEN_BYTES)
+    nats, num_bytes, num_targets = by_hand(model, batches)
+    assert found.nats == pytest.approx(nats, rel=1e-5)
+    assert (found.num_bytes, found.num_targets) == (num_bytes, num_targets)
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-5)
+    assert found.loss == pytest.approx(nats / num_targets, rel=1e-5)
+
+
+def test_special_tokens_count_neither_as_loss_nor_as_bytes(model):
+    only_special = batch()
+    targets_BT = np.where(only_special.targets_BT >= 0, only_special.targets_BT % 2, -1)
+    found = measure_surprise(model, [Batch(only_special.tokens_BT, targets_BT, only_special.documents_BT, 24, 0)], TOKEN_BYTES)
+    assert found == Surprise(0.0, 0, 0)
+    with pytest.raises(EvaluationError, match="no byte of held-out text was scored"):
+        _ = found.bits_per_byte
+
+
+def test_the_order_and_the_grouping_of_rows_do_not_matter(model):
+    whole = measure_surprise(model, [batch(num_rows=4)], TOKEN_BYTES)
+    one = batch(num_rows=4)
+    rows = [Batch(one.tokens_BT[i : i + 1], one.targets_BT[i : i + 1], one.documents_BT[i : i + 1], 6, i) for i in (3, 1, 0, 2)]
+    split = measure_surprise(model, rows, TOKEN_BYTES)
+    assert split.nats == pytest.approx(whole.nats, rel=1e-5)
+    assert (split.num_bytes, split.num_targets) == (whole.num_bytes, whole.num_targets)
+
+
+def test_a_uniform_model_has_the_bits_of_a_uniform_code(model):
+    uniform = Transformer(model.settings)
+    with torch.no_grad():
+        for parameter in uniform.parameters():
+            parameter.zero_()
+    found = measure_surprise(uniform.eval(), [batch()], TOKEN_BYTES)
+    assert found.nats == pytest.approx(found.num_targets * math.log(VOCAB_SIZE), rel=1e-5)
+
+
+def test_sums_add_up():
+    assert Surprise(1.5, 2, 3) + Surprise(0.5, 4, 1) == Surprise(2.0, 6, 4)
+
+
+@torch.inference_mode()
+def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finished):
+    """From the text alone: no token store, no packing, no padding, no batches."""
+    from headwater.corpus.load import read_documents
+    from headwater.recipes.finish import load_model
+
+    loaded = load_model(finished.run_dir)
+    nats, num_bytes, seq_len = 0.0, 0, loaded.config.model.seq_len
+    for document in read_documents(finished.run_dir / "data/corpus", "validation", "mine"):
+        num_bytes += len(document.text.encode())
+        ids = [loaded.tokenizer.begin_id, *loaded.tokenizer.encode(document.text)]
+        # a long document is read in chunks of seq_len, each without what came before it
+        for start in range(0, len(ids) - 1, seq_len):
+            row = torch.tensor([ids[start : start + seq_len + 1]])
+            x_BTD = loaded.model.hidden(row[:, :-1], torch.zeros_like(row[:, :-1]))
+            log_p = torch.log_softmax(loaded.model.logits(x_BTD[0]).double(), dim=-1)
+            nats -= float(log_p.gather(1, row[0, 1:, None]).sum())
+    kept = json.loads((finished.run_dir / "evaluation.json").read_text())
+    assert kept["bits_per_byte"]["all"] == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-5)
+    assert kept["bits_per_byte_real_text"] == kept["bits_per_byte"]["all"]

@@ -1,0 +1,92 @@
+"""What a run measures of its model: sums over sources, and nothing that changes the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from headwater.corpus.almanac.probes import probes
+from headwater.evaluate.bits_per_byte import Surprise
+from headwater.evaluate.examiner import LOOK_ITEMS, full_evaluation, surprise_fields
+from headwater.recipes.finish import load_model, open_examiner
+
+BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
+
+
+@pytest.fixture(scope="module")
+def loaded(finished):
+    return load_model(finished.run_dir)
+
+
+@pytest.fixture(scope="module")
+def examiner(loaded):
+    return open_examiner(loaded.config)
+
+
+def test_all_is_the_sum_over_sources_not_the_mean_of_them():
+    fields = surprise_fields(BY_SOURCE, frozenset())
+    assert set(fields["bits_per_byte"]) == set(fields["loss"]) == {"all", "books", "facts", "notes"}
+    assert fields["bits_per_byte"]["all"] == pytest.approx(850 / math.log(2) / 820)
+    assert fields["loss"]["all"] == pytest.approx(850 / 360)
+    assert fields["bits_per_byte"]["notes"] == pytest.approx(50 / math.log(2) / 20)
+
+
+def test_real_text_is_what_no_program_composed_whatever_its_name():
+    fields = surprise_fields(BY_SOURCE, frozenset({"facts"}))
+    assert fields["bits_per_byte_real_text"] == pytest.approx(750 / math.log(2) / 520)
+
+
+def test_a_run_of_composed_text_alone_has_no_figure_for_real_text():
+    assert "bits_per_byte_real_text" not in surprise_fields(BY_SOURCE, frozenset(BY_SOURCE))
+
+
+def test_a_validation_is_the_same_each_time_and_leaves_the_model_as_it_is(examiner, loaded):
+    weights = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    state = torch.get_rng_state()
+    assert examiner.validate(loaded.model) == examiner.validate(loaded.model)
+    assert examiner.look(loaded.model) == examiner.look(loaded.model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, weights[name]) for name, value in loaded.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in loaded.model.parameters())
+
+
+def test_a_sample_of_all_rows_is_the_whole(examiner, loaded):
+    everything = examiner.surprise_by_source(loaded.model, None)
+    sample = examiner.surprise_by_source(loaded.model, 10_000)
+    assert sample["mine"].num_bytes == everything["mine"].num_bytes
+    assert sample["mine"].nats == pytest.approx(everything["mine"].nats, rel=1e-5)
+
+
+def test_a_look_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(examiner, loaded):
+    looks = examiner.look(loaded.model)
+    assert set(looks) == {"samples"}  # this run has no almanac, so nothing that the probes ask for
+    samples = looks["samples"]
+    assert [sample["prompt"] for sample in samples["samples"]] == list(examiner.prompts)
+    assert [item["prompt"] for item in samples["next"]] == list(examiner.prompts[:1])
+    assert all(text.isprintable() for sample in samples["samples"] for text in sample.values())
+
+
+def test_no_prompts_means_no_samples(examiner, loaded):
+    samples = dataclasses.replace(examiner, prompts=[]).look(loaded.model)["samples"]
+    assert samples == {"samples": [], "next": []}
+
+
+def test_a_run_with_an_almanac_scores_a_sample_of_every_ability(examiner, loaded):
+    abilities = dataclasses.replace(examiner, synthetic=frozenset({"facts"})).look(loaded.model)["abilities"]["abilities"]
+    assert set(abilities) == {"capitals", "agreement", "sums", "cause"}
+    for name, score in abilities.items():
+        assert score["num_items"] == min(LOOK_ITEMS[name], len(probes()[name]))
+        assert 0 <= score["right"] <= 1
+        assert 0 < score["chance"] <= 0.5
+
+
+@pytest.mark.slow
+def test_the_full_evaluation_scores_every_item(examiner, loaded):
+    result = full_evaluation(dataclasses.replace(examiner, synthetic=frozenset({"facts"})), loaded.model)
+    assert set(result["abilities"]) == {"capitals", "agreement", "sums", "cause"}
+    for name, right in result["abilities"].items():
+        assert result["ability_details"][name]["num_items"] == len(probes()[name])
+        assert right == result["ability_details"][name]["right"]

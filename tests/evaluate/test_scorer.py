@@ -1,0 +1,113 @@
+"""Log-probabilities of continuations, against one row at a time computed from all scores."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from headwater.evaluate import scorer as scorer_module
+from headwater.evaluate.scorer import ModelScorer
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+VOCAB_SIZE, SEQ_LEN = 40, 16
+
+
+@pytest.fixture(scope="module", params=["qwen3", "llama", "gpt2"])
+def model(request):
+    settings = ModelSettings(
+        family=request.param,
+        vocab_size=VOCAB_SIZE,
+        num_layers=2,
+        d_model=32,
+        d_ff=64,
+        num_heads=2,
+        num_kv_heads=2 if request.param == "gpt2" else 1,
+        head_dim=16,
+        seq_len=SEQ_LEN,
+    )
+    model = Transformer(settings)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model.eval()
+
+
+def tokens(chance: random.Random, at_least: int, at_most: int) -> list[int]:
+    return [chance.randrange(VOCAB_SIZE) for _ in range(chance.randint(at_least, at_most))]
+
+
+@pytest.fixture
+def pairs():
+    chance = random.Random(1)
+    return [(tokens(chance, 1, 8), tokens(chance, 1, 8)) for _ in range(25)]
+
+
+@torch.inference_mode()
+def one_at_a_time(model, prompt: list[int], rest: list[int]) -> float:
+    ids = torch.tensor([prompt + rest])
+    x_BTD = model.hidden(ids[:, :-1], torch.zeros_like(ids[:, :-1]))
+    log_p = torch.log_softmax(model.logits(x_BTD[0]).double(), dim=-1)
+    places = range(len(prompt) - 1, len(prompt) + len(rest) - 1)
+    return float(sum(log_p[place, token] for place, token in zip(places, rest, strict=True)))
+
+
+def test_a_continuation_has_the_sum_of_its_tokens_log_probabilities(model, pairs):
+    expected = [one_at_a_time(model, *pair) for pair in pairs]
+    np.testing.assert_allclose(ModelScorer(model).loglikelihood(pairs), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_and_other_rows_do_not_change_a_row(model, pairs):
+    scorer = ModelScorer(model)
+    together = scorer.loglikelihood(pairs)
+    alone = np.concatenate([scorer.loglikelihood([pair]) for pair in pairs])
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scorer.loglikelihood(pairs[::-1])[::-1], together, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_of_several_batches_come_back_in_order(model, pairs, monkeypatch):
+    whole = ModelScorer(model).loglikelihood(pairs)
+    monkeypatch.setattr(scorer_module, "BATCH_TOKENS", 20)
+    np.testing.assert_allclose(ModelScorer(model).loglikelihood(pairs), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_next_log_probabilities_are_those_after_the_last_token(model, pairs):
+    prompts = [prompt for prompt, _ in pairs]
+    found = ModelScorer(model).next_log_probabilities(prompts)
+    np.testing.assert_allclose(np.exp(found).sum(-1), 1, rtol=1e-5)
+    for row, prompt in zip(found, prompts, strict=True):
+        for token in (0, VOCAB_SIZE - 1):
+            assert row[token] == pytest.approx(one_at_a_time(model, prompt, [token]), abs=1e-4)
+
+
+def test_a_continuation_is_never_likelier_than_its_first_token(model, pairs):
+    scorer = ModelScorer(model)
+    first = scorer.next_log_probabilities([prompt for prompt, _ in pairs])
+    whole = scorer.loglikelihood(pairs)
+    for row, score, (_, rest) in zip(first, whole, pairs, strict=True):
+        assert score <= row[rest[0]] + 1e-4
+
+
+def test_a_row_that_is_too_long_loses_its_beginning_only(model):
+    chance = random.Random(2)
+    prompt, rest = tokens(chance, 30, 30), tokens(chance, 5, 5)
+    kept = prompt[len(prompt) - (SEQ_LEN + 1 - len(rest)) :]
+    found = ModelScorer(model).loglikelihood([(prompt, rest)])
+    assert found[0] == pytest.approx(one_at_a_time(model, kept, rest), abs=1e-4)
+    following = ModelScorer(model).next_log_probabilities([prompt])
+    assert following[0, 3] == pytest.approx(one_at_a_time(model, prompt[-SEQ_LEN:], [3]), abs=1e-4)
+
+
+def test_nothing_to_score_gives_no_scores(model):
+    assert len(ModelScorer(model).loglikelihood([])) == 0
+
+
+def test_scoring_leaves_no_gradients_and_draws_no_random_numbers(model, pairs):
+    before = torch.get_rng_state()
+    ModelScorer(model).loglikelihood(pairs)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,0 +1,140 @@
+"""Stop a run between any two of its records: what counts of it in the end is what it would have been."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import final_weights, measured
+
+from headwater.checkpoint.save import save_checkpoint
+from headwater.files import digest_file
+from headwater.machine.signals import StopRequest
+from headwater.records import read_all, read_records
+
+SETTINGS = {"train__num_steps": 10, "train__save_every": 4, "train__validate_every": 4, "train__num_looks": 2}
+
+
+class Killed(BaseException):
+    """Nothing in the code catches it, so that nothing can be put in order: as after SIGKILL."""
+
+
+@pytest.fixture(scope="module")
+def workshop(prepare):
+    return prepare(**SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def whole(workshop, tmp_path_factory) -> Path:
+    """The folder of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    workshop.train(folder)
+    return folder
+
+
+def killed_after(num_records: int):
+    """Return a display that kills the run once it has written that many records."""
+    left = iter(range(num_records - 1))
+
+    def display(record: dict) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    return display
+
+
+def require_same(folder: Path, whole: Path) -> None:
+    assert measured(folder) == measured(whole)
+    assert final_weights(folder) == final_weights(whole)
+
+
+def test_the_records_of_a_whole_run_come_in_order(whole):
+    events = [(record["event"], record["step"]) for record in read_all(whole / "records.jsonl")]
+    expected = [("start", 0)]
+    for step in range(1, 11):
+        expected.append(("step", step))
+        expected += [("checkpoint", step)] if step in (4, 8, 10) else []
+        expected += [("validation", step)] if step in (1, 4, 8, 10) else []
+        expected += [("samples", step)] if step in (1, 10) else []
+    assert events == expected
+
+
+# every record of a run of 10 steps: start, 10 steps, 3 checkpoints, 4 validations, 2 samples
+@pytest.mark.slow
+@pytest.mark.parametrize("num_records", range(1, 21))
+def test_a_kill_after_any_record_changes_nothing(workshop, whole, tmp_path, num_records):
+    with pytest.raises(Killed):
+        workshop.train(tmp_path, killed_after(num_records))
+    workshop.train(tmp_path)
+    require_same(tmp_path, whole)
+
+
+def test_kills_again_and_again_change_nothing(workshop, whole, tmp_path):
+    for num_records in (8, 3, 5, 2, 9):
+        with pytest.raises(Killed):
+            workshop.train(tmp_path, killed_after(num_records))
+    workshop.train(tmp_path)
+    require_same(tmp_path, whole)
+    attempts = {record["attempt"] for record in read_all(tmp_path / "records.jsonl")}
+    assert attempts == set(range(1, 7))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", [4, 10])
+def test_a_kill_around_a_save_changes_nothing(workshop, whole, tmp_path, monkeypatch, when, step):
+    def save(run_dir, at, *rest):
+        if at == step and when == "before":
+            raise Killed
+        size = save_checkpoint(run_dir, at, *rest)
+        if at == step:
+            raise Killed
+        return size
+
+    monkeypatch.setattr("headwater.train.loop.save_checkpoint", save)
+    with pytest.raises(Killed):
+        workshop.train(tmp_path)
+    monkeypatch.undo()
+    workshop.train(tmp_path)
+    require_same(tmp_path, whole)
+
+
+def test_a_run_that_reached_its_end_resumes_to_measure_it_again_and_ends(workshop, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "copy")
+    run = workshop.train(tmp_path / "copy")
+    assert run.step == 10
+    require_same(tmp_path / "copy", whole)
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 4, 6, 9, 10])
+def test_a_signal_saves_at_the_end_of_its_step(workshop, whole, tmp_path, stop_at):
+    stop = StopRequest()
+
+    def display(record: dict) -> None:
+        if record["step"] == stop_at and record["event"] in ("start", "step"):
+            stop.signal_name = "SIGTERM"
+
+    run = workshop.train(tmp_path, display, stop)
+    assert run.step == stop_at
+    assert (tmp_path / f"checkpoints/step-{stop_at:09d}").is_dir()
+    stops = read_records(tmp_path / "records.jsonl", "stopped")
+    assert [record["signal"] for record in stops] == (["SIGTERM"] if stop_at < 10 else [])
+    workshop.train(tmp_path)
+    require_same(tmp_path, whole)
+
+
+def test_the_newest_two_checkpoints_are_kept_and_the_others_removed(whole):
+    assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["step-000000008", "step-000000010"]
+
+
+def test_two_whole_runs_have_the_same_bytes(workshop, whole, tmp_path):
+    workshop.train(tmp_path)
+    require_same(tmp_path, whole)
+    for name in ("model.safetensors", "optim.safetensors"):
+        files = [folder / "checkpoints/step-000000010" / name for folder in (whole, tmp_path)]
+        assert digest_file(files[0]) == digest_file(files[1])
+
+
+def test_another_seed_gives_other_losses(prepare, whole, tmp_path):
+    prepare(**SETTINGS, seed=2).train(tmp_path)
+    assert measured(tmp_path) != measured(whole)

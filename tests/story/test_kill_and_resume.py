@@ -1,0 +1,151 @@
+"""A run that is stopped in every way a run gets stopped ends with the bits of one that never was."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from small_run import Said, final_weights, finish, measured, run, start, write_run_file, write_texts
+
+from headwater.records import read_all, read_records
+
+# seven processes, one after another: half a minute, and many times that where others use the machine as well
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+NUM_STEPS = 40
+SAVED_AND_STOPPED = 75
+
+
+def prepare(folder: Path) -> Path:
+    write_texts(folder / "texts")
+    write_run_file(folder / "mine.toml", train__num_steps=NUM_STEPS, train__save_every=7)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    folder = prepare(tmp_path_factory.mktemp("uninterrupted"))
+    said = run("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder / "runs" / "mine"
+
+
+def stop_when(folder: Path, number: signal.Signals, is_time: Callable[[Path], bool]) -> Said:
+    """Run headwater and send it a signal as soon as `is_time` of its run folder holds; return what it said."""
+    with killed_at_the_end(start("run", "mine.toml", cwd=folder)) as process:
+        while not is_time(folder / "runs" / "mine") and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(number)
+        return finish(process)
+
+
+@contextmanager
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def steps_done(run_dir: Path) -> int:
+    return max((record["step"] for record in read_all(run_dir / "records.jsonl")), default=0)
+
+
+def has_corpus(run_dir: Path) -> bool:
+    return (run_dir / "data/corpus/manifest.json").exists()
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> tuple[Path, list[Said]]:
+    """A run stopped five times, then run to its end; what each call said."""
+    folder = prepare(tmp_path_factory.mktemp("interrupted"))
+    said = [
+        stop_when(folder, signal.SIGKILL, has_corpus),
+        stop_when(folder, signal.SIGINT, lambda run_dir: steps_done(run_dir) >= 4),
+        stop_when(folder, signal.SIGTERM, lambda run_dir: steps_done(run_dir) >= 13),
+        stop_when(folder, signal.SIGKILL, lambda run_dir: steps_done(run_dir) >= 24),
+        stop_when(folder, signal.SIGKILL, lambda run_dir: steps_done(run_dir) >= NUM_STEPS),
+        run("run", "mine.toml", cwd=folder),
+    ]
+    return folder / "runs" / "mine", said
+
+
+def test_sigint_and_sigterm_exit_with_75(interrupted):
+    _, said = interrupted
+    assert [one.status for one in said] == [-9, SAVED_AND_STOPPED, SAVED_AND_STOPPED, -9, -9, 0], list(map(str, said))
+
+
+def test_no_call_shows_a_traceback(interrupted):
+    assert not [one for one in interrupted[1] if "Traceback" in one.err]
+
+
+def test_a_stopped_run_says_that_the_same_command_goes_on(interrupted):
+    _, (_, stopped, resumed, *_) = interrupted
+    assert "stopped by SIGINT" in stopped.err
+    assert "the same command goes on" in stopped.err
+    assert "resuming from step" in resumed.err
+
+
+def test_a_signal_that_can_be_caught_loses_no_step(interrupted):
+    run_dir, _ = interrupted
+    records = read_all(run_dir / "records.jsonl")
+    for stop in (record for record in records if record["event"] == "stopped"):
+        resume = next(r for r in records if r["event"] == "resume" and r["attempt"] == stop["attempt"] + 1)
+        assert resume["step"] == stop["step"]
+
+
+def test_losses_and_validations_are_those_of_an_uninterrupted_run_to_the_last_bit(interrupted, uninterrupted):
+    run_dir, _ = interrupted
+    assert measured(run_dir) == measured(uninterrupted)
+    assert losses(run_dir) == losses(uninterrupted)
+    assert len(losses(run_dir)) == NUM_STEPS
+
+
+def losses(run_dir: Path) -> list[str]:
+    return [record["loss"].hex() for record in read_records(run_dir / "records.jsonl", "step")]
+
+
+def test_the_final_weights_are_the_same_bytes(interrupted, uninterrupted):
+    assert final_weights(interrupted[0]) == final_weights(uninterrupted)
+
+
+def test_the_evaluation_is_the_same(interrupted, uninterrupted):
+    first, second = (json.loads((folder / "evaluation.json").read_text()) for folder in (interrupted[0], uninterrupted))
+    assert first == second
+
+
+def test_killed_writers_leave_no_temporary_files(interrupted):
+    assert not [path for path in interrupted[0].rglob("*") if path.name.startswith(".")]
+
+
+def test_a_second_trainer_is_refused_with_the_pid_of_the_first_until_that_is_dead(tmp_path):
+    folder = prepare(tmp_path)
+    train = ("train", "mine.toml", "train.num_steps=100000", "train.save_every=1000")
+    run_dir = folder / "runs" / "mine"
+    with killed_at_the_end(start(*train, cwd=folder)) as first:
+        wait_for_steps(first, run_dir, 1)
+        second = run(*train, cwd=folder)
+    assert second.status == 1, second
+    assert f"process {first.pid}" in second.err
+    assert "Traceback" not in second.err
+    before = len(read_all(run_dir / "records.jsonl"))
+    # killed, the first can't have given its lock back
+    with killed_at_the_end(start(*train, cwd=folder)) as third:
+        wait_for_steps(third, run_dir, 1, before)
+
+
+def wait_for_steps(process: subprocess.Popen[str], run_dir: Path, num_steps: int, skipped: int = 0) -> None:
+    """Return once a process has recorded steps beyond the first `skipped` records; fail when it ends before."""
+    while True:
+        new = read_all(run_dir / "records.jsonl")[skipped:]
+        if sum(record["event"] == "step" for record in new) >= num_steps:
+            return
+        assert process.poll() is None, finish(process)
+        time.sleep(0.01)
