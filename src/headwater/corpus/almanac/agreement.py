@@ -1,8 +1,8 @@
 """Pairs of sentences that differ in number only: one is English, the other isn't.
 
-The words are frequent in speeches, the Bible, the Factbook and Python's documentation: agreement is learnt from
-those, the almanac doesn't teach it. In every phenomenon the singular is right as often as the plural, so that
-preferring one verb form is worth nothing.
+The nouns are frequent in speeches, the Bible, the Factbook and Python's documentation, and none is used in the
+almanac's own descriptions: their number has to be learnt from real text. In every phenomenon the singular is right as
+often as the plural, so that preferring one verb form is worth nothing.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from headwater.corpus.almanac.causes import cause_documents
 from headwater.corpus.almanac.country_prose import country_documents
+from headwater.corpus.almanac.descriptions import description_documents
 from headwater.corpus.almanac.facts import countries
 from headwater.corpus.almanac.sums import sum_documents
 from headwater.corpus.document import Document
 
 # Shares of the bytes. Digits are tokens of their own, so that sums take about twice this share of the tokens.
-SHARES = {"countries": 0.32, "sums": 0.24, "causes": 0.44}
+SHARES = {"countries": 0.31, "sums": 0.24, "causes": 0.40, "descriptions": 0.05}
 
 
 def almanac_documents(seed: int = 0, num_bytes: int = 5_000_000) -> Iterator[Document]:
@@ -24,6 +25,7 @@ def almanac_documents(seed: int = 0, num_bytes: int = 5_000_000) -> Iterator[Doc
         "countries": country_documents(countries(), random.Random(f"countries {seed}")),
         "sums": sum_documents(random.Random(f"sums {seed}")),
         "causes": cause_documents(random.Random(f"causes {seed}")),
+        "descriptions": description_documents(random.Random(f"descriptions {seed}")),
     }
     written = dict.fromkeys(parts, 0)
     seen: set[str] = set()
