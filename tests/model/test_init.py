@@ -98,7 +98,7 @@ def test_every_block_starts_as_the_identity(family):
         if name.split(".")[-2] in ("out", "down"):
             assert not parameter.any(), name
     x_BTD = torch.randn(2, 5, 64)
-    table = None if family == "gpt2" else model.rotary_2TK[:, :5]
+    table = None if family == "gpt2" else model.rotary_2TP[:, :5]
     assert torch.equal(model.blocks[0](x_BTD, torch.zeros(2, 5, dtype=torch.int64), table), x_BTD)
 
 

@@ -161,26 +161,26 @@ def table_settings(**shape) -> ModelSettings:
 
 
 def test_the_rotary_table_is_cosines_and_sines_of_position_times_frequency():
-    table_2TK = rotary_table(table_settings(rope_theta=500.0), 9)
-    assert table_2TK.shape == (2, 9, 4)
+    table_2TP = rotary_table(table_settings(rope_theta=500.0), 9)
+    assert table_2TP.shape == (2, 9, 4)
     for position in range(9):
         for pair in range(4):
             angle = position * 500.0 ** (-2 * pair / 8)
-            assert float(table_2TK[0, position, pair]) == pytest.approx(math.cos(angle), abs=1e-6)
-            assert float(table_2TK[1, position, pair]) == pytest.approx(math.sin(angle), abs=1e-6)
+            assert float(table_2TP[0, position, pair]) == pytest.approx(math.cos(angle), abs=1e-6)
+            assert float(table_2TP[1, position, pair]) == pytest.approx(math.sin(angle), abs=1e-6)
 
 
 def test_the_rotary_table_is_exact_far_out():
     """In fp32 the angle of position 100 000 would be off by up to 0.004; fp64 is used until the end."""
-    table_2TK = rotary_table(table_settings(rope_theta=1e6), 100_001)
-    assert float(table_2TK[0, 100_000, 1]) == pytest.approx(math.cos(100_000 * 1e6 ** (-2 / 8)), abs=1e-6)
+    table_2TP = rotary_table(table_settings(rope_theta=1e6), 100_001)
+    assert float(table_2TP[0, 100_000, 1]) == pytest.approx(math.cos(100_000 * 1e6 ** (-2 / 8)), abs=1e-6)
 
 
 def test_rotation_turns_channel_i_with_channel_i_plus_half():
-    table_2TK = rotary_table(table_settings(), 3)
+    table_2TP = rotary_table(table_settings(), 3)
     x_BTHK = torch.zeros(1, 3, 1, 8)
     x_BTHK[..., 1] = 1.0
-    turned = rotate(x_BTHK, table_2TK)[0, 2, 0]
+    turned = rotate(x_BTHK, table_2TP)[0, 2, 0]
     angle = 2 * 10000.0 ** (-2 * 1 / 8)
     expected = torch.zeros(8)
     expected[1], expected[5] = math.cos(angle), math.sin(angle)
@@ -190,8 +190,8 @@ def test_rotation_turns_channel_i_with_channel_i_plus_half():
 def test_rotation_keeps_lengths_and_scores_depend_on_distance_alone():
     generator = torch.Generator().manual_seed(0)
     q_K, k_K = torch.randn(8, generator=generator), torch.randn(8, generator=generator)
-    table_2TK = rotary_table(table_settings(), 9)
-    turned_q, turned_k = (rotate(x.expand(1, 9, 1, 8), table_2TK)[0, :, 0] for x in (q_K, k_K))
+    table_2TP = rotary_table(table_settings(), 9)
+    turned_q, turned_k = (rotate(x.expand(1, 9, 1, 8), table_2TP)[0, :, 0] for x in (q_K, k_K))
     torch.testing.assert_close(turned_q.norm(dim=-1), q_K.norm().expand(9))
     scores_TT = turned_q @ turned_k.T
     for distance in range(-4, 5):

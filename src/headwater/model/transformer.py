@@ -1,6 +1,7 @@
 """The decoder-only transformer as plain modules: the mathematics, nothing about the machine.
 
-B batch · T time · D model width · F MLP width · H query heads · G key and value heads · K head width · V vocabulary
+B batch · T time · D model width · F MLP width · H query heads · G key and value heads · K head width
+P channel pairs of a head (K/2) · V vocabulary
 
 Every weight is stored in fp32 (the master) and cast to the dtype of the activations where it is used, so that the
 dtype of the first activation, chosen by `compute_dtype`, is the precision of the whole model.
@@ -50,15 +51,16 @@ def norm(model: ModelSettings, width: int) -> nn.Module:
 
 
 def rotary_table(model: ModelSettings, num_positions: int) -> Tensor:
-    """Return cosines and sines, (2, T, K/2) in fp32: position t turns pair i by t · theta^(-2i/K) (arXiv:2104.09864)."""
-    pairs = torch.arange(0, model.head_dim, 2, dtype=torch.float64)
-    angles = torch.outer(torch.arange(num_positions, dtype=torch.float64), model.rope_theta ** (-pairs / model.head_dim))
-    return torch.stack([angles.cos(), angles.sin()]).float()
+    """Return cosines and sines, (2, T, P) in fp32: position t turns pair i by t · theta^(-2i/K) (arXiv:2104.09864)."""
+    channels_P = torch.arange(0, model.head_dim, 2, dtype=torch.float64)
+    positions_T = torch.arange(num_positions, dtype=torch.float64)
+    angles_TP = torch.outer(positions_T, model.rope_theta ** (-channels_P / model.head_dim))
+    return torch.stack([angles_TP.cos(), angles_TP.sin()]).float()
 
 
-def rotate(x_BTHK: Tensor, table_2TK: Tensor) -> Tensor:
+def rotate(x_BTHK: Tensor, table_2TP: Tensor) -> Tensor:
     """Turn channel pairs (i, i + K/2) by their position's angle: the half-split layout that Hugging Face models use."""
-    cos, sin = table_2TK[:, :, None, :].to(x_BTHK.dtype)
+    cos, sin = table_2TP[:, :, None, :].to(x_BTHK.dtype)
     first, second = x_BTHK.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
@@ -80,15 +82,15 @@ class Attention(nn.Module):
             self.key_norm = RMSNorm(model.head_dim, model.norm_eps)
         self.has_head_norms = model.family == "qwen3"
 
-    def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TK: Tensor | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
         heads = (-1, self.head_dim)
         q_BTHK = self.query(x_BTD).unflatten(-1, heads)
         k_BTGK = self.key(x_BTD).unflatten(-1, heads)
         v_BTGK = self.value(x_BTD).unflatten(-1, heads)
         if self.has_head_norms:
             q_BTHK, k_BTGK = self.query_norm(q_BTHK), self.key_norm(k_BTGK)
-        if table_2TK is not None:
-            q_BTHK, k_BTGK = rotate(q_BTHK, table_2TK), rotate(k_BTGK, table_2TK)
+        if table_2TP is not None:
+            q_BTHK, k_BTGK = rotate(q_BTHK, table_2TP), rotate(k_BTGK, table_2TP)
         y_BTHK = attend(q_BTHK, k_BTGK, v_BTGK, documents_BT)
         return self.out(y_BTHK.flatten(-2))
 
@@ -128,8 +130,8 @@ class Block(nn.Module):
         self.mlp_norm = norm(model, model.d_model)
         self.mlp = GeluMlp(model) if model.family == "gpt2" else GatedMlp(model)
 
-    def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TK: Tensor | None) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), documents_BT, table_2TK)
+    def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), documents_BT, table_2TP)
         return x_BTD + self.mlp(self.mlp_norm(x_BTD))
 
 
@@ -138,6 +140,8 @@ class Transformer(nn.Module):
 
     `compute_dtype` is the dtype of the activations: torch.float32, or torch.bfloat16 where the device computes it.
     """
+
+    rotary_2TP: Tensor
 
     def __init__(self, model: ModelSettings, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -150,7 +154,7 @@ class Transformer(nn.Module):
         self.final_norm = norm(model, model.d_model)
         if not model.tied_embeddings:
             self.head = Linear(model.d_model, model.vocab_size, bias=False)
-        self.register_buffer("rotary_2TK", rotary_table(model, model.seq_len), persistent=False)
+        self.register_buffer("rotary_2TP", rotary_table(model, model.seq_len), persistent=False)
 
     def head_weight(self) -> Tensor:
         """Return the matrix (V, D) whose rows score the next token."""
@@ -160,14 +164,14 @@ class Transformer(nn.Module):
         """Return the final hidden states (B, T, D); T is at most the model's seq_len."""
         x_BTD = self.embed(tokens_BT)
         num_positions = tokens_BT.shape[1]
-        table_2TK: Tensor | None = None
+        table_2TP: Tensor | None = None
         if self.settings.family == "gpt2":
             x_BTD = x_BTD + self.positions.weight[:num_positions]
         else:
-            table_2TK = self.rotary_2TK[:, :num_positions]
+            table_2TP = self.rotary_2TP[:, :num_positions]
         x_BTD = x_BTD.to(self.compute_dtype)
         for block in self.blocks:
-            x_BTD = block(x_BTD, documents_BT, table_2TK)
+            x_BTD = block(x_BTD, documents_BT, table_2TP)
         return self.final_norm(x_BTD)
 
     def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
