@@ -20,6 +20,7 @@ class ParameterCount:
 
 
 def count_parameters(model: ModelSettings) -> ParameterCount:
+    """Return what `Transformer(model).parameters()` would add up to."""
     query, key_value = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     attention = model.d_model * (2 * query + 2 * key_value)
     mlp_matrices = 2 if model.family == "gpt2" else 3
@@ -29,9 +30,7 @@ def count_parameters(model: ModelSettings) -> ParameterCount:
     head = embedding
     if model.family == "gpt2":
         positions = model.seq_len * model.d_model
-        biases = model.num_layers * (2 * query + 2 * key_value + model.d_ff + model.d_model) - model.num_layers * (
-            query - model.d_model
-        )
+        biases = model.num_layers * (query + 2 * key_value + model.d_ff + 2 * model.d_model)
         norms = (2 * model.num_layers + 1) * 2 * model.d_model
     else:
         positions = biases = 0
