@@ -53,11 +53,11 @@ class ModelSettings(Settings):
             raise ValueError(f"num_heads={self.num_heads} must be a multiple of num_kv_heads={self.num_kv_heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim} must be even: rotary positions turn pairs of channels")
-        if self.family == "gpt2":
-            if self.num_kv_heads != self.num_heads or self.num_heads * self.head_dim != self.d_model:
-                raise ValueError(
-                    "family gpt2 has num_kv_heads = num_heads and num_heads × head_dim = d_model; found "
-                    f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}, head_dim={self.head_dim}, "
-                    f"d_model={self.d_model}"
-                )
+        is_gpt2_shaped = self.num_kv_heads == self.num_heads and self.num_heads * self.head_dim == self.d_model
+        if self.family == "gpt2" and not is_gpt2_shaped:
+            raise ValueError(
+                "family gpt2 has num_kv_heads = num_heads and num_heads × head_dim = d_model; found "
+                f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}, head_dim={self.head_dim}, "
+                f"d_model={self.d_model}"
+            )
         return self
