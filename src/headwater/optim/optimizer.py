@@ -36,7 +36,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, lr_factor: float) -> None:
-        """Update every parameter that has a gradient, with each group's learning rate times `lr_factor`."""
+        """Update every parameter, one without a gradient as if that were 0, at its group's rate times `lr_factor`."""
         self.num_updates += 1
         for group in self.groups:
             update = self._muon if group.rule == "muon" else self._adamw
@@ -68,7 +68,7 @@ class Optimizer:
         for name, parameter in group.parameters.items():
             by_shape.setdefault(parameter.shape, []).append(name)
         for names in by_shape.values():
-            parameters = [group.parameters[name] for name in names]
+            parameters: list[Tensor] = [group.parameters[name] for name in names]
             muon_update_(
                 parameters,
                 [_gradient(parameter) for parameter in parameters],
@@ -80,7 +80,7 @@ class Optimizer:
             )
 
     def _adamw(self, group: Group, lr: float) -> None:
-        parameters = list(group.parameters.values())
+        parameters: list[Tensor] = list(group.parameters.values())
         adamw_update_(
             parameters,
             [_gradient(parameter) for parameter in parameters],
@@ -95,5 +95,5 @@ class Optimizer:
         )
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
