@@ -10,7 +10,7 @@ from torch import nn
 
 from headwater.optim.settings import OptimSettings
 
-Rule = Literal["muon", "adamw"]
+UpdateRule = Literal["muon", "adamw"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Group:
     """Parameters, by name, that share an update rule, a peak learning rate and a weight decay."""
 
     name: str
-    rule: Rule
+    rule: UpdateRule
     lr: float
     weight_decay: float
     parameters: dict[str, nn.Parameter]
@@ -29,7 +29,7 @@ def group_parameters(named_parameters: Iterable[tuple[str, nn.Parameter]], optim
     kinds: dict[str, dict[str, nn.Parameter]] = {"matrices": {}, "embeddings": {}, "head": {}, "vectors": {}}
     for name, parameter in named_parameters:
         kinds[_kind(name, parameter)][name] = parameter
-    rules: dict[str, tuple[Rule, float, float]] = {
+    rules: dict[str, tuple[UpdateRule, float, float]] = {
         "matrices": (optim.name, optim.matrix_lr, optim.weight_decay),
         "embeddings": ("adamw", optim.embedding_lr, 0.0),
         "head": ("adamw", optim.head_lr, 0.0),
