@@ -27,13 +27,15 @@ class Reason:
 
 Rule = Callable[[RawSettings], tuple[Any, str]]
 
+SMALL_RUN_BATCH_TOKENS = 11_411  # 0.4 × 2^19 × (5e6 / 1e10)^0.383; the length of the run doesn't change it yet
+
 
 def _d_ff(raw: RawSettings) -> tuple[Any, str]:
     width = raw.get("model.d_model")
     if raw.get("model.family") == "gpt2":
         return 4 * width, "4 × d_model, GPT-2 (Radford et al. 2019)"
     rounded = max(32, round(8 * width / 3 / 64) * 64)
-    return rounded, "8/3 × d_model, so that three matrices cost what GPT-2's two do (arXiv:2002.05202), to a multiple of 64"
+    return rounded, "8/3 × d_model to a multiple of 64: three matrices cost what GPT-2's two do (arXiv:2002.05202)"
 
 
 def _head_dim(raw: RawSettings) -> tuple[Any, str]:
@@ -67,8 +69,10 @@ def _matrix_lr(raw: RawSettings) -> tuple[Any, str]:
 
 def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("model.tied_embeddings", True):
-        return round(0.008 * _width_scale(raw), 6), "a tied embedding learns at the head's rate: 0.008 × (d_model/768)^-0.5"
-    return round(0.075 * _width_scale(raw), 6), "0.075 × (d_model/768)^-0.5: of 0.6, 0.1 and 0.03 at width 192, 0.1 was best (docs/log.md)"
+        why = "a tied embedding learns at the head's rate: 0.008 × (d_model/768)^-0.5"
+        return round(0.008 * _width_scale(raw), 6), why
+    why = "0.075 × (d_model/768)^-0.5: of 0.6, 0.1 and 0.03 at width 192, 0.1 was best (docs/log.md)"
+    return round(0.075 * _width_scale(raw), 6), why
 
 
 def _head_lr(raw: RawSettings) -> tuple[Any, str]:
@@ -85,15 +89,18 @@ def _weight_decay(raw: RawSettings) -> tuple[Any, str]:
 
 def _warmup_steps(raw: RawSettings) -> tuple[Any, str]:
     steps = raw.get("train.num_steps")
-    return min(200, max(1, steps // 50)), "2 % of the run, at most 200 steps: Muon and zero-initialised outputs need little"
+    why = "2 % of the run, at most 200 steps: Muon and zero-initialised outputs need little"
+    return min(200, max(1, steps // 50)), why
 
 
 def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
     seq_len = raw.get("model.seq_len")
-    tokens = raw.get("train.num_steps_tokens") or 5e6
-    batch = 2**19 * (tokens / 1e10) ** 0.383 * 0.4
-    rows = max(8, 2 ** round(math.log2(batch / seq_len)))
-    return rows * seq_len, "tokens^0.383 (Power Lines, arXiv:2505.13738), anchored at small runs here; see docs/log.md"
+    rows = max(8, 2 ** round(math.log2(SMALL_RUN_BATCH_TOKENS / seq_len)))
+    why = (
+        f"a power of two of rows, at least 8, near {SMALL_RUN_BATCH_TOKENS:,} tokens: what Power Lines' tokens^0.383 "
+        "(arXiv:2505.13738) gives a run of 5 million tokens, anchored at small runs here (docs/log.md)"
+    )
+    return rows * seq_len, why
 
 
 def _microbatch_tokens(raw: RawSettings) -> tuple[Any, str]:
