@@ -100,7 +100,8 @@ class Machine:
         self.rank, self.world_size = 0, 1
         torch.set_num_threads(facts.num_threads)
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        # no value is read before it is written here, and filling every new tensor with NaN costs time
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function` compiled for the shapes it is called with, or itself where nothing compiles."""
