@@ -13,7 +13,7 @@ from headwater.corpus.almanac.sums import sum_documents
 from headwater.corpus.document import Document
 
 # Shares of the bytes. Digits are tokens of their own, so that sums take about twice this share of the tokens.
-SHARES = {"countries": 0.31, "sums": 0.24, "causes": 0.40, "descriptions": 0.05}
+SHARES = {"countries": 0.28, "sums": 0.24, "causes": 0.33, "descriptions": 0.15}
 
 
 def almanac_documents(seed: int = 0, num_bytes: int = 5_000_000) -> Iterator[Document]:
