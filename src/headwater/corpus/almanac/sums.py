@@ -2,9 +2,8 @@
 
 The sums in question have two numbers from `SMALLEST` to `LARGEST`. Every pair is either shown (in both orders, in
 every form) or held out (in both orders, from every form); which, is fixed by `HELD_OUT_SEED` and independent of
-the almanac's seed, so that a probe never meets a training set made with another seed. Sums that carry a ten are a
-third of all: where all pairs came equally often, their last digit told nothing of either number alone, and the model
-was still guessing it after 2.6 million tokens of mixed text (docs/log.md).
+the almanac's seed, so that a probe never meets a training set made with another seed. Sums that carry a ten are a third
+of all: they are the harder ones, because their last digit tells nothing of either number alone.
 """
 
 from __future__ import annotations
