@@ -24,6 +24,20 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep the description of a setting that a subclass only gives another default."""
+        inherited = {name: field.description for base in cls.__mro__[:0:-1] for name, field in _fields(base).items()}
+        bare = [name for name, field in cls.model_fields.items() if not field.description and inherited.get(name)]
+        for name in bare:
+            cls.model_fields[name].description = inherited[name]
+        if bare:
+            cls.model_rebuild(force=True)
+
+
+def _fields(kind: type) -> dict[str, Any]:
+    return kind.model_fields if issubclass(kind, BaseModel) else {}
+
 
 S = TypeVar("S", bound=Settings)
 

@@ -49,7 +49,9 @@ class ProseRules(Settings):
     min_alpha_fraction: float | None = Field(default=0.65, ge=0, le=1)
     """Letters among the characters that are not white space."""
     min_mean_word_length: float | None = Field(default=3.0, ge=0)
+    """Characters of a word, on average, at least."""
     max_mean_word_length: float | None = Field(default=10.0, ge=0)
+    """Characters of a word, on average, at most."""
     max_repeated_line_fraction: float | None = Field(default=0.3, ge=0, le=1)
     """Characters in lines that occurred before in the same document."""
     max_top_ngram_fractions: list[float] | None = Field(default=[0.30, 0.27, 0.24], min_length=3, max_length=3)
@@ -88,10 +90,13 @@ class CodeRules(Settings):
     """When source code is dropped; the line rules follow The Stack (Kocetkov et al. 2022, arXiv 2211.15533)."""
 
     min_characters: int = Field(default=100, ge=0)
+    """Shorter files are dropped as too_short."""
     min_alpha_fraction: float | None = Field(default=0.25, ge=0, le=1)
     """Letters among the characters that are not white space."""
     max_line_characters: int | None = Field(default=1000, ge=1)
+    """Characters in the longest line."""
     max_mean_line_characters: float | None = Field(default=100, ge=1)
+    """Characters in a line, on average."""
     max_encoded_fraction: float | None = Field(default=0.3, ge=0, le=1)
     """Characters in runs of 60 or more that look like base64 or hexadecimal data."""
     drop_generated: bool = True
@@ -125,9 +130,11 @@ class DedupSettings(Settings):
     min_similarity: float = Field(default=0.8, gt=0, le=1)
     """Jaccard similarity of the shingle sets from which two texts count as near duplicates."""
     shingle_words: int = Field(default=5, ge=1)
+    """Words in a row that make a shingle."""
     num_bands: int = Field(default=14, ge=1)
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
+    """Hashes in a band; two texts are compared when all hashes of some band are equal."""
 
 
 class CorpusSettings(Settings):
