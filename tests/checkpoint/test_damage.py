@@ -11,8 +11,9 @@ from training_state import is_state_of, load, save
 
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint, read_model_weights
+from headwater.checkpoint.verify import is_whole, model_digest, read_state
 from headwater.errors import CheckpointError
-from headwater.files import read_json, write_json
+from headwater.files import digest_file, read_json, write_json
 
 FILES = ["model.safetensors", "optim.safetensors", "state.json", "manifest.json"]
 
@@ -160,6 +161,54 @@ def test_weights_alone_are_checked_too(run_dir):
     (path / "model.safetensors").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
         read_model_weights(path)
+
+
+DAMAGES = {
+    "none": lambda path: None,
+    "a file is missing": lambda path: (path / "optim.safetensors").unlink(),
+    "a byte is changed": lambda path: (path / "state.json").write_bytes(b"!" + (path / "state.json").read_bytes()[1:]),
+    "no manifest": lambda path: (path / "manifest.json").unlink(),
+    "no digests": lambda path: write_json(path / "manifest.json", read_json(path / "manifest.json") | {"files": {}}),
+    "another step": lambda path: write_json(path / "manifest.json", read_json(path / "manifest.json") | {"step": 9}),
+    "a digest too few": lambda path: write_json(
+        path / "manifest.json", read_json(path / "manifest.json") | {"files": {"state.json": digest_facts(path)}}
+    ),
+}
+
+
+def digest_facts(path: Path) -> dict[str, str]:
+    return read_json(path / "manifest.json")["files"]["state.json"]
+
+
+@pytest.mark.parametrize("damage_name", DAMAGES)
+def test_whole_is_what_can_be_read(run_dir, damage_name):
+    """A quick look that says whole where a resume says damaged would end a run that isn't finished."""
+    path = checkpoint_dir(run_dir, 2)
+    DAMAGES[damage_name](path)
+    try:
+        read_checkpoint(path)
+    except CheckpointError:
+        assert not is_whole(path)
+    else:
+        assert is_whole(path)
+    assert is_whole(path) == (damage_name == "none")
+
+
+def test_the_state_can_be_read_alone_and_says_when_it_cannot(run_dir):
+    path = checkpoint_dir(run_dir, 2)
+    assert read_state(path) == read_checkpoint(path).state
+    for text in (b"", b"[1]", b"3", b"\xff"):
+        (path / "state.json").write_bytes(text)
+        with pytest.raises(CheckpointError, match=r"state\.json can't be read"):
+            read_state(path)
+
+
+def test_the_digest_of_the_weights_is_that_of_their_file(run_dir):
+    path = checkpoint_dir(run_dir, 2)
+    assert model_digest(path) == digest_file(path / "model.safetensors")
+    DAMAGES["no digests"](path)
+    with pytest.raises(CheckpointError, match="no digest of model"):
+        model_digest(path)
 
 
 # ---- what happens then

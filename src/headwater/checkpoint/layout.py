@@ -7,6 +7,7 @@ from pathlib import Path
 
 FORMAT, FORMAT_VERSION = "headwater-checkpoint", 1
 MODEL_FILE, OPTIM_FILE, STATE_FILE = "model.safetensors", "optim.safetensors", "state.json"
+FILES = (MODEL_FILE, OPTIM_FILE, STATE_FILE)
 _NAME = re.compile(r"step-(\d{9})")
 
 

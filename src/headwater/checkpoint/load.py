@@ -11,18 +11,10 @@ from typing import Any
 from safetensors.torch import load as from_safetensors
 from torch import Tensor
 
-from headwater.checkpoint.layout import (
-    FORMAT,
-    FORMAT_VERSION,
-    MODEL_FILE,
-    OPTIM_FILE,
-    STATE_FILE,
-    list_checkpoints,
-    list_damaged,
-    step_of,
-)
+from headwater.checkpoint.layout import FILES, MODEL_FILE, OPTIM_FILE, STATE_FILE, list_checkpoints, list_damaged
+from headwater.checkpoint.verify import checked_manifest, digest_of
 from headwater.errors import CheckpointError
-from headwater.files import digest_bytes, move_folder, read_manifest
+from headwater.files import digest_bytes, move_folder
 
 
 @dataclass(frozen=True)
@@ -36,8 +28,8 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return a checkpoint, every byte of it checked against the manifest; raise CheckpointError if one differs."""
-    manifest = _checked_manifest(path)
-    contents = {name: _checked_bytes(path / name, manifest) for name in (MODEL_FILE, OPTIM_FILE, STATE_FILE)}
+    manifest = checked_manifest(path)
+    contents = {name: _checked_bytes(path / name, manifest) for name in FILES}
     return Checkpoint(
         step=manifest["step"],
         path=path,
@@ -49,16 +41,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def read_model_weights(path: Path) -> dict[str, Tensor]:
     """Return only the model's weights of a checkpoint, checked."""
-    return from_safetensors(_checked_bytes(path / MODEL_FILE, _checked_manifest(path)))
-
-
-def _checked_manifest(path: Path) -> dict[str, Any]:
-    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
-    step = manifest.get("step")
-    # the manifest has no digest of its own: the folder's name guards its one number
-    if not isinstance(step, int) or step_of(path) not in (None, step):
-        raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
-    return manifest
+    return from_safetensors(_checked_bytes(path / MODEL_FILE, checked_manifest(path)))
 
 
 def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
@@ -66,11 +49,7 @@ def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror}") from error
-    try:
-        expected = manifest["files"][path.name]["digest"]
-    except (KeyError, TypeError):
-        raise CheckpointError(f"{path.parent} is damaged: its manifest.json has no digest of {path.name}") from None
-    if digest_bytes(data) != expected:
+    if digest_bytes(data) != digest_of(manifest, path):
         raise CheckpointError(f"{path} is damaged: its digest differs from the one in manifest.json")
     return data
 

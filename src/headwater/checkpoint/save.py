@@ -10,6 +10,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from headwater.checkpoint.layout import (
+    FILES,
     FORMAT,
     FORMAT_VERSION,
     MODEL_FILE,
@@ -39,8 +40,7 @@ def save_checkpoint(
         write_bytes(folder / OPTIM_FILE, to_safetensors(_contiguous(optim)))
         write_json(folder / STATE_FILE, state)
         files = {
-            name: {"bytes": (folder / name).stat().st_size, "digest": digest_file(folder / name)}
-            for name in (MODEL_FILE, OPTIM_FILE, STATE_FILE)
+            name: {"bytes": (folder / name).stat().st_size, "digest": digest_file(folder / name)} for name in FILES
         }
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": step, "files": files}
         write_json(folder / "manifest.json", manifest)

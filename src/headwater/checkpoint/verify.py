@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, MODEL_FILE, STATE_FILE
+from headwater.checkpoint.layout import FILES, FORMAT, FORMAT_VERSION, MODEL_FILE, STATE_FILE, step_of
 from headwater.errors import CheckpointError
 from headwater.files import digest_file, read_json, read_manifest
 
@@ -18,19 +18,33 @@ def read_state(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path / STATE_FILE} can't be read ({error})") from error
 
 
-def is_whole(path: Path) -> bool:
-    """Return whether every file of a checkpoint has the digest that its manifest says."""
+def checked_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint; raise CheckpointError when it is damaged or of another step."""
+    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    step = manifest.get("step")
+    # the manifest has no digest of its own: the folder's name guards its one number
+    if not isinstance(step, int) or step_of(path) not in (None, step):
+        raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
+    return manifest
+
+
+def digest_of(manifest: dict[str, Any], file: Path) -> str:
+    """Return the digest that a manifest says a file of its folder has; raise CheckpointError when it says none."""
     try:
-        files = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)["files"]
-        return all(digest_file(path / name) == facts["digest"] for name, facts in files.items())
-    except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
+        return str(manifest["files"][file.name]["digest"])
+    except (KeyError, TypeError):
+        raise CheckpointError(f"{file.parent} is damaged: its manifest.json has no digest of {file.name}") from None
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether every file of a checkpoint is there and has the digest that its manifest says."""
+    try:
+        manifest = checked_manifest(path)
+        return all(digest_file(path / name) == digest_of(manifest, path / name) for name in FILES)
+    except (CheckpointError, OSError):
         return False
 
 
 def model_digest(path: Path) -> str:
     """Return the digest of a checkpoint's weights, as its manifest says; raise CheckpointError without one."""
-    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
-    try:
-        return str(manifest["files"][MODEL_FILE]["digest"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path / 'manifest.json'} is damaged: it names no digest of {MODEL_FILE}") from error
+    return digest_of(checked_manifest(path), path / MODEL_FILE)
