@@ -11,7 +11,7 @@ import torch
 from headwater.corpus.almanac.probes import probes
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.examiner import LOOK_ITEMS, full_evaluation, surprise_fields
-from headwater.recipes.finish import load_model, open_examiner
+from headwater.recipes.open import load_model, open_examiner
 
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 

@@ -30,7 +30,7 @@ def next_token(
 ) -> None:
     """Print the likeliest next tokens of a text with their probabilities."""
     from headwater.evaluate.generate import next_tokens
-    from headwater.recipes.finish import load_model
+    from headwater.recipes.open import load_model
 
     loaded = load_model(Path(run))
     following = next_tokens(loaded.model, loaded.tokenizer, prompt, top)
@@ -52,7 +52,7 @@ def generate(
 ) -> None:
     """Continue a text."""
     from headwater.evaluate import generate as generation
-    from headwater.recipes.finish import load_model
+    from headwater.recipes.open import load_model
 
     loaded = load_model(Path(run))
     text = generation.generate(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
@@ -68,7 +68,7 @@ def surprise(
     import math
 
     from headwater.evaluate import generate as generation
-    from headwater.recipes.finish import load_model
+    from headwater.recipes.open import load_model
 
     loaded = load_model(Path(run))
     found = generation.surprise(loaded.model, loaded.tokenizer, text)
@@ -100,7 +100,7 @@ def export_hf(run: RunDir) -> None:
     from headwater.recipes.finish import export_stage
     from headwater.recipes.run_config import config_of_run
 
-    say(f"wrote {export_stage(config_of_run(Path(run)), say)}")
+    say(f"{export_stage(config_of_run(Path(run)), say)} holds the newest checkpoint")
 
 
 def report(run: RunDir) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
 from headwater.checkpoint.lock import owned
 from headwater.cli.terminal import TrainingDisplay, card, count, duration, say
-from headwater.files import stage_key
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, StageKeys, Timings, is_trained, prepare_data, write_config
+from headwater.recipes.stages import Folders, Timings, is_trained, prepare_data, write_config
 
 
 def run_all_stages(config: RunConfig, reasons: list[Reason]) -> bool:
@@ -46,7 +46,8 @@ def _data_and_training(config: RunConfig, reasons: list[Reason]) -> bool:
 
 
 def _train(config: RunConfig) -> bool:
-    from headwater.recipes.finish import mixture_fields, open_batches, train_stage
+    from headwater.recipes.open import open_batches
+    from headwater.recipes.training import mixture_fields, train_stage
 
     plan = plan_fields(config.model, config.optim, config.train.num_steps * config.train.batch_tokens)
     sources = mixture_fields(open_batches(config), config)
@@ -55,9 +56,7 @@ def _train(config: RunConfig) -> bool:
     return train_stage(config, display, say, plan)
 
 
-def plan_lines(
-    config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]
-) -> list[tuple[str, str]]:
+def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
     model, parameters, train = config.model, count_parameters(config.model), config.train
     total = sum(source["tokens"] for source in sources.values())
     mixture = ", ".join(
@@ -91,27 +90,21 @@ def _after_training(config: RunConfig) -> dict[str, Any]:
 
     evaluation = evaluate_stage(config, say)
     export_stage(config, say)
-    keys, report = StageKeys(config.run_dir), config.run_dir / "report.html"
-    records = config.run_dir / "records.jsonl"
-    key = stage_key("report", 1, {}, {"records": str(records.stat().st_size), "evaluation": str(evaluation)})
-    if not keys.is_current("report", key, report):
-        report_stage(config)
-        keys.done("report", key)
-        say(f"wrote {report}")
+    report_stage(config, evaluation, say)
     return evaluation
 
 
 def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float) -> None:
-    run = config.run_dir
-    folders = Folders(run)
+    run = shlex.quote(str(config.run_dir))
+    first, second = [*config.train.prompts, "The", "In the"][:2]
     card(
         f"{config.name} is done in {duration(seconds)}",
         [
             *evaluation_lines(evaluation),
-            ("report", str(run / "report.html")),
-            ("model", f"{folders.hf} (transformers, vLLM, TRL)"),
-            ("next", f'headwater next "{config.train.prompts[0]}" --run {run}' if config.train.prompts else ""),
-            ("", f'headwater generate "In the beginning" --run {run}'),
+            ("report", str(config.run_dir / "report.html")),
+            ("model", f"{Folders(config.run_dir).hf} (transformers, vLLM, TRL)"),
+            ("next", f"headwater next {shlex.quote(first)} --run {run}"),
+            ("", f"headwater generate {shlex.quote(second)} --run {run}"),
             ("", f"headwater corpus show --run {run}"),
         ],
     )

@@ -1,159 +1,34 @@
-"""Train, evaluate, export and report: the stages that need a model in memory (and so torch)."""
+"""What comes after training: evaluation, export and report, each done only when what it is made from has changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from headwater.batches.mixture import make_plan
-from headwater.batches.pack import pack_source
-from headwater.batches.source import BatchSource
-from headwater.checkpoint.load import read_model_weights
 from headwater.checkpoint.verify import model_digest
 from headwater.corpus.load import read_documents
-from headwater.errors import CheckpointError, StoreError
-from headwater.evaluate.examiner import RunExaminer, full_evaluation
+from headwater.evaluate.examiner import full_evaluation
 from headwater.evaluate.yardsticks import ngram_bits_per_byte, xz_bits_per_byte
 from headwater.export.hf import export_hf
-from headwater.files import read_manifest_or_none, stage_key, write_json
-from headwater.machine.signals import StopRequest
-from headwater.model.count import count_parameters, flops_per_token
-from headwater.model.transformer import Transformer
-from headwater.recipes.run_config import RunConfig, config_of_run
-from headwater.recipes.stages import Folders, Say, StageKeys, final_checkpoint, read_json_or_none, train_plan
+from headwater.files import is_current, stage_key, write_json
+from headwater.model.count import count_parameters
+from headwater.recipes.open import final_weights, load_model, open_examiner, synthetic_sources
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import Folders, Say, StageKeys, final_checkpoint, read_json_or_none, stage_digest
 from headwater.report.render import render_report
-from headwater.tokenizer.special import PAD_ID
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores
-from headwater.train.assemble import Run, assemble
-from headwater.train.loop import Display, train
 
-EVALUATION_VERSION, EXPORT_VERSION = 1, 1
-
-
-def open_batches(config: RunConfig) -> BatchSource:
-    """Return the rows of the training split, mixed as the run's settings say."""
-    stores = _stores(config, "train")
-    if not stores:
-        raise StoreError(f"{Folders(config.run_dir).tokens} holds no training text; see `headwater corpus show`")
-    sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
-    rows = {name: source.num_rows for name, source in sources.items()}
-    num_rows = config.train.num_steps * config.train.batch_tokens // config.model.seq_len
-    return BatchSource(sources, make_plan(rows, config.mixture, num_rows), config.model.seq_len, config.seed)
-
-
-def _stores(config: RunConfig, split: str) -> dict[str, TokenStore]:
-    return open_stores(Folders(config.run_dir).tokens, split)
-
-
-def open_examiner(config: RunConfig) -> RunExaminer:
-    stores = _stores(config, "validation")
-    tokenizer = Tokenizer.load(Folders(config.run_dir).tokenizer)
-    return RunExaminer(
-        tokenizer=tokenizer,
-        held_out={name: pack_source(store, config.model.seq_len) for name, store in stores.items()},
-        token_bytes=tokenizer.bytes_per_token_table(),
-        num_rows=config.train.validation_rows,
-        prompts=config.train.prompts,
-        synthetic=synthetic_sources(config),
-    )
-
-
-def synthetic_sources(config: RunConfig) -> frozenset[str]:
-    """Return the names of the sources that a program composed: what they hold is not real text."""
-    return frozenset(name for name, source in config.corpus.sources.items() if source.builtin == "almanac")
-
-
-def train_stage(config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any]) -> bool:
-    """Train to the last step and return True, or save and return False after a signal; hold the run's lock."""
-    batches = open_batches(config)
-    with StopRequest() as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, say)
-        try:
-            _record_beginning(run, config, display, plan_fields)
-            finished = train(run, open_examiner(config), display, stop)
-            if finished:
-                watt_hours, how = run.energy.watt_hours(run.seconds() - run.seconds_before)
-                fields: dict[str, Any] = {"tokens_seen": run.tokens_seen, "seconds": round(run.seconds(), 1)}
-                share = (run.seconds() - run.seconds_before) / run.seconds()
-                fields |= {"energy_wh": round(watt_hours / share, 2), "energy_how": how}
-                display(run.records.append("finish", run.step, **fields))
-                if stop.signal_name is not None:
-                    say(f"stopped by {stop.signal_name} after the last step; the same command does what comes after it")
-            return finished and stop.signal_name is None
-        finally:
-            run.records.close()
-
-
-def _record_beginning(run: Run, config: RunConfig, display: Display, plan_fields: dict[str, Any]) -> None:
-    parameters = count_parameters(config.model)
-    facts = run.machine.facts
-    fields = {
-        "num_steps": config.train.num_steps,
-        "num_tokens": config.train.num_steps * config.train.batch_tokens,
-        "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
-        "flops_per_token": flops_per_token(config.model),
-        "device": {
-            "name": facts.device_name,
-            "cores": facts.num_threads,
-            "dtype": facts.dtype,
-            "compiled": facts.compiled,
-            "torch": facts.torch_version,
-            "peak_flops_per_second": facts.peak_flops_per_second,
-            "peak_how": "best of several matrix multiplications, measured at the start of this attempt",
-        },
-        "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
-    }
-    if run.step:
-        display(run.records.append("resume", run.step, **{"from": f"step-{run.step:09d}"}))
-    display(run.records.append("start", run.step, **fields))
-
-
-def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[str, float]]:
-    """Return {source: {tokens, epochs}} over the whole run, from the mixture plan."""
-    num_rows = config.train.num_steps * config.train.batch_tokens // config.model.seq_len
-    counts, epochs = batches.plan.counts(num_rows), batches.plan.epochs(num_rows)
-    return {
-        name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}
-        for name in batches.plan.sources
-    }
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A trained model ready to be asked, with its tokenizer."""
-
-    config: RunConfig
-    model: Transformer
-    tokenizer: Tokenizer
-
-
-def load_model(run_dir: Path) -> LoadedModel:
-    """Return the model of a run's newest checkpoint, in fp32 on the CPU; every byte of it is checked."""
-    config = config_of_run(run_dir)
-    model = Transformer(config.model)
-    model.load_state_dict(final_weights(run_dir))
-    return LoadedModel(config, model.eval(), Tokenizer.load(Folders(run_dir).tokenizer))
-
-
-def final_weights(run_dir: Path) -> dict[str, Tensor]:
-    """Return the weights of the newest checkpoint; raise CheckpointError, with what to do, when it is damaged."""
-    path = final_checkpoint(run_dir)
-    try:
-        return read_model_weights(path)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}; `headwater run` puts it aside and trains on from the checkpoint before it"
-        ) from error
+EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 1, 1
 
 
 def evaluate_stage(config: RunConfig, say: Say) -> dict[str, Any]:
     """Return the full evaluation of the newest checkpoint, measured unless evaluation.json already is of it."""
     path, keys = config.run_dir / "evaluation.json", StageKeys(config.run_dir)
-    inputs = {"model": model_digest(final_checkpoint(config.run_dir)), "tokens": _tokens_digest(config)}
+    inputs = {
+        "model": model_digest(final_checkpoint(config.run_dir)),
+        "tokens": stage_digest(Folders(config.run_dir).tokens),
+    }
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
     if keys.is_current("evaluation", key, path) and (known := read_json_or_none(path)) is not None:
         return known
@@ -166,15 +41,9 @@ def evaluate_stage(config: RunConfig, say: Say) -> dict[str, Any]:
     return result
 
 
-def _tokens_digest(config: RunConfig) -> str:
-    return str(read_manifest_or_none(Folders(config.run_dir).tokens).get("digest"))
-
-
 def measure_yardsticks(config: RunConfig, tokenizer: Tokenizer) -> dict[str, float]:
     """Return bits per byte of `xz -9e` and of a 5-gram model on the held-out real text, the almanac left out."""
-    synthetic = synthetic_sources(config)
-    held_out = {name: store for name, store in _stores(config, "validation").items() if name not in synthetic}
-    training = [store for name, store in _stores(config, "train").items() if name not in synthetic]
+    held_out, training = _real_stores(config, "validation"), _real_stores(config, "train")
     num_bytes = sum(store.num_bytes for store in held_out.values())
     if not num_bytes:
         return {}
@@ -183,7 +52,7 @@ def measure_yardsticks(config: RunConfig, tokenizer: Tokenizer) -> dict[str, flo
     return {
         "xz": xz_bits_per_byte(texts, num_bytes),
         "ngram5": ngram_bits_per_byte(
-            [_stream(store) for store in training],
+            [_stream(store) for store in training.values()],
             [_stream(store) for store in held_out.values()],
             num_bytes,
             tokenizer.vocab_size,
@@ -191,6 +60,11 @@ def measure_yardsticks(config: RunConfig, tokenizer: Tokenizer) -> dict[str, flo
             tokenizer.end_id,
         ),
     }
+
+
+def _real_stores(config: RunConfig, split: str) -> dict[str, TokenStore]:
+    stores, synthetic = open_stores(Folders(config.run_dir).tokens, split), synthetic_sources(config)
+    return {name: store for name, store in stores.items() if name not in synthetic}
 
 
 def _stream(store: TokenStore) -> tuple[Any, Any]:
@@ -202,10 +76,10 @@ def export_stage(config: RunConfig, say: Say) -> Path:
     folders = Folders(config.run_dir)
     inputs = {
         "model": model_digest(final_checkpoint(config.run_dir)),
-        "tokenizer": str(read_manifest_or_none(folders.tokenizer).get("digest")),
+        "tokenizer": stage_digest(folders.tokenizer),
     }
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
-    if read_manifest_or_none(folders.hf).get("key") == key:
+    if is_current(folders.hf, key):
         return folders.hf
     tokenizer = Tokenizer.load(folders.tokenizer)
     export_hf(
@@ -215,7 +89,7 @@ def export_stage(config: RunConfig, say: Say) -> Path:
         folders.hf,
         begin_id=tokenizer.begin_id,
         end_id=tokenizer.end_id,
-        pad_id=PAD_ID,
+        pad_id=tokenizer.pad_id,
         facts=model_facts(config),
         key=key,
     )
@@ -236,6 +110,14 @@ def model_facts(config: RunConfig) -> dict[str, str | int | float]:
     return facts
 
 
-def report_stage(config: RunConfig) -> Path:
-    return render_report(config.run_dir)
-
+def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say) -> Path:
+    """Write report.html, unless it is already of these records and this evaluation; return its path."""
+    keys, report = StageKeys(config.run_dir), config.run_dir / "report.html"
+    records = config.run_dir / "records.jsonl"
+    inputs = {"records": str(records.stat().st_size), "evaluation": str(evaluation)}
+    key = stage_key("report", REPORT_VERSION, {}, inputs)
+    if not keys.is_current("report", key, report):
+        render_report(config.run_dir)
+        keys.done("report", key)
+        say(f"wrote {report}")
+    return report

@@ -81,7 +81,7 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
     for folder in (folders.run, folders.run / "data", folders.run / "checkpoints", folders.hf.parent):
         remove_leftovers(folder)
     build_corpus_stage(config, say, timings)
-    corpus_digest = _digest(folders.corpus)
+    corpus_digest = stage_digest(folders.corpus)
 
     started_at = time.perf_counter()
     key = tokenizer_key(config.tokenizer, corpus_digest)
@@ -90,7 +90,7 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
         timings.measure("tokenizer", started_at)
 
     started_at = time.perf_counter()
-    key = tokens_key(corpus_digest, _digest(folders.tokenizer))
+    key = tokens_key(corpus_digest, stage_digest(folders.tokenizer))
     if not _is_current(folders, folders.tokens, key):
         build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say)
         timings.measure("tokens", started_at)
@@ -145,7 +145,8 @@ def training_texts(corpus_dir: Path) -> dict[str, Any]:
     }
 
 
-def _digest(folder: Path) -> str:
+def stage_digest(folder: Path) -> str:
+    """Return the digest of what a stage made, as its manifest says."""
     return str(read_manifest_or_none(folder).get("digest"))
 
 

@@ -1,0 +1,84 @@
+"""What a run's folder holds, opened: its rows to train on, its examiner, its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from headwater.batches.mixture import make_plan
+from headwater.batches.pack import pack_source
+from headwater.batches.source import BatchSource
+from headwater.checkpoint.load import read_model_weights
+from headwater.errors import CheckpointError, StoreError
+from headwater.evaluate.examiner import RunExaminer
+from headwater.model.transformer import Transformer
+from headwater.recipes.run_config import RunConfig, config_of_run
+from headwater.recipes.stages import Folders, final_checkpoint
+from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.read import open_stores
+
+
+def open_batches(config: RunConfig) -> BatchSource:
+    """Return the rows of the training split, mixed as the run's settings say."""
+    tokens = Folders(config.run_dir).tokens
+    stores = open_stores(tokens, "train")
+    if not stores:
+        raise StoreError(f"{tokens} holds no training text; see `headwater corpus show`")
+    sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
+    rows = {name: source.num_rows for name, source in sources.items()}
+    plan = make_plan(rows, config.mixture, num_rows_of_run(config))
+    return BatchSource(sources, plan, config.model.seq_len, config.seed)
+
+
+def num_rows_of_run(config: RunConfig) -> int:
+    return config.train.num_steps * config.train.batch_tokens // config.model.seq_len
+
+
+def open_examiner(config: RunConfig) -> RunExaminer:
+    """Return what measures a model of this run on the validation split."""
+    folders = Folders(config.run_dir)
+    tokenizer = Tokenizer.load(folders.tokenizer)
+    held_out = open_stores(folders.tokens, "validation")
+    return RunExaminer(
+        tokenizer=tokenizer,
+        held_out={name: pack_source(store, config.model.seq_len) for name, store in held_out.items()},
+        token_bytes=tokenizer.bytes_per_token_table(),
+        num_rows=config.train.validation_rows,
+        prompts=config.train.prompts,
+        synthetic=synthetic_sources(config),
+    )
+
+
+def synthetic_sources(config: RunConfig) -> frozenset[str]:
+    """Return the names of the sources that a program composed: what they hold is not real text."""
+    return frozenset(name for name, source in config.corpus.sources.items() if source.builtin == "almanac")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model ready to be asked, with its tokenizer."""
+
+    config: RunConfig
+    model: Transformer
+    tokenizer: Tokenizer
+
+
+def load_model(run_dir: Path) -> LoadedModel:
+    """Return the model of a run's newest checkpoint, in fp32 on the CPU; every byte of it is checked."""
+    config = config_of_run(run_dir)
+    model = Transformer(config.model)
+    model.load_state_dict(final_weights(run_dir))
+    return LoadedModel(config, model.eval(), Tokenizer.load(Folders(run_dir).tokenizer))
+
+
+def final_weights(run_dir: Path) -> dict[str, Tensor]:
+    """Return the weights of the newest checkpoint; raise CheckpointError, with what to do, when it is damaged."""
+    path = final_checkpoint(run_dir)
+    try:
+        return read_model_weights(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; `headwater run` puts it aside and trains on from the checkpoint before it"
+        ) from error

@@ -1,0 +1,81 @@
+"""The training stage: the loop between the records of its beginning and of its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headwater.batches.source import BatchSource
+from headwater.checkpoint.layout import checkpoint_dir
+from headwater.machine.signals import StopRequest
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import Say, train_plan
+from headwater.train.assemble import Run, assemble
+from headwater.train.loop import Display, train
+
+
+def train_stage(config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any]) -> bool:
+    """Train to the last step and return True, or save and return False after a signal; hold the run's lock."""
+    batches = open_batches(config)
+    with StopRequest() as stop:
+        run = assemble(config.run_dir, train_plan(config), batches, say)
+        try:
+            _record_beginning(run, config, display, plan_fields)
+            if not train(run, open_examiner(config), display, stop):
+                return False
+            display(run.records.append("finish", run.step, **_finish_fields(run)))
+        finally:
+            run.records.close()
+        if stop.signal_name is not None:
+            say(f"stopped by {stop.signal_name} after the last step; the same command does what comes after it")
+        return stop.signal_name is None
+
+
+def _record_beginning(run: Run, config: RunConfig, display: Display, plan_fields: dict[str, Any]) -> None:
+    parameters = count_parameters(config.model)
+    facts = run.machine.facts
+    fields = {
+        "num_steps": config.train.num_steps,
+        "num_tokens": config.train.num_steps * config.train.batch_tokens,
+        "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
+        "flops_per_token": flops_per_token(config.model),
+        "device": {
+            "name": facts.device_name,
+            "cores": facts.num_threads,
+            "dtype": facts.dtype,
+            "compiled": facts.compiled,
+            "torch": facts.torch_version,
+            "peak_flops_per_second": facts.peak_flops_per_second,
+            "peak_how": "best of several matrix multiplications, measured at the start of this attempt",
+        },
+        "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
+    }
+    if run.step:
+        display(run.records.append("resume", run.step, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
+    display(run.records.append("start", run.step, **fields))
+
+
+def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[str, float]]:
+    """Return {source: {tokens, epochs}} over the whole run, from the mixture plan."""
+    num_rows = num_rows_of_run(config)
+    counts, epochs = batches.plan.counts(num_rows), batches.plan.epochs(num_rows)
+    return {
+        name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}
+        for name in batches.plan.sources
+    }
+
+
+def _finish_fields(run: Run) -> dict[str, Any]:
+    """Return time and energy of the whole run; the energy of earlier attempts is taken at this attempt's power."""
+    seconds = run.seconds()
+    seconds_here = seconds - run.seconds_before
+    watt_hours, how = run.energy.watt_hours(seconds_here)
+    if run.seconds_before:
+        how += f"; {run.seconds_before / seconds:.0%} of the time was in earlier attempts, taken at this one's power"
+    return {
+        "tokens_seen": run.tokens_seen,
+        "seconds": round(seconds, 1),
+        "energy_wh": round(watt_hours * seconds / seconds_here, 2),
+        "energy_how": how,
+    }
