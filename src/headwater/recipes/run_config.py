@@ -92,7 +92,7 @@ def list_recipes() -> list[str]:
 
 def find_recipe(name: str) -> Path | None:
     path = Path(str(resources.files("headwater.recipes"))) / f"{name}.toml"
-    return path if path.is_file() else None
+    return path if _exists(path) else None
 
 
 def load_run(name_or_path: str, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
