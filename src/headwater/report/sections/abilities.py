@@ -158,5 +158,5 @@ def _cell(probability: float | None) -> Html:
     shade = min(_NUM_SHADES, max(0, round(probability * _NUM_SHADES)))
     if probability >= 0.01 and shade == 0:
         shade = 1
-    text = f"{100 * probability:.0f}" if probability >= 0.01 else "<1"
+    text = "<1" if probability < 0.01 else ">99" if 0.99 < probability < 1 else f"{100 * probability:.0f}"
     return tag("td", text, class_=f"h{shade}", title=f"{100 * probability:.3g} %")

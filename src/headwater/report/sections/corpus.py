@@ -10,7 +10,7 @@ from headwater.report.mixture import Share, read_shares
 from headwater.report.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
 
-MAX_ALMANAC = 0.20
+MAX_ALMANAC = 0.20  # to the tenth of a percent that is shown: a plan deals in whole rows
 _UNITS = ("documents", "bytes")
 
 
@@ -80,7 +80,11 @@ def _almanac_note(run: RunData) -> Child:
     share = read_shares(run).get(ALMANAC, Share()).fraction
     if share is None:
         return None
-    limit = "at most 20\u00a0%, as it must be" if share <= MAX_ALMANAC else "MORE than the 20\u00a0% that it may be"
+    limit = (
+        "at most 20\u00a0%, as it must be"
+        if round(share, 3) <= MAX_ALMANAC
+        else "MORE than the 20\u00a0% that it may be"
+    )
     return tag(
         "p",
         f"The almanac, prose that a program writes from the World Factbook, is {percent(share)} of the training "
