@@ -1,4 +1,4 @@
-"""Verbs about data: corpus build, show, trace; tokenizer show."""
+"""Verbs about data: corpus build, show, trace; tokenizer train, show."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def build(run: RunFile, overrides: Overrides = None) -> None:
 
 def show(run: RunDir, as_json: AsJson = False) -> None:
     """Print the balance sheet: what was read, kept, and dropped for which reason."""
-    manifest = _corpus_manifest(Path(run))
+    from headwater.corpus.load import read_corpus_manifest
+    from headwater.recipes.stages import Folders
+
+    manifest = read_corpus_manifest(Folders(Path(run)).corpus)
     print_json({"sources": manifest["sources"]}) if as_json else _print_balance(manifest)
 
 
@@ -51,10 +54,9 @@ def trace(
 ) -> None:
     """Find the documents, of both splits, that hold this exact text."""
     from headwater.corpus.trace import trace as find
+    from headwater.recipes.stages import Folders
 
-    folder = Path(run) / "data" / "corpus"
-    _corpus_manifest(Path(run))
-    hits = find(folder, text)
+    hits = find(Folders(Path(run)).corpus, text)
     if as_json:
         print_json({"text": text, "hits": hits})
         return
@@ -82,11 +84,11 @@ def tokenizer_show(
     as_json: AsJson = False,
 ) -> None:
     """Print a tokenizer's size and bytes per token by source, or the tokens of a text."""
-    from headwater.files import read_manifest_or_none
+    from headwater.recipes.stages import Folders
     from headwater.tokenizer.tokenizer import Tokenizer
 
-    folder = Path(run) / "data" / "tokenizer"
-    tokenizer, bytes_per_token = Tokenizer.load(folder), read_manifest_or_none(folder).get("bytes_per_token", {})
+    tokenizer = Tokenizer.load(Folders(Path(run)).tokenizer)
+    bytes_per_token = tokenizer.manifest.get("bytes_per_token", {})
     result: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": bytes_per_token}
     if text:
         pieces = [(token, tokenizer.token_bytes(token)) for token in tokenizer.encode(text)]
@@ -95,18 +97,10 @@ def tokenizer_show(
         print_json(result)
         return
     print(f"{tokenizer.vocab_size} tokens; bytes per token:")
-    for source, value in result["bytes_per_token"].items():
+    for source, value in bytes_per_token.items():
         print(f"  {source:<16} {value:.2f}")
     if text:
         print("  ".join(safe(f"{token}:{piece!r}") for token, piece in result["tokens"]))
-
-
-def _corpus_manifest(run_dir: Path) -> dict[str, Any]:
-    from headwater.corpus.build import FORMAT, FORMAT_VERSION
-    from headwater.errors import DataError
-    from headwater.files import read_manifest
-
-    return read_manifest(run_dir / "data" / "corpus", FORMAT, FORMAT_VERSION, DataError)
 
 
 def _print_balance(manifest: dict[str, Any]) -> None:
