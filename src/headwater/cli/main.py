@@ -44,7 +44,3 @@ def main() -> None:
 def _fail(message: str, exit_status: int) -> NoReturn:
     print(f"headwater: {safe(message)}", file=sys.stderr)
     sys.exit(exit_status)
-
-
-if __name__ == "__main__":
-    main()
