@@ -20,11 +20,9 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.settings import TrainSettings
+from headwater.train.settings import PORTIONS, TrainSettings, whole_rows_problem
 
 CONFIG_FORMAT = "headwater-config"
-
-
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
 
 
@@ -104,16 +102,24 @@ def load_run(name_or_path: str, overrides: list[str]) -> tuple[RunConfig, list[R
     if not _exists(path) and path.suffix != ".toml":
         raise ConfigError(_no_such_run(name_or_path))
     raw = read_settings(path, overrides, find_recipe)
-    whys = {"model.vocab_size": "the tokenizer's"} if not raw.has("model.vocab_size") else {}
-    if whys and raw.has("tokenizer.vocab_size"):
-        raw.set_("model.vocab_size", raw.get("tokenizer.vocab_size"), "a rule")
-    if not raw.has("name"):
-        raw.set_("name", path.stem, "a rule")
-        whys["name"] = "the name of the run file"
+    whys = _apply_rules_of_the_file_(raw, path)
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw)
     return config, explain(config, raw, whys)
+
+
+def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:
+    """Set the run's name and the model's vocabulary where the file doesn't; return {setting: why}."""
+    whys = {}
+    if not raw.has("name"):
+        raw.set_("name", path.stem, "a rule")
+        whys["name"] = "the name of the run file"
+    if not raw.has("model.vocab_size"):
+        default = TokenizerSettings.model_fields["vocab_size"].default
+        raw.set_("model.vocab_size", raw.get("tokenizer.vocab_size", default), "a rule")
+        whys["model.vocab_size"] = "the tokenizer's"
+    return whys
 
 
 def _exists(path: Path) -> bool:
@@ -134,14 +140,13 @@ def _no_such_run(name: str) -> str:
 def _require_whole_rows(raw: RawSettings) -> None:
     """Raise ConfigError when a step or a microbatch isn't whole rows, before rules build on it."""
     seq_len = raw.get("model.seq_len")
-    for name in ("train.batch_tokens", "train.microbatch_tokens"):
-        tokens = raw.get(name)
-        if isinstance(tokens, int) and isinstance(seq_len, int) and min(tokens, seq_len) > 0 and tokens % seq_len:
-            nearest = max(1, round(tokens / seq_len)) * seq_len
-            where = raw.origins.get(name, "")
-            raise ConfigError(
-                f"{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}\n      set in {where}"
-            )
+    for portion in PORTIONS:
+        tokens = raw.get(f"train.{portion}")
+        if not (isinstance(tokens, int) and isinstance(seq_len, int) and min(tokens, seq_len) > 0):
+            continue
+        problem = whole_rows_problem(portion, tokens, seq_len)
+        if problem:
+            raise ConfigError(f"{problem}\n      set in {raw.origins.get(f'train.{portion}', '')}")
 
 
 def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:

@@ -19,6 +19,7 @@ from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.records import RunRecords
 from headwater.train.identity import TrainPlan, require_same
+from headwater.train.settings import PORTIONS, whole_rows_problem
 from headwater.train.step import Prepared
 
 
@@ -93,12 +94,10 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
 
 
 def _check_portions(plan: TrainPlan) -> None:
-    seq_len = plan.model.seq_len
-    for name in ("batch_tokens", "microbatch_tokens"):
-        tokens = getattr(plan.train, name)
-        if tokens % seq_len:
-            nearest = max(1, round(tokens / seq_len)) * seq_len
-            raise ConfigError(f"train.{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}")
+    for portion in PORTIONS:
+        problem = whole_rows_problem(portion, getattr(plan.train, portion), plan.model.seq_len)
+        if problem:
+            raise ConfigError(problem)
 
 
 def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -10,6 +10,8 @@ PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "
 
 
 class TrainSettings(Settings):
+    """Length, portions and the moments at which a run is saved and measured."""
+
     num_steps: int = Field(ge=1)
     "Number of updates."
     batch_tokens: int = Field(ge=1)
@@ -43,6 +45,17 @@ class TrainSettings(Settings):
                 f"try batch_tokens={suggestion}"
             )
         return self
+
+
+PORTIONS = ("batch_tokens", "microbatch_tokens")
+
+
+def whole_rows_problem(portion: str, num_tokens: int, seq_len: int) -> str | None:
+    """Return what is wrong with a portion of `num_tokens` tokens that isn't whole rows, or None."""
+    if num_tokens % seq_len == 0:
+        return None
+    nearest = max(1, round(num_tokens / seq_len)) * seq_len
+    return f"train.{portion}={num_tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}"
 
 
 def look_steps(train: TrainSettings) -> list[int]:
