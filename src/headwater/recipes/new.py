@@ -14,7 +14,6 @@ from headwater.files import write_text
 from headwater.recipes.run_config import require_run_name
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
-SECONDS_A_MINUTE = 60
 ASSUMED_FLOPS_PER_SECOND = 1.2e11  # two CPU cores, at about 40 % of their peak; see docs/log.md
 MAX_EPOCHS = 8
 
@@ -61,21 +60,21 @@ def choose_sizes(num_bytes: int, minutes: float) -> Sizes:
 
     Repeating text up to about 4 times is nearly as good as new text and worth little beyond 16 (arXiv:2305.16264).
     """
-    tokens_there = num_bytes / BYTES_PER_TOKEN
+    corpus_tokens = num_bytes / BYTES_PER_TOKEN
     vocab_size = min(8192, max(512, 2 ** int(math.log2(max(2, num_bytes / 400)))))
-    num_layers = 4 if tokens_there > 3e5 else 3 if tokens_there > 5e4 else 2
+    num_layers = 4 if corpus_tokens > 3e5 else 3 if corpus_tokens > 5e4 else 2
     d_model = 64 * min(num_layers, 3)
-    seq_len = 256 if tokens_there > 1e5 else 128
-    batch_tokens = seq_len * (32 if tokens_there > 1e6 else 16 if tokens_there > 5e4 else 8)
-    flops_a_token = 6 * (12 * num_layers * d_model**2 + vocab_size * d_model)
-    affordable = minutes * SECONDS_A_MINUTE * ASSUMED_FLOPS_PER_SECOND / flops_a_token
-    num_tokens = min(affordable, MAX_EPOCHS * tokens_there)
+    seq_len = 256 if corpus_tokens > 1e5 else 128
+    batch_tokens = seq_len * (32 if corpus_tokens > 1e6 else 16 if corpus_tokens > 5e4 else 8)
+    flops_per_token = 6 * (12 * num_layers * d_model**2 + vocab_size * d_model)
+    affordable_tokens = 60 * minutes * ASSUMED_FLOPS_PER_SECOND / flops_per_token
+    num_tokens = min(affordable_tokens, MAX_EPOCHS * corpus_tokens)
     num_steps = max(20, int(num_tokens / batch_tokens))
-    epochs = num_steps * batch_tokens / tokens_there
-    limit = "the time" if affordable < MAX_EPOCHS * tokens_there else f"the text ({MAX_EPOCHS} times at most)"
+    epochs = num_steps * batch_tokens / corpus_tokens
+    limit = "the time" if affordable_tokens < MAX_EPOCHS * corpus_tokens else f"the text ({MAX_EPOCHS} times at most)"
     return Sizes(
         vocab_size, num_layers, d_model, seq_len, batch_tokens, num_steps,
-        f"about {tokens_there:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit",
+        f"about {corpus_tokens:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit",
     )  # fmt: skip
 
 
