@@ -47,7 +47,7 @@ def test_a_validation_is_the_same_each_time_and_leaves_the_model_as_it_is(examin
     weights = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     state = torch.get_rng_state()
     assert examiner.validate(loaded.model) == examiner.validate(loaded.model)
-    assert examiner.look(loaded.model) == examiner.look(loaded.model)
+    assert dict(examiner.look(loaded.model)) == dict(examiner.look(loaded.model))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, weights[name]) for name, value in loaded.model.state_dict().items())
     assert all(parameter.grad is None for parameter in loaded.model.parameters())
@@ -61,7 +61,7 @@ def test_a_sample_of_all_rows_is_the_whole(examiner, loaded):
 
 
 def test_a_look_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(examiner, loaded):
-    looks = examiner.look(loaded.model)
+    looks = dict(examiner.look(loaded.model))
     assert set(looks) == {"samples"}  # this run has no almanac, so nothing that the probes ask for
     samples = looks["samples"]
     assert [sample["prompt"] for sample in samples["samples"]] == list(examiner.prompts)
@@ -70,12 +70,13 @@ def test_a_look_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(ex
 
 
 def test_no_prompts_means_no_samples(examiner, loaded):
-    samples = dataclasses.replace(examiner, prompts=[]).look(loaded.model)["samples"]
+    samples = dict(dataclasses.replace(examiner, prompts=[]).look(loaded.model))["samples"]
     assert samples == {"samples": [], "next": []}
 
 
 def test_a_run_with_an_almanac_scores_a_sample_of_every_ability(examiner, loaded):
-    abilities = dataclasses.replace(examiner, synthetic=frozenset({"facts"})).look(loaded.model)["abilities"]["abilities"]
+    looks = dict(dataclasses.replace(examiner, synthetic=frozenset({"facts"})).look(loaded.model))
+    abilities = looks["abilities"]["abilities"]
     assert set(abilities) == {"capitals", "agreement", "sums", "cause"}
     for name, score in abilities.items():
         assert score["num_items"] == min(LOOK_ITEMS[name], len(probes()[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,10 @@ class CountingExaminer:
         self.asked.append("validate")
         return {"weights": weight_sum(model)}
 
-    def look(self, model: Any) -> dict[str, dict[str, Any]]:
+    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         self.asked.append("look")
-        return {"abilities": {"weights": weight_sum(model)}, "samples": {"weights": weight_sum(model)}}
+        yield "abilities", {"weights": weight_sum(model)}
+        yield "samples", {"weights": weight_sum(model)}
 
 
 def weight_sum(model: Any) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 
 LOOK_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
 SAMPLE_TOKENS = 24
+NUM_NEXT_TOKENS = 8
 ROWS_PER_BATCH = 16
 
 
@@ -44,6 +45,7 @@ class RunExaminer:
         return bool(self.synthetic)
 
     def validate(self, model: Transformer) -> dict[str, Any]:
+        """Return the fields of a validation record, over a fixed sample of `num_rows` rows of each source."""
         return surprise_fields(self.surprise_by_source(model, self.num_rows), self.synthetic)
 
     def surprise_by_source(self, model: Transformer, max_rows: int | None) -> dict[str, Surprise]:
@@ -55,13 +57,12 @@ class RunExaminer:
             for name, source in self.held_out.items()
         }
 
-    def look(self, model: Transformer) -> dict[str, dict[str, Any]]:
-        looks: dict[str, dict[str, Any]] = {}
+    def look(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (event, fields) of the abilities, where there is an almanac, and of the samples."""
         if self.has_almanac:
             items = {name: evenly_spaced(choices, LOOK_ITEMS[name]) for name, choices in probes().items()}
-            looks["abilities"] = {"abilities": self.score(model, items)}
-        looks["samples"] = self._samples(model)
-        return looks
+            yield "abilities", {"abilities": self.score(model, items)}
+        yield "samples", self._samples(model)
 
     def score(self, model: Transformer, items: dict[str, list[Choice]]) -> dict[str, dict[str, Any]]:
         scorer = ModelScorer(model)
@@ -69,7 +70,7 @@ class RunExaminer:
 
     def _samples(self, model: Transformer) -> dict[str, Any]:
         samples = [
-            {"prompt": prompt, "text": printable(generate(model, self.tokenizer, prompt, SAMPLE_TOKENS, 0.0, 1.0, 0))}
+            {"prompt": prompt, "text": printable(generate(model, self.tokenizer, prompt, SAMPLE_TOKENS, temperature=0))}
             for prompt in self.prompts
         ]
         following = [
@@ -77,7 +78,7 @@ class RunExaminer:
                 "prompt": prompt,
                 "next": [
                     {"token": printable(token), "probability": round(probability, 5)}
-                    for token, probability in next_tokens(model, self.tokenizer, prompt, 8)
+                    for token, probability in next_tokens(model, self.tokenizer, prompt, NUM_NEXT_TOKENS)
                 ],
             }
             for prompt in self.prompts[:1]

@@ -22,11 +22,14 @@ from headwater.train.step import StepResult, train_step
 
 
 class Examiner(Protocol):
-    """What the loop is given to measure a model with; each returns fields of a record."""
+    """What the loop is given to measure a model with."""
 
-    def validate(self, model: Transformer) -> dict[str, Any]: ...
-    def look(self, model: Transformer) -> dict[str, dict[str, Any]]:
-        """Return {event: fields} of abilities and samples."""
+    def validate(self, model: Transformer) -> dict[str, Any]:
+        """Return the fields of a validation record."""
+        ...
+
+    def look(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the event and the fields of each further record; each is measured when it is asked for, and timed."""
         ...
 
 
@@ -125,7 +128,7 @@ def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
         display(run.records.append("validation", run.step, **fields))
     if is_look(run.step, run.plan.train):
         started_at = time.perf_counter()
-        for event, fields in examiner.look(model).items():
+        for event, fields in examiner.look(model):
             elapsed, started_at = round(time.perf_counter() - started_at, 3), time.perf_counter()
             fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
             display(run.records.append(event, run.step, **fields))
