@@ -12,6 +12,8 @@ from headwater.errors import EvaluationError
 from headwater.evaluate.scorer import Scorer
 from headwater.tokenizer.tokenizer import Tokenizer
 
+SLACK_NATS = 1e-4  # more than rounding changes of a log-probability that is computed in another batch
+
 
 def score_choices(scorer: Scorer, tokenizer: Tokenizer, choices: Sequence[Choice]) -> dict[str, Any]:
     """Return the fraction of choices whose right option is likelier than every other, with chance beside it.
@@ -32,7 +34,7 @@ def score_choices(scorer: Scorer, tokenizer: Tokenizer, choices: Sequence[Choice
         (index, option)
         for index, choice in enumerate(choices)
         for number, option in enumerate(choice.options)
-        if number != choice.answer and next_log_p[index, options[option][0]] >= right[index] - 1e-4
+        if number != choice.answer and next_log_p[index, options[option][0]] >= right[index] - SLACK_NATS
     ]
     scores = scorer.loglikelihood([(prompts[index], options[option]) for index, option in rivals])
     ranks = np.ones(len(choices), dtype=int)

@@ -27,9 +27,7 @@ class Surprise:
     num_targets: int = 0
 
     def __add__(self, other: Surprise) -> Surprise:
-        return Surprise(
-            self.nats + other.nats, self.num_bytes + other.num_bytes, self.num_targets + other.num_targets
-        )
+        return Surprise(self.nats + other.nats, self.num_bytes + other.num_bytes, self.num_targets + other.num_targets)
 
     @property
     def bits_per_byte(self) -> float:
