@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from headwater.report.numbers import number
+from headwater.records import Record
+from headwater.report.run_data import amount
 
 MAX_POINTS = 2000
 
 Points = list[tuple[float, float]]
 
 
-def points(records: Iterable[dict[str, Any]], x: str, y: str) -> Points:
-    """Return (x, y) of every record in which both are finite numbers."""
-    pairs = ((number(record.get(x)), number(record.get(y))) for record in records)
+def points(records: Iterable[Record], x: str, *y: str) -> Points:
+    """Return (x, y) of every record in which both are finite numbers; `y` is a path into the record."""
+    pairs = ((amount(record, x), amount(record, *y)) for record in records)
     return [(x_value, y_value) for x_value, y_value in pairs if x_value is not None and y_value is not None]
 
 

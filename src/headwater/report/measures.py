@@ -43,20 +43,12 @@ def quality_curve(run: RunData) -> Points:
 
 
 def bits_per_byte_curve(run: RunData, source: str) -> Points:
-    rows = [
-        {"x": record.get("tokens_seen"), "y": table(record, "bits_per_byte").get(source)}
-        for record in run.events("validation")
-    ]
-    return points(rows, "x", "y")
+    return points(run.events("validation"), "tokens_seen", "bits_per_byte", source)
 
 
 def ability_curve(run: RunData, ability: str) -> Points:
     """Return the fraction right over tokens."""
-    rows = [
-        {"x": record.get("tokens_seen"), "y": table(record, "abilities", ability).get("right")}
-        for record in run.events("abilities")
-    ]
-    return points(rows, "x", "y")
+    return points(run.events("abilities"), "tokens_seen", "abilities", ability, "right")
 
 
 def median_of(run: RunData, field: str) -> float | None:

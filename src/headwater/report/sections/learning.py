@@ -53,7 +53,7 @@ def _loss(run: RunData) -> Html:
         line("each step", thin(curve), "series-1", width=1, opacity=0.4),
         line("mean of ±5 %", smoothed, "series-1"),
     ]
-    held_out = thin(_held_out_loss(run))
+    held_out = thin(points(run.events("validation"), "tokens_seen", "loss", "all"))
     if held_out:
         traces.append(line("held-out text", held_out, "series-2", **_marks("series-2")))
     last = smoothed[-1][1]
@@ -61,14 +61,6 @@ def _loss(run: RunData) -> Html:
     note = f"Nats per token, over the tokens seen. The mean of the last steps is {decimal(last)}."
     chart_layout = layout(traces, shapes=_resumes(run), yaxis={"range": _loss_range(curve)})
     return chart_card("Loss", note, plot(summary, traces, chart_layout, "tall"), wide=True, scale="linear")
-
-
-def _held_out_loss(run: RunData) -> Points:
-    rows = [
-        {"tokens_seen": record.get("tokens_seen"), "loss": table(record, "loss").get("all")}
-        for record in run.events("validation")
-    ]
-    return points(rows, "tokens_seen", "loss")
 
 
 def _marks(color: str, size: float = 5) -> Spec:
