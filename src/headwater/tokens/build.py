@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document
-from headwater.corpus.load import list_sources, read_documents
+from headwater.corpus.load import SPLITS, list_sources, read_documents
 from headwater.files import digest_json, new_folder, stage_key, write_json
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.write import EncodedDocument, write_store
 
-SPLITS = ("train", "validation")
 STAGE_VERSION = 1
 _BATCH_CHARS = 4_000_000
 
