@@ -8,6 +8,8 @@ from headwater.config import Settings
 
 
 class MixtureSettings(Settings):
+    """How much each source gives to training, and how often its text may be gone through."""
+
     weights: dict[str, float] = {}
     """Share of the tokens from each source (any scale; 0 leaves a source out). Empty: by the sources' sizes."""
 

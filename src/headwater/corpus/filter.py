@@ -113,5 +113,3 @@ def top_ngram_fraction(hashes: np.ndarray, n: int) -> float:
 def encoded_fraction(text: str) -> float:
     """Return the share of characters in long runs of base64 or hexadecimal data."""
     return sum(len(match.group()) for match in _ENCODED.finditer(text)) / max(len(text), 1)
-
-

@@ -11,6 +11,8 @@ MIN_VOCAB_SIZE = NUM_SPECIAL + 256
 
 
 class TokenizerSettings(Settings):
+    """The vocabulary and the sample of text that it is trained on."""
+
     vocab_size: int = Field(default=8192, ge=MIN_VOCAB_SIZE, le=1 << 20)
     """Number of token ids, the 32 special tokens and the 256 bytes included."""
 
