@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater import files
-from headwater.errors import DataError, StorageError
+from headwater.errors import StorageError
 
 
 class Interruption(Exception):
@@ -240,141 +239,6 @@ def child_environment() -> dict[str, str]:
     return {"PYTHONPATH": str(Path(files.__file__).parents[1])}
 
 
-# ---- a disk that refuses
-
-
-class FullDisk:
-    """A file that takes `room` bytes and then none, as a full disk does."""
-
-    def __init__(self, file, room: int) -> None:
-        self._file, self._room = file, room
-
-    def write(self, data) -> int:
-        taken = bytes(data)[: self._room]
-        self._room -= len(taken)
-        if data and not taken:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return self._file.write(taken)
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        self._file.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        return self._file.__exit__(*exception)
-
-
-@contextmanager
-def full_disk(monkeypatch, room: int):
-    with monkeypatch.context() as patch:
-        opened = lambda *args, **kw: FullDisk(open(*args, **kw), room)  # noqa: E731, SIM115
-        patch.setattr(files, "open", opened, raising=False)
-        yield
-
-
-def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
-    files.write_text(tmp_path / "a", "old")
-    with full_disk(monkeypatch, 0), pytest.raises(StorageError, match=r"No space left.*MB free.*free some space"):
-        files.write_text(tmp_path / "a", "new" * 1000)
-    assert contents(tmp_path) == {"a": b"old"}
-
-
-def test_a_folder_on_a_full_disk_leaves_no_trace(tmp_path, monkeypatch):
-    with pytest.raises(StorageError, match="free some space"), files.new_folder(tmp_path / "stage") as folder:
-        files.write_text(folder / "a", "1")
-        with full_disk(monkeypatch, 0):
-            files.write_text(folder / "b", "1")
-    assert names(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("number", "advice"),
-    [
-        (errno.EROFS, "read-only"),
-        (errno.EACCES, "permissions"),
-        (errno.EDQUOT, "quota"),
-        (errno.EIO, "check the disk"),
-    ],
-)
-def test_refusals_name_the_path_and_a_remedy(tmp_path, monkeypatch, number, advice):
-    def refuse(*args, **kw):
-        raise OSError(number, os.strerror(number), str(args[0]))
-
-    monkeypatch.setattr(os, "mkdir", refuse)
-    with pytest.raises(StorageError, match=advice) as caught, files.new_folder(tmp_path / "stage"):
-        pass
-    assert str(tmp_path / "stage") in str(caught.value)
-
-
-def test_a_parent_that_is_a_file_is_a_storage_error(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="a part of that path is a file"):
-        files.write_text(tmp_path / "file" / "a", "1")
-    with pytest.raises(StorageError, match="a part of that path is a file"):
-        files.require_writable(tmp_path / "file" / "folder")
-    with pytest.raises(StorageError, match="a part of that path is a file"):
-        files.JsonLines(tmp_path / "file" / "folder" / "a.jsonl")
-
-
-def test_an_input_that_cannot_be_read_is_not_blamed_on_the_output(tmp_path):
-    with pytest.raises(PermissionError), files.new_file(tmp_path / "out" / "a"):
-        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/else")
-
-
-def test_errors_of_the_block_pass_unchanged(tmp_path):
-    with pytest.raises(DataError, match=r"^empty$"), files.new_folder(tmp_path / "stage"):
-        raise DataError("empty")
-
-
-def test_require_writable_leaves_nothing_and_wants_room(tmp_path):
-    files.require_writable(tmp_path / "deep" / "er")
-    assert names(tmp_path / "deep" / "er") == []
-    with pytest.raises(StorageError, match="needs about 1000000000000 MB"):
-        files.require_writable(tmp_path, 10**18)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 256 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "none", folder], capture_output=True).returncode
-    ):
-        pytest.skip("this user can't mount a small disk; the injected errors stand for it")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)  # even when a failed test left a file open
-
-
-def test_a_really_full_disk_leaves_the_old_file_and_no_trace(small_disk):
-    files.write_text(small_disk / "a", "old")
-    with pytest.raises(StorageError, match=r"No space left.*free some space"):
-        files.write_bytes(small_disk / "a", bytes(1 << 20))
-    with (
-        pytest.raises(StorageError, match=r"No space left.*free some space"),
-        files.new_folder(small_disk / "b") as folder,
-    ):
-        files.write_bytes(folder / "big", bytes(1 << 20))
-    assert contents(small_disk) == {"a": b"old"}
-    assert names(small_disk) == ["a"]
-
-
-def test_json_lines_on_a_really_full_disk_keep_only_whole_lines(small_disk):
-    lines = files.JsonLines(small_disk / "a.jsonl")
-    appended = []
-    with pytest.raises(StorageError, match="free some space"):
-        for number in range(10**4):
-            lines.append({"number": number, "pad": "x" * 999})
-            appended.append(number)
-    assert [json.loads(line)["number"] for line in (small_disk / "a.jsonl").read_bytes().splitlines()] == appended
-    lines.close()
-
-
 # ---- JSON lines
 
 
@@ -401,18 +265,6 @@ def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"numb')
     files.JsonLines(tmp_path / "a.jsonl").close()
     assert (tmp_path / "a.jsonl").read_bytes() == b""
-
-
-@pytest.mark.parametrize("room", [0, 1, 7])
-def test_an_append_that_fails_leaves_whole_lines_and_the_next_one_is_whole(tmp_path, monkeypatch, room):
-    path = tmp_path / "a.jsonl"
-    with full_disk(monkeypatch, len('{"number":0}\n') + room):
-        lines = files.JsonLines(path)
-    lines.append({"number": 0})
-    with pytest.raises(StorageError, match="free some space"):
-        lines.append({"number": 1})
-    assert path.read_text() == '{"number":0}\n'
-    lines.close()
 
 
 # ---- digests
