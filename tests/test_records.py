@@ -136,3 +136,16 @@ def test_records_do_not_depend_on_where_a_run_was_killed(tmp_path_factory, kills
     for event in ("step", "validation"):
         steps = [record["step"] for record in read_records(path, event)]
         assert steps == [step for step in range(1, last + 1) if event == "step" or step % 2 == 0]
+
+
+def test_numbers_that_json_does_not_have_are_written_as_null(tmp_path):
+    records = RunRecords(tmp_path / "records.jsonl", clock=lambda: 0.0)
+    returned = records.append("step", 1, loss=float("nan"), grad_norm=float("inf"), taken=False)
+    records.close()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    line = (tmp_path / "records.jsonl").read_text()
+    assert json.loads(line, parse_constant=refuse)["loss"] is None
+    assert returned["grad_norm"] == float("inf")

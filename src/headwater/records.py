@@ -8,6 +8,7 @@ those out, so that a resumed run reads like one that never stopped.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class RunRecords:
     def append(self, event: str, step: int, **fields: Any) -> Record:
         """Write one event and return it; `step` counts completed updates."""
         record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(self._clock(), 3)}
-        self._lines.append(record)
+        self._lines.append(_strict(record))
         return record
 
     def sync(self) -> None:
@@ -37,6 +38,15 @@ class RunRecords:
 
     def close(self) -> None:
         self._lines.close()
+
+
+def _strict(value: Any) -> Any:
+    """Return `value` with null for NaN and infinities, which JSON doesn't have; `taken` says that a step was bad."""
+    if isinstance(value, dict):
+        return {name: _strict(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_all(path: Path) -> list[Record]:
