@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.evaluate.printable import printable
@@ -62,7 +62,7 @@ def _wrapped(name: str, value: str) -> list[tuple[str, str]]:
 
 
 class TrainingDisplay:
-    """Turn records into lines: one every `log_every` steps, and one for each evaluation, save or stop."""
+    """Turn records into lines: one every `log_every` steps, and one for each look, stop and resume."""
 
     def __init__(self, num_steps: int, log_every: int, out: TextIO | None = None) -> None:
         self._num_steps, self._log_every, self._out = num_steps, log_every, out or sys.stderr
@@ -70,9 +70,17 @@ class TrainingDisplay:
         self._validation = ""
         self._started: tuple[float, int] | None = None
         self._loss: float | None = None
+        self._shown: dict[str, Callable[[dict[str, Any]], None]] = {
+            "step": self._show_step,
+            "validation": self._show_validation,
+            "abilities": self._show_abilities,
+            "samples": self._show_samples,
+            "stopped": self._show_stopped,
+            "resume": self._show_resume,
+        }
 
     def __call__(self, record: dict[str, Any]) -> None:
-        show = getattr(self, f"_show_{record['event']}", None)
+        show = self._shown.get(record["event"])
         if show is not None:
             show(record)
 
