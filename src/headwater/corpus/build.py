@@ -42,7 +42,7 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 
 
 def measure_paths(paths: list[str]) -> tuple[int, int]:
-    """Return how many files and folders' files `paths` name, and the UTF-8 bytes of the text that is read from them.
+    """Return how many files `paths` name, those in folders too, and the UTF-8 bytes of the text read from them.
 
     Everything is read, by the same readers as for a corpus. Raises DataError for a path that names nothing.
     """

