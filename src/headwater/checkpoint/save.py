@@ -34,6 +34,7 @@ def save_checkpoint(
     if target.exists():
         return _folder_bytes(target)
     need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in [*model.values(), *optim.values()])
+    # a fifth more than the tensors: other writers take from the same disk meanwhile
     require_writable(target.parent, int(1.2 * need_bytes))
     with new_folder(target) as folder:
         write_bytes(folder / MODEL_FILE, to_safetensors(_contiguous(model)))

@@ -97,6 +97,7 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
 
 
 def build_corpus_stage(config: RunConfig, say: Say, timings: Timings) -> dict[str, Any]:
+    """Bring the corpus up to date and return its manifest."""
     started_at = time.perf_counter()
     folders = Folders(config.run_dir)
     key = corpus_key(config.corpus, corpus_inputs(config.corpus))
@@ -202,5 +203,5 @@ class StageKeys:
 
 
 def require_run_dir(run_dir: Path) -> None:
-    if not run_dir.is_dir():
-        raise ConfigError(f"no such run folder: {run_dir}; runs made here lie in runs/")
+    if not any((run_dir / name).is_file() for name in ("config.json", "records.jsonl")):
+        raise ConfigError(f"{run_dir} is no run folder; runs made here lie in runs/")
