@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from small_run import call, final_weights, measured, require_clear_error, write_run_file, write_texts
+from small_run import (
+    call,
+    command,
+    environment,
+    final_weights,
+    measured,
+    require_clear_error,
+    write_run_file,
+    write_texts,
+)
 
 
 @pytest.fixture
@@ -91,9 +100,9 @@ def test_a_finished_run_on_a_read_only_disk_can_still_be_asked(folder, mount_tmp
 
 def test_standard_output_that_is_full_is_told(folder):
     with open("/dev/full", "w") as full:
-        from small_run import command, environment
-
-        done = subprocess.run(command("schema"), cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, encoding="utf-8")
+        done = subprocess.run(
+            command("schema"), cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, encoding="utf-8"
+        )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
 

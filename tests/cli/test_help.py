@@ -8,7 +8,7 @@ import sys
 import pytest
 from small_run import call, environment, run
 
-HEAVY = ("torch", "numpy", "pyarrow", "plotly", "pydantic", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
+HEAVY = ("torch", "numpy", "pyarrow", "plotly", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
 VERBS = ("run", "train", "new", "explain", "schema", "doctor", "next", "generate", "surprise", "evaluate", "report", "corpus", "tokenizer", "export")
 
 

@@ -70,15 +70,14 @@ def test_corpus_show_gives_the_balance_sheet(ask):
 
 
 def test_corpus_trace_gives_the_documents_that_hold_a_text(ask):
-    value = ask("corpus", "trace", "Coroutines may be   declared\nwith")
+    assert ask("corpus", "trace", "no document holds this, I hope") == {"text": "no document holds this, I hope", "hits": []}
+    value = ask("corpus", "trace", "Assert statements are   a convenient\nway to insert debugging")
     assert list(value) == ["text", "hits"]
-    assert ask("corpus", "trace", "no document holds this, I hope")["hits"] == []
-    found = ask("corpus", "trace", "The if statement is used for conditional execution")["hits"]
-    assert found
-    for hit in found:
+    assert value["hits"]
+    for hit in value["hits"]:
         assert {"split", "source", "id", "origin", "count", "excerpt"} == set(hit)
         assert hit["split"] in ("train", "validation")
-        assert "conditional execution" in hit["excerpt"]
+        assert "insert debugging" in hit["excerpt"]
 
 
 def test_generate_gives_the_text_that_follows(ask):

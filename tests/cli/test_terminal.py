@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import subprocess
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_run import call, run
+from small_run import call, command, environment, prose, run, write_run_file, write_texts
 
 from headwater.cli.terminal import TrainingDisplay, card, count, duration, safe
 
@@ -51,8 +52,6 @@ def test_a_prompt_with_control_characters_is_shown_escaped(finished, verb):
 
 
 def test_a_traced_text_with_control_characters_is_shown_escaped(tmp_path):
-    from small_run import prose, write_run_file, write_texts
-
     write_texts(tmp_path / "texts", num_files=4)
     (tmp_path / "texts/x.html").write_text(f"<p>{prose('x')}</p><p>{prose('z')} red\u202e\x9b31m alert</p>")
     (tmp_path / "texts/y.py").write_text("# \x1b[31mred alert \u202e\nx = 1\n" + "y = [i for i in range(3)]\n" * 9)
@@ -125,11 +124,17 @@ def test_durations_are_said_as_people_say_them(seconds, text):
 
 def test_a_card_is_a_box():
     out = io.StringIO()
-    card("title", [("name", "word " * 40), ("", "x"), ("path", "y" * 200)], out)
+    card("title", [("name", "word " * 40), ("", "x"), ("last", "y\x1b")], out)
     lines = out.getvalue().splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[0].startswith("╭─ title ")
     assert lines[-1].startswith("╰")
+
+
+def test_a_card_keeps_a_long_path_whole_so_that_it_can_be_copied():
+    out = io.StringIO()
+    card("title", [("folder", "/home" * 40)], out)
+    assert "/home" * 40 in out.getvalue()
 
 
 def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(finished):
@@ -140,11 +145,9 @@ def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(finished):
 
 
 def test_a_reader_that_leaves_early_causes_no_traceback(finished):
-    import subprocess
-
-    from small_run import command, environment
-
     reader = f"{' '.join(command('corpus', 'show', '--run', 'runs/mine'))} | true"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", reader], cwd=finished.cwd, env=environment(), capture_output=True, encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-c", reader], cwd=finished.cwd, env=environment(), capture_output=True, encoding="utf-8"
+    )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr

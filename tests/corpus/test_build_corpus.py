@@ -239,7 +239,7 @@ class TestErrors:
         build(mixed_files(make_prose))
         (shard,) = (tmp_path / "corpus" / "train" / "mine").iterdir()
         shard.write_bytes(shard.read_bytes()[:200])
-        with pytest.raises(DataError, match=r"00000\.jsonl\.zst can't be read"):
+        with pytest.raises(DataError, match=r"00000\.jsonl\.zst is damaged"):
             documents(tmp_path / "corpus")
 
     def test_an_unknown_source_is_an_error_that_lists_the_others(self, build, make_prose, tmp_path):

@@ -10,14 +10,6 @@ from headwater.errors import CheckpointError
 from headwater.files import digest_file, read_json, read_manifest
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """Return the state of a checkpoint, unverified; raise CheckpointError when it can't be read."""
-    try:
-        return dict(read_json(path / STATE_FILE))
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path / STATE_FILE} can't be read ({error})") from error
-
-
 def checked_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a checkpoint; raise CheckpointError when it is damaged or of another step."""
     manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
@@ -48,3 +40,12 @@ def is_whole(path: Path) -> bool:
 def model_digest(path: Path) -> str:
     """Return the digest of a checkpoint's weights, as its manifest says; raise CheckpointError without one."""
     return digest_of(checked_manifest(path), path / MODEL_FILE)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the state of a checkpoint; raise CheckpointError when it is damaged. Its tensors are not looked at."""
+    file = path / STATE_FILE
+    expected = digest_of(checked_manifest(path), file)
+    if not file.is_file() or digest_file(file) != expected:
+        raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
+    return read_json(file)

@@ -48,10 +48,11 @@ class ShardWriter:
         self._written_bytes = 0
 
     def close(self) -> None:
-        if self._stream is not None and self._file is not None:
-            self._stream.close()
-            self._file.close()
+        stream, file = self._stream, self._file
         self._stream = self._file = None
+        if stream is not None and file is not None:
+            with file:  # closed even when the disk has no room for the stream's last bytes
+                stream.close()
 
     def __enter__(self) -> ShardWriter:
         return self
