@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NO_TARGET = -1
+NO_TARGET = -1  # as batches.assemble has it; neither package imports the other
 CHUNK_TOKENS = 2048  # logits of one chunk at a vocabulary of 32768 in bf16: 128 MB
 
 
