@@ -199,7 +199,7 @@ def test_the_state_can_be_read_alone_and_says_when_it_cannot(run_dir):
     assert read_state(path) == read_checkpoint(path).state
     for text in (b"", b"[1]", b"3", b"\xff"):
         (path / "state.json").write_bytes(text)
-        with pytest.raises(CheckpointError, match=r"state\.json can't be read"):
+        with pytest.raises(CheckpointError, match=r"state\.json is damaged"):
             read_state(path)
 
 
