@@ -310,3 +310,20 @@ def test_reading_settings_is_quick():
     subprocess.run(
         [sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(source)}, timeout=60
     )
+
+
+def test_off_is_none_where_none_is_allowed_and_a_word_elsewhere():
+    class Part(Settings):
+        limit: float | None = 1.0
+        mode: str = "on"
+
+    class Whole(Settings):
+        part: Part = Part()
+        parts: dict[str, Part] = {}
+
+    raw = RawSettings({}, {})
+    for override in ("part.limit=off", "part.mode=off", 'parts.a.limit="off"'):
+        apply_override(raw, override)
+    settings = validate(Whole, raw)
+    assert settings.part.limit is None and settings.parts["a"].limit is None
+    assert settings.part.mode == "off"

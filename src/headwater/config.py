@@ -151,13 +151,30 @@ def _leaves(value: Any, path: str) -> list[str]:
 
 
 def validate(kind: type[S], raw: RawSettings) -> S:
-    """Return the settings, or raise one ConfigError that lists every problem with where it was set."""
+    """Return the settings, or raise one ConfigError that lists every problem with where it was set.
+
+    TOML has no null: the word "off" stands for None wherever a setting admits it.
+    """
     try:
-        return kind.model_validate(raw.table)
+        return kind.model_validate(_without_off(kind, raw.table))
     except ValidationError as error:
         problems = [_problem(kind, raw, detail) for detail in error.errors()]
         count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
         raise ConfigError(f"the settings have {count}:\n" + "\n".join(problems)) from None
+
+
+def _without_off(kind: Any, value: Any) -> Any:
+    """Return `value`, a table of settings `kind` or a part of one, with None for "off" where None is allowed."""
+    if value == "off" and type(None) in get_args(kind):
+        return None
+    if not isinstance(value, dict):
+        return value
+    table = _table_of(kind)
+    if _is_settings(table):
+        fields = table.model_fields
+        return {name: _without_off(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
+    inner = next((found for found in map(_table_of, get_args(table)) if found is not None), None)
+    return {name: _without_off(inner, v) for name, v in value.items()}
 
 
 def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:

@@ -33,7 +33,7 @@ class OptimSettings(Settings):
     weight_decay: float = Field(ge=0)
     "Decoupled weight decay of the blocks' matrices, times the learning rate, scheduled with it."
     max_grad_norm: float | None = Field(default=1.0, gt=0)
-    "Gradients are scaled down to this norm (1 as GPT-3); None: never."
+    "Gradients are scaled down to this norm (1 as GPT-3); off: never."
 
 
 class ScheduleSettings(Settings):
