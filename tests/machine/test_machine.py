@@ -181,3 +181,10 @@ def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
     model = model_with_gradients()
     gradients(model)[1][0] = bad
     assert not np.isfinite(Machine(facts()).clip_gradients_(model, 1.0))
+
+
+def test_utilisation_is_never_above_one_when_the_peak_was_measured_too_low():
+    machine = Machine(facts(peak_flops_per_second=1.0))
+    assert 0 < machine.utilisation(1e6) <= 1
+    assert machine.utilisation(1e30) == 1
+    assert machine.utilisation(1e29) == pytest.approx(0.1)

@@ -49,6 +49,7 @@ def new(
     """Write a run file that trains on your own text: --text FOLDER or FILE."""
     from headwater.recipes.new import write_run_file
 
+    name = name.removesuffix(".toml")
     path = write_run_file(Path(f"{name}.toml"), name, [*text, *(more or [])], minutes, say)
     say(f"wrote {path}; look it over, then: headwater run {path}")
 

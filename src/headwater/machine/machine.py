@@ -97,6 +97,7 @@ class Machine:
         self.facts = facts
         self.device = torch.device(facts.device)
         self.compute_dtype = DTYPES[facts.dtype]
+        self._peak_flops_per_second = facts.peak_flops_per_second
         self.rank, self.world_size = 0, 1
         torch.set_num_threads(facts.num_threads)
         torch.use_deterministic_algorithms(True)
@@ -110,6 +111,16 @@ class Machine:
     def place(self, array: np.ndarray) -> Tensor:
         """Return an int64 tensor of `array` on the device."""
         return torch.from_numpy(array.astype(np.int64)).to(self.device, non_blocking=True)
+
+    def utilisation(self, flops_per_second: float) -> float:
+        """Return the fraction of the measured peak, never over 1.
+
+        A rate above the peak shows that other work slowed the measurement of the peak down: it is measured again, and
+        the rate itself is a bound from below.
+        """
+        if flops_per_second > self._peak_flops_per_second:
+            self._peak_flops_per_second = max(flops_per_second, matmul_peak(self.device, self.compute_dtype))
+        return flops_per_second / self._peak_flops_per_second
 
     def sum_ranks(self, value: Any) -> Any:
         """Return the sum of `value` over all ranks."""

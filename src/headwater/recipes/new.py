@@ -11,11 +11,13 @@ from pathlib import Path
 from headwater.corpus.build import measure_paths
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.recipes.run_config import require_run_name
+from headwater.recipes.run_config import find_recipe, require_run_name
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
 ASSUMED_FLOPS_PER_SECOND = 1.2e11  # two CPU cores, at about 40 % of their peak; see docs/log.md
 MAX_EPOCHS = 8
+MIN_STEPS = 20
+MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Sizes:
 def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Callable[[str], None]) -> Path:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
     require_run_name(name)
+    if find_recipe(name) is not None:
+        raise ConfigError(f"{name} is a recipe's name, and `headwater run {name}` would take that; choose another name")
     if not 0 < minutes < math.inf:
         raise ConfigError(f"--minutes {minutes:g}: training needs a time above 0")
     if path.exists():
@@ -45,13 +49,15 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
     num_files, num_bytes = measure_paths(texts)
-    if num_bytes == 0:
+    found = f"{num_files} file" if num_files == 1 else f"{num_files} files"
+    if num_bytes < MIN_BYTES:
         raise DataError(
-            f"{', '.join(texts)}: {num_files} files, none with text in it; give --text files or folders with text"
+            f"{', '.join(texts)}: {found} with {num_bytes} bytes of text that can be read; at least {MIN_BYTES} are "
+            'needed, and a million make sense. Text must be UTF-8, and a JSONL line needs a field "text" or "content"'
         )
     sizes = choose_sizes(num_bytes, minutes)
-    write_text(path, _run_file(name, texts, num_files, num_bytes, sizes))
-    say(f"found {num_files} files, {num_bytes / 1e6:.2f} MB; {sizes.why}")
+    write_text(path, _run_file(name, texts, found, num_bytes, sizes))
+    say(f"found {found}, {num_bytes / 1e6:.3g} MB; {sizes.why}")
     return path
 
 
@@ -69,19 +75,20 @@ def choose_sizes(num_bytes: int, minutes: float) -> Sizes:
     flops_per_token = 6 * (12 * num_layers * d_model**2 + vocab_size * d_model)
     affordable_tokens = 60 * minutes * ASSUMED_FLOPS_PER_SECOND / flops_per_token
     num_tokens = min(affordable_tokens, MAX_EPOCHS * corpus_tokens)
-    num_steps = max(20, int(num_tokens / batch_tokens))
+    num_steps = max(MIN_STEPS, int(num_tokens / batch_tokens))
     epochs = num_steps * batch_tokens / corpus_tokens
     limit = "the time" if affordable_tokens < MAX_EPOCHS * corpus_tokens else f"the text ({MAX_EPOCHS} times at most)"
+    limit = "the least number of steps" if num_steps == MIN_STEPS else limit
     return Sizes(
         vocab_size, num_layers, d_model, seq_len, batch_tokens, num_steps,
         f"about {corpus_tokens:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit",
     )  # fmt: skip
 
 
-def _run_file(name: str, texts: list[str], num_files: int, num_bytes: int, sizes: Sizes) -> str:
+def _run_file(name: str, texts: list[str], found: str, num_bytes: int, sizes: Sizes) -> str:
     paths = ", ".join(_quoted(str(Path(text))) for text in texts)
     return f"""\
-# {num_files} files, {num_bytes:,} bytes: {sizes.why}.
+# {found}, {num_bytes:,} bytes: {sizes.why}.
 # Everything not set here comes from a rule: headwater explain {name}.toml
 
 name = "{name}"

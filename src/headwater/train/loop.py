@@ -89,7 +89,7 @@ def step_fields(run: Run, result: StepResult, factor: float, elapsed: float, wai
         "lr": run.plan.optim.matrix_lr * factor,
         "grad_norm": result.grad_norm,
         "tokens_per_second": round(tokens_per_second, 1),
-        "mfu": round(flops_per_second / run.machine.facts.peak_flops_per_second, 4),
+        "mfu": round(run.machine.utilisation(flops_per_second), 4),
         "seconds": round(elapsed, 4),
         "data_wait_fraction": round(waited / elapsed, 5),
         "taken": result.taken,
