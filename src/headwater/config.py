@@ -20,9 +20,14 @@ Table = dict[str, Any]
 
 
 class Settings(BaseModel):
-    """Base of every settings class: frozen, unknown keys forbidden, a string under a field is its description."""
+    """Base of every settings class: frozen, unknown keys forbidden, a string under a field is its description.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    Infinity and nan are refused: no setting means anything by them, and JSON can't hold them.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

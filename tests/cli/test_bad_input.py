@@ -63,6 +63,10 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
         (["run", "mine.toml", "mixture.weights={books=1}"], ["mixture.weights names books", "sources: mine"]),
         (["run", "mine.toml", "model.vocab_size=1000"], ["must equal tokenizer.vocab_size=384"]),
         (["run", "mine.toml", "tokenizer.vocab_size=100"], ["tokenizer.vocab_size = 100", "greater than or equal to 288"]),
+        (["run", "mine.toml", "schedule.warmup_steps=25"], ["warmup_steps=25 is longer than the run", "num_steps=24"]),
+        (["run", "mine.toml", "optim.matrix_lr=inf"], ["optim.matrix_lr = inf", "finite number"]),
+        (["run", "mine.toml", "model.rope_theta=-1"], ["model.rope_theta = -1", "greater than 0"]),
+        (["run", "mine.toml", "seed=-1"], ["seed = -1"]),
         (["run", "mine.toml", "machine.device=gpu"], ["machine.device", "'auto', 'cpu' or 'cuda'"]),
     ],
     ids=lambda value: " ".join(value[1:])[:40] if isinstance(value, list) else None,
@@ -71,6 +75,12 @@ def test_a_wrong_setting_is_named_before_anything_is_written(folder, arguments, 
     said = call(*arguments, cwd=folder)
     require_clear_error(said, *parts, status=(2,))
     assert not (folder / "runs").exists()
+
+
+def test_a_model_too_large_for_the_memory_is_told_before_any_work(folder):
+    said = call("run", "mine.toml", "model.d_model=10000000", cwd=folder)
+    require_clear_error(said, "GB of memory", "lower model.d_model", status=(2,))
+    assert not (folder / "runs/mine/data").exists()
 
 
 def test_all_problems_of_a_run_file_are_told_at_once(folder):
@@ -130,7 +140,7 @@ def test_new_on_a_path_that_is_not_there_names_it(folder):
 
 def test_new_on_a_folder_without_text_says_so(folder):
     (folder / "empty").mkdir()
-    require_clear_error(call("new", "x", "--text", "empty", cwd=folder), "empty: 0 files, none with text")
+    require_clear_error(call("new", "x", "--text", "empty", cwd=folder), "empty: 0 files")
     assert not (folder / "x.toml").exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from typing import Any
 
@@ -19,6 +18,7 @@ def examine_machine() -> dict[str, Any]:
     import torch
 
     from headwater.machine.machine import DTYPES, examine
+    from headwater.machine.memory import memory_bytes
     from headwater.machine.peak import matmul_peak
     from headwater.machine.settings import MachineSettings
 
@@ -27,7 +27,7 @@ def examine_machine() -> dict[str, Any]:
     return {
         "device": facts.device_name,
         "cores": facts.num_threads,
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": memory_bytes(),
         "free_disk_bytes": shutil.disk_usage(".").free,
         "torch": facts.torch_version,
         "compiles": facts.compiled,

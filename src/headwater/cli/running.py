@@ -8,9 +8,10 @@ from typing import Any
 
 from headwater.checkpoint.lock import owned
 from headwater.cli.terminal import TrainingDisplay, card, count, duration, say
+from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
-from headwater.plan.before import plan_fields
+from headwater.plan.before import plan_fields, require_memory
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Timings, is_trained, prepare_data, write_config
 
@@ -34,6 +35,7 @@ def run_training(config: RunConfig, reasons: list[Reason]) -> bool:
 
 def _data_and_training(config: RunConfig, reasons: list[Reason]) -> bool:
     timings = Timings()
+    require_memory(config.model, config.optim, memory_bytes())
     prepare_data(config, say, timings)
     if timings.seconds:
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from headwater.config import Settings
 
@@ -37,11 +37,11 @@ class ModelSettings(Settings):
     "Width of one head."
     seq_len: int
     "Number of input tokens of a row in training."
-    rope_theta: float = 10000.0
+    rope_theta: float = Field(default=10000.0, gt=0)
     "Base of the rotary positions (qwen3, llama)."
     tied_embeddings: bool = True
     "Whether the head uses the embedding's matrix."
-    norm_eps: float = 1e-6
+    norm_eps: float = Field(default=1e-6, gt=0)
     "Added to the mean square in each norm."
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
@@ -17,6 +18,16 @@ def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
     matrices = parameters.matmul - model.vocab_size * model.d_model
     values_kept = (1 if optim.name == "muon" else 2) * matrices + 2 * (parameters.total - matrices)
     return BYTES_PER_VALUE * (2 * parameters.total + values_kept)
+
+
+def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int) -> None:
+    """Raise ConfigError when a model can't be trained in this much memory, whatever the batch."""
+    need_bytes = state_bytes(model, optim)
+    if need_bytes > memory_bytes:
+        raise ConfigError(
+            f"weights, gradients and optimizer state of this model need {need_bytes / 1e9:,.0f} GB and this machine "
+            f"has {memory_bytes / 1e9:,.0f} GB of memory; lower model.d_model, model.num_layers or tokenizer.vocab_size"
+        )
 
 
 def plan_fields(model: ModelSettings, optim: OptimSettings, num_tokens: int) -> dict[str, Any]:

@@ -70,6 +70,13 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _check_warmup(self) -> RunConfig:
+        warmup, steps = self.schedule.warmup_steps, self.train.num_steps
+        if warmup > steps:
+            raise ValueError(f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={steps}")
+        return self
+
+    @model_validator(mode="after")
     def _check_mixture(self) -> RunConfig:
         sources = set(self.corpus.sources)
         for setting in ("weights", "max_epochs_by_source"):
