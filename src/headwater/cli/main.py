@@ -12,6 +12,8 @@ from headwater.cli import data, model, training
 from headwater.cli.terminal import safe
 from headwater.errors import HeadwaterError
 
+INTERRUPTED = 130  # by SIGINT, as shells say it
+
 app = typer.Typer(
     name="headwater",
     help="From raw text to a foundation model: corpus, tokenizer, training, evaluation, export, report.",
@@ -36,6 +38,10 @@ def main() -> None:
         _fail(str(error), error.exit_status)
     except BrokenPipeError:
         sys.exit(1)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # outside of training, where a signal saves
+            _fail("interrupted; the same command goes on from the last stage that is complete", INTERRUPTED)
+        raise
     except OSError as error:
         # of a file that no stage expects to fail; those that do say more
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
