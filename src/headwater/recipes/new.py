@@ -12,10 +12,12 @@ from headwater.corpus.build import measure_paths
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.recipes.run_config import find_recipe, require_run_name
+from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
 ASSUMED_FLOPS_PER_SECOND = 1.2e11  # two CPU cores, at about 40 % of their peak; see docs/log.md
 MAX_EPOCHS = 8
+SMALL_TEXT_BYTES = 6000
 MIN_STEPS = 20
 MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
@@ -68,6 +70,8 @@ def choose_sizes(num_bytes: int, minutes: float) -> Sizes:
     """
     corpus_tokens = num_bytes / BYTES_PER_TOKEN
     vocab_size = min(8192, max(512, 2 ** int(math.log2(max(2, num_bytes / 400)))))
+    if num_bytes < SMALL_TEXT_BYTES:
+        vocab_size = MIN_VOCAB_SIZE + 32  # so little text can't fill more
     num_layers = 4 if corpus_tokens > 3e5 else 3 if corpus_tokens > 5e4 else 2
     d_model = 64 * min(num_layers, 3)
     seq_len = 256 if corpus_tokens > 1e5 else 128
