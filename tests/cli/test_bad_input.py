@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from small_run import call, measured, prose, require_clear_error, write_run_file, write_texts
+from small_run import call, environment, measured, prose, require_clear_error, write_run_file, write_texts
 
 from headwater.checkpoint.layout import list_checkpoints
 
@@ -196,6 +198,29 @@ def test_a_long_single_line_is_kept_or_dropped_with_a_reason(folder, suffix):
     sheet = call("corpus", "show", "--run", "runs/mine", "--json", cwd=folder).json["sources"]["mine"]
     assert sheet["read"]["bytes"] >= size
     assert sheet["read"]["bytes"] == sheet["kept"]["bytes"] + sum(drop["bytes"] for drop in sheet["dropped"].values())
+
+
+def test_a_long_single_line_does_not_take_its_size_in_memory(folder):
+    """60 MB in one line, and room for 60 MB more than the same corpus takes without it."""
+    usual = peak_memory(folder)
+    with open(folder / "texts" / "long.txt", "wb") as file:
+        for number in range(60):
+            file.write(prose(number, 40).replace("\n", " ").encode().ljust(2000, b"x") * 500)
+    assert peak_memory(folder) - usual < 60e6
+
+
+def peak_memory(folder: Path) -> float:
+    """Return the most memory that building the corpus took, in bytes."""
+    program = (
+        "import resource, sys; from headwater.cli.main import app\n"
+        "app(['corpus', 'build', 'mine.toml'], standalone_mode=False)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment(), capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    return 1024.0 * int(done.stderr.split()[-1])
 
 
 # ---- output

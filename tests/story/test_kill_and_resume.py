@@ -125,6 +125,15 @@ def test_killed_writers_leave_no_temporary_files(interrupted):
     assert not [path for path in interrupted[0].rglob("*") if path.name.startswith(".")]
 
 
+def test_an_interruption_before_training_says_that_the_same_command_goes_on(tmp_path):
+    folder = prepare(tmp_path)
+    said = stop_when(folder, signal.SIGINT, lambda run_dir: (run_dir / "data").exists())
+    assert said.status == 130, said
+    assert "the same command goes on" in said.err
+    assert "Traceback" not in said.err
+    assert not list((folder / "runs/mine/data").glob(".tmp-*"))
+
+
 def test_a_second_trainer_is_refused_with_the_pid_of_the_first_until_that_is_dead(tmp_path):
     folder = prepare(tmp_path)
     train = ("train", "mine.toml", "train.num_steps=100000", "train.save_every=1000")

@@ -1,0 +1,64 @@
+"""The sizes that `new` chooses fit the text and the time, and the file it writes runs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_run import call, prose
+
+from headwater.recipes.new import MAX_EPOCHS, MIN_STEPS, choose_sizes
+from headwater.recipes.run_config import load_run
+
+
+@given(st.integers(1000, 10**12), st.floats(0.01, 10_000))
+def test_sizes_are_ones_that_a_run_can_have(num_bytes, minutes):
+    sizes = choose_sizes(num_bytes, minutes)
+    assert 288 <= sizes.vocab_size <= 8192
+    assert sizes.batch_tokens % sizes.seq_len == 0
+    assert sizes.num_steps >= MIN_STEPS
+    assert sizes.d_model % 64 == 0
+
+
+@given(st.integers(100_000, 10**10), st.floats(0.1, 1000))
+def test_no_text_is_seen_more_often_than_makes_sense(num_bytes, minutes):
+    sizes = choose_sizes(num_bytes, minutes)
+    if sizes.num_steps > MIN_STEPS:
+        assert sizes.num_steps * sizes.batch_tokens <= MAX_EPOCHS * num_bytes / 3.5
+
+
+@given(st.integers(1000, 10**10), st.floats(0.1, 100))
+def test_more_time_never_means_fewer_steps(num_bytes, minutes):
+    assert choose_sizes(num_bytes, 2 * minutes).num_steps >= choose_sizes(num_bytes, minutes).num_steps
+
+
+@pytest.mark.parametrize("num_bytes", [1200, 3000, 10_000, 100_000])
+def test_a_run_file_for_little_text_runs(tmp_path, num_bytes):
+    (tmp_path / "text.txt").write_text(prose(1, 2000)[:num_bytes])
+    said = call("new", "mine", "--text", "text.txt", "--minutes", "0.01", cwd=tmp_path)
+    assert said.status == 0, said
+    one_step = ("train.num_steps=1", "machine.compile=off", "machine.num_threads=1", "machine.dtype=float32")
+    said = call("run", "mine.toml", *one_step, cwd=tmp_path)
+    assert said.status == 0, said
+
+
+def test_several_files_and_folders_make_one_source(tmp_path, monkeypatch):
+    for name in ("a.txt", "b.md", "folder/c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(prose(name))
+    said = call("new", "my-text", "--text", "a.txt", "--text", "b.md", "folder", cwd=tmp_path)
+    assert said.status == 0, said
+    assert "found 3 files" in said.err
+    monkeypatch.chdir(tmp_path)
+    config, _ = load_run("my-text.toml", [])
+    ((name, source),) = config.corpus.sources.items()
+    assert (name, source.paths) == ("my_text", ["a.txt", "b.md", "folder"])
+
+
+def test_every_size_in_the_file_is_the_users_to_change(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text(prose(1, 200))
+    assert call("new", "mine", "--text", "text.txt", cwd=tmp_path).status == 0
+    monkeypatch.chdir(tmp_path)
+    _, reasons = load_run("mine.toml", [])
+    users = {reason.setting for reason in reasons if reason.origin == "user"}
+    assert {"tokenizer.vocab_size", "model.num_layers", "model.d_model", "train.num_steps", "train.batch_tokens"} <= users

@@ -1,0 +1,125 @@
+"""Each stage is done when, and only when, what it is made from has changed or it isn't there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import call, final_weights, measured, prose, require_clear_error, write_run_file, write_texts
+
+from headwater.records import read_all, read_records
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("once")
+    write_texts(folder / "texts", num_files=12)
+    write_run_file(folder / "mine.toml", train__num_steps=8, train__save_every=4, train__num_looks=2)
+    said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder
+
+
+@pytest.fixture
+def done(once, tmp_path):
+    """A folder with a finished run of 8 steps, for one test to change."""
+    return Path(shutil.copytree(once, tmp_path / "copy"))
+
+
+def run_again(folder: Path, *overrides: str) -> set[str]:
+    """Run again and return which of the run's files were written."""
+    run_dir = folder / "runs/mine"
+    before = {path: path.stat().st_ino for path in run_dir.rglob("*") if path.is_file()}
+    said = call("run", "mine.toml", *overrides, cwd=folder)
+    assert said.status == 0, said
+    after = {path: path.stat().st_ino for path in run_dir.rglob("*") if path.is_file()}
+    return {str(path.relative_to(run_dir)) for path, inode in after.items() if before.get(path) != inode}
+
+
+def test_nothing_is_written_when_nothing_changed(done):
+    assert run_again(done) == set()
+
+
+@pytest.mark.parametrize("name", ["report.html", "evaluation.json", "export/hf", "stages.json"])
+def test_a_stage_that_was_removed_is_made_again_and_no_other(done, name):
+    path = done / "runs/mine" / name
+    before = path.read_bytes() if path.is_file() else None
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    written = run_again(done)
+    assert {Path(file).parts[0] for file in written} <= {Path(name).parts[0], "stages.json", "evaluation.json", "report.html"}
+    assert not [file for file in written if file.startswith(("data", "checkpoints"))]
+    if name == "evaluation.json":
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", ["data/corpus", "data/tokenizer", "data/tokens", "data"])
+def test_data_that_was_removed_is_made_again_and_training_is_not(done, stage):
+    run_dir = done / "runs/mine"
+    weights, steps = final_weights(run_dir), len(read_all(run_dir / "records.jsonl"))
+    shutil.rmtree(run_dir / stage)
+    run_again(done)
+    assert final_weights(run_dir) == weights
+    assert not [record for record in read_all(run_dir / "records.jsonl")[steps:] if record["event"] == "step"]
+
+
+def test_data_that_was_removed_and_comes_out_different_is_not_passed_off_as_the_models(done):
+    shutil.rmtree(done / "runs/mine/data")
+    (done / "texts/00.txt").write_text(prose("other"))
+    require_clear_error(call("run", "mine.toml", cwd=done), "batches: was", status=(1,))
+
+
+def test_a_run_killed_before_its_last_measurements_gets_them(done):
+    run_dir = done / "runs/mine"
+    before = measured(run_dir)
+    lines = (run_dir / "records.jsonl").read_text().splitlines(keepends=True)
+    last_save = max(at for at, line in enumerate(lines) if json.loads(line)["event"] == "checkpoint")
+    (run_dir / "records.jsonl").write_text("".join(lines[: last_save + 1]))
+    assert len(measured(run_dir)) < len(before)
+    run_again(done)
+    assert measured(run_dir) == before
+    assert [record["step"] for record in read_records(run_dir / "records.jsonl", "finish")] == [8]
+
+
+def test_more_frequent_saves_and_lines_do_not_train_again(done):
+    written = run_again(done, "train.save_every=1", "train.log_every=1")
+    assert written <= {"config.json", "stages.json", "report.html"}
+
+
+def test_what_killed_writers_left_is_removed(done):
+    run_dir = done / "runs/mine"
+    left = [run_dir / place / ".tmp-x-1-abcd" for place in (".", "data", "checkpoints", "export")]
+    for path in left:
+        path.mkdir()
+        (path / "part").write_text("x")
+    run_again(done)
+    assert not [path for path in left if path.exists()]
+
+
+def test_a_moved_run_folder_is_still_current(done):
+    os.rename(done / "runs", done / "elsewhere")
+    said = call("run", "mine.toml", "runs_dir=elsewhere", cwd=done)
+    assert said.status == 0, said
+    assert "training is up to date" in said.err
+
+
+def test_an_unfinished_run_trains_on_and_train_stops_before_the_evaluation(tmp_path):
+    write_texts(tmp_path / "texts", num_files=12)
+    write_run_file(tmp_path / "mine.toml", train__num_steps=4, train__num_looks=0)
+    assert call("train", "mine.toml", cwd=tmp_path).status == 0
+    run_dir = tmp_path / "runs/mine"
+    assert (run_dir / "checkpoints/step-000000004").is_dir()
+    assert not (run_dir / "evaluation.json").exists()
+    assert call("run", "mine.toml", cwd=tmp_path).status == 0
+    assert (run_dir / "evaluation.json").exists()
+    assert {record["attempt"] for record in read_all(run_dir / "records.jsonl")} == {1}
+
+
+@pytest.mark.parametrize("lost", ["records.jsonl", "config.json"])
+def test_a_run_that_lost_a_file_ends_whole(done, lost):
+    (done / "runs/mine" / lost).unlink()
+    run_again(done)
+    assert (done / "runs/mine" / lost).exists()
+    assert (done / "runs/mine/report.html").exists()
