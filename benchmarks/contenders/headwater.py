@@ -1,0 +1,91 @@
+"""headwater as a run trains: its assembly, its loop, its records; settings from its own rules."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headwater.batches.source import BatchSource
+    from headwater.train.identity import TrainPlan
+    from job import Job
+    from watch import Watch
+
+MODES = ("auto",)  # it measures and decides by itself
+NUM_STEPS = 100_000  # never reached: no save, validation or look falls into a measurement
+
+
+def train(job: Job, watch: Watch) -> None:
+    from headwater.machine.signals import StopRequest
+    from headwater.model.count import count_parameters, flops_per_token
+    from headwater.train.assemble import assemble
+    from headwater.train.loop import train as train_loop
+
+    plan = make_plan(job)
+    job.scratch_dir.mkdir(parents=True, exist_ok=True)
+    run_dir = Path(tempfile.mkdtemp(prefix="headwater-", dir=job.scratch_dir))
+    run = assemble(run_dir, plan, open_rows(job, plan), say=print)
+    watch.model(count_parameters(plan.model).total, flops_per_token(plan.model))
+
+    def display(record: dict[str, Any]) -> None:
+        if record["event"] == "step":
+            watch.step(record["loss"], mfu=record["mfu"], data_wait_fraction=record["data_wait_fraction"])
+
+    try:
+        train_loop(run, NoExaminer(), display, StopRequest())
+    finally:
+        run.records.close()
+
+
+class NoExaminer:
+    """Measures nothing: neither a validation nor a look is due before the last step."""
+
+    def validate(self, model: Any) -> dict[str, Any]:
+        return {}
+
+    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from ()
+
+
+def make_plan(job: Job) -> TrainPlan:
+    """Return the plan of an endless run at the job's shape; what the shape leaves open comes from the rules."""
+    from headwater.batches.settings import MixtureSettings
+    from headwater.config import RawSettings
+    from headwater.machine.settings import MachineSettings
+    from headwater.model.settings import ModelSettings
+    from headwater.optim.rules import apply_rules_
+    from headwater.optim.settings import OptimSettings, ScheduleSettings
+    from headwater.train.identity import TrainPlan
+    from headwater.train.settings import TrainSettings
+
+    shape = job.shape
+    model = {"vocab_size": shape.vocab_size, "num_layers": shape.num_layers, "d_model": shape.d_model}
+    model |= {"num_heads": shape.num_heads, "head_dim": shape.head_dim, "seq_len": shape.seq_len}
+    train = {"num_steps": NUM_STEPS, "batch_tokens": shape.batch_tokens, "microbatch_tokens": shape.batch_tokens}
+    train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_looks": 0}
+    raw = RawSettings({"model": model, "train": train, "optim": {}, "schedule": {}}, {})
+    apply_rules_(raw)
+    return TrainPlan(
+        seed=1,
+        mixture=MixtureSettings(),
+        model=ModelSettings(**raw.table["model"]),
+        optim=OptimSettings(**raw.table["optim"]),
+        schedule=ScheduleSettings(**raw.table["schedule"]),
+        train=TrainSettings(**raw.table["train"]),
+        machine=MachineSettings(),
+    )
+
+
+def open_rows(job: Job, plan: TrainPlan) -> BatchSource:
+    from headwater.batches.mixture import make_plan as make_mixture_plan
+    from headwater.batches.pack import pack_source
+    from headwater.batches.source import BatchSource
+    from headwater.tokens.read import TokenStore
+    from token_stream import STORE
+
+    source = pack_source(TokenStore(job.tokens_dir / STORE), plan.model.seq_len)
+    num_rows = plan.train.num_steps * job.shape.rows_per_step
+    mixture = make_mixture_plan({"text": source.num_rows}, plan.mixture, num_rows)
+    return BatchSource({"text": source}, mixture, plan.model.seq_len, plan.seed)
