@@ -1,0 +1,88 @@
+"""Start runs, each in a process of its own with nothing compiled beforehand, and keep what came out of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import headwater
+from headwater.errors import HeadwaterError
+from headwater.files import read_json, write_json
+from quality.job import Job
+
+BENCHMARKS = Path(__file__).parents[1]
+PACKAGE = Path(headwater.__file__).parent
+MODULE_FILES = {"headwater": "headwater.py", "gpt2-adamw": "gpt2_adamw.py", "nanochat": "nanochat.py"}
+
+
+class RunFailed(HeadwaterError):
+    """A worker ended without a result; the message holds the end of what it said."""
+
+
+class Workers:
+    """Does jobs one after another; a result kept in `folder` is not measured again."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._say = say
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Return the result of a job; raise RunFailed when its process dies."""
+        path = self._folder / "results" / f"{job.digest.removeprefix('sha256:')[:24]}.json"
+        if path.exists():
+            self._say(f"kept: {_in_words(job)}")
+            return read_json(path)
+        self._say(_in_words(job))
+        with tempfile.TemporaryDirectory() as folder:
+            job_path = Path(folder) / "job.json"
+            write_json(job_path, job.as_json())
+            done = subprocess.run(
+                [sys.executable, "-m", "quality.worker", str(job_path), str(path)],
+                env=_environment(job, folder),
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+        if done.returncode or not path.exists():
+            last_lines = "\n".join(done.stdout.strip().splitlines()[-15:])
+            raise RunFailed(f"{_in_words(job)}: the process ended with status {done.returncode}\n{last_lines}")
+        return read_json(path)
+
+
+def _in_words(job: Job) -> str:
+    what = "a measurement of speed" if job.probe_seconds is not None else f"{job.num_steps} steps, seed {job.seed}"
+    how = "" if job.contender == "headwater" else f", lr {job.lr:g}, {job.dtype}"
+    return f"{job.contender}{how}: {what}"
+
+
+def _environment(job: Job, folder: str) -> dict[str, str]:
+    """Return an environment whose caches of compiled code are empty, and in which nothing is asked of a network."""
+    caches = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "XDG_CACHE_HOME")
+    changed = {name: str(Path(folder) / name.lower()) for name in (*caches, "NANOCHAT_BASE_DIR")}
+    changed["PYTHONPATH"] = os.pathsep.join([str(BENCHMARKS), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    changed["HF_HUB_OFFLINE"] = "1"
+    if job.contender == "nanochat":
+        changed["NANOCHAT_DTYPE"] = job.dtype
+    if not job.compiled:
+        changed["TORCHDYNAMO_DISABLE"] = "1"
+    return os.environ | changed
+
+
+def code_digest(contender: str) -> str:
+    """Return what a kept result must agree with: the contender's module, headwater's source where it is headwater."""
+    digest = sha256(importlib.metadata.version("torch").encode())
+    files = [BENCHMARKS / "quality" / MODULE_FILES[contender], BENCHMARKS / "quality" / "judge.py"]
+    if contender == "headwater":
+        files += sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
