@@ -37,7 +37,20 @@ def shape_lines(result: dict[str, Any]) -> list[str]:
         "  ".join(cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
         for pairs in (list(zip(row, widths, strict=True)) for row in rows)
     ]
-    return [f"layers,heads,width,sequence,vocabulary,rows = {result['shape_text']}", *lines, *notes, ""]
+    heading = f"layers,heads,width,sequence,vocabulary,rows = {result['shape_text']}"
+    where = roofline_lines(result["roofline"]) if "roofline" in result else []
+    return [heading, *lines, *notes, *where, ""]
+
+
+def roofline_lines(found: dict[str, Any]) -> list[str]:
+    """Return where the time of headwater's step goes, one part a line."""
+    if "error" in found:
+        return [f"no roofline: {found['error']}"]
+    lines = [f"where headwater's step goes: {found['ms_per_step']} ms, {found['profiled_ms_per_step']} ms profiled"]
+    for part, facts in found["parts"].items():
+        of_limit = "" if facts["of_limit"] is None else f"{facts['of_limit']:7.0%} of its limit"
+        lines.append(f"  {part:10}{facts['share']:7.1%}{facts['ms']:10.1f} ms {of_limit:22} {facts['limit_how']}")
+    return lines
 
 
 def _row(name: str, contender: dict[str, Any], ratio: dict[str, float] | None) -> list[str]:

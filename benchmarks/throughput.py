@@ -102,15 +102,23 @@ def measure_shape(shape: Shape, texts: list[str], options: argparse.Namespace, w
             modes = (fixed[name],) if name in fixed else contenders.modes(module)
             findings.append(choose_mode(name, job, modes, workers, say))
         run_rounds(findings, Effort(options.rounds, options.round_steps, options.round_seconds), workers, say)
+        roofline = {} if options.no_roofline else profile_headwater(findings, workers)
     finally:
         workers.end_all()
-    return {
+    return roofline | {
         "shape": asdict(shape),
         "shape_text": str(shape),
         "tokens": tokens,
         "contenders": {finding.name: summarise(finding) for finding in findings},
         "ratios": compare(findings),
     }
+
+
+def profile_headwater(findings: list[Finding], workers: Workers) -> dict[str, Any]:
+    for finding in findings:
+        if finding.name == "headwater" and finding.status == "ok" and finding.job is not None:
+            return {"roofline": workers.profile(finding.job)}
+    return {}
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[str, str, Path | None]]:

@@ -1,7 +1,7 @@
 """Any text to the tokens that every contender trains on: a token store, and the same ids as one flat array.
 
 tokenizer/     byte-level BPE trained on the text
-train/text/    headwater's token store
+store/         headwater's token store
 stream.npy     the ids of the store one after the other, uint16 or uint32: what the peers' loaders read
 """
 

@@ -138,6 +138,23 @@ class Workers:
         for job in list(self._alive):
             self.end(job)
 
+    def profile(self, job: Job) -> dict[str, Any]:
+        """Return the roofline of headwater's step, from a process of its own; {"error": why} where it has none."""
+        self._make_room(job)
+        script = str(Path(__file__).with_name("roofline.py"))
+        command = [sys.executable, script, job.to_json()]
+        log = self._logs_dir / f"roofline-{job.shape}.log"
+        with self._turn(), open(log, "ab") as log_file:
+            try:
+                done = subprocess.run(
+                    command, stdout=subprocess.PIPE, stderr=log_file, timeout=ANSWER_SECONDS, env=os.environ | OFFLINE
+                )
+            except subprocess.TimeoutExpired:
+                return {"error": f"took more than {ANSWER_SECONDS:.0f} s; see {log}"}
+        if done.returncode:
+            return {"error": f"ended with status {done.returncode}; see {log}"}
+        return json.loads(done.stdout.splitlines()[-1])
+
     def _run(self, job: Job, num_steps: int) -> Steps:
         worker = self._alive[job] = self._alive.pop(job)
         try:
