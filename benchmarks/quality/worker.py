@@ -45,9 +45,11 @@ def run(job: Job) -> dict[str, Any]:
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     if job.probe_seconds is None:
+        started_at = time.perf_counter()
         result["bits_per_byte"] = _finite(
             held_out_bits_per_byte(contender.logits, texts.held_out_tokens(), texts.token_bytes(), job.shape.seq_len)
         )
+        result["judging_seconds"] = time.perf_counter() - started_at
     return result
 
 

@@ -1,0 +1,211 @@
+"""Time to quality: what is computed from runs, by hand; and one tiny measurement from two texts to the JSON line."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_run import prose
+
+from headwater.errors import DataError
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from quality.crossing import Point, bootstrap_interval, compare, crossing_seconds, t_interval, time_ratio  # noqa: E402
+from quality.job import Job, Shape  # noqa: E402
+from quality.judge import held_out_bits_per_byte  # noqa: E402
+from quality.meter import Meter  # noqa: E402
+from quality.nanochat import matched_size, weight_decay_for  # noqa: E402
+from quality.texts import prepare_texts  # noqa: E402
+
+CURVE = [Point(10.0, 3.0), Point(40.0, 2.0), Point(80.0, 1.5)]
+
+
+def test_a_crossing_is_interpolated_in_log_time():
+    # halfway in bits between runs of 10 and 40 s is the geometric mean of their times
+    assert crossing_seconds(CURVE, 2.5) == pytest.approx(20.0)
+    assert crossing_seconds(CURVE, 2.0) == pytest.approx(40.0)
+    assert crossing_seconds(CURVE, 1.75) == pytest.approx(40 * math.sqrt(2))
+
+
+def test_a_quality_outside_of_what_was_run_is_not_extrapolated():
+    assert crossing_seconds(CURVE, 3.0) == 0.0
+    assert crossing_seconds(CURVE, 1.4) == math.inf
+
+
+def test_a_curve_that_gets_worse_again_has_crossed_only_where_all_longer_runs_are_better():
+    bumpy = [Point(10.0, 2.0), Point(20.0, 2.4), Point(40.0, 1.9)]
+    assert 20 < crossing_seconds(bumpy, 2.1) < 40
+
+
+def test_a_run_that_diverged_gives_the_time_of_the_next_longer_one():
+    assert crossing_seconds([Point(10.0, math.inf), Point(20.0, 1.0)], 1.5) == 20.0
+
+
+def test_the_ratio_is_of_geometric_means_at_the_baselines_mean_quality():
+    curves = [CURVE, [Point(20.0, 3.0), Point(80.0, 2.0)]]  # 2.5 bits are crossed at 20 and at 40 s
+    baseline = [Point(100.0, 2.4), Point(400.0, 2.6)]
+    assert time_ratio(curves, baseline) == pytest.approx(math.sqrt(20 * 40) / 200)
+
+
+def test_the_intervals_hold_the_ratio_and_the_one_by_t_is_wider_for_three_seeds():
+    curves = [[Point(10.0 * k, 3.0), Point(40.0 * k, 2.0)] for k in (0.9, 1.0, 1.2)]
+    baseline = [Point(300.0, bits) for bits in (2.45, 2.5, 2.56)]
+    ratio = time_ratio(curves, baseline)
+    (low, high), (low_t, high_t) = bootstrap_interval(curves, baseline), t_interval(curves, baseline)
+    assert low_t < low < ratio < high < high_t, (low_t, low, ratio, high, high_t)
+
+
+def test_without_spread_the_interval_by_t_is_as_wide_as_the_baselines_spread_by_hand():
+    curves = [[Point(10.0, 3.0), Point(40.0, 2.0)]] * 3
+    baseline = [Point(100.0, bits) for bits in (2.4, 2.5, 2.6)]
+    low, high = t_interval(curves, baseline)
+    # slope ln 4 a bit, standard error 0.1/√3, two degrees of freedom
+    half = 4.303 * math.log(4) * 0.1 / math.sqrt(3)
+    assert (low, high) == pytest.approx((0.2 * math.exp(-half), 0.2 * math.exp(half)))
+
+
+def test_a_limit_is_excluded_only_when_both_intervals_lie_below_it():
+    curves = [[Point(10.0 * k, 3.0), Point(40.0 * k, 2.0)] for k in (0.99, 1.0, 1.01)]
+    baseline = [Point(100.0, bits) for bits in (2.499, 2.5, 2.501)]  # the ratio is 0.2
+    assert compare(curves, baseline, 0.25)["excludes_limit"]
+    assert not compare(curves, baseline, 0.2)["excludes_limit"]
+    assert not compare(curves[:1], baseline[:1], 0.25)["excludes_limit"], "one seed excludes nothing"
+    beyond = compare(curves, [Point(100.0, 1.0)] * 3, 0.25)
+    assert beyond["ratio"] is None
+    assert beyond["bound"] == "above 0.404"
+
+
+def test_a_uniform_model_has_log2_of_the_vocabulary_bits_a_token():
+    token_bytes = np.array([0, 0, 1, 2, 3, 4])  # begin, end, and four tokens of text
+    stream = np.array([0, 2, 3, 4, 5, 2, 2, 1, 0, 3, 3, 1], dtype=np.int32)
+    num_targets, num_bytes = 8, 1 + 2 + 3 + 4 + 1 + 1 + 2 + 2
+    found = held_out_bits_per_byte(lambda tokens_BT: torch.zeros(*tokens_BT.shape, 6), stream, token_bytes, 5)
+    assert found == pytest.approx(math.log2(6) * num_targets / num_bytes)
+
+
+def test_every_target_is_judged_once_after_the_token_before_it():
+    stream = np.array([0, 2, 3, 4, 5, 2, 2], dtype=np.int32)
+    token_bytes = np.array([0, 0, 1, 1, 1, 1])
+    follows = dict(zip(stream[:-1].tolist(), stream[1:].tolist()))  # after 2 comes 3 at first and 2 at the end
+
+    def logits(tokens_BT):
+        next_BT = tokens_BT.clone().apply_(lambda token: follows[token])
+        return 100.0 * torch.nn.functional.one_hot(next_BT, 6)
+
+    # one of six targets is a surprise of 100 nats
+    found = held_out_bits_per_byte(logits, stream, token_bytes, 4)
+    assert found == pytest.approx(100 / math.log(2) / 6)
+
+
+def test_seconds_divide_into_building_compiling_and_stepping():
+    times = iter([0.0, 1.0, 7.0, 7.5, 8.0, 8.5, 9.0])
+    meter = Meter(100.0, None, lambda: next(times))
+    meter.built()
+    for _ in range(5):
+        meter.step_done(3.0)
+    found = meter.summary()
+    assert found["seconds"] == 9.0
+    assert (found["build_seconds"], found["compile_seconds"], found["seconds_per_step"]) == (1.0, 5.5, 0.5)
+
+
+def test_a_probe_has_its_seconds_after_the_first_steps_whatever_these_took():
+    times = iter([0.0, 50.0, 51.0, 52.0, 53.0, 54.5])
+    meter = Meter(0.0, 2.0, lambda: next(times))
+    over = []
+    for _ in range(5):
+        meter.step_done(3.0)
+        over.append(meter.is_over)
+    assert over == [False, False, False, False, True]
+
+
+def test_nanochat_gets_as_many_matrix_parameters():
+    size = matched_size(4 * 12 * 192**2, 4)
+    assert (size.num_layers, size.d_model, size.head_dim) == (4, 192, 64)
+    for wanted in (12 * 12 * 768**2, 6 * 12 * 384**2, 1_500_000, 7_000_000):
+        size = matched_size(wanted, 4)
+        assert size.num_layers * 12 * size.d_model**2 == pytest.approx(wanted, rel=0.05), size
+        assert size.d_model % size.head_dim == 0
+
+
+def test_nanochats_weight_decay_at_its_reference_is_its_default():
+    assert weight_decay_for(2**19, 1000, 1000) == pytest.approx(0.28)
+    assert weight_decay_for(2**17, 1000, 4000) == pytest.approx(0.28 * 0.5 * 4)
+
+
+def test_a_job_survives_json():
+    job = Job("headwater", None, "texts", Shape.parse("1,2,32,64,512,4"), 1, 0.5, "auto", 9, 1.0, True, None, ("a=1",))
+    assert Job.from_json(json.loads(json.dumps(job.as_json()))) == job
+
+
+@pytest.fixture(scope="module")
+def two_texts(tmp_path_factory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("texts")
+    for name, seeds in (("train.txt", range(60)), ("held-out.txt", range(100, 106))):
+        (folder / name).write_text("\n".join(prose(seed) for seed in seeds), encoding="utf-8")
+    return str(folder / "train.txt"), str(folder / "held-out.txt")
+
+
+def measure(train: str, held_out: str, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / "time_to_quality.py"), "--json"]
+    return subprocess.run(
+        [*command, "--train", train, "--held-out", held_out, *more], capture_output=True, text=True, timeout=200
+    )
+
+
+@pytest.mark.slow
+def test_two_texts_give_a_table_and_a_json_line(two_texts):
+    done = measure(
+        *two_texts, "--minutes", "0.05", "--seeds", "1", "--shape", "1,2,32,32,384,4", "--compile", "off", "--lrs", "4e-3",
+        "--dtypes", "float32", "--fractions", "0.7,1", "--extensions", "0", "--set", "train.batch_tokens=256",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *table, last = done.stdout.strip().splitlines()
+    found = json.loads(last)
+    assert table[0].split()[:3] == ["contender", "runs", "steps"]
+    assert set(found["contenders"]) == {"headwater", "gpt2-adamw"}
+    baseline, ours = found["contenders"]["gpt2-adamw"], found["contenders"]["headwater"]
+    assert [run["fraction"] for run in ours["runs"]] == [0.7, 1.0]
+    for run in baseline["runs"] + ours["runs"]:
+        assert {"seed", "lr", "steps", "seconds", "compile_seconds", "bits_per_byte"} <= set(run)
+        assert 0 < run["bits_per_byte"] < math.log2(384)
+        parts = run["build_seconds"] + run["compile_seconds"] + run["steps"] * run["seconds_per_step"]
+        assert run["seconds"] <= parts + 1e-6
+    assert baseline["medians"]["bits_per_byte"] == baseline["runs"][0]["bits_per_byte"]
+    assert set(found["ratios"]["gpt2-adamw"]) >= {"ratio", "interval_95", "limit", "without_compilation"}
+
+
+def test_a_text_too_short_for_the_shape_is_refused_with_the_tokens_it_needs(two_texts, tmp_path):
+    train, held_out = map(Path, two_texts)
+    with pytest.raises(DataError, match=r"held-out.txt is too short: [\d,]+ tokens, and at least 65,536 are needed"):
+        prepare_texts(train, held_out, Shape.parse("1,2,32,8192,384,1"), tmp_path, False, lambda line: None)
+
+
+def test_held_out_tokens_stand_for_all_bytes_of_the_held_out_text(two_texts, tmp_path):
+    train, held_out = map(Path, two_texts)
+    texts = prepare_texts(train, held_out, Shape.parse("1,2,32,64,384,4"), tmp_path, False, lambda line: None)
+    num_bytes = int(texts.token_bytes()[texts.held_out_tokens()].sum())
+    assert num_bytes == held_out.stat().st_size == texts.facts["held_out_bytes"]
+
+
+@pytest.mark.slow
+def test_unusable_texts_and_settings_are_refused_in_words(two_texts, tmp_path):
+    train, held_out = two_texts
+    small = ("--shape", "1,2,32,64,384,4")
+    cases = [
+        ((str(tmp_path / "none.txt"), held_out), "unreadable"),
+        ((train, train), "must not be trained on"),
+        ((train, held_out, "--peer", f"nanoGPT={tmp_path}"), "model.py"),
+    ]
+    for arguments, words in cases:
+        done = measure(*arguments[:2], *small, *arguments[2:])
+        assert done.returncode in (1, 2), done.stderr
+        assert words in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
