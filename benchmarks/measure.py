@@ -52,14 +52,9 @@ def choose_mode(name: str, job: Job, modes: tuple[str, ...], workers: Workers, s
     for mode in modes:
         candidate = replace(job, mode=mode)
         try:
-            model, warmup = workers.start(candidate)
-            second = warmup.seconds[-1]
-            if second > HOPELESS * best_seconds:
-                steps = warmup
-                seconds = second
-            else:
-                steps = workers.run(candidate, max(3, math.ceil(min(SCREENING_SECONDS / second, 50))))
-                seconds = steps.median_seconds
+            with workers.turn():
+                model, warmup = workers.start(candidate)
+                steps = screen(candidate, warmup, best_seconds, workers)
         except ContenderMissing as error:
             finding.status = f"missing: {error}"
             return finding
@@ -67,6 +62,7 @@ def choose_mode(name: str, job: Job, modes: tuple[str, ...], workers: Workers, s
             finding.modes[mode] = str(error)
             say(f"  {name} {mode}: {error}")
             continue
+        seconds = steps.median_seconds
         finding.modes[mode] = round(1000 * seconds, 2)
         say(f"  {name} {mode}: {1000 * seconds:.1f} ms a step")
         if seconds < best_seconds:
@@ -81,24 +77,38 @@ def choose_mode(name: str, job: Job, modes: tuple[str, ...], workers: Workers, s
     return finding
 
 
+def screen(job: Job, warmup: Steps, best_seconds: float, workers: Workers) -> Steps:
+    """Return a few steps of a warm worker, or its last step so far where that is hopeless beside `best_seconds`."""
+    second = warmup.seconds[-1]
+    if second > HOPELESS * best_seconds:
+        return Steps([second], warmup.losses[-1:], warmup.measures[-1:], warmup.peak_rss_bytes)
+    return workers.run(job, max(3, math.ceil(min(SCREENING_SECONDS / second, 50))))
+
+
 def run_rounds(findings: list[Finding], effort: Effort, workers: Workers, say: Say) -> None:
     """Measure the best modes in turn, in another order each round, so that no one always follows the same other."""
     running = [finding for finding in findings if finding.status == "ok"]
     for number in range(effort.num_rounds):
         order = running.copy()
         random.Random(number).shuffle(order)
-        for finding in order:
-            assert finding.job is not None and finding.screened is not None
-            wanted = math.ceil(effort.round_seconds / finding.screened.median_seconds)
-            try:
-                steps = workers.run(finding.job, max(effort.round_steps, wanted))
-            except (WorkerFailed, ContenderMissing) as error:
-                finding.status = f"failed: {error}"
-                running.remove(finding)
-                continue
-            finding.rounds.append(steps)
+        with workers.turn():
+            for finding in order:
+                if not run_round(finding, effort, workers):
+                    running.remove(finding)
         times = ", ".join(f"{finding.name} {1000 * finding.round_seconds[-1]:.1f}" for finding in running)
         say(f"  round {number + 1} of {effort.num_rounds}, ms a step: {times}")
+
+
+def run_round(finding: Finding, effort: Effort, workers: Workers) -> bool:
+    """Add a round to the finding and return True; return False when the contender fails."""
+    assert finding.job is not None and finding.screened is not None
+    wanted = math.ceil(effort.round_seconds / finding.screened.median_seconds)
+    try:
+        finding.rounds.append(workers.run(finding.job, max(effort.round_steps, wanted)))
+    except (WorkerFailed, ContenderMissing) as error:
+        finding.status = f"failed: {error}"
+        return False
+    return True
 
 
 def summarise(finding: Finding) -> dict[str, Any]:

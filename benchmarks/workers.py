@@ -111,6 +111,7 @@ class Workers:
 
     def __init__(self, logs_dir: Path, lock: Path | None) -> None:
         self._logs_dir, self._lock = logs_dir, lock
+        self._has_turn = False
         self._alive: dict[Job, Worker] = {}  # the least recently used first
         self._peaks: dict[Job, int] = {}
 
@@ -118,7 +119,7 @@ class Workers:
         """Start a worker and warm it up; return its model and those steps."""
         self._make_room(job)
         log = self._logs_dir / f"{job.module}-{job.mode}-{job.shape}.log"
-        with self._turn():
+        with self.turn():
             worker = self._alive[job] = Worker(job, log)
         return worker.model, self._run(job, WARMUP_STEPS)
 
@@ -144,7 +145,7 @@ class Workers:
         script = str(Path(__file__).with_name("roofline.py"))
         command = [sys.executable, script, job.to_json()]
         log = self._logs_dir / f"roofline-{job.shape}.log"
-        with self._turn(), open(log, "ab") as log_file:
+        with self.turn(), open(log, "ab") as log_file:
             try:
                 done = subprocess.run(
                     command, stdout=subprocess.PIPE, stderr=log_file, timeout=ANSWER_SECONDS, env=os.environ | OFFLINE
@@ -158,7 +159,7 @@ class Workers:
     def _run(self, job: Job, num_steps: int) -> Steps:
         worker = self._alive[job] = self._alive.pop(job)
         try:
-            with self._turn():
+            with self.turn():
                 steps = worker.run(num_steps)
         except WorkerFailed:
             self.end(job)
@@ -173,13 +174,18 @@ class Workers:
             self.end(others.pop(0))
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._lock is None:
+    def turn(self) -> Iterator[None]:
+        """Hold the lock; inside another turn this does nothing."""
+        if self._lock is None or self._has_turn:
             yield
             return
         with open(self._lock, "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            self._has_turn = True
+            try:
+                yield
+            finally:
+                self._has_turn = False
 
 
 def available_bytes() -> int:
