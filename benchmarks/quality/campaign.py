@@ -41,7 +41,7 @@ class Side:
         """Return the steps that fit in `seconds`, start included, at the speed of the latest runs."""
         latest = (self.screening + self.runs)[-3:] or self.probes[-1:]
         start = median(run["build_seconds"] + run["compile_seconds"] for run in latest)
-        return int((seconds - start) / median(run["seconds_per_step"] for run in latest))
+        return max(0, int((seconds - start) / median(run["seconds_per_step"] for run in latest)))
 
     def points(self, with_compilation: bool) -> list[Point]:
         return [point_of(run, with_compilation) for run in self.runs]

@@ -184,7 +184,7 @@ def test_two_texts_give_a_table_and_a_json_line(two_texts):
 
 def test_a_text_too_short_for_the_shape_is_refused_with_the_tokens_it_needs(two_texts, tmp_path):
     train, held_out = map(Path, two_texts)
-    with pytest.raises(DataError, match=r"held-out.txt is too short: [\d,]+ tokens, and at least 65,536 are needed"):
+    with pytest.raises(DataError, match=r"is too short: [\d,]+ tokens, and at least 65,536 are needed"):
         prepare_texts(train, held_out, Shape.parse("1,2,32,8192,384,1"), tmp_path, False, lambda line: None)
 
 
