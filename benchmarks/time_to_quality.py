@@ -6,9 +6,10 @@
 Baselines: GPT-2's shape trained with AdamW at the best of several learning rates (nanoGPT's model with --peer nanoGPT,
 else transformers'), and with --peer nanochat that project's own model and optimizer at equal matrix parameters, its
 best scale of learning rates. Each takes M minutes; headwater takes fractions of that, and the time at which its
-curve crosses a baseline's end is interpolated. Wall time counts from building the model to the end of the last step,
-compilation included; caches of compiled code are empty at the start of every run. Loading programs, encoding text
-and judging are not counted, for anybody. Progress goes to standard error; --json adds one JSON line at the end.
+curve crosses a baseline's end is interpolated. All run on the processor. Wall time counts from building the model to
+the end of the last step, compilation included; caches of compiled code are empty at the start of every run. Loading
+programs, encoding text and judging are not counted, for anybody. Progress goes to standard error; --json adds one
+JSON line at the end.
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ class Contender(Protocol):
 
     facts: dict[str, Any]
     "Parameters, tokens a step, and what else should be known of the model."
+    compile_seconds: float
+    "What of the time of `build` went into compiling; functions compiled in the first steps are found by the meter."
 
     def train(self, meter: Meter) -> None:
         """Do the steps that the job plans, telling `meter` of each; stop early when `meter.is_over`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.source import BatchSource
 from headwater.errors import ConfigError
 from headwater.files import write_text
+from headwater.machine.compiler import compiler_works
 from headwater.model.count import count_parameters
 from headwater.recipes.open import num_rows_of_run
 from headwater.recipes.run_config import RunConfig, load_run
@@ -31,7 +33,16 @@ from quality.job import Job, Shape
 from quality.meter import Meter
 from quality.texts import Texts
 
-OF_THE_JOB = ("name", "seed", "runs_dir", "corpus", "tokenizer", "train.num_steps", "model.vocab_size")
+OF_THE_JOB = (
+    "name",
+    "seed",
+    "runs_dir",
+    "corpus",
+    "tokenizer",
+    "train.num_steps",
+    "model.vocab_size",
+    "machine.device",
+)
 
 
 def recipe_settings(path: Path) -> list[str]:
@@ -58,11 +69,12 @@ def resolve(shape: Shape, seed: int, num_steps: int, settings: tuple[str, ...]) 
     for setting in settings:
         name = setting.partition("=")[0].strip()
         if any(name == own or name.startswith(own + ".") for own in OF_THE_JOB):
-            raise ConfigError(f"{name} is decided by --shape, --seeds, --minutes or the texts; leave it out")
+            raise ConfigError(f"{name} is decided by the benchmark and its arguments; leave it out")
     fixed = {
         "seed": seed,
         "tokenizer.vocab_size": shape.vocab_size,
         "train.num_steps": num_steps,
+        "machine.device": "cpu",
         "corpus.sources.text.paths": '["prepared"]',
     }
     sizes = {
@@ -118,14 +130,20 @@ class Headwater:
         source = texts.train_rows(config.model.seq_len)
         plan = make_plan({"text": source.num_rows}, config.mixture, num_rows_of_run(config))
         batches = BatchSource({"text": source}, plan, config.model.seq_len, config.seed)
+        started_at = time.perf_counter()
+        compiler_works(config.machine, torch.device("cpu"))  # kept for what `assemble` asks next
+        self.compile_seconds = time.perf_counter() - started_at
         self._folder = tempfile.TemporaryDirectory()
         self._run = assemble(Path(self._folder.name), train_plan(config), batches, lambda line: None)
-        counts = count_parameters(config.model)
+        counts, machine = count_parameters(config.model), self._run.machine.facts
         self.facts = {
             "parameters": counts.total,
             "matrix_parameters": matrix_parameters(job.shape, job.settings),
             "tokens_per_step": config.train.batch_tokens,
-            "model": f"{config.model.family}, {config.model.num_heads} heads, {self._run.machine.facts.dtype}",
+            "model": f"{config.model.family}, {config.model.num_heads} heads, {machine.dtype}",
+            "device": machine.device_name,
+            "compiled": machine.compiled,
+            "note": machine.note,
         }
 
     def train(self, meter: Meter) -> None:

@@ -20,12 +20,14 @@ class Meter:
         self._max_seconds = max_seconds
         self._probe_seconds = probe_seconds
         self._build_seconds = 0.0
+        self._compile_seconds = 0.0
         self._step_ends: list[float] = []
         self.final_train_loss: float | None = None
 
-    def built(self) -> None:
-        """Mark the end of building the model and its optimizer."""
-        self._build_seconds = self._clock() - self._started_at
+    def built(self, compile_seconds: float) -> None:
+        """Mark the end of building the model and its optimizer, of which so much went into compiling."""
+        self._compile_seconds = compile_seconds
+        self._build_seconds = self._clock() - self._started_at - compile_seconds
 
     def step_done(self, loss: float) -> None:
         self._step_ends.append(self._clock() - self._started_at)
@@ -48,17 +50,17 @@ class Meter:
     def summary(self) -> dict[str, Any]:
         """Return seconds = build_seconds + compile_seconds + steps × seconds_per_step.
 
-        seconds_per_step is the mean after the first steps; what those took beyond it is compile_seconds.
+        seconds_per_step is the mean after the first steps; what those took beyond it is part of compile_seconds.
         """
         ends = self._step_ends
         first = min(FIRST_STEPS, len(ends) - 1)
-        before = ends[first - 1] if first else self._build_seconds
+        before = ends[first - 1] if first else self._build_seconds + self._compile_seconds
         seconds_per_step = (ends[-1] - before) / (len(ends) - first)
         stepping = len(ends) * seconds_per_step
         return {
             "steps": len(ends),
             "seconds": ends[-1],
             "build_seconds": self._build_seconds,
-            "compile_seconds": max(0.0, ends[-1] - self._build_seconds - stepping),
+            "compile_seconds": max(self._compile_seconds, ends[-1] - self._build_seconds - stepping),
             "seconds_per_step": seconds_per_step,
         }

@@ -86,6 +86,8 @@ def muon_momentum(step: int, num_steps: int) -> float:
 
 
 class Nanochat:
+    compile_seconds = 0.0
+
     def __init__(self, job: Job, texts: Texts, module: Any) -> None:
         torch.manual_seed(job.seed)
         torch.set_num_threads(len(os.sched_getaffinity(0)))

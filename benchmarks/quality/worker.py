@@ -30,7 +30,7 @@ def run(job: Job) -> dict[str, Any]:
     texts = Texts(Path(job.texts))
     meter = Meter(job.max_seconds, job.probe_seconds, time.perf_counter)
     contender = module.build(job, texts)
-    meter.built()
+    meter.built(contender.compile_seconds)
     contender.train(meter)
     result = {
         "contender": job.contender,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import site
 import subprocess
 import sys
 import tempfile
@@ -66,9 +67,10 @@ def _in_words(job: Job) -> str:
 
 def _environment(job: Job, folder: str) -> dict[str, str]:
     """Return an environment whose caches of compiled code are empty, and in which nothing is asked of a network."""
-    caches = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "XDG_CACHE_HOME")
+    caches = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "XDG_CACHE_HOME", "HOME")
     changed = {name: str(Path(folder) / name.lower()) for name in (*caches, "NANOCHAT_BASE_DIR")}
     changed["PYTHONPATH"] = os.pathsep.join([str(BENCHMARKS), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    changed["PYTHONUSERBASE"] = site.getuserbase()  # it lies below the old HOME
     changed["HF_HUB_OFFLINE"] = "1"
     if job.contender == "nanochat":
         changed["NANOCHAT_DTYPE"] = job.dtype

@@ -106,9 +106,9 @@ def test_every_target_is_judged_once_after_the_token_before_it():
 
 
 def test_seconds_divide_into_building_compiling_and_stepping():
-    times = iter([0.0, 1.0, 7.0, 7.5, 8.0, 8.5, 9.0])
+    times = iter([0.0, 3.0, 7.0, 7.5, 8.0, 8.5, 9.0])
     meter = Meter(100.0, None, lambda: next(times))
-    meter.built()
+    meter.built(compile_seconds=2.0)
     for _ in range(5):
         meter.step_done(3.0)
     found = meter.summary()
