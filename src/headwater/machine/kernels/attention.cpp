@@ -1,0 +1,152 @@
+// Causal attention within documents on the CPU, forward and backward, in bf16 and fp32. Called through ctypes.
+//
+// B batch · T time · H query heads · G key/value heads · K head width. All arrays are contiguous:
+//   q, dq (B,H,T,K) · k, v, dk, dv (B,G,T,K) · out, dout (B,T,H,K) · lse (B,H,T) fp32 · first (B,T) int32
+// Query t of row b sees keys first[b][t] .. t; first never decreases along T. Blocks of keys that no query of a block sees
+// cost nothing. Query head h uses key/value head h / (H/G). out = softmax(scale q k^T) v; lse is the natural logarithm of
+// the softmax's denominator. Softmax and all sums are fp32; in bf16 the weights and the gradients of the scores are rounded
+// to bf16 before they are multiplied. Results do not depend on the number of threads.
+//
+// Each function returns 0; 1 for sizes or a scale that it does not support; 2 when memory is short.
+#include "attention_backward.h"
+#include "attention_forward.h"
+#include "tiles_amx.h"
+#include "tiles_generic.h"
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace headwater {
+namespace {
+
+constexpr int OK = 0, UNSUPPORTED = 1, NO_MEMORY = 2;
+constexpr int64_t LARGEST_HEAD_WIDTH = 256;
+
+bool is_supported(const Problem& problem) {
+    const int64_t most_rows = int64_t(1) << 30;  // positions are 32-bit
+    return problem.B > 0 && problem.G > 0 && problem.H > 0 && problem.H % problem.G == 0 && problem.T > 0 && problem.T < most_rows &&
+           problem.K > 0 && problem.K <= LARGEST_HEAD_WIDTH && problem.scale > 0;
+}
+
+int64_t num_threads() {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+Scratch& scratch_of_thread() {
+    static thread_local Scratch scratch;
+    return scratch;
+}
+
+// Runs work(worker, item) for every item on all threads, each with a worker of its own.
+template <class Tiles, class NewWorker, class Work>
+int for_each_item(const NewWorker& new_worker, int64_t num_items, const Work& work) {
+    int status = OK;
+#pragma omp parallel
+    {
+        auto worker = new_worker();
+        Scratch& scratch = scratch_of_thread();
+        if (scratch.begin(worker.scratch_bytes())) {
+            worker.place(scratch);
+            Tiles::begin_thread();
+#pragma omp for schedule(dynamic, 1)
+            for (int64_t item = 0; item < num_items; ++item) work(worker, item);
+            Tiles::end_thread();
+            scratch.end();
+        } else {
+#pragma omp atomic write
+            status = NO_MEMORY;
+#pragma omp for schedule(dynamic, 1)
+            for (int64_t item = 0; item < num_items; ++item) {
+            }
+        }
+    }
+    return status;
+}
+
+// Into how many parts to divide the rows of each of `num_items` items so that no thread waits long for another.
+int64_t parts_per_item(int64_t num_items, int64_t row_blocks) {
+    const int64_t threads = num_threads(), rounds = (num_items + threads - 1) / threads;
+    const bool balanced = num_items * 10 >= rounds * threads * 8;
+    const int64_t parts = balanced ? 1 : (4 * threads + num_items - 1) / num_items;
+    return parts < row_blocks ? parts : row_blocks;
+}
+
+template <class Tiles>
+int forward(const Problem& problem, const typename Tiles::Number* q, const typename Tiles::Number* k, const typename Tiles::Number* v,
+            typename Tiles::Number* out, float* lse) {
+    if (!is_supported(problem)) return UNSUPPORTED;
+    const int64_t row_blocks = problem.row_blocks(), parts = parts_per_item(problem.B * problem.G, row_blocks);
+    const auto new_worker = [&] { return Forward<Tiles>(problem, q, k, v, out, lse); };
+    return for_each_item<Tiles>(new_worker, problem.B * problem.G * parts, [&](Forward<Tiles>& worker, int64_t item) {
+        const int64_t part = parts - 1 - item % parts, head = item / parts;  // late rows see more keys: longest first
+        worker.attend(head / problem.G, head % problem.G, part * row_blocks / parts, (part + 1) * row_blocks / parts);
+    });
+}
+
+template <class Tiles>
+int backward(const Problem& problem, const typename Tiles::Number* q, const typename Tiles::Number* k, const typename Tiles::Number* v,
+             const typename Tiles::Number* out, const float* lse, const typename Tiles::Number* dout, typename Tiles::Number* dq,
+             typename Tiles::Number* dk, typename Tiles::Number* dv) {
+    if (!is_supported(problem)) return UNSUPPORTED;
+    const int64_t group = Backward<Tiles>::group_blocks(), row_groups = (problem.row_blocks() + group - 1) / group;
+    const int64_t heads = problem.B * problem.G, parts = parts_per_item(heads, row_groups);
+    const auto new_worker = [&] { return Backward<Tiles>(problem, q, k, v, out, lse, dout, dq, dk, dv); };
+    if (parts == 1)
+        return for_each_item<Tiles>(new_worker, heads, [&](Backward<Tiles>& worker, int64_t head) {
+            worker.differentiate(head / problem.G, head % problem.G);
+        });
+    // Parts of one head would add to the same sums: dq is computed apart from dk and dv, at the price of 7 products for 5.
+    return for_each_item<Tiles>(new_worker, 2 * heads * parts, [&](Backward<Tiles>& worker, int64_t item) {
+        const int64_t part = item / 2 % parts, head = item / 2 / parts;
+        const auto row_block = [&](int64_t i) { return i == parts ? problem.row_blocks() : i * row_groups / parts * group; };
+        if (item % 2 == 0)
+            worker.differentiate_keys(head / problem.G, head % problem.G, row_block(part), row_block(part + 1));
+        else
+            worker.differentiate_queries(head / problem.G, head % problem.G, row_block(parts - 1 - part), row_block(parts - part));
+    });
+}
+
+}  // namespace
+}  // namespace headwater
+
+extern "C" {
+
+int hw_attention_forward_f32(const float* q, const float* k, const float* v, const int32_t* first, float* out, float* lse, int64_t B,
+                             int64_t H, int64_t G, int64_t T, int64_t K, float scale) {
+    using namespace headwater;
+    return forward<GenericTiles<float>>({B, H, G, T, K, scale, first}, q, k, v, out, lse);
+}
+
+int hw_attention_backward_f32(const float* q, const float* k, const float* v, const int32_t* first, const float* out, const float* lse,
+                              const float* dout, float* dq, float* dk, float* dv, int64_t B, int64_t H, int64_t G, int64_t T, int64_t K,
+                              float scale) {
+    using namespace headwater;
+    return backward<GenericTiles<float>>({B, H, G, T, K, scale, first}, q, k, v, out, lse, dout, dq, dk, dv);
+}
+
+int hw_attention_forward_bf16(const uint16_t* q, const uint16_t* k, const uint16_t* v, const int32_t* first, uint16_t* out, float* lse,
+                              int64_t B, int64_t H, int64_t G, int64_t T, int64_t K, float scale) {
+    using namespace headwater;
+    const Problem problem{B, H, G, T, K, scale, first};
+#if HW_AMX
+    if (amx_available()) return forward<AmxTiles>(problem, q, k, v, out, lse);
+#endif
+    return forward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse);
+}
+
+int hw_attention_backward_bf16(const uint16_t* q, const uint16_t* k, const uint16_t* v, const int32_t* first, const uint16_t* out,
+                               const float* lse, const uint16_t* dout, uint16_t* dq, uint16_t* dk, uint16_t* dv, int64_t B, int64_t H,
+                               int64_t G, int64_t T, int64_t K, float scale) {
+    using namespace headwater;
+    const Problem problem{B, H, G, T, K, scale, first};
+#if HW_AMX
+    if (amx_available()) return backward<AmxTiles>(problem, q, k, v, out, lse, dout, dq, dk, dv);
+#endif
+    return backward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse, dout, dq, dk, dv);
+}
+
+}  // extern "C"
