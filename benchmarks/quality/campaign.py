@@ -135,6 +135,8 @@ class Campaign:
         """Add shorter or longer runs while a baseline's quality isn't between two lengths of every seed."""
         for _ in range(max_extensions):
             fractions = [run["fraction"] for run in self.ours.runs]
+            if not fractions:
+                return
             crossings = [
                 crossing_seconds(curve, fmean(point.bits_per_byte for point in side.points(True)))
                 for side in self.baselines

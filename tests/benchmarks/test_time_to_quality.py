@@ -24,6 +24,7 @@ from quality.judge import held_out_bits_per_byte  # noqa: E402
 from quality.meter import Meter  # noqa: E402
 from quality.nanochat import matched_size, weight_decay_for  # noqa: E402
 from quality.texts import prepare_texts  # noqa: E402
+from texts import split  # noqa: E402
 
 CURVE = [Point(10.0, 3.0), Point(40.0, 2.0), Point(80.0, 1.5)]
 
@@ -138,6 +139,13 @@ def test_nanochat_gets_as_many_matrix_parameters():
 def test_nanochats_weight_decay_at_its_reference_is_its_default():
     assert weight_decay_for(2**19, 1000, 1000) == pytest.approx(0.28)
     assert weight_decay_for(2**17, 1000, 4000) == pytest.approx(0.28 * 0.5 * 4)
+
+
+def test_whole_documents_are_held_out_and_none_is_on_both_sides():
+    documents = [f"{number} {prose(number)}" for number in range(1200)]
+    train, held_out = split([*documents, documents[0], "a crumb"])
+    assert sorted(train + held_out) == sorted(document.strip() for document in documents)
+    assert sum(len(text.encode()) for text in held_out) >= 300_000
 
 
 def test_a_job_survives_json():
