@@ -14,9 +14,10 @@ from quality.job import Job
 from quality.workers import Workers
 
 GRACE = 1.1  # a run that is slower than planned may take this much longer before it is cut
+SAME_LENGTH = 0.9  # a first run with fewer of the last one's steps is no comparison, and is made again
 MIN_STEPS = 4
 PROBE_STEPS = 1000  # what a probe's schedule is planned for; it never gets so far
-MAX_PROBE_SECONDS = 10.0
+MAX_PROBE_SECONDS = 20.0
 STEP_BEYOND = 2.0  # the next learning rate to try when the best one is at an edge
 MAX_BEYOND = 2
 FARTHER = 1.5  # the next length to try when a baseline's quality lies outside of those that were run
@@ -93,6 +94,10 @@ class Campaign:
         """Run every learning rate at full length with seed 1, go on beyond an edge that is best, keep the best."""
         for lr in side.lrs:
             self._screen_one(side, lr)
+        first, last = side.screening[0], side.screening[-1]
+        if first["steps"] < SAME_LENGTH * last["steps"]:  # a short probe, beside other work, may have been slow
+            side.screening.remove(first)
+            self._screen_one(side, first["lr"])
         for _ in range(MAX_BEYOND if len(side.lrs) > 1 else 0):
             tried = sorted(run["lr"] for run in side.screening)
             best = self._best(side)["lr"]
