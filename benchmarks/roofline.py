@@ -48,7 +48,7 @@ NAMES = (
     ("optimizer", ("muon", "adamw", "_foreach_", "orthogonal")),
     ("matmul", ("aten::mm", "aten::addmm", "aten::linear", "mkldnn", "gemm", "matmul")),
 )
-WARMUP_STEPS, NUM_STEPS = 3, 5
+WARMUP_STEPS, NUM_STEPS = 2, 3
 NUM_KERNELS_SHOWN = 5
 
 
