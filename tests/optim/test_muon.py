@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from headwater.optim.muon import POLAR_EXPRESS, muon_update_, orthogonalise
+from headwater.optim.updates import PlainUpdates
 
 SHAPES = {"square": (24, 24), "wide": (16, 40), "tall": (40, 16), "row": (1, 9), "column": (9, 1)}
 
@@ -82,7 +83,14 @@ def test_one_update_is_the_learning_rate_times_the_scaled_factor_after_decay(nam
     gradient, momentum = random_matrices(SHAPES[name], 2)[1], torch.zeros(SHAPES[name])
     before = parameter.clone()
     muon_update_(
-        [parameter], [gradient], [momentum], lr=0.1, momentum=0.9, weight_decay=0.5, compute_dtype=torch.float32
+        [parameter],
+        [gradient],
+        [momentum],
+        PlainUpdates(),
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=0.5,
+        compute_dtype=torch.float32,
     )
     # the momentum starts at zero, so that the first direction is the gradient's
     expected = before * (1 - 0.1 * 0.5) - 0.1 * scale * orthogonalise(gradient[None], torch.float32)[0]
@@ -99,6 +107,7 @@ def test_momentum_is_nesterovs():
             [parameter],
             [gradient.clone()],
             [momentum],
+            PlainUpdates(),
             lr=1.0,
             momentum=0.9,
             weight_decay=0.0,

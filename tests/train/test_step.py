@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.machine.machine import Machine, examine
 from headwater.model.init import initialise_
-from headwater.model.loss import chunk_loss
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.train.step import Prepared, StepResult, train_step
@@ -29,7 +28,7 @@ class Trainer:
         self.optimizer = Optimizer(self.model.named_parameters(), the_plan.optim)
 
     def step(self, microbatches: list[Batch], lr_factor: float = 1.0, max_grad_norm: float | None = 1.0) -> StepResult:
-        prepared = Prepared(self.model, self.model, chunk_loss)
+        prepared = Prepared(self.model, self.model)
         return train_step(prepared, self.optimizer, microbatches, self.machine, lr_factor, max_grad_norm)
 
     def everything(self) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ import torch
 
 from headwater.batches.assemble import Batch
 from headwater.errors import EvaluationError
-from headwater.model.loss import NO_TARGET, token_losses
+from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
 
 
@@ -57,6 +57,6 @@ def measure_surprise(model: Transformer, batches: Iterable[Batch], token_bytes: 
         bytes_BT = np.where(targets_BT == NO_TARGET, 0, token_bytes[np.maximum(targets_BT, 0)])
         scored_BT = np.where(bytes_BT > 0, targets_BT, NO_TARGET)
         x_BTD = model.hidden(tokens_BT, documents_BT)
-        losses_BT = token_losses(x_BTD, model.head_weight(), torch.from_numpy(scored_BT).to(device))
+        losses_BT = model.token_losses(x_BTD, torch.from_numpy(scored_BT).to(device))
         total += Surprise(float(losses_BT.double().sum()), int(bytes_BT.sum()), int((scored_BT != NO_TARGET).sum()))
     return total

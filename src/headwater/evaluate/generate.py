@@ -15,7 +15,6 @@ from torch import Tensor
 
 from headwater.errors import EvaluationError
 from headwater.model.init import derived_seed
-from headwater.model.loss import token_losses
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -118,7 +117,7 @@ def _target_nats(model: Transformer, ids: list[int]) -> list[float]:
     row = torch.tensor([ids], device=model.embed.weight.device)
     tokens_BT, targets_BT = row[:, :-1], row[:, 1:]
     x_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
-    return token_losses(x_BTD, model.head_weight(), targets_BT)[0].tolist()
+    return model.token_losses(x_BTD, targets_BT)[0].tolist()
 
 
 def _windows(num_targets: int, seq_len: int) -> Iterator[tuple[int, int]]:

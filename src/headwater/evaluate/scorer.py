@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.model.loss import NO_TARGET, token_losses
+from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
 
 BATCH_TOKENS = 8192  # tokens of one forward pass: a few MB of activations for a small model
@@ -68,7 +68,7 @@ class ModelScorer:
         x_BTD = self._model.hidden(tokens_BT, documents_BT)
         scored_BT = targets_BT != NO_TARGET
         losses = torch.zeros(targets_BT.shape, device=self._device)
-        losses[scored_BT] = token_losses(x_BTD[scored_BT], self._model.head_weight(), targets_BT[scored_BT])
+        losses[scored_BT] = self._model.token_losses(x_BTD[scored_BT], targets_BT[scored_BT])
         return losses.double().sum(-1).cpu().numpy()
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Whether torch.compile works here, found out by compiling something tiny."""
+"""Whether code can be compiled for this device, found out by compiling: kernels on a processor, torch.compile on a GPU."""
 
 from __future__ import annotations
 
@@ -6,16 +6,29 @@ import logging
 
 import torch
 
+from headwater.machine.kernels.library import KernelError, load_kernels
 from headwater.machine.settings import MachineSettings
 
 
 def compiler_works(machine: MachineSettings, device: torch.device) -> tuple[bool, str]:
     """Return whether to compile, and a sentence that says why not.
 
-    A compiler that is present may still lack Python's headers or OpenMP, so the only honest test is a compilation.
+    A compiler that is present may still lack headers or OpenMP, so the only honest test is a compilation.
     """
     if machine.compile == "off":
         return False, "compilation is switched off (machine.compile)"
+    return _kernels_work() if device.type == "cpu" else _torch_compiles(device)
+
+
+def _kernels_work() -> tuple[bool, str]:
+    try:
+        load_kernels()
+    except KernelError as error:
+        return False, f"no kernels for this processor ({error}); running PyTorch's own operations, a third as fast"
+    return True, ""
+
+
+def _torch_compiles(device: torch.device) -> tuple[bool, str]:
     logger = logging.getLogger("torch._inductor")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

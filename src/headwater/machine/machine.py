@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from headwater.errors import ConfigError
 from headwater.machine.compiler import compiler_works
+from headwater.machine.kernels.library import load_kernels
+from headwater.machine.kernels.ops import KernelOps
+from headwater.machine.kernels.updates import KernelUpdates
+from headwater.machine.memory import keep_freed_memory
 from headwater.machine.peak import matmul_peak
 from headwater.machine.settings import MachineSettings
 
@@ -100,13 +104,28 @@ class Machine:
         self._peak_flops_per_second = facts.peak_flops_per_second
         self.rank, self.world_size = 0, 1
         torch.set_num_threads(facts.num_threads)
+        keep_freed_memory()
         torch.use_deterministic_algorithms(True)
         # no value is read before it is written here, and filling every new tensor with NaN costs time
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` compiled for the shapes it is called with, or itself where nothing compiles."""
-        return torch.compile(function, dynamic=False) if self.facts.compiled else function
+        """Return `function` compiled for the shapes it is called with; itself on a processor, which has `kernels`."""
+        return (
+            torch.compile(function, dynamic=False) if self.facts.compiled and self.device.type == "cuda" else function
+        )
+
+    def kernel_ops(self) -> KernelOps | None:
+        """Return a model's operations as kernels for this processor, or None where PyTorch's own are to be used."""
+        return KernelOps(load_kernels(), self.facts.num_threads) if self._has_kernels else None
+
+    def kernel_updates(self) -> KernelUpdates | None:
+        """Return an optimizer's passes as kernels for this processor, or None as `kernel_ops`."""
+        return KernelUpdates(load_kernels(), self.facts.num_threads) if self._has_kernels else None
+
+    @property
+    def _has_kernels(self) -> bool:
+        return self.facts.compiled and self.device.type == "cpu"
 
     def place(self, array: np.ndarray) -> Tensor:
         """Return an int64 tensor of `array` on the device."""

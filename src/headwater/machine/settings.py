@@ -17,6 +17,6 @@ class MachineSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     "Dtype of activations and matmuls; masters are float32. auto: the one whose matmul is measured faster."
     compile: Literal["auto", "on", "off"] = "auto"
-    "torch.compile; auto: where a C++ compiler works."
+    "Compile for this machine (kernels on a processor, torch.compile on a GPU); auto: where a C++ compiler works."
     num_threads: int | None = Field(default=None, ge=1)
     "CPU threads; None: one for every core this process may use."

@@ -3,8 +3,8 @@
 B batch · T time · D model width · F MLP width · H query heads · G key and value heads · K head width
 P channel pairs of a head (K/2) · V vocabulary
 
-Every weight is stored in fp32 (the master) and cast to the dtype of the activations where it is used, so that the
-dtype of the first activation, chosen by `compute_dtype`, is the precision of the whole model.
+Every weight is stored in fp32 (the master) and cast to the dtype of the activations where it is used (`ops`), so that
+the dtype of the first activation, chosen by `compute_dtype`, is the precision of the whole model.
 """
 
 from __future__ import annotations
@@ -13,41 +13,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.model.attention import attend
+from headwater.model.ops import Ops, PlainOps
 from headwater.model.settings import ModelSettings
 
 
-class Linear(nn.Linear):
-    """A linear map whose fp32 master weight is cast to the input's dtype."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.linear(x, self.weight.to(x.dtype), bias)
-
-
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last dimension, computed in fp32 (arXiv:1910.07467)."""
+    """Adds what the last layer wrote, then normalises: the residual stream and its root-mean-square norm."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int, eps: float, ops: Ops) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width))
         self.eps = eps
+        self.ops = ops
 
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return (wide * scale * self.weight).to(x.dtype)
+    def forward(self, x_BTD: Tensor, written_BTD: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.ops.add_rms_norm(x_BTD, written_BTD, self.weight, self.eps)
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm with bias, computed in fp32."""
+    """Adds what the last layer wrote, then normalises: layer norm with bias, computed in fp32."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps).to(x.dtype)
+    def forward(self, x_BTD: Tensor, written_BTD: Tensor | None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        x_BTD = x_BTD if written_BTD is None else x_BTD + written_BTD
+        normed = F.layer_norm(x_BTD.float(), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x_BTD, normed.to(x_BTD.dtype)
 
 
-def norm(model: ModelSettings, width: int) -> nn.Module:
-    return LayerNorm(width, eps=model.norm_eps) if model.family == "gpt2" else RMSNorm(width, model.norm_eps)
+def norm(model: ModelSettings, ops: Ops) -> nn.Module:
+    if model.family == "gpt2":
+        return LayerNorm(model.d_model, eps=model.norm_eps)
+    return RMSNorm(model.d_model, model.norm_eps, ops)
+
+
+class HeadNorm(nn.Module):
+    """The weight of an RMSNorm over each head (family qwen3); applied where heads are split."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
 
 
 def rotary_table(model: ModelSettings, num_positions: int) -> Tensor:
@@ -58,81 +61,79 @@ def rotary_table(model: ModelSettings, num_positions: int) -> Tensor:
     return torch.stack([angles_TP.cos(), angles_TP.sin()]).float()
 
 
-def rotate(x_BTHK: Tensor, table_2TP: Tensor) -> Tensor:
-    """Turn channel pairs (i, i + K/2) by their position's angle: the half-split layout that Hugging Face models use."""
-    cos, sin = table_2TP[:, :, None, :].to(x_BTHK.dtype)
-    first, second = x_BTHK.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
 class Attention(nn.Module):
     """Causal grouped-query attention inside documents (arXiv:2305.13245), with per-head norms in family qwen3."""
 
-    def __init__(self, model: ModelSettings) -> None:
+    def __init__(self, model: ModelSettings, ops: Ops) -> None:
         super().__init__()
-        self.head_dim = model.head_dim
+        self.ops = ops
+        self.num_heads, self.num_kv_heads, self.eps = model.num_heads, model.num_kv_heads, model.norm_eps
         bias = model.family == "gpt2"
         query_width, key_width = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-        self.query = Linear(model.d_model, query_width, bias=bias)
-        self.key = Linear(model.d_model, key_width, bias=bias)
-        self.value = Linear(model.d_model, key_width, bias=bias)
-        self.out = Linear(query_width, model.d_model, bias=bias)
+        self.query = nn.Linear(model.d_model, query_width, bias=bias)
+        self.key = nn.Linear(model.d_model, key_width, bias=bias)
+        self.value = nn.Linear(model.d_model, key_width, bias=bias)
+        self.out = nn.Linear(query_width, model.d_model, bias=bias)
         if model.family == "qwen3":
-            self.query_norm = RMSNorm(model.head_dim, model.norm_eps)
-            self.key_norm = RMSNorm(model.head_dim, model.norm_eps)
+            self.query_norm = HeadNorm(model.head_dim)
+            self.key_norm = HeadNorm(model.head_dim)
         self.has_head_norms = model.family == "qwen3"
 
     def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
-        heads = (-1, self.head_dim)
-        q_BTHK = self.query(x_BTD).unflatten(-1, heads)
-        k_BTGK = self.key(x_BTD).unflatten(-1, heads)
-        v_BTGK = self.value(x_BTD).unflatten(-1, heads)
-        if self.has_head_norms:
-            q_BTHK, k_BTGK = self.query_norm(q_BTHK), self.key_norm(k_BTGK)
-        if table_2TP is not None:
-            q_BTHK, k_BTGK = rotate(q_BTHK, table_2TP), rotate(k_BTGK, table_2TP)
-        y_BTHK = attend(q_BTHK, k_BTGK, v_BTGK, documents_BT)
-        return self.out(y_BTHK.flatten(-2))
+        qkv = self.ops.project(x_BTD, (self.query, self.key, self.value))
+        norms = (self.query_norm.weight, self.key_norm.weight, self.eps) if self.has_head_norms else None
+        q, k, v = self.ops.split_heads(qkv, self.num_heads, self.num_kv_heads, norms, table_2TP)
+        return self.ops.project(self.ops.attend(q, k, v, documents_BT), (self.out,))
 
 
 class GatedMlp(nn.Module):
     """SwiGLU: down(silu(gate x) · up x) (arXiv:2002.05202)."""
 
-    def __init__(self, model: ModelSettings) -> None:
+    def __init__(self, model: ModelSettings, ops: Ops) -> None:
         super().__init__()
-        self.gate = Linear(model.d_model, model.d_ff, bias=False)
-        self.up = Linear(model.d_model, model.d_ff, bias=False)
-        self.down = Linear(model.d_ff, model.d_model, bias=False)
+        self.ops = ops
+        self.gate = nn.Linear(model.d_model, model.d_ff, bias=False)
+        self.up = nn.Linear(model.d_model, model.d_ff, bias=False)
+        self.down = nn.Linear(model.d_ff, model.d_model, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x_BTD)) * self.up(x_BTD))
+        return self.ops.project(self.ops.swiglu(self.ops.project(x_BTD, (self.gate, self.up))), (self.down,))
 
 
 class GeluMlp(nn.Module):
     """GPT-2's MLP: down(gelu(up x)), with biases and the tanh form of GELU."""
 
-    def __init__(self, model: ModelSettings) -> None:
+    def __init__(self, model: ModelSettings, ops: Ops) -> None:
         super().__init__()
-        self.up = Linear(model.d_model, model.d_ff, bias=True)
-        self.down = Linear(model.d_ff, model.d_model, bias=True)
+        self.ops = ops
+        self.up = nn.Linear(model.d_model, model.d_ff, bias=True)
+        self.down = nn.Linear(model.d_ff, model.d_model, bias=True)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x_BTD), approximate="tanh"))
+        up = self.ops.project(x_BTD, (self.up,))
+        return self.ops.project(F.gelu(up, approximate="tanh"), (self.down,))
 
 
 class Block(nn.Module):
-    """x + attention(norm x), then x + mlp(norm x)."""
+    """x + attention(norm x), then x + mlp(norm x).
 
-    def __init__(self, model: ModelSettings) -> None:
+    What a layer writes is added where the next one reads (the norm), so that the addition and the norm are one pass.
+    """
+
+    def __init__(self, model: ModelSettings, ops: Ops) -> None:
         super().__init__()
-        self.attention_norm = norm(model, model.d_model)
-        self.attention = Attention(model)
-        self.mlp_norm = norm(model, model.d_model)
-        self.mlp = GeluMlp(model) if model.family == "gpt2" else GatedMlp(model)
+        self.attention_norm = norm(model, ops)
+        self.attention = Attention(model, ops)
+        self.mlp_norm = norm(model, ops)
+        self.mlp = GeluMlp(model, ops) if model.family == "gpt2" else GatedMlp(model, ops)
 
-    def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), documents_BT, table_2TP)
-        return x_BTD + self.mlp(self.mlp_norm(x_BTD))
+    def forward(
+        self, x_BTD: Tensor, written_BTD: Tensor | None, documents_BT: Tensor, table_2TP: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the residual stream and what this block's MLP wrote, not yet added to it."""
+        x_BTD, normed_BTD = self.attention_norm(x_BTD, written_BTD)
+        x_BTD, normed_BTD = self.mlp_norm(x_BTD, self.attention(normed_BTD, documents_BT, table_2TP))
+        return x_BTD, self.mlp(normed_BTD)
 
 
 class Transformer(nn.Module):
@@ -143,17 +144,21 @@ class Transformer(nn.Module):
 
     rotary_2TP: Tensor
 
-    def __init__(self, model: ModelSettings, compute_dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, model: ModelSettings, compute_dtype: torch.dtype = torch.float32, ops: Ops | None = None
+    ) -> None:
         super().__init__()
+        ops = PlainOps() if ops is None else ops
         self.settings = model
         self.compute_dtype = compute_dtype
+        self.ops = ops
         self.embed = nn.Embedding(model.vocab_size, model.d_model)
         if model.family == "gpt2":
             self.positions = nn.Embedding(model.seq_len, model.d_model)
-        self.blocks = nn.ModuleList(Block(model) for _ in range(model.num_layers))
-        self.final_norm = norm(model, model.d_model)
+        self.blocks = nn.ModuleList(Block(model, ops) for _ in range(model.num_layers))
+        self.final_norm = norm(model, ops)
         if not model.tied_embeddings:
-            self.head = Linear(model.d_model, model.vocab_size, bias=False)
+            self.head = nn.Linear(model.d_model, model.vocab_size, bias=False)
         self.register_buffer("rotary_2TP", rotary_table(model, model.seq_len), persistent=False)
 
     def head_weight(self) -> Tensor:
@@ -170,12 +175,21 @@ class Transformer(nn.Module):
         else:
             table_2TP = self.rotary_2TP[:, :num_positions]
         x_BTD = x_BTD.to(self.compute_dtype)
+        written_BTD: Tensor | None = None
         for block in self.blocks:
-            x_BTD = block(x_BTD, documents_BT, table_2TP)
-        return self.final_norm(x_BTD)
+            x_BTD, written_BTD = block(x_BTD, written_BTD, documents_BT, table_2TP)
+        return self.final_norm(x_BTD, written_BTD)[1]
 
     def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
         return self(tokens_BT, documents_BT)
+
+    def loss_sum(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return the summed next-token loss in nats of final hidden states, in fp32; a target of -1 does not count."""
+        return self.ops.loss_sum(x_BTD, self.head_weight(), targets_BT)
+
+    def token_losses(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return each token's loss in nats, in fp32 and without a gradient; 0 where there is no target."""
+        return self.ops.token_losses(x_BTD, self.head_weight(), targets_BT)
 
     def logits(self, x_D: Tensor) -> Tensor:
         """Return fp32 scores (..., V) of the next token for hidden states (..., D)."""

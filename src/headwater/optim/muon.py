@@ -6,8 +6,12 @@ Muon (Jordan 2024, kellerjordan.github.io/posts/muon) with the polynomial coeffi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from headwater.optim.updates import Updates
 
 # the optimal odd polynomials of degree 5 for singular values from 1e-3, with a safety factor of 2e-2 (arXiv:2505.16932)
 POLAR_EXPRESS = (
@@ -36,9 +40,10 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype) -> Tensor:
 
 
 def muon_update_(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    momenta: list[Tensor],
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    momenta: Sequence[Tensor],
+    updates: Updates,
     *,
     lr: float,
     momentum: float,
@@ -49,10 +54,7 @@ def muon_update_(
 
     The update's scale is sqrt(max(1, rows/columns)), so that one learning rate serves every shape.
     """
-    torch._foreach_lerp_(momenta, gradients, 1 - momentum)
-    steps = torch._foreach_lerp(gradients, momenta, momentum)  # Nesterov: look one step ahead
     rows, columns = parameters[0].shape
     scale = max(1.0, rows / columns) ** 0.5
-    updates = orthogonalise(torch.stack(steps), compute_dtype)
-    torch._foreach_mul_(parameters, 1 - lr * weight_decay)
-    torch._foreach_add_(parameters, list(updates.unbind()), alpha=-lr * scale)
+    directions = orthogonalise(updates.look_ahead_(gradients, momenta, momentum, compute_dtype), compute_dtype)
+    updates.descend_(parameters, directions, keep=1 - lr * weight_decay, rate=lr * scale)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from headwater.errors import CheckpointError
-from headwater.optim.adamw import adamw_update_
 from headwater.optim.groups import Group, group_parameters
 from headwater.optim.muon import muon_update_
 from headwater.optim.settings import OptimSettings
+from headwater.optim.updates import PlainUpdates, Updates
 
 
 class Optimizer:
@@ -22,8 +22,10 @@ class Optimizer:
         named_parameters: Iterable[tuple[str, nn.Parameter]],
         optim: OptimSettings,
         compute_dtype: torch.dtype = torch.float32,
+        updates: Updates | None = None,
     ) -> None:
         self.settings = optim
+        self._updates = PlainUpdates() if updates is None else updates
         self.groups = group_parameters(named_parameters, optim)
         self.num_updates = 0
         self._compute_dtype = compute_dtype
@@ -73,6 +75,7 @@ class Optimizer:
                 parameters,
                 [_gradient(parameter) for parameter in parameters],
                 [self._state[f"{name}.momentum"] for name in names],
+                self._updates,
                 lr=lr,
                 momentum=self.settings.momentum,
                 weight_decay=group.weight_decay,
@@ -81,7 +84,7 @@ class Optimizer:
 
     def _adamw(self, group: Group, lr: float) -> None:
         parameters: list[Tensor] = list(group.parameters.values())
-        adamw_update_(
+        self._updates.adamw_(
             parameters,
             [_gradient(parameter) for parameter in parameters],
             [self._state[f"{name}.mean"] for name in group.parameters],

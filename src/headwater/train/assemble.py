@@ -15,6 +15,7 @@ from headwater.machine.energy import EnergyMeter
 from headwater.machine.machine import Machine, examine
 from headwater.model.init import initialise_
 from headwater.model.loss import chunk_loss
+from headwater.model.ops import PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.records import RunRecords
@@ -67,10 +68,11 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
         say(facts.note)
     _warn_of_other_machine(kept, facts.decisive(), say)
     machine = Machine(facts)
-    model = Transformer(plan.model, machine.compute_dtype)
+    ops = machine.kernel_ops() or PlainOps(machine.compile(chunk_loss))
+    model = Transformer(plan.model, machine.compute_dtype, ops)
     initialise_(model, plan.seed)
     model.to(machine.device)
-    optimizer = Optimizer(model.named_parameters(), plan.optim)
+    optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.kernel_updates())
     state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "bad_steps": 0}
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
@@ -80,7 +82,7 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
         run_dir=run_dir,
         plan=plan,
         machine=machine,
-        prepared=Prepared(model, machine.compile(model), machine.compile(chunk_loss)),
+        prepared=Prepared(model, machine.compile(model)),
         optimizer=optimizer,
         batches=batches,
         records=RunRecords(run_dir / "records.jsonl", time.time),

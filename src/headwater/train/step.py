@@ -10,7 +10,6 @@ from torch import Tensor
 
 from headwater.batches.assemble import Batch
 from headwater.machine.machine import Machine
-from headwater.model.loss import next_token_loss
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 
@@ -27,11 +26,10 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model with its forward pass and its loss as this machine runs them (compiled, where that works)."""
+    """A model with its forward pass as this machine runs it (compiled, where that works)."""
 
     model: Transformer
     forward: Callable[[Tensor, Tensor], Tensor]
-    chunk_loss: Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 def train_step(
@@ -54,8 +52,7 @@ def train_step(
         tokens_BT, documents_BT = machine.place(batch.tokens_BT), machine.place(batch.documents_BT)
         with machine.microbatch(prepared.model, last=batch is microbatches[-1]):
             x_BTD = prepared.forward(tokens_BT, documents_BT)
-            targets_BT = machine.place(batch.targets_BT)
-            loss_sum = next_token_loss(x_BTD, prepared.model.head_weight(), targets_BT, prepared.chunk_loss)
+            loss_sum = prepared.model.loss_sum(x_BTD, machine.place(batch.targets_BT))
             machine.backward(loss_sum / num_targets)
         loss += float(loss_sum.detach())
     loss = machine.sum_ranks(loss) / num_targets

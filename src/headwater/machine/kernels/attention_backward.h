@@ -166,7 +166,7 @@ class Backward {
                         queries_transposed_ + at(query_block), BLOCK_SIZE);
         Tiles::multiply(dweights_, false, BLOCK, BLOCK, int(problem.K), values_ + at(key_block), BLOCK_SIZE,
                         douts_transposed_ + at(query_block), BLOCK_SIZE);
-        if (problem.needs_mask(b, query_block, key_block)) mask_block(key_block, query_block);
+        if (problem.needs_mask(b, query_block, key_block)) mask_block(scores_, key_block, query_block, first_ + query_block * BLOCK);
         const float factor = problem.scale * LOG2_E;
         Packed *weights_block = weights_ + place * BLOCK_SIZE, *dscores_block = dscores_ + place * BLOCK_SIZE;
         for (int row = 0; row < BLOCK; row += 2) {
@@ -183,19 +183,8 @@ class Backward {
                 Tiles::store_left_row(weights_block, row + i, weights[i]);
                 Tiles::store_left_row(dscores_block, row + i, dscores[i]);
             }
-            Tiles::store_right_rows(dscores_right_ + place * BLOCK_SIZE, row, dscores[0], dscores[1]);
+            if (!Tiles::left_serves_as_right) Tiles::store_right_rows(dscores_right_ + place * BLOCK_SIZE, row, dscores[0], dscores[1]);
         }
-    }
-
-    void mask_block(int64_t key_block, int64_t query_block) {
-        for (int row = 0; row < BLOCK; ++row)
-            for (int v = 0; v < VECTORS; ++v) {
-                const Ints key = fill(int32_t(key_block * BLOCK + row));
-                const Ints query = lane_numbers() + int32_t(query_block * BLOCK + v * LANES);
-                const Ints first_seen = load(first_ + query_block * BLOCK + v * LANES);
-                float* some = scores_ + row * BLOCK + v * LANES;
-                store(some, ((key <= query) & (key >= first_seen)) ? load(some) : fill(-__builtin_inff()));
-            }
     }
 
     void write_keys(Number* target, const float* sums, float factor, int64_t begin, int64_t end) {

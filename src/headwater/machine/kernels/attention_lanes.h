@@ -54,16 +54,6 @@ HW_INLINE float sum_of_lanes(Floats values) {
 #endif
 }
 
-HW_INLINE float largest_lane(Floats values) {
-#if HW_AVX512
-    return _mm512_reduce_max_ps((__m512)values);
-#else
-    float largest = values[0];
-    for (int lane = 1; lane < LANES; ++lane) largest = values[lane] > largest ? values[lane] : largest;
-    return largest;
-#endif
-}
-
 // 2^x for x <= 127, relative error 1e-7; 2^-infinity is 0, and so is every result below the normal numbers or near them.
 HW_INLINE Floats exp2_lanes(Floats x) {
 #if HW_AVX512

@@ -57,6 +57,17 @@ void pack_rows(const Problem& problem, typename Tiles::Packed* operand, const ty
         }
 }
 
+// Transposed scores of what a query may not see become -infinity; `first` is of the block's 32 queries.
+HW_INLINE void mask_block(float* scores, int64_t key_block, int64_t query_block, const int32_t* first) {
+    for (int row = 0; row < BLOCK; ++row)
+        for (int v = 0; v < VECTORS; ++v) {
+            const Ints key = fill(int32_t(key_block * BLOCK + row));
+            const Ints query = lane_numbers() + int32_t(query_block * BLOCK + v * LANES);
+            float* some = scores + row * BLOCK + v * LANES;
+            store(some, ((key <= query) & (key >= load(first + v * LANES))) ? load(some) : fill(-__builtin_inff()));
+        }
+}
+
 // One growing piece of memory a thread, kept between calls: fresh pages cost as much time as a small call computes.
 class Scratch {
    public:

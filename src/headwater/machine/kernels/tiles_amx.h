@@ -115,24 +115,35 @@ struct AmxTiles {
             if (ROW_TILES == 2) _tile_zero(2);
             if (ROW_TILES == 2 && COLUMN_TILES == 2) _tile_zero(3);
         }
-        for (; depth > 0; depth -= BLOCK, left += left_step, right += right_step) {
+        for (; depth > BLOCK; depth -= BLOCK, left += left_step, right += right_step) {
             _tile_loadd(4, left, OPERAND_STRIDE);
             _tile_loadd(6, right, OPERAND_STRIDE);
             _tile_dpbf16ps(0, 4, 6);
+            if (COLUMN_TILES == 2) _tile_loadd(7, right + TILE_SIZE, OPERAND_STRIDE);
+            if (COLUMN_TILES == 2) _tile_dpbf16ps(1, 4, 7);
+            if (ROW_TILES == 2) _tile_loadd(5, left + TILE_SIZE, OPERAND_STRIDE);
+            if (ROW_TILES == 2) _tile_dpbf16ps(2, 5, 6);
+            if (ROW_TILES == 2 && COLUMN_TILES == 2) _tile_dpbf16ps(3, 5, 7);
+        }
+        // The last step stores each tile at once, so that stores and products overlap.
+        _tile_loadd(4, left, OPERAND_STRIDE);
+        _tile_loadd(6, right, OPERAND_STRIDE);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_stored(0, sums, SUM_STRIDE);
+        if (COLUMN_TILES == 2) {
+            _tile_loadd(7, right + TILE_SIZE, OPERAND_STRIDE);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_stored(1, sums + 16, SUM_STRIDE);
+        }
+        if (ROW_TILES == 2) {
+            _tile_loadd(5, left + TILE_SIZE, OPERAND_STRIDE);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_stored(2, sums + 16 * BLOCK, SUM_STRIDE);
             if (COLUMN_TILES == 2) {
-                _tile_loadd(7, right + TILE_SIZE, OPERAND_STRIDE);
-                _tile_dpbf16ps(1, 4, 7);
-            }
-            if (ROW_TILES == 2) {
-                _tile_loadd(5, left + TILE_SIZE, OPERAND_STRIDE);
-                _tile_dpbf16ps(2, 5, 6);
-                if (COLUMN_TILES == 2) _tile_dpbf16ps(3, 5, 7);
+                _tile_dpbf16ps(3, 5, 7);
+                _tile_stored(3, sums + 16 * BLOCK + 16, SUM_STRIDE);
             }
         }
-        _tile_stored(0, sums, SUM_STRIDE);
-        if (COLUMN_TILES == 2) _tile_stored(1, sums + 16, SUM_STRIDE);
-        if (ROW_TILES == 2) _tile_stored(2, sums + 16 * BLOCK, SUM_STRIDE);
-        if (ROW_TILES == 2 && COLUMN_TILES == 2) _tile_stored(3, sums + 16 * BLOCK + 16, SUM_STRIDE);
     }
 };
 

@@ -36,7 +36,10 @@ struct GenericTiles {
         for (int v = 0; v < VECTORS; ++v)
             store(block + row * BLOCK + v * LANES, round_to(static_cast<const Number*>(nullptr), values[v]));
     }
-    HW_INLINE void store_right_rows(Packed*, int, const Floats*, const Floats*) {}  // left_serves_as_right
+    HW_INLINE void store_right_rows(Packed* block, int row, const Floats* first, const Floats* second) {
+        store_left_row(block, row, first);
+        store_left_row(block, row + 1, second);
+    }
 
     static void multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
                          int64_t left_step, const Packed* right, int64_t right_step) {

@@ -1,0 +1,100 @@
+"""Compile the kernels for this processor, once, and load them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+
+import torch  # before the library: both must use the one OpenMP runtime that torch brings
+
+from headwater.errors import HeadwaterError
+
+FOLDER = Path(__file__).parent
+SOURCES = sorted(FOLDER.glob("*.cpp"))
+HEADERS = sorted(FOLDER.glob("*.h"))
+COMPILERS = ("g++", "c++", "clang++")
+# no -ffast-math: infinities must stay infinities, and sums keep the order in which they are written
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+)
+WIDE_VECTORS = "-mprefer-vector-width=512"  # x86 compilers use half of AVX-512 otherwise; unknown elsewhere
+COMPILE_SECONDS = 120
+
+
+class KernelError(HeadwaterError):
+    """The kernels can't be compiled or loaded here."""
+
+
+def load_kernels(cache: Path | None = None) -> ctypes.CDLL:
+    """Return the kernels as a library, compiled if no earlier compilation for this source and processor is cached.
+
+    Raises KernelError with the compiler's telling line where that doesn't work.
+    """
+    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if compiler is None:
+        raise KernelError(f"no C++ compiler ({', '.join(COMPILERS)}) is on the path")
+    folder = _private_folder(cache or Path.home() / ".cache" / "headwater" / "kernels")
+    library = folder / f"{_digest(compiler)}.so"
+    if not library.exists():
+        _compile(compiler, library)
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise KernelError(f"the compiled kernels can't be loaded: {error}") from error
+
+
+def _private_folder(folder: Path) -> Path:
+    """Return `folder`, or a fresh temporary one where it can't be written or others could put a library there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_own = folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o022
+        if is_own and os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="headwater-kernels-"))
+
+
+def _digest(compiler: str) -> str:
+    """Digest of all that decides the machine code: sources, flags, compiler and processor."""
+    state = blake2b(digest_size=12)
+    for path in [*HEADERS, *SOURCES]:
+        state.update(path.name.encode() + path.read_bytes())
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+    for part in (*_flags(), compiler, _processor()):
+        state.update(part.encode())
+    state.update(version)
+    return state.hexdigest()
+
+
+def _flags() -> tuple[str, ...]:
+    return (*FLAGS, WIDE_VECTORS) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+
+
+def _processor() -> str:
+    """Return what -march=native looks at."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return torch.backends.cpu.get_cpu_capability()
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+
+
+def _compile(compiler: str, library: Path) -> None:
+    partial = library.with_name(f"{library.name}.{os.getpid()}.partial")
+    command = [compiler, *_flags(), *map(str, SOURCES), "-o", str(partial)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelError(f"{compiler} doesn't run: {error}") from error
+    if done.returncode:
+        complaints = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise KernelError(f"{compiler} failed: {complaints[0] if complaints else done.returncode}")
+    os.replace(partial, library)

@@ -1,0 +1,56 @@
+"""The optimizer's elementwise passes on a processor, each one sweep over memory; see `optim.updates` for their meaning."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from headwater.machine.kernels.ops import SUFFIX, Kernels
+
+
+class KernelUpdates:
+    """The same methods as `optim.updates.PlainUpdates`; parameters, gradients and state are fp32 and contiguous."""
+
+    def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
+        self._kernels = Kernels(library, num_threads)
+
+    def adamw_(
+        self,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        means: Sequence[Tensor],
+        squares: Sequence[Tensor],
+        step: int,
+        *,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        rate, square_scale = lr / (1 - beta1**step), 1 / (1 - beta2**step)
+        keep = 1.0 - lr * weight_decay
+        for parameter, gradient, mean, square in zip(parameters, gradients, means, squares, strict=True):
+            numbers = (parameter.numel(), beta1, beta2, float(eps), keep, float(rate), float(square_scale))
+            self._kernels("adamw", parameter, gradient.contiguous(), mean, square, *numbers)
+        increment_version(list(parameters))
+
+    def look_ahead_(
+        self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
+    ) -> Tensor:
+        ahead = torch.empty(len(gradients), *gradients[0].shape, dtype=dtype)
+        for gradient, mean, place in zip(gradients, momenta, ahead, strict=True):
+            count = gradient.numel()
+            self._kernels(f"momentum_{SUFFIX[dtype]}", gradient.contiguous(), mean, count, float(momentum), place)
+        return ahead
+
+    def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
+        directions = directions.contiguous()
+        for parameter, direction in zip(parameters, directions, strict=True):
+            name = f"descend_{SUFFIX[directions.dtype]}"
+            self._kernels(name, parameter, direction, parameter.numel(), float(keep), float(rate))
+        increment_version(list(parameters))

@@ -1,0 +1,70 @@
+"""The passes over memory that an update is made of, in plain PyTorch: what any faster implementation must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from headwater.optim.adamw import adamw_update_
+
+
+class Updates(Protocol):
+    """What the optimizer asks of the machine; meanings as in `PlainUpdates`."""
+
+    def adamw_(
+        self,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        means: Sequence[Tensor],
+        squares: Sequence[Tensor],
+        step: int,
+        *,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+    ) -> None: ...
+
+    def look_ahead_(
+        self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
+    ) -> Tensor: ...
+
+    def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None: ...
+
+
+class PlainUpdates:
+    """PyTorch's own operations over lists of tensors."""
+
+    def adamw_(
+        self,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        means: Sequence[Tensor],
+        squares: Sequence[Tensor],
+        step: int,
+        *,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        """Update parameters, means and squares in place by AdamW; `step` counts this update, from 1."""
+        lists = (list(parameters), list(gradients), list(means), list(squares))
+        adamw_update_(*lists, step, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+
+    def look_ahead_(
+        self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
+    ) -> Tensor:
+        """Update the momenta of matrices of one shape and return Nesterov's look one step ahead, (n, R, C) in `dtype`."""
+        torch._foreach_lerp_(momenta, gradients, 1 - momentum)
+        return torch.stack(torch._foreach_lerp(gradients, momenta, momentum)).to(dtype)
+
+    def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
+        """parameter = parameter × keep - rate × direction, in place."""
+        torch._foreach_mul_(parameters, keep)
+        torch._foreach_add_(parameters, [one.to(parameters[0].dtype) for one in directions], alpha=-rate)
