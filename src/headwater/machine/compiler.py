@@ -1,4 +1,4 @@
-"""Whether code can be compiled for this device, found out by compiling: kernels on a processor, torch.compile on a GPU."""
+"""Whether code can be compiled for this device, found out by compiling: kernels, or torch.compile on a GPU."""
 
 from __future__ import annotations
 

@@ -58,8 +58,9 @@ class PlainOps:
 
     def project(self, x_BTD: Tensor, maps: Sequence[nn.Linear]) -> Tensor:
         """Return the outputs of several linear maps of one input, side by side."""
-        weight = torch.cat([one.weight for one in maps]).to(x_BTD.dtype)
-        biases = [one.bias for one in maps if one.bias is not None]
+        weights: list[Tensor] = [one.weight for one in maps]
+        weight = torch.cat(weights).to(x_BTD.dtype)
+        biases: list[Tensor] = [one.bias for one in maps if one.bias is not None]
         return F.linear(x_BTD, weight, torch.cat(biases).to(x_BTD.dtype) if biases else None)
 
     def split_heads(

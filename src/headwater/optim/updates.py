@@ -60,11 +60,12 @@ class PlainUpdates:
     def look_ahead_(
         self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
     ) -> Tensor:
-        """Update the momenta of matrices of one shape and return Nesterov's look one step ahead, (n, R, C) in `dtype`."""
-        torch._foreach_lerp_(momenta, gradients, 1 - momentum)
-        return torch.stack(torch._foreach_lerp(gradients, momenta, momentum)).to(dtype)
+        """Update n momenta of matrices of one shape; return Nesterov's look ahead, (n, R, C) in `dtype`."""
+        means, slopes = list(momenta), list(gradients)
+        torch._foreach_lerp_(means, slopes, 1 - momentum)
+        return torch.stack(torch._foreach_lerp(slopes, means, momentum)).to(dtype)
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × direction, in place."""
-        torch._foreach_mul_(parameters, keep)
-        torch._foreach_add_(parameters, [one.to(parameters[0].dtype) for one in directions], alpha=-rate)
+        torch._foreach_mul_(list(parameters), keep)
+        torch._foreach_add_(list(parameters), [one.to(parameters[0].dtype) for one in directions], alpha=-rate)

@@ -142,8 +142,8 @@ class Backward {
                 for (int64_t j = 0; j < head_blocks; ++j) {
                     const int64_t sums = at(key_block) + j * BLOCK_SIZE, right = at(begin) + j * BLOCK_SIZE;
                     const int depth = int(end - begin) * BLOCK, width = problem.width_of(j);
-                    Tiles::multiply(dv_sums_ + sums, accumulate, BLOCK, width, depth, weights_ + place, BLOCK_SIZE, douts_ + right, at(1));
-                    Tiles::multiply(dk_sums_ + sums, accumulate, BLOCK, width, depth, dscores_ + place, BLOCK_SIZE, queries_ + right, at(1));
+                    Tiles::finish(Tiles::multiply(dv_sums_ + sums, accumulate, BLOCK, width, depth, weights_ + place, BLOCK_SIZE, douts_ + right, at(1)));
+                    Tiles::finish(Tiles::multiply(dk_sums_ + sums, accumulate, BLOCK, width, depth, dscores_ + place, BLOCK_SIZE, queries_ + right, at(1)));
                 }
             }
         if (range.wants_queries)
@@ -155,17 +155,17 @@ class Backward {
                 const int64_t place = ((begin - key_group) * GROUP + query_block - query_group) * BLOCK_SIZE;
                 const bool accumulate = first_[query_block * BLOCK] < key_group * BLOCK;
                 for (int64_t j = 0; j < head_blocks; ++j)
-                    Tiles::multiply(dq_sums_ + at(query_block) + j * BLOCK_SIZE, accumulate, problem.width_of(j), BLOCK,
+                    Tiles::finish(Tiles::multiply(dq_sums_ + at(query_block) + j * BLOCK_SIZE, accumulate, problem.width_of(j), BLOCK,
                                     int(end - begin) * BLOCK, keys_transposed_ + at(begin) + j * BLOCK_SIZE, at(1),
-                                    dscores_right_ + place, GROUP * BLOCK_SIZE);
+                                    dscores_right_ + place, GROUP * BLOCK_SIZE));
             }
     }
 
     void differentiate_scores(int64_t b, int64_t key_block, int64_t query_block, int64_t place) {
-        Tiles::multiply(scores_, false, BLOCK, BLOCK, int(problem.K), keys_ + at(key_block), BLOCK_SIZE,
-                        queries_transposed_ + at(query_block), BLOCK_SIZE);
-        Tiles::multiply(dweights_, false, BLOCK, BLOCK, int(problem.K), values_ + at(key_block), BLOCK_SIZE,
-                        douts_transposed_ + at(query_block), BLOCK_SIZE);
+        Tiles::finish(Tiles::multiply(scores_, false, BLOCK, BLOCK, int(problem.K), keys_ + at(key_block), BLOCK_SIZE,
+                        queries_transposed_ + at(query_block), BLOCK_SIZE));
+        Tiles::finish(Tiles::multiply(dweights_, false, BLOCK, BLOCK, int(problem.K), values_ + at(key_block), BLOCK_SIZE,
+                        douts_transposed_ + at(query_block), BLOCK_SIZE));
         if (problem.needs_mask(b, query_block, key_block)) mask_block(scores_, key_block, query_block, first_ + query_block * BLOCK);
         const float factor = problem.scale * LOG2_E;
         Packed *weights_block = weights_ + place * BLOCK_SIZE, *dscores_block = dscores_ + place * BLOCK_SIZE;

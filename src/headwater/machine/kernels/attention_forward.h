@@ -72,23 +72,36 @@ class Forward {
         const auto size_of = [=](int panel) { return int(panel + 1 < num_panels ? PANEL : num_blocks - panel * PANEL); };
 
         for (int i = 0; i < size_of(0); ++i) {
-            score(0, i, begin_of(0) + i);
+            Tiles::finish(score(0, i, begin_of(0) + i));
             find_max(0, i, b, query_block, begin_of(0) + i);
         }
         for (int panel = 0; panel < num_panels; ++panel) {
             const bool must_correct = settle_max() && panel > 0;
             const int size = size_of(panel), next_size = panel + 1 < num_panels ? size_of(panel + 1) : 0;
             for (int i = 0; i < size; ++i) {
-                if (i < next_size) score(panel + 1, i, begin_of(panel + 1) + i);
-                if (panel > 0)
-                    for (int64_t j = head_blocks_ * i / size; j < head_blocks_ * (i + 1) / size; ++j)
-                        accumulate(panel - 1, j, begin_of(panel - 1), int(PANEL));
-                exponentiate(panel, i);
+                if (i < next_size) {
+                    const auto product = score(panel + 1, i, begin_of(panel + 1) + i);
+                    exponentiate(panel, i, 0, BLOCK / 2);
+                    Tiles::finish(product);
+                } else {
+                    exponentiate(panel, i, 0, BLOCK / 2);
+                }
+                int64_t j = head_blocks_ * i / size;
+                const int64_t last_j = panel > 0 ? head_blocks_ * (i + 1) / size : j;
+                for (; j + 1 < last_j; ++j) Tiles::finish(accumulate(panel - 1, j, begin_of(panel - 1), PANEL));
+                if (j < last_j) {
+                    const auto product = accumulate(panel - 1, j, begin_of(panel - 1), PANEL);
+                    exponentiate(panel, i, BLOCK / 2, BLOCK);
+                    Tiles::finish(product);
+                } else {
+                    exponentiate(panel, i, BLOCK / 2, BLOCK);
+                }
                 if (i < next_size) find_max(panel + 1, i, b, query_block, begin_of(panel + 1) + i);
             }
             if (must_correct) correct_sums();
         }
-        for (int64_t j = 0; j < head_blocks_; ++j) accumulate(num_panels - 1, j, begin_of(num_panels - 1), size_of(num_panels - 1));
+        const int last = num_panels - 1;
+        for (int64_t j = 0; j < head_blocks_; ++j) Tiles::finish(accumulate(last, j, begin_of(last), size_of(last)));
         write(b, h, query_block);
     }
 
@@ -103,8 +116,8 @@ class Forward {
         }
     }
 
-    void score(int panel, int i, int64_t key_block) {
-        Tiles::multiply(scores_[panel % 2] + i * BLOCK_SIZE, false, BLOCK, BLOCK, int(problem.K),
+    typename Tiles::Product score(int panel, int i, int64_t key_block) {
+        return Tiles::multiply(scores_[panel % 2] + i * BLOCK_SIZE, false, BLOCK, BLOCK, int(problem.K),
                         keys_ + key_block * head_blocks_ * BLOCK_SIZE, BLOCK_SIZE, queries_transposed_, BLOCK_SIZE);
     }
 
@@ -146,13 +159,13 @@ class Forward {
             }
     }
 
-    void exponentiate(int panel, int i) {
+    void exponentiate(int panel, int i, int begin, int end) {
         const float factor = problem.scale * LOG2_E;
         const float* scores = scores_[panel % 2] + i * BLOCK_SIZE;
         Packed* weights_block = weights_[panel % 2] + i * BLOCK_SIZE;
         Floats subtracted[VECTORS], sums[VECTORS];
         for (int v = 0; v < VECTORS; ++v) subtracted[v] = load(max_ + v * LANES) * factor, sums[v] = load(sum_ + v * LANES);
-        for (int row = 0; row < BLOCK; row += 2) {
+        for (int row = begin; row < end; row += 2) {
             Floats weights[2][VECTORS];
             for (int odd = 0; odd < 2; ++odd)
                 for (int v = 0; v < VECTORS; ++v)
@@ -163,8 +176,8 @@ class Forward {
         for (int v = 0; v < VECTORS; ++v) store(sum_ + v * LANES, sums[v]);
     }
 
-    void accumulate(int panel, int64_t j, int64_t key_block, int num_key_blocks) {
-        Tiles::multiply(out_sums_ + j * BLOCK_SIZE, panel > 0, problem.width_of(j), BLOCK, num_key_blocks * BLOCK,
+    typename Tiles::Product accumulate(int panel, int64_t j, int64_t key_block, int64_t num_key_blocks) {
+        return Tiles::multiply(out_sums_ + j * BLOCK_SIZE, panel > 0, problem.width_of(j), BLOCK, int(num_key_blocks) * BLOCK,
                         values_transposed_ + (key_block * head_blocks_ + j) * BLOCK_SIZE, head_blocks_ * BLOCK_SIZE, weights_[panel % 2],
                         BLOCK_SIZE);
     }

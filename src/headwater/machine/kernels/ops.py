@@ -32,7 +32,7 @@ class Kernels:
         return getattr(self._library, f"hw_{name}")(*map(_argument, arguments), ctypes.c_int(self.num_threads))
 
     def weight_gradient_(self, gradient: Tensor, dout: Tensor, rows: Tensor, *, fresh: bool) -> None:
-        """Write to (`fresh`) or add to a gradient (R, C) in fp32 the sum over tokens of dout (N, R) times rows (N, C)."""
+        """Write (`fresh`) or add to a gradient (R, C) in fp32 the sum over tokens of dout (N, R) times rows (N, C)."""
         if rows.dtype == torch.bfloat16 and self._has_matrix_unit:
             shape = (dout.shape[0], *gradient.shape)
             self("weight_gradient_bf16", dout.contiguous(), rows.contiguous(), gradient, *shape, int(fresh))
@@ -258,7 +258,7 @@ class KernelOps:
 
     def project(self, x_BTD: Tensor, maps: Sequence[nn.Linear]) -> Tensor:
         weights = [one.weight for one in maps]
-        biases = [one.bias for one in maps if one.bias is not None]
+        biases: list[Tensor] = [one.bias for one in maps if one.bias is not None]
         bias = torch.cat(biases).to(x_BTD.dtype) if biases else None
         return _Project.apply(x_BTD, self._cast(weights, x_BTD.dtype), bias, self._kernels, *weights)
 

@@ -31,6 +31,7 @@ struct AmxTiles {
     using Packed = uint16_t;
     static constexpr bool left_serves_as_right = false;
     static constexpr int TILE_SIZE = 512;  // numbers
+    static constexpr int SUM_STRIDE = BLOCK * 4, OPERAND_STRIDE = 64;  // bytes
 
     static void begin_thread() {
         struct alignas(64) { uint8_t palette = 1, start_row = 0, reserved[14] = {}; uint16_t row_bytes[16] = {}; uint8_t rows[16] = {}; } shape;
@@ -75,12 +76,26 @@ struct AmxTiles {
 
     // sums (32 x 32 fp32, row-major) = [sums +] the sum over i of left block i times right block i, `depth` / 32 of them,
     // a step apart. Rows and columns from `rows` and `columns` on may keep what they held.
-    HW_INLINE void multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
-                            int64_t left_step, const Packed* right, int64_t right_step) {
+    //
+    // The sums are in memory after finish(); nothing else may be multiplied before. Vector instructions between the two run
+    // beside the products, whereas a store that waits for its product would hold up whatever follows it.
+    struct Product {
+        float* sums;
+        int rows, columns;
+    };
+    HW_INLINE Product multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
+                               int64_t left_step, const Packed* right, int64_t right_step) {
         if (rows > 16 && columns > 16) multiply_tiles<2, 2>(sums, accumulate, depth, left, left_step, right, right_step);
         else if (rows > 16) multiply_tiles<2, 1>(sums, accumulate, depth, left, left_step, right, right_step);
         else if (columns > 16) multiply_tiles<1, 2>(sums, accumulate, depth, left, left_step, right, right_step);
         else multiply_tiles<1, 1>(sums, accumulate, depth, left, left_step, right, right_step);
+        return {sums, rows, columns};
+    }
+    HW_INLINE void finish(const Product& product) {
+        _tile_stored(0, product.sums, SUM_STRIDE);
+        if (product.columns > 16) _tile_stored(1, product.sums + 16, SUM_STRIDE);
+        if (product.rows > 16) _tile_stored(2, product.sums + 16 * BLOCK, SUM_STRIDE);
+        if (product.rows > 16 && product.columns > 16) _tile_stored(3, product.sums + 16 * BLOCK + 16, SUM_STRIDE);
     }
 
    private:
@@ -102,7 +117,6 @@ struct AmxTiles {
     template <int ROW_TILES, int COLUMN_TILES>
     HW_INLINE void multiply_tiles(float* sums, bool accumulate, int depth, const Packed* left, int64_t left_step,
                                   const Packed* right, int64_t right_step) {
-        constexpr int SUM_STRIDE = BLOCK * 4, OPERAND_STRIDE = 64;  // bytes
         asm volatile("" ::: "memory");  // GCC's tile loads do not say that they read memory
         if (accumulate) {
             _tile_loadd(0, sums, SUM_STRIDE);
@@ -115,7 +129,7 @@ struct AmxTiles {
             if (ROW_TILES == 2) _tile_zero(2);
             if (ROW_TILES == 2 && COLUMN_TILES == 2) _tile_zero(3);
         }
-        for (; depth > BLOCK; depth -= BLOCK, left += left_step, right += right_step) {
+        for (; depth > 0; depth -= BLOCK, left += left_step, right += right_step) {
             _tile_loadd(4, left, OPERAND_STRIDE);
             _tile_loadd(6, right, OPERAND_STRIDE);
             _tile_dpbf16ps(0, 4, 6);
@@ -124,25 +138,6 @@ struct AmxTiles {
             if (ROW_TILES == 2) _tile_loadd(5, left + TILE_SIZE, OPERAND_STRIDE);
             if (ROW_TILES == 2) _tile_dpbf16ps(2, 5, 6);
             if (ROW_TILES == 2 && COLUMN_TILES == 2) _tile_dpbf16ps(3, 5, 7);
-        }
-        // The last step stores each tile at once, so that stores and products overlap.
-        _tile_loadd(4, left, OPERAND_STRIDE);
-        _tile_loadd(6, right, OPERAND_STRIDE);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_stored(0, sums, SUM_STRIDE);
-        if (COLUMN_TILES == 2) {
-            _tile_loadd(7, right + TILE_SIZE, OPERAND_STRIDE);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_stored(1, sums + 16, SUM_STRIDE);
-        }
-        if (ROW_TILES == 2) {
-            _tile_loadd(5, left + TILE_SIZE, OPERAND_STRIDE);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_stored(2, sums + 16 * BLOCK, SUM_STRIDE);
-            if (COLUMN_TILES == 2) {
-                _tile_dpbf16ps(3, 5, 7);
-                _tile_stored(3, sums + 16 * BLOCK + 16, SUM_STRIDE);
-            }
         }
     }
 };

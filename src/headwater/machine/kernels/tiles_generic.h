@@ -41,8 +41,11 @@ struct GenericTiles {
         store_left_row(block, row + 1, second);
     }
 
-    static void multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
-                         int64_t left_step, const Packed* right, int64_t right_step) {
+    struct Product {};  // finished at once
+    HW_INLINE void finish(Product) {}
+
+    static Product multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
+                            int64_t left_step, const Packed* right, int64_t right_step) {
         constexpr int REGISTER_ROWS = (LANES == 8) ? 4 : 8;  // AVX2 has half the registers of AVX-512 and NEON
         for (int column = 0; column < columns; column += 2 * LANES)
             for (int row = 0; row < rows; row += REGISTER_ROWS) {
@@ -54,6 +57,7 @@ struct GenericTiles {
                     multiply_in_registers<REGISTER_ROWS, 1>(corner, accumulate, depth, left + row * BLOCK, left_step,
                                                             right + column, right_step);
             }
+        return {};
     }
 
    private:

@@ -1,4 +1,4 @@
-"""The optimizer's elementwise passes on a processor, each one sweep over memory; see `optim.updates` for their meaning."""
+"""The optimizer's passes on a processor, each one sweep over memory; `optim.updates` says what they mean."""
 
 from __future__ import annotations
 

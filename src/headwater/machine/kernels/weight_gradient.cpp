@@ -82,8 +82,9 @@ static void weight_gradient(const uint16_t* dy, const uint16_t* x, float* out, i
                                                                   depth - s * BLOCK, n - b * BLOCK);
                 for (int64_t b = group; b < end; b++)
                     for (int64_t c = 0; c < column_blocks; c++) {
-                        AmxTiles::multiply(sums, false, BLOCK, BLOCK, int(steps * BLOCK), left.at((b - group) * STEPS),
-                                           BLOCK_SIZE, right.at(c * STEPS), BLOCK_SIZE);
+                        AmxTiles::finish(AmxTiles::multiply(sums, false, BLOCK, BLOCK, int(steps * BLOCK),
+                                                            left.at((b - group) * STEPS), BLOCK_SIZE,
+                                                            right.at(c * STEPS), BLOCK_SIZE));
                         add_part(out + b * BLOCK * k + c * BLOCK, k, sums, n - b * BLOCK, k - c * BLOCK, write);
                     }
             }
