@@ -14,14 +14,15 @@ class ContenderMissing(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder and its step: one forward and backward of `rows_per_step` rows of `seq_len` tokens, one update."""
+    """A decoder and its step: `num_microbatches` times forward and backward of `rows` rows of `seq_len`, one update."""
 
     num_layers: int
     num_heads: int
     d_model: int
     seq_len: int
     vocab_size: int
-    rows_per_step: int
+    rows: int
+    num_microbatches: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Shape:
@@ -35,7 +36,8 @@ class Shape:
         return shape
 
     def __str__(self) -> str:
-        return ",".join(str(value) for value in asdict(self).values())
+        *six, num_microbatches = asdict(self).values()
+        return ",".join(map(str, six)) + (f" × {num_microbatches} microbatches" if num_microbatches > 1 else "")
 
     @property
     def head_dim(self) -> int:
@@ -47,8 +49,12 @@ class Shape:
         return max(32, round(8 * self.d_model / 3 / 64) * 64)
 
     @property
+    def microbatch_tokens(self) -> int:
+        return self.rows * self.seq_len
+
+    @property
     def batch_tokens(self) -> int:
-        return self.rows_per_step * self.seq_len
+        return self.num_microbatches * self.microbatch_tokens
 
     @property
     def attention_flops_per_token(self) -> float:

@@ -35,7 +35,7 @@ PARTS = ("matmul", "attention", "loss", "optimizer", "data", "other")
 RANGE = "part: "
 # (module, function or method, part): what is called there, and all beneath it, is of that part
 RANGES = (
-    ("headwater.train.step", "next_token_loss", "loss"),
+    ("headwater.model.transformer", "Transformer.loss_sum", "loss"),
     ("headwater.optim.optimizer", "Optimizer.step", "optimizer"),
     ("headwater.optim.optimizer", "Optimizer.zero_grad", "optimizer"),
     ("headwater.machine.machine", "Machine.clip_gradients_", "optimizer"),
@@ -44,9 +44,9 @@ RANGES = (
 # (part, what a kernel's or an operator's name in lower case holds), the first that fits
 NAMES = (
     ("attention", ("softmax", "bmm", "scaled_dot_product", "attention", "attend")),
-    ("loss", ("nexttokenloss", "next_token_loss", "chunk_loss", "cross_entropy", "logsumexp", "nll_loss")),
+    ("loss", ("losssum", "nexttokenloss", "chunk_loss", "cross_entropy", "logsumexp", "nll_loss")),
     ("optimizer", ("muon", "adamw", "_foreach_", "orthogonal")),
-    ("matmul", ("aten::mm", "aten::addmm", "aten::linear", "mkldnn", "gemm", "matmul")),
+    ("matmul", ("_project", "aten::mm", "aten::addmm", "aten::linear", "mkldnn", "gemm", "matmul")),
 )
 WARMUP_STEPS, NUM_STEPS = 2, 3
 NUM_KERNELS_SHOWN = 5
@@ -144,7 +144,7 @@ def roofline(job: Job) -> dict[str, Any]:
     with contextlib.suppress(Enough):
         watch.train(job, watching)
     plan = make_plan(job)
-    limits = step_limits(plan.model, job.shape.rows_per_step, DTYPES[examine(plan.machine).dtype])
+    limits = step_limits(plan.model, job.shape.rows * job.shape.num_microbatches, DTYPES[examine(plan.machine).dtype])
     by_kernel = kernel_seconds(watching.profiler, NUM_STEPS)
     profiled = statistics.fmean(watching.profiled_seconds)
     seconds = {part: sum(by_kernel[part].values()) for part in PARTS}

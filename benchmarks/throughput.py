@@ -16,7 +16,7 @@ import platform
 import signal
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         work_dir = (options.work or Path(temporary)).resolve()
         work_dir.mkdir(parents=True, exist_ok=True)
         texts = read_text(options.text)
-        results = [measure_shape(shape, texts, options, work_dir) for shape in options.shape or SHAPES]
+        results = [measure_shape(shape, texts, options, work_dir) for shape in with_microbatches(options)]
     for result in results:
         print("\n".join(shape_lines(result)))
     if options.json:
@@ -49,6 +49,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
     parser.add_argument("--peer", action="append", default=[], type=_peer, metavar="NAME=FOLDER")
     parser.add_argument("--shape", action="append", type=_shape, metavar="L,H,D,T,V,B")
+    parser.add_argument("--microbatches", type=int, default=1, metavar="N", help="forwards and backwards a step (1)")
     parser.add_argument("--text", type=Path, help="any text file; default: the running Python's library sources")
     parser.add_argument("--only", type=lambda text: text.split(","), metavar="NAME,…", help="these contenders alone")
     parser.add_argument(
@@ -85,6 +86,10 @@ def _shape(text: str) -> Shape:
         return Shape.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def with_microbatches(options: argparse.Namespace) -> list[Shape]:
+    return [replace(shape, num_microbatches=options.microbatches) for shape in options.shape or SHAPES]
 
 
 def measure_shape(shape: Shape, texts: list[str], options: argparse.Namespace, work_dir: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def make_plan(job: Job) -> TrainPlan:
     shape = job.shape
     model = {"vocab_size": shape.vocab_size, "num_layers": shape.num_layers, "d_model": shape.d_model}
     model |= {"num_heads": shape.num_heads, "head_dim": shape.head_dim, "seq_len": shape.seq_len}
-    train = {"num_steps": NUM_STEPS, "batch_tokens": shape.batch_tokens, "microbatch_tokens": shape.batch_tokens}
+    train = {"num_steps": NUM_STEPS, "batch_tokens": shape.batch_tokens, "microbatch_tokens": shape.microbatch_tokens}
     train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_looks": 0}
     raw = RawSettings({"model": model, "train": train, "optim": {}, "schedule": {}}, {})
     apply_rules_(raw)
@@ -86,6 +86,6 @@ def open_rows(job: Job, plan: TrainPlan) -> BatchSource:
     from token_stream import STORE
 
     source = pack_source(TokenStore(job.tokens_dir / STORE), plan.model.seq_len)
-    num_rows = plan.train.num_steps * job.shape.rows_per_step
+    num_rows = plan.train.num_steps * job.shape.rows * job.shape.num_microbatches
     mixture = make_mixture_plan({"text": source.num_rows}, plan.mixture, num_rows)
     return BatchSource({"text": source}, mixture, plan.model.seq_len, plan.seed)

@@ -66,11 +66,13 @@ def train(job: Job, watch: Watch) -> None:
         model.parameters(), lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
     )
     optimizer = fabric.setup_optimizers(optimizer)
-    for rows in windows(job.tokens_dir, shape.rows_per_step, shape.seq_len):
-        batch = torch.from_numpy(rows).to(fabric.device)
-        logits = model(batch[:, :-1].contiguous())
-        loss = chunked_cross_entropy(logits, batch[:, 1:].contiguous())
-        fabric.backward(loss)
+    batches = windows(job.tokens_dir, shape.rows, shape.seq_len)
+    while True:
+        for _ in range(shape.num_microbatches):
+            batch = torch.from_numpy(next(batches)).to(fabric.device)
+            logits = model(batch[:, :-1].contiguous())
+            loss = chunked_cross_entropy(logits, batch[:, 1:].contiguous())
+            fabric.backward(loss / shape.num_microbatches)
         fabric.clip_gradients(model, optimizer, max_norm=MAX_NORM)
         optimizer.step()
         optimizer.zero_grad()

@@ -51,11 +51,14 @@ def train(job: Job, watch: Watch) -> None:
     watch.model(*count(model, shape))
     optimizer = model.setup_optimizer(weight_decay=WEIGHT_DECAY, **LEARNING_RATES)
     forward = torch.compile(model, dynamic=False)
-    for rows in windows(job.tokens_dir, shape.rows_per_step, shape.seq_len):
-        tokens_BT = torch.from_numpy(rows[:, :-1].copy()).to(device)
-        targets_BT = torch.from_numpy(rows[:, 1:].copy()).to(device)
-        loss = forward(tokens_BT, targets_BT)
-        loss.backward()
+    batches = windows(job.tokens_dir, shape.rows, shape.seq_len)
+    while True:
+        for _ in range(shape.num_microbatches):
+            rows = next(batches)
+            tokens_BT = torch.from_numpy(rows[:, :-1].copy()).to(device)
+            targets_BT = torch.from_numpy(rows[:, 1:].copy()).to(device)
+            loss = forward(tokens_BT, targets_BT)
+            (loss / shape.num_microbatches).backward()
         optimizer.step()
         forward.zero_grad(set_to_none=True)
         watch.step(loss.item())

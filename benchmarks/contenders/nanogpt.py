@@ -47,12 +47,16 @@ def train(job: Job, watch: Watch) -> None:
     forward = torch.compile(model) if job.mode.endswith("-compiled") else model
     is_mixed = job.mode.startswith("bfloat16")
     precision = torch.amp.autocast(device_type, dtype=torch.bfloat16) if is_mixed else nullcontext()
-    for rows in windows(job.tokens_dir, shape.rows_per_step, shape.seq_len):
-        tokens_BT = torch.from_numpy(rows[:, :-1].copy()).to(device_type)
-        targets_BT = torch.from_numpy(rows[:, 1:].copy()).to(device_type)
-        with precision:
-            _, loss = forward(tokens_BT, targets_BT)
-        loss.backward()
+    batches = windows(job.tokens_dir, shape.rows, shape.seq_len)
+    while True:
+        for _ in range(shape.num_microbatches):
+            rows = next(batches)
+            tokens_BT = torch.from_numpy(rows[:, :-1].copy()).to(device_type)
+            targets_BT = torch.from_numpy(rows[:, 1:].copy()).to(device_type)
+            with precision:
+                _, loss = forward(tokens_BT, targets_BT)
+                mean_part = loss / shape.num_microbatches
+            mean_part.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

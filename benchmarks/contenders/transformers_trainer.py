@@ -66,7 +66,8 @@ def train(job: Job, watch: Watch) -> None:
     settings = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(prefix="trainer-", dir=job.scratch_dir),
         max_steps=1_000_000,
-        per_device_train_batch_size=shape.rows_per_step,
+        per_device_train_batch_size=shape.rows,
+        gradient_accumulation_steps=shape.num_microbatches,
         learning_rate=5e-4,
         optim="adamw_torch_fused",
         bf16=job.mode.startswith("bfloat16"),

@@ -112,7 +112,7 @@ def test_the_counted_flops_of_a_peer_are_those_of_its_linear_maps_and_attention(
     from job import Shape
     from watch import count
 
-    shape = Shape(num_layers=3, num_heads=2, d_model=8, seq_len=5, vocab_size=11, rows_per_step=2)
+    shape = Shape(num_layers=3, num_heads=2, d_model=8, seq_len=5, vocab_size=11, rows=2)
     model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(11, 8), "head": torch.nn.Linear(8, 11, bias=False)})
     model["head"].weight = model["embed"].weight
     num_parameters, flops_per_token = count(model, shape)
