@@ -14,12 +14,12 @@ EXTRAS = {
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return cores, memory, disk, matrix-multiply peaks, what compiles, and which extras are installed."""
+    """Return cores, memory, disk, measured peaks and bandwidth, what compiles, and which extras are installed."""
     import torch
 
     from headwater.machine.machine import DTYPES, examine
     from headwater.machine.memory import memory_bytes
-    from headwater.machine.peak import matmul_peak
+    from headwater.machine.peak import matmul_peak, memory_bandwidth
     from headwater.machine.settings import MachineSettings
 
     facts = examine(MachineSettings())
@@ -34,6 +34,7 @@ def examine_machine() -> dict[str, Any]:
         "note": facts.note,
         "dtype": facts.dtype,
         "peak_flops_per_second": {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items()},
+        "memory_bytes_per_second": memory_bandwidth(device),
         "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
     }
 
@@ -46,9 +47,10 @@ def print_findings(findings: dict[str, Any]) -> None:
     memory = findings["memory_bytes"] / 1e9
     print(f"device      {findings['device']}, {findings['cores']} cores, {memory:.0f} GB memory")
     print(f"disk        {findings['free_disk_bytes'] / 1e9:.0f} GB free here")
-    print(f"torch       {findings['torch']}, {'compiles' if findings['compiles'] else findings['note']}")
+    print(f"torch       {findings['torch']}, {'kernels compile' if findings['compiles'] else findings['note']}")
     for name, peak in findings["peak_flops_per_second"].items():
         chosen = "  <- used" if name == findings["dtype"] else ""
         print(f"peak        {name} {peak / 1e9:.0f} GFLOP/s{chosen}")
+    print(f"bandwidth   {findings['memory_bytes_per_second'] / 1e9:.0f} GB/s of memory read and written")
     for name, present in findings["extras"].items():
         print(f"extra       {name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'"))

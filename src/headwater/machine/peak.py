@@ -1,4 +1,4 @@
-"""This device's own matrix-multiply peak: what utilisation is measured against."""
+"""This device's own limits: the matrix-multiply peak, which utilisation is measured against, and memory bandwidth."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import time
 
 import torch
 
-# square, and the shapes of a small and a large model's MLP: the peak is the best any of them reaches
-PEAK_SHAPES = ((1024, 1024, 1024), (4096, 512, 512), (2048, 2048, 512))
+# tokens, outputs, inputs: a square, and attention's and the MLP's maps of widths from 384 to 1024; the peak is the best
+# any of them reaches. On a matrix unit they differ by half: with one shape left out, utilisation would be too high.
+PEAK_SHAPES = (
+    (1024, 1024, 1024),
+    (4096, 384, 384),
+    (4096, 1536, 384),
+    (4096, 512, 512),
+    (2048, 2048, 512),
+    (2048, 768, 768),
+    (2048, 2048, 768),
+    (4096, 1024, 1024),
+)
+COPY_BYTES = 1 << 28  # far more than most caches hold
 REPEATS = 12
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the highest matmul rate seen, in FLOP/s, over a few shapes and repeats (about 0.3 s on a CPU).
+    """Return the highest matmul rate seen, in FLOP/s, over a few shapes and repeats (under 1 s on a CPU).
 
     The best of several, not the mean: other processes only ever make it slower, and a utilisation over 1 would
     be a lie of the denominator.
@@ -28,6 +39,20 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
             torch.nn.functional.linear(left, right)
             _synchronise(device)
             best = max(best, 2 * rows * columns * inner / (time.perf_counter() - started_at))
+    return best
+
+
+def memory_bandwidth(device: torch.device) -> float:
+    """Return bytes read plus bytes written in a second by the fastest of several copies of 256 MB (0.3 s on a CPU)."""
+    source = torch.ones(COPY_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    best = 0.0
+    for _ in range(REPEATS // 2):
+        _synchronise(device)
+        started_at = time.perf_counter()
+        target.copy_(source)
+        _synchronise(device)
+        best = max(best, 2 * COPY_BYTES / (time.perf_counter() - started_at))
     return best
 
 

@@ -204,14 +204,15 @@ class _LossSum(torch.autograd.Function):
             kernels(f"loss_and_error_{SUFFIX[x.dtype]}", logits, targets[part], *logits.shape, losses[part])
             torch.mm(logits, cast, out=drows[part])
             kernels.weight_gradient_(dweight, logits, rows[part], fresh=part.start == 0)
-        ctx.save_for_backward(drows, dweight)
+        ctx.gradients = drows, dweight
         ctx.shape = x.shape
         return losses.double().sum().float()
 
     @staticmethod
     def backward(ctx: Any, dloss: Tensor) -> Any:  # type: ignore[override]
-        drows, dweight = ctx.saved_tensors
-        return (drows * dloss.to(drows.dtype)).view(ctx.shape), dweight * dloss, None, None, None
+        # scaled in place and let go: a copy of the head's gradient is the largest tensor of a step
+        (drows, dweight), ctx.gradients = ctx.gradients, None
+        return drows.mul_(dloss.to(drows.dtype)).view(ctx.shape), dweight.mul_(dloss), None, None, None
 
 
 def chunks(num_tokens: int, vocab_size: int) -> list[slice]:
