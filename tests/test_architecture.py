@@ -244,10 +244,10 @@ def opens_for_writing(node: ast.Call) -> bool:
 
 
 def test_every_durable_write_goes_through_files():
-    # the run's lock is not data: it means something only while its process lives
+    # the run's lock is not data: it means something only while its process lives; compiled kernels can be made again
     wrong = [
         f"{place(path, node)} {ast.unparse(node)[:80]}"
-        for path, node in nodes(ast.Call, outside=("files.py", "checkpoint/lock.py"))
+        for path, node in nodes(ast.Call, outside=("files.py", "checkpoint/lock.py", "machine/kernels/library.py"))
         if writes(node)
     ]
     assert not wrong, "\n".join(wrong)

@@ -99,7 +99,9 @@ def test_every_block_starts_as_the_identity(family):
             assert not parameter.any(), name
     x_BTD = torch.randn(2, 5, 64)
     table = None if family == "gpt2" else model.rotary_2TP[:, :5]
-    assert torch.equal(model.blocks[0](x_BTD, torch.zeros(2, 5, dtype=torch.int64), table), x_BTD)
+    stream_BTD, written_BTD = model.blocks[0](x_BTD, None, torch.zeros(2, 5, dtype=torch.int64), table)
+    assert torch.equal(stream_BTD, x_BTD)
+    assert not written_BTD.any()
 
 
 @pytest.mark.parametrize("tied", [True, False])
