@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import os
 import site
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,15 @@ class RunFailed(HeadwaterError):
 
 
 class Workers:
-    """Does jobs one after another; a result kept in `folder` is not measured again."""
+    """Does jobs one after another; a result kept in `folder` is not measured again.
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    `lock` is a file locked while a job runs, to take turns with other programs that lock it.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None], lock: Path | None = None) -> None:
         self._folder = folder
         self._say = say
+        self._lock = lock
 
     def run(self, job: Job) -> dict[str, Any]:
         """Return the result of a job; raise RunFailed when its process dies."""
@@ -44,19 +50,29 @@ class Workers:
         with tempfile.TemporaryDirectory() as folder:
             job_path = Path(folder) / "job.json"
             write_json(job_path, job.as_json())
-            done = subprocess.run(
-                [sys.executable, "-m", "quality.worker", str(job_path), str(path)],
-                env=_environment(job, folder),
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
+            with self._turn():
+                done = subprocess.run(
+                    [sys.executable, "-m", "quality.worker", str(job_path), str(path)],
+                    env=_environment(job, folder),
+                    cwd=folder,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                )
         if done.returncode or not path.exists():
             last_lines = "\n".join(done.stdout.strip().splitlines()[-15:])
             raise RunFailed(f"{_in_words(job)}: the process ended with status {done.returncode}\n{last_lines}")
         return read_json(path)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._lock is None:
+            yield
+            return
+        with open(self._lock, "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            yield
 
 
 def _in_words(job: Job) -> str:
