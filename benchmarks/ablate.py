@@ -3,8 +3,9 @@
     python benchmarks/ablate.py --train FILE --held-out FILE --steps 200 --variant NAME=a.b=c,d.e=f --variant …
 
 Trains headwater with its rules as they are (`rules`) and with each variant's settings, from several seeds, and judges
-the held-out text as time_to_quality does. The table gives each variant's bits per byte, its difference from `rules` seed
-by seed with a 95 % interval (Student's t over the paired differences), and the time of a step. --json adds one line.
+the held-out text as time_to_quality does. The table gives each variant's bits per byte, its difference from `rules`
+seed by seed with a 95 % interval (Student's t over the paired differences), and the time of a step. --json adds one
+line.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, list[Result]
             )  # fmt: skip
             result = workers.run(job)
             results[name].append(result)
-            say(f"  {name}: {result['bits_per_byte'] or math.nan:.4f}, {1000 * result['seconds_per_step']:.0f} ms a step")
+            milliseconds = 1000 * result["seconds_per_step"]
+            say(f"  {name}: {result['bits_per_byte'] or math.nan:.4f}, {milliseconds:.0f} ms a step")
     return results
 
 
@@ -120,7 +122,8 @@ def main() -> int:
     print(f"{'variant':32}  bits per byte  difference            ms a step")
     for row in rows:
         half = "" if row["half_interval_95"] is None else f"± {row['half_interval_95']:.4f}"
-        print(f"{row['variant']:32}  {row['bits_per_byte']:13.4f}  {row['difference']:+.4f} {half:10}  {row['ms_per_step']:9.0f}")
+        worth = f"{row['bits_per_byte']:13.4f}  {row['difference']:+.4f} {half:10}"
+        print(f"{row['variant']:32}  {worth}  {row['ms_per_step']:9.0f}")
     if arguments.json:
         print(json.dumps({"benchmark": "ablate", "steps": arguments.steps, "variants": rows}))
     return 0
