@@ -15,7 +15,7 @@ from headwater.machine.kernels.ops import KernelOps
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "train"))
 
-from tiny_run import quick_machine  # noqa: E402, F401 - a fixture for tests that ask for it
+from tiny_run import quick_machine  # noqa: F401 - a fixture for tests that ask for it
 
 OTHER_PROCESSORS = {"avx2": "x86-64-v3", "sse2": "x86-64"}
 

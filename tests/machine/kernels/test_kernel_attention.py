@@ -136,7 +136,7 @@ def effect_of_changing(ops, position: int, dtype: torch.dtype, scale: float = 1.
         tensor[:, position] *= -2.0
     attend = of_kernels(ops, DOCUMENTS)
     has_changed = (attend(*inputs) != attend(*changed)).any(-1)
-    may_change = (DOCUMENTS == DOCUMENTS[:, [position]]) & (torch.arange(DOCUMENTS.shape[1]) >= position)
+    may_change = (DOCUMENTS[:, [position]] == DOCUMENTS) & (torch.arange(DOCUMENTS.shape[1]) >= position)
     return has_changed, may_change
 
 
@@ -162,7 +162,7 @@ def test_the_slope_of_a_token_reaches_nothing_after_it_and_no_other_document(ops
     slopes = torch.zeros_like(out)
     slopes[:, position] = random(*slopes[:, position].shape, dtype=dtype)
     dq, dk, dv = torch.autograd.grad(out, leaves, slopes)
-    seen = (DOCUMENTS == DOCUMENTS[:, [position]]) & (torch.arange(DOCUMENTS.shape[1]) <= position)
+    seen = (DOCUMENTS[:, [position]] == DOCUMENTS) & (torch.arange(DOCUMENTS.shape[1]) <= position)
     assert dv[seen].flatten(1).any(-1).all()
     assert not dv[~seen].any()
     assert not dk[~seen].any()
