@@ -11,6 +11,7 @@
 #include "attention_backward.h"
 #include "attention_forward.h"
 #include "tiles_amx.h"
+#include "tiles_avx512bf16.h"
 #include "tiles_generic.h"
 #ifdef _OPENMP
 #include <omp.h>
@@ -150,7 +151,11 @@ int hw_attention_forward_bf16(const uint16_t* q, const uint16_t* k, const uint16
 #if HW_AMX
     if (amx_available()) return forward<AmxTiles>(problem, q, k, v, out, lse);
 #endif
+#if HW_AVX512_BF16
+    return forward<Avx512Bf16Tiles>(problem, q, k, v, out, lse);
+#else
     return forward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse);
+#endif
 }
 
 int hw_attention_backward_bf16(const uint16_t* q, const uint16_t* k, const uint16_t* v, const int32_t* first, const uint16_t* out,
@@ -161,7 +166,11 @@ int hw_attention_backward_bf16(const uint16_t* q, const uint16_t* k, const uint1
 #if HW_AMX
     if (amx_available()) return backward<AmxTiles>(problem, q, k, v, out, lse, dout, dq, dk, dv);
 #endif
+#if HW_AVX512_BF16
+    return backward<Avx512Bf16Tiles>(problem, q, k, v, out, lse, dout, dq, dk, dv);
+#else
     return backward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse, dout, dq, dk, dv);
+#endif
 }
 
 }  // extern "C"

@@ -1,7 +1,7 @@
 // Operands and products of 32 x 32 blocks in fp32, for any processor.
 //
 // With Number = uint16_t the caller's arrays are bf16: operands are widened when packed, and the probabilities are rounded
-// to bf16 before they are multiplied, so that results agree with the AMX tiles up to the order of summation.
+// to bf16 before they are multiplied, so that results agree with the bf16 tiles up to the order of summation.
 #pragma once
 
 #include "attention_lanes.h"
@@ -17,7 +17,7 @@ struct GenericTiles {
     static void begin_thread() {}
     static void end_thread() {}
 
-    // `source` is a whole block with the given stride; see tiles_amx.h for what the four forms mean.
+    // `source` is a whole block with the given stride; see tiles_bf16.h for what the four forms mean.
     static void pack_left(Packed* block, const Number* source, int64_t stride) {
         for (int row = 0; row < BLOCK; ++row)
             for (int i = 0; i < BLOCK; ++i) block[row * BLOCK + i] = to_float(source[row * stride + i]);
