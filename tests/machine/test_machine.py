@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from headwater.errors import ConfigError
 from headwater.machine import machine as module
+from headwater.machine import memory
 from headwater.machine.machine import Machine, MachineFacts, examine
 from headwater.machine.settings import MachineSettings
 
@@ -140,6 +142,56 @@ def test_arrays_are_placed_as_int64_and_copied():
     assert tensor.tolist() == [[1, -1]]
 
 
+def test_numbers_are_read_together_and_without_rounding():
+    values = torch.tensor(1 / 3), torch.tensor(1e-200, dtype=torch.float64), torch.tensor(7), torch.tensor(float("nan"))
+    third, tiny, seven, nothing = Machine(facts()).read(*values)
+    assert (third, tiny, seven) == (float(values[0]), 1e-200, 7.0)
+    assert nothing != nothing
+
+
+def test_work_is_timed():
+    assert 0.01 <= Machine(facts()).seconds_of(lambda: time.sleep(0.01)) < 5
+
+
+def fill_the_memory() -> None:
+    torch.empty(1 << 60)
+
+
+def fill_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize("work", [fill_the_memory, fill_a_gpu])
+def test_work_that_the_memory_cannot_hold_has_no_time(work):
+    assert Machine(facts()).seconds_of(work) is None
+
+
+def test_another_error_of_timed_work_is_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="size of tensor a"):
+        Machine(facts()).seconds_of(lambda: torch.ones(2) + torch.ones(3))
+
+
+@pytest.mark.parametrize(("available", "resident", "room"), [(3, 2, True), (2, 3, False)])
+def test_there_is_room_to_double_where_the_process_fits_into_what_is_left(monkeypatch, available, resident, room):
+    monkeypatch.setattr(module, "available_bytes", lambda: available)
+    monkeypatch.setattr(module, "resident_bytes", lambda: resident)
+    assert Machine(facts()).has_room_to_double() is room
+
+
+def test_memory_is_measured():
+    before = memory.resident_bytes()
+    ballast = torch.ones(1 << 24)  # 64 MiB
+    assert memory.resident_bytes() - before > 48 << 20, ballast.shape
+    assert 0 < memory.available_bytes() < memory.memory_bytes()
+
+
+def test_a_processor_runs_a_model_as_it_is():
+    model, attention = nn.Linear(2, 2), lambda q, k, v, documents: q
+    machine = Machine(facts())
+    assert machine.forward(model) is model
+    assert machine.attention(attention) is attention
+
+
 def test_one_rank_is_the_sum_of_all_ranks():
     machine = Machine(facts())
     assert (machine.rank, machine.world_size, machine.sum_ranks(3.5)) == (0, 1, 3.5)
@@ -158,11 +210,22 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("looks_are_free", [True, False])
+def test_clipping_with_and_without_a_look_at_the_norm_gives_the_same_bits(size, looks_are_free):
+    looking, blind = model_with_gradients(size), model_with_gradients(size)
+    machine = Machine(facts())
+    norm = machine.clip_gradients_(looking, 1.0)
+    machine._looks_are_free = looks_are_free
+    assert torch.equal(machine.clip_gradients_(blind, 1.0), norm)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(looking), gradients(blind)))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
 def test_clipping_is_torchs(size):
     ours, theirs = model_with_gradients(size), model_with_gradients(size)
     norm = Machine(facts()).clip_gradients_(ours, 1.0)
     expected = nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
-    assert norm == pytest.approx(expected.item(), rel=1e-5)
+    assert norm.item() == pytest.approx(expected.item(), rel=1e-5)
     for mine, its in zip(gradients(ours), gradients(theirs)):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-9)
 
@@ -172,7 +235,7 @@ def test_gradients_under_the_limit_are_not_touched(max_norm):
     model = model_with_gradients()
     before = [gradient.clone() for gradient in gradients(model)]
     norm = Machine(facts()).clip_gradients_(model, max_norm)
-    assert norm == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
+    assert norm.item() == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(gradients(model), before))
 
 
@@ -180,7 +243,7 @@ def test_gradients_under_the_limit_are_not_touched(max_norm):
 def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
     model = model_with_gradients()
     gradients(model)[1][0] = bad
-    assert not np.isfinite(Machine(facts()).clip_gradients_(model, 1.0))
+    assert not Machine(facts()).clip_gradients_(model, 1.0).isfinite()
 
 
 def test_utilisation_is_never_above_one_when_the_peak_was_measured_too_low():

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from host_waits import HostWaits
 from tiny_run import ROWS_PER_STEP, MadeUpRows, plan
 from torch.nn.functional import cross_entropy
 
@@ -116,3 +117,28 @@ def test_clipping_lowers_the_update_and_not_the_norm_that_is_told():
     ]
     assert norms[0] == norms[1] > 1e-3
     assert float(clipped.optimizer.state_tensors()["embed.weight.mean"].norm()) < 1e-3
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 1e-3])
+def test_the_host_waits_once_a_step_when_all_microbatches_are_queued(monkeypatch, max_grad_norm):
+    trainer, reads = Trainer(), []
+    trainer.machine._looks_are_free = False  # as on a GPU
+    read = trainer.machine.read
+
+    def counting_read(*values):
+        assert trainer.optimizer.num_updates == 0, "a step that isn't finite must be known before the update"
+        assert all(p.grad is not None for p in trainer.model.parameters()), "all backward passes are queued"
+        reads.append(values)
+        return read(*values)
+
+    monkeypatch.setattr(trainer.machine, "read", counting_read)
+    with HostWaits() as waits:
+        assert trainer.step(split(0, 1), max_grad_norm=max_grad_norm).taken
+    assert len(reads) == 1
+    assert waits.count == 0
+
+
+def test_the_count_of_waits_sees_one():
+    with HostWaits() as waits:
+        assert float(torch.ones(())) == 1 and torch.ones(1).nonzero().numel()
+    assert waits.count == 2

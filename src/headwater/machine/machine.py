@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,17 @@ from torch import Tensor, nn
 
 from headwater.errors import ConfigError
 from headwater.machine.compiler import compiler_works
+from headwater.machine.flex import FlexAttention, document_mask
+from headwater.machine.float8 import convert_linears_, require_float8
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
-from headwater.machine.memory import keep_freed_memory
+from headwater.machine.memory import available_bytes, keep_freed_memory, resident_bytes
 from headwater.machine.peak import matmul_peak
 from headwater.machine.settings import MachineSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ACTIVATIONS = {"float8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,12 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
     compiled, note = compiler_works(settings, device)
     if settings.compile == "on" and not compiled:
         raise ConfigError(f"machine.compile is on and {note}")
+    if settings.dtype == "float8":
+        require_float8(device, compiled)
     return MachineFacts(
         device=device.type,
         device_name=_device_name(device),
-        dtype=dtype,
+        dtype=settings.dtype if settings.dtype in ACTIVATIONS else dtype,
         compiled=compiled and kept.get("compiled", True),
         num_threads=num_threads,
         peak_flops_per_second=peaks[dtype],
@@ -73,7 +79,7 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
 
 def _may_use(settings: MachineSettings, kept: dict[str, Any], name: str) -> bool:
     if settings.dtype != "auto":
-        return name == settings.dtype
+        return name == ACTIVATIONS.get(settings.dtype, settings.dtype)
     return kept.get("dtype", name) == name
 
 
@@ -94,14 +100,20 @@ def _device_name(device: torch.device) -> str:
     return names[0] if names else "CPU"
 
 
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # a processor's allocator has no error class of its own
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 class Machine:
     """One process on one device."""
 
     def __init__(self, facts: MachineFacts) -> None:
         self.facts = facts
         self.device = torch.device(facts.device)
-        self.compute_dtype = DTYPES[facts.dtype]
+        self.compute_dtype = DTYPES[ACTIVATIONS.get(facts.dtype, facts.dtype)]
         self._peak_flops_per_second = facts.peak_flops_per_second
+        self._looks_are_free = self.device.type == "cpu"  # reading a number waits for nothing
         self.rank, self.world_size = 0, 1
         torch.set_num_threads(facts.num_threads)
         keep_freed_memory()
@@ -115,6 +127,28 @@ class Machine:
             torch.compile(function, dynamic=False) if self.facts.compiled and self.device.type == "cuda" else function
         )
 
+    def forward(self, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return a model's forward pass of (tokens_BT, documents_BT) as this machine runs it."""
+        compiled = self.compile(model)
+        if not self._has_flex:
+            return compiled
+        # the mask is made outside of what is compiled, once for all layers
+        return lambda tokens_BT, documents_BT: compiled(tokens_BT, document_mask(documents_BT))
+
+    def attention(self, plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return attention as this machine computes it; `plain` where it has nothing better, or for other shapes."""
+        return FlexAttention(plain) if self._has_flex else plain
+
+    @property
+    def has_own_linears(self) -> bool:
+        """Whether `convert_linears_` replaces linear maps, so that a model must call them as modules."""
+        return self.facts.dtype == "float8"
+
+    def convert_linears_(self, blocks: nn.Module) -> None:
+        """Put this machine's linear maps in place of those in `blocks`; their parameters stay, by name and value."""
+        if self.has_own_linears:
+            convert_linears_(blocks)
+
     def kernel_ops(self) -> KernelOps | None:
         """Return a model's operations as kernels for this processor, or None where PyTorch's own are to be used."""
         return KernelOps(load_kernels(), self.facts.num_threads) if self._has_kernels else None
@@ -124,12 +158,48 @@ class Machine:
         return KernelUpdates(load_kernels(), self.facts.num_threads) if self._has_kernels else None
 
     @property
+    def _has_flex(self) -> bool:
+        return self.facts.compiled and self.device.type == "cuda"
+
+    @property
     def _has_kernels(self) -> bool:
         return self.facts.compiled and self.device.type == "cpu"
 
     def place(self, array: np.ndarray) -> Tensor:
-        """Return an int64 tensor of `array` on the device."""
-        return torch.from_numpy(array.astype(np.int64)).to(self.device, non_blocking=True)
+        """Return an int64 tensor of `array` on the device; the host doesn't wait until it is there."""
+        tensor = torch.from_numpy(array.astype(np.int64))
+        if self.device.type == "cpu":
+            return tensor
+        # a copy from memory that the system may move would wait for all that the device still has to do
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def read(self, *values: Tensor) -> list[float]:
+        """Return numbers from the device, in one transfer; the host waits until all that is queued there is done."""
+        return torch.stack([value.detach().double() for value in values]).tolist()
+
+    def seconds_of(self, work: Callable[[], None]) -> float | None:
+        """Return how long `work` takes with all that it queues, or None when the memory can't hold it."""
+        try:
+            self._wait()
+            started_at = time.perf_counter()
+            work()
+            self._wait()
+            return time.perf_counter() - started_at
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        # not in the except clause: there the error still holds on to the tensors
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def has_room_to_double(self) -> bool:
+        """Return whether the memory would hold this process twice; a GPU is asked by trying, which harms nothing."""
+        return self.device.type == "cuda" or available_bytes() > resident_bytes()
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def utilisation(self, flops_per_second: float) -> float:
         """Return the fraction of the measured peak, never over 1.
@@ -153,10 +223,12 @@ class Machine:
     def backward(self, loss: Tensor) -> None:
         loss.backward()
 
-    def clip_gradients_(self, model: nn.Module, max_norm: float | None) -> float:
-        """Scale all gradients down to `max_norm` and return their norm before that."""
+    def clip_gradients_(self, model: nn.Module, max_norm: float | None) -> Tensor:
+        """Scale all gradients down to `max_norm` and return their norm before that, fp32 on the device."""
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        if max_norm is not None and norm > max_norm:
-            torch._foreach_mul_(gradients, max_norm / norm)
-        return float(norm)
+        # a look at the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
+        # for, and multiplies by 1 instead. A norm that is no number clips nothing.
+        if max_norm is not None and (not self._looks_are_free or norm > max_norm):
+            torch._foreach_mul_(gradients, torch.where(norm > max_norm, max_norm / norm, 1.0))
+        return norm

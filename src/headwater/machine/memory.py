@@ -13,6 +13,24 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def available_bytes() -> int:
+    """Return how much memory processes may still ask for; all there is where the system doesn't say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return memory_bytes()
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process holds; 0 where the system doesn't say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def keep_freed_memory() -> None:
     """Have the C library keep freed blocks for the next step instead of giving them back to the system.
 

@@ -45,11 +45,18 @@ class Ops(Protocol):
     def token_losses(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor: ...
 
 
-class PlainOps:
-    """PyTorch's own operations; `chunk` is `chunk_loss` or a compiled form of it."""
+Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
 
-    def __init__(self, chunk: Callable[..., Any] = chunk_loss) -> None:
+
+class PlainOps:
+    """PyTorch's own operations; `chunk` is `chunk_loss` or a compiled form of it, `attention` equals `attend`.
+
+    The `documents_BT` that a model is called with may be anything that its `attention` understands.
+    """
+
+    def __init__(self, chunk: Callable[..., Any] = chunk_loss, attention: Attend = attend) -> None:
         self._chunk = chunk
+        self._attention = attention
 
     def add_rms_norm(self, x_BTD: Tensor, y_BTD: Tensor | None, weight_D: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         """Return x + y (x where there is no y) and its root-mean-square norm, computed in fp32 (arXiv:1910.07467)."""
@@ -86,7 +93,7 @@ class PlainOps:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, documents_BT: Tensor) -> Tensor:
         """Return attention's values (B, T, H K): a token sees itself and earlier tokens of its own document."""
-        return attend(q, k, v, documents_BT).flatten(-2)
+        return self._attention(q, k, v, documents_BT).flatten(-2)
 
     def swiglu(self, gate_up: Tensor) -> Tensor:
         """Return silu(gate) · up for (…, 2F), gates first (arXiv:2002.05202)."""
@@ -100,6 +107,14 @@ class PlainOps:
     def token_losses(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
         """Return -log p(target) of every token in fp32, 0 where there is no target; without a gradient."""
         return token_losses(x_BTD, weight_VD, targets_BT)
+
+
+class ModuleOps(PlainOps):
+    """As PlainOps, but linear maps that a machine has replaced by modules of its own are called as such."""
+
+    def project(self, x_BTD: Tensor, maps: Sequence[nn.Linear]) -> Tensor:
+        plain = super().project
+        return torch.cat([plain(x_BTD, (one,)) if type(one) is nn.Linear else one(x_BTD) for one in maps], dim=-1)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -9,9 +9,13 @@ the dtype of the first activation, chosen by `compute_dtype`, is the precision o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from headwater.model.ops import Ops, PlainOps
 from headwater.model.settings import ModelSettings
@@ -136,22 +140,35 @@ class Block(nn.Module):
         return x_BTD, self.mlp(normed_BTD)
 
 
+def recomputed(block: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return `block` as a function that keeps only its inputs and is computed again in the backward pass."""
+    # nothing in a block is random, so that no generator's state need be kept
+    return partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
+
+
 class Transformer(nn.Module):
     """Token ids to the hidden states from which the next token is predicted; weights start uninitialised (see init).
 
     `compute_dtype` is the dtype of the activations: torch.float32, or torch.bfloat16 where the device computes it.
+    `num_recomputed` blocks keep only their inputs in training and are computed again in the backward pass
+    (arXiv:1604.06174): the same loss and gradients, for less memory and at most a third more time.
     """
 
     rotary_2TP: Tensor
 
     def __init__(
-        self, model: ModelSettings, compute_dtype: torch.dtype = torch.float32, ops: Ops | None = None
+        self,
+        model: ModelSettings,
+        compute_dtype: torch.dtype = torch.float32,
+        ops: Ops | None = None,
+        num_recomputed: int = 0,
     ) -> None:
         super().__init__()
         ops = PlainOps() if ops is None else ops
         self.settings = model
         self.compute_dtype = compute_dtype
         self.ops = ops
+        self.num_recomputed = num_recomputed
         self.embed = nn.Embedding(model.vocab_size, model.d_model)
         if model.family == "gpt2":
             self.positions = nn.Embedding(model.seq_len, model.d_model)
@@ -176,8 +193,10 @@ class Transformer(nn.Module):
             table_2TP = self.rotary_2TP[:, :num_positions]
         x_BTD = x_BTD.to(self.compute_dtype)
         written_BTD: Tensor | None = None
-        for block in self.blocks:
-            x_BTD, written_BTD = block(x_BTD, written_BTD, documents_BT, table_2TP)
+        for index, block in enumerate(self.blocks):
+            # the first ones: when their turn comes in the backward pass, what the later ones kept is already free
+            run = recomputed(block) if index < self.num_recomputed else block
+            x_BTD, written_BTD = run(x_BTD, written_BTD, documents_BT, table_2TP)
         return self.final_norm(x_BTD, written_BTD)[1]
 
     def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ def _record_beginning(run: Run, config: RunConfig, display: Display, plan_fields
         "num_tokens": config.train.num_steps * config.train.batch_tokens,
         "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
         "flops_per_token": flops_per_token(config.model),
+        "microbatch": {"tokens": run.microbatch.tokens, "why": run.microbatch.why},
         "device": {
             "name": facts.device_name,
             "cores": facts.num_threads,

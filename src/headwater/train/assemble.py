@@ -13,14 +13,16 @@ from headwater.checkpoint.load import newest_good_checkpoint
 from headwater.errors import ConfigError
 from headwater.machine.energy import EnergyMeter
 from headwater.machine.machine import Machine, examine
+from headwater.model.attention import attend
 from headwater.model.init import initialise_
 from headwater.model.loss import chunk_loss
-from headwater.model.ops import PlainOps
+from headwater.model.ops import ModuleOps, Ops, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.records import RunRecords
 from headwater.train.identity import TrainPlan, require_same
-from headwater.train.settings import PORTIONS, whole_rows_problem
+from headwater.train.microbatch import Microbatch, measured_microbatch
+from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
 from headwater.train.step import Prepared
 
 
@@ -32,6 +34,7 @@ class Run:
     plan: TrainPlan
     machine: Machine
     prepared: Prepared
+    microbatch: Microbatch
     optimizer: Optimizer
     batches: BatchSource
     records: RunRecords
@@ -68,21 +71,26 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
         say(facts.note)
     _warn_of_other_machine(kept, facts.decisive(), say)
     machine = Machine(facts)
-    ops = machine.kernel_ops() or PlainOps(machine.compile(chunk_loss))
-    model = Transformer(plan.model, machine.compute_dtype, ops)
+    recomputed = num_recomputed(plan.train, plan.model.num_layers)
+    model = Transformer(plan.model, machine.compute_dtype, model_ops(machine), recomputed)
     initialise_(model, plan.seed)
     model.to(machine.device)
+    machine.convert_linears_(model.blocks)
     optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.kernel_updates())
     state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "bad_steps": 0}
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
         optimizer.load_state_tensors(checkpoint.optim, checkpoint.state["num_updates"])
         state = checkpoint.state
+    prepared = Prepared(model, machine.forward(model))
+    microbatch = _microbatch(plan, state, prepared, machine, batches, say)
+    optimizer.zero_grad()
     return Run(
         run_dir=run_dir,
         plan=plan,
         machine=machine,
-        prepared=Prepared(model, machine.compile(model)),
+        prepared=prepared,
+        microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
         records=RunRecords(run_dir / "records.jsonl", time.time),
@@ -95,9 +103,38 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
     )
 
 
+def model_ops(machine: Machine) -> Ops:
+    """Return the model's operations as this machine computes them fastest."""
+    kernels = machine.kernel_ops()
+    if kernels is not None:
+        return kernels
+    plain = ModuleOps if machine.has_own_linears else PlainOps
+    return plain(machine.compile(chunk_loss), machine.attention(attend))
+
+
+def _microbatch(
+    plan: TrainPlan,
+    state: dict[str, Any],
+    prepared: Prepared,
+    machine: Machine,
+    batches: BatchSource,
+    say: Callable[[str], None],
+) -> Microbatch:
+    """Return the microbatch of the settings, of the checkpoint's `state`, or, at the start of a run, a measured one."""
+    tokens = plan.train.microbatch_tokens
+    if tokens != "auto":
+        return Microbatch(tokens, "train.microbatch_tokens")
+    if "microbatch_tokens" in state:
+        return Microbatch(state["microbatch_tokens"], "measured at the run's start")
+    found = measured_microbatch(prepared, machine, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
+    say(f"microbatches of {found.tokens} tokens: {found.why}")
+    return found
+
+
 def _check_portions(plan: TrainPlan) -> None:
     for portion in PORTIONS:
-        problem = whole_rows_problem(portion, getattr(plan.train, portion), plan.model.seq_len)
+        tokens = getattr(plan.train, portion)
+        problem = None if tokens == "auto" else whole_rows_problem(portion, tokens, plan.model.seq_len)
         if problem:
             raise ConfigError(problem)
 

@@ -107,6 +107,7 @@ def save(run: Run, display: Display) -> None:
         "bad_steps": run.bad_steps,
         "seconds": run.seconds(),
         "machine": run.machine.facts.decisive(),
+        "microbatch_tokens": run.microbatch.tokens,
         "identity": run.identity(),
     }
     run.records.sync()
@@ -136,7 +137,7 @@ def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
 
 def _microbatches(run: Run) -> Iterator[list[Batch]]:
     """Yield this rank's microbatches of each step to come: a pure function of the step."""
-    rows_per_microbatch = run.plan.train.microbatch_tokens // run.plan.model.seq_len
+    rows_per_microbatch = run.microbatch.tokens // run.plan.model.seq_len
     rank, world_size = run.machine.rank, run.machine.world_size
     for step in range(run.step, run.plan.train.num_steps):
         first, num_rows = rank_rows(step * run.rows_per_step, run.rows_per_step, rank, world_size)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+import math
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
 
@@ -16,8 +19,10 @@ class TrainSettings(Settings):
     "Number of updates."
     batch_tokens: int = Field(ge=1)
     "Tokens of one step, over all ranks."
-    microbatch_tokens: int = Field(ge=1)
-    "Tokens of one forward pass on one rank; batch_tokens is a multiple."
+    microbatch_tokens: int | Literal["auto"]
+    "Tokens of one forward pass on one rank; batch_tokens is a multiple. auto: measured at the run's start, then kept."
+    recompute_fraction: float = Field(default=0.0, ge=0, le=1)
+    "Fraction of the blocks that are computed again in the backward pass instead of kept: less memory, more time."
     log_every: int = Field(default=10, ge=1)
     "Steps between lines on the terminal; every step is in records.jsonl."
     save_every: int = Field(ge=1)
@@ -35,9 +40,17 @@ class TrainSettings(Settings):
     max_bad_steps: int = Field(default=20, ge=1)
     "Steps without a finite loss or gradient in a row before training stops."
 
+    @field_validator("microbatch_tokens", mode="before")
+    @classmethod
+    def _check_microbatch(cls, value: Any) -> Any:
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not is_count and value != "auto":
+            raise ValueError("a microbatch is a number of tokens, 1 or more, or auto")
+        return value
+
     @model_validator(mode="after")
     def _check_batch(self) -> TrainSettings:
-        if self.batch_tokens % self.microbatch_tokens:
+        if self.microbatch_tokens != "auto" and self.batch_tokens % self.microbatch_tokens:
             rest = self.batch_tokens % self.microbatch_tokens
             suggestion = self.batch_tokens - rest or self.microbatch_tokens
             raise ValueError(
@@ -56,6 +69,11 @@ def whole_rows_problem(portion: str, num_tokens: int, seq_len: int) -> str | Non
         return None
     nearest = max(1, round(num_tokens / seq_len)) * seq_len
     return f"train.{portion}={num_tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}"
+
+
+def num_recomputed(train: TrainSettings, num_layers: int) -> int:
+    """Return how many blocks are computed again: a fraction above 0 is at least one block."""
+    return math.ceil(train.recompute_fraction * num_layers)
 
 
 def look_steps(train: TrainSettings) -> list[int]:

@@ -1,0 +1,75 @@
+"""Attention on a GPU: FlexAttention, whose kernel skips the blocks that nobody sees (arXiv:2412.05496).
+
+B batch · T time · N blocks of tokens · H query heads · G key and value heads · K head width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+BLOCK = 128  # tokens: the kernel's own choice of a block of the mask
+
+
+def document_mask(documents_BT: Tensor) -> BlockMask:
+    """Return who sees whom: a token sees itself and earlier tokens of its own document; documents are contiguous.
+
+    Made of each token's first visible token, in steps of blocks: unlike `create_block_mask`, it holds no (T, T) matrix,
+    and the host waits for nothing.
+    """
+    num_tokens = documents_BT.shape[1]
+    first_BT = first_visible(documents_BT)
+    starts_N = torch.arange(0, num_tokens, BLOCK, device=documents_BT.device)
+    ends_N = (starts_N + BLOCK - 1).clamp_max(num_tokens - 1)
+    numbers_N = torch.arange(len(starts_N), device=documents_BT.device)
+    # a block of queries sees some of each block of keys from its first token's document on, and all of a block that
+    # lies before it and begins no earlier than its last token's document
+    lowest_BN1 = (first_BT[:, starts_N] // BLOCK)[:, :, None]
+    lowest_whole_BN1 = first_BT[:, ends_N][:, :, None]
+    is_seen_BNN = (numbers_N >= lowest_BN1) & (numbers_N <= numbers_N[:, None])
+    is_whole_BNN = (starts_N >= lowest_whole_BN1) & (numbers_N < numbers_N[:, None])
+    is_whole_BNN &= (starts_N + BLOCK <= num_tokens)[:, None]  # a last block that the row doesn't fill
+
+    def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (key >= first_BT[row, query])
+
+    return BlockMask.from_kv_blocks(
+        *_listed(is_seen_BNN & ~is_whole_BNN),
+        *_listed(is_whole_BNN),
+        BLOCK_SIZE=BLOCK,
+        mask_mod=sees,
+        seq_lengths=(num_tokens, num_tokens),
+    )
+
+
+def first_visible(documents_BT: Tensor) -> Tensor:
+    """Return the position at which each token's document begins, (B, T)."""
+    begins = torch.ones_like(documents_BT, dtype=torch.bool)
+    begins[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
+    positions = torch.arange(documents_BT.shape[1], device=documents_BT.device)
+    return torch.where(begins, positions, 0).cummax(dim=1).values
+
+
+def _listed(chosen_BNN: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many blocks of keys are chosen, (B, 1, N), and all blocks, chosen ones first, (B, 1, N, N)."""
+    order_BNN = torch.argsort(chosen_BNN.int(), dim=-1, descending=True, stable=True)
+    return chosen_BNN.sum(-1).int()[:, None], order_BNN.int()[:, None]
+
+
+class FlexAttention:
+    """`model.attention.attend` for a mask of `document_mask`; `plain` for the documents themselves (evaluation)."""
+
+    def __init__(self, plain: Callable[..., Tensor]) -> None:
+        self._plain = plain
+
+    def __call__(self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents: Tensor | BlockMask) -> Tensor:
+        """Return the values (B, T, H, K). To be compiled with the model: alone it would hold all scores."""
+        if isinstance(documents, Tensor):
+            return self._plain(q_BTHK, k_BTGK, v_BTGK, documents)
+        q, k, v = (x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK))
+        out_BHTK = flex_attention(q, k, v, block_mask=documents, enable_gqa=q.shape[1] != k.shape[1])
+        assert isinstance(out_BHTK, Tensor)
+        return out_BHTK.transpose(1, 2)

@@ -1,0 +1,143 @@
+"""How many rows go through the model at once: the settings' number, or the fastest of a few, measured.
+
+The rule's size is measured first, and another is taken only where it is clearly faster: two runs of one file then
+mostly have the same bits. The choice is kept in the run's checkpoints, as the machine's facts are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from headwater.batches.assemble import Batch
+from headwater.config import RawSettings
+from headwater.errors import TrainingError
+from headwater.machine.machine import Machine
+from headwater.optim.rules import RULES
+from headwater.train.step import Prepared, accumulate
+
+CLEARLY = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work
+SEARCH_SECONDS = 60.0  # after which no further size is begun
+REPEATS = 2
+
+Found = dict[int, float | None]  # rows of a microbatch: seconds of a step, None where the memory can't hold it
+
+
+@dataclass(frozen=True)
+class Microbatch:
+    """Tokens of one forward pass on one rank, and why so many."""
+
+    tokens: int
+    why: str
+
+
+def measured_microbatch(
+    prepared: Prepared, machine: Machine, rows: Callable[[int, int], Batch], batch_tokens: int, seq_len: int
+) -> Microbatch:
+    """Return the microbatch with which a step of `batch_tokens` takes the least time here.
+
+    Runs forward and backward passes of the run's first rows, which leave nothing but gradients; the caller clears them.
+    Raises TrainingError when not even the smallest microbatch fits.
+    """
+    num_rows = batch_tokens // seq_len // machine.world_size
+    deadline = time.perf_counter() + SEARCH_SECONDS
+
+    def seconds_of_step(size: int) -> float | None:
+        return step_seconds(prepared, machine, rows(0, size), num_rows // size)
+
+    start = ruled_tokens(batch_tokens // machine.world_size, seq_len) // seq_len
+    found = climb(num_rows, start, seconds_of_step, machine.has_room_to_double, lambda: time.perf_counter() < deadline)
+    size = choose(found, start)
+    return Microbatch(size * seq_len, explain_choice(found, size, start, num_rows, seq_len))
+
+
+def ruled_tokens(batch_tokens: int, seq_len: int) -> int:
+    """Return the microbatch that the rule gives a run whose file says nothing."""
+    settings = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
+    return int(RULES["train.microbatch_tokens"](RawSettings(settings, {}))[0])
+
+
+def climb(
+    num_rows: int,
+    start: int,
+    seconds_of_step: Callable[[int], float | None],
+    may_double: Callable[[], bool],
+    has_time: Callable[[], bool],
+) -> Found:
+    """Measure `start`, then sizes of twice the rows and more as long as each is clearly faster; else of half and less.
+
+    Every size divides `num_rows`. What doesn't fit is halved until something does, however long that takes.
+    """
+    found: Found = {start: seconds_of_step(start)}
+    size = start
+    while found[size] is not None and has_time() and may_double() and (larger := _larger(num_rows, size)):
+        found[larger] = seconds_of_step(larger)
+        if not _clearly_faster(found[larger], found[size]):
+            break
+        size = larger
+    while size <= start and (found[size] is None or has_time()) and (smaller := _smaller(num_rows, size)):
+        found[smaller] = seconds_of_step(smaller)
+        if found[size] is not None and not _clearly_faster(found[smaller], found[size]):
+            break
+        size = smaller
+    return found
+
+
+def _larger(num_rows: int, size: int) -> int | None:
+    return next((rows for rows in range(2 * size, num_rows + 1) if num_rows % rows == 0), None)
+
+
+def _smaller(num_rows: int, size: int) -> int | None:
+    return next((rows for rows in range(size // 2, 0, -1) if num_rows % rows == 0), None)
+
+
+def _clearly_faster(seconds: float | None, before: float | None) -> bool:
+    return seconds is not None and before is not None and before >= CLEARLY * seconds
+
+
+def choose(found: Mapping[int, float | None], start: int) -> int:
+    """Return the fastest size, but `start` unless the fastest is clearly faster; raise TrainingError if none fits."""
+    fitting = {size: seconds for size, seconds in found.items() if seconds is not None}
+    if not fitting:
+        raise TrainingError(
+            f"the device's memory can't hold forward and backward of a microbatch of {min(found)} row(s); set "
+            "train.recompute_fraction=1, or choose a smaller model or a shorter model.seq_len"
+        )
+    best = min(fitting, key=lambda size: fitting[size])
+    return best if start not in fitting or _clearly_faster(fitting[best], fitting[start]) else start
+
+
+def explain_choice(found: Mapping[int, float | None], size: int, start: int, num_rows: int, seq_len: int) -> str:
+    """Return a sentence with the speed of every size that was measured."""
+    speeds = ", ".join(
+        f"{rows * seq_len} tokens: " + ("too large for the memory" if t is None else f"{num_rows * seq_len / t:,.0f}/s")
+        for rows, t in sorted(found.items())
+    )
+    if size == start:
+        reason = f"the rule's size: none measured at the run's start was {CLEARLY - 1:.0%} faster"
+    else:
+        reason = "the fastest measured at the run's start"
+    return f"{reason} (forward and backward of {speeds})"
+
+
+def step_seconds(prepared: Prepared, machine: Machine, batch: Batch, num_microbatches: int) -> float | None:
+    """Return the seconds of all forward and backward passes of a step, or None where the memory can't hold them.
+
+    The first microbatch of a step makes the gradients, each later one adds to them: measured apart.
+    """
+
+    def fresh() -> None:
+        prepared.model.zero_grad(set_to_none=True)
+        adding()
+
+    def adding() -> None:
+        accumulate(prepared, machine, batch, num_targets=max(1, batch.num_targets), last=True)
+
+    if machine.seconds_of(fresh) is None:  # not counted: it compiles, and fills caches
+        return None
+    firsts = [machine.seconds_of(fresh) for _ in range(REPEATS)]
+    laters = [machine.seconds_of(adding) for _ in range(REPEATS)] if num_microbatches > 1 else [0.0]
+    if None in firsts or None in laters:
+        return None
+    return min(filter(None, firsts)) + (num_microbatches - 1) * min(filter(None, laters), default=0.0)

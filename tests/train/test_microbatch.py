@@ -1,0 +1,153 @@
+"""The microbatch that is measured: the rule's unless another is clearly faster, kept by the run, and without a trace."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_run import MadeUpRows, begin, plan, train_here
+
+from headwater.checkpoint.layout import checkpoint_dir
+from headwater.checkpoint.load import read_checkpoint
+from headwater.errors import CheckpointError, TrainingError
+from headwater.machine.machine import Machine
+from headwater.records import read_records
+from headwater.train import assemble as module
+from headwater.train.microbatch import Microbatch, choose, climb, explain_choice, ruled_tokens
+
+ALWAYS = lambda: True  # noqa: E731
+
+
+def search(seconds: dict[int, float | None], start: int, num_rows: int = 64, room=ALWAYS, time=ALWAYS):
+    """Return (the sizes in the order in which they were measured, the size chosen)."""
+    found = climb(num_rows, start, seconds.__getitem__, room, time)
+    return list(found), choose(found, start)
+
+
+def test_the_rules_size_stays_unless_another_is_clearly_faster():
+    assert search({4: 1.0, 8: 1 / 1.02, 2: 1 / 1.02}, 4) == ([4, 8, 2], 4)
+
+
+def test_larger_sizes_are_tried_as_long_as_each_is_clearly_faster():
+    assert search({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.69}, 4) == ([4, 8, 16, 32], 32)
+    assert search({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.75}, 4) == ([4, 8, 16, 32], 16)
+
+
+def test_smaller_sizes_are_tried_where_larger_ones_are_no_better():
+    assert search({8: 1.0, 16: 1.1, 4: 0.9, 2: 0.8, 1: 0.9}, 8) == ([8, 16, 4, 2, 1], 2)
+
+
+def test_sizes_divide_the_batch():
+    assert search({5: 1.0, 15: 0.5, 1: 1.0}, 5, num_rows=15) == ([5, 15], 15)
+    assert search({5: 1.0, 15: 2.0, 1: 1.0}, 5, num_rows=15) == ([5, 15, 1], 5)
+    assert search({1: 1.0, 7: 2.0}, 1, num_rows=7) == ([1, 7], 1)
+
+
+def test_a_size_that_does_not_fit_is_not_taken():
+    assert search({8: 1.0, 16: None, 4: 1.0}, 8) == ([8, 16, 4], 8)
+
+
+def test_a_rules_size_that_does_not_fit_is_halved_until_one_does_though_time_is_up():
+    assert search({8: None, 4: None, 2: 1.0, 1: 0.99}, 8) == ([8, 4, 2, 1], 1)
+    assert search({8: None, 4: None, 2: 1.0}, 8, time=lambda: False) == ([8, 4, 2], 2)
+
+
+def test_nothing_that_fits_is_an_error_that_says_what_to_do():
+    with pytest.raises(TrainingError, match=r"a microbatch of 1 row\(s\); set train\.recompute_fraction=1, or"):
+        search({2: None, 1: None}, 2)
+
+
+def test_nothing_is_doubled_where_the_memory_has_no_room():
+    assert search({4: 1.0, 2: 1.0}, 4, room=lambda: False) == ([4, 2], 4)
+
+
+def test_no_size_is_begun_after_the_time():
+    left = [True, False, False]
+    assert search({4: 1.0, 8: 0.5}, 4, time=lambda: left.pop(0)) == ([4, 8], 8)
+
+
+def test_the_sentence_names_every_size_and_its_speed():
+    found = {2: 0.5, 4: 1.0, 8: None}
+    assert explain_choice(found, 2, 4, num_rows=8, seq_len=100) == (
+        "the fastest measured at the run's start (forward and backward of 200 tokens: 1,600/s, "
+        "400 tokens: 800/s, 800 tokens: too large for the memory)"
+    )
+    assert explain_choice({4: 1.0}, 4, 4, 8, 100).startswith("the rule's size: none measured")
+
+
+def test_the_rule_is_the_one_of_a_run_file_that_says_nothing():
+    assert ruled_tokens(64 * 512, 512) == 8192
+    assert ruled_tokens(4096, 256) == 4096
+
+
+# ---- in a run
+
+
+def train_measured(folder, monkeypatch, tokens: int | None, **choices):
+    """Train with microbatches of `tokens`, as if that had been measured; None: measuring is an error."""
+
+    def measured(*args):
+        assert tokens is not None, "it was measured again"
+        return Microbatch(tokens, "made up")
+
+    monkeypatch.setattr(module, "measured_microbatch", measured)
+    return train_here(folder, plan(microbatch_tokens="auto"), **choices)
+
+
+def results(folder) -> tuple[list, dict]:
+    steps = read_records(folder / "records.jsonl", "step")
+    checkpoint = read_checkpoint(checkpoint_dir(folder, 12))
+    tensors = {name: tensor.tolist() for name, tensor in (checkpoint.model | checkpoint.optim).items()}
+    return [(record["loss"], record["grad_norm"]) for record in steps], tensors
+
+
+def test_a_choice_is_kept_by_the_run_and_a_resume_measures_nothing(tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_measured(whole, monkeypatch, 24)
+    train_measured(parts, monkeypatch, 24, stop_after=3)
+    run = train_measured(parts, monkeypatch, None)
+    assert run.microbatch.tokens == 24
+    assert results(parts) == results(whole)
+
+
+def test_measuring_leaves_no_trace_in_the_weights(tmp_path, monkeypatch):
+    """A real search, whatever it chooses, and the same number set in the run file."""
+    run = train_here(tmp_path / "measured", plan(microbatch_tokens="auto"))
+    train_here(tmp_path / "set", plan(microbatch_tokens=run.microbatch.tokens))
+    assert results(tmp_path / "measured") == results(tmp_path / "set")
+
+
+def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, monkeypatch):
+    asked, said = [], []
+
+    class Rows(MadeUpRows):
+        def rows(self, first_row, num_rows):
+            asked.append((first_row, num_rows))
+            return super().rows(first_row, num_rows)
+
+    monkeypatch.setattr(Machine, "seconds_of", lambda self, work: work() or 1.0)
+    run = module.assemble(tmp_path, plan(microbatch_tokens="auto"), Rows(), said.append)
+    run.records.close()
+    assert set(asked) == {(0, 4), (0, 2)}
+    assert run.microbatch.tokens == 4 * 24, "the rule's: twice as many microbatches of 1 s each take longer"
+    assert said[-1] == f"microbatches of 96 tokens: {run.microbatch.why}"
+    assert "48 tokens: 48/s, 96 tokens: 96/s" in run.microbatch.why
+    assert not [p for p in run.prepared.model.parameters() if p.grad is not None]
+
+
+def test_a_number_that_is_set_is_not_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "measured_microbatch", None)
+    run = begin(tmp_path, plan(microbatch_tokens=24))
+    run.records.close()
+    assert run.microbatch == Microbatch(24, "train.microbatch_tokens")
+
+
+def test_a_run_that_measured_does_not_go_on_with_another_number(tmp_path, monkeypatch):
+    train_measured(tmp_path, monkeypatch, 24, stop_after=1)
+    with pytest.raises(CheckpointError, match=r"train\.microbatch_tokens: was auto, is 48"):
+        begin(tmp_path, plan(microbatch_tokens=48))
+
+
+@pytest.mark.parametrize("value", [0, -24, "most", 1.5, True, None])
+def test_what_is_no_microbatch_is_refused_in_one_sentence(value):
+    with pytest.raises(ValueError, match="1 validation error") as error:
+        plan(microbatch_tokens=value)
+    assert "a microbatch is a number of tokens, 1 or more, or auto" in str(error.value)

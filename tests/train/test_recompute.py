@@ -1,0 +1,130 @@
+"""Blocks that are computed again in the backward pass: the same bits, for less memory."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from tiny_run import MadeUpRows, plan, train_here
+
+from headwater.machine.kernels.library import KernelError, load_kernels
+from headwater.machine.kernels.ops import KernelOps
+from headwater.model.init import initialise_
+from headwater.model.ops import Ops, PlainOps
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+from headwater.records import read_records
+from headwater.train.settings import num_recomputed
+
+NUM_LAYERS = 4
+
+
+def ops_named(name: str) -> Ops:
+    if name == "plain":
+        return PlainOps()
+    try:
+        return KernelOps(load_kernels(), 1)
+    except KernelError as error:
+        pytest.skip(str(error))
+
+
+def model_that_recomputes(
+    count: int, ops: Ops, family: str = "qwen3", dtype: torch.dtype = torch.float32
+) -> Transformer:
+    settings = plan(family=family).model.model_dump() | {"num_layers": NUM_LAYERS}
+    model = Transformer(ModelSettings(**settings), dtype, ops, count)
+    initialise_(model, 5)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # outputs start at 0, and would hide what lies behind them
+        for block in model.blocks:
+            for weight in (block.attention.out.weight, block.mlp.down.weight):
+                weight.normal_(0, 0.2, generator=generator)
+    return model
+
+
+def summed_loss(model: Transformer) -> torch.Tensor:
+    """Return the loss of two microbatches, whose gradients pile up."""
+    total = torch.zeros(())
+    for first in (0, 2):
+        batch = MadeUpRows().rows(first, 2)
+        arrays = batch.tokens_BT, batch.documents_BT, batch.targets_BT
+        tokens_BT, documents_BT, targets_BT = (torch.from_numpy(array).long() for array in arrays)
+        loss = model.loss_sum(model(tokens_BT, documents_BT), targets_BT)
+        loss.backward()
+        total += loss.detach()
+    return total
+
+
+@pytest.mark.parametrize(
+    ("family", "ops", "dtype"),
+    [
+        ("qwen3", "plain", torch.float32),
+        ("llama", "plain", torch.bfloat16),
+        ("gpt2", "plain", torch.float32),
+        ("qwen3", "kernels", torch.float32),
+        ("qwen3", "kernels", torch.bfloat16),
+        ("gpt2", "kernels", torch.float32),
+    ],
+)
+def test_loss_and_every_gradient_have_the_same_bits(family, ops, dtype):
+    kept = model_that_recomputes(0, ops_named(ops), family, dtype)
+    loss = summed_loss(kept)
+    gradients = {name: parameter.grad for name, parameter in kept.named_parameters()}
+    assert all(gradient.abs().max() > 0 for name, gradient in gradients.items() if not name.endswith("key.bias"))
+    for count in (1, 3, NUM_LAYERS):
+        again = model_that_recomputes(count, ops_named(ops), family, dtype)
+        assert torch.equal(summed_loss(again), loss)
+        assert not [name for name, p in again.named_parameters() if not torch.equal(p.grad, gradients[name])]
+
+
+def kept_bytes(model: Transformer) -> int:
+    """Return the bytes that a forward pass keeps for the backward pass, weights and their casts left out."""
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() >= batch.tokens_BT.size * model.settings.d_model:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    batch = MadeUpRows().rows(0, 64)
+    tokens_BT, documents_BT = (torch.from_numpy(array).long() for array in (batch.tokens_BT, batch.documents_BT))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        x_BTD = model(tokens_BT, documents_BT)
+    assert x_BTD.requires_grad
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("ops", ["plain", "kernels"])
+def test_every_block_that_is_computed_again_keeps_less(ops):
+    sizes = [kept_bytes(model_that_recomputes(count, ops_named(ops))) for count in range(NUM_LAYERS + 1)]
+    saved = [more - less for more, less in pairwise(sizes)]
+    assert min(saved) > 0.1 * sizes[0], sizes
+    assert sizes[-1] < 0.3 * sizes[0], sizes
+
+
+def test_evaluation_computes_every_block_once():
+    model, runs = model_that_recomputes(NUM_LAYERS, PlainOps()), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda *call: runs.append(call))
+    tokens_BT = torch.zeros(1, 5, dtype=torch.long)
+    with torch.no_grad():
+        model(tokens_BT, tokens_BT)
+    assert len(runs) == NUM_LAYERS
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.0, 0), (0.01, 1), (0.5, 2), (0.6, 3), (1.0, 4)])
+def test_a_fraction_of_the_blocks_is_rounded_up(fraction, count):
+    assert num_recomputed(plan(recompute_fraction=fraction).train, NUM_LAYERS) == count
+
+
+def test_a_run_may_go_on_with_more_or_fewer_blocks_computed_again_and_ends_the_same(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_here(whole, plan())
+    train_here(parts, plan(recompute_fraction=1.0), stop_after=5)
+    run = train_here(parts, plan(recompute_fraction=0.5))
+    assert run.prepared.model.num_recomputed == 1
+    ours, theirs = (
+        [record["loss"] for record in read_records(folder / "records.jsonl", "step")] for folder in (parts, whole)
+    )
+    assert ours == theirs
