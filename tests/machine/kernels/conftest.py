@@ -15,7 +15,7 @@ from headwater.machine.kernels.ops import KernelOps
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "train"))
 
-from tiny_run import quick_machine  # noqa: E402, F401 - a fixture for tests that ask for it
+from tiny_run import quick_machine  # noqa: F401 - a fixture for tests that ask for it
 
 OTHER_PROCESSORS = {"avx2": "x86-64-v3", "sse2": "x86-64"}
 
@@ -48,7 +48,15 @@ def compiled_for(processor: str, tmp_path_factory) -> ctypes.CDLL:
     path = tmp_path_factory.mktemp("kernels") / f"{processor}.so"
     # -O1: quick to compile, and the text is the same
     flags = [flag for flag in module.FLAGS if not flag.startswith(("-O", "-march"))]
-    command = ["c++", "-O1", f"-march={OTHER_PROCESSORS[processor]}", *flags, *map(str, module.SOURCES), "-o", str(path)]
+    command = [
+        "c++",
+        "-O1",
+        f"-march={OTHER_PROCESSORS[processor]}",
+        *flags,
+        *map(str, module.SOURCES),
+        "-o",
+        str(path),
+    ]
     subprocess.run(command, check=True, timeout=200)
     return ctypes.CDLL(str(path))
 
