@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from headwater.machine.kernels.updates import KernelUpdates
 from headwater.machine.memory import available_bytes, keep_freed_memory, resident_bytes
 from headwater.machine.peak import matmul_peak
 from headwater.machine.settings import MachineSettings
+from headwater.machine.threads import usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ACTIVATIONS = {"float8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
@@ -55,7 +55,7 @@ class MachineFacts:
 def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> MachineFacts:
     """Measure this machine and decide what `auto` means; `kept` holds the decisions of the run that is resumed."""
     device = torch.device(_choose_device(settings.device))
-    num_threads = settings.num_threads or len(os.sched_getaffinity(0))
+    num_threads = settings.num_threads or usable_cores()
     torch.set_num_threads(num_threads)
     kept = kept or {}
     peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items() if _may_use(settings, kept, name)}

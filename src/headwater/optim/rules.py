@@ -56,6 +56,13 @@ def _d_model(raw: RawSettings) -> tuple[Any, str]:
     return 64 * raw.get("model.num_layers"), "64 × num_layers, nanochat's one dial (github.com/karpathy/nanochat)"
 
 
+def _tied_embeddings(raw: RawSettings) -> tuple[Any, str]:
+    if raw.get("model.family") == "gpt2":
+        return True, "as GPT-2 (Radford et al. 2019)"
+    why = "an embedding of its own learns faster than one that is the head, too: 0.06 bits per byte less (docs/log.md)"
+    return False, why
+
+
 def _width_scale(raw: RawSettings) -> float:
     return (raw.get("model.d_model") / 768) ** -0.5
 
@@ -121,6 +128,7 @@ def _validate_every(raw: RawSettings) -> tuple[Any, str]:
 
 RULES: dict[str, Rule] = {
     "model.d_model": _d_model,
+    "model.tied_embeddings": _tied_embeddings,
     "model.d_ff": _d_ff,
     "model.head_dim": _head_dim,
     "model.num_heads": _num_heads,
