@@ -11,19 +11,26 @@ from headwater.errors import CheckpointError, TrainingError
 from headwater.machine.machine import Machine
 from headwater.records import read_records
 from headwater.train import assemble as module
-from headwater.train.microbatch import Microbatch, choose, climb, explain_choice, ruled_tokens
+from headwater.train.microbatch import Microbatch, choose, climb, confirm, explain_choice, ruled_tokens
 
 ALWAYS = lambda: True  # noqa: E731
 
 
 def search(seconds: dict[int, float | None], start: int, num_rows: int = 64, room=ALWAYS, time=ALWAYS):
     """Return (the sizes in the order in which they were measured, the size chosen)."""
-    found = climb(num_rows, start, seconds.__getitem__, room, time)
+    found = confirm(climb(num_rows, start, seconds.__getitem__, room, time), start, seconds.__getitem__)
     return list(found), choose(found, start)
 
 
 def test_the_rules_size_stays_unless_another_is_clearly_faster():
     assert search({4: 1.0, 8: 1 / 1.02, 2: 1 / 1.02}, 4) == ([4, 8, 2], 4)
+
+
+def test_a_rules_size_that_was_only_disturbed_stays():
+    found = {4: 1.0, 8: 0.8}
+    assert choose(found, 4) == 8
+    assert choose(confirm(found, 4, {4: 0.81}.__getitem__), 4) == 4
+    assert choose(confirm(found, 4, {4: 1.1}.__getitem__), 4) == 8
 
 
 def test_larger_sizes_are_tried_as_long_as_each_is_clearly_faster():
