@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from headwater.optim.updates import Updates
+from headwater.optim.updates import PlainUpdates, Updates
 
 # the optimal odd polynomials of degree 5 for singular values from 1e-3, with a safety factor of 2e-2 (arXiv:2505.16932)
 POLAR_EXPRESS = (
@@ -23,19 +23,20 @@ POLAR_EXPRESS = (
 )
 
 
-def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype) -> Tensor:
+def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Updates | None = None) -> Tensor:
     """Return the nearest semi-orthogonal matrix to each of a stack: U V^T of its singular value decomposition.
 
     Approximate: singular values end between 0.84 and 1.15. Small ones (under 1e-3 of the norm) stay smaller.
     """
+    updates = PlainUpdates() if updates is None else updates
     x = matrices_NRC.to(compute_dtype)
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
         x = x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS:
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        gram = updates.symmetric_product(x)
+        x = torch.baddbmm(x, updates.symmetric_product(gram, c, gram, b), x, beta=a)  # gram gram^T is its square
     return (x.mT if is_tall else x).to(matrices_NRC.dtype)
 
 
@@ -56,5 +57,6 @@ def muon_update_(
     """
     rows, columns = parameters[0].shape
     scale = max(1.0, rows / columns) ** 0.5
-    directions = orthogonalise(updates.look_ahead_(gradients, momenta, momentum, compute_dtype), compute_dtype)
+    ahead = updates.look_ahead_(gradients, momenta, momentum, compute_dtype)
+    directions = orthogonalise(ahead, compute_dtype, updates)
     updates.descend_(parameters, directions, keep=1 - lr * weight_decay, rate=lr * scale)

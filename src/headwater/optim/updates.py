@@ -33,6 +33,10 @@ class Updates(Protocol):
         self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
     ) -> Tensor: ...
 
+    def symmetric_product(
+        self, x_NRC: Tensor, alpha: float = 1.0, plus_NRR: Tensor | None = None, beta: float = 1.0
+    ) -> Tensor: ...
+
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None: ...
 
 
@@ -64,6 +68,14 @@ class PlainUpdates:
         means, slopes = list(momenta), list(gradients)
         torch._foreach_lerp_(means, slopes, 1 - momentum)
         return torch.stack(torch._foreach_lerp(slopes, means, momentum)).to(dtype)
+
+    def symmetric_product(
+        self, x_NRC: Tensor, alpha: float = 1.0, plus_NRR: Tensor | None = None, beta: float = 1.0
+    ) -> Tensor:
+        """Return alpha × X X^T + beta × `plus`, which is symmetric or absent, in the dtype of X."""
+        if plus_NRR is None:
+            return alpha * (x_NRC @ x_NRC.mT)
+        return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × direction, in place."""

@@ -21,6 +21,7 @@ inline bool amx_available() {
 
 struct AmxTiles : Bf16Blocks {
     static constexpr int SUM_STRIDE = BLOCK * 4, OPERAND_STRIDE = 64;  // bytes
+    static constexpr int64_t STEPS_AT_ONCE = int64_t(1) << 20;  // operands are read once: any depth in one piece
 
     static void begin_thread() {
         struct alignas(64) { uint8_t palette = 1, start_row = 0, reserved[14] = {}; uint16_t row_bytes[16] = {}; uint8_t rows[16] = {}; } shape;

@@ -7,6 +7,10 @@
 namespace headwater {
 
 struct Avx512Bf16Tiles : Bf16Blocks {
+    // Deeper products are better made in pieces: the right operand is read once for every 8 rows, and so much of both
+    // fits into the first cache.
+    static constexpr int64_t STEPS_AT_ONCE = 8;
+
     static void begin_thread() {}
     static void end_thread() {}
 

@@ -17,6 +17,8 @@ class KernelUpdates:
 
     def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
         self._kernels = Kernels(library, num_threads)
+        probe = (None, None, None, 0, 0, 0, 1.0, 0.0)
+        self.multiplies_half = self._kernels("symmetric_product_bf16", *probe) == 0  # of a symmetric product in bf16
 
     def adamw_(
         self,
@@ -47,6 +49,18 @@ class KernelUpdates:
             count = gradient.numel()
             self._kernels(f"momentum_{SUFFIX[dtype]}", gradient.contiguous(), mean, count, float(momentum), place)
         return ahead
+
+    def symmetric_product(
+        self, x_NRC: Tensor, alpha: float = 1.0, plus_NRR: Tensor | None = None, beta: float = 1.0
+    ) -> Tensor:
+        if x_NRC.dtype == torch.bfloat16 and self.multiplies_half:
+            x_NRC, plus_NRR = x_NRC.contiguous(), None if plus_NRR is None else plus_NRR.contiguous()
+            out_NRR = x_NRC.new_empty(*x_NRC.shape[:2], x_NRC.shape[1])
+            self._kernels("symmetric_product_bf16", x_NRC, plus_NRR, out_NRR, *x_NRC.shape, float(alpha), float(beta))
+            return out_NRR
+        if plus_NRR is None:
+            return alpha * (x_NRC @ x_NRC.mT)
+        return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         directions = directions.contiguous()

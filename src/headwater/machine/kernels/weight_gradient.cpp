@@ -4,9 +4,9 @@
 // are packed into tiles on the way, and the sum goes into the fp32 gradient without being rounded to bf16.
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <omp.h>
 
+#include "packed_blocks.h"
 #include "tiles_amx.h"
 
 #if HW_AMX
@@ -15,16 +15,6 @@ namespace headwater {
 constexpr int64_t DEPTH = 512;  // tokens packed at a time: x of width 1024 takes 1 MB, half of a core's second cache
 constexpr int64_t STEPS = DEPTH / BLOCK;
 constexpr int64_t GROUP = 16;  // row blocks packed at a time, so that rows of dy are read in long pieces
-
-// Pack rows [0, rows) and columns [0, columns) of a block with zeros around, where it is not whole.
-template <void (*PACK)(uint16_t*, const uint16_t*, int64_t)>
-static void pack_part(uint16_t* block, const uint16_t* source, int64_t stride, int64_t rows, int64_t columns) {
-    if (rows >= BLOCK && columns >= BLOCK) return PACK(block, source, stride);
-    uint16_t whole[BLOCK_SIZE] = {};
-    for (int64_t row = 0; row < (rows < BLOCK ? rows : BLOCK); row++)
-        memcpy(whole + row * BLOCK, source + row * stride, sizeof(uint16_t) * (columns < BLOCK ? columns : BLOCK));
-    PACK(block, whole, BLOCK);
-}
 
 // Add the upper left part of a block of sums to the gradient, or put it there.
 static void add_part(float* out, int64_t stride, const float* sums, int64_t rows, int64_t columns, bool fresh) {
@@ -40,19 +30,6 @@ static void add_part(float* out, int64_t stride, const float* sums, int64_t rows
         }
     }
 }
-
-// Memory for packed blocks, on a cache line.
-class Blocks {
-   public:
-    explicit Blocks(int64_t count) : memory_(new uint16_t[count * BLOCK_SIZE + 32]) {}
-    uint16_t* at(int64_t block) {
-        const uintptr_t address = reinterpret_cast<uintptr_t>(memory_.get());
-        return reinterpret_cast<uint16_t*>((address + 63) / 64 * 64) + block * BLOCK_SIZE;
-    }
-
-   private:
-    std::unique_ptr<uint16_t[]> memory_;
-};
 
 static void weight_gradient(const uint16_t* dy, const uint16_t* x, float* out, int64_t N, int64_t n, int64_t k,
                             bool fresh, int threads) {
