@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             result = measure_all(measure, options)
         finally:
-            measure.end()
-    result |= {"minutes": (time.perf_counter() - started_at) / 60}
+            measure.turns.give()
+    result |= {"minutes": (time.perf_counter() - started_at - measure.turns.waited_seconds) / 60}
     lines = page_lines(result)
     print("\n".join(lines))
     if options.markdown:
@@ -94,7 +94,7 @@ class Measurer:
     def __init__(self, work_dir: Path, lock: Path | None) -> None:
         work_dir.mkdir(parents=True, exist_ok=True)
         self.work_dir = work_dir.resolve()
-        self._turns = Turns(lock)
+        self.turns = Turns(lock)
         self._known: dict[Order, dict[str, Any]] = {}
 
     def order(self, shape: Shape, **more: Any) -> Order:
@@ -112,7 +112,7 @@ class Measurer:
         here = str(Path(__file__).parent)
         paths = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-m", "growing.point", order.to_json()]
-        self._turns.take()
+        self.turns.take()
         with open(log, "wb") as log_file:
             try:
                 done = subprocess.run(
@@ -134,9 +134,6 @@ class Measurer:
         )
         return point
 
-    def end(self) -> None:
-        self._turns.give()
-
 
 class Turns:
     """Holds a lock over several points, and gives others their turn after a few minutes."""
@@ -145,6 +142,7 @@ class Turns:
         self._path = path
         self._file: IO[str] | None = None
         self._taken_at = 0.0
+        self.waited_seconds = 0.0
 
     def take(self) -> None:
         if self._file is not None and time.monotonic() - self._taken_at > TURN_SECONDS:
@@ -152,8 +150,10 @@ class Turns:
             time.sleep(1.0)  # the others wait already
         if self._path is not None and self._file is None:
             self._file = open(self._path, "a")  # noqa: SIM115
+            asked_at = time.monotonic()
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._taken_at = time.monotonic()
+            self.waited_seconds += self._taken_at - asked_at
 
     def give(self) -> None:
         if self._file is not None:
@@ -245,7 +245,9 @@ def extras(measure: Measurer, dtype: str, result: dict[str, Any]) -> dict[str, A
     """Return one core beside two, the recipe's step, and the memory of other sizes."""
     config, _ = load_run(RECIPE, [])
     shape = recipe_shape(config)
-    recipe = measure(measure.order(shape, dtype=dtype, warmup_steps=1, min_steps=3, min_seconds=0.0))
+    tied = config.model.tied_embeddings
+    order = measure.order(shape, dtype=dtype, tied_embeddings=tied, warmup_steps=1, min_steps=3, min_seconds=0.0)
+    recipe = measure(order)
     recipe |= {"recipe_batch_tokens": config.train.batch_tokens}
     checks = {"gpt2_124m_within_12_gib": recipe["peak_bytes"] < RECIPE_LIMIT_BYTES}
     found: dict[str, Any] = {"recipe": recipe, "checks": result["checks"] | checks}

@@ -25,7 +25,7 @@ class Fit:
         return " + ".join(terms)
 
 
-_POWERS = {0: "", 1: " · x", 2: " · x²"}
+_POWERS = {0: "", 1: " · x", 2: " · x²", 3: " · x³"}
 
 
 @dataclass(frozen=True)

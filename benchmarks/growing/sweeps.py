@@ -47,7 +47,8 @@ SWEEPS = (
         (0, 1),
     ),
     Sweep("layers", "layers", (1, 2, 4, 8, 12, 16), _with_layers, (0, 1), (0, 1)),
-    Sweep("width", "width", (128, 256, 384, 512, 768, 1024), _with_width, (0, 1, 2), (0, 1, 2)),
+    # blocks' products grow with the square of the width, Muon's orthogonalisation with the cube
+    Sweep("width", "width", (128, 256, 384, 512, 768, 1024), _with_width, (0, 1, 2, 3), (0, 1, 2)),
     Sweep(
         "sequence",
         f"sequence, {LONG_TOKENS:,} tokens a step",

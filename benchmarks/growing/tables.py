@@ -58,13 +58,14 @@ def table(headings: list[str], rows: list[list[str]]) -> list[str]:
 
 def sweep_lines(sweep: dict[str, Any]) -> list[str]:
     time_fit, memory_fit = sweep["time"], sweep["memory"]
-    headings = [sweep["what"], "ms", "off the line", "tokens/s", "GFLOP", "GFLOP/s"]
+    headings = [sweep["what"], "ms", "off the line", "of it the update", "tokens/s", "GFLOP", "GFLOP/s"]
     headings += ["MiB of the step", "off the line", "of it states and casts", "peak MiB"]
     rows = [
         [
             f"{point['x']:,}",
             f"{1000 * point['seconds']:,.1f}",
             f"{time_off:+.1%}",
+            f"{1000 * point['update_seconds']:,.1f}",
             f"{point['tokens'] / point['seconds']:,.0f}",
             f"{point['flops'] / 1e9:,.0f}",
             f"{point['flops'] / point['seconds'] / 1e9:,.0f}",
@@ -109,15 +110,19 @@ def threads_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 def recipe_lines(point: dict[str, Any]) -> list[str]:
     seconds, tokens, step_tokens = point["seconds"], point["tokens"], point["recipe_batch_tokens"]
+    update = point["update_seconds"]
+    whole_seconds = (seconds - update) * step_tokens / tokens + update
     return [
         "### gpt2-124m",
         "",
         f"{point['parameters'] / 1e6:.1f} M parameters, a microbatch of {tokens:,} tokens and an update, median of "
-        f"{len(point['seconds_of_steps'])}: {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s, "
+        f"{len(point['seconds_of_steps'])}: {seconds:.1f} s, of which the update {update:.1f}, "
+        f"{tokens / seconds:,.0f} tokens/s, "
         f"{point['flops'] / seconds / 1e9:,.0f} GFLOP/s; peak {point['peak_bytes'] / GIB:.2f} GiB, of which "
         f"{point['held_bytes'] / GIB:.2f} were held before the model and "
         f"{(point['state_bytes'] + point['cast_bytes']) / GIB:.2f} are states and casts. A step of the recipe has "
-        f"{step_tokens:,} tokens: about {seconds * step_tokens / tokens / 60:.1f} minutes here.",
+        f"{step_tokens:,} tokens and one update: about {whole_seconds / 60:.1f} minutes here, "
+        f"{step_tokens / whole_seconds:,.0f} tokens/s.",
     ]
 
 
