@@ -74,7 +74,8 @@ class PlainUpdates:
     ) -> Tensor:
         """Return alpha × X X^T + beta × `plus`, which is symmetric or absent, in the dtype of X."""
         if plus_NRR is None:
-            return alpha * (x_NRC @ x_NRC.mT)
+            product_NRR = x_NRC @ x_NRC.mT
+            return product_NRR if alpha == 1 else alpha * product_NRR
         return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:

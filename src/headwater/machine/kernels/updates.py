@@ -59,7 +59,8 @@ class KernelUpdates:
             self._kernels("symmetric_product_bf16", x_NRC, plus_NRR, out_NRR, *x_NRC.shape, float(alpha), float(beta))
             return out_NRR
         if plus_NRR is None:
-            return alpha * (x_NRC @ x_NRC.mT)
+            product_NRR = x_NRC @ x_NRC.mT
+            return product_NRR if alpha == 1 else alpha * product_NRR
         return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
