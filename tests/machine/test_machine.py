@@ -113,7 +113,7 @@ def test_the_same_machine_makes_the_same_decisions_again(measured):
 
 def test_threads_default_to_the_cores_that_this_process_may_use(measured, monkeypatch):
     measured()
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: {0, 3, 4})
+    monkeypatch.setattr(module, "usable_cores", lambda: 3)
     assert examine(MachineSettings(device="cpu")).num_threads == 3
 
 
