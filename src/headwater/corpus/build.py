@@ -1,9 +1,9 @@
 """Builds a corpus folder from settings: every document read, sieved, split, written and accounted for.
 
-    manifest.json                          settings, digests of the inputs and of every shard, the balance sheet
-    train/SOURCE/00000.jsonl.zst           documents to train on, in the order in which they were read
-    validation/SOURCE/00000.jsonl.zst
-    dropped/SOURCE/00000.jsonl.zst         an excerpt of everything dropped, with the reason
+manifest.json                          settings, digests of the inputs and of every shard, the balance sheet
+train/SOURCE/00000.jsonl.zst           documents to train on, in the order in which they were read
+validation/SOURCE/00000.jsonl.zst
+dropped/SOURCE/00000.jsonl.zst         an excerpt of everything dropped, with the reason
 """
 
 from __future__ import annotations

@@ -19,11 +19,11 @@ PEAK_SHAPES = (
     (4096, 1024, 1024),
 )
 COPY_BYTES = 1 << 28  # far more than most caches hold
-REPEATS = 12
+REPEATS = 4
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the highest matmul rate seen, in FLOP/s, over a few shapes and repeats (under 1 s on a CPU).
+    """Return the highest matmul rate seen, in FLOP/s, over a few shapes and repeats (0.4 to 0.8 s on two cores).
 
     The best of several, not the mean: other processes only ever make it slower, and a utilisation over 1 would
     be a lie of the denominator.
@@ -47,7 +47,7 @@ def memory_bandwidth(device: torch.device) -> float:
     source = torch.ones(COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
     best = 0.0
-    for _ in range(REPEATS // 2):
+    for _ in range(REPEATS):
         _synchronise(device)
         started_at = time.perf_counter()
         target.copy_(source)

@@ -145,7 +145,9 @@ class Forward {
         }
         if (has_changed)
             for (int v = 0; v < BLOCK; v += LANES) {
-                store(correction_ + v, exp2_lanes(load(correction_ + v) * (problem.scale * LOG2_E)));
+                const Floats change = load(correction_ + v);
+                // exactly 1 for a query whose maximum stays: no other query's may change its bits
+                store(correction_ + v, change == 0.0f ? fill(1.0f) : exp2_lanes(change * (problem.scale * LOG2_E)));
                 store(sum_ + v, load(sum_ + v) * load(correction_ + v));
             }
         return has_changed;

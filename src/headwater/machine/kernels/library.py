@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def _private_folder(folder: Path) -> Path:
             return folder
     except OSError:
         pass
+    fresh = _fresh_folder()
+    fresh.mkdir(exist_ok=True, mode=0o700)  # something may have tidied it away
+    return fresh
+
+
+@cache
+def _fresh_folder() -> Path:
+    """Return a new folder of this process alone, the same at every call: kernels are compiled once in it."""
     return Path(tempfile.mkdtemp(prefix="headwater-kernels-"))
 
 

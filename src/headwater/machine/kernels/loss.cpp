@@ -33,6 +33,11 @@ static void loss_and_error(T* logits, const int64_t* targets, int64_t N, int64_t
                 losses[n] = 0;
                 continue;
             }
+            if (target >= V) {  // no token: the loss says so, and the step isn't taken
+                memset(place, 0, V * sizeof(T));
+                losses[n] = __builtin_nanf("");
+                continue;
+            }
             const float* row = widen(place, scratch.row(0), V);
             const float hit = row[target];
             float largest, sum, *exps = scratch.row(1);
@@ -56,6 +61,10 @@ static void losses_only(const T* logits, const int64_t* targets, int64_t N, int6
         for (int64_t n = own.begin; n < own.end; n++) {
             losses[n] = 0;
             if (targets[n] < 0) continue;
+            if (targets[n] >= V) {
+                losses[n] = __builtin_nanf("");
+                continue;
+            }
             const float* row = widen(logits + n * V, scratch.row(0), V);
             float largest, sum;
             losses[n] = log_sum(row, V, scratch.row(1), largest, sum) + largest - row[targets[n]];

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headwater.machine.kernels.library import KernelError
+
 SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
 NO_TARGET = -1
 LOGITS_CHUNK = 1 << 24  # numbers in a chunk of logits: large enough for fast matrix products, 32 MB in bf16
@@ -156,7 +158,9 @@ class _Attend(torch.autograd.Function):
         out = q.new_empty(num_rows, num_tokens, num_heads * head_dim)
         log_sums = torch.empty(num_rows, num_heads, num_tokens)
         shape = (num_rows, num_heads, k.shape[1], num_tokens, head_dim)
-        kernels(f"attention_forward_{SUFFIX[q.dtype]}", q, k, v, first, out, log_sums, *shape, head_dim**-0.5)
+        name = f"attention_forward_{SUFFIX[q.dtype]}"
+        if kernels(name, q, k, v, first, out, log_sums, *shape, head_dim**-0.5):
+            raise KernelError(f'attention\'s kernel has no heads of width {head_dim}; set machine.compile = "off"')
         ctx.save_for_backward(q, k, v, first, out, log_sums)
         ctx.shape, ctx.kernels = shape, kernels
         return out
@@ -225,6 +229,7 @@ def chunks(num_tokens: int, vocab_size: int) -> list[slice]:
 class _Cast:
     """Masters stacked and cast to the dtype of the activations, again only after one of them has changed."""
 
+    @torch.inference_mode(False)  # an evaluation may come before the first step, and the copy serves both
     def __init__(self, weights: Sequence[Tensor], dtype: torch.dtype) -> None:
         self.weights = list(weights)
         self.value = torch.empty(sum(weight.shape[0] for weight in weights), weights[0].shape[1], dtype=dtype)

@@ -1,17 +1,18 @@
 // The optimizer's elementwise passes over one tensor of n numbers, in fp32 masters.
 #include "numbers.h"
 
-// AdamW: mean and square are updated, then parameter -= rate * mean / (sqrt(square / correction) + eps), after decay.
-EXPORT void hw_adamw(float* parameter, const float* gradient, float* mean, float* square, int64_t n, float beta1,
-                     float beta2, float eps, float keep, float rate, float square_scale, int threads) {
+// AdamW, with 1 - beta given apart because fp32 rounds it: mean and square are updated, then parameter -= rate * mean / (sqrt(square / correction) + eps), after decay.
+EXPORT void hw_adamw(float* parameter, const float* gradient, float* mean, float* square, int64_t n, float mean_rate,
+                     float beta2, float square_rate, float eps, float keep, float rate, float square_scale,
+                     int threads) {
 #pragma omp parallel num_threads(threads)
     {
         const Range own = own_rows(n);
 #pragma omp simd
         for (int64_t i = own.begin; i < own.end; i++) {
             const float g = gradient[i];
-            const float m = mean[i] + (g - mean[i]) * (1.0f - beta1);
-            const float s = square[i] * beta2 + g * g * (1.0f - beta2);
+            const float m = mean[i] + (g - mean[i]) * mean_rate;
+            const float s = square[i] * beta2 + g * g * square_rate;
             mean[i] = m;
             square[i] = s;
             parameter[i] = parameter[i] * keep - rate * m / (__builtin_sqrtf(s * square_scale) + eps);

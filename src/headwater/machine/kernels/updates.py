@@ -36,8 +36,9 @@ class KernelUpdates:
     ) -> None:
         rate, square_scale = lr / (1 - beta1**step), 1 / (1 - beta2**step)
         keep = 1.0 - lr * weight_decay
+        rates = (1.0 - beta1, float(beta2), 1.0 - beta2)
         for parameter, gradient, mean, square in zip(parameters, gradients, means, squares, strict=True):
-            numbers = (parameter.numel(), beta1, beta2, float(eps), keep, float(rate), float(square_scale))
+            numbers = (parameter.numel(), *rates, float(eps), keep, float(rate), float(square_scale))
             self._kernels("adamw", parameter, gradient.contiguous(), mean, square, *numbers)
         increment_version(list(parameters))
 
