@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check clean
+.PHONY: demo test check growth clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -16,6 +16,9 @@ check: $(VENV)/test.stamp
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow"
+
+growth: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/growth.py --json --markdown docs/performance.md
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 demo"; exit 1; }
