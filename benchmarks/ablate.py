@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
-from headwater.errors import HeadwaterError
+from headwater.errors import ConfigError, HeadwaterError
 from quality.crossing import T_975
 from quality.headwater import resolve
 from quality.job import Job, Shape
@@ -62,6 +62,9 @@ def say(line: str) -> None:
 def measure(arguments: argparse.Namespace, work: Path) -> dict[str, list[Result]]:
     """Return the results of every variant, one a seed; a variant's seeds follow one another last of all."""
     shape = Shape.parse(arguments.shape)
+    names = [RULES, *(name for name, _ in arguments.variant)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"--variant {', '.join(twice)}: give each variant a name of its own, and none {RULES!r}")
     variants = {RULES: [], **dict(arguments.variant)}
     for settings in variants.values():
         resolve(shape, 1, arguments.steps, (*arguments.set, *settings))
@@ -103,12 +106,17 @@ def table(results: dict[str, list[Result]]) -> list[dict[str, Any]]:
                 "variant": name,
                 "bits_per_byte": fmean(run["bits_per_byte"] or math.inf for run in own),
                 "difference": mean,
-                "half_interval_95": None if math.isnan(half) else half,
+                "half_interval_95": half,
                 "ms_per_step": 1000 * median(run["seconds_per_step"] for run in own),
                 "seeds": len(own),
             }
         )
     return rows
+
+
+def _known(value: Any) -> Any:
+    """Return null for a number that isn't finite: a run that diverged, one seed's interval."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> int:
@@ -121,11 +129,13 @@ def main() -> int:
         return error.exit_status
     print(f"{'variant':32}  bits per byte  difference            ms a step")
     for row in rows:
-        half = "" if row["half_interval_95"] is None else f"± {row['half_interval_95']:.4f}"
+        half = "" if math.isnan(row["half_interval_95"]) else f"± {row['half_interval_95']:.4f}"
         worth = f"{row['bits_per_byte']:13.4f}  {row['difference']:+.4f} {half:10}"
         print(f"{row['variant']:32}  {worth}  {row['ms_per_step']:9.0f}")
     if arguments.json:
-        print(json.dumps({"benchmark": "ablate", "steps": arguments.steps, "variants": rows}))
+        known = [{name: _known(value) for name, value in row.items()} for row in rows]
+        found = {"benchmark": "ablate", "num_steps": arguments.steps, "variants": known}
+        print(json.dumps(found, allow_nan=False))
     return 0
 
 

@@ -27,7 +27,8 @@ from typing import IO, Any
 from growing.fit import find_bend, fit, residuals
 from growing.point import Order, write_random_tokens
 from growing.sweeps import BASE, HEAD_DIM, LONG_TOKENS, NAMES, SWEEPS, Sweep
-from growing.tables import GIB, MIB, page_lines, put_between_markers
+from growing.tables import GIB, MIB, NoMarkers, page_lines, put_between_markers, require_markers
+from headwater.machine.threads import usable_cores
 from headwater.recipes.run_config import RunConfig, load_run
 from job import Shape
 from throughput import machine, say
@@ -50,6 +51,17 @@ class PointFailed(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     options = read_options(arguments)
+    try:
+        if options.markdown:
+            require_markers(options.markdown)  # before half an hour of measuring
+        return write(options)
+    except (PointFailed, NoMarkers, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def write(options: argparse.Namespace) -> int:
+    """Measure, print and write the page; return 0 when what is promised holds, else 1."""
     started_at = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="growth-") as temporary:
         measure = Measurer(options.work or Path(temporary), options.lock)
@@ -60,10 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
     result |= {"minutes": (time.perf_counter() - started_at - measure.turns.waited_seconds) / 60}
     lines = page_lines(result)
     print("\n".join(lines))
+    if options.json:
+        print(json.dumps(result), flush=True)
     if options.markdown:
         put_between_markers(options.markdown, lines)
-    if options.json:
-        print(json.dumps(result))
     return 0 if all(result["checks"].values()) else 1
 
 
@@ -251,7 +263,7 @@ def extras(measure: Measurer, dtype: str, result: dict[str, Any]) -> dict[str, A
     recipe |= {"recipe_batch_tokens": config.train.batch_tokens}
     checks = {"gpt2_124m_within_12_gib": recipe["peak_bytes"] < RECIPE_LIMIT_BYTES}
     found: dict[str, Any] = {"recipe": recipe, "checks": result["checks"] | checks}
-    if (os.cpu_count() or 1) >= 2:
+    if usable_cores() >= 2:
         found["threads"] = [threads(measure, shape, dtype) for shape in THREADS_SHAPES]
     layers = [sweep for sweep in result["sweeps"] if sweep["name"] == "layers"]
     return found | ({"memory": other_sizes(config, recipe, layers[0]["points"])} if layers else {})

@@ -122,7 +122,10 @@ def main() -> int:
     print(f"the best factor moves by a factor of {max(centres) / min(centres):.2f} over these widths")
     if arguments.json:
         spread = max(centres) / min(centres)
-        print(json.dumps({"benchmark": "lr_transfer", "factors": arguments.factors, "widths": rows, "spread": spread}))
+        for row in rows:  # null for a run that diverged
+            row["bits_per_byte"] = [value if math.isfinite(value) else None for value in row["bits_per_byte"]]
+        found = {"benchmark": "lr_transfer", "factors": arguments.factors, "widths": rows, "spread": spread}
+        print(json.dumps(found, allow_nan=False))
     return 0
 
 

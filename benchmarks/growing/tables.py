@@ -15,12 +15,17 @@ class NoMarkers(Exception):
 
 def put_between_markers(path: Path, lines: list[str]) -> None:
     """Replace what a page holds between the two markers; raise NoMarkers where it doesn't hold both, in order."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
+    before, after = require_markers(path)
+    path.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]), encoding="utf-8")
+
+
+def require_markers(path: Path) -> tuple[str, str]:
+    """Return what stands before and after the markers; raise NoMarkers where a page doesn't hold both, in order."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise NoMarkers(f"{path} must hold the lines {BEGIN} and {END}, between which the tables go")
-    path.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]), encoding="utf-8")
+    return before, after
 
 
 def page_lines(result: dict[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headwater.machine.threads import usable_cores
 from quality.contender import DTYPES, cosine_to_a_tenth, random_rows
 from quality.job import Job, Shape
 from quality.meter import Meter
@@ -82,7 +82,7 @@ class Gpt2AdamW:
 
     def __init__(self, job: Job, texts: Texts) -> None:
         torch.manual_seed(job.seed)
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(usable_cores())
         self._job = job
         self._model = nanogpt(job.shape) if job.folder else TransformersGpt2(job.shape)
         self._optimizer = self._model.configure_optimizers(WEIGHT_DECAY, job.lr, BETAS, "cpu")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import importlib
 import math
-import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.machine.threads import usable_cores
 from quality.contender import shuffled_rows
 from quality.job import Job, Shape
 from quality.meter import Meter
@@ -90,7 +90,7 @@ class Nanochat:
 
     def __init__(self, job: Job, texts: Texts, module: Any) -> None:
         torch.manual_seed(job.seed)
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(usable_cores())
         self._job = job
         shape = job.shape
         matrix_parameters = int(dict(setting.split("=") for setting in job.settings)["matrix_parameters"])

@@ -76,3 +76,13 @@ def test_two_texts_give_a_table_and_a_json_line(tmp_path, program, arguments, ex
     else:
         assert {row["width"] for row in found["widths"]} == expected
         assert found["spread"] >= 1
+
+
+def test_two_variants_of_one_name_are_refused_before_anything_is_trained(tmp_path):
+    twice = ["--variant", "rules=optim.matrix_lr=0.03"]
+    texts = ["--train", str(tmp_path / "none.txt"), "--held-out", str(tmp_path / "none.txt")]
+    command = [sys.executable, str(BENCHMARKS / "ablate.py"), *texts, *twice]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode != 0
+    assert "give each variant a name of its own" in done.stderr
+    assert "Traceback" not in done.stderr

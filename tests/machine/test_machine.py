@@ -251,3 +251,8 @@ def test_utilisation_is_never_above_one_when_the_peak_was_measured_too_low():
     assert 0 < machine.utilisation(1e6) <= 1
     assert machine.utilisation(1e30) == 1
     assert machine.utilisation(1e29) == pytest.approx(0.1)
+
+
+def test_a_run_begun_in_float8_is_not_resumed_in_another_dtype_here():
+    with pytest.raises(ConfigError, match="computes no float8"):
+        examine(MachineSettings(device="cpu"), {"dtype": "float8", "compiled": False})

@@ -48,7 +48,7 @@ def print_findings(findings: dict[str, Any]) -> None:
     memory = findings["memory_bytes"] / 1e9
     print(f"device      {findings['device']}, {findings['cores']} cores, {memory:.0f} GB memory")
     print(f"disk        {findings['free_disk_bytes'] / 1e9:.0f} GB free here")
-    print(f"torch       {findings['torch']}, {'kernels compile' if findings['compiles'] else findings['note']}")
+    print(f"torch       {findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}")
     for name, peak in findings["peak_flops_per_second"].items():
         chosen = "  <- used" if name == findings["dtype"] else ""
         print(f"peak        {name} {peak / 1e9:.0f} GFLOP/s{chosen}")

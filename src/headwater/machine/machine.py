@@ -58,17 +58,18 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
     num_threads = settings.num_threads or usable_cores()
     torch.set_num_threads(num_threads)
     kept = kept or {}
-    peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items() if _may_use(settings, kept, name)}
+    wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
+    peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items() if _may_be(wanted, name)}
     dtype = max(peaks, key=lambda name: peaks[name])
     compiled, note = compiler_works(settings, device)
     if settings.compile == "on" and not compiled:
         raise ConfigError(f"machine.compile is on and {note}")
-    if settings.dtype == "float8":
+    if wanted in ACTIVATIONS:
         require_float8(device, compiled)
     return MachineFacts(
         device=device.type,
         device_name=_device_name(device),
-        dtype=settings.dtype if settings.dtype in ACTIVATIONS else dtype,
+        dtype=wanted if wanted in ACTIVATIONS else dtype,
         compiled=compiled and kept.get("compiled", True),
         num_threads=num_threads,
         peak_flops_per_second=peaks[dtype],
@@ -77,10 +78,8 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
     )
 
 
-def _may_use(settings: MachineSettings, kept: dict[str, Any], name: str) -> bool:
-    if settings.dtype != "auto":
-        return name == ACTIVATIONS.get(settings.dtype, settings.dtype)
-    return kept.get("dtype", name) == name
+def _may_be(wanted: str, name: str) -> bool:
+    return wanted == "auto" or name == ACTIVATIONS.get(wanted, wanted)
 
 
 def _choose_device(wanted: str) -> str:

@@ -34,10 +34,11 @@ def resident_bytes() -> int:
 def keep_freed_memory() -> None:
     """Have the C library keep freed blocks for the next step instead of giving them back to the system.
 
-    A step frees and asks for the same activations again; a page that has been given back must be zeroed anew, which
-    was measured to take ten times as long as writing it (docs/log.md). Without glibc nothing is changed.
+    A step frees and asks for the same activations again; a page that has been given back must be zeroed anew (about
+    4 µs each on a virtual machine, decision 8). Without glibc, or with one that refuses so high a threshold, nothing is
+    changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGEST_HEAP_BLOCK)
+    if mallopt is not None and mallopt(M_MMAP_THRESHOLD, LARGEST_HEAP_BLOCK):
+        # only then: alone it would end the C library's own raising of the first threshold
         mallopt(M_TRIM_THRESHOLD, NEVER)

@@ -11,7 +11,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS) -> int:
-    """Return the physical cores among the CPUs this process may run on, within its control group's quota.
+    """Return the physical cores among the CPUs this process may run on, within its container's quota (cgroup v2, as
+    seen from inside it).
 
     Two hardware threads of one core share its vector units: a second thread there makes matmuls no faster, and every
     parallel region waits for the slower of the two. A container's quota of CPU time counts as so many whole cores:
@@ -38,7 +39,7 @@ def _core(cpu: int, cpus: Path) -> str:
 
 
 def _quota(cgroups: Path) -> int:
-    """Return the whole cores that the control group's quota pays for; many where there is none."""
+    """Return the whole cores that the container's quota pays for; all CPUs where none is found."""
     try:
         quota, period = (cgroups / "cpu.max").read_text(encoding="ascii").split()
         return max(1, math.floor(int(quota) / int(period)))

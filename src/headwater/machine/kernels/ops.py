@@ -216,13 +216,13 @@ class _LossSum(torch.autograd.Function):
     def backward(ctx: Any, dloss: Tensor) -> Any:  # type: ignore[override]
         # scaled in place and let go: a copy of the head's gradient is the largest tensor of a step
         (drows, dweight), ctx.gradients = ctx.gradients, None
-        return drows.mul_(dloss.to(drows.dtype)).view(ctx.shape), dweight.mul_(dloss), None, None, None
+        return drows.mul_(dloss).view(ctx.shape), dweight.mul_(dloss), None, None, None
 
 
 def chunks(num_tokens: int, vocab_size: int) -> list[slice]:
     """Return even parts of the tokens whose logits are about LOGITS_CHUNK numbers."""
     num_parts = max(1, round(num_tokens * vocab_size / LOGITS_CHUNK))
-    size = -(-num_tokens // num_parts)
+    size = max(1, -(-num_tokens // num_parts))
     return [slice(start, start + size) for start in range(0, num_tokens, size)]
 
 
