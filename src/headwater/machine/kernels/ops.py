@@ -27,7 +27,7 @@ class Kernels:
     def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
         self._library = library
         self.num_threads = num_threads
-        self._has_matrix_unit = self("weight_gradient_bf16", None, None, None, 0, 0, 0, 0) == 0
+        self._multiplies_bf16 = self("weight_gradient_bf16", None, None, None, 0, 0, 0, 0) == 0
 
     def __call__(self, name: str, *arguments: Tensor | int | float | None) -> int:
         """Call hw_NAME; tensors go as pointers and must be contiguous, ints as int64, the last as the thread count."""
@@ -35,7 +35,7 @@ class Kernels:
 
     def weight_gradient_(self, gradient: Tensor, dout: Tensor, rows: Tensor, *, fresh: bool) -> None:
         """Write (`fresh`) or add to a gradient (R, C) in fp32 the sum over tokens of dout (N, R) times rows (N, C)."""
-        if rows.dtype == torch.bfloat16 and self._has_matrix_unit:
+        if rows.dtype == torch.bfloat16 and self._multiplies_bf16:
             shape = (dout.shape[0], *gradient.shape)
             self("weight_gradient_bf16", dout.contiguous(), rows.contiguous(), gradient, *shape, int(fresh))
         elif fresh and rows.dtype == gradient.dtype:
