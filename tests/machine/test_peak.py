@@ -24,7 +24,8 @@ def test_the_peak_is_the_best_of_all_repeats(monkeypatch):
 
     def perf_counter() -> float:
         clock["calls"] += 1
-        clock["now"] += 0.001 if clock["calls"] == 10 else float(next(seconds) + 1)
+        # the last repeat of the first shape ends
+        clock["now"] += 0.001 if clock["calls"] == 2 * peak.REPEATS else float(next(seconds) + 1)
         return clock["now"]
 
     monkeypatch.setattr(peak.time, "perf_counter", perf_counter)
