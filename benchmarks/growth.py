@@ -141,7 +141,8 @@ class Measurer:
             raise PointFailed(f"{order.shape} ended with status {done.returncode}: {' '.join(last)}")
         point = json.loads(done.stdout.splitlines()[-1])
         say(
-            f"{order.shape}: {1000 * point['seconds']:.1f} ms, {point['peak_bytes'] / MIB:,.0f} MiB, "
+            f"{order.shape}: {1000 * point['seconds']:.1f} ms, of it the update {1000 * point['update_seconds']:.1f}, "
+            f"{point['peak_bytes'] / MIB:,.0f} MiB, "
             f"{point['flops'] / point['seconds'] / 1e9:,.0f} GFLOP/s, {point['num_threads']} threads"
         )
         return point
