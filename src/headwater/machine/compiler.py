@@ -24,7 +24,7 @@ def _kernels_work() -> tuple[bool, str]:
     try:
         load_kernels()
     except KernelError as error:
-        return False, f"no kernels for this processor ({error}); running PyTorch's own operations, a third as fast"
+        return False, f"no kernels for this processor ({error}); running PyTorch's own operations, more slowly"
     return True, ""
 
 

@@ -12,8 +12,10 @@ from exact import DTYPES, assert_near_exact, random, rounded, values_and_gradien
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from headwater.machine.kernels import ops as module
-from headwater.machine.kernels.ops import NO_TARGET, KernelOps, chunks
+from headwater.machine.kernels import functions as module
+from headwater.machine.kernels.functions import chunks
+from headwater.machine.kernels.ops import KernelOps
+from headwater.model.loss import NO_TARGET
 from headwater.model.ops import PlainOps
 
 PLAIN = PlainOps()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from headwater.machine.kernels.ops import SUFFIX, Kernels
+from headwater.machine.kernels.calls import SUFFIX, Kernels
 
 
 class KernelUpdates:
