@@ -311,3 +311,9 @@ def test_only_cli_reads_arguments_and_environment():
         if any((node.module, alias.name) in names for alias in node.names)
     ]
     assert not wrong
+
+
+def test_lines_of_the_readme_fit_a_terminal():
+    text = (PACKAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    long = [f"README.md:{number}" for number, line in enumerate(text.splitlines(), 1) if len(line) > 120]
+    assert not long, f"longer than 120 characters: {long}"
