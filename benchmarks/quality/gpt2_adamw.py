@@ -90,7 +90,7 @@ class Gpt2AdamW:
         self._rows = random_rows(texts.train_tokens(), (job.shape.rows_per_step, job.shape.seq_len), job.seed)
         self.facts = {
             "parameters": sum(parameter.numel() for parameter in self._model.parameters()),
-            "tokens_per_step": job.shape.tokens_per_step,
+            "batch_tokens": job.shape.batch_tokens,
             "model": "nanoGPT's GPT" if job.folder else "transformers' GPT2LMHeadModel",
         }
 

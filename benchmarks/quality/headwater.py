@@ -139,7 +139,7 @@ class Headwater:
         self.facts = {
             "parameters": counts.total,
             "matrix_parameters": matrix_parameters(job.shape, job.settings),
-            "tokens_per_step": config.train.batch_tokens,
+            "batch_tokens": config.train.batch_tokens,
             "model": f"{config.model.family}, {config.model.num_heads} heads, {machine.dtype}",
             "device": machine.device_name,
             "compiled": machine.compiled,

@@ -38,8 +38,10 @@ class Shape:
         return shape
 
     @property
-    def tokens_per_step(self) -> int:
+    def batch_tokens(self) -> int:
         return self.rows_per_step * self.seq_len
+
+    tokens_per_step = batch_tokens  # the name that lr_transfer.py still uses
 
 
 @dataclass(frozen=True)

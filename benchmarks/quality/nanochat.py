@@ -99,9 +99,9 @@ class Nanochat:
         self._model.to_empty(device="cpu")
         self._model.init_weights()
         counts = self._model.num_scaling_params()
-        batch_lr_scale = (shape.tokens_per_step / REFERENCE_BATCH_TOKENS) ** 0.5
+        batch_lr_scale = (shape.batch_tokens / REFERENCE_BATCH_TOKENS) ** 0.5
         self._weight_decay = weight_decay_for(
-            shape.tokens_per_step, _scaling_parameters(self._model), _reference_parameters(module, shape)
+            shape.batch_tokens, _scaling_parameters(self._model), _reference_parameters(module, shape)
         )
         scale = job.lr * batch_lr_scale
         self._optimizer = self._model.setup_optimizer(
@@ -116,7 +116,7 @@ class Nanochat:
         self.facts = {
             "parameters": counts["total"],
             "matrix_parameters": counts["transformer_matrices"],
-            "tokens_per_step": shape.tokens_per_step,
+            "batch_tokens": shape.batch_tokens,
             "model": f"depth {size.num_layers}, width {size.d_model}, heads of {size.head_dim}",
         }
 

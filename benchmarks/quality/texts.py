@@ -121,7 +121,7 @@ def _write(
 def _require_enough(texts: Texts, train: Path, held_out: Path, shape: Shape) -> None:
     facts = texts.facts
     needs = (
-        (train, facts["train_tokens"], MIN_TRAIN_STEPS * shape.tokens_per_step, f"{MIN_TRAIN_STEPS} steps"),
+        (train, facts["train_tokens"], MIN_TRAIN_STEPS * shape.batch_tokens, f"{MIN_TRAIN_STEPS} steps"),
         (held_out, facts["held_out_tokens"], MIN_HELD_OUT_WINDOWS * shape.seq_len, f"{MIN_HELD_OUT_WINDOWS} windows"),
     )
     for path, found, needed, what in needs:

@@ -36,6 +36,10 @@ def test_a_crossing_is_interpolated_in_log_time():
     assert crossing_seconds(CURVE, 1.75) == pytest.approx(40 * math.sqrt(2))
 
 
+def test_a_shape_tells_the_tokens_of_a_step_in_the_house_term():
+    assert Shape.parse("4,4,192,256,8192,16").batch_tokens == 16 * 256
+
+
 def test_a_quality_outside_of_what_was_run_is_not_extrapolated():
     assert crossing_seconds(CURVE, 3.0) == 0.0
     assert crossing_seconds(CURVE, 1.4) == math.inf
