@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, command, environment, prose, run, write_run_file, write_texts
 
-from headwater.cli.terminal import TrainingDisplay, card, count, duration, safe
+from headwater.cli.terminal import TrainingDisplay, card, duration, safe
 
 STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
@@ -110,11 +110,6 @@ def test_a_sample_can_not_drive_the_terminal():
     TrainingDisplay(20, 10, out)(record)
     assert "\x1b" not in out.getvalue()
     assert "\x9b" not in out.getvalue()
-
-
-@pytest.mark.parametrize(("number", "text"), [(950, "950"), (12345, "12.3k"), (4.21e6, "4.21M"), (1.3e9, "1.3B"), (2e12, "2T"), (0, "0")])
-def test_counts_are_said_as_people_say_them(number, text):
-    assert count(number) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5s"), (65, "1m05s"), (3600, "1h00"), (5400, "1h30"), (59.7, "1m00s")])

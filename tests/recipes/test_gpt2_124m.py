@@ -6,8 +6,10 @@ import pytest
 import torch
 from small_run import call, require_clear_error, write_texts
 
+from headwater.cli.running import plan_lines
 from headwater.model.count import count_parameters
 from headwater.model.transformer import Transformer
+from headwater.plan.before import plan_fields
 from headwater.recipes.run_config import list_recipes, load_run
 from headwater.records import read_records
 
@@ -43,6 +45,15 @@ def test_it_has_124_million_parameters_by_count_and_as_built():
     assert counted == pytest.approx(124e6, rel=0.01)
 
 
+def test_the_card_before_training_gives_every_figure_one_unit():
+    config, _ = load_run("gpt2-124m", [])
+    plan = plan_fields(config.model, config.optim, 2_490_368_000)
+    lines = dict(plan_lines(config, plan, {"text": {"tokens": 2_490_368_000, "epochs": 0.9}}))
+    assert lines["memory"].replace("\u00a0", " ").startswith("1.64 GB for weights")
+    assert "124M parameters (38.6M embedding)" in lines["model"]
+    assert "19000 steps × 131k = 2.49B tokens" in lines["training"]
+
+
 def test_it_trains_on_twenty_tokens_a_parameter_in_whole_microbatches():
     config, _ = load_run("gpt2-124m", [])
     num_tokens = config.train.num_steps * config.train.batch_tokens
@@ -72,7 +83,9 @@ def test_without_text_the_error_names_the_folder_it_looked_for(tmp_path):
 def test_too_little_text_for_the_vocabulary_says_what_would_fit(tmp_path):
     write_texts(tmp_path / "text")
     said = call("run", "gpt2-124m", cwd=tmp_path)
-    require_clear_error(said, "tokenizer.vocab_size=50304 is more than this corpus can fill", "set tokenizer.vocab_size=")
+    require_clear_error(
+        said, "tokenizer.vocab_size=50304 is more than this corpus can fill", "set tokenizer.vocab_size="
+    )
 
 
 def test_too_little_text_for_the_steps_says_so_instead_of_repeating_it(tmp_path):
@@ -83,7 +96,9 @@ def test_too_little_text_for_the_steps_says_so_instead_of_repeating_it(tmp_path)
 
 def test_a_shrunken_copy_goes_from_named_text_to_report(tmp_path):
     write_texts(tmp_path / "mine")
-    said = call("run", "gpt2-124m", *SHRUNKEN, 'corpus.sources.text.paths=["mine"]', "machine.compile=off", cwd=tmp_path)
+    said = call(
+        "run", "gpt2-124m", *SHRUNKEN, 'corpus.sources.text.paths=["mine"]', "machine.compile=off", cwd=tmp_path
+    )
     assert said.status == 0, said
     assert "2 layers × 64" in said.err
     run_dir = tmp_path / "runs" / "gpt2-124m"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +99,19 @@ def test_ticks_of_a_huge_range_are_few_too():
 )
 def test_numbers_are_written_as_people_read_them(shown, expected):
     assert shown.replace("\u00a0", " ") == expected
+
+
+NUMBERS = st.floats(1, 999e12) | st.integers(1, 999 * 10**12) | st.integers(0, 14).map(lambda power: 9.995 * 10.0**power)
+
+
+@given(NUMBERS)
+@pytest.mark.parametrize(("shown", "units"), [(count, "|k|M|B|T"), (size, "B|kB|MB|GB|TB"), (flop_rate, "|k|M|G|T")])
+def test_a_number_of_any_size_has_one_unit_and_three_significant_digits(shown, units, value):
+    text = shown(value).removesuffix("FLOP/s")
+    digits, unit = re.fullmatch(rf"([0-9.]+)\u00a0?({units})", text).groups()
+    assert float(digits) * 1000 ** units.split("|").index(unit) == pytest.approx(value, rel=0.0051), text
+    assert float(digits) < 1000, text
+    assert len(digits.replace(".", "")) == 3 or (float(digits) == value < 1000), text
 
 
 @pytest.mark.parametrize("value", [None, "3", float("inf"), float("nan"), True, [1], {}])

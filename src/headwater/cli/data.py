@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, unicode_text
-from headwater.cli.terminal import count, safe, say
+from headwater.cli.terminal import safe, say
+from headwater.report.numbers import count
 
 
 def add_to(app: typer.Typer) -> None:

@@ -7,13 +7,14 @@ import time
 from typing import Any
 
 from headwater.checkpoint.lock import owned
-from headwater.cli.terminal import TrainingDisplay, card, count, duration, say
+from headwater.cli.terminal import TrainingDisplay, card, duration, say
 from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields, require_memory
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Timings, is_trained, prepare_data, write_config
+from headwater.report.numbers import count, size
 
 
 def run_all_stages(config: RunConfig, reasons: list[Reason]) -> bool:
@@ -81,7 +82,7 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
             f"{config.optim.name} at {config.optim.matrix_lr:g}, "
             f"{config.schedule.name} with {config.schedule.warmup_steps} warm-up steps",
         ),
-        ("memory", f"{count(plan['state_bytes'])}B for weights, gradients and optimizer state"),
+        ("memory", f"{size(plan['state_bytes'])} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
         ("why", "headwater explain says where each setting comes from"),
     ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.evaluate.printable import printable
+from headwater.report.numbers import count
 
 CARD_WIDTH = 86
 
@@ -21,14 +22,6 @@ def safe(text: str) -> str:
 def say(message: str) -> None:
     """Print one line of progress on standard error, which keeps standard output for results."""
     print(safe(message), file=sys.stderr, flush=True)
-
-
-def count(number: float) -> str:
-    """Return a number as people say it: 950, 12.3k, 4.21M, 1.3B."""
-    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= limit:
-            return f"{number / limit:.3g}{unit}"
-    return f"{number:.4g}"
 
 
 def duration(seconds: float) -> str:

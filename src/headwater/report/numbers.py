@@ -29,8 +29,8 @@ def significant(value: float, digits: int = 3) -> str:
 def _scaled(value: float, units: list[str], gap: str) -> str:
     size = abs(value)
     index = 0
-    # 999.6 thousand rounds to 1,000 and belongs to the next unit
-    while index + 1 < len(units) and round(size, 0 if index == 0 else 1) >= 999.5:
+    # 999.5 thousand rounds to 1,000 and belongs to the next unit
+    while index + 1 < len(units) and size >= 999.5:
         size, value, index = size / 1000, value / 1000, index + 1
     text = f"{value:,.0f}" if index == 0 and float(value).is_integer() and not units[0] else significant(value)
     return f"{text}{gap if units[index] else ''}{units[index]}"
