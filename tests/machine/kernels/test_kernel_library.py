@@ -119,7 +119,9 @@ def test_a_failing_compiler_is_an_error_with_its_telling_line(compiler, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("compiling", "words"), [('echo "killed" >&2\nexit 1', "killed"), ("exit 3", "failed: 3")], ids=["said", "silent"]
+    ("compiling", "words"),
+    [('echo "killed" >&2\nexit 1', "killed"), ("exit 3", "failed: 3"), ("exit 0", "left no library")],
+    ids=["said", "silent", "idle"],
 )
 def test_a_compiler_that_says_little_is_an_error_with_that(compiler, tmp_path, compiling, words):
     write_compiler(Path(shutil.which("g++")), compiling)
@@ -144,6 +146,29 @@ def test_a_file_that_is_no_library_is_an_error(compiler, tmp_path):
     write_compiler(Path(shutil.which("g++")), 'while [ "$1" != -o ]; do shift; done\necho junk >"$2"')
     with pytest.raises(KernelError, match="can't be loaded"):
         load_kernels(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut short", "one bit", "another library"])
+def test_a_damaged_library_is_compiled_again(compiler, tmp_path, damage):
+    """Loading one that is cut short would end the process: the loader reads past the end of the file."""
+    cache = tmp_path / "cache"
+    first = Path(load_kernels(cache)._name)
+    good = first.read_bytes()
+    middle = len(good) // 2
+    bad = {
+        "empty": b"",
+        "cut short": good[:middle],
+        "one bit": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        "another library": good + b"more",
+    }[damage]
+    first.unlink()  # it is loaded in this process, which must go on with its own copy
+    first.write_bytes(bad)
+    second = load_kernels(cache)
+    assert num_calls(compiler) == 2
+    assert hasattr(second, "hw_adamw")
+    assert [path.read_bytes() for path in cache.iterdir()] == [good], "the damaged file was left"
+    load_kernels(cache)
+    assert num_calls(compiler) == 2
 
 
 def test_two_processes_at_once_both_get_whole_kernels(compiler, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -36,15 +37,16 @@ class KernelError(HeadwaterError):
 def load_kernels(cache: Path | None = None) -> ctypes.CDLL:
     """Return the kernels as a library, compiled if no earlier compilation for this source and processor is cached.
 
+    A compiled file is named by what decided it and by its own digest: one rename commits both, and a damaged file is
+    known, and compiled again, before any of it runs.
     Raises KernelError with the compiler's telling line where that doesn't work.
     """
     compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if compiler is None:
         raise KernelError(f"no C++ compiler ({', '.join(COMPILERS)}) is on the path")
     folder = _private_folder(cache or Path.home() / ".cache" / "headwater" / "kernels")
-    library = folder / f"{_digest(compiler)}.so"
-    if not library.exists():
-        _compile(compiler, library)
+    deciding = _digest(compiler)
+    library = _whole_library(folder, deciding) or _compile(compiler, folder, deciding)
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -69,6 +71,20 @@ def _private_folder(folder: Path) -> Path:
 def _fresh_folder() -> Path:
     """Return a new folder of this process alone, the same at every call: kernels are compiled once in it."""
     return Path(tempfile.mkdtemp(prefix="headwater-kernels-"))
+
+
+def _whole_library(folder: Path, deciding: str) -> Path | None:
+    """Return the compiled file that still is what the compiler wrote, or None; damaged ones are removed."""
+    for library in sorted(folder.glob(f"{deciding}-*.so")):
+        with suppress(OSError):  # another process may have removed it just now, or the disk can't read it
+            if library.name == _library_name(deciding, library.read_bytes()):
+                return library
+        library.unlink(missing_ok=True)
+    return None
+
+
+def _library_name(deciding: str, compiled: bytes) -> str:
+    return f"{deciding}-{blake2b(compiled, digest_size=12).hexdigest()}.so"
 
 
 def _digest(compiler: str) -> str:
@@ -96,8 +112,8 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
 
 
-def _compile(compiler: str, library: Path) -> None:
-    partial = library.with_name(f"{library.name}.{os.getpid()}.partial")
+def _compile(compiler: str, folder: Path, deciding: str) -> Path:
+    partial = folder / f"{deciding}.{os.getpid()}.partial"
     command = [compiler, *_flags(), *map(str, SOURCES), "-o", str(partial)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
@@ -106,4 +122,9 @@ def _compile(compiler: str, library: Path) -> None:
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
         raise KernelError(f"{compiler} failed: {complaints[0] if complaints else done.returncode}")
-    os.replace(partial, library)
+    try:
+        library = folder / _library_name(deciding, partial.read_bytes())
+        os.replace(partial, library)
+    except OSError as error:
+        raise KernelError(f"{compiler} failed: it left no library ({error.strerror})") from error
+    return library
