@@ -20,7 +20,7 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.settings import PORTIONS, TrainSettings, whole_rows_problem
+from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
 
 CONFIG_FORMAT = "headwater-config"
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
@@ -149,8 +149,8 @@ def _require_whole_rows(raw: RawSettings) -> None:
     seq_len = raw.get("model.seq_len")
     for portion in PORTIONS:
         tokens = raw.get(f"train.{portion}")
-        if not (isinstance(tokens, int) and isinstance(seq_len, int) and min(tokens, seq_len) > 0):
-            continue
+        if not (is_count(tokens) and is_count(seq_len)):
+            continue  # validation says what is wrong with them
         problem = whole_rows_problem(portion, tokens, seq_len)
         if problem:
             raise ConfigError(f"{problem}\n      set in {raw.origins.get(f'train.{portion}', '')}")

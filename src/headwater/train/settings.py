@@ -40,11 +40,17 @@ class TrainSettings(Settings):
     max_bad_steps: int = Field(default=20, ge=1)
     "Steps without a finite loss or gradient in a row before training stops."
 
+    @field_validator("batch_tokens", mode="before")
+    @classmethod
+    def _check_batch_tokens(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # which pydantic would take for 1 or 0
+            raise ValueError("a batch is a number of tokens, 1 or more")
+        return value
+
     @field_validator("microbatch_tokens", mode="before")
     @classmethod
     def _check_microbatch(cls, value: Any) -> Any:
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        if not is_count and value != "auto":
+        if not is_count(value) and value != "auto":
             raise ValueError("a microbatch is a number of tokens, 1 or more, or auto")
         return value
 
@@ -58,6 +64,11 @@ class TrainSettings(Settings):
                 f"try batch_tokens={suggestion}"
             )
         return self
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value of a settings file is a number to count with; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 PORTIONS = ("batch_tokens", "microbatch_tokens")
