@@ -327,3 +327,52 @@ def test_off_is_none_where_none_is_allowed_and_a_word_elsewhere():
     settings = validate(Whole, raw)
     assert settings.part.limit is None and settings.parts["a"].limit is None
     assert settings.part.mode == "off"
+
+
+class Lists(Settings):
+    words: list[str] = []
+    choices: list[Literal["a", "b"]] | None = None
+    shares: list[float] | None = None
+
+
+def lists(*overrides: str) -> Lists:
+    raw = RawSettings({}, {})
+    for override in overrides:
+        apply_override(raw, override)
+    return validate(Lists, raw)
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("words=FOLDER", "words", ["FOLDER"]),
+        ('words="a, b"', "words", ["a, b"]),
+        ('words=["a", "b"]', "words", ["a", "b"]),
+        ("words=[]", "words", []),
+        ("choices=a", "choices", ["a"]),
+        ("choices=off", "choices", None),
+    ],
+)
+def test_a_lone_string_is_a_list_of_one_where_a_list_is_wanted(override, name, value):
+    assert getattr(lists(override), name) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "to_type"),
+    [
+        ("words=[FOLDER]", """'words=["FOLDER"]'"""),
+        ("words=[my texts, more]", """'words=["my texts", "more"]'"""),
+        ("words=7", "'words=[7]'"),
+        ("words=off", """'words=["off"]'"""),
+        ("shares=0.3", "'shares=[0.3]'"),
+    ],
+)
+def test_what_is_no_list_says_what_to_type(override, to_type):
+    with pytest.raises(ConfigError, match="a list is wanted") as caught:
+        lists(override)
+    assert f"in a shell {to_type}" in str(caught.value)
+
+
+def test_a_word_that_is_no_choice_is_refused_where_it_stands():
+    with pytest.raises(ConfigError, match=r"choices\.0 = 'c': Input should be 'a' or 'b'"):
+        lists("choices=c")

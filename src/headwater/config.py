@@ -7,10 +7,11 @@ choice's own defaults. Every value remembers where it was set; all problems are 
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -158,28 +159,44 @@ def _leaves(value: Any, path: str) -> list[str]:
 def validate(kind: type[S], raw: RawSettings) -> S:
     """Return the settings, or raise one ConfigError that lists every problem with where it was set.
 
-    TOML has no null: the word "off" stands for None wherever a setting admits it.
+    TOML has no null: the word "off" stands for None wherever a setting admits it. A lone string where a list of strings
+    is wanted is a list of one.
     """
     try:
-        return kind.model_validate(_without_off(kind, raw.table))
+        return kind.model_validate(_as_meant(kind, raw.table))
     except ValidationError as error:
         problems = [_problem(kind, raw, detail) for detail in error.errors()]
         count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
         raise ConfigError(f"the settings have {count}:\n" + "\n".join(problems)) from None
 
 
-def _without_off(kind: Any, value: Any) -> Any:
-    """Return `value`, a table of settings `kind` or a part of one, with None for "off" where None is allowed."""
+def _as_meant(kind: Any, value: Any) -> Any:
+    """Return `value`, a table of settings `kind` or a part of one, with None for "off" and lists for lone strings."""
     if value == "off" and type(None) in get_args(kind):
         return None
+    if isinstance(value, str) and value != "off" and _takes_strings(kind) and not _is_bracketed(value):
+        return [value]
     if not isinstance(value, dict):
         return value
     table = _table_of(kind)
     if _is_settings(table):
         fields = table.model_fields
-        return {name: _without_off(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
+        return {name: _as_meant(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
     inner = next((found for found in map(_table_of, get_args(table)) if found is not None), None)
-    return {name: _without_off(inner, v) for name, v in value.items()}
+    return {name: _as_meant(inner, v) for name, v in value.items()}
+
+
+def _takes_strings(annotation: Any) -> bool:
+    """Return whether an annotation is a list of strings, or of words to choose from, or that or None."""
+    if get_origin(annotation) is list:
+        (inner,) = get_args(annotation)
+        return inner is str or (get_origin(inner) is Literal and all(isinstance(word, str) for word in get_args(inner)))
+    return any(map(_takes_strings, get_args(annotation)))
+
+
+def _is_bracketed(text: str) -> bool:
+    """Return whether a string was to be a list: [FOLDER], whose quotes were left out or taken away by a shell."""
+    return text.startswith("[") and text.endswith("]")
 
 
 def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
@@ -194,11 +211,20 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
     elif detail["type"] == "missing":
         message, shown = "is needed and nothing sets it", ""
+    elif detail["type"] == "list_type" and isinstance(value, str | int | float):
+        message, hint = "a list is wanted", f"; write {path} = {_list_of(value)}, in a shell '{path}={_list_of(value)}'"
     else:
         message = detail["msg"].removeprefix("Value error, ")
     where = next((origin for name, origin in raw.origins.items() if name == path or name.startswith(path + ".")), None)
     place = f"\n      set in {where}" if where else ""
     return f"  {path}{shown}: {message}{hint}{place}"
+
+
+def _list_of(value: str | int | float) -> str:
+    """Return a list in TOML of what was given where a list is wanted."""
+    is_bracketed = isinstance(value, str) and _is_bracketed(value)
+    parts = [part.strip(" \"'") for part in value[1:-1].split(",")] if is_bracketed else [value]
+    return json.dumps(parts, ensure_ascii=False)
 
 
 def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
