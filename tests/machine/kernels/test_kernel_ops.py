@@ -5,12 +5,15 @@ Sizes are odd on purpose: kernels take 16 or 32 numbers at a time and must get t
 
 from __future__ import annotations
 
+import subprocess
+
 import exact
 import pytest
 import torch
 from exact import DTYPES, assert_near_exact, random, values_and_gradients
 from torch import nn
 
+from headwater.machine.kernels.calls import declared_dtypes
 from headwater.machine.kernels.ops import KernelOps, first_visible
 from headwater.model.ops import PlainOps
 
@@ -185,6 +188,33 @@ def test_the_first_visible_token_is_where_the_document_begins():
     found = first_visible(documents_BT)
     assert found.tolist() == expected
     assert found.dtype == torch.int32
+
+
+def test_every_kernel_of_the_library_has_the_dtypes_that_it_declares(library):
+    symbols = subprocess.run(["nm", "-D", "--defined-only", library._name], capture_output=True, text=True, check=True)
+    exported = {line.split("hw_")[1] for line in symbols.stdout.splitlines() if " T hw_" in line}
+    assert exported == set(declared_dtypes())
+    f32, bf16, number = torch.float32, torch.bfloat16, None
+    expected = (bf16, bf16, f32, number, number, number, bf16, bf16, f32, number)  # as in norm.cpp
+    assert declared_dtypes()["add_norm_bf16"] == expected
+    assert declared_dtypes()["attention_forward_bf16"][3] == torch.int32
+    assert declared_dtypes()["losses_f32"][:2] == (f32, torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (
+            torch.ones(16, dtype=torch.bfloat16),
+            "add_norm_bf16 reads contiguous torch.float32 here, and was given torch.bfloat16",
+        ),
+        (torch.ones(16, dtype=torch.float64), "given torch.float64"),
+        (torch.ones(32)[::2], r"strides \(2,\)"),
+    ],
+)
+def test_a_weight_of_another_dtype_or_with_gaps_is_an_error_and_no_numbers(ops, weight, words):
+    with pytest.raises(AssertionError, match=words):
+        ops.add_rms_norm(random(1, 3, 16, dtype=torch.bfloat16), None, weight, EPS)
 
 
 def test_after_inference_a_layer_can_be_trained(ops):

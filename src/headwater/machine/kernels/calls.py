@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 import ctypes
+import re
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from headwater.machine.kernels.library import SOURCES
+
 SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
+DTYPES = {
+    "float": torch.float32,
+    "bf16": torch.bfloat16,
+    "uint16_t": torch.bfloat16,
+    "int32_t": torch.int32,
+    "int64_t": torch.int64,
+}
+
+
+@cache
+def declared_dtypes() -> dict[str, tuple[torch.dtype | None, ...]]:
+    """Return, for each kernel by its name without hw_, the dtype of each argument, None for a number.
+
+    Read from the sources, where they are declared; DEFINE(T, name) declares a kernel for fp32 and for bf16.
+    """
+    found = {}
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, is_template, arguments in re.findall(r"\bhw_(\w+?)(_##name)?\(([^()]*)\)\s*\{", text):
+            types = [re.search(r"(\w+)\s*\*", argument) for argument in arguments.split(",")]
+            versions = {f"{name}_{suffix}": dtype for dtype, suffix in SUFFIX.items()} if is_template else {name: None}
+            for version, dtype in versions.items():
+                found[version] = tuple(one and DTYPES.get(one[1], dtype) for one in types)
+    return found
 
 
 class Kernels:
@@ -20,8 +48,14 @@ class Kernels:
         self._multiplies_bf16 = self("weight_gradient_bf16", None, None, None, 0, 0, 0, 0) == 0
 
     def __call__(self, name: str, *arguments: Tensor | int | float | None) -> int:
-        """Call hw_NAME; tensors go as pointers and must be contiguous, ints as int64, the last as the thread count."""
-        return getattr(self._library, f"hw_{name}")(*map(_argument, arguments), ctypes.c_int(self.num_threads))
+        """Call hw_NAME; tensors go as pointers, ints as int64, the last as the thread count.
+
+        A kernel reads memory as what it declares. Tensors of another dtype, or with gaps, are an AssertionError.
+        """
+        dtypes = declared_dtypes()[name]
+        assert len(arguments) in (len(dtypes) - 1, len(dtypes)), f"{name} takes {len(dtypes)} arguments"
+        values = [_argument(value, dtype, name) for value, dtype in zip(arguments, dtypes)]
+        return getattr(self._library, f"hw_{name}")(*values, ctypes.c_int(self.num_threads))
 
     def weight_gradient_(self, gradient: Tensor, dout: Tensor, rows: Tensor, *, fresh: bool) -> None:
         """Write (`fresh`) or add to a gradient (R, C) in fp32 the sum over tokens of dout (N, R) times rows (N, C)."""
@@ -36,9 +70,11 @@ class Kernels:
             gradient += torch.mm(dout.t(), rows)
 
 
-def _argument(value: Tensor | int | float | None) -> Any:
+def _argument(value: Tensor | int | float | None, dtype: torch.dtype | None, name: str) -> Any:
     if isinstance(value, Tensor):
-        assert value.is_contiguous()
+        if value.dtype != dtype or not value.is_contiguous():
+            found = f"{value.dtype} of shape {tuple(value.shape)} and strides {value.stride()}"
+            raise AssertionError(f"the kernel {name} reads contiguous {dtype} here, and was given {found}")
         return ctypes.c_void_p(value.data_ptr())
     if value is None:
         return ctypes.c_void_p(None)
