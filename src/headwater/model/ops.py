@@ -36,7 +36,9 @@ class Ops(Protocol):
         table_2TP: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]: ...
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, documents_BT: Tensor) -> Tensor: ...
+    def visibility(self, documents_BT: Tensor) -> Any: ...
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Any) -> Tensor: ...
 
     def swiglu(self, gate_up: Tensor) -> Tensor: ...
 
@@ -91,9 +93,13 @@ class PlainOps:
             q, k = rotate(q, table_2TP), rotate(k, table_2TP)
         return q, k, v
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, documents_BT: Tensor) -> Tensor:
+    def visibility(self, documents_BT: Any) -> Any:
+        """Return what `attend` asks of the documents; made once a batch, since every layer asks for the same."""
+        return documents_BT
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Any) -> Tensor:
         """Return attention's values (B, T, H K): a token sees itself and earlier tokens of its own document."""
-        return self._attention(q, k, v, documents_BT).flatten(-2)
+        return self._attention(q, k, v, visible).flatten(-2)
 
     def swiglu(self, gate_up: Tensor) -> Tensor:
         """Return silu(gate) · up for (…, 2F), gates first (arXiv:2002.05202)."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,11 +84,12 @@ class Attention(nn.Module):
             self.key_norm = HeadNorm(model.head_dim)
         self.has_head_norms = model.family == "qwen3"
 
-    def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
+        """`visible` is what `ops.visibility` made of the documents."""
         qkv = self.ops.project(x_BTD, (self.query, self.key, self.value))
         norms = (self.query_norm.weight, self.key_norm.weight, self.eps) if self.has_head_norms else None
         q, k, v = self.ops.split_heads(qkv, self.num_heads, self.num_kv_heads, norms, table_2TP)
-        return self.ops.project(self.ops.attend(q, k, v, documents_BT), (self.out,))
+        return self.ops.project(self.ops.attend(q, k, v, visible), (self.out,))
 
 
 class GatedMlp(nn.Module):
@@ -132,11 +134,11 @@ class Block(nn.Module):
         self.mlp = GeluMlp(model, ops) if model.family == "gpt2" else GatedMlp(model, ops)
 
     def forward(
-        self, x_BTD: Tensor, written_BTD: Tensor | None, documents_BT: Tensor, table_2TP: Tensor | None
+        self, x_BTD: Tensor, written_BTD: Tensor | None, visible: Any, table_2TP: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the residual stream and what this block's MLP wrote, not yet added to it."""
         x_BTD, normed_BTD = self.attention_norm(x_BTD, written_BTD)
-        x_BTD, normed_BTD = self.mlp_norm(x_BTD, self.attention(normed_BTD, documents_BT, table_2TP))
+        x_BTD, normed_BTD = self.mlp_norm(x_BTD, self.attention(normed_BTD, visible, table_2TP))
         return x_BTD, self.mlp(normed_BTD)
 
 
@@ -192,11 +194,12 @@ class Transformer(nn.Module):
         else:
             table_2TP = self.rotary_2TP[:, :num_positions]
         x_BTD = x_BTD.to(self.compute_dtype)
+        visible = self.ops.visibility(documents_BT)
         written_BTD: Tensor | None = None
         for index, block in enumerate(self.blocks):
             # the first ones: when their turn comes in the backward pass, what the later ones kept is already free
             run = recomputed(block) if index < self.num_recomputed else block
-            x_BTD, written_BTD = run(x_BTD, written_BTD, documents_BT, table_2TP)
+            x_BTD, written_BTD = run(x_BTD, written_BTD, visible, table_2TP)
         return self.final_norm(x_BTD, written_BTD)[1]
 
     def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def of_kernels(ops, documents_BT: Tensor):
     """Return attention by the kernels as a function of q, k and v in the layout of the others."""
 
     def function(*qkv_BTHK: Tensor) -> Tensor:
-        return ops.attend(*(part.transpose(1, 2).contiguous() for part in qkv_BTHK), documents_BT)
+        return ops.attend(*(part.transpose(1, 2).contiguous() for part in qkv_BTHK), ops.visibility(documents_BT))
 
     return function
 

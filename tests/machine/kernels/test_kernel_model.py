@@ -88,6 +88,19 @@ def test_a_state_depends_on_earlier_tokens_of_its_document_and_on_no_other_to_th
         assert torch.equal(changed, (documents_T == documents_T[position]) & (torch.arange(SEQ_LEN) >= position))
 
 
+def test_documents_that_change_in_their_place_are_looked_at_again(ops):
+    """A batch may be read into the same memory as the one before it."""
+    model = Transformer(settings("qwen3", True), torch.float32, ops)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.3, generator=torch.Generator().manual_seed(0))
+        tokens_BT = torch.arange(SEQ_LEN)[None]
+        documents_BT = torch.zeros(1, SEQ_LEN, dtype=torch.int64)
+        model(tokens_BT, documents_BT)
+        documents_BT[:, 20:] = 1
+        assert torch.equal(model(tokens_BT, documents_BT), model(tokens_BT, documents_BT.clone()))
+
+
 # ---- runs
 
 

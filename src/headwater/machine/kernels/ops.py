@@ -45,8 +45,7 @@ class KernelOps:
 
     def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
         self._kernels = Kernels(library, num_threads)
-        self._casts: dict[tuple[int, ...], _Cast] = {}
-        self._first: tuple[Tensor, Tensor] | None = None
+        self._casts: dict[tuple[int, ...], _Cast] = {}  # each holds its masters, so that no other gets their ids
 
     def add_rms_norm(self, x_BTD: Tensor, y_BTD: Tensor | None, weight_D: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         y_BTD = None if y_BTD is None else y_BTD.contiguous()
@@ -72,8 +71,11 @@ class KernelOps:
             qkv.contiguous(), query_weight, key_weight, eps, table, num_heads, num_kv_heads, self._kernels
         )
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, documents_BT: Tensor) -> Tensor:
-        return Attend.apply(q, k, v, self._first_visible(documents_BT), self._kernels)
+    def visibility(self, documents_BT: Tensor) -> Tensor:
+        return first_visible(documents_BT)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, first_BT: Tensor) -> Tensor:
+        return Attend.apply(q, k, v, first_BT, self._kernels)
 
     def swiglu(self, gate_up: Tensor) -> Tensor:
         return Swiglu.apply(gate_up.contiguous(), self._kernels)
@@ -98,12 +100,6 @@ class KernelOps:
         if key not in self._casts:
             self._casts[key] = _Cast(weights, dtype)
         return self._casts[key].current()
-
-    def _first_visible(self, documents_BT: Tensor) -> Tensor:
-        """Return (B, T) int32: the first token of each token's document; every layer of a model asks for the same."""
-        if self._first is None or self._first[0] is not documents_BT:
-            self._first = (documents_BT, first_visible(documents_BT))
-        return self._first[1]
 
 
 def first_visible(documents_BT: Tensor) -> Tensor:
