@@ -163,21 +163,30 @@ def test_rows_packed_for_another_length_are_refused(packed):
         BatchSource(packed, source_of(packed).plan, 32, 1)
 
 
-def test_sequential_batches_cover_every_row_once_in_one_shape(packed):
+@pytest.mark.parametrize("rows_per_batch", [1, 3, 4, 6, 7, 16, 64])
+def test_sequential_batches_cover_every_row_once_in_few_shapes_with_little_padding(packed, rows_per_batch):
     source = packed["code"]
-    batches = list(sequential_batches(source, 4))
-    assert {batch.tokens_BT.shape for batch in batches} == {(4, SEQ_LEN)}
-    assert sum(batch.num_targets for batch in batches) == source.store.num_tokens - source.store.num_documents
-    assert source.num_rows % 4, "the last batch should need padding rows"
-    last = batches[-1]
-    assert np.all(last.targets_BT[source.num_rows % 4 :] == -1) and np.all(
-        last.tokens_BT[source.num_rows % 4 :] == PAD_ID
-    )
+    for num_rows in range(1, source.num_rows + 1):
+        batches = list(sequential_batches(source, rows_per_batch, range(num_rows)))
+        whole = next(sequential_batches(source, num_rows, range(num_rows)))
+        shapes = [batch.tokens_BT.shape for batch in batches]
+        assert set(shapes[:-1]) <= {(rows_per_batch, SEQ_LEN)}
+        quarter = -(-rows_per_batch // 4)
+        assert shapes[-1][0] % quarter == 0 or shapes[-1][0] == rows_per_batch
+        padding = sum(rows for rows, _ in shapes) - num_rows
+        assert 0 <= padding < quarter
+        for name in ("tokens_BT", "targets_BT", "documents_BT"):
+            together = np.concatenate([getattr(batch, name) for batch in batches])
+            assert np.array_equal(together[:num_rows], getattr(whole, name)[:num_rows])
+            if name != "documents_BT":
+                assert np.all(together[num_rows:] == (PAD_ID if name == "tokens_BT" else -1))
+        assert sum(batch.num_targets for batch in batches) == whole.num_targets
+    assert whole.num_targets == source.store.num_tokens - source.store.num_documents
 
 
 def test_a_sample_of_rows_is_extended_by_a_larger_one(packed):
     source = packed["books"]
     assert sample_rows(source, 5, seed=1)[:3].tolist() == sample_rows(source, 3, seed=1).tolist()
     assert sorted(sample_rows(source, 10**6, seed=1).tolist()) == list(range(source.num_rows))
-    batches = list(sequential_batches(source, 4, sample_rows(source, 3, seed=1)))
-    assert len(batches) == 1 and np.all(batches[0].targets_BT[3] == -1)
+    (batch,) = sequential_batches(source, 4, sample_rows(source, 3, seed=1))
+    assert len(batch.tokens_BT) == 3

@@ -71,14 +71,18 @@ def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def sequential_batches(source: PackedSource, rows_per_batch: int, rows: Iterable[int] | None = None) -> Iterator[Batch]:
-    """Yield every row of a source once, or those of `rows`, in that order, always `rows_per_batch` at a time.
+    """Yield every row of a source once, or those of `rows`, in that order, `rows_per_batch` at a time.
 
-    The last batch is filled up with rows of padding, so that all have one shape; they have no targets.
+    The last batch has the rows that are left, filled up with rows of padding, which have no targets, to a multiple of a
+    quarter of `rows_per_batch`: what is compiled for each shape is compiled for four at most, and little is computed
+    for nothing.
     """
+    quarter = -(-rows_per_batch // 4)
     chosen = np.arange(source.num_rows) if rows is None else np.fromiter(rows, dtype=np.int64)
     for first in range(0, len(chosen), rows_per_batch):
         part = chosen[first : first + rows_per_batch]
-        batch = empty_batch(rows_per_batch, source.index.seq_len, source.store.pad_id, first)
+        num_rows = min(rows_per_batch, -(-len(part) // quarter) * quarter)
+        batch = empty_batch(num_rows, source.index.seq_len, source.store.pad_id, first)
         num_targets = fill_(batch, np.arange(len(part)), source, part)
         yield Batch(batch.tokens_BT, batch.targets_BT, batch.documents_BT, num_targets, first)
 
