@@ -16,6 +16,7 @@ from headwater.errors import ConfigError
 from headwater.machine.compiler import compiler_works
 from headwater.machine.flex import FlexAttention, document_mask
 from headwater.machine.float8 import convert_linears_, require_float8
+from headwater.machine.fused import FusedUpdates
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
@@ -152,8 +153,10 @@ class Machine:
         """Return a model's operations as kernels for this processor, or None where PyTorch's own are to be used."""
         return KernelOps(load_kernels(), self.facts.num_threads) if self._has_kernels else None
 
-    def kernel_updates(self) -> KernelUpdates | None:
-        """Return an optimizer's passes as kernels for this processor, or None as `kernel_ops`."""
+    def updates(self) -> KernelUpdates | FusedUpdates | None:
+        """Return an optimizer's passes as this machine computes them fastest, or None where PyTorch's own are used."""
+        if self.device.type == "cuda":
+            return FusedUpdates()
         return KernelUpdates(load_kernels(), self.facts.num_threads) if self._has_kernels else None
 
     @property

@@ -76,7 +76,7 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
     initialise_(model, plan.seed)
     model.to(machine.device)
     machine.convert_linears_(model.blocks)
-    optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.kernel_updates())
+    optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates())
     state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "bad_steps": 0}
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
