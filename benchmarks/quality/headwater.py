@@ -106,7 +106,7 @@ def matrix_parameters(shape: Shape, settings: tuple[str, ...]) -> int:
 class NoExaminer:
     """Measures nothing: the held-out text is judged after the run, as every contender's is."""
 
-    def validate(self, model: Any) -> dict[str, Any]:
+    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
         return {}
 
     def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,11 +5,14 @@ B batch · T time · H query heads · G key and value heads · K head width
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from host_waits import HostWaits
 from torch.nn.attention import flex_attention
 
+from headwater.batches.assemble import Batch
+from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.machine.flex import BLOCK, FlexAttention, document_mask
 from headwater.model.attention import attend
 from headwater.model.ops import PlainOps
@@ -95,6 +98,56 @@ def test_without_a_mask_attention_is_the_plain_one():
     )
 
 
+def small_model(seq_len: int, num_recomputed: int = 0) -> Transformer:
+    shape = {"d_model": 64, "d_ff": 48, "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "seq_len": seq_len}
+    settings = ModelSettings(vocab_size=37, num_layers=2, **shape)
+    model = Transformer(settings, ops=PlainOps(attention=FlexAttention(attend)), num_recomputed=num_recomputed)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.2, generator=generator)
+    return model
+
+
+def held_out(num_rows: int, num_tokens: int) -> Batch:
+    documents_BT = documents(num_tokens, 0.02)[:num_rows]
+    generator = torch.Generator().manual_seed(4)
+    tokens_BT, targets_BT = torch.randint(0, 37, (2, num_rows, num_tokens), generator=generator)
+    return Batch(tokens_BT.numpy(), targets_BT.numpy(), documents_BT.numpy(), targets_BT.numel(), 0)
+
+
+def test_an_evaluation_through_the_mask_is_that_of_plain_attention():
+    """As a GPU runs a validation: `Machine.forward` makes the mask."""
+    model, batches = small_model(BLOCK + 30), [held_out(3, BLOCK + 30), held_out(1, BLOCK + 30)]
+    masks = []
+
+    def forward(tokens_BT, documents_BT):
+        masks.append(document_mask(documents_BT))
+        return model(tokens_BT, masks[-1])
+
+    found, plain = (measure_surprise(model, batches, np.ones(37, int), one) for one in (forward, None))
+    assert len(masks) == 2
+    assert found.nats == pytest.approx(plain.nats, rel=1e-5)
+    assert found.num_targets == plain.num_targets == 4 * (BLOCK + 30)
+
+
+@pytest.mark.slow
+@torch._dynamo.config.patch(error_on_recompile=True)
+def test_a_compiled_evaluation_keeps_the_graph_that_training_compiled():
+    torch._dynamo.reset()
+    model, batch = small_model(BLOCK), held_out(2, BLOCK)
+    compiled = torch.compile(model, backend="aot_eager", dynamic=False, fullgraph=True)
+    forward = lambda tokens_BT, documents_BT: compiled(tokens_BT, document_mask(documents_BT))  # noqa: E731
+    with torch._dynamo.config.patch(error_on_recompile=False):  # for the other number of rows, without gradients
+        forward(torch.zeros(3, BLOCK, dtype=torch.long), torch.zeros(3, BLOCK, dtype=torch.long)).sum().backward()
+        plain, first = (measure_surprise(model, [batch], np.ones(37, int), one) for one in (None, forward))
+    again = measure_surprise(model, [batch, batch], np.ones(37, int), forward)
+    forward(torch.zeros(3, BLOCK, dtype=torch.long), torch.ones(3, BLOCK, dtype=torch.long)).sum().backward()
+    assert first.nats == pytest.approx(plain.nats, rel=1e-5)
+    assert again.nats == pytest.approx(2 * plain.nats, rel=1e-5)
+    torch._dynamo.reset()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("num_recomputed", [0, 1])
 @torch._dynamo.config.patch(error_on_recompile=True)
@@ -103,13 +156,7 @@ def test_a_model_is_one_graph_whatever_its_documents(num_recomputed):
     and another batch, with another mask, doesn't compile again.
     """
     torch._dynamo.reset()
-    shape = {"d_model": 64, "d_ff": 48, "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "seq_len": 2 * BLOCK}
-    settings = ModelSettings(vocab_size=37, num_layers=2, **shape)
-    model = Transformer(settings, ops=PlainOps(attention=FlexAttention(attend)), num_recomputed=num_recomputed)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 0.2, generator=generator)
+    model, generator = small_model(2 * BLOCK, num_recomputed), torch.Generator().manual_seed(3)
     compiled = torch.compile(model, backend="aot_eager", dynamic=False, fullgraph=True)
     for seed in range(3):
         documents_BT = documents(2 * BLOCK, 0.02, seed)

@@ -8,13 +8,16 @@ import warnings
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tiny_run import CountingExaminer, MadeUpRows, begin, plan, train_here, weight_sum, without_clock
+from tiny_run import VOCAB_SIZE, CountingExaminer, MadeUpRows, begin, plan, train_here, weight_sum, without_clock
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
 from headwater.errors import CheckpointError, ConfigError, TrainingError
+from headwater.evaluate.bits_per_byte import measure_surprise
+from headwater.machine.machine import Machine
 from headwater.machine.signals import StopRequest
 from headwater.records import read_all, read_records
 from headwater.train.assemble import Run
@@ -134,15 +137,32 @@ def test_a_damaged_newest_checkpoint_costs_time_and_nothing_else(tmp_path, whole
 
 def test_an_evaluation_that_dies_loses_no_step(tmp_path, whole):
     class Dying(CountingExaminer):
-        def validate(self, model):
+        def validate(self, model, forward):
             if len(self.asked) >= 4:
                 raise MemoryError
-            return super().validate(model)
+            return super().validate(model, forward)
 
     with pytest.raises(MemoryError):
         train_here(tmp_path, plan(save_every=1), examiner=Dying())
     train_here(tmp_path, plan(save_every=1))
     assert_same_end(tmp_path, whole)
+
+
+def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, monkeypatch):
+    calls = []
+
+    def forward(machine, model):
+        return lambda *inputs: calls.append(torch.is_grad_enabled()) or model(*inputs)
+
+    class Measuring(CountingExaminer):
+        def validate(self, model, forward):
+            batch = MadeUpRows().rows(0, 2)
+            found = measure_surprise(model, [batch], np.ones(VOCAB_SIZE, np.int64), forward)
+            return super().validate(model, forward) | {"nats": found.nats}
+
+    monkeypatch.setattr(Machine, "forward", forward)
+    train_here(tmp_path, plan(num_steps=2, validate_every=2, num_looks=0), examiner=Measuring())
+    assert calls == [True] * 4 + [False], "two microbatches a step, then one batch without gradients"
 
 
 def test_measuring_does_not_change_training(tmp_path, whole):

@@ -115,7 +115,7 @@ class CountingExaminer:
 
     asked: list[str] = field(default_factory=list)
 
-    def validate(self, model: Any) -> dict[str, Any]:
+    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
         self.asked.append("validate")
         return {"weights": weight_sum(model)}
 

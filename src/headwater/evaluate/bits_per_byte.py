@@ -6,11 +6,12 @@ B batch · T time
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from headwater.batches.assemble import Batch
 from headwater.errors import EvaluationError
@@ -41,10 +42,16 @@ class Surprise:
         return self.nats / max(1, self.num_targets)
 
 
-@torch.inference_mode()
-def measure_surprise(model: Transformer, batches: Iterable[Batch], token_bytes: np.ndarray) -> Surprise:
+Forward = Callable[[Tensor, Tensor], Tensor]
+
+
+@torch.no_grad()  # not inference mode: what `forward` compiles or keeps is used again in training
+def measure_surprise(
+    model: Transformer, batches: Iterable[Batch], token_bytes: np.ndarray, forward: Forward | None = None
+) -> Surprise:
     """Return the model's surprise over `batches`; `token_bytes[id]` is a token's length in bytes, 0 for specials.
 
+    `forward` is the model's forward pass as a machine runs it, from (tokens_BT, documents_BT); None: the model's own.
     Byte-level tokens without normalisation cover the text exactly, so the bytes of the scored targets are the
     bytes of the text. Sums are fp64.
     """
@@ -56,7 +63,7 @@ def measure_surprise(model: Transformer, batches: Iterable[Batch], token_bytes: 
         targets_BT = batch.targets_BT
         bytes_BT = np.where(targets_BT == NO_TARGET, 0, token_bytes[np.maximum(targets_BT, 0)])
         scored_BT = np.where(bytes_BT > 0, targets_BT, NO_TARGET)
-        x_BTD = model.hidden(tokens_BT, documents_BT)
+        x_BTD = (forward or model.hidden)(tokens_BT, documents_BT)
         losses_BT = model.token_losses(x_BTD, torch.from_numpy(scored_BT).to(device))
         total += Surprise(float(losses_BT.double().sum()), int(bytes_BT.sum()), int((scored_BT != NO_TARGET).sum()))
     return total

@@ -12,7 +12,7 @@ from headwater.batches.assemble import sample_rows, sequential_batches
 from headwater.batches.pack import PackedSource
 from headwater.corpus.almanac.probes import Choice, evenly_spaced, probes
 from headwater.evaluate.abilities import score_choices
-from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
+from headwater.evaluate.bits_per_byte import Forward, Surprise, measure_surprise
 from headwater.evaluate.generate import generate, next_tokens
 from headwater.evaluate.printable import printable
 from headwater.evaluate.scorer import ModelScorer
@@ -44,18 +44,19 @@ class RunExaminer:
     def has_almanac(self) -> bool:
         return bool(self.synthetic)
 
-    def validate(self, model: Transformer) -> dict[str, Any]:
+    def validate(self, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
         """Return the fields of a validation record, over a fixed sample of `num_rows` rows of each source."""
-        return surprise_fields(self.surprise_by_source(model, self.num_rows), self.synthetic)
+        return surprise_fields(self.surprise_by_source(model, self.num_rows, forward), self.synthetic)
 
-    def surprise_by_source(self, model: Transformer, max_rows: int | None) -> dict[str, Surprise]:
+    def surprise_by_source(
+        self, model: Transformer, max_rows: int | None, forward: Forward | None = None
+    ) -> dict[str, Surprise]:
         """Return the surprise at each source's held-out rows, or at a fixed sample of `max_rows` of them."""
-        return {
-            name: measure_surprise(
-                model, sequential_batches(source, ROWS_PER_BATCH, _chosen_rows(source, max_rows)), self.token_bytes
-            )
-            for name, source in self.held_out.items()
-        }
+        surprises = {}
+        for name, source in self.held_out.items():
+            batches = sequential_batches(source, ROWS_PER_BATCH, _chosen_rows(source, max_rows))
+            surprises[name] = measure_surprise(model, batches, self.token_bytes, forward)
+        return surprises
 
     def look(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (event, fields) of the abilities, where there is an almanac, and of the samples."""

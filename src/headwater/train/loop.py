@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from headwater.batches.assemble import Batch
 from headwater.batches.prefetch import Prefetcher
 from headwater.batches.source import rank_rows
@@ -24,8 +26,8 @@ from headwater.train.step import StepResult, train_step
 class Examiner(Protocol):
     """What the loop is given to measure a model with."""
 
-    def validate(self, model: Transformer) -> dict[str, Any]:
-        """Return the fields of a validation record."""
+    def validate(self, model: Transformer, forward: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
+        """Return the fields of a validation record; `forward` is the model's pass as training runs it."""
         ...
 
     def look(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -123,7 +125,7 @@ def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
     model = run.prepared.model
     if is_validation(run.step, run.plan.train):
         started_at = time.perf_counter()
-        fields = examiner.validate(model)
+        fields = examiner.validate(model, run.prepared.forward)
         elapsed = round(time.perf_counter() - started_at, 3)
         fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
         display(run.records.append("validation", run.step, **fields))
