@@ -116,6 +116,19 @@ def test_the_first_loss_is_near_that_of_a_uniform_guess(family, tied):
     assert float(loss) == pytest.approx(math.log(211), abs=0.05)
 
 
+@pytest.mark.parametrize("width", [64, 128, 256, 512, 1024])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_loss_is_near_that_of_a_uniform_guess_at_every_width(family, tied, width):
+    shape = {"num_layers": 1, "d_model": width, "d_ff": 64, "num_heads": 4, "num_kv_heads": 4, "head_dim": width // 4}
+    model = Transformer(ModelSettings(family=family, vocab_size=2048, seq_len=64, tied_embeddings=tied, **shape))
+    initialise_(model, 0)
+    tokens_BT, targets_BT = torch.randint(0, 2048, (2, 4, 64), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        loss = model.loss_sum(model(tokens_BT, torch.zeros_like(tokens_BT)), targets_BT) / targets_BT.numel()
+    assert float(loss) == pytest.approx(math.log(2048), abs=0.05)
+
+
 def test_matrices_that_read_the_stream_have_the_stated_spread():
     model = initialised("qwen3")
     for name in ("query", "key", "value"):

@@ -17,7 +17,8 @@ def initialise_(model: nn.Module, seed: int) -> None:
 
     Matrices that read the residual stream: uniform with standard deviation 1/sqrt(fan in). Matrices that write to
     it (`out`, `down`): zero, so that every block starts as the identity (as in muP, arXiv:2203.03466, and
-    nanochat). Embedding: normal; tied to the head it must be small, for the first logits to be near zero.
+    nanochat). Embedding: normal, small where it is the head, too (`tied_deviation`). So the first loss is that of a
+    uniform guess, in any family and at any width.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -34,10 +35,23 @@ def _initial_value(name: str, parameter: Tensor, seed: int, tied: bool) -> Tenso
     if module in ("query", "key", "value", "gate", "up"):
         bound = math.sqrt(3 / parameter.shape[1])  # a uniform's standard deviation is bound / sqrt(3)
         return torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-    scale = {"embed": 0.02 if tied else 0.8, "positions": 0.02, "head": 0.001}.get(module)
+    small = tied_deviation(parameter.shape[-1]) if tied else 0.02
+    scale = {"embed": small if tied else 0.8, "positions": small, "head": 0.001}.get(module)
     if scale is None:
         raise AssertionError(f"no rule initialises the parameter {name}")
     return torch.empty(parameter.shape).normal_(0, scale, generator=generator)
+
+
+def tied_deviation(d_model: int) -> float:
+    """Return the standard deviation at which an embedding starts that is the head, too.
+
+    The blocks start as the identity, so the final norm hands on the token's own row at root mean square 1, and the
+    head gives that token a logit of d_model × the deviation: 15 at GPT-2's 0.02 and width 768, where the model would be
+    sure that each token follows itself (loss 15.4; GPT-2's own blocks start at random and drown the row). In inverse
+    proportion to the width, as muP has for what maps to the vocabulary (arXiv:2203.03466), the logit is 2 at every
+    width: 7 of the vocabulary's weights instead of 1. Positions are drawn alike, for the norm to see both.
+    """
+    return min(0.02, 2 / d_model)
 
 
 def derived_seed(*parts: object) -> int:
