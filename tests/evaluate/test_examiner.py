@@ -11,7 +11,8 @@ import torch
 from headwater.corpus.almanac.probes import probes
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.examiner import LOOK_ITEMS, full_evaluation, surprise_fields
-from headwater.recipes.open import load_model, open_examiner
+from headwater.machine.kernels.ops import KernelOps
+from headwater.recipes.open import load_for_evaluation, load_model, open_examiner
 
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 
@@ -82,6 +83,29 @@ def test_a_run_with_an_almanac_scores_a_sample_of_every_ability(examiner, loaded
         assert score["num_items"] == min(LOOK_ITEMS[name], len(probes()[name]))
         assert 0 <= score["right"] <= 1
         assert 0 < score["chance"] <= 0.5
+
+
+@pytest.fixture
+def torch_as_before():
+    """Undo what a machine sets for its whole process."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+def test_a_finished_model_is_measured_with_the_operations_of_its_machine(examiner, loaded, torch_as_before):
+    """The run itself was compiled by nobody; with kernels its figures are the same up to rounding."""
+    in_kernels = loaded.config.machine.model_copy(update={"compile": "auto", "num_threads": 1})
+    model, forward = load_for_evaluation(loaded.config.model_copy(update={"machine": in_kernels}))
+    if not isinstance(model.ops, KernelOps):
+        pytest.skip("no compiler")
+    assert model.compute_dtype == torch.float32
+    ours, plain = full_evaluation(examiner, model, forward), full_evaluation(examiner, loaded.model)
+    assert ours["bits_per_byte"] == pytest.approx(plain["bits_per_byte"], rel=1e-5)
+    assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-5)
 
 
 @pytest.mark.slow

@@ -104,9 +104,9 @@ def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -
     return fields
 
 
-def full_evaluation(examiner: RunExaminer, model: Transformer) -> dict[str, Any]:
+def full_evaluation(examiner: RunExaminer, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
     """Return all held-out text's bits per byte and all items' abilities, as `headwater evaluate --json` prints them."""
-    result = surprise_fields(examiner.surprise_by_source(model, None), examiner.synthetic)
+    result = surprise_fields(examiner.surprise_by_source(model, None, forward), examiner.synthetic)
     details = examiner.score(model, probes()) if examiner.has_almanac else {}
     result["abilities"] = {name: detail["right"] for name, detail in details.items()}
     result["ability_details"] = details

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,25 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
         compiled=compiled and kept.get("compiled", True),
         num_threads=num_threads,
         peak_flops_per_second=peaks[dtype],
+        torch_version=torch.__version__,
+        note=note,
+    )
+
+
+def examine_for_evaluation(settings: MachineSettings) -> MachineFacts:
+    """Decide how a finished model is measured here: in fp32, whatever it was trained in, and with nothing timed.
+
+    A model of a GPU may be measured on a machine that has none.
+    """
+    device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    compiled, note = compiler_works(settings, device)
+    return MachineFacts(
+        device=device.type,
+        device_name=_device_name(device),
+        dtype="float32",
+        compiled=compiled,
+        num_threads=settings.num_threads or usable_cores(),
+        peak_flops_per_second=math.inf,  # nothing is above it: a utilisation of 0
         torch_version=torch.__version__,
         note=note,
     )

@@ -12,7 +12,7 @@ from headwater.evaluate.yardsticks import ngram_bits_per_byte, xz_bits_per_byte
 from headwater.export.hf import export_hf
 from headwater.files import is_current, stage_key, write_json
 from headwater.model.count import count_parameters
-from headwater.recipes.open import final_weights, load_model, open_examiner, synthetic_sources
+from headwater.recipes.open import final_weights, load_for_evaluation, open_examiner, synthetic_sources
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Say, StageKeys, final_checkpoint, read_json_or_none, stage_digest
 from headwater.report.render import render_report
@@ -34,7 +34,7 @@ def evaluate_stage(config: RunConfig, say: Say) -> dict[str, Any]:
         return known
     say("evaluating on all held-out text, and the yardsticks on the same bytes")
     examiner = open_examiner(config)
-    result = full_evaluation(examiner, load_model(config.run_dir).model)
+    result = full_evaluation(examiner, *load_for_evaluation(config))
     result["yardsticks"] = measure_yardsticks(config, examiner.tokenizer)
     write_json(path, result)
     keys.done("evaluation", key)

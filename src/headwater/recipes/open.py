@@ -12,12 +12,15 @@ from headwater.batches.pack import pack_source
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.load import read_model_weights
 from headwater.errors import CheckpointError, StoreError
+from headwater.evaluate.bits_per_byte import Forward
 from headwater.evaluate.examiner import RunExaminer
+from headwater.machine.machine import Machine, examine_for_evaluation
 from headwater.model.transformer import Transformer
 from headwater.recipes.run_config import RunConfig, config_of_run
 from headwater.recipes.stages import Folders, final_checkpoint
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import open_stores
+from headwater.train.assemble import model_ops
 
 
 def open_batches(config: RunConfig) -> BatchSource:
@@ -71,6 +74,15 @@ def load_model(run_dir: Path) -> LoadedModel:
     model = Transformer(config.model)
     model.load_state_dict(final_weights(run_dir))
     return LoadedModel(config, model.eval(), Tokenizer.load(Folders(run_dir).tokenizer))
+
+
+def load_for_evaluation(config: RunConfig) -> tuple[Transformer, Forward]:
+    """Return the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
+    machine = Machine(examine_for_evaluation(config.machine))
+    model = Transformer(config.model, machine.compute_dtype, model_ops(machine))
+    model.load_state_dict(final_weights(config.run_dir))
+    model.eval().to(machine.device)
+    return model, machine.forward(model)
 
 
 def final_weights(run_dir: Path) -> dict[str, Tensor]:
