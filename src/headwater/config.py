@@ -11,7 +11,8 @@ import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -191,7 +192,7 @@ def _takes_strings(annotation: Any) -> bool:
     if get_origin(annotation) is list:
         (inner,) = get_args(annotation)
         return inner is str or (get_origin(inner) is Literal and all(isinstance(word, str) for word in get_args(inner)))
-    return any(map(_takes_strings, get_args(annotation)))
+    return get_origin(annotation) in (Union, UnionType) and any(map(_takes_strings, get_args(annotation)))
 
 
 def _is_bracketed(text: str) -> bool:
@@ -222,8 +223,8 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
 
 def _list_of(value: str | int | float) -> str:
     """Return a list in TOML of what was given where a list is wanted."""
-    is_bracketed = isinstance(value, str) and _is_bracketed(value)
-    parts = [part.strip(" \"'") for part in value[1:-1].split(",")] if is_bracketed else [value]
+    text = str(value)
+    parts = [part.strip(" \"'") for part in text[1:-1].split(",")] if _is_bracketed(text) else [value]
     return json.dumps(parts, ensure_ascii=False)
 
 
