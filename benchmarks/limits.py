@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import torch
 
+from headwater.machine.machine import ACTIVATIONS, DTYPES
+from headwater.machine.peak import matmul_peak
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.optim.muon import POLAR_EXPRESS
 
 REPEATS = 7
 COPY_BYTES = 1 << 28  # far more than any cache holds
 MASTER_BYTES = 4
-ORTHOGONALISATION_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ def linear_seconds(num_tokens: int, width_in: int, width_out: int, dtype: torch.
     x = torch.ones(num_tokens, width_in, dtype=dtype)
     weight = torch.ones(width_out, width_in, dtype=dtype)
     y = torch.ones(num_tokens, width_out, dtype=dtype)
-    forward = best_seconds(lambda: torch.nn.functional.linear(x, weight))
-    return forward + best_seconds(lambda: y @ weight) + best_seconds(lambda: y.T @ x)
+    multiply = torch._int_mm if dtype == torch.int8 else torch.mm
+    forward = best_seconds(lambda: multiply(x, weight.T))
+    return forward + best_seconds(lambda: multiply(y, weight)) + best_seconds(lambda: multiply(y.T, x))
 
 
 def attention_flops_per_second(rows: int, model: ModelSettings, dtype: torch.dtype) -> float:
@@ -71,11 +74,12 @@ def block_matrices(model: ModelSettings) -> list[tuple[int, int]]:
     return [*attention, (model.d_model, model.d_ff), (model.d_model, model.d_ff), (model.d_ff, model.d_model)]
 
 
-def step_limits(model: ModelSettings, rows: int, dtype: torch.dtype) -> dict[str, Limit]:
-    """Return the limit of each part of a step of `rows` rows, measured now."""
+def step_limits(model: ModelSettings, rows: int, dtype_name: str) -> dict[str, Limit]:
+    """Return the limit of each part of a step of `rows` rows, measured now; dtypes as in machine.dtype."""
+    matmul_dtype, dtype = getattr(torch, dtype_name), DTYPES[ACTIVATIONS.get(dtype_name, dtype_name)]
     num_tokens = rows * model.seq_len
     matrices = block_matrices(model)
-    seconds_of = {shape: linear_seconds(num_tokens, *shape, dtype) for shape in set(matrices)}
+    seconds_of = {shape: linear_seconds(num_tokens, *shape, matmul_dtype) for shape in set(matrices)}
     matmul = model.num_layers * sum(seconds_of[shape] for shape in matrices)
     flops = 6 * num_tokens * model.num_layers * sum(width_in * width_out for width_in, width_out in matrices)
     attention_flops = 12 * model.num_layers * model.num_heads * model.head_dim * (model.seq_len + 1) / 2 * num_tokens
@@ -89,7 +93,7 @@ def step_limits(model: ModelSettings, rows: int, dtype: torch.dtype) -> dict[str
             f"the causal half at {attention_rate / 1e9:,.0f} GFLOP/s, the rate of its batched matmuls",
         ),
         "loss": Limit(head, "the head's three matmuls alone"),
-        "optimizer": _optimizer_limit(model, flops / matmul, bandwidth),
+        "optimizer": _optimizer_limit(model, matmul_peak(torch.device("cpu"), dtype), bandwidth),
         "data": Limit(0.0, "nothing to wait for"),
         "other": _elementwise_limit(model, num_tokens, dtype.itemsize, bandwidth),
     }
@@ -102,7 +106,7 @@ def _optimizer_limit(model: ModelSettings, flops_per_second: float, bandwidth: f
     # Muon reads gradient, momentum and weight and writes two of them; AdamW reads four and writes three
     traffic = MASTER_BYTES * (5 * in_matrices + 7 * others)
     per_step = [4 * min(pair) ** 2 * max(pair) + 2 * min(pair) ** 3 for pair in matrices]
-    flops = model.num_layers * ORTHOGONALISATION_STEPS * sum(per_step)
+    flops = model.num_layers * len(POLAR_EXPRESS) * sum(per_step)
     seconds = traffic / bandwidth + flops / flops_per_second
     return Limit(
         seconds,

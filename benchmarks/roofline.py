@@ -137,14 +137,14 @@ def kernel_seconds(profiler: torch.profiler.profile, num_steps: int) -> dict[str
 
 def roofline(job: Job) -> dict[str, Any]:
     """Train headwater for a few steps and return shares, times and limits of the parts."""
-    from headwater.machine.machine import DTYPES, examine
+    from headwater.machine.machine import examine
 
     watching = ProfilingWatch()
     absent = put_ranges()
     with contextlib.suppress(Enough):
         watch.train(job, watching)
     plan = make_plan(job)
-    limits = step_limits(plan.model, job.shape.rows * job.shape.num_microbatches, DTYPES[examine(plan.machine).dtype])
+    limits = step_limits(plan.model, job.shape.rows * job.shape.num_microbatches, examine(plan.machine).dtype)
     by_kernel = kernel_seconds(watching.profiler, NUM_STEPS)
     profiled = statistics.fmean(watching.profiled_seconds)
     seconds = {part: sum(by_kernel[part].values()) for part in PARTS}

@@ -63,7 +63,15 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-roofline", action="store_true", help="leave out where the time of headwater's step goes")
     parser.add_argument("--work", type=Path, help="keep tokens and logs in this folder")
     parser.add_argument("--lock", type=Path, help="lock this file while anything is measured, to take turns")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    modules = contenders.INSTALLED | contenders.REPOSITORIES
+    for name, mode in options.mode:
+        known = contenders.modes(modules[name]) if name in modules else ()
+        if mode not in known:
+            parser.error(f"--mode {name}={mode}: {name} runs in {', '.join(known)}" if known else f"no contender {name}")
+    if unknown := sorted(set(options.only or []) - set(modules)):
+        parser.error(f"--only: no contender {', '.join(unknown)}; there are {', '.join(modules)}")
+    return options
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -104,7 +112,7 @@ def measure_shape(shape: Shape, texts: list[str], options: argparse.Namespace, w
     try:
         for name, module, folder in chosen(options):
             job = Job(module, "", shape, tokens_dir, work_dir / "scratch", folder)
-            modes = (fixed[name],) if name in fixed else contenders.modes(module)
+            modes = tuple(mode for mode in contenders.modes(module) if mode == fixed.get(name, mode))
             findings.append(choose_mode(name, job, modes, workers, say))
         run_rounds(findings, Effort(options.rounds, options.round_steps, options.round_seconds), workers, say)
         roofline = {} if options.no_roofline else profile_headwater(findings, workers)

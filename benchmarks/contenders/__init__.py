@@ -11,7 +11,12 @@ from __future__ import annotations
 import importlib
 
 # name in the table -> module here
-INSTALLED = {"headwater": "headwater", "transformers": "transformers_trainer", "litgpt": "litgpt"}
+INSTALLED = {
+    "headwater": "headwater",
+    "headwater-bfloat16": "headwater_bfloat16",
+    "transformers": "transformers_trainer",
+    "litgpt": "litgpt",
+}
 REPOSITORIES = {"nanoGPT": "nanogpt", "nanochat": "nanochat"}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from job import Job
     from watch import Watch
 
-MODES = ("auto",)  # it measures and decides by itself
+MODES = ("auto",)  # it measures and decides by itself; `headwater_bfloat16` gives another
 NUM_STEPS = 100_000  # never reached: no save, validation or look falls into a measurement
 
 
@@ -74,7 +74,7 @@ def make_plan(job: Job) -> TrainPlan:
         optim=OptimSettings(**raw.table["optim"]),
         schedule=ScheduleSettings(**raw.table["schedule"]),
         train=TrainSettings(**raw.table["train"]),
-        machine=MachineSettings(),
+        machine=MachineSettings(dtype=job.mode),
     )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from headwater.errors import ConfigError
 from headwater.machine import machine as module
 from headwater.machine import memory
-from headwater.machine.machine import Machine, MachineFacts, examine
+from headwater.machine.machine import Machine, MachineFacts, examine, require_int8
 from headwater.machine.settings import MachineSettings
 
 ONE_THREAD = {"num_threads": 1}
@@ -37,8 +37,10 @@ def facts(**changes) -> MachineFacts:
 def measured(monkeypatch):
     """Set what measuring finds: the rate of each dtype, and why nothing compiles ("" where it does)."""
 
-    def set_findings(float32: float = 1.0, bfloat16: float = 2.0, why_not: str = "") -> list[str]:
-        rates, asked = {"float32": float32, "bfloat16": bfloat16}, []
+    def set_findings(
+        float32: float = 1.0, bfloat16: float = 2.0, int8: float = 0.0, why_not: str = ""
+    ) -> list[str]:
+        rates, asked = {"float32": float32, "bfloat16": bfloat16, "int8": int8}, []
 
         def peak(device, dtype):
             name = str(dtype).removeprefix("torch.")
@@ -62,11 +64,39 @@ def test_auto_takes_the_dtype_whose_matmul_is_faster_and_its_peak(measured, bflo
     assert (found.dtype, found.peak_flops_per_second) == (taken, max(1.0, bfloat16))
 
 
-@pytest.mark.parametrize("kept", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("rates", "taken"),
+    [
+        ({"float32": 1.0, "bfloat16": 2.0, "int8": 3.1}, "int8"),
+        ({"float32": 1.0, "bfloat16": 2.0, "int8": 2.9}, "bfloat16"),  # what rounding takes is more than the gain
+        ({"float32": 1.0, "bfloat16": 0.5, "int8": 9.0}, "float32"),  # activations in bfloat16 would cost more
+        ({"float32": 1.0, "bfloat16": 2.0, "int8": 9.0, "why_not": "no compiler"}, "bfloat16"),
+    ],
+)
+def test_auto_takes_int8_where_it_is_much_faster_and_there_are_kernels_for_it(measured, rates, taken):
+    measured(**rates)
+    found = examine(MachineSettings(**ONE_THREAD, device="cpu"))
+    assert (found.dtype, found.peak_flops_per_second) == (taken, rates[taken])
+    assert examine(MachineSettings(**ONE_THREAD, device="cpu"), found.decisive()).dtype == taken
+    assert Machine(found).compute_dtype == {"float32": torch.float32}.get(taken, torch.bfloat16)
+
+
+def test_int8_without_kernels_is_an_error_that_says_what_to_do(measured):
+    measured(why_not="no C++ compiler")
+    with pytest.raises(ConfigError, match=r"no kernels here.*set machine\.dtype to auto or bfloat16"):
+        examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
+
+
+def test_int8_on_a_gpu_is_an_error():
+    with pytest.raises(ConfigError, match="int8, which is for processors, and the device is a GPU"):
+        require_int8(torch.device("cuda"), compiled=True)
+
+
+@pytest.mark.parametrize("kept", ["float32", "bfloat16", "int8"])
 def test_a_resumed_run_keeps_its_dtype_though_the_other_is_faster_now(measured, kept):
-    measured(float32=1.0, bfloat16=0.5 if kept == "bfloat16" else 2.0)
+    measured(float32=1.0, bfloat16=0.5 if kept == "bfloat16" else 2.0, int8=1.0)
     settings = MachineSettings(**ONE_THREAD, device="cpu")
-    assert examine(settings, facts(dtype=kept).decisive()).dtype == kept
+    assert examine(settings, facts(dtype=kept, compiled=True).decisive()).dtype == kept
 
 
 def test_a_run_that_began_uncompiled_stays_so_though_a_compiler_came(measured):

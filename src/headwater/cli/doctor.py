@@ -25,6 +25,7 @@ def examine_machine() -> dict[str, Any]:
 
     facts = examine(MachineSettings())
     device = torch.device(facts.device)
+    dtypes = DTYPES | ({"int8": torch.int8} if device.type == "cpu" else {})
     return {
         "device": facts.device_name,
         "cores": facts.num_threads,
@@ -34,7 +35,7 @@ def examine_machine() -> dict[str, Any]:
         "compiles": facts.compiled,
         "note": facts.note,
         "dtype": facts.dtype,
-        "peak_flops_per_second": {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items()},
+        "peak_flops_per_second": {name: matmul_peak(device, dtype) for name, dtype in dtypes.items()},
         "memory_bytes_per_second": memory_bandwidth(device),
         "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
     }

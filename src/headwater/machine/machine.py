@@ -18,6 +18,7 @@ from headwater.machine.compiler import compiler_works
 from headwater.machine.flex import FlexAttention, document_mask
 from headwater.machine.float8 import convert_linears_, require_float8
 from headwater.machine.fused import FusedUpdates
+from headwater.machine.kernels.int8 import Int8Ops
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
@@ -27,7 +28,8 @@ from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-ACTIVATIONS = {"float8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
+ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
+INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,22 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
     torch.set_num_threads(num_threads)
     kept = kept or {}
     wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
-    peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items() if _may_be(wanted, name)}
-    dtype = max(peaks, key=lambda name: peaks[name])
     compiled, note = compiler_works(settings, device)
     if settings.compile == "on" and not compiled:
         raise ConfigError(f"machine.compile is on and {note}")
-    if wanted in ACTIVATIONS:
+    compiled = compiled and kept.get("compiled", True)
+    if wanted == "float8":
         require_float8(device, compiled)
+    if wanted == "int8":
+        require_int8(device, compiled)
+    dtype, peak = _choose_dtype(wanted, device, compiled)
     return MachineFacts(
         device=device.type,
         device_name=_device_name(device),
-        dtype=wanted if wanted in ACTIVATIONS else dtype,
-        compiled=compiled and kept.get("compiled", True),
+        dtype=dtype,
+        compiled=compiled,
         num_threads=num_threads,
-        peak_flops_per_second=peaks[dtype],
+        peak_flops_per_second=peak,
         torch_version=torch.__version__,
         note=note,
     )
@@ -99,8 +103,28 @@ def examine_for_evaluation(settings: MachineSettings) -> MachineFacts:
     )
 
 
-def _may_be(wanted: str, name: str) -> bool:
-    return wanted == "auto" or name == ACTIVATIONS.get(wanted, wanted)
+def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, float]:
+    """Return the dtype to use, the fastest for `auto`, and the peak that utilisation is measured against."""
+    if wanted == "float8":  # torchao scales and casts: no plain product to measure
+        return wanted, matmul_peak(device, torch.bfloat16)
+    if wanted == "int8":
+        return wanted, matmul_peak(device, torch.int8)
+    peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items() if wanted in ("auto", name)}
+    fastest = max(peaks, key=lambda name: peaks[name])
+    if wanted == "auto" and fastest == ACTIVATIONS["int8"] and device.type == "cpu" and compiled:
+        int8_peak = matmul_peak(device, torch.int8)
+        if int8_peak > INT8_GAIN * peaks[fastest]:
+            return "int8", int8_peak
+    return fastest, peaks[fastest]
+
+
+def require_int8(device: torch.device, compiled: bool) -> None:
+    """Raise ConfigError, with what to do, where there are no kernels that round to int8 and back."""
+    instead = "set machine.dtype to auto or bfloat16"
+    if device.type != "cpu":
+        raise ConfigError(f"machine.dtype is int8, which is for processors, and the device is a GPU; {instead}")
+    if not compiled:
+        raise ConfigError(f"machine.dtype is int8 and there are no kernels here (see headwater doctor); {instead}")
 
 
 def _choose_device(wanted: str) -> str:
@@ -171,7 +195,10 @@ class Machine:
 
     def kernel_ops(self) -> KernelOps | None:
         """Return a model's operations as kernels for this processor, or None where PyTorch's own are to be used."""
-        return KernelOps(load_kernels(), self.facts.num_threads) if self._has_kernels else None
+        if not self._has_kernels:
+            return None
+        ops = Int8Ops if self.facts.dtype == "int8" else KernelOps
+        return ops(load_kernels(), self.facts.num_threads)
 
     def updates(self) -> KernelUpdates | FusedUpdates | None:
         """Return an optimizer's passes as this machine computes them fastest, or None where PyTorch's own are used."""
@@ -230,7 +257,8 @@ class Machine:
         the rate itself is a bound from below.
         """
         if flops_per_second > self._peak_flops_per_second:
-            self._peak_flops_per_second = max(flops_per_second, matmul_peak(self.device, self.compute_dtype))
+            dtype = torch.int8 if self.facts.dtype == "int8" else self.compute_dtype
+            self._peak_flops_per_second = max(flops_per_second, matmul_peak(self.device, dtype))
         return flops_per_second / self._peak_flops_per_second
 
     def sum_ranks(self, value: Any) -> Any:

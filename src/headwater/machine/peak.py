@@ -23,20 +23,21 @@ REPEATS = 4
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the highest matmul rate seen, in FLOP/s, over a few shapes and repeats (0.4 to 0.8 s on two cores).
+    """Return the highest matmul rate seen, in FLOP/s (operations a second for int8, with sums in int32), over a few shapes and repeats (0.4 to 0.8 s on two cores).
 
     The best of several, not the mean: other processes only ever make it slower, and a utilisation over 1 would
     be a lie of the denominator.
     """
+    multiply = torch._int_mm if dtype == torch.int8 else torch.mm
     best = 0.0
     for rows, columns, inner in PEAK_SHAPES:
         left = torch.ones(rows, inner, device=device, dtype=dtype)
         right = torch.ones(columns, inner, device=device, dtype=dtype)
-        torch.nn.functional.linear(left, right)
+        multiply(left, right.t())
         for _ in range(REPEATS):
             _synchronise(device)
             started_at = time.perf_counter()
-            torch.nn.functional.linear(left, right)
+            multiply(left, right.t())
             _synchronise(device)
             best = max(best, 2 * rows * columns * inner / (time.perf_counter() - started_at))
     return best

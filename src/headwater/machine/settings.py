@@ -14,8 +14,9 @@ class MachineSettings(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     "Where the model runs; auto: a GPU where there is one."
-    dtype: Literal["auto", "float32", "bfloat16", "float8"] = "auto"
-    "Dtype of activations and matmuls; masters are float32. auto: the faster one here; float8: a GPU's matmuls alone."
+    dtype: Literal["auto", "float32", "bfloat16", "float8", "int8"] = "auto"
+    """Dtype of activations and matmuls; masters are float32. auto: the fastest here. float8 on a GPU and int8 on a
+    processor are that of the blocks' matmuls alone, bfloat16 of all else."""
     compile: Literal["auto", "on", "off"] = "auto"
     "Compile for this machine (kernels on a processor, torch.compile on a GPU); auto: where a C++ compiler works."
     num_threads: int | None = Field(default=None, ge=1)

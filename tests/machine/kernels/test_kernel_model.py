@@ -11,6 +11,7 @@ import torch
 from exact import DTYPES, relative_error
 from tiny_run import CountingExaminer, plan, train_here, without_clock
 
+from headwater.machine.kernels.int8 import Int8Ops
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
@@ -54,6 +55,16 @@ def test_loss_and_gradients_are_those_of_plain_operations(any_ops, family, tied)
     assert ours.keys() == plain.keys()
     for name, value in plain.items():
         assert relative_error(ours[name], value.double()) < 5e-5, name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_int8_is_a_rounding_away_from_bfloat16(library, family):
+    shape = settings(family, False)
+    true, ours = results(shape, torch.bfloat16, None), results(shape, torch.bfloat16, Int8Ops(library, 2))
+    floor = max(float(value.norm()) for value in true.values()) / 100
+    for name, value in true.items():
+        distance = float((ours[name].float() - value.float()).norm() / (value.float().norm() + floor))
+        assert 0 < distance < 0.1 or name == "head.weight", f"{name}: {distance:.4f}"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -128,8 +139,9 @@ def test_twelve_steps_have_the_losses_of_plain_operations(tmp_path, family, rule
     plain = losses(tmp_path / "plain", plan(**run))
     assert ours == pytest.approx(plain, rel=1e-4)
     assert ours[-1] < 0.99 * ours[0], "nothing was learnt, so that nothing was compared"
-    in_bfloat16 = losses(tmp_path / "bf16", plan_with_kernels(dtype="bfloat16", **run))
-    assert in_bfloat16 == pytest.approx(plain, rel=5e-2)  # AdamW turns roundings of small slopes into whole steps
+    for dtype in ("bfloat16", "int8"):
+        rounded = losses(tmp_path / dtype, plan_with_kernels(dtype=dtype, **run))
+        assert rounded == pytest.approx(plain, rel=5e-2)  # AdamW turns roundings of small slopes into whole steps
 
 
 class JudgingExaminer(CountingExaminer):
@@ -142,10 +154,10 @@ class JudgingExaminer(CountingExaminer):
         return super().validate(model, forward) | {"loss": float(losses_BT.sum())}
 
 
-@pytest.mark.parametrize("stop_after", [5, 6])
-def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bits(tmp_path, stop_after):
+@pytest.mark.parametrize(("stop_after", "dtype"), [(5, "float32"), (6, "float32"), (6, "int8")])
+def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bits(tmp_path, stop_after, dtype):
     """Step 6 is one of validation, which the resumed run repeats before its first step."""
-    the_plan = plan_with_kernels(num_steps=12, validate_every=3, num_looks=0)
+    the_plan = plan_with_kernels(num_steps=12, validate_every=3, num_looks=0, dtype=dtype)
     whole = train_here(tmp_path / "whole", the_plan, examiner=JudgingExaminer())
     train_here(tmp_path / "parts", the_plan, stop_after=stop_after, examiner=JudgingExaminer())
     resumed = train_here(tmp_path / "parts", the_plan, examiner=JudgingExaminer())
