@@ -99,13 +99,14 @@ def step_limits(model: ModelSettings, rows: int, dtype_name: str) -> dict[str, L
     }
 
 
+# half of a product of a matrix with itself is its mirror image
 def _optimizer_limit(model: ModelSettings, flops_per_second: float, bandwidth: float) -> Limit:
     matrices = block_matrices(model)
     in_matrices = model.num_layers * sum(width_in * width_out for width_in, width_out in matrices)
     others = count_parameters(model).total - in_matrices
     # Muon reads gradient, momentum and weight and writes two of them; AdamW reads four and writes three
     traffic = MASTER_BYTES * (5 * in_matrices + 7 * others)
-    per_step = [4 * min(pair) ** 2 * max(pair) + 2 * min(pair) ** 3 for pair in matrices]
+    per_step = [3 * min(pair) ** 2 * max(pair) + min(pair) ** 3 for pair in matrices]
     flops = model.num_layers * len(POLAR_EXPRESS) * sum(per_step)
     seconds = traffic / bandwidth + flops / flops_per_second
     return Limit(

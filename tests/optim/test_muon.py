@@ -27,11 +27,11 @@ def polynomials(values: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_it_is_close_to_u_v_transposed(name):
-    """For matrices whose singular values are within a factor 100 of each other, as gradients' mostly are."""
+    """For matrices whose singular values are within a factor 30 of each other, as most of a gradient's are."""
     u, s, vh = decompose(random_matrices(SHAPES[name]))
-    matrices_NRC = (u @ torch.diag_embed(s.clamp_min(s.max() / 100)) @ vh).float()
+    matrices_NRC = (u @ torch.diag_embed(s.clamp_min(s.max() / 30)) @ vh).float()
     error = torch.linalg.matrix_norm(orthogonalise(matrices_NRC, torch.float32) - u @ vh, ord=2)
-    assert float(error.max()) < 0.15, f"spectral distance {error.tolist()}"
+    assert float(error.max()) < 0.25, f"spectral distance {error.tolist()}"
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -45,10 +45,25 @@ def test_it_turns_each_singular_value_and_no_vector(name):
     torch.testing.assert_close(ours, exact, rtol=1e-3, atol=1e-3)
 
 
-def test_every_singular_value_above_a_thousandth_of_the_norm_ends_near_1():
-    values = polynomials(torch.linspace(1e-3, 1, 10**5, dtype=torch.float64) / 1.02)
-    assert float(values.min()) > 0.84
-    assert float(values.max()) < 1.15
+def test_every_singular_value_above_three_thousandths_of_the_norm_ends_near_1():
+    values = polynomials(torch.linspace(0.003, 1, 10**5, dtype=torch.float64) / 1.02)
+    assert float(values.min()) > 0.76
+    assert float(values.max()) < 1.24
+
+
+def test_each_polynomial_is_the_best_on_what_the_one_before_leaves():
+    """By equal ripples, at the four points that the alternation theorem asks of three coefficients."""
+    low, high = 0.003, 1.0
+    for number, (a, b, c) in enumerate(POLAR_EXPRESS):
+        safety = 1.02 if number < len(POLAR_EXPRESS) - 1 else 1.0
+        at = torch.linspace(max(low, 0.02407 * high), high, 10**6, dtype=torch.float64)
+        polynomial = a * safety * at + b * safety**3 * at**3 + c * safety**5 * at**5
+        inner = polynomial[(polynomial.diff().sign().diff() != 0).nonzero().flatten() + 1]
+        assert len(inner) == 2, "an odd quintic ripples twice inside"
+        deviations = torch.stack([polynomial[0], *inner, polynomial[-1]]) - (polynomial[0] + polynomial[-1]) / 2
+        assert float(deviations.abs().max() / deviations.abs().min()) < 1.2, (number, deviations)
+        low = a * low + b * low**3 + c * low**5
+        high = 2 - low
 
 
 def test_the_scale_of_the_input_does_not_matter():
@@ -74,7 +89,7 @@ def test_bfloat16_is_close_enough_and_comes_back_in_the_input_type():
     assert ours.dtype == torch.float32
     values = torch.linalg.svdvals(ours)
     assert float(values.min()) > 0.6
-    assert float(values.max()) < 1.25
+    assert float(values.max()) < 1.3
 
 
 @pytest.mark.parametrize(("name", "scale"), [("square", 1.0), ("wide", 1.0), ("tall", (40 / 16) ** 0.5)])

@@ -18,7 +18,7 @@ from headwater.machine.compiler import compiler_works
 from headwater.machine.flex import FlexAttention, document_mask
 from headwater.machine.float8 import convert_linears_, require_float8
 from headwater.machine.fused import FusedUpdates
-from headwater.machine.kernels.int8 import Int8Ops
+from headwater.machine.kernels.int8 import Int8Ops, Int8Updates
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
@@ -204,7 +204,10 @@ class Machine:
         """Return an optimizer's passes as this machine computes them fastest, or None where PyTorch's own are used."""
         if self.device.type == "cuda":
             return FusedUpdates()
-        return KernelUpdates(load_kernels(), self.facts.num_threads) if self._has_kernels else None
+        if not self._has_kernels:
+            return None
+        updates = Int8Updates if self.facts.dtype == "int8" else KernelUpdates
+        return updates(load_kernels(), self.facts.num_threads)
 
     @property
     def _has_flex(self) -> bool:

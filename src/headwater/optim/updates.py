@@ -37,6 +37,8 @@ class Updates(Protocol):
         self, x_NRC: Tensor, alpha: float = 1.0, plus_NRR: Tensor | None = None, beta: float = 1.0
     ) -> Tensor: ...
 
+    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor: ...
+
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None: ...
 
 
@@ -77,6 +79,10 @@ class PlainUpdates:
             product_NRR = x_NRC @ x_NRC.mT
             return product_NRR if alpha == 1 else alpha * product_NRR
         return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
+
+    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
+        """Return P X + beta × X, in the dtype of X."""
+        return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × direction, in place."""

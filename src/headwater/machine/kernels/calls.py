@@ -17,6 +17,7 @@ DTYPES = {
     "float": torch.float32,
     "bf16": torch.bfloat16,
     "uint16_t": torch.bfloat16,
+    "int8_t": torch.int8,
     "int32_t": torch.int32,
     "int64_t": torch.int64,
 }

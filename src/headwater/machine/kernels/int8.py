@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from headwater.machine.kernels.calls import SUFFIX, Kernels
 from headwater.machine.kernels.ops import KernelOps
+from headwater.machine.kernels.updates import KernelUpdates
 
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
 
@@ -119,6 +120,29 @@ class Int8Project(torch.autograd.Function):
         ctx.kernels("scale_sums_f32", sums, channel_scales, None, None, *sums.shape, dweight)
         dbias = dy.float().sum(0) if ctx.has_bias else None
         return dx, None, dbias, None, *dweight.split(ctx.heights)
+
+
+class Int8Updates(KernelUpdates):
+    """As KernelUpdates, but Muon's product with the matrices themselves is made in int8.
+
+    The products of a matrix with itself stay in bfloat16, where half of each is spared.
+    """
+
+    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
+        p_NRR, x_NRC = p_NRR.contiguous(), x_NRC.contiguous()
+        num_rows, num_columns = x_NRC.shape[1:]
+        p, p_scales = torch.empty(p_NRR.shape[1:], dtype=torch.int8), torch.empty(num_rows)
+        by_rows, x = (torch.empty(x_NRC.shape[1:], dtype=torch.int8) for _ in range(2))
+        row_scales, x_scales = torch.empty(num_rows), torch.empty(num_columns)
+        sums, out_NRC = torch.empty(x_NRC.shape[1:], dtype=torch.int32), torch.empty_like(x_NRC)
+        suffix = SUFFIX[x_NRC.dtype]
+        for p_RR, x_RC, out_RC in zip(p_NRR, x_NRC, out_NRC, strict=True):
+            self._kernels(f"quantise_rows_{suffix}", p_RR, *p_RR.shape, p, p_scales)
+            quantise_both(x_RC, None, (by_rows, row_scales), (x, x_scales), self._kernels)
+            torch._int_mm(p, x, out=sums)
+            numbers = (float(beta), *sums.shape)
+            self._kernels(f"scale_sums_and_add_{suffix}", sums, p_scales, x_scales, x_RC, *numbers, out_RC)
+        return out_NRC
 
 
 class Int8Ops(KernelOps):

@@ -64,6 +64,9 @@ class KernelUpdates:
             return product_NRR if alpha == 1 else alpha * product_NRR
         return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
 
+    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
+        return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
+
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         directions = directions.contiguous()
         for parameter, direction in zip(parameters, directions, strict=True):
