@@ -68,7 +68,9 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     for name, mode in options.mode:
         known = contenders.modes(modules[name]) if name in modules else ()
         if mode not in known:
-            parser.error(f"--mode {name}={mode}: {name} runs in {', '.join(known)}" if known else f"no contender {name}")
+            parser.error(
+                f"--mode {name}={mode}: {name} runs in {', '.join(known)}" if known else f"no contender {name}"
+            )
     if unknown := sorted(set(options.only or []) - set(modules)):
         parser.error(f"--only: no contender {', '.join(unknown)}; there are {', '.join(modules)}")
     return options

@@ -37,9 +37,7 @@ def facts(**changes) -> MachineFacts:
 def measured(monkeypatch):
     """Set what measuring finds: the rate of each dtype, and why nothing compiles ("" where it does)."""
 
-    def set_findings(
-        float32: float = 1.0, bfloat16: float = 2.0, int8: float = 0.0, why_not: str = ""
-    ) -> list[str]:
+    def set_findings(float32: float = 1.0, bfloat16: float = 2.0, int8: float = 0.0, why_not: str = "") -> list[str]:
         rates, asked = {"float32": float32, "bfloat16": bfloat16, "int8": int8}, []
 
         def peak(device, dtype):

@@ -23,10 +23,10 @@ REPEATS = 4
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the highest matmul rate seen, in FLOP/s (operations a second for int8, with sums in int32), over a few shapes and repeats (0.4 to 0.8 s on two cores).
+    """Return the highest matmul rate seen, in FLOP/s, over a few shapes and repeats (0.4 to 0.8 s on two cores).
 
-    The best of several, not the mean: other processes only ever make it slower, and a utilisation over 1 would
-    be a lie of the denominator.
+    For int8 it is multiplications and additions a second, with sums in int32. The best of several, not the mean: other
+    processes only ever make it slower, and a utilisation over 1 would be a lie of the denominator.
     """
     multiply = torch._int_mm if dtype == torch.int8 else torch.mm
     best = 0.0

@@ -7,7 +7,8 @@ stands outside of every sum (LLM.int8(), arXiv:2208.07339; for training, SwitchB
     dx = dy W      dy by token, W by input channel
     dW = dy^T x    x as it is kept for this, by token; its scales go into dy, which is then scaled by output channel
 
-Sums are int32, exact and the same in any order. Inputs are kept in int8 for the backward pass: half of bfloat16's memory.
+Sums are int32, exact and the same in any order. Inputs are kept in int8 for the backward pass:
+half of bfloat16's memory.
 N tokens · D width of the input · R width of the output
 """
 
