@@ -46,7 +46,7 @@ NAMES = (
     ("attention", ("softmax", "bmm", "scaled_dot_product", "attention", "attend")),
     ("loss", ("losssum", "nexttokenloss", "chunk_loss", "cross_entropy", "logsumexp", "nll_loss")),
     ("optimizer", ("muon", "adamw", "_foreach_", "orthogonal")),
-    ("matmul", ("_project", "aten::mm", "aten::addmm", "aten::linear", "mkldnn", "gemm", "matmul")),
+    ("matmul", ("project", "aten::mm", "aten::_int_mm", "aten::addmm", "aten::linear", "mkldnn", "gemm", "matmul")),
 )
 WARMUP_STEPS, NUM_STEPS = 2, 3
 NUM_KERNELS_SHOWN = 5
