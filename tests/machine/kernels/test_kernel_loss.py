@@ -55,7 +55,8 @@ def test_loss_and_gradients(any_ops, dtype, share_without, num_tokens, width, vo
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("tokens_a_chunk", [1, 5, 21, 41, 42, 43])
 def test_borders_of_chunks_change_nothing(ops, monkeypatch, dtype, tokens_a_chunk):
-    monkeypatch.setattr(module, "LOGITS_CHUNK", tokens_a_chunk * 77)
+    monkeypatch.setattr(module, "CACHED_LOGITS", tokens_a_chunk * 77)
+    monkeypatch.setattr(module, "CHUNK_TOKENS", 1)
     x, weight, targets_BT = random(2, 21, 40, dtype=dtype), random(77, 40, seed=1), targets_of(2, 21, 77)
     assert_loss(ops, x, weight, targets_BT, dtype)
     losses_BT = ops.token_losses(x, weight, targets_BT)

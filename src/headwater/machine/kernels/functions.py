@@ -13,7 +13,9 @@ from torch import Tensor
 from headwater.machine.kernels.calls import SUFFIX, Kernels
 from headwater.machine.kernels.library import KernelError
 
-LOGITS_CHUNK = 1 << 24  # numbers in a chunk of logits: large enough for fast matrix products, 32 MB in bf16
+# numbers in a chunk of logits: 8 MB in bf16, that all passes find in a processor's last cache, but 512 tokens or more for
+# the sum of the head's gradient to be touched seldom, and 32 MB at most (docs/log.md)
+CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 
 
 class AddNorm(torch.autograd.Function):
@@ -181,7 +183,8 @@ class LossSum(torch.autograd.Function):
 
 
 def chunks(num_tokens: int, vocab_size: int) -> list[slice]:
-    """Return even parts of the tokens whose logits are about LOGITS_CHUNK numbers."""
-    num_parts = max(1, round(num_tokens * vocab_size / LOGITS_CHUNK))
+    """Return even parts of the tokens whose logits are as many numbers as is fast, about LOGITS_CHUNK at most."""
+    wanted = min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * vocab_size))
+    num_parts = max(1, round(num_tokens * vocab_size / wanted))
     size = max(1, -(-num_tokens // num_parts))
     return [slice(start, start + size) for start in range(0, num_tokens, size)]
