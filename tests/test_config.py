@@ -362,7 +362,7 @@ def test_a_lone_string_is_a_list_of_one_where_a_list_is_wanted(override, name, v
     [
         ("words=[FOLDER]", """'words=["FOLDER"]'"""),
         ("words=[my texts, more]", """'words=["my texts", "more"]'"""),
-        ("words=7", "'words=[7]'"),
+        ("words=7", """'words=["7"]'"""),
         ("words=off", """'words=["off"]'"""),
         ("shares=0.3", "'shares=[0.3]'"),
     ],
@@ -374,5 +374,5 @@ def test_what_is_no_list_says_what_to_type(override, to_type):
 
 
 def test_a_word_that_is_no_choice_is_refused_where_it_stands():
-    with pytest.raises(ConfigError, match=r"choices\.0 = 'c': Input should be 'a' or 'b'"):
+    with pytest.raises(ConfigError, match=r"choices\.0 = 'c': Input should be 'a' or 'b'\n.*\(choices=c\)"):
         lists("choices=c")

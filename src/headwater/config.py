@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from headwater.errors import ConfigError
 
@@ -213,19 +214,26 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
     elif detail["type"] == "missing":
         message, shown = "is needed and nothing sets it", ""
     elif detail["type"] == "list_type" and isinstance(value, str | int | float):
-        message, hint = "a list is wanted", f"; write {path} = {_list_of(value)}, in a shell '{path}={_list_of(value)}'"
+        text = _list_of(value, _takes_strings(_annotation_at(kind, location)))
+        message, hint = "a list is wanted", f"; write {path} = {text}, in a shell '{path}={text}'"
     else:
         message = detail["msg"].removeprefix("Value error, ")
-    where = next((origin for name, origin in raw.origins.items() if name == path or name.startswith(path + ".")), None)
+    # set as a whole, or in parts, or as a part of what was set
+    where = next((origin for name, origin in raw.origins.items() if _is_part(name, path) or _is_part(path, name)), None)
     place = f"\n      set in {where}" if where else ""
     return f"  {path}{shown}: {message}{hint}{place}"
 
 
-def _list_of(value: str | int | float) -> str:
+def _is_part(path: str, whole: str) -> bool:
+    return path == whole or path.startswith(whole + ".")
+
+
+def _list_of(value: str | int | float, of_strings: bool) -> str:
     """Return a list in TOML of what was given where a list is wanted."""
     text = str(value)
-    parts = [part.strip(" \"'") for part in text[1:-1].split(",")] if _is_bracketed(text) else [value]
-    return json.dumps(parts, ensure_ascii=False)
+    if _is_bracketed(text):
+        return json.dumps([part.strip(" \"'") for part in text[1:-1].split(",")], ensure_ascii=False)
+    return json.dumps([text if of_strings else value], ensure_ascii=False)
 
 
 def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
@@ -236,10 +244,18 @@ def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
 
 def describe(kind: type[Settings], path: str) -> str:
     """Return the description of the setting at `path`, "" where it has none."""
-    *parents, last = path.split(".")
-    table = _table_at(kind, parents)
-    field = table.model_fields.get(last) if _is_settings(table) else None
+    field = _field_at(kind, path.split("."))
     return "" if field is None else field.description or ""
+
+
+def _annotation_at(kind: type[Settings], path: list[str]) -> Any:
+    field = _field_at(kind, path)
+    return None if field is None else field.annotation
+
+
+def _field_at(kind: type[Settings], path: list[str]) -> FieldInfo | None:
+    table = _table_at(kind, path[:-1])
+    return table.model_fields.get(path[-1]) if _is_settings(table) else None
 
 
 def _table_at(kind: type[Settings], parents: list[str]) -> Any:
