@@ -29,14 +29,16 @@ def declared_dtypes() -> dict[str, tuple[torch.dtype | None, ...]]:
 
     Read from the sources, where they are declared; DEFINE(T, name) declares a kernel for fp32 and for bf16.
     """
-    found = {}
+    found: dict[str, tuple[torch.dtype | None, ...]] = {}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         for name, is_template, arguments in re.findall(r"\bhw_(\w+?)(_##name)?\(([^()]*)\)\s*\{", text):
             types = [re.search(r"(\w+)\s*\*", argument) for argument in arguments.split(",")]
-            versions = {f"{name}_{suffix}": dtype for dtype, suffix in SUFFIX.items()} if is_template else {name: None}
+            versions: dict[str, torch.dtype | None] = {name: None}
+            if is_template:
+                versions = {f"{name}_{suffix}": dtype for dtype, suffix in SUFFIX.items()}
             for version, dtype in versions.items():
-                found[version] = tuple(one and DTYPES.get(one[1], dtype) for one in types)
+                found[version] = tuple(None if one is None else DTYPES.get(one[1], dtype) for one in types)
     return found
 
 
