@@ -78,7 +78,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
     rows = []
     for width in arguments.widths:
         shape = replace(base, d_model=int(width))
-        batch = f"train.batch_tokens={shape.tokens_per_step}"
+        batch = f"train.batch_tokens={shape.batch_tokens}"
         rules = resolve(shape, 1, arguments.steps, (batch, *arguments.set)).optim
         losses: list[list[float]] = []
         for seed in range(1, arguments.seeds + 1):

@@ -41,7 +41,6 @@ class Shape:
     def batch_tokens(self) -> int:
         return self.rows_per_step * self.seq_len
 
-    tokens_per_step = batch_tokens  # the name that lr_transfer.py still uses
 
 
 @dataclass(frozen=True)
