@@ -54,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0, help="wall time of a baseline's run (5)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each contender (3)")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FOLDER", help="nanoGPT or nanochat")
+    parser.add_argument("--only", type=lambda text: text.split(","), metavar="NAME,…", help="these baselines alone")
     parser.add_argument("--shape", default="4,4,192,256,8192,16", metavar="L,H,D,T,V,B")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="headwater's settings, as in a run file")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one more of headwater's settings")
@@ -109,7 +110,11 @@ def sides(arguments: argparse.Namespace, texts: Texts, shape: Shape, peers: dict
         size = [f"matrix_parameters={matrix_parameters(shape, tuple(settings))}"]
         chat = Side("nanochat", job("nanochat", peers["nanochat"], size), dtypes, arguments.scales, NANOCHAT_LIMIT)
         baselines.append(chat)
-    return Side("headwater", job("headwater", None, settings), ["auto"]), baselines
+    if unknown := set(arguments.only or []) - {side.name for side in baselines}:
+        names = ", ".join(side.name for side in baselines)
+        raise ConfigError(f"--only: no baseline {', '.join(sorted(unknown))} with these --peer; there are {names}")
+    chosen = [side for side in baselines if arguments.only is None or side.name in arguments.only]
+    return Side("headwater", job("headwater", None, settings), ["auto"]), chosen
 
 
 def say(line: str) -> None:
@@ -127,7 +132,8 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         f"{facts['overlap']:.1%} in lines that the training text has, too"
     )
     ours, baselines = sides(arguments, texts, shape, peers)
-    fractions = arguments.fractions or NANOGPT_FRACTIONS + (NANOCHAT_FRACTIONS if "nanochat" in peers else [])
+    near = [NANOCHAT_FRACTIONS if side.name == "nanochat" else NANOGPT_FRACTIONS for side in baselines]
+    fractions = arguments.fractions or sum(near, [])
     campaign = Campaign(Workers(work, say, arguments.lock), ours, baselines, arguments.minutes, say)
     campaign.run(arguments.seeds, sorted(fractions), arguments.extensions)
     print(as_text(campaign))

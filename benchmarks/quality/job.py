@@ -42,7 +42,6 @@ class Shape:
         return self.rows_per_step * self.seq_len
 
 
-
 @dataclass(frozen=True)
 class Job:
     """One run of one contender.
