@@ -132,8 +132,8 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         f"{facts['overlap']:.1%} in lines that the training text has, too"
     )
     ours, baselines = sides(arguments, texts, shape, peers)
-    near = [NANOCHAT_FRACTIONS if side.name == "nanochat" else NANOGPT_FRACTIONS for side in baselines]
-    fractions = arguments.fractions or sum(near, [])
+    near = (NANOCHAT_FRACTIONS if side.name == "nanochat" else NANOGPT_FRACTIONS for side in baselines)
+    fractions = arguments.fractions or [fraction for own in near for fraction in own]
     campaign = Campaign(Workers(work, say, arguments.lock), ours, baselines, arguments.minutes, say)
     campaign.run(arguments.seeds, sorted(fractions), arguments.extensions)
     print(as_text(campaign))
