@@ -8,6 +8,8 @@ from typing import Any
 from headwater.errors import ConfigError
 from headwater.files import digest_json
 
+MIN_VOCAB_SIZE = 288  # tokenizer.vocab_size takes no less: bytes and special tokens
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -33,6 +35,10 @@ class Shape:
         small = [field.name for field in fields(cls) if getattr(shape, field.name) < 1]
         if small:
             raise ConfigError(f"--shape {text}: {', '.join(small)} must be at least 1")
+        if shape.vocab_size < MIN_VOCAB_SIZE:
+            raise ConfigError(
+                f"--shape {text}: a vocabulary of {shape.vocab_size} is under {MIN_VOCAB_SIZE}, the least"
+            )
         if shape.d_model % shape.num_heads:
             raise ConfigError(f"--shape {text}: width {shape.d_model} must be a multiple of heads {shape.num_heads}")
         return shape

@@ -229,7 +229,7 @@ def test_a_baseline_that_is_not_there_is_named_with_those_that_are(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("\n".join(f"line {i} of a text" for i in range(3000)))
     command = [sys.executable, str(BENCHMARKS / "time_to_quality.py"), "--train", str(text), "--held-out", str(text)]
-    command += ["--allow-overlap", "--shape", "1,1,16,16,270,2", "--only", "nanochat"]
+    command += ["--allow-overlap", "--shape", "1,1,16,16,288,2", "--only", "nanochat"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert "--only: no baseline nanochat with these --peer; there are gpt2-adamw" in done.stderr
