@@ -118,6 +118,11 @@ def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[st
     return fastest, peaks[fastest]
 
 
+def peak_dtype(facts: MachineFacts) -> str:
+    """Return the dtype of the products that the peak was measured with."""
+    return "bfloat16" if facts.dtype == "float8" else facts.dtype
+
+
 def require_int8(device: torch.device, compiled: bool) -> None:
     """Raise ConfigError, with what to do, where there are no kernels that round to int8 and back."""
     instead = "set machine.dtype to auto or bfloat16"

@@ -6,6 +6,7 @@ from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
+from headwater.machine.machine import peak_dtype
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner
@@ -48,7 +49,7 @@ def _record_beginning(run: Run, config: RunConfig, display: Display, plan_fields
             "compiled": facts.compiled,
             "torch": facts.torch_version,
             "peak_flops_per_second": facts.peak_flops_per_second,
-            "peak_how": "best of several matrix multiplications, measured at the start of this attempt",
+            "peak_how": f"best of several {peak_dtype(facts)} matrix multiplications, at the start of this attempt",
         },
         "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
     }

@@ -129,7 +129,8 @@ def _time(run: RunData) -> Html:
 def _utilisation(run: RunData) -> Html:
     mfu = median_of(run, "mfu")
     peak = amount(run.start, "device", "peak_flops_per_second")
-    note = f"of {flop_rate(peak)} measured on this device" if peak is not None else ""
+    dtype = table(run.start, "device").get("dtype") or "matrix products"
+    note = f"of {flop_rate(peak)} in {dtype}, measured on this device" if peak is not None else ""
     return _tile("utilisation", percent(mfu) if mfu is not None else None, note)
 
 
