@@ -85,6 +85,25 @@ def test_int8_without_kernels_is_an_error_that_says_what_to_do(measured):
         examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
 
 
+def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, monkeypatch):
+    measured(bfloat16=2.0, int8=9.0)
+    exact = torch._int_mm
+
+    def in_pairs_of_16_bits(left, right):
+        shifted, factors = left.double() + 128, right.double()
+        pairs = [shifted[:, i : i + 2] @ factors[i : i + 2] for i in range(0, len(right), 2)]
+        sums = torch.stack([pair.clamp(-(2**15), 2**15 - 1) for pair in pairs]).sum(0) - 128 * factors.sum(0)
+        return sums.int()
+
+    small = torch.randint(-60, 61, (4, 8), dtype=torch.int8)
+    assert torch.equal(in_pairs_of_16_bits(small, small.t()), exact(small, small.t())), "only large sums are lost"
+    assert examine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "int8"
+    monkeypatch.setattr(torch, "_int_mm", in_pairs_of_16_bits)
+    assert examine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "bfloat16"
+    with pytest.raises(ConfigError, match="this processor's int8 products lose large sums"):
+        examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
+
+
 def test_int8_on_a_gpu_is_an_error():
     with pytest.raises(ConfigError, match="int8, which is for processors, and the device is a GPU"):
         require_int8(torch.device("cuda"), compiled=True)

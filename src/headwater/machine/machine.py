@@ -18,7 +18,7 @@ from headwater.machine.compiler import compiler_works
 from headwater.machine.flex import FlexAttention, document_mask
 from headwater.machine.float8 import convert_linears_, require_float8
 from headwater.machine.fused import FusedUpdates
-from headwater.machine.kernels.int8 import Int8Ops, Int8Updates
+from headwater.machine.kernels.int8 import Int8Ops, Int8Updates, multiplies_int8_exactly
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
@@ -113,7 +113,7 @@ def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[st
     fastest = max(peaks, key=lambda name: peaks[name])
     if wanted == "auto" and fastest == ACTIVATIONS["int8"] and device.type == "cpu" and compiled:
         int8_peak = matmul_peak(device, torch.int8)
-        if int8_peak > INT8_GAIN * peaks[fastest]:
+        if int8_peak > INT8_GAIN * peaks[fastest] and multiplies_int8_exactly():
             return "int8", int8_peak
     return fastest, peaks[fastest]
 
@@ -130,6 +130,8 @@ def require_int8(device: torch.device, compiled: bool) -> None:
         raise ConfigError(f"machine.dtype is int8, which is for processors, and the device is a GPU; {instead}")
     if not compiled:
         raise ConfigError(f"machine.dtype is int8 and there are no kernels here (see headwater doctor); {instead}")
+    if not multiplies_int8_exactly():
+        raise ConfigError(f"machine.dtype is int8 and this processor's int8 products lose large sums; {instead}")
 
 
 def _choose_device(wanted: str) -> str:

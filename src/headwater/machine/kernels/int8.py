@@ -28,6 +28,17 @@ from headwater.machine.kernels.updates import KernelUpdates
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
 
 
+def multiplies_int8_exactly() -> bool:
+    """Return whether int8 products of the largest numbers are right here.
+
+    Processors with AVX2 and without VNNI shift one factor to 0 … 255 and add pairs of products in 16 bits, which hold no
+    two of 255 × 127.
+    """
+    large = torch.full((64, 256), 127, dtype=torch.int8)
+    large[1::2, ::3] = -127
+    return torch.equal(torch._int_mm(large, large.t()).double(), large.double() @ large.double().t())
+
+
 class _Int8Weights:
     """Masters stacked and rounded to int8 both ways, again only after one of them has changed."""
 
