@@ -31,8 +31,8 @@ SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they a
 def multiplies_int8_exactly() -> bool:
     """Return whether int8 products of the largest numbers are right here.
 
-    Processors with AVX2 and without VNNI shift one factor to 0 … 255 and add pairs of products in 16 bits, which hold no
-    two of 255 × 127.
+    Processors with AVX2 and without VNNI shift one factor to 0 … 255 and add pairs of products in 16 bits, which hold
+    no two of 255 × 127.
     """
     large = torch.full((64, 256), 127, dtype=torch.int8)
     large[1::2, ::3] = -127
