@@ -69,3 +69,6 @@ def test_portions_fit_each_other_for_every_length_of_run(num_steps, seq_len):
     assert train.batch_tokens % train.microbatch_tokens == 0
     assert train.microbatch_tokens % seq_len == 0
     assert ScheduleSettings.model_validate(raw.get("schedule")).warmup_steps <= num_steps
+    by_law = 0.4 * 2**19 * (num_steps * train.batch_tokens / 1e10) ** 0.383
+    is_least = train.batch_tokens == 8 * seq_len
+    assert by_law / 1.5 < train.batch_tokens < by_law * 1.5 or (is_least and by_law < train.batch_tokens)

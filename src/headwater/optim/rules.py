@@ -27,7 +27,8 @@ class Reason:
 
 Rule = Callable[[RawSettings], tuple[Any, str]]
 
-SMALL_RUN_BATCH_TOKENS = 11_411  # 0.4 × 2^19 × (5e6 / 1e10)^0.383; the length of the run doesn't change it yet
+BATCH_EXPONENT = 0.383  # of a run's tokens: Power Lines (arXiv:2505.13738)
+BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10  # where that law is held: four fifths of nanochat's batch (docs/log.md)
 
 
 def _d_ff(raw: RawSettings) -> tuple[Any, str]:
@@ -101,11 +102,14 @@ def _warmup_steps(raw: RawSettings) -> tuple[Any, str]:
 
 
 def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
-    seq_len = raw.get("model.seq_len")
-    rows = max(8, 2 ** round(math.log2(SMALL_RUN_BATCH_TOKENS / seq_len)))
+    seq_len, steps = raw.get("model.seq_len"), raw.get("train.num_steps")
+    # batch = BATCH_TOKENS × (steps × batch / AT_RUN_TOKENS)^BATCH_EXPONENT, solved for the batch
+    power = BATCH_TOKENS * (steps / AT_RUN_TOKENS) ** BATCH_EXPONENT
+    wanted = power ** (1 / (1 - BATCH_EXPONENT))
+    rows = max(8, 2 ** round(math.log2(wanted / seq_len)))
     why = (
-        f"a power of two of rows, at least 8, near {SMALL_RUN_BATCH_TOKENS:,} tokens: what Power Lines' tokens^0.383 "
-        "(arXiv:2505.13738) gives a run of 5 million tokens, anchored at small runs here (docs/log.md)"
+        f"a power of two of rows, at least 8, near {wanted:,.0f} tokens: what Power Lines' tokens^{BATCH_EXPONENT} "
+        f"(arXiv:2505.13738), held at {BATCH_TOKENS:,.0f} for {AT_RUN_TOKENS:.0e} tokens, gives {steps} such steps"
     )
     return rows * seq_len, why
 
