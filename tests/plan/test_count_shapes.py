@@ -104,11 +104,11 @@ def test_conventions_are_in_the_order_of_what_they_count():
         ("mamba", [], "no family 'mamba'"),
         ("lama", [], "did you mean llama"),
         ("llama", ["d_model"], "has no '='"),
-        ("llama", ["d_model=64"], "num_heads is needed"),
+        ("llama", ["d_model=64"], "num_heads: is needed"),
         ("llama", ["d_modl=64"], "did you mean d_model"),
         ("llama", [f"{name}={value}" for name, value in (SHAPE | {"num_heads": 3}).items()], "must be a multiple"),
         ("qwen3", [f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()], "must be at least 1"),
-        ("mixtral", ["hidden_size=0"], "must be a whole number"),
+        ("mixtral", ["num_local_experts=0"], "must be a whole number"),
     ],
 )
 def test_a_family_that_cannot_be_says_why(family, settings, message):
