@@ -14,8 +14,12 @@ from headwater.errors import ConfigError
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the group. A verb for a bare `headwater plan RUN` fits in as a command to which the group's class
+    (`typer.Typer(cls=…)`, a TyperGroup) sends whatever `resolve_command` finds under no other name.
+    """
     plan = typer.Typer(help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True)
     plan.command("count")(count)
+    plan.command("estimate")(estimate)
     app.add_typer(plan, name="plan")
 
 
@@ -65,6 +69,36 @@ def _recompute(name: str) -> Any:
     if name not in RECOMPUTES:
         raise ConfigError(f"--recompute {name} is none of {', '.join(RECOMPUTES)}")
     return name
+
+
+def estimate(
+    csv: Annotated[Path, typer.Option(metavar="FILE", help="A table of layouts, throughputs or training runs.")],
+    hardware: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")] = None,
+    prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
+    sites: Annotated[Path | None, typer.Option(metavar="FILE", help="A table of PUE and carbon instead of ours.")] = None,
+    site: Annotated[str, typer.Option(help="The site whose PUE and carbon count where a row has none.")] = "average",
+    price: Annotated[str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Estimate step time, tokens per second, memory and energy of every row of a table, without looking at results."""
+    from headwater.plan.estimate import Tables, estimate_file
+
+    result = estimate_file(csv, Tables(hardware, prices, sites, site, price or None))
+    print_json(result) if as_json else _print_estimates(result)
+
+
+def _print_estimates(result: dict[str, Any]) -> None:
+    print(f"{'row':>4} {'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12}")
+    for row in result["estimates"]:
+        if "error" in row:
+            print(safe(f"{row['row']:>4} {row['error']}"))
+            continue
+        step, rate = row["step_seconds"], row["tokens_per_second_per_device"]
+        seconds = f"{step['p50']:.3g} ({step['p10']:.3g}–{step['p90']:.3g})"
+        memory = f"{row['memory_gib']['p50']:.1f}{'' if row['fits'] else '!'}"
+        energy = short(row["energy_kwh"]["p50"])
+        print(safe(f"{row['row']:>4} {row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12}"))
+    print("P50 (P10–P90); energy of the whole run, or of a billion tokens; !: does not fit the device")
 
 
 def _print_count(fields: dict[str, Any]) -> None:

@@ -155,9 +155,8 @@ def _largest_divisor(number_of_rows: int, most: int) -> int:
 def _virtual_stages(technique: Technique, layers_of_stage: int) -> int:
     if technique.virtual_stages is not None:
         return max(1, min(technique.virtual_stages, layers_of_stage))
-    if not technique.is_interleaved:
-        return 1
-    return next((parts for parts in (2, 3, 5) if layers_of_stage % parts == 0), 1)
+    # Megatron's interleaved runs had 3 parts where the layers allow it (arXiv:2205.05198, table 3)
+    return 3 if technique.is_interleaved and layers_of_stage % 3 == 0 else 1
 
 
 def _with_recompute(shape: Shape, layout: Layout, device: Device, technique: Technique) -> tuple[Layout, tuple[str, ...]]:

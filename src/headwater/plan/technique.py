@@ -67,7 +67,8 @@ def read_technique(words: str, *, year: int | None = None) -> Technique:
         recompute=_recompute(text, every_second),
         keeps_half_the_matmuls=every_second,
         virtual_stages=int(found.group(1)) if (found := re.search(r"interleave (\d+)", text)) else None,
-        is_interleaved="interleaved" in text,
+        # arXiv:2205.05198 interleaves throughout, which its rows don't say
+        is_interleaved="interleaved" in text or bool(re.search(r"sequence parallel|^full recompute$", text)),
     )
 
 
