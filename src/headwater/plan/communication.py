@@ -73,7 +73,7 @@ def tensor_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic
     """
     if layout.tensor == 1:
         return NONE
-    times = 4.0 + (2.0 if layout.recompute == "full" else 0.0)
+    times = 4.0 + 2.0 * layout.forward_again
     if layout.software.is_parallel_block:
         times /= 2
     num_bytes = 2 * layout.microbatch_tokens(shape.seq_len) * shape.d_model
@@ -90,8 +90,8 @@ def context_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffi
     if layout.context == 1:
         return NONE
     group = Group.of(layout.context, layout.tensor, device)
-    passes = 3.0 + (1.0 if layout.recompute == "full" else 0.0)
-    width = sum(2 * layer.attention.kv_width for layer in shape.layers) / layout.pipeline / layout.tensor
+    passes = 3.0 + layout.forward_again
+    width = sum(num * 2 * layer.attention.kv_width for layer, num in shape.kinds) / layout.pipeline / layout.tensor
     whole = 2 * width * layout.microbatch_rows * shape.seq_len
     return [group.all_gather(whole, passes, is_hidden=True)]
 
@@ -111,8 +111,8 @@ def expert_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic
     if layout.expert == 1:
         return NONE
     group = Group.of(layout.expert, layout.tensor, device)
-    sends = sum(_sends(layer) for layer in shape.layers) / layout.pipeline
-    times = 4.0 + (2.0 if layout.recompute == "full" else 0.0)
+    sends = sum(num * _sends(layer) for layer, num in shape.kinds) / layout.pipeline
+    times = 4.0 + 2.0 * layout.forward_again
     num_bytes = 2 * layout.microbatch_tokens(shape.seq_len) * shape.d_model * sends / layout.tensor
     # a device reaches the others of its group directly, each by its own card
     bandwidth = device.links if group.wire == "links" else device.network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.plan.count import attention_flops, block_matrices
+from headwater.plan.count import attention_flops
 from headwater.plan.layout import Layout
 from headwater.plan.memory import residual_split
 from headwater.plan.shape import Mlp, Shape
@@ -27,7 +27,7 @@ def microbatch_compute(shape: Shape, layout: Layout) -> Compute:
     """
     tokens = layout.microbatch_tokens(shape.seq_len)
     parts = layout.tensor * layout.pipeline
-    blocks = 2 * sum(matrix.active_weights for matrix in block_matrices(shape)) * tokens / parts
+    blocks = 2 * shape.active_block_weights * tokens / parts
     head = 2 * shape.vocab_size * shape.d_model * tokens / parts
     passes = 3 + recomputed_part(layout)
     core, core_bytes = attention_core(shape, layout)
@@ -41,8 +41,8 @@ def microbatch_compute(shape: Shape, layout: Layout) -> Compute:
 def recomputed_part(layout: Layout) -> float:
     """Return how much of the blocks' forward products is computed again."""
     if layout.recompute == "full":
-        return 1.0
-    return 0.5 if layout.recompute == "selective" and layout.keeps_half_the_matmuls else 0.0
+        return layout.forward_again
+    return 0.5 * layout.recomputed_layers if layout.recompute == "selective" and layout.keeps_half_the_matmuls else 0.0
 
 
 def attention_core(shape: Shape, layout: Layout) -> tuple[float, float]:
@@ -53,13 +53,12 @@ def attention_core(shape: Shape, layout: Layout) -> tuple[float, float]:
     product, mask, softmax, dropout, and their gradients.
     """
     causal, full = attention_flops(shape)
-    again = 1.0 if layout.recompute == "full" else 0.0
     if layout.software.is_flash:
         # every second product kept means attention's output is kept as well
-        return (3.5 + again) * causal, 0.0
-    again = 0.0 if layout.recompute == "none" else 1.0
+        return (3.5 + layout.forward_again) * causal, 0.0
+    again = 0.0 if layout.recompute == "none" else layout.recomputed_layers
     forward_bytes, backward_bytes = 2 * 6.5, 2 * 8.5
-    scores = sum(layer.attention.num_heads for layer in shape.layers) * shape.seq_len
+    scores = sum(num * layer.attention.num_heads for layer, num in shape.kinds) * shape.seq_len
     return (3 + again) * full, scores * ((1 + again) * forward_bytes + backward_bytes)
 
 
@@ -71,11 +70,11 @@ def matrix_bytes(shape: Shape, layout: Layout) -> float:
     """
     tokens, total = layout.microbatch_tokens(shape.seq_len), 0.0
     passes = 3 + recomputed_part(layout)
-    for matrix in block_matrices(shape):
+    for matrix, num in shape.block_matrices:
         # one side is split over tensor ranks, the wider one, the residual stream is whole
         narrow, wide = sorted((matrix.num_in, matrix.num_out))
         activations = tokens * matrix.num_active * (narrow + wide / layout.tensor)
-        total += passes * 2 * (activations + matrix.weights / layout.tensor / (layout.expert if matrix.num > 1 else 1))
+        total += num * passes * 2 * (activations + matrix.weights / layout.tensor / (layout.expert if matrix.num > 1 else 1))
     head = tokens * shape.d_model + (tokens + shape.d_model) * shape.vocab_size / layout.tensor
     return total + 3 * 2 * head
 
@@ -88,12 +87,12 @@ and turns heads (4); additions fused with dropout and bias; norms fused with add
 def vector_bytes(shape: Shape, layout: Layout) -> float:
     """Return bytes of norms, additions and activation functions in a microbatch; the backward pass moves twice as many."""
     tokens, total = layout.microbatch_tokens(shape.seq_len), 0.0
-    again = 1.0 if layout.recompute == "full" or layout.keeps_half_the_matmuls else 0.0
-    for layer in shape.layers:
+    again = layout.recomputed_layers if layout.keeps_half_the_matmuls else layout.forward_again
+    for layer, num in shape.kinds:
         gate = 1 if isinstance(layer.mlp, Mlp) and layer.mlp.num_matrices == 2 else 2
         inner = (gate + 1) * layer.mlp.active_d_ff / layout.tensor
         outer = VECTOR_PASSES[layout.software.kernels] * shape.d_model / residual_split(layout)
-        total += 2 * (3 + again) * (inner + outer)
+        total += num * 2 * (3 + again) * (inner + outer)
     return tokens * total
 
 
@@ -107,8 +106,8 @@ def cast_bytes(shape: Shape, layout: Layout) -> float:
     tokens = layout.microbatch_tokens(shape.seq_len)
     again = recomputed_part(layout)
     total = 0.0
-    for matrix in block_matrices(shape):
-        total += matrix.num_active * ((1 + again) * matrix.num_in + matrix.num_out) / layout.tensor
+    for matrix, num in shape.block_matrices:
+        total += num * matrix.num_active * ((1 + again) * matrix.num_in + matrix.num_out) / layout.tensor
     return 5 * tokens * total
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from headwater.plan.shape import Matrix, Shape
+from headwater.plan.shape import Shape
 
 Recompute = Literal["none", "selective", "full"]
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
@@ -45,20 +44,13 @@ class FlopsPerToken:
     hardware: float
 
 
-def block_matrices(shape: Shape) -> Iterator[Matrix]:
-    for layer in shape.layers:
-        yield from layer.matrices(shape.d_model)
-
-
 def count_params(shape: Shape) -> Params:
     """Return exact numbers of parameters."""
-    matrices = list(block_matrices(shape))
     head = shape.vocab_size * shape.d_model
     embedding = head + shape.num_positions * shape.d_model
     rest = embedding + (0 if shape.is_tied else head) + shape.num_end_values
-    rest += sum(layer.num_values for layer in shape.layers)
-    active = sum(matrix.active_weights for matrix in matrices)
-    total = sum(matrix.weights for matrix in matrices)
+    rest += sum(num * layer.num_values for layer, num in shape.kinds)
+    active, total = shape.active_block_weights, shape.block_weights
     return Params(total=total + rest, active=active + rest, embedding=embedding, matmul=active + head)
 
 
@@ -75,8 +67,8 @@ def attention_flops(shape: Shape, seq_len: int | None = None) -> tuple[float, fl
     """
     length = seq_len or shape.seq_len
     causal = full = 0.0
-    for layer in shape.layers:
-        a_key = 2 * layer.attention.num_heads * (layer.attention.key_dim + layer.attention.value_dim)
+    for layer, num in shape.kinds:
+        a_key = num * 2 * layer.attention.num_heads * (layer.attention.key_dim + layer.attention.value_dim)
         causal += a_key * keys_seen(length, layer.window)
         full += a_key * min(length, layer.window or length)
     return causal, full
@@ -94,7 +86,7 @@ def recomputed_flops(shape: Shape, recompute: Recompute, is_flash: bool = True) 
     # without flash attention the masked half is computed and thrown away, forward and backward
     again = causal / 2 if is_flash else 3 * (full - causal)
     if recompute == "full":
-        return again + core + 2 * sum(matrix.active_weights for matrix in block_matrices(shape))
+        return again + core + 2 * shape.active_block_weights
     return again + (core if recompute == "selective" and not is_flash else 0)
 
 
@@ -103,8 +95,8 @@ def count_flops(shape: Shape, recompute: Recompute = "none", is_flash: bool = Tr
     params = count_params(shape)
     causal, full = attention_flops(shape)
     unwindowed = sum(
-        2 * layer.attention.num_heads * (layer.attention.key_dim + layer.attention.value_dim) * shape.seq_len
-        for layer in shape.layers
+        num * 2 * layer.attention.num_heads * (layer.attention.key_dim + layer.attention.value_dim) * shape.seq_len
+        for layer, num in shape.kinds
     )
     exact = 6 * params.matmul + 3 * causal
     return FlopsPerToken(

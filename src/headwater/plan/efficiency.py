@@ -16,10 +16,10 @@ OLDER = {"volta": "ampere", "tpu": "ampere"}
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Parts of the data sheet's rates, each between 0 and 1, and the latency of a hop in seconds.
+    """Parts of the data sheet's rates between 0 and 1, the gain of one kernel on another, the latency of a hop in seconds.
 
     `constants` has matmul_ampere, matmul_hopper, matmul_fp8, matmul_fp8_rowwise, attention_ampere, attention_hopper,
-    memory, links, network, overlap, hop_seconds. The fp8 ones are parts of what bf16 reaches.
+    second_flash_gain, memory, links, network, overlap, hop_seconds. The fp8 ones are parts of what bf16 reaches.
     """
 
     constants: Mapping[str, float]
@@ -31,9 +31,13 @@ class Efficiency:
             return part
         return part * self.constants["matmul_fp8_rowwise" if precision == "fp8-rowwise" else "matmul_fp8"]
 
-    def attention(self, architecture: str) -> float:
-        """Return the part of the bf16 peak that flash attention reaches on the half that it computes."""
-        return self.constants[f"attention_{_known(architecture)}"]
+    def attention(self, architecture: str, *, is_first_flash: bool) -> float:
+        """Return the part of the bf16 peak that attention's core reaches on what it computes.
+
+        The first flash attention on each architecture, and what the second gains on it.
+        """
+        first = self.constants[f"attention_{_known(architecture)}"]
+        return first if is_first_flash else first * self.constants["second_flash_gain"]
 
     @property
     def memory(self) -> float:

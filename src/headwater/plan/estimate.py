@@ -114,14 +114,15 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
     """Return hours, energy, carbon and money of the whole run, or of a billion tokens where the row names no number.
 
     Hours follow from tokens, never from those that the row reports; energy is that of the reported hours where there
-    are any, because those are what was drawn for.
+    are any, because those are what was drawn for. Whole runs reach `run_part` of the speed that benchmarks report.
     """
     spread = fitted["spread"]
     good = goodput(job.layout.num_devices, Pauses())
     tokens = job.tokens or 1e9
-    hours = tokens / per_device / 3600 / good
+    hours = tokens / per_device / 3600 / good / fitted["constants"]["run_part"]
     watts = mean_watts(job.device, fitted["constants"]["power_part"])
-    pue = job.pue or site.pue
+    # a row of a run that is over and states no PUE gives the energy of its computers
+    pue = job.pue or (1.0 if job.device_hours else site.pue)
     kwh, own_kwh = energy_kwh(job.device_hours or hours, watts, pue), energy_kwh(hours, watts, pue)
     deviation = spread["energy"] if job.device_hours else math.hypot(spread["energy"], spread["hours"])
     price = find_price(job.device, tables.price_kind, tables.prices, tables.hardware)

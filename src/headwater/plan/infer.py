@@ -89,7 +89,8 @@ def _mixture(sizes: Sizes) -> Shape:
         raise DataError(f"params_active={sizes.active:.4g} are fewer than attention and embeddings need ({rest:,})")
     num_active = 8 if sizes.params > 4.5 * sizes.active else 2
     width = max(1, round(active / (3 * sizes.d_model * sizes.num_layers * num_active)))
-    experts = Experts(max(num_active, round(num_active * total / active)), num_active, width)
+    num_experts = 8 * max(1, round(num_active * total / active / 8))
+    experts = Experts(max(num_active, num_experts), num_active, width)
     return _shape(sizes, kv_heads, experts, is_tied=False)
 
 

@@ -23,6 +23,8 @@ class Software:
     """What the training program does. The defaults are those of a current one."""
 
     is_flash: bool = True
+    is_first_flash: bool = False
+    "Whether flash attention is of the first kind (arXiv:2205.14135), about half as fast as the second (2307.08691)."
     kernels: Kernels = "compiled"
     has_sequence_parallel: bool = True
     "Whether norms and residuals are split over the tensor-parallel ranks (arXiv:2205.05198)."
@@ -34,6 +36,8 @@ class Software:
     "Whether a node's ranks send through all its network cards at once."
     is_parallel_block: bool = False
     "Whether attention and MLP read the same norm, which halves tensor-parallel exchange."
+    interleaved_parts: int = 1
+    "Parts of the model that one device has where a run says it interleaves; 0: one for each layer."
     logit_bytes: float = 14.0
     "Bytes held at once for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
     param_bytes: float = 2.0
@@ -60,6 +64,8 @@ class Layout:
     shard_group: int | None = None
     "How many devices share the state, where not all data-parallel ones do (hsdp); None: all."
     recompute: Recompute = "none"
+    recomputed_layers: float = 1.0
+    "Part of the layers that `recompute` is applied to."
     keeps_half_the_matmuls: bool = False
     "With recompute selective: every second matrix product is computed again, besides all that is no product."
     precision: Precision = "bf16"
@@ -77,6 +83,11 @@ class Layout:
     def num_shards(self) -> int:
         """Over how many devices weights, gradients and optimizer state are split, by `sharding`."""
         return min(self.shard_group or self.data * self.context, self.data * self.context)
+
+    @property
+    def forward_again(self) -> float:
+        """Return how much of the layers' forward pass is computed a second time as a whole."""
+        return self.recomputed_layers if self.recompute == "full" else 0.0
 
     def microbatch_tokens(self, seq_len: int) -> float:
         """Return the tokens of one forward pass on one tensor-parallel group."""

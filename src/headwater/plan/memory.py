@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from headwater.plan.count import block_matrices
+from headwater.plan.count import Recompute
 from headwater.plan.layout import Layout
 from headwater.plan.shape import Experts, Layer, Mlp, Shape
 
@@ -70,7 +70,7 @@ class Stage:
     def memory(self, optimizer: OptimizerName, slack_fraction: float) -> Memory:
         weights, gradients, state = self.state_bytes(optimizer)
         gathered, activations = self.gathered_bytes(), self.saved_bytes()
-        working = max(self.layer_working_bytes(), self.loss_working_bytes())
+        working = max(self.layer_working_bytes(), self.loss_working_bytes(), self.head_working_bytes())
         slack = slack_fraction * (gathered + activations + working)
         return Memory(weights, gradients, state, gathered, activations, working, slack)
 
@@ -81,9 +81,8 @@ class Stage:
     @cached_property
     def block_params(self) -> float:
         """Weights of this device's layers before any sharding of state; experts are split further."""
-        layout, split = self.layout, 0.0
-        for matrix in block_matrices(self.shape):
-            split += matrix.weights / (layout.expert if matrix.num > 1 else 1)
+        layout = self.layout
+        split = self.shape.block_weights - self.shape.expert_weights * (1 - 1 / layout.expert)
         return split / (layout.pipeline * layout.tensor)
 
     @cached_property
@@ -114,7 +113,7 @@ class Stage:
         return kept_beside, gradients / (shards if sharding == "zero2" else 1), state / by_state
 
     def gathered_bytes(self) -> float:
-        """Return unsharded weights and gradients under FSDP: two layers and the head, or with a pipeline all of the stage.
+        """Return unsharded weights under FSDP: two layers, or with a pipeline the whole stage and its gradients.
 
         The next layer is gathered while one computes; a pipeline doesn't gather again for every microbatch, and sums
         its gradients in fp32 until the last one.
@@ -123,9 +122,17 @@ class Stage:
             return 0.0
         if self.layout.pipeline > 1:
             return (2 + GRADIENT_BYTES) * (self.block_params + self.end_params)
-        layer = self.block_params / self.num_layers
-        # bf16 weights, the bf16 gradient and its fp32 copy, which is reduced
-        return 2 * 2 * layer + (2 + 2 + GRADIENT_BYTES) * self.head_params
+        return 2 * 2 * self.layer_params
+
+    @property
+    def layer_params(self) -> float:
+        return self.block_params / self.num_layers
+
+    @property
+    def gathered_gradient_bytes(self) -> float:
+        """Bytes a weight of a gradient before it is scattered: bf16, and the fp32 copy that is reduced."""
+        is_gathered = self.layout.sharding in ("fsdp", "hsdp") and self.layout.pipeline == 1
+        return 2 + GRADIENT_BYTES if is_gathered else 0.0
 
     @cached_property
     def tokens(self) -> float:
@@ -145,7 +152,7 @@ class Stage:
             if layout.virtual_stages > 1:
                 most *= 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages)
             under_way = min(most, layout.num_microbatches)
-        a_layer = sum(saved_bytes_per_token(layer, self.shape, layout) for layer in self.shape.layers)
+        a_layer = sum(num * saved_bytes_per_token(layer, self.shape, layout) for layer, num in self.shape.kinds)
         a_layer /= self.shape.num_layers
         # the last norm's input and output
         ends = 2 * 2 * self.shape.d_model / residual_split(layout) if self.is_last else 0.0
@@ -160,17 +167,33 @@ class Stage:
         gathered = 3 * 2 * d_model if layout.tensor > 1 else 0.0
         again = 0.0
         if layout.recompute != "none":
-            everything = max(all_bytes_per_token(layer, self.shape, layout) for layer in self.shape.layers)
-            kept = max(saved_bytes_per_token(layer, self.shape, layout) for layer in self.shape.layers)
-            again = max(0.0, everything - kept)
-        return self.tokens * (again + gathered)
+            everything = max(all_bytes_per_token(layer, self.shape, layout) for layer, _ in self.shape.kinds)
+            again = everything - min(_kept_by(layout.recompute, layer, self.shape, layout) for layer, _ in self.shape.kinds)
+        return self.tokens * (again + gathered) + self.gathered_gradient_bytes * self.layer_params
 
     def loss_working_bytes(self) -> float:
         """Return logits and what the loss makes of them (`Software.logit_bytes`), split over vocabulary ranks."""
         if not self.is_last:
             return 0.0
-        gathered = 2 * 2 * self.shape.d_model if self.layout.tensor > 1 else 0.0
-        return self.tokens * (self.layout.software.logit_bytes * self.shape.vocab_size / self.layout.tensor + gathered)
+        a_token = self.layout.software.logit_bytes * self.shape.vocab_size / self.layout.tensor
+        return self.tokens * (a_token + self.head_input_bytes) + self.head_weight_bytes
+
+    def head_working_bytes(self) -> float:
+        """Return what the head's own backward pass holds: the logits' gradient in bf16, and its weights' gradient."""
+        if not self.is_last or not self.layout.software.logit_bytes:
+            return 0.0
+        a_token = 2 * self.shape.vocab_size / self.layout.tensor + self.head_input_bytes
+        return self.tokens * a_token + self.head_weight_bytes + self.gathered_gradient_bytes * self.head_params
+
+    @property
+    def head_weight_bytes(self) -> float:
+        is_gathered = self.layout.sharding in ("fsdp", "hsdp") and self.layout.pipeline == 1
+        return 2 * self.head_params if is_gathered else 0.0
+
+    @property
+    def head_input_bytes(self) -> float:
+        """Bytes a token of the head's input and its gradient, where tensor parallelism gathers them."""
+        return 2 * 2 * self.shape.d_model if self.layout.tensor > 1 else 0.0
 
 
 def all_bytes_per_token(layer: Layer, shape: Shape, layout: Layout) -> float:
@@ -206,9 +229,15 @@ def saved_bytes_per_token(layer: Layer, shape: Shape, layout: Layout) -> float:
     full: the layer's input. selective: all but attention's core, which flash attention never keeps; or, where every
     second product is kept: the input, the query's, value's and first MLP product, attention's and the MLP's output.
     """
-    if layout.recompute == "full":
+    part = layout.recomputed_layers
+    kept = _kept_by(layout.recompute, layer, shape, layout)
+    return part * kept + (1 - part) * all_bytes_per_token(layer, shape, layout)
+
+
+def _kept_by(recompute: Recompute, layer: Layer, shape: Shape, layout: Layout) -> float:
+    if recompute == "full":
         return 2 * shape.d_model / residual_split(layout)
-    if layout.recompute == "none":
+    if recompute == "none":
         return all_bytes_per_token(layer, shape, layout)
     if not layout.keeps_half_the_matmuls:
         return all_bytes_per_token(layer, shape, layout) - score_bytes(layer, shape, layout) / layout.tensor

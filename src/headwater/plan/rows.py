@@ -6,20 +6,22 @@ Three tables are known by their columns: layouts of parallelism (`n_gpus`, `tp`,
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from headwater.errors import DataError
-from headwater.plan.count import count_params
+from headwater.plan.count import Recompute, count_params
 from headwater.plan.device import Device, find_device
+from headwater.plan.efficiency import shipped_efficiency
 from headwater.plan.infer import Sizes, infer_shape
 from headwater.plan.layout import Layout, Software
 from headwater.plan.memory import estimate_memory
-from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
+from headwater.plan.shape import Experts, GroupedAttention, Layer, Mlp, Shape
 from headwater.plan.tables import CsvRow, number, required
-from headwater.plan.technique import CURRENT, Technique, read_precision, read_technique
+from headwater.plan.technique import LLM_FOUNDRY_2023, Technique, read_precision, read_technique
+from headwater.plan.time import step_seconds, step_work
 
 Devices = dict[str, Device]
 
@@ -90,7 +92,7 @@ def _maybe_whole(row: CsvRow, column: str, where: str) -> int | None:
 def _read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:
     device = find_device(row["hardware"], devices)
     shape = _parallelism_shape(row, where)
-    technique = read_technique(row.get("technique") or "")
+    technique = read_technique(row.get("technique") or "", year=_year(row.get("source") or "", device))
     degrees = {name: _whole_or(row, name, 1, where) for name in ("tp", "pp", "cp")}
     num_devices, batch_rows = _whole(row, "n_gpus", where), _whole(row, "global_batch_seqs", where)
     data = num_devices // (degrees["tp"] * degrees["pp"] * degrees["cp"])
@@ -106,7 +108,7 @@ def _read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:
         tensor=degrees["tp"],
         pipeline=degrees["pp"],
         context=degrees["cp"],
-        virtual_stages=_virtual_stages(technique, shape.num_layers // degrees["pp"]),
+        virtual_stages=_virtual_stages(technique, shape.num_layers // degrees["pp"], degrees["pp"]),
         sharding=technique.sharding or ("zero1" if degrees["pp"] > 1 else "fsdp"),
         keeps_half_the_matmuls=technique.keeps_half_the_matmuls,
         precision=read_precision(row.get("precision") or ""),
@@ -121,7 +123,25 @@ def _loss_over_ranks(software: Software, tensor: int) -> Software:
     return replace(software, logit_bytes=software.logit_bytes + 8) if tensor > 1 else software
 
 
+LLAMA_3 = {
+    "8b": ("8.03e9", "32", "4096", "32"),
+    "70b": ("70.6e9", "80", "8192", "64"),
+    "405b": ("405.9e9", "126", "16384", "128"),
+}
+"Parameters, layers, width and heads of Llama 3, for rows that name it and say no sizes (arXiv:2407.21783, table 3)."
+
+
+def _named_sizes(row: CsvRow) -> CsvRow:
+    """Return the row with the sizes of the model that it names, where it has none."""
+    named = re.search(r"llama-?3(?:\.1)?-(\d+b)", (row.get("bench") or "").lower())
+    if (row.get("n_layers") or "").strip() or named is None or named.group(1) not in LLAMA_3:
+        return row
+    sizes = dict(zip(("params", "n_layers", "d_model", "n_heads"), LLAMA_3[named.group(1)], strict=True))
+    return {**row, **sizes, "vocab": "128256"}
+
+
 def _parallelism_shape(row: CsvRow, where: str) -> Shape:
+    row = _named_sizes(row)
     return infer_shape(
         Sizes(
             num_layers=_whole(row, "n_layers", where),
@@ -152,22 +172,39 @@ def _largest_divisor(number_of_rows: int, most: int) -> int:
     return max(part for part in range(1, most + 1) if number_of_rows % part == 0) if number_of_rows else 1
 
 
-def _virtual_stages(technique: Technique, layers_of_stage: int) -> int:
+def _virtual_stages(technique: Technique, layers_of_stage: int, pipeline: int) -> int:
+    if pipeline == 1:
+        return 1
     if technique.virtual_stages is not None:
         return max(1, min(technique.virtual_stages, layers_of_stage))
-    # Megatron's interleaved runs had 3 parts where the layers allow it (arXiv:2205.05198, table 3)
-    return 3 if technique.is_interleaved and layers_of_stage % 3 == 0 else 1
+    parts = technique.software.interleaved_parts or layers_of_stage
+    return parts if technique.is_interleaved and parts <= layers_of_stage else 1
+
+
+def _year(source: str, device: Device) -> int | None:
+    """Return the year that a source's name holds (…_202412_…, …_2025-06_…), or of the first such device."""
+    found = re.search(r"[_-](20\d\d)-?\d\d[_.]", source)
+    return int(found.group(1)) if found else 2025 if device.architecture == "blackwell" else None
 
 
 def _with_recompute(shape: Shape, layout: Layout, device: Device, technique: Technique) -> tuple[Layout, tuple[str, ...]]:
     """Return the layout with the stated recomputation, else the least with which it fits the device."""
     if technique.recompute is not None:
         return replace(layout, recompute=technique.recompute), ()
-    for recompute in ("none", "selective", "full"):
-        layout = replace(layout, recompute=recompute)
+    layout = least_recompute(shape, layout, device)
+    part = f" in {layout.recomputed_layers:.0%} of the layers" if layout.recompute == "full" else ""
+    return layout, (f"recompute {layout.recompute}{part}: the least that fits",)
+
+
+def least_recompute(shape: Shape, layout: Layout, device: Device) -> Layout:
+    """Return the layout with as little recomputation as fits: none, attention's core, some layers, all of them."""
+    options: list[tuple[Recompute, float]] = [("none", 1.0), ("selective", 1.0)]
+    options += [("full", part / 8) for part in range(1, 9)]
+    for recompute, part in options:
+        layout = replace(layout, recompute=recompute, recomputed_layers=part)
         if estimate_memory(shape, layout).needed <= device.memory_bytes:
             break
-    return layout, (f"recompute={layout.recompute}: the least that fits",)
+    return layout
 
 
 # ---- llm-foundry's throughput
@@ -207,7 +244,7 @@ def _read_llm_foundry(row: CsvRow, devices: Devices, where: str) -> Job:
         sharding="fsdp" if is_full else "zero2",
         recompute="full" if row["Activation Checkpointing"] == "True" else "none",
         precision=read_precision(row["Precision"]),
-        software=CURRENT,
+        software=LLM_FOUNDRY_2023,
     )
     return Job(f"{row['Model']} at {shape.seq_len}", shape, layout, find_device(row["GPU"], devices))
 
@@ -218,16 +255,18 @@ def _read_llm_foundry(row: CsvRow, devices: Devices, where: str) -> Job:
 def _read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:
     device = find_device(row["hardware"], devices)
     shape = infer_shape(_run_sizes(row, where))
-    num_devices = _whole_or(row, "n_accel", _usual_devices(count_params(shape).total), where)
-    layout, assumed = usual_layout(shape, device, num_devices, row.get("precision") or "", _maybe_whole(row, "year", where))
-    if not (row.get("n_accel") or "").strip():
-        assumed = (f"n_accel={num_devices}", *assumed)
+    stated = _maybe_whole(row, "n_accel", where)
+    num_devices = stated or _usual_devices(count_params(shape).total)
+    software = read_technique("", year=_maybe_whole(row, "year", where)).software
+    start = Layout(num_devices, num_devices, 1, precision=read_precision(row.get("precision") or ""), software=software)
+    layout = usual_layout(shape, device, start, row.get("parallelism") or "")
+    assumed = () if stated else (f"{num_devices} devices",)
     return Job(
         name=row.get("model") or where,
         shape=shape,
         layout=layout,
         device=device,
-        assumed=assumed,
+        assumed=(*assumed, _in_words(layout)),
         tokens=number(row, "tokens", where=where),
         device_hours=number(row, "accel_hours", where=where),
         pue=number(row, "pue", where=where),
@@ -253,32 +292,65 @@ def _usual_devices(params: int) -> int:
     return 8 if params < 2e9 else 256 if params < 30e9 else 2048
 
 
-BATCH_TOKENS = 4e6
+BATCH_TOKENS, MICROBATCH_TOKENS = 4e6, 16384
+USUAL_DEGREES = ((1, 1), (2, 1), (4, 1), (8, 1), (4, 4), (8, 4), (8, 8), (8, 16))
+"Tensor and pipeline parallelism that a practitioner would try."
 
 
-def usual_layout(
-    shape: Shape, device: Device, num_devices: int, precision: str, year: int | None
-) -> tuple[Layout, tuple[str, ...]]:
-    """Return a layout a practitioner would start from: FSDP, tensor parallelism over a node from 30 billion parameters.
+def usual_layout(shape: Shape, device: Device, start: Layout, words: str) -> Layout:
+    """Return the fastest of a few usual layouts that fit: FSDP, tensor parallelism, pipelines.
 
-    Rows go forward as many at once as fit without recomputation, up to 16 thousand tokens; else the least
-    recomputation that fits. The batch is about 4 million tokens.
+    `words` such as "TP4 PP12" fix the degrees. Rows go forward up to 16 thousand tokens at once, the batch is about 4
+    million tokens, a pipeline interleaves one layer at a time and shards optimizer state only.
     """
+    stated = {name: int(degree) for name, degree in re.findall(r"\b(TP|PP|EP)(\d+)", words)}
+    degrees = ((stated.get("TP", 1), stated.get("PP", 1)),) if stated else USUAL_DEGREES
+    options = [
+        layout
+        for tensor, pipeline in degrees
+        for layout in _options(shape, device, replace(start, expert=_experts(shape, stated)), tensor, pipeline)
+    ]
+    fitting = [layout for layout in options if estimate_memory(shape, layout).needed <= device.memory_bytes]
+    if not options:
+        return start
+    if not fitting:
+        return min(options, key=lambda layout: estimate_memory(shape, layout).needed)
+    efficiency = shipped_efficiency()
+    return min(fitting, key=lambda layout: step_seconds(step_work(shape, layout, device), efficiency) / layout.batch_rows)
+
+
+def _experts(shape: Shape, stated: dict[str, int]) -> int:
+    """Return the stated expert parallelism as far as it divides the experts, whose number may be a guess."""
+    mlp = shape.layers[-1].mlp
+    return math.gcd(stated.get("EP", 1), mlp.num_experts) if isinstance(mlp, Experts) else 1
+
+
+def _options(shape: Shape, device: Device, start: Layout, tensor: int, pipeline: int) -> Iterator[Layout]:
+    """Yield layouts of these degrees with few and many rows at once, as far as such a layout can be."""
+    num_parts = tensor * pipeline
     heads = shape.layers[0].attention.num_heads
-    tensor = 1
-    if count_params(shape).total >= 30e9:
-        tensor = next(part for part in (8, 4, 2, 1) if num_devices % part == 0 and heads % part == 0)
-    software = read_technique("", year=year).software
-    base = Layout(num_devices, num_devices // tensor, 1, tensor, precision=read_precision(precision), software=software)
-    rows = max(1, int(16384 // shape.seq_len))
-    options: list[tuple[Any, int]] = [("none", rows), ("none", 1), ("selective", rows), ("full", rows), ("full", 1)]
-    for recompute, microbatch_rows in options:
-        batch = base.data * microbatch_rows * max(1, round(BATCH_TOKENS / (base.data * microbatch_rows * shape.seq_len)))
-        layout = replace(base, recompute=recompute, microbatch_rows=microbatch_rows, batch_rows=batch)
-        if estimate_memory(shape, layout).needed <= device.memory_bytes:
-            break
-    words = f"layout: tensor {tensor}, fsdp, {layout.microbatch_rows} rows a microbatch, recompute {layout.recompute}"
-    return layout, (words,)
+    if start.num_devices % num_parts or heads % tensor or pipeline > shape.num_layers:
+        return
+    data = start.num_devices // num_parts
+    for rows in {1, max(1, MICROBATCH_TOKENS // shape.seq_len)}:
+        per_replica = max(1, round(BATCH_TOKENS / (data * rows * shape.seq_len)))
+        layout = replace(
+            start,
+            tensor=tensor,
+            pipeline=pipeline,
+            virtual_stages=max(1, shape.num_layers // pipeline) if pipeline > 1 else 1,
+            sharding="fsdp" if pipeline == 1 else "zero1",
+            microbatch_rows=rows,
+            batch_rows=data * rows * per_replica,
+        )
+        yield least_recompute(shape, layout, device)
+
+
+def _in_words(layout: Layout) -> str:
+    return (
+        f"layout: tensor {layout.tensor}, pipeline {layout.pipeline}, {layout.sharding}, {layout.batch_rows} rows a step, "
+        f"{layout.microbatch_rows} a microbatch, recompute {layout.recompute}"
+    )
 
 
 TABLES = (

@@ -6,7 +6,9 @@ mixtures of experts, latent attention, windows. Parameters, FLOPs, memory and ti
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from headwater.model.settings import ModelSettings
 
@@ -175,6 +177,31 @@ class Shape:
     @property
     def num_layers(self) -> int:
         return len(self.layers)
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[Layer, int], ...]:
+        """Return each kind of layer and how many there are of it."""
+        return tuple(Counter(self.layers).items())
+
+    @cached_property
+    def block_matrices(self) -> tuple[tuple[Matrix, int], ...]:
+        """Return each matrix of the layers and how many layers have it."""
+        return tuple((matrix, num) for layer, num in self.kinds for matrix in layer.matrices(self.d_model))
+
+    @cached_property
+    def block_weights(self) -> int:
+        """Weights of all matrices of the layers."""
+        return sum(num * matrix.weights for matrix, num in self.block_matrices)
+
+    @cached_property
+    def active_block_weights(self) -> int:
+        """Weights of the layers that a token is multiplied by."""
+        return sum(num * matrix.active_weights for matrix, num in self.block_matrices)
+
+    @cached_property
+    def expert_weights(self) -> int:
+        """Weights of routed experts, which expert parallelism splits."""
+        return sum(num * matrix.weights for matrix, num in self.block_matrices if matrix.num > 1)
 
 
 def shape_of(model: ModelSettings) -> Shape:

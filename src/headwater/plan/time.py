@@ -18,7 +18,6 @@ from headwater.plan.communication import (
     tensor_traffic,
 )
 from headwater.plan.compute import Compute, microbatch_compute
-from headwater.plan.count import block_matrices
 from headwater.plan.device import Device
 from headwater.plan.efficiency import Efficiency
 from headwater.plan.layout import Layout, check_layout
@@ -34,6 +33,7 @@ class StepWork:
 
     device: Device
     precision: str
+    is_first_flash: bool
     compute: Compute
     num_microbatches: int
     traffic: tuple[Traffic, ...]
@@ -57,6 +57,7 @@ def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
     return StepWork(
         device=device,
         precision=layout.precision,
+        is_first_flash=layout.software.is_first_flash or not layout.software.is_flash,
         compute=microbatch_compute(shape, layout),
         num_microbatches=layout.num_microbatches,
         traffic=tuple(traffic),
@@ -69,7 +70,7 @@ def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
 def device_params(shape: Shape, layout: Layout) -> float:
     """Return weights of one device's stage before state is sharded: layers, and on average the ends."""
     ends = shape.vocab_size * shape.d_model * (1 if shape.is_tied else 2)
-    blocks = sum(matrix.weights / (layout.expert if matrix.num > 1 else 1) for matrix in block_matrices(shape))
+    blocks = shape.block_weights - shape.expert_weights * (1 - 1 / layout.expert)
     return (blocks + ends) / (layout.pipeline * layout.tensor)
 
 
@@ -87,8 +88,12 @@ def compute_seconds(work: StepWork, efficiency: Efficiency) -> float:
     if compute.narrow_flops:
         peak = device.peak_flops(narrow) * clock
         matmul += compute.narrow_flops / (peak * efficiency.matmul(device.architecture, work.precision))
-    attention = compute.attention_flops / (device.bf16_flops * clock * efficiency.attention(device.architecture))
+    attention = compute.attention_flops / (device.bf16_flops * clock * _attention_part(work, efficiency))
     return matmul + attention + compute.bytes / (device.memory_bandwidth * efficiency.memory)
+
+
+def _attention_part(work: StepWork, efficiency: Efficiency) -> float:
+    return efficiency.attention(work.device.architecture, is_first_flash=work.is_first_flash)
 
 
 def traffic_seconds(traffic: Traffic, efficiency: Efficiency) -> float:
