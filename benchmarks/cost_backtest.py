@@ -19,12 +19,12 @@ from pathlib import Path
 from costing.fit import fit
 from costing.observed import observe
 from costing.score import (
+    SLACK,
     Score,
-    blind_memory,
     blind_runs,
     blind_times,
-    fit_slack,
     flops_score,
+    memory_scores,
     power_part,
     run_part,
     summary,
@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     rows, refused = observe()
     timed = [row for row in rows if row.seconds is not None]
     constants = fit(timed)
-    scores = [*blind_times(timed, options.by, constants), *blind_memory(rows), *blind_runs(rows, constants)]
+    scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *blind_runs(rows, constants)]
     if options.write:
         runs = [row for row in rows if row.kind == "training runs"]
-        more = {"memory_slack": fit_slack(rows), "power_part": power_part(runs), "run_part": run_part(runs, constants)}
+        more = {"memory_slack": SLACK, "power_part": power_part(runs), "run_part": run_part(runs, constants)}
         write_constants(CONSTANTS, constants, scores, len(timed), **more)
     report = summary(scores) | {
         "flops_mfu_median_off": flops_score(),

@@ -41,32 +41,18 @@ def blind_times(rows: Sequence[Observed], by: str, whole: dict[str, float]) -> l
     ]
 
 
-def blind_memory(rows: Sequence[Observed]) -> list[Score]:
-    """Score memory with the slack of the other groups: the least with which half of their rows are not under."""
-    measured = [row for row in rows if row.memory_gib]
+def memory_scores(rows: Sequence[Observed]) -> list[Score]:
+    """Score memory, of which nothing is fitted: the slack is what planners add (`SLACK`)."""
     scores = []
-    for row in measured:
-        slack = fit_slack([other for other in measured if other.group != row.group])
-        peak = estimate_memory(row.job.shape, row.job.layout, slack_fraction=slack).peak / GIB
-        scores.append(Score("memory", row.kind, row.job.name, peak / row.memory_gib - 1))
+    for row in rows:
+        if row.memory_gib:
+            peak = estimate_memory(row.job.shape, row.job.layout, slack_fraction=SLACK).peak / GIB
+            scores.append(Score("memory", row.kind, row.job.name, peak / row.memory_gib - 1))
     return scores
 
 
-SLACKS = [number / 200 for number in range(21)]
-
-
-def fit_slack(rows: Sequence[Observed]) -> float:
-    """Return the part of what comes and goes that an allocator holds besides, 0 to 10 %: least median error."""
-
-    def off(slack: float) -> float:
-        errors = [
-            estimate_memory(row.job.shape, row.job.layout, slack_fraction=slack).peak / GIB / row.memory_gib - 1
-            for row in rows
-            if row.memory_gib
-        ]
-        return float(np.mean(np.abs(errors)))
-
-    return min(SLACKS, key=off)
+SLACK = 0.05
+"The lower end of the 5 to 10 % that are planned for an allocator's slack."
 
 
 def power_part(rows: Sequence[Observed]) -> float:

@@ -99,7 +99,8 @@ def vector_bytes(shape: Shape, layout: Layout) -> float:
 def cast_bytes(shape: Shape, layout: Layout) -> float:
     """Return bytes that turning operands into fp8 or fp4 moves: read twice in bf16 (largest value, cast), written once.
 
-    Inputs and output gradients of every product are cast (arXiv:2209.05433).
+    Inputs and output gradients of every product are cast (arXiv:2209.05433). A scale a row must run along the dimension
+    that is summed, which is another one in the backward pass: each is cast twice.
     """
     if layout.precision == "bf16":
         return 0.0
@@ -108,7 +109,7 @@ def cast_bytes(shape: Shape, layout: Layout) -> float:
     total = 0.0
     for matrix, num in shape.block_matrices:
         total += num * matrix.num_active * ((1 + again) * matrix.num_in + matrix.num_out) / layout.tensor
-    return 5 * tokens * total
+    return (10 if layout.precision == "fp8-rowwise" else 5) * tokens * total
 
 
 def loss_bytes(shape: Shape, layout: Layout) -> float:

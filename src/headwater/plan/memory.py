@@ -69,7 +69,7 @@ class Stage:
 
     def memory(self, optimizer: OptimizerName, slack_fraction: float) -> Memory:
         weights, gradients, state = self.state_bytes(optimizer)
-        gathered, activations = self.gathered_bytes(), self.saved_bytes()
+        gathered, activations = self.gathered_bytes(), self.saved_bytes() + self.boundary_bytes()
         working = max(self.layer_working_bytes(), self.loss_working_bytes(), self.head_working_bytes())
         slack = slack_fraction * (gathered + activations + working)
         return Memory(weights, gradients, state, gathered, activations, working, slack)
@@ -139,19 +139,28 @@ class Stage:
         """Tokens of one forward pass."""
         return self.layout.microbatch_tokens(self.shape.seq_len)
 
-    def saved_bytes(self) -> float:
-        """Return what the forward pass keeps for the backward pass, over all microbatches under way.
+    @cached_property
+    def num_under_way(self) -> float:
+        """Microbatches between their forward and their backward pass on this device.
 
-        The first stage of a pipeline has as many under way as there are stages (1F1B), an interleaved one more by
-        (p - 1) / (p v) (arXiv:2104.04473, section 2.2); the last has one.
+        The first stage of a pipeline has as many as there are stages (1F1B), an interleaved one more by (p - 1) / (p v)
+        (arXiv:2104.04473, section 2.2); the last has one.
         """
         layout = self.layout
-        under_way = 1.0
-        if layout.pipeline > 1:
-            most = layout.pipeline if self.is_first else 1
-            if layout.virtual_stages > 1:
-                most *= 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages)
-            under_way = min(most, layout.num_microbatches)
+        most = float(layout.pipeline) if self.is_first else 1.0
+        if layout.virtual_stages > 1:
+            most *= 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages)
+        return min(most, layout.num_microbatches)
+
+    def boundary_bytes(self) -> float:
+        """Return what a pipeline's stage keeps of each microbatch under way: its output, and room for its gradient."""
+        if self.is_last:
+            return 0.0
+        return 2 * 2 * self.shape.d_model / residual_split(self.layout) * self.tokens * self.num_under_way
+
+    def saved_bytes(self) -> float:
+        """Return what the layers' forward pass keeps for the backward pass, over all microbatches under way."""
+        layout, under_way = self.layout, self.num_under_way
         a_layer = sum(num * saved_bytes_per_token(layer, self.shape, layout) for layer, num in self.shape.kinds)
         a_layer /= self.shape.num_layers
         # the last norm's input and output

@@ -6,22 +6,19 @@ Three tables are known by their columns: layouts of parallelism (`n_gpus`, `tp`,
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from headwater.errors import DataError
-from headwater.plan.count import Recompute, count_params
+from headwater.plan.count import count_params
 from headwater.plan.device import Device, find_device
-from headwater.plan.efficiency import shipped_efficiency
 from headwater.plan.infer import Sizes, infer_shape
 from headwater.plan.layout import Layout, Software
-from headwater.plan.memory import estimate_memory
-from headwater.plan.shape import Experts, GroupedAttention, Layer, Mlp, Shape
+from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
 from headwater.plan.tables import CsvRow, number, required
 from headwater.plan.technique import LLM_FOUNDRY_2023, Technique, read_precision, read_technique
-from headwater.plan.time import step_seconds, step_work
+from headwater.plan.usual import in_words, least_recompute, usual_layout
 
 Devices = dict[str, Device]
 
@@ -123,25 +120,7 @@ def _loss_over_ranks(software: Software, tensor: int) -> Software:
     return replace(software, logit_bytes=software.logit_bytes + 8) if tensor > 1 else software
 
 
-LLAMA_3 = {
-    "8b": ("8.03e9", "32", "4096", "32"),
-    "70b": ("70.6e9", "80", "8192", "64"),
-    "405b": ("405.9e9", "126", "16384", "128"),
-}
-"Parameters, layers, width and heads of Llama 3, for rows that name it and say no sizes (arXiv:2407.21783, table 3)."
-
-
-def _named_sizes(row: CsvRow) -> CsvRow:
-    """Return the row with the sizes of the model that it names, where it has none."""
-    named = re.search(r"llama-?3(?:\.1)?-(\d+b)", (row.get("bench") or "").lower())
-    if (row.get("n_layers") or "").strip() or named is None or named.group(1) not in LLAMA_3:
-        return row
-    sizes = dict(zip(("params", "n_layers", "d_model", "n_heads"), LLAMA_3[named.group(1)], strict=True))
-    return {**row, **sizes, "vocab": "128256"}
-
-
 def _parallelism_shape(row: CsvRow, where: str) -> Shape:
-    row = _named_sizes(row)
     return infer_shape(
         Sizes(
             num_layers=_whole(row, "n_layers", where),
@@ -194,17 +173,6 @@ def _with_recompute(shape: Shape, layout: Layout, device: Device, technique: Tec
     layout = least_recompute(shape, layout, device)
     part = f" in {layout.recomputed_layers:.0%} of the layers" if layout.recompute == "full" else ""
     return layout, (f"recompute {layout.recompute}{part}: the least that fits",)
-
-
-def least_recompute(shape: Shape, layout: Layout, device: Device) -> Layout:
-    """Return the layout with as little recomputation as fits: none, attention's core, some layers, all of them."""
-    options: list[tuple[Recompute, float]] = [("none", 1.0), ("selective", 1.0)]
-    options += [("full", part / 8) for part in range(1, 9)]
-    for recompute, part in options:
-        layout = replace(layout, recompute=recompute, recomputed_layers=part)
-        if estimate_memory(shape, layout).needed <= device.memory_bytes:
-            break
-    return layout
 
 
 # ---- llm-foundry's throughput
@@ -266,7 +234,7 @@ def _read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:
         shape=shape,
         layout=layout,
         device=device,
-        assumed=(*assumed, _in_words(layout)),
+        assumed=(*assumed, in_words(layout)),
         tokens=number(row, "tokens", where=where),
         device_hours=number(row, "accel_hours", where=where),
         pue=number(row, "pue", where=where),
@@ -290,67 +258,6 @@ def _run_sizes(row: CsvRow, where: str) -> Sizes:
 def _usual_devices(params: int) -> int:
     """Return a size of cluster: 8 below 2 billion parameters, 256 below 30, else 2048."""
     return 8 if params < 2e9 else 256 if params < 30e9 else 2048
-
-
-BATCH_TOKENS, MICROBATCH_TOKENS = 4e6, 16384
-USUAL_DEGREES = ((1, 1), (2, 1), (4, 1), (8, 1), (4, 4), (8, 4), (8, 8), (8, 16))
-"Tensor and pipeline parallelism that a practitioner would try."
-
-
-def usual_layout(shape: Shape, device: Device, start: Layout, words: str) -> Layout:
-    """Return the fastest of a few usual layouts that fit: FSDP, tensor parallelism, pipelines.
-
-    `words` such as "TP4 PP12" fix the degrees. Rows go forward up to 16 thousand tokens at once, the batch is about 4
-    million tokens, a pipeline interleaves one layer at a time and shards optimizer state only.
-    """
-    stated = {name: int(degree) for name, degree in re.findall(r"\b(TP|PP|EP)(\d+)", words)}
-    degrees = ((stated.get("TP", 1), stated.get("PP", 1)),) if stated else USUAL_DEGREES
-    options = [
-        layout
-        for tensor, pipeline in degrees
-        for layout in _options(shape, device, replace(start, expert=_experts(shape, stated)), tensor, pipeline)
-    ]
-    fitting = [layout for layout in options if estimate_memory(shape, layout).needed <= device.memory_bytes]
-    if not options:
-        return start
-    if not fitting:
-        return min(options, key=lambda layout: estimate_memory(shape, layout).needed)
-    efficiency = shipped_efficiency()
-    return min(fitting, key=lambda layout: step_seconds(step_work(shape, layout, device), efficiency) / layout.batch_rows)
-
-
-def _experts(shape: Shape, stated: dict[str, int]) -> int:
-    """Return the stated expert parallelism as far as it divides the experts, whose number may be a guess."""
-    mlp = shape.layers[-1].mlp
-    return math.gcd(stated.get("EP", 1), mlp.num_experts) if isinstance(mlp, Experts) else 1
-
-
-def _options(shape: Shape, device: Device, start: Layout, tensor: int, pipeline: int) -> Iterator[Layout]:
-    """Yield layouts of these degrees with few and many rows at once, as far as such a layout can be."""
-    num_parts = tensor * pipeline
-    heads = shape.layers[0].attention.num_heads
-    if start.num_devices % num_parts or heads % tensor or pipeline > shape.num_layers:
-        return
-    data = start.num_devices // num_parts
-    for rows in {1, max(1, MICROBATCH_TOKENS // shape.seq_len)}:
-        per_replica = max(1, round(BATCH_TOKENS / (data * rows * shape.seq_len)))
-        layout = replace(
-            start,
-            tensor=tensor,
-            pipeline=pipeline,
-            virtual_stages=max(1, shape.num_layers // pipeline) if pipeline > 1 else 1,
-            sharding="fsdp" if pipeline == 1 else "zero1",
-            microbatch_rows=rows,
-            batch_rows=data * rows * per_replica,
-        )
-        yield least_recompute(shape, layout, device)
-
-
-def _in_words(layout: Layout) -> str:
-    return (
-        f"layout: tensor {layout.tensor}, pipeline {layout.pipeline}, {layout.sharding}, {layout.batch_rows} rows a step, "
-        f"{layout.microbatch_rows} a microbatch, recompute {layout.recompute}"
-    )
 
 
 TABLES = (

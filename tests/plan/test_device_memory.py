@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from headwater.plan.before import state_bytes
 from headwater.plan.count import count_params
 from headwater.plan.layout import Layout, Software
 from headwater.plan.memory import GRADIENT_BYTES, MASTER_BYTES, Stage, estimate_memory
+from headwater.plan.tables import read_csv
 from headwater.plan.shape import Experts, GroupedAttention, Layer, Mlp, Shape, shape_of
 
 GIB = 2**30
@@ -35,7 +35,7 @@ KORTHIKANTI = {
 }
 
 
-@pytest.mark.parametrize("row", list(csv.DictReader((COST / "activation_memory_korthikanti.csv").open())), ids=lambda row: f"{row['model']}-{row['mode']}")
+@pytest.mark.parametrize("row", read_csv(COST / "activation_memory_korthikanti.csv"), ids=lambda row: f"{row['model']}-{row['mode']}")
 def test_activations_are_those_of_the_closed_form(row):
     num_layers, d_model, heads, pipeline, virtual_stages, rows = KORTHIKANTI[row["model"]]
     software = OLD if row["mode"] == "none" else replace(OLD, has_sequence_parallel=True)
