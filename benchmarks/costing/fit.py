@@ -57,7 +57,9 @@ def fit(rows: Sequence[Observed], start: dict[str, float] | None = None) -> dict
     highest = np.log([HIGHEST.get(name, 1.0) for name in names])
     first = np.log([(start or PRIOR)[name] for name in names])
     first = np.clip(first, lowest + 1e-6, highest - 1e-6)
-    found = least_squares(residuals, first, bounds=(lowest, highest), loss="soft_l1", xtol=1e-4, ftol=1e-5, diff_step=1e-3)
+    found = least_squares(
+        residuals, first, bounds=(lowest, highest), loss="soft_l1", xtol=1e-4, ftol=1e-5, diff_step=1e-3
+    )
     return dict(zip(names, np.exp(found.x).tolist(), strict=True))
 
 

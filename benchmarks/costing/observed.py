@@ -97,7 +97,12 @@ def _seconds(row: CsvRow, job: Job) -> float | None:
         return tokens / rate
     if rate := _number(row, "tflops_per_gpu"):
         flops = count_flops(job.shape, job.layout.recompute, is_flash=False)
-        return tokens * (flops.hardware if "96BslH^2" in row["note"] or "SC21" in row["source"] else flops.palm) / rate / 1e12
+        return (
+            tokens
+            * (flops.hardware if "96BslH^2" in row["note"] or "SC21" in row["source"] else flops.palm)
+            / rate
+            / 1e12
+        )
     return None
 
 
@@ -123,5 +128,9 @@ def _training_run(row: CsvRow, job: Job, work: StepWork) -> Observed:
     )
 
 
-READERS = {"parallelism_benchmarks.csv": _parallelism, "mpt_throughput.csv": _llm_foundry, "training_runs.csv": _training_run}
+READERS = {
+    "parallelism_benchmarks.csv": _parallelism,
+    "mpt_throughput.csv": _llm_foundry,
+    "training_runs.csv": _training_run,
+}
 __all__ = ["DATA", "Observed", "Refused", "observe"]

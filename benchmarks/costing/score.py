@@ -12,8 +12,8 @@ from costing.fit import predict_blind
 from costing.observed import DATA, Observed
 from headwater.plan.count import count_flops
 from headwater.plan.device import find_device, read_devices
-from headwater.plan.energy import energy_kwh, mean_watts
 from headwater.plan.efficiency import Efficiency
+from headwater.plan.energy import energy_kwh, mean_watts
 from headwater.plan.estimate import GIB
 from headwater.plan.failures import Pauses, goodput
 from headwater.plan.memory import estimate_memory
@@ -71,7 +71,9 @@ def _limit_kwh(row: Observed) -> float:
 
 def run_part(rows: Sequence[Observed], constants: dict[str, float]) -> float:
     """Return the median of ideal over published device-hours: what whole runs reach of a benchmark's speed."""
-    return float(np.median([ideal_hours(row, constants) / row.hours for row in rows if row.hours and row.grade in "AB"]))
+    return float(
+        np.median([ideal_hours(row, constants) / row.hours for row in rows if row.hours and row.grade in "AB"])
+    )
 
 
 def ideal_hours(row: Observed, constants: dict[str, float]) -> float:
@@ -98,7 +100,7 @@ def blind_runs(rows: Sequence[Observed], constants: dict[str, float]) -> list[Sc
 
 
 def flops_score() -> float:
-    """Return the median |MFU from our FLOPs and the table's throughput / the table's MFU - 1| over llm-foundry's rows."""
+    """Return the median |MFU from our FLOPs and its throughput / its MFU - 1| over llm-foundry's rows."""
     errors = []
     devices = read_devices()
     for row in read_csv(DATA / "mpt_throughput.csv"):
@@ -117,7 +119,8 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
         lines.append(_line(quantity, "all", [score.off for score in scores if score.quantity == quantity]))
     for file, kinds in (("parallelism_benchmarks.csv", False), ("mpt_throughput.csv", True)):
         of_file = [s.off for s in scores if s.quantity == "time" and s.kind.startswith("llm-foundry") is kinds]
-        lines.append(_line("time", file, of_file))
+        if of_file:
+            lines.append(_line("time", file, of_file))
     return {"lines": lines}
 
 

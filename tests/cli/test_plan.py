@@ -28,7 +28,14 @@ def test_count_of_a_family(arguments, tmp_path):
 
 
 def test_count_of_a_folder(tmp_path):
-    config = {"model_type": "gpt2", "vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}
+    config = {
+        "model_type": "gpt2",
+        "vocab_size": 50257,
+        "n_embd": 768,
+        "n_layer": 12,
+        "n_head": 12,
+        "n_positions": 1024,
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     value = json.loads(call("plan", "count", str(tmp_path), "--json", cwd=tmp_path).out)
     assert value["params"] == 124_439_808
@@ -61,7 +68,7 @@ def test_estimate_gives_one_object(tmp_path):
         (["count", "a", "b"], "name one folder"),
         (["count", "--family", "lama"], "did you mean llama"),
         (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, selective, full"),
-        (["count", "nowhere"], "no nowhere/config.json"),
+        (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
         (["estimate", "--csv", "nowhere.csv"], "nowhere.csv can't be read"),
     ],
 )

@@ -13,7 +13,16 @@ from headwater.plan.count import RECOMPUTES, count_flops, count_params, keys_see
 from headwater.plan.family import shape_of_family
 from headwater.plan.shape import Experts, GroupedAttention, LatentAttention, Layer, Matrix, Mlp, Shape, shape_of
 
-SHAPE = {"vocab_size": 50, "num_layers": 3, "d_model": 32, "d_ff": 40, "num_heads": 4, "num_kv_heads": 4, "head_dim": 8, "seq_len": 16}
+SHAPE = {
+    "vocab_size": 50,
+    "num_layers": 3,
+    "d_model": 32,
+    "d_ff": 40,
+    "num_heads": 4,
+    "num_kv_heads": 4,
+    "head_dim": 8,
+    "seq_len": 16,
+}
 
 
 @pytest.mark.parametrize(("family", "tied"), list(itertools.product(("gpt2", "llama", "qwen3"), (True, False))))
@@ -109,6 +118,7 @@ def test_conventions_are_in_the_order_of_what_they_count():
         ("llama", [f"{name}={value}" for name, value in (SHAPE | {"num_heads": 3}).items()], "must be a multiple"),
         ("qwen3", [f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()], "must be at least 1"),
         ("mixtral", ["num_local_experts=0"], "must be a whole number"),
+        ("gpt_neox", ["vocab_size=9", "d_model=8", "num_layers=1", "num_heads=2", "vocabsize=7"], "no setting 'vocabsize'"),
     ],
 )
 def test_a_family_that_cannot_be_says_why(family, settings, message):

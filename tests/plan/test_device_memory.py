@@ -13,8 +13,8 @@ from headwater.plan.before import state_bytes
 from headwater.plan.count import count_params
 from headwater.plan.layout import Layout, Software
 from headwater.plan.memory import GRADIENT_BYTES, MASTER_BYTES, Stage, estimate_memory
-from headwater.plan.tables import read_csv
 from headwater.plan.shape import Experts, GroupedAttention, Layer, Mlp, Shape, shape_of
+from headwater.plan.tables import read_csv
 
 GIB = 2**30
 COST = Path(__file__).parents[2] / "benchmarks/data/cost"
@@ -35,7 +35,9 @@ KORTHIKANTI = {
 }
 
 
-@pytest.mark.parametrize("row", read_csv(COST / "activation_memory_korthikanti.csv"), ids=lambda row: f"{row['model']}-{row['mode']}")
+@pytest.mark.parametrize(
+    "row", read_csv(COST / "activation_memory_korthikanti.csv"), ids=lambda row: f"{row['model']}-{row['mode']}"
+)
 def test_activations_are_those_of_the_closed_form(row):
     num_layers, d_model, heads, pipeline, virtual_stages, rows = KORTHIKANTI[row["model"]]
     software = OLD if row["mode"] == "none" else replace(OLD, has_sequence_parallel=True)
@@ -71,7 +73,9 @@ def test_state_is_that_of_the_zero_paper_with_fp32_gradients(sharding):
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_state_on_one_device_in_fp32_is_what_training_keeps(name):
-    model = ModelSettings(vocab_size=512, num_layers=4, d_model=64, d_ff=192, num_heads=4, num_kv_heads=2, head_dim=16, seq_len=64)
+    model = ModelSettings(
+        vocab_size=512, num_layers=4, d_model=64, d_ff=192, num_heads=4, num_kv_heads=2, head_dim=16, seq_len=64
+    )
     optim = OptimSettings(name=name, matrix_lr=1, embedding_lr=1, head_lr=1, vector_lr=1, weight_decay=0)
     layout = Layout(1, 1, 1, sharding="none", software=Software(param_bytes=0))
     memory = estimate_memory(shape_of(model), layout, name)
@@ -95,7 +99,10 @@ def test_hybrid_sharding_keeps_a_copy_in_each_group():
 def test_each_step_of_recomputation_saves_memory():
     shape = gpt(8, 512, 8)
     layout = Layout(8, 64, 8, sharding="zero1", software=OLD)
-    peaks = [estimate_memory(shape, replace(layout, recompute=policy)).activations for policy in ("none", "selective", "full")]
+    peaks = [
+        estimate_memory(shape, replace(layout, recompute=policy)).activations
+        for policy in ("none", "selective", "full")
+    ]
     assert peaks[0] > peaks[1] > peaks[2]
     tokens = 8 * 2048
     assert peaks[2] == pytest.approx(tokens * (8 * 2 * 512 + 2 * 2 * 512))
@@ -112,7 +119,10 @@ def test_a_fused_loss_needs_no_logits():
 def test_the_head_of_a_large_vocabulary_makes_the_last_stage_the_fullest():
     layout = Layout(4, 16, 1, pipeline=4, sharding="none", recompute="full")
     small, large = gpt(8, 128, 4, vocab_size=100), gpt(8, 128, 4, vocab_size=200_000)
-    assert Stage(small, layout, True, False).memory("adamw", 0).peak > Stage(small, layout, False, True).memory("adamw", 0).peak
+    assert (
+        Stage(small, layout, True, False).memory("adamw", 0).peak
+        > Stage(small, layout, False, True).memory("adamw", 0).peak
+    )
     assert estimate_memory(large, layout) == Stage(large, layout, False, True).memory("adamw", 0)
 
 

@@ -19,8 +19,8 @@ H100 = find_device("H100", DEVICES)
 SHAPE = Shape(32000, 4096, 4096, (Layer(GroupedAttention(32, 8, 128), Mlp(14336), 8192),) * 32, is_tied=False)
 PERFECT = Efficiency(
     {
-        **{name: 1.0 for name in ("matmul_ampere", "matmul_hopper", "matmul_fp8", "matmul_fp8_rowwise")},
-        **{name: 1.0 for name in ("attention_ampere", "attention_hopper", "second_flash_gain", "links", "network")},
+        **dict.fromkeys(("matmul_ampere", "matmul_hopper", "matmul_fp8", "matmul_fp8_rowwise"), 1.0),
+        **dict.fromkeys(("attention_ampere", "attention_hopper", "second_flash_gain", "links", "network"), 1.0),
         "memory": 1e9,  # free
         "overlap": 1.0,
         "hop_seconds": 0.0,
@@ -78,7 +78,9 @@ def test_recomputation_costs_its_hardware_flops(recompute):
 def test_half_the_layers_recomputed_cost_half():
     layout = Layout(1, 1, 1, sharding="none")
     times = [
-        step_seconds(step_work(SHAPE, replace(layout, recompute=policy, recomputed_layers=part), H100), shipped_efficiency())
+        step_seconds(
+            step_work(SHAPE, replace(layout, recompute=policy, recomputed_layers=part), H100), shipped_efficiency()
+        )
         for policy, part in (("none", 1.0), ("full", 0.5), ("full", 1.0))
     ]
     assert times[1] == pytest.approx((times[0] + times[2]) / 2)

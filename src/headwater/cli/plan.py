@@ -75,9 +75,13 @@ def estimate(
     csv: Annotated[Path, typer.Option(metavar="FILE", help="A table of layouts, throughputs or training runs.")],
     hardware: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")] = None,
     prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
-    sites: Annotated[Path | None, typer.Option(metavar="FILE", help="A table of PUE and carbon instead of ours.")] = None,
+    sites: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table of PUE and carbon instead of ours.")
+    ] = None,
     site: Annotated[str, typer.Option(help="The site whose PUE and carbon count where a row has none.")] = "average",
-    price: Annotated[str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")] = "",
+    price: Annotated[
+        str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Estimate step time, tokens per second, memory and energy of every row of a table, without looking at results."""
@@ -97,7 +101,9 @@ def _print_estimates(result: dict[str, Any]) -> None:
         seconds = f"{step['p50']:.3g} ({step['p10']:.3g}–{step['p90']:.3g})"
         memory = f"{row['memory_gib']['p50']:.1f}{'' if row['fits'] else '!'}"
         energy = short(row["energy_kwh"]["p50"])
-        print(safe(f"{row['row']:>4} {row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12}"))
+        print(
+            safe(f"{row['row']:>4} {row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12}")
+        )
     print("P50 (P10–P90); energy of the whole run, or of a billion tokens; !: does not fit the device")
 
 

@@ -66,7 +66,7 @@ class Group:
 
 
 def tensor_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic]:
-    """Return one microbatch's exchange of activations: two all-reduces a layer forward, two backward (arXiv:1909.08053).
+    """Return one microbatch's exchange of activations: two all-reduces a layer each way (arXiv:1909.08053).
 
     Full recomputation repeats the forward ones. Sequence parallelism turns each into a reduce-scatter and an
     all-gather, the same bytes (arXiv:2205.05198); a parallel block needs half as many.

@@ -1,4 +1,4 @@
-"""What one device computes in a microbatch: FLOPs of matrices and of attention, and bytes through its memory. No torch."""
+"""What one device computes in a microbatch: FLOPs of matrices and attention, bytes through its memory. No torch."""
 
 from __future__ import annotations
 
@@ -33,9 +33,14 @@ def microbatch_compute(shape: Shape, layout: Layout) -> Compute:
     core, core_bytes = attention_core(shape, layout)
     narrow, wide = (0.0, passes * blocks) if layout.precision == "bf16" else (passes * blocks, 0.0)
     traffic = (
-        matrix_bytes(shape, layout) + vector_bytes(shape, layout) + cast_bytes(shape, layout) + loss_bytes(shape, layout)
+        matrix_bytes(shape, layout)
+        + vector_bytes(shape, layout)
+        + cast_bytes(shape, layout)
+        + loss_bytes(shape, layout)
     )
-    return Compute(narrow, wide + 3 * head, core * tokens / parts, traffic / layout.pipeline + core_bytes * tokens / parts)
+    return Compute(
+        narrow, wide + 3 * head, core * tokens / parts, traffic / layout.pipeline + core_bytes * tokens / parts
+    )
 
 
 def recomputed_part(layout: Layout) -> float:
@@ -74,7 +79,9 @@ def matrix_bytes(shape: Shape, layout: Layout) -> float:
         # one side is split over tensor ranks, the wider one, the residual stream is whole
         narrow, wide = sorted((matrix.num_in, matrix.num_out))
         activations = tokens * matrix.num_active * (narrow + wide / layout.tensor)
-        total += num * passes * 2 * (activations + matrix.weights / layout.tensor / (layout.expert if matrix.num > 1 else 1))
+        total += (
+            num * passes * 2 * (activations + matrix.weights / layout.tensor / (layout.expert if matrix.num > 1 else 1))
+        )
     head = tokens * shape.d_model + (tokens + shape.d_model) * shape.vocab_size / layout.tensor
     return total + 3 * 2 * head
 
@@ -85,7 +92,7 @@ and turns heads (4); additions fused with dropout and bias; norms fused with add
 
 
 def vector_bytes(shape: Shape, layout: Layout) -> float:
-    """Return bytes of norms, additions and activation functions in a microbatch; the backward pass moves twice as many."""
+    """Return bytes of norms, additions and activation functions in a microbatch; the backward pass moves twice those."""
     tokens, total = layout.microbatch_tokens(shape.seq_len), 0.0
     again = layout.recomputed_layers if layout.keeps_half_the_matmuls else layout.forward_again
     for layer, num in shape.kinds:

@@ -9,7 +9,17 @@ from pathlib import Path
 from headwater.errors import ConfigError
 from headwater.plan.tables import CsvRow, number, required, table
 
-COLUMNS = ("name", "architecture", "bf16_TFLOPs", "memory_GB", "memory_TBps", "watts", "link_GBps", "network_GBps", "node_size")
+COLUMNS = (
+    "name",
+    "architecture",
+    "bf16_TFLOPs",
+    "memory_GB",
+    "memory_TBps",
+    "watts",
+    "link_GBps",
+    "network_GBps",
+    "node_size",
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ OLDER = {"volta": "ampere", "tpu": "ampere"}
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Parts of the data sheet's rates between 0 and 1, the gain of one kernel on another, the latency of a hop in seconds.
+    """Parts of the data sheet's rates, the gain of one kernel on another, the latency of a hop in seconds.
 
     `constants` has matmul_ampere, matmul_hopper, matmul_fp8, matmul_fp8_rowwise, attention_ampere, attention_hopper,
     second_flash_gain, memory, links, network, overlap, hop_seconds. The fp8 ones are parts of what bf16 reaches.
@@ -68,7 +68,7 @@ def _known(architecture: str) -> str:
 
 @cache
 def shipped_constants() -> dict[str, Any]:
-    """Return `data/efficiencies.json`: constants, how they were fitted, and how far they missed rows they hadn't seen."""
+    """Return `data/efficiencies.json`: constants, how they were fitted, how far they missed rows they hadn't seen."""
     text = resources.files("headwater.plan").joinpath("data", "efficiencies.json").read_text(encoding="utf-8")
     return json.loads(text)
 

@@ -30,7 +30,9 @@ def find_site(name: str = "average", path: Path | None = None) -> Site:
             where = f"sites table, {name}"
             pue = required(row, "pue", where=where)
             if pue < 1:
-                raise ConfigError(f"{where}: pue={pue} is below 1, which is a data centre that uses less than its computers")
+                raise ConfigError(
+                    f"{where}: pue={pue} is below 1, which is a data centre that uses less than its computers"
+                )
             return Site(name, pue, required(row, "kg_co2_per_kwh", where=where), row.get("source") or "")
     raise ConfigError(f"no site {name!r} in the sites table; it has {', '.join(row['site'] for row in rows)}")
 

@@ -142,5 +142,3 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
         "price": None if price is None else vars(price),
         "sources": {"pue": site.source if job.pue is None else "row", "device": job.device.source},
     }
-
-

@@ -25,7 +25,13 @@ HF_NAMES = {
     "num_active_experts": "num_experts_per_tok",
 }
 "What Hugging Face calls our settings."
-GPT2_NAMES = {"n_embd": "d_model", "n_layer": "num_layers", "n_head": "num_heads", "n_inner": "d_ff", "n_positions": "seq_len"}
+GPT2_NAMES = {
+    "n_embd": "d_model",
+    "n_layer": "num_layers",
+    "n_head": "num_heads",
+    "n_inner": "d_ff",
+    "n_positions": "seq_len",
+}
 OWN_NAMES = {hf: own for own, hf in HF_NAMES.items() if own in ModelSettings.model_fields} | GPT2_NAMES
 
 
@@ -43,11 +49,33 @@ def shape_of_family(family: str, overrides: list[str]) -> Shape:
         near = difflib.get_close_matches(family, [*OWN, *FAMILIES], n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ConfigError(f"no family {family!r}{hint} Known are {', '.join(sorted(OWN | set(FAMILIES)))}")
-    return shape_of_config({"model_type": family, **{HF_NAMES.get(name, name): v for name, v in raw.table.items()}})
+    config = _Asked({"model_type": family, **{HF_NAMES.get(name, name): value for name, value in raw.table.items()}})
+    shape = shape_of_config(config)
+    unknown = sorted(set(config) - config.asked)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], config.asked, n=1)
+        raise ConfigError(f"family {family} has no setting {unknown[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    return shape
+
+
+class _Asked(dict[str, Any]):
+    """A configuration that remembers which of its keys were asked for, so that a misspelt one is not passed over."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
 
 
 def _own_settings(family: str, raw: RawSettings) -> ModelSettings:
-    """Return settings with the usual shape where none is given: as many key heads as heads, heads that fill the width."""
+    """Return settings with the usual shape where none is given: a key head for each head, heads that fill the width."""
     named = RawSettings({}, {})
     for name, value in raw.table.items():
         named.set_(OWN_NAMES.get(name, name), value, raw.origins.get(name, "command line"))

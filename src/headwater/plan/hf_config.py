@@ -1,4 +1,4 @@
-"""A Hugging Face `config.json` as a shape: the families that people pre-train, without loading any library. No torch."""
+"""A Hugging Face `config.json` as a shape: the families that people pre-train, with no library loaded. No torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def read_hf_config(path: Path) -> Shape:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ConfigError(f"{file} holds no JSON object but {type(config).__name__}; it should be a model's config.json")
+        raise ConfigError(
+            f"{file} holds no JSON object but {type(config).__name__}; it should be a model's config.json"
+        )
     try:
         return shape_of_config(config)
     except ConfigError as error:
@@ -81,7 +83,9 @@ def _grouped(config: Config, *, biases: str, norms: str) -> GroupedAttention:
     if num_heads % num_kv_heads:
         raise ConfigError(f"num_attention_heads={num_heads} must be a multiple of num_key_value_heads={num_kv_heads}")
     if config.get("head_dim") is None and d_model % num_heads:
-        raise ConfigError(f"hidden_size={d_model} must be a multiple of num_attention_heads={num_heads}, or set head_dim")
+        raise ConfigError(
+            f"hidden_size={d_model} must be a multiple of num_attention_heads={num_heads}, or set head_dim"
+        )
     head_dim = _size(config, "head_dim", default=max(1, d_model // num_heads))
     query, key = num_heads * head_dim, num_kv_heads * head_dim
     values = {"none": 0, "qkv": query + 2 * key, "qkvo": query + 2 * key + d_model}[biases]

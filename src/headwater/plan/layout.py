@@ -101,9 +101,13 @@ def check_layout(layout: Layout, shape: Shape) -> None:
     if min(layout.tensor, layout.pipeline, layout.context, layout.num_devices, layout.microbatch_rows) < 1:
         raise ConfigError("devices, degrees of parallelism and rows must be at least 1")
     if layout.num_devices % model_parallel:
-        raise ConfigError(f"{layout.num_devices} devices can't be split by {degrees}; take a multiple of {model_parallel}")
+        raise ConfigError(
+            f"{layout.num_devices} devices can't be split by {degrees}; take a multiple of {model_parallel}"
+        )
     if layout.pipeline * layout.virtual_stages > shape.num_layers:
-        raise ConfigError(f"{shape.num_layers} layers are too few for {layout.pipeline} × {layout.virtual_stages} stages")
+        raise ConfigError(
+            f"{shape.num_layers} layers are too few for {layout.pipeline} × {layout.virtual_stages} stages"
+        )
     heads = shape.layers[0].attention.num_heads
     if heads % layout.tensor:
         raise ConfigError(f"{heads} heads can't be split over {layout.tensor} tensor-parallel devices")
@@ -113,6 +117,6 @@ def check_layout(layout: Layout, shape: Shape) -> None:
     rows = layout.data * layout.microbatch_rows
     if layout.batch_rows % rows:
         raise ConfigError(
-            f"a batch of {layout.batch_rows} rows is no multiple of {layout.data} replicas × {layout.microbatch_rows} rows; "
-            f"try {max(1, math.floor(layout.batch_rows / rows)) * rows}"
+            f"a batch of {layout.batch_rows} rows is no multiple of {layout.data} replicas × {layout.microbatch_rows} "
+            f"rows; try {max(1, math.floor(layout.batch_rows / rows)) * rows}"
         )

@@ -177,7 +177,9 @@ class Stage:
         again = 0.0
         if layout.recompute != "none":
             everything = max(all_bytes_per_token(layer, self.shape, layout) for layer, _ in self.shape.kinds)
-            again = everything - min(_kept_by(layout.recompute, layer, self.shape, layout) for layer, _ in self.shape.kinds)
+            again = everything - min(
+                _kept_by(layout.recompute, layer, self.shape, layout) for layer, _ in self.shape.kinds
+            )
         return self.tokens * (again + gathered) + self.gathered_gradient_bytes * self.layer_params
 
     def loss_working_bytes(self) -> float:

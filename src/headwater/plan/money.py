@@ -37,7 +37,9 @@ class Cost:
     price: Price
 
 
-def find_price(device: Device, kind: str | None = None, path: Path | None = None, devices: Path | None = None) -> Price | None:
+def find_price(
+    device: Device, kind: str | None = None, path: Path | None = None, devices: Path | None = None
+) -> Price | None:
     """Return the price of a device, of `kind` or else the first in the table; None when the table has none.
 
     Raises ConfigError for a kind that isn't one.

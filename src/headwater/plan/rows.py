@@ -116,7 +116,7 @@ def _read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:
 
 
 def _loss_over_ranks(software: Software, tensor: int) -> Software:
-    """Return software whose loss over split logits holds two more fp32 copies: the shifted logits and their exponentials."""
+    """Return software whose loss over split logits holds two more fp32 copies: shifted logits and their exponentials."""
     return replace(software, logit_bytes=software.logit_bytes + 8) if tensor > 1 else software
 
 
@@ -166,7 +166,9 @@ def _year(source: str, device: Device) -> int | None:
     return int(found.group(1)) if found else 2025 if device.architecture == "blackwell" else None
 
 
-def _with_recompute(shape: Shape, layout: Layout, device: Device, technique: Technique) -> tuple[Layout, tuple[str, ...]]:
+def _with_recompute(
+    shape: Shape, layout: Layout, device: Device, technique: Technique
+) -> tuple[Layout, tuple[str, ...]]:
     """Return the layout with the stated recomputation, else the least with which it fits the device."""
     if technique.recompute is not None:
         return replace(layout, recompute=technique.recompute), ()
@@ -280,7 +282,16 @@ TABLES = (
         "training_runs.csv",
         ("n_layers", "d_model", "n_heads", "seq_len", "vocab", "hardware", "tokens", "params_total"),
         (
-            *("mfu_pct", "hfu_pct", "tflops_per_accel", "tok_s_per_accel", "wall_days", "energy_MWh", "tCO2e", "cost_usd"),
+            *(
+                "mfu_pct",
+                "hfu_pct",
+                "tflops_per_accel",
+                "tok_s_per_accel",
+                "wall_days",
+                "energy_MWh",
+                "tCO2e",
+                "cost_usd",
+            ),
             *("check_6ND_flops", "check_mfu_6ND_pct", "check_mfu_with_attn_pct", "check_W_per_accel_hour"),
             *("check_kgCO2_per_kWh", "judge_grade", "judge_note", "note"),
         ),

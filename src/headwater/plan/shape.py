@@ -33,7 +33,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class GroupedAttention:
-    """Attention with `num_kv_heads` shared keys and values (arXiv:2305.13245); `num_values` are biases and head norms."""
+    """Attention with shared keys and values (arXiv:2305.13245); `num_values` are biases and head norms."""
 
     num_heads: int
     num_kv_heads: int
@@ -146,7 +146,7 @@ class Experts:
 
 @dataclass(frozen=True)
 class Layer:
-    """One block. `window` is how many keys a query may see (None: all before it); `num_norm_values` its norms' weights."""
+    """One block. `window` is how many keys a query may see, None: all before it."""
 
     attention: GroupedAttention | LatentAttention
     mlp: Mlp | Experts
@@ -164,7 +164,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Shape:
-    """A whole model. `num_positions` is the length of a learned position table, `num_end_values` the last norm's weights."""
+    """A model. `num_positions` is the length of a learned position table, `num_end_values` the last norm's weights."""
 
     vocab_size: int
     d_model: int

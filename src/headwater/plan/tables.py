@@ -31,7 +31,9 @@ def read_csv(path: Path) -> list[CsvRow]:
 
 def _parse(text: str, name: str) -> list[CsvRow]:
     try:
-        lines = [line for line in csv.reader(text.splitlines(keepends=True), strict=True) if any(c.strip() for c in line)]
+        lines = [
+            line for line in csv.reader(text.splitlines(keepends=True), strict=True) if any(c.strip() for c in line)
+        ]
     except csv.Error as error:
         raise DataError(f"{name} is not a CSV table: {error}") from None
     if len(lines) < 2:
@@ -42,7 +44,9 @@ def _parse(text: str, name: str) -> list[CsvRow]:
         raise DataError(f"{name} has the column {sorted(twice)[0]!r} twice")
     for number, line in enumerate(lines[1:], 2):
         if len(line) > len(header):
-            raise DataError(f"{name}, row {number}: {len(line)} cells and {len(header)} columns; quote cells with commas")
+            raise DataError(
+                f"{name}, row {number}: {len(line)} cells and {len(header)} columns; quote cells with commas"
+            )
     return [dict(zip(header, [*line, *[""] * (len(header) - len(line))], strict=True)) for line in lines[1:]]
 
 

@@ -80,7 +80,7 @@ def read_technique(words: str, *, year: int | None = None) -> Technique:
         if year is not None and year >= 2025:
             software = replace(software, logit_bytes=COMPILED_LOSS_BYTES)
     recompute = _recompute(text)
-    every_second = is_torchtitan and recompute != "full" or bool(re.search(r"selective ac|op-sac", text))
+    every_second = (is_torchtitan and recompute != "full") or bool(re.search(r"selective ac|op-sac", text))
     return Technique(
         software=software,
         sharding=_sharding(text, is_megatron, not software.is_flash),

@@ -1,7 +1,7 @@
 """How long a step takes: computing, exchanging, waiting for the pipeline, updating. No torch.
 
-`step_work` says what is to be done, in FLOPs, bytes and hops: sums by hand, nothing fitted. `step_seconds` divides it by
-what the data sheet promises times a few measured efficiencies (`efficiency`).
+`step_work` says what is to be done, in FLOPs, bytes and hops: sums by hand, nothing fitted. `step_seconds` divides it
+by what the data sheet promises times a few measured efficiencies (`efficiency`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from headwater.plan.layout import Layout, check_layout
 from headwater.plan.shape import Shape
 
 UPDATE_BYTES = 32
-"An update reads weight, gradient and two moments and writes three of them, and reads the gradient once for its norm: fp32."
+"An update reads weight, gradient and two moments, writes three of them, reads the gradient again for its norm: fp32."
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def device_params(shape: Shape, layout: Layout) -> float:
 
 
 def pipeline_bubble(layout: Layout) -> float:
-    """Return waiting over working time of 1F1B: (p - 1) / (v m) with v parts a device (arXiv:2104.04473, section 2.2)."""
+    """Return waiting over working time of 1F1B: (p - 1) / (v m), v parts a device (arXiv:2104.04473, section 2.2)."""
     return (layout.pipeline - 1) / (layout.virtual_stages * layout.num_microbatches)
 
 

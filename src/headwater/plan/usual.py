@@ -1,4 +1,4 @@
-"""The layout of a run that doesn't state one: what a practitioner would try, and the fastest of it that fits. No torch."""
+"""The layout of a run that states none: what a practitioner would try, and the fastest of it that fits. No torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def usual_layout(shape: Shape, device: Device, start: Layout, words: str) -> Lay
     if not fitting:
         return min(options, key=lambda layout: estimate_memory(shape, layout).needed)
     efficiency = shipped_efficiency()
-    return min(fitting, key=lambda layout: step_seconds(step_work(shape, layout, device), efficiency) / layout.batch_rows)
+    return min(
+        fitting, key=lambda layout: step_seconds(step_work(shape, layout, device), efficiency) / layout.batch_rows
+    )
 
 
 def _experts(shape: Shape, stated: dict[str, int]) -> int:
@@ -83,6 +85,6 @@ def _options(shape: Shape, device: Device, start: Layout, tensor: int, pipeline:
 
 def in_words(layout: Layout) -> str:
     return (
-        f"layout: tensor {layout.tensor}, pipeline {layout.pipeline}, {layout.sharding}, {layout.batch_rows} rows a step, "
-        f"{layout.microbatch_rows} a microbatch, recompute {layout.recompute}"
+        f"layout: tensor {layout.tensor}, pipeline {layout.pipeline}, {layout.sharding}, "
+        f"{layout.batch_rows} rows a step, {layout.microbatch_rows} a microbatch, recompute {layout.recompute}"
     )
