@@ -118,7 +118,11 @@ def test_conventions_are_in_the_order_of_what_they_count():
         ("llama", [f"{name}={value}" for name, value in (SHAPE | {"num_heads": 3}).items()], "must be a multiple"),
         ("qwen3", [f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()], "must be at least 1"),
         ("mixtral", ["num_local_experts=0"], "must be a whole number"),
-        ("gpt_neox", ["vocab_size=9", "d_model=8", "num_layers=1", "num_heads=2", "vocabsize=7"], "no setting 'vocabsize'"),
+        (
+            "gpt_neox",
+            ["vocab_size=9", "d_model=8", "num_layers=1", "num_heads=2", "vocabsize=7"],
+            "no setting 'vocabsize'",
+        ),
     ],
 )
 def test_a_family_that_cannot_be_says_why(family, settings, message):

@@ -92,7 +92,7 @@ and turns heads (4); additions fused with dropout and bias; norms fused with add
 
 
 def vector_bytes(shape: Shape, layout: Layout) -> float:
-    """Return bytes of norms, additions and activation functions in a microbatch; the backward pass moves twice those."""
+    """Return bytes of norms, additions and activation functions in a microbatch; backward they are twice as many."""
     tokens, total = layout.microbatch_tokens(shape.seq_len), 0.0
     again = layout.recomputed_layers if layout.keeps_half_the_matmuls else layout.forward_again
     for layer, num in shape.kinds:

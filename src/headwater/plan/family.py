@@ -54,7 +54,8 @@ def shape_of_family(family: str, overrides: list[str]) -> Shape:
     unknown = sorted(set(config) - config.asked)
     if unknown:
         near = difflib.get_close_matches(unknown[0], config.asked, n=1)
-        raise ConfigError(f"family {family} has no setting {unknown[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"family {family} has no setting {unknown[0]!r}{hint}")
     return shape
 
 

@@ -116,7 +116,7 @@ def _read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:
 
 
 def _loss_over_ranks(software: Software, tensor: int) -> Software:
-    """Return software whose loss over split logits holds two more fp32 copies: shifted logits and their exponentials."""
+    """Return software whose loss over split logits holds two fp32 copies more: shifted logits, their exponentials."""
     return replace(software, logit_bytes=software.logit_bytes + 8) if tensor > 1 else software
 
 
