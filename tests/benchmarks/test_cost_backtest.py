@@ -28,7 +28,6 @@ def timed(rows):
     return [row for row in rows if row.seconds is not None]
 
 
-@pytest.mark.slow
 def test_constants_that_ship_are_those_of_the_fit(timed, rows):
     shipped = shipped_constants()["constants"]
     for name, value in fit(timed).items():
@@ -37,7 +36,6 @@ def test_constants_that_ship_are_those_of_the_fit(timed, rows):
     assert shipped["power_part"] == pytest.approx(power_part([row for row in rows if row.kind == "training runs"]))
 
 
-@pytest.mark.slow
 def test_spoiling_a_group_does_not_change_its_own_blind_prediction(timed):
     some = [row for row in timed if row.source.startswith(("Megatron", "Nemotron"))]
     group = some[-1].group

@@ -31,7 +31,6 @@ def one_row(name: str, index: int = 0, **changed: str) -> list[dict[str, str]]:
     return [read_csv(COST / name)[index] | changed]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_blanking_or_spoiling_the_results_changes_nothing(name, tmp_path):
     rows = read_csv(COST / name)

@@ -87,7 +87,9 @@ def estimate(job: Job, site: Site, tables: Tables, constants: dict[str, Any] | N
         "tflops_per_device": rates(job, per_device),
         **memory_fields(job, fitted),
     }
-    fields["mfu"] = fields["tflops_per_device"]["palm"] * 1e12 / job.device.bf16_flops
+    peak = job.device.peak_flops(job.layout.precision.split("-")[0])
+    fields["peak_tflops"] = peak / 1e12
+    fields["mfu"] = fields["tflops_per_device"]["palm"] * 1e12 / peak
     return fields | run_fields(job, per_device, site, tables, fitted)
 
 
