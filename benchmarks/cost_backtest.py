@@ -19,7 +19,6 @@ from pathlib import Path
 from costing.fit import fit
 from costing.observed import observe
 from costing.score import (
-    SLACK,
     Score,
     blind_runs,
     blind_times,
@@ -43,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *blind_runs(rows, constants)]
     if options.write:
         runs = [row for row in rows if row.kind == "training runs"]
-        more = {"memory_slack": SLACK, "power_part": power_part(runs), "run_part": run_part(runs, constants)}
+        more = {"power_part": power_part(runs), "run_part": run_part(runs, constants)}
         write_constants(CONSTANTS, constants, scores, len(timed), **more)
     report = summary(scores) | {
         "flops_mfu_median_off": flops_score(),

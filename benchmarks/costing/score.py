@@ -42,17 +42,13 @@ def blind_times(rows: Sequence[Observed], by: str, whole: dict[str, float]) -> l
 
 
 def memory_scores(rows: Sequence[Observed]) -> list[Score]:
-    """Score memory, of which nothing is fitted: the slack is what planners add (`SLACK`)."""
+    """Score memory, of which nothing is fitted."""
     scores = []
     for row in rows:
         if row.memory_gib:
-            peak = estimate_memory(row.job.shape, row.job.layout, slack_fraction=SLACK).peak / GIB
+            peak = estimate_memory(row.job.shape, row.job.layout).peak / GIB
             scores.append(Score("memory", row.kind, row.job.name, peak / row.memory_gib - 1))
     return scores
-
-
-SLACK = 0.05
-"The lower end of the 5 to 10 % that are planned for an allocator's slack."
 
 
 def power_part(rows: Sequence[Observed]) -> float:

@@ -24,8 +24,8 @@ def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score
         {
             "how": (
                 f"time constants: benchmarks/cost_backtest.py --write, least squares of log step time over {num_rows} "
-                f"published rows with a soft loss and log-normal priors of width {PRIOR_LOG_DEVIATION}; memory_slack: "
-                "what planners add, not fitted; power_part and run_part: medians over published runs; spread: 80th "
+                f"published rows with a soft loss and log-normal priors of width {PRIOR_LOG_DEVIATION}; power_part and "
+                "run_part: medians over published runs; spread: 80th "
                 "percentile of blind |log error| / 1.28"
             ),
             "constants": {name: round(value, 9) for name, value in {**fitted, **more}.items()},

@@ -101,7 +101,7 @@ def rates(job: Job, tokens_per_second: float) -> dict[str, float]:
 
 def memory_fields(job: Job, fitted: dict[str, Any]) -> dict[str, Any]:
     """Return what an allocator reserves, and whether it fits with the context beside it."""
-    memory = estimate_memory(job.shape, job.layout, slack_fraction=fitted["constants"]["memory_slack"])
+    memory = estimate_memory(job.shape, job.layout)
     parts = {name: value / GIB for name, value in vars(memory).items()}
     return {
         "memory_gib": band(memory.peak / GIB, fitted["spread"]["memory"]),

@@ -17,6 +17,8 @@ from headwater.plan.shape import Experts, Layer, Mlp, Shape
 OptimizerName = Literal["adamw", "muon"]
 CONTEXT_BYTES = 1.5e9
 "CUDA and NCCL: 1 to 2 GB a process that talks to others."
+SLACK_FRACTION = 0.05
+"What an allocator holds beyond the tensors that come and go: planners add 5 to 10 %; not fitted."
 ADAMW_BYTES, MUON_BYTES, MASTER_BYTES, GRADIENT_BYTES = 8, 4, 4, 4
 "fp32: two moments or one, the weights, the gradients."
 
@@ -46,7 +48,7 @@ class Memory:
 
 
 def estimate_memory(
-    shape: Shape, layout: Layout, optimizer: OptimizerName = "adamw", slack_fraction: float = 0.0
+    shape: Shape, layout: Layout, optimizer: OptimizerName = "adamw", slack_fraction: float = SLACK_FRACTION
 ) -> Memory:
     """Return the peak of the fullest device: the first stage of a pipeline, or its last, which has the head.
 
