@@ -9,7 +9,7 @@ import pytest
 from small_run import call, environment, run
 
 HEAVY = ("torch", "numpy", "pyarrow", "plotly", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
-VERBS = ("run", "train", "new", "explain", "schema", "doctor", "next", "generate", "surprise", "evaluate", "report", "corpus", "tokenizer", "export")
+VERBS = ("run", "train", "new", "explain", "schema", "doctor", "next", "generate", "surprise", "evaluate", "report", "corpus", "tokenizer", "export", "plan")
 
 
 def loaded_by(*arguments: str) -> set[str]:

@@ -1,0 +1,84 @@
+"""Holds the cost model against published runs that its constants were not fitted on.
+
+    python benchmarks/cost_backtest.py [--json] [--by group|source] [--rows] [--write]
+
+Every row of benchmarks/data/cost is estimated with constants fitted without its group (its source, model and device;
+with --by source without everything that source measured on that device). Printed are median and 90th percentile of
+|estimate / published - 1| for time, memory and energy. --write fits on all rows and writes the constants that ship,
+with the spread of the blind errors. With --json the last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from costing.fit import fit
+from costing.observed import observe
+from costing.score import (
+    Score,
+    blind_runs,
+    blind_times,
+    flops_score,
+    memory_scores,
+    power_part,
+    run_part,
+    summary,
+)
+from costing.write import write_constants
+
+CONSTANTS = Path(__file__).parents[1] / "src/headwater/plan/data/efficiencies.json"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = read_options(arguments)
+    started_at = time.process_time()
+    rows, refused = observe()
+    timed = [row for row in rows if row.seconds is not None]
+    constants = fit(timed)
+    scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *blind_runs(rows, constants)]
+    if options.write:
+        runs = [row for row in rows if row.kind == "training runs"]
+        more = {"power_part": power_part(runs), "run_part": run_part(runs, constants)}
+        write_constants(CONSTANTS, constants, scores, len(timed), **more)
+    report = summary(scores) | {
+        "flops_mfu_median_off": flops_score(),
+        "refused": [vars(row) for row in refused],
+        "constants": constants,
+        "left_out_by": options.by,
+        "seconds": time.process_time() - started_at,
+    }
+    show(report, scores if options.rows else [])
+    if options.json:
+        print(json.dumps(report))
+    return 0
+
+
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--by", choices=("group", "source"), default="group", help="what is left out together")
+    parser.add_argument("--rows", action="store_true", help="print every row")
+    parser.add_argument("--write", action="store_true", help="fit on all rows and write the constants that ship")
+    return parser.parse_args(arguments)
+
+
+def show(report: dict, rows: list[Score]) -> None:
+    out = sys.stderr
+    for row in rows:
+        print(f"{row.quantity:<7} {row.kind:<30} {row.name:<26} {100 * row.off:+7.1f} %", file=out)
+    print(f"{'':<7} {'':<30} {'rows':>5} {'median':>8} {'p90':>8} {'worst under':>12}", file=out)
+    for line in report["lines"]:
+        figures = f"{line['rows']:>5} {line['median']:>8.1%} {line['p90']:>8.1%} {line['worst_under']:>12.1%}"
+        print(f"{line['quantity']:<7} {line['kind']:<30} {figures}", file=out)
+    print(f"MFU from FLOPs, llm-foundry: median {report['flops_mfu_median_off']:.3%} off", file=out)
+    for row in report["refused"]:
+        print(f"not estimated: {row['name']}: {row['reason']}", file=out)
+    print(f"{report['seconds']:.1f} s of processor; left out by {report['left_out_by']}", file=out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The back-test of the cost model: what was observed, the fit, the table."""

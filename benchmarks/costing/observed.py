@@ -1,0 +1,136 @@
+"""What was published of each row: seconds a step, memory, hours, energy; and which rows belong together.
+
+A group is a source, a model and a device: constants that predict a row were fitted without any row of its group. The
+stricter `source` leaves out everything that one publication measured on one kind of device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.errors import HeadwaterError
+from headwater.plan.count import count_flops
+from headwater.plan.device import read_devices
+from headwater.plan.rows import Job, table_of, without_results
+from headwater.plan.tables import CsvRow, read_csv
+from headwater.plan.time import StepWork, step_work
+
+DATA = Path(__file__).parents[1] / "data" / "cost"
+FILES = ("parallelism_benchmarks.csv", "mpt_throughput.csv", "training_runs.csv")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One row that was estimated. What it doesn't say is None. `kind` is the line of the table it counts in."""
+
+    kind: str
+    source: str
+    group: str
+    job: Job
+    work: StepWork
+    seconds: float | None = None
+    memory_gib: float | None = None
+    hours: float | None = None
+    energy_kwh: float | None = None
+    grade: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A row that can't be estimated, and why."""
+
+    name: str
+    reason: str
+
+
+def observe(folder: Path = DATA) -> tuple[list[Observed], list[Refused]]:
+    """Return every row of the three files, as observed or as refused."""
+    observed: list[Observed] = []
+    refused: list[Refused] = []
+    devices = read_devices()
+    for name in FILES:
+        rows = read_csv(folder / name)
+        known = table_of(list(rows[0]))
+        for index, (row, blind) in enumerate(zip(rows, without_results(rows, known), strict=True)):
+            try:
+                job = known.read(blind, devices, f"row {index + 1}")
+                observed.append(READERS[name](row, job, step_work(job.shape, job.layout, job.device)))
+            except HeadwaterError as error:
+                refused.append(Refused(f"{name}: {row.get('bench') or row.get('model') or index + 1}", str(error)))
+    return observed, refused
+
+
+def _number(row: CsvRow, column: str) -> float | None:
+    return float(row[column]) if row.get(column) else None
+
+
+def _parallelism(row: CsvRow, job: Job, work: StepWork) -> Observed:
+    source = row["source"].split(" Table")[0].split("(")[0].strip() + " / " + job.device.name
+    narrow = " fp8" if job.layout.precision != "bf16" else ""
+    return Observed(
+        kind=_short_source(row["source"]) + narrow,
+        source=source + narrow,
+        group=f"{source}{narrow} / {row['params'] or job.name}",
+        job=job,
+        work=work,
+        seconds=_seconds(row, job),
+        memory_gib=_number(row, "mem_GiB"),
+    )
+
+
+def _short_source(text: str) -> str:
+    names = {"SC21": "Megatron 2021", "Korthikanti": "Megatron 2022", "MT-NLG": "MT-NLG", "MegaScale": "MegaScale"}
+    names |= {"Llama 3": "Llama 3", "Nemotron": "Nemotron-4", "torchtitan": "torchtitan", "megatron-bridge": "NeMo"}
+    return next((short for part, short in names.items() if part in text), text)
+
+
+def _seconds(row: CsvRow, job: Job) -> float | None:
+    """Return seconds a step: as stated, from tokens per second, or from TFLOP/s by the source's own convention.
+
+    Megatron's counts recomputation and whole rows of attention (its equation 3); the others are PaLM's.
+    """
+    tokens = job.layout.batch_rows * job.shape.seq_len / job.layout.num_devices
+    if stated := _number(row, "iter_s"):
+        return stated
+    if rate := _number(row, "tok_s_per_gpu"):
+        return tokens / rate
+    if rate := _number(row, "tflops_per_gpu"):
+        flops = count_flops(job.shape, job.layout.recompute, is_flash=False)
+        return (
+            tokens
+            * (flops.hardware if "96BslH^2" in row["note"] or "SC21" in row["source"] else flops.palm)
+            / rate
+            / 1e12
+        )
+    return None
+
+
+def _llm_foundry(row: CsvRow, job: Job, work: StepWork) -> Observed:
+    tokens = job.layout.batch_rows * job.shape.seq_len / job.layout.num_devices
+    device = f"{job.device.name}{' fp8' if job.layout.precision == 'fp8' else ''}"
+    rate = float(row["Throughput (T/s/GPU)"])
+    source = f"llm-foundry / {device}"
+    return Observed(source, source, f"{source} / {row['Model']}", job, work, seconds=tokens / rate)
+
+
+def _training_run(row: CsvRow, job: Job, work: StepWork) -> Observed:
+    energy = _number(row, "energy_MWh")
+    return Observed(
+        kind="training runs",
+        source=row["org"],
+        group=f"{row['org']} / {row['model']}",
+        job=job,
+        work=work,
+        hours=job.device_hours if job.tokens else None,
+        energy_kwh=None if energy is None else energy * 1000,
+        grade=row["judge_grade"],
+    )
+
+
+READERS = {
+    "parallelism_benchmarks.csv": _parallelism,
+    "mpt_throughput.csv": _llm_foundry,
+    "training_runs.csv": _training_run,
+}
+__all__ = ["DATA", "Observed", "Refused", "observe"]

@@ -1,0 +1,133 @@
+"""How far blind estimates are off: |estimate / published - 1| by quantity and source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from costing.fit import predict_blind
+from costing.observed import DATA, Observed
+from headwater.plan.count import count_flops
+from headwater.plan.device import find_device, read_devices
+from headwater.plan.efficiency import Efficiency
+from headwater.plan.energy import energy_kwh, mean_watts
+from headwater.plan.estimate import GIB
+from headwater.plan.failures import Pauses, goodput
+from headwater.plan.memory import estimate_memory
+from headwater.plan.rows import llm_foundry_shape
+from headwater.plan.tables import read_csv
+from headwater.plan.time import step_seconds
+
+
+@dataclass(frozen=True)
+class Score:
+    """One estimate: `off` is estimate / published - 1."""
+
+    quantity: str
+    kind: str
+    name: str
+    off: float
+
+
+def blind_times(rows: Sequence[Observed], by: str, whole: dict[str, float]) -> list[Score]:
+    predicted = predict_blind(rows, by, whole)
+    return [
+        Score("time", row.kind, row.job.name, seconds / row.seconds - 1)
+        for row, seconds in zip(rows, predicted, strict=True)
+        if row.seconds
+    ]
+
+
+def memory_scores(rows: Sequence[Observed]) -> list[Score]:
+    """Score memory, of which nothing is fitted."""
+    scores = []
+    for row in rows:
+        if row.memory_gib:
+            peak = estimate_memory(row.job.shape, row.job.layout).peak / GIB
+            scores.append(Score("memory", row.kind, row.job.name, peak / row.memory_gib - 1))
+    return scores
+
+
+def power_part(rows: Sequence[Observed]) -> float:
+    """Return the median of published power over the device's limit, of runs that state energy and hours."""
+    return float(np.median([row.energy_kwh / _limit_kwh(row) for row in rows if _has_energy(row)]))
+
+
+def _has_energy(row: Observed) -> bool:
+    # C: energy that others estimated, or of more than the run; TPUs' power comes from such a row itself
+    return bool(row.energy_kwh and row.job.device_hours and row.grade in ("A", "B"))
+
+
+def _limit_kwh(row: Observed) -> float:
+    return energy_kwh(row.job.device_hours or 0.0, row.job.device.watts, row.job.pue or 1.0)
+
+
+def run_part(rows: Sequence[Observed], constants: dict[str, float]) -> float:
+    """Return the median of ideal over published device-hours: what whole runs reach of a benchmark's speed."""
+    return float(
+        np.median([ideal_hours(row, constants) / row.hours for row in rows if row.hours and row.grade in "AB"])
+    )
+
+
+def ideal_hours(row: Observed, constants: dict[str, float]) -> float:
+    layout = row.job.layout
+    seconds = step_seconds(row.work, Efficiency(constants))
+    device_seconds = seconds * layout.num_devices / (layout.batch_rows * row.job.shape.seq_len)
+    return (row.job.tokens or 0.0) * device_seconds / 3600 / goodput(layout.num_devices, Pauses())
+
+
+def blind_runs(rows: Sequence[Observed], constants: dict[str, float]) -> list[Score]:
+    """Score hours and energy of whole runs, each with the one constant of other organisations' runs."""
+    runs = [row for row in rows if row.kind == "training runs"]
+    scores = []
+    for row in runs:
+        others = [other for other in runs if other.source != row.source]
+        if row.hours and row.grade in ("A", "B"):
+            hours = ideal_hours(row, constants) / run_part(others, constants)
+            scores.append(Score("hours", row.kind, row.job.name, hours / row.hours - 1))
+        if _has_energy(row):
+            watts = mean_watts(row.job.device, power_part(others))
+            kwh = energy_kwh(row.job.device_hours or 0.0, watts, row.job.pue or 1.0)
+            scores.append(Score("energy", row.kind, row.job.name, kwh / (row.energy_kwh or 1.0) - 1))
+    return scores
+
+
+def flops_score() -> float:
+    """Return the median |MFU from our FLOPs and its throughput / its MFU - 1| over llm-foundry's rows."""
+    errors = []
+    devices = read_devices()
+    for row in read_csv(DATA / "mpt_throughput.csv"):
+        shape = llm_foundry_shape(row["Model"], int(row["SeqLen (T)"]), "")
+        peak = find_device(row["GPU"], devices).peak_flops("fp8" if "fp8" in row["Precision"] else "bf16")
+        mfu = float(row["Throughput (T/s/GPU)"]) * count_flops(shape).palm / peak
+        errors.append(abs(100 * mfu / float(row["MFU"]) - 1))
+    return float(np.median(errors))
+
+
+def summary(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return median, 90th percentile and worst underestimate by quantity and source, and by quantity."""
+    keys = dict.fromkeys((score.quantity, score.kind) for score in scores)
+    lines = [_line(q, kind, [s.off for s in scores if (s.quantity, s.kind) == (q, kind)]) for q, kind in keys]
+    for quantity in dict.fromkeys(score.quantity for score in scores):
+        lines.append(_line(quantity, "all", [score.off for score in scores if score.quantity == quantity]))
+    for file, kinds in (("parallelism_benchmarks.csv", False), ("mpt_throughput.csv", True)):
+        of_file = [s.off for s in scores if s.quantity == "time" and s.kind.startswith("llm-foundry") is kinds]
+        if of_file:
+            lines.append(_line("time", file, of_file))
+    return {"lines": lines}
+
+
+def _line(quantity: str, kind: str, off: Sequence[float]) -> dict[str, Any]:
+    errors = np.abs(off)
+    return {
+        "quantity": quantity,
+        "kind": kind,
+        "rows": len(off),
+        "median": float(np.median(errors)),
+        "p90": float(np.percentile(errors, 90)),
+        "worst_under": float(min(0.0, *off)) if len(off) > 1 else float(min(0.0, off[0])),
+        "bias": float(np.median(off)),
+    }

@@ -1,0 +1,116 @@
+"""Verbs about cost: plan count, plan estimate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.arguments import AsJson, print_json
+from headwater.cli.terminal import count as short
+from headwater.cli.terminal import safe
+from headwater.errors import ConfigError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the group. A verb for a bare `headwater plan RUN` fits in as a command to which the group's class
+    (`typer.Typer(cls=…)`, a TyperGroup) sends whatever `resolve_command` finds under no other name.
+    """
+    plan = typer.Typer(help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True)
+    plan.command("count")(count)
+    plan.command("estimate")(estimate)
+    app.add_typer(plan, name="plan")
+
+
+def count(
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[FOLDER] [a=b]...", help="A folder with a config.json, or settings.")
+    ] = None,
+    family: Annotated[str, typer.Option(help="A family, such as llama, gpt2, qwen3, mixtral or deepseek_v3.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a=b", help="A setting of the family; may be repeated.")
+    ] = None,
+    seq_len: Annotated[int | None, typer.Option(help="Tokens in a row, where it isn't the longest.", min=1)] = None,
+    recompute: Annotated[str, typer.Option(help="What is computed again: none, selective or full.")] = "full",
+    as_json: AsJson = False,
+) -> None:
+    """Count parameters and FLOPs per token, exactly, from a config.json or from a family's settings."""
+    from headwater.plan.count import count_fields
+
+    shape = _shape(what or [], family, settings or [])
+    if seq_len is not None:
+        from dataclasses import replace
+
+        shape = replace(shape, seq_len=seq_len)
+    fields = count_fields(shape, _recompute(recompute))
+    print_json(fields) if as_json else _print_count(fields)
+
+
+def _shape(what: list[str], family: str, settings: list[str]) -> Any:
+    from headwater.plan.family import shape_of_family
+    from headwater.plan.hf_config import read_hf_config
+
+    folders = [text for text in what if "=" not in text]
+    changes = settings + [text for text in what if "=" in text]
+    if family and not folders:
+        return shape_of_family(family, changes)
+    if len(folders) != 1 or family or changes:
+        raise ConfigError(
+            "name one folder with a config.json, or a family and its settings: headwater plan count FOLDER, or "
+            "headwater plan count --family llama --set num_layers=32 --set d_model=4096 …"
+        )
+    return read_hf_config(Path(folders[0]))
+
+
+def _recompute(name: str) -> Any:
+    from headwater.plan.count import RECOMPUTES
+
+    if name not in RECOMPUTES:
+        raise ConfigError(f"--recompute {name} is none of {', '.join(RECOMPUTES)}")
+    return name
+
+
+def estimate(
+    csv: Annotated[Path, typer.Option(metavar="FILE", help="A table of layouts, throughputs or training runs.")],
+    hardware: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")] = None,
+    prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
+    sites: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table of PUE and carbon instead of ours.")
+    ] = None,
+    site: Annotated[str, typer.Option(help="The site whose PUE and carbon count where a row has none.")] = "average",
+    price: Annotated[
+        str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Estimate step time, tokens per second, memory and energy of every row of a table, without looking at results."""
+    from headwater.plan.estimate import Tables, estimate_file
+
+    result = estimate_file(csv, Tables(hardware, prices, sites, site, price or None))
+    print_json(result) if as_json else _print_estimates(result)
+
+
+def _print_estimates(result: dict[str, Any]) -> None:
+    print(f"{'row':>4} {'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12}")
+    for row in result["estimates"]:
+        if "error" in row:
+            print(safe(f"{row['row']:>4} {row['error']}"))
+            continue
+        step, rate = row["step_seconds"], row["tokens_per_second_per_device"]
+        seconds = f"{step['p50']:.3g} ({step['p10']:.3g}–{step['p90']:.3g})"
+        memory = f"{row['memory_gib']['p50']:.1f}{'' if row['fits'] else '!'}"
+        energy = short(row["energy_kwh"]["p50"])
+        print(
+            safe(f"{row['row']:>4} {row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12}")
+        )
+    print("P50 (P10–P90); energy of the whole run, or of a billion tokens; !: does not fit the device")
+
+
+def _print_count(fields: dict[str, Any]) -> None:
+    for name in ("params", "active_params", "embedding_params", "matmul_params"):
+        print(f"{name:<18} {fields[name]:>20,}")
+    print(f"FLOPs per token at {fields['seq_len']} tokens a row:")
+    for name, value in fields["flops_per_token"].items():
+        note = f" (recompute: {fields['recompute']})" if name == "hardware" else ""
+        print(safe(f"  {name:<16} {short(value):>10}{note}"))

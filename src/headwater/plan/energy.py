@@ -1,0 +1,54 @@
+"""Energy and carbon: devices × mean power × time × PUE. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.errors import ConfigError
+from headwater.plan.device import Device
+from headwater.plan.tables import required, table
+
+SITE_COLUMNS = ("site", "pue", "kg_co2_per_kwh")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A data centre: energy over that of its computers (PUE), and carbon of its electricity."""
+
+    name: str
+    pue: float
+    kg_co2_per_kwh: float
+    source: str
+
+
+def find_site(name: str = "average", path: Path | None = None) -> Site:
+    """Return a site of the table; raise ConfigError with the names there are."""
+    rows = table("sites.csv", path, SITE_COLUMNS)
+    for row in rows:
+        if row["site"] == name:
+            where = f"sites table, {name}"
+            pue = required(row, "pue", where=where)
+            if pue < 1:
+                raise ConfigError(
+                    f"{where}: pue={pue} is below 1, which is a data centre that uses less than its computers"
+                )
+            return Site(name, pue, required(row, "kg_co2_per_kwh", where=where), row.get("source") or "")
+    raise ConfigError(f"no site {name!r} in the sites table; it has {', '.join(row['site'] for row in rows)}")
+
+
+def mean_watts(device: Device, power_part: float) -> float:
+    """Return the mean power of a device with its share of host and network, before cooling.
+
+    `power_part` of the device's limit: a training step draws below the limit on the device and the rest in its host
+    (arXiv:2503.05804 saw 15 to 85 % of the maximum within a run).
+    """
+    return power_part * device.watts
+
+
+def energy_kwh(device_hours: float, watts: float, pue: float) -> float:
+    return device_hours * watts / 1000 * pue
+
+
+def tonnes_co2(kwh: float, kg_co2_per_kwh: float) -> float:
+    return kwh * kg_co2_per_kwh / 1000

@@ -1,0 +1,126 @@
+"""A published run's description in words, as what its software does. No torch.
+
+Benchmarks name programs and their options ("PTD-P, full activation recompute", "FSDP+TP+compile+float8, full AC").
+What the words of a program imply is written here once, as facts about it and not about its results.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from headwater.plan.count import Recompute
+from headwater.plan.layout import Precision, Sharding, Software
+
+CURRENT = Software(kernels="eager", interleaved_parts=0)
+"FSDP of PyTorch with flash attention, uncompiled."
+LLM_FOUNDRY_2023 = replace(CURRENT, is_first_flash=True)
+"Its tables were made with a Triton kernel of the first flash attention."
+MEGATRON_2021 = Software(
+    is_flash=False,
+    kernels="fused",
+    has_sequence_parallel=False,
+    hides_data_traffic=False,
+    logit_bytes=10.0,
+    interleaved_parts=3,
+)
+"""Megatron-LM of arXiv:2104.04473: fused kernels, scores in memory, gradients reduced after the backward pass; three
+parts a device where it interleaves (arXiv:2205.05198, table 3)."""
+MEGATRON_2022 = replace(MEGATRON_2021, has_sequence_parallel=True)
+"With sequence parallelism (arXiv:2205.05198)."
+MEGATRON_NOW = replace(MEGATRON_2022, is_flash=True, interleaved_parts=0)
+"With flash attention, optimizer state split over replicas, and parts of one layer where it interleaves."
+MEGASCALE = replace(MEGATRON_NOW, hides_tensor_traffic=True, hides_data_traffic=True, is_parallel_block=True)
+"arXiv:2402.15627, section 3: parallel block, all exchange overlapped."
+TORCHTITAN = Software(interleaved_parts=2)
+"FSDP2 with torch.compile; two parts a device where it interleaves; every second product kept unless all is recomputed."
+COMPILED_LOSS_BYTES = 4.0
+"Since 2025 its loss is compiled as well: logits and their gradient in bf16, nothing in fp32."
+DEEPSPEED_ZERO3 = Software(is_flash=False, kernels="fused", uses_all_network_cards=False, logit_bytes=10.0)
+"ZeRO-3 of 2021: gathers parameter by parameter, through one card at a time."
+
+PROGRAMS: tuple[tuple[str, Software], ...] = (
+    (r"deepspeed zero-3", DEEPSPEED_ZERO3),
+    (r"megascale", MEGASCALE),
+    (r"ptd-p|megatron-deepspeed", MEGATRON_2021),
+    (r"sequence parallel", MEGATRON_2022),
+    (r"^full recompute$", MEGATRON_2021),
+    (r"megatron-lm|tp\d+ pp\d+|interleave", MEGATRON_NOW),
+)
+"First match wins."
+
+
+INTERLEAVED_UNSAID = r"sequence parallel|^full recompute$|megascale|pp\+cp(?! 1f1b)"
+"Descriptions whose papers say that they interleave: arXiv:2205.05198, table 3; 2402.15627, table 2; 2407.21783, 3.3.2."
+
+
+@dataclass(frozen=True)
+class Technique:
+    """What the words say; None where they don't."""
+
+    software: Software
+    sharding: Sharding | None
+    recompute: Recompute | None
+    keeps_half_the_matmuls: bool
+    virtual_stages: int | None
+    "Parts of the model on one device, where that is said; `Software.interleaved_parts` says what a program does else."
+    is_interleaved: bool
+
+
+def read_technique(words: str, *, year: int | None = None) -> Technique:
+    """Return what a description says of the software."""
+    text = words.lower()
+    software = next((software for pattern, software in PROGRAMS if re.search(pattern, text)), None)
+    is_megatron = software is not None and software is not DEEPSPEED_ZERO3
+    if software is None:
+        software = _by_year(year)
+    is_torchtitan = "compile" in text or "float8" in text
+    if is_torchtitan:
+        software = replace(TORCHTITAN, hides_tensor_traffic=bool(re.search(r"async ?tp", text)))
+        if year is not None and year >= 2025:
+            software = replace(software, logit_bytes=COMPILED_LOSS_BYTES)
+    recompute = _recompute(text)
+    every_second = (is_torchtitan and recompute != "full") or bool(re.search(r"selective ac|op-sac", text))
+    return Technique(
+        software=software,
+        sharding=_sharding(text, is_megatron, not software.is_flash),
+        recompute="selective" if every_second else recompute,
+        keeps_half_the_matmuls=every_second,
+        virtual_stages=int(found.group(1)) if (found := re.search(r"interleave (\d+)", text)) else None,
+        is_interleaved="interleaved" in text or bool(re.search(INTERLEAVED_UNSAID, text)),
+    )
+
+
+def _by_year(year: int | None) -> Software:
+    """Return what was usual: scores in memory until 2022 (arXiv:2205.14135), compilers from 2024."""
+    if year is not None and year <= 2022:
+        return MEGATRON_2022
+    return Software(interleaved_parts=0) if year is not None and year >= 2024 else CURRENT
+
+
+def _sharding(text: str, is_megatron: bool, software_is_old: bool) -> Sharding | None:
+    if "zero-1" in text:
+        return "zero1"
+    if "hsdp" in text:
+        return "hsdp"
+    if "fsdp" in text or "zero-3" in text or "full ac" in text:
+        return "fsdp"
+    if is_megatron:
+        return "none" if software_is_old else "zero1"
+    return None
+
+
+def _recompute(text: str) -> Recompute | None:
+    if re.search(r"full (activation )?recompute|full ac", text):
+        return "full"
+    return "selective" if "selective" in text else None
+
+
+def read_precision(words: str) -> Precision:
+    """Return the precision of the blocks' products; fp16 counts as bf16, a scale a row is slower than one a tensor."""
+    text = words.lower()
+    if "rowwise" in text:
+        return "fp8-rowwise"
+    if "fp8" in text or "float8" in text:
+        return "fp8"
+    return "fp4" if "fp4" in text else "bf16"

@@ -1,0 +1,124 @@
+"""How long a step takes: computing, exchanging, waiting for the pipeline, updating. No torch.
+
+`step_work` says what is to be done, in FLOPs, bytes and hops: sums by hand, nothing fitted. `step_seconds` divides it
+by what the data sheet promises times a few measured efficiencies (`efficiency`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.plan.communication import (
+    Traffic,
+    context_traffic,
+    expert_traffic,
+    pipeline_traffic,
+    sharding_traffic,
+    step_traffic,
+    tensor_traffic,
+)
+from headwater.plan.compute import Compute, microbatch_compute
+from headwater.plan.device import Device
+from headwater.plan.efficiency import Efficiency
+from headwater.plan.layout import Layout, check_layout
+from headwater.plan.shape import Shape
+
+UPDATE_BYTES = 32
+"An update reads weight, gradient and two moments, writes three of them, reads the gradient again for its norm: fp32."
+
+
+@dataclass(frozen=True)
+class StepWork:
+    """What one device does in a step. `bubble` is the pipeline's waiting as a part of the time it works."""
+
+    device: Device
+    precision: str
+    is_first_flash: bool
+    compute: Compute
+    num_microbatches: int
+    traffic: tuple[Traffic, ...]
+    step_traffic: tuple[Traffic, ...]
+    bubble: float
+    update_bytes: float
+
+
+def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
+    """Return the work of a step; raise ConfigError when the layout can't be."""
+    check_layout(layout, shape)
+    params = device_params(shape, layout)
+    traffic = [
+        *tensor_traffic(shape, layout, device),
+        *context_traffic(shape, layout, device),
+        *pipeline_traffic(shape, layout, device),
+        *expert_traffic(shape, layout, device),
+        *sharding_traffic(shape, layout, device, params),
+    ]
+    shards = 1 if layout.sharding == "none" else layout.num_shards
+    return StepWork(
+        device=device,
+        precision=layout.precision,
+        is_first_flash=layout.software.is_first_flash or not layout.software.is_flash,
+        compute=microbatch_compute(shape, layout),
+        num_microbatches=layout.num_microbatches,
+        traffic=tuple(traffic),
+        step_traffic=tuple(step_traffic(shape, layout, device, params)),
+        bubble=pipeline_bubble(layout),
+        update_bytes=UPDATE_BYTES * params / shards,
+    )
+
+
+def device_params(shape: Shape, layout: Layout) -> float:
+    """Return weights of one device's stage before state is sharded: layers, and on average the ends."""
+    ends = shape.vocab_size * shape.d_model * (1 if shape.is_tied else 2)
+    blocks = shape.block_weights - shape.expert_weights * (1 - 1 / layout.expert)
+    return (blocks + ends) / (layout.pipeline * layout.tensor)
+
+
+def pipeline_bubble(layout: Layout) -> float:
+    """Return waiting over working time of 1F1B: (p - 1) / (v m), v parts a device (arXiv:2104.04473, section 2.2)."""
+    return (layout.pipeline - 1) / (layout.virtual_stages * layout.num_microbatches)
+
+
+def compute_seconds(work: StepWork, efficiency: Efficiency) -> float:
+    """Return one microbatch's time on an otherwise idle device."""
+    device, compute = work.device, work.compute
+    clock = device.clock
+    narrow = work.precision.split("-")[0]
+    matmul = compute.matmul_flops / (device.bf16_flops * clock * efficiency.matmul(device.architecture, "bf16"))
+    if compute.narrow_flops:
+        peak = device.peak_flops(narrow) * clock
+        matmul += compute.narrow_flops / (peak * efficiency.matmul(device.architecture, work.precision))
+    attention = compute.attention_flops / (device.bf16_flops * clock * _attention_part(work, efficiency))
+    return matmul + attention + compute.bytes / (device.memory_bandwidth * efficiency.memory)
+
+
+def _attention_part(work: StepWork, efficiency: Efficiency) -> float:
+    return efficiency.attention(work.device.architecture, is_first_flash=work.is_first_flash)
+
+
+def traffic_seconds(traffic: Traffic, efficiency: Efficiency) -> float:
+    """Return the time of an exchange, alpha-beta: hops × latency + bytes / bandwidth."""
+    part = efficiency.links if traffic.wire == "links" else efficiency.network
+    return traffic.hops * efficiency.hop_seconds + traffic.bytes / (traffic.bandwidth * part)
+
+
+def overlapped(computing: float, traffic: tuple[Traffic, ...], efficiency: Efficiency) -> float:
+    """Return the time of computing with exchanges beside it and after it.
+
+    What is hidden takes the longer of both, and a part of the shorter: the exchange needs memory and multiprocessors
+    of the same device, and the first and last layers have nothing to hide behind.
+    """
+    hidden = sum(traffic_seconds(each, efficiency) for each in traffic if each.is_hidden)
+    exposed = sum(traffic_seconds(each, efficiency) for each in traffic if not each.is_hidden)
+    return max(computing, hidden) + (1 - efficiency.overlap) * min(computing, hidden) + exposed
+
+
+def step_seconds(work: StepWork, efficiency: Efficiency) -> float:
+    """Return the time of one step."""
+    microbatch = overlapped(compute_seconds(work, efficiency), work.traffic, efficiency)
+    steady = work.num_microbatches * microbatch
+    # gradients are reduced beside the last microbatch's backward pass, two thirds of it
+    beside = 2 / 3 * microbatch
+    reducing = overlapped(beside, work.step_traffic, efficiency) - beside
+    update = work.update_bytes / (work.device.memory_bandwidth * efficiency.memory)
+    return steady * (1 + work.bubble) + reducing + update

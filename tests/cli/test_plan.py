@@ -1,0 +1,80 @@
+"""`headwater plan count` and `plan estimate` as other programs and people call them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_run import call
+
+COST = Path(__file__).parents[2] / "benchmarks/data/cost"
+LLAMA_3_8B = [
+    *("vocab_size=128256", "num_layers=32", "d_model=4096", "d_ff=14336", "num_heads=32", "num_kv_heads=8"),
+    "tied_embeddings=false",
+]
+
+
+def sets(settings: list[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+@pytest.mark.parametrize("arguments", [sets(LLAMA_3_8B), ["--set", *LLAMA_3_8B]], ids=["each", "once"])
+def test_count_of_a_family(arguments, tmp_path):
+    said = call("plan", "count", "--family", "llama", *arguments, "--seq-len", "8192", "--json", cwd=tmp_path)
+    value = json.loads(said.out)
+    assert value["params"] == value["active_params"] == 8_030_261_248
+    assert value["flops_per_token"]["causal"] == pytest.approx(6 * 7_504_658_432 + 6 * 32 * 32 * 128 * 8193)
+
+
+def test_count_of_a_folder(tmp_path):
+    config = {
+        "model_type": "gpt2",
+        "vocab_size": 50257,
+        "n_embd": 768,
+        "n_layer": 12,
+        "n_head": 12,
+        "n_positions": 1024,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    value = json.loads(call("plan", "count", str(tmp_path), "--json", cwd=tmp_path).out)
+    assert value["params"] == 124_439_808
+    assert {"six_n", "full_attention", "causal", "hardware"} <= set(value["flops_per_token"])
+
+
+def test_count_and_estimate_speak_to_people(tmp_path):
+    said = call("plan", "count", "--family", "llama", *LLAMA_3_8B, cwd=tmp_path)
+    assert "8,030,261,248" in said.out
+    table = tmp_path / "t.csv"
+    table.write_text("".join((COST / "training_runs.csv").read_text().splitlines(keepends=True)[:3]))
+    said = call("plan", "estimate", "--csv", str(table), cwd=tmp_path)
+    assert said.status == 0
+    assert "LLaMA-7B" in said.out
+
+
+def test_estimate_gives_one_object(tmp_path):
+    said = call("plan", "estimate", "--csv", str(COST / "parallelism_benchmarks.csv"), "--json", cwd=tmp_path)
+    value = json.loads(said.out)
+    assert said.out.count("\n") == 1
+    assert value["table"] == "parallelism_benchmarks.csv"
+    assert "iter_s" in value["results_not_read"]
+    assert len(value["estimates"]) == 63
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["count"], "name one folder with a config.json, or a family"),
+        (["count", "a", "b"], "name one folder"),
+        (["count", "--family", "lama"], "did you mean llama"),
+        (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, selective, full"),
+        (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
+        (["estimate", "--csv", "nowhere.csv"], "nowhere.csv can't be read"),
+    ],
+)
+def test_what_is_wrong_is_said_without_a_traceback(arguments, message, tmp_path):
+    settings = LLAMA_3_8B if "--recompute" in arguments else []
+    said = call("plan", *arguments, *settings, cwd=tmp_path)
+    assert said.status in (1, 2)
+    assert message in said.err
+    assert "Traceback" not in said.err

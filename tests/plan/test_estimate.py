@@ -1,0 +1,192 @@
+"""Estimates of tables' rows: blind to results, in order, with bands, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from headwater.errors import ConfigError, DataError
+from headwater.plan.count import count_flops, count_params
+from headwater.plan.estimate import Tables, band, estimate_file
+from headwater.plan.rows import TABLES, llm_foundry_shape, table_of
+from headwater.plan.tables import read_csv
+
+COST = Path(__file__).parents[2] / "benchmarks/data/cost"
+NAMES = ("parallelism_benchmarks.csv", "mpt_throughput.csv", "training_runs.csv")
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def one_row(name: str, index: int = 0, **changed: str) -> list[dict[str, str]]:
+    return [read_csv(COST / name)[index] | changed]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blanking_or_spoiling_the_results_changes_nothing(name, tmp_path):
+    rows = read_csv(COST / name)
+    results = table_of(list(rows[0])).results
+    assert set(results) <= set(rows[0]), "a result column that is not in the table"
+    before = estimate_file(COST / name, Tables())
+    for text in ("", "nonsense"):
+        spoilt = [row | dict.fromkeys(results, text) for row in rows]
+        assert estimate_file(write(tmp_path / "spoilt.csv", spoilt), Tables()) == before
+    without = [{column: text for column, text in row.items() if column not in results} for row in rows]
+    assert estimate_file(write(tmp_path / "without.csv", without), Tables()) == before
+
+
+def test_hours_are_not_those_that_the_row_reports(tmp_path):
+    rows = one_row("training_runs.csv")
+    told = estimate_file(write(tmp_path / "a.csv", rows), Tables())["estimates"][0]
+    other = estimate_file(write(tmp_path / "b.csv", [rows[0] | {"accel_hours": "1"}]), Tables())["estimates"][0]
+    assert told["device_hours"] == other["device_hours"]
+    assert told["energy_of"] == "reported hours"
+    assert other["energy_kwh"]["p50"] == pytest.approx(told["energy_kwh"]["p50"] / float(rows[0]["accel_hours"]))
+    blank = estimate_file(write(tmp_path / "c.csv", [rows[0] | {"accel_hours": ""}]), Tables())["estimates"][0]
+    assert blank["energy_of"] == "estimated hours"
+    assert blank["energy_kwh"]["p50"] == blank["energy_kwh_of_estimated_hours"]
+
+
+def test_every_row_has_an_estimate_or_a_reason():
+    for name in NAMES:
+        estimates = estimate_file(COST / name, Tables())["estimates"]
+        assert [row["row"] for row in estimates] == list(range(len(estimates)))
+        refused = [row for row in estimates if "error" in row]
+        assert all("n_layers is needed and blank" in row["error"] for row in refused), refused
+        assert len(refused) == (4 if name.startswith("parallelism") else 0)
+        for row in estimates:
+            if "error" not in row:
+                for quantity in ("step_seconds", "tokens_per_second", "memory_gib", "device_hours", "energy_kwh"):
+                    assert 0 < row[quantity]["p10"] < row[quantity]["p50"] < row[quantity]["p90"]
+                assert 0 < row["mfu"] < 1
+        json.dumps(estimates, allow_nan=False)
+
+
+def test_flops_reproduce_the_published_utilisation():
+    peaks = {"h100_80gb": 989e12, "a100_80gb": 312e12, "a100_40gb": 312e12}
+    errors = []
+    for row in read_csv(COST / "mpt_throughput.csv"):
+        shape = llm_foundry_shape(row["Model"], int(row["SeqLen (T)"]), "")
+        assert count_params(shape).total == int(row["NumParams"])
+        peak = peaks[row["GPU"]] * (2 if "fp8" in row["Precision"] else 1)
+        mfu = 100 * float(row["Throughput (T/s/GPU)"]) * count_flops(shape).palm / peak
+        errors.append(abs(mfu / float(row["MFU"]) - 1))
+    assert sorted(errors)[len(errors) // 2] < 1e-3
+
+
+def test_a_band_holds_its_median_in_the_middle_of_the_logarithm():
+    found = band(100.0, 0.2)
+    assert found["p10"] * found["p90"] == pytest.approx(found["p50"] ** 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("parallelism_benchmarks.csv", {"hardware": "H1000"}, "no device 'H1000' in the hardware table"),
+        ("parallelism_benchmarks.csv", {"n_gpus": "33"}, "is not n_gpus=33"),
+        ("parallelism_benchmarks.csv", {"dp": "16"}, r"1 × 1 × 1 × 16 is not n_gpus=32"),
+        ("parallelism_benchmarks.csv", {"n_layers": "-24"}, "n_layers=-24 must be a positive number"),
+        ("parallelism_benchmarks.csv", {"n_layers": "2.5"}, "n_layers=2.5 must be a whole number"),
+        ("parallelism_benchmarks.csv", {"seq_len": "inf"}, "seq_len=inf must be a positive number"),
+        ("parallelism_benchmarks.csv", {"d_model": "wide"}, "d_model='wide' is not a number"),
+        ("parallelism_benchmarks.csv", {"vocab": ""}, "vocab is needed and blank"),
+        ("parallelism_benchmarks.csv", {"n_heads": "7"}, "d_model=2304 is no multiple of n_heads=7"),
+        ("parallelism_benchmarks.csv", {"params": "1e6"}, "are fewer than attention and embeddings"),
+        ("parallelism_benchmarks.csv", {"global_batch_seqs": "511"}, "a batch of 511 rows is no multiple"),
+        ("mpt_throughput.csv", {"Model": "9b"}, "no model '9b'; known are 125m"),
+        ("training_runs.csv", {"tokens": "0"}, "tokens=0 must be a positive number"),
+    ],
+)
+def test_a_row_that_cannot_be_says_why(name, changed, message, tmp_path):
+    (found,) = estimate_file(write(tmp_path / "t.csv", one_row(name, **changed)), Tables())["estimates"]
+    assert set(found) == {"row", "error"}
+    assert re.search(message, found["error"]), found["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no rows"),
+        ("a,b\n", "has no rows"),
+        ("a,a\n1,2\n", "has the column 'a' twice"),
+        ("a,b\n1,2,3\n", "row 2: 3 cells and 2 columns"),
+        ("a,b\n1,2\n", "of no table that can be estimated"),
+        ('a,b\n"1,2\n', "is not a CSV table"),
+        ("Model,SeqLen (T),# GPUs,GPU,MicroBatchSize\n1,2,3,4,5\n", "which needs also GlobalBatchSize, Precision"),
+    ],
+)
+def test_a_file_that_is_no_table_says_why(text, message, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        estimate_file(path, Tables())
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        estimate_file(tmp_path / "none.csv", Tables())
+    with pytest.raises(DataError, match="is a folder"):
+        estimate_file(tmp_path, Tables())
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="not UTF-8"):
+        estimate_file(tmp_path / "b.csv", Tables())
+
+
+def test_a_users_tables_replace_ours(tmp_path):
+    rows = one_row("training_runs.csv")
+    data = write(tmp_path / "t.csv", rows)
+    hardware = tmp_path / "hardware.csv"
+    hardware.write_text(
+        "name,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size\n"
+        "A100-80GB,ampere,624,80,4,800,600,50,8\n"
+    )
+    prices = tmp_path / "prices.csv"
+    prices.write_text("device,kind,usd_per_hour,date,source\nA100-80GB,spot,0.5,2026,quote\n")
+    sites = tmp_path / "sites.csv"
+    sites.write_text("site,pue,kg_co2_per_kwh\nhome,1.5,0.1\n")
+    ours = estimate_file(data, Tables())["estimates"][0]
+    (theirs,) = estimate_file(data, Tables(hardware, prices, sites, "home", "spot"))["estimates"]
+    assert theirs["device_hours"]["p50"] == pytest.approx(ours["device_hours"]["p50"] / 2, rel=0.1)
+    assert theirs["mean_watts"] == 2 * ours["mean_watts"]
+    assert theirs["usd"]["p50"] == pytest.approx(0.5 * theirs["device_hours"]["p50"])
+    assert theirs["price"]["source"] == "quote"
+    assert theirs["programme_usd"][0] == pytest.approx(1.5 * theirs["usd"]["p50"])
+    assert theirs["tonnes_co2"]["p50"] == pytest.approx(0.1 * theirs["energy_kwh"]["p50"] / 1000)
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"site": "moon"}, "no site 'moon'"),
+        ({"price_kind": "stolen"}, "'stolen' is no kind of price"),
+        ({"hardware": "pue,kg\n1,2\n"}, "lacks the columns name, architecture"),
+        ({"sites": "site,pue,kg_co2_per_kwh\naverage,0.9,1\n"}, "pue=0.9 is below 1"),
+        ({"prices": "device,kind,usd_per_hour\nX,spot,1\n"}, "no device 'X'"),
+    ],
+)
+def test_a_table_that_cannot_be_says_why(tables, message, tmp_path):
+    given = {}
+    for name, value in tables.items():
+        given[name] = value
+        if "\n" in value:
+            given[name] = tmp_path / f"{name}.csv"
+            given[name].write_text(value)
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv"))
+    try:
+        said = estimate_file(data, Tables(**given))["estimates"][0]["error"]
+    except ConfigError as error:
+        said = str(error)
+    assert re.search(message, said), said
+
+
+def test_every_table_is_one_of_the_published_ones():
+    assert tuple(known.name for known in TABLES) == NAMES

@@ -1,0 +1,225 @@
+"""Counts from a config.json, against transformers' own models (built without memory) and published sizes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from headwater.errors import ConfigError
+from headwater.plan.count import count_params
+from headwater.plan.hf_config import FAMILIES, read_hf_config, shape_of_config
+
+SMALL = {
+    "vocab_size": 96,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 20}
+LATENT = {
+    "num_key_value_heads": 6,
+    "q_lora_rank": 12,
+    "kv_lora_rank": 10,
+    "qk_nope_head_dim": 6,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "n_routed_experts": 6,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 2,
+    "moe_intermediate_size": 20,
+    "first_k_dense_replace": 1,
+    "n_group": 1,
+    "topk_group": 1,
+}
+CASES = {
+    "llama": {},
+    "llama-biases": {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+    "mistral": {},
+    "qwen2": {},
+    "qwen3": {"attention_bias": True},
+    "gemma": {},
+    "gemma2": {},
+    "gemma3_text": {},
+    "olmo": {},
+    "olmo2": {},
+    "olmo3": {},
+    "smollm3": {},
+    "phi3": {},
+    "gpt2": {"n_embd": 48, "n_layer": 4, "n_head": 6, "n_inner": None, "n_positions": 64},
+    "gpt_neox": {},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen2_moe": EXPERTS | {"shared_expert_intermediate_size": 24, "decoder_sparse_step": 2, "mlp_only_layers": [1]},
+    "qwen3_moe": EXPERTS,
+    "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
+    "deepseek_v2": LATENT,
+    "deepseek_v3": LATENT | {"q_lora_rank": None},
+}
+HAS_NO_HEAD_DIM = {"olmo", "olmo2", "olmo3", "olmoe", "phi3", "qwen2", "smollm3", "gpt2", "gpt_neox", "qwen2_moe"}
+
+
+def written_config(name):
+    """Return what transformers writes for a small model of this case, and the number of its parameters."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    family = name.split("-")[0]
+    sizes = {} if family == "gpt2" else dict(SMALL)
+    if family in HAS_NO_HEAD_DIM or family.startswith("deepseek"):
+        sizes.pop("head_dim", None)
+    config = transformers.AutoConfig.for_model(family, **sizes | CASES[name])
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    written = json.loads(config.to_json_string(use_diff=False))
+    return written, sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_count_is_that_of_transformers_model(name):
+    config, built = written_config(name)
+    assert count_params(shape_of_config(config)).total == built
+
+
+def test_every_family_is_compared():
+    assert {name.split("-")[0] for name in CASES} == set(FAMILIES)
+
+
+LLAMA_3 = {
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": False,
+}
+# sizes as published in each model's config.json; totals from model cards or the sum of the weights' files
+PUBLISHED = {
+    "llama-3-70b": (
+        LLAMA_3 | {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64},
+        70_553_706_496,
+        None,
+    ),
+    "mixtral-8x7b": (
+        {
+            "model_type": "mixtral",
+            "vocab_size": 32000,
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+        },
+        46_702_792_704,
+        12.9e9,
+    ),
+    "qwen3-30b-a3b": (
+        {
+            "model_type": "qwen3_moe",
+            "vocab_size": 151936,
+            "hidden_size": 2048,
+            "intermediate_size": 6144,
+            "moe_intermediate_size": 768,
+            "num_hidden_layers": 48,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 4,
+            "head_dim": 128,
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": [],
+            "tie_word_embeddings": False,
+        },
+        30_532_122_624,
+        3.3e9,
+    ),
+    "deepseek-v3": (
+        {
+            "model_type": "deepseek_v3",
+            "vocab_size": 129280,
+            "hidden_size": 7168,
+            "intermediate_size": 18432,
+            "moe_intermediate_size": 2048,
+            "num_hidden_layers": 61,
+            "num_attention_heads": 128,
+            "num_key_value_heads": 128,
+            "n_shared_experts": 1,
+            "n_routed_experts": 256,
+            "num_experts_per_tok": 8,
+            "q_lora_rank": 1536,
+            "kv_lora_rank": 512,
+            "qk_nope_head_dim": 128,
+            "qk_rope_head_dim": 64,
+            "v_head_dim": 128,
+            "first_k_dense_replace": 3,
+        },
+        671_026_404_352,
+        37e9,
+    ),
+    "gemma-2b": (
+        {
+            "model_type": "gemma",
+            "vocab_size": 256000,
+            "hidden_size": 2048,
+            "intermediate_size": 16384,
+            "num_hidden_layers": 18,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 1,
+            "head_dim": 256,
+        },
+        2_506_172_416,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_count_is_the_published_one(name):
+    config, total, active = PUBLISHED[name]
+    params = count_params(shape_of_config(config))
+    assert params.total == total
+    if active is not None:
+        assert params.active == pytest.approx(active, rel=0.02)
+
+
+def test_the_text_part_of_a_model_with_pictures_is_counted():
+    config = {"model_type": "gemma3", "text_config": PUBLISHED["gemma-2b"][0]}
+    assert count_params(shape_of_config(config)).total == 2_506_172_416
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "mamba"}, "model_type 'mamba' is none of those"),
+        ({"model_type": ["llama"]}, "is none of those"),
+        ({"hidden_size": None}, "hidden_size is needed and missing"),
+        ({"hidden_size": -4096}, "hidden_size=-4096 must be a whole number of at least 1"),
+        ({"num_hidden_layers": "32"}, "num_hidden_layers='32' must be a whole number"),
+        ({"num_attention_heads": 7}, "must be a multiple of"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings='yes' must be true or false"),
+        ({"num_experts_per_tok": 9}, "num_experts_per_tok=9 is more than the 8 experts"),
+    ],
+)
+def test_a_configuration_that_cannot_be_says_why(change, message, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["mixtral-8x7b"][0] | change))
+    with pytest.raises(ConfigError, match=r"config\.json: .*" + message):
+        read_hf_config(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"llama"', "\xff"])
+def test_what_is_no_configuration_says_so(text, tmp_path):
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=r"not valid JSON|no JSON object"):
+        read_hf_config(tmp_path)
+
+
+def test_a_folder_without_configuration_says_so(tmp_path):
+    with pytest.raises(ConfigError, match=r"config\.json; name a folder"):
+        read_hf_config(tmp_path)
