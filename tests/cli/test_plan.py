@@ -78,3 +78,14 @@ def test_what_is_wrong_is_said_without_a_traceback(arguments, message, tmp_path)
     assert said.status in (1, 2)
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+def test_an_own_family_is_counted_as_a_run_would_build_it(tmp_path):
+    """What isn't given comes from the rules: embeddings of their own, heads and widths."""
+    sizes = ["num_layers=32", "d_model=4096", "num_heads=32", "num_kv_heads=8", "d_ff=14336", "vocab_size=128256"]
+    found = call("plan", "count", "--family", "llama", *sizes, "--json", cwd=tmp_path)
+    assert json.loads(found.out)["params"] == 8_030_261_248
+    few = call("plan", "count", "--family", "qwen3", "num_layers=4", "vocab_size=8192", "--json", cwd=tmp_path)
+    d_model, d_ff, head_dim = 256, 704, 64
+    block = 4 * d_model**2 + 3 * d_model * d_ff + 2 * d_model + 2 * head_dim
+    assert json.loads(few.out)["params"] == 2 * 8192 * d_model + 4 * block + d_model

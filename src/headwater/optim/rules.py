@@ -163,6 +163,8 @@ def apply_rules_(raw: RawSettings) -> dict[str, str]:
             value, why = rule(raw)
         except (TypeError, ValueError, ZeroDivisionError):
             continue
+        if value is None:  # of an input that is missing
+            continue
         raw.set_(setting, value, "a rule")
         reasons[setting] = why
     return reasons

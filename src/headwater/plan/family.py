@@ -8,6 +8,7 @@ from typing import Any, get_args
 from headwater.config import RawSettings, apply_override, validate
 from headwater.errors import ConfigError
 from headwater.model.settings import Family, ModelSettings
+from headwater.optim.rules import apply_rules_
 from headwater.plan.hf_config import FAMILIES, shape_of_config
 from headwater.plan.shape import Shape, shape_of
 
@@ -76,20 +77,20 @@ class _Asked(dict[str, Any]):
 
 
 def _own_settings(family: str, raw: RawSettings) -> ModelSettings:
-    """Return settings with the usual shape where none is given: a key head for each head, heads that fill the width."""
-    named = RawSettings({}, {})
+    """Return a family's settings: those given, heads that fill the width, and the rest by the rules of a run."""
+    ruled = RawSettings({"model": {}}, {})
     for name, value in raw.table.items():
-        named.set_(OWN_NAMES.get(name, name), value, raw.origins.get(name, "command line"))
-    given: dict[str, Any] = named.table
-    derived: dict[str, Any] = {"family": family, "seq_len": 1024}
+        ruled.set_(f"model.{OWN_NAMES.get(name, name)}", value, raw.origins.get(name, "command line"))
+    given: dict[str, Any] = dict(ruled.table["model"])
     heads, d_model = given.get("num_heads"), given.get("d_model")
-    if isinstance(heads, int):
-        derived["num_kv_heads"] = heads
-        if isinstance(d_model, int) and heads > 0:
-            derived["head_dim"] = d_model // heads
-    if family == "gpt2" and isinstance(d_model, int):
-        derived["d_ff"] = 4 * d_model
-    for name, value in derived.items():
+    usual: dict[str, Any] = {"family": family, "seq_len": 1024}
+    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0:
+        usual["head_dim"] = d_model // heads
+    for name, value in usual.items():
         if name not in given:
-            named.set_(name, value, "rule: usual shape")
-    return validate(ModelSettings, named)
+            ruled.set_(f"model.{name}", value, "rule: usual shape")
+    apply_rules_(ruled)
+    model = RawSettings({}, {})
+    for name, value in ruled.table["model"].items():
+        model.set_(name, value, ruled.origins.get(f"model.{name}", "a rule"))
+    return validate(ModelSettings, model)
