@@ -1,0 +1,134 @@
+"""What the rows say together with the prior: exponents weighed on a grid, and smooth departures from the law.
+
+A run's log loss is the law, plus a departure that is alike for runs of like size (a Gaussian process in log params and log
+tokens), plus noise. The departure is why residuals of neighbouring runs resemble each other, and modelling it does two
+things that a plain fit can't: forecasts near the rows follow the rows, and a hundred rows with the same fault count as
+the few independent facts they are. Exponents aren't chosen but averaged over, by likelihood and prior.
+
+Rows far from where forecasts are wanted get more noise: high above the best loss, and at odd tokens per parameter,
+the law is known to be wrong. Rows further off than the rest allow get more noise still (Huber's weights), in rounds.
+
+n runs fitted · t targets · e exponents of the grid · k pairs of exponents kept
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.plan.law.grid import Grid, exponents, powers, solve_grid
+from headwater.plan.law.prior import Prior
+from headwater.plan.law.table import Runs
+
+FloatArray = NDArray[np.float64]
+
+NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and reading errors of a digitised figure
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How runs may differ from the law, all relative to loss; chosen as the prior's widths are."""
+
+    size: float = 0.02  # standard deviation of the smooth departure
+    reach: float = 1.5  # natural logs of params or tokens over which it is alike
+    per_log_loss: float = 0.2  # noise added per unit of log loss above the best runs
+    per_log_ratio_below: float = 0.1  # noise added per natural log of tokens per parameter below 2,
+    per_log_ratio_above: float = 0.01  # and above 100
+    outlier: float = 2.0  # standard deviations beyond which a run is weighed down
+
+    def covariance(self, one: Runs, other: Runs) -> FloatArray:
+        apart_N = np.log(one.params)[:, None] - np.log(other.params)[None, :]
+        apart_D = np.log(one.tokens)[:, None] - np.log(other.tokens)[None, :]
+        return self.size**2 * np.exp(-(apart_N**2 + apart_D**2) / (2 * self.reach**2))
+
+    def noise(self, runs: Runs) -> FloatArray:
+        """Return each run's own variance."""
+        num_best = max(1, min(3, len(runs) // 4))
+        above = np.log(runs.loss / np.sort(runs.loss)[:num_best].mean()).clip(0)
+        ratio = np.log(runs.tokens / runs.params)
+        below, beyond = (np.log(2) - ratio).clip(0), (ratio - np.log(100)).clip(0)
+        terms = (self.per_log_loss * above, self.per_log_ratio_below * below, self.per_log_ratio_above * beyond)
+        return NOISE**2 + sum(term**2 for term in terms)
+
+
+_SPACE = exponents(low=0.05, high=1.2, count=33)
+_PRIOR_RUNS = 4.0  # how many runs the prior on the overall scale of errors is worth
+_MAX_ROUNDS = 5
+_LEAST_WEIGHT = 1e-4
+_MAX_CORRECTION = 0.1
+
+
+class Posterior:
+    """The fit of one table. `num_outliers` runs were weighed down to less than half."""
+
+    def __init__(self, runs: Runs, prior: Prior, departure: Departure | None = None) -> None:
+        self.runs, self._departure = runs, departure or Departure()
+        self._covariance = self._departure.covariance(runs, runs)
+        own_noise = self._departure.noise(runs)
+        log_prior = prior.log_density(_SPACE)
+        weights = np.ones(len(runs))
+        for _ in range(_MAX_ROUNDS):
+            self._solve(own_noise / weights, log_prior)
+            expected = self._covariance @ self._pull
+            off = np.abs(self._residual - expected) / np.sqrt(own_noise * self.scale)
+            previous, weights = weights, np.minimum(1.0, self._departure.outlier / np.maximum(off, 1e-9))
+            if np.abs(weights - previous).max() < 0.02:
+                break
+        self.num_outliers = int((weights < 0.5).sum())
+
+    def _solve(self, noise: FloatArray, log_prior: FloatArray) -> None:
+        runs = self.runs
+        self._whitening = np.linalg.inv(np.linalg.cholesky(self._covariance + np.diag(noise)))
+        self._grid = solve_grid(runs, _SPACE, self._whitening / runs.loss[None, :])
+        # the overall scale of errors is unknown and integrated out, which leaves a power of the sum of squares
+        log_density = log_prior - 0.5 * (len(runs) + _PRIOR_RUNS) * np.log(_PRIOR_RUNS + self._grid.squares)
+        self.density = np.exp(log_density - log_density.max())
+        self.density /= self.density.sum()
+        self._best = tuple(int(place) for place in np.unravel_index(int(self.density.argmax()), self.density.shape))
+        self.scale = float((_PRIOR_RUNS + self._grid.squares[self._best]) / (_PRIOR_RUNS + len(runs)))
+        self._residual = 1 - self._law_at_best(runs.params, runs.tokens) / runs.loss
+        self._pull = self._whitening.T @ (self._whitening @ self._residual)
+
+    def _terms(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return powers(self.runs, params, "params", _SPACE), powers(self.runs, tokens, "tokens", _SPACE)
+
+    def _law_at_best(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
+        i, j = self._best
+        by_N, by_D = self._terms(params, tokens)
+        E, A, B = self._grid.coefficients[i, j]
+        return E + A * by_N[:, i] + B * by_D[:, j]
+
+    @property
+    def grid(self) -> Grid:
+        return self._grid
+
+    def predict(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the median loss at each target, and the variance of its logarithm without the noise of one run."""
+        by_N, by_D = self._terms(params, tokens)
+        kept = np.argwhere(self.density > 1e-4 * self.density.max())
+        weights = self.density[kept[:, 0], kept[:, 1]]
+        weights = weights / weights.sum()
+        E, A, B = self._grid.coefficients[kept[:, 0], kept[:, 1]].T
+        logs_tk = np.log(E + A * by_N[:, kept[:, 0]] + B * by_D[:, kept[:, 1]])
+        log_mean = logs_tk @ weights
+        by_exponents = ((logs_tk - log_mean[:, None]) ** 2) @ weights
+        correction, by_departure = self._departures(params, tokens)
+        variance = by_exponents + self._by_coefficients(by_N, by_D, np.exp(log_mean)) + by_departure
+        return np.exp(log_mean) * (1 + correction), variance
+
+    def _departures(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return what the rows near each target say of its departure, and the variance that this leaves."""
+        shared = self._departure.covariance(Runs(params, tokens, np.ones_like(params)), self.runs)
+        known = shared @ self._whitening.T
+        left = np.maximum(self._departure.size**2 - (known**2).sum(axis=1), 0.0) * self.scale
+        return np.clip(shared @ self._pull, -_MAX_CORRECTION, _MAX_CORRECTION), left
+
+    def _by_coefficients(self, by_N: FloatArray, by_D: FloatArray, loss: FloatArray) -> FloatArray:
+        """Return the variance of log loss from E, A and B at the best exponents; a coefficient at zero is known."""
+        i, j = self._best
+        active = self._grid.coefficients[i, j] > 0
+        gradient = np.stack([np.ones(len(loss)), by_N[:, i], by_D[:, j]], axis=1)[:, active] / loss[:, None]
+        spread = np.linalg.pinv(self._grid.gram[i, j][np.ix_(active, active)]) * self.scale
+        return np.asarray(np.einsum("ti,ij,tj->t", gradient, spread, gradient))
