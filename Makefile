@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check growth clean
+.PHONY: demo test check growth law-backtest clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -19,6 +19,9 @@ check: $(VENV)/test.stamp
 
 growth: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/growth.py --json --markdown docs/performance.md
+
+law-backtest: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/law_backtest.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 demo"; exit 1; }

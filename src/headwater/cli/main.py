@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from headwater.cli import data, model, training
+from headwater.cli import data, law, model, training
 from headwater.cli.terminal import safe
 from headwater.errors import HeadwaterError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 training.add_to(app)
 data.add_to(app)
 model.add_to(app)
+law.add_to(app)
 
 
 def main() -> None:

@@ -13,11 +13,14 @@ n runs fitted · t targets · e exponents of the grid · k pairs of exponents ke
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.plan.law.fit import Law
 from headwater.plan.law.grid import Grid, exponents, powers, solve_grid
 from headwater.plan.law.prior import Prior
 from headwater.plan.law.table import Runs
@@ -104,10 +107,19 @@ class Posterior:
     def grid(self) -> Grid:
         return self._grid
 
+    def laws(self) -> Iterator[tuple[Law, float]]:
+        """Yield the law of every pair of exponents that is worth considering, with its weight."""
+        centre_N, centre_D = np.log(self.runs.params).mean(), np.log(self.runs.tokens).mean()
+        for i, j in np.argwhere(self.density > _LEAST_WEIGHT * self.density.max()):
+            alpha, beta = float(_SPACE[i]), float(_SPACE[j])
+            E, A, B = (float(value) for value in self._grid.coefficients[i, j])
+            law = Law(E, A * math.exp(alpha * centre_N), B * math.exp(beta * centre_D), alpha, beta)
+            yield law, float(self.density[i, j])
+
     def predict(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the median loss at each target, and the variance of its logarithm without the noise of one run."""
         by_N, by_D = self._terms(params, tokens)
-        kept = np.argwhere(self.density > 1e-4 * self.density.max())
+        kept = np.argwhere(self.density > _LEAST_WEIGHT * self.density.max())
         weights = self.density[kept[:, 0], kept[:, 1]]
         weights = weights / weights.sum()
         E, A, B = self._grid.coefficients[kept[:, 0], kept[:, 1]].T
