@@ -9,25 +9,37 @@ from its smaller ones, shrunk towards no change since a table holds few independ
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.plan.law.backtest import decades_beyond, origins
-from headwater.plan.law.posterior import NOISE, Posterior
+from headwater.plan.law.posterior import NOISE, Departure, Posterior
 from headwater.plan.law.prior import Prior, published_prior
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, Runs
 
 FloatArray = NDArray[np.float64]
 
 NORMAL_95 = 1.6448536269514722
-# chosen in benchmarks/law_backtest.py as the other constants are
-FLOOR = 0.006
-PER_DECADE = 0.015
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth
 _MIN_FITTED_INSIDE = 6
+_MEDIAN_SQUARE = 0.4549364231195724  # of a standard normal variable
 _LARGEST_SQUARE = 25.0  # one cut that failed altogether doesn't decide alone
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """What no fit knows of itself, relative to loss. One set for all tables: see benchmarks/law_backtest.py."""
+
+    floor: float = 0.004
+    per_decade: float = 0.01
+
+    def deviation(self, variance: FloatArray, decades: FloatArray, run_noise: float | None) -> FloatArray:
+        """Return the standard deviation of log loss, given the posterior's variance."""
+        noise = max(NOISE, run_noise or 0.0)
+        return np.asarray(np.sqrt(variance + noise**2 + self.floor**2 + (self.per_decade * decades) ** 2))
 
 
 @dataclass(frozen=True)
@@ -41,39 +53,61 @@ class Forecast:
     p95: float
 
 
+@dataclass(frozen=True)
+class PastCut:
+    """One cut of the table itself: errors of log loss, the posterior's variances and the decades beyond."""
+
+    errors: FloatArray
+    variances: FloatArray
+    decades: FloatArray
+
+
 class Forecaster:
-    """Forecasts from one table. `widening` is what its own back-test made of the standard deviations."""
+    """Forecasts from one table: the posterior of its rows, and its own back-test in `past`."""
 
-    def __init__(self, runs: Runs, prior: Prior | None = None) -> None:
-        self.runs, self.prior = runs, prior or published_prior()
-        self.posterior = Posterior(runs, self.prior)
-        self.widening, self.num_cuts = self._calibrated()
+    def __init__(
+        self,
+        runs: Runs,
+        prior: Prior | None = None,
+        departure: Departure | None = None,
+        discrepancy: Discrepancy | None = None,
+    ) -> None:
+        self.runs, self._prior, self._departure = runs, prior or published_prior(), departure
+        self._discrepancy = discrepancy or Discrepancy()
+        self.posterior = Posterior(runs, self._prior, departure)
+        self.past = [
+            self._past_cut(cut.fitted, cut.beyond, cut.decades) for cut in origins(runs, _MIN_FITTED_INSIDE)
+        ]
+        self.widening = self.widening_by(self._discrepancy)
 
-    def _calibrated(self) -> tuple[float, int]:
+    def with_discrepancy(self, discrepancy: Discrepancy) -> Forecaster:
+        """Return the same fit and the same back-test, with other constants for its intervals."""
+        other = copy(self)
+        other._discrepancy, other.widening = discrepancy, self.widening_by(discrepancy)
+        return other
+
+    def _past_cut(self, fitted: Runs, beyond: Runs, decades: FloatArray) -> PastCut:
+        medians, variances = Posterior(fitted, self._prior, self._departure).predict(beyond.params, beyond.tokens)
+        return PastCut(np.log(beyond.loss / medians), variances, decades)
+
+    def widening_by(self, discrepancy: Discrepancy) -> float:
+        """Return the factor on standard deviations that makes the median error of past cuts as large as it was.
+
+        A median over each cut, since one odd run says nothing of the rest; each cut counts as one fact.
+        """
         squares = []
-        for cut in origins(self.runs, _MIN_FITTED_INSIDE):
-            median, deviation = spread(Posterior(cut.fitted, self.prior), cut.beyond.params, cut.beyond.tokens)
-            off = np.log(cut.beyond.loss / median) / deviation
+        for cut in self.past:
+            off = cut.errors / discrepancy.deviation(cut.variances, cut.decades, self.runs.run_noise)
             squares.append(min(float(np.median(off**2)) / _MEDIAN_SQUARE, _LARGEST_SQUARE))
-        return math.sqrt((PRIOR_CUTS + sum(squares)) / (PRIOR_CUTS + len(squares))), len(squares)
+        return math.sqrt((PRIOR_CUTS + sum(squares)) / (PRIOR_CUTS + len(squares)))
 
     def spread(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the median loss of each target and the standard deviation of its logarithm."""
-        median, deviation = spread(self.posterior, params, tokens)
-        return median, deviation * self.widening
+        median, variance = self.posterior.predict(params, tokens)
+        decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * params * tokens)
+        return median, self.widening * self._discrepancy.deviation(variance, decades, self.runs.run_noise)
 
     def forecast(self, params: float, tokens: float) -> Forecast:
         medians, deviations = self.spread(np.array([params]), np.array([tokens]))
         median, factor = float(medians[0]), math.exp(NORMAL_95 * float(deviations[0]))
         return Forecast(params, tokens, median / factor, median, median * factor)
-
-
-_MEDIAN_SQUARE = 0.4549364231195724  # of a standard normal variable
-
-
-def spread(posterior: Posterior, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the median loss of each target and the standard deviation of its logarithm, before any back-test."""
-    median, variance = posterior.predict(params, tokens)
-    decades = decades_beyond(posterior.runs, FLOPS_PER_PARAM_TOKEN * params * tokens)
-    noise = max(NOISE, posterior.runs.run_noise or 0.0)
-    return median, np.sqrt(variance + noise**2 + FLOOR**2 + (PER_DECADE * decades) ** 2)

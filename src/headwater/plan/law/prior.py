@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-# of the logarithm; chosen in benchmarks/law_backtest.py, where each family is scored with constants that do well on others
-MEAN_WIDTH = 0.15
-RATIO_WIDTH = 0.15
+WIDTH = 0.2  # of the logarithm; see benchmarks/law_backtest.py
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,13 @@ class Prior:
     """A log-normal on the geometric mean of the two exponents, and on their ratio around one."""
 
     centre: float
-    mean_width: float = MEAN_WIDTH
-    ratio_width: float = RATIO_WIDTH
+    width: float = WIDTH
 
     def log_density(self, space: FloatArray) -> FloatArray:
         """Return the log density, up to a constant, at every pair (alpha, beta) of a grid."""
         logs = np.log(space)
         mean, ratio = (logs[:, None] + logs[None, :]) / 2, logs[:, None] - logs[None, :]
-        return -0.5 * (((mean - math.log(self.centre)) / self.mean_width) ** 2 + (ratio / self.ratio_width) ** 2)
+        return -0.5 * ((mean - math.log(self.centre)) ** 2 + ratio**2) / self.width**2
 
 
 def published_prior(without: str | None = None) -> Prior:

@@ -64,7 +64,7 @@ def law_fields(done: Study) -> dict[str, Any]:
         "seconds": done.seconds,
         "objective": law.objective,
         "exponent_intervals": intervals,
-        "backtest": {"num_cuts": done.forecaster.num_cuts, "widening": done.forecaster.widening},
+        "backtest": {"num_cuts": len(done.forecaster.past), "widening": done.forecaster.widening},
         "warnings": [asdict(warning) for warning in table_warnings(done.runs, law, posterior)],
     }
 
