@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import TRUE, isoflop_runs, ladder_runs
+from known_laws import TRUE, isoflop_runs, ladder_runs
 
 from headwater.plan.law.fit import fit_law
 from headwater.plan.law.forecast import Forecaster

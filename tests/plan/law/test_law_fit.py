@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import TRUE, isoflop_runs
+from known_laws import TRUE, isoflop_runs
 
 from headwater.errors import DataError
 from headwater.plan.law.fit import HUBER_DELTA, fit_law
