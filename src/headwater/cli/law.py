@@ -33,9 +33,7 @@ def fit(
         list[str] | None,
         typer.Option("--at", metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be given many times."),
     ] = None,
-    budget: Annotated[
-        float | None, typer.Option(metavar="FLOPS", help="The compute to say the best size for; else the largest run's.")
-    ] = None,
+    budget: Annotated[float | None, typer.Option(metavar="FLOPS", help="Say the best size for this compute.")] = None,
     page: Annotated[str | None, typer.Option(metavar="FILE.html", help="Draw the fit on a page of its own.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ def write_law_page(path: Path, table: str, done: Study, fields: dict[str, Any]) 
     write_text(path, whole_page(table, parts))
 
 
-def _pairs(xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:
+def _pairs(xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in zip(xs, ys)]
 
 
-def _dots(name: str, xs: Sequence[float], ys: Sequence[float], color: str) -> Spec:
+def _dots(name: str, xs: Iterable[float], ys: Iterable[float], color: str) -> Spec:
     return line(name, _pairs(xs, ys), color) | {"mode": "markers", "marker": {"color": f"@{color}", "size": 5}}
 
 
@@ -57,7 +57,9 @@ def _isoflop_card(done: Study) -> Html:
     for index, curve in enumerate(curves):
         traces.append(line(f"{curve.flops:.2g} FLOPs", _pairs(curve.params, curve.losses), series(index)))
         traces.append(_dots("runs", curve.run_params, curve.run_losses, series(index)) | {"showlegend": False})
-    summary = f"Loss over parameters at {len(curves)} amounts of compute; each curve has its least loss at its best size."
+    summary = (
+        f"Loss over parameters at {len(curves)} amounts of compute; each curve has its least loss at its best size."
+    )
     note = "Dots are runs, lines the fit at the same compute. Horizontal: parameters."
     return chart_card("Loss by size at equal compute", note, plot(summary, traces, _axes(traces, "parameters"), "tall"))
 
@@ -67,7 +69,7 @@ def _frontier_card(done: Study) -> Html:
     if found is None:
         return not_measured("Least loss by compute", "the rows show no optimum.")
     low, high, middle = (_pairs(found.flops, values) for values in (found.p5, found.p95, found.p50))
-    band = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
+    band: dict[str, Any] = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
     traces = [
         line("5 %", low, "series-1", **band),
         line("95 %", high, "series-1", **band, fill="tonexty", opacity=0.3),
@@ -75,14 +77,15 @@ def _frontier_card(done: Study) -> Html:
         _dots("runs", runs.flops.tolist(), runs.loss.tolist(), "series-2"),
     ]
     drawn = _axes(traces, "FLOPs", yaxis=log_y([y for trace in traces for y in trace["y"]]))
-    note = f"Horizontal: FLOPs, 6 × parameters × tokens; the largest run has {runs.flops.max():.2g}. {_at_largest(found, done)}"
+    note = f"Horizontal: FLOPs, 6 × parameters × tokens. {_at_largest(found, done)}"
     summary = f"Least loss by compute, from {decimal(found.p50[0])} to {decimal(found.p50[-1])}, with a 90 % band."
     return chart_card("Least loss by compute", note, plot(summary, traces, drawn, "tall"))
 
 
 def _at_largest(found: Frontier, done: Study) -> str:
     nearest = int(abs(found.flops - done.runs.flops.max()).argmin())
-    return f"There the best size is about {count(found.params[nearest])} parameters."
+    size = count(found.params[nearest])
+    return f"At {found.flops[nearest]:.2g}, about the largest run's compute, the best size is {size} parameters."
 
 
 def _profile_card(done: Study) -> Html:
@@ -97,9 +100,13 @@ def _profile_card(done: Study) -> Html:
     ]
     traces.append(level("90 % interval", -DROP_90, [x for trace in traces for x in trace["x"]], "muted"))
     words = [f"{name.split(',')[0]} {profile.low:.2g} to {profile.high:.2g}" for name, profile in both]
-    note = f"How much worse the best fit becomes with this exponent; 90 %: {', '.join(words)}. A flat curve is not known."
+    note = (
+        f"How much worse the best fit becomes with this exponent; 90 %: {', '.join(words)}. A flat curve is not known."
+    )
     summary = f"Profile likelihood of the exponents. 90 % intervals: {', '.join(words)}."
-    return chart_card("What the rows say of the exponents", note, plot(summary, traces, _axes(traces, "exponent"), "tall"))
+    return chart_card(
+        "What the rows say of the exponents", note, plot(summary, traces, _axes(traces, "exponent"), "tall")
+    )
 
 
 def _forecasts(fields: dict[str, Any]) -> Html | None:

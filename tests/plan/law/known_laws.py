@@ -19,8 +19,9 @@ def isoflop_runs(law: Law = TRUE, noise: float = 0.0, seed: int = 0, budgets: in
     return runs_of(params, tokens, law.loss(params, tokens) * np.exp(off))
 
 
-def ladder_runs(sizes: list[float], ratios: list[float], law: Law = TRUE) -> Runs:
-    """Return a run of each size at each number of tokens per parameter, without noise."""
+def ladder_runs(sizes: list[float], ratios: list[float], law: Law = TRUE, noise: float = 0.0) -> Runs:
+    """Return a run of each size at each number of tokens per parameter."""
     pairs = [(size, size * ratio) for size in sizes for ratio in ratios]
     params, tokens = (np.array(values) for values in zip(*pairs))
-    return runs_of(params, tokens, law.loss(params, tokens))
+    off = noise * np.random.default_rng(0).standard_normal(len(params))
+    return runs_of(params, tokens, law.loss(params, tokens) * np.exp(off))

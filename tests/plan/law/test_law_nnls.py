@@ -13,7 +13,9 @@ def test_agrees_with_scipy_whichever_coefficients_are_zero():
     problems = [(chance.standard_normal((12, 3)), chance.standard_normal(12)) for _ in range(200)]
     zeros_seen = set()
     for columns, target in problems:
-        found, squares = solve_nonnegative((columns.T @ columns)[None], (columns.T @ target)[None], float(target @ target))
+        found, squares = solve_nonnegative(
+            (columns.T @ columns)[None], (columns.T @ target)[None], float(target @ target)
+        )
         expected, norm = nnls(columns, target)
         np.testing.assert_allclose(found[0], expected, atol=1e-8)
         np.testing.assert_allclose(squares[0], norm**2, rtol=1e-8)

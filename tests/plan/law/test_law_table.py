@@ -65,7 +65,7 @@ def test_a_perplexity_is_recognised(tmp_path):
 
 
 def test_duplicates_are_refused_with_both_rows(tmp_path):
-    with pytest.raises(DataError, match="rows 3 and 10 are duplicates.*remove one.*seed"):
+    with pytest.raises(DataError, match=r"rows 3 and 10 are duplicates.*remove one.*seed"):
         read_runs(written(tmp_path, [*GOOD, GOOD[1]]))
 
 
@@ -78,19 +78,23 @@ def test_reruns_told_apart_by_seed_become_their_mean_and_their_spread(tmp_path):
 
 
 def test_too_few_rows_say_how_many_are_needed(tmp_path):
-    with pytest.raises(DataError, match="holds 3 different runs.*at least 6"):
+    with pytest.raises(DataError, match=r"holds 3 different runs.*at least 6"):
         read_runs(written(tmp_path, GOOD[:3]))
 
 
 @pytest.mark.parametrize("head", ["params,tokens", "N,D,loss", ""])
 def test_a_missing_column_is_named(tmp_path, head):
-    with pytest.raises(DataError, match="has no column .*the first line must name"):
+    with pytest.raises(DataError, match=r"has no column .*the first line must name"):
         read_runs(written(tmp_path, GOOD, head))
 
 
 def test_an_empty_file_a_folder_and_no_file_are_refused(tmp_path):
     (tmp_path / "empty.csv").touch()
-    for path, says in ((tmp_path / "empty.csv", "empty file"), (tmp_path, "is a folder"), (tmp_path / "no", "doesn't exist")):
+    for path, says in (
+        (tmp_path / "empty.csv", "empty file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "no", "doesn't exist"),
+    ):
         with pytest.raises(DataError, match=says):
             read_runs(path)
 

@@ -1,4 +1,4 @@
-"""The rolling-origin back-test: fit on the runs up to some compute, forecast those beyond, hold it against what happened.
+"""The rolling-origin back-test: fit on the runs up to some compute, forecast those beyond, compare with what happened.
 
 Origins lie a quarter of a decade apart below the largest run, whatever the design of the table, so that nothing about
 a family decides where it is cut.
@@ -27,7 +27,7 @@ _SAME_COMPUTE = 0.01  # decades
 
 @dataclass(frozen=True)
 class Origin:
-    """One cut of a table: runs fitted, runs beyond, and how many decades of compute these lie beyond the largest fitted."""
+    """One cut of a table: runs fitted, runs beyond, and the decades of compute from the largest fitted to each."""
 
     fitted: Runs
     beyond: Runs
@@ -54,7 +54,7 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
     ratio = runs.tokens / runs.params
     plausible = (ratio >= LEAST_RATIO) & (ratio <= GREATEST_RATIO)
     fitted_before = 0
-    for threshold in np.arange(log_flops.min(), log_flops.max(), ORIGIN_STEP)[::1] + _offset(log_flops):
+    for threshold in np.arange(log_flops.min(), log_flops.max(), ORIGIN_STEP) + _offset(log_flops):
         inside = log_flops <= threshold
         if int(inside.sum()) in (fitted_before, 0):
             continue

@@ -1,8 +1,9 @@
 """The law loss = E + A / params^alpha + B / tokens^beta, fitted by variable projection and one Huber polish.
 
-For given exponents the law is linear, so a grid over (alpha, beta) with non-negative least squares for (E, A, B) finds the
-basin; the polish then minimises the Huber loss (delta 1e-3) of the error in log loss, the objective of arXiv:2203.15556,
-over all five. On its 240 points this gives the optimum that a grid of 4500 BFGS starts gives, in a fraction of a second.
+For given exponents the law is linear, so a grid over (alpha, beta) with non-negative least squares for (E, A, B) finds
+the basin; the polish then minimises the Huber loss (delta 1e-3) of the error in log loss, the objective of
+arXiv:2203.15556, over all five. On its 240 points this gives the optimum that a grid of 4500 BFGS starts gives, in a
+fraction of a second.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Law:
 def fit_law(runs: Runs) -> Law:
     """Return the law of the least Huber loss; every run counts the same, and only Huber's delta tames outliers."""
     if len(runs) < MIN_RUNS:
-        raise DataError(f"{len(runs)} runs can't carry a law of five unknowns; at least {MIN_RUNS} are needed: add runs")
+        raise DataError(f"{len(runs)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
     space = exponents(low=0.03, high=1.5, count=48)
     grid = solve_grid(runs, space, np.diag(1 / runs.loss))
     problem = _Huber(runs)
@@ -86,7 +87,7 @@ class _Huber:
         return total, jacobian @ np.clip(error, -1, 1), jacobian
 
     def polish(self, x: FloatArray) -> Law:
-        """Minimise from x, in coordinates in which the objective curves alike in all directions, until nothing is won."""
+        """Minimise from x, in coordinates in which the objective curves alike in all directions."""
         for _ in range(4):
             before, _, jacobian = self.value(x)
             curvature = jacobian @ jacobian.T

@@ -1,9 +1,9 @@
 """Forecasts of loss with intervals that have been held against runs.
 
-The interval joins what the rows leave open (exponents, coefficients, departures from the law), the noise of one run, and a
-discrepancy that grows with the decades of compute beyond the largest run: no fit knows what its form leaves out. The
-whole is then widened or narrowed by how the same forecaster does on the table itself, forecasting its larger runs
-from its smaller ones, shrunk towards no change since a table holds few independent cuts.
+The interval joins what the rows leave open (exponents, coefficients, departures from the law), the noise of one run,
+and a discrepancy that grows with the decades of compute beyond the largest run: no fit knows what its form leaves
+out. The whole is then widened or narrowed by how the same forecaster does on the table itself, forecasting its larger
+runs from its smaller ones, shrunk towards no change since a table holds few independent cuts.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _LARGEST_SQUARE = 25.0  # one cut that failed altogether doesn't decide alone
 class Discrepancy:
     """What no fit knows of itself, relative to loss. One set for all tables: see benchmarks/law_backtest.py."""
 
-    floor: float = 0.004
+    share: float = 0.7  # of the posterior's own deviation, which a departure that isn't there makes too wide
     per_decade: float = 0.01
 
     def deviation(self, variance: FloatArray, decades: FloatArray, run_noise: float | None) -> FloatArray:
         """Return the standard deviation of log loss, given the posterior's variance."""
         noise = max(NOISE, run_noise or 0.0)
-        return np.asarray(np.sqrt(variance + noise**2 + self.floor**2 + (self.per_decade * decades) ** 2))
+        known = self.share**2 * variance + noise**2
+        return np.asarray(np.sqrt(known + (self.per_decade * decades) ** 2))
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,7 @@ class Forecaster:
         self.runs, self._prior, self._departure = runs, prior or published_prior(), departure
         self._discrepancy = discrepancy or Discrepancy()
         self.posterior = Posterior(runs, self._prior, departure)
-        self.past = [
-            self._past_cut(cut.fitted, cut.beyond, cut.decades) for cut in origins(runs, _MIN_FITTED_INSIDE)
-        ]
+        self.past = [self._past_cut(cut.fitted, cut.beyond, cut.decades) for cut in origins(runs, _MIN_FITTED_INSIDE)]
         self.widening = self.widening_by(self._discrepancy)
 
     def with_discrepancy(self, discrepancy: Discrepancy) -> Forecaster:

@@ -1,8 +1,8 @@
 """Least squares with three coefficients that may not be negative, solved exactly for many problems at once.
 
-Three coefficients have seven sets that can be positive: each is solved in closed form from the normal equations, and the
-best solution without a negative entry is the answer (the least squares are convex, so the constrained optimum is the
-unconstrained one of its own positive set). scipy's nnls does one problem a call, a thousand times slower here.
+Three coefficients have seven sets that can be positive: each is solved in closed form from the normal equations, and
+the best solution without a negative entry is the answer (the least squares are convex, so the constrained optimum is
+the unconstrained one of its own positive set). scipy's nnls does one problem a call, a thousand times slower here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def solve_nonnegative(gram: FloatArray, moments: FloatArray, total: float) -> tu
 
     gram (..., 3, 3) is XᵀX, moments (..., 3) is Xᵀy and total is yᵀy.
     """
-    least = np.full(moments.shape[:-1], np.inf)
+    least = np.full(moments.shape[:-1], total)  # of all coefficients at zero
     best = np.zeros_like(moments)
     for positive in _SETS:
         index = np.array(positive)

@@ -22,7 +22,7 @@ _MAX_DECADES_DRAWN = 1.5
 
 @dataclass(frozen=True)
 class IsoFlop:
-    """Runs of one budget (within 15 %) and the fitted loss along it; `best` is the size of least loss, if inside."""
+    """Runs of one budget (within 15 %) and the fitted loss along it."""
 
     flops: float
     run_params: FloatArray
@@ -47,7 +47,8 @@ def isoflops(forecaster: Forecaster) -> list[IsoFlop]:
     """Return the budgets with the most runs, at most NUM_BUDGETS, least first; none where no two runs share one."""
     runs = forecaster.runs
     logs = np.log10(runs.flops)
-    left, found = np.ones(len(runs), dtype=bool), []
+    left = np.ones(len(runs), dtype=bool)
+    found: list[IsoFlop] = []
     while len(found) < NUM_BUDGETS:
         near = (np.abs(logs[:, None] - logs[None, :]) <= _SAME_BUDGET) & left[None, :]
         middle = int(near.sum(axis=1).argmax())
@@ -68,7 +69,7 @@ def _isoflop(forecaster: Forecaster, flops: float, members: NDArray[np.bool_]) -
 
 
 def frontier(forecaster: Forecaster) -> Frontier | None:
-    """Return the frontier from the smallest run to as far beyond the largest as the rows reach; None without optimum."""
+    """Return the frontier, to as far beyond the largest run as the rows reach; None when there is no optimum."""
     runs = forecaster.runs
     beyond = min(span(runs), _MAX_DECADES_DRAWN)
     budgets = 10 ** np.linspace(np.log10(runs.flops.min()), np.log10(runs.flops.max()) + beyond, _NUM_POINTS)

@@ -1,12 +1,13 @@
 """What the rows say together with the prior: exponents weighed on a grid, and smooth departures from the law.
 
-A run's log loss is the law, plus a departure that is alike for runs of like size (a Gaussian process in log params and log
-tokens), plus noise. The departure is why residuals of neighbouring runs resemble each other, and modelling it does two
-things that a plain fit can't: forecasts near the rows follow the rows, and a hundred rows with the same fault count as
-the few independent facts they are. Exponents aren't chosen but averaged over, by likelihood and prior.
+A run's log loss is the law, plus a departure that is alike for runs of like size (a Gaussian process in log params
+and log tokens), plus noise. The departure is why residuals of neighbouring runs resemble each other, and modelling it
+does two things that a plain fit can't: forecasts near the rows follow the rows, and a hundred rows with the same
+fault count as the few independent facts they are. Exponents aren't chosen but averaged over, by likelihood and prior.
 
-Rows high above the best loss get more noise: they are barely trained or starved, where the law is known to be wrong, and no
-forecast is wanted there. Rows further off than the rest allow get more noise still (Huber's weights), in rounds.
+Rows high above the best loss get more noise: they are barely trained or starved, where the law is known to be wrong,
+and no forecast is wanted there. Rows further off than the rest allow get more noise still (Huber's weights), in
+rounds.
 
 n runs fitted · t targets · e exponents of the grid · k pairs of exponents kept
 """
@@ -35,7 +36,7 @@ class Departure:
     """How runs may differ from the law, relative to loss. One set for all tables: see benchmarks/law_backtest.py."""
 
     size: float = 0.03  # standard deviation of the smooth departure
-    reach: float = 2.5  # natural logs of params or tokens over which it is alike
+    reach: float = 2.0  # natural logs of params or tokens over which it is alike
     per_log_loss: float = 0.2  # noise added per unit of log loss above the best runs
     outlier: float = 2.0  # standard deviations beyond which a run is weighed down
 

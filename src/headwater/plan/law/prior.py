@@ -1,8 +1,8 @@
 """What exponents to expect before a run is seen: the middle of many published laws, never one of them.
 
-Published exponents differ by a factor of six (0.11 to 0.68), and mostly because single fits scatter along a valley: a high
-exponent with a high floor fits like a low one with a low floor. So the prior is narrow around the middle: it picks
-the place in the valley, and rows that do tell exponents apart overrule it.
+Published exponents differ by a factor of six (0.11 to 0.68), and mostly because single fits scatter along a valley: a
+high exponent with a high floor fits like a low one with a low floor. So the prior is narrow around the middle: it
+picks the place in the valley, and rows that do tell exponents apart overrule it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-WIDTH = 0.2  # of the logarithm; see benchmarks/law_backtest.py
+WIDTH = 0.15  # of the logarithm; see benchmarks/law_backtest.py
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The profile likelihood of each exponent: how much worse the best fit becomes when it is held at another value.
 
-A flat profile is how an exponent that the rows can't tell is made visible; a point estimate hides it. No prior is in it.
-Errors are whitened by the posterior's covariance, so that runs which depart together don't count as separate evidence.
+A flat profile is how an exponent that the rows can't tell is made visible; a point estimate hides it. No prior is in
+it. Errors are whitened by the posterior's covariance, so that runs which depart together don't count as separate
+evidence.
 """
 
 from __future__ import annotations

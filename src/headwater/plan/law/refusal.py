@@ -130,7 +130,7 @@ def optimum_refusal(runs: Runs, posterior: Posterior, found: Optimum | None) -> 
     if not rows.min() <= ratio <= rows.max():
         return (
             f"the optimum would have {ratio:.3g} tokens per parameter, outside the rows ({rows.min():.3g} to "
-            f"{rows.max():.3g}): no run shows that side of it; add runs with {'fewer' if ratio < rows.min() else 'more'}"
+            f"{rows.max():.3g}): no run shows that side; add runs with {'fewer' if ratio < rows.min() else 'more'}"
         )
     if decades_beyond(runs, np.array(found.flops)) > span(runs):
         return f"{found.flops:.3g} FLOPs lie further beyond the largest run than the rows reach"

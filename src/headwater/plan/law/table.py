@@ -67,7 +67,8 @@ class Runs:
 
 def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
     """Return runs of plain sequences of numbers."""
-    return Runs(*(np.asarray(values, dtype=np.float64) for values in (params, tokens, loss)))
+    params, tokens, loss = (np.asarray(values, dtype=np.float64) for values in (params, tokens, loss))
+    return Runs(params, tokens, loss)
 
 
 def num_distinct(values: FloatArray, least_ratio: float = 1.05) -> int:
