@@ -35,7 +35,7 @@ import numpy as np
 
 from headwater.plan.law.backtest import Origin, origins
 from headwater.plan.law.forecast import NORMAL_95, Discrepancy, Forecaster
-from headwater.plan.law.posterior import Departure, Posterior
+from headwater.plan.law.posterior import Departure, FloatArray, Posterior
 from headwater.plan.law.prior import Prior, published_prior
 from headwater.plan.law.table import Runs, runs_of
 
@@ -101,6 +101,15 @@ class Cut:
     origin: Origin
 
 
+Prediction = tuple[Forecaster, FloatArray, FloatArray]  # medians and the posterior's variances of the runs beyond
+
+
+def predict(cut: Cut, constants: Constants) -> Prediction:
+    prior = Prior(published_prior(without=cut.family).centre, constants.width)
+    forecaster = Forecaster(cut.origin.fitted, prior, constants.departure)
+    return forecaster, *forecaster.posterior.predict(cut.origin.beyond.params, cut.origin.beyond.tokens)
+
+
 class Scores:
     """Forecasts of every cut by every set of constants, each computed once."""
 
@@ -108,7 +117,7 @@ class Scores:
         self.cuts = [Cut(family, name, origin) for family, name, runs in tables() for origin in origins(runs)]
         self.families = sorted({cut.family for cut in self.cuts})
         self._misses = {constants: self._miss(constants) for constants in CONSTANTS}
-        self._forecasters: dict[Constants, list[Forecaster]] = {}
+        self._predictions: dict[Constants, list[Prediction]] = {}
 
     def _miss(self, constants: Constants) -> dict[str, float]:
         """Return, by family, the mean logarithm of median error over its target."""
@@ -126,17 +135,10 @@ class Scores:
     def best_constants(self, families: list[str]) -> Constants:
         return min(CONSTANTS, key=lambda constants: mean(self._misses[constants][family] for family in families))
 
-    def forecasters(self, constants: Constants) -> list[Forecaster]:
-        if constants not in self._forecasters:
-            self._forecasters[constants] = [
-                Forecaster(
-                    cut.origin.fitted,
-                    Prior(published_prior(without=cut.family).centre, constants.width),
-                    constants.departure,
-                )
-                for cut in self.cuts
-            ]
-        return self._forecasters[constants]
+    def predictions(self, constants: Constants) -> list[Prediction]:
+        if constants not in self._predictions:
+            self._predictions[constants] = [predict(cut, constants) for cut in self.cuts]
+        return self._predictions[constants]
 
     def best_discrepancy(self, constants: Constants, families: list[str]) -> Discrepancy:
         """Return the one whose coverage is nearest to 90 %, on the average of families and distances."""
@@ -155,18 +157,16 @@ class Scores:
     def entries(self, constants: Constants, discrepancy: Discrepancy, families: list[str]) -> list[dict[str, Any]]:
         """Return one entry a forecast of these families."""
         found = []
-        for cut, forecaster in zip(self.cuts, self.forecasters(constants)):
-            if cut.family in families:
-                medians, deviations = forecaster.with_discrepancy(discrepancy).spread(
-                    cut.origin.beyond.params, cut.origin.beyond.tokens
-                )
-                errors = np.log(medians / cut.origin.beyond.loss)
-                found += [
-                    {"family": cut.family, "table": cut.table, "error": error, "decades": decades, "held": bool(held)}
-                    for error, decades, held in zip(
-                        errors.tolist(), cut.origin.decades.tolist(), np.abs(errors) <= NORMAL_95 * deviations
-                    )
-                ]
+        for cut, (forecaster, medians, variances) in zip(self.cuts, self.predictions(constants)):
+            if cut.family not in families:
+                continue
+            errors, decades = np.log(medians / cut.origin.beyond.loss), cut.origin.decades
+            deviations = forecaster.widening_by(discrepancy) * discrepancy.deviation(variances, decades, None)
+            held = np.abs(errors) <= NORMAL_95 * deviations
+            found += [
+                {"family": cut.family, "table": cut.table, "error": error, "decades": far, "held": inside}
+                for error, far, inside in zip(errors.tolist(), decades.tolist(), held.tolist())
+            ]
         return found
 
     def scored(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from known_laws import TRUE, isoflop_runs, ladder_runs
 
+from headwater.errors import ConfigError
 from headwater.plan.law.backtest import decades_beyond, origins
 from headwater.plan.law.fit import Law
 from headwater.plan.law.forecast import NORMAL_95, Discrepancy, Forecaster
 from headwater.plan.law.posterior import Posterior
 from headwater.plan.law.prior import Prior, published_prior
 from headwater.plan.law.table import runs_of
+from headwater.plan.law.tuning import regret
 
 FAR = (3e10, 6e11)  # two decades beyond the largest run
 
@@ -110,3 +112,14 @@ def test_the_deviation_adds_its_parts_in_squares():
     parts = Discrepancy(share=0.5, per_decade=0.01).deviation(np.array([0.004**2]), np.array([1.5]), 0.012)
     assert parts[0] == pytest.approx(np.sqrt(0.002**2 + 0.012**2 + 0.015**2))
     assert pytest.approx(1.645, abs=1e-3) == NORMAL_95
+
+
+def test_a_learning_rate_beside_the_best_costs_loss_and_certainty():
+    forecaster = Forecaster(isoflop_runs(noise=0.002))
+    best, beside = forecaster.forecast(*FAR), forecaster.forecast(*FAR, regret(lr_factor=2, batch_factor=0.5))
+    assert beside.p50 / best.p50 == pytest.approx(1.009)
+    assert beside.p95 / beside.p5 > best.p95 / best.p5
+    assert regret() == 0
+    assert regret(lr_factor=0.5) == regret(lr_factor=2)
+    with pytest.raises(ConfigError, match="learning rate 8 times the best"):
+        regret(lr_factor=8)

@@ -9,7 +9,6 @@ runs from its smaller ones, shrunk towards no change since a table holds few ind
 from __future__ import annotations
 
 import math
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,12 +78,6 @@ class Forecaster:
         self.past = [self._past_cut(cut.fitted, cut.beyond, cut.decades) for cut in origins(runs, _MIN_FITTED_INSIDE)]
         self.widening = self.widening_by(self._discrepancy)
 
-    def with_discrepancy(self, discrepancy: Discrepancy) -> Forecaster:
-        """Return the same fit and the same back-test, with other constants for its intervals."""
-        other = copy(self)
-        other._discrepancy, other.widening = discrepancy, self.widening_by(discrepancy)
-        return other
-
     def _past_cut(self, fitted: Runs, beyond: Runs, decades: FloatArray) -> PastCut:
         medians, variances = Posterior(fitted, self._prior, self._departure).predict(beyond.params, beyond.tokens)
         return PastCut(np.log(beyond.loss / medians), variances, decades)
@@ -106,7 +99,12 @@ class Forecaster:
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * params * tokens)
         return median, self.widening * self._discrepancy.deviation(variance, decades, self.runs.run_noise)
 
-    def forecast(self, params: float, tokens: float) -> Forecast:
+    def forecast(self, params: float, tokens: float, regret: float = 0.0) -> Forecast:
+        """Return the forecast of a run; `regret` is what its learning rate and batch cost, itself known to a third.
+
+        `tokens` are what the text is worth: see `repetition.effective_tokens` and `tuning.regret`.
+        """
         medians, deviations = self.spread(np.array([params]), np.array([tokens]))
-        median, factor = float(medians[0]), math.exp(NORMAL_95 * float(deviations[0]))
+        median = float(medians[0]) * (1 + regret)
+        factor = math.exp(NORMAL_95 * math.hypot(float(deviations[0]), regret / 3))
         return Forecast(params, tokens, median / factor, median, median * factor)
