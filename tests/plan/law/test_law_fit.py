@@ -80,3 +80,11 @@ def test_five_runs_are_too_few():
     runs = isoflop_runs()
     with pytest.raises(DataError, match="5 runs can't carry"):
         fit_law(runs.where(np.arange(len(runs)) < 5))
+
+
+@pytest.mark.parametrize("loss", [[3.0] * 6, [3.0, 3.2, 3.4, 3.5, 3.7, 3.9], [9.0, 1.0, 8.0, 2.0, 7.0, 3.0]])
+def test_rows_without_any_law_still_give_a_finite_one(loss):
+    runs = runs_of([1e6, 2e6, 4e6, 8e6, 1.6e7, 3e7], [2e7, 8e7, 8e7, 3.2e8, 3.2e8, 1.2e9], loss)
+    law = fit_law(runs)
+    assert min(law.E, law.A, law.B, law.alpha, law.beta) >= 0
+    assert np.isfinite([law.E, law.A, law.B, law.alpha, law.beta, law.objective]).all()

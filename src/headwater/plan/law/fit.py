@@ -23,6 +23,7 @@ FloatArray = NDArray[np.float64]
 
 HUBER_DELTA = 1e-3
 NUM_STARTS = 3
+_MAX_LOG = 50.0  # a line search may try absurd values, which must not overflow
 _SMALLEST = 1e-9  # of the loss: a term that the grid put at zero starts here, since its logarithm is what is fitted
 
 
@@ -54,7 +55,7 @@ def fit_law(runs: Runs) -> Law:
 
 
 class _Huber:
-    """The objective in x = (log E, log A', log B', alpha, beta), A' and B' being the terms at the runs' mean sizes."""
+    """The objective in the logarithms x of E, A', B', alpha and beta, A' and B' being the terms at the runs' mean sizes."""
 
     def __init__(self, runs: Runs) -> None:
         self._centre_N, self._centre_D = np.log(runs.params).mean(), np.log(runs.tokens).mean()
@@ -73,15 +74,17 @@ class _Huber:
 
     def _start(self, grid: Grid, i: int, j: int) -> FloatArray:
         terms = np.log(np.maximum(grid.coefficients[i, j], self._smallest))
-        return np.array([*terms, grid.exponents[i], grid.exponents[j]])
+        return np.array([*terms, math.log(grid.exponents[i]), math.log(grid.exponents[j])])
 
     def value(self, x: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Return the sum of Huber losses in units of delta², its gradient, and the Jacobian of the log errors."""
-        parts = np.exp(np.stack([np.full_like(self._n, x[0]), x[1] - x[3] * self._n, x[2] - x[4] * self._d]))
+        alpha, beta = np.exp(np.minimum(x[3:], _MAX_LOG))
+        logs = np.stack([np.full_like(self._n, x[0]), x[1] - alpha * self._n, x[2] - beta * self._d])
+        parts = np.exp(np.clip(logs, -_MAX_LOG, _MAX_LOG))
         predicted = parts.sum(axis=0)
         error = (np.log(predicted) - self._log_loss) / HUBER_DELTA
         shares = parts / predicted
-        jacobian = np.stack([*shares, -self._n * shares[1], -self._d * shares[2]]) / HUBER_DELTA
+        jacobian = np.stack([*shares, -alpha * self._n * shares[1], -beta * self._d * shares[2]]) / HUBER_DELTA
         small = np.abs(error) <= 1
         total = float(np.where(small, error**2 / 2, np.abs(error) - 0.5).sum())
         return total, jacobian @ np.clip(error, -1, 1), jacobian
@@ -107,6 +110,6 @@ class _Huber:
     def _law(self, x: FloatArray) -> Law:
         total, _, _ = self.value(x)
         mean = total * HUBER_DELTA**2 / len(self._n)
-        E, alpha, beta = math.exp(x[0]), float(x[3]), float(x[4])
+        E, alpha, beta = math.exp(x[0]), math.exp(x[3]), math.exp(x[4])
         A, B = math.exp(x[1] + alpha * self._centre_N), math.exp(x[2] + beta * self._centre_D)
         return Law(E=E, A=A, B=B, alpha=alpha, beta=beta, objective=mean)
