@@ -27,7 +27,13 @@ def chinchilla():
 def test_reproduces_the_replication_of_chinchilla(chinchilla):
     law = fit_law(chinchilla.without_highest(5))
     # the optimum of a grid of 4500 BFGS starts on the same 240 points; arXiv:2404.10102's own grid agrees to 4 digits
-    expected = {"A": (477.826, 0.1), "B": (2143.42, 2), "E": (1.817218, 1e-4), "alpha": (0.347310, 1e-4), "beta": (0.367172, 1e-4)}
+    expected = {
+        "A": (477.826, 0.1),
+        "B": (2143.42, 2),
+        "E": (1.817218, 1e-4),
+        "alpha": (0.347310, 1e-4),
+        "beta": (0.367172, 1e-4),
+    }
     for name, (value, tolerance) in expected.items():
         assert getattr(law, name) == pytest.approx(value, abs=tolerance), name
     assert law.objective * 240 == pytest.approx(1.018274018e-3, rel=1e-6)

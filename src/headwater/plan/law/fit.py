@@ -55,7 +55,7 @@ def fit_law(runs: Runs) -> Law:
 
 
 class _Huber:
-    """The objective in the logarithms x of E, A', B', alpha and beta, A' and B' being the terms at the runs' mean sizes."""
+    """The objective in the logarithms x of E, A', B', alpha, beta; A' and B' are the terms at the runs' mean sizes."""
 
     def __init__(self, runs: Runs) -> None:
         self._centre_N, self._centre_D = np.log(runs.params).mean(), np.log(runs.tokens).mean()

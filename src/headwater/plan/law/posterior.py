@@ -80,7 +80,7 @@ class Posterior:
     def _solve(self, noise: FloatArray, log_prior: FloatArray) -> None:
         runs = self.runs
         self._whitening = np.linalg.inv(np.linalg.cholesky(self._covariance + np.diag(noise)))
-        self._grid = solve_grid(runs, _SPACE, self._whitening / runs.loss[None, :])
+        self._grid = self.solved_at(_SPACE)
         # the overall scale of errors is unknown and integrated out, which leaves a power of the sum of squares
         log_density = log_prior - 0.5 * (len(runs) + _PRIOR_RUNS) * np.log(_PRIOR_RUNS + self._grid.squares)
         self.density = np.exp(log_density - log_density.max())
@@ -99,9 +99,9 @@ class Posterior:
         E, A, B = self._grid.coefficients[i, j]
         return E + A * by_N[:, i] + B * by_D[:, j]
 
-    @property
-    def grid(self) -> Grid:
-        return self._grid
+    def solved_at(self, space: FloatArray) -> Grid:
+        """Return the best (E, A, B) and sum of squares at other exponents, with the same covariance and no prior."""
+        return solve_grid(self.runs, space, self._whitening / self.runs.loss[None, :])
 
     def laws(self) -> Iterator[tuple[Law, float]]:
         """Yield the law of every pair of exponents that is worth considering, with its weight."""

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.plan.law.grid import exponents
 from headwater.plan.law.posterior import Posterior
 
 FloatArray = NDArray[np.float64]
 
 DROP_90 = 2.7055434540954146 / 2  # of the log likelihood at the ends of a 90 % interval
+_SPACE = exponents(low=0.05, high=1.2, count=81)
 _MOST_UNCERTAIN = 3.0  # high / low beyond which an exponent is called unidentified
 
 
@@ -38,17 +40,17 @@ class Profile:
 
 def profiles(posterior: Posterior) -> tuple[Profile, Profile]:
     """Return the profiles of alpha and of beta."""
-    grid = posterior.grid
+    grid = posterior.solved_at(_SPACE)
     log_likelihood = -0.5 * len(posterior.runs) * np.log(np.maximum(grid.squares, 1e-300))
     return tuple(_profile(grid.exponents, log_likelihood.max(axis=axis)) for axis in (1, 0))  # type: ignore[return-value]
 
 
-def _profile(exponents: FloatArray, heights: FloatArray) -> Profile:
+def _profile(space: FloatArray, heights: FloatArray) -> Profile:
     relative = heights - heights.max()
     top = int(relative.argmax())
-    low, is_low_bounded = _crossing(np.log(exponents[top::-1]), relative[top::-1])
-    high, is_high_bounded = _crossing(np.log(exponents[top:]), relative[top:])
-    return Profile(exponents, relative, math.exp(low), math.exp(high), is_low_bounded and is_high_bounded)
+    low, is_low_bounded = _crossing(np.log(space[top::-1]), relative[top::-1])
+    high, is_high_bounded = _crossing(np.log(space[top:]), relative[top:])
+    return Profile(space, relative, math.exp(low), math.exp(high), is_low_bounded and is_high_bounded)
 
 
 def _crossing(logs: FloatArray, heights: FloatArray) -> tuple[float, bool]:
