@@ -76,7 +76,8 @@ def _frontier_card(done: Study) -> Html:
         line("best size, 90 % band", middle, "series-1"),
         _dots("runs", runs.flops.tolist(), runs.loss.tolist(), "series-2"),
     ]
-    drawn = _axes(traces, "FLOPs", yaxis=log_y([y for trace in traces for y in trace["y"]]))
+    drawn = _axes(traces, "FLOPs", max_x_ticks=5, yaxis=log_y([y for trace in traces for y in trace["y"]]))
+    drawn["xaxis"]["ticktext"] = [f"{tick:.0e}".replace("+", "") for tick in drawn["xaxis"]["tickvals"]]
     note = f"Horizontal: FLOPs, 6 × parameters × tokens. {_at_largest(found, done)}"
     summary = f"Least loss by compute, from {decimal(found.p50[0])} to {decimal(found.p50[-1])}, with a 90 % band."
     return chart_card("Least loss by compute", note, plot(summary, traces, drawn, "tall"))
@@ -105,7 +106,7 @@ def _profile_card(done: Study) -> Html:
     )
     summary = f"Profile likelihood of the exponents. 90 % intervals: {', '.join(words)}."
     return chart_card(
-        "What the rows say of the exponents", note, plot(summary, traces, _axes(traces, "exponent"), "tall")
+        "What the rows say of the exponents", note, plot(summary, traces, _axes(traces, "exponent"), "tall"), wide=True
     )
 
 
