@@ -9,7 +9,7 @@ import pytest
 from small_run import call, environment, run
 
 HEAVY = ("torch", "numpy", "pyarrow", "plotly", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
-VERBS = ("run", "train", "new", "explain", "schema", "doctor", "next", "generate", "surprise", "evaluate", "report", "corpus", "tokenizer", "export", "plan")
+VERBS = ("run", "train", "new", "explain", "schema", "doctor", "next", "generate", "surprise", "evaluate", "report", "corpus", "tokenizer", "export", "plan", "law")
 
 
 def loaded_by(*arguments: str) -> set[str]:
@@ -26,7 +26,7 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.rsplit("LOADED", 1)[1].split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("corpus", "trace", "--help")], ids=" ".join)
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("corpus", "trace", "--help"), ("law", "fit", "--help")], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments):
     assert loaded_by(*arguments) == set()
 

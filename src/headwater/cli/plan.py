@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import count as short
 from headwater.cli.terminal import safe
 from headwater.errors import ConfigError
+from headwater.report.numbers import count as short
 
 
 def add_to(app: typer.Typer) -> None:

@@ -38,19 +38,24 @@ _SECTIONS = {
 def page(run: RunData) -> str:
     parts = [corpus, learning, abilities, samples, running, settings, next_steps]
     links = [tag("a", words, href=f"#{place}") for place, words in _SECTIONS.items()]
-    body = tag(
-        "body",
-        title(run),
-        tag("nav", links, aria_label="parts of the report"),
-        tag("main", [part(run) for part in parts]),
-        tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
-        _script(get_plotlyjs()),
-        _script(_asset("page.js")),
+    return whole_page(
+        run.name,
+        [
+            title(run),
+            tag("nav", links, aria_label="parts of the report"),
+            tag("main", [part(run) for part in parts]),
+            tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
+        ],
     )
-    return f"<!doctype html>\n{tag('html', _head(run), body, lang='en')}\n"
 
 
-def _head(run: RunData) -> Html:
+def whole_page(name: str, parts: list[Html]) -> str:
+    """Return a page of its own around these parts; charts in them are drawn, and nothing is asked of any server."""
+    body = tag("body", parts, _script(get_plotlyjs()), _script(_asset("page.js")))
+    return f"<!doctype html>\n{tag('html', _head(name), body, lang='en')}\n"
+
+
+def _head(name: str) -> Html:
     return tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -58,7 +63,7 @@ def _head(run: RunData) -> Html:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{run.name} · headwater"),
+        tag("title", f"{name} · headwater"),
         Html(f"<style>{_asset('page.css')}</style>"),
     )
 

@@ -1,0 +1,106 @@
+"""Verbs about scaling laws: law fit."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.arguments import AsJson, print_json
+from headwater.cli.terminal import safe, say
+from headwater.errors import ConfigError
+from headwater.report.numbers import count
+
+
+def add_to(app: typer.Typer) -> None:
+    law = typer.Typer(help="Fit a scaling law to a table of runs and forecast from it.", no_args_is_help=True)
+    law.callback()(_group)
+    law.command("fit")(fit)
+    app.add_typer(law, name="law")
+
+
+def _group() -> None:
+    """Fit a scaling law to a table of runs and forecast from it."""
+
+
+def fit(
+    table: Annotated[str, typer.Argument(metavar="CSV", help="A table with the columns params, tokens and loss.")],
+    drop_highest: Annotated[
+        int, typer.Option("--drop-highest", metavar="N", help="Leave out the N runs of the highest loss.", min=0)
+    ] = 0,
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be given many times."),
+    ] = None,
+    budget: Annotated[float | None, typer.Option(metavar="FLOPS", help="Say the best size for this compute.")] = None,
+    page: Annotated[str | None, typer.Option(metavar="FILE.html", help="Draw the fit on a page of its own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast with intervals held against the table's own runs."""
+    if budget is not None and not 0 < budget < math.inf:
+        raise ConfigError(f"--budget {budget:g} is no amount of compute; give FLOPs above zero, like 1e21")
+    targets = [_target(text) for text in at or []]
+    from headwater.plan.law import study
+    from headwater.plan.law.table import read_runs
+
+    runs = read_runs(Path(table))
+    done = study.study(runs.without_highest(drop_highest) if drop_highest else runs)
+    result = study.law_fields(done)
+    if targets:
+        result["forecasts"] = [study.forecast_fields(done, study.Target(*target)) for target in targets]
+    result["optimum"] = study.optimum_fields(done, budget)
+    if page is not None:
+        from headwater.report.law import write_law_page
+
+        write_law_page(Path(page), Path(table).name, done, result)
+        say(f"page: {page}")
+    print_json(result) if as_json else _print(result)
+
+
+def _target(text: str) -> list[float]:
+    """Return the numbers of PARAMS,TOKENS[,EPOCHS]."""
+    parts = text.split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(0 < number < math.inf for number in numbers):
+        raise ConfigError(f"--at {text}: give params and tokens above zero with a comma, like 70e9,1.4e12")
+    return numbers
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(
+        f"loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
+        f"+ {result['B']:.5g} / tokens^{result['beta']:.4f}"
+    )
+    cuts = result["backtest"]["num_cuts"]
+    print(f"{result['num_points']} runs, {cuts} cuts back-tested, {result['seconds']:.2f} s\n")
+    for name, found in result["exponent_intervals"].items():
+        print(f"{name:<6} {result[name]:.3f}   90 % likelihood interval {found['p5']:.3f} to {found['p95']:.3f}")
+    _print_optimum(result["optimum"])
+    if result.get("forecasts"):
+        print(f"\n{'params':>10} {'tokens':>10} {'p5':>9} {'p50':>9} {'p95':>9}")
+    for found in result.get("forecasts", []):
+        sizes = f"{count(found['params']):>10} {count(found['tokens']):>10}"
+        values = [found[name] for name in ("p5", "p50", "p95")]
+        print(f"{sizes} {found['refused']}" if "refused" in found else sizes + "".join(f" {v:9.4f}" for v in values))
+    for warning in _warnings(result):
+        print(safe(f"note: {warning}"))
+
+
+def _print_optimum(found: dict[str, Any]) -> None:
+    place = f"best size for {found['flops']:.3g} FLOPs:"
+    if "refused" in found:
+        print(f"{place} no answer: {found['refused']}")
+        return
+    interval = f"{count(found['params_p5'])} to {count(found['params_p95'])}"
+    print(f"{place} {count(found['params'])} parameters ({interval}), {count(found['tokens'])} tokens")
+
+
+def _warnings(result: dict[str, Any]) -> list[str]:
+    texts = [warning["says"] for warning in result["warnings"]]
+    texts += [warning["says"] for found in result.get("forecasts", []) for warning in found.get("warnings", [])]
+    return list(dict.fromkeys(texts))

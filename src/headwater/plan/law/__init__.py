@@ -1,0 +1,1 @@
+"""How loss falls with parameters and tokens: the law a table of runs shows, and forecasts with intervals. No torch."""

@@ -1,0 +1,139 @@
+"""What the rows can't carry, in words: warnings that stand beside a number, and refusals that stand in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater.plan.law.backtest import MIN_SIZES, decades_beyond, span
+from headwater.plan.law.fit import Law
+from headwater.plan.law.frontier import Optimum
+from headwater.plan.law.posterior import Posterior
+from headwater.plan.law.profile import Profile, profiles
+from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, Runs, num_distinct
+
+_LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
+_HULL_ROOM = 2.0  # how far outside the rows a size may lie before it is called outside
+_FURTHEST_SPANS = 2.0  # a target further beyond than this many times the rows' own reach gets no number
+_ALWAYS_DECADES = 1.0  # but one this near always does
+_WIDEST_OPTIMUM = 10.0  # p95 / p5 of the optimal size
+
+
+@dataclass(frozen=True)
+class Caution:
+    """`code` is for programs, `says` for people."""
+
+    code: str
+    says: str
+
+
+def table_warnings(runs: Runs, law: Law, posterior: Posterior) -> list[Caution]:
+    """Return what a reader of the fit must know: what these rows don't show, and what was done about it."""
+    found = [*_few_sizes(runs)]
+    ratio = runs.tokens / runs.params
+    if ratio.max() / ratio.min() < _LEAST_RATIO_RANGE:
+        found.append(
+            Caution(
+                "narrow_ratio",
+                f"tokens per parameter only go from {ratio.min():.3g} to {ratio.max():.3g}: what parameters and what "
+                "tokens bring can't be told apart; add runs with fewer and with more tokens for the same size",
+            )
+        )
+    for name, profile in zip(("alpha", "beta"), profiles(posterior)):
+        if not profile.is_identified:
+            found.append(_unidentified(name, profile))
+    if min(law.E, law.A, law.B) < 1e-6 * float(runs.loss.min()):
+        found.append(Caution("missing_term", "the best fit has no place for one of its terms: the rows don't show it"))
+    if posterior.num_outliers:
+        found.append(
+            Caution(
+                "outliers",
+                f"{posterior.num_outliers} of {len(runs)} runs lie far off the rest and weigh less than half in "
+                "forecasts; none is left out",
+            )
+        )
+    return found
+
+
+def _few_sizes(runs: Runs) -> list[Caution]:
+    found = []
+    for name, values in (("params", runs.params), ("tokens", runs.tokens)):
+        if (count := num_distinct(values)) < MIN_SIZES:
+            found.append(
+                Caution(
+                    f"few_{name}",
+                    f"the rows hold only {count} different {name}: how loss falls with {name} is taken from published "
+                    f"laws, not from these runs; add runs of other {name} ({MIN_SIZES} or more)",
+                )
+            )
+    return found
+
+
+def _unidentified(name: str, profile: Profile) -> Caution:
+    low, high = (f"{value:.2g}" for value in (profile.low, profile.high))
+    reach = f"between {low} and {high}" if profile.is_bounded else f"from {low} to {high} and further"
+    return Caution(
+        f"unidentified_{name}",
+        f"the rows fit nearly as well with any {name} {reach}: don't read it as a property of the data; "
+        "forecasts average over what is left open",
+    )
+
+
+def forecast_warnings(runs: Runs, params: float, tokens: float) -> list[Caution]:
+    """Return what makes a forecast of this run less sure than its interval says."""
+    found = []
+    decades = float(decades_beyond(runs, np.array(FLOPS_PER_PARAM_TOKEN * params * tokens)))
+    if decades > span(runs):
+        found.append(
+            Caution(
+                "far",
+                f"the target lies {decades:.1f} decades of compute beyond the largest run, further than the rows "
+                f"themselves reach ({span(runs):.1f} decades)",
+            )
+        )
+    ratio, rows = tokens / params, runs.tokens / runs.params
+    if not rows.min() / _HULL_ROOM <= ratio <= rows.max() * _HULL_ROOM:
+        found.append(
+            Caution(
+                "other_shape",
+                f"the target has {ratio:.3g} tokens per parameter, the rows {rows.min():.3g} to {rows.max():.3g}",
+            )
+        )
+    return found
+
+
+def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
+    """Return why these rows can't carry any number for this run, or None when they can."""
+    for name, values, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
+        if num_distinct(values) == 1 and not values.min() / _HULL_ROOM <= wanted <= values.max() * _HULL_ROOM:
+            return f"all rows have the same {name} ({values[0]:.3g}): they don't show how loss changes with {name}"
+    decades = float(decades_beyond(runs, np.array(FLOPS_PER_PARAM_TOKEN * params * tokens)))
+    if decades > max(_ALWAYS_DECADES, _FURTHEST_SPANS * span(runs)):
+        return (
+            f"the target lies {decades:.1f} decades of compute beyond the largest run and the rows span "
+            f"{span(runs):.1f}: add larger runs"
+        )
+    return None
+
+
+def optimum_refusal(runs: Runs, posterior: Posterior, found: Optimum | None) -> str | None:
+    """Return why these rows can't carry a compute-optimal size, or None when they can."""
+    if few := _few_sizes(runs):
+        return few[0].says
+    if found is None:
+        return "the rows show no optimum: one of the terms of the law vanishes"
+    for name, profile in zip(("alpha", "beta"), profiles(posterior)):
+        if not profile.is_bounded:
+            return f"the rows don't tell {name} (its profile likelihood is open), and the optimum hangs on it"
+    rows, ratio = runs.tokens / runs.params, found.tokens / found.params
+    if not rows.min() <= ratio <= rows.max():
+        return (
+            f"the optimum would have {ratio:.3g} tokens per parameter, outside the rows ({rows.min():.3g} to "
+            f"{rows.max():.3g}): no run shows that side; add runs with {'fewer' if ratio < rows.min() else 'more'}"
+        )
+    if decades_beyond(runs, np.array(found.flops)) > span(runs):
+        return f"{found.flops:.3g} FLOPs lie further beyond the largest run than the rows reach"
+    if found.params_p95 / found.params_p5 > _WIDEST_OPTIMUM:
+        return f"the optimum could be anywhere from {found.params_p5:.3g} to {found.params_p95:.3g} parameters"
+    return None

@@ -1,0 +1,92 @@
+"""Everything that one table shows, as plain values: the law, its exponents' intervals, forecasts, optimum, warnings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from headwater.errors import ConfigError
+from headwater.plan.law.fit import Law, fit_law
+from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.frontier import optimum
+from headwater.plan.law.profile import profiles
+from headwater.plan.law.refusal import forecast_refusal, forecast_warnings, optimum_refusal, table_warnings
+from headwater.plan.law.repetition import effective_tokens
+from headwater.plan.law.table import Runs, num_distinct
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A run to forecast: `tokens` counts repeats, when its text is read more than once."""
+
+    params: float
+    tokens: float
+    epochs: float = 1.0
+
+
+@dataclass(frozen=True)
+class Study:
+    """A fitted table. `seconds` is the time that fitting and back-testing took."""
+
+    runs: Runs
+    law: Law
+    forecaster: Forecaster
+    seconds: float
+
+
+def study(runs: Runs, clock: Clock = time.perf_counter) -> Study:
+    """Fit the law of the least Huber loss, and the forecaster with its back-test on the table."""
+    if num_distinct(runs.params) == 1 and num_distinct(runs.tokens) == 1:
+        raise ConfigError("all runs have the same params and tokens; the law needs runs of several sizes: add some")
+    started_at = clock()
+    law, forecaster = fit_law(runs), Forecaster(runs)
+    return Study(runs, law, forecaster, clock() - started_at)
+
+
+def law_fields(done: Study) -> dict[str, Any]:
+    """Return the law and what bounds it."""
+    law, posterior = done.law, done.forecaster.posterior
+    intervals = {
+        name: {"p5": profile.low, "p95": profile.high, "identified": profile.is_identified}
+        for name, profile in zip(("alpha", "beta"), profiles(posterior))
+    }
+    return {
+        "A": law.A,
+        "B": law.B,
+        "E": law.E,
+        "alpha": law.alpha,
+        "beta": law.beta,
+        "num_points": len(done.runs),
+        "seconds": done.seconds,
+        "objective": law.objective,
+        "exponent_intervals": intervals,
+        "backtest": {"num_cuts": len(done.forecaster.past), "widening": done.forecaster.widening},
+        "warnings": [asdict(warning) for warning in table_warnings(done.runs, law, posterior)],
+    }
+
+
+def forecast_fields(done: Study, target: Target) -> dict[str, Any]:
+    """Return p5, p50 and p95 of a target's loss; each is None where the rows can't carry it, and `refused` says why."""
+    worth = effective_tokens(target.tokens, target.epochs)
+    asked: dict[str, Any] = {"params": target.params, "tokens": target.tokens}
+    if target.epochs != 1:
+        asked |= {"epochs": target.epochs, "effective_tokens": worth}
+    if refused := forecast_refusal(done.runs, target.params, worth):
+        return {**asked, "p5": None, "p50": None, "p95": None, "refused": refused}
+    found = done.forecaster.forecast(target.params, worth)
+    warnings = [asdict(warning) for warning in forecast_warnings(done.runs, target.params, worth)]
+    return {**asked, "p5": found.p5, "p50": found.p50, "p95": found.p95, "warnings": warnings}
+
+
+def optimum_fields(done: Study, flops: float | None = None) -> dict[str, Any]:
+    """Return the compute-optimal size at a budget (by default that of the largest run), or `refused` and why."""
+    budget = float(done.runs.flops.max()) if flops is None else flops
+    found = optimum(done.forecaster.posterior, budget)
+    refused = optimum_refusal(done.runs, done.forecaster.posterior, found)
+    if refused or found is None:
+        return {"flops": budget, "refused": refused}
+    return asdict(found)

@@ -1,0 +1,172 @@
+"""A table of finished runs: parameters, tokens and loss of each, read from CSV with every row checked.
+
+Columns `params`, `tokens` and `loss` (mean nats per token, or bits per byte: the law works in either). Optional:
+`epochs` (how often the text was read: `tokens` counts repeats), `seed` (tells reruns of one size apart). Other columns
+are left alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import ConfigError, DataError
+from headwater.plan.law.repetition import MAX_EPOCHS, effective_tokens
+
+FloatArray = NDArray[np.float64]
+
+COLUMNS = ("params", "tokens", "loss")
+MIN_RUNS = 6  # the law has five unknowns
+FLOPS_PER_PARAM_TOKEN = 6
+_LIMITS = {
+    # lowest, highest, what a number outside them usually is
+    "params": (1e3, 1e15, "give the plain count of parameters, not millions or billions"),
+    "tokens": (1e3, 1e18, "give the plain count of training tokens, not millions or billions"),
+    "loss": (1e-6, 30.0, "give the mean loss in nats per token, or bits per byte, not a perplexity"),
+    "epochs": (1e-9, MAX_EPOCHS, f"the law of repeated data holds to about {MAX_EPOCHS:g} epochs; leave the row out"),
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One entry a run, in the order of the table. `run_noise` is the relative spread of reruns, None without any."""
+
+    params: FloatArray
+    tokens: FloatArray
+    loss: FloatArray
+    run_noise: float | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @property
+    def flops(self) -> FloatArray:
+        return FLOPS_PER_PARAM_TOKEN * self.params * self.tokens
+
+    def where(self, mask: NDArray[np.bool_]) -> Runs:
+        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise)
+
+    def without_highest(self, count: int) -> Runs:
+        """Return the runs without the `count` of the highest loss: outliers are named by the user, never guessed."""
+        if not 0 <= count <= len(self) - MIN_RUNS:
+            raise ConfigError(
+                f"can't drop the {count} highest losses of {len(self)} runs: {MIN_RUNS} must stay to fit five unknowns"
+            )
+        kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
+        mask = np.zeros(len(self), dtype=bool)
+        mask[kept] = True
+        return self.where(mask)
+
+
+def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
+    """Return runs of plain sequences of numbers."""
+    params, tokens, loss = (np.asarray(values, dtype=np.float64) for values in (params, tokens, loss))
+    return Runs(params, tokens, loss)
+
+
+def num_distinct(values: FloatArray, least_ratio: float = 1.05) -> int:
+    """Return how many sizes differ from the next smaller one by more than `least_ratio`."""
+    return 1 + int((np.diff(np.sort(np.log(values))) > math.log(least_ratio)).sum()) if len(values) else 0
+
+
+def read_runs(path: Path) -> Runs:
+    """Read a table; reruns (same params and tokens, another `seed`) become one row with their mean loss.
+
+    Raises DataError that names the file, the row (counted as a text editor does), the column and the value.
+    """
+    rows = _rows(path)
+    numbers = [_checked(path, line, row) for line, row in rows]
+    groups: dict[tuple[float, float], list[int]] = defaultdict(list)
+    for index, number in enumerate(numbers):
+        groups[number["params"], number["tokens"]].append(index)
+    for members in groups.values():
+        _require_reruns(path, [rows[index] for index in members])
+    if len(groups) < MIN_RUNS:
+        raise DataError(
+            f"{path} holds {len(groups)} different runs; the law has five unknowns and needs at least {MIN_RUNS} runs, "
+            "better ten or more over a decade of compute: add rows"
+        )
+    params, tokens = (np.array([key[place] for key in groups]) for place in (0, 1))
+    losses = [np.array([numbers[index]["loss"] for index in members]) for members in groups.values()]
+    return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses))
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            names = [(name or "").strip().lower() for name in reader.fieldnames or []]
+            missing = [name for name in COLUMNS if name not in names]
+            if missing:
+                raise DataError(
+                    f"{path} has no column {', '.join(missing)}; found {', '.join(names) or 'an empty file'}; "
+                    f"the first line must name the columns {', '.join(COLUMNS)}"
+                )
+            reader.fieldnames = names
+            return [(reader.line_num, row) for row in reader if any((text or "").strip() for text in _texts(row))]
+    except FileNotFoundError:
+        raise DataError(f"{path} doesn't exist; give a CSV file with the columns {', '.join(COLUMNS)}") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder; give a CSV file with the columns {', '.join(COLUMNS)}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8 ({error}); save the table as plain CSV") from None
+
+
+def _texts(row: dict[str, Any]) -> list[str]:
+    return [value for value in row.values() if isinstance(value, str)]
+
+
+def _checked(path: Path, line: int, row: dict[str, str]) -> dict[str, float]:
+    """Return the numbers of a row, with tokens counted for what repeats are worth."""
+    number = {name: _number(path, line, name, row.get(name)) for name in COLUMNS}
+    if (row.get("epochs") or "").strip():
+        epochs = _number(path, line, "epochs", row["epochs"])
+        number["tokens"] = effective_tokens(number["tokens"], max(1.0, epochs))
+    return number
+
+
+def _number(path: Path, line: int, name: str, text: str | None) -> float:
+    place = f"{path} row {line}, column {name}"
+    if not (text or "").strip():
+        raise DataError(f"{place}: nothing there; fill it in or remove the row")
+    assert text is not None
+    try:
+        value = float(text)
+    except ValueError:
+        raise DataError(f"{place}: {text.strip()!r} is not a number; write it like 124e6 or 3.21") from None
+    lowest, highest, advice = _LIMITS[name]
+    if not math.isfinite(value):
+        raise DataError(f"{place}: {text.strip()} is not a finite number; remove the row of a run that failed")
+    if value <= 0:
+        raise DataError(f"{place}: {text.strip()} must be above zero; correct it or remove the row")
+    if not lowest <= value <= highest:
+        raise DataError(f"{place}: {text.strip()} is not between {lowest:g} and {highest:g}; {advice}")
+    return value
+
+
+def _require_reruns(path: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
+    """Raise DataError when rows of the same params and tokens don't differ in their seed."""
+    seen: dict[str, int] = {}
+    for line, row in rows:
+        seed = (row.get("seed") or "").strip()
+        if seed in seen:
+            raise DataError(
+                f"{path} rows {seen[seed]} and {line} are duplicates: both have params={row['params'].strip()} and "
+                f"tokens={row['tokens'].strip()}; remove one, or, when they are reruns, add a column `seed` that "
+                "tells them apart"
+            )
+        seen[seed] = line
+
+
+def _spread(losses: list[FloatArray]) -> float | None:
+    """Return the pooled relative standard deviation of reruns."""
+    squares = sum(float(((np.log(group) - np.log(group).mean()) ** 2).sum()) for group in losses)
+    num_free = sum(len(group) - 1 for group in losses)
+    return math.sqrt(squares / num_free) if num_free else None

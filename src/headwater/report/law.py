@@ -1,0 +1,133 @@
+"""The page of a fitted law: isoFLOP curves, the frontier with its band, profiles of the exponents, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from headwater.files import write_text
+from headwater.plan.law.pictures import Frontier, frontier, isoflops
+from headwater.plan.law.profile import DROP_90, profiles
+from headwater.plan.law.study import Study
+from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, not_measured, plot, series
+from headwater.report.markup import Html, tag
+from headwater.report.numbers import count, decimal, significant
+from headwater.report.page import whole_page
+
+_LEAST_HEIGHT = -6.0  # of a profile: below it an exponent is out of the question, however far
+
+
+def write_law_page(path: Path, table: str, done: Study, fields: dict[str, Any]) -> None:
+    """Write the page; `fields` is what `law fit --json` prints."""
+    law = done.law
+    formula = (
+        f"loss = {law.E:.4f} + {significant(law.A, 4)} / params^{law.alpha:.4f} "
+        f"+ {significant(law.B, 4)} / tokens^{law.beta:.4f}"
+    )
+    cards = [_isoflop_card(done), _frontier_card(done), _profile_card(done)]
+    parts = [
+        tag("header", tag("h1", table), tag("p", formula, class_="lead")),
+        tag("main", tag("section", tag("div", cards, class_="grid")), _forecasts(fields), _notes(fields)),
+        tag("footer", f"Made by headwater from {len(done.runs)} runs. This file makes no request to any server."),
+    ]
+    write_text(path, whole_page(table, parts))
+
+
+def _pairs(xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in zip(xs, ys)]
+
+
+def _dots(name: str, xs: Iterable[float], ys: Iterable[float], color: str) -> Spec:
+    return line(name, _pairs(xs, ys), color) | {"mode": "markers", "marker": {"color": f"@{color}", "size": 5}}
+
+
+def _axes(traces: list[Spec], unit: str, **more: Any) -> Spec:
+    """Return logarithmic axes over something other than tokens."""
+    drawn = layout(traces, log_x=True, hovermode="closest", **more)
+    drawn["xaxis"] |= {"unifiedhovertitle": {"text": f"%{{x:,.3s}} {unit}"}, "hoverformat": ".3s"}
+    return drawn
+
+
+def _isoflop_card(done: Study) -> Html:
+    curves = isoflops(done.forecaster)
+    if not curves:
+        return not_measured("Loss by size at equal compute", "no three runs of the table share an amount of compute.")
+    traces = []
+    for index, curve in enumerate(curves):
+        traces.append(line(f"{curve.flops:.2g} FLOPs", _pairs(curve.params, curve.losses), series(index)))
+        traces.append(_dots("runs", curve.run_params, curve.run_losses, series(index)) | {"showlegend": False})
+    summary = (
+        f"Loss over parameters at {len(curves)} amounts of compute; each curve has its least loss at its best size."
+    )
+    note = "Dots are runs, lines the fit at the same compute. Horizontal: parameters."
+    return chart_card("Loss by size at equal compute", note, plot(summary, traces, _axes(traces, "parameters"), "tall"))
+
+
+def _frontier_card(done: Study) -> Html:
+    found, runs = frontier(done.forecaster), done.runs
+    if found is None:
+        return not_measured("Least loss by compute", "the rows show no optimum.")
+    low, high, middle = (_pairs(found.flops, values) for values in (found.p5, found.p95, found.p50))
+    band: dict[str, Any] = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
+    traces = [
+        line("5 %", low, "series-1", **band),
+        line("95 %", high, "series-1", **band, fill="tonexty", opacity=0.3),
+        line("best size, 90 % band", middle, "series-1"),
+        _dots("runs", runs.flops.tolist(), runs.loss.tolist(), "series-2"),
+    ]
+    drawn = _axes(traces, "FLOPs", max_x_ticks=5, yaxis=log_y([y for trace in traces for y in trace["y"]]))
+    drawn["xaxis"]["ticktext"] = [f"{tick:.0e}".replace("+", "") for tick in drawn["xaxis"]["tickvals"]]
+    note = f"Horizontal: FLOPs, 6 × parameters × tokens. {_at_largest(found, done)}"
+    summary = f"Least loss by compute, from {decimal(found.p50[0])} to {decimal(found.p50[-1])}, with a 90 % band."
+    return chart_card("Least loss by compute", note, plot(summary, traces, drawn, "tall"))
+
+
+def _at_largest(found: Frontier, done: Study) -> str:
+    nearest = int(abs(found.flops - done.runs.flops.max()).argmin())
+    size = count(found.params[nearest])
+    return f"At {found.flops[nearest]:.2g}, about the largest run's compute, the best size is {size} parameters."
+
+
+def _profile_card(done: Study) -> Html:
+    both = list(zip(("alpha, of params", "beta, of tokens"), profiles(done.forecaster.posterior)))
+    traces = [
+        line(
+            name,
+            [(x, y) for x, y in _pairs(profile.exponents, profile.log_likelihood) if y >= _LEAST_HEIGHT],
+            series(index),
+        )
+        for index, (name, profile) in enumerate(both)
+    ]
+    traces.append(level("90 % interval", -DROP_90, [x for trace in traces for x in trace["x"]], "muted"))
+    words = [f"{name.split(',')[0]} {profile.low:.2g} to {profile.high:.2g}" for name, profile in both]
+    note = (
+        f"How much worse the best fit becomes with this exponent; 90 %: {', '.join(words)}. A flat curve is not known."
+    )
+    summary = f"Profile likelihood of the exponents. 90 % intervals: {', '.join(words)}."
+    return chart_card(
+        "What the rows say of the exponents", note, plot(summary, traces, _axes(traces, "exponent"), "tall"), wide=True
+    )
+
+
+def _forecasts(fields: dict[str, Any]) -> Html | None:
+    if not fields.get("forecasts"):
+        return None
+    head = tag("tr", [tag("th", name) for name in ("parameters", "tokens", "5 %", "50 %", "95 %")])
+    rows = []
+    for found in fields["forecasts"]:
+        sizes = [tag("td", count(found["params"])), tag("td", count(found["tokens"]))]
+        if "refused" in found:
+            rows.append(tag("tr", sizes, tag("td", found["refused"], colspan="3")))
+        else:
+            rows.append(tag("tr", sizes, [tag("td", decimal(found[name], 4)) for name in ("p5", "p50", "p95")]))
+    return tag("section", tag("h2", "Forecasts"), tag("table", tag("thead", head), tag("tbody", rows)))
+
+
+def _notes(fields: dict[str, Any]) -> Html | None:
+    texts = [warning["says"] for warning in fields["warnings"]]
+    if refused := fields["optimum"].get("refused"):
+        texts.append(f"No best size for {fields['optimum']['flops']:.3g} FLOPs: {refused}.")
+    if not texts:
+        return None
+    return tag("section", tag("h2", "What these rows don't show"), tag("ul", [tag("li", text) for text in texts]))

@@ -1,0 +1,91 @@
+"""`headwater law fit`: its shape for programs, its words for people, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from small_run import call
+
+import headwater.cli.main  # noqa: F401  loaded once, so that calls below are quick
+
+SHAPE = ["A", "B", "E", "alpha", "beta", "num_points", "seconds"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Forty-two runs of loss = 1.7 + 400 / params^0.33 + 900 / tokens^0.31, as a file."""
+    path = tmp_path_factory.mktemp("law") / "runs.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["params", "tokens", "loss"])
+        for budget in range(6):
+            for size in range(7):
+                flops = 1e18 * 10 ** (budget / 2)
+                params = 0.1 * flops**0.5 * 10 ** (-0.5 + size / 6)
+                tokens = flops / 6 / params
+                off = 1 + 0.001 * (-1) ** (budget + size)
+                writer.writerow([params, tokens, (1.7 + 400 * params**-0.33 + 900 * tokens**-0.31) * off])
+    return path
+
+
+def test_json_has_the_promised_shape(table):
+    said = call("law", "fit", str(table), "--json", "--at", "1e9,1e11", "--at", "2e9,2e11", cwd=table.parent)
+    assert said.status == 0, said
+    value = json.loads(said.out, parse_constant=pytest.fail)
+    assert list(value)[: len(SHAPE)] == SHAPE
+    assert value["num_points"] == 42
+    assert value["alpha"] == pytest.approx(0.33, abs=0.03)
+    assert [(found["params"], found["tokens"]) for found in value["forecasts"]] == [(1e9, 1e11), (2e9, 2e11)]
+    assert all(found["p5"] < found["p50"] < found["p95"] for found in value["forecasts"])
+    assert value["forecasts"][0]["p50"] == pytest.approx(1.7 + 400 * 1e9**-0.33 + 900 * 1e11**-0.31, rel=0.005)
+
+
+def test_without_targets_there_are_no_forecasts_and_dropping_counts(table):
+    value = json.loads(call("law", "fit", str(table), "--json", "--drop-highest", "5", cwd=table.parent).out)
+    assert value["num_points"] == 37
+    assert "forecasts" not in value
+
+
+def test_a_person_reads_the_law_the_forecast_and_the_optimum(table):
+    said = call("law", "fit", str(table), "--at", "1e9,1e11", cwd=table.parent)
+    assert "loss = 1.7" in said.out
+    assert "1B       100B" in said.out
+    assert "best size for" in said.out
+
+
+def test_a_refused_forecast_says_why_in_place_of_a_number(table):
+    said = call("law", "fit", str(table), "--json", "--at", "1e15,1e18", cwd=table.parent)
+    found = json.loads(said.out)["forecasts"][0]
+    assert found["p50"] is None
+    assert "decades of compute beyond the largest run" in found["refused"]
+
+
+def test_the_page_draws_all_three_pictures_without_a_request(table):
+    page = table.parent / "law.html"
+    said = call("law", "fit", str(table), "--page", str(page), "--at", "1e9,1e11", cwd=table.parent)
+    assert said.status == 0, said
+    text = page.read_text(encoding="utf-8")
+    assert text.count('type="application/json"') == 3
+    assert all(words in text for words in ("at equal compute", "Least loss by compute", "exponents", "Forecasts"))
+    assert "src=" not in text.split("<script>")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["no.csv"], 1, "doesn't exist"),
+        (["runs.csv", "--at", "1e9"], 2, "give params and tokens"),
+        (["runs.csv", "--at", "1e9,-5"], 2, "above zero"),
+        (["runs.csv", "--at", "1e9,nan"], 2, "above zero"),
+        (["runs.csv", "--at", "1e9,1e11,40"], 2, "about 7 epochs"),
+        (["runs.csv", "--drop-highest", "40"], 2, "can't drop the 40 highest"),
+        (["runs.csv", "--budget", "-1"], 2, "no amount of compute"),
+    ],
+)
+def test_bad_input_is_told_clearly(table, arguments, status, says):
+    said = call("law", "fit", *arguments, cwd=table.parent)
+    assert said.status == status, said
+    assert says in said.err
+    assert "Traceback" not in said.err

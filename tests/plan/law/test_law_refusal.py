@@ -1,0 +1,92 @@
+"""What rows can't carry is said or refused, and what they can isn't."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from known_laws import TRUE, isoflop_runs, ladder_runs
+
+from headwater.plan.law.fit import fit_law
+from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.frontier import optimal_params, optimum
+from headwater.plan.law.profile import profiles
+from headwater.plan.law.refusal import (
+    forecast_refusal,
+    forecast_warnings,
+    optimum_refusal,
+    table_warnings,
+)
+from headwater.plan.law.table import Runs
+
+
+def codes(runs: Runs) -> set[str]:
+    return {warning.code for warning in table_warnings(runs, fit_law(runs), Forecaster(runs).posterior)}
+
+
+def refusal(runs: Runs, flops: float) -> str | None:
+    posterior = Forecaster(runs).posterior
+    return optimum_refusal(runs, posterior, optimum(posterior, flops))
+
+
+def test_a_good_design_is_told_nothing_and_its_optimum_is_right():
+    runs = isoflop_runs(noise=0.001)
+    assert codes(runs) == set()
+    assert refusal(runs, 1e20) is None
+    found = optimum(Forecaster(runs).posterior, 1e20)
+    truth = optimal_params(TRUE, 1e20)
+    assert found.params_p5 < truth < found.params_p95
+    assert found.params * found.tokens * 6 == pytest.approx(1e20)
+
+
+def test_the_closed_optimum_is_the_lowest_of_the_isoflop_curve():
+    sizes = np.exp(np.linspace(np.log(1e8), np.log(1e10), 20001))
+    losses = TRUE.loss(sizes, 1e20 / (6 * sizes))
+    assert optimal_params(TRUE, 1e20) == pytest.approx(sizes[losses.argmin()], rel=1e-3)
+
+
+def test_two_sizes_of_model_are_too_few_for_an_optimum():
+    runs = ladder_runs([1e7, 4e7], [5.0, 20.0, 80.0, 320.0])
+    assert "few_params" in codes(runs)
+    assert "only 2 different params" in refusal(runs, 1e18)
+
+
+def test_one_ratio_of_tokens_to_params_cannot_tell_the_terms_apart():
+    runs = ladder_runs([1e7, 2e7, 4e7, 8e7, 1.6e8, 3.2e8, 6.4e8], [20.0], noise=0.002)
+    found = codes(runs)
+    assert "narrow_ratio" in found
+    assert {"unidentified_alpha", "unidentified_beta"} & found
+
+
+def test_an_optimum_on_a_side_no_run_shows_is_refused():
+    # all runs are far past the optimum of about 15 tokens per parameter
+    runs = ladder_runs([1e7, 3e7, 1e8, 3e8, 1e9], [300.0, 600.0, 1200.0, 2400.0])
+    assert refusal(runs, 1e20) is not None
+
+
+def test_far_targets_are_warned_of_and_further_ones_refused():
+    runs = isoflop_runs(budgets=3)  # one decade, and 1e19 the largest
+    assert forecast_warnings(runs, 1e9, 1e10) == []
+    assert forecast_refusal(runs, 1e9, 1e10) is None
+    assert [warning.code for warning in forecast_warnings(runs, 1e10, 1e11)] == ["far"]
+    assert "decades of compute beyond" in forecast_refusal(runs, 1e11, 2e12)
+
+
+def test_another_shape_than_the_rows_is_warned_of():
+    runs = isoflop_runs()
+    assert [warning.code for warning in forecast_warnings(runs, 1e7, 1e12)] == ["other_shape"]
+
+
+def test_one_size_of_model_says_nothing_of_others():
+    runs = ladder_runs([1e8], [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0])
+    assert "all rows have the same params" in forecast_refusal(runs, 1e9, 2e10)
+    assert forecast_refusal(runs, 1e8, 5e10) is None
+
+
+def test_the_profile_holds_the_truth_and_is_wider_with_fewer_runs():
+    many, few = isoflop_runs(noise=0.003, budgets=8, sizes=15), isoflop_runs(noise=0.003, budgets=3, sizes=5)
+    widths = []
+    for runs in (many, few):
+        alpha, _ = profiles(Forecaster(runs).posterior)
+        widths.append(alpha.high / alpha.low)
+        assert alpha.low < TRUE.alpha < alpha.high
+    assert widths[0] < widths[1]
