@@ -10,7 +10,8 @@ span. Every row of the files is used, those that the sources call outliers too.
 What a family may not know of itself: its own larger runs; its own law in the prior over exponents; and the
 forecaster's constants. Those are one set for all tables (`Departure`, the prior's width, `Discrepancy`), but each
 family is scored here with the set, out of CONSTANTS and DISCREPANCIES, that does best on the *other* families. The
-last line of the output is the set that does best on all, which is what the package holds.
+last line of the output is the set that does best on all, which is what the package holds. The form of the forecaster
+(what it weighs, the covariance, the prior on exponents) was chosen with all families in view.
 
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
 gadre: C4 validation loss, which its three training sets have in common; olmo: its four validation losses (C4, Pile,
