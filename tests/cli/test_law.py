@@ -51,7 +51,7 @@ def test_without_targets_there_are_no_forecasts_and_dropping_counts(table):
 def test_a_person_reads_the_law_the_forecast_and_the_optimum(table):
     said = call("law", "fit", str(table), "--at", "1e9,1e11", cwd=table.parent)
     assert "loss = 1.7" in said.out
-    assert "1B       100B" in said.out
+    assert "1.00B       100B" in said.out
     assert "best size for" in said.out
 
 
