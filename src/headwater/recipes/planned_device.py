@@ -1,0 +1,168 @@
+"""Step time, memory, power and price of a run on the machine at hand: a processor, or one GPU. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from headwater.config import RawSettings
+from headwater.errors import ConfigError
+from headwater.machine.host import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
+from headwater.machine.threads import usable_cores
+from headwater.optim.rules import RULES
+from headwater.plan.device import Device, find_device, read_devices
+from headwater.plan.efficiency import shipped_constants, shipped_efficiency
+from headwater.plan.energy import mean_watts
+from headwater.plan.forecast_run import Spread
+from headwater.plan.layout import Layout
+from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
+from headwater.plan.money import find_price
+from headwater.plan.processor import Peaks, constants, orthogonalisation_flops, sizes_of, step_seconds
+from headwater.plan.processor_memory import Portion, processor_memory
+from headwater.plan.shape import shape_of
+from headwater.plan.time import step_seconds as device_step_seconds
+from headwater.plan.time import step_work
+from headwater.recipes.run_config import RunConfig
+from headwater.train.settings import num_recomputed
+
+Z90 = 1.2816
+NO_PRICE = "no price is known for this machine: give --price-per-hour"
+
+
+class Measured(Protocol):
+    """What is asked of a probe."""
+
+    step_seconds: float
+    log_deviation: float
+    dtype: str
+    memory_bytes: float | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What the machine says of a run. `memory_limit_bytes` is a GPU's, None for the machine's own memory."""
+
+    step: Spread
+    step_how: str
+    memory: Spread
+    memory_how: str
+    watts: Spread
+    watts_how: str
+    usd_per_hour: Spread | None
+    price_how: str
+    memory_limit_bytes: float | None
+
+
+def machinery(config: RunConfig, probe: Measured | None) -> Machinery:
+    """Return the numbers of the device that the run would take here."""
+    wanted, name = config.machine.device, gpu_name()
+    if wanted == "cuda" or (wanted == "auto" and name is not None):
+        return _gpu(config, _device(name), probe)
+    return _processor(config, probe)
+
+
+def microbatch_tokens(config: RunConfig) -> int:
+    """Return the microbatch of the settings; the rule's where it will be measured at the run's start."""
+    tokens = config.train.microbatch_tokens
+    if tokens != "auto":
+        return tokens
+    settings = {"train": {"batch_tokens": config.train.batch_tokens}, "model": {"seq_len": config.model.seq_len}}
+    return int(RULES["train.microbatch_tokens"](RawSettings(settings, {}))[0])
+
+
+def _processor(config: RunConfig, probe: Measured | None) -> Machinery:
+    cores = config.machine.num_threads or usable_cores()
+    spread, flags = constants()["log_deviation"], cpu_flags()
+    dtype = probe.dtype if probe else _dtype(config, flags)
+    portion_tokens = microbatch_tokens(config)
+    portion = Portion(
+        portion_tokens,
+        portion_tokens == config.train.batch_tokens,
+        num_recomputed(config.train, config.model.num_layers),
+    )
+    memory = processor_memory(config.model, config.optim, portion, dtype)  # type: ignore[arg-type]
+    step, step_how = _step(config, dtype, cores, probe)
+    measured = probe.memory_bytes if probe else None
+    return Machinery(
+        step=step,
+        step_how=step_how,
+        memory=Spread(measured or memory.peak, spread["memory"]),
+        memory_how="peak of the probe's process"
+        if measured
+        else f"weights, gradients, optimizer, casts in {dtype}, activations of {portion_tokens} tokens, libraries; the "
+        f"most at the {memory.moment}",
+        watts=Spread(constants()["watts_per_core"] * cores, spread["watts"]),
+        watts_how=f"{cores} cores × {constants()['watts_per_core']:g} W, a server processor's power by core",
+        usd_per_hour=None,
+        price_how=NO_PRICE,
+        memory_limit_bytes=None,
+    )
+
+
+def _dtype(config: RunConfig, flags: set[str]) -> str:
+    if config.machine.dtype != "auto":
+        return config.machine.dtype
+    fast = fast_dtype(flags)
+    return "bfloat16" if fast == "int8" and config.machine.compile == "off" else fast
+
+
+def _step(config: RunConfig, dtype: str, cores: int, probe: Measured | None) -> tuple[Spread, str]:
+    spread = constants()["log_deviation"]
+    if probe is not None:
+        return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
+    float32 = cores * float32_rate_per_core()
+    gains = constants()["rate_over_float32"] | {"float32": 1.0}
+    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
+    peaks = Peaks(float32 * gains[dtype], rest, dtype, "")
+    sizes = sizes_of(config.model, config.optim.name == "muon")
+    seconds = step_seconds(sizes, config.train.batch_tokens, peaks, config.train.recompute_fraction)
+    how = (
+        f"FLOPs over {peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} "
+        "cores, times what such processors gain) and efficiencies of three measured shapes; --probe measures it"
+    )
+    return Spread(seconds, spread["step"]), how
+
+
+def _device(name: str | None) -> Device:
+    """Return the data sheet of the GPU at hand; raise ConfigError when there is none or it isn't in the table."""
+    if name is None:
+        raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")
+    key = "".join(letter for letter in name.lower() if letter.isalnum())
+    devices = read_devices()
+    known = [alias for alias in devices if alias in key]
+    return devices[max(known, key=len)] if known else find_device(name, devices)
+
+
+def _gpu(config: RunConfig, device: Device, probe: Measured | None) -> Machinery:
+    shape, train = shape_of(config.model), config.train
+    layout = Layout(
+        num_devices=1,
+        batch_rows=train.batch_tokens // config.model.seq_len,
+        microbatch_rows=microbatch_tokens(config) // config.model.seq_len,
+        sharding="none",
+        recompute="full" if train.recompute_fraction else "none",
+        recomputed_layers=train.recompute_fraction or 1.0,
+        precision="fp8" if config.machine.dtype == "float8" else "bf16",
+    )
+    spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
+    seconds = device_step_seconds(step_work(shape, layout, device), efficiency)
+    update = orthogonalisation_flops(sizes_of(config.model, config.optim.name == "muon").matrices)
+    seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
+    step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"
+    if probe is not None:
+        step, step_how = Spread(probe.step_seconds, max(0.05, probe.log_deviation)), probe.how
+    price = find_price(device)
+    usd = None if price is None else Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z90))
+    return Machinery(
+        step=step,
+        step_how=step_how,
+        memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),
+        memory_how=f"plan.memory on one {device.name}, with the driver's context",
+        watts=Spread(mean_watts(device, shipped_constants()["constants"]["power_part"]), spread["energy"]),
+        watts_how=f"{device.name} at its limit of {device.watts:g} W",
+        usd_per_hour=usd,
+        price_how=NO_PRICE if price is None else f"{price.kind} price of {device.name}: {price.source}",
+        memory_limit_bytes=device.memory_bytes,
+    )

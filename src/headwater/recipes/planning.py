@@ -1,0 +1,114 @@
+"""A run's settings, and what was asked, as a forecast: which numbers are known here, and where each comes from.
+
+No torch: what a probe measured comes as numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.machine.memory import memory_bytes
+from headwater.model.count import count_parameters
+from headwater.plan.count import count_flops, count_params
+from headwater.plan.energy import find_site
+from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
+from headwater.plan.shape import shape_of
+from headwater.recipes.planned_device import Machinery, machinery
+from headwater.recipes.planned_loss import LossOutlook, loss_outlook
+from headwater.recipes.planned_time import around_steps
+from headwater.recipes.run_config import RunConfig
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the run's own steps took here. `memory_bytes` is None where a step was too long to be run whole."""
+
+    step_seconds: float
+    log_deviation: float
+    num_steps: int
+    dtype: str
+    num_threads: int
+    checkpoint_seconds: float
+    memory_bytes: float | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a person asked besides the run; None or "" where nothing was said."""
+
+    runs: Path | None = None
+    max_hours: float | None = None
+    max_money: float | None = None
+    target_loss: float | None = None
+    price_per_hour: float | None = None
+    watts: float | None = None
+    site: str = ""
+
+    def check(self) -> None:
+        """Raise ConfigError for a number that can't be."""
+        for name in ("max_hours", "max_money", "target_loss", "price_per_hour", "watts"):
+            check_positive(f"--{name.replace('_', '-')}", getattr(self, name))
+
+
+def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) -> dict[str, Any]:
+    """Return what `headwater plan RUN --json` prints. Raises ConfigError or DataError for what can't be answered."""
+    asked.check()
+    found = machinery(config, probe)
+    loss = loss_outlook(config, asked.runs)
+    outlook = _outlook(config, asked, found, loss, probe)
+    limits = Limits(asked.max_hours, asked.max_money, asked.target_loss, found.memory_limit_bytes or memory_bytes())
+    result = forecast(outlook, limits)
+    result |= {"name": config.name, "counts": counts(config), "how": outlook.how}
+    result["step_seconds"] = found.step.median
+    result["limits"] = asdict(limits)
+    if loss.refused is not None:
+        result["loss_refused"] = loss.refused
+    return result
+
+
+def counts(config: RunConfig) -> dict[str, Any]:
+    """Return parameters, tokens and FLOPs of the run, exact."""
+    shape = shape_of(config.model)
+    params, tokens = count_params(shape), config.train.num_steps * config.train.batch_tokens
+    flops = count_flops(shape)
+    return {
+        "params": params.total,
+        "active_params": params.active,
+        "embedding_params": params.embedding,
+        "tokens": tokens,
+        "num_steps": config.train.num_steps,
+        "flops_per_token": asdict(flops),
+        "flops": flops.causal * tokens,
+        "tokens_per_parameter": tokens / count_parameters(config.model).total,
+    }
+
+
+def _outlook(
+    config: RunConfig, asked: Questions, found: Machinery, loss: LossOutlook, probe: Probe | None
+) -> Outlook:
+    around = around_steps(config, found.step.median, None if probe is None else probe.checkpoint_seconds)
+    seconds = {"steps": Spread(found.step.median * config.train.num_steps, found.step.log_deviation)}
+    site = find_site(asked.site) if asked.site else None
+    watts = found.watts if asked.watts is None else Spread(asked.watts)
+    price = found.usd_per_hour if asked.price_per_hour is None else Spread(asked.price_per_hour)
+    parts = ", ".join(f"{name} {part.median:.3g} s" for name, part in {**seconds, **around.seconds}.items())
+    how = {
+        "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s: {found.step_how}; {parts}. {around.how}",
+        "memory_gib": found.memory_how,
+        "energy_kwh": (found.watts_how if asked.watts is None else f"--watts {asked.watts:g}")
+        + (f", PUE {site.pue} of the site {site.name}" if site else ", nothing for cooling: name a --site for its PUE"),
+        "money": found.price_how if asked.price_per_hour is None else f"--price-per-hour {asked.price_per_hour:g}",
+        "loss": loss.how,
+    }
+    return Outlook(
+        seconds={**seconds, **around.seconds},
+        watts=watts,
+        pue=site.pue if site else 1.0,
+        memory_bytes=found.memory,
+        usd_per_hour=price,
+        loss=loss.spread,
+        how=how,
+    )
