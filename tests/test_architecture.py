@@ -41,6 +41,8 @@ TORCH_FREE_MODULES = {
     "headwater.optim.schedule",
     "headwater.optim.rules",
     "headwater.machine.settings",
+    "headwater.machine.host",
+    "headwater.recipes.planning",
     "headwater.train.settings",
 }
 

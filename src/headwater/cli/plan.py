@@ -1,4 +1,4 @@
-"""Verbs about cost: plan count, plan estimate."""
+"""Verbs about cost: plan RUN, plan count, plan estimate."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
+from headwater.cli.plan_run import VERB, PlanGroup, run
 from headwater.cli.terminal import safe
 from headwater.errors import ConfigError
 from headwater.report.numbers import count as short
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the group. A verb for a bare `headwater plan RUN` fits in as a command to which the group's class
-    (`typer.Typer(cls=…)`, a TyperGroup) sends whatever `resolve_command` finds under no other name.
-    """
-    plan = typer.Typer(help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True)
+    plan = typer.Typer(
+        cls=PlanGroup, help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True
+    )
+    plan.command(VERB)(run)
     plan.command("count")(count)
     plan.command("estimate")(estimate)
     app.add_typer(plan, name="plan")

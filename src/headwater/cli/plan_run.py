@@ -1,0 +1,106 @@
+"""headwater plan RUN: what a run will cost here and how good it will be, before its first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
+from headwater.cli.terminal import card, duration, say
+from headwater.report.numbers import count, significant
+
+VERB = "run"
+
+
+class PlanGroup(TyperGroup):
+    """Commands by name; whatever begins with anything else is `plan run`, so that `headwater plan RUN` works."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [VERB, *args]
+        return super().parse_args(ctx, args)
+
+
+def run(
+    run: RunFile,
+    overrides: Overrides = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Measure the run's own step here, for a minute at most.")] = False,
+    runs: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Finished runs (params, tokens, loss) to forecast the loss from.")
+    ] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Say how likely the run takes longer.")] = None,
+    max_money: Annotated[float | None, typer.Option(help="Say how likely the run costs more.")] = None,
+    target_loss: Annotated[float | None, typer.Option(help="Say how likely the run misses this loss.")] = None,
+    price_per_hour: Annotated[float | None, typer.Option(help="What an hour of this machine costs.")] = None,
+    watts: Annotated[float | None, typer.Option(help="What this machine draws in training.")] = None,
+    site: Annotated[str, typer.Option(help="A site of the table, whose PUE counts; none: nothing for cooling.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Forecast hours, money, energy, memory and loss of a run on this machine, each with its interval."""
+    from headwater.recipes.planning import Questions, plan_run
+    from headwater.recipes.run_config import load_run
+
+    config, _ = load_run(run, overrides or [])
+    asked = Questions(runs, max_hours, max_money, target_loss, price_per_hour, watts, site)
+    result = plan_run(config, asked)
+    if probe:
+        from headwater.recipes.probe import probe as measure
+
+        say("measuring the run's own step here, for a minute at most")
+        result = plan_run(config, asked, measure(config, result["step_seconds"], say))
+    print_json(result) if as_json else _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    import sys
+
+    card(f"plan · {result['name']}", plan_card(result), sys.stdout)
+
+
+def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the card: medians, P10 to P90, and where each number comes from."""
+    counts, how = result["counts"], result["how"]
+    lines = [
+        (
+            "run",
+            f"{count(counts['params'])} parameters, {count(counts['tokens'])} tokens "
+            f"({counts['tokens_per_parameter']:.1f} a parameter), {counts['flops']:.2e} FLOPs",
+        ),
+        ("time", _time(result["hours"])),
+        ("", how["hours"]),
+        ("memory", _interval(result["memory_gib"], "GiB")),
+        ("", how["memory_gib"]),
+        ("energy", _interval(result["energy_kwh"], "kWh")),
+        ("", how["energy_kwh"]),
+        ("money", _interval(result["money"], "") if result["money"] else how["money"]),
+        ("loss", _interval(result["loss"], "") if result["loss"] else how["loss"]),
+    ]
+    return lines + [("chance", text) for text in _chances(result)]
+
+
+def _time(hours: dict[str, float]) -> str:
+    p10, p50, p90 = (duration(3600 * hours[name]) for name in ("p10", "p50", "p90"))
+    return f"{p50} ({p10} to {p90})"
+
+
+def _interval(values: dict[str, float], unit: str) -> str:
+    p10, p50, p90 = (significant(values[name]) for name in ("p10", "p50", "p90"))
+    return f"{p50} {unit}".strip() + f" ({p10} to {p90})"
+
+
+def _chances(result: dict[str, Any]) -> list[str]:
+    limits, said = result["limits"], []
+    named = {
+        "over_max_hours": ("max_hours", "to take more than {:g} hours"),
+        "over_max_money": ("max_money", "to cost more than {:g}"),
+        "misses_target_loss": ("target_loss", "to miss a loss of {:g}"),
+        "over_memory": ("memory_bytes", "not to fit into the memory"),
+    }
+    for name, (limit, text) in named.items():
+        chance = result["probabilities"][name]
+        if chance is not None:
+            said.append(f"{chance:.0%} {text.format(limits[limit])}")
+    return said

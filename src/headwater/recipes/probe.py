@@ -1,0 +1,156 @@
+"""The run's own step, measured here for less than a minute on tokens without meaning, in a folder that is removed.
+
+What is timed is what training runs: its assembly, its loop, its records. A step of many microbatches that would take
+too long is measured with one, and the others are counted as often as they come.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.batches.mixture import make_plan
+from headwater.batches.pack import pack_source
+from headwater.batches.settings import MixtureSettings
+from headwater.batches.source import BatchSource
+from headwater.machine.signals import StopRequest
+from headwater.recipes.planned_device import microbatch_tokens
+from headwater.recipes.planning import Probe
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import Say, train_plan
+from headwater.tokens.read import TokenStore
+from headwater.tokens.write import EncodedDocument, write_store
+from headwater.train.assemble import Run, assemble
+from headwater.train.identity import TrainPlan
+from headwater.train.loop import save, train
+
+WARMUP_STEPS, MIN_STEPS, MAX_STEPS = 2, 3, 40
+MEASURED_SECONDS, DEADLINE_SECONDS = 12.0, 40.0
+LONG_STEP_SECONDS = 5.0  # from which one microbatch stands for all
+NEVER = 10_000_000  # steps: no save, validation or look falls into the measurement
+FIRST_ID = 32  # after the special tokens
+NUM_DOCUMENTS, DOCUMENT_ROWS = 8, 64
+
+
+class _Enough(Exception):
+    """Ends the loop."""
+
+
+class _Stopwatch:
+    """Seconds of whole steps, end to end, and of their updates, after the warm-up."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._begun, self._last, self._num_steps = clock, clock(), clock(), 0
+        self.steps: list[float] = []
+        self.updates: list[float] = []
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if record["event"] != "step":
+            return
+        now = self._clock()
+        self._num_steps += 1
+        if self._num_steps > WARMUP_STEPS or now - self._begun > DEADLINE_SECONDS / 2:
+            self.steps.append(now - self._last)
+        enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
+        late = self.steps and now - self._begun + self.steps[-1] > DEADLINE_SECONDS
+        if enough or late or len(self.steps) >= MAX_STEPS:
+            raise _Enough
+        self._last = self._clock()
+
+    def timed(self, update: Callable[[float], None]) -> Callable[[float], None]:
+        def timed_update(lr_factor: float) -> None:
+            started_at = self._clock()
+            update(lr_factor)
+            self.updates.append(self._clock() - started_at)
+
+        return timed_update
+
+
+class _NoExaminer:
+    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
+        return {}
+
+    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from ()
+
+
+def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
+    """Measure the run's step, its spread and a save; `expected_step_seconds` decides whether a step is run whole."""
+    micro = microbatch_tokens(config)
+    whole = config.train.batch_tokens == micro or expected_step_seconds <= LONG_STEP_SECONDS
+    batch_tokens = config.train.batch_tokens if whole else micro
+    with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
+        run = assemble(Path(folder), _plan(config, batch_tokens, micro), _rows(config, Path(folder), batch_tokens), say)
+        stopwatch = _Stopwatch(time.perf_counter)
+        run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign]
+        try:
+            train(run, _NoExaminer(), stopwatch, StopRequest())
+        except _Enough:
+            pass
+        try:
+            started_at = time.perf_counter()
+            save(run, lambda record: None)
+            checkpoint_seconds = time.perf_counter() - started_at
+        finally:
+            run.records.close()
+        return _result(config, run, stopwatch, micro, whole, checkpoint_seconds)
+
+
+def _result(
+    config: RunConfig, run: Run, stopwatch: _Stopwatch, micro: int, whole: bool, checkpoint_seconds: float
+) -> Probe:
+    steps, facts = stopwatch.steps, run.machine.facts
+    seconds = statistics.median(steps)
+    if not whole:
+        # gradients are exchanged and weights updated once a step, whatever the microbatches
+        update = statistics.median(stopwatch.updates)
+        seconds = update + (seconds - update) * config.train.batch_tokens / micro
+    deviation = statistics.stdev(np.log(steps)) / math.sqrt(len(steps)) if len(steps) > 1 else 0.2
+    part = "whole" if whole else f"of one microbatch of {micro} tokens"
+    return Probe(
+        step_seconds=seconds,
+        log_deviation=float(deviation),
+        num_steps=len(steps),
+        dtype=facts.dtype,
+        num_threads=facts.num_threads,
+        checkpoint_seconds=checkpoint_seconds,
+        memory_bytes=_peak_bytes() if whole and facts.device == "cpu" else None,
+        how=f"median of {len(steps)} steps, {part}, {facts.dtype} on {facts.num_threads} threads of {facts.device_name}",
+    )
+
+
+def _plan(config: RunConfig, batch_tokens: int, micro: int) -> TrainPlan:
+    changes = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_looks": 0}
+    changes |= {"batch_tokens": batch_tokens, "microbatch_tokens": micro}
+    return replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
+
+
+def _rows(config: RunConfig, folder: Path, batch_tokens: int) -> BatchSource:
+    """Return rows of random ids, in documents longer than a row."""
+    seq_len, vocab_size = config.model.seq_len, config.model.vocab_size
+    generator = np.random.default_rng(1)
+
+    def document(number: int) -> EncodedDocument:
+        # begin and end are added: one token less than positions, and the last one is only a target
+        ids = generator.integers(min(FIRST_ID, vocab_size - 1), vocab_size, DOCUMENT_ROWS * seq_len - 1)
+        return EncodedDocument(ids, 4 * len(ids), str(number))
+
+    write_store(folder / "text", map(document, range(NUM_DOCUMENTS)), vocab_size, "random tokens")
+    source = pack_source(TokenStore(folder / "text"), seq_len)
+    num_rows = NEVER * (batch_tokens // seq_len)
+    return BatchSource({"text": source}, make_plan({"text": source.num_rows}, MixtureSettings(), num_rows), seq_len, 1)
+
+
+def _peak_bytes() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)
