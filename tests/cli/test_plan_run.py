@@ -1,0 +1,98 @@
+"""`headwater plan RUN` as people and programs call it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from small_run import call, write_run_file, write_texts
+
+BANDS = ("hours", "energy_kwh", "memory_gib")
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    write_texts(tmp_path / "texts", 3)
+    return write_run_file(tmp_path / "mine.toml")
+
+
+def table(path, scale=1.0):
+    """Write a table of runs that obey a law, and return it."""
+    rows = ["params,tokens,loss"]
+    for params in (1e4, 3e4, 1e5, 3e5):
+        for tokens in (3e4, 1e5, 3e5, 1e6):
+            rows.append(f"{params},{tokens},{scale * (1.5 + 40 * params**-0.35 + 30 * tokens**-0.3)}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_a_run_that_was_never_built_is_planned(run_file, tmp_path):
+    value = call("plan", "mine.toml", "--json", cwd=tmp_path).json
+    for name in BANDS:
+        assert 0 < value[name]["p10"] <= value[name]["p50"] <= value[name]["p90"]
+    assert value["loss"] is None
+    assert "--runs CSV" in value["loss_refused"]
+    assert value["money"] is None
+    assert "--price-per-hour" in value["how"]["money"]
+    assert value["counts"]["tokens"] == 24 * 512
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_recipe_is_planned_by_its_name(tmp_path):
+    value = call("plan", "first-light", "machine.num_threads=2", "--json", cwd=tmp_path).json
+    assert value["counts"]["tokens"] == 4_096_000
+
+
+def test_options_may_come_first(run_file, tmp_path):
+    assert call("plan", "--json", "mine.toml", cwd=tmp_path).json["name"] == "mine"
+
+
+def test_price_and_watts_are_those_given(run_file, tmp_path):
+    value = call("plan", "mine.toml", "--price-per-hour", "2", "--watts", "50", "--json", cwd=tmp_path).json
+    assert value["money"]["p50"] == pytest.approx(2 * value["hours"]["p50"])
+    assert value["energy_kwh"]["p50"] == pytest.approx(0.05 * value["hours"]["p50"])
+
+
+def test_loss_follows_the_law_of_a_table(run_file, tmp_path):
+    table(tmp_path / "runs.csv")
+    value = call("plan", "mine.toml", "--runs", "runs.csv", "--target-loss", "100", "--json", cwd=tmp_path).json
+    params, tokens = value["counts"]["params"], value["counts"]["tokens"]
+    if value["loss"] is None:
+        pytest.fail(value["loss_refused"])
+    assert value["loss"]["p50"] == pytest.approx(1.5 + 40 * params**-0.35 + 30 * tokens**-0.3, rel=0.05)
+    assert value["probabilities"]["misses_target_loss"] == 0
+
+
+def test_a_person_gets_a_card(run_file, tmp_path):
+    said = call("plan", "mine.toml", "--max-hours", "1", cwd=tmp_path)
+    assert said.status == 0, said
+    assert "plan · mine" in said.out
+    assert "to take more than 1 hours" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-hours", "0"], "--max-hours 0: give a number above zero"),
+        (["--max-money", "-3"], "--max-money -3"),
+        (["--target-loss", "nan"], "--target-loss nan"),
+        (["--max-hours", "soon"], "soon"),
+        (["--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
+        (["--site", "moon"], "no site 'moon'"),
+        (["model.layers=3"], "layers"),
+    ],
+)
+def test_what_is_wrong_is_said_without_a_traceback(run_file, tmp_path, arguments, message):
+    said = call("plan", "mine.toml", *arguments, cwd=tmp_path)
+    assert said.status in (1, 2), said
+    assert message in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.slow
+def test_a_probe_measures_the_run_and_leaves_nothing(run_file, tmp_path):
+    value = json.loads(call("plan", "mine.toml", "--probe", "--json", cwd=tmp_path).out)
+    assert math.isfinite(value["step_seconds"])
+    assert "median of" in value["how"]["hours"]
+    assert not (tmp_path / "runs").exists()

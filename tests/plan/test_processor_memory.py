@@ -1,0 +1,105 @@
+"""Memory on a processor against what was measured: every row of docs/performance.md that has a peak, none fitted."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings
+from headwater.plan import processor_memory as memory
+from headwater.plan.processor_memory import Portion, processor_memory
+
+TABLES = Path(__file__).parents[2] / "docs/performance.md"
+MIB = 2**20
+CHUNK_THEN = 1 << 24  # numbers of a chunk of logits when those tables were measured
+OPTIM = OptimSettings(matrix_lr=0.02, embedding_lr=0.1, head_lr=0.01, vector_lr=0.01, weight_decay=0.1)
+BY_TITLE = {
+    "Tokens a step": "tokens",
+    "Layers": "num_layers",
+    "Width": "d_model",
+    "Sequence, 8,192 tokens a step": "seq_len",
+    "Sequence, one row a step": "seq_len",
+    "Vocabulary": "vocab_size",
+}
+
+
+def model(**changed) -> ModelSettings:
+    sizes = {"num_layers": 4, "d_model": 256, "seq_len": 512, "vocab_size": 8192, "tied_embeddings": True} | changed
+    heads = changed.get("num_heads", sizes["d_model"] // 64)
+    rest = {"num_heads": heads, "num_kv_heads": heads, "head_dim": sizes["d_model"] // heads}
+    return ModelSettings(**sizes | rest, d_ff=round(8 * sizes["d_model"] / 3 / 64) * 64)
+
+
+def measured() -> Iterator[tuple[str, int, float]]:
+    """Yield the title, the size and the peak in MiB of every row of the tables that have a peak."""
+    title, column = "", None
+    for line in TABLES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("### "):
+            title, column = line[4:], None
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if "peak MiB" in cells:
+            column = cells.index("peak MiB")
+        elif column is not None and line.startswith("|") and cells[0][0].isdigit():
+            yield title, int(cells[0].replace(",", "")), float(cells[column].replace(",", ""))
+
+
+def error_of(title: str, size: int, peak_mib: float) -> float:
+    changed = {BY_TITLE[title]: size}
+    tokens = changed.pop("tokens", 4096)
+    if title.startswith("Sequence"):
+        tokens = size if "one row" in title else 8192
+    found = processor_memory(model(**changed), OPTIM, Portion(tokens), "bfloat16", CHUNK_THEN)
+    return found.peak / MIB / peak_mib - 1
+
+
+def test_peaks_of_the_measured_tables_are_foretold():
+    errors = {(title, size): error_of(title, size, peak) for title, size, peak in measured()}
+    assert len(errors) == 37
+    median = statistics.median(map(abs, errors.values()))
+    least = min(errors, key=lambda key: errors[key])
+    assert median <= 0.05, f"median {median:.1%}"
+    assert errors[least] >= -0.03, f"{least} is {errors[least]:.1%} under"
+
+
+# layers, heads, width, sequence, vocabulary, tokens, microbatches: peak MiB in int8 and bfloat16 (docs/log.md)
+THROUGHPUT = {
+    (6, 6, 384, 512, 8192, 4096, 1): (1039, 1057),
+    (4, 4, 192, 256, 8192, 4096, 1): (598, 608),
+    (12, 12, 768, 1024, 32768, 2048, 1): (2837, 2865),
+    (12, 12, 768, 1024, 32768, 2048, 4): (3322, 3414),
+}
+
+
+@pytest.mark.parametrize("row", THROUGHPUT, ids=str)
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_peaks_of_whole_trainings_are_foretold(row, dtype):
+    layers, heads, width, seq_len, vocab_size, tokens, num_microbatches = row
+    shape = model(
+        num_layers=layers, num_heads=heads, d_model=width, seq_len=seq_len, vocab_size=vocab_size, tied_embeddings=False
+    )
+    found = processor_memory(shape, OPTIM, Portion(tokens, num_microbatches == 1), dtype).peak / MIB
+    peak = THROUGHPUT[row][dtype == "bfloat16"]
+    assert -0.1 <= found / peak - 1 <= 0.2, f"{found:.0f} MiB where {peak} were measured"
+
+
+def test_the_chunk_of_logits_is_that_of_the_kernels():
+    from headwater.machine.kernels import functions
+
+    names = ("CACHED_LOGITS", "CHUNK_TOKENS", "LOGITS_CHUNK")
+    assert [getattr(memory, name) for name in names] == [getattr(functions, name) for name in names]
+
+
+def test_muons_stack_is_that_of_the_optimizer():
+    from headwater.optim import optimizer
+
+    assert memory.STACKED_NUMBERS == optimizer.STACKED_NUMBERS
+
+
+def test_recomputed_blocks_take_less_and_never_nothing():
+    peaks = [processor_memory(model(), OPTIM, Portion(16384, True, num), "bfloat16").peak for num in range(5)]
+    assert peaks[0] > peaks[1] > peaks[2] > peaks[3]
+    assert peaks[4] > processor_memory(model(), OPTIM, Portion(1024, True, 4), "bfloat16").peak
