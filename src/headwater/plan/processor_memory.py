@@ -1,8 +1,8 @@
 """Peak resident memory of training on a processor, term by term. No torch.
 
-What a step holds depends on its moment: at the loss all activations lie beside a chunk of logits and the head's
-gradient; in the backward pass activations go and gradients come; the update needs none of them and copies of matrices
-instead. The peak is the worst moment, since the allocator keeps what it was once given.
+Weights, optimizer state, casts and gradients; what the forward pass keeps; what the loss and the backward pass hold
+besides. Gradients are counted in full although most come when activations are already gone: the allocator seldom finds
+room for them there. Where gradients outweigh activations (wide models, few tokens) that is up to a sixth too much.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from headwater.optim.settings import OptimSettings
 from headwater.plan.before import BYTES_PER_VALUE, state_bytes
 
 Dtype = Literal["float32", "bfloat16", "int8"]
-LIBRARY_BYTES = 260 * 2**20
-"Interpreter, torch, kernels and their buffers: peak less step in every row of docs/performance.md."
-SLACK_FRACTION = 0.06
-"What the allocator holds beyond tensors that come and go, of freed blocks that fit nothing new."
+LIBRARY_BYTES = 375 * 2**20
+"""Interpreter, torch and kernels: 260 MiB before there is a model (docs/performance.md), and what is left over of the
+peaks in bf16 of the first two shapes in docs/log.md (throughput), 373 both."""
+SLACK_FRACTION = 0.08
+"Of activations: the slope of memory over layers, 41.7 bytes, over the tensors' 38.6 (docs/performance.md)."
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 "The chunk of logits as machine.kernels.functions has it; a test holds them together."
 STACKED_NUMBERS = 1 << 23
@@ -31,7 +32,7 @@ STACK_COPIES = 4
 
 @dataclass(frozen=True)
 class ProcessorMemory:
-    """Bytes of one process. `moment` is what holds most at the worst moment: `loss`, `backward` or `update`."""
+    """Bytes of one process at its peak."""
 
     libraries: float
     weights: float
@@ -41,7 +42,6 @@ class ProcessorMemory:
     activations: float
     working: float
     slack: float
-    moment: str
 
     @property
     def peak(self) -> float:
@@ -51,45 +51,37 @@ class ProcessorMemory:
 
 @dataclass(frozen=True)
 class Portion:
-    """What goes through the model at once: tokens, whether more portions come before the update, blocks recomputed."""
+    """What goes through the model at once: tokens and blocks recomputed; and whether the run validates between steps.
+
+    Validation measures in bf16 also where training multiplies in int8.
+    """
 
     tokens: int
-    is_only_one: bool = True
     num_recomputed: int = 0
+    validates: bool = True
 
 
 def processor_memory(
     model: ModelSettings, optim: OptimSettings, portion: Portion, dtype: Dtype, largest_chunk: int | None = None
 ) -> ProcessorMemory:
     """Return the peak of a training process; `largest_chunk` is a fixed chunk of logits, None the rule's."""
-    parameters = count_parameters(model)
-    weights = BYTES_PER_VALUE * parameters.total
+    weights = BYTES_PER_VALUE * count_parameters(model).total
     optimizer = state_bytes(model, optim) - 2 * weights
-    head = BYTES_PER_VALUE * model.vocab_size * model.d_model
-    kept = kept_bytes(model, portion, dtype)
-    before = 0 if portion.is_only_one else weights
-    moments = {
-        "loss": (before, kept, loss_bytes(model, portion, dtype, largest_chunk)),
-        "backward": (max(before, head), kept, block_backward_bytes(model, portion, dtype)),
-        "update": (weights, 0.0, update_bytes(model, optim, dtype)),
-    }
-    moment = max(moments, key=lambda name: sum(moments[name]))
-    gradients, activations, working = moments[moment]
-    slack = SLACK_FRACTION * (activations + working)
-    casts = cast_bytes(model, dtype)
-    return ProcessorMemory(
-        LIBRARY_BYTES, weights, optimizer, casts, gradients, activations, working, slack, moment
-    )
+    activations = kept_bytes(model, portion, dtype)
+    working = loss_bytes(model, portion, dtype, largest_chunk) + block_backward_bytes(model, portion, dtype)
+    # the update begins when activations are gone
+    working = max(working, update_bytes(model, optim, dtype) - activations)
+    slack = SLACK_FRACTION * activations
+    casts = cast_bytes(model, portion, dtype)
+    return ProcessorMemory(LIBRARY_BYTES, weights, optimizer, casts, weights, activations, working, slack)
 
 
-def cast_bytes(model: ModelSettings, dtype: Dtype) -> float:
-    """Return bytes of matrices kept a second time: bf16 for all; for int8 two copies of the blocks' beside it.
-
-    Validation measures in bf16 also where training multiplies in int8.
-    """
+def cast_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
+    """Return bytes of matrices kept a second time: in bf16, or the blocks' twice in int8 and for validation in bf16."""
     matrices = count_parameters(model).matmul
     blocks = matrices - model.vocab_size * model.d_model
-    return {"float32": 0, "bfloat16": 2 * matrices, "int8": 2 * matrices + 2 * blocks}[dtype]
+    measured = 2 * blocks if portion.validates else 0
+    return {"float32": 0, "bfloat16": 2 * matrices, "int8": 2 * matrices + measured}[dtype]
 
 
 def kept_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
@@ -131,17 +123,20 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
     inner = (gates + 1) * model.d_ff + 3 * model.d_model
     rounded = (gates + 1) * model.d_ff if dtype == "int8" else 0
     weights = BYTES_PER_VALUE * (gates + 1) * model.d_model * model.d_ff
-    return portion.tokens * (size * inner + rounded) + (weights if portion.is_only_one else weights / 2)
+    return portion.tokens * (size * inner + rounded) + weights
 
 
 def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype, largest_chunk: int | None) -> float:
-    """Return a chunk of logits, the gradient of the hidden states and the head's gradient."""
+    """Return chunks of logits, the gradient of the hidden states and the head's gradient.
+
+    A chunk is let go only when the next has been made: of several there are two at once.
+    """
     wanted = largest_chunk or min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
     num_parts = max(1, round(portion.tokens * model.vocab_size / wanted))
     chunk = math.ceil(portion.tokens / num_parts) * model.vocab_size
     size = _size(dtype)
     head = BYTES_PER_VALUE * model.vocab_size * model.d_model
-    return size * chunk + size * portion.tokens * model.d_model + head
+    return min(2, num_parts) * size * chunk + size * portion.tokens * model.d_model + head
 
 
 def update_bytes(model: ModelSettings, optim: OptimSettings, dtype: Dtype) -> float:

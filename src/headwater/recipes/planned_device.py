@@ -77,11 +77,7 @@ def _processor(config: RunConfig, probe: Measured | None) -> Machinery:
     spread, flags = constants()["log_deviation"], cpu_flags()
     dtype = probe.dtype if probe else _dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
-    portion = Portion(
-        portion_tokens,
-        portion_tokens == config.train.batch_tokens,
-        num_recomputed(config.train, config.model.num_layers),
-    )
+    portion = Portion(portion_tokens, num_recomputed(config.train, config.model.num_layers))
     memory = processor_memory(config.model, config.optim, portion, dtype)  # type: ignore[arg-type]
     step, step_how = _step(config, dtype, cores, probe)
     measured = probe.memory_bytes if probe else None
@@ -91,8 +87,7 @@ def _processor(config: RunConfig, probe: Measured | None) -> Machinery:
         memory=Spread(measured or memory.peak, spread["memory"]),
         memory_how="peak of the probe's process"
         if measured
-        else f"weights, gradients, optimizer, casts in {dtype}, activations of {portion_tokens} tokens, libraries; the "
-        f"most at the {memory.moment}",
+        else f"weights, gradients, optimizer, casts in {dtype}, activations of {portion_tokens} tokens, libraries",
         watts=Spread(constants()["watts_per_core"] * cores, spread["watts"]),
         watts_how=f"{cores} cores × {constants()['watts_per_core']:g} W, a server processor's power by core",
         usd_per_hour=None,
