@@ -27,7 +27,9 @@ class PlanGroup(TyperGroup):
 def run(
     run: RunFile,
     overrides: Overrides = None,
-    probe: Annotated[bool, typer.Option("--probe", help="Measure the run's own step here, for a minute at most.")] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure the run's own step here, for a minute at most.")
+    ] = False,
     runs: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Finished runs (params, tokens, loss) to forecast the loss from.")
     ] = None,

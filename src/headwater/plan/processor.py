@@ -54,9 +54,7 @@ def sizes_of(model: ModelSettings, is_muon: bool) -> Sizes:
         (model.d_ff, model.d_model, mlp * layers),
     )
     blocks = count_parameters(model).matmul - model.vocab_size * model.d_model
-    return Sizes(
-        layers, model.d_model, model.seq_len, model.vocab_size, blocks, query, matrices if is_muon else ()
-    )
+    return Sizes(layers, model.d_model, model.seq_len, model.vocab_size, blocks, query, matrices if is_muon else ())
 
 
 def orthogonalisation_flops(matrices: tuple[tuple[int, int, int], ...]) -> float:
@@ -109,9 +107,7 @@ def efficiencies(d_model: int, dtype: str) -> dict[str, float]:
     table = [_measured(shape, "int8" if dtype == "int8" else "bfloat16") for shape in constants()["shapes"]]
     widths = [math.log(shape["d_model"]) for shape in constants()["shapes"]]
     at = math.log(d_model)
-    return {
-        part: math.exp(float(np.interp(at, widths, [math.log(row[part]) for row in table]))) for part in PARTS
-    }
+    return {part: math.exp(float(np.interp(at, widths, [math.log(row[part]) for row in table]))) for part in PARTS}
 
 
 def _measured(shape: dict[str, Any], dtype: str) -> dict[str, float]:
@@ -123,7 +119,8 @@ def _measured(shape: dict[str, Any], dtype: str) -> dict[str, float]:
     if dtype == "bfloat16":
         seconds["matmul"] += (shape["bfloat16_ms"] - shape["int8_ms"]) / 1000
     peaks = constants()["peak_flops_per_second"]
-    return {part: work[part] / seconds[part] / (peaks[dtype] if part == "matmul" else peaks["bfloat16"]) for part in PARTS}
+    peak_of = dict.fromkeys(PARTS, peaks["bfloat16"]) | {"matmul": peaks[dtype]}
+    return {part: work[part] / seconds[part] / peak_of[part] for part in PARTS}
 
 
 def _model(shape: dict[str, Any]) -> ModelSettings:

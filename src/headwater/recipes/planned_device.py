@@ -97,6 +97,8 @@ def _processor(config: RunConfig, probe: Measured | None) -> Machinery:
 
 
 def _dtype(config: RunConfig, flags: set[str]) -> str:
+    if config.machine.dtype == "float8":
+        raise ConfigError("machine.dtype is float8, which is for GPUs, and the run is planned for a processor here")
     if config.machine.dtype != "auto":
         return config.machine.dtype
     fast = fast_dtype(flags)

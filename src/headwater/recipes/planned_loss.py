@@ -16,8 +16,8 @@ from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, read_json_or_none
 
 NO_RUNS = (
-    "no loss without runs to forecast from: give --runs CSV, a table of at least six finished runs on this text with the "
-    "columns params, tokens and loss"
+    "no loss without runs to forecast from: give --runs CSV, a table of at least six finished runs on this text with "
+    "the columns params, tokens and loss"
 )
 
 

@@ -86,9 +86,7 @@ def counts(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _outlook(
-    config: RunConfig, asked: Questions, found: Machinery, loss: LossOutlook, probe: Probe | None
-) -> Outlook:
+def _outlook(config: RunConfig, asked: Questions, found: Machinery, loss: LossOutlook, probe: Probe | None) -> Outlook:
     around = around_steps(config, found.step.median, None if probe is None else probe.checkpoint_seconds)
     seconds = {"steps": Spread(found.step.median * config.train.num_steps, found.step.log_deviation)}
     site = find_site(asked.site) if asked.site else None
@@ -96,7 +94,7 @@ def _outlook(
     price = found.usd_per_hour if asked.price_per_hour is None else Spread(asked.price_per_hour)
     parts = ", ".join(f"{name} {part.median:.3g} s" for name, part in {**seconds, **around.seconds}.items())
     how = {
-        "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s: {found.step_how}; {parts}. {around.how}",
+        "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s, {found.step_how}; {parts}; {around.how}",
         "memory_gib": found.memory_how,
         "energy_kwh": (found.watts_how if asked.watts is None else f"--watts {asked.watts:g}")
         + (f", PUE {site.pue} of the site {site.name}" if site else ", nothing for cooling: name a --site for its PUE"),

@@ -125,7 +125,7 @@ def _result(
         num_threads=facts.num_threads,
         checkpoint_seconds=checkpoint_seconds,
         memory_bytes=_peak_bytes() if whole and facts.device == "cpu" else None,
-        how=f"median of {len(steps)} steps, {part}, {facts.dtype} on {facts.num_threads} threads of {facts.device_name}",
+        how=f"median of {len(steps)} steps, {part}, in {facts.dtype} on {facts.num_threads} × {facts.device_name}",
     )
 
 
