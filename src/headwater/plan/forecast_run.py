@@ -68,7 +68,7 @@ def forecast(outlook: Outlook, limits: Limits) -> dict[str, Any]:
     What isn't known is None; the same outlook gives the same numbers.
     """
     generator = np.random.default_rng(SEED)
-    hours = sum(part.draw(generator) for part in outlook.seconds.values()) / 3600
+    hours = np.sum([part.draw(generator) for part in outlook.seconds.values()], axis=0) / 3600
     kwh = hours * outlook.watts.draw(generator) / 1000 * outlook.pue
     gib = outlook.memory_bytes.draw(generator) / 2**30
     money = None if outlook.usd_per_hour is None else hours * outlook.usd_per_hour.draw(generator)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 from headwater.config import RawSettings
 from headwater.errors import ConfigError
@@ -30,12 +29,16 @@ Z90 = 1.2816
 NO_PRICE = "no price is known for this machine: give --price-per-hour"
 
 
-class Measured(Protocol):
-    """What is asked of a probe."""
+@dataclass(frozen=True)
+class Probe:
+    """What the run's own steps took here. `memory_bytes` is None where a step was too long to be run whole."""
 
     step_seconds: float
     log_deviation: float
+    num_steps: int
     dtype: str
+    num_threads: int
+    checkpoint_seconds: float
     memory_bytes: float | None
     how: str
 
@@ -55,7 +58,7 @@ class Machinery:
     memory_limit_bytes: float | None
 
 
-def machinery(config: RunConfig, probe: Measured | None) -> Machinery:
+def machinery(config: RunConfig, probe: Probe | None) -> Machinery:
     """Return the numbers of the device that the run would take here."""
     wanted, name = config.machine.device, gpu_name()
     if wanted == "cuda" or (wanted == "auto" and name is not None):
@@ -72,7 +75,7 @@ def microbatch_tokens(config: RunConfig) -> int:
     return int(RULES["train.microbatch_tokens"](RawSettings(settings, {}))[0])
 
 
-def _processor(config: RunConfig, probe: Measured | None) -> Machinery:
+def _processor(config: RunConfig, probe: Probe | None) -> Machinery:
     cores = config.machine.num_threads or usable_cores()
     spread, flags = constants()["log_deviation"], cpu_flags()
     dtype = probe.dtype if probe else _dtype(config, flags)
@@ -105,7 +108,7 @@ def _dtype(config: RunConfig, flags: set[str]) -> str:
     return "bfloat16" if fast == "int8" and config.machine.compile == "off" else fast
 
 
-def _step(config: RunConfig, dtype: str, cores: int, probe: Measured | None) -> tuple[Spread, str]:
+def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tuple[Spread, str]:
     spread = constants()["log_deviation"]
     if probe is not None:
         return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
@@ -132,7 +135,7 @@ def _device(name: str | None) -> Device:
     return devices[max(known, key=len)] if known else find_device(name, devices)
 
 
-def _gpu(config: RunConfig, device: Device, probe: Measured | None) -> Machinery:
+def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
     shape, train = shape_of(config.model), config.train
     layout = Layout(
         num_devices=1,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.corpus.settings import SourceSettings
+from headwater.model.count import count_parameters
 from headwater.plan.before import state_bytes
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import constants
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders
-from headwater.train.settings import is_validation, look_steps
+from headwater.train.settings import look_steps
 
 START_SECONDS = 3.0
 "Assembling, and measuring the peak."
@@ -36,7 +37,7 @@ def around_steps(config: RunConfig, step_seconds: float, checkpoint_seconds: flo
     deviation = constants()["log_deviation"]["around"]
     per_token = step_seconds / train.batch_tokens
     scale = 0.5 + 0.5 * per_token / FIRST_LIGHT_SECONDS_PER_TOKEN
-    num_validations = sum(is_validation(step, train) for step in _moments(config))
+    num_validations = len(_validated_steps(config))
     tokens = train.validation_rows * len(config.corpus.sources) * config.model.seq_len
     has_almanac = any(source.builtin == "almanac" for source in config.corpus.sources.values())
     look = known["look_seconds" if has_almanac else "look_seconds_without_almanac"]
@@ -54,7 +55,8 @@ def around_steps(config: RunConfig, step_seconds: float, checkpoint_seconds: flo
     return Around({name: Spread(value, deviation) for name, value in medians.items()}, how)
 
 
-def _moments(config: RunConfig) -> set[int]:
+def _validated_steps(config: RunConfig) -> set[int]:
+    """Return the steps of which `train.settings.is_validation` is true."""
     train = config.train
     every = range(train.validate_every, train.num_steps + 1, train.validate_every)
     return {*every, *look_steps(train), train.num_steps}
@@ -62,8 +64,6 @@ def _moments(config: RunConfig) -> set[int]:
 
 def _checkpoint_bytes(config: RunConfig) -> float:
     """Return weights and optimizer state: all the state but the gradients."""
-    from headwater.model.count import count_parameters
-
     return state_bytes(config.model, config.optim) - 4 * count_parameters(config.model).total
 
 

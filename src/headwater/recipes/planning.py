@@ -15,24 +15,10 @@ from headwater.plan.count import count_flops, count_params
 from headwater.plan.energy import find_site
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
-from headwater.recipes.planned_device import Machinery, machinery
+from headwater.recipes.planned_device import Machinery, Probe, machinery
 from headwater.recipes.planned_loss import LossOutlook, loss_outlook
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What the run's own steps took here. `memory_bytes` is None where a step was too long to be run whole."""
-
-    step_seconds: float
-    log_deviation: float
-    num_steps: int
-    dtype: str
-    num_threads: int
-    checkpoint_seconds: float
-    memory_bytes: float | None
-    how: str
 
 
 @dataclass(frozen=True)

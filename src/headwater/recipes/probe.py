@@ -24,8 +24,7 @@ from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
 from headwater.machine.signals import StopRequest
-from headwater.recipes.planned_device import microbatch_tokens
-from headwater.recipes.planning import Probe
+from headwater.recipes.planned_device import Probe, microbatch_tokens
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.tokens.read import TokenStore
