@@ -1,0 +1,93 @@
+"""A run's settings as a forecast: what is counted, against what the run itself does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import write_run_file, write_texts
+
+from headwater.errors import ConfigError
+from headwater.recipes import planned_device
+from headwater.recipes.planned_device import Probe, machinery, microbatch_tokens
+from headwater.recipes.planned_loss import worth_of_tokens
+from headwater.recipes.planned_time import _validated_steps, around_steps
+from headwater.recipes.planning import Questions, plan_run
+from headwater.recipes.run_config import load_run
+from headwater.train.settings import is_validation
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "texts", 3)
+    return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
+
+
+def measured(**changed) -> Probe:
+    numbers = {"step_seconds": 0.5, "log_deviation": 0.0, "num_steps": 10, "checkpoint_seconds": 0.1}
+    rest = {"dtype": "float32", "num_threads": 1, "memory_bytes": 2.0**31, "how": "as it was measured"}
+    return Probe(**numbers | rest | changed)
+
+
+def write_tokens(config, num_tokens: int) -> None:
+    folder = config.run_dir / "data/tokens"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"splits": {"train": {"mine": {"num_tokens": num_tokens}}}}))
+
+
+def test_validations_are_counted_as_the_loop_makes_them(config):
+    steps = {step for step in range(1, config.train.num_steps + 1) if is_validation(step, config.train)}
+    assert _validated_steps(config) == steps
+
+
+def test_a_probe_decides_steps_and_memory(config):
+    value = plan_run(config, Questions(), measured())
+    assert value["step_seconds"] == 0.5
+    assert value["memory_gib"]["p50"] == pytest.approx(2, rel=0.01)
+    assert "as it was measured" in value["how"]["hours"]
+
+
+def test_first_light_is_foretold_from_its_steps():
+    # docs/log.md, 2026-11-25: training 282 s, preparation 24 s, what comes after 25 s; its steps took 0.255 s
+    config, _ = load_run("first-light", ["runs_dir=nowhere"])
+    hours = plan_run(config, Questions(), measured(step_seconds=0.2552, dtype="int8"))["hours"]
+    assert hours["p50"] * 3600 == pytest.approx(282 + 24 + 25, rel=0.05)
+
+
+def test_prepared_text_takes_no_time_again(config):
+    before = around_steps(config, 0.1, None).seconds["preparation"].median
+    write_tokens(config, 1000)
+    assert before > 0
+    assert around_steps(config, 0.1, None).seconds["preparation"].median == 0
+
+
+def test_repeated_text_is_worth_less_and_too_much_is_refused(config):
+    fresh, read = worth_of_tokens(config)
+    assert fresh == 24 * 512
+    assert "not built yet" in read
+    write_tokens(config, 24 * 512 // 4)  # read four times
+    repeated, _ = worth_of_tokens(config)
+    assert 0.8 * fresh < repeated < fresh
+
+
+def test_text_read_too_often_gets_no_number(config):
+    write_tokens(config, 640)
+    with pytest.raises(ConfigError, match="epochs"):
+        worth_of_tokens(config)
+
+
+def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
+    monkeypatch.setattr(planned_device, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    config, _ = load_run("gpt2-124m", [])
+    found = machinery(config, None)
+    assert "H100-SXM" in found.step_how
+    assert found.memory_limit_bytes == 80e9
+    assert found.usd_per_hour.median > 0
+    assert microbatch_tokens(config) <= config.train.batch_tokens
+
+
+def test_a_gpu_that_is_not_there_is_said():
+    config, _ = load_run("first-light", ["machine.device=cuda"])
+    with pytest.raises(ConfigError, match="no GPU is found here"):
+        machinery(config, None)
