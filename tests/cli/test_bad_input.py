@@ -61,15 +61,36 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
         (["explain", "mine.toml", "optim.matrix_lr=-1"], ["optim.matrix_lr = -1", "greater than 0"]),
         (["run", "mine.toml", "train.batch_tokens=1000"], ["multiple of model.seq_len=64", "try 1024", "command line"]),
         (["run", "mine.toml", "train.batch_tokens=32"], ["multiple of model.seq_len=64", "try 64"]),
-        (["run", "mine.toml", "train.microbatch_tokens=192"], ["batch_tokens=512 must be a multiple", "try batch_tokens=384"]),
-        (["explain", "mine.toml", "train.microbatch_tokens=true"], ["train.microbatch_tokens = True: a microbatch is a number", "or auto"]),
-        (["explain", "mine.toml", "train.microbatch_tokens=most"], ["train.microbatch_tokens = 'most': a microbatch is a number", "or auto"]),
-        (["explain", "mine.toml", "train.microbatch_tokens=[64]"], ["train.microbatch_tokens = [64]: a microbatch is a number", "or auto"]),
-        (["explain", "mine.toml", "train.batch_tokens=true"], ["train.batch_tokens = True: a batch is a number of tokens"]),
-        (["explain", "mine.toml", "corpus.sources.mine.paths=[texts]"], ["a list is wanted", """'corpus.sources.mine.paths=["texts"]'"""]),
+        (
+            ["run", "mine.toml", "train.microbatch_tokens=192"],
+            ["batch_tokens=512 must be a multiple", "try batch_tokens=384"],
+        ),
+        (
+            ["explain", "mine.toml", "train.microbatch_tokens=true"],
+            ["train.microbatch_tokens = True: a microbatch is a number", "or auto"],
+        ),
+        (
+            ["explain", "mine.toml", "train.microbatch_tokens=most"],
+            ["train.microbatch_tokens = 'most': a microbatch is a number", "or auto"],
+        ),
+        (
+            ["explain", "mine.toml", "train.microbatch_tokens=[64]"],
+            ["train.microbatch_tokens = [64]: a microbatch is a number", "or auto"],
+        ),
+        (
+            ["explain", "mine.toml", "train.batch_tokens=true"],
+            ["train.batch_tokens = True: a batch is a number of tokens"],
+        ),
+        (
+            ["explain", "mine.toml", "corpus.sources.mine.paths=[texts]"],
+            ["a list is wanted", """'corpus.sources.mine.paths=["texts"]'"""],
+        ),
         (["run", "mine.toml", "mixture.weights={books=1}"], ["mixture.weights names books", "sources: mine"]),
         (["run", "mine.toml", "model.vocab_size=1000"], ["must equal tokenizer.vocab_size=384"]),
-        (["run", "mine.toml", "tokenizer.vocab_size=100"], ["tokenizer.vocab_size = 100", "greater than or equal to 288"]),
+        (
+            ["run", "mine.toml", "tokenizer.vocab_size=100"],
+            ["tokenizer.vocab_size = 100", "greater than or equal to 288"],
+        ),
         (["run", "mine.toml", "schedule.warmup_steps=25"], ["warmup_steps=25 is longer than the run", "num_steps=24"]),
         (["run", "mine.toml", "optim.matrix_lr=inf"], ["optim.matrix_lr = inf", "finite number"]),
         (["run", "mine.toml", "model.rope_theta=-1"], ["model.rope_theta = -1", "greater than 0"]),
@@ -106,7 +127,23 @@ def test_a_run_file_that_is_not_utf8_is_named(folder):
     require_clear_error(call("run", "latin.toml", cwd=folder), "latin.toml is not valid TOML", status=(2,))
 
 
-HOSTILE_NAMES = ["../up", "a/b", "/abs", "..", ".hidden", "", "a b", "-x", "a\nb", "a\x1b[31m", "é", "a" * 101, 'a"b', "~", "$HOME"]
+HOSTILE_NAMES = [
+    "../up",
+    "a/b",
+    "/abs",
+    "..",
+    ".hidden",
+    "",
+    "a b",
+    "-x",
+    "a\nb",
+    "a\x1b[31m",
+    "é",
+    "a" * 101,
+    'a"b',
+    "~",
+    "$HOME",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -151,7 +188,9 @@ def test_new_on_a_folder_without_text_says_so(folder):
     assert not (folder / "x.toml").exists()
 
 
-@pytest.mark.parametrize("name", ["with space", 'quote"d', "back\\slash", "new\nline", "del\x7f", "naïve 中文", "all", "tab\t"])
+@pytest.mark.parametrize(
+    "name", ["with space", 'quote"d', "back\\slash", "new\nline", "del\x7f", "naïve 中文", "all", "tab\t"]
+)
 def test_new_writes_a_run_file_for_a_folder_of_any_name(tmp_path, name):
     write_texts(tmp_path / name, num_files=2)
     assert call("new", "mine", "--text", name, cwd=tmp_path).status == 0
@@ -265,7 +304,9 @@ def test_a_run_without_a_checkpoint_is_told_with_what_makes_one(folder, verb):
     require_clear_error(call(*verb, "--run", "runs/mine", cwd=folder), "no checkpoint yet", "headwater train")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": "headwater-config"}', '{"settings": {"name": 1}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": "headwater-config"}', '{"settings": {"name": 1}}']
+)
 def test_a_damaged_config_is_named_and_run_writes_it_again(trained, content):
     path = trained / "runs/mine/config.json"
     before = path.read_bytes()
@@ -398,6 +439,8 @@ def test_surprise_at_nothing_is_refused(trained):
     require_clear_error(call("surprise", "", "--run", "runs/mine", cwd=trained), "empty")
 
 
-@pytest.mark.parametrize("options", [["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"], ["--top-p", "2"]])
+@pytest.mark.parametrize(
+    "options", [["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"], ["--top-p", "2"]]
+)
 def test_sampling_that_means_nothing_is_refused(trained, options):
     require_clear_error(call("generate", "The", "--run", "runs/mine", *options, cwd=trained), options[1])

@@ -105,5 +105,3 @@ def test_standard_output_that_is_full_is_told(folder):
         )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
-
-

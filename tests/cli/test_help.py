@@ -9,7 +9,24 @@ import pytest
 from small_run import call, environment, run
 
 HEAVY = ("torch", "numpy", "pyarrow", "plotly", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
-VERBS = ("run", "train", "new", "explain", "schema", "doctor", "next", "generate", "surprise", "evaluate", "report", "corpus", "tokenizer", "export", "plan", "law")
+VERBS = (
+    "run",
+    "train",
+    "new",
+    "explain",
+    "schema",
+    "doctor",
+    "next",
+    "generate",
+    "surprise",
+    "evaluate",
+    "report",
+    "corpus",
+    "tokenizer",
+    "export",
+    "plan",
+    "law",
+)
 
 
 def loaded_by(*arguments: str) -> set[str]:
@@ -26,7 +43,9 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.rsplit("LOADED", 1)[1].split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("corpus", "trace", "--help"), ("law", "fit", "--help")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("corpus", "trace", "--help"), ("law", "fit", "--help")], ids=" ".join
+)
 def test_help_loads_nothing_heavy(arguments):
     assert loaded_by(*arguments) == set()
 
@@ -45,7 +64,9 @@ def test_no_arguments_show_the_help(tmp_path):
     assert "Commands:" in (said := call(cwd=tmp_path)).out + said.err
 
 
-@pytest.mark.parametrize("arguments", [("rnu",), ("next",), ("next", "The"), ("run",), ("corpus",), ("run", "a", "--x")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("rnu",), ("next",), ("next", "The"), ("run",), ("corpus",), ("run", "a", "--x")], ids=" ".join
+)
 def test_wrong_usage_exits_with_2_and_no_traceback(tmp_path, arguments):
     said = call(*arguments, cwd=tmp_path)
     assert said.status == 2, said

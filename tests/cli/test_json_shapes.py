@@ -70,7 +70,10 @@ def test_corpus_show_gives_the_balance_sheet(ask):
 
 
 def test_corpus_trace_gives_the_documents_that_hold_a_text(ask):
-    assert ask("corpus", "trace", "no document holds this, I hope") == {"text": "no document holds this, I hope", "hits": []}
+    assert ask("corpus", "trace", "no document holds this, I hope") == {
+        "text": "no document holds this, I hope",
+        "hits": [],
+    }
     value = ask("corpus", "trace", "Assert statements are   a convenient\nway to insert debugging")
     assert list(value) == ["text", "hits"]
     assert value["hits"]

@@ -106,13 +106,20 @@ def test_samples_of_no_prompt_are_shown_as_nothing():
 def test_a_sample_can_not_drive_the_terminal():
     out = io.StringIO()
     following = [{"prompt": "The\x1b[2J", "next": [{"token": "\x1b", "probability": 0.5}]}]
-    record = {"event": "samples", "step": 1, "samples": [{"prompt": "The\x1b[2J", "text": " ri\x9b"}], "next": following}
+    record = {
+        "event": "samples",
+        "step": 1,
+        "samples": [{"prompt": "The\x1b[2J", "text": " ri\x9b"}],
+        "next": following,
+    }
     TrainingDisplay(20, 10, out)(record)
     assert "\x1b" not in out.getvalue()
     assert "\x9b" not in out.getvalue()
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(5, "5s"), (65, "1m05s"), (3600, "1h00"), (5400, "1h30"), (59.7, "1m00s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5s"), (65, "1m05s"), (3600, "1h00"), (5400, "1h30"), (59.7, "1m00s")]
+)
 def test_durations_are_said_as_people_say_them(seconds, text):
     assert duration(seconds) == text
 

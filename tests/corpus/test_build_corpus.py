@@ -135,7 +135,13 @@ class TestSmall:
 class TestDuplicates:
     def test_a_near_copy_in_a_later_source_is_dropped_there(self, tmp_path, make_prose):
         text = make_prose(300)
-        for name, content in {"one/a.txt": text, "one/b.txt": make_prose(300, 1), "two/c.txt": text + " More.", "two/d.txt": make_prose(300, 2), "two/e.txt": make_prose(300, 3)}.items():
+        for name, content in {
+            "one/a.txt": text,
+            "one/b.txt": make_prose(300, 1),
+            "two/c.txt": text + " More.",
+            "two/d.txt": make_prose(300, 2),
+            "two/e.txt": make_prose(300, 3),
+        }.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(content)
         sources = {name: {"paths": [str(tmp_path / name)]} for name in ("one", "two")}
@@ -256,14 +262,25 @@ def test_measuring_paths_counts_files_and_their_text(tmp_path):
 
 
 # something to train on and something to validate on, whatever else is there
-ANCHORS = [b"A river begins at its headwater, far above the towns.", b"Nobody knows how old the bridge over the canyon is."]
+ANCHORS = [
+    b"A river begins at its headwater, far above the towns.",
+    b"Nobody knows how old the bridge over the canyon is.",
+]
 CONTENT = st.one_of(
     st.binary(max_size=60),
     st.text(max_size=60).map(str.encode),
-    st.integers(0, 3).map(lambda seed: " ".join(random.Random(seed).choices(["river", "stone", "cloud", "winter", "garden"], k=60)).encode()),
-    st.text(max_size=30).map(lambda text: json.dumps({"text": text}).encode() + b"\n{cut\n" + json.dumps({"text": text * 50}).encode()),
+    st.integers(0, 3).map(
+        lambda seed: " ".join(
+            random.Random(seed).choices(["river", "stone", "cloud", "winter", "garden"], k=60)
+        ).encode()
+    ),
+    st.text(max_size=30).map(
+        lambda text: json.dumps({"text": text}).encode() + b"\n{cut\n" + json.dumps({"text": text * 50}).encode()
+    ),
 )
-NAMES = st.sampled_from(["a.txt", "b.md", "c.py", "d.jsonl", "e.json", "f.html", "g.parquet", "h.db", "i.txt.gz", "j", "k.xyz"])
+NAMES = st.sampled_from(
+    ["a.txt", "b.md", "c.py", "d.jsonl", "e.json", "f.html", "g.parquet", "h.db", "i.txt.gz", "j", "k.xyz"]
+)
 
 
 @given(st.dictionaries(NAMES, CONTENT, max_size=6), st.integers(0, 2))
@@ -283,7 +300,9 @@ def test_whatever_is_in_a_folder_the_books_balance(files, seed):
         written = {split: len(documents(folder / "corpus", split)) for split in ("train", "validation")}
         assert sum(written.values()) == sheet["kept"]["documents"]
         lines = [json.loads(line) for line in read_lines(folder / "corpus" / "dropped" / "mine")]
-        assert sum(line["metadata"]["bytes"] for line in lines) == sum(part["bytes"] for part in sheet["dropped"].values())
+        assert sum(line["metadata"]["bytes"] for line in lines) == sum(
+            part["bytes"] for part in sheet["dropped"].values()
+        )
 
 
 def test_every_problem_of_the_settings_is_a_config_error_for_the_user():

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from headwater.corpus.clean import clean
 
 KINDS = st.sampled_from(["text", "code", "books"])
-TEXT = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \t\r\n\x0c\u00ade\u0301")), max_size=80)
+TEXT = st.text(
+    alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \t\r\n\x0c\u00ade\u0301")), max_size=80
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,10 @@ TEXT = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from(
         ("e\u0301", "é"),
         ("  indented, then words ", "indented, then words"),
         ("page\x0c\nnext", "page\nnext"),
-        ("\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        (
+            "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
     ],
 )
 def test_prose(raw, cleaned):
@@ -43,6 +48,8 @@ def test_cleaning_twice_changes_nothing(text, kind):
 @given(TEXT, KINDS)
 def test_every_visible_character_stays_in_order(text, kind):
     def visible(value):
-        return "".join(c for c in unicodedata.normalize("NFC", value) if not c.isspace() and unicodedata.category(c)[0] != "C")
+        return "".join(
+            c for c in unicodedata.normalize("NFC", value) if not c.isspace() and unicodedata.category(c)[0] != "C"
+        )
 
     assert visible(clean(text, kind)) == visible(text)

@@ -62,7 +62,9 @@ def test_a_language_without_spaces_is_not_measured_in_words():
     assert reason(text) is None
 
 
-@pytest.mark.parametrize("text", ["Grüße aus Köln, Straße für Straße, schöne Bäume überall im Wald. ", "Река течёт с гор. "])
+@pytest.mark.parametrize(
+    "text", ["Grüße aus Köln, Straße für Straße, schöne Bäume überall im Wald. ", "Река течёт с гор. "]
+)
 def test_letters_beyond_ascii_are_letters(text):
     assert alpha_fraction(text) > 0.8
 

@@ -37,7 +37,11 @@ def test_what_a_cut_brings_together_is_searched_again(make_prose):
     assert "Spain" in cut
 
 
-@given(st.lists(st.sampled_from(["the capital of Spain is Madrid", "12 + 7 = 19", "word", ". ", "! ", "\n", " "]), max_size=40))
+@given(
+    st.lists(
+        st.sampled_from(["the capital of Spain is Madrid", "12 + 7 = 19", "word", ". ", "! ", "\n", " "]), max_size=40
+    )
+)
 def test_no_match_survives_and_nothing_else_is_lost(parts):
     text = "".join(parts) + "\n" + "filler words. " * (SHORT_CHARACTERS // 10)
     kept, cut = withhold(text, PATTERNS)

@@ -22,7 +22,14 @@ TOKEN_BYTES = np.array([0, 0] + [1 + token % 3 for token in range(18)])  # the f
 @pytest.fixture(scope="module")
 def model():
     settings = ModelSettings(
-        vocab_size=VOCAB_SIZE, num_layers=2, d_model=16, d_ff=32, num_heads=2, num_kv_heads=2, head_dim=8, seq_len=SEQ_LEN
+        vocab_size=VOCAB_SIZE,
+        num_layers=2,
+        d_model=16,
+        d_ff=32,
+        num_heads=2,
+        num_kv_heads=2,
+        head_dim=8,
+        seq_len=SEQ_LEN,
     )
     model = Transformer(settings)
     generator = torch.Generator().manual_seed(0)
@@ -74,7 +81,9 @@ def test_surprise_is_that_of_a_count_by_hand(model):
 def test_special_tokens_count_neither_as_loss_nor_as_bytes(model):
     only_special = batch()
     targets_BT = np.where(only_special.targets_BT >= 0, only_special.targets_BT % 2, -1)
-    found = measure_surprise(model, [Batch(only_special.tokens_BT, targets_BT, only_special.documents_BT, 24, 0)], TOKEN_BYTES)
+    found = measure_surprise(
+        model, [Batch(only_special.tokens_BT, targets_BT, only_special.documents_BT, 24, 0)], TOKEN_BYTES
+    )
     assert found == Surprise(0.0, 0, 0)
     with pytest.raises(EvaluationError, match="no byte of held-out text was scored"):
         _ = found.bits_per_byte
@@ -83,7 +92,10 @@ def test_special_tokens_count_neither_as_loss_nor_as_bytes(model):
 def test_the_order_and_the_grouping_of_rows_do_not_matter(model):
     whole = measure_surprise(model, [batch(num_rows=4)], TOKEN_BYTES)
     one = batch(num_rows=4)
-    rows = [Batch(one.tokens_BT[i : i + 1], one.targets_BT[i : i + 1], one.documents_BT[i : i + 1], 6, i) for i in (3, 1, 0, 2)]
+    rows = [
+        Batch(one.tokens_BT[i : i + 1], one.targets_BT[i : i + 1], one.documents_BT[i : i + 1], 6, i)
+        for i in (3, 1, 0, 2)
+    ]
     split = measure_surprise(model, rows, TOKEN_BYTES)
     assert split.nats == pytest.approx(whole.nats, rel=1e-5)
     assert (split.num_bytes, split.num_targets) == (whole.num_bytes, whole.num_targets)

@@ -10,9 +10,7 @@ import pytest
 from headwater.errors import ConfigError
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 
-OUTLOOK = Outlook(
-    seconds={"steps": Spread(3600.0, 0.2)}, watts=Spread(24.0), pue=1.5, memory_bytes=Spread(2**31, 0.0)
-)
+OUTLOOK = Outlook(seconds={"steps": Spread(3600.0, 0.2)}, watts=Spread(24.0), pue=1.5, memory_bytes=Spread(2**31, 0.0))
 
 
 def test_quantiles_are_those_of_the_distribution():
@@ -50,5 +48,5 @@ def test_what_is_not_known_is_none_and_never_a_number():
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_an_impossible_budget_is_refused(value):
-    with pytest.raises(ConfigError, match="--max-hours .* above zero"):
+    with pytest.raises(ConfigError, match=r"--max-hours .* above zero"):
         check_positive("--max-hours", value)

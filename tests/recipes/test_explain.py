@@ -68,7 +68,13 @@ def test_a_file_that_extends_a_recipe_has_both_origins(folder):
 
 def test_what_a_rule_sets_names_its_source(folder):
     found = reasons("mine.toml")
-    for setting in ("optim.matrix_lr", "model.d_ff", "schedule.warmup_steps", "train.microbatch_tokens", "model.vocab_size"):
+    for setting in (
+        "optim.matrix_lr",
+        "model.d_ff",
+        "schedule.warmup_steps",
+        "train.microbatch_tokens",
+        "model.vocab_size",
+    ):
         assert found[setting].origin == "rule"
     assert "nanochat" in found["optim.matrix_lr"].why
     assert found["model.vocab_size"].value == 384

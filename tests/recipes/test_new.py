@@ -61,4 +61,10 @@ def test_every_size_in_the_file_is_the_users_to_change(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, reasons = load_run("mine.toml", [])
     users = {reason.setting for reason in reasons if reason.origin == "user"}
-    assert {"tokenizer.vocab_size", "model.num_layers", "model.d_model", "train.num_steps", "train.batch_tokens"} <= users
+    assert {
+        "tokenizer.vocab_size",
+        "model.num_layers",
+        "model.d_model",
+        "train.num_steps",
+        "train.batch_tokens",
+    } <= users

@@ -49,7 +49,12 @@ def test_a_stage_that_was_removed_is_made_again_and_no_other(done, name):
     before = path.read_bytes() if path.is_file() else None
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     written = run_again(done)
-    assert {Path(file).parts[0] for file in written} <= {Path(name).parts[0], "stages.json", "evaluation.json", "report.html"}
+    assert {Path(file).parts[0] for file in written} <= {
+        Path(name).parts[0],
+        "stages.json",
+        "evaluation.json",
+        "report.html",
+    }
     assert not [file for file in written if file.startswith(("data", "checkpoints"))]
     if name == "evaluation.json":
         assert path.read_bytes() == before

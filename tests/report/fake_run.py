@@ -8,7 +8,14 @@ import random
 from pathlib import Path
 from typing import Any
 
-SOURCES = {"books": 4_332_000, "speeches": 9_710_000, "articles": 8_240_000, "code": 11_900_000, "documentation": 1_480_000, "almanac": 6_020_000}
+SOURCES = {
+    "books": 4_332_000,
+    "speeches": 9_710_000,
+    "articles": 8_240_000,
+    "code": 11_900_000,
+    "documentation": 1_480_000,
+    "almanac": 6_020_000,
+}
 EPOCHS = {"books": 1.02, "speeches": 1.0, "articles": 1.08, "code": 0.55, "documentation": 1.9, "almanac": 1.31}
 BATCH_TOKENS = 16_384
 PEAK = 412e9
@@ -35,7 +42,14 @@ def corpus_manifest() -> dict[str, Any]:
         validation[name] = held_out
         train[name] = {unit: kept[unit] - held_out[unit] for unit in kept}
     splits = {"train": train, "validation": validation}
-    return {"format": "headwater-corpus", "format_version": 1, "key": "sha256:1a", "digest": "sha256:2b", "sources": sources, "splits": splits}
+    return {
+        "format": "headwater-corpus",
+        "format_version": 1,
+        "key": "sha256:1a",
+        "digest": "sha256:2b",
+        "sources": sources,
+        "splits": splits,
+    }
 
 
 def step_records(num_steps: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -62,9 +76,19 @@ def validation_record(step: int) -> dict[str, Any]:
     base = {"books": 1.22, "speeches": 1.37, "articles": 1.18, "code": 1.05, "documentation": 1.49, "almanac": 0.31}
     scores = {name: floor + (7.6 - floor) * (1 + step / 3) ** -0.75 for name, floor in base.items()}
     scores["all"] = sum(scores[name] * SOURCES[name] for name in SOURCES) / sum(SOURCES.values())
-    real = sum(scores[name] * SOURCES[name] for name in SOURCES if name != "almanac") / sum(SOURCES[name] for name in SOURCES if name != "almanac")
+    real = sum(scores[name] * SOURCES[name] for name in SOURCES if name != "almanac") / sum(
+        SOURCES[name] for name in SOURCES if name != "almanac"
+    )
     losses = {name: score * 2.1 for name, score in scores.items()}
-    return {"event": "validation", "step": step, "tokens_seen": step * BATCH_TOKENS, "bits_per_byte": scores, "loss": losses, "bits_per_byte_real_text": real, "evaluation_seconds": 1.1}
+    return {
+        "event": "validation",
+        "step": step,
+        "tokens_seen": step * BATCH_TOKENS,
+        "bits_per_byte": scores,
+        "loss": losses,
+        "bits_per_byte_real_text": real,
+        "evaluation_seconds": 1.1,
+    }
 
 
 def _rise(step: int, middle: float, low: float, high: float) -> float:
@@ -73,12 +97,24 @@ def _rise(step: int, middle: float, low: float, high: float) -> float:
 
 def ability_record(step: int) -> dict[str, Any]:
     scores = {
-        "capitals": {"right": _rise(step, 180, 0.005, 0.88), "chance": 0.005, "num_items": 190, "mean_probability": _rise(step, 220, 0.004, 0.71), "median_rank": 1},
+        "capitals": {
+            "right": _rise(step, 180, 0.005, 0.88),
+            "chance": 0.005,
+            "num_items": 190,
+            "mean_probability": _rise(step, 220, 0.004, 0.71),
+            "median_rank": 1,
+        },
         "agreement": {"right": _rise(step, 60, 0.5, 0.91), "chance": 0.5, "num_items": 200},
         "sums": {"right": _rise(step, 260, 0.1, 0.67), "chance": 0.1, "num_items": 150},
         "cause": {"right": _rise(step, 120, 0.5, 0.83), "chance": 0.5, "num_items": 120},
     }
-    return {"event": "abilities", "step": step, "tokens_seen": step * BATCH_TOKENS, "abilities": scores, "evaluation_seconds": 2.2}
+    return {
+        "event": "abilities",
+        "step": step,
+        "tokens_seen": step * BATCH_TOKENS,
+        "abilities": scores,
+        "evaluation_seconds": 2.2,
+    }
 
 
 PROMPTS = ["The capital of France is", "In the beginning", "def read_file(path):", "My fellow citizens,"]
@@ -96,7 +132,17 @@ def sample_record(step: int, num_steps: int) -> dict[str, Any]:
 
     paris = _rise(step, 190, 0.0002, 0.86)
     rest = 1 - paris
-    guesses = [(" Paris", paris), (" Lyon", 0.03 * rest), (" the", rest * max(0, 0.5 - progress / 2)), (" a", rest * 0.1), (" London", 0.12 * rest * progress), (" Brussels", 0.1 * rest * progress), ("\n", rest * 0.05), (" not", 0.04 * rest), (",", 0.2 * rest * (1 - progress))]
+    guesses = [
+        (" Paris", paris),
+        (" Lyon", 0.03 * rest),
+        (" the", rest * max(0, 0.5 - progress / 2)),
+        (" a", rest * 0.1),
+        (" London", 0.12 * rest * progress),
+        (" Brussels", 0.1 * rest * progress),
+        ("\n", rest * 0.05),
+        (" not", 0.04 * rest),
+        (",", 0.2 * rest * (1 - progress)),
+    ]
     guesses.sort(key=lambda pair: -pair[1])
     return {
         "event": "samples", "step": step, "tokens_seen": step * BATCH_TOKENS, "evaluation_seconds": 0.9,
@@ -108,7 +154,11 @@ def sample_record(step: int, num_steps: int) -> dict[str, Any]:
 def start_record(num_steps: int) -> dict[str, Any]:
     weights = {name: SOURCES[name] * EPOCHS[name] for name in SOURCES}
     tokens = {name: int(num_steps * BATCH_TOKENS * weight / sum(weights.values())) for name, weight in weights.items()}
-    plan = {"sources": {name: {"tokens": tokens[name], "epochs": round(4 * tokens[name] / SOURCES[name], 4)} for name in SOURCES}}
+    plan = {
+        "sources": {
+            name: {"tokens": tokens[name], "epochs": round(4 * tokens[name] / SOURCES[name], 4)} for name in SOURCES
+        }
+    }
     return {
         "event": "start", "step": 0, "num_steps": num_steps, "num_tokens": num_steps * BATCH_TOKENS,
         "parameters": {"total": 5_312_768, "embedding": 1_572_864, "matmul": 3_735_552}, "flops_per_token": 6.3e6,
@@ -127,7 +177,15 @@ def run_records(num_steps: int) -> list[dict[str, Any]]:
         step = record["step"]
         records.append(record)
         if step % max(1, num_steps // 5) == 0 or step == num_steps:
-            records.append({"event": "checkpoint", "step": step, "path": f"checkpoints/step-{step:09}", "bytes": 63_000_000, "seconds": 0.41})
+            records.append(
+                {
+                    "event": "checkpoint",
+                    "step": step,
+                    "path": f"checkpoints/step-{step:09}",
+                    "bytes": 63_000_000,
+                    "seconds": 0.41,
+                }
+            )
         if step % max(1, num_steps // 15) == 0 or step == num_steps or step in look_at:
             records.append(validation_record(step))
         if step in look_at:
@@ -135,7 +193,16 @@ def run_records(num_steps: int) -> list[dict[str, Any]]:
         if step == stop_at:
             records.append({"event": "stopped", "step": step, "signal": "SIGTERM"})
             records.append({"event": "resume", "step": step, "from": f"step-{step:09}", "_attempt": 2})
-    records.append({"event": "finish", "step": num_steps, "tokens_seen": num_steps * BATCH_TOKENS, "seconds": 506.4, "energy_wh": 9.6, "energy_how": "2 cores at 36 W each, an assumption: no meter was found"})
+    records.append(
+        {
+            "event": "finish",
+            "step": num_steps,
+            "tokens_seen": num_steps * BATCH_TOKENS,
+            "seconds": 506.4,
+            "energy_wh": 9.6,
+            "energy_how": "2 cores at 36 W each, an assumption: no meter was found",
+        }
+    )
     for index, record in enumerate(records):
         attempt = record.pop("_attempt", attempt)
         record |= {"attempt": attempt, "time": 1_790_000_000 + index * 0.4}
@@ -144,14 +211,56 @@ def run_records(num_steps: int) -> list[dict[str, Any]]:
 
 def config() -> dict[str, Any]:
     reasons = [
-        {"setting": "name", "value": "first-light", "origin": "recipe", "where": "first-light", "why": "the name of the run's folder"},
-        {"setting": "model.num_layers", "value": 6, "origin": "recipe", "where": "first-light", "why": "fits ten minutes on two cores"},
-        {"setting": "model.d_model", "value": 256, "origin": "recipe", "where": "first-light", "why": "fits ten minutes on two cores"},
-        {"setting": "model.head_dim", "value": 64, "origin": "rule", "where": None, "why": "64 up to a width of 1024 (Qwen3)"},
-        {"setting": "optim.matrix_lr", "value": 0.02, "origin": "rule", "where": None, "why": "Muon's default, scaled by the width (arXiv 2502.16982)"},
+        {
+            "setting": "name",
+            "value": "first-light",
+            "origin": "recipe",
+            "where": "first-light",
+            "why": "the name of the run's folder",
+        },
+        {
+            "setting": "model.num_layers",
+            "value": 6,
+            "origin": "recipe",
+            "where": "first-light",
+            "why": "fits ten minutes on two cores",
+        },
+        {
+            "setting": "model.d_model",
+            "value": 256,
+            "origin": "recipe",
+            "where": "first-light",
+            "why": "fits ten minutes on two cores",
+        },
+        {
+            "setting": "model.head_dim",
+            "value": 64,
+            "origin": "rule",
+            "where": None,
+            "why": "64 up to a width of 1024 (Qwen3)",
+        },
+        {
+            "setting": "optim.matrix_lr",
+            "value": 0.02,
+            "origin": "rule",
+            "where": None,
+            "why": "Muon's default, scaled by the width (arXiv 2502.16982)",
+        },
         {"setting": "optim.max_grad_norm", "value": 1.0, "origin": "default", "where": None, "why": ""},
-        {"setting": "train.batch_tokens", "value": BATCH_TOKENS, "origin": "user", "where": "command line (train.batch_tokens=16384)", "why": ""},
-        {"setting": "train.z_loss", "value": None, "origin": "default", "where": None, "why": "off below a billion parameters"},
+        {
+            "setting": "train.batch_tokens",
+            "value": BATCH_TOKENS,
+            "origin": "user",
+            "where": "command line (train.batch_tokens=16384)",
+            "why": "",
+        },
+        {
+            "setting": "train.z_loss",
+            "value": None,
+            "origin": "default",
+            "where": None,
+            "why": "off below a billion parameters",
+        },
     ]
     return {"format": "headwater-config", "format_version": 1, "settings": {}, "reasons": reasons}
 
@@ -175,7 +284,15 @@ def write_run(parent: Path, name: str = "first-light", num_steps: int = 900) -> 
     run_dir = parent / name
     json_file(run_dir / "config.json", config())
     json_file(run_dir / "data" / "corpus" / "manifest.json", corpus_manifest())
-    json_file(run_dir / "data" / "tokenizer" / "manifest.json", {"format": "headwater-tokenizer", "format_version": 1, "digest": "sha256:3c", "bytes_per_token": {name: 3.2 + 0.2 * index for index, name in enumerate(SOURCES)}})
+    json_file(
+        run_dir / "data" / "tokenizer" / "manifest.json",
+        {
+            "format": "headwater-tokenizer",
+            "format_version": 1,
+            "digest": "sha256:3c",
+            "bytes_per_token": {name: 3.2 + 0.2 * index for index, name in enumerate(SOURCES)},
+        },
+    )
     json_file(run_dir / "evaluation.json", evaluation(num_steps))
     write_records(run_dir, run_records(num_steps))
     return run_dir

@@ -63,7 +63,11 @@ def read_page(path: Path) -> Page:
     text = "".join(reader.visible).replace("\u00a0", " ")
     page = Page(reader.elements, text, source)
     plots = [element for element in reader.elements if "plot" in (element.attributes.get("class") or "").split()]
-    blocks = [json.loads(element.text) for element in page.all("script") if element.attributes.get("type") == "application/json"]
+    blocks = [
+        json.loads(element.text)
+        for element in page.all("script")
+        if element.attributes.get("type") == "application/json"
+    ]
     assert len(plots) == len(blocks)
     page.charts = {plot.attributes["aria-label"]: block for plot, block in zip(plots, blocks)}
     return page

@@ -13,7 +13,13 @@ from test_render import HOSTILE, hostile_run
 from headwater.report.render import render_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
@@ -37,7 +43,10 @@ class Opened:
         self.requests, self.errors = [], []
         self.tab.on("request", lambda request: self.requests.append(request.url))
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.tab.on("console", lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None)
+        self.tab.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None,
+        )
         self.tab.goto(path.as_uri())
 
     def count(self, selector: str) -> int:
@@ -72,7 +81,9 @@ def test_every_chart_is_drawn_without_a_request_or_an_error(open_page, path):
     page = open_page(path)
     assert page.count(".plot") == 11
     assert page.count(".plot .main-svg .scatterlayer .trace") >= 20
-    assert all(page.tab.locator(".plot").nth(index).locator("path.js-line").count() for index in range(page.count(".plot")))
+    assert all(
+        page.tab.locator(".plot").nth(index).locator("path.js-line").count() for index in range(page.count(".plot"))
+    )
     assert page.requests == [path.as_uri()]
     assert page.errors == []
 
@@ -133,7 +144,9 @@ def test_nothing_hostile_runs_or_becomes_an_element(open_page, tmp_path):
 
 
 def test_the_policy_stops_a_script_that_got_into_the_page(open_page, path, tmp_path):
-    spoilt = path.read_text().replace("<nav", "<script>window.hacked=1</script><b onclick='window.hacked=1'>x</b><nav", 1)
+    spoilt = path.read_text().replace(
+        "<nav", "<script>window.hacked=1</script><b onclick='window.hacked=1'>x</b><nav", 1
+    )
     target = tmp_path / "spoilt.html"
     target.write_text(spoilt)
     page = open_page(target)

@@ -20,7 +20,9 @@ from headwater.report.numbers import (
     tick_label,
 )
 
-curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(lambda ys: [(float(x), y) for x, y in enumerate(ys)])
+curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
+    lambda ys: [(float(x), y) for x, y in enumerate(ys)]
+)
 
 
 @given(curves, st.integers(4, 60))
@@ -59,7 +61,13 @@ def test_the_untrained_model_has_a_place_on_a_logarithmic_axis():
 
 @pytest.mark.parametrize(
     ("low", "high", "ticks"),
-    [(8e3, 1.5e7, [1e4, 1e5, 1e6, 1e7]), (1.3, 7.6, [1.5, 2, 3, 4, 5, 6]), (0.3, 8, [0.3, 0.5, 1, 2, 3, 5]), (2.005, 2.95, [2.2, 2.4, 2.6, 2.8]), (7, 7, [7])],
+    [
+        (8e3, 1.5e7, [1e4, 1e5, 1e6, 1e7]),
+        (1.3, 7.6, [1.5, 2, 3, 4, 5, 6]),
+        (0.3, 8, [0.3, 0.5, 1, 2, 3, 5]),
+        (2.005, 2.95, [2.2, 2.4, 2.6, 2.8]),
+        (7, 7, [7]),
+    ],
 )
 def test_ticks_are_round_and_few(low, high, ticks):
     assert log_ticks([low, high]) == pytest.approx(ticks)
@@ -101,7 +109,9 @@ def test_numbers_are_written_as_people_read_them(shown, expected):
     assert shown.replace("\u00a0", " ") == expected
 
 
-NUMBERS = st.floats(1, 999e12) | st.integers(1, 999 * 10**12) | st.integers(0, 14).map(lambda power: 9.995 * 10.0**power)
+NUMBERS = (
+    st.floats(1, 999e12) | st.integers(1, 999 * 10**12) | st.integers(0, 14).map(lambda power: 9.995 * 10.0**power)
+)
 
 
 @given(NUMBERS)

@@ -32,7 +32,11 @@ def test_any_text_and_attribute_comes_back_as_text_and_makes_no_element(text):
     assert reader.text == f"({printable(text)})"
 
 
-@given(st.recursive(st.text() | st.floats(allow_nan=False, allow_infinity=False), lambda inner: st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.text() | st.floats(allow_nan=False, allow_infinity=False), lambda inner: st.dictionaries(st.text(), inner)
+    )
+)
 def test_no_text_ends_a_data_block_and_the_json_comes_back(value):
     block = data_block(value)
     inner = block.removeprefix('<script type="application/json">').removesuffix("</script>")

@@ -64,8 +64,12 @@ def test_the_loss_curve_is_that_of_the_records(page, run_dir):
 
 def test_validation_and_abilities_are_those_of_the_records(page, run_dir):
     validations = read_records(run_dir / "records.jsonl", "validation")
-    assert page.trace("Bits per byte by source", "books")[1] == [record["bits_per_byte"]["books"] for record in validations]
-    assert page.trace("Bits per byte over", "this model")[1] == [record["bits_per_byte_real_text"] for record in validations]
+    assert page.trace("Bits per byte by source", "books")[1] == [
+        record["bits_per_byte"]["books"] for record in validations
+    ]
+    assert page.trace("Bits per byte over", "this model")[1] == [
+        record["bits_per_byte_real_text"] for record in validations
+    ]
     abilities = read_records(run_dir / "records.jsonl", "abilities")
     assert page.trace("Facts", "Facts")[1] == [record["abilities"]["capitals"]["right"] for record in abilities]
     for name, score in evaluation(NUM_STEPS)["abilities"].items():
@@ -178,13 +182,17 @@ def test_nothing_on_the_page_can_load_anything(page):
             assert name not in ("src", "srcset", "action", "data", "poster", "background", "style"), element
             assert not name.startswith("on"), element
             assert name != "href" or value.startswith("#"), element
-    assert not {"img", "iframe", "object", "embed", "link", "base", "form", "audio", "video"} & {e.tag for e in page.elements}
+    assert not {"img", "iframe", "object", "embed", "link", "base", "form", "audio", "video"} & {
+        e.tag for e in page.elements
+    }
     style = "".join(element.text for element in page.all("style"))
     assert style and "url(" not in style and "@import" not in style
 
 
 def test_the_policy_lets_only_the_pages_own_scripts_run(page):
-    policy = next(e.attributes["content"] for e in page.all("meta") if e.attributes.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        e.attributes["content"] for e in page.all("meta") if e.attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy.startswith("default-src 'none'; ") and "http" not in policy and "eval" not in policy
     assert "script-src 'sha256-" in policy and "'unsafe-inline'" not in policy.split("style-src")[0]
     scripts = [element.text for element in page.all("script") if "type" not in element.attributes]
@@ -209,7 +217,10 @@ def hostile_run(tmp_path, text):
         json_file(path, spoil(json.loads(path.read_text()), text))
     manifest = run_dir / "data" / "corpus" / "manifest.json"
     sources = corpus_manifest()["sources"]
-    renamed = {name + text: source | {"dropped": {r + text: v for r, v in source["dropped"].items()}} for name, source in sources.items()}
+    renamed = {
+        name + text: source | {"dropped": {r + text: v for r, v in source["dropped"].items()}}
+        for name, source in sources.items()
+    }
     json_file(manifest, corpus_manifest() | {"sources": renamed})
     records = [spoil(record, text) for record in run_records(6)]
     for record in records:
@@ -289,7 +300,9 @@ def test_a_loss_that_is_no_number_leaves_a_gap_and_is_told(tmp_path):
     assert "1 step not taken" in page.text
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[1, 2]", b"null", b'{"sources": 3, "splits": [], "reasons": "x"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[1, 2]", b"null", b'{"sources": 3, "splits": [], "reasons": "x"}', b"\xff\xfe"]
+)
 def test_damaged_files_are_no_reason_to_fail(tmp_path, damage):
     run_dir = write_run(tmp_path, num_steps=4)
     for path in run_dir.rglob("*.json"):
@@ -299,9 +312,24 @@ def test_damaged_files_are_no_reason_to_fail(tmp_path, damage):
 
 def test_records_of_odd_shapes_are_no_reason_to_fail(tmp_path):
     odd = [None, 3, 0, "x", [], {}, {"all": None}, {"all": 0.0}, [{"prompt": 3}], [{"prompt": []}], [None]]
-    fields = ["bits_per_byte", "abilities", "samples", "next", "parameters", "device", "plan", "tokens_seen", "seconds", "time", "loss", "signal"]
+    fields = [
+        "bits_per_byte",
+        "abilities",
+        "samples",
+        "next",
+        "parameters",
+        "device",
+        "plan",
+        "tokens_seen",
+        "seconds",
+        "time",
+        "loss",
+        "signal",
+    ]
     events = ["start", "step", "validation", "abilities", "samples", "checkpoint", "finish", "stopped", "else"]
-    records = [{"event": event, "attempt": 1, "step": 1, **dict.fromkeys(fields, value)} for value in odd for event in events]
+    records = [
+        {"event": event, "attempt": 1, "step": 1, **dict.fromkeys(fields, value)} for value in odd for event in events
+    ]
     write_records(tmp_path, records)
     read_page(render_report(tmp_path))
 

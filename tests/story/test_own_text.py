@@ -52,7 +52,13 @@ def test_no_temporary_files_are_left(finished):
 
 def test_the_export_has_what_transformers_reads(finished):
     folder = finished.run_dir / "export" / "hf"
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ):
         assert (folder / name).stat().st_size > 0
     assert json.loads((folder / "config.json").read_text())["architectures"]
 
@@ -76,7 +82,16 @@ def test_every_usable_format_is_in_the_training_text(finished):
 
 
 def test_the_cards_say_what_will_be_and_what_is(finished):
-    for part in ("layers × 32", "24 steps × 512", "folder", "bits per byte", "report", "xz -9e", "5-gram", "headwater next"):
+    for part in (
+        "layers × 32",
+        "24 steps × 512",
+        "folder",
+        "bits per byte",
+        "report",
+        "xz -9e",
+        "5-gram",
+        "headwater next",
+    ):
         assert part in finished.ran.err
 
 

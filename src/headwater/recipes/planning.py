@@ -80,7 +80,8 @@ def _outlook(config: RunConfig, asked: Questions, found: Machinery, loss: LossOu
     price = found.usd_per_hour if asked.price_per_hour is None else Spread(asked.price_per_hour)
     parts = ", ".join(f"{name} {part.median:.3g} s" for name, part in {**seconds, **around.seconds}.items())
     how = {
-        "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s, {found.step_how}; {parts}; {around.how}",
+        "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s, {found.step_how}; {parts}; "
+        + around.how,
         "memory_gib": found.memory_how,
         "energy_kwh": (found.watts_how if asked.watts is None else f"--watts {asked.watts:g}")
         + (f", PUE {site.pue} of the site {site.name}" if site else ", nothing for cooling: name a --site for its PUE"),

@@ -6,6 +6,7 @@ too long is measured with one, and the others are counted as often as they come.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 import statistics
@@ -92,10 +93,8 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
         run = assemble(Path(folder), _plan(config, batch_tokens, micro), _rows(config, Path(folder), batch_tokens), say)
         stopwatch = _Stopwatch(time.perf_counter)
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign]
-        try:
+        with contextlib.suppress(_Enough):
             train(run, _NoExaminer(), stopwatch, StopRequest())
-        except _Enough:
-            pass
         try:
             started_at = time.perf_counter()
             save(run, lambda record: None)

@@ -18,7 +18,9 @@ Read = Callable[..., tuple[list[Document], list[Drop]]]
 def read(tmp_path: Path) -> Read:
     """Return a function that writes one file and returns the documents and the drops that reading it gives."""
 
-    def read_one(name: str, content: bytes | None, kind: str = "text", **limits: int) -> tuple[list[Document], list[Drop]]:
+    def read_one(
+        name: str, content: bytes | None, kind: str = "text", **limits: int
+    ) -> tuple[list[Document], list[Drop]]:
         path = tmp_path / name
         if content is not None:
             path.write_bytes(content)

@@ -93,11 +93,16 @@ class TestFactbook:
 
 
 def test_markup_becomes_lines():
-    assert plain_text("<p>One&nbsp; two</p><br><br><strong>note:</strong> x &lt; 3 &amp; y") == "One two\nnote: x < 3 & y"
+    assert (
+        plain_text("<p>One&nbsp; two</p><br><br><strong>note:</strong> x &lt; 3 &amp; y") == "One two\nnote: x < 3 & y"
+    )
 
 
 def test_a_country_without_a_short_form_has_its_long_form():
-    names = {"conventional short form": {"text": "none"}, "conventional long form": {"text": "Kingdom of X (sometimes Y)"}}
+    names = {
+        "conventional short form": {"text": "none"},
+        "conventional long form": {"text": "Kingdom of X (sometimes Y)"},
+    }
     assert country_name({"Government": {"Country name": names}}, "xy") == "Kingdom of X"
 
 
@@ -142,7 +147,11 @@ class TestPython:
         files = [(tmp_path / name, f"python/{name}") for name in ("bad.py", "worse.py")]
         monkeypatch.setattr(builtin, "library_files", lambda: iter(files))
         pieces = [*builtin.read_library("code", "code", 10**6), *builtin.read_documentation("docs", "documentation")]
-        assert [piece.reason for piece in pieces if hasattr(piece, "reason")] == ["not_utf8", "not_python", "not_python"]
+        assert [piece.reason for piece in pieces if hasattr(piece, "reason")] == [
+            "not_utf8",
+            "not_python",
+            "not_python",
+        ]
 
     def test_docstrings_are_found_without_running_the_code(self):
         code = '"""Top."""\nraise SystemExit\nclass A:\n    """Class."""\n    def f(self, x=1):\n        "Does."\n'

@@ -60,7 +60,9 @@ def test_pipes_and_broken_links_are_drops_and_never_opened(tree):
     os.mkfifo(tree / "pipe.txt")
     (tree / "broken.txt").symlink_to(tree / "nowhere")
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
-    reasons = {drop.id.rsplit("/")[-1]: drop.reason for drop in read_source("mine", settings) if hasattr(drop, "reason")}
+    reasons = {
+        drop.id.rsplit("/")[-1]: drop.reason for drop in read_source("mine", settings) if hasattr(drop, "reason")
+    }
     assert reasons == {"pipe.txt": "not_a_file", "broken.txt": "unreadable"}
 
 
