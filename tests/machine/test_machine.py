@@ -40,12 +40,12 @@ def measured(monkeypatch):
     def set_findings(float32: float = 1.0, bfloat16: float = 2.0, int8: float = 0.0, why_not: str = "") -> list[str]:
         rates, asked = {"float32": float32, "bfloat16": bfloat16, "int8": int8}, []
 
-        def peak(device, dtype):
-            name = str(dtype).removeprefix("torch.")
-            asked.append(name)
-            return rates[name]
+        def peaks(device, dtypes):
+            names = {dtype: str(dtype).removeprefix("torch.") for dtype in dtypes}
+            asked.extend(names.values())
+            return {dtype: rates[name] for dtype, name in names.items()}
 
-        monkeypatch.setattr(module, "matmul_peak", peak)
+        monkeypatch.setattr(module, "matmul_peaks", peaks)
         monkeypatch.setattr(module, "compiler_works", lambda settings, device: (not why_not, why_not))
         return asked
 
