@@ -25,7 +25,7 @@ def test_the_peak_is_the_best_of_all_repeats(monkeypatch):
 
     def perf_counter() -> float:
         clock["calls"] += 1
-        # the last repeat of the first shape ends, after one to warm up
+        # the last repeat of the first shape ends
         clock["now"] += 0.001 if clock["calls"] == 2 * (peak.REPEATS + 1) else float(next(seconds) + 1)
         return clock["now"]
 
@@ -49,3 +49,17 @@ def test_a_busy_time_slows_every_dtype(monkeypatch):
     monkeypatch.setattr(peak.time, "perf_counter", perf_counter)
     found = matmul_peaks(torch.device("cpu"), dtypes)
     assert list(found.values()) == pytest.approx([2 * 64**3 / 0.001] * 2)
+
+
+def test_int8_by_a_plain_loop_is_given_up_after_one_shape(monkeypatch):
+    called = []
+
+    def slow(left, right):
+        called.append(left.shape)
+        peak.time.sleep(0.02)
+        return left
+
+    monkeypatch.setattr(torch, "_int_mm", slow)
+    found = matmul_peaks(torch.device("cpu"), [torch.float32, torch.int8])
+    assert 0 < found[torch.int8] < found[torch.float32] / peak.HOPELESS
+    assert set(called) == {(64, 64)}, "the second shape has 128 rows"

@@ -69,8 +69,10 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
     compiled = compiled and kept.get("compiled", True)
     if wanted == "float8":
         require_float8(device, compiled)
-    if wanted == "int8":
-        require_int8(device, compiled)
+    if wanted == "int8" and (problem := int8_problem(device, compiled)):
+        if settings.dtype == "int8":
+            raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
+        wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself goes on without
     dtype, peak = _choose_dtype(wanted, device, compiled)
     return MachineFacts(
         device=device.type,
@@ -123,15 +125,13 @@ def peak_dtype(facts: MachineFacts) -> str:
     return "bfloat16" if facts.dtype == "float8" else facts.dtype
 
 
-def require_int8(device: torch.device, compiled: bool) -> None:
-    """Raise ConfigError, with what to do, where there are no kernels that round to int8 and back."""
-    instead = "set machine.dtype to auto or bfloat16"
+def int8_problem(device: torch.device, compiled: bool) -> str | None:
+    """Return why linear maps can't be multiplied in int8 here, or None."""
     if device.type != "cpu":
-        raise ConfigError(f"machine.dtype is int8, which is for processors, and the device is a GPU; {instead}")
+        return "int8 is for processors, and the device is a GPU"
     if not compiled:
-        raise ConfigError(f"machine.dtype is int8 and there are no kernels here (see headwater doctor); {instead}")
-    if not multiplies_int8_exactly():
-        raise ConfigError(f"machine.dtype is int8 and this processor's int8 products lose large sums; {instead}")
+        return "there are no kernels here (see headwater doctor)"
+    return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
 
 
 def _choose_device(wanted: str) -> str:

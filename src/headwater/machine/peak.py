@@ -21,6 +21,7 @@ PEAK_SHAPES = (
 )
 COPY_BYTES = 1 << 28  # far more than most caches hold
 REPEATS = 4
+HOPELESS = 4  # times slower than another dtype: where a library has no int8 product, a plain loop makes it
 
 
 def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[torch.dtype, float]:
@@ -30,19 +31,21 @@ def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[
     processes only ever make it slower, and a utilisation over 1 would be a lie of the denominator. The dtypes take
     turns, so that a busy moment isn't one dtype's alone and their order comes out the same on a busy machine.
     """
-    best = dict.fromkeys(dtypes, 0.0)
+    best, still = dict.fromkeys(dtypes, 0.0), list(dtypes)
     for rows, columns, inner in PEAK_SHAPES:
-        factors = {dtype: _factors(rows, columns, inner, device, dtype) for dtype in dtypes}
-        for repeat in range(REPEATS + 1):
-            for dtype, (left, right) in factors.items():
+        factors = {dtype: _factors(rows, columns, inner, device, dtype) for dtype in still}
+        for _ in range(REPEATS + 1):  # one to warm up
+            for dtype in still:
+                left, right = factors[dtype]
                 multiply = torch._int_mm if dtype == torch.int8 else torch.mm
                 _synchronise(device)
                 started_at = time.perf_counter()
                 multiply(left, right)
                 _synchronise(device)
                 seconds = time.perf_counter() - started_at
-                if repeat:  # the first one warms up
-                    best[dtype] = max(best[dtype], 2 * rows * columns * inner / seconds)
+                best[dtype] = max(best[dtype], 2 * rows * columns * inner / seconds)
+            if torch.int8 in still and best[torch.int8] < max(best.values()) / HOPELESS:
+                still.remove(torch.int8)
     return best
 
 
