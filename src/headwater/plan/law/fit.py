@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from headwater.errors import DataError
-from headwater.plan.law.grid import Grid, exponents, solve_grid
+from headwater.plan.law.grid import Grid, centre, exponents, solve_grid
 from headwater.plan.law.table import MIN_RUNS, Runs
 
 FloatArray = NDArray[np.float64]
@@ -61,7 +61,7 @@ class _Huber:
     """The objective in the logarithms x of E, A', B', alpha, beta; A' and B' are the terms at the runs' mean sizes."""
 
     def __init__(self, runs: Runs) -> None:
-        self._centre_N, self._centre_D = np.log(runs.params).mean(), np.log(runs.tokens).mean()
+        self._centre_N, self._centre_D = centre(runs.params), centre(runs.tokens)
         self._n, self._d = np.log(runs.params) - self._centre_N, np.log(runs.tokens) - self._centre_D
         self._log_loss = np.log(runs.loss)
         self._smallest = _SMALLEST * float(runs.loss.min())
