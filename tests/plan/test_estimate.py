@@ -163,6 +163,29 @@ def test_a_users_tables_replace_ours(tmp_path):
     assert theirs["tonnes_co2"]["p50"] == pytest.approx(0.1 * theirs["energy_kwh"]["p50"] / 1000)
 
 
+ONE_DEVICE = """name,aliases,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size
+A100-80GB,A100-SXM-80,ampere,312,80,2,400,300,25,8
+"""
+
+
+def test_a_hardware_table_of_one_device_takes_its_price_from_ours(tmp_path):
+    hardware = tmp_path / "mine.csv"
+    hardware.write_text(ONE_DEVICE)
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv"))
+    (ours,) = estimate_file(data, Tables())["estimates"]
+    (found,) = estimate_file(data, Tables(hardware=hardware))["estimates"]
+    assert found["price"] == ours["price"]
+    assert found["usd"]["p50"] == pytest.approx(ours["price"]["usd_per_hour"] * found["device_hours"]["p50"])
+
+
+def test_a_price_of_an_unknown_device_is_passed_over(tmp_path):
+    prices = tmp_path / "prices.csv"
+    prices.write_text("device,kind,usd_per_hour\nX,spot,1\n")
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv"))
+    (found,) = estimate_file(data, Tables(prices=prices))["estimates"]
+    assert found["price"] is None
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
@@ -170,7 +193,6 @@ def test_a_users_tables_replace_ours(tmp_path):
         ({"price_kind": "stolen"}, "'stolen' is no kind of price"),
         ({"hardware": "pue,kg\n1,2\n"}, "lacks the columns name, architecture"),
         ({"sites": "site,pue,kg_co2_per_kwh\naverage,0.9,1\n"}, "pue=0.9 is below 1"),
-        ({"prices": "device,kind,usd_per_hour\nX,spot,1\n"}, "no device 'X'"),
     ],
 )
 def test_a_table_that_cannot_be_says_why(tables, message, tmp_path):

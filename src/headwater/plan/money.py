@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.plan.device import Device, find_device, read_devices
+from headwater.plan.device import Device, known_device, read_devices
 from headwater.plan.tables import number, required, table
 
 COLUMNS = ("device", "kind", "usd_per_hour")
@@ -37,18 +37,25 @@ class Cost:
     price: Price
 
 
+def check_kind(kind: str | None) -> None:
+    """Raise ConfigError when `kind` is no kind of price; None stands for the first in the table."""
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"{kind!r} is no kind of price; there are {', '.join(KINDS)}")
+
+
 def find_price(
     device: Device, kind: str | None = None, path: Path | None = None, devices: Path | None = None
 ) -> Price | None:
     """Return the price of a device, of `kind` or else the first in the table; None when the table has none.
 
+    Prices of devices that the hardware table lacks are passed over: a user's table may hold one device only.
     Raises ConfigError for a kind that isn't one.
     """
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"{kind!r} is no kind of price; there are {', '.join(KINDS)}")
+    check_kind(kind)
     known = read_devices(devices)
     for row in table("prices.csv", path, COLUMNS):
-        if find_device(row["device"], known).name != device.name or kind not in (None, row["kind"]):
+        priced = known_device(row["device"], known)
+        if priced is None or priced.name != device.name or kind not in (None, row["kind"]):
             continue
         where = f"price table, {row['device']} {row['kind']}"
         usd = required(row, "usd_per_hour", where=where)
