@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import HeadwaterError
+from headwater.errors import ConfigError, HeadwaterError
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.device import read_devices
 from headwater.plan.efficiency import Efficiency, shipped_constants
 from headwater.plan.energy import Site, energy_kwh, find_site, mean_watts, tonnes_co2
-from headwater.plan.failures import Pauses, goodput
+from headwater.plan.failures import Pauses, goodput, mean_seconds_between_failures
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import cost, find_price
 from headwater.plan.rows import Devices, Job, Table, table_of, without_results
@@ -112,6 +112,18 @@ def memory_fields(job: Job, fitted: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def lasting_part(num_devices: int, pauses: Pauses) -> float:
+    """Return the goodput of a run that ends; raise ConfigError for one that doesn't."""
+    good = goodput(num_devices, pauses)
+    if good == 0:
+        minutes = mean_seconds_between_failures(num_devices) / 60
+        raise ConfigError(
+            f"failures come faster than restarts at {num_devices:,} devices; one fails every {minutes:.0f} minutes and "
+            f"a restart takes {pauses.restart_seconds / 60:.0f}, so the run would never end: take fewer devices"
+        )
+    return good
+
+
 def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: dict[str, Any]) -> dict[str, Any]:
     """Return hours, energy, carbon and money of the whole run, or of a billion tokens where the row names no number.
 
@@ -119,7 +131,7 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
     are any, because those are what was drawn for. Whole runs reach `run_part` of the speed that benchmarks report.
     """
     spread = fitted["spread"]
-    good = goodput(job.layout.num_devices, Pauses())
+    good = lasting_part(job.layout.num_devices, Pauses())
     tokens = job.tokens or 1e9
     hours = tokens / per_device / 3600 / good / fitted["constants"]["run_part"]
     watts = mean_watts(job.device, fitted["constants"]["power_part"])
