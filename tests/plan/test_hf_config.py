@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import pytest
 
@@ -65,8 +66,12 @@ CASES = {
 HAS_NO_HEAD_DIM = {"olmo", "olmo2", "olmo3", "olmoe", "phi3", "qwen2", "smollm3", "gpt2", "gpt_neox", "qwen2_moe"}
 
 
+SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
+
+
+@cache
 def written_config(name):
-    """Return what transformers writes for a small model of this case, and the number of its parameters."""
+    """Return what transformers writes for a small model of this case, its class's defaults, and its parameters."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     family = name.split("-")[0]
@@ -76,15 +81,24 @@ def written_config(name):
     config = transformers.AutoConfig.for_model(family, **sizes | CASES[name])
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
-    written = json.loads(config.to_json_string(use_diff=False))
-    return written, sum(parameter.numel() for parameter in model.parameters())
+    written, usual = (json.loads(each.to_json_string(use_diff=False)) for each in (config, type(config)()))
+    return written, usual, sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_count_is_that_of_transformers_model(name):
-    config, built = written_config(name)
+    config, _, built = written_config(name)
     assert count_params(shape_of_config(config)).total == built
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_count_without_switches_at_their_defaults_is_the_same(name):
+    """A file written with `use_diff`, as models are saved, may leave out what its class would set anyway."""
+    config, usual, built = written_config(name)
+    short = {key: value for key, value in config.items() if key not in SWITCHES or value != usual.get(key)}
+    assert count_params(shape_of_config(short)).total == built
 
 
 def test_every_family_is_compared():

@@ -240,6 +240,6 @@ FAMILIES: dict[str, Callable[[Config], Shape]] = {
     "qwen2_moe": _sparse(biases="qkv"),
     "qwen3": _dense(biases="setting", norms="head"),
     "qwen3_moe": _sparse(biases="setting", norms="head"),
-    "smollm3": _dense(),
+    "smollm3": _dense(tied=True),
 }
 "Readers by `model_type`."
