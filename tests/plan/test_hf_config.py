@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import cache
 
 import pytest
@@ -218,6 +219,12 @@ def test_the_text_part_of_a_model_with_pictures_is_counted():
         ({"num_hidden_layers": "32"}, "num_hidden_layers='32' must be a whole number"),
         ({"num_attention_heads": 7}, "must be a multiple of"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings='yes' must be true or false"),
+        ({"mlp_only_layers": 3}, "mlp_only_layers=3 must be a list of whole numbers"),
+        ({"mlp_only_layers": [[1]]}, r"mlp_only_layers=\[\[1\]\] must be a list of whole numbers"),
+        (
+            {"sliding_window": 64, "sliding_window_pattern": "abc"},
+            "sliding_window_pattern='abc' must be a whole number",
+        ),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok=9 is more than the 8 experts"),
     ],
 )
@@ -225,6 +232,18 @@ def test_a_configuration_that_cannot_be_says_why(change, message, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["mixtral-8x7b"][0] | change))
     with pytest.raises(ConfigError, match=r"config\.json: .*" + message):
         read_hf_config(tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("value", ["abc", -1, 2.5, True, [[1]], {"a": 1}], ids=repr)
+def test_no_value_of_a_wrong_kind_is_a_fault_of_ours(family, value):
+    config = {"model_type": family, "n_embd": 48, "n_layer": 4, "n_head": 6, "sliding_window": 8} | SMALL | LATENT
+    config |= EXPERTS | dict.fromkeys((*SWITCHES, "n_inner", "n_positions", "layer_types", "mlp_only_layers"))
+    config |= dict.fromkeys(("sliding_window_pattern", "decoder_sparse_step", "shared_expert_intermediate_size"))
+    assert count_params(shape_of_config(config)).total
+    for name in config:
+        with suppress(ConfigError):
+            shape_of_config(config | {name: value})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"llama"', "\xff"])
