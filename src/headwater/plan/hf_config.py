@@ -104,11 +104,13 @@ def _grouped(config: Config, *, biases: str, norms: str) -> GroupedAttention:
 
 
 def _windows(config: Config, num_layers: int) -> list[int | None]:
-    """Return each layer's window: `layer_types` where given, else the pattern, else `sliding_window` for all."""
-    window = config.get("sliding_window")
-    if window is None or config.get("use_sliding_window") is False:
+    """Return each layer's window: `layer_types` where given, else the pattern, else `sliding_window` for all.
+
+    Some families write 0 for no window (Qwen2-MoE).
+    """
+    window = _count(config, "sliding_window")
+    if not window or config.get("use_sliding_window") is False:
         return [None] * num_layers
-    window = _size(config, "sliding_window")
     types = config.get("layer_types")
     if isinstance(types, list) and len(types) == num_layers:
         return [window if kind == "sliding_attention" else None for kind in types]
