@@ -52,6 +52,18 @@ def test_count_and_estimate_speak_to_people(tmp_path):
     assert "LLaMA-7B" in said.out
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["table", "json"])
+def test_estimate_fails_when_no_row_can_be_estimated(as_json, tmp_path):
+    lines = (COST / "training_runs.csv").read_text().splitlines(keepends=True)
+    good, bad = lines[1], lines[1].replace("A100-80GB", "Z9")
+    table = tmp_path / "t.csv"
+    for rows, status in (([bad, bad], 1), ([good, bad], 0)):
+        table.write_text("".join([lines[0], *rows]))
+        said = call("plan", "estimate", "--csv", str(table), *as_json, cwd=tmp_path)
+        assert said.status == status, said.out
+        assert "no device 'Z9'" in said.out
+
+
 def test_estimate_gives_one_object(tmp_path):
     said = call("plan", "estimate", "--csv", str(COST / "parallelism_benchmarks.csv"), "--json", cwd=tmp_path)
     value = json.loads(said.out)
@@ -69,6 +81,8 @@ def test_estimate_gives_one_object(tmp_path):
         (["count", "--family", "lama"], "did you mean llama"),
         (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, selective, full"),
         (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
+        (["estimate", "--csv", str(COST / "training_runs.csv"), "--price", "weekly"], "'weekly' is no kind of price"),
+        (["estimate", "--csv", str(COST / "training_runs.csv"), "--prices", "none.csv"], "none.csv can't be read"),
         (["estimate", "--csv", "nowhere.csv"], "nowhere.csv can't be read"),
     ],
 )

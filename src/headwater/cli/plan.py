@@ -84,11 +84,16 @@ def estimate(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Estimate step time, tokens per second, memory and energy of every row of a table, without looking at results."""
+    """Estimate step time, tokens per second, memory, energy and money of every row, without looking at results.
+
+    The exit status is 1 when no row could be estimated.
+    """
     from headwater.plan.estimate import Tables, estimate_file
 
     result = estimate_file(csv, Tables(hardware, prices, sites, site, price or None))
     print_json(result) if as_json else _print_estimates(result)
+    if all("error" in row for row in result["estimates"]):
+        raise typer.Exit(1)
 
 
 def _print_estimates(result: dict[str, Any]) -> None:

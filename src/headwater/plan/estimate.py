@@ -14,7 +14,7 @@ from headwater.plan.efficiency import Efficiency, shipped_constants
 from headwater.plan.energy import Site, energy_kwh, find_site, mean_watts, tonnes_co2
 from headwater.plan.failures import Pauses, goodput, mean_seconds_between_failures
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
-from headwater.plan.money import cost, find_price
+from headwater.plan.money import cost, find_price, read_prices
 from headwater.plan.rows import Devices, Job, Table, table_of, without_results
 from headwater.plan.tables import CsvRow, read_csv
 from headwater.plan.time import step_seconds, step_work
@@ -47,8 +47,10 @@ def band(median: float, log_deviation: float) -> dict[str, float]:
 def estimate_file(path: Path, tables: Tables) -> dict[str, Any]:
     """Return an estimate of every row of a CSV file; a row that can't be estimated says why under "error".
 
-    Raises DataError when the file is no table of a known kind.
+    Raises DataError when the file is no table of a known kind, and ConfigError or DataError when a table of the user
+    can't be used: what would be wrong with every row is said once.
     """
+    read_prices(tables.price_kind, tables.prices)
     rows = read_csv(path)
     known = table_of(list(rows[0]))
     devices, site = read_devices(tables.hardware), find_site(tables.site, tables.sites)
