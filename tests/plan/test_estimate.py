@@ -56,6 +56,25 @@ def test_hours_are_not_those_that_the_row_reports(tmp_path):
     assert blank["energy_kwh"]["p50"] == blank["energy_kwh_of_estimated_hours"]
 
 
+@pytest.mark.parametrize(
+    ("pue", "hours", "value", "source"),
+    [
+        ("1.3", "1000", 1.3, "row"),
+        ("1.3", "", 1.3, "row"),
+        ("", "1000", 1.0, "reported hours without PUE"),
+        ("", "", 1.5, "the meter"),
+    ],
+)
+def test_the_source_of_pue_is_that_of_its_value(pue, hours, value, source, tmp_path):
+    sites = tmp_path / "sites.csv"
+    sites.write_text("site,pue,kg_co2_per_kwh,source\nhome,1.5,0.1,the meter\n")
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv", pue=pue, accel_hours=hours))
+    (found,) = estimate_file(data, Tables(sites=sites, site="home"))["estimates"]
+    assert found["sources"]["pue"].startswith(source)
+    drawn = float(hours or found["device_hours"]["p50"]) * found["mean_watts"] / 1000
+    assert found["energy_kwh"]["p50"] == pytest.approx(value * drawn)
+
+
 def test_every_row_has_an_estimate_or_a_reason():
     for name in NAMES:
         estimates = estimate_file(COST / name, Tables())["estimates"]

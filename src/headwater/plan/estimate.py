@@ -126,6 +126,17 @@ def lasting_part(num_devices: int, pauses: Pauses) -> float:
     return good
 
 
+def pue_of(job: Job, site: Site) -> tuple[float, str]:
+    """Return PUE and where it is from: the row, else 1 for a run that is over, whose row then gives its computers'
+    energy, else the site.
+    """
+    if job.pue is not None:
+        return job.pue, "row"
+    if job.device_hours is not None:
+        return 1.0, "reported hours without PUE: energy of the computers alone"
+    return site.pue, site.source
+
+
 def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: dict[str, Any]) -> dict[str, Any]:
     """Return hours, energy, carbon and money of the whole run, or of a billion tokens where the row names no number.
 
@@ -137,8 +148,7 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
     tokens = job.tokens or 1e9
     hours = tokens / per_device / 3600 / good / fitted["constants"]["run_part"]
     watts = mean_watts(job.device, fitted["constants"]["power_part"])
-    # a row of a run that is over and states no PUE gives the energy of its computers
-    pue = job.pue or (1.0 if job.device_hours else site.pue)
+    pue, pue_source = pue_of(job, site)
     kwh, own_kwh = energy_kwh(job.device_hours or hours, watts, pue), energy_kwh(hours, watts, pue)
     deviation = spread["energy"] if job.device_hours else math.hypot(spread["energy"], spread["hours"])
     price = find_price(job.device, tables.price_kind, tables.prices, tables.hardware)
@@ -156,5 +166,5 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
         "usd": None if money is None else band(money.run_usd, spread["hours"]),
         "programme_usd": None if money is None else list(money.programme_usd),
         "price": None if price is None else vars(price),
-        "sources": {"pue": site.source if job.pue is None else "row", "device": job.device.source},
+        "sources": {"pue": pue_source, "device": job.device.source},
     }
