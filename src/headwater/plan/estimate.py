@@ -97,7 +97,8 @@ def estimate(job: Job, site: Site, tables: Tables, constants: dict[str, Any] | N
 
 def rates(job: Job, tokens_per_second: float) -> dict[str, float]:
     """Return TFLOP/s of one device in each convention (`count.FlopsPerToken`)."""
-    flops = count_flops(job.shape, job.layout.recompute, job.layout.software.is_flash)
+    layout = job.layout
+    flops = count_flops(job.shape, layout.recompute, layout.software.is_flash, layout.recomputed_layers)
     return {name: value * tokens_per_second / 1e12 for name, value in vars(flops).items()}
 
 
