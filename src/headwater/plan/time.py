@@ -46,21 +46,21 @@ def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
     """Return the work of a step; raise ConfigError when the layout can't be."""
     check_layout(layout, shape)
     params = device_params(shape, layout)
-    traffic = [
+    traffic = (
         *tensor_traffic(shape, layout, device),
         *context_traffic(shape, layout, device),
         *pipeline_traffic(shape, layout, device),
         *expert_traffic(shape, layout, device),
         *sharding_traffic(shape, layout, device, params),
-    ]
+    )
     return StepWork(
         device=device,
         precision=layout.precision,
         is_first_flash=layout.software.is_first_flash or not layout.software.is_flash,
         compute=microbatch_compute(shape, layout),
         num_microbatches=layout.num_microbatches,
-        traffic=tuple(traffic),
-        step_traffic=tuple(step_traffic(shape, layout, device, params)),
+        traffic=traffic,
+        step_traffic=step_traffic(shape, layout, device, params),
         bubble=pipeline_bubble(layout),
         update_bytes=UPDATE_BYTES * updated_params(shape, layout),
     )
