@@ -36,8 +36,8 @@ class Software:
     "Whether a node's ranks send through all its network cards at once."
     is_parallel_block: bool = False
     "Whether attention and MLP read the same norm, which halves tensor-parallel exchange."
-    interleaved_parts: int = 1
-    "Parts of the model that one device has where a run says it interleaves; 0: one for each layer."
+    interleaved_parts: int | None = 1
+    "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
     logit_bytes: float = 14.0
     "Bytes held at once for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
     param_bytes: float = 2.0
