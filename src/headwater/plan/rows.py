@@ -156,7 +156,8 @@ def _virtual_stages(technique: Technique, layers_of_stage: int, pipeline: int) -
         return 1
     if technique.virtual_stages is not None:
         return max(1, min(technique.virtual_stages, layers_of_stage))
-    parts = technique.software.interleaved_parts or layers_of_stage
+    stated = technique.software.interleaved_parts
+    parts = layers_of_stage if stated is None else stated
     return parts if technique.is_interleaved and parts <= layers_of_stage else 1
 
 
