@@ -61,7 +61,7 @@ def estimate_file(path: Path, tables: Tables) -> dict[str, Any]:
         except HeadwaterError as error:
             found = {"error": str(error)}
         estimates.append({"row": index, **found})
-    return {"table": known.name, "results_not_read": list(known.results), "estimates": estimates}
+    return {"table": known.name, "results_not_read": known.results_in(rows[0]), "estimates": estimates}
 
 
 def _job(row: CsvRow, known: Table, devices: Devices, index: int) -> Job:
