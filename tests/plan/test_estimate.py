@@ -134,7 +134,8 @@ def test_a_band_holds_its_median_in_the_middle_of_the_logarithm():
         ("parallelism_benchmarks.csv", {"params": "1e6"}, "are fewer than attention and embeddings"),
         ("parallelism_benchmarks.csv", {"global_batch_seqs": "511"}, "a batch of 511 rows is no multiple"),
         ("mpt_throughput.csv", {"Model": "9b"}, "no model '9b'; known are 125m"),
-        ("training_runs.csv", {"n_accel": "1000000"}, "failures come faster than restarts at 1,000,000 devices"),
+        ("training_runs.csv", {"n_accel": "1000000"}, "at 1,000,000 devices; one fails every 3 minutes"),
+        ("training_runs.csv", {"n_accel": "10000000"}, "one fails every 0.3 minutes and a restart takes 20,"),
         ("training_runs.csv", {"tokens": "0"}, "tokens=0 must be a positive number"),
     ],
 )
