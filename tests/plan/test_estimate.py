@@ -12,7 +12,7 @@ import pytest
 from headwater.errors import ConfigError, DataError
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.estimate import Tables, band, estimate_file
-from headwater.plan.rows import TABLES, llm_foundry_shape, table_of
+from headwater.plan.rows import TABLES, llm_foundry_shape, table_of, without_results
 from headwater.plan.tables import read_csv
 
 COST = Path(__file__).parents[2] / "benchmarks/data/cost"
@@ -42,6 +42,18 @@ def test_blanking_or_spoiling_the_results_changes_nothing(name, tmp_path):
         assert estimate_file(write(tmp_path / "spoilt.csv", spoilt), Tables()) == before
     without = [{column: text for column, text in row.items() if column not in results} for row in rows]
     assert estimate_file(write(tmp_path / "without.csv", without), Tables()) == before
+
+
+def test_a_file_with_the_old_names_of_columns_is_estimated_alike_and_blindly(tmp_path):
+    old = {"grade": "judge_grade", "grade_note": "judge_note"}
+    rows = read_csv(COST / "training_runs.csv")
+    assert set(old) <= set(rows[0])
+    renamed = [{old.get(name, name): text for name, text in row.items()} for row in rows]
+    found = estimate_file(write(tmp_path / "old.csv", renamed), Tables())
+    assert found["estimates"] == estimate_file(COST / "training_runs.csv", Tables())["estimates"]
+    assert set(old.values()) <= set(found["results_not_read"])
+    for row in without_results(renamed, table_of(list(renamed[0]))):
+        assert not row.keys() & {*old, *old.values()}
 
 
 def test_hours_are_not_those_that_the_row_reports(tmp_path):
@@ -122,7 +134,8 @@ def test_a_band_holds_its_median_in_the_middle_of_the_logarithm():
         ("parallelism_benchmarks.csv", {"params": "1e6"}, "are fewer than attention and embeddings"),
         ("parallelism_benchmarks.csv", {"global_batch_seqs": "511"}, "a batch of 511 rows is no multiple"),
         ("mpt_throughput.csv", {"Model": "9b"}, "no model '9b'; known are 125m"),
-        ("training_runs.csv", {"n_accel": "1000000"}, "failures come faster than restarts at 1,000,000 devices"),
+        ("training_runs.csv", {"n_accel": "1000000"}, "at 1,000,000 devices; one fails every 3 minutes"),
+        ("training_runs.csv", {"n_accel": "10000000"}, "one fails every 0.3 minutes and a restart takes 20,"),
         ("training_runs.csv", {"tokens": "0"}, "tokens=0 must be a positive number"),
     ],
 )

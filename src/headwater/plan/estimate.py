@@ -61,7 +61,7 @@ def estimate_file(path: Path, tables: Tables) -> dict[str, Any]:
         except HeadwaterError as error:
             found = {"error": str(error)}
         estimates.append({"row": index, **found})
-    return {"table": known.name, "results_not_read": list(known.results), "estimates": estimates}
+    return {"table": known.name, "results_not_read": known.results_in(rows[0]), "estimates": estimates}
 
 
 def _job(row: CsvRow, known: Table, devices: Devices, index: int) -> Job:
@@ -121,7 +121,7 @@ def lasting_part(num_devices: int, pauses: Pauses) -> float:
     if good == 0:
         minutes = mean_seconds_between_failures(num_devices) / 60
         raise ConfigError(
-            f"failures come faster than restarts at {num_devices:,} devices; one fails every {minutes:.0f} minutes and "
+            f"failures come faster than restarts at {num_devices:,} devices; one fails every {minutes:.2g} minutes and "
             f"a restart takes {pauses.restart_seconds / 60:.0f}, so the run would never end: take fewer devices"
         )
     return good
