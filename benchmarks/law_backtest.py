@@ -1,6 +1,6 @@
 """How well the forecaster of loss does on published runs beyond those it has seen, and how honest its intervals are.
 
-    python benchmarks/law_backtest.py [--json]
+    python benchmarks/law_backtest.py [--json] [--baseline]
 
 Each table of benchmarks/data/scaling is cut at every quarter of a decade of compute: runs up to the cut are fitted,
 runs up to two decades beyond are forecast. A cut counts when at least 8 runs of 3 sizes and 3 token counts are
@@ -12,6 +12,8 @@ forecaster's constants. Those are one set for all tables (`Departure`, the prior
 family is scored here with the set, out of CONSTANTS and DISCREPANCIES, that does best on the *other* families. The
 last line of the output is the set that does best on all, which is what the package holds. The form of the forecaster
 (what it weighs, the covariance, the prior on exponents) was chosen with all families in view.
+
+With --baseline, columns "fit" show the same forecasts read off the usual fit, the law of the least Huber loss.
 
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
 gadre: C4 validation loss, which its three training sets have in common; olmo: its four validation losses (C4, Pile,
@@ -35,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from headwater.plan.law.backtest import Origin, origins
+from headwater.plan.law.fit import fit_law
 from headwater.plan.law.forecast import NORMAL_95, Discrepancy, Forecaster
 from headwater.plan.law.posterior import Departure, FloatArray, Posterior
 from headwater.plan.law.prior import Prior, published_prior
@@ -184,6 +187,28 @@ class Scores:
         return found, choices
 
 
+def baseline(cuts: list[Cut]) -> list[dict[str, Any]]:
+    """Return one entry a forecast read off the law of the least Huber loss, which knows no constants."""
+    found = []
+    for cut in cuts:
+        beyond = cut.origin.beyond
+        errors = np.log(fit_law(cut.origin.fitted).loss(beyond.params, beyond.tokens) / beyond.loss)
+        found += [
+            {"family": cut.family, "error": error, "decades": far}
+            for error, far in zip(errors.tolist(), cut.origin.decades.tolist())
+        ]
+    return found
+
+
+def add_baseline_(lines: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    """Add medians of the baseline's |error| in %, and how many of its forecasts in 100 are too high, to each line."""
+    for line in lines:
+        mine = [entry for entry in found if line["family"] in (entry["family"], "all")]
+        for low, high, _ in BINS:
+            line[f"baseline_{high:g}"] = median_error([entry for entry in mine if low < entry["decades"] <= high])
+        line["baseline_too_high"] = round(100 * mean(entry["error"] > 0 for entry in mine), 1)
+
+
 def chosen(constants: Constants, discrepancy: Discrepancy) -> dict[str, Any]:
     return asdict(constants.departure) | {"width": constants.width} | asdict(discrepancy)
 
@@ -227,7 +252,9 @@ def show(lines: list[dict[str, Any]]) -> None:
         "Median error of forecast loss, %, by decades of compute beyond the largest fitted run (* misses its target),"
     )
     print("and how many in 100 of the 90 % intervals held the loss. 'up to' counts all nearer targets too.\n")
+    has_baseline = all("baseline_too_high" in line for line in lines)
     head = "".join(f"{f'{low:g}-{high:g}':>9} {'up to':>7} {'held':>5}" for low, high, _ in BINS)
+    head += "".join(f"{f'fit {low:g}-{high:g}':>12}" for low, high, _ in BINS) if has_baseline else ""
     print(f"{'family':<12}{'forecasts':>9} {'held':>6}   {head}")
     for line in lines:
         cells = []
@@ -237,15 +264,22 @@ def show(lines: list[dict[str, Any]]) -> None:
             cells.append(f"{'-' if value is None else f'{value:.2f}'}{mark}".rjust(10))
             cells.append(f"{'-' if upto is None else f'{upto:.2f}'}".rjust(7))
             cells.append(f"{'-' if held is None else f'{held:.0f}'}".rjust(6))
+        if has_baseline:
+            fitted = [line[f"baseline_{high:g}"] for _, high, _ in BINS]
+            cells += [f"{'-' if value is None else f'{value:.2f}'}".rjust(12) for value in fitted]
         print(f"{line['family']:<12}{line['num_forecasts']:>9} {line['coverage']:>6.1f}  {''.join(cells)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Back-test the forecaster of loss on published runs.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--baseline", action="store_true", help="add the errors of the usual fit over the same cuts")
     arguments = parser.parse_args()
-    found, choices = Scores().scored()
+    scores = Scores()
+    found, choices = scores.scored()
     lines = summary(found)
+    if arguments.baseline:
+        add_baseline_(lines, baseline(scores.cuts))
     if arguments.json:
         print(json.dumps({"families": lines, "constants": choices}))
         return

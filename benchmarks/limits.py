@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from headwater.machine.machine import ACTIVATIONS, DTYPES
-from headwater.machine.peak import matmul_peak
+from headwater.machine.peak import matmul_peaks
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.muon import POLAR_EXPRESS
@@ -93,7 +93,7 @@ def step_limits(model: ModelSettings, rows: int, dtype_name: str) -> dict[str, L
             f"the causal half at {attention_rate / 1e9:,.0f} GFLOP/s, the rate of its batched matmuls",
         ),
         "loss": Limit(head, "the head's three matmuls alone"),
-        "optimizer": _optimizer_limit(model, matmul_peak(torch.device("cpu"), dtype), bandwidth),
+        "optimizer": _optimizer_limit(model, matmul_peaks(torch.device("cpu"), [dtype])[dtype], bandwidth),
         "data": Limit(0.0, "nothing to wait for"),
         "other": _elementwise_limit(model, num_tokens, dtype.itemsize, bandwidth),
     }

@@ -153,7 +153,7 @@ def quick() -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
         with (
-            mock.patch("headwater.machine.machine.matmul_peak", lambda device, dtype: 1e11),
+            mock.patch("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
             mock.patch("os.fsync", lambda handle: None),
         ):
             yield

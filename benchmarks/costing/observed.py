@@ -124,7 +124,7 @@ def _training_run(row: CsvRow, job: Job, work: StepWork) -> Observed:
         work=work,
         hours=job.device_hours if job.tokens else None,
         energy_kwh=None if energy is None else energy * 1000,
-        grade=row["judge_grade"],
+        grade=row["grade"],
     )
 
 

@@ -42,6 +42,17 @@ def test_json_has_the_promised_shape(table):
     assert value["forecasts"][0]["p50"] == pytest.approx(1.7 + 400 * 1e9**-0.33 + 900 * 1e11**-0.31, rel=0.005)
 
 
+def test_settings_beside_the_best_raise_the_forecast_as_measured(table):
+    at = ("law", "fit", str(table), "--json", "--at", "1e9,1e11")
+    best, beside = (
+        json.loads(call(*at, *more, cwd=table.parent).out)["forecasts"][0]
+        for more in ((), ("--lr-off", "2", "--batch-off", "0.5"))
+    )
+    assert beside["p50"] / best["p50"] == pytest.approx(1 + 0.0051 + 0.0039)
+    assert beside["p95"] / beside["p5"] > best["p95"] / best["p5"]
+    assert (beside["lr_factor"], beside["batch_factor"]) == (2, 0.5)
+
+
 def test_without_targets_there_are_no_forecasts_and_dropping_counts(table):
     value = json.loads(call("law", "fit", str(table), "--json", "--drop-highest", "5", cwd=table.parent).out)
     assert value["num_points"] == 37
@@ -81,6 +92,9 @@ def test_the_page_draws_all_three_pictures_without_a_request(table):
         (["runs.csv", "--at", "1e9,nan"], 2, "above zero"),
         (["runs.csv", "--at", "1e9,1e11,40"], 2, "about 7 epochs"),
         (["runs.csv", "--drop-highest", "40"], 2, "can't drop the 40 highest"),
+        (["runs.csv", "--at", "1e9,1e11", "--lr-off", "8"], 2, "learning rate 8 times the best"),
+        (["runs.csv", "--at", "1e9,1e11", "--batch-off", "-1"], 2, "batch -1 times the best"),
+        (["runs.csv", "--batch-off", "2"], 2, "add --at"),
         (["runs.csv", "--budget", "-1"], 2, "no amount of compute"),
     ],
 )

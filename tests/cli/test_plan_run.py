@@ -77,7 +77,7 @@ def test_a_person_gets_a_card(run_file, tmp_path):
         (["--max-hours", "0"], "--max-hours 0: give a number above zero"),
         (["--max-money", "-3"], "--max-money -3"),
         (["--target-loss", "nan"], "--target-loss nan"),
-        (["--max-hours", "soon"], "soon"),
+        (["--max-hours", "soon"], "should be a valid number"),
         (["--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
         (["--site", "moon"], "no site 'moon'"),
         (["model.layers=3"], "layers"),

@@ -13,7 +13,7 @@ from torch import nn
 from headwater.errors import ConfigError
 from headwater.machine import machine as module
 from headwater.machine import memory
-from headwater.machine.machine import Machine, MachineFacts, examine, require_int8
+from headwater.machine.machine import Machine, MachineFacts, examine, int8_problem
 from headwater.machine.settings import MachineSettings
 
 ONE_THREAD = {"num_threads": 1}
@@ -40,12 +40,12 @@ def measured(monkeypatch):
     def set_findings(float32: float = 1.0, bfloat16: float = 2.0, int8: float = 0.0, why_not: str = "") -> list[str]:
         rates, asked = {"float32": float32, "bfloat16": bfloat16, "int8": int8}, []
 
-        def peak(device, dtype):
-            name = str(dtype).removeprefix("torch.")
-            asked.append(name)
-            return rates[name]
+        def peaks(device, dtypes):
+            names = {dtype: str(dtype).removeprefix("torch.") for dtype in dtypes}
+            asked.extend(names.values())
+            return {dtype: rates[name] for dtype, name in names.items()}
 
-        monkeypatch.setattr(module, "matmul_peak", peak)
+        monkeypatch.setattr(module, "matmul_peaks", peaks)
         monkeypatch.setattr(module, "compiler_works", lambda settings, device: (not why_not, why_not))
         return asked
 
@@ -104,9 +104,17 @@ def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, m
         examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
 
 
-def test_int8_on_a_gpu_is_an_error():
-    with pytest.raises(ConfigError, match="int8, which is for processors, and the device is a GPU"):
-        require_int8(torch.device("cuda"), compiled=True)
+def test_int8_is_not_for_a_gpu():
+    assert int8_problem(torch.device("cuda"), compiled=True) == "int8 is for processors, and the device is a GPU"
+
+
+def test_a_run_that_chose_int8_by_itself_goes_on_in_bfloat16_where_there_is_none(measured):
+    measured(why_not="no C++ compiler")
+    kept = facts(dtype="int8", compiled=True).decisive()
+    found = examine(MachineSettings(**ONE_THREAD, device="cpu"), kept)
+    assert (found.dtype, found.compiled) == ("bfloat16", False)
+    with pytest.raises(ConfigError, match="there are no kernels here"):
+        examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"), kept)
 
 
 @pytest.mark.parametrize("kept", ["float32", "bfloat16", "int8"])

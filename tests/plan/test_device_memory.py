@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from headwater.errors import ConfigError
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.plan.before import state_bytes
 from headwater.plan.count import count_params
-from headwater.plan.layout import Layout, Software
+from headwater.plan.layout import Layout, Software, check_layout
 from headwater.plan.memory import GRADIENT_BYTES, MASTER_BYTES, Stage, estimate_memory
 from headwater.plan.shape import Experts, GroupedAttention, Layer, Mlp, Shape, shape_of
 from headwater.plan.tables import read_csv
+from headwater.plan.time import device_params, updated_params
 
 GIB = 2**30
 COST = Path(__file__).parents[2] / "benchmarks/data/cost"
@@ -132,6 +134,28 @@ def test_expert_parallelism_splits_the_experts_and_nothing_else():
     one, eight = (estimate_memory(shape, Layout(8, 8, 1, expert=n, sharding="none")).optimizer for n in (1, 8))
     experts = 2 * 8 * 3 * 128 * 64
     assert one - eight == pytest.approx(12 * experts * 7 / 8)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("sharding", ["zero1", "zero2", "fsdp"])
+def test_expert_parallelism_does_not_change_what_all_devices_keep_together(sharding, optimizer):
+    """Each weight's sharded state lies on one device of the data-parallel ones, however experts are spread."""
+    attention = GroupedAttention(4, 4, 32)
+    shape = Shape(1000, 128, 64, (Layer(attention, Experts(8, 2, 64), 256),) * 2, is_tied=True)
+    found = [
+        estimate_memory(shape, Layout(16, 16, 1, expert=n, sharding=sharding), optimizer).optimizer for n in (1, 4, 8)
+    ]
+    assert found == pytest.approx([found[0]] * 3)
+    assert [updated_params(shape, Layout(16, 16, 1, expert=n, sharding=sharding)) for n in (4, 8)] == pytest.approx(
+        [device_params(shape, Layout(16, 16, 1)) / 16] * 2
+    )
+
+
+def test_expert_parallelism_that_does_not_divide_the_replicas_is_refused():
+    shape = Shape(1000, 128, 64, (Layer(GroupedAttention(4, 4, 32), Experts(9, 2, 64), 256),) * 2, is_tied=True)
+    with pytest.raises(ConfigError, match="expert parallelism over 3 devices lies inside data × context = 8 × 1"):
+        check_layout(Layout(8, 8, 1, expert=3), shape)
+    check_layout(Layout(9, 9, 1, expert=3), shape)
 
 
 def test_peak_is_the_sum_of_its_parts_and_grows_with_slack():

@@ -12,7 +12,7 @@ import pytest
 from headwater.errors import ConfigError, DataError
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.estimate import Tables, band, estimate_file
-from headwater.plan.rows import TABLES, llm_foundry_shape, table_of
+from headwater.plan.rows import TABLES, llm_foundry_shape, table_of, without_results
 from headwater.plan.tables import read_csv
 
 COST = Path(__file__).parents[2] / "benchmarks/data/cost"
@@ -44,6 +44,18 @@ def test_blanking_or_spoiling_the_results_changes_nothing(name, tmp_path):
     assert estimate_file(write(tmp_path / "without.csv", without), Tables()) == before
 
 
+def test_a_file_with_the_old_names_of_columns_is_estimated_alike_and_blindly(tmp_path):
+    old = {"grade": "judge_grade", "grade_note": "judge_note"}
+    rows = read_csv(COST / "training_runs.csv")
+    assert set(old) <= set(rows[0])
+    renamed = [{old.get(name, name): text for name, text in row.items()} for row in rows]
+    found = estimate_file(write(tmp_path / "old.csv", renamed), Tables())
+    assert found["estimates"] == estimate_file(COST / "training_runs.csv", Tables())["estimates"]
+    assert set(old.values()) <= set(found["results_not_read"])
+    for row in without_results(renamed, table_of(list(renamed[0]))):
+        assert not row.keys() & {*old, *old.values()}
+
+
 def test_hours_are_not_those_that_the_row_reports(tmp_path):
     rows = one_row("training_runs.csv")
     told = estimate_file(write(tmp_path / "a.csv", rows), Tables())["estimates"][0]
@@ -54,6 +66,25 @@ def test_hours_are_not_those_that_the_row_reports(tmp_path):
     blank = estimate_file(write(tmp_path / "c.csv", [rows[0] | {"accel_hours": ""}]), Tables())["estimates"][0]
     assert blank["energy_of"] == "estimated hours"
     assert blank["energy_kwh"]["p50"] == blank["energy_kwh_of_estimated_hours"]
+
+
+@pytest.mark.parametrize(
+    ("pue", "hours", "value", "source"),
+    [
+        ("1.3", "1000", 1.3, "row"),
+        ("1.3", "", 1.3, "row"),
+        ("", "1000", 1.0, "reported hours without PUE"),
+        ("", "", 1.5, "the meter"),
+    ],
+)
+def test_the_source_of_pue_is_that_of_its_value(pue, hours, value, source, tmp_path):
+    sites = tmp_path / "sites.csv"
+    sites.write_text("site,pue,kg_co2_per_kwh,source\nhome,1.5,0.1,the meter\n")
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv", pue=pue, accel_hours=hours))
+    (found,) = estimate_file(data, Tables(sites=sites, site="home"))["estimates"]
+    assert found["sources"]["pue"].startswith(source)
+    drawn = float(hours or found["device_hours"]["p50"]) * found["mean_watts"] / 1000
+    assert found["energy_kwh"]["p50"] == pytest.approx(value * drawn)
 
 
 def test_every_row_has_an_estimate_or_a_reason():
@@ -103,6 +134,8 @@ def test_a_band_holds_its_median_in_the_middle_of_the_logarithm():
         ("parallelism_benchmarks.csv", {"params": "1e6"}, "are fewer than attention and embeddings"),
         ("parallelism_benchmarks.csv", {"global_batch_seqs": "511"}, "a batch of 511 rows is no multiple"),
         ("mpt_throughput.csv", {"Model": "9b"}, "no model '9b'; known are 125m"),
+        ("training_runs.csv", {"n_accel": "1000000"}, "at 1,000,000 devices; one fails every 3 minutes"),
+        ("training_runs.csv", {"n_accel": "10000000"}, "one fails every 0.3 minutes and a restart takes 20,"),
         ("training_runs.csv", {"tokens": "0"}, "tokens=0 must be a positive number"),
     ],
 )
@@ -163,6 +196,29 @@ def test_a_users_tables_replace_ours(tmp_path):
     assert theirs["tonnes_co2"]["p50"] == pytest.approx(0.1 * theirs["energy_kwh"]["p50"] / 1000)
 
 
+ONE_DEVICE = """name,aliases,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size
+A100-80GB,A100-SXM-80,ampere,312,80,2,400,300,25,8
+"""
+
+
+def test_a_hardware_table_of_one_device_takes_its_price_from_ours(tmp_path):
+    hardware = tmp_path / "mine.csv"
+    hardware.write_text(ONE_DEVICE)
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv"))
+    (ours,) = estimate_file(data, Tables())["estimates"]
+    (found,) = estimate_file(data, Tables(hardware=hardware))["estimates"]
+    assert found["price"] == ours["price"]
+    assert found["usd"]["p50"] == pytest.approx(ours["price"]["usd_per_hour"] * found["device_hours"]["p50"])
+
+
+def test_a_price_of_an_unknown_device_is_passed_over(tmp_path):
+    prices = tmp_path / "prices.csv"
+    prices.write_text("device,kind,usd_per_hour\nX,spot,1\n")
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv"))
+    (found,) = estimate_file(data, Tables(prices=prices))["estimates"]
+    assert found["price"] is None
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
@@ -170,7 +226,6 @@ def test_a_users_tables_replace_ours(tmp_path):
         ({"price_kind": "stolen"}, "'stolen' is no kind of price"),
         ({"hardware": "pue,kg\n1,2\n"}, "lacks the columns name, architecture"),
         ({"sites": "site,pue,kg_co2_per_kwh\naverage,0.9,1\n"}, "pue=0.9 is below 1"),
-        ({"prices": "device,kind,usd_per_hour\nX,spot,1\n"}, "no device 'X'"),
     ],
 )
 def test_a_table_that_cannot_be_says_why(tables, message, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import cache
 
 import pytest
 
@@ -65,8 +67,12 @@ CASES = {
 HAS_NO_HEAD_DIM = {"olmo", "olmo2", "olmo3", "olmoe", "phi3", "qwen2", "smollm3", "gpt2", "gpt_neox", "qwen2_moe"}
 
 
+SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
+
+
+@cache
 def written_config(name):
-    """Return what transformers writes for a small model of this case, and the number of its parameters."""
+    """Return what transformers writes for a small model of this case, its class's defaults, and its parameters."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     family = name.split("-")[0]
@@ -76,15 +82,24 @@ def written_config(name):
     config = transformers.AutoConfig.for_model(family, **sizes | CASES[name])
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
-    written = json.loads(config.to_json_string(use_diff=False))
-    return written, sum(parameter.numel() for parameter in model.parameters())
+    written, usual = (json.loads(each.to_json_string(use_diff=False)) for each in (config, type(config)()))
+    return written, usual, sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_count_is_that_of_transformers_model(name):
-    config, built = written_config(name)
+    config, _, built = written_config(name)
     assert count_params(shape_of_config(config)).total == built
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_count_without_switches_at_their_defaults_is_the_same(name):
+    """A file written with `use_diff`, as models are saved, may leave out what its class would set anyway."""
+    config, usual, built = written_config(name)
+    short = {key: value for key, value in config.items() if key not in SWITCHES or value != usual.get(key)}
+    assert count_params(shape_of_config(short)).total == built
 
 
 def test_every_family_is_compared():
@@ -204,6 +219,12 @@ def test_the_text_part_of_a_model_with_pictures_is_counted():
         ({"num_hidden_layers": "32"}, "num_hidden_layers='32' must be a whole number"),
         ({"num_attention_heads": 7}, "must be a multiple of"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings='yes' must be true or false"),
+        ({"mlp_only_layers": 3}, "mlp_only_layers=3 must be a list of whole numbers"),
+        ({"mlp_only_layers": [[1]]}, r"mlp_only_layers=\[\[1\]\] must be a list of whole numbers"),
+        (
+            {"sliding_window": 64, "sliding_window_pattern": "abc"},
+            "sliding_window_pattern='abc' must be a whole number",
+        ),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok=9 is more than the 8 experts"),
     ],
 )
@@ -211,6 +232,18 @@ def test_a_configuration_that_cannot_be_says_why(change, message, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["mixtral-8x7b"][0] | change))
     with pytest.raises(ConfigError, match=r"config\.json: .*" + message):
         read_hf_config(tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("value", ["abc", -1, 2.5, True, [[1]], {"a": 1}], ids=repr)
+def test_no_value_of_a_wrong_kind_is_a_fault_of_ours(family, value):
+    config = {"model_type": family, "n_embd": 48, "n_layer": 4, "n_head": 6, "sliding_window": 8} | SMALL | LATENT
+    config |= EXPERTS | dict.fromkeys((*SWITCHES, "n_inner", "n_positions", "layer_types", "mlp_only_layers"))
+    config |= dict.fromkeys(("sliding_window_pattern", "decoder_sparse_step", "shared_expert_intermediate_size"))
+    assert count_params(shape_of_config(config)).total
+    for name in config:
+        with suppress(ConfigError):
+            shape_of_config(config | {name: value})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"llama"', "\xff"])

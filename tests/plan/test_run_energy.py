@@ -57,6 +57,8 @@ def test_a_device_without_price_has_none():
 def test_unknown_names_say_what_there_is():
     with pytest.raises(ConfigError, match="did you mean H100"):
         find_device("H100-SXMM", DEVICES)
+    with pytest.raises(ConfigError, match=r"no device 'zzzzzzzz' in the hardware table\. It has "):
+        find_device("zzzzzzzz", DEVICES)
     with pytest.raises(ConfigError, match="has average, llama-1"):
         find_site("mars")
 

@@ -7,11 +7,15 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError
+from headwater.plan.compute import microbatch_compute
 from headwater.plan.count import count_flops
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.efficiency import Efficiency, shipped_efficiency
+from headwater.plan.estimate import rates
 from headwater.plan.layout import Layout, Software, check_layout
+from headwater.plan.rows import Job, table_of
 from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
+from headwater.plan.technique import read_technique
 from headwater.plan.time import overlapped, pipeline_bubble, step_seconds, step_work
 
 DEVICES = read_devices()
@@ -129,3 +133,26 @@ def test_without_flash_attention_scores_cost_memory_traffic():
     layout = Layout(8, 64, 1)
     old = replace(layout, software=Software(is_flash=False))
     assert step_work(SHAPE, old, H100).compute.bytes > 2 * step_work(SHAPE, layout, H100).compute.bytes
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("is_flash", [True, False])
+def test_the_hardware_rate_counts_the_layers_that_are_recomputed(part, is_flash):
+    """Against the work that the time of a step is made of."""
+    software = Software(is_flash=is_flash)
+    layout = Layout(1, 2, 2, sharding="none", recompute="full", recomputed_layers=part, software=software)
+    work = microbatch_compute(SHAPE, layout)
+    done = (work.matmul_flops + work.attention_flops) / layout.microbatch_tokens(SHAPE.seq_len)
+    assert rates(Job("a", SHAPE, layout, H100), 1e12)["hardware"] == pytest.approx(done, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts", "stages"), [("Megatron-LM interleaved", None, 12), ("PTD-P interleaved", 3, 3)]
+)
+def test_a_program_without_a_number_of_parts_interleaves_one_a_layer(words, parts, stages):
+    row = {
+        **{"n_layers": "48", "d_model": "1024", "n_heads": "16", "seq_len": "2048", "vocab": "50000"},
+        **{"hardware": "H100", "n_gpus": "4", "tp": "1", "pp": "4", "global_batch_seqs": "16", "technique": words},
+    }
+    assert read_technique(words).software.interleaved_parts == parts
+    assert table_of(list(row)).read(row, DEVICES, "row 1").layout.virtual_stages == stages

@@ -36,7 +36,7 @@ def measurements(run_dir: Path) -> list[dict]:
 def whole(tmp_path_factory):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.machine.machine.matmul_peak", lambda device, dtype: 1e11)
+        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         folder = tmp_path_factory.mktemp("whole")
         train_here(folder, plan())
     return folder

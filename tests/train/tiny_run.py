@@ -30,7 +30,7 @@ VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
 @pytest.fixture(autouse=True)
 def quick_machine(monkeypatch):
     """Don't measure the peak; undo what a machine sets for its whole process."""
-    monkeypatch.setattr(machine, "matmul_peak", lambda device, dtype: 1e11)
+    monkeypatch.setattr(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(1)

@@ -20,12 +20,13 @@ def examine_machine() -> dict[str, Any]:
 
     from headwater.machine.machine import DTYPES, examine
     from headwater.machine.memory import memory_bytes
-    from headwater.machine.peak import matmul_peak, memory_bandwidth
+    from headwater.machine.peak import matmul_peaks, memory_bandwidth
     from headwater.machine.settings import MachineSettings
 
     facts = examine(MachineSettings())
     device = torch.device(facts.device)
     dtypes = DTYPES | ({"int8": torch.int8} if device.type == "cpu" else {})
+    peaks = matmul_peaks(device, dtypes.values())
     return {
         "device": facts.device_name,
         "cores": facts.num_threads,
@@ -35,7 +36,7 @@ def examine_machine() -> dict[str, Any]:
         "compiles": facts.compiled,
         "note": facts.note,
         "dtype": facts.dtype,
-        "peak_flops_per_second": {name: matmul_peak(device, dtype) for name, dtype in dtypes.items()},
+        "peak_flops_per_second": {name: peaks[dtype] for name, dtype in dtypes.items()},
         "memory_bytes_per_second": memory_bandwidth(device),
         "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
     }

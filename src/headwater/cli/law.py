@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,12 @@ def fit(
         list[str] | None,
         typer.Option("--at", metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be given many times."),
     ] = None,
+    lr_off: Annotated[
+        float, typer.Option("--lr-off", metavar="FACTOR", help="Runs of --at have FACTOR times the best learning rate.")
+    ] = 1.0,
+    batch_off: Annotated[
+        float, typer.Option("--batch-off", metavar="FACTOR", help="Runs of --at have FACTOR times the best batch.")
+    ] = 1.0,
     budget: Annotated[float | None, typer.Option(metavar="FLOPS", help="Say the best size for this compute.")] = None,
     page: Annotated[str | None, typer.Option(metavar="FILE.html", help="Draw the fit on a page of its own.")] = None,
     as_json: AsJson = False,
@@ -42,6 +49,8 @@ def fit(
     if budget is not None and not 0 < budget < math.inf:
         raise ConfigError(f"--budget {budget:g} is no amount of compute; give FLOPs above zero, like 1e21")
     targets = [_target(text) for text in at or []]
+    if not targets and (lr_off, batch_off) != (1, 1):
+        raise ConfigError("--lr-off and --batch-off change forecasts, and there is none; add --at PARAMS,TOKENS")
     from headwater.plan.law import study
     from headwater.plan.law.table import read_runs
 
@@ -49,7 +58,8 @@ def fit(
     done = study.study(runs.without_highest(drop_highest) if drop_highest else runs)
     result = study.law_fields(done)
     if targets:
-        result["forecasts"] = [study.forecast_fields(done, study.Target(*target)) for target in targets]
+        chosen = [replace(study.Target(*target), lr_factor=lr_off, batch_factor=batch_off) for target in targets]
+        result["forecasts"] = [study.forecast_fields(done, target) for target in chosen]
     result["optimum"] = study.optimum_fields(done, budget)
     if page is not None:
         from headwater.report.law import write_law_page

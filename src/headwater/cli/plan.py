@@ -15,6 +15,7 @@ from headwater.report.numbers import count as short
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add `plan` with its verbs `count` and `estimate`, any other word being a run; nothing heavy is loaded."""
     plan = typer.Typer(
         cls=PlanGroup, help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True
     )
@@ -85,27 +86,33 @@ def estimate(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Estimate step time, tokens per second, memory and energy of every row of a table, without looking at results."""
+    """Estimate step time, tokens per second, memory, energy and money of every row, without looking at results.
+
+    The exit status is 1 when no row could be estimated.
+    """
     from headwater.plan.estimate import Tables, estimate_file
 
     result = estimate_file(csv, Tables(hardware, prices, sites, site, price or None))
     print_json(result) if as_json else _print_estimates(result)
+    if all("error" in row for row in result["estimates"]):
+        raise typer.Exit(1)
 
 
 def _print_estimates(result: dict[str, Any]) -> None:
-    print(f"{'row':>4} {'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12}")
+    names = f"{'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12} {'USD':>8}"
+    print(f"{'row':>4} {names}")
     for row in result["estimates"]:
-        if "error" in row:
-            print(safe(f"{row['row']:>4} {row['error']}"))
-            continue
-        step, rate = row["step_seconds"], row["tokens_per_second_per_device"]
-        seconds = f"{step['p50']:.3g} ({step['p10']:.3g}–{step['p90']:.3g})"
-        memory = f"{row['memory_gib']['p50']:.1f}{'' if row['fits'] else '!'}"
-        energy = short(row["energy_kwh"]["p50"])
-        print(
-            safe(f"{row['row']:>4} {row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12}")
-        )
-    print("P50 (P10–P90); energy of the whole run, or of a billion tokens; !: does not fit the device")
+        print(safe(f"{row['row']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
+    print("P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device")
+
+
+def _estimate_cells(row: dict[str, Any]) -> str:
+    step, rate = row["step_seconds"], row["tokens_per_second_per_device"]
+    seconds = f"{step['p50']:.3g} ({step['p10']:.3g}–{step['p90']:.3g})"
+    memory = f"{row['memory_gib']['p50']:.1f}{'' if row['fits'] else '!'}"
+    energy = short(row["energy_kwh"]["p50"])
+    usd = short(None if row["usd"] is None else row["usd"]["p50"])
+    return f"{row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12} {usd:>8}"
 
 
 def _print_count(fields: dict[str, Any]) -> None:

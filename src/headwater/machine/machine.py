@@ -23,7 +23,7 @@ from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
 from headwater.machine.memory import available_bytes, keep_freed_memory, resident_bytes
-from headwater.machine.peak import matmul_peak
+from headwater.machine.peak import matmul_peaks
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
 
@@ -69,8 +69,10 @@ def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> Ma
     compiled = compiled and kept.get("compiled", True)
     if wanted == "float8":
         require_float8(device, compiled)
-    if wanted == "int8":
-        require_int8(device, compiled)
+    if wanted == "int8" and (problem := int8_problem(device, compiled)):
+        if settings.dtype == "int8":
+            raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
+        wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself goes on without
     dtype, peak = _choose_dtype(wanted, device, compiled)
     return MachineFacts(
         device=device.type,
@@ -105,16 +107,16 @@ def examine_for_evaluation(settings: MachineSettings) -> MachineFacts:
 
 def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, float]:
     """Return the dtype to use, the fastest for `auto`, and the peak that utilisation is measured against."""
+    dtypes = {name: dtype for name, dtype in DTYPES.items() if wanted in ("auto", name)}
     if wanted == "float8":  # torchao scales and casts: no plain product to measure
-        return wanted, matmul_peak(device, torch.bfloat16)
-    if wanted == "int8":
-        return wanted, matmul_peak(device, torch.int8)
-    peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items() if wanted in ("auto", name)}
-    fastest = max(peaks, key=lambda name: peaks[name])
-    if wanted == "auto" and fastest == ACTIVATIONS["int8"] and device.type == "cpu" and compiled:
-        int8_peak = matmul_peak(device, torch.int8)
-        if int8_peak > INT8_GAIN * peaks[fastest] and multiplies_int8_exactly():
-            return "int8", int8_peak
+        dtypes = {wanted: torch.bfloat16}
+    if wanted == "int8" or (wanted == "auto" and device.type == "cpu" and compiled):
+        dtypes["int8"] = torch.int8
+    rates = matmul_peaks(device, dtypes.values())
+    peaks = {name: rates[dtype] for name, dtype in dtypes.items()}
+    fastest = max((name for name in peaks if name != "int8"), key=lambda name: peaks[name], default="int8")
+    if fastest == ACTIVATIONS["int8"] and peaks.get("int8", 0.0) > INT8_GAIN * peaks[fastest]:
+        fastest = "int8" if multiplies_int8_exactly() else fastest
     return fastest, peaks[fastest]
 
 
@@ -123,15 +125,13 @@ def peak_dtype(facts: MachineFacts) -> str:
     return "bfloat16" if facts.dtype == "float8" else facts.dtype
 
 
-def require_int8(device: torch.device, compiled: bool) -> None:
-    """Raise ConfigError, with what to do, where there are no kernels that round to int8 and back."""
-    instead = "set machine.dtype to auto or bfloat16"
+def int8_problem(device: torch.device, compiled: bool) -> str | None:
+    """Return why linear maps can't be multiplied in int8 here, or None."""
     if device.type != "cpu":
-        raise ConfigError(f"machine.dtype is int8, which is for processors, and the device is a GPU; {instead}")
+        return "int8 is for processors, and the device is a GPU"
     if not compiled:
-        raise ConfigError(f"machine.dtype is int8 and there are no kernels here (see headwater doctor); {instead}")
-    if not multiplies_int8_exactly():
-        raise ConfigError(f"machine.dtype is int8 and this processor's int8 products lose large sums; {instead}")
+        return "there are no kernels here (see headwater doctor)"
+    return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
 
 
 def _choose_device(wanted: str) -> str:
@@ -268,7 +268,7 @@ class Machine:
         """
         if flops_per_second > self._peak_flops_per_second:
             dtype = torch.int8 if self.facts.dtype == "int8" else self.compute_dtype
-            self._peak_flops_per_second = max(flops_per_second, matmul_peak(self.device, dtype))
+            self._peak_flops_per_second = max(flops_per_second, *matmul_peaks(self.device, [dtype]).values())
         return flops_per_second / self._peak_flops_per_second
 
     def sum_ranks(self, value: Any) -> Any:

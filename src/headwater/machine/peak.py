@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import torch
 
@@ -20,27 +21,40 @@ PEAK_SHAPES = (
 )
 COPY_BYTES = 1 << 28  # far more than most caches hold
 REPEATS = 4
+HOPELESS = 4  # times slower than another dtype: where a library has no int8 product, a plain loop makes it
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the highest matmul rate seen, in FLOP/s, over a few shapes and repeats (0.4 to 0.8 s on two cores).
+def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[torch.dtype, float]:
+    """Return the highest matmul rate seen in each dtype, in FLOP/s, over a few shapes and repeats (0.2 s a dtype).
 
     For int8 it is multiplications and additions a second, with sums in int32. The best of several, not the mean: other
-    processes only ever make it slower, and a utilisation over 1 would be a lie of the denominator.
+    processes only ever make it slower, and a utilisation over 1 would be a lie of the denominator. The dtypes take
+    turns, so that a busy moment isn't one dtype's alone and their order comes out the same on a busy machine.
     """
-    multiply = torch._int_mm if dtype == torch.int8 else torch.mm
-    best = 0.0
+    best, still = dict.fromkeys(dtypes, 0.0), list(dtypes)
     for rows, columns, inner in PEAK_SHAPES:
-        left = torch.ones(rows, inner, device=device, dtype=dtype)
-        right = torch.ones(columns, inner, device=device, dtype=dtype)
-        multiply(left, right.t())
-        for _ in range(REPEATS):
-            _synchronise(device)
-            started_at = time.perf_counter()
-            multiply(left, right.t())
-            _synchronise(device)
-            best = max(best, 2 * rows * columns * inner / (time.perf_counter() - started_at))
+        factors = {dtype: _factors(rows, columns, inner, device, dtype) for dtype in still}
+        for _ in range(REPEATS + 1):  # one to warm up
+            for dtype in still:
+                left, right = factors[dtype]
+                multiply = torch._int_mm if dtype == torch.int8 else torch.mm
+                _synchronise(device)
+                started_at = time.perf_counter()
+                multiply(left, right)
+                _synchronise(device)
+                seconds = time.perf_counter() - started_at
+                best[dtype] = max(best[dtype], 2 * rows * columns * inner / seconds)
+            if torch.int8 in still and best[torch.int8] < max(best.values()) / HOPELESS:
+                still.remove(torch.int8)
     return best
+
+
+def _factors(
+    rows: int, columns: int, inner: int, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ones as a linear map has them: an input, and a weight transposed."""
+    left = torch.ones(rows, inner, device=device, dtype=dtype)
+    return left, torch.ones(columns, inner, device=device, dtype=dtype).t()
 
 
 def memory_bandwidth(device: torch.device) -> float:

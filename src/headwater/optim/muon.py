@@ -33,7 +33,7 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Upd
     x = matrices_NRC.to(compute_dtype)
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
-        x = x.mT
+        x = x.mT.contiguous()  # once, where each product would make a copy of its own
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS:
         gram = updates.symmetric_product(x)

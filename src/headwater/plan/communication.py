@@ -30,9 +30,6 @@ class Traffic:
     is_hidden: bool
 
 
-NONE: list[Traffic] = []
-
-
 @dataclass(frozen=True)
 class Group:
     """Devices that exchange: how many, over which wire, and the bandwidth of a ring through all of them.
@@ -65,51 +62,51 @@ class Group:
         return self.all_gather(num_bytes, 2 * times, is_hidden)
 
 
-def tensor_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic]:
+def tensor_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
     """Return one microbatch's exchange of activations: two all-reduces a layer each way (arXiv:1909.08053).
 
     Full recomputation repeats the forward ones. Sequence parallelism turns each into a reduce-scatter and an
     all-gather, the same bytes (arXiv:2205.05198); a parallel block needs half as many.
     """
     if layout.tensor == 1:
-        return NONE
+        return ()
     times = 4.0 + 2.0 * layout.forward_again
     if layout.software.is_parallel_block:
         times /= 2
     num_bytes = 2 * layout.microbatch_tokens(shape.seq_len) * shape.d_model
     group = Group.of(layout.tensor, 1, device)
     layers = shape.num_layers / layout.pipeline
-    return [group.all_reduce(num_bytes, times * layers, layout.software.hides_tensor_traffic)]
+    return (group.all_reduce(num_bytes, times * layers, layout.software.hides_tensor_traffic),)
 
 
-def context_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic]:
+def context_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
     """Return one microbatch's exchange of keys and values round the ring of a split sequence (arXiv:2310.01889).
 
     Forward once, backward with their gradients, forward again where all is recomputed; hidden behind attention.
     """
     if layout.context == 1:
-        return NONE
+        return ()
     group = Group.of(layout.context, layout.tensor, device)
     passes = 3.0 + layout.forward_again
     width = sum(num * 2 * layer.attention.kv_width for layer, num in shape.kinds) / layout.pipeline / layout.tensor
     whole = 2 * width * layout.microbatch_rows * shape.seq_len
-    return [group.all_gather(whole, passes, is_hidden=True)]
+    return (group.all_gather(whole, passes, is_hidden=True),)
 
 
-def pipeline_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic]:
+def pipeline_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
     """Return one microbatch's sends to the next stage and back, of activations split over tensor ranks."""
     if layout.pipeline == 1:
-        return NONE
+        return ()
     group = Group.of(2, layout.tensor * layout.data * layout.context, device)
     sent = 2 * layout.microbatch_tokens(shape.seq_len) * shape.d_model / layout.tensor
     times = 2 * layout.virtual_stages
-    return [Traffic(times * sent, times, group.bandwidth, group.wire, is_hidden=False)]
+    return (Traffic(times * sent, times, group.bandwidth, group.wire, is_hidden=False),)
 
 
-def expert_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic]:
+def expert_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
     """Return one microbatch's all-to-alls: tokens to their experts and back, forward and backward."""
     if layout.expert == 1:
-        return NONE
+        return ()
     group = Group.of(layout.expert, layout.tensor, device)
     sends = sum(num * _sends(layer) for layer, num in shape.kinds) / layout.pipeline
     times = 4.0 + 2.0 * layout.forward_again
@@ -118,21 +115,21 @@ def expert_traffic(shape: Shape, layout: Layout, device: Device) -> list[Traffic
     bandwidth = device.links if group.wire == "links" else device.network
     layers = shape.num_layers / layout.pipeline
     share = (group.size - 1) / group.size
-    return [Traffic(times * share * num_bytes, times * layers, bandwidth, group.wire, is_hidden=False)]
+    return (Traffic(times * share * num_bytes, times * layers, bandwidth, group.wire, is_hidden=False),)
 
 
 def _sends(layer: Layer) -> int:
     return layer.mlp.num_active if isinstance(layer.mlp, Experts) else 0
 
 
-def sharding_traffic(shape: Shape, layout: Layout, device: Device, params: float) -> list[Traffic]:
+def sharding_traffic(shape: Shape, layout: Layout, device: Device, params: float) -> tuple[Traffic, ...]:
     """Return one microbatch's gathering of weights and scattering of gradients under FSDP, in bf16 (arXiv:2304.11277).
 
     Weights are gathered forward and again backward, gradients scattered once. A pipeline gathers once a step, which
     `step_traffic` counts. fp8 weights are gathered in a byte.
     """
     if layout.sharding not in ("fsdp", "hsdp", "zero2") or layout.pipeline > 1 or layout.num_shards == 1:
-        return NONE
+        return ()
     software = layout.software
     group = Group.of(layout.num_shards, layout.tensor, device, software.uses_all_network_cards)
     weight_bytes = 1 if layout.precision.startswith("fp8") else 2
@@ -141,22 +138,22 @@ def sharding_traffic(shape: Shape, layout: Layout, device: Device, params: float
     layers = shape.num_layers
     gather = group.all_gather(weight_bytes * params / layers, gathers * layers, hidden)
     scatter = group.all_gather(2 * params / layers, layers, hidden)
-    return [gather, scatter]
+    return (gather, scatter)
 
 
-def step_traffic(shape: Shape, layout: Layout, device: Device, params: float) -> list[Traffic]:
+def step_traffic(shape: Shape, layout: Layout, device: Device, params: float) -> tuple[Traffic, ...]:
     """Return what is exchanged once a step: the gradients' all-reduce, or a pipeline's gathering under FSDP."""
     software = layout.software
     if layout.data * layout.context == 1:
-        return NONE
+        return ()
     group = Group.of(layout.data * layout.context, layout.tensor, device, software.uses_all_network_cards)
     hidden = software.hides_data_traffic
     if layout.sharding in ("none", "zero1"):
         # Megatron's DDP reduces gradients in fp32; ZeRO-1 scatters them and gathers weights, as many bytes
-        return [group.all_reduce(4 * params, 1, hidden)]
+        return (group.all_reduce(4 * params, 1, hidden),)
     if layout.pipeline > 1:
-        return [group.all_gather(2 * params, 1, hidden), group.all_gather(4 * params, 1, hidden)]
+        return (group.all_gather(2 * params, 1, hidden), group.all_gather(4 * params, 1, hidden))
     if layout.sharding == "hsdp" and layout.num_shards < layout.data * layout.context:
         across = Group.of(layout.data * layout.context // layout.num_shards, layout.num_shards * layout.tensor, device)
-        return [across.all_reduce(2 * params / layout.num_shards, layout.num_microbatches, hidden)]
-    return NONE
+        return (across.all_reduce(2 * params / layout.num_shards, layout.num_microbatches, hidden),)
+    return ()

@@ -74,8 +74,8 @@ def attention_flops(shape: Shape, seq_len: int | None = None) -> tuple[float, fl
     return causal, full
 
 
-def recomputed_flops(shape: Shape, recompute: Recompute, is_flash: bool = True) -> float:
-    """Return FLOPs per token that are computed a second time.
+def recomputed_flops(shape: Shape, recompute: Recompute, is_flash: bool = True, part: float = 1.0) -> float:
+    """Return FLOPs per token that are computed a second time, where `recompute` applies to a part of the layers.
 
     Flash attention's backward pass computes the scores again, half of attention's forward FLOPs
     (arXiv:2307.08691, section 3.1); "full" runs each block's forward pass again (arXiv:1604.06174); "selective" runs
@@ -86,12 +86,17 @@ def recomputed_flops(shape: Shape, recompute: Recompute, is_flash: bool = True) 
     # without flash attention the masked half is computed and thrown away, forward and backward
     again = causal / 2 if is_flash else 3 * (full - causal)
     if recompute == "full":
-        return again + core + 2 * shape.active_block_weights
-    return again + (core if recompute == "selective" and not is_flash else 0)
+        return again + part * (core + 2 * shape.active_block_weights)
+    return again + (part * core if recompute == "selective" and not is_flash else 0)
 
 
-def count_flops(shape: Shape, recompute: Recompute = "none", is_flash: bool = True) -> FlopsPerToken:
-    """Return FLOPs per token at `shape.seq_len`; `recompute` says what the backward pass computes again."""
+def count_flops(
+    shape: Shape, recompute: Recompute = "none", is_flash: bool = True, recomputed_layers: float = 1.0
+) -> FlopsPerToken:
+    """Return FLOPs per token at `shape.seq_len`.
+
+    `recompute` says what the backward pass computes again, `recomputed_layers` in which part of the layers.
+    """
     params = count_params(shape)
     causal, full = attention_flops(shape)
     unwindowed = sum(
@@ -104,7 +109,7 @@ def count_flops(shape: Shape, recompute: Recompute = "none", is_flash: bool = Tr
         palm=6 * params.active + 3 * unwindowed,
         full_attention=6 * params.matmul + 3 * full,
         causal=exact,
-        hardware=exact + recomputed_flops(shape, recompute, is_flash),
+        hardware=exact + recomputed_flops(shape, recompute, is_flash, recomputed_layers),
     )
 
 

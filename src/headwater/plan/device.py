@@ -67,13 +67,18 @@ def read_devices(path: Path | None = None) -> dict[str, Device]:
 
 def find_device(name: str, devices: dict[str, Device]) -> Device:
     """Return the device of that name; raise ConfigError with the names there are."""
-    device = devices.get(_key(name))
+    device = known_device(name, devices)
     if device is None:
         names = sorted({device.name for device in devices.values()})
         near = difflib.get_close_matches(_key(name), devices, n=1, cutoff=0.6)
-        hint = f"; did you mean {devices[near[0]].name}?" if near else ""
+        hint = f"; did you mean {devices[near[0]].name}?" if near else "."
         raise ConfigError(f"no device {name!r} in the hardware table{hint} It has {', '.join(names)}")
     return device
+
+
+def known_device(name: str, devices: dict[str, Device]) -> Device | None:
+    """Return the device of that name, None where there is none."""
+    return devices.get(_key(name))
 
 
 def _key(name: str) -> str:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import HeadwaterError
+from headwater.errors import ConfigError, HeadwaterError
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.device import read_devices
 from headwater.plan.efficiency import Efficiency, shipped_constants
 from headwater.plan.energy import Site, energy_kwh, find_site, mean_watts, tonnes_co2
-from headwater.plan.failures import Pauses, goodput
+from headwater.plan.failures import Pauses, goodput, mean_seconds_between_failures
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
-from headwater.plan.money import cost, find_price
+from headwater.plan.money import cost, find_price, read_prices
 from headwater.plan.rows import Devices, Job, Table, table_of, without_results
 from headwater.plan.tables import CsvRow, read_csv
 from headwater.plan.time import step_seconds, step_work
@@ -47,8 +47,10 @@ def band(median: float, log_deviation: float) -> dict[str, float]:
 def estimate_file(path: Path, tables: Tables) -> dict[str, Any]:
     """Return an estimate of every row of a CSV file; a row that can't be estimated says why under "error".
 
-    Raises DataError when the file is no table of a known kind.
+    Raises DataError when the file is no table of a known kind, and ConfigError or DataError when a table of the user
+    can't be used: what would be wrong with every row is said once.
     """
+    read_prices(tables.price_kind, tables.prices)
     rows = read_csv(path)
     known = table_of(list(rows[0]))
     devices, site = read_devices(tables.hardware), find_site(tables.site, tables.sites)
@@ -59,7 +61,7 @@ def estimate_file(path: Path, tables: Tables) -> dict[str, Any]:
         except HeadwaterError as error:
             found = {"error": str(error)}
         estimates.append({"row": index, **found})
-    return {"table": known.name, "results_not_read": list(known.results), "estimates": estimates}
+    return {"table": known.name, "results_not_read": known.results_in(rows[0]), "estimates": estimates}
 
 
 def _job(row: CsvRow, known: Table, devices: Devices, index: int) -> Job:
@@ -95,7 +97,8 @@ def estimate(job: Job, site: Site, tables: Tables, constants: dict[str, Any] | N
 
 def rates(job: Job, tokens_per_second: float) -> dict[str, float]:
     """Return TFLOP/s of one device in each convention (`count.FlopsPerToken`)."""
-    flops = count_flops(job.shape, job.layout.recompute, job.layout.software.is_flash)
+    layout = job.layout
+    flops = count_flops(job.shape, layout.recompute, layout.software.is_flash, layout.recomputed_layers)
     return {name: value * tokens_per_second / 1e12 for name, value in vars(flops).items()}
 
 
@@ -112,6 +115,29 @@ def memory_fields(job: Job, fitted: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def lasting_part(num_devices: int, pauses: Pauses) -> float:
+    """Return the goodput of a run that ends; raise ConfigError for one that doesn't."""
+    good = goodput(num_devices, pauses)
+    if good == 0:
+        minutes = mean_seconds_between_failures(num_devices) / 60
+        raise ConfigError(
+            f"failures come faster than restarts at {num_devices:,} devices; one fails every {minutes:.2g} minutes and "
+            f"a restart takes {pauses.restart_seconds / 60:.0f}, so the run would never end: take fewer devices"
+        )
+    return good
+
+
+def pue_of(job: Job, site: Site) -> tuple[float, str]:
+    """Return PUE and where it is from: the row, else 1 for a run that is over, whose row then gives its computers'
+    energy, else the site.
+    """
+    if job.pue is not None:
+        return job.pue, "row"
+    if job.device_hours is not None:
+        return 1.0, "reported hours without PUE: energy of the computers alone"
+    return site.pue, site.source
+
+
 def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: dict[str, Any]) -> dict[str, Any]:
     """Return hours, energy, carbon and money of the whole run, or of a billion tokens where the row names no number.
 
@@ -119,12 +145,11 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
     are any, because those are what was drawn for. Whole runs reach `run_part` of the speed that benchmarks report.
     """
     spread = fitted["spread"]
-    good = goodput(job.layout.num_devices, Pauses())
+    good = lasting_part(job.layout.num_devices, Pauses())
     tokens = job.tokens or 1e9
     hours = tokens / per_device / 3600 / good / fitted["constants"]["run_part"]
     watts = mean_watts(job.device, fitted["constants"]["power_part"])
-    # a row of a run that is over and states no PUE gives the energy of its computers
-    pue = job.pue or (1.0 if job.device_hours else site.pue)
+    pue, pue_source = pue_of(job, site)
     kwh, own_kwh = energy_kwh(job.device_hours or hours, watts, pue), energy_kwh(hours, watts, pue)
     deviation = spread["energy"] if job.device_hours else math.hypot(spread["energy"], spread["hours"])
     price = find_price(job.device, tables.price_kind, tables.prices, tables.hardware)
@@ -142,5 +167,5 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
         "usd": None if money is None else band(money.run_usd, spread["hours"]),
         "programme_usd": None if money is None else list(money.programme_usd),
         "price": None if price is None else vars(price),
-        "sources": {"pue": site.source if job.pue is None else "row", "device": job.device.source},
+        "sources": {"pue": pue_source, "device": job.device.source},
     }

@@ -68,6 +68,16 @@ def _count(config: Config, name: str) -> int:
     return 0 if config.get(name) in (None, 0) else _size(config, name)
 
 
+def _indices(config: Config, name: str) -> set[int]:
+    """Return a list of whole numbers as a set, empty where it is missing."""
+    value = config.get(name)
+    if value is None:
+        return set()
+    if not isinstance(value, list) or any(isinstance(each, bool) or not isinstance(each, int) for each in value):
+        raise ConfigError(f"{name}={value!r} must be a list of whole numbers, such as [0, 1]")
+    return set(value)
+
+
 def _flag(config: Config, name: str, default: bool) -> bool:
     value = config.get(name)
     if value is not None and not isinstance(value, bool):
@@ -94,15 +104,17 @@ def _grouped(config: Config, *, biases: str, norms: str) -> GroupedAttention:
 
 
 def _windows(config: Config, num_layers: int) -> list[int | None]:
-    """Return each layer's window: `layer_types` where given, else the pattern, else `sliding_window` for all."""
-    window = config.get("sliding_window")
-    if window is None or config.get("use_sliding_window") is False:
+    """Return each layer's window: `layer_types` where given, else the pattern, else `sliding_window` for all.
+
+    Some families write 0 for no window (Qwen2-MoE).
+    """
+    window = _count(config, "sliding_window")
+    if not window or config.get("use_sliding_window") is False:
         return [None] * num_layers
-    window = _size(config, "sliding_window")
     types = config.get("layer_types")
     if isinstance(types, list) and len(types) == num_layers:
         return [window if kind == "sliding_attention" else None for kind in types]
-    pattern = config.get("sliding_window_pattern") or PATTERNS.get(config["model_type"], 0)
+    pattern = _count(config, "sliding_window_pattern") or PATTERNS.get(config["model_type"], 0)
     if pattern:  # every pattern-th layer sees everything
         return [None if (index + 1) % pattern == 0 else window for index in range(num_layers)]
     return [window] * num_layers
@@ -157,7 +169,7 @@ def _sparse(*, biases: str = "none", norms: str = "none") -> Callable[[Config], 
         shared = _count(config, "shared_expert_intermediate_size")
         expert_d_ff = _size(config, "moe_intermediate_size", "intermediate_size")
         experts = Experts(num_experts, num_active, expert_d_ff, shared, has_shared_gate=shared > 0)
-        dense_layers = set(config.get("mlp_only_layers") or [])
+        dense_layers = _indices(config, "mlp_only_layers")
         step = _size(config, "decoder_sparse_step", default=1)
         mlps: list[Mlp | Experts] = [
             Mlp(_size(config, "intermediate_size")) if index in dense_layers or (index + 1) % step else experts
@@ -240,6 +252,6 @@ FAMILIES: dict[str, Callable[[Config], Shape]] = {
     "qwen2_moe": _sparse(biases="qkv"),
     "qwen3": _dense(biases="setting", norms="head"),
     "qwen3_moe": _sparse(biases="setting", norms="head"),
-    "smollm3": _dense(),
+    "smollm3": _dense(tied=True),
 }
 "Readers by `model_type`."

@@ -36,8 +36,8 @@ class Software:
     "Whether a node's ranks send through all its network cards at once."
     is_parallel_block: bool = False
     "Whether attention and MLP read the same norm, which halves tensor-parallel exchange."
-    interleaved_parts: int = 1
-    "Parts of the model that one device has where a run says it interleaves; 0: one for each layer."
+    interleaved_parts: int | None = 1
+    "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
     logit_bytes: float = 14.0
     "Bytes held at once for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
     param_bytes: float = 2.0
@@ -85,6 +85,11 @@ class Layout:
         return min(self.shard_group or self.data * self.context, self.data * self.context)
 
     @property
+    def num_expert_shards(self) -> float:
+        """Over how many devices the state of a routed expert is split: expert parallelism lies inside `num_shards`."""
+        return max(1.0, self.num_shards / self.expert)
+
+    @property
     def forward_again(self) -> float:
         """Return how much of the layers' forward pass is computed a second time as a whole."""
         return self.recomputed_layers if self.recompute == "full" else 0.0
@@ -114,6 +119,11 @@ def check_layout(layout: Layout, shape: Shape) -> None:
     mlp = shape.layers[-1].mlp
     if isinstance(mlp, Experts) and mlp.num_experts % layout.expert:
         raise ConfigError(f"{mlp.num_experts} experts can't be split over {layout.expert} devices")
+    if layout.expert < 1 or layout.data * layout.context % layout.expert:
+        raise ConfigError(
+            f"expert parallelism over {layout.expert} devices lies inside data × context = {layout.data} × "
+            f"{layout.context} and must divide it; try {math.gcd(max(1, layout.expert), layout.data * layout.context)}"
+        )
     rows = layout.data * layout.microbatch_rows
     if layout.batch_rows % rows:
         raise ConfigError(

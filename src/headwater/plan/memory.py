@@ -88,6 +88,13 @@ class Stage:
         return split / (layout.pipeline * layout.tensor)
 
     @cached_property
+    def block_shard(self) -> float:
+        """Weights of this device's layers whose state it has when state is sharded; experts over fewer devices."""
+        layout = self.layout
+        experts = self.shape.expert_weights / (layout.expert * layout.pipeline * layout.tensor)
+        return (self.block_params - experts) / layout.num_shards + experts / layout.num_expert_shards
+
+    @cached_property
     def head_params(self) -> float:
         return self.shape.vocab_size * self.shape.d_model / self.layout.tensor
 
@@ -103,16 +110,20 @@ class Stage:
 
         Muon keeps one moment for the matrices of the blocks, AdamW two (Jordan 2024).
         """
-        params, shards = self.block_params + self.end_params, self.layout.num_shards
-        moments = ADAMW_BYTES * params - (ADAMW_BYTES - MUON_BYTES) * self.block_params * (optimizer == "muon")
-        kept_beside = self.layout.software.param_bytes * params
-        state = MASTER_BYTES * params + moments
-        gradients = GRADIENT_BYTES * params
+        params, end_shard = self.block_params + self.end_params, self.end_params / self.layout.num_shards
+        shard = self.block_shard + end_shard
+        an_end = MASTER_BYTES + ADAMW_BYTES
+        a_block = MASTER_BYTES + (MUON_BYTES if optimizer == "muon" else ADAMW_BYTES)
+        state_shard = a_block * self.block_shard + an_end * end_shard
         sharding = self.layout.sharding
         if sharding in ("fsdp", "hsdp"):  # only shards lie in memory, in fp32; `gathered` holds the rest
-            return 0.0, gradients / shards, state / shards
-        by_state = shards if sharding in ("zero1", "zero2") else 1
-        return kept_beside, gradients / (shards if sharding == "zero2" else 1), state / by_state
+            return 0.0, GRADIENT_BYTES * shard, state_shard
+        state = a_block * self.block_params + an_end * self.end_params
+        return (
+            self.layout.software.param_bytes * params,
+            GRADIENT_BYTES * (shard if sharding == "zero2" else params),
+            state_shard if sharding in ("zero1", "zero2") else state,
+        )
 
     def gathered_bytes(self) -> float:
         """Return unsharded weights under FSDP: two layers, or with a pipeline the whole stage and its gradients.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.plan.device import Device, find_device, read_devices
-from headwater.plan.tables import number, required, table
+from headwater.plan.device import Device, known_device, read_devices
+from headwater.plan.tables import CsvRow, number, required, table
 
 COLUMNS = ("device", "kind", "usd_per_hour")
 KINDS = ("reserved", "on_demand", "spot")
@@ -37,18 +37,28 @@ class Cost:
     price: Price
 
 
+def read_prices(kind: str | None = None, path: Path | None = None) -> list[CsvRow]:
+    """Return the prices of a kind, of every kind where it is None.
+
+    Raises ConfigError for a kind that isn't one or a table that lacks a column, DataError for a file that is no table.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"{kind!r} is no kind of price; there are {', '.join(KINDS)}")
+    return [row for row in table("prices.csv", path, COLUMNS) if kind in (None, row["kind"])]
+
+
 def find_price(
     device: Device, kind: str | None = None, path: Path | None = None, devices: Path | None = None
 ) -> Price | None:
     """Return the price of a device, of `kind` or else the first in the table; None when the table has none.
 
-    Raises ConfigError for a kind that isn't one.
+    Prices of devices that the hardware table lacks are passed over: a user's table may hold one device only.
+    Raises what `read_prices` does.
     """
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"{kind!r} is no kind of price; there are {', '.join(KINDS)}")
     known = read_devices(devices)
-    for row in table("prices.csv", path, COLUMNS):
-        if find_device(row["device"], known).name != device.name or kind not in (None, row["kind"]):
+    for row in read_prices(kind, path):
+        priced = known_device(row["device"], known)
+        if priced is None or priced.name != device.name:
             continue
         where = f"price table, {row['device']} {row['kind']}"
         usd = required(row, "usd_per_hour", where=where)

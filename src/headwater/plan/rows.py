@@ -7,7 +7,7 @@ Three tables are known by their columns: layouts of parallelism (`n_gpus`, `tp`,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from headwater.errors import DataError
@@ -48,6 +48,12 @@ class Table:
     needs: tuple[str, ...]
     results: tuple[str, ...]
     read: Callable[[CsvRow, Devices, str], Job]
+    old_results: tuple[str, ...] = ()
+    "Names that result columns had before, which files that circulate still have."
+
+    def results_in(self, columns: Iterable[str]) -> list[str]:
+        """Return all columns of results by their present names, then those of `columns` that go by an old one."""
+        return [*self.results, *(name for name in columns if name in self.old_results)]
 
 
 def table_of(columns: list[str]) -> Table:
@@ -65,7 +71,7 @@ def table_of(columns: list[str]) -> Table:
 
 def without_results(rows: list[CsvRow], known: Table) -> list[CsvRow]:
     """Return rows without the columns that hold what is to be estimated."""
-    return [{name: text for name, text in row.items() if name not in known.results} for row in rows]
+    return [{name: text for name, text in row.items() if name not in known.results_in(row)} for row in rows]
 
 
 def _whole(row: CsvRow, column: str, where: str) -> int:
@@ -156,7 +162,8 @@ def _virtual_stages(technique: Technique, layers_of_stage: int, pipeline: int) -
         return 1
     if technique.virtual_stages is not None:
         return max(1, min(technique.virtual_stages, layers_of_stage))
-    parts = technique.software.interleaved_parts or layers_of_stage
+    stated = technique.software.interleaved_parts
+    parts = layers_of_stage if stated is None else stated
     return parts if technique.is_interleaved and parts <= layers_of_stage else 1
 
 
@@ -293,8 +300,9 @@ TABLES = (
                 "cost_usd",
             ),
             *("check_6ND_flops", "check_mfu_6ND_pct", "check_mfu_with_attn_pct", "check_W_per_accel_hour"),
-            *("check_kgCO2_per_kWh", "judge_grade", "judge_note", "note"),
+            *("check_kgCO2_per_kWh", "grade", "grade_note", "note"),
         ),
         _read_training_run,
+        old_results=("judge_grade", "judge_note"),
     ),
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from headwater.plan.count import Recompute
 from headwater.plan.layout import Precision, Sharding, Software
 
-CURRENT = Software(kernels="eager", interleaved_parts=0)
+CURRENT = Software(kernels="eager", interleaved_parts=None)
 "FSDP of PyTorch with flash attention, uncompiled."
 LLM_FOUNDRY_2023 = replace(CURRENT, is_first_flash=True)
 "Its tables were made with a Triton kernel of the first flash attention."
@@ -28,7 +28,7 @@ MEGATRON_2021 = Software(
 parts a device where it interleaves (arXiv:2205.05198, table 3)."""
 MEGATRON_2022 = replace(MEGATRON_2021, has_sequence_parallel=True)
 "With sequence parallelism (arXiv:2205.05198)."
-MEGATRON_NOW = replace(MEGATRON_2022, is_flash=True, interleaved_parts=0)
+MEGATRON_NOW = replace(MEGATRON_2022, is_flash=True, interleaved_parts=None)
 "With flash attention, optimizer state split over replicas, and parts of one layer where it interleaves."
 MEGASCALE = replace(MEGATRON_NOW, hides_tensor_traffic=True, hides_data_traffic=True, is_parallel_block=True)
 "arXiv:2402.15627, section 3: parallel block, all exchange overlapped."
@@ -95,7 +95,7 @@ def _by_year(year: int | None) -> Software:
     """Return what was usual: scores in memory until 2022 (arXiv:2205.14135), compilers from 2024."""
     if year is not None and year <= 2022:
         return MEGATRON_2022
-    return Software(interleaved_parts=0) if year is not None and year >= 2024 else CURRENT
+    return Software(interleaved_parts=None) if year is not None and year >= 2024 else CURRENT
 
 
 def _sharding(text: str, is_megatron: bool, software_is_old: bool) -> Sharding | None:

@@ -46,24 +46,23 @@ def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
     """Return the work of a step; raise ConfigError when the layout can't be."""
     check_layout(layout, shape)
     params = device_params(shape, layout)
-    traffic = [
+    traffic = (
         *tensor_traffic(shape, layout, device),
         *context_traffic(shape, layout, device),
         *pipeline_traffic(shape, layout, device),
         *expert_traffic(shape, layout, device),
         *sharding_traffic(shape, layout, device, params),
-    ]
-    shards = 1 if layout.sharding == "none" else layout.num_shards
+    )
     return StepWork(
         device=device,
         precision=layout.precision,
         is_first_flash=layout.software.is_first_flash or not layout.software.is_flash,
         compute=microbatch_compute(shape, layout),
         num_microbatches=layout.num_microbatches,
-        traffic=tuple(traffic),
-        step_traffic=tuple(step_traffic(shape, layout, device, params)),
+        traffic=traffic,
+        step_traffic=step_traffic(shape, layout, device, params),
         bubble=pipeline_bubble(layout),
-        update_bytes=UPDATE_BYTES * params / shards,
+        update_bytes=UPDATE_BYTES * updated_params(shape, layout),
     )
 
 
@@ -72,6 +71,15 @@ def device_params(shape: Shape, layout: Layout) -> float:
     ends = shape.vocab_size * shape.d_model * (1 if shape.is_tied else 2)
     blocks = shape.block_weights - shape.expert_weights * (1 - 1 / layout.expert)
     return (blocks + ends) / (layout.pipeline * layout.tensor)
+
+
+def updated_params(shape: Shape, layout: Layout) -> float:
+    """Return weights that one device updates: its shard, where experts are split over fewer devices than the rest."""
+    params = device_params(shape, layout)
+    if layout.sharding == "none":
+        return params
+    experts = shape.expert_weights / (layout.expert * layout.pipeline * layout.tensor)
+    return (params - experts) / layout.num_shards + experts / layout.num_expert_shards
 
 
 def pipeline_bubble(layout: Layout) -> float:

@@ -108,6 +108,10 @@ def test_a_token_far_larger_than_the_others_costs_them_nothing(int8_ops):
 def test_threads_and_chunks_change_no_bit(library, monkeypatch):
     x, slopes, weights = random(70, 48), random(70, 33, seed=1), [random(33, 48, seed=2)]
     first = outputs_and_gradients(Int8Ops(library, 1), x, weights, slopes)
+    monkeypatch.setattr(int8, "MAX_SUMMED", 33)  # three parts, which are added in fp32
+    parted = outputs_and_gradients(Int8Ops(library, 1), x, weights, slopes)
+    torch.testing.assert_close(parted[2], first[2])
+    monkeypatch.undo()
     for num_threads, chunk in [(2, 1 << 21), (3, 100), (5, 1)]:
         monkeypatch.setattr(int8, "SUMS_CHUNK", chunk)
         again = outputs_and_gradients(Int8Ops(library, num_threads), x, weights, slopes)

@@ -10,7 +10,7 @@ import pytest
 from known_laws import TRUE, isoflop_runs
 
 from headwater.errors import DataError
-from headwater.plan.law.fit import HUBER_DELTA, fit_law
+from headwater.plan.law.fit import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law
 from headwater.plan.law.table import runs_of
 
 CHINCHILLA = Path(__file__).parents[3] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"
@@ -94,3 +94,17 @@ def test_rows_without_any_law_still_give_a_finite_one(loss):
     law = fit_law(runs)
     assert min(law.E, law.A, law.B, law.alpha, law.beta) >= 0
     assert np.isfinite([law.E, law.A, law.B, law.alpha, law.beta, law.objective]).all()
+
+
+@pytest.mark.parametrize("growth", [1.1, 1.3, 3.0])
+@pytest.mark.parametrize("drop", [1, 2])
+def test_a_step_in_loss_gives_a_finite_law_with_exponents_in_their_range(growth, drop):
+    params = np.repeat(1e10 * growth ** np.arange(8.0), 2)
+    tokens = params * np.tile([20.0, 80.0], 8)
+    loss = np.where(np.arange(16) >= 2 * drop, 3.0, 4.0)
+    law = fit_law(runs_of(params, tokens, loss))
+    assert min(law.alpha, law.beta) >= LEAST_EXPONENT
+    assert max(law.alpha, law.beta) <= GREATEST_EXPONENT
+    assert np.isfinite([law.E, law.A, law.B, law.objective]).all()
+    flat = HUBER_DELTA * (np.log(4 / 3) - HUBER_DELTA / 2) * 2 * drop / 16  # of loss = 3 throughout
+    assert law.objective < flat

@@ -7,7 +7,7 @@ import pytest
 from known_laws import TRUE, isoflop_runs, ladder_runs
 
 from headwater.errors import ConfigError
-from headwater.plan.law.backtest import decades_beyond, origins
+from headwater.plan.law.backtest import decades_beyond, origins, thresholds
 from headwater.plan.law.fit import Law
 from headwater.plan.law.forecast import NORMAL_95, Discrepancy, Forecaster
 from headwater.plan.law.posterior import Posterior
@@ -106,6 +106,12 @@ def test_a_cut_never_shows_the_runs_it_is_scored_on():
         ratio = cut.beyond.tokens / cut.beyond.params
         assert (ratio >= 1).all()
         assert (ratio <= 1000).all()
+
+
+@pytest.mark.parametrize(("reach", "count"), [(2.1, 8), (2.0, 8), (0.2, 0)])
+def test_the_last_cut_is_a_quarter_of_a_decade_below_the_largest_run(reach, count):
+    found = thresholds(np.array([18.0, 18 + reach / 2, 18 + reach]))
+    assert found == pytest.approx(18 + reach - 0.25 * np.arange(count, 0, -1))
 
 
 def test_the_deviation_adds_its_parts_in_squares():

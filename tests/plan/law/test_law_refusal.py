@@ -71,6 +71,27 @@ def test_far_targets_are_warned_of_and_further_ones_refused():
     assert "decades of compute beyond" in forecast_refusal(runs, 1e11, 2e12)
 
 
+@pytest.mark.parametrize(
+    ("params", "tokens", "says"),
+    [
+        (1e11, 2e8, "3.0 decades above all rows in params and the rows span 1.0: add runs with more params"),
+        (1e4, 2e9, "3.0 decades below all rows in params and the rows span 1.0: add runs with fewer params"),
+        (1e7, 1e15, "5.1 decades above all rows in tokens and the rows span 2.2: add runs with more tokens"),
+        (1e8, 1e3, "4.7 decades below all rows in tokens and the rows span 2.2: add runs with fewer tokens"),
+    ],
+)
+def test_a_size_far_outside_the_rows_is_refused_whatever_its_compute(params, tokens, says):
+    runs = ladder_runs([1e7, 3e7, 1e8], [5.0, 20.0, 80.0])
+    assert says in forecast_refusal(runs, params, tokens)
+
+
+def test_a_size_a_little_outside_the_rows_gets_a_number_and_a_warning():
+    runs = ladder_runs([1e7, 3e7, 1e8], [5.0, 20.0, 80.0, 320.0, 1280.0])
+    assert forecast_refusal(runs, 2e9, 1e9) is None
+    assert "1.3 decades above all rows in params" in forecast_warnings(runs, 2e9, 1e9)[0].says
+    assert forecast_refusal(runs, 2e10, 1e9) is not None
+
+
 def test_another_shape_than_the_rows_is_warned_of():
     runs = isoflop_runs()
     assert [warning.code for warning in forecast_warnings(runs, 1e7, 1e12)] == ["other_shape"]

@@ -54,6 +54,20 @@ def test_a_bad_cell_is_named(tmp_path, column, cell, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("extra", ["3.9", "", "1,2"])
+def test_a_row_with_more_cells_than_columns_is_named(tmp_path, extra):
+    cells = 4 + extra.count(",")
+    says = rf"runs.csv row 5: {cells} cells and 3 columns, '{extra.split(',')[0]}' is the first too many"
+    with pytest.raises(DataError, match=says):
+        read_runs(written(tmp_path, [*GOOD[:2], "", f"{GOOD[2]},{extra}", *GOOD[3:]]))
+
+
+def test_a_row_with_nothing_but_a_cell_too_many_is_refused_and_a_blank_one_left_out(tmp_path):
+    with pytest.raises(DataError, match="row 2: 4 cells and 3 columns"):
+        read_runs(written(tmp_path, [",,,3.9", *GOOD]))
+    assert len(read_runs(written(tmp_path, [",,,,", *GOOD]))) == 8
+
+
 def test_a_count_in_millions_is_recognised(tmp_path):
     with pytest.raises(DataError, match="not millions"):
         read_runs(written(tmp_path, ["124,2e9,3.1", *GOOD]))

@@ -1,5 +1,7 @@
 // From the joint projection to heads: per-head RMSNorm, rotary positions and the layout that attention reads.
 // B batch, T time, H query heads, G key and value heads, K head width. qkv is (B, T, H + 2G, K): queries, keys, values.
+//
+// Usual head widths are known when compiling (WIDTH; 0 for any): loops over a head are then a few whole vectors.
 #include "numbers.h"
 
 static inline float inverse_rms(const float* head, int64_t K, float eps) {
@@ -64,11 +66,11 @@ static inline void turn_backward(const T* dto, const T* from, const float* weigh
 }
 
 // table is (2, T, K/2), cosines then sines, or null for no rotary positions. q is (B, H, T, K), k and v (B, G, T, K).
-template <class T>
+template <int64_t WIDTH, class T>
 static void split_heads(const T* qkv, const float* query_weight, const float* key_weight, const float* table, int64_t B,
-                        int64_t num_tokens, int64_t table_tokens, int64_t H, int64_t G, int64_t K, float eps, T* q, T* k,
-                        T* v, int threads) {
-    const int64_t P = K / 2, all = H + 2 * G;
+                        int64_t num_tokens, int64_t table_tokens, int64_t H, int64_t G, int64_t any_K, float eps, T* q,
+                        T* k, T* v, int threads) {
+    const int64_t K = WIDTH ? WIDTH : any_K, P = K / 2, all = H + 2 * G;
 #pragma omp parallel num_threads(threads)
     {
         Scratch rows(4, K);
@@ -90,12 +92,12 @@ static void split_heads(const T* qkv, const float* query_weight, const float* ke
 }
 
 // partials holds threads × 2K floats, zeroed by the caller; dweights (2, K): query's, key's.
-template <class T>
+template <int64_t WIDTH, class T>
 static void split_heads_backward(const T* dq, const T* dk, const T* dv, const T* qkv, const float* query_weight,
                                  const float* key_weight, const float* table, int64_t B, int64_t num_tokens,
-                                 int64_t table_tokens, int64_t H, int64_t G, int64_t K, float eps, T* dqkv,
+                                 int64_t table_tokens, int64_t H, int64_t G, int64_t any_K, float eps, T* dqkv,
                                  float* dweights, float* partials, int threads) {
-    const int64_t P = K / 2, all = H + 2 * G;
+    const int64_t K = WIDTH ? WIDTH : any_K, P = K / 2, all = H + 2 * G;
 #pragma omp parallel num_threads(threads)
     {
         Scratch rows(4, K);
@@ -121,19 +123,32 @@ static void split_heads_backward(const T* dq, const T* dk, const T* dv, const T*
     add_partials(partials, threads, 2 * K, dweights);
 }
 
+#define FOR_WIDTH(K, call)                \
+    switch (K) {                          \
+        case 32: call(32); break;         \
+        case 48: call(48); break;         \
+        case 64: call(64); break;         \
+        case 128: call(128); break;       \
+        default: call(0); break;          \
+    }
+#define SPLIT(WIDTH)                                                                                                  \
+    split_heads<WIDTH>(qkv, query_weight, key_weight, table, B, num_tokens, table_tokens, H, G, K, eps, q, k, v, threads)
+#define SPLIT_BACKWARD(WIDTH)                                                                                         \
+    split_heads_backward<WIDTH>(dq, dk, dv, qkv, query_weight, key_weight, table, B, num_tokens, table_tokens, H, G, \
+                                K, eps, dqkv, dweights, partials, threads)
+
 #define DEFINE(T, name)                                                                                               \
     EXPORT void hw_split_heads_##name(const T* qkv, const float* query_weight, const float* key_weight,               \
                                       const float* table, int64_t B, int64_t num_tokens, int64_t table_tokens,        \
                                       int64_t H, int64_t G, int64_t K, float eps, T* q, T* k, T* v, int threads) {    \
-        split_heads(qkv, query_weight, key_weight, table, B, num_tokens, table_tokens, H, G, K, eps, q, k, v, threads); \
+        FOR_WIDTH(K, SPLIT)                                                                                           \
     }                                                                                                                 \
     EXPORT void hw_split_heads_backward_##name(const T* dq, const T* dk, const T* dv, const T* qkv,                   \
                                                const float* query_weight, const float* key_weight, const float* table, \
                                                int64_t B, int64_t num_tokens, int64_t table_tokens, int64_t H,        \
                                                int64_t G, int64_t K, float eps, T* dqkv, float* dweights,             \
                                                float* partials, int threads) {                                        \
-        split_heads_backward(dq, dk, dv, qkv, query_weight, key_weight, table, B, num_tokens, table_tokens, H, G, K,  \
-                             eps, dqkv, dweights, partials, threads);                                                 \
+        FOR_WIDTH(K, SPLIT_BACKWARD)                                                                                  \
     }
 DEFINE(float, f32)
 DEFINE(bf16, bf16)

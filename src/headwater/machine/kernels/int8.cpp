@@ -13,7 +13,7 @@ static inline float inverse_of(float scale) { return scale > 0 ? 1.0f / scale : 
 
 static inline float scale_of(float magnitude, bool finite) { return finite ? magnitude / LARGEST : NAN; }
 
-// The largest magnitude of a row; `sum` of all magnitudes is finite only where each of them is.
+// The largest magnitude of a row over 127, NaN where a number isn't finite: `sum`, of each times 0, is 0 only without those.
 static inline float row_scale(const float* row, int64_t count) {
     float magnitude = 0, sum = 0;
 #pragma omp simd reduction(max : magnitude) reduction(+ : sum)

@@ -25,6 +25,7 @@ from headwater.machine.kernels.calls import SUFFIX, Kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
 
+MAX_SUMMED = 1 << 17  # products of two numbers up to 127 that int32 surely holds the sum of
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
 
 
@@ -127,11 +128,20 @@ class Int8Project(torch.autograd.Function):
             dx = dy.new_empty(x.shape)
             multiply(by_tokens, weight, token_scales, weight_scales, None, dx, ctx.kernels)
             dx = dx.view(ctx.shape)
-        sums, dweight = torch.empty(weight.shape, dtype=torch.int32), torch.empty(weight.shape)
-        torch._int_mm(by_channels.t(), x, out=sums)
-        ctx.kernels("scale_sums_f32", sums, channel_scales, None, None, *sums.shape, dweight)
+        dweight = _weight_gradient(by_channels, x, channel_scales, ctx.kernels)
         dbias = dy.float().sum(0) if ctx.has_bias else None
         return dx, None, dbias, None, *dweight.split(ctx.heights)
+
+
+def _weight_gradient(by_channels: Tensor, x: Tensor, channel_scales: Tensor, kernels: Kernels) -> Tensor:
+    """Return the sum over tokens of dy (N, R) times x (N, D), scaled back, in fp32."""
+    parts = []
+    for start in range(0, x.shape[0], MAX_SUMMED):
+        tokens = slice(start, start + MAX_SUMMED)
+        sums = torch._int_mm(by_channels[tokens].t(), x[tokens])
+        parts.append(torch.empty(sums.shape))
+        kernels("scale_sums_f32", sums, channel_scales, None, None, *sums.shape, parts[-1])
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 class Int8Updates(KernelUpdates):

@@ -54,7 +54,7 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
     ratio = runs.tokens / runs.params
     plausible = (ratio >= LEAST_RATIO) & (ratio <= GREATEST_RATIO)
     fitted_before = 0
-    for threshold in np.arange(log_flops.min(), log_flops.max(), ORIGIN_STEP) + _offset(log_flops):
+    for threshold in thresholds(log_flops):
         inside = log_flops <= threshold
         if int(inside.sum()) in (fitted_before, 0):
             continue
@@ -68,6 +68,7 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
             yield Origin(fitted, runs.where(beyond), log_flops[beyond] - largest, reach)
 
 
-def _offset(log_flops: FloatArray) -> float:
-    """Return what makes the last threshold fall exactly one step below the largest run."""
-    return float((log_flops.max() - log_flops.min()) % ORIGIN_STEP) + 1e-9
+def thresholds(log_flops: FloatArray) -> FloatArray:
+    """Return where to cut, in log10 of FLOPs, least first: the last is one step below the largest run."""
+    num_steps = int((log_flops.max() - log_flops.min()) / ORIGIN_STEP + 1e-9)
+    return np.asarray(log_flops.max() - ORIGIN_STEP * np.arange(num_steps, 0, -1) + 1e-9)

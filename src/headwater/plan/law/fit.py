@@ -3,7 +3,7 @@
 For given exponents the law is linear, so a grid over (alpha, beta) with non-negative least squares for (E, A, B) finds
 the basin; the polish then minimises the Huber loss (delta 1e-3) of the error in log loss, the objective of
 arXiv:2203.15556, over all five. On its 240 points this gives the optimum that a grid of 4500 BFGS starts gives, in a
-fraction of a second.
+fraction of a second. Exponents stay in the range of the grid, which no published law leaves.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from headwater.errors import DataError
-from headwater.plan.law.grid import Grid, exponents, solve_grid
+from headwater.plan.law.grid import Grid, centre, exponents, solve_grid
 from headwater.plan.law.table import MIN_RUNS, Runs
 
 FloatArray = NDArray[np.float64]
 
 HUBER_DELTA = 1e-3
 NUM_STARTS = 3
+LEAST_EXPONENT, GREATEST_EXPONENT = 0.03, 1.5  # a step in loss would drive an exponent, and with it A or B, to infinity
+_LEAST_LOG, _GREATEST_LOG = math.log(LEAST_EXPONENT), math.log(GREATEST_EXPONENT)
+_JUST = 1e-9  # a start lies this far inside: beyond its range an exponent is held, with a gradient of zero
 _MAX_LOG = 50.0  # a line search may try absurd values, which must not overflow
 _SMALLEST = 1e-9  # of the loss: a term that the grid put at zero starts here, since its logarithm is what is fitted
 
@@ -47,7 +50,7 @@ def fit_law(runs: Runs) -> Law:
     """Return the law of the least Huber loss; every run counts the same, and only Huber's delta tames outliers."""
     if len(runs) < MIN_RUNS:
         raise DataError(f"{len(runs)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
-    space = exponents(low=0.03, high=1.5, count=48)
+    space = exponents(LEAST_EXPONENT, GREATEST_EXPONENT, count=48)
     grid = solve_grid(runs, space, np.diag(1 / runs.loss))
     problem = _Huber(runs)
     fits = [problem.polish(start) for start in problem.starts(grid)]
@@ -58,7 +61,7 @@ class _Huber:
     """The objective in the logarithms x of E, A', B', alpha, beta; A' and B' are the terms at the runs' mean sizes."""
 
     def __init__(self, runs: Runs) -> None:
-        self._centre_N, self._centre_D = np.log(runs.params).mean(), np.log(runs.tokens).mean()
+        self._centre_N, self._centre_D = centre(runs.params), centre(runs.tokens)
         self._n, self._d = np.log(runs.params) - self._centre_N, np.log(runs.tokens) - self._centre_D
         self._log_loss = np.log(runs.loss)
         self._smallest = _SMALLEST * float(runs.loss.min())
@@ -74,17 +77,18 @@ class _Huber:
 
     def _start(self, grid: Grid, i: int, j: int) -> FloatArray:
         terms = np.log(np.maximum(grid.coefficients[i, j], self._smallest))
-        return np.array([*terms, math.log(grid.exponents[i]), math.log(grid.exponents[j])])
+        return np.array([*terms, *np.log(grid.exponents[[i, j]]).clip(_LEAST_LOG + _JUST, _GREATEST_LOG - _JUST)])
 
     def value(self, x: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Return the sum of Huber losses in units of delta², its gradient, and the Jacobian of the log errors."""
-        alpha, beta = np.exp(np.minimum(x[3:], _MAX_LOG))
+        alpha, beta = _exponents(x)
+        slope_N, slope_D = np.where((x[3:] >= _LEAST_LOG) & (x[3:] <= _GREATEST_LOG), (alpha, beta), 0.0)
         logs = np.stack([np.full_like(self._n, x[0]), x[1] - alpha * self._n, x[2] - beta * self._d])
         parts = np.exp(np.clip(logs, -_MAX_LOG, _MAX_LOG))
         predicted = parts.sum(axis=0)
         error = (np.log(predicted) - self._log_loss) / HUBER_DELTA
         shares = parts / predicted
-        jacobian = np.stack([*shares, -alpha * self._n * shares[1], -beta * self._d * shares[2]]) / HUBER_DELTA
+        jacobian = np.stack([*shares, -slope_N * self._n * shares[1], -slope_D * self._d * shares[2]]) / HUBER_DELTA
         small = np.abs(error) <= 1
         total = float(np.where(small, error**2 / 2, np.abs(error) - 0.5).sum())
         return total, jacobian @ np.clip(error, -1, 1), jacobian
@@ -110,6 +114,10 @@ class _Huber:
     def _law(self, x: FloatArray) -> Law:
         total, _, _ = self.value(x)
         mean = total * HUBER_DELTA**2 / len(self._n)
-        E, alpha, beta = math.exp(x[0]), math.exp(x[3]), math.exp(x[4])
+        E, alpha, beta = math.exp(x[0]), *(float(value) for value in _exponents(x))
         A, B = math.exp(x[1] + alpha * self._centre_N), math.exp(x[2] + beta * self._centre_D)
         return Law(E=E, A=A, B=B, alpha=alpha, beta=beta, objective=mean)
+
+
+def _exponents(x: FloatArray) -> FloatArray:
+    return np.asarray(np.exp(x[3:].clip(_LEAST_LOG, _GREATEST_LOG)).clip(LEAST_EXPONENT, GREATEST_EXPONENT))

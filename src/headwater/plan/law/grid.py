@@ -32,10 +32,14 @@ def exponents(low: float, high: float, count: int) -> FloatArray:
     return np.exp(np.linspace(math.log(low), math.log(high), count))
 
 
-def powers(runs: Runs, sizes: FloatArray, of: str, space: FloatArray) -> FloatArray:
-    """Return (size / the runs' geometric mean size)^-exponent, one row a size and one column an exponent."""
-    centre = np.log(runs.params if of == "params" else runs.tokens).mean()
-    return np.exp(-np.outer(np.log(sizes) - centre, space))
+def centre(sizes: FloatArray) -> float:
+    """Return the mean of the logarithms, around which powers are taken."""
+    return float(np.log(sizes).mean())
+
+
+def powers(sizes: FloatArray, around: float, space: FloatArray) -> FloatArray:
+    """Return (size / e^around)^-exponent, one row a size and one column an exponent."""
+    return np.exp(-np.outer(np.log(sizes) - around, space))
 
 
 def solve_grid(runs: Runs, space: FloatArray, whitening: FloatArray) -> Grid:
@@ -44,8 +48,8 @@ def solve_grid(runs: Runs, space: FloatArray, whitening: FloatArray) -> Grid:
     `whitening` (n, n) turns errors in loss into errors of unit variance: diag(1 / loss) for equal relative errors.
     """
     constant = whitening @ np.ones(len(runs))
-    by_N = whitening @ powers(runs, runs.params, "params", space)
-    by_D = whitening @ powers(runs, runs.tokens, "tokens", space)
+    by_N = whitening @ powers(runs.params, centre(runs.params), space)
+    by_D = whitening @ powers(runs.tokens, centre(runs.tokens), space)
     target = whitening @ runs.loss
     gram, moments = _normal_equations(constant, by_N, by_D, target)
     coefficients, squares = solve_nonnegative(gram, moments, float(target @ target))

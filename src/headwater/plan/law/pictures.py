@@ -44,7 +44,7 @@ class Frontier:
 
 
 def isoflops(forecaster: Forecaster) -> list[IsoFlop]:
-    """Return the budgets with the most runs, at most NUM_BUDGETS, least first; none where no two runs share one."""
+    """Return the budgets with the most runs, at most NUM_BUDGETS, least first; none where no three runs share one."""
     runs = forecaster.runs
     logs = np.log10(runs.flops)
     left = np.ones(len(runs), dtype=bool)

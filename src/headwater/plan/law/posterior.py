@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.plan.law.fit import Law
-from headwater.plan.law.grid import Grid, exponents, powers, solve_grid
+from headwater.plan.law.grid import Grid, centre, exponents, powers, solve_grid
 from headwater.plan.law.prior import Prior
 from headwater.plan.law.table import Runs
 
@@ -91,7 +91,7 @@ class Posterior:
         self._pull = self._whitening.T @ (self._whitening @ self._residual)
 
     def _terms(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return powers(self.runs, params, "params", _SPACE), powers(self.runs, tokens, "tokens", _SPACE)
+        return powers(params, centre(self.runs.params), _SPACE), powers(tokens, centre(self.runs.tokens), _SPACE)
 
     def _law_at_best(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         i, j = self._best
@@ -105,7 +105,7 @@ class Posterior:
 
     def laws(self) -> Iterator[tuple[Law, float]]:
         """Yield the law of every pair of exponents that is worth considering, with its weight."""
-        centre_N, centre_D = np.log(self.runs.params).mean(), np.log(self.runs.tokens).mean()
+        centre_N, centre_D = centre(self.runs.params), centre(self.runs.tokens)
         for i, j in np.argwhere(self.density > _LEAST_WEIGHT * self.density.max()):
             alpha, beta = float(_SPACE[i]), float(_SPACE[j])
             E, A, B = (float(value) for value in self._grid.coefficients[i, j])

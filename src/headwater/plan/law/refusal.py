@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, Runs, num_distinct
 
 _LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
 _HULL_ROOM = 2.0  # how far outside the rows a size may lie before it is called outside
-_FURTHEST_SPANS = 2.0  # a target further beyond than this many times the rows' own reach gets no number
+_FURTHEST_SPANS = 2.0  # a target further out than this many times the decades that the rows span gets no number
 _ALWAYS_DECADES = 1.0  # but one this near always does
 _WIDEST_OPTIMUM = 10.0  # p95 / p5 of the optimal size
 
@@ -80,16 +81,45 @@ def _unidentified(name: str, profile: Profile) -> Caution:
     )
 
 
+@dataclass(frozen=True)
+class Distance:
+    """How far a run lies outside the rows in compute, params or tokens, and how much of it the rows span; decades."""
+
+    decades: float
+    span: float
+    where: str
+    add: str
+
+    @property
+    def share(self) -> float:
+        """Return the part used up of what may be forecast."""
+        return self.decades / max(_ALWAYS_DECADES, _FURTHEST_SPANS * self.span)
+
+
+def _distances(runs: Runs, params: float, tokens: float) -> list[Distance]:
+    """Return distances beyond the largest compute, and on either side of the params and tokens of the rows."""
+    beyond = float(decades_beyond(runs, np.array(FLOPS_PER_PARAM_TOKEN * params * tokens)))
+    found = [Distance(beyond, span(runs), "of compute beyond the largest run", "larger runs")]
+    for name, rows, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
+        low, high = float(rows.min()), float(rows.max())
+        outside, side, more = (low / wanted, "below", "fewer") if wanted < low else (wanted / high, "above", "more")
+        decades = max(0.0, math.log10(outside))
+        found.append(
+            Distance(decades, math.log10(high / low), f"{side} all rows in {name}", f"runs with {more} {name}")
+        )
+    return found
+
+
 def forecast_warnings(runs: Runs, params: float, tokens: float) -> list[Caution]:
     """Return what makes a forecast of this run less sure than its interval says."""
     found = []
-    decades = float(decades_beyond(runs, np.array(FLOPS_PER_PARAM_TOKEN * params * tokens)))
-    if decades > span(runs):
+    furthest = max(_distances(runs, params, tokens), key=lambda distance: distance.decades - distance.span)
+    if furthest.decades > furthest.span:
         found.append(
             Caution(
                 "far",
-                f"the target lies {decades:.1f} decades of compute beyond the largest run, further than the rows "
-                f"themselves reach ({span(runs):.1f} decades)",
+                f"the target lies {furthest.decades:.1f} decades {furthest.where}, further than the rows themselves "
+                f"reach ({furthest.span:.1f} decades)",
             )
         )
     ratio, rows = tokens / params, runs.tokens / runs.params
@@ -108,11 +138,11 @@ def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
     for name, values, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
         if num_distinct(values) == 1 and not values.min() / _HULL_ROOM <= wanted <= values.max() * _HULL_ROOM:
             return f"all rows have the same {name} ({values[0]:.3g}): they don't show how loss changes with {name}"
-    decades = float(decades_beyond(runs, np.array(FLOPS_PER_PARAM_TOKEN * params * tokens)))
-    if decades > max(_ALWAYS_DECADES, _FURTHEST_SPANS * span(runs)):
+    furthest = max(_distances(runs, params, tokens), key=lambda distance: distance.share)
+    if furthest.share > 1:
         return (
-            f"the target lies {decades:.1f} decades of compute beyond the largest run and the rows span "
-            f"{span(runs):.1f}: add larger runs"
+            f"the target lies {furthest.decades:.1f} decades {furthest.where} and the rows span {furthest.span:.1f}: "
+            f"add {furthest.add}"
         )
     return None
 

@@ -15,17 +15,20 @@ from headwater.plan.law.profile import profiles
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings, optimum_refusal, table_warnings
 from headwater.plan.law.repetition import effective_tokens
 from headwater.plan.law.table import Runs, num_distinct
+from headwater.plan.law.tuning import regret
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A run to forecast: `tokens` counts repeats, when its text is read more than once."""
+    """A run to forecast: `tokens` counts repeats, when its text is read more than once; factors are times the best."""
 
     params: float
     tokens: float
     epochs: float = 1.0
+    lr_factor: float = 1.0
+    batch_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,12 @@ def forecast_fields(done: Study, target: Target) -> dict[str, Any]:
     asked: dict[str, Any] = {"params": target.params, "tokens": target.tokens}
     if target.epochs != 1:
         asked |= {"epochs": target.epochs, "effective_tokens": worth}
+    cost = regret(target.lr_factor, target.batch_factor)
+    if cost:
+        asked |= {"lr_factor": target.lr_factor, "batch_factor": target.batch_factor}
     if refused := forecast_refusal(done.runs, target.params, worth):
         return {**asked, "p5": None, "p50": None, "p95": None, "refused": refused}
-    found = done.forecaster.forecast(target.params, worth)
+    found = done.forecaster.forecast(target.params, worth, cost)
     warnings = [asdict(warning) for warning in forecast_warnings(done.runs, target.params, worth)]
     return {**asked, "p5": found.p5, "p50": found.p50, "p95": found.p95, "warnings": warnings}
 

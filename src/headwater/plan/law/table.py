@@ -110,7 +110,11 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                     f"the first line must name the columns {', '.join(COLUMNS)}"
                 )
             reader.fieldnames = names
-            return [(reader.line_num, row) for row in reader if any((text or "").strip() for text in _texts(row))]
+            return [
+                (reader.line_num, _whole(path, reader.line_num, row, len(names)))
+                for row in reader
+                if any(map(str.strip, _texts(row)))
+            ]
     except FileNotFoundError:
         raise DataError(f"{path} doesn't exist; give a CSV file with the columns {', '.join(COLUMNS)}") from None
     except IsADirectoryError:
@@ -119,8 +123,18 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise DataError(f"{path} is not a CSV file in UTF-8 ({error}); save the table as plain CSV") from None
 
 
-def _texts(row: dict[str, Any]) -> list[str]:
-    return [value for value in row.values() if isinstance(value, str)]
+def _whole(path: Path, line: int, row: dict[Any, Any], num_columns: int) -> dict[str, str]:
+    """Return the row; raise DataError when it has more cells than the header, as DictReader keeps under None."""
+    if extra := row.get(None):
+        raise DataError(
+            f"{path} row {line}: {num_columns + len(extra)} cells and {num_columns} columns, {extra[0].strip()!r} is "
+            "the first too many; quote cells that hold commas"
+        )
+    return row
+
+
+def _texts(row: dict[Any, Any]) -> list[str]:
+    return [*(value for value in row.values() if isinstance(value, str)), *row.get(None, [])]
 
 
 def _checked(path: Path, line: int, row: dict[str, str]) -> dict[str, float]:

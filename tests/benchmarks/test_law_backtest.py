@@ -1,0 +1,38 @@
+"""The back-test's baseline: the usual fit over the same cuts, beside the forecaster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from law_backtest import Cut, add_baseline_, baseline, origins, runs_of, tables
+
+
+def test_the_baseline_reads_a_known_law_without_error_and_one_that_bends_with_its_bend():
+    flops = np.repeat(1e18 * 10 ** (0.25 * np.arange(14)), 7)
+    params = np.tile(10 ** np.linspace(-0.5, 0.5, 7), 14) * 0.1 * np.sqrt(flops)
+    tokens = flops / (6 * params)
+    loss = 1.7 + 400 * params**-0.33 + 900 * tokens**-0.31
+    steady = [Cut("steady", "t", origin) for origin in origins(runs_of(params, tokens, loss))]
+    bent_loss = np.where(flops > 3e19, 0.9 * loss, loss)
+    cuts = origins(runs_of(params, tokens, bent_loss))
+    bent = [Cut("bent", "t", origin) for origin in cuts if origin.fitted.flops.max() < 3e19]
+    found = baseline([*steady, *bent])
+    lines = [{"family": name} for name in ("bent", "steady", "all")]
+    add_baseline_(lines, found)
+    assert lines[1]["baseline_0.5"] < 0.05
+    assert lines[1]["baseline_2"] < 0.3
+    assert lines[0]["baseline_2"] == pytest.approx(100 * -np.log(0.9), abs=1.5)
+    assert lines[1]["baseline_2"] <= lines[2]["baseline_2"] <= lines[0]["baseline_2"]
+
+
+def test_every_forecast_of_the_forecaster_has_one_of_the_baseline():
+    runs = {name: runs for _, name, runs in tables()}["dense"]
+    cuts = [Cut("steplaw", "dense", origin) for origin in origins(runs)]
+    found = baseline(cuts)
+    assert [entry["decades"] for entry in found] == [far for cut in cuts for far in cut.origin.decades.tolist()]
