@@ -92,7 +92,7 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
         run = assemble(Path(folder), _plan(config, batch_tokens, micro), _rows(config, Path(folder), batch_tokens), say)
         stopwatch = _Stopwatch(time.perf_counter)
-        run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign]
+        run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
         with contextlib.suppress(_Enough):
             train(run, _NoExaminer(), stopwatch, StopRequest())
         try:
