@@ -6,7 +6,15 @@ import pytest
 
 from headwater.model.count import flops_per_token
 from headwater.plan import processor
-from headwater.plan.processor import Peaks, constants, orthogonalisation_flops, sizes_of, step_flops, step_seconds
+from headwater.plan.processor import (
+    MUON_ITERATIONS,
+    Peaks,
+    constants,
+    orthogonalisation_flops,
+    sizes_of,
+    step_flops,
+    step_seconds,
+)
 
 SHAPES = constants()["shapes"]
 
@@ -50,3 +58,9 @@ def test_muon_at_the_third_shape_is_what_the_log_says():
     work = step_flops(sizes_of(processor._model(SHAPES[2]), is_muon=True), 2048)
     assert work["optimizer"] == pytest.approx(0.94e12, rel=0.02)
     assert work["matmul"] + work["loss"] + work["attention"] == pytest.approx(1.47e12, rel=0.01)
+
+
+def test_muon_is_planned_with_the_iterations_that_it_makes():
+    from headwater.optim.muon import POLAR_EXPRESS  # brings torch, which plan has none of
+
+    assert len(POLAR_EXPRESS) == MUON_ITERATIONS

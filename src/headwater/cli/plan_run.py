@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,8 +58,6 @@ def run(
 
 
 def _print(result: dict[str, Any]) -> None:
-    import sys
-
     card(f"plan · {result['name']}", plan_card(result), sys.stdout)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 
-MUON_ITERATIONS = 4
+MUON_ITERATIONS = 4  # those of optim.muon, which brings torch; a test holds them equal
 PARTS = ("matmul", "loss", "attention", "optimizer", "other")
 
 
