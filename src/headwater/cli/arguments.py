@@ -10,6 +10,8 @@ import typer
 
 from headwater.errors import ConfigError
 
+STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: saved; the same command goes on
+
 RunFile = Annotated[str, typer.Argument(metavar="RUN", help="A run file (mine.toml) or a named recipe (first-light).")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings that replace those of the file.")

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from headwater.cli import data, law, model, plan, training
+from headwater.cli import data, ladder, law, model, plan, training
 from headwater.cli.terminal import safe
 from headwater.errors import HeadwaterError
 
@@ -27,6 +27,7 @@ training.add_to(app)
 data.add_to(app)
 model.add_to(app)
 plan.add_to(app)
+ladder.add_to(app)
 law.add_to(app)
 
 

@@ -9,10 +9,8 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
 from headwater.cli.terminal import safe, say
-
-STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: saved; the same command goes on
 
 
 def add_to(app: typer.Typer) -> None:

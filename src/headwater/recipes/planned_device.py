@@ -26,19 +26,20 @@ from headwater.recipes.run_config import RunConfig
 from headwater.train.settings import num_recomputed
 
 Z90 = 1.2816
+NOMINAL_RATE = 1e11  # FLOP/s
 NO_PRICE = "no price is known for this machine: give --price-per-hour"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What the run's own steps took here. `memory_bytes` is None where a step was too long to be run whole."""
+    """What the run's own steps took here, or its ladder's; None where that wasn't measured."""
 
     step_seconds: float
     log_deviation: float
     num_steps: int
     dtype: str
     num_threads: int
-    checkpoint_seconds: float
+    checkpoint_seconds: float | None
     memory_bytes: float | None
     how: str
 
@@ -113,16 +114,31 @@ def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tup
     if probe is not None:
         return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
     float32 = cores * float32_rate_per_core()
-    gains = constants()["rate_over_float32"] | {"float32": 1.0}
-    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
-    peaks = Peaks(float32 * gains[dtype], rest, dtype, "")
-    sizes = sizes_of(config.model, config.optim.name == "muon")
-    seconds = step_seconds(sizes, config.train.batch_tokens, peaks, config.train.recompute_fraction)
+    peaks = _peaks(dtype, float32)
     how = (
         f"FLOPs over {peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} "
         "cores, times what such processors gain) and efficiencies of three measured shapes; --probe measures it"
     )
-    return Spread(seconds, spread["step"]), how
+    return Spread(_modelled_step(config, peaks), spread["step"]), how
+
+
+def _peaks(dtype: str, float32: float) -> Peaks:
+    gains = constants()["rate_over_float32"] | {"float32": 1.0}
+    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
+    return Peaks(float32 * gains[dtype], rest, dtype, "")
+
+
+def _modelled_step(config: RunConfig, peaks: Peaks) -> float:
+    sizes = sizes_of(config.model, config.optim.name == "muon")
+    return step_seconds(sizes, config.train.batch_tokens, peaks, config.train.recompute_fraction)
+
+
+def relative_step(config: RunConfig, dtype: str) -> float:
+    """Return the seconds of a step in a unit of its own: only ratios between runs of one machine mean something."""
+    name = gpu_name()
+    if config.machine.device == "cuda" or (config.machine.device == "auto" and name is not None):
+        return _gpu(config, _device(name), None).step.median
+    return _modelled_step(config, _peaks(dtype, NOMINAL_RATE))
 
 
 def _device(name: str | None) -> Device:

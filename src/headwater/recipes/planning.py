@@ -15,7 +15,9 @@ from headwater.plan.count import count_flops, count_params
 from headwater.plan.energy import find_site
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
+from headwater.recipes.ladder_record import read_ladder
 from headwater.recipes.planned_device import Machinery, Probe, machinery
+from headwater.recipes.planned_ladder import ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, loss_outlook
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig
@@ -42,6 +44,9 @@ class Questions:
 def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) -> dict[str, Any]:
     """Return what `headwater plan RUN --json` prints. Raises ConfigError or DataError for what can't be answered."""
     asked.check()
+    rungs = read_ladder(config)
+    if probe is None and rungs:
+        probe = ladder_probe(config, rungs)
     found = machinery(config, probe)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
@@ -50,6 +55,7 @@ def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) ->
     result |= {"name": config.name, "counts": counts(config), "how": outlook.how}
     result["step_seconds"] = found.step.median
     result["limits"] = asdict(limits)
+    result["loss_unit"] = loss.unit
     if loss.refused is not None:
         result["loss_refused"] = loss.refused
     return result

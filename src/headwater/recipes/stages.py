@@ -44,16 +44,20 @@ class Folders:
     run: Path
 
     @property
+    def data(self) -> Path:
+        return self.run / "data"
+
+    @property
     def corpus(self) -> Path:
-        return self.run / "data" / "corpus"
+        return self.data / "corpus"
 
     @property
     def tokenizer(self) -> Path:
-        return self.run / "data" / "tokenizer"
+        return self.data / "tokenizer"
 
     @property
     def tokens(self) -> Path:
-        return self.run / "data" / "tokens"
+        return self.data / "tokens"
 
     @property
     def hf(self) -> Path:
@@ -78,7 +82,7 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
     folders = Folders(config.run_dir)
     require_settings_of_checkpoint(config)
     require_writable(folders.run)
-    for folder in (folders.run, folders.run / "data", folders.run / "checkpoints", folders.hf.parent):
+    for folder in (folders.run, folders.data, folders.run / "checkpoints", folders.hf.parent):
         remove_leftovers(folder)
     build_corpus_stage(config, say, timings)
     corpus_digest = stage_digest(folders.corpus)

@@ -1,0 +1,99 @@
+"""headwater ladder RUN: small runs, the law they show, and what it says of the run."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
+from headwater.cli.terminal import TrainingDisplay, card, duration, safe, say
+from headwater.report.numbers import count, significant
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(ladder)
+
+
+def ladder(
+    run: RunFile,
+    overrides: Overrides = None,
+    share: Annotated[
+        float | None, typer.Option(help="Time of the small runs as a share of the run's own (0.25 unless --minutes).")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time of the small runs.")] = None,
+    rungs: Annotated[int, typer.Option(help="How many small runs.")] = 6,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train small runs of a run, and forecast its loss and time from them; the same command goes on if interrupted."""
+    from headwater.recipes.ladder import climb, prepare_ladder
+    from headwater.recipes.ladder_design import Asked
+    from headwater.recipes.ladder_forecast import ladder_result
+
+    chosen = prepare_ladder(run, overrides or [], Asked(minutes, share, rungs), say)
+    planned = [{**vars(rung), "name": rung.name} for rung in chosen.rungs]
+    if dry_run:
+        print_json({"rungs": planned}) if as_json else _print_planned(planned, chosen.target.seconds)
+        return
+    done = climb(chosen, lambda config: TrainingDisplay(config.train.num_steps, config.train.num_steps), say)
+    if done is None:
+        sys.exit(STOPPED_BY_SIGNAL)
+    result = ladder_result(chosen, done)
+    print_json(result) if as_json else _print(result, str(chosen.config.run_dir / "ladder" / "runs.csv"))
+
+
+def _print_planned(rungs: list[dict[str, Any]], run_seconds: float) -> None:
+    print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'about':>9}")
+    for rung in rungs:
+        sizes = f"{count(rung['params']):>8} {count(rung['tokens']):>8} {rung['flops']:9.2e}"
+        print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}")
+    total = sum(rung["seconds"] for rung in rungs)
+    print(f"together {duration(total)}, {total / run_seconds:.0%} of the run's own {duration(run_seconds)}")
+
+
+def _print(result: dict[str, Any], table: str) -> None:
+    print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'took':>9}  bits per byte")
+    for rung in result["rungs"]:
+        sizes = f"{count(rung['params']):>8} {count(rung['tokens']):>8} {rung['flops']:9.2e}"
+        print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}  {rung['loss']:.4f}")
+    print()
+    card(f"ladder · {result['name']}", _lines(result, table), sys.stdout)
+
+
+def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
+    forecast, hours = result["forecast"], result["plan"]["hours"]
+    lines = [("loss", _loss(forecast["all"]))]
+    by_source = [f"{name} {_loss(found)}" for name, found in forecast.items() if name != "all"]
+    if len(by_source) > 1:
+        lines.append(("", "; ".join(by_source)))
+    p10, p50, p90 = (duration(3600 * hours[name]) for name in ("p10", "p50", "p90"))
+    lines.append(("time", f"{p50} ({p10} to {p90}), {result['plan']['how']['hours'].split(';')[0]}"))
+    for cut in result["backtest"]:
+        lines.append(
+            (
+                "back-test",
+                f"{cut['name']} from the smaller rungs alone: {cut['forecast']:.4f} ± {cut['relative_deviation']:.1%}, "
+                f"measured {cut['fact']:.4f} ({cut['relative_error']:+.1%})",
+            )
+        )
+    if result["another"]:
+        more = result["another"]
+        lines.append(
+            (
+                "one more",
+                f"{more['name']} ({duration(more['seconds'])}) would narrow the band to {more['narrows_to']:.0%} of "
+                "what it is",
+            )
+        )
+    took = f"{duration(result['seconds'])}, {result['share']:.0%} of the run's own time"
+    return [*lines, ("took", took), ("next", f"headwater law fit {safe(table)} --page law.html")]
+
+
+def _loss(found: dict[str, Any]) -> str:
+    if found["p50"] is None:
+        return f"no forecast: {found['refused']}"
+    width = (found["p95"] / found["p5"]) ** 0.5 - 1
+    return f"{significant(found['p50'], 4)} (± {width:.1%})" if math.isfinite(width) else significant(found["p50"], 4)

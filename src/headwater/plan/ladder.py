@@ -1,0 +1,217 @@
+"""Which small runs tell most about a large one, for the time they take. No torch.
+
+The forecaster of plan.law weighs rows by the law's own uncertainty, a smooth departure from the law and the noise of
+a run. Before a run is made its loss is unknown, but how much it would narrow the forecast isn't: near one law, the
+variance of a linear model depends on sizes alone. So the runs are chosen that leave the least variance of the log loss
+at the target within the seconds at hand: greedily, then by exchanges, as in the design of experiments (Fedorov 1972).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import ConfigError
+from headwater.model.settings import ModelSettings
+from headwater.plan.law.backtest import MIN_SIZES
+from headwater.plan.law.posterior import Departure
+from headwater.plan.law.prior import WIDTH, published_prior
+from headwater.plan.law.table import MIN_RUNS, Runs, num_distinct
+
+FloatArray = NDArray[np.float64]
+
+LEAST_TARGET = 4.0  # how many times the largest rung's compute a target must be to be worth a ladder
+MIN_STEPS = 60  # fewer updates are mostly warm-up and decay
+MOST_TARGET = 40.0  # smaller rungs are another regime, and their loss says little
+SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
+TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
+# of the loss at the target, what parameters and tokens still leave in published laws at usual sizes: about a quarter
+# each; known to a factor of two
+TERM_SHARE, TERM_LOG_DEVIATION = 0.25, 0.7
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One run: its shape, its length, and what it takes."""
+
+    num_layers: int
+    d_model: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    d_ff: int
+    num_steps: int
+    params: float
+    tokens: float
+    flops: float
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.num_layers}x{self.d_model}-{self.num_steps}"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What one more run would bring: the relative standard deviation of the forecast without it and with it."""
+
+    rung: Rung
+    deviation_now: float
+    deviation_then: float
+
+
+def scaled_shapes(model: ModelSettings) -> list[ModelSettings]:
+    """Return smaller models of the same make, the model itself first: fewer heads as wide, or one that is narrower."""
+    shapes: dict[tuple[int, int], ModelSettings] = {}
+    for scale in SCALES:
+        width = _scaled_width(model, scale)
+        for depth in (scale, 1.0, math.sqrt(scale)):
+            num_layers = max(min(2, model.num_layers), round(model.num_layers * depth))
+            shape = model.model_copy(update={"num_layers": num_layers, **width})
+            shapes.setdefault((num_layers, shape.d_model), shape)
+    return list(shapes.values())
+
+
+def _scaled_width(model: ModelSettings, scale: float) -> dict[str, int]:
+    group = model.num_heads // model.num_kv_heads
+    num_heads, head_dim = max(1, round(model.num_kv_heads * scale)) * group, model.head_dim
+    if model.num_kv_heads == 1:
+        head_dim = max(8, round(head_dim * scale / 8) * 8)
+    ratio = num_heads * head_dim / (model.num_heads * model.head_dim)
+    return {
+        "d_model": max(2, round(model.d_model * ratio)),
+        "num_heads": num_heads,
+        "num_kv_heads": num_heads // group,
+        "head_dim": head_dim,
+        "d_ff": max(32, round(model.d_ff * ratio / 32) * 32) if ratio < 1 else model.d_ff,
+    }
+
+
+def design(candidates: Sequence[Rung], target: Rung, budget_seconds: float, num_rungs: int = MIN_RUNS) -> list[Rung]:
+    """Return the rungs that leave the forecast of `target` the narrowest, smallest compute first.
+
+    Raises ConfigError when `num_rungs` of them don't fit into the budget.
+    """
+    if num_rungs < MIN_RUNS:
+        raise ConfigError(f"a ladder of {num_rungs} runs can't carry a law; give --rungs {MIN_RUNS} or more")
+    allowed = [rung for rung in candidates if rung.flops * LEAST_TARGET <= target.flops <= rung.flops * MOST_TARGET]
+    affordable = [rung for rung in allowed if rung.seconds <= budget_seconds]
+    least = sum(sorted(rung.seconds for rung in allowed)[:num_rungs])
+    if len(affordable) < num_rungs or least > budget_seconds:
+        raise ConfigError(_too_little(allowed, num_rungs, least, budget_seconds, target))
+    information = _Information(affordable, target)
+    seconds = np.array([rung.seconds for rung in affordable])
+    chosen = _start(information, seconds, budget_seconds, num_rungs)
+    chosen = _exchange(information, seconds, budget_seconds, chosen)
+    if math.isinf(information.variance(chosen)):
+        raise ConfigError(
+            f"no ladder of {num_rungs} runs in {budget_seconds:.0f} s has {MIN_SIZES} sizes of model and as many "
+            "lengths; raise --minutes or --share, or plan a larger model"
+        )
+    return sorted((affordable[place] for place in chosen), key=lambda rung: rung.flops)
+
+
+def worth_of_another(done: Sequence[Rung], candidates: Sequence[Rung], target: Rung, most_seconds: float) -> Worth:
+    """Return the run of at most `most_seconds` that would narrow the forecast most; raise ConfigError without any."""
+    others = [rung for rung in candidates if rung.seconds <= most_seconds and rung.flops * LEAST_TARGET <= target.flops]
+    if not others:
+        raise ConfigError(f"no run of {most_seconds:.0f} s or less could be added")
+    information = _Information([*done, *others], target)
+    now = list(range(len(done)))
+    variances = [information.variance([*now, len(done) + place]) for place in range(len(others))]
+    best = int(np.argmin(variances))
+    return Worth(others[best], math.sqrt(information.variance(now)), math.sqrt(variances[best]))
+
+
+def _too_little(allowed: list[Rung], num_rungs: int, least: float, budget_seconds: float, target: Rung) -> str:
+    if len(allowed) < num_rungs:
+        return (
+            f"the run is too short for a ladder: only {len(allowed)} smaller runs have {MIN_STEPS} steps and between a "
+            f"fortieth and a quarter of its compute, and {num_rungs} are needed"
+        )
+    return (
+        f"a ladder of {num_rungs} runs takes {least:.0f} s at least and {budget_seconds:.0f} s are given: --share "
+        f"{math.ceil(100 * least / target.seconds) / 100:g} at least, or --minutes {math.ceil(least / 6) / 10:g}"
+    )
+
+
+class _Information:
+    """Covariances of log loss between candidates and the target, from sizes alone."""
+
+    def __init__(self, rungs: Sequence[Rung], target: Rung) -> None:
+        everyone = [*rungs, target]
+        self._params = np.array([rung.params for rung in everyone])
+        self._tokens = np.array([rung.tokens for rung in everyone])
+        gradient, loss = _law_near(self._params, self._tokens)
+        runs, departure = Runs(self._params, self._tokens, loss), Departure()
+        self._covariance = gradient @ gradient.T + departure.covariance(runs, runs)
+        # as the forecaster: noise grows above the loss that is wanted, here the target's
+        above = np.log(loss / loss[-1]).clip(0)
+        own = departure.noise(Runs(self._params[-1:], self._tokens[-1:], loss[-1:]))[0]
+        self._noise = own + (departure.per_log_loss * above) ** 2
+
+    def variance(self, chosen: Sequence[int]) -> float:
+        """Return the variance of the target's log loss that these rungs leave; infinite for too few sizes."""
+        places = np.array(chosen)
+        if min(num_distinct(self._params[places]), num_distinct(self._tokens[places])) < min(MIN_SIZES, len(places)):
+            return math.inf
+        among = self._covariance[np.ix_(places, places)] + np.diag(self._noise[places])
+        shared = self._covariance[places, -1]
+        return float(self._covariance[-1, -1] - shared @ np.linalg.solve(among, shared))
+
+
+def _law_near(params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return log loss's gradient over (E, A, B, alpha, beta), in units of their prior deviations, and the loss.
+
+    The law is relative to the target, which comes last: its loss is one.
+    """
+    exponent = published_prior().centre
+    n, d = np.log(params / params[-1]), np.log(tokens / tokens[-1])
+    by_N, by_D = TERM_SHARE * np.exp(-exponent * n), TERM_SHARE * np.exp(-exponent * d)
+    floor = 1 - 2 * TERM_SHARE
+    loss = floor + by_N + by_D
+    slopes = [
+        floor * TERM_LOG_DEVIATION * np.ones_like(loss),
+        by_N * TERM_LOG_DEVIATION,
+        by_D * TERM_LOG_DEVIATION,
+        by_N * -n * exponent * WIDTH,
+        by_D * -d * exponent * WIDTH,
+    ]
+    return np.stack(slopes, axis=1) / loss[:, None], loss
+
+
+def _start(information: _Information, seconds: FloatArray, budget: float, num_rungs: int) -> list[int]:
+    """Add rung after rung, each the best that leaves enough seconds for the cheapest others."""
+    chosen: list[int] = []
+    while len(chosen) < num_rungs:
+        left = budget - seconds[chosen].sum()
+        options = [place for place in range(len(seconds)) if place not in chosen]
+        cheapest = np.sort(seconds[options])
+        need = num_rungs - len(chosen) - 1
+        fits = [place for place in options if seconds[place] + cheapest[:need].sum() <= left + 1e-9]
+        if not fits:
+            fits = [min(options, key=lambda place: float(seconds[place]))]
+        variances = [information.variance([*chosen, place]) for place in fits]
+        chosen.append(fits[int(np.argmin(variances))])
+    return chosen
+
+
+def _exchange(information: _Information, seconds: FloatArray, budget: float, chosen: list[int]) -> list[int]:
+    """Swap one rung for another as long as that narrows the forecast within the budget."""
+    best = information.variance(chosen)
+    improved = True
+    while improved:
+        improved = False
+        for position in range(len(chosen)):
+            for place in range(len(seconds)):
+                changed = [*chosen[:position], place, *chosen[position + 1 :]]
+                if place in chosen or seconds[changed].sum() > budget:
+                    continue
+                variance = information.variance(changed)
+                if variance < best * (1 - 1e-6):
+                    chosen, best, improved = changed, variance, True
+    return chosen

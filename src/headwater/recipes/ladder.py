@@ -1,0 +1,115 @@
+"""Small runs of a run, trained and measured: what they say of it before it is paid for.
+
+A rung is a run like any other, in RUN/ladder: the same text, mixture, batch and rules, a smaller model and fewer steps.
+It goes on from its own checkpoint where it was interrupted, and a rung that is done isn't trained again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
+
+from headwater.checkpoint.lock import owned
+from headwater.files import digest_json, write_json
+from headwater.optim.rules import Reason
+from headwater.plan.before import plan_fields
+from headwater.plan.ladder import Rung
+from headwater.recipes.ladder_design import Asked, Ladder, design_ladder, rung_config
+from headwater.recipes.ladder_record import (
+    FORMAT,
+    DoneRung,
+    done_rung,
+    ladder_dir,
+    same_make,
+    text_digest,
+    write_table,
+)
+from headwater.recipes.run_config import RunConfig, load_run
+from headwater.recipes.stages import Folders, Say, Timings, is_trained, prepare_data, read_json_or_none, write_config
+from headwater.records import read_records
+from headwater.train.loop import Display
+
+MakeDisplay = Callable[[RunConfig], Display]
+
+
+def prepare_ladder(run: str, overrides: list[str], asked: Asked, say: Say) -> Ladder:
+    """Bring the run's text up to date and choose the rungs; raise ConfigError for a budget that no ladder fits in."""
+    config, _ = load_run(run, overrides)
+    with owned(config.run_dir):
+        prepare_data(config, say, Timings())
+        return design_ladder(run, overrides, asked)
+
+
+def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
+    """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
+    with owned(ladder.config.run_dir):
+        done: list[DoneRung] = []
+        for number, rung in enumerate(ladder.rungs, start=1):
+            config, reasons = rung_config(ladder, rung)
+            found = _known(ladder, config)
+            if found is None:
+                say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
+                if not _train(ladder, config, reasons, make_display, say):
+                    return None
+                found = _measured(ladder, config, rung)
+            done.append(replace(found, rung=rung))
+        folder = ladder_dir(ladder.config.run_dir)
+        write_table(folder / "runs.csv", done, ladder.config.seed)
+        record = {"format": FORMAT, "format_version": 1, "of": same_make(ladder.config)}
+        write_json(folder / "ladder.json", record | {"rungs": [asdict(rung) for rung in done]})
+        return done
+
+
+def _key(ladder: Ladder, config: RunConfig) -> str:
+    settings = config.model_dump(mode="json")
+    del settings["runs_dir"]
+    return digest_json({"settings": settings, "text": text_digest(ladder.config)})
+
+
+def _known(ladder: Ladder, config: RunConfig) -> DoneRung | None:
+    """Return what a rung measured, when it is done with these settings on this text."""
+    found = read_json_or_none(config.run_dir / "rung.json")
+    try:
+        return done_rung(found["rung"]) if found["key"] == _key(ladder, config) else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], make_display: MakeDisplay, say: Say) -> bool:
+    from headwater.recipes.training import train_stage
+
+    folder = config.run_dir
+    with owned(folder):
+        _link_data(folder, Folders(ladder.config.run_dir).data)
+        write_config(config, reasons)
+        if is_trained(config):
+            return True
+        plan = plan_fields(config.model, config.optim, config.train.num_steps * config.train.batch_tokens)
+        return train_stage(config, make_display(config), say, plan)
+
+
+def _link_data(folder: Path, data: Path) -> None:
+    """Let a rung read the run's own text."""
+    link = folder / "data"
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(data.resolve(), folder.resolve()), target_is_directory=True)
+
+
+def _measured(ladder: Ladder, config: RunConfig, rung: Rung) -> DoneRung:
+    records = config.run_dir / "records.jsonl"
+    device, finish = read_records(records, "start")[-1]["device"], read_records(records, "finish")[-1]
+    found = DoneRung(
+        rung=rung,
+        loss=read_records(records, "validation")[-1]["bits_per_byte"],
+        step_seconds=median(record["seconds"] for record in read_records(records, "step")),
+        seconds=finish["seconds"],
+        dtype=device["dtype"],
+        num_threads=device["cores"],
+        device_name=device["name"],
+    )
+    write_json(config.run_dir / "rung.json", {"key": _key(ladder, config), "rung": asdict(found)})
+    return found

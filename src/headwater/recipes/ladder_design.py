@@ -1,0 +1,160 @@
+"""Which rungs the ladder of a run has: the smaller models, the lengths, what each takes here. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from headwater.errors import ConfigError
+from headwater.files import write_json
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.optim.rules import Reason
+from headwater.plan.ladder import MIN_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
+from headwater.recipes.ladder_record import held_out_tokens, ladder_dir, same_make
+from headwater.recipes.planned_device import machinery, relative_step
+from headwater.recipes.planned_loss import worth_of_tokens
+from headwater.recipes.planned_time import VALIDATION_PART, around_steps
+from headwater.recipes.run_config import RunConfig, load_run
+from headwater.recipes.stages import read_json_or_none
+
+ALL_ROWS = 1_000_000  # of each source, in the one validation of a rung: all there are
+SHARE = 0.25  # of the run's own time, where neither --share nor --minutes is given
+COMMON_DTYPE = "bfloat16"  # in which shapes are compared
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asked of a ladder; None where nothing was said."""
+
+    minutes: float | None = None
+    share: float | None = None
+    num_rungs: int = 6
+
+    def budget_seconds(self, run_seconds: float) -> float:
+        """Return the seconds that the rungs may take; raise ConfigError for a budget that can't be."""
+        for name, value in (("--minutes", self.minutes), ("--share", self.share)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} {value:g}: give a number above zero")
+        if self.minutes is not None and self.share is not None:
+            raise ConfigError("give --minutes or --share, not both")
+        if self.minutes is not None:
+            return 60 * self.minutes
+        return run_seconds * (SHARE if self.share is None else self.share)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a run, smallest compute first, and all that could have been chosen."""
+
+    run: str
+    overrides: list[str]
+    config: RunConfig
+    reasons: list[Reason]
+    target: Rung
+    rungs: list[Rung]
+    candidates: list[Rung]
+    budget_seconds: float
+
+
+def design_ladder(run: str, overrides: list[str], asked: Asked) -> Ladder:
+    """Return the ladder of a run whose text is prepared: the one begun before, when the same was asked of the same run.
+
+    Raises ConfigError for a budget that no ladder fits in.
+    """
+    config, reasons = load_run(run, overrides)
+    sizes = _Sizes(config)
+    target, candidates = sizes.target(), sizes.candidates()
+    budget = asked.budget_seconds(target.seconds)
+    path, of = ladder_dir(config.run_dir) / "design.json", {"run": same_make(config), "asked": asdict(asked)}
+    rungs = _designed_before(read_json_or_none(path), of)
+    if rungs is None:
+        rungs = design(candidates, target, budget, asked.num_rungs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"of": of, "rungs": [asdict(rung) for rung in rungs]})
+    return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
+
+
+def _designed_before(found: Any, of: dict[str, Any]) -> list[Rung] | None:
+    try:
+        return [Rung(**rung) for rung in found["rungs"]] if found["of"] == of else None
+    except (KeyError, TypeError):
+        return None
+
+
+class _Sizes:
+    """Makes rungs of models and lengths, with what each would take here."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._step_seconds = machinery(config, None).step.median
+        self._relative_step = relative_step(config, COMMON_DTYPE)
+        self._held_out_tokens = held_out_tokens(config)
+
+    def target(self) -> Rung:
+        around = around_steps(self._config, self._step_seconds, None).seconds
+        return self._rung(self._config, self._step_seconds, sum(part.median for part in around.values()))
+
+    def candidates(self) -> list[Rung]:
+        """Return every rung that could be made: smaller models, and shares of the run's length."""
+        train = self._config.train
+        lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
+        found = []
+        for model in scaled_shapes(self._config.model):
+            smaller = self._config.model_copy(update={"model": model})
+            step_seconds = self._step_seconds * relative_step(smaller, COMMON_DTYPE) / self._relative_step
+            for num_steps in (steps for steps in lengths if steps >= MIN_STEPS):
+                changes = {"num_steps": num_steps, "num_looks": 0, "validate_every": num_steps}
+                config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
+                around = around_steps(config, step_seconds, None).seconds
+                validation = self._held_out_tokens * VALIDATION_PART * step_seconds / train.batch_tokens
+                rest = around["start"].median + around["checkpoints"].median + validation
+                found.append(self._rung(config, step_seconds, rest))
+        return found
+
+    def _rung(self, config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
+        model, train = config.model, config.train
+        return Rung(
+            num_layers=model.num_layers,
+            d_model=model.d_model,
+            num_heads=model.num_heads,
+            num_kv_heads=model.num_kv_heads,
+            head_dim=model.head_dim,
+            d_ff=model.d_ff,
+            num_steps=train.num_steps,
+            params=float(count_parameters(model).total),
+            tokens=worth_of_tokens(config)[0],
+            flops=float(flops_per_token(model) * train.num_steps * train.batch_tokens),
+            seconds=train.num_steps * step_seconds + other_seconds,
+        )
+
+
+def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings of a rung: the run's, with rules filling in anew what depends on size and length."""
+    train = ladder.config.train
+    settings: dict[str, Any] = {
+        "name": rung.name,
+        "model.num_layers": rung.num_layers,
+        "model.d_model": rung.d_model,
+        "model.num_heads": rung.num_heads,
+        "model.num_kv_heads": rung.num_kv_heads,
+        "model.head_dim": rung.head_dim,
+        "model.d_ff": rung.d_ff,
+        "train.num_steps": rung.num_steps,
+        "train.batch_tokens": train.batch_tokens,
+        "train.num_looks": 0,
+        "train.validate_every": rung.num_steps,
+        "train.save_every": max(1, rung.num_steps // 4),
+        "train.validation_rows": ALL_ROWS,
+    }
+    given = {reason.setting for reason in ladder.reasons if reason.origin in ("user", "recipe")}
+    if "schedule.warmup_steps" in given:
+        share = ladder.config.schedule.warmup_steps / train.num_steps
+        settings["schedule.warmup_steps"] = min(rung.num_steps, max(1, round(share * rung.num_steps)))
+    if "train.microbatch_tokens" in given:
+        settings["train.microbatch_tokens"] = train.microbatch_tokens
+    config, reasons = load_run(
+        ladder.run, [*ladder.overrides, *(f"{name}={value}" for name, value in settings.items())]
+    )
+    # not an override: a folder's name may be anything
+    return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir))}), reasons

@@ -1,0 +1,98 @@
+"""What the rungs of a ladder say of their run: its loss by source, how far to trust it, what to add. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from headwater.errors import ConfigError
+from headwater.plan.ladder import Rung, worth_of_another
+from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.refusal import forecast_refusal
+from headwater.plan.law.table import Runs, runs_of
+from headwater.recipes.ladder_design import Ladder
+from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung
+from headwater.recipes.planned_loss import worth_of_tokens
+from headwater.recipes.planning import Questions, plan_run
+
+LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
+
+
+def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
+    """Return what `headwater ladder RUN --json` prints."""
+    tokens, _ = worth_of_tokens(ladder.config)
+    return {
+        "name": ladder.config.name,
+        "unit": BITS_PER_BYTE,
+        "budget_seconds": ladder.budget_seconds,
+        "seconds": sum(rung.seconds for rung in done),
+        "share": sum(rung.seconds for rung in done) / ladder.target.seconds,
+        "rungs": [_rung_fields(rung) for rung in done],
+        "forecast": {
+            source: _forecast(table_of(done, source), ladder.target.params, tokens) for source in done[0].loss
+        },
+        "backtest": backtest(done),
+        "another": another(ladder),
+        "plan": plan_run(ladder.config, Questions()),
+    }
+
+
+def table_of(done: Sequence[DoneRung], source: str = "all") -> Runs:
+    """Return the rungs as the rows of a law, with the bits per byte of one source."""
+    rungs = [rung.rung for rung in done]
+    losses = [rung.loss[source] for rung in done]
+    return runs_of([rung.params for rung in rungs], [rung.tokens for rung in rungs], losses)
+
+
+def _rung_fields(done: DoneRung) -> dict[str, Any]:
+    planned = asdict(done.rung) | {"planned_seconds": done.rung.seconds}
+    measured = {"loss": done.loss["all"], "loss_by_source": done.loss, "seconds": done.seconds}
+    return planned | measured | {"name": done.rung.name, "step_seconds": done.step_seconds}
+
+
+def _forecast(runs: Runs, params: float, tokens: float) -> dict[str, Any]:
+    if refused := forecast_refusal(runs, params, tokens):
+        return {"p5": None, "p50": None, "p95": None, "refused": refused}
+    found = Forecaster(runs).forecast(params, tokens)
+    return {"p5": found.p5, "p50": found.p50, "p95": found.p95}
+
+
+def backtest(done: Sequence[DoneRung]) -> list[dict[str, Any]]:
+    """Return each larger rung as the smaller ones alone would have forecast it, and what it was."""
+    found = []
+    for number in range(LEAST_FITTED, len(done)):
+        target, runs = done[number], table_of(done[:number])
+        rung, fact = target.rung, target.loss["all"]
+        medians, deviations = Forecaster(runs).spread(np.array([rung.params]), np.array([rung.tokens]))
+        error = fact / float(medians[0]) - 1
+        found.append(
+            {
+                "name": rung.name,
+                "forecast": float(medians[0]),
+                "fact": fact,
+                "relative_error": error,
+                "relative_deviation": float(deviations[0]),
+                "compute_ratio": rung.flops / max(other.rung.flops for other in done[:number]),
+            }
+        )
+    return found
+
+
+def another(ladder: Ladder) -> dict[str, Any] | None:
+    """Return the run that would narrow the forecast most, of no more time than the longest rung; None without any."""
+    try:
+        worth = worth_of_another(ladder.rungs, ladder.candidates, ladder.target, _longest(ladder.rungs))
+    except ConfigError:
+        return None
+    return {
+        "name": worth.rung.name,
+        "seconds": worth.rung.seconds,
+        "narrows_to": worth.deviation_then / worth.deviation_now,
+    }
+
+
+def _longest(rungs: Sequence[Rung]) -> float:
+    return max(rung.seconds for rung in rungs)

@@ -1,0 +1,97 @@
+"""What the ladder of a run left in its folder, and what it says of the run. No torch.
+
+RUN/ladder has a folder for each rung, `runs.csv` (a table for `headwater law fit`) and `ladder.json`. A rung's
+`rung.json` is written when it is done; it counts as long as settings and text are those it was made with.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.files import read_manifest_or_none, write_text
+from headwater.plan.ladder import Rung
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import Folders, read_json_or_none
+
+FORMAT = "headwater-ladder"
+BITS_PER_BYTE = "bits per byte"
+SOURCE_COLUMN = "bits_per_byte_"
+
+
+@dataclass(frozen=True)
+class DoneRung:
+    """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all"."""
+
+    rung: Rung
+    loss: dict[str, float]
+    step_seconds: float
+    seconds: float
+    dtype: str
+    num_threads: int
+    device_name: str
+
+
+def ladder_dir(run_dir: Path) -> Path:
+    return run_dir / "ladder"
+
+
+def text_digest(config: RunConfig) -> str:
+    """Return the digest of the run's tokens, "None" where there are none yet."""
+    return str(read_manifest_or_none(Folders(config.run_dir).tokens).get("digest"))
+
+
+def held_out_tokens(config: RunConfig) -> int:
+    """Return how many tokens of held-out text the run has; 0 where its text isn't prepared."""
+    found = read_json_or_none(Folders(config.run_dir).tokens / "manifest.json")
+    try:
+        return sum(int(source["num_tokens"]) for source in found["splits"]["validation"].values())
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return 0
+
+
+def same_make(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that a run shares with its ladder: all that decide its loss."""
+    settings = config.model_dump(mode="json")
+    train = {name: settings["train"][name] for name in ("num_steps", "batch_tokens")}
+    kept = {name: settings[name] for name in ("mixture", "model", "optim", "schedule")}
+    return kept | {"train": train, "dtype": settings["machine"]["dtype"], "text": text_digest(config)}
+
+
+def read_ladder(config: RunConfig) -> list[DoneRung]:
+    """Return the rungs of a finished ladder of this run; none when settings or text have changed since."""
+    found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
+    try:
+        if found["format"] != FORMAT or found["of"] != same_make(config):
+            return []
+        return [done_rung(value) for value in found["rungs"]]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def done_rung(value: dict[str, Any]) -> DoneRung:
+    """Return the rung of its JSON; raise KeyError, TypeError or ValueError for anything else."""
+    loss = {str(name): float(bits) for name, bits in value["loss"].items()}
+    if not all(0 < bits < math.inf for bits in loss.values()) or "all" not in loss:
+        raise ValueError("bits per byte must be above zero")
+    return DoneRung(**{**value, "rung": Rung(**value["rung"]), "loss": loss})
+
+
+def write_table(path: Path, rungs: Sequence[DoneRung], seed: int) -> None:
+    """Write the rungs as a table that `headwater law fit` reads; each source's bits per byte has a column."""
+    sources = [name for name in rungs[0].loss if name != "all"]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = ["params", "tokens", "loss", "seed", "num_layers", "d_model", "num_steps", "flops", "seconds_per_step"]
+    writer.writerow([*columns, *(SOURCE_COLUMN + name for name in sources)])
+    for done in rungs:
+        rung = done.rung
+        sizes = [f"{rung.params:.0f}", f"{rung.tokens:.0f}", f"{done.loss['all']:.6f}", seed]
+        shape = [rung.num_layers, rung.d_model, rung.num_steps, f"{rung.flops:.6g}", f"{done.step_seconds:.5g}"]
+        writer.writerow([*sizes, *shape, *(f"{done.loss[name]:.6f}" for name in sources)])
+    write_text(path, out.getvalue())

@@ -1,0 +1,53 @@
+"""What the ladder of a run says of the run's steps. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from headwater.plan.ladder import Rung
+from headwater.recipes.ladder_record import DoneRung
+from headwater.recipes.planned_device import Probe, relative_step
+from headwater.recipes.run_config import RunConfig
+
+ANOTHER_SHAPE = 0.05  # how far the modelled ratio of two shapes' steps is off; docs/log.md, efficiencies held out
+ONE_RUNG = 0.03  # from one run to another of the same shape on a quiet machine
+
+
+def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
+    """Return the run's step: that of rungs of its own shape, or the largest rungs' times what the model adds."""
+    same = [done for done in rungs if is_shape_of(done.rung, config)]
+    asked = same or sorted(rungs, key=lambda done: done.rung.params)[-2:]
+    logs = [math.log(done.step_seconds * _ratio(config, done)) for done in asked]
+    how = (
+        f"as in {len(asked)} of the ladder's runs, of the same shape"
+        if same
+        else f"as in the ladder's {len(asked)} largest models, times the modelled ratio of the shapes"
+    )
+    first = asked[-1]
+    return Probe(
+        step_seconds=math.exp(median(logs)),
+        log_deviation=ONE_RUNG if same else math.hypot(ONE_RUNG, ANOTHER_SHAPE),
+        num_steps=sum(done.rung.num_steps for done in asked),
+        dtype=first.dtype,
+        num_threads=first.num_threads,
+        checkpoint_seconds=None,
+        memory_bytes=None,
+        how=f"{how}, in {first.dtype} on {first.num_threads} × {first.device_name}",
+    )
+
+
+def is_shape_of(rung: Rung, config: RunConfig) -> bool:
+    return (rung.num_layers, rung.d_model) == (config.model.num_layers, config.model.d_model)
+
+
+def _ratio(config: RunConfig, done: DoneRung) -> float:
+    """Return the run's step over the rung's."""
+    if is_shape_of(done.rung, config):
+        return 1.0
+    rung = done.rung
+    sizes = {"num_layers": rung.num_layers, "d_model": rung.d_model, "d_ff": rung.d_ff}
+    heads = {"num_heads": rung.num_heads, "num_kv_heads": rung.num_kv_heads, "head_dim": rung.head_dim}
+    smaller = config.model_copy(update={"model": config.model.model_copy(update=sizes | heads)})
+    return relative_step(config, done.dtype) / relative_step(smaller, done.dtype)
