@@ -172,6 +172,16 @@ def move_folder(source: Path, target: Path) -> None:
         sync_folder(target.parent)
 
 
+def link_folder(link: Path, folder: Path) -> None:
+    """Make `link` lead to `folder`, relative to where it lies, so that both may be moved together."""
+    if link.exists():
+        return
+    with storage_errors(link):
+        link.unlink(missing_ok=True)  # one that leads nowhere
+        link.symlink_to(os.path.relpath(folder.resolve(), link.parent.resolve()), target_is_directory=True)
+        sync_folder(link.parent)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder so that a crash leaves either all of it or nothing under its name."""
     if not path.exists():

@@ -35,6 +35,9 @@ def fit(
         list[str] | None,
         typer.Option("--at", metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be given many times."),
     ] = None,
+    loss_column: Annotated[
+        str, typer.Option("--loss-column", metavar="NAME", help="Fit this column, such as one source's bits per byte.")
+    ] = "loss",
     lr_off: Annotated[
         float, typer.Option("--lr-off", metavar="FACTOR", help="Runs of --at have FACTOR times the best learning rate.")
     ] = 1.0,
@@ -54,7 +57,7 @@ def fit(
     from headwater.plan.law import study
     from headwater.plan.law.table import read_runs
 
-    runs = read_runs(Path(table))
+    runs = read_runs(Path(table), loss_column)
     done = study.study(runs.without_highest(drop_highest) if drop_highest else runs)
     result = study.law_fields(done)
     if targets:

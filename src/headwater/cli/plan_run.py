@@ -77,7 +77,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("energy", _interval(result["energy_kwh"], "kWh")),
         ("", how["energy_kwh"]),
         ("money", _interval(result["money"], "") if result["money"] else how["money"]),
-        ("loss", _interval(result["loss"], "") if result["loss"] else how["loss"]),
+        ("loss", _interval(result["loss"], result["loss_unit"] or "") if result["loss"] else how["loss"]),
     ]
     return lines + [("chance", text) for text in _chances(result)]
 

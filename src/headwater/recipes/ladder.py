@@ -6,14 +6,12 @@ It goes on from its own checkpoint where it was interrupted, and a rung that is 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from statistics import median
 
 from headwater.checkpoint.lock import owned
-from headwater.files import digest_json, write_json
+from headwater.files import digest_json, link_folder, write_json
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields
 from headwater.plan.ladder import Rung
@@ -83,20 +81,12 @@ def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], make_displa
 
     folder = config.run_dir
     with owned(folder):
-        _link_data(folder, Folders(ladder.config.run_dir).data)
+        link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)  # a rung reads the run's own text
         write_config(config, reasons)
         if is_trained(config):
             return True
         plan = plan_fields(config.model, config.optim, config.train.num_steps * config.train.batch_tokens)
         return train_stage(config, make_display(config), say, plan)
-
-
-def _link_data(folder: Path, data: Path) -> None:
-    """Let a rung read the run's own text."""
-    link = folder / "data"
-    if not link.exists():
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(data.resolve(), folder.resolve()), target_is_directory=True)
 
 
 def _measured(ladder: Ladder, config: RunConfig, rung: Rung) -> DoneRung:

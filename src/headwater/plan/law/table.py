@@ -22,7 +22,8 @@ from headwater.plan.law.repetition import MAX_EPOCHS, effective_tokens
 
 FloatArray = NDArray[np.float64]
 
-COLUMNS = ("params", "tokens", "loss")
+LOSS = "loss"
+COLUMNS = ("params", "tokens", LOSS)
 MIN_RUNS = 6  # the law has five unknowns
 FLOPS_PER_PARAM_TOKEN = 6
 _LIMITS = {
@@ -76,12 +77,13 @@ def num_distinct(values: FloatArray, least_ratio: float = 1.05) -> int:
     return 1 + int((np.diff(np.sort(np.log(values))) > math.log(least_ratio)).sum()) if len(values) else 0
 
 
-def read_runs(path: Path) -> Runs:
+def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
     """Read a table; reruns (same params and tokens, another `seed`) become one row with their mean loss.
 
-    Raises DataError that names the file, the row (counted as a text editor does), the column and the value.
+    `loss_column` may name another column, such as the bits per byte of one source. Raises DataError that names the
+    file, the row (counted as a text editor does), the column and the value.
     """
-    rows = _rows(path)
+    rows = _rows(path, loss_column.strip().lower())
     numbers = [_checked(path, line, row) for line, row in rows]
     groups: dict[tuple[float, float], list[int]] = defaultdict(list)
     for index, number in enumerate(numbers):
@@ -98,18 +100,23 @@ def read_runs(path: Path) -> Runs:
     return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses))
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _rows(path: Path, loss_column: str) -> list[tuple[int, dict[str, str]]]:
+    """Return (line, cells by column) of every row; what `loss_column` holds is under "loss"."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             names = [(name or "").strip().lower() for name in reader.fieldnames or []]
-            missing = [name for name in COLUMNS if name not in names]
+            needed = [loss_column if name == LOSS else name for name in COLUMNS]
+            missing = [name for name in needed if name not in names]
             if missing:
                 raise DataError(
                     f"{path} has no column {', '.join(missing)}; found {', '.join(names) or 'an empty file'}; "
-                    f"the first line must name the columns {', '.join(COLUMNS)}"
+                    f"the first line must name the columns {', '.join(needed)}"
                 )
-            reader.fieldnames = names
+            # the named column is read as the loss, and one of that name is left alone
+            reader.fieldnames = [
+                LOSS if name == loss_column else f"unused {name}" if name == LOSS else name for name in names
+            ]
             return [
                 (reader.line_num, _whole(path, reader.line_num, row, len(names)))
                 for row in reader

@@ -1,0 +1,136 @@
+"""The ladder as its user sees it: small runs in the run's folder, a table, a forecast, and a place to go on from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import time
+
+import pytest
+from small_run import call, finish, require_clear_error, start, write_run_file, write_texts
+
+from headwater.plan.law.table import read_runs
+from headwater.recipes.ladder_record import read_ladder
+from headwater.recipes.run_config import load_run
+
+ASKED = ("ladder", "mine.toml", "--minutes", "2", "--json")
+LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory):
+    """A folder with a run whose ladder is done, and what the command said."""
+    folder = tmp_path_factory.mktemp("ladder")
+    write_texts(folder / "texts")
+    write_run_file(folder / "mine.toml", **LENGTH)
+    return folder, call(*ASKED, cwd=folder)
+
+
+def rungs_of(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/mine/ladder/*/rung.json")}
+
+
+def test_the_rungs_are_runs_of_the_same_text(ladder):
+    folder, said = ladder
+    assert said.status == 0, said
+    assert len(said.json["rungs"]) == 6
+    text = (folder / "runs/mine/data/tokens/manifest.json").read_bytes()
+    for rung in said.json["rungs"]:
+        run_dir = folder / "runs/mine/ladder" / rung["name"]
+        config = json.loads((run_dir / "config.json").read_text())["settings"]
+        assert (run_dir / "data/tokens/manifest.json").read_bytes() == text
+        assert config["train"]["num_steps"] == rung["num_steps"]
+        assert config["train"]["batch_tokens"] == 512
+        assert config["model"]["d_model"] == rung["d_model"]
+
+
+def test_the_table_is_one_for_law_fit(ladder):
+    folder, said = ladder
+    runs = read_runs(folder / "runs/mine/ladder/runs.csv")
+    assert sorted(runs.loss) == pytest.approx(sorted(rung["loss"] for rung in said.json["rungs"]), abs=1e-6)
+    fitted = call("law", "fit", "runs/mine/ladder/runs.csv", "--json", cwd=folder)
+    assert fitted.json["num_points"] == 6
+    by_source = call(
+        "law", "fit", "runs/mine/ladder/runs.csv", "--loss-column", "bits_per_byte_mine", "--json", cwd=folder
+    )
+    assert by_source.json["E"] == pytest.approx(fitted.json["E"])  # there is but one source
+
+
+def test_the_forecast_is_the_plans(ladder, monkeypatch):
+    folder, said = ladder
+    loss = call("plan", "mine.toml", "--json", cwd=folder).json["loss"]
+    assert loss["p50"] == pytest.approx(said.json["forecast"]["all"]["p50"], rel=0.01)
+    assert said.json["forecast"]["mine"]["p5"] < loss["p50"] < said.json["forecast"]["mine"]["p95"]
+    monkeypatch.chdir(folder)
+    assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
+
+
+def test_what_is_done_isnt_trained_again(ladder):
+    folder, said = ladder
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
+    again = call(*ASKED, cwd=folder)
+    assert again.json["rungs"] == said.json["rungs"]
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
+
+
+def test_a_ladder_of_other_settings_says_nothing(ladder, monkeypatch):
+    folder, _ = ladder
+    monkeypatch.chdir(folder)
+    assert read_ladder(load_run("mine.toml", ["optim.matrix_lr=0.5"])[0]) == []
+    assert (
+        "headwater ladder" in call("plan", "mine.toml", "optim.matrix_lr=0.5", "--json", cwd=folder).json["how"]["loss"]
+    )
+
+
+def test_a_damaged_ladder_says_nothing(ladder, monkeypatch):
+    folder, _ = ladder
+    monkeypatch.chdir(folder)
+    path = folder / "runs/mine/ladder/ladder.json"
+    whole = path.read_text()
+    try:
+        for damaged in ("{", "[]", whole.replace('"loss"', '"lost"'), whole.replace('"all": ', '"all": -')):
+            path.write_text(damaged)
+            assert read_ladder(load_run("mine.toml", [])[0]) == []
+    finally:
+        path.write_text(whole)
+
+
+@pytest.mark.slow
+def test_an_interrupted_ladder_goes_on_to_the_same_losses(ladder, tmp_path):
+    folder, said = ladder
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", **LENGTH)
+    design = folder / "runs/mine/ladder/design.json"
+    place = tmp_path / "runs/mine/ladder/design.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(design.read_text())  # predicted seconds differ from call to call, and with them the choice
+    process = start(*ASKED, cwd=tmp_path)
+    records = tmp_path / "runs/mine/ladder" / said.json["rungs"][1]["name"] / "records.jsonl"
+    while process.poll() is None and not (records.exists() and records.read_text().count('"step"') > 5):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process).status == 75
+    assert 1 <= len(rungs_of(tmp_path)) < 6
+    assert call(*ASKED, cwd=tmp_path).status == 0
+    texts = [(at / "runs/mine/ladder/runs.csv").read_text() for at in (folder, tmp_path)]
+    tables = [list(csv.DictReader(text.splitlines())) for text in texts]
+    for row in (*tables[0], *tables[1]):
+        del row["seconds_per_step"]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--minutes", "0.001"), "at least"),
+        (("--minutes", "-1"), "above zero"),
+        (("--minutes", "1", "--share", "0.5"), "not both"),
+        (("--rungs", "3"), "--rungs 6"),
+        (("train.num_steps=60",), "too short"),
+    ],
+)
+def test_impossible_ladders_are_refused(ladder, arguments, says):
+    folder, _ = ladder
+    name = ["name=other"] if "train.num_steps=60" in arguments else []
+    require_clear_error(call("ladder", "mine.toml", *name, *arguments, cwd=folder), says)
