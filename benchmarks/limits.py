@@ -15,7 +15,9 @@ from headwater.machine.machine import ACTIVATIONS, DTYPES
 from headwater.machine.peak import matmul_peaks
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.optim.blocks import rows_of_block
 from headwater.optim.muon import POLAR_EXPRESS
+from headwater.optim.settings import OptimSettings
 
 REPEATS = 7
 COPY_BYTES = 1 << 28  # far more than any cache holds
@@ -99,14 +101,19 @@ def step_limits(model: ModelSettings, rows: int, dtype_name: str) -> dict[str, L
     }
 
 
-# half of a product of a matrix with itself is its mirror image
+def _orthogonalisation_flops(shorter: int, longer: int) -> float:
+    """Return an iteration's FLOPs in Muon's blocks; half of a matrix times itself is its mirror image."""
+    rows = rows_of_block(shorter, OptimSettings.model_fields["block_rows"].default)
+    return shorter / rows * (3 * rows**2 * longer + rows**3)
+
+
 def _optimizer_limit(model: ModelSettings, flops_per_second: float, bandwidth: float) -> Limit:
     matrices = block_matrices(model)
     in_matrices = model.num_layers * sum(width_in * width_out for width_in, width_out in matrices)
     others = count_parameters(model).total - in_matrices
     # Muon reads gradient, momentum and weight and writes two of them; AdamW reads four and writes three
     traffic = MASTER_BYTES * (5 * in_matrices + 7 * others)
-    per_step = [3 * min(pair) ** 2 * max(pair) + min(pair) ** 3 for pair in matrices]
+    per_step = [_orthogonalisation_flops(min(pair), max(pair)) for pair in matrices]
     flops = model.num_layers * len(POLAR_EXPRESS) * sum(per_step)
     seconds = traffic / bandwidth + flops / flops_per_second
     return Limit(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.optim.muon import POLAR_EXPRESS, muon_update_, orthogonalise
+from headwater.optim.blocks import rows_of_block
+from headwater.optim.muon import POLAR_EXPRESS, muon_update_, orthogonalise, orthogonalise_blocks
 from headwater.optim.updates import PlainUpdates
 
 SHAPES = {"square": (24, 24), "wide": (16, 40), "tall": (40, 16), "row": (1, 9), "column": (9, 1)}
@@ -105,6 +106,7 @@ def test_one_update_is_the_learning_rate_times_the_scaled_factor_after_decay(nam
         lr=0.1,
         momentum=0.9,
         weight_decay=0.5,
+        block_rows=None,
         compute_dtype=torch.float32,
     )
     # the momentum starts at zero, so that the first direction is the gradient's
@@ -126,8 +128,42 @@ def test_momentum_is_nesterovs():
             lr=1.0,
             momentum=0.9,
             weight_decay=0.0,
+            block_rows=None,
             compute_dtype=torch.float32,
         )
     mean = 0.9 * (0.1 * first) + 0.1 * second
     direction = 0.1 * second + 0.9 * mean
     torch.testing.assert_close(parameter, -orthogonalise(direction[None], torch.float32)[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((24, 24), 8), ((24, 60), 8), ((60, 24), 12), ((10, 30), 10)])
+def test_a_block_is_orthogonalised_as_if_it_were_alone(shape, size):
+    matrices_NRC = random_matrices(shape)
+    found = orthogonalise_blocks(matrices_NRC, size, torch.float32)
+    assert found.shape == matrices_NRC.shape
+    side = 0 if shape[0] <= shape[1] else 1
+    for matrix, ours in zip(matrices_NRC, found, strict=True):
+        for block, part in zip(matrix.split(size, side), ours.split(size, side), strict=True):
+            torch.testing.assert_close(part, orthogonalise(block[None], torch.float32)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_leave_the_entries_as_large():
+    matrices_NRC = random_matrices((48, 96))
+    whole, blocks = (orthogonalise_blocks(matrices_NRC, size, torch.float32) for size in (None, 12))
+    assert float(blocks.norm() / whole.norm()) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("side", "most", "rows"),
+    [
+        (192, 128, 96),
+        (768, 128, 128),
+        (64, 128, 64),
+        (1600, 128, 100),
+        (131, 128, 131),
+        (768, None, 768),
+        (134, 128, 67),
+    ],
+)
+def test_rows_of_a_block_divide_the_side(side, most, rows):
+    assert rows_of_block(side, most) == rows

@@ -18,7 +18,7 @@ from headwater.machine.compiler import compiler_works
 from headwater.machine.flex import FlexAttention, document_mask
 from headwater.machine.float8 import convert_linears_, require_float8
 from headwater.machine.fused import FusedUpdates
-from headwater.machine.kernels.int8 import Int8Ops, Int8Updates, multiplies_int8_exactly
+from headwater.machine.kernels.int8 import Int8Ops, multiplies_int8_exactly
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
@@ -213,8 +213,7 @@ class Machine:
             return FusedUpdates()
         if not self._has_kernels:
             return None
-        updates = Int8Updates if self.facts.dtype == "int8" else KernelUpdates
-        return updates(load_kernels(), self.facts.num_threads)
+        return KernelUpdates(load_kernels(), self.facts.num_threads)
 
     @property
     def _has_flex(self) -> bool:

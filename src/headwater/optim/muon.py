@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from headwater.optim.blocks import rows_of_block
 from headwater.optim.updates import PlainUpdates, Updates
 
 # the best odd polynomials of degree 5, each on the interval that the one before leaves of [0.003, 1], all but the last
@@ -41,6 +42,23 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Upd
     return (x.mT if is_tall else x).to(matrices_NRC.dtype)
 
 
+def orthogonalise_blocks(
+    matrices_NRC: Tensor, block_rows: int | None, compute_dtype: torch.dtype, updates: Updates | None = None
+) -> Tensor:
+    """Return each matrix of a stack with blocks of its shorter side orthogonalised, each by itself; None: the whole.
+
+    A block of r of m rows costs r/m of its part of the whole. Query, key and value are cut along their heads.
+    """
+    rows, columns = matrices_NRC.shape[1:]
+    size = rows_of_block(min(rows, columns), block_rows)
+    if size == min(rows, columns):
+        return orthogonalise(matrices_NRC, compute_dtype, updates)
+    is_tall = rows > columns
+    x = matrices_NRC.mT.contiguous() if is_tall else matrices_NRC
+    done = orthogonalise(x.reshape(-1, size, x.shape[-1]), compute_dtype, updates).reshape(x.shape)
+    return done.mT if is_tall else done
+
+
 def muon_update_(
     parameters: Sequence[Tensor],
     gradients: Sequence[Tensor],
@@ -50,14 +68,16 @@ def muon_update_(
     lr: float,
     momentum: float,
     weight_decay: float,
+    block_rows: int | None,
     compute_dtype: torch.dtype,
 ) -> None:
     """Update matrices of one shape in place.
 
-    The update's scale is sqrt(max(1, rows/columns)), so that one learning rate serves every shape.
+    The update's scale is sqrt(max(1, rows/columns)), so that one learning rate serves every shape; a matrix in blocks
+    has the same: its entries are as large.
     """
     rows, columns = parameters[0].shape
     scale = max(1.0, rows / columns) ** 0.5
     ahead = updates.look_ahead_(gradients, momenta, momentum, compute_dtype)
-    directions = orthogonalise(ahead, compute_dtype, updates)
+    directions = orthogonalise_blocks(ahead, block_rows, compute_dtype, updates)
     updates.descend_(parameters, directions, keep=1 - lr * weight_decay, rate=lr * scale)

@@ -81,6 +81,7 @@ class Optimizer:
                 lr=lr,
                 momentum=self.settings.momentum,
                 weight_decay=group.weight_decay,
+                block_rows=self.settings.block_rows,
                 compute_dtype=self._compute_dtype,
             )
 

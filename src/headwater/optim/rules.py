@@ -32,6 +32,8 @@ BATCH_EXPONENT = 0.383  # of a run's tokens: Power Lines (arXiv:2505.13738)
 # tokens are measured with (docs/log.md, time to quality)
 BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10
 
+HEAD_LR = 0.016  # at width 768
+
 
 def _d_ff(raw: RawSettings) -> tuple[Any, str]:
     width = raw.get("model.d_model")
@@ -74,23 +76,23 @@ def _matrix_lr(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("optim.name", "muon") == "adamw":
         scale = raw.get("model.d_model") / 768
         return round(1e-3 / scale, 6), "0.001 at width 768, in inverse proportion to the width (muP, arXiv:2203.03466)"
-    return 0.02, "Muon's update has the same scale at every width (Jordan 2024); 0.02 as in nanochat"
+    return 0.03, "Muon's update has the same scale at every width (Jordan 2024); 0.03 by docs/log.md, short runs"
 
 
 def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("model.tied_embeddings", True):
-        why = "a tied embedding learns at the head's rate: 0.008 × (d_model/768)^-0.5"
-        return round(0.008 * _width_scale(raw), 6), why
-    why = "0.075 × (d_model/768)^-0.5, a quarter of nanochat's: at width 192, 0.1 beat 0.6 and 0.03 (docs/log.md)"
-    return round(0.075 * _width_scale(raw), 6), why
+        why = "a tied embedding learns at the head's rate: 0.016 × (d_model/768)^-0.5"
+        return round(HEAD_LR * _width_scale(raw), 6), why
+    why = "0.11 × (d_model/768)^-0.5, a third of nanochat's, whose batches are larger (docs/log.md)"
+    return round(0.11 * _width_scale(raw), 6), why
 
 
 def _head_lr(raw: RawSettings) -> tuple[Any, str]:
-    return round(0.008 * _width_scale(raw), 6), "0.008 × (d_model/768)^-0.5, as in nanochat"
+    return round(HEAD_LR * _width_scale(raw), 6), "0.016 × (d_model/768)^-0.5, twice nanochat's (docs/log.md)"
 
 
 def _vector_lr(raw: RawSettings) -> tuple[Any, str]:
-    return 0.01, "norms start at 1 and move little; as nanochat's scalars"
+    return 0.04, "gains of the norms: at 0.04 they move far enough in a short run (docs/log.md)"
 
 
 def _weight_decay(raw: RawSettings) -> tuple[Any, str]:

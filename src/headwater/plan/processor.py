@@ -18,8 +18,11 @@ import numpy as np
 
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.optim.blocks import rows_of_block
+from headwater.optim.settings import OptimSettings
 
 MUON_ITERATIONS = 4  # those of optim.muon, which brings torch; a test holds them equal
+DEFAULT_BLOCK_ROWS = OptimSettings.model_fields["block_rows"].default
 PARTS = ("matmul", "loss", "attention", "optimizer", "other")
 
 
@@ -41,10 +44,10 @@ class Sizes:
     block_weights: int
     query_width: int
     matrices: tuple[tuple[int, int, int], ...]
-    "(rows, columns, how many) of the blocks' matrices; empty where no Muon makes them orthogonal."
+    "(rows, columns, how many) of what Muon makes orthogonal, the shorter side first; empty where there is no Muon."
 
 
-def sizes_of(model: ModelSettings, is_muon: bool) -> Sizes:
+def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None = DEFAULT_BLOCK_ROWS) -> Sizes:
     query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     mlp = 2 if model.family == "gpt2" else 3
     layers = model.num_layers
@@ -54,7 +57,14 @@ def sizes_of(model: ModelSettings, is_muon: bool) -> Sizes:
         (model.d_ff, model.d_model, mlp * layers),
     )
     blocks = count_parameters(model).matmul - model.vocab_size * model.d_model
-    return Sizes(layers, model.d_model, model.seq_len, model.vocab_size, blocks, query, matrices if is_muon else ())
+    parts = tuple(_in_blocks(*matrix, block_rows) for matrix in matrices) if is_muon else ()
+    return Sizes(layers, model.d_model, model.seq_len, model.vocab_size, blocks, query, parts)
+
+
+def _in_blocks(rows: int, columns: int, num: int, block_rows: int | None) -> tuple[int, int, int]:
+    shorter, longer = sorted((rows, columns))
+    size = rows_of_block(shorter, block_rows)
+    return size, longer, num * shorter // size
 
 
 def orthogonalisation_flops(matrices: tuple[tuple[int, int, int], ...]) -> float:

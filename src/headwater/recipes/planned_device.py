@@ -129,7 +129,7 @@ def _peaks(dtype: str, float32: float) -> Peaks:
 
 
 def _modelled_step(config: RunConfig, peaks: Peaks) -> float:
-    sizes = sizes_of(config.model, config.optim.name == "muon")
+    sizes = sizes_of(config.model, config.optim.name == "muon", config.optim.block_rows)
     return step_seconds(sizes, config.train.batch_tokens, peaks, config.train.recompute_fraction)
 
 
@@ -164,7 +164,9 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
     )
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
     seconds = device_step_seconds(step_work(shape, layout, device), efficiency)
-    update = orthogonalisation_flops(sizes_of(config.model, config.optim.name == "muon").matrices)
+    update = orthogonalisation_flops(
+        sizes_of(config.model, config.optim.name == "muon", config.optim.block_rows).matrices
+    )
     seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
     step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"
     if probe is not None:

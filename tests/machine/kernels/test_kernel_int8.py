@@ -11,11 +11,10 @@ from test_kernel_ops import maps_of
 
 from headwater.machine.kernels import int8
 from headwater.machine.kernels.calls import Kernels
-from headwater.machine.kernels.int8 import Int8Ops, Int8Updates, multiply, quantise_both
+from headwater.machine.kernels.int8 import Int8Ops, multiply, quantise_both
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
-from headwater.optim.updates import PlainUpdates
 
 SIZES = [(1, 1), (3, 17), (40, 33), (130, 64), (257, 100)]
 RANDOM_ERROR = 0.02  # of the norm: two factors with a rounding of 1/254 of their largest numbers, three times the rest
@@ -174,24 +173,12 @@ def test_sums_are_scaled_back(any_library):
     assert exact.relative_error(out, true) < exact.FLOAT32_ERROR
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [(1, 1, 1), (3, 17, 40), (2, 64, 33)])
-def test_muons_product_differs_by_its_rounding_alone(any_library, dtype, size):
-    p, x = random(size[0], size[1], size[1], dtype=dtype), random(*size, seed=1, dtype=dtype)
-    found = Int8Updates(any_library, 2).multiply_add(p, x, -1.5).double()
-    true = p.double() @ x.double() - 1.5 * x.double()
-    assert float((found - true).norm() / true.norm()) < RANDOM_ERROR
-    other = PlainUpdates().multiply_add(p, x, -1.5).double()
-    assert exact.relative_error(other, true) < 2 * exact.BFLOAT16_ROUNDING
-
-
 @pytest.mark.parametrize("size", [(48, 48), (48, 128), (128, 48)])
 def test_an_orthogonal_factor_points_where_the_exact_one_does(library, size):
     gradients = random(3, *size, dtype=torch.bfloat16)
     u, _, vh = torch.linalg.svd(gradients.double(), full_matrices=False)
     exact_factors = u @ vh
-    for updates, least in ((KernelUpdates(library, 2), 0.97), (Int8Updates(library, 2), 0.96)):
-        found = orthogonalise(gradients, torch.bfloat16, updates).double()
-        cosines = (found * exact_factors).sum((1, 2)) / found.norm(dim=(1, 2)) / exact_factors.norm(dim=(1, 2))
-        assert float(cosines.min()) > least, cosines
-        assert float(torch.linalg.svdvals(found).max()) < 1.4
+    found = orthogonalise(gradients, torch.bfloat16, KernelUpdates(library, 2)).double()
+    cosines = (found * exact_factors).sum((1, 2)) / found.norm(dim=(1, 2)) / exact_factors.norm(dim=(1, 2))
+    assert float(cosines.min()) > 0.97, cosines
+    assert float(torch.linalg.svdvals(found).max()) < 1.4

@@ -128,26 +128,6 @@ static void scale_sums(const int32_t* sums, const float* row_scales, const float
     }
 }
 
-// out = sums * row_scales[:, None] * column_scales + beta * x.
-template <class T>
-static void scale_sums_and_add(const int32_t* sums, const float* row_scales, const float* column_scales, const T* x,
-                               float beta, int64_t N, int64_t R, T* out, int threads) {
-#pragma omp parallel num_threads(threads)
-    {
-        Scratch scratch(2, R);
-        const Range own = own_rows(N);
-        for (int64_t n = own.begin; n < own.end; n++) {
-            const int32_t* from = sums + n * R;
-            const float scale = row_scales[n];
-            const float* other = widen(x + n * R, scratch.row(0), R);
-            float* to = wide_place(out + n * R, scratch.row(1));
-#pragma omp simd
-            for (int64_t i = 0; i < R; i++) to[i] = float(from[i]) * scale * column_scales[i] + beta * other[i];
-            narrow(to, out + n * R, R);
-        }
-    }
-}
-
 #define DEFINE(T, name)                                                                                               \
     EXPORT void hw_quantise_rows_##name(const T* x, int64_t N, int64_t K, int8_t* out, float* scales, int threads) {  \
         quantise_rows(x, N, K, out, scales, threads);                                                                 \
@@ -160,10 +140,6 @@ static void scale_sums_and_add(const int32_t* sums, const float* row_scales, con
     EXPORT void hw_scale_sums_##name(const int32_t* sums, const float* row_scales, const float* column_scales,        \
                                      const float* bias, int64_t N, int64_t R, T* out, int threads) {                  \
         scale_sums(sums, row_scales, column_scales, bias, N, R, out, threads);                                        \
-    }                                                                                                                 \
-    EXPORT void hw_scale_sums_and_add_##name(const int32_t* sums, const float* row_scales, const float* column_scales, \
-                                             const T* x, float beta, int64_t N, int64_t R, T* out, int threads) {     \
-        scale_sums_and_add(sums, row_scales, column_scales, x, beta, N, R, out, threads);                             \
     }
 DEFINE(float, f32)
 DEFINE(bf16, bf16)

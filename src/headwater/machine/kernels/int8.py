@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from headwater.machine.kernels.calls import SUFFIX, Kernels
 from headwater.machine.kernels.ops import KernelOps
-from headwater.machine.kernels.updates import KernelUpdates
 
 MAX_SUMMED = 1 << 17  # products of two numbers up to 127 that int32 surely holds the sum of
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
@@ -142,29 +141,6 @@ def _weight_gradient(by_channels: Tensor, x: Tensor, channel_scales: Tensor, ker
         parts.append(torch.empty(sums.shape))
         kernels("scale_sums_f32", sums, channel_scales, None, None, *sums.shape, parts[-1])
     return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-
-
-class Int8Updates(KernelUpdates):
-    """As KernelUpdates, but Muon's product with the matrices themselves is made in int8.
-
-    The products of a matrix with itself stay in bfloat16, where half of each is spared.
-    """
-
-    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
-        p_NRR, x_NRC = p_NRR.contiguous(), x_NRC.contiguous()
-        num_rows, num_columns = x_NRC.shape[1:]
-        p, p_scales = torch.empty(p_NRR.shape[1:], dtype=torch.int8), torch.empty(num_rows)
-        by_rows, x = (torch.empty(x_NRC.shape[1:], dtype=torch.int8) for _ in range(2))
-        row_scales, x_scales = torch.empty(num_rows), torch.empty(num_columns)
-        sums, out_NRC = torch.empty(x_NRC.shape[1:], dtype=torch.int32), torch.empty_like(x_NRC)
-        suffix = SUFFIX[x_NRC.dtype]
-        for p_RR, x_RC, out_RC in zip(p_NRR, x_NRC, out_NRC, strict=True):
-            self._kernels(f"quantise_rows_{suffix}", p_RR, *p_RR.shape, p, p_scales)
-            quantise_both(x_RC, None, (by_rows, row_scales), (x, x_scales), self._kernels)
-            torch._int_mm(p, x, out=sums)
-            numbers = (float(beta), *sums.shape)
-            self._kernels(f"scale_sums_and_add_{suffix}", sums, p_scales, x_scales, x_RC, *numbers, out_RC)
-        return out_NRC
 
 
 class Int8Ops(KernelOps):
