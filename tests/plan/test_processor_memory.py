@@ -65,8 +65,8 @@ def test_peaks_of_the_measured_tables_are_foretold():
     median = statistics.median(map(abs, errors.values()))
     least = min(errors, key=lambda key: errors[key])
     assert median <= 0.05, f"median {median:.1%}"
-    # wanted was 0.03: rows of 8,192 tokens take more than is counted here
-    assert errors[least] >= -0.08, f"{least} is {errors[least]:.1%} under"
+    # wanted was 0.03: one row of 8,192 tokens takes more than is counted here
+    assert errors[least] >= -0.045, f"{least} is {errors[least]:.1%} under"
 
 
 # layers, heads, width, sequence, vocabulary, tokens, microbatches: peak MiB in int8 and bfloat16 (docs/log.md)

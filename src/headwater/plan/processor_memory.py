@@ -129,14 +129,16 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
 def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype, largest_chunk: int | None) -> float:
     """Return chunks of logits, the gradient of the hidden states and the head's gradient.
 
-    A chunk is let go only when the next has been made: of several there are two at once.
+    A chunk is let go only when the next has been made: of several there are two at once. Of more than two there is a
+    third: the tables of docs/performance.md rise by one chunk from three parts on, so the place of the first isn't free
+    again when the third is made.
     """
     wanted = largest_chunk or min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
     num_parts = max(1, round(portion.tokens * model.vocab_size / wanted))
     chunk = math.ceil(portion.tokens / num_parts) * model.vocab_size
     size = _size(dtype)
     head = BYTES_PER_VALUE * model.vocab_size * model.d_model
-    return min(2, num_parts) * size * chunk + size * portion.tokens * model.d_model + head
+    return min(3, num_parts) * size * chunk + size * portion.tokens * model.d_model + head
 
 
 def update_bytes(model: ModelSettings, optim: OptimSettings, dtype: Dtype) -> float:
