@@ -33,8 +33,9 @@ MEGATRON_NOW = replace(MEGATRON_2022, is_flash=True, interleaved_parts=None)
 MEGASCALE = replace(MEGATRON_NOW, hides_tensor_traffic=True, hides_data_traffic=True, is_parallel_block=True)
 "arXiv:2402.15627, section 3: parallel block, all exchange overlapped."
 TORCHTITAN = Software(interleaved_parts=2, repeats_keys=True)
-"""FSDP2 with torch.compile; two parts a device where it interleaves; every second product kept unless all is recomputed;
-shared keys and values repeated for every query head before attention, and so exchanged by context parallelism."""
+"""FSDP2 with torch.compile; two parts a device where it interleaves; every second product kept unless all is
+recomputed; shared keys and values repeated for every query head before attention, and so exchanged by context
+parallelism."""
 COMPILED_LOSS_BYTES = 4.0
 "Since 2025 its loss is compiled as well: logits and their gradient in bf16, nothing in fp32."
 DEEPSPEED_ZERO3 = Software(is_flash=False, kernels="fused", uses_all_network_cards=False, logit_bytes=10.0)
