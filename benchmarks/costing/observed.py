@@ -12,7 +12,8 @@ from pathlib import Path
 from headwater.errors import HeadwaterError
 from headwater.plan.count import count_flops
 from headwater.plan.device import read_devices
-from headwater.plan.rows import Job, table_of, without_results
+from headwater.plan.rows.job import Job
+from headwater.plan.rows.known import table_of, without_results
 from headwater.plan.tables import CsvRow, read_csv
 from headwater.plan.time import StepWork, step_work
 

@@ -17,7 +17,7 @@ from headwater.plan.energy import energy_kwh, mean_watts
 from headwater.plan.estimate import GIB
 from headwater.plan.failures import Pauses, goodput
 from headwater.plan.memory import estimate_memory
-from headwater.plan.rows import llm_foundry_shape
+from headwater.plan.rows.llm_foundry import llm_foundry_shape
 from headwater.plan.tables import read_csv
 from headwater.plan.time import step_seconds
 

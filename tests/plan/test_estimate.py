@@ -12,7 +12,8 @@ import pytest
 from headwater.errors import ConfigError, DataError
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.estimate import Tables, band, estimate_file
-from headwater.plan.rows import TABLES, llm_foundry_shape, table_of, without_results
+from headwater.plan.rows.known import TABLES, table_of, without_results
+from headwater.plan.rows.llm_foundry import llm_foundry_shape
 from headwater.plan.tables import read_csv
 
 COST = Path(__file__).parents[2] / "benchmarks/data/cost"

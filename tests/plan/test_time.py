@@ -13,7 +13,8 @@ from headwater.plan.device import find_device, read_devices
 from headwater.plan.efficiency import Efficiency, shipped_efficiency
 from headwater.plan.estimate import rates
 from headwater.plan.layout import Layout, Software, check_layout
-from headwater.plan.rows import Job, table_of
+from headwater.plan.rows.job import Job
+from headwater.plan.rows.known import table_of
 from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
 from headwater.plan.technique import read_technique
 from headwater.plan.time import overlapped, pipeline_bubble, step_seconds, step_work

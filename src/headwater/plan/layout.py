@@ -41,8 +41,8 @@ class Software:
     repeats_keys: bool = False
     "Whether context parallelism exchanges shared keys and values once for every query head."
     gradient_add_bytes: float = 10.0
-    """Bytes a weight that adding a microbatch's gradient to the sum moves, beside writing it: read in bf16, the sum read
-    and written in fp32; 6 where the product adds to the sum itself."""
+    """Bytes a weight that adding a microbatch's gradient to the sum moves, beside writing it: read in bf16, the sum
+    read and written in fp32; 6 where the product adds to the sum itself."""
     interleaved_parts: int | None = 1
     "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
     logit_bytes: float = 14.0
