@@ -63,13 +63,14 @@ def fit(rows: Sequence[Observed], start: dict[str, float] | None = None) -> dict
     return dict(zip(names, np.exp(found.x).tolist(), strict=True))
 
 
-def predict_blind(rows: Sequence[Observed], by: str, whole: dict[str, float]) -> list[float]:
-    """Return each row's step time from constants fitted without the rows that share its `by` ("group" or "source")."""
-    keys = [getattr(row, by) for row in rows]
-    predicted = [math.nan] * len(rows)
-    for key in dict.fromkeys(keys):
-        constants = Efficiency(fit([row for row, other in zip(rows, keys, strict=True) if other != key], start=whole))
-        for index, (row, other) in enumerate(zip(rows, keys, strict=True)):
-            if other == key:
-                predicted[index] = step_seconds(row.work, constants)
-    return predicted
+def predict_blind(
+    rows: Sequence[Observed], by: str, whole: dict[str, float], asked: Sequence[Observed] | None = None
+) -> list[float]:
+    """Return the step time of each of `asked`, by default of `rows`, from constants fitted on the rows that don't share
+    its `by` ("group" or "source").
+    """
+    asked = rows if asked is None else asked
+    fitted: dict[str, Efficiency] = {}
+    for key in dict.fromkeys(getattr(row, by) for row in asked):
+        fitted[key] = Efficiency(fit([row for row in rows if getattr(row, by) != key], start=whole))
+    return [step_seconds(row.work, fitted[getattr(row, by)]) for row in asked]

@@ -17,7 +17,7 @@ from headwater.plan.energy import energy_kwh, mean_watts
 from headwater.plan.estimate import GIB
 from headwater.plan.failures import Pauses, goodput
 from headwater.plan.memory import estimate_memory
-from headwater.plan.rows import llm_foundry_shape
+from headwater.plan.rows.llm_foundry import llm_foundry_shape
 from headwater.plan.tables import read_csv
 from headwater.plan.time import step_seconds
 
@@ -32,11 +32,14 @@ class Score:
     off: float
 
 
-def blind_times(rows: Sequence[Observed], by: str, whole: dict[str, float]) -> list[Score]:
-    predicted = predict_blind(rows, by, whole)
+def blind_times(
+    rows: Sequence[Observed], by: str, whole: dict[str, float], asked: Sequence[Observed] | None = None
+) -> list[Score]:
+    asked = rows if asked is None else asked
+    predicted = predict_blind(rows, by, whole, asked)
     return [
         Score("time", row.kind, row.job.name, seconds / row.seconds - 1)
-        for row, seconds in zip(rows, predicted, strict=True)
+        for row, seconds in zip(asked, predicted, strict=True)
         if row.seconds
     ]
 
@@ -109,8 +112,7 @@ def flops_score() -> float:
 
 def summary(scores: Sequence[Score]) -> dict[str, Any]:
     """Return median, 90th percentile and worst underestimate by quantity and source, and by quantity."""
-    keys = dict.fromkeys((score.quantity, score.kind) for score in scores)
-    lines = [_line(q, kind, [s.off for s in scores if (s.quantity, s.kind) == (q, kind)]) for q, kind in keys]
+    lines = lines_by_kind(scores)
     for quantity in dict.fromkeys(score.quantity for score in scores):
         lines.append(_line(quantity, "all", [score.off for score in scores if score.quantity == quantity]))
     for file, kinds in (("parallelism_benchmarks.csv", False), ("mpt_throughput.csv", True)):
@@ -118,6 +120,11 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
         if of_file:
             lines.append(_line("time", file, of_file))
     return {"lines": lines}
+
+
+def lines_by_kind(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    keys = dict.fromkeys((score.quantity, score.kind) for score in scores)
+    return [_line(q, kind, [s.off for s in scores if (s.quantity, s.kind) == (q, kind)]) for q, kind in keys]
 
 
 def _line(quantity: str, kind: str, off: Sequence[float]) -> dict[str, Any]:

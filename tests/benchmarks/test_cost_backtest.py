@@ -12,9 +12,10 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 from costing.fit import fit, predict_blind  # noqa: E402
-from costing.observed import observe  # noqa: E402
-from costing.score import flops_score, power_part, summary  # noqa: E402
+from costing.observed import DATA, HELD_OUT, observe, observe_held_out  # noqa: E402
+from costing.score import blind_times, flops_score, memory_scores, power_part, summary  # noqa: E402
 from headwater.plan.efficiency import Efficiency, shipped_constants  # noqa: E402
+from headwater.plan.tables import read_csv  # noqa: E402
 from headwater.plan.time import step_seconds  # noqa: E402
 
 
@@ -66,3 +67,23 @@ def test_summary_counts_every_score():
     assert lines["time", "a"]["median"] == pytest.approx(0.2)
     assert lines["time", "all"]["worst_under"] == -0.3
     assert lines["memory", "all"]["rows"] == 1
+
+
+def test_rows_held_out_are_not_among_those_fitted():
+    fitted = {tuple(row.values()) for row in read_csv(DATA / "parallelism_benchmarks.csv")}
+    held_out = [tuple(row.values()) for row in read_csv(DATA / HELD_OUT)]
+    assert not fitted & set(held_out)
+    assert len(observe_held_out()) == len(held_out)
+
+
+def test_memory_is_never_more_than_three_percent_under(rows):
+    under = {score.name: score.off for score in memory_scores(rows) if score.off < -0.03}
+    assert not under, under
+
+
+@pytest.mark.slow
+def test_nine_layouts_of_ten_are_within_a_fifth(timed):
+    scores = blind_times(timed, "group", fit(timed))
+    (line,) = [line for line in summary(scores)["lines"] if line["kind"] == "parallelism_benchmarks.csv"]
+    assert line["median"] <= 0.10, line
+    assert line["p90"] <= 0.20, line

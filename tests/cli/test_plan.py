@@ -98,8 +98,8 @@ def test_estimate_gives_one_object(tmp_path):
         (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, selective, full"),
         (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
         (["estimate", "--csv", str(COST / "training_runs.csv"), "--price", "weekly"], "'weekly' is no kind of price"),
-        (["estimate", "--csv", str(COST / "training_runs.csv"), "--prices", "none.csv"], "none.csv can't be read"),
-        (["estimate", "--csv", "nowhere.csv"], "nowhere.csv can't be read"),
+        (["estimate", "--csv", str(COST / "training_runs.csv"), "--prices", "none.csv"], "none.csv doesn't exist"),
+        (["estimate", "--csv", "nowhere.csv"], "nowhere.csv doesn't exist"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(arguments, message, tmp_path):

@@ -64,6 +64,23 @@ def test_tensor_parallelism_reduces_four_times_a_layer_and_twice_more_when_all_i
     assert tensor_traffic(SHAPE, replace(layout, recompute="full"), H100)[0].bytes == pytest.approx(6 * 6 * one_reduce)
 
 
+@pytest.mark.parametrize(
+    ("change", "exchanges"),
+    [
+        ({}, 8.0),
+        ({"precision": "fp8-rowwise"}, 8.0),
+        ({"precision": "fp8"}, 7.0),  # two of eight in a byte
+        ({"recompute": "selective", "keeps_half_the_matmuls": True}, 10.0),
+        ({"recompute": "selective", "keeps_half_the_matmuls": True, "precision": "fp8"}, 8.0),
+        ({"recompute": "full", "precision": "fp8"}, 10.0),
+    ],
+)
+def test_inputs_are_gathered_again_where_products_are_computed_again_and_in_a_byte_with_one_scale(change, exchanges):
+    layout = replace(Layout(8, 16, 2, tensor=8), **change)
+    one = 7 / 8 * 2 * 2 * 128 * 64
+    assert tensor_traffic(SHAPE, layout, H100)[0].bytes == pytest.approx(exchanges * 6 * one)
+
+
 def test_fsdp_sends_three_times_the_weights_and_zero2_twice():
     layout = Layout(64, 64, 1, sharding="fsdp")
     params = 1e6
@@ -90,6 +107,13 @@ def test_context_parallelism_passes_keys_and_values_round():
     layout = Layout(4, 4, 1, context=4)
     keys_and_values = 2 * 2 * 2 * 16 * 128  # bytes, both, heads, width, tokens
     assert context_traffic(SHAPE, layout, H100)[0].bytes == pytest.approx(3 * 6 * 3 / 4 * keys_and_values)
+
+
+def test_repeated_keys_are_all_exchanged():
+    layout = Layout(4, 4, 1, context=4)
+    repeats = replace(layout, software=Software(repeats_keys=True))
+    once, all_of_them = (context_traffic(SHAPE, each, H100)[0].bytes for each in (layout, repeats))
+    assert all_of_them == 2 * once  # four query heads, two of keys
 
 
 def test_a_stage_sends_its_output_on_and_its_gradient_back():

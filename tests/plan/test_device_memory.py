@@ -170,3 +170,26 @@ def test_state_params_are_all_but_norms():
     shape = gpt(4, 128, 4)
     stage = Stage(shape, Layout(1, 1, 1), True, True)
     assert stage.block_params + stage.end_params == pytest.approx(count_params(shape).total, rel=0.01)
+
+
+def test_a_split_sequence_gathers_keys_and_values_of_two_layers():
+    """By hand: 2 bytes, keys and values, forward again and backward."""
+    layout = Layout(8, 1, 1, context=8, recompute="full", software=Software(repeats_keys=True))
+    shape = Shape(1000, 1024, 65536, (Layer(GroupedAttention(16, 4, 64), Mlp(4096), 0),) * 4, is_tied=False)
+    stage = Stage(shape, layout, is_first=True, is_last=True)
+    assert stage.whole_sequence_bytes() == 2 * 2 * (2 * 2 * 65536 * 16 * 64)
+    once = replace(layout, recompute="none", software=Software())
+    assert Stage(shape, once, is_first=True, is_last=True).whole_sequence_bytes() == 2 * (2 * 2 * 65536 * 4 * 64)
+    alone = replace(layout, context=1)
+    assert Stage(shape, alone, is_first=True, is_last=True).whole_sequence_bytes() == 0
+
+
+def test_fsdp_keeps_embedding_and_head_gathered():
+    layout = Layout(8, 8, 1)
+    tied, untied = (
+        estimate_memory(
+            Shape(50000, 1024, 1024, (Layer(GroupedAttention(16, 4, 64), Mlp(4096), 0),) * 4, is_tied), layout
+        )
+        for is_tied in (True, False)
+    )
+    assert untied.gathered - tied.gathered == 2 * 50000 * 1024

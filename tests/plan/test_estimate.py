@@ -12,7 +12,8 @@ import pytest
 from headwater.errors import ConfigError, DataError
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.estimate import Tables, band, estimate_file
-from headwater.plan.rows import TABLES, llm_foundry_shape, table_of, without_results
+from headwater.plan.rows.known import TABLES, table_of, without_results
+from headwater.plan.rows.llm_foundry import llm_foundry_shape
 from headwater.plan.tables import read_csv
 
 COST = Path(__file__).parents[2] / "benchmarks/data/cost"
@@ -165,12 +166,12 @@ def test_a_file_that_is_no_table_says_why(text, message, tmp_path):
 
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path):
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="doesn't exist"):
         estimate_file(tmp_path / "none.csv", Tables())
     with pytest.raises(DataError, match="is a folder"):
         estimate_file(tmp_path, Tables())
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not UTF-8"):
+    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
         estimate_file(tmp_path / "b.csv", Tables())
 
 

@@ -65,8 +65,8 @@ def test_peaks_of_the_measured_tables_are_foretold():
     median = statistics.median(map(abs, errors.values()))
     least = min(errors, key=lambda key: errors[key])
     assert median <= 0.05, f"median {median:.1%}"
-    # wanted was 0.03: rows of 8,192 tokens take more than is counted here
-    assert errors[least] >= -0.08, f"{least} is {errors[least]:.1%} under"
+    # wanted was 0.03: a row of 256 tokens is 3.02 % under
+    assert errors[least] >= -0.031, f"{least} is {errors[least]:.1%} under"
 
 
 # layers, heads, width, sequence, vocabulary, tokens, microbatches: peak MiB in int8 and bfloat16 (docs/log.md)
@@ -101,6 +101,14 @@ def test_muons_stack_is_that_of_the_optimizer():
     from headwater.optim import optimizer
 
     assert memory.STACKED_NUMBERS == optimizer.STACKED_NUMBERS
+
+
+def test_attentions_scratch_is_that_of_the_kernel():
+    from headwater.machine.kernels import functions
+
+    header = (Path(functions.__file__).parent / "attention_backward.h").read_text(encoding="utf-8")
+    counts = f"{memory.PACKED_OPERANDS} * Scratch::bytes_for<Packed>(operand_size()) + {memory.FP32_SUMS} * Scratch"
+    assert counts in header
 
 
 def test_recomputed_blocks_take_less_and_never_nothing():

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.plan.compute import microbatch_compute
+from headwater.plan.compute import cast_bytes, device_params, gradient_bytes, microbatch_compute
 from headwater.plan.count import count_flops
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.efficiency import Efficiency, shipped_efficiency
 from headwater.plan.estimate import rates
 from headwater.plan.layout import Layout, Software, check_layout
-from headwater.plan.rows import Job, table_of
+from headwater.plan.rows.job import Job
+from headwater.plan.rows.known import table_of
 from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
 from headwater.plan.technique import read_technique
 from headwater.plan.time import overlapped, pipeline_bubble, step_seconds, step_work
@@ -156,3 +157,43 @@ def test_a_program_without_a_number_of_parts_interleaves_one_a_layer(words, part
     }
     assert read_technique(words).software.interleaved_parts == parts
     assert table_of(list(row)).read(row, DEVICES, "row 1").layout.virtual_stages == stages
+
+
+@pytest.mark.parametrize(("precision", "inputs_split", "passes"), [("fp8", 8, 5), ("fp8-rowwise", 1, 10)])
+def test_casts_are_of_what_a_tensor_parallel_device_has_in_hand(precision, inputs_split, passes):
+    """Product by product, by hand: gathered inputs are cast whole unless one scale lets them be cast before."""
+    layout = Layout(8, 8, 1, tensor=8, precision=precision)
+    firsts = [(4096, 4096), (1024, 4096), (1024, 4096), (14336, 4096), (14336, 4096)]
+    lasts = [(4096, 4096), (4096, 14336)]
+    width = sum(num_in / inputs_split + num_out / 8 for num_out, num_in in firsts)
+    width += sum(num_in / 8 + num_out for num_out, num_in in lasts)
+    assert cast_bytes(SHAPE, layout) == pytest.approx(passes * 32 * 4096 * width)
+
+
+def test_gradients_that_lie_whole_are_added_microbatch_by_microbatch():
+    whole = Layout(8, 64, 1, sharding="zero1")
+    assert gradient_bytes(SHAPE, whole) == 10 * device_params(SHAPE, whole)
+    assert gradient_bytes(SHAPE, replace(whole, microbatch_rows=8)) == 0  # one microbatch
+    assert gradient_bytes(SHAPE, replace(whole, sharding="fsdp")) == 0
+    fused = replace(whole, software=Software(gradient_add_bytes=6.0))
+    assert gradient_bytes(SHAPE, fused) == 6 * device_params(SHAPE, whole)
+
+
+def test_attention_is_faster_the_newer_its_kernel():
+    efficiency = shipped_efficiency()
+    parts = [efficiency.attention("hopper", kernel) for kernel in ("first", "second", "hopper")]
+    assert parts == sorted(parts)
+    assert parts[2] < 0.75  # arXiv:2407.08608, the best of its forward passes
+
+
+@pytest.mark.parametrize(
+    ("words", "sharding"),
+    [
+        ("PTD-P, full activation recompute, interleaved", "none"),
+        ("FSDP+TP+compile, full AC", "fsdp"),
+        ("Interleaved 1F1B, full AC, AsyncTP, float8", "fsdp"),
+        ("DeepSpeed ZeRO-3, no model parallel", "fsdp"),
+    ],
+)
+def test_full_activation_recompute_is_no_sharding(words, sharding):
+    assert read_technique(words).sharding == sharding

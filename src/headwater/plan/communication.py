@@ -65,32 +65,48 @@ class Group:
 def tensor_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
     """Return one microbatch's exchange of activations: two all-reduces a layer each way (arXiv:1909.08053).
 
-    Full recomputation repeats the forward ones. Sequence parallelism turns each into a reduce-scatter and an
-    all-gather, the same bytes (arXiv:2205.05198); a parallel block needs half as many.
+    Sequence parallelism turns each into a reduce-scatter and an all-gather, the same bytes (arXiv:2205.05198); a
+    parallel block needs half as many. Full recomputation repeats the forward ones; where every second product is kept,
+    what the sums scattered is kept and the inputs are gathered again. fp8 with a scale a tensor casts inputs before it
+    gathers them: a byte each.
     """
     if layout.tensor == 1:
         return ()
-    times = 4.0 + 2.0 * layout.forward_again
+    sums = 6.0 + 2.0 * layout.forward_again
+    inputs = 2.0 * (1 + _inputs_again(layout))
+    times = sums + (0.5 if layout.precision == "fp8" else 1.0) * inputs
     if layout.software.is_parallel_block:
         times /= 2
     num_bytes = 2 * layout.microbatch_tokens(shape.seq_len) * shape.d_model
     group = Group.of(layout.tensor, 1, device)
     layers = shape.num_layers / layout.pipeline
-    return (group.all_reduce(num_bytes, times * layers, layout.software.hides_tensor_traffic),)
+    return (group.all_gather(num_bytes, times * layers, layout.software.hides_tensor_traffic),)
+
+
+def _inputs_again(layout: Layout) -> float:
+    """Return in what part of the layers the inputs of attention and MLP are gathered a second time."""
+    return layout.recomputed_layers if layout.keeps_half_the_matmuls else layout.forward_again
 
 
 def context_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
     """Return one microbatch's exchange of keys and values round the ring of a split sequence (arXiv:2310.01889).
 
     Forward once, backward with their gradients, forward again where all is recomputed; hidden behind attention.
+    Programs that repeat shared keys and values for every query head before attention send all the copies.
     """
     if layout.context == 1:
         return ()
     group = Group.of(layout.context, layout.tensor, device)
     passes = 3.0 + layout.forward_again
-    width = sum(num * 2 * layer.attention.kv_width for layer, num in shape.kinds) / layout.pipeline / layout.tensor
-    whole = 2 * width * layout.microbatch_rows * shape.seq_len
+    width = sum(num * 2 * exchanged_width(layer, layout) for layer, num in shape.kinds)
+    whole = 2 * width / layout.pipeline / layout.tensor * layout.microbatch_rows * shape.seq_len
     return (group.all_gather(whole, passes, is_hidden=True),)
+
+
+def exchanged_width(layer: Layer, layout: Layout) -> int:
+    """Return the width of the keys that context parallelism exchanges; that of the values is the same."""
+    attention = layer.attention
+    return attention.num_heads * attention.key_dim if layout.software.repeats_keys else attention.kv_width
 
 
 def pipeline_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:

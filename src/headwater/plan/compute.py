@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from headwater.plan.count import attention_flops
 from headwater.plan.layout import Layout
 from headwater.plan.memory import residual_split
-from headwater.plan.shape import Mlp, Shape
+from headwater.plan.shape import Matrix, Mlp, Shape
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,26 @@ def microbatch_compute(shape: Shape, layout: Layout) -> Compute:
         + cast_bytes(shape, layout)
         + loss_bytes(shape, layout)
     )
-    return Compute(
-        narrow, wide + 3 * head, core * tokens / parts, traffic / layout.pipeline + core_bytes * tokens / parts
-    )
+    moved = traffic / layout.pipeline + core_bytes * tokens / parts + gradient_bytes(shape, layout)
+    return Compute(narrow, wide + 3 * head, core * tokens / parts, moved)
+
+
+def device_params(shape: Shape, layout: Layout) -> float:
+    """Return weights of one device's stage before state is sharded: layers, and on average the ends."""
+    ends = shape.vocab_size * shape.d_model * (1 if shape.is_tied else 2)
+    blocks = shape.block_weights - shape.expert_weights * (1 - 1 / layout.expert)
+    return (blocks + ends) / (layout.pipeline * layout.tensor)
+
+
+def gradient_bytes(shape: Shape, layout: Layout) -> float:
+    """Return bytes of adding a microbatch's gradients to those of the ones before it, where they lie whole in memory.
+
+    ZeRO-2 and FSDP scatter them after each microbatch, but a pipeline's stage waits for the last one.
+    """
+    is_whole = layout.sharding in ("none", "zero1") or layout.pipeline > 1
+    if not is_whole or layout.num_microbatches == 1:
+        return 0.0
+    return layout.software.gradient_add_bytes * device_params(shape, layout)
 
 
 def recomputed_part(layout: Layout) -> float:
@@ -115,8 +132,24 @@ def cast_bytes(shape: Shape, layout: Layout) -> float:
     again = recomputed_part(layout)
     total = 0.0
     for matrix, num in shape.block_matrices:
-        total += num * matrix.num_active * ((1 + again) * matrix.num_in + matrix.num_out) / layout.tensor
+        inputs, gradients = cast_widths(matrix, shape, layout)
+        total += num * matrix.num_active * ((1 + again) * inputs + gradients)
     return (10 if layout.precision == "fp8-rowwise" else 5) * tokens * total
+
+
+def cast_widths(matrix: Matrix, shape: Shape, layout: Layout) -> tuple[float, float]:
+    """Return how wide the inputs and the output gradients are that one of the tensor-parallel devices casts.
+
+    Inputs of the first products and output gradients of the last ones are gathered, so that each device casts all of
+    them; a scale a tensor lets inputs be cast before (`tensor_traffic`). Of products as wide as they are high, the
+    query's and attention's output, one is a first and one is a last.
+    """
+    split = layout.tensor
+    inputs_split = split if layout.precision == "fp8" else 1
+    is_first, is_last = matrix.num_in == shape.d_model, matrix.num_out == shape.d_model
+    if is_first and is_last:
+        return matrix.num_in * (1 / inputs_split + 1 / split) / 2, matrix.num_out * (1 + 1 / split) / 2
+    return matrix.num_in / (inputs_split if is_first else split), matrix.num_out / (1 if is_last else split)
 
 
 def loss_bytes(shape: Shape, layout: Layout) -> float:

@@ -15,7 +15,8 @@ from headwater.plan.energy import Site, energy_kwh, find_site, mean_watts, tonne
 from headwater.plan.failures import Pauses, goodput, mean_seconds_between_failures
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import cost, find_price, read_prices
-from headwater.plan.rows import Devices, Job, Table, table_of, without_results
+from headwater.plan.rows.job import Devices, Job, Table
+from headwater.plan.rows.known import table_of, without_results
 from headwater.plan.tables import CsvRow, read_csv
 from headwater.plan.time import step_seconds, step_work
 

@@ -25,6 +25,8 @@ class Software:
     is_flash: bool = True
     is_first_flash: bool = False
     "Whether flash attention is of the first kind (arXiv:2205.14135), about half as fast as the second (2307.08691)."
+    is_hopper_flash: bool = False
+    "Whether attention's kernel is written for Hopper and later (arXiv:2407.08608), half as fast again as the second."
     kernels: Kernels = "compiled"
     has_sequence_parallel: bool = True
     "Whether norms and residuals are split over the tensor-parallel ranks (arXiv:2205.05198)."
@@ -36,6 +38,11 @@ class Software:
     "Whether a node's ranks send through all its network cards at once."
     is_parallel_block: bool = False
     "Whether attention and MLP read the same norm, which halves tensor-parallel exchange."
+    repeats_keys: bool = False
+    "Whether context parallelism exchanges shared keys and values once for every query head."
+    gradient_add_bytes: float = 10.0
+    """Bytes a weight that adding a microbatch's gradient to the sum moves, beside writing it: read in bf16, the sum
+    read and written in fp32; 6 where the product adds to the sum itself."""
     interleaved_parts: int | None = 1
     "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
     logit_bytes: float = 14.0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from headwater.plan.communication import exchanged_width
 from headwater.plan.count import Recompute
 from headwater.plan.layout import Layout
 from headwater.plan.shape import Experts, Layer, Mlp, Shape
@@ -126,16 +127,17 @@ class Stage:
         )
 
     def gathered_bytes(self) -> float:
-        """Return unsharded weights under FSDP: two layers, or with a pipeline the whole stage and its gradients.
+        """Return unsharded weights under FSDP: two layers and the ends, or a pipeline's stage and its gradients.
 
-        The next layer is gathered while one computes; a pipeline doesn't gather again for every microbatch, and sums
-        its gradients in fp32 until the last one.
+        The next layer is gathered while one computes; embedding and head are the outermost unit, which FSDP keeps from
+        forward to backward pass (arXiv:2304.11277). A pipeline doesn't gather again for every microbatch, and sums its
+        gradients in fp32 until the last one.
         """
         if self.layout.sharding not in ("fsdp", "hsdp"):
             return 0.0
         if self.layout.pipeline > 1:
             return (2 + GRADIENT_BYTES) * (self.block_params + self.end_params)
-        return 2 * 2 * self.layer_params
+        return 2 * (2 * self.layer_params + self.end_params)
 
     @property
     def layer_params(self) -> float:
@@ -193,26 +195,35 @@ class Stage:
             again = everything - min(
                 _kept_by(layout.recompute, layer, self.shape, layout) for layer, _ in self.shape.kinds
             )
-        return self.tokens * (again + gathered) + self.gathered_gradient_bytes * self.layer_params
+        working = self.tokens * (again + gathered) + self.gathered_gradient_bytes * self.layer_params
+        return working + self.whole_sequence_bytes()
+
+    def whole_sequence_bytes(self) -> float:
+        """Return keys and values of the whole sequence, as far as context parallelism gathers them.
+
+        Of two layers: the exchange runs on a stream of its own, and memory comes back only when both have passed. Full
+        recomputation gathers them once more for the forward pass.
+        """
+        layout = self.layout
+        if layout.context == 1:
+            return 0.0
+        width = max(exchanged_width(layer, layout) for layer, _ in self.shape.kinds) / layout.tensor
+        copies = 2 * (2 if layout.recompute == "full" else 1)
+        return copies * 2 * 2 * width * layout.microbatch_rows * self.shape.seq_len
 
     def loss_working_bytes(self) -> float:
         """Return logits and what the loss makes of them (`Software.logit_bytes`), split over vocabulary ranks."""
         if not self.is_last:
             return 0.0
         a_token = self.layout.software.logit_bytes * self.shape.vocab_size / self.layout.tensor
-        return self.tokens * (a_token + self.head_input_bytes) + self.head_weight_bytes
+        return self.tokens * (a_token + self.head_input_bytes)
 
     def head_working_bytes(self) -> float:
         """Return what the head's own backward pass holds: the logits' gradient in bf16, and its weights' gradient."""
         if not self.is_last or not self.layout.software.logit_bytes:
             return 0.0
         a_token = 2 * self.shape.vocab_size / self.layout.tensor + self.head_input_bytes
-        return self.tokens * a_token + self.head_weight_bytes + self.gathered_gradient_bytes * self.head_params
-
-    @property
-    def head_weight_bytes(self) -> float:
-        is_gathered = self.layout.sharding in ("fsdp", "hsdp") and self.layout.pipeline == 1
-        return 2 * self.head_params if is_gathered else 0.0
+        return self.tokens * a_token + self.gathered_gradient_bytes * self.head_params
 
     @property
     def head_input_bytes(self) -> float:

@@ -24,6 +24,7 @@ SLACK_FRACTION = 0.08
 "Of activations: the slope of memory over layers, 41.7 bytes, over the tensors' 38.6 (docs/performance.md)."
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 "The chunk of logits as machine.kernels.functions has it; a test holds them together."
+PACKED_OPERANDS, FP32_SUMS = 7, 3
 STACKED_NUMBERS = 1 << 23
 "Numbers of matrices that Muon makes orthogonal together, as optim.optimizer has it."
 STACK_COPIES = 4
@@ -53,12 +54,13 @@ class ProcessorMemory:
 class Portion:
     """What goes through the model at once: tokens and blocks recomputed; and whether the run validates between steps.
 
-    Validation measures in bf16 also where training multiplies in int8.
+    Validation measures in bf16 also where training multiplies in int8. Each thread has its own room in attention.
     """
 
     tokens: int
     num_recomputed: int = 0
     validates: bool = True
+    num_threads: int = 2
 
 
 def processor_memory(
@@ -71,6 +73,7 @@ def processor_memory(
     working = loss_bytes(model, portion, dtype, largest_chunk) + block_backward_bytes(model, portion, dtype)
     # the update begins when activations are gone
     working = max(working, update_bytes(model, optim, dtype) - activations)
+    working += attention_scratch_bytes(model, portion, dtype)
     slack = SLACK_FRACTION * activations
     casts = cast_bytes(model, portion, dtype)
     return ProcessorMemory(LIBRARY_BYTES, weights, optimizer, casts, weights, activations, working, slack)
@@ -129,14 +132,27 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
 def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype, largest_chunk: int | None) -> float:
     """Return chunks of logits, the gradient of the hidden states and the head's gradient.
 
-    A chunk is let go only when the next has been made: of several there are two at once.
+    A chunk is let go only when the next has been made: of several there are two at once. Of more than two there is a
+    third: the tables of docs/performance.md rise by one chunk from three parts on, so the place of the first isn't free
+    again when the third is made.
     """
     wanted = largest_chunk or min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
     num_parts = max(1, round(portion.tokens * model.vocab_size / wanted))
     chunk = math.ceil(portion.tokens / num_parts) * model.vocab_size
     size = _size(dtype)
     head = BYTES_PER_VALUE * model.vocab_size * model.d_model
-    return min(2, num_parts) * size * chunk + size * portion.tokens * model.d_model + head
+    return min(3, num_parts) * size * chunk + size * portion.tokens * model.d_model + head
+
+
+def attention_scratch_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
+    """Return what threads hold of one head while attention's backward pass computes it, and keep until the end.
+
+    Seven operands as the kernel wants them packed and three sums in fp32, each as long as the row
+    (machine/kernels/attention_backward.h; a test holds the counts together).
+    """
+    packed = 4 if dtype == "float32" else 2
+    a_token = model.head_dim * (PACKED_OPERANDS * packed + FP32_SUMS * 4)
+    return portion.num_threads * model.seq_len * a_token
 
 
 def update_bytes(model: ModelSettings, optim: OptimSettings, dtype: Dtype) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -13,46 +15,72 @@ from headwater.errors import ConfigError, DataError
 CsvRow = dict[str, str]
 
 
-def read_csv(path: Path) -> list[CsvRow]:
-    """Return the rows of a CSV file by column name, blank where a line is short.
+@dataclass(frozen=True)
+class Sheet:
+    """A CSV file: its columns, and each line of cells that isn't blank with its number, as a text editor counts."""
 
-    Raises DataError when it can't be read, has no header or no row, or when a line has more cells than the header.
-    """
+    name: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[int, list[str]], ...]
+
+    def rows(self) -> list[tuple[int, CsvRow]]:
+        """Return numbers and rows, blank cells where a line is short; raise DataError where one is too long."""
+        num_columns = len(self.columns)
+        for number, line in self.lines:
+            if len(line) > num_columns:
+                raise DataError(
+                    f"{self.name} row {number}: {len(line)} cells and {num_columns} columns, "
+                    f"{line[num_columns].strip()!r} is the first too many; quote cells that hold commas"
+                )
+        return [
+            (number, dict(zip(self.columns, [*line, *[""] * (num_columns - len(line))], strict=True)))
+            for number, line in self.lines
+        ]
+
+
+def read_sheet(path: Path) -> Sheet:
+    """Return a CSV file; raise DataError when it can't be read or names a column twice."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path} doesn't exist; name a CSV file") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder; name a CSV file") from None
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from None
+        raise DataError(f"{path} is not a CSV file in UTF-8; save the table as plain CSV") from None
     return _parse(text, str(path))
 
 
-def _parse(text: str, name: str) -> list[CsvRow]:
+def read_csv(path: Path) -> list[CsvRow]:
+    """Return the rows of a CSV file by column name; raise DataError when it can't be read so or has none."""
+    return _some_rows(read_sheet(path))
+
+
+def _parse(text: str, name: str) -> Sheet:
+    reader = csv.reader(io.StringIO(text), strict=True)
     try:
-        lines = [
-            line for line in csv.reader(text.splitlines(keepends=True), strict=True) if any(c.strip() for c in line)
-        ]
+        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
     except csv.Error as error:
-        raise DataError(f"{name} is not a CSV table: {error}") from None
-    if len(lines) < 2:
-        raise DataError(f"{name} has no rows; it needs a line of column names and at least one line of values")
-    header = [column.strip() for column in lines[0]]
-    twice = {column for column in header if header.count(column) > 1}
+        raise DataError(f"{name} is not a CSV table: {error}; save the table as plain CSV") from None
+    header = [column.strip() for column in lines[0][1]] if lines else []
+    twice = {column for column in header if column and header.count(column) > 1}
     if twice:
-        raise DataError(f"{name} has the column {sorted(twice)[0]!r} twice")
-    for number, line in enumerate(lines[1:], 2):
-        if len(line) > len(header):
-            raise DataError(
-                f"{name}, row {number}: {len(line)} cells and {len(header)} columns; quote cells with commas"
-            )
-    return [dict(zip(header, [*line, *[""] * (len(header) - len(line))], strict=True)) for line in lines[1:]]
+        raise DataError(f"{name} has the column {sorted(twice)[0]!r} twice; rename or remove one")
+    return Sheet(name, tuple(header), tuple(lines[1:]))
+
+
+def _some_rows(sheet: Sheet) -> list[CsvRow]:
+    if not sheet.lines:
+        raise DataError(f"{sheet.name} has no rows; it needs a line of column names and at least one line of values")
+    return [row for _, row in sheet.rows()]
 
 
 def shipped(name: str) -> list[CsvRow]:
     """Return the rows of a table in `plan/data`."""
-    return _parse(resources.files("headwater.plan").joinpath("data", name).read_text(encoding="utf-8"), name)
+    text = resources.files("headwater.plan").joinpath("data", name).read_text(encoding="utf-8")
+    return _some_rows(_parse(text, name))
 
 
 def table(name: str, path: Path | None, columns: tuple[str, ...]) -> list[CsvRow]:

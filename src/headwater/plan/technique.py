@@ -26,14 +26,16 @@ MEGATRON_2021 = Software(
 )
 """Megatron-LM of arXiv:2104.04473: fused kernels, scores in memory, gradients reduced after the backward pass; three
 parts a device where it interleaves (arXiv:2205.05198, table 3)."""
-MEGATRON_2022 = replace(MEGATRON_2021, has_sequence_parallel=True)
-"With sequence parallelism (arXiv:2205.05198)."
+MEGATRON_2022 = replace(MEGATRON_2021, has_sequence_parallel=True, gradient_add_bytes=6.0)
+"With sequence parallelism (arXiv:2205.05198), and weights' gradients added to their fp32 sum by the product itself."
 MEGATRON_NOW = replace(MEGATRON_2022, is_flash=True, interleaved_parts=None)
 "With flash attention, optimizer state split over replicas, and parts of one layer where it interleaves."
 MEGASCALE = replace(MEGATRON_NOW, hides_tensor_traffic=True, hides_data_traffic=True, is_parallel_block=True)
 "arXiv:2402.15627, section 3: parallel block, all exchange overlapped."
-TORCHTITAN = Software(interleaved_parts=2)
-"FSDP2 with torch.compile; two parts a device where it interleaves; every second product kept unless all is recomputed."
+TORCHTITAN = Software(interleaved_parts=2, repeats_keys=True)
+"""FSDP2 with torch.compile; two parts a device where it interleaves; every second product kept unless all is
+recomputed; shared keys and values repeated for every query head before attention, and so exchanged by context
+parallelism."""
 COMPILED_LOSS_BYTES = 4.0
 "Since 2025 its loss is compiled as well: logits and their gradient in bf16, nothing in fp32."
 DEEPSPEED_ZERO3 = Software(is_flash=False, kernels="fused", uses_all_network_cards=False, logit_bytes=10.0)
@@ -92,10 +94,12 @@ def read_technique(words: str, *, year: int | None = None) -> Technique:
 
 
 def _by_year(year: int | None) -> Software:
-    """Return what was usual: scores in memory until 2022 (arXiv:2205.14135), compilers from 2024."""
-    if year is not None and year <= 2022:
-        return MEGATRON_2022
-    return Software(interleaved_parts=None) if year is not None and year >= 2024 else CURRENT
+    """Return what was usual: scores in memory until 2022 (arXiv:2205.14135), compilers from 2024, Hopper's kernel of
+    attention from 2025.
+    """
+    if year is None or year == 2023:
+        return CURRENT
+    return MEGATRON_2022 if year <= 2022 else Software(interleaved_parts=None, is_hopper_flash=year >= 2025)
 
 
 def _sharding(text: str, is_megatron: bool, software_is_old: bool) -> Sharding | None:
@@ -103,7 +107,7 @@ def _sharding(text: str, is_megatron: bool, software_is_old: bool) -> Sharding |
         return "zero1"
     if "hsdp" in text:
         return "hsdp"
-    if "fsdp" in text or "zero-3" in text or "full ac" in text:
+    if re.search(r"fsdp|zero-3|full ac\b", text):
         return "fsdp"
     if is_megatron:
         return "none" if software_is_old else "zero1"

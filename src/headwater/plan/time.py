@@ -17,10 +17,10 @@ from headwater.plan.communication import (
     step_traffic,
     tensor_traffic,
 )
-from headwater.plan.compute import Compute, microbatch_compute
+from headwater.plan.compute import Compute, device_params, microbatch_compute
 from headwater.plan.device import Device
-from headwater.plan.efficiency import Efficiency
-from headwater.plan.layout import Layout, check_layout
+from headwater.plan.efficiency import AttentionKernel, Efficiency
+from headwater.plan.layout import Layout, Software, check_layout
 from headwater.plan.shape import Shape
 
 UPDATE_BYTES = 32
@@ -33,7 +33,7 @@ class StepWork:
 
     device: Device
     precision: str
-    is_first_flash: bool
+    attention_kernel: AttentionKernel
     compute: Compute
     num_microbatches: int
     traffic: tuple[Traffic, ...]
@@ -56,7 +56,7 @@ def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
     return StepWork(
         device=device,
         precision=layout.precision,
-        is_first_flash=layout.software.is_first_flash or not layout.software.is_flash,
+        attention_kernel=attention_kernel(layout.software),
         compute=microbatch_compute(shape, layout),
         num_microbatches=layout.num_microbatches,
         traffic=traffic,
@@ -64,13 +64,6 @@ def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
         bubble=pipeline_bubble(layout),
         update_bytes=UPDATE_BYTES * updated_params(shape, layout),
     )
-
-
-def device_params(shape: Shape, layout: Layout) -> float:
-    """Return weights of one device's stage before state is sharded: layers, and on average the ends."""
-    ends = shape.vocab_size * shape.d_model * (1 if shape.is_tied else 2)
-    blocks = shape.block_weights - shape.expert_weights * (1 - 1 / layout.expert)
-    return (blocks + ends) / (layout.pipeline * layout.tensor)
 
 
 def updated_params(shape: Shape, layout: Layout) -> float:
@@ -96,12 +89,16 @@ def compute_seconds(work: StepWork, efficiency: Efficiency) -> float:
     if compute.narrow_flops:
         peak = device.peak_flops(narrow) * clock
         matmul += compute.narrow_flops / (peak * efficiency.matmul(device.architecture, work.precision))
-    attention = compute.attention_flops / (device.bf16_flops * clock * _attention_part(work, efficiency))
+    attention_part = efficiency.attention(device.architecture, work.attention_kernel)
+    attention = compute.attention_flops / (device.bf16_flops * clock * attention_part)
     return matmul + attention + compute.bytes / (device.memory_bandwidth * efficiency.memory)
 
 
-def _attention_part(work: StepWork, efficiency: Efficiency) -> float:
-    return efficiency.attention(work.device.architecture, is_first_flash=work.is_first_flash)
+def attention_kernel(software: Software) -> AttentionKernel:
+    """Return the kernel whose speed counts; without flash attention that of the first, on what is computed."""
+    if software.is_first_flash or not software.is_flash:
+        return "first"
+    return "hopper" if software.is_hopper_flash else "second"
 
 
 def traffic_seconds(traffic: Traffic, efficiency: Efficiency) -> float:

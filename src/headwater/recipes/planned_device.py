@@ -81,7 +81,7 @@ def _processor(config: RunConfig, probe: Probe | None) -> Machinery:
     spread, flags = constants()["log_deviation"], cpu_flags()
     dtype = probe.dtype if probe else _dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
-    portion = Portion(portion_tokens, num_recomputed(config.train, config.model.num_layers))
+    portion = Portion(portion_tokens, num_recomputed(config.train, config.model.num_layers), num_threads=cores)
     memory = processor_memory(config.model, config.optim, portion, dtype)  # type: ignore[arg-type]
     step, step_how = _step(config, dtype, cores, probe)
     measured = probe.memory_bytes if probe else None

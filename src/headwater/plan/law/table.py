@@ -7,7 +7,6 @@ are left alone.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import ConfigError, DataError
 from headwater.plan.law.repetition import MAX_EPOCHS, effective_tokens
+from headwater.plan.tables import CsvRow, read_sheet
 
 FloatArray = NDArray[np.float64]
 
@@ -100,51 +100,22 @@ def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
     return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses))
 
 
-def _rows(path: Path, loss_column: str) -> list[tuple[int, dict[str, str]]]:
-    """Return (line, cells by column) of every row; what `loss_column` holds is under "loss"."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            names = [(name or "").strip().lower() for name in reader.fieldnames or []]
-            needed = [loss_column if name == LOSS else name for name in COLUMNS]
-            missing = [name for name in needed if name not in names]
-            if missing:
-                raise DataError(
-                    f"{path} has no column {', '.join(missing)}; found {', '.join(names) or 'an empty file'}; "
-                    f"the first line must name the columns {', '.join(needed)}"
-                )
-            # the named column is read as the loss, and one of that name is left alone
-            reader.fieldnames = [
-                LOSS if name == loss_column else f"unused {name}" if name == LOSS else name for name in names
-            ]
-            return [
-                (reader.line_num, _whole(path, reader.line_num, row, len(names)))
-                for row in reader
-                if any(map(str.strip, _texts(row)))
-            ]
-    except FileNotFoundError:
-        raise DataError(f"{path} doesn't exist; give a CSV file with the columns {', '.join(COLUMNS)}") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder; give a CSV file with the columns {', '.join(COLUMNS)}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8 ({error}); save the table as plain CSV") from None
-
-
-def _whole(path: Path, line: int, row: dict[Any, Any], num_columns: int) -> dict[str, str]:
-    """Return the row; raise DataError when it has more cells than the header, as DictReader keeps under None."""
-    if extra := row.get(None):
+def _rows(path: Path, loss_column: str) -> list[tuple[int, CsvRow]]:
+    """Return the rows by column name in lower case, each with its line; what `loss_column` holds is under "loss"."""
+    sheet = read_sheet(path)
+    names = [name.lower() for name in sheet.columns]
+    needed = [loss_column if name == LOSS else name for name in COLUMNS]
+    missing = [name for name in needed if name not in names]
+    if missing:
         raise DataError(
-            f"{path} row {line}: {num_columns + len(extra)} cells and {num_columns} columns, {extra[0].strip()!r} is "
-            "the first too many; quote cells that hold commas"
+            f"{path} has no column {', '.join(missing)}; found {', '.join(names) or 'an empty file'}; "
+            f"the first line must name the columns {', '.join(needed)}"
         )
-    return row
+    rows = [(line, {name.lower(): text for name, text in row.items()}) for line, row in sheet.rows()]
+    return [(line, row | {LOSS: row[loss_column]}) for line, row in rows]
 
 
-def _texts(row: dict[Any, Any]) -> list[str]:
-    return [*(value for value in row.values() if isinstance(value, str)), *row.get(None, [])]
-
-
-def _checked(path: Path, line: int, row: dict[str, str]) -> dict[str, float]:
+def _checked(path: Path, line: int, row: CsvRow) -> dict[str, float]:
     """Return the numbers of a row, with tokens counted for what repeats are worth."""
     number = {name: _number(path, line, name, row.get(name)) for name in COLUMNS}
     if (row.get("epochs") or "").strip():
@@ -172,7 +143,7 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
     return value
 
 
-def _require_reruns(path: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
+def _require_reruns(path: Path, rows: list[tuple[int, CsvRow]]) -> None:
     """Raise DataError when rows of the same params and tokens don't differ in their seed."""
     seen: dict[str, int] = {}
     for line, row in rows:

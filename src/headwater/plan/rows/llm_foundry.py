@@ -1,0 +1,50 @@
+"""Rows of mpt_throughput.csv: the throughput of llm-foundry's models (`# GPUs`, `SeqLen (T)`, …). No torch."""
+
+from __future__ import annotations
+
+from headwater.errors import DataError
+from headwater.plan.device import find_device
+from headwater.plan.layout import Layout
+from headwater.plan.rows.job import Devices, Job, whole
+from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
+from headwater.plan.tables import CsvRow
+from headwater.plan.technique import LLM_FOUNDRY_2023, read_precision
+
+LLM_FOUNDRY = {
+    "125m": (12, 768, 12),
+    "350m": (24, 1024, 16),
+    "760m": (24, 1536, 12),
+    "1b": (24, 2048, 16),
+    "3b": (32, 2560, 20),
+    "7b": (32, 4096, 32),
+    "13b": (40, 5120, 40),
+    "30b": (48, 7168, 56),
+    "70b": (80, 8192, 64),
+}
+"Layers, width and heads of its models (llm-foundry, scripts/train/yamls)."
+LLM_FOUNDRY_VOCABULARY = 50368
+
+
+def llm_foundry_shape(name: str, seq_len: int, where: str) -> Shape:
+    """Return one of its models: GPT-2's, with a position table as long as the row."""
+    if name not in LLM_FOUNDRY:
+        raise DataError(f"{where}: no model {name!r}; known are {', '.join(LLM_FOUNDRY)}")
+    num_layers, d_model, heads = LLM_FOUNDRY[name]
+    attention = GroupedAttention(heads, heads, d_model // heads, 4 * d_model)
+    layer = Layer(attention, Mlp(4 * d_model, 2, 5 * d_model), 4 * d_model)
+    return Shape(LLM_FOUNDRY_VOCABULARY, d_model, seq_len, (layer,) * num_layers, True, seq_len, 2 * d_model)
+
+
+def read_llm_foundry(row: CsvRow, devices: Devices, where: str) -> Job:
+    shape = llm_foundry_shape(row["Model"], whole(row, "SeqLen (T)", where), where)
+    is_full = row["Sharding Strategy"] == "FULL_SHARD"
+    layout = Layout(
+        num_devices=whole(row, "# GPUs", where),
+        batch_rows=whole(row, "GlobalBatchSize", where),
+        microbatch_rows=whole(row, "MicroBatchSize", where),
+        sharding="fsdp" if is_full else "zero2",
+        recompute="full" if row["Activation Checkpointing"] == "True" else "none",
+        precision=read_precision(row["Precision"]),
+        software=LLM_FOUNDRY_2023,
+    )
+    return Job(f"{row['Model']} at {shape.seq_len}", shape, layout, find_device(row["GPU"], devices))
