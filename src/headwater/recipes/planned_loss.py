@@ -16,8 +16,8 @@ from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, read_json_or_none
 
 NO_RUNS = (
-    "no loss without runs to forecast from: give --runs CSV, a table of at least six finished runs on this text with "
-    "the columns params, tokens and loss"
+    "no loss without runs to forecast from: `headwater ladder RUN` makes a table of small ones, or give --runs CSV, a "
+    "table of at least six finished runs on this text with the columns params, tokens and loss"
 )
 
 
@@ -28,6 +28,12 @@ class LossOutlook:
     spread: Spread | None
     how: str
     refused: str | None = None
+
+
+def ladder_table(config: RunConfig) -> Path | None:
+    """Return the table of small runs that the run's ladder has made, whose loss is in bits per byte; None without."""
+    path = config.run_dir / "ladder" / "runs.csv"
+    return path if path.is_file() else None
 
 
 def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
