@@ -163,7 +163,8 @@ class TrainingDisplay:
         expected = self._expected.get("time")
         if expected is None or self._zero is None:
             return f"eta {duration(remaining)}"
-        return f"eta {duration(remaining)}, in all {duration(now - self._zero + remaining)}, forecast {duration(expected.p50)}"
+        whole = duration(now - self._zero + remaining)
+        return f"eta {duration(remaining)}, in all {whole}, forecast {duration(expected.p50)}"
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record

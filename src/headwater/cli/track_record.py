@@ -60,7 +60,8 @@ def _summary(record: TrackRecord) -> list[str]:
     lines = [
         "",
         f"{inside['num_inside']} of {inside['num_facts']} facts inside their {inside['nominal']:.0%} bands: "
-        f"{inside['share']:.0%} (95 % interval {inside['p2_5']:.0%} to {inside['p97_5']:.0%}, facts taken as independent)",
+        f"{inside['share']:.0%} (95 % interval {inside['p2_5']:.0%} to {inside['p97_5']:.0%}, facts taken as "
+        "independent)",
     ]
     for name, found in by_quantity(record.counted).items():
         lines.append(

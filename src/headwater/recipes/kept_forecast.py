@@ -1,7 +1,8 @@
 """The forecast of a run, kept from before its first step in RUN/forecast.json. No torch.
 
-It is made when the text is prepared, so that what is read again is known, and before a step is taken. A resume leaves it
-as it is, to the byte; a run that starts from step 0 again gets a new one; one that goes on with other settings loses it.
+It is made when the text is prepared, so that what is read again is known, and before a step is taken. A resume leaves
+it as it is, to the byte; a run that starts from step 0 again gets a new one; one that goes on with other settings loses
+it.
 """
 
 from __future__ import annotations
