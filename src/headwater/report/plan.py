@@ -11,7 +11,7 @@ from headwater.plan.score import NOMINAL, Z90
 from headwater.report.bar import time_bar
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot
 from headwater.report.markup import Child, Html, tag
-from headwater.report.numbers import count, duration, percent, significant, time_unit
+from headwater.report.numbers import count, duration, percent, significant, time_unit, whole
 from headwater.report.outcome import UNITS
 from headwater.report.page import whole_page
 
@@ -31,8 +31,8 @@ def write_plan_page(path: Path, result: dict[str, Any]) -> None:
 def _sentence(counts: dict[str, Any]) -> str:
     return (
         f"A plan, before the first step: {count(counts['params'])} parameters, {count(counts['tokens'])} tokens in "
-        f"{count(counts['num_steps'])} steps ({counts['tokens_per_parameter']:.1f} a parameter), "
-        f"{counts['flops']:.2e} FLOPs. Bands are P10 to P90: they should hold {NOMINAL:.0%} of facts."
+        f"{whole(counts['num_steps'])} steps ({counts['tokens_per_parameter']:.1f} a parameter), "
+        f"{counts['flops']:.2e} FLOPs. Bands are P10 to P90: they should hold {percent(NOMINAL, 0)} of facts."
     )
 
 
@@ -52,9 +52,11 @@ def _quantities(result: dict[str, Any]) -> Html:
         )
         if result["money"]
         else _unknown("Money", result["how"]["money"]),
-        _card("Loss", result["loss"], words, limits["target_loss"], chances["misses_target_loss"], "chance to miss")
+        _card(
+            "Loss", result["loss"], words, limits["target_loss"], chances["misses_target_loss"], "chance to miss", True
+        )
         if result["loss"]
-        else _unknown("Loss", result["how"]["loss"]),
+        else _unknown("Loss", result["how"]["loss"], wide=True),
     ]
     return tag("section", tag("h2", "What it will take"), tag("div", cards, class_="grid"), id="quantities")
 
@@ -67,12 +69,18 @@ def _scaled(band: Band, factor: float) -> Band:
     return {name: factor * value for name, value in band.items()}
 
 
-def _unknown(title: str, why: str) -> Html:
-    return chart_card(title, None, tag("p", f"Not known: {why}.", class_="missing"))
+def _unknown(title: str, why: str, wide: bool = False) -> Html:
+    return chart_card(title, None, tag("p", f"Not known: {why}.", class_="missing"), wide=wide)
 
 
 def _card(
-    title: str, band: Band, unit: str, limit: float | None = None, chance: float | None = None, what: str = ""
+    title: str,
+    band: Band,
+    unit: str,
+    limit: float | None = None,
+    chance: float | None = None,
+    what: str = "",
+    wide: bool = False,
 ) -> Html:
     """Return the chances of a quantity as a curve with its band filled; a limit near enough is drawn, too."""
     low, middle, high = band["p10"], band["p50"], band["p90"]
@@ -91,7 +99,7 @@ def _card(
     if limit is not None and chance is not None:
         note += f"; {percent(chance, 0)} {what} {significant(limit)} {unit}"
     summary = f"{title}: {significant(middle)} {unit}, {note}."
-    return chart_card([title, value], f"{note}.", plot(summary, traces, _axes(traces, marks), "small"))
+    return chart_card([title, value], f"{note}.", plot(summary, traces, _axes(traces, marks), "small"), wide=wide)
 
 
 def _curve(band: Band) -> list[tuple[float, float]]:
@@ -141,7 +149,13 @@ def _sources(result: dict[str, Any]) -> Html:
     for field, words in shown.items():
         band = result[field]
         values = [significant(band[name], 4) if band else "–" for name in ("p10", "p50", "p90")]
-        unit = {"hours": "hours", "memory_gib": "GiB", "energy_kwh": "kWh", "money": "USD"}.get(field, "")
+        unit = {
+            "hours": "hours",
+            "memory_gib": "GiB",
+            "energy_kwh": "kWh",
+            "money": "USD",
+            "loss": UNITS[result["loss_unit"]][1],
+        }[field]
         cells = [tag("td", value) for value in values]
         rows.append(
             tag(

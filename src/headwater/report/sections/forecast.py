@@ -40,9 +40,13 @@ def forecast(run: RunData) -> Html:
 
 def _lead(run: RunData) -> str:
     made_at, version = run.forecast.get("made_at"), run.forecast.get("headwater")
-    by = f"Made {made_at}, before the first step, by headwater {version}. " if made_at and version else ""
+    by = (
+        f"Made {str(made_at).replace('T', ' ')}, before the first step, by headwater {version}. "
+        if made_at and version
+        else ""
+    )
     return (
-        f"{by}A fact should fall between P10 and P90 in {NOMINAL:.0%} of cases. "
+        f"{by}A fact should fall between P10 and P90 in {percent(NOMINAL, 0)} of cases. "
         "Time and energy are those of training, without preparation of the text and what comes after."
     )
 
@@ -58,7 +62,7 @@ def _row(outcome: Outcome) -> Html:
     fact, error = outcome.fact, outcome.error
     cells: list[Child] = [tag("td", outcome.show(value)) for value in (outcome.p10, outcome.p50, outcome.p90)]
     cells.append(tag("td", tag("b", outcome.show(fact)) if fact is not None else "not known yet"))
-    cells.append(tag("td", f"{100 * error:+.1f}\u00a0%" if error is not None else ""))
+    cells.append(tag("td", f"{100 * error:+.1f}\u00a0%".replace("-", "−") if error is not None else ""))
     verdict = "" if fact is None else "inside" if outcome.is_inside else "outside"
     badge = tag("span", verdict, class_=f"badge {verdict}") if verdict and outcome.is_counted else None
     return tag(
