@@ -53,7 +53,14 @@ def test_an_impossible_budget_is_refused(value):
 
 
 def test_training_is_forecast_apart_from_what_its_clock_does_not_count():
-    exact = {"preparation": 500.0, "start": 3.0, "steps": 3600.0, "validations": 60.0, "looks": 30.0, "checkpoints": 7.0}
+    exact = {
+        "preparation": 500.0,
+        "start": 3.0,
+        "steps": 3600.0,
+        "validations": 60.0,
+        "looks": 30.0,
+        "checkpoints": 7.0,
+    }
     outlook = replace(OUTLOOK, seconds={name: Spread(value) for name, value in exact.items()} | {"after": Spread(90.0)})
     found = forecast(outlook, Limits())
     assert found["training"]["hours"]["p50"] * 3600 == pytest.approx(3700)
