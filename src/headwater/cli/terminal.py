@@ -150,7 +150,8 @@ class TrainingDisplay:
         if not self._validation:
             return []
         loss = self._expected.get("loss")
-        beside = "" if loss is None else f" (forecast {loss.show(loss.p50)})"
+        is_alike = loss is not None and loss.unit == "bits per byte"
+        beside = f" (forecast {loss.p50:.3f})" if loss is not None and is_alike else ""
         return [f"val {self._validation['bits_per_byte']['all']:.3f} bpb{beside}"]
 
     def _times(self, step: int) -> str:

@@ -90,10 +90,11 @@ def _card(
         line("P10 to P90", inside, "series-1", width=0, fill="tozeroy", opacity=0.4),
         line("all", curve, "series-1"),
     ]
-    marks = [_upright(middle, "P50", "series-1")]
+    is_below = limit is not None and limit < middle
+    marks = [_upright(middle, "P50", "series-1", at_left=not is_below)]
     is_near = limit is not None and curve[0][0] < limit < curve[-1][0] + 2 * (curve[-1][0] - curve[0][0])
     if limit is not None and is_near:
-        marks.append(_upright(limit, "limit", "series-5"))
+        marks.append(_upright(limit, "limit", "series-5", at_left=is_below))
     value = tag("strong", f"{significant(middle)} {unit}")
     note = f"{significant(low)} to {significant(high)} {unit}"
     if limit is not None and chance is not None:
@@ -115,11 +116,12 @@ def _curve(band: Band) -> list[tuple[float, float]]:
     ]
 
 
-def _upright(x: float, words: str, color: str) -> tuple[Spec, Spec]:
-    """Return an upright line over the whole height and its label."""
+def _upright(x: float, words: str, color: str, *, at_left: bool) -> tuple[Spec, Spec]:
+    """Return an upright line over the whole height and its label, on one side of it."""
     stroke = {"color": f"@{color}", "width": 1.5, "dash": "dash"}
     shape = {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke}
-    mark = label(words, 1.0, color, above=False) | {"xref": "x", "x": x, "xanchor": "left", "yref": "paper"}
+    side = "right" if at_left else "left"
+    mark = label(words, 1.0, color, above=False) | {"xref": "x", "x": x, "xanchor": side, "yref": "paper"}
     return shape, mark
 
 
@@ -168,6 +170,6 @@ def _sources(result: dict[str, Any]) -> Html:
         )
     names = ["", "P10", "P50", "P90", "unit", "from"]
     head = tag("tr", [tag("th", name, scope="col", class_="words" if name == "from" else None) for name in names])
-    body = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers")
+    body = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers forecast")
     figure = tag("figure", tag("div", body, class_="scroll"), class_="card")
     return tag("section", tag("h2", "Where each number comes from"), figure, id="sources")

@@ -40,11 +40,8 @@ def forecast(run: RunData) -> Html:
 
 def _lead(run: RunData) -> str:
     made_at, version = run.forecast.get("made_at"), run.forecast.get("headwater")
-    by = (
-        f"Made {str(made_at).replace('T', ' ')}, before the first step, by headwater {version}. "
-        if made_at and version
-        else ""
-    )
+    when = str(made_at).replace("T", " ").replace("+00:00", " UTC")
+    by = f"Made {when}, before the first step, by headwater {version}. " if made_at and version else ""
     return (
         f"{by}A fact should fall between P10 and P90 in {percent(NOMINAL, 0)} of cases. "
         "Time and energy are those of training, without preparation of the text and what comes after."
@@ -54,14 +51,16 @@ def _lead(run: RunData) -> str:
 def _table(found: list[Outcome]) -> Html:
     names = ["", "P10", "P50", "P90", "fact", "off by", "in the band", "what the fact is"]
     head = tag("tr", [tag("th", name, scope="col", class_="words" if name == names[-1] else None) for name in names])
-    body = tag("table", tag("thead", head), tag("tbody", [_row(outcome) for outcome in found]), class_="numbers")
+    body = tag(
+        "table", tag("thead", head), tag("tbody", [_row(outcome) for outcome in found]), class_="numbers forecast"
+    )
     return tag("figure", tag("div", body, class_="scroll"), class_="card")
 
 
 def _row(outcome: Outcome) -> Html:
     fact, error = outcome.fact, outcome.error
     cells: list[Child] = [tag("td", outcome.show(value)) for value in (outcome.p10, outcome.p50, outcome.p90)]
-    cells.append(tag("td", tag("b", outcome.show(fact)) if fact is not None else "not known yet"))
+    cells.append(tag("td", tag("b", outcome.show(fact)) if fact is not None else "not known"))
     cells.append(tag("td", f"{100 * error:+.1f}\u00a0%".replace("-", "−") if error is not None else ""))
     verdict = "" if fact is None else "inside" if outcome.is_inside else "outside"
     badge = tag("span", verdict, class_=f"badge {verdict}") if verdict and outcome.is_counted else None
@@ -85,11 +84,11 @@ def _loss_card(run: RunData, outcome: Outcome | None) -> Html:
     if outcome is None:
         refused = run.forecast.get("loss_refused")
         why = refused if isinstance(refused, str) else "no table of runs was given"
-        return chart_card(heading, None, tag("p", f"No forecast of the loss: {why}.", class_="missing"))
+        return chart_card(heading, f"No forecast of the loss: {why}.", None)
     field = UNITS[str(run.forecast["loss_unit"])][0]
     curve = thin(on_log_axis(points(run.events("validation"), "tokens_seen", field, "all")))
     if not curve:
-        return chart_card(heading, None, tag("p", "No validation has been made yet.", class_="missing"))
+        return chart_card(heading, "Not measured yet: no validation has been made.", None)
     ends = (curve[0][0], max(curve[-1][0], amount(run.start, "num_tokens") or 0.0))
     p10, p50, p90 = outcome.p10, outcome.p50, outcome.p90
     traces = [
@@ -113,7 +112,7 @@ def _time_card(run: RunData, outcome: Outcome | None) -> Html:
     heading = "Time, and its forecast"
     curve = thin(elapsed(run)) if outcome is not None else []
     if outcome is None or not curve:
-        return chart_card(heading, None, tag("p", "Not measured yet: no step has been timed.", class_="missing"))
+        return chart_card(heading, "Not measured yet: no step has been timed.", None)
     unit, scale = time_unit(outcome.p50)
     p10, p50, p90 = (value / scale for value in (outcome.p10, outcome.p50, outcome.p90))
     ends = (0.0, max(curve[-1][0], amount(run.start, "num_tokens") or 0.0))
