@@ -64,6 +64,7 @@ def test_a_person_reads_the_law_the_forecast_and_the_optimum(table):
     assert "loss = 1.7" in said.out
     assert "1.00B       100B" in said.out
     assert "best size for" in said.out
+    assert "the median of a forecast is not the curve of the law" in said.out
 
 
 def test_a_refused_forecast_says_why_in_place_of_a_number(table):
@@ -80,6 +81,7 @@ def test_the_page_draws_all_three_pictures_without_a_request(table):
     text = page.read_text(encoding="utf-8")
     assert text.count('type="application/json"') == 3
     assert all(words in text for words in ("at equal compute", "Least loss by compute", "exponents", "Forecasts"))
+    assert "the median of a forecast is not the curve of the law" in text
     assert "src=" not in text.split("<script>")[0]
 
 

@@ -97,6 +97,26 @@ def test_a_step_that_was_not_taken_is_said_and_the_mean_goes_on_after_it():
     assert "loss 5.000 (ema 5.000)" in out.getvalue().splitlines()[-1]
 
 
+def test_fact_and_forecast_stand_side_by_side():
+    out = io.StringIO()
+    display = TrainingDisplay(num_steps=20, log_every=10, out=out)
+    forecast = {
+        "training": {"hours": {"p10": 347 / 3600, "p50": 370 / 3600, "p90": 397 / 3600}},
+        "loss": {"p10": 1.25, "p50": 1.28, "p90": 1.31},
+        "loss_unit": "bits_per_byte",
+    }
+    display({"event": "start", "step": 0, "forecast": forecast, "seconds": 3.0})
+    for step in range(1, 21):
+        display(step_record(step))
+    display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}})
+    display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
+    first, *_, last, time, loss = out.getvalue().splitlines()
+    assert "time 6m10s (5m47s to 6m37s), loss 1.280 bits per byte (1.250 to 1.310)" in first
+    assert last.endswith("eta 0s, in all 3s, forecast 6m10s")
+    assert time.strip() == "time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
+    assert loss.strip() == "loss 1.346 bits per byte, forecast 1.280 bits per byte (1.250 to 1.310): outside, 5.1% over"
+
+
 def test_samples_of_no_prompt_are_shown_as_nothing():
     out = io.StringIO()
     TrainingDisplay(20, 10, out)({"event": "samples", "step": 1, "samples": [], "next": []})

@@ -50,3 +50,20 @@ def test_what_is_not_known_is_none_and_never_a_number():
 def test_an_impossible_budget_is_refused(value):
     with pytest.raises(ConfigError, match=r"--max-hours .* above zero"):
         check_positive("--max-hours", value)
+
+
+def test_training_is_forecast_apart_from_what_its_clock_does_not_count():
+    exact = {
+        "preparation": 500.0,
+        "start": 3.0,
+        "steps": 3600.0,
+        "validations": 60.0,
+        "looks": 30.0,
+        "checkpoints": 7.0,
+    }
+    outlook = replace(OUTLOOK, seconds={name: Spread(value) for name, value in exact.items()} | {"after": Spread(90.0)})
+    found = forecast(outlook, Limits())
+    assert found["training"]["hours"]["p50"] * 3600 == pytest.approx(3700)
+    assert found["hours"]["p50"] * 3600 == pytest.approx(3700 + 500 + 90)
+    assert found["training"]["energy_kwh"]["p50"] == pytest.approx(3700 / 3600 * 0.024 * 1.5)
+    assert {name: band["p50"] for name, band in found["seconds"].items()} == pytest.approx(exact | {"after": 90.0})

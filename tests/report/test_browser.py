@@ -79,7 +79,7 @@ def path(run_dir) -> Path:
 
 def test_every_chart_is_drawn_without_a_request_or_an_error(open_page, path):
     page = open_page(path)
-    assert page.count(".plot") == 11
+    assert page.count(".plot") == 13
     assert page.count(".plot .main-svg .scatterlayer .trace") >= 20
     assert all(
         page.tab.locator(".plot").nth(index).locator("path.js-line").count() for index in range(page.count(".plot"))
@@ -168,5 +168,5 @@ def test_a_run_in_progress_draws_what_there_is(open_page, tmp_path, num_records)
 def test_a_folder_with_nothing_in_it_opens(open_page, tmp_path):
     json_file(tmp_path / "config.json", {})
     page = open_page(render_report(tmp_path))
-    assert page.count(".plot") == 0 and page.count("h2") == 7
+    assert page.count(".plot") == 0 and page.count("h2") == 8
     assert page.errors == []

@@ -85,6 +85,8 @@ def _target(text: str) -> list[float]:
 
 
 def _print(result: dict[str, Any]) -> None:
+    from headwater.plan.law.study import NOT_THE_LAW
+
     print(
         f"loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
         f"+ {result['B']:.5g} / tokens^{result['beta']:.4f}"
@@ -100,6 +102,8 @@ def _print(result: dict[str, Any]) -> None:
         sizes = f"{count(found['params']):>10} {count(found['tokens']):>10}"
         values = [found[name] for name in ("p5", "p50", "p95")]
         print(f"{sizes} {found['refused']}" if "refused" in found else sizes + "".join(f" {v:9.4f}" for v in values))
+    if result.get("forecasts"):
+        print(f"note: {NOT_THE_LAW}")
     for warning in _warnings(result):
         print(safe(f"note: {warning}"))
 

@@ -10,6 +10,7 @@ import typer
 from headwater.cli.arguments import AsJson, print_json
 from headwater.cli.plan_run import VERB, PlanGroup, run
 from headwater.cli.terminal import safe
+from headwater.cli.track_record import TRACK_RECORD, track_record
 from headwater.errors import ConfigError
 from headwater.report.numbers import count as short
 
@@ -20,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
         cls=PlanGroup, help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True
     )
     plan.command(VERB)(run)
+    plan.command(TRACK_RECORD)(track_record)
     plan.command("count")(count)
     plan.command("estimate")(estimate)
     app.add_typer(plan, name="plan")

@@ -11,17 +11,23 @@ from typer.core import TyperGroup
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
 from headwater.cli.terminal import card, duration, say
+from headwater.cli.track_record import TRACK_RECORD
 from headwater.report.numbers import count, significant
 
 VERB = "run"
+VERB_OF_OPTION = {"--track-record": TRACK_RECORD}
 
 
 class PlanGroup(TyperGroup):
-    """Commands by name; whatever begins with anything else is `plan run`, so that `headwater plan RUN` works."""
+    """Commands by name; whatever begins with anything else is `plan run`, so that `headwater plan RUN` works.
+
+    An option that stands for a verb of its own sends the call there, wherever it stands.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] != "--help":
-            args = [VERB, *args]
+            names = [arg.partition("=")[0] for arg in args]
+            args = [next((VERB_OF_OPTION[name] for name in names if name in VERB_OF_OPTION), VERB), *args]
         return super().parse_args(ctx, args)
 
 
@@ -40,20 +46,30 @@ def run(
     price_per_hour: Annotated[float | None, typer.Option(help="What an hour of this machine costs.")] = None,
     watts: Annotated[float | None, typer.Option(help="What this machine draws in training.")] = None,
     site: Annotated[str, typer.Option(help="A site of the table, whose PUE counts; none: nothing for cooling.")] = "",
+    page: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Draw the plan on a page of its own.")] = None,
+    loss_unit: Annotated[
+        str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")
+    ] = "bits_per_byte",
     as_json: AsJson = False,
 ) -> None:
     """Forecast hours, money, energy, memory and loss of a run on this machine, each with its interval."""
-    from headwater.recipes.planning import Questions, plan_run
+    from headwater.recipes.planning import Questions, loss_unit_of, plan_run, with_ladder
     from headwater.recipes.run_config import load_run
 
     config, _ = load_run(run, overrides or [])
-    asked = Questions(runs, max_hours, max_money, target_loss, price_per_hour, watts, site)
+    asked = Questions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, price_per_hour, watts, site)
+    asked = with_ladder(config, asked)
     result = plan_run(config, asked)
     if probe:
         from headwater.recipes.probe import probe as measure
 
         say("measuring the run's own step here, for a minute at most")
         result = plan_run(config, asked, measure(config, result["step_seconds"], say))
+    if page is not None:
+        from headwater.report.plan import write_plan_page
+
+        write_plan_page(page, result)
+        say(f"page: {page}")
     print_json(result) if as_json else _print(result)
 
 
@@ -77,7 +93,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("energy", _interval(result["energy_kwh"], "kWh")),
         ("", how["energy_kwh"]),
         ("money", _interval(result["money"], "") if result["money"] else how["money"]),
-        ("loss", _interval(result["loss"], result["loss_unit"] or "") if result["loss"] else how["loss"]),
+        ("loss", _interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
     ]
     return lines + [("chance", text) for text in _chances(result)]
 

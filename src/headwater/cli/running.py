@@ -7,34 +7,37 @@ import time
 from typing import Any
 
 from headwater.checkpoint.lock import owned
-from headwater.cli.terminal import TrainingDisplay, card, duration, say
+from headwater.cli.terminal import TrainingDisplay, card, duration, say, told
 from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields, require_memory
+from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Timings, is_trained, prepare_data, write_config
 from headwater.report.numbers import count, size
+from headwater.report.outcome import mean_score, outcomes_of
+from headwater.report.run_data import RunData, read_run
 
 
-def run_all_stages(config: RunConfig, reasons: list[Reason]) -> bool:
+def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
     """Bring every stage up to date; return False when a signal stopped training (everything is saved)."""
     started_at = time.perf_counter()
     with owned(config.run_dir):
-        if not _data_and_training(config, reasons):
+        if not _data_and_training(config, reasons, asked):
             return False
         evaluation = _after_training(config)
     _closing_card(config, evaluation, time.perf_counter() - started_at)
     return True
 
 
-def run_training(config: RunConfig, reasons: list[Reason]) -> bool:
+def run_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
     """Bring the data up to date and train to the last step; return False when a signal stopped it."""
     with owned(config.run_dir):
-        return _data_and_training(config, reasons)
+        return _data_and_training(config, reasons, asked)
 
 
-def _data_and_training(config: RunConfig, reasons: list[Reason]) -> bool:
+def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
     timings = Timings()
     require_memory(config.model, config.optim, memory_bytes())
     prepare_data(config, say, timings)
@@ -45,10 +48,10 @@ def _data_and_training(config: RunConfig, reasons: list[Reason]) -> bool:
     if not timings.seconds and is_trained(config):
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
         return True
-    return _train(config)
+    return _train(config, asked)
 
 
-def _train(config: RunConfig) -> bool:
+def _train(config: RunConfig, asked: Questions) -> bool:
     from headwater.recipes.open import open_batches
     from headwater.recipes.training import mixture_fields, train_stage
 
@@ -56,7 +59,7 @@ def _train(config: RunConfig) -> bool:
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)
-    return train_stage(config, display, say, plan)
+    return train_stage(config, display, say, plan, asked)
 
 
 def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
@@ -104,6 +107,7 @@ def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float)
         f"{config.name} is done in {duration(seconds)}",
         [
             *evaluation_lines(evaluation),
+            *forecast_lines(read_run(config.run_dir)),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{Folders(config.run_dir).hf} (transformers, vLLM, TRL)"),
             ("next", f"headwater next {shlex.quote(first)} --run {run}"),
@@ -111,6 +115,14 @@ def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float)
             ("", f"headwater corpus show --run {run}"),
         ],
     )
+
+
+def forecast_lines(run: RunData) -> list[tuple[str, str]]:
+    """Return every fact that was measured against its forecast, and the score; nothing without a forecast."""
+    found = [outcome for outcome in outcomes_of(run) if outcome.fact is not None and outcome.is_counted]
+    lines = [(outcome.quantity, told(outcome)) for outcome in found]
+    score = mean_score(found)
+    return lines if score is None else [*lines, ("forecast score", f"{score:.2%} (0 is perfect; see the report)")]
 
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from headwater.evaluate.printable import printable
 from headwater.report.numbers import count
+from headwater.report.outcome import Outcome, outcomes
 
 CARD_WIDTH = 86
 
@@ -54,28 +55,65 @@ def _wrapped(name: str, value: str) -> list[tuple[str, str]]:
     return [(name if index == 0 else "", piece) for index, piece in enumerate(pieces)]
 
 
+def told(outcome: Outcome) -> str:
+    """Return a fact against its forecast: 5m36s, forecast 6m10s (5m47s to 6m37s): inside."""
+    if outcome.fact is None or outcome.error is None:
+        return f"forecast {foretold(outcome)}"
+    off = f"{abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
+    verdict = "inside" if outcome.is_inside else f"outside, {off}"
+    return f"{shown(outcome, outcome.fact)}, forecast {foretold(outcome)}: {verdict}"
+
+
+def foretold(outcome: Outcome) -> str:
+    """Return the median of a forecast with its unit, and the band in it."""
+    low, high = (shown(outcome, value).removesuffix(f" {outcome.unit}") for value in (outcome.p10, outcome.p90))
+    return f"{shown(outcome, outcome.p50)} ({low} to {high})"
+
+
+def shown(outcome: Outcome, value: float) -> str:
+    if outcome.unit != "seconds":
+        return outcome.show(value)
+    return duration(value) if value >= 60 else f"{value:.1f}s"
+
+
 class TrainingDisplay:
-    """Turn records into lines: one every `log_every` steps, and one for each look, stop and resume."""
+    """Turn records into lines: one every `log_every` steps, and one for each look, stop and resume.
+
+    The `start` record brings the run's forecast besides: it is shown first, beside what becomes of it, and at the end.
+    """
 
     def __init__(self, num_steps: int, log_every: int, out: TextIO | None = None) -> None:
         self._num_steps, self._log_every, self._out = num_steps, log_every, out or sys.stderr
         self._is_terminal = self._out.isatty()
-        self._validation = ""
+        self._validation: dict[str, Any] = {}
+        self._forecast: dict[str, Any] = {}
+        self._expected: dict[str, Outcome] = {}
+        self._zero: float | None = None  # when the run's clock would have begun, had it never stopped
         self._started: tuple[float, int] | None = None
         self._loss: float | None = None
         self._shown: dict[str, Callable[[dict[str, Any]], None]] = {
+            "start": self._show_start,
             "step": self._show_step,
             "validation": self._show_validation,
             "abilities": self._show_abilities,
             "samples": self._show_samples,
             "stopped": self._show_stopped,
             "resume": self._show_resume,
+            "finish": self._show_finish,
         }
 
     def __call__(self, record: dict[str, Any]) -> None:
         show = self._shown.get(record["event"])
         if show is not None:
             show(record)
+
+    def _show_start(self, record: dict[str, Any]) -> None:
+        self._zero = time.monotonic() - record.get("seconds", 0.0)
+        self._forecast = record.get("forecast") or {}
+        self._expected = {outcome.quantity: outcome for outcome in outcomes(self._forecast, {}, {}, {})}
+        said = [f"{name} {foretold(outcome)}" for name, outcome in self._expected.items() if name in ("time", "loss")]
+        if said:
+            self._line(f"     forecast, 8 in 10 to fall inside: {', '.join(said)}")
 
     def _show_step(self, record: dict[str, Any]) -> None:
         step = record["step"]
@@ -98,24 +136,39 @@ class TrainingDisplay:
             f"step {step:>{len(str(self._num_steps))}}/{self._num_steps} {100 * step / self._num_steps:.1f}%",
             f"tok {count(record['tokens_seen'])}",
             f"loss {record['loss']:.3f} (ema {math.nan if self._loss is None else self._loss:.3f})",
-            *([self._validation] if self._validation else []),
+            *self._validated(),
             f"gnorm {record['grad_norm']:.2f}",
             f"lr {record['lr']:.1e}",
             f"{count(record['tokens_per_second'])} tok/s",
             f"mfu {record['mfu']:.0%}",
             f"data {record['data_wait_fraction']:.1%}",
-            f"eta {self._remaining(step)}",
+            self._times(step),
         ]
         return " | ".join(parts)
 
-    def _remaining(self, step: int) -> str:
+    def _validated(self) -> list[str]:
+        if not self._validation:
+            return []
+        loss = self._expected.get("loss")
+        is_alike = loss is not None and loss.unit == "bits per byte"
+        beside = f" (forecast {loss.p50:.3f})" if loss is not None and is_alike else ""
+        return [f"val {self._validation['bits_per_byte']['all']:.3f} bpb{beside}"]
+
+    def _times(self, step: int) -> str:
+        """Return the time that is left and, where there is a forecast, what the whole comes to beside it."""
         started_at, first = self._started or (0.0, step)
         if step <= first:
-            return "?"
-        return duration((time.monotonic() - started_at) / (step - first) * (self._num_steps - step))
+            return "eta ?"
+        now = time.monotonic()
+        remaining = (now - started_at) / (step - first) * (self._num_steps - step)
+        expected = self._expected.get("time")
+        if expected is None or self._zero is None:
+            return f"eta {duration(remaining)}"
+        whole = duration(now - self._zero + remaining)
+        return f"eta {duration(remaining)}, in all {whole}, forecast {duration(expected.p50)}"
 
     def _show_validation(self, record: dict[str, Any]) -> None:
-        self._validation = f"val {record['bits_per_byte']['all']:.3f} bpb"
+        self._validation = record
 
     def _show_abilities(self, record: dict[str, Any]) -> None:
         scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["abilities"].items())
@@ -133,6 +186,11 @@ class TrainingDisplay:
 
     def _show_resume(self, record: dict[str, Any]) -> None:
         self._line(f"resuming from step {record['step']}")
+
+    def _show_finish(self, record: dict[str, Any]) -> None:
+        for outcome in outcomes(self._forecast, record, self._validation, {}):
+            if outcome.fact is not None and outcome.is_counted:
+                self._line(f"     {outcome.quantity} {told(outcome)}")
 
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self._is_terminal else ""

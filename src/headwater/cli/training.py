@@ -18,23 +18,40 @@ def add_to(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def run(run: RunFile, overrides: Overrides = None) -> None:
+LossTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs",
+        metavar="CSV",
+        help="Finished runs (params, tokens, loss) to forecast the loss from; else the ladder's.",
+    ),
+]
+LossUnit = Annotated[str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")]
+
+
+def run(
+    run: RunFile, overrides: Overrides = None, runs: LossTable = None, loss_unit: LossUnit = "bits_per_byte"
+) -> None:
     """Do every stage that is not up to date: corpus, tokenizer, tokens, training, evaluation, export, report."""
     from headwater.cli.running import run_all_stages
+    from headwater.recipes.planning import Questions, loss_unit_of
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_all_stages(config, reasons):
+    if not run_all_stages(config, reasons, Questions(runs, loss_unit_of(loss_unit))):
         sys.exit(STOPPED_BY_SIGNAL)
 
 
-def train(run: RunFile, overrides: Overrides = None) -> None:
+def train(
+    run: RunFile, overrides: Overrides = None, runs: LossTable = None, loss_unit: LossUnit = "bits_per_byte"
+) -> None:
     """Train, or go on where training stopped; data stages that are not up to date come first."""
     from headwater.cli.running import run_training
+    from headwater.recipes.planning import Questions, loss_unit_of
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_training(config, reasons):
+    if not run_training(config, reasons, Questions(runs, loss_unit_of(loss_unit))):
         sys.exit(STOPPED_BY_SIGNAL)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 RAPL = Path("/sys/class/powercap")
+MEASURED = "measured by the CPU's package counters (RAPL)"
 WATTS_A_CORE = 12.0  # package power of a server CPU under load, per core: e.g. 360 W at 32 cores, 280 W at 24
 
 
@@ -20,7 +21,7 @@ class EnergyMeter:
         now = _read_counters()
         if self._start and set(now) == set(self._start):
             microjoules = sum((now[zone][0] - self._start[zone][0]) % now[zone][1] for zone in now)
-            return microjoules / 3.6e9, "measured by the CPU's package counters (RAPL)"
+            return microjoules / 3.6e9, MEASURED
         watts = WATTS_A_CORE * self._num_threads
         how = f"estimated: {self._num_threads} cores × {WATTS_A_CORE:.0f} W × time; no power counter can be read here"
         return watts * seconds / 3600, how

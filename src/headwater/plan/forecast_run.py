@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from headwater.errors import ConfigError
 
 NUM_DRAWS, SEED = 10_000, 1
+TRAINING_PARTS = ("start", "steps", "validations", "looks", "checkpoints")
+"Parts of the seconds that a run's own clock counts: text is prepared before it starts, the report is made after."
 FloatArray = NDArray[np.float64]
 
 
@@ -63,13 +65,17 @@ def check_positive(name: str, value: float | None) -> None:
 
 
 def forecast(outlook: Outlook, limits: Limits) -> dict[str, Any]:
-    """Return P10, P50 and P90 of every quantity and the probabilities of breaking a limit.
+    """Return P10, P50 and P90 of every quantity, of each part's seconds, and the probabilities of breaking a limit.
 
-    What isn't known is None; the same outlook gives the same numbers.
+    `training` has what the run's own clock will count, apart from preparation and what comes after. What isn't known is
+    None; the same outlook gives the same numbers.
     """
     generator = np.random.default_rng(SEED)
-    hours = np.sum([part.draw(generator) for part in outlook.seconds.values()], axis=0) / 3600
-    kwh = hours * outlook.watts.draw(generator) / 1000 * outlook.pue
+    seconds = {name: part.draw(generator) for name, part in outlook.seconds.items()}
+    hours = np.sum(list(seconds.values()), axis=0) / 3600
+    trained = np.sum([seconds[name] for name in TRAINING_PARTS if name in seconds], axis=0) / 3600
+    kilowatts = outlook.watts.draw(generator) / 1000 * outlook.pue
+    kwh = hours * kilowatts
     gib = outlook.memory_bytes.draw(generator) / 2**30
     money = None if outlook.usd_per_hour is None else hours * outlook.usd_per_hour.draw(generator)
     loss = None if outlook.loss is None else outlook.loss.draw(generator)
@@ -79,6 +85,8 @@ def forecast(outlook: Outlook, limits: Limits) -> dict[str, Any]:
         "energy_kwh": quantiles(kwh),
         "memory_gib": quantiles(gib),
         "loss": quantiles(loss),
+        "training": {"hours": quantiles(trained), "energy_kwh": quantiles(trained * kilowatts)},
+        "seconds": {name: quantiles(draws) for name, draws in seconds.items()},
         "probabilities": {
             "over_max_hours": exceeding(hours, limits.max_hours),
             "over_max_money": exceeding(money, limits.max_money),

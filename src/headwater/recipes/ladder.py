@@ -25,6 +25,7 @@ from headwater.recipes.ladder_record import (
     text_digest,
     write_table,
 )
+from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Folders, Say, Timings, is_trained, prepare_data, read_json_or_none, write_config
 from headwater.records import read_records
@@ -86,7 +87,7 @@ def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], make_displa
         if is_trained(config):
             return True
         plan = plan_fields(config.model, config.optim, config.train.num_steps * config.train.batch_tokens)
-        return train_stage(config, make_display(config), say, plan)
+        return train_stage(config, make_display(config), say, plan, Questions())
 
 
 def _measured(ladder: Ladder, config: RunConfig, rung: Rung) -> DoneRung:

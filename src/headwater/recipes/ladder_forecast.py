@@ -16,7 +16,7 @@ from headwater.plan.law.table import Runs, runs_of
 from headwater.recipes.ladder_design import Ladder
 from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung
 from headwater.recipes.planned_loss import worth_of_tokens
-from headwater.recipes.planning import Questions, plan_run
+from headwater.recipes.planning import Questions, plan_run, with_ladder
 
 LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 
@@ -36,7 +36,7 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
         },
         "backtest": backtest(done),
         "another": another(ladder),
-        "plan": plan_run(ladder.config, Questions()),
+        "plan": plan_run(ladder.config, with_ladder(ladder.config, Questions())),
     }
 
 

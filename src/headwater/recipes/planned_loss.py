@@ -12,13 +12,13 @@ from headwater.errors import ConfigError
 from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
 from headwater.plan.law.repetition import effective_tokens
-from headwater.recipes.ladder_record import BITS_PER_BYTE, ladder_dir, read_ladder
+from headwater.recipes.ladder_record import ladder_dir, read_ladder
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, read_json_or_none
 
 NO_RUNS = (
-    "no loss without runs to forecast from: `headwater ladder` makes them, or give --runs CSV, a table of at least six "
-    "finished runs on this text with the columns params, tokens and loss"
+    "no loss without runs to forecast from: `headwater ladder RUN` makes a table of small ones, or give --runs CSV, a "
+    "table of at least six finished runs on this text with the columns params, tokens and loss"
 )
 
 
@@ -29,19 +29,17 @@ class LossOutlook:
     spread: Spread | None
     how: str
     refused: str | None = None
-    unit: str | None = None
+
+
+def ladder_table(config: RunConfig) -> Path | None:
+    """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
+    return ladder_dir(config.run_dir) / "runs.csv" if read_ladder(config) else None
 
 
 def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
-    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read.
-
-    Without a table it is that of the run's own ladder, in bits per byte.
-    """
-    unit = None
+    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
     if runs_csv is None:
-        if not read_ladder(config):
-            return LossOutlook(None, NO_RUNS, NO_RUNS)
-        runs_csv, unit = ladder_dir(config.run_dir) / "runs.csv", BITS_PER_BYTE
+        return LossOutlook(None, NO_RUNS, NO_RUNS)
     from headwater.plan.law.forecast import Forecaster
     from headwater.plan.law.refusal import forecast_refusal
     from headwater.plan.law.table import read_runs
@@ -57,7 +55,7 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
         return LossOutlook(None, refused, refused)
     medians, deviations = Forecaster(runs).spread(np.array([params]), np.array([tokens]))
     how = f"law of {len(runs)} runs in {runs_csv}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
-    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how, unit=unit)
+    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how)
 
 
 def worth_of_tokens(config: RunConfig) -> tuple[float, str]:

@@ -5,10 +5,11 @@ No torch: what a probe measured comes as numbers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+from headwater.errors import ConfigError
 from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters
 from headwater.plan.count import count_flops, count_params
@@ -18,16 +19,19 @@ from headwater.plan.shape import shape_of
 from headwater.recipes.ladder_record import read_ladder
 from headwater.recipes.planned_device import Machinery, Probe, machinery
 from headwater.recipes.planned_ladder import ladder_probe
-from headwater.recipes.planned_loss import LossOutlook, loss_outlook
+from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig
+
+LossUnit = Literal["bits_per_byte", "nats_per_token"]
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What a person asked besides the run; None or "" where nothing was said."""
+    """What a person asked besides the run; None or "" where nothing was said. `loss_unit` is that of the table."""
 
     runs: Path | None = None
+    loss_unit: LossUnit = "bits_per_byte"
     max_hours: float | None = None
     max_money: float | None = None
     target_loss: float | None = None
@@ -39,6 +43,20 @@ class Questions:
         """Raise ConfigError for a number that can't be."""
         for name in ("max_hours", "max_money", "target_loss", "price_per_hour", "watts"):
             check_positive(f"--{name.replace('_', '-')}", getattr(self, name))
+
+
+def loss_unit_of(name: str) -> LossUnit:
+    """Return the unit of a loss by its name; raise ConfigError for another."""
+    for known in get_args(LossUnit):
+        if name == known:
+            return known
+    raise ConfigError(f"--loss-unit {name!a} is none of {', '.join(get_args(LossUnit))}")
+
+
+def with_ladder(config: RunConfig, asked: Questions) -> Questions:
+    """Return the questions with the table of the run's own ladder where no table is named and there is one."""
+    table = ladder_table(config) if asked.runs is None else None
+    return asked if table is None else replace(asked, runs=table, loss_unit="bits_per_byte")
 
 
 def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) -> dict[str, Any]:
@@ -53,9 +71,9 @@ def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) ->
     limits = Limits(asked.max_hours, asked.max_money, asked.target_loss, found.memory_limit_bytes or memory_bytes())
     result = forecast(outlook, limits)
     result |= {"name": config.name, "counts": counts(config), "how": outlook.how}
+    result["loss_unit"] = asked.loss_unit
     result["step_seconds"] = found.step.median
     result["limits"] = asdict(limits)
-    result["loss_unit"] = loss.unit
     if loss.refused is not None:
         result["loss_refused"] = loss.refused
     return result

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
+from headwater.machine.memory import peak_bytes
 from headwater.machine.signals import StopRequest
 from headwater.recipes.planned_device import Probe, microbatch_tokens
 from headwater.recipes.run_config import RunConfig
@@ -122,7 +121,7 @@ def _result(
         dtype=facts.dtype,
         num_threads=facts.num_threads,
         checkpoint_seconds=checkpoint_seconds,
-        memory_bytes=_peak_bytes() if whole and facts.device == "cpu" else None,
+        memory_bytes=peak_bytes() if whole and facts.device == "cpu" else None,
         how=f"median of {len(steps)} steps, {part}, in {facts.dtype} on {facts.num_threads} × {facts.device_name}",
     )
 
@@ -147,8 +146,3 @@ def _rows(config: RunConfig, folder: Path, batch_tokens: int) -> BatchSource:
     source = pack_source(TokenStore(folder / "text"), seq_len)
     num_rows = NEVER * (batch_tokens // seq_len)
     return BatchSource({"text": source}, make_plan({"text": source.num_rows}, MixtureSettings(), num_rows), seq_len, 1)
-
-
-def _peak_bytes() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024)

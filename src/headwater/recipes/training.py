@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.machine.machine import peak_dtype
+from headwater.machine.memory import peak_bytes
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
+from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner
+from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 
 
-def train_stage(config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any]) -> bool:
-    """Train to the last step and return True, or save and return False after a signal; hold the run's lock."""
-    batches = open_batches(config)
+def train_stage(
+    config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any], asked: Questions | None = None
+) -> bool:
+    """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
+
+    The run's forecast is made before its first step, by what is `asked`.
+    """
+    batches, peak_before = open_batches(config), peak_bytes()
     with StopRequest() as stop:
         run = assemble(config.run_dir, train_plan(config), batches, say)
         try:
-            _record_beginning(run, config, display, plan_fields)
+            foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time)
+            _record_beginning(run, config, display, plan_fields, foretold)
             if not train(run, open_examiner(config), display, stop):
                 return False
-            display(run.records.append("finish", run.step, **_finish_fields(run)))
+            display(run.records.append("finish", run.step, **_finish_fields(run, peak_before)))
         finally:
             run.records.close()
         if stop.signal_name is not None:
@@ -33,7 +43,10 @@ def train_stage(config: RunConfig, display: Display, say: Say, plan_fields: dict
         return stop.signal_name is None
 
 
-def _record_beginning(run: Run, config: RunConfig, display: Display, plan_fields: dict[str, Any]) -> None:
+def _record_beginning(
+    run: Run, config: RunConfig, display: Display, plan_fields: dict[str, Any], foretold: dict[str, Any] | None
+) -> None:
+    """Record what begins here; the display is told the forecast besides, which has a file of its own."""
     parameters = count_parameters(config.model)
     facts = run.machine.facts
     fields = {
@@ -55,7 +68,8 @@ def _record_beginning(run: Run, config: RunConfig, display: Display, plan_fields
     }
     if run.step:
         display(run.records.append("resume", run.step, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
-    display(run.records.append("start", run.step, **fields))
+    record = run.records.append("start", run.step, **fields)
+    display(record | {"forecast": foretold, "seconds": run.seconds()})
 
 
 def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[str, float]]:
@@ -68,8 +82,12 @@ def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[st
     }
 
 
-def _finish_fields(run: Run) -> dict[str, Any]:
-    """Return time and energy of the whole run; the energy of earlier attempts is taken at this attempt's power."""
+def _finish_fields(run: Run, peak_before: int) -> dict[str, Any]:
+    """Return time, energy and memory of the run; the energy of earlier attempts is taken at this attempt's power.
+
+    The peak of memory is this process's; None where the process held more before it began to train, or on a GPU.
+    """
+    peak = peak_bytes()
     seconds = run.seconds()
     seconds_here = seconds - run.seconds_before
     watt_hours, how = run.energy.watt_hours(seconds_here)
@@ -80,4 +98,5 @@ def _finish_fields(run: Run) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "energy_wh": round(watt_hours * seconds / seconds_here, 2),
         "energy_how": how,
+        "peak_memory_bytes": peak if peak > peak_before and run.machine.facts.device == "cpu" else None,
     }

@@ -9,7 +9,7 @@ from typing import Any
 from headwater.files import write_text
 from headwater.plan.law.pictures import Frontier, frontier, isoflops
 from headwater.plan.law.profile import DROP_90, profiles
-from headwater.plan.law.study import Study
+from headwater.plan.law.study import NOT_THE_LAW, Study
 from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, not_measured, plot, series
 from headwater.report.markup import Html, tag
 from headwater.report.numbers import count, decimal, significant
@@ -25,9 +25,10 @@ def write_law_page(path: Path, table: str, done: Study, fields: dict[str, Any]) 
         f"loss = {law.E:.4f} + {significant(law.A, 4)} / params^{law.alpha:.4f} "
         f"+ {significant(law.B, 4)} / tokens^{law.beta:.4f}"
     )
+    difference = f"In the pictures and forecasts below, {NOT_THE_LAW}."
     cards = [_isoflop_card(done), _frontier_card(done), _profile_card(done)]
     parts = [
-        tag("header", tag("h1", table), tag("p", formula, class_="lead")),
+        tag("header", tag("h1", table), tag("p", formula, class_="lead"), tag("p", difference, class_="lead")),
         tag("main", tag("section", tag("div", cards, class_="grid")), _forecasts(fields), _notes(fields)),
         tag("footer", f"Made by headwater from {len(done.runs)} runs. This file makes no request to any server."),
     ]

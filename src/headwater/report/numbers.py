@@ -92,6 +92,14 @@ def duration(seconds: float | None) -> str:
     return f"{significant(seconds / 86400)}{_GAP}days"
 
 
+def time_unit(seconds: float) -> tuple[str, float]:
+    """Return the unit in which a span of time is drawn, and its seconds."""
+    for limit, unit, name in [(120, 1, "seconds"), (7200, 60, "minutes"), (96 * 3600, 3600, "hours")]:
+        if seconds < limit:
+            return name, float(unit)
+    return "days", 86400.0
+
+
 def plural(amount: float, noun: str) -> str:
     return f"{count_in_words(amount)} {noun}{'' if amount == 1 else 's'}"
 

@@ -17,6 +17,7 @@ from headwater.report.markup import Html, tag
 from headwater.report.run_data import RunData
 from headwater.report.sections.abilities import abilities
 from headwater.report.sections.corpus import corpus
+from headwater.report.sections.forecast import forecast
 from headwater.report.sections.learning import learning
 from headwater.report.sections.next_steps import next_steps
 from headwater.report.sections.running import running
@@ -30,13 +31,14 @@ _SECTIONS = {
     "abilities": "What it can do",
     "samples": "In its own words",
     "running": "How it ran",
+    "forecast": "Forecast",
     "settings": "Settings",
     "next": "Try it",
 }
 
 
 def page(run: RunData) -> str:
-    parts = [corpus, learning, abilities, samples, running, settings, next_steps]
+    parts = [corpus, learning, abilities, samples, running, forecast, settings, next_steps]
     links = [tag("a", words, href=f"#{place}") for place, words in _SECTIONS.items()]
     return whole_page(
         run.name,

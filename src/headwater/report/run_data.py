@@ -29,6 +29,7 @@ class RunData:
     tokenizer: Object
     tokens: Object
     evaluation: Object
+    forecast: Object
 
     def events(self, event: str) -> list[Record]:
         return self.by_event.get(event, [])
@@ -71,6 +72,7 @@ def read_run(run_dir: Path) -> RunData:
         tokenizer=read_manifest_or_none(data / "tokenizer"),
         tokens=read_manifest_or_none(data / "tokens"),
         evaluation=_read_or_empty(run_dir / "evaluation.json"),
+        forecast=_read_or_empty(run_dir / "forecast.json"),
     )
 
 

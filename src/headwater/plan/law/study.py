@@ -18,6 +18,10 @@ from headwater.plan.law.table import Runs, num_distinct
 from headwater.plan.law.tuning import regret
 
 Clock = Callable[[], float]
+NOT_THE_LAW = (
+    "the median of a forecast is not the curve of the law: it averages over exponents that the runs leave open, and "
+    "follows near runs where they depart from the law"
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from headwater.report.chart import chart_card, layout, line, not_measured, plot, series
+from headwater.report.bar import time_bar
+from headwater.report.chart import chart_card, layout, line, not_measured, plot
 from headwater.report.curves import Points, points, smooth, thin
 from headwater.report.markup import Child, Html, tag
 from headwater.report.measures import median_of, seconds_trained, time_split
@@ -66,20 +67,9 @@ def _time(run: RunData) -> Child:
     split = time_split(run)
     if not split:
         return None
-    whole_time = sum(split.values())
-    pieces, legend, left = [], [], 0.0
-    for index, (kind, seconds) in enumerate(split.items()):
-        width, share = 100 * seconds / whole_time, percent(seconds / whole_time)
-        words = tag("title", f"{kind}: {duration(seconds)}, {share}")
-        place = {"x": f"{left:.3f}%", "y": "0", "width": f"{width:.3f}%", "height": "100%"}
-        pieces.append(tag("rect", words, class_=series(index), **place))
-        chip = tag("span", class_=f"chip {series(index)}")
-        legend.append(tag("li", chip, f"{kind} ", tag("b", duration(seconds)), f" ({share})"))
-        left += width
     note = f"{duration(seconds_trained(run))} in all. {_energy(run)}"
     caption = tag("figcaption", tag("h3", "Where the time went"), tag("p", note))
-    bar = tag("svg", pieces, class_="bar", role="img", aria_label="time by kind of work")
-    return tag("figure", caption, bar, tag("ul", legend, class_="legend"), class_="card")
+    return tag("figure", caption, time_bar(split), class_="card")
 
 
 def _energy(run: RunData) -> str:

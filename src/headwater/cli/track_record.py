@@ -1,0 +1,78 @@
+"""headwater plan --track-record: what was forecast of finished runs, and what became of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headwater.cli.arguments import AsJson, print_json
+from headwater.cli.terminal import foretold, safe, shown
+
+if TYPE_CHECKING:
+    from headwater.report.outcome import Outcome
+    from headwater.report.track_record import TrackRecord
+
+TRACK_RECORD = "track-record"
+
+
+def track_record(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder that runs lie in.")] = Path("runs"),
+    by_option: Annotated[bool, typer.Option("--track-record", hidden=True)] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the forecasts of all runs in a folder against their facts: headwater plan --track-record [FOLDER]."""
+    from headwater.report.track_record import read_track_record, track_fields
+
+    record = read_track_record(folder)
+    print_json(track_fields(record)) if as_json else _print(record)
+
+
+def _print(record: TrackRecord) -> None:
+    lines = [*_table(record), *_summary(record), *_left_out(record)]
+    print("\n".join(safe(line) for line in lines))
+
+
+def _table(record: TrackRecord) -> list[str]:
+    if not record.judged:
+        return [f"no finished run with a forecast in {record.folder}"]
+    width = max(16, *(len(name) for name in record.judged))
+    heads = f"{'run':<{width}} {'quantity':<9} {'forecast (P10 to P90)':<36} {'fact':>22} {'error':>8}"
+    return [heads, *(_row(name, outcome, width) for name, found in record.judged.items() for outcome in found)]
+
+
+def _row(name: str, outcome: Outcome, width: int) -> str:
+    start = f"{name:<{width}} {outcome.quantity:<9} {foretold(outcome):<36}"
+    if outcome.fact is None or outcome.error is None:
+        return f"{start} {'–':>22} {'':>8}  {outcome.how}"
+    verdict = ("inside" if outcome.is_inside else "OUTSIDE") if outcome.is_counted else outcome.how
+    return f"{start} {shown(outcome, outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}"
+
+
+def _summary(record: TrackRecord) -> list[str]:
+    from headwater.report.outcome import mean_score
+    from headwater.report.track_record import by_quantity, share_inside
+
+    inside, score = share_inside(record.counted), mean_score(record.counted)
+    if score is None:
+        return []
+    lines = [
+        "",
+        f"{inside['num_inside']} of {inside['num_facts']} facts inside their {inside['nominal']:.0%} bands: "
+        f"{inside['share']:.0%} (95 % interval {inside['p2_5']:.0%} to {inside['p97_5']:.0%}, facts taken as "
+        "independent)",
+    ]
+    for name, found in by_quantity(record.counted).items():
+        lines.append(
+            f"{name:<9} median absolute error {found['median_absolute_error']:.1%}, "
+            f"{found['num_inside']} of {found['num_facts']} inside"
+        )
+    return [*lines, f"score     {score:.2%} (mean relative CRPS; a forecast without a band that is off by 5 % has 5 %)"]
+
+
+def _left_out(record: TrackRecord) -> list[str]:
+    groups = [("not finished", record.unfinished), ("without a forecast", record.without_forecast)]
+    lines = [f"{len(names)} {what}: {', '.join(names)}" for what, names in groups if names]
+    lines += [f"damaged: {name}: {why}" for name, why in record.damaged.items()]
+    return ["", *lines] if lines else []

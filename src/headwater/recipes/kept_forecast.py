@@ -1,0 +1,95 @@
+"""The forecast of a run, kept from before its first step in RUN/forecast.json. No torch.
+
+It is made when the text is prepared, so that what is read again is known, and before a step is taken. A resume leaves
+it as it is, to the byte; a run that starts from step 0 again gets a new one; one that goes on with other settings loses
+it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from headwater.errors import ConfigError, DataError
+from headwater.files import digest_json, write_json
+from headwater.recipes.planning import Questions, plan_run, with_ladder
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import Folders, Say, read_json_or_none, stage_digest
+
+FORECAST_FORMAT, FORECAST_VERSION = "headwater-forecast", 1
+_WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}
+
+
+def forecast_of_run(
+    config: RunConfig, asked: Questions, step: int, say: Say, clock: Callable[[], float]
+) -> dict[str, Any] | None:
+    """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
+
+    Never raises: a run is worth more than its forecast. What went wrong is said.
+    """
+    try:
+        return _kept(config, say) if step else _made(config, asked, say, clock)
+    except Exception as error:  # of whatever kind: planning must not stop the training that it is about
+        say(f"no forecast: {error}")
+        return None
+
+
+def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
+    """Return what the run began with; remove it where it was made for other settings."""
+    path = config.run_dir / "forecast.json"
+    kept = read_json_or_none(path)
+    if not isinstance(kept, dict) or kept.get("format") != FORECAST_FORMAT:
+        return None
+    if kept.get("key") == forecast_key(config):
+        return kept
+    path.unlink()
+    say("the forecast was made for other settings or text than the run goes on with, and is removed")
+    return None
+
+
+def _made(config: RunConfig, asked: Questions, say: Say, clock: Callable[[], float]) -> dict[str, Any]:
+    path = config.run_dir / "forecast.json"
+    path.unlink(missing_ok=True)  # of an attempt that died before its first save, or of other settings
+    made_at = datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds")
+    found = {
+        "format": FORECAST_FORMAT,
+        "format_version": FORECAST_VERSION,
+        "key": forecast_key(config),
+        "made_at": made_at,
+        "headwater": headwater_version(),
+        **_plan(config, asked, say),
+    }
+    write_json(path, found)
+    return found
+
+
+def _plan(config: RunConfig, asked: Questions, say: Say) -> dict[str, Any]:
+    """Return the plan, without a loss where the table of runs can't be used."""
+    asked = with_ladder(config, asked)
+    try:
+        return plan_run(config, asked)
+    except (ConfigError, DataError) as error:
+        if asked.runs is None:
+            raise
+        say(f"no forecast of the loss: {error}")
+        result = plan_run(config, replace(asked, runs=None))
+        return result | {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
+
+
+def forecast_key(config: RunConfig) -> str:
+    """Return the digest of all that a forecast is made for: settings of the training, and its text."""
+    parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
+    settings = config.model_dump(mode="json", include=parts)
+    settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
+    return digest_json({"settings": settings, "tokens": stage_digest(Folders(config.run_dir).tokens)})
+
+
+def headwater_version() -> str:
+    """Return the version of the package as it is installed, or unknown where it runs from its source alone."""
+    try:
+        return importlib.metadata.version("headwater")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

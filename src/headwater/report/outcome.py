@@ -1,0 +1,127 @@
+"""A run's forecast beside its facts: which quantity, which band, what became of it, and how good that was.
+
+Each fact is held against its own forecast: the run's clock counts training, so that time and energy are those of
+training alone, without preparation and what comes after. The loss is that of all held-out text, which is what a
+ladder's table holds; of the sample in the last validation until the run is evaluated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.machine.energy import MEASURED
+from headwater.plan.score import crps
+from headwater.records import Record
+from headwater.report.numbers import duration, significant
+from headwater.report.run_data import Object, RunData, amount, table
+
+UNITS = {"bits_per_byte": ("bits_per_byte", "bits per byte"), "nats_per_token": ("loss", "nats per token")}
+"By the forecast's `loss_unit`: the field of a validation record, and the words."
+ALL_TEXT, LAST_VALIDATION = "all held-out text", "a sample of the held-out text, the last validation"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One quantity: P10, P50, P90, the fact where there is one, and `how` it is known or why it isn't.
+
+    `is_counted` says that the fact was measured: an energy that is assumed from the time says nothing of its own.
+    """
+
+    quantity: str
+    unit: str
+    p10: float
+    p50: float
+    p90: float
+    fact: float | None
+    how: str
+    is_counted: bool
+
+    @property
+    def error(self) -> float | None:
+        """By how much the fact is above the median, relative to it."""
+        return None if self.fact is None else self.fact / self.p50 - 1
+
+    @property
+    def is_inside(self) -> bool | None:
+        return None if self.fact is None else self.p10 <= self.fact <= self.p90
+
+    @property
+    def score(self) -> float | None:
+        """Relative CRPS, 0 being perfect; None where nothing was measured."""
+        return crps(self.fact, self.p10, self.p50, self.p90) if self.fact is not None and self.is_counted else None
+
+    def show(self, value: float) -> str:
+        return duration(value) if self.unit == "seconds" else f"{significant(value, 4)} {self.unit}"
+
+    def show_band(self) -> str:
+        low, high = self.show(self.p10), self.show(self.p90)
+        return f"{low} to {high}" if self.unit == "seconds" else f"{low.removesuffix(f' {self.unit}')} to {high}"
+
+
+def outcomes_of(run: RunData) -> list[Outcome]:
+    """Return what was forecast of a run, in one order, with the facts that are known by now."""
+    return outcomes(run.forecast, run.last("finish"), run.last("validation"), run.evaluation)
+
+
+def outcomes(forecast: Object, finish: Record, validation: Record, evaluation: Object) -> list[Outcome]:
+    """Return what a forecast says, with the facts of the last records and the evaluation; {} where there is none."""
+    found = [
+        _time(forecast, finish),
+        _loss(forecast, validation, evaluation) if finish else _loss(forecast, {}, {}),
+        _memory(forecast, finish),
+        _energy(forecast, finish),
+    ]
+    return [outcome for outcome in found if outcome is not None]
+
+
+def mean_score(found: list[Outcome]) -> float | None:
+    """Return the mean over the quantities that were measured."""
+    scores = [outcome.score for outcome in found if outcome.score is not None]
+    return sum(scores) / len(scores) if scores else None
+
+
+def _time(forecast: Object, finish: Record) -> Outcome | None:
+    band = _band(forecast, "training", "hours", scale=3600)
+    return _outcome("time", "seconds", band, amount(finish, "seconds"), "of training")
+
+
+def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome | None:
+    unit = forecast.get("loss_unit")
+    if not isinstance(unit, str) or unit not in UNITS:
+        return None
+    field, words = UNITS[unit]
+    whole = amount(evaluation, field, "all")
+    fact, how = (amount(validation, field, "all"), LAST_VALIDATION) if whole is None else (whole, ALL_TEXT)
+    return _outcome("loss", words, _band(forecast, "loss"), fact, how)
+
+
+def _memory(forecast: Object, finish: Record) -> Outcome | None:
+    peak = amount(finish, "peak_memory_bytes")
+    how = "peak of the process" if peak else "not known apart from what the process held before training"
+    return _outcome("memory", "GiB", _band(forecast, "memory_gib"), None if peak is None else peak / 2**30, how)
+
+
+def _energy(forecast: Object, finish: Record) -> Outcome | None:
+    is_measured = str(finish.get("energy_how") or "").startswith(MEASURED)
+    words = "measured" if is_measured else "assumed from the time, so not counted"
+    band = _band(forecast, "training", "energy_kwh", scale=1000)
+    return _outcome("energy", "Wh", band, amount(finish, "energy_wh"), words, is_measured)
+
+
+Band = tuple[float, float, float]
+
+
+def _band(forecast: Object, *path: str, scale: float = 1.0) -> Band | None:
+    """Return P10, P50 and P90 of a quantity; None unless they are what a forecast can be."""
+    values = [amount(table(forecast, *path), name) for name in ("p10", "p50", "p90")]
+    p10, p50, p90 = (scale * value if value is not None else 0.0 for value in values)
+    return (p10, p50, p90) if 0 < p10 <= p50 <= p90 else None
+
+
+def _outcome(
+    quantity: str, unit: str, band: Band | None, fact: float | None, how: str, is_counted: bool = True
+) -> Outcome | None:
+    if band is None:
+        return None
+    fact = fact if fact is not None and fact > 0 else None
+    return Outcome(quantity, unit, *band, fact, how, is_counted)

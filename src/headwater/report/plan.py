@@ -1,0 +1,175 @@
+"""The page of a plan: what a run will take and how good it will be, each with its band, and where that comes from."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from headwater.files import write_text
+from headwater.plan.score import NOMINAL, Z90
+from headwater.report.bar import time_bar
+from headwater.report.chart import Spec, chart_card, label, layout, line, plot
+from headwater.report.markup import Child, Html, tag
+from headwater.report.numbers import count, duration, percent, significant, time_unit, whole
+from headwater.report.outcome import UNITS
+from headwater.report.page import whole_page
+
+Band = dict[str, float]
+_NUM_POINTS, _REACH = 120, 3.2  # points of a curve, and how many deviations it is drawn to
+
+
+def write_plan_page(path: Path, result: dict[str, Any]) -> None:
+    """Write the page; `result` is what `headwater plan RUN --json` prints."""
+    name = str(result["name"])
+    footer = "Made by headwater before the run. This file makes no request to any server."
+    header = tag("header", tag("h1", name), tag("p", _sentence(result["counts"]), class_="lead"))
+    sections = [_quantities(result), _time(result), _sources(result)]
+    write_text(path, whole_page(f"plan of {name}", [header, tag("main", sections), tag("footer", footer)]))
+
+
+def _sentence(counts: dict[str, Any]) -> str:
+    return (
+        f"A plan, before the first step: {count(counts['params'])} parameters, {count(counts['tokens'])} tokens in "
+        f"{whole(counts['num_steps'])} steps ({counts['tokens_per_parameter']:.1f} a parameter), "
+        f"{counts['flops']:.2e} FLOPs. Bands are P10 to P90: they should hold {percent(NOMINAL, 0)} of facts."
+    )
+
+
+def _quantities(result: dict[str, Any]) -> Html:
+    limits, chances = result["limits"], result["probabilities"]
+    unit, scale = time_unit(3600 * result["hours"]["p50"])
+    hours = _scaled(result["hours"], 3600 / scale)
+    max_hours = None if limits["max_hours"] is None else limits["max_hours"] * 3600 / scale
+    memory = None if limits["memory_bytes"] is None else limits["memory_bytes"] / 2**30
+    words = UNITS[result["loss_unit"]][1]
+    cards = [
+        _card("Time", hours, unit, max_hours, chances["over_max_hours"], "chance to take more than"),
+        _card("Memory", result["memory_gib"], "GiB", memory, chances["over_memory"], "chance not to fit into"),
+        _card("Energy", *_energy(result["energy_kwh"])),
+        _card(
+            "Money", result["money"], "USD", limits["max_money"], chances["over_max_money"], "chance to cost more than"
+        )
+        if result["money"]
+        else _unknown("Money", result["how"]["money"]),
+        _card(
+            "Loss", result["loss"], words, limits["target_loss"], chances["misses_target_loss"], "chance to miss", True
+        )
+        if result["loss"]
+        else _unknown("Loss", result["how"]["loss"], wide=True),
+    ]
+    return tag("section", tag("h2", "What it will take"), tag("div", cards, class_="grid"), id="quantities")
+
+
+def _energy(kwh: Band) -> tuple[Band, str]:
+    return (kwh, "kWh") if kwh["p50"] >= 1 else (_scaled(kwh, 1000), "Wh")
+
+
+def _scaled(band: Band, factor: float) -> Band:
+    return {name: factor * value for name, value in band.items()}
+
+
+def _unknown(title: str, why: str, wide: bool = False) -> Html:
+    return chart_card(title, None, tag("p", f"Not known: {why}.", class_="missing"), wide=wide)
+
+
+def _card(
+    title: str,
+    band: Band,
+    unit: str,
+    limit: float | None = None,
+    chance: float | None = None,
+    what: str = "",
+    wide: bool = False,
+) -> Html:
+    """Return the chances of a quantity as a curve with its band filled; a limit near enough is drawn, too."""
+    low, middle, high = band["p10"], band["p50"], band["p90"]
+    curve = _curve(band)
+    inside = [(x, y) for x, y in curve if low * (1 - 1e-9) <= x <= high * (1 + 1e-9)]
+    traces = [
+        line("P10 to P90", inside, "series-1", width=0, fill="tozeroy", opacity=0.4),
+        line("all", curve, "series-1"),
+    ]
+    is_below = limit is not None and limit < middle
+    marks = [_upright(middle, "P50", "series-1", at_left=not is_below)]
+    is_near = limit is not None and curve[0][0] < limit < curve[-1][0] + 2 * (curve[-1][0] - curve[0][0])
+    if limit is not None and is_near:
+        marks.append(_upright(limit, "limit", "series-5", at_left=is_below))
+    value = tag("strong", f"{significant(middle)} {unit}")
+    note = f"{significant(low)} to {significant(high)} {unit}"
+    if limit is not None and chance is not None:
+        note += f"; {percent(chance, 0)} {what} {significant(limit)} {unit}"
+    summary = f"{title}: {significant(middle)} {unit}, {note}."
+    return chart_card([title, value], f"{note}.", plot(summary, traces, _axes(traces, marks), "small"), wide=wide)
+
+
+def _curve(band: Band) -> list[tuple[float, float]]:
+    """Return the density of the log-normal with this median and this distance of P10 and P90, its top at 1."""
+    deviation = max(math.log(band["p90"] / band["p10"]) / (2 * Z90), 1e-3)
+    places = [_REACH * (2 * index / _NUM_POINTS - 1) for index in range(_NUM_POINTS + 1)]
+    places = sorted(
+        {*places, math.log(band["p10"] / band["p50"]) / deviation, math.log(band["p90"] / band["p50"]) / deviation}
+    )
+    heights = [math.exp(-(place**2) / 2 - deviation * place) for place in places]
+    return [
+        (band["p50"] * math.exp(deviation * place), height / max(heights)) for place, height in zip(places, heights)
+    ]
+
+
+def _upright(x: float, words: str, color: str, *, at_left: bool) -> tuple[Spec, Spec]:
+    """Return an upright line over the whole height and its label, on one side of it."""
+    stroke = {"color": f"@{color}", "width": 1.5, "dash": "dash"}
+    shape = {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke}
+    side = "right" if at_left else "left"
+    mark = label(words, 1.0, color, above=False) | {"xref": "x", "x": x, "xanchor": side, "yref": "paper"}
+    return shape, mark
+
+
+def _axes(traces: list[Spec], marks: list[tuple[Spec, Spec]]) -> Spec:
+    """Return a linear axis around the curve and the limits, without the axis of densities."""
+    shapes, labels = [shape for shape, _ in marks], [mark for _, mark in marks]
+    xs = [x for trace in traces for x in trace["x"]] + [shape["x0"] for shape in shapes]
+    room = 0.04 * (max(xs) - min(xs))
+    drawn = layout(traces, showlegend=False, hovermode=False, shapes=shapes, annotations=labels)
+    drawn["yaxis"] |= {"visible": False, "range": [0, 1.12]}
+    drawn["xaxis"] |= {"range": [min(xs) - room, max(xs) + room], "nticks": 6}
+    return drawn
+
+
+def _time(result: dict[str, Any]) -> Html:
+    parts = {name: band["p50"] for name, band in result["seconds"].items() if band["p50"] > 0}
+    note = (
+        f"Medians by part. Of them {duration(3600 * result['training']['hours']['p50'])} are the training's own clock."
+    )
+    caption = tag("figcaption", tag("h3", "Where the time goes"), tag("p", note))
+    return tag("section", tag("h2", "Time by part"), tag("figure", caption, time_bar(parts), class_="card"), id="time")
+
+
+def _sources(result: dict[str, Any]) -> Html:
+    shown = {"hours": "time", "memory_gib": "memory", "energy_kwh": "energy", "money": "money", "loss": "loss"}
+    rows: list[Child] = []
+    for field, words in shown.items():
+        band = result[field]
+        values = [significant(band[name], 4) if band else "–" for name in ("p10", "p50", "p90")]
+        unit = {
+            "hours": "hours",
+            "memory_gib": "GiB",
+            "energy_kwh": "kWh",
+            "money": "USD",
+            "loss": UNITS[result["loss_unit"]][1],
+        }[field]
+        cells = [tag("td", value) for value in values]
+        rows.append(
+            tag(
+                "tr",
+                tag("th", words, scope="row"),
+                cells,
+                tag("td", unit),
+                tag("td", result["how"][field], class_="words"),
+            )
+        )
+    names = ["", "P10", "P50", "P90", "unit", "from"]
+    head = tag("tr", [tag("th", name, scope="col", class_="words" if name == "from" else None) for name in names])
+    body = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers forecast")
+    figure = tag("figure", tag("div", body, class_="scroll"), class_="card")
+    return tag("section", tag("h2", "Where each number comes from"), figure, id="sources")

@@ -1,0 +1,81 @@
+"""The report's part on forecast and fact."""
+
+from __future__ import annotations
+
+import pytest
+from fake_run import forecast, json_file, run_records, write_records, write_run
+from read_page import read_page
+
+from headwater.records import read_records
+from headwater.report.outcome import mean_score, outcomes_of
+from headwater.report.render import render_report
+from headwater.report.run_data import read_run
+from headwater.report.sections.forecast import elapsed
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs"), num_steps=60)
+
+
+@pytest.fixture(scope="module")
+def page(run_dir):
+    return read_page(render_report(run_dir))
+
+
+def test_the_table_has_band_fact_error_and_verdict(page):
+    part = page.text.split("Forecast and fact")[1].split("Settings and their reasons")[0]
+    rows = {line: part.split(f"\n{line}\n")[1].split("\n")[:6] for line in ("time", "memory")}
+    assert rows["time"] == ["6.6 minutes", "9.0 minutes", "12.0 minutes", "8.4 minutes", "−6.2 %", "inside"]
+    assert rows["memory"] == ["0.9000 GiB", "1.000 GiB", "1.100 GiB", "1.250 GiB", "+25.0 %", "outside"]
+
+
+def test_the_loss_is_drawn_with_its_band(page, run_dir):
+    validations = read_records(run_dir / "records.jsonl", "validation")
+    ys = page.trace("Loss of validations", "held-out text")[1]
+    assert ys == [record["bits_per_byte"]["all"] for record in validations]
+    assert page.trace("Loss of validations", "P90")[1] == [1.21, 1.21]
+
+
+def test_the_time_drawn_ends_at_the_time_of_the_records(page, run_dir):
+    assert elapsed(read_run(run_dir))[-1][1] == pytest.approx(506.4)
+    assert page.trace("Time spent", "this run")[1][-1] == pytest.approx(506.4 / 60)
+    assert page.trace("Time spent", "P90")[1] == [0, pytest.approx(12)]
+
+
+def test_it_ends_with_the_score(page, run_dir):
+    score = mean_score(outcomes_of(read_run(run_dir)))
+    part = page.text.split("Forecast and fact")[1].split("Settings and their reasons")[0]
+    assert f"{100 * score:.2f} %" in part.split("\nScore")[1]
+    assert "1 of 3 facts inside" in part
+
+
+def test_a_run_in_progress_shows_the_forecast_alone(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=30)
+    write_records(run_dir, run_records(30)[:40])
+    text = read_page(render_report(run_dir)).text
+    assert "not known" in text
+    assert "No score yet" in text
+
+
+def test_without_a_forecast_the_page_says_how_one_is_made(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=6)
+    (run_dir / "forecast.json").unlink()
+    assert "headwater plan RUN" in read_page(render_report(run_dir)).text
+
+
+def test_without_a_loss_the_page_says_how_to_get_one(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=6)
+    kept = forecast() | {"loss": None, "loss_refused": "no loss without runs <b>: `headwater ladder RUN` makes some"}
+    json_file(run_dir / "forecast.json", kept)
+    page = read_page(render_report(run_dir))
+    assert "no loss without runs <b>: `headwater ladder RUN` makes some" in page.text
+    assert not page.all("b") or all(element.attributes == {} for element in page.all("b"))
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"hours": 3}, {"p10": 1, "p50": "x"}, [{"p10": 1}]])
+def test_a_forecast_of_odd_shape_is_no_reason_to_fail(tmp_path, value):
+    run_dir = write_run(tmp_path, num_steps=6)
+    for shape in (value, dict.fromkeys(forecast(), value), forecast() | {"loss_unit": value, "made_at": value}):
+        json_file(run_dir / "forecast.json", shape)
+        read_page(render_report(run_dir))

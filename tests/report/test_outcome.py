@@ -1,0 +1,72 @@
+"""Facts of a run against what was forecast of it: which fact, which band, which score."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fake_run import forecast, run_records
+
+from headwater.machine.energy import MEASURED
+from headwater.report.outcome import mean_score, outcomes
+
+RECORDS = run_records(40)
+FINISH = RECORDS[-1]
+VALIDATION = [record for record in RECORDS if record["event"] == "validation"][-1]
+
+
+def by_name(*arguments):
+    return {outcome.quantity: outcome for outcome in outcomes(*arguments, {})}
+
+
+def test_each_fact_is_held_against_its_own_forecast():
+    found = by_name(forecast(), FINISH, VALIDATION)
+    assert (found["time"].p50, found["time"].fact) == (0.15 * 3600, 506.4)
+    assert (found["loss"].p50, found["loss"].fact) == (1.18, VALIDATION["bits_per_byte"]["all"])
+    assert (found["memory"].p50, found["memory"].fact) == (1.0, 1.25)
+    assert (found["energy"].p50, found["energy"].fact) == (10.0, 9.6)
+    assert found["time"].error == pytest.approx(506.4 / 540 - 1)
+    assert [found[name].is_inside for name in ("time", "memory")] == [True, False]
+
+
+def test_an_evaluation_comes_before_the_last_validation():
+    whole = {"bits_per_byte": {"all": 1.3}, "loss": {"all": 3.0}}
+    found = {outcome.quantity: outcome for outcome in outcomes(forecast(), FINISH, VALIDATION, whole)}
+    assert found["loss"].fact == 1.3
+
+
+def test_a_loss_in_nats_is_held_against_the_loss_in_nats():
+    found = by_name(forecast() | {"loss_unit": "nats_per_token"}, FINISH, VALIDATION)
+    assert found["loss"].fact == VALIDATION["loss"]["all"]
+
+
+def test_an_energy_that_is_assumed_from_the_time_is_not_counted():
+    assumed = by_name(forecast(), FINISH, VALIDATION)["energy"]
+    measured = by_name(forecast(), FINISH | {"energy_how": MEASURED}, VALIDATION)["energy"]
+    assert assumed.score is None
+    assert measured.score is not None
+
+
+def test_the_mean_score_leaves_out_what_was_not_measured():
+    sure = {"hours": {"p10": 0.1, "p50": 0.1, "p90": 0.1}}
+    found = outcomes({"training": sure}, {"seconds": 378.0}, {}, {})
+    assert mean_score(found) == pytest.approx(math.log(1.05))
+    assert mean_score(outcomes(forecast(), {}, VALIDATION, {})) is None
+
+
+def test_a_run_in_progress_has_no_facts():
+    assert all(outcome.fact is None for outcome in outcomes(forecast(), {}, VALIDATION, {}))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"loss": {"p10": 2, "p50": 1, "p90": 3}, "loss_unit": "bits_per_byte"},
+        {"loss": {"p10": 1, "p50": 2, "p90": 3}, "loss_unit": ["bits_per_byte"]},
+        {"training": {"hours": {"p10": -1, "p50": 1, "p90": 2}}, "memory_gib": [1, 2]},
+        {"training": {"hours": {"p10": 0, "p50": math.nan, "p90": math.inf}}, "memory_gib": None},
+    ],
+)
+def test_what_is_no_forecast_is_left_out(odd):
+    assert outcomes(odd, FINISH, VALIDATION, {}) == []
