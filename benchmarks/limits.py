@@ -17,7 +17,6 @@ from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import rows_of_block
 from headwater.optim.muon import POLAR_EXPRESS
-from headwater.optim.settings import OptimSettings
 
 REPEATS = 7
 COPY_BYTES = 1 << 28  # far more than any cache holds
@@ -76,7 +75,7 @@ def block_matrices(model: ModelSettings) -> list[tuple[int, int]]:
     return [*attention, (model.d_model, model.d_ff), (model.d_model, model.d_ff), (model.d_ff, model.d_model)]
 
 
-def step_limits(model: ModelSettings, rows: int, dtype_name: str) -> dict[str, Limit]:
+def step_limits(model: ModelSettings, block_rows: int | None, rows: int, dtype_name: str) -> dict[str, Limit]:
     """Return the limit of each part of a step of `rows` rows, measured now; dtypes as in machine.dtype."""
     matmul_dtype, dtype = getattr(torch, dtype_name), DTYPES[ACTIVATIONS.get(dtype_name, dtype_name)]
     num_tokens = rows * model.seq_len
@@ -95,25 +94,25 @@ def step_limits(model: ModelSettings, rows: int, dtype_name: str) -> dict[str, L
             f"the causal half at {attention_rate / 1e9:,.0f} GFLOP/s, the rate of its batched matmuls",
         ),
         "loss": Limit(head, "the head's three matmuls alone"),
-        "optimizer": _optimizer_limit(model, matmul_peaks(torch.device("cpu"), [dtype])[dtype], bandwidth),
+        "optimizer": _optimizer_limit(model, block_rows, matmul_peaks(torch.device("cpu"), [dtype])[dtype], bandwidth),
         "data": Limit(0.0, "nothing to wait for"),
         "other": _elementwise_limit(model, num_tokens, dtype.itemsize, bandwidth),
     }
 
 
-def _orthogonalisation_flops(shorter: int, longer: int) -> float:
+def _orthogonalisation_flops(shorter: int, longer: int, block_rows: int | None) -> float:
     """Return an iteration's FLOPs in Muon's blocks; half of a matrix times itself is its mirror image."""
-    rows = rows_of_block(shorter, OptimSettings.model_fields["block_rows"].default)
+    rows = rows_of_block(shorter, block_rows)
     return shorter / rows * (3 * rows**2 * longer + rows**3)
 
 
-def _optimizer_limit(model: ModelSettings, flops_per_second: float, bandwidth: float) -> Limit:
+def _optimizer_limit(model: ModelSettings, block_rows: int | None, flops_per_second: float, bandwidth: float) -> Limit:
     matrices = block_matrices(model)
     in_matrices = model.num_layers * sum(width_in * width_out for width_in, width_out in matrices)
     others = count_parameters(model).total - in_matrices
     # Muon reads gradient, momentum and weight and writes two of them; AdamW reads four and writes three
     traffic = MASTER_BYTES * (5 * in_matrices + 7 * others)
-    per_step = [_orthogonalisation_flops(min(pair), max(pair)) for pair in matrices]
+    per_step = [_orthogonalisation_flops(min(pair), max(pair), block_rows) for pair in matrices]
     flops = model.num_layers * len(POLAR_EXPRESS) * sum(per_step)
     seconds = traffic / bandwidth + flops / flops_per_second
     return Limit(

@@ -144,7 +144,9 @@ def roofline(job: Job) -> dict[str, Any]:
     with contextlib.suppress(Enough):
         watch.train(job, watching)
     plan = make_plan(job)
-    limits = step_limits(plan.model, job.shape.rows * job.shape.num_microbatches, examine(plan.machine).dtype)
+    limits = step_limits(
+        plan.model, plan.optim.block_rows, job.shape.rows * job.shape.num_microbatches, examine(plan.machine).dtype
+    )
     by_kernel = kernel_seconds(watching.profiler, NUM_STEPS)
     profiled = statistics.fmean(watching.profiled_seconds)
     seconds = {part: sum(by_kernel[part].values()) for part in PARTS}

@@ -72,3 +72,17 @@ def test_portions_fit_each_other_for_every_length_of_run(num_steps, seq_len):
     by_law = 0.4 * 2**19 * (num_steps * train.batch_tokens / 1e10) ** 0.383
     is_least = train.batch_tokens == 8 * seq_len
     assert by_law / 1.5 < train.batch_tokens < by_law * 1.5 or (is_least and by_law < train.batch_tokens)
+
+
+@pytest.mark.parametrize(
+    ("d_model", "batch_tokens", "rows"), [(768, 2048, 128), (384, 4096, 128), (192, 4096, None), (768, 524288, None)]
+)
+def test_muon_cuts_matrices_where_the_batch_is_small_for_their_width(d_model, batch_tokens, rows):
+    given = {"model": GIVEN["model"] | {"d_model": d_model}, "train": {"num_steps": 300, "batch_tokens": batch_tokens}}
+    raw, _ = ruled(**given)
+    assert raw.get("optim.block_rows") == rows
+
+
+def test_adamw_has_no_blocks():
+    raw, _ = ruled(optim={"name": "adamw"}, train={"num_steps": 300, "batch_tokens": 1024})
+    assert raw.get("optim.block_rows") is None

@@ -22,7 +22,7 @@ SHAPES = constants()["shapes"]
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["d_model"]))
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
 def test_a_measured_shape_gets_its_own_seconds(shape, dtype):
-    sizes = sizes_of(processor._model(shape), is_muon=True)
+    sizes = sizes_of(processor._model(shape), is_muon=True, block_rows=None)
     peaks = constants()["peak_flops_per_second"]
     found = step_seconds(
         sizes, shape["rows"] * shape["seq_len"], Peaks(peaks[dtype], peaks["bfloat16"], dtype, "as measured")
@@ -39,7 +39,7 @@ def test_no_part_is_faster_than_the_peak():
 
 def test_work_of_the_model_is_what_the_card_says():
     model = processor._model(SHAPES[0])
-    work = step_flops(sizes_of(model, is_muon=True), 4096)
+    work = step_flops(sizes_of(model, is_muon=True, block_rows=None), 4096)
     assert work["matmul"] + work["loss"] + work["attention"] == pytest.approx(4096 * flops_per_token(model))
 
 
@@ -50,7 +50,7 @@ def test_orthogonalisation_counts_the_products_of_every_iteration():
 
 
 def test_no_orthogonalisation_without_muon():
-    assert step_flops(sizes_of(processor._model(SHAPES[0]), is_muon=False), 4096)["optimizer"] == 0
+    assert step_flops(sizes_of(processor._model(SHAPES[0]), is_muon=False, block_rows=None), 4096)["optimizer"] == 0
 
 
 def test_muon_at_the_third_shape_is_what_the_log_says():

@@ -1,6 +1,15 @@
-"""Into which blocks Muon cuts a matrix. No torch."""
+"""Whether Muon cuts a matrix into blocks, and into which. No torch."""
 
 from __future__ import annotations
+
+BLOCK_ROWS = 128
+DEAR = 0.15  # of the matrices' own FLOPs in the step
+
+
+def orthogonalisation_share(d_model: int, d_ff: int, batch_tokens: int) -> float:
+    """Return FLOPs of Muon's four iterations over 6 × weights × tokens, for matrices d_model × d_ff, not cut."""
+    shorter, longer = sorted((d_model, d_ff))
+    return 4 * (3 * shorter + shorter**2 / longer) / (6 * batch_tokens)
 
 
 def rows_of_block(shorter_side: int, most: int | None) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headwater.config import RawSettings
+from headwater.optim.blocks import BLOCK_ROWS, DEAR, orthogonalisation_share
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,20 @@ def _warmup_steps(raw: RawSettings) -> tuple[Any, str]:
     return min(200, max(1, steps // 50)), why
 
 
+def _block_rows(raw: RawSettings) -> tuple[Any, str]:
+    if raw.get("optim.name", "muon") == "adamw":
+        return None, ""
+    batch = raw.get("train.batch_tokens")
+    share = orthogonalisation_share(raw.get("model.d_model"), raw.get("model.d_ff"), batch)
+    if share <= DEAR:
+        return None, ""
+    why = (
+        f"whole, they would take {share:.0%} of the matrices' own FLOPs at {batch:,} tokens a step; blocks cost a little "
+        "quality a step and gain more in steps (docs/log.md)"
+    )
+    return BLOCK_ROWS, why
+
+
 def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
     seq_len, steps = raw.get("model.seq_len"), raw.get("train.num_steps")
     # batch = BATCH_TOKENS × (steps × batch / AT_RUN_TOKENS)^BATCH_EXPONENT, solved for the batch
@@ -147,6 +162,7 @@ RULES: dict[str, Rule] = {
     "optim.vector_lr": _vector_lr,
     "optim.weight_decay": _weight_decay,
     "train.batch_tokens": _batch_tokens,
+    "optim.block_rows": _block_rows,  # of the batch
     "train.microbatch_tokens": _microbatch_tokens,
     "schedule.warmup_steps": _warmup_steps,
     "train.save_every": _save_every,
@@ -167,7 +183,7 @@ def apply_rules_(raw: RawSettings) -> dict[str, str]:
             value, why = rule(raw)
         except (TypeError, ValueError, ZeroDivisionError):
             continue
-        if value is None:  # of an input that is missing
+        if value is None:  # of an input that is missing, or the default is right
             continue
         raw.set_(setting, value, "a rule")
         reasons[setting] = why

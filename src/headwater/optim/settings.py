@@ -24,7 +24,7 @@ class OptimSettings(Settings):
     "Peak learning rate of norms and biases."
     momentum: float = Field(default=0.95, ge=0, lt=1)
     "Muon's momentum (Nesterov); 0.95 as Jordan 2024."
-    block_rows: int | None = Field(default=128, ge=8)
+    block_rows: int | None = Field(default=None, ge=8)
     "Muon makes blocks of at most this many rows of a matrix's shorter side orthogonal; off: the whole matrix."
     beta1: float = Field(default=0.8, ge=0, lt=1)
     "AdamW's decay of the mean gradient; 0.8 as nanochat, for embeddings that change fast."

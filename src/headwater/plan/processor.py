@@ -19,10 +19,8 @@ import numpy as np
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import rows_of_block
-from headwater.optim.settings import OptimSettings
 
 MUON_ITERATIONS = 4  # those of optim.muon, which brings torch; a test holds them equal
-DEFAULT_BLOCK_ROWS = OptimSettings.model_fields["block_rows"].default
 PARTS = ("matmul", "loss", "attention", "optimizer", "other")
 
 
@@ -47,7 +45,7 @@ class Sizes:
     "(rows, columns, how many) of what Muon makes orthogonal, the shorter side first; empty where there is no Muon."
 
 
-def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None = DEFAULT_BLOCK_ROWS) -> Sizes:
+def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None) -> Sizes:
     query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     mlp = 2 if model.family == "gpt2" else 3
     layers = model.num_layers
@@ -123,7 +121,7 @@ def efficiencies(d_model: int, dtype: str) -> dict[str, float]:
 def _measured(shape: dict[str, Any], dtype: str) -> dict[str, float]:
     model = _model(shape)
     tokens = shape["rows"] * shape["seq_len"]
-    work = step_flops(sizes_of(model, is_muon=True), tokens)
+    work = step_flops(sizes_of(model, is_muon=True, block_rows=shape["block_rows"]), tokens)
     total = sum(shape["shares"].values())  # rounded to whole percents
     seconds = {part: shape["int8_ms"] / 1000 * share / total for part, share in shape["shares"].items()}
     if dtype == "bfloat16":
