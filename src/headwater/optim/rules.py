@@ -34,6 +34,12 @@ BATCH_EXPONENT = 0.383  # of a run's tokens: Power Lines (arXiv:2505.13738)
 BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10
 
 HEAD_LR = 0.016  # at width 768
+# the rates of matrices and embedding fall with the number of updates and rise with the tokens of each: 1 at LR_STEPS
+# of LR_BATCH tokens. The first exponent is measured from 150 to 600 steps (docs/log.md); the second makes the matrices'
+# rate meet nanochat's 0.02 at 21,000 steps of 2^19 tokens
+LR_STEPS, LR_BATCH = 600, 4096
+LR_STEPS_EXPONENT, LR_BATCH_EXPONENT = -0.4, 0.3
+LR_FACTORS = (0.25, 3.0)  # no further than a little beyond what was measured
 
 
 def _d_ff(raw: RawSettings) -> tuple[Any, str]:
@@ -73,19 +79,32 @@ def _width_scale(raw: RawSettings) -> float:
     return (raw.get("model.d_model") / 768) ** -0.5
 
 
+def _length_scale(raw: RawSettings) -> float:
+    steps, batch = raw.get("train.num_steps"), raw.get("train.batch_tokens")
+    factor = (steps / LR_STEPS) ** LR_STEPS_EXPONENT * (batch / LR_BATCH) ** LR_BATCH_EXPONENT
+    return min(max(float(factor), LR_FACTORS[0]), LR_FACTORS[1])
+
+
+LENGTH_WHY = (
+    f"(steps/{LR_STEPS})^{LR_STEPS_EXPONENT:g} × (batch/{LR_BATCH})^{LR_BATCH_EXPONENT:g}: fewer updates, larger ones "
+    "(docs/log.md)"
+)
+
+
 def _matrix_lr(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("optim.name", "muon") == "adamw":
         scale = raw.get("model.d_model") / 768
         return round(1e-3 / scale, 6), "0.001 at width 768, in inverse proportion to the width (muP, arXiv:2203.03466)"
-    return 0.03, "Muon's update has the same scale at every width (Jordan 2024); 0.03 by docs/log.md, short runs"
+    why = f"at every width, since Muon's update has the same scale (Jordan 2024): nanochat's 0.02 × {LENGTH_WHY}"
+    return round(0.02 * _length_scale(raw), 6), why
 
 
 def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("model.tied_embeddings", True):
         why = "a tied embedding learns at the head's rate: 0.016 × (d_model/768)^-0.5"
         return round(HEAD_LR * _width_scale(raw), 6), why
-    why = "0.11 × (d_model/768)^-0.5, a third of nanochat's, whose batches are larger (docs/log.md)"
-    return round(0.11 * _width_scale(raw), 6), why
+    why = f"0.075 × (d_model/768)^-0.5, a quarter of nanochat's, × {LENGTH_WHY}"
+    return round(0.075 * _width_scale(raw) * _length_scale(raw), 6), why
 
 
 def _head_lr(raw: RawSettings) -> tuple[Any, str]:
@@ -114,8 +133,8 @@ def _block_rows(raw: RawSettings) -> tuple[Any, str]:
     if share <= DEAR:
         return None, ""
     why = (
-        f"whole, they would take {share:.0%} of the matrices' own FLOPs at {batch:,} tokens a step; blocks cost a little "
-        "quality a step and gain more in steps (docs/log.md)"
+        f"whole, they would take {share:.0%} of the matrices' own FLOPs at {batch:,} tokens a step; blocks cost "
+        "a little quality a step and gain more in steps (docs/log.md)"
     )
     return BLOCK_ROWS, why
 
@@ -156,12 +175,12 @@ RULES: dict[str, Rule] = {
     "model.head_dim": _head_dim,
     "model.num_heads": _num_heads,
     "model.num_kv_heads": _num_kv_heads,
+    "train.batch_tokens": _batch_tokens,
     "optim.matrix_lr": _matrix_lr,
     "optim.embedding_lr": _embedding_lr,
     "optim.head_lr": _head_lr,
     "optim.vector_lr": _vector_lr,
     "optim.weight_decay": _weight_decay,
-    "train.batch_tokens": _batch_tokens,
     "optim.block_rows": _block_rows,  # of the batch
     "train.microbatch_tokens": _microbatch_tokens,
     "schedule.warmup_steps": _warmup_steps,
