@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from headwater.config import RawSettings
@@ -26,6 +27,10 @@ def sizes(family: Family, vocab_size: int, seq_len: int) -> Iterator[ModelSettin
         yield model_of(num_layers, family, vocab_size, seq_len)
 
 
-def wanted_batch_tokens(num_tokens: float) -> float:
-    """Return the batch of `optim.rules` for a run of so many tokens (Power Lines, arXiv:2505.13738)."""
-    return float(BATCH_TOKENS * (num_tokens / AT_RUN_TOKENS) ** BATCH_EXPONENT)
+def wanted_rows(num_tokens: float, seq_len: int) -> int:
+    """Return the rows of a batch by the rule of `optim.rules`, for a run of so many tokens.
+
+    A power of two, at least 8, near what Power Lines gives (arXiv:2505.13738).
+    """
+    batch_tokens = BATCH_TOKENS * (num_tokens / AT_RUN_TOKENS) ** BATCH_EXPONENT
+    return int(max(8, 2 ** round(math.log2(batch_tokens / seq_len))))
