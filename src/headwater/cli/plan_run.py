@@ -14,14 +14,17 @@ from headwater.cli.terminal import card, duration, say
 from headwater.report.numbers import count, significant
 
 VERB = "run"
+VERB_OF_OPTION = {"--budget": "search"}
+"An option that asks something else of the same run, and the verb that answers it."
 
 
 class PlanGroup(TyperGroup):
-    """Commands by name; whatever begins with anything else is `plan run`, so that `headwater plan RUN` works."""
+    """Commands by name; whatever begins with anything else is `plan run`, or what an option in it asks for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] != "--help":
-            args = [VERB, *args]
+            asked = (VERB_OF_OPTION.get(argument.split("=")[0]) for argument in args)
+            args = [next(filter(None, asked), VERB), *args]
         return super().parse_args(ctx, args)
 
 

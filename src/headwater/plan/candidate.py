@@ -90,7 +90,7 @@ class Cluster:
     device: Device
     max_memory: float | None = None
     precision: str = "auto"
-    optimizer: OptimizerName = "muon"
+    optimizer: OptimizerName = "adamw"
 
     @property
     def usable_memory(self) -> float:

@@ -62,7 +62,7 @@ def machinery(config: RunConfig, probe: Probe | None) -> Machinery:
     """Return the numbers of the device that the run would take here."""
     wanted, name = config.machine.device, gpu_name()
     if wanted == "cuda" or (wanted == "auto" and name is not None):
-        return _gpu(config, _device(name), probe)
+        return _gpu(config, device_at_hand(name), probe)
     return _processor(config, probe)
 
 
@@ -78,7 +78,7 @@ def microbatch_tokens(config: RunConfig) -> int:
 def _processor(config: RunConfig, probe: Probe | None) -> Machinery:
     cores = config.machine.num_threads or usable_cores()
     spread, flags = constants()["log_deviation"], cpu_flags()
-    dtype = probe.dtype if probe else _dtype(config, flags)
+    dtype = probe.dtype if probe else processor_dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
     portion = Portion(portion_tokens, num_recomputed(config.train, config.model.num_layers))
     memory = processor_memory(config.model, config.optim, portion, dtype)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def _processor(config: RunConfig, probe: Probe | None) -> Machinery:
     )
 
 
-def _dtype(config: RunConfig, flags: set[str]) -> str:
+def processor_dtype(config: RunConfig, flags: set[str]) -> str:
     if config.machine.dtype == "float8":
         raise ConfigError("machine.dtype is float8, which is for GPUs, and the run is planned for a processor here")
     if config.machine.dtype != "auto":
@@ -112,20 +112,26 @@ def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tup
     spread = constants()["log_deviation"]
     if probe is not None:
         return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
-    float32 = cores * float32_rate_per_core()
-    gains = constants()["rate_over_float32"] | {"float32": 1.0}
-    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
-    peaks = Peaks(float32 * gains[dtype], rest, dtype, "")
+    peaks = processor_peaks(dtype, cores)
     sizes = sizes_of(config.model, config.optim.name == "muon")
     seconds = step_seconds(sizes, config.train.batch_tokens, peaks, config.train.recompute_fraction)
-    how = (
-        f"FLOPs over {peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} "
-        "cores, times what such processors gain) and efficiencies of three measured shapes; --probe measures it"
-    )
+    how = f"FLOPs over {peaks.how} and efficiencies of three measured shapes; --probe measures it"
     return Spread(seconds, spread["step"]), how
 
 
-def _device(name: str | None) -> Device:
+def processor_peaks(dtype: str, cores: int) -> Peaks:
+    """Return the rates of this processor: float32 measured, the rest by what such processors gain."""
+    float32 = cores * float32_rate_per_core()
+    gains = constants()["rate_over_float32"] | {"float32": 1.0}
+    maps, rest = float32 * gains[dtype], float32 * gains["float32" if dtype == "float32" else "bfloat16"]
+    how = (
+        f"{maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} cores, times what "
+        "such processors gain)"
+    )
+    return Peaks(maps, rest, dtype, how)
+
+
+def device_at_hand(name: str | None) -> Device:
     """Return the data sheet of the GPU at hand; raise ConfigError when there is none or it isn't in the table."""
     if name is None:
         raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")
