@@ -87,14 +87,14 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("devices", f"{budget['num_devices']} × {budget['device']}")]
     if programme["usd"] is not None:
         lines.append(("price", f"${budget['usd_per_device_hour']:g} a device-hour: {budget['price_how']}"))
-    lines.append(("final run", f"{_usd(final['usd'])}{duration(3600 * final['hours'])} of {_usd(programme['usd'])}in all"))
+    lines.append(("final run", _cost(final)))
     if rest["hours"]:
-        lines.append(("ladder, failed", f"{_usd(rest['usd'])}{duration(3600 * rest['hours'])}"))
+        lines.append(("programme", f"{_cost(programme)}; a ladder and attempts that fail: {_cost(rest)}"))
         lines.append(("", budget["final_share_how"]))
     known = text["unique_tokens"]
     lines.append(("text", "no limit" if known is None else f"{count(known)} tokens: {text['how']}"))
     lines.append(("served", f"{count(result['serving']['tokens'])} tokens: {result['serving']['how']}"))
-    lines.append(("loss", f"{result['loss']['unit']}, {result['loss']['how']}"))
+    lines.append(("loss", result["loss"]["how"]))
     lines.append(
         (
             "searched",
@@ -105,8 +105,10 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     return lines + [("note", note) for note in result["notes"]]
 
 
-def _usd(value: float | None) -> str:
-    return "" if value is None else f"${significant(value)}, "
+def _cost(part: dict[str, float | None]) -> str:
+    assert part["hours"] is not None
+    hours = duration(3600 * part["hours"])
+    return hours if part["usd"] is None else f"${significant(part['usd'])}, {hours}"
 
 
 def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -125,7 +127,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
             f"{choice['num_steps']:,} steps of {layout['batch_rows']} rows × {shape['seq_len']}"
             + (f", text read {choice['epochs']:.1f} times" if choice["epochs"] > 1 else ""),
         ),
-        ("loss", _interval(choice["loss"], result["loss"]["unit"])),
+        *([("loss", _interval(choice["loss"], result["loss"]["unit"]))] if choice["loss"] else []),
         ("time", _time(choice["hours"])),
         *([("money", f"${_interval(choice['money'], '')}")] if choice["money"] else []),
         ("energy", _interval(choice["energy_kwh"], "kWh")),

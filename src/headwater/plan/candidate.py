@@ -29,7 +29,7 @@ Z90 = 1.2816
 
 @dataclass(frozen=True)
 class Candidate:
-    """One size and how it would be trained.
+    """One size and how it would be trained. `multiplied` counts the weights a token is multiplied by (`count`).
 
     `seconds_per_token` is of the whole machine and holds pauses, failures and saves; `start_seconds` comes once,
     `prepare_seconds` for each token of text that is read. `log_penalty` is what its batch and precision cost in log
@@ -38,6 +38,7 @@ class Candidate:
 
     model: ModelSettings
     params: int
+    multiplied: int
     flops_per_token: float
     seconds_per_token: float
     batch_tokens: int
@@ -144,6 +145,7 @@ def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
     return Candidate(
         model=model,
         params=params,
+        multiplied=count_params(shape).matmul,
         flops_per_token=count_flops(shape).causal,
         seconds_per_token=best.seconds_per_token / saved.goodput / fitted["constants"]["run_part"],
         batch_tokens=layout.batch_rows * model.seq_len,

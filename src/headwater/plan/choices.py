@@ -38,6 +38,9 @@ COMPUTE, INFERENCE, DATA = "compute-optimal", "inference-aware", "data-limited"
 class Losses(Protocol):
     """What tells sizes apart: published laws, or the user's runs."""
 
+    @property
+    def counts_embedding(self) -> bool: ...
+
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
 
     def refusal(self, params: float, tokens: float) -> str | None: ...
@@ -64,6 +67,10 @@ class Field:
     unique: float
     losses: Losses
 
+    def size(self, candidate: Candidate) -> float:
+        """Return the parameters as the laws count them."""
+        return float(candidate.params if self.losses.counts_embedding else candidate.multiplied)
+
     @cached_property
     def most_tokens(self) -> FloatArray:
         """Whole steps of tokens that each may train on: by the budget, and the text read seven times."""
@@ -77,7 +84,7 @@ class Field:
         return [
             "too few steps"
             if tokens < MIN_STEPS * each.batch_tokens
-            else self.losses.refusal(float(each.params), float(fresh))
+            else self.losses.refusal(self.size(each), float(fresh))
             for each, tokens, fresh in zip(self.candidates, self.most_tokens, worths, strict=True)
         ]
 
@@ -91,7 +98,7 @@ class Field:
     @cached_property
     def log_loss_cg(self) -> FloatArray:
         """Log loss along the grid, penalties included, never rising; infinite for who is refused."""
-        params = worth_of_params(np.array([[float(each.params)] for each in self.candidates]), self.unique)
+        params = worth_of_params(np.array([[self.size(each)] for each in self.candidates]), self.unique)
         penalty = np.array([[each.log_penalty] for each in self.candidates])
         logs = self.losses.log_loss(params, worth(self.grid_cg, self.unique)) + penalty
         logs = np.minimum.accumulate(logs, axis=1)

@@ -35,6 +35,7 @@ Guess = Callable[[ModelSettings], float]
 "Tokens that the time allows, about, before a layout is known."
 Make = Callable[[ModelSettings, float], Looked]
 "Candidates of a size for a run of about so many tokens."
+Quantiles = tuple[float, float, float]
 
 
 class LossModel(Protocol):
@@ -43,9 +44,12 @@ class LossModel(Protocol):
     @property
     def unit(self) -> str: ...
 
+    @property
+    def counts_embedding(self) -> bool: ...
+
     def log_loss(self, params: Any, tokens: Any) -> Any: ...
 
-    def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> tuple[float, float, float]: ...
+    def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> Quantiles | None: ...
 
     def refusal(self, params: float, tokens: float) -> str | None: ...
 
@@ -119,8 +123,8 @@ def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, 
             "how": ("as many as the compute-optimal run trains on" if asked.serve_tokens is None else "--serve-tokens")
             + f"; at {SERVED_RATE:.0%} of training's FLOP/s, assumed",
         },
-        "choices": [_choice_fields(asked, choice, losses, served) for choice in choices],
-        "loss": {"unit": losses.unit, "how": losses.how(choices[0].candidate.params, choices[0].tokens)},
+        "choices": [_choice_fields(asked, choice, field, losses, served) for choice in choices],
+        "loss": {"unit": losses.unit, "how": losses.how(field.size(choices[0].candidate), choices[0].tokens)},
         "searched": {
             "sizes": len(models),
             "sizes_laid_out": len(kept),
@@ -138,7 +142,8 @@ def _near_the_best(
     import numpy as np
 
     tokens = np.array([max(1.0, min(MAX_EPOCHS * asked.unique, guess(model))) for model in models])
-    params = np.array([float(count_params(shape_of(model)).total) for model in models])
+    counts = [count_params(shape_of(model)) for model in models]
+    params = np.array([float(each.total if losses.counts_embedding else each.matmul) for each in counts])
     logs = losses.log_loss(worth_of_params(params, asked.unique), worth(tokens, asked.unique))
     # tokens of a tenth of the parameters are beyond any law
     logs = np.where(tokens < 0.1 * params, np.inf, logs)
@@ -205,11 +210,13 @@ def _budget_fields(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _choice_fields(asked: Asked, choice: Choice, losses: LossModel, served: float) -> dict[str, Any]:
+def _choice_fields(
+    asked: Asked, choice: Choice, field: Field, losses: LossModel, served: float
+) -> dict[str, Any]:
     each, rates = choice.candidate, asked.rates
     epochs = max(1.0, choice.tokens / asked.unique)
     fresh = float(worth(_one(choice.tokens), asked.unique)[0])
-    size = float(worth_of_params(_one(float(each.params)), asked.unique)[0])
+    size = float(worth_of_params(_one(field.size(each)), asked.unique)[0])
     loss = losses.quantiles(size, fresh, each.log_penalty)
     hours = each.seconds(choice.tokens, asked.unique) / 3600
     device_hours = band(hours * rates.num_devices, each.hours_deviation)
@@ -229,7 +236,7 @@ def _choice_fields(asked: Asked, choice: Choice, losses: LossModel, served: floa
         "num_steps": round(choice.tokens / each.batch_tokens),
         "batch_tokens": each.batch_tokens,
         "flops": each.flops_per_token * choice.tokens,
-        "loss": dict(zip(("p10", "p50", "p90"), loss, strict=True)),
+        "loss": None if loss is None else dict(zip(("p10", "p50", "p90"), loss, strict=True)),
         "hours": band(hours, each.hours_deviation),
         "device_hours": device_hours,
         "money": None if usd is None else {name: value * usd for name, value in device_hours.items()},
@@ -268,6 +275,11 @@ def _notes(asked: Asked, field: Field, choices: list[Choice]) -> list[str]:
         found.append("no --text-bytes: text is taken as no limit; say how much there is")
     elif first.tokens < asked.unique:
         found.append(f"the text is no limit: the compute-optimal run reads {first.tokens / asked.unique:.1%} of it")
+    unspent = 1 - first.cost[0] / field.seconds
+    if unspent > 0.1:
+        found.append(f"{unspent:.0%} of the final run's time stay unspent: the text can't use more; more text would")
+    if any(choice.candidate.layout["precision"] == "fp8" for choice in choices):
+        found.append("fp8 where its speed is worth more than the 0.25 % of loss it may cost; --precision bf16: without")
     if asked.final_hours > LONG_HOURS:
         found.append(f"the final run takes {asked.final_hours / 24:,.0f} days: more devices cost no more")
     refused = [reason for reason in field.refused if reason not in (None, "too few steps")]

@@ -82,7 +82,7 @@ def _preparation(config: RunConfig) -> tuple[float, str]:
 def source_bytes(source: SourceSettings) -> float | None:
     """Return the bytes of a source's files as they lie on the disk, or of a package as it was when measured."""
     if source.paths is None:
-        return constants()["knownsource_bytes"].get(source.package or source.builtin)
+        return constants()["known_source_bytes"].get(source.package or source.builtin)
     found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
     files = {file for path in found for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
     return float(sum(file.stat().st_size for file in files)) if files else None

@@ -85,6 +85,7 @@ class Processor:
         return Candidate(
             model=model,
             params=params,
+            multiplied=count_parameters(model).matmul,
             flops_per_token=flops_per_token(model),
             seconds_per_token=per_token / saved.goodput,
             batch_tokens=batch,

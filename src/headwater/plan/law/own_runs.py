@@ -29,6 +29,10 @@ class OwnRuns:
     def unit(self) -> str:
         return f"the unit of {self.path.name}"
 
+    @property
+    def counts_embedding(self) -> bool:
+        return True
+
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         shape = np.broadcast_shapes(params.shape, tokens.shape)
         flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
