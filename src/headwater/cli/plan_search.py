@@ -148,7 +148,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
 def _checkpoints(saved: dict[str, float]) -> str:
     failures = f"a failure every {significant(saved['mtbf_seconds'] / 3600)} h"
     if saved["interval_seconds"] > 3600 * saved["interval_hours"]:
-        return f"none needed before the end by Daly's rule ({failures})"
+        return f"Daly's interval is longer than the run ({failures}); twenty saves a run, as a rule, cost next to nothing"
     return f"every {duration(saved['interval_seconds'])} by Daly's rule ({failures})"
 
 

@@ -219,7 +219,7 @@ def _shortest(field_: Field, first: Choice, limit: float) -> Choice:
 
 
 def _merged(choices: list[Choice]) -> list[Choice]:
-    """Return the choices with those of the same candidate and tokens as one that has both names."""
+    """Return the choices with those that are next to the same as one that has both names."""
     found: list[Choice] = []
     for each in choices:
         same = [place for place, other in enumerate(found) if _is_same(each, other)]
@@ -234,7 +234,8 @@ def _merged(choices: list[Choice]) -> list[Choice]:
 
 
 def _is_same(one: Choice, other: Choice) -> bool:
-    return one.candidate is other.candidate and one.tokens == other.tokens
+    """Return whether two choices are one model, trained about as long."""
+    return one.candidate.model == other.candidate.model and abs(np.log(one.tokens / other.tokens)) < MIN_SAVING
 
 
 def dominates(one: Choice, other: Choice) -> bool:

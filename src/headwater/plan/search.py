@@ -28,6 +28,8 @@ FINAL_SHARE_SOURCE = (
 )
 WINDOW = 0.08
 "In log loss by a first guess: sizes further above the best one aren't laid out."
+USUAL_RATIO = 20
+"Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
 MIN_TEXT_TOKENS = 1000
 LONG_HOURS = 90 * 24
 
@@ -101,6 +103,13 @@ class Asked:
         assert self.budget.usd is not None
         assert self.rates.usd_per_hour is not None
         return self.budget.usd * self.final_share / (self.rates.usd_per_hour * self.rates.num_devices)
+
+
+def usual_flops(models: list[ModelSettings], guess: Guess) -> float:
+    """Return the compute that a budget buys about: that of the size which would see nearest to 20 tokens a parameter."""
+    runs = [(count_flops(shape_of(model)).causal, count_params(shape_of(model)).total, guess(model)) for model in models]
+    flops, _, tokens = min(runs, key=lambda run: abs(math.log(max(run[2], 1.0) / (USUAL_RATIO * run[1]))))
+    return flops * max(tokens, 1.0)
 
 
 def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, losses: LossModel) -> dict[str, Any]:

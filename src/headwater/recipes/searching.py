@@ -21,7 +21,7 @@ from headwater.plan.forecast_run import check_positive
 from headwater.plan.law.own_runs import own_runs
 from headwater.plan.law.published import published_laws
 from headwater.plan.money import find_price, read_prices
-from headwater.plan.search import FINAL_SHARE, Asked, Guess, Make, Rates, search
+from headwater.plan.search import FINAL_SHARE, Asked, Guess, Make, Rates, search, usual_flops
 from headwater.plan.sizes import sizes
 from headwater.recipes.planned_device import device_at_hand
 from headwater.recipes.planned_time import source_bytes
@@ -95,9 +95,10 @@ def search_budget(wishes: Wishes, clock: Callable[[], float] = time.perf_counter
     per_token = wishes.bytes_per_token or usual_bytes_per_token(vocab_size)
     asked = _asked(wishes, budget, place.rates, text, per_token)
     asked.check()
-    losses = published_laws() if wishes.runs is None else own_runs(wishes.runs)
     models = list(sizes(family, vocab_size, seq_len))
-    result = search(asked, models, place.guess(asked.final_hours * 3600), place.make, losses)
+    guess = place.guess(asked.final_hours * 3600)
+    losses = published_laws(usual_flops(models, guess)) if wishes.runs is None else own_runs(wishes.runs)
+    result = search(asked, models, guess, place.make, losses)
     name = "budget" if config is None else config.name
     return {"name": name, **result, "seconds": clock() - started_at}
 

@@ -32,7 +32,7 @@ NATS = "nats per token"
 AT_ANY, PER_DECADE = 0.009, 0.02
 """Deviation of log loss inside a law's compute, and for a decade outside it: fitted on four families and held against
 the fifth, intervals of 90 % covered 78 to 100 % (658 runs beyond those fitted)."""
-MAX_BELOW, MAX_ABOVE = 1.0, 4.0
+MAX_BELOW, MAX_ABOVE = 0.5, 4.0
 """Decades of compute outside the nearest law to which there is a level. One below their rows the laws of large runs are
 off by 5 to 60 % on Porian's runs, two by 15 to 100 %; above, loss only nears the floor."""
 QUANTILES = (0.1, 0.5, 0.9)
@@ -65,9 +65,10 @@ class PublishedLaw:
 
 @dataclass(frozen=True)
 class PublishedLaws:
-    """A mixture of laws."""
+    """A mixture of laws. `at_flops` is about the compute of the runs that are compared, None: all laws count alike."""
 
     laws: tuple[PublishedLaw, ...]
+    at_flops: float | None = None
 
     @property
     def unit(self) -> str:
@@ -84,7 +85,14 @@ class PublishedLaws:
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return the mean of log losses over families: good for telling sizes apart, not as a level."""
         logs = [np.log(each.law.loss(params, tokens)) for each in self.choosing]
-        return np.asarray(np.tensordot(weights(self.choosing), np.stack(logs), axes=1))
+        return np.asarray(np.tensordot(self._shares(self.choosing, self.at_flops), np.stack(logs), axes=1))
+
+    def _shares(self, laws: tuple[PublishedLaw, ...], flops: float | None) -> FloatArray:
+        """Return weights of laws that add up to one, half as much for every decade a law is away."""
+        shares = weights(laws)
+        if flops is not None:
+            shares = shares * 0.5 ** np.array([float(each.decades_outside(np.array(flops))) for each in laws])
+        return np.asarray(shares / shares.sum())
 
     @property
     def counts_embedding(self) -> bool:
@@ -99,11 +107,10 @@ class PublishedLaws:
             return None
         one = np.array([params]), np.array([tokens])
         centres = np.array([math.log(float(each.law.loss(*one)[0])) for each in self.in_nats]) + log_factor
-        flops = np.array(FLOPS_PER_PARAM_TOKEN * params * tokens)
-        decades = np.array([float(each.decades_outside(flops)) for each in self.in_nats])
+        flops = FLOPS_PER_PARAM_TOKEN * params * tokens
+        decades = np.array([float(each.decades_outside(np.array(flops))) for each in self.in_nats])
         deviations = np.hypot(AT_ANY, PER_DECADE * decades)
-        shares = weights(self.in_nats) * 0.5**decades
-        shares /= shares.sum()
+        shares = self._shares(self.in_nats, flops)
         low, middle, high = (_mixture_quantile(share, centres, deviations, shares) for share in QUANTILES)
         return low, middle, high
 
@@ -140,9 +147,9 @@ def weights(laws: tuple[PublishedLaw, ...]) -> FloatArray:
     return np.array([1 / (len(num) * num[each.family]) for each in laws])
 
 
-def published_laws() -> PublishedLaws:
+def published_laws(at_flops: float | None = None) -> PublishedLaws:
     text = (resources.files("headwater.plan") / "data" / "published_losses.json").read_text(encoding="utf-8")
-    return PublishedLaws(tuple(_published(row) for row in json.loads(text)))
+    return PublishedLaws(tuple(_published(row) for row in json.loads(text)), at_flops)
 
 
 def _published(row: dict[str, Any]) -> PublishedLaw:
