@@ -24,7 +24,8 @@ def search(
     text_bytes: Annotated[str, typer.Option(metavar="SIZE", help="How much text there is, such as 40G.")] = "",
     bytes_per_token: Annotated[float | None, typer.Option(help="Of your tokenizer; none: a rule of thumb.")] = None,
     serve_tokens: Annotated[
-        str, typer.Option(metavar="COUNT", help="Tokens the model will serve, such as 1T; none: as many as it trains on.")
+        str,
+        typer.Option(metavar="COUNT", help="Tokens the model will serve, such as 1T; none: as many as it trains on."),
     ] = "",
     runs: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Finished runs (params, tokens, loss) instead of published laws.")
@@ -37,10 +38,14 @@ def search(
     seq_len: Annotated[int | None, typer.Option(help="Tokens in a row.")] = None,
     max_memory: Annotated[str, typer.Option(metavar="SIZE", help="What may be used of a device, such as 60G.")] = "",
     precision: Annotated[str, typer.Option(help="bf16, fp8, or auto: whichever gives the lower loss.")] = "auto",
-    price: Annotated[str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")] = "",
+    price: Annotated[
+        str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")
+    ] = "",
     price_per_hour: Annotated[float | None, typer.Option(help="Dollars a device-hour, instead of the table's.")] = None,
     site: Annotated[str, typer.Option(help="The site whose PUE counts.")] = "",
-    hardware_table: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")] = None,
+    hardware_table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")
+    ] = None,
     prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,7 +153,9 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
 def _checkpoints(saved: dict[str, float]) -> str:
     failures = f"a failure every {significant(saved['mtbf_seconds'] / 3600)} h"
     if saved["interval_seconds"] > 3600 * saved["interval_hours"]:
-        return f"Daly's interval is longer than the run ({failures}); twenty saves a run, as a rule, cost next to nothing"
+        return (
+            f"Daly's interval is longer than the run ({failures}); twenty saves a run, as a rule, cost next to nothing"
+        )
     return f"every {duration(saved['interval_seconds'])} by Daly's rule ({failures})"
 
 

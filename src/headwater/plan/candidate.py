@@ -24,6 +24,8 @@ USUAL_MFU = 0.4
 "For a first guess of a run's tokens, from which its batch follows: whole runs reach 0.3 to 0.5."
 SAVED_BYTES, SAVE_RATE, SAVE_START = 12, 2e9, 5.0
 "A checkpoint holds fp32 weights and two moments; assumed: a node writes 2 GB/s, and a save takes 5 s to begin."
+LAUNCH_SECONDS = 120.0
+"From the launch to the first step; assumed: processes start, kernels are compiled, text is opened."
 Z90 = 1.2816
 
 
@@ -157,6 +159,7 @@ def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
         hours_deviation=fitted["spread"]["hours"],
         memory_deviation=fitted["spread"]["memory"],
         log_penalty=math.log1p(cost),
+        start_seconds=LAUNCH_SECONDS,
         mfu=palm / device.peak_flops(layout.precision.split("-")[0]),
     )
 

@@ -107,7 +107,9 @@ class Asked:
 
 def usual_flops(models: list[ModelSettings], guess: Guess) -> float:
     """Return the compute that a budget buys about: that of the size which would see nearest to 20 tokens a parameter."""
-    runs = [(count_flops(shape_of(model)).causal, count_params(shape_of(model)).total, guess(model)) for model in models]
+    runs = [
+        (count_flops(shape_of(model)).causal, count_params(shape_of(model)).total, guess(model)) for model in models
+    ]
     flops, _, tokens = min(runs, key=lambda run: abs(math.log(max(run[2], 1.0) / (USUAL_RATIO * run[1]))))
     return flops * max(tokens, 1.0)
 
@@ -219,9 +221,7 @@ def _budget_fields(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _choice_fields(
-    asked: Asked, choice: Choice, field: Field, losses: LossModel, served: float
-) -> dict[str, Any]:
+def _choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel, served: float) -> dict[str, Any]:
     each, rates = choice.candidate, asked.rates
     epochs = max(1.0, choice.tokens / asked.unique)
     fresh = float(worth(_one(choice.tokens), asked.unique)[0])

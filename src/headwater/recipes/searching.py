@@ -222,12 +222,17 @@ def _price(wishes: Wishes, device: Device) -> tuple[float | None, str]:
     price = find_price(device, wishes.price or None, wishes.prices, wishes.hardware_table)
     if price is None:
         kind = f"{wishes.price} " if wishes.price else ""
-        others = [found.kind for found in (find_price(device, kind) for kind in ("reserved", "on_demand", "spot")) if found]
+        others = [
+            found.kind for found in (find_price(device, kind) for kind in ("reserved", "on_demand", "spot")) if found
+        ]
         there = f"; it has {', '.join(others)}" if others else ""
         return None, (
             f"no {kind}price of {device.name} is in the price table{there}: give --price-per-hour, dollars a device-hour"
         )
-    return price.usd_per_hour, f"{price.kind} price of {price.date}, {price.low:g} to {price.high:g} seen: {price.source}"
+    return (
+        price.usd_per_hour,
+        f"{price.kind} price of {price.date}, {price.low:g} to {price.high:g} seen: {price.source}",
+    )
 
 
 def _processor_rates(wishes: Wishes, processor: Processor) -> Rates:

@@ -55,7 +55,6 @@ class PublishedLaw:
     def decades_outside(self, flops: FloatArray) -> FloatArray:
         return np.maximum(0.0, np.maximum(np.log10(flops / self.max_flops), np.log10(self.min_flops / flops)))
 
-
     @property
     def shows_an_optimum(self) -> bool:
         """Whether rows lie on both sides of the law's own optimum, at the largest compute it was fitted on."""
@@ -99,9 +98,7 @@ class PublishedLaws:
         """Whether a size counts the input's embedding: most of these laws leave out what isn't multiplied."""
         return False
 
-    def quantiles(
-        self, params: float, tokens: float, log_factor: float = 0.0
-    ) -> tuple[float, float, float] | None:
+    def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> tuple[float, float, float] | None:
         """Return P10, P50 and P90 in nats per token of the mixture, shifted by `log_factor`; None where `how` says."""
         if self._too_far(params, tokens):
             return None
