@@ -8,20 +8,22 @@ import pytest
 from small_run import write_run_file, write_texts
 
 from headwater.errors import ConfigError, DataError
+from headwater.model.settings import ModelSettings
 from headwater.plan.candidate import LAUNCH_SECONDS
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.layout import Layout, check_layout
 from headwater.plan.shape import shape_of
-from headwater.model.settings import ModelSettings
-from headwater.recipes import searched_processor, searching
-from headwater.recipes.searching import Wishes, search_budget, usual_bytes_per_token
+from headwater.recipes import searched_place, searched_processor
+from headwater.recipes.searched_text import usual_bytes_per_token
+from headwater.recipes.searching import search_budget
+from headwater.recipes.wishes import Wishes
 
 MONEY = Wishes("$10k", hardware="8xH100", text_bytes="40G")
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(searching, "gpu_name", lambda: None)
+    monkeypatch.setattr(searched_place, "gpu_name", lambda: None)
     monkeypatch.setattr(searched_processor, "memory_bytes", lambda: 16 * 2**30)
 
 
@@ -217,7 +219,7 @@ def test_what_cant_be_answered_says_why(changed, says):
 
 
 def test_a_gpu_at_hand_is_one_device(monkeypatch):
-    monkeypatch.setattr(searching, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(searched_place, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
     result = search_budget(Wishes("2h"))
     assert result["budget"]["device"] == find_device("H100", read_devices()).name
     assert result["budget"]["num_devices"] == 1

@@ -25,7 +25,7 @@ def search(
     bytes_per_token: Annotated[float | None, typer.Option(help="Of your tokenizer; none: a rule of thumb.")] = None,
     serve_tokens: Annotated[
         str,
-        typer.Option(metavar="COUNT", help="Tokens the model will serve, such as 1T; none: as many as it trains on."),
+        typer.Option(metavar="COUNT", help="Tokens the model will serve (1T); none: as many as it trains on."),
     ] = "",
     runs: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Finished runs (params, tokens, loss) instead of published laws.")
@@ -38,19 +38,16 @@ def search(
     seq_len: Annotated[int | None, typer.Option(help="Tokens in a row.")] = None,
     max_memory: Annotated[str, typer.Option(metavar="SIZE", help="What may be used of a device, such as 60G.")] = "",
     precision: Annotated[str, typer.Option(help="bf16, fp8, or auto: whichever gives the lower loss.")] = "auto",
-    price: Annotated[
-        str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")
-    ] = "",
+    price: Annotated[str, typer.Option(help="reserved, on_demand or spot; the table's first if none.")] = "",
     price_per_hour: Annotated[float | None, typer.Option(help="Dollars a device-hour, instead of the table's.")] = None,
     site: Annotated[str, typer.Option(help="The site whose PUE counts.")] = "",
-    hardware_table: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")
-    ] = None,
+    hardware_table: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table for ours.")] = None,
     prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search size, tokens, layout, batch and checkpoints for a budget; say what each choice is good for."""
-    from headwater.recipes.searching import Wishes, search_budget
+    from headwater.recipes.searching import search_budget
+    from headwater.recipes.wishes import Wishes
 
     run, *overrides = what or [None]  # type: ignore[list-item]
     wishes = Wishes(
@@ -85,7 +82,7 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines of what is asked: money and hours of programme and final run, text, prices, what was searched."""
+    """Return the lines of what is asked: money, hours, text, prices, and what was searched."""
     budget, searched, text = result["budget"], result["searched"], result["text"]
     final, programme = budget["final_run"], budget["programme"]
     rest = budget["ladder_and_failures"]
@@ -153,9 +150,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
 def _checkpoints(saved: dict[str, float]) -> str:
     failures = f"a failure every {significant(saved['mtbf_seconds'] / 3600)} h"
     if saved["interval_seconds"] > 3600 * saved["interval_hours"]:
-        return (
-            f"Daly's interval is longer than the run ({failures}); twenty saves a run, as a rule, cost next to nothing"
-        )
+        return f"Daly's interval is longer than the run ({failures}); failures ask for none"
     return f"every {duration(saved['interval_seconds'])} by Daly's rule ({failures})"
 
 

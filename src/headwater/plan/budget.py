@@ -10,7 +10,7 @@ from headwater.errors import ConfigError
 from headwater.plan.device import Device, find_device
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
-BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
+BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
 HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "m": 1 / 60, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0}
 HOURS |= {"week": 168.0, "w": 168.0, "minute": 1 / 60, "second": 1 / 3600, "hr": 1.0}
 NUMBER = r"(\d[\d,_]*\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
@@ -48,7 +48,7 @@ def parse_budget(text: str) -> Budget:
 
 def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
     """Return how many of which device "8xH100" is; one where no number stands. Raises ConfigError."""
-    match = re.fullmatch(r"\s*(-?\d[\d,_]*)\s*(?:[x×*]\s*|\s+)(\S.*?)\s*", text, re.IGNORECASE)  # noqa: RUF001
+    match = re.fullmatch(r"\s*(-?\d[\d,_]*)\s*(?:[x×*]\s*|\s+)(\S.*?)\s*", text, re.IGNORECASE)
     number, name = (match.group(1), match.group(2)) if match else ("1", text.strip())
     if not name:
         raise ConfigError("--hardware is empty; name devices like 8xH100")
@@ -61,13 +61,12 @@ def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
 def parse_amount(option: str, text: str, noun: str) -> float:
     """Return a count of `noun` such as 40G, 40GB, 1.5T or 64GiB; raise ConfigError naming the option."""
     plain = text.strip().lower()
-    suffix = "b(?:ytes?)?" if noun == "bytes" else noun
-    match = re.fullmatch(rf"{NUMBER}\s*([kmgtp]i?|b(?!y))?\s*(?:{suffix})?", plain)
-    scale = (match.group(2) or "") if match else ""
-    if match is None or (noun == "bytes" and scale == "b" and not plain.endswith("b")):
+    # b is a byte or a billion
+    scales, suffix = ("[kmgtp]i?", "b(?:ytes?)?") if noun == "bytes" else ("[kmgtpb]", noun)
+    match = re.fullmatch(rf"{NUMBER}\s*({scales})?\s*(?:{suffix})?", plain)
+    if match is None:
         raise ConfigError(f"{option} {text!r} is no number of {noun}; write it like 40G, 1.5T or 300M")
-    factor = BINARY.get(scale) or (1.0 if noun == "bytes" and scale == "b" else SCALES[scale])
-    value = _number(match.group(1)) * factor
+    value = _number(match.group(1)) * (SCALES | BINARY)[match.group(2) or ""]
     if not 0 < value < math.inf:
         raise ConfigError(f"{option} {text}: give a number of {noun} above zero")
     return value

@@ -1,4 +1,4 @@
-"""The fastest way to lay one model over some devices: every layout of a grid, without looking at most of them. No torch.
+"""The fastest way to lay one model over devices: every layout of a grid, without looking at most of them. No torch.
 
 A group holds what microbatch and recomputation leave alone: degrees of parallelism, sharding, precision. The time
 of a group can't be less than with its largest microbatch and nothing recomputed, whatever fits; groups are opened in

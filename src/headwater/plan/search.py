@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from headwater.errors import ConfigError
 from headwater.model.settings import ModelSettings
 from headwater.plan.budget import Budget
@@ -89,8 +91,8 @@ class Asked:
             raise ConfigError(f"--final-share {self.final_share:g} must be above 0 and at most 1")
         if self.unique < MIN_TEXT_TOKENS:
             raise ConfigError(
-                f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, and a "
-                "million make sense: give more text"
+                f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, "
+                "and a million make sense: give more text"
             )
         if self.budget.usd is not None and self.rates.usd_per_hour is None:
             raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
@@ -106,10 +108,9 @@ class Asked:
 
 
 def usual_flops(models: list[ModelSettings], guess: Guess) -> float:
-    """Return the compute that a budget buys about: that of the size which would see nearest to 20 tokens a parameter."""
-    runs = [
-        (count_flops(shape_of(model)).causal, count_params(shape_of(model)).total, guess(model)) for model in models
-    ]
+    """Return about the compute that a budget buys: that of the size nearest to 20 tokens a parameter."""
+    shapes = [(shape_of(model), guess(model)) for model in models]
+    runs = [(count_flops(shape).causal, count_params(shape).total, tokens) for shape, tokens in shapes]
     flops, _, tokens = min(runs, key=lambda run: abs(math.log(max(run[2], 1.0) / (USUAL_RATIO * run[1]))))
     return flops * max(tokens, 1.0)
 
@@ -150,8 +151,6 @@ def _near_the_best(
     asked: Asked, models: list[ModelSettings], guess: Guess, losses: LossModel
 ) -> list[tuple[ModelSettings, float]]:
     """Return sizes, with the tokens that they might see, whose loss by a first guess isn't hopeless; smallest first."""
-    import numpy as np
-
     tokens = np.array([max(1.0, min(MAX_EPOCHS * asked.unique, guess(model))) for model in models])
     counts = [count_params(shape_of(model)) for model in models]
     params = np.array([float(each.total if losses.counts_embedding else each.matmul) for each in counts])
@@ -169,8 +168,8 @@ def _nothing_fits(asked: Asked, smallest: ModelSettings) -> str:
     rates = asked.rates
     return (
         f"no size that is worth the budget fits: {params:,} parameters (the smallest of them) need more memory, or a "
-        f"larger batch, than {rates.num_devices} × {rates.device} allow in any layout; take other or more devices, raise "
-        "--max-memory, or lower --vocab-size or --seq-len"
+        f"larger batch, than {rates.num_devices} × {rates.device} allow in any layout; take other or more devices, "
+        "raise --max-memory, or lower --vocab-size or --seq-len"
     )
 
 
@@ -224,8 +223,8 @@ def _budget_fields(asked: Asked) -> dict[str, Any]:
 def _choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel, served: float) -> dict[str, Any]:
     each, rates = choice.candidate, asked.rates
     epochs = max(1.0, choice.tokens / asked.unique)
-    fresh = float(worth(_one(choice.tokens), asked.unique)[0])
-    size = float(worth_of_params(_one(field.size(each)), asked.unique)[0])
+    fresh = float(worth(np.array([choice.tokens]), asked.unique)[0])
+    size = float(worth_of_params(np.array([field.size(each)]), asked.unique)[0])
     loss = losses.quantiles(size, fresh, each.log_penalty)
     hours = each.seconds(choice.tokens, asked.unique) / 3600
     device_hours = band(hours * rates.num_devices, each.hours_deviation)
@@ -263,12 +262,6 @@ def _choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel
             "flops_per_token": count_flops(shape_of(each.model)).causal / 3,
         },
     }
-
-
-def _one(value: float) -> Any:
-    import numpy as np
-
-    return np.array([value])
 
 
 def _checkpoint_fields(each: Candidate, hours: float) -> dict[str, float]:

@@ -88,7 +88,7 @@ def test_text_that_isnt_read_whole_is_worth_itself():
 
 def test_parameters_beyond_the_text_decay():
     fitting = PARAMS_PER_TOKEN * 1e9
-    assert 1 / PARAMS_PER_TOKEN == pytest.approx(19.6, abs=0.1)
+    assert pytest.approx(19.6, abs=0.1) == 1 / PARAMS_PER_TOKEN
     sizes = worth_of_params(fitting * np.array([0.5, 1.0, 2.0, 1e6]), 1e9) / fitting
     assert sizes == pytest.approx([0.5, 1.0, 1 + 5.309743 * (1 - math.exp(-1 / 5.309743)), 6.309743])
 

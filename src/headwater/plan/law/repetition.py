@@ -44,7 +44,7 @@ def worth(tokens: FloatArray, unique: float) -> FloatArray:
 def worth_of_params(params: FloatArray, unique: float) -> FloatArray:
     """Return what parameters are worth on a text of `unique` tokens: those beyond its compute-optimal size decay.
 
-    The same law's other half, for the size (arXiv:2305.16264): however large, a model is worth 6.3 times that size at most.
+    The other half of the law (arXiv:2305.16264): however large, a model is worth 6.3 times that size at most.
     """
     if math.isinf(unique):
         return params
