@@ -13,7 +13,7 @@ from headwater.plan.candidate import LAUNCH_SECONDS
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.layout import Layout, check_layout
 from headwater.plan.shape import shape_of
-from headwater.recipes import searched_place, searched_processor
+from headwater.recipes import planned_device, searched_place, searched_processor
 from headwater.recipes.searched_text import usual_bytes_per_token
 from headwater.recipes.searching import search_budget
 from headwater.recipes.wishes import Wishes
@@ -25,6 +25,7 @@ MONEY = Wishes("$10k", hardware="8xH100", text_bytes="40G")
 def no_gpu(monkeypatch):
     monkeypatch.setattr(searched_place, "gpu_name", lambda: None)
     monkeypatch.setattr(searched_processor, "memory_bytes", lambda: 16 * 2**30)
+    monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,8 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{result['seconds']:.2f} s",
         )
     )
-    return lines + [("note", note) for note in result["notes"]]
+    notes = [*result["notes"], "below: medians, and in brackets P10 to P90"]
+    return lines + [("note" if index == 0 else "", note) for index, note in enumerate(notes)]
 
 
 def _cost(part: dict[str, float | None]) -> str:

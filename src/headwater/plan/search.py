@@ -209,6 +209,7 @@ def _budget_fields(asked: Asked) -> dict[str, Any]:
         "device": rates.device,
         "usd_per_device_hour": rates.usd_per_hour,
         "price_how": rates.price_how,
+        "energy_how": rates.energy_how,
         "final_share": asked.final_share,
         "final_share_how": FINAL_SHARE_SOURCE if asked.budget.usd is not None else "a budget of hours is the run's own",
         "programme": {"hours": programme, "usd": usd},
