@@ -95,6 +95,14 @@ def test_every_quantity_has_its_interval_and_its_reason(answer):
     assert answer["searched"]["layouts"] > 1000
 
 
+def test_the_first_choice_is_the_least_of_the_frontier_and_lies_among_the_laws_own(answer):
+    least = min(answer["frontier"], key=lambda size: size["loss_over_least"])
+    assert least["loss_over_least"] == 1
+    assert least["params"] == answer["choices"][0]["params"]
+    own = [each["params"] for each in answer["by_law"]]
+    assert min(own) <= answer["choices"][0]["params"] <= max(own)
+
+
 def test_all_three_kinds_are_there(answer):
     assert {kind for choice in answer["choices"] for kind in choice["kinds"]} == {
         "compute-optimal",

@@ -18,7 +18,9 @@ from headwater.report.numbers import count as short
 def add_to(app: typer.Typer) -> None:
     """Add `plan` with its verbs, any word that is none being a run; nothing heavy is loaded."""
     plan = typer.Typer(
-        cls=PlanGroup, help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True
+        cls=PlanGroup,
+        help="Say what a run will cost before it is paid for; or with --budget which to train.",
+        no_args_is_help=True,
     )
     plan.command(VERB)(run)
     plan.command("search")(search)

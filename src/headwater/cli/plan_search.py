@@ -97,6 +97,10 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(("text", "no limit" if known is None else f"{count(known)} tokens: {text['how']}"))
     lines.append(("served", f"{count(result['serving']['tokens'])} tokens: {result['serving']['how']}"))
     lines.append(("loss", result["loss"]["how"]))
+    if sizes := [each["params"] for each in result["by_law"]]:
+        least, most = count(min(sizes)), count(max(sizes))
+        span = f"from {least} to {most} parameters" if most != least else "this same size"
+        lines.append(("", f"each law alone would choose {span}"))
     lines.append(
         (
             "searched",
@@ -104,8 +108,8 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{result['seconds']:.2f} s",
         )
     )
-    notes = [*result["notes"], "below: medians, and in brackets P10 to P90"]
-    return lines + [("note" if index == 0 else "", note) for index, note in enumerate(notes)]
+    lines += [("note", note) for note in result["notes"]]
+    return [*lines, ("below", "medians, and in brackets P10 to P90")]
 
 
 def _cost(part: dict[str, float | None]) -> str:

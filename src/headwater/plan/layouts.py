@@ -141,6 +141,9 @@ def microbatches(task: Task, group: Layout) -> list[Layout]:
 
 
 def recomputing(layout: Layout, recompute: str) -> Layout:
+    """Return a layout of `microbatches` with one of RECOMPUTES."""
+    if recompute == "none":
+        return layout
     if recompute == "half":
         return replace(layout, recompute="selective", keeps_half_the_matmuls=True)
     return replace(layout, recompute=recompute)  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ No torch. Who asks brings a way to make candidates: devices of a table here, the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +50,9 @@ class LossModel(Protocol):
 
     @property
     def counts_embedding(self) -> bool: ...
+
+    @property
+    def members(self) -> Sequence[tuple[str, LossModel]]: ...
 
     def log_loss(self, params: Any, tokens: Any) -> Any: ...
 
@@ -137,6 +140,8 @@ def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, 
         },
         "choices": [_choice_fields(asked, choice, field, losses, served) for choice in choices],
         "loss": {"unit": losses.unit, "how": losses.how(field.size(choices[0].candidate), choices[0].tokens)},
+        "by_law": _by_law(field, losses),
+        "frontier": _frontier(field),
         "searched": {
             "sizes": len(models),
             "sizes_laid_out": len(kept),
@@ -269,6 +274,33 @@ def _checkpoint_fields(each: Candidate, hours: float) -> dict[str, float]:
     saved = asdict(each.checkpoint)
     # a run that is over before the interval saves at its end
     return {"interval_hours": min(saved["interval_seconds"] / 3600, hours), **saved}
+
+
+def _by_law(field: Field, losses: LossModel) -> list[dict[str, Any]]:
+    """Return what each law alone would have chosen for the least loss."""
+    found = []
+    for name, law in losses.members:
+        alone = replace(field, losses=law)
+        best = int(np.argmin(alone.log_loss_cg[:, -1]))
+        tokens = float(field.most_tokens[best])
+        found.append({"law": name, "params": field.candidates[best].params, "tokens": tokens})
+    return found
+
+
+def _frontier(field: Field) -> list[dict[str, Any]]:
+    """Return every size that can be trained with the whole budget, and its loss over the least."""
+    least = float(field.log_loss_cg[:, -1].min())
+    return [
+        {
+            "params": each.params,
+            "precision": each.layout["precision"],
+            "tokens": float(tokens),
+            "hours": each.seconds(float(tokens), field.unique) / 3600,
+            "loss_over_least": math.exp(float(log_loss) - least),
+        }
+        for each, tokens, log_loss in zip(field.candidates, field.most_tokens, field.log_loss_cg[:, -1], strict=True)
+        if math.isfinite(log_loss)
+    ]
 
 
 def _notes(asked: Asked, field: Field, choices: list[Choice]) -> list[str]:

@@ -33,6 +33,10 @@ class OwnRuns:
     def counts_embedding(self) -> bool:
         return True
 
+    @property
+    def members(self) -> list[tuple[str, OwnRuns]]:
+        return []
+
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         shape = np.broadcast_shapes(params.shape, tokens.shape)
         flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]

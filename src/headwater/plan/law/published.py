@@ -77,6 +77,11 @@ class PublishedLaws:
     def choosing(self) -> tuple[PublishedLaw, ...]:
         return tuple(each for each in self.laws if each.shows_an_optimum)
 
+    @property
+    def members(self) -> list[tuple[str, PublishedLaws]]:
+        """Each law that tells sizes apart, alone: how far they disagree."""
+        return [(each.name, PublishedLaws((each,))) for each in self.choosing]
+
     @cached_property
     def in_nats(self) -> tuple[PublishedLaw, ...]:
         return tuple(each for each in self.laws if each.unit == NATS)
