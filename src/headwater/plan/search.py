@@ -30,6 +30,8 @@ FINAL_SHARE_SOURCE = (
 )
 WINDOW = 0.08
 "In log loss by a first guess: sizes further above the best one aren't laid out."
+FEW_SIZES = 4
+"Sizes that must fit, so that there is something to choose from."
 USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
 MIN_TEXT_TOKENS = 1000
@@ -122,10 +124,10 @@ def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, 
     """Return what `headwater plan --budget --json` prints, without the time it took."""
     asked.check()
     kept = _near_the_best(asked, models, guess, losses)
-    looked = [make(model, tokens) for model, tokens in kept]
+    looked = _laid_out(kept, make)
     candidates = tuple(each for found in looked for each in found.candidates)
     if not candidates:
-        raise ConfigError(_nothing_fits(asked, kept[0][0]))
+        raise ConfigError(_nothing_fits(asked, kept[0].model))
     field = Field(candidates, asked.final_hours * 3600, asked.unique, losses)
     if all(reason is not None for reason in field.refused):
         raise ConfigError(_nothing_trains(asked, field))
@@ -144,35 +146,62 @@ def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, 
         "frontier": _frontier(field),
         "searched": {
             "sizes": len(models),
-            "sizes_laid_out": len(kept),
+            "sizes_laid_out": len(looked),
             "layouts": sum(found.num_layouts for found in looked),
             "layouts_estimated": sum(found.num_estimated for found in looked),
         },
-        "notes": _notes(asked, field, choices),
+        "notes": [*_notes(asked, field, choices), *_too_large(kept, candidates)],
     }
 
 
-def _near_the_best(
-    asked: Asked, models: list[ModelSettings], guess: Guess, losses: LossModel
-) -> list[tuple[ModelSettings, float]]:
-    """Return sizes, with the tokens that they might see, whose loss by a first guess isn't hopeless; smallest first."""
+@dataclass(frozen=True)
+class Guessed:
+    """A size, the tokens it might see, and its log loss then; infinite where no law says anything."""
+
+    model: ModelSettings
+    tokens: float
+    log_loss: float
+
+
+def _near_the_best(asked: Asked, models: list[ModelSettings], guess: Guess, losses: LossModel) -> list[Guessed]:
+    """Return sizes up to the last whose loss isn't hopeless by a first guess, smallest first."""
     tokens = np.array([max(1.0, min(MAX_EPOCHS * asked.unique, guess(model))) for model in models])
     counts = [count_params(shape_of(model)) for model in models]
     params = np.array([float(each.total if losses.counts_embedding else each.matmul) for each in counts])
-    logs = losses.log_loss(worth_of_params(params, asked.unique), worth(tokens, asked.unique))
+    worths = worth(tokens, asked.unique)
+    logs = losses.log_loss(worth_of_params(params, asked.unique), worths)
+    refused = [losses.refusal(size, seen) is not None for size, seen in zip(params, worths, strict=True)]
     # tokens of a tenth of the parameters are beyond any law
-    logs = np.where(tokens < 0.1 * params, np.inf, logs)
-    if not np.isfinite(logs).any():
-        return [(models[0], float(tokens[0]))]
-    near = logs <= logs.min() + WINDOW
-    return [(model, float(seen)) for model, seen, is_near in zip(models, tokens, near, strict=True) if is_near]
+    logs = np.where((tokens < 0.1 * params) | (np.array(refused) & (not all(refused))), np.inf, logs)
+    sizes = [Guessed(*each) for each in zip(models, tokens.tolist(), logs.tolist(), strict=True)]
+    last = max((place for place, each in enumerate(sizes) if each.log_loss <= logs.min() + WINDOW), default=0)
+    return sizes[: last + 1] if math.isfinite(logs.min()) else sizes[:1]
+
+
+def _laid_out(kept: list[Guessed], make: Make) -> list[Looked]:
+    """Return candidates of the sizes near the best; where few of those fit, of smaller ones until a few do."""
+    least = min(each.log_loss for each in kept)
+    looked: list[Looked] = []
+    for each in reversed(kept):
+        is_near = each.log_loss <= least + WINDOW or math.isinf(least)
+        if is_near or sum(bool(found.candidates) for found in looked) < FEW_SIZES:
+            looked.insert(0, make(each.model, each.tokens))
+    return looked
+
+
+def _too_large(kept: list[Guessed], candidates: tuple[Candidate, ...]) -> list[str]:
+    """Return a note where the best size by the first guess is larger than all that fit."""
+    best = count_params(shape_of(min(kept, key=lambda each: each.log_loss).model)).total
+    if best <= max(each.params for each in candidates):
+        return []
+    return [f"about {best:.2g} parameters would be worth the budget and fit in no layout: more memory would help"]
 
 
 def _nothing_fits(asked: Asked, smallest: ModelSettings) -> str:
     params = count_params(shape_of(smallest)).total
     rates = asked.rates
     return (
-        f"no size that is worth the budget fits: {params:,} parameters (the smallest of them) need more memory, or a "
+        f"no size fits: {params:,} parameters (the smallest) need more memory, or a "
         f"larger batch, than {rates.num_devices} × {rates.device} allow in any layout; take other or more devices, "
         "raise --max-memory, or lower --vocab-size or --seq-len"
     )
