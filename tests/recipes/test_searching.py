@@ -186,7 +186,7 @@ def test_losses_are_those_of_the_users_table(run_file, tmp_path):
     first = small["choices"][0]
     law = 1.5 + 40 * first["params"] ** -0.35 + 30 * first["effective_tokens"] ** -0.3
     assert first["loss"]["p50"] == pytest.approx(law, rel=0.05)
-    assert small["loss"]["unit"] == "the unit of 1.csv"
+    assert small["loss"]["unit"] == "as in 1.csv"
 
 
 def test_a_table_too_far_away_is_refused(tmp_path):

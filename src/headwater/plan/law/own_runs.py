@@ -20,14 +20,14 @@ Z90 = 1.2815515655446004  # standard deviations from the median to the 90th perc
 
 @dataclass(frozen=True)
 class OwnRuns:
-    """The forecaster of one table; `unit` is the table's, which no column names."""
+    """The forecaster of one table; its unit is the table's, which no column names."""
 
     forecaster: Forecaster
     path: Path
 
     @property
     def unit(self) -> str:
-        return f"the unit of {self.path.name}"
+        return f"as in {self.path.name}"
 
     @property
     def counts_embedding(self) -> bool:
