@@ -1,4 +1,4 @@
-"""Verbs about cost: plan RUN, plan count, plan estimate."""
+"""Verbs about cost: plan RUN, plan --budget, plan count, plan estimate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from headwater.cli.arguments import AsJson, print_json
 from headwater.cli.plan_run import VERB, PlanGroup, run
+from headwater.cli.plan_search import search
 from headwater.cli.terminal import safe
 from headwater.cli.track_record import TRACK_RECORD, track_record
 from headwater.errors import ConfigError
@@ -16,12 +17,15 @@ from headwater.report.numbers import count as short
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add `plan` with its verbs `count` and `estimate`, any other word being a run; nothing heavy is loaded."""
+    """Add `plan` with its verbs, any word that is none being a run; nothing heavy is loaded."""
     plan = typer.Typer(
-        cls=PlanGroup, help="Say what a model and a run will cost, before they are paid for.", no_args_is_help=True
+        cls=PlanGroup,
+        help="Say what a run will cost before it is paid for; or with --budget which to train.",
+        no_args_is_help=True,
     )
     plan.command(VERB)(run)
     plan.command(TRACK_RECORD)(track_record)
+    plan.command("search")(search)
     plan.command("count")(count)
     plan.command("estimate")(estimate)
     app.add_typer(plan, name="plan")

@@ -15,19 +15,17 @@ from headwater.cli.track_record import TRACK_RECORD
 from headwater.report.numbers import count, significant
 
 VERB = "run"
-VERB_OF_OPTION = {"--track-record": TRACK_RECORD}
+VERB_OF_OPTION = {"--budget": "search", "--track-record": TRACK_RECORD}
+"An option that asks something else, and the verb that answers it."
 
 
 class PlanGroup(TyperGroup):
-    """Commands by name; whatever begins with anything else is `plan run`, so that `headwater plan RUN` works.
-
-    An option that stands for a verb of its own sends the call there, wherever it stands.
-    """
+    """Commands by name; whatever begins with anything else is `plan run`, or what an option in it asks for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] != "--help":
-            names = [arg.partition("=")[0] for arg in args]
-            args = [next((VERB_OF_OPTION[name] for name in names if name in VERB_OF_OPTION), VERB), *args]
+            asked = (VERB_OF_OPTION.get(argument.partition("=")[0]) for argument in args)
+            args = [next(filter(None, asked), VERB), *args]
         return super().parse_args(ctx, args)
 
 

@@ -12,6 +12,11 @@ def orthogonalisation_share(d_model: int, d_ff: int, batch_tokens: int) -> float
     return 4 * (3 * shorter + shorter**2 / longer) / (6 * batch_tokens)
 
 
+def block_rows_for(d_model: int, d_ff: int, batch_tokens: int) -> int | None:
+    """Return the rows of Muon's blocks, None where whole matrices are cheap beside the batch."""
+    return BLOCK_ROWS if orthogonalisation_share(d_model, d_ff, batch_tokens) > DEAR else None
+
+
 def rows_of_block(shorter_side: int, most: int | None) -> int:
     """Return the rows of a block: the largest divisor of a matrix's shorter side that is at most `most`.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headwater.config import RawSettings
-from headwater.optim.blocks import BLOCK_ROWS, DEAR, orthogonalisation_share
+from headwater.optim.blocks import block_rows_for, orthogonalisation_share
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,13 @@ def _block_rows(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("optim.name", "muon") == "adamw":
         return None, ""
     batch = raw.get("train.batch_tokens")
-    share = orthogonalisation_share(raw.get("model.d_model"), raw.get("model.d_ff"), batch)
-    if share <= DEAR:
-        return None, ""
+    sizes = raw.get("model.d_model"), raw.get("model.d_ff"), batch
+    share = orthogonalisation_share(*sizes)
     why = (
         f"whole, they would take {share:.0%} of the matrices' own FLOPs at {batch:,} tokens a step; blocks cost "
         "a little quality a step and gain more in steps (docs/log.md)"
     )
-    return BLOCK_ROWS, why
+    return block_rows_for(*sizes), why
 
 
 def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:

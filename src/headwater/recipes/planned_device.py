@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headwater.config import RawSettings
 from headwater.errors import ConfigError
@@ -63,7 +63,7 @@ def machinery(config: RunConfig, probe: Probe | None) -> Machinery:
     """Return the numbers of the device that the run would take here."""
     wanted, name = config.machine.device, gpu_name()
     if wanted == "cuda" or (wanted == "auto" and name is not None):
-        return _gpu(config, _device(name), probe)
+        return _gpu(config, device_at_hand(name), probe)
     return _processor(config, probe)
 
 
@@ -79,7 +79,7 @@ def microbatch_tokens(config: RunConfig) -> int:
 def _processor(config: RunConfig, probe: Probe | None) -> Machinery:
     cores = config.machine.num_threads or usable_cores()
     spread, flags = constants()["log_deviation"], cpu_flags()
-    dtype = probe.dtype if probe else _dtype(config, flags)
+    dtype = probe.dtype if probe else processor_dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
     portion = Portion(portion_tokens, num_recomputed(config.train, config.model.num_layers), num_threads=cores)
     memory = processor_memory(config.model, config.optim, portion, dtype)  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ def _processor(config: RunConfig, probe: Probe | None) -> Machinery:
     )
 
 
-def _dtype(config: RunConfig, flags: set[str]) -> str:
+def processor_dtype(config: RunConfig, flags: set[str]) -> str:
     if config.machine.dtype == "float8":
         raise ConfigError("machine.dtype is float8, which is for GPUs, and the run is planned for a processor here")
     if config.machine.dtype != "auto":
@@ -113,19 +113,9 @@ def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tup
     spread = constants()["log_deviation"]
     if probe is not None:
         return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
-    float32 = cores * float32_rate_per_core()
-    peaks = _peaks(dtype, float32)
-    how = (
-        f"FLOPs over {peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} "
-        "cores, times what such processors gain) and efficiencies of three measured shapes; --probe measures it"
-    )
+    peaks = processor_peaks(dtype, cores)
+    how = f"FLOPs over {peaks.how} and efficiencies of three measured shapes; --probe measures it"
     return Spread(_modelled_step(config, peaks), spread["step"]), how
-
-
-def _peaks(dtype: str, float32: float) -> Peaks:
-    gains = constants()["rate_over_float32"] | {"float32": 1.0}
-    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
-    return Peaks(float32 * gains[dtype], rest, dtype, "")
 
 
 def _modelled_step(config: RunConfig, peaks: Peaks) -> float:
@@ -137,11 +127,28 @@ def relative_step(config: RunConfig, dtype: str) -> float:
     """Return the seconds of a step in a unit of its own: only ratios between runs of one machine mean something."""
     name = gpu_name()
     if config.machine.device == "cuda" or (config.machine.device == "auto" and name is not None):
-        return _gpu(config, _device(name), None).step.median
-    return _modelled_step(config, _peaks(dtype, NOMINAL_RATE))
+        return _gpu(config, device_at_hand(name), None).step.median
+    return _modelled_step(config, _peaks_at(NOMINAL_RATE, dtype, ""))
 
 
-def _device(name: str | None) -> Device:
+def processor_peaks(dtype: str, cores: int) -> Peaks:
+    """Return the rates of this processor: float32 measured, the rest by what such processors gain."""
+    float32 = cores * float32_rate_per_core()
+    peaks = _peaks_at(float32, dtype, "")
+    how = (
+        f"{peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} cores, times "
+        "what such processors gain)"
+    )
+    return replace(peaks, how=how)
+
+
+def _peaks_at(float32: float, dtype: str, how: str) -> Peaks:
+    """Return what a processor of this rate in float32 reaches, by what such processors gain."""
+    gains = constants()["rate_over_float32"] | {"float32": 1.0}
+    return Peaks(float32 * gains[dtype], float32 * gains["float32" if dtype == "float32" else "bfloat16"], dtype, how)
+
+
+def device_at_hand(name: str | None) -> Device:
     """Return the data sheet of the GPU at hand; raise ConfigError when there is none or it isn't in the table."""
     if name is None:
         raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")

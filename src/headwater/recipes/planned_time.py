@@ -70,7 +70,7 @@ def _checkpoint_bytes(config: RunConfig) -> float:
 def _preparation(config: RunConfig) -> tuple[float, str]:
     if (Folders(config.run_dir).tokens / "manifest.json").is_file():
         return 0.0, "text is prepared already"
-    sizes = {name: _source_bytes(source) for name, source in config.corpus.sources.items()}
+    sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
     unknown = [name for name, size in sizes.items() if size is None]
     total = sum(size for size in sizes.values() if size is not None)
     how = f"preparation of {total / 1e6:.3g} MB at first-light's rate"
@@ -79,7 +79,7 @@ def _preparation(config: RunConfig) -> tuple[float, str]:
     return total / constants()["around_steps"]["preparation_bytes_per_second"], how
 
 
-def _source_bytes(source: SourceSettings) -> float | None:
+def source_bytes(source: SourceSettings) -> float | None:
     """Return the bytes of a source's files as they lie on the disk, or of a package as it was when measured."""
     if source.paths is None:
         return constants()["known_source_bytes"].get(source.package or source.builtin)

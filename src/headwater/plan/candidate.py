@@ -1,0 +1,201 @@
+"""A size that could be trained on given devices: how fast, in how much memory, how often saved. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.model.settings import ModelSettings
+from headwater.plan.count import count_flops, count_params
+from headwater.plan.device import Device
+from headwater.plan.efficiency import shipped_constants, shipped_efficiency
+from headwater.plan.estimate import lasting_part
+from headwater.plan.failures import Pauses, daly_interval, goodput, mean_seconds_between_failures
+from headwater.plan.layout import Precision
+from headwater.plan.layouts import Laid, Task, batch_regret, fastest_layout
+from headwater.plan.memory import CONTEXT_BYTES, OptimizerName
+from headwater.plan.shape import shape_of
+from headwater.plan.sizes import wanted_rows
+
+FP8_LOSS = 0.0025
+"Relative rise of loss in fp8: DeepSeek-V3 saw less than that against bf16 (arXiv:2412.19437, section 3.3)."
+USUAL_MFU = 0.4
+"For a first guess of a run's tokens, from which its batch follows: whole runs reach 0.3 to 0.5."
+SAVED_BYTES, SAVE_RATE, SAVE_START = 12, 2e9, 5.0
+"A checkpoint holds fp32 weights and two moments; assumed: a node writes 2 GB/s, and a save takes 5 s to begin."
+LAUNCH_SECONDS = 120.0
+"From the launch to the first step; assumed: processes start, kernels are compiled, text is opened."
+Z90 = 1.2816
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One size and how it would be trained. `multiplied` counts the weights a token is multiplied by (`count`).
+
+    `seconds_per_token` is of the whole machine and holds pauses, failures and saves; `start_seconds` comes once,
+    `prepare_seconds` for each token of text that is read. `log_penalty` is what its batch and precision cost in log
+    loss. Spreads are standard deviations of logarithms. `how` names the layout for people.
+    """
+
+    model: ModelSettings
+    params: int
+    multiplied: int
+    flops_per_token: float
+    seconds_per_token: float
+    batch_tokens: int
+    memory_bytes: float
+    memory_limit: float
+    checkpoint: Checkpoint
+    layout: dict[str, Any]
+    how: str
+    hours_deviation: float
+    memory_deviation: float
+    log_penalty: float = 0.0
+    start_seconds: float = 0.0
+    prepare_seconds: float = 0.0
+    mfu: float | None = None
+
+    def seconds(self, tokens: float, unique: float) -> float:
+        """Return the time of a run of `tokens`, of which `unique` are different ones."""
+        return self.start_seconds + self.seconds_per_token * tokens + self.prepare_seconds * min(tokens, unique)
+
+    def tokens(self, seconds: float, unique: float) -> float:
+        """Return how many tokens a time allows, zero where it is over before the first."""
+        left = seconds - self.start_seconds
+        fresh = max(0.0, left / (self.seconds_per_token + self.prepare_seconds))
+        return fresh if fresh <= unique else (left - self.prepare_seconds * unique) / self.seconds_per_token
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """How often to save, what a save takes, how long between failures, and the part of the time that lasts."""
+
+    interval_seconds: float
+    save_seconds: float
+    mtbf_seconds: float
+    goodput: float
+
+
+def checkpoint(num_devices: int, pauses: Pauses) -> Checkpoint:
+    """Return Daly's interval and what is left of the time; raise ConfigError where a run would never end."""
+    lasting_part(num_devices, pauses)
+    mtbf = mean_seconds_between_failures(num_devices)
+    interval = daly_interval(pauses.save_seconds, mtbf)
+    return Checkpoint(interval, pauses.save_seconds, mtbf, goodput(num_devices, pauses, interval))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Devices to plan for; `max_memory` is what one may use, None for all it has."""
+
+    num_devices: int
+    device: Device
+    max_memory: float | None = None
+    precision: str = "auto"
+    optimizer: OptimizerName = "adamw"
+
+    @property
+    def usable_memory(self) -> float:
+        return min(self.max_memory or math.inf, self.device.memory_bytes)
+
+    def precisions(self) -> tuple[Precision, ...]:
+        """Return what to try: bf16, and fp8 on devices that multiply faster in it."""
+        if self.precision != "auto":
+            return ("fp8",) if self.precision == "fp8" else ("bf16",)
+        return ("bf16", "fp8") if self.device.fp8_flops > self.device.bf16_flops else ("bf16",)
+
+    def guessed_tokens(self, model: ModelSettings, seconds: float, most: float) -> float:
+        """Return about how many tokens a time allows, before any layout is known."""
+        rate = self.num_devices * USUAL_MFU * self.device.bf16_flops
+        return min(most, seconds * rate / count_flops(shape_of(model)).causal)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What one search of layouts saw: candidates that fit, layouts there are, and estimates made."""
+
+    candidates: tuple[Candidate, ...]
+    num_layouts: int
+    num_estimated: int
+
+
+def on_cluster(cluster: Cluster, model: ModelSettings, num_tokens: float) -> Looked:
+    """Return the model on its fastest layout in each precision, none where it fits in no layout."""
+    shape, found = shape_of(model), []
+    num_layouts = num_estimated = 0
+    deviation = shipped_constants()["spread"]["memory"]
+    # nine of ten runs fit, by the error that estimates of memory have had
+    usable = cluster.usable_memory / math.exp(Z90 * deviation)
+    wanted = wanted_rows(num_tokens, model.seq_len)
+    for precision in cluster.precisions():
+        task = Task(shape, cluster.device, cluster.num_devices, wanted, usable, precision, cluster.optimizer)
+        searched = fastest_layout(task, shipped_efficiency())
+        num_layouts, num_estimated = num_layouts + searched.num_layouts, num_estimated + searched.num_estimated
+        if searched.best is not None:
+            found.append(_candidate(cluster, model, searched.best))
+    return Looked(tuple(found), num_layouts, num_estimated)
+
+
+def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
+    shape, layout, device = shape_of(model), best.layout, cluster.device
+    params, fitted = count_params(shape).total, shipped_constants()
+    nodes = max(1.0, cluster.num_devices / device.node_size)
+    saved = checkpoint(cluster.num_devices, Pauses(SAVE_START + SAVED_BYTES * params / (nodes * SAVE_RATE)))
+    palm = count_flops(shape).palm / best.seconds_per_token / cluster.num_devices
+    cost = batch_regret(best.batch_factor) + (FP8_LOSS if layout.precision != "bf16" else 0.0)
+    return Candidate(
+        model=model,
+        params=params,
+        multiplied=count_params(shape).matmul,
+        flops_per_token=count_flops(shape).causal,
+        seconds_per_token=best.seconds_per_token / saved.goodput / fitted["constants"]["run_part"],
+        batch_tokens=layout.batch_rows * model.seq_len,
+        memory_bytes=best.memory.peak + CONTEXT_BYTES,
+        memory_limit=cluster.usable_memory,
+        checkpoint=saved,
+        layout=layout_fields(best, model.seq_len),
+        how=in_words(best),
+        hours_deviation=fitted["spread"]["hours"],
+        memory_deviation=fitted["spread"]["memory"],
+        log_penalty=math.log1p(cost),
+        start_seconds=LAUNCH_SECONDS,
+        mfu=palm / device.peak_flops(layout.precision.split("-")[0]),
+    )
+
+
+def layout_fields(best: Laid, seq_len: int) -> dict[str, Any]:
+    layout = best.layout
+    return {
+        "num_devices": layout.num_devices,
+        "data": layout.data,
+        "tensor": layout.tensor,
+        "pipeline": layout.pipeline,
+        "context": layout.context,
+        "virtual_stages": layout.virtual_stages,
+        "sharding": layout.sharding,
+        "shard_group": layout.num_shards if layout.sharding != "none" else 1,
+        "recompute": recompute_in_words(best),
+        "precision": layout.precision,
+        "batch_rows": layout.batch_rows,
+        "batch_tokens": layout.batch_rows * seq_len,
+        "microbatch_rows": layout.microbatch_rows,
+        "num_microbatches": layout.num_microbatches,
+        "batch_over_rule": best.batch_factor,
+    }
+
+
+def recompute_in_words(best: Laid) -> str:
+    return "every second product" if best.layout.keeps_half_the_matmuls else best.layout.recompute
+
+
+def in_words(best: Laid) -> str:
+    layout = best.layout
+    degrees = {"tensor": layout.tensor, "pipeline": layout.pipeline, "context": layout.context}
+    split = "".join(f" × {name} {degree}" for name, degree in degrees.items() if degree > 1)
+    parts = f" in {layout.virtual_stages} parts each" if layout.virtual_stages > 1 else ""
+    sharding = {"none": "nothing sharded", "zero1": "optimizer sharded", "fsdp": "FSDP", "hsdp": "HSDP"}
+    return (
+        f"data {layout.data}{split}{parts}, {sharding.get(layout.sharding, layout.sharding)}, {layout.precision}, "
+        f"recompute {recompute_in_words(best)}"
+    )

@@ -1,0 +1,248 @@
+"""Which of many sizes to train, for how long: compute-optimal, inference-aware, data-limited. No torch.
+
+compute-optimal: the least loss that the budget buys. inference-aware (after arXiv:2401.00448): training and serving
+together at the least cost, at a loss within SLACK of it: a smaller model that is trained longer. data-limited: where
+the text is read more than once, the shortest run within SLACK, since more computing on the same text brings
+little; where it isn't, the largest model that reads all of it. None is dominated in time, loss and cost of serving.
+
+c candidates · g grid of tokens
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.plan.candidate import Candidate
+from headwater.plan.law.repetition import MAX_EPOCHS, worth, worth_of_params
+
+FloatArray = NDArray[np.float64]
+
+SLACK = 0.01
+"Of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of."
+SERVED_FLOPS = 1 / 3
+"Of a trained token's: the forward pass alone (2 N of 6 N)."
+SERVED_RATE = 0.25
+"Of the FLOP/s of training that serving reaches; assumed: prompts run as fast, but answers a token at a time."
+MIN_STEPS = 20
+MIN_SAVING = 0.1
+"Of time or of serving's cost: a choice that saves less isn't one."
+NUM_GRID = 128
+COMPUTE, INFERENCE, DATA = "compute-optimal", "inference-aware", "data-limited"
+
+
+class Losses(Protocol):
+    """What tells sizes apart: published laws, or the user's runs."""
+
+    @property
+    def counts_embedding(self) -> bool: ...
+
+    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
+
+    def refusal(self, params: float, tokens: float) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A candidate, its tokens, the names it goes by and one sentence for each."""
+
+    candidate: Candidate
+    tokens: float
+    kinds: tuple[str, ...]
+    reasons: tuple[str, ...]
+    cost: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))
+    "Seconds, log loss, seconds to serve a token: what dominance is judged by."
+
+
+@dataclass(frozen=True)
+class Field:
+    """All candidates under one budget. `unique` is the text's tokens, infinite where it is no limit."""
+
+    candidates: tuple[Candidate, ...]
+    seconds: float
+    unique: float
+    losses: Losses
+
+    def size(self, candidate: Candidate) -> float:
+        """Return the parameters as the laws count them."""
+        return float(candidate.params if self.losses.counts_embedding else candidate.multiplied)
+
+    @cached_property
+    def most_tokens(self) -> FloatArray:
+        """Whole steps of tokens that each may train on: by the budget, and the text read seven times."""
+        cap = MAX_EPOCHS * self.unique
+        return np.array([_whole_steps(c, min(cap, c.tokens(self.seconds, self.unique))) for c in self.candidates])
+
+    @cached_property
+    def refused(self) -> list[str | None]:
+        """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
+        worths = worth(self.most_tokens, self.unique)
+        return [
+            "too few steps"
+            if tokens < MIN_STEPS * each.batch_tokens
+            else self.losses.refusal(self.size(each), float(fresh))
+            for each, tokens, fresh in zip(self.candidates, self.most_tokens, worths, strict=True)
+        ]
+
+    @cached_property
+    def grid_cg(self) -> FloatArray:
+        """Tokens from 20 steps to the most, for each candidate."""
+        least = np.array([MIN_STEPS * each.batch_tokens for each in self.candidates], dtype=np.float64)
+        most = np.maximum(self.most_tokens, least)
+        return np.asarray(np.exp(np.linspace(np.log(least), np.log(most), NUM_GRID, axis=1)))
+
+    @cached_property
+    def log_loss_cg(self) -> FloatArray:
+        """Log loss along the grid, penalties included, never rising; infinite for who is refused."""
+        params = worth_of_params(np.array([[self.size(each)] for each in self.candidates]), self.unique)
+        penalty = np.array([[each.log_penalty] for each in self.candidates])
+        logs = self.losses.log_loss(params, worth(self.grid_cg, self.unique)) + penalty
+        logs = np.minimum.accumulate(logs, axis=1)
+        return np.where(np.array([[each is not None] for each in self.refused]), np.inf, logs)
+
+    def tokens_to(self, log_loss: float) -> FloatArray:
+        """Return the least tokens with which each candidate reaches a loss; infinite where it can't."""
+        found = np.full(len(self.candidates), np.inf)
+        for index, curve in enumerate(self.log_loss_cg):
+            if curve[-1] <= log_loss:
+                tokens = float(np.exp(np.interp(-log_loss, -curve, np.log(self.grid_cg[index]))))
+                found[index] = _whole_steps(self.candidates[index], tokens, up=True)
+        return np.minimum(found, np.where(np.isfinite(found), self.most_tokens, np.inf))
+
+    def run_seconds(self, tokens: FloatArray) -> FloatArray:
+        pairs = zip(self.candidates, tokens, strict=True)
+        return np.array([each.seconds(float(t), self.unique) if np.isfinite(t) else np.inf for each, t in pairs])
+
+    @cached_property
+    def serving(self) -> FloatArray:
+        """Seconds of the same devices to serve one token."""
+        return np.array([serving_seconds(each) for each in self.candidates])
+
+    def epochs(self, tokens: float) -> float:
+        return max(1.0, tokens / self.unique)
+
+    def log_loss_at(self, index: int, tokens: float) -> float:
+        return float(np.interp(np.log(tokens), np.log(self.grid_cg[index]), self.log_loss_cg[index]))
+
+    def choice(self, index: int, tokens: float, kind: str, reason: str) -> Choice:
+        each = self.candidates[index]
+        cost = (each.seconds(tokens, self.unique), self.log_loss_at(index, tokens), float(self.serving[index]))
+        return Choice(each, tokens, (kind,), (reason,), cost)
+
+
+def serving_seconds(candidate: Candidate) -> float:
+    """Return how long the machine that trains takes to serve one token."""
+    return candidate.seconds_per_token * SERVED_FLOPS / SERVED_RATE
+
+
+def _whole_steps(candidate: Candidate, tokens: float, up: bool = False) -> float:
+    steps = tokens / candidate.batch_tokens
+    return float(np.ceil(steps) if up else np.floor(steps)) * candidate.batch_tokens
+
+
+def choose(field_: Field, serve_tokens: float | None) -> tuple[list[Choice], float]:
+    """Return the choices, compute-optimal first, and the tokens served that were reckoned with.
+
+    By default as many are served as the compute-optimal model trains on. At least one candidate must be able to train.
+    """
+    best = int(np.argmin(field_.log_loss_cg[:, -1]))
+    first = _compute_optimal(field_, best)
+    served = first.tokens if serve_tokens is None else serve_tokens
+    limit = float(field_.log_loss_cg[best, -1]) + float(np.log1p(SLACK))
+    others = [_inference_aware(field_, first, limit, served), _data_limited(field_, first, limit)]
+    return _without_dominated(_merged([first, *[each for each in others if each is not None]])), served
+
+
+def _compute_optimal(field_: Field, best: int) -> Choice:
+    tokens = float(field_.most_tokens[best])
+    reason = "the least expected loss that the budget buys"
+    epochs = tokens / field_.unique
+    if epochs > 1:
+        reason += f"; the text is read {epochs:.1f} times, and what repeats is worth less"
+    if tokens > 0.99 * MAX_EPOCHS * field_.unique:
+        reason += f"; more than {MAX_EPOCHS:g} readings teach nothing that a law foretells"
+    return field_.choice(best, tokens, COMPUTE, reason)
+
+
+def _inference_aware(field_: Field, first: Choice, limit: float, served: float) -> Choice | None:
+    tokens = field_.tokens_to(limit)
+    total = field_.run_seconds(tokens) + served * field_.serving
+    index = int(np.argmin(total))
+    own = first.cost[0] + served * first.cost[2]
+    if not total[index] < (1 - MIN_SAVING) * own:
+        return None
+    saved, smaller = 1 - total[index] / own, first.candidate.params / field_.candidates[index].params
+    ratio = tokens[index] / field_.candidates[index].params / (first.tokens / first.candidate.params)
+    what = f"{smaller:.1f} times smaller, " if smaller > 1.02 else "no smaller, "
+    longer = f"{ratio:.1f} times the tokens a parameter" if ratio >= 1 else "trained for less time"
+    reason = (
+        f"{what}{longer}: loss within {SLACK:.0%} of the least, and {saved:.0%} less for training and for serving "
+        f"{served:.2g} tokens together"
+    )
+    return field_.choice(index, float(tokens[index]), INFERENCE, reason)
+
+
+def _data_limited(field_: Field, first: Choice, limit: float) -> Choice | None:
+    if not np.isfinite(field_.unique):
+        return None
+    if first.tokens > field_.unique:
+        return _shortest(field_, first, limit)
+    # whole steps of the text, read once
+    once = np.array([_whole_steps(each, field_.unique) for each in field_.candidates])
+    able = (once <= field_.most_tokens) & np.isfinite(field_.log_loss_cg[:, -1])
+    if not able.any():
+        return None
+    params = np.array([each.params for each in field_.candidates], dtype=np.float64)
+    largest = able & (params == params[able].max())
+    index = int(np.argmin(np.where(largest, field_.log_loss_cg[:, -1], np.inf)))
+    reason = "the largest model that reads all of the text once within the budget: smaller, and cheaper to serve"
+    return field_.choice(index, float(once[index]), DATA, reason)
+
+
+def _shortest(field_: Field, first: Choice, limit: float) -> Choice:
+    """Return the shortest run within the slack; the first choice again where it saves next to nothing."""
+    tokens = field_.tokens_to(limit)
+    seconds = field_.run_seconds(tokens)
+    index = int(np.argmin(seconds))
+    if not seconds[index] < (1 - MIN_SAVING) * first.cost[0]:
+        reason = "the text is what limits it: more of it would bring more than more computing"
+        return Choice(first.candidate, first.tokens, (DATA,), (reason,), first.cost)
+    reason = (
+        f"the text gives little more: {seconds[index] / first.cost[0]:.0%} of the time come within {SLACK:.0%} of the "
+        f"loss, with the text read {field_.epochs(float(tokens[index])):.1f} times"
+    )
+    return field_.choice(index, float(tokens[index]), DATA, reason)
+
+
+def _merged(choices: list[Choice]) -> list[Choice]:
+    """Return the choices with those that are next to the same as one that has both names."""
+    found: list[Choice] = []
+    for each in choices:
+        same = [place for place, other in enumerate(found) if _is_same(each, other)]
+        if same:
+            other = found[same[0]]
+            found[same[0]] = Choice(
+                other.candidate, other.tokens, other.kinds + each.kinds, other.reasons + each.reasons, other.cost
+            )
+        else:
+            found.append(each)
+    return found
+
+
+def _is_same(one: Choice, other: Choice) -> bool:
+    """Return whether two choices are one model, trained about as long."""
+    return one.candidate.model == other.candidate.model and abs(np.log(one.tokens / other.tokens)) < MIN_SAVING
+
+
+def dominates(one: Choice, other: Choice) -> bool:
+    """Return whether `one` is at least as good in time, loss and cost of serving, and better in one of them."""
+    pairs = list(zip(one.cost, other.cost, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _without_dominated(choices: list[Choice]) -> list[Choice]:
+    return [each for each in choices if not any(dominates(other, each) for other in choices)]

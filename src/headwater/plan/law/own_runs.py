@@ -1,0 +1,59 @@
+"""What a table of the user's own runs says of any run, in the same words as the published laws do. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.refusal import forecast_refusal
+from headwater.plan.law.table import read_runs
+
+FloatArray = NDArray[np.float64]
+
+Z90 = 1.2815515655446004  # standard deviations from the median to the 90th percentile of a normal distribution
+
+
+@dataclass(frozen=True)
+class OwnRuns:
+    """The forecaster of one table; its unit is the table's, which no column names."""
+
+    forecaster: Forecaster
+    path: Path
+
+    @property
+    def unit(self) -> str:
+        return f"as in {self.path.name}"
+
+    @property
+    def counts_embedding(self) -> bool:
+        return True
+
+    @property
+    def members(self) -> list[tuple[str, OwnRuns]]:
+        return []
+
+    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
+        shape = np.broadcast_shapes(params.shape, tokens.shape)
+        flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
+        return np.log(self.forecaster.posterior.predict(*flat)[0]).reshape(shape)
+
+    def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> tuple[float, float, float]:
+        medians, deviations = self.forecaster.spread(np.array([params]), np.array([tokens]))
+        median, wide = float(medians[0]) * math.exp(log_factor), math.exp(Z90 * float(deviations[0]))
+        return median / wide, median, median * wide
+
+    def refusal(self, params: float, tokens: float) -> str | None:
+        return forecast_refusal(self.forecaster.runs, params, tokens)
+
+    def how(self, params: float, tokens: float) -> str:
+        return f"law of {len(self.forecaster.runs)} runs in {self.path}"
+
+
+def own_runs(path: Path) -> OwnRuns:
+    """Return the forecaster of a table; raise DataError for one that can't be read."""
+    return OwnRuns(Forecaster(read_runs(path)), path)

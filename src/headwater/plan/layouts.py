@@ -1,0 +1,230 @@
+"""The fastest way to lay one model over devices: every layout of a grid, without looking at most of them. No torch.
+
+A group holds what microbatch and recomputation leave alone: degrees of parallelism, sharding, precision. The time
+of a group can't be less than with its largest microbatch and nothing recomputed, whatever fits; groups are opened in
+that order until the next can't beat what was found. `every_layout` is the same grid in the open, which a test searches
+one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from headwater.plan.device import Device
+from headwater.plan.efficiency import Efficiency
+from headwater.plan.law.tuning import BATCH_PER_SQUARED_DOUBLING, MAX_FACTOR
+from headwater.plan.layout import Layout, Precision, Sharding
+from headwater.plan.memory import Memory, OptimizerName, estimate_memory
+from headwater.plan.shape import Shape
+from headwater.plan.time import step_seconds, step_work
+
+MAX_MICROBATCH_TOKENS = 65_536
+LONG_ROW = 8192
+"Rows from this length on may be split over devices (context parallelism)."
+MAX_PIPELINE, MAX_CONTEXT, MAX_PARTS = 64, 16, 4
+LOSS_PER_LOG_TOKENS = 0.04
+"By how much of its logarithm loss falls with that of tokens, about: what a regret of the batch is worth in time."
+MARGIN = 0.07
+"""How much faster, in log time, a layout must be for each kind of parallelism that splits the model: what the estimate
+itself is off by (`spread` in efficiencies.json). Of what it can't tell apart the simpler is taken."""
+RECOMPUTES = ("none", "half", "full")
+"Nothing; every second product of the blocks and all that is no product; every block."
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model on some devices. `memory_bytes` is what a device may use, `wanted_rows` the batch of the rules."""
+
+    shape: Shape
+    device: Device
+    num_devices: int
+    wanted_rows: float
+    memory_bytes: float
+    precision: Precision = "bf16"
+    optimizer: OptimizerName = "adamw"
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A layout that fits, its seconds a token over all devices, its peak, and the batch over the wanted one."""
+
+    layout: Layout
+    seconds_per_token: float
+    memory: Memory
+    batch_factor: float
+
+    @property
+    def score(self) -> float:
+        """Return log seconds a token, with the batch's regret as the time that would make it up; less is better."""
+        return math.log(self.seconds_per_token) + _batch_penalty(self.batch_factor) + _margin(self.layout)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The best layout, None where none fits; how many there are, and how many were estimated."""
+
+    best: Laid | None
+    num_layouts: int
+    num_estimated: int
+
+
+def batch_regret(factor: float) -> float:
+    """Return the relative rise of loss for a batch `factor` times the best (`law.tuning`)."""
+    return BATCH_PER_SQUARED_DOUBLING * math.log2(factor) ** 2
+
+
+def _batch_penalty(factor: float) -> float:
+    return batch_regret(factor) / LOSS_PER_LOG_TOKENS
+
+
+def _margin(layout: Layout) -> float:
+    return MARGIN * sum(degree > 1 for degree in (layout.tensor, layout.pipeline, layout.context))
+
+
+def groups(task: Task) -> Iterator[Layout]:
+    """Yield one layout a group, of one row a microbatch, a batch of one such row a replica."""
+    shape, device = task.shape, task.device
+    heads = shape.layers[0].attention.num_heads
+    contexts = _powers(MAX_CONTEXT) if shape.seq_len >= LONG_ROW else [1]
+    for tensor in _powers(min(device.node_size, heads)):
+        for context in contexts:
+            for pipeline in _powers(min(MAX_PIPELINE, shape.num_layers)):
+                parts = tensor * context * pipeline
+                if heads % tensor or shape.num_layers % pipeline or task.num_devices % parts:
+                    continue
+                for virtual in _virtual_stages(shape.num_layers, pipeline):
+                    base = Layout(
+                        task.num_devices, task.num_devices // parts, 1, tensor, pipeline, context,
+                        virtual_stages=virtual, precision=task.precision,
+                    )  # fmt: skip
+                    yield from (_sharded(base, sharding, device) for sharding in _shardings(base, device))
+
+
+def _powers(largest: int) -> list[int]:
+    return [2**power for power in range(max(1, largest).bit_length())]
+
+
+def _virtual_stages(num_layers: int, pipeline: int) -> list[int]:
+    if pipeline == 1:
+        return [1]
+    return [parts for parts in range(1, MAX_PARTS + 1) if num_layers % (pipeline * parts) == 0]
+
+
+def _shardings(layout: Layout, device: Device) -> list[Sharding]:
+    replicas = layout.data * layout.context
+    if replicas == 1:
+        return ["none"]
+    spread = replicas * layout.tensor > device.node_size >= 2 * layout.tensor and layout.pipeline == 1
+    return ["none", "zero1", "fsdp", "hsdp"] if spread else ["none", "zero1", "fsdp"]
+
+
+def _sharded(layout: Layout, sharding: Sharding, device: Device) -> Layout:
+    inside = device.node_size // layout.tensor if sharding == "hsdp" else None
+    return replace(layout, sharding=sharding, shard_group=inside)
+
+
+def microbatches(task: Task, group: Layout) -> list[Layout]:
+    """Return the group's layouts without recomputation, by microbatch, largest first; none when the batch is too big.
+
+    The batch is the multiple of replicas × microbatch nearest to the wanted one; a pipeline has at least as many
+    microbatches as stages. A batch more than four times the wanted one is outside what is known of its regret.
+    """
+    found = []
+    for rows in _powers(max(1, MAX_MICROBATCH_TOKENS * group.context // task.shape.seq_len)):
+        unit = group.data * rows
+        batch = unit * max(group.pipeline, round(task.wanted_rows / unit))
+        if batch <= MAX_FACTOR * task.wanted_rows:
+            found.append(replace(group, microbatch_rows=rows, batch_rows=batch))
+    return found[::-1]
+
+
+def recomputing(layout: Layout, recompute: str) -> Layout:
+    """Return a layout of `microbatches` with one of RECOMPUTES."""
+    if recompute == "none":
+        return layout
+    if recompute == "half":
+        return replace(layout, recompute="selective", keeps_half_the_matmuls=True)
+    return replace(layout, recompute=recompute)  # type: ignore[arg-type]
+
+
+def every_layout(task: Task) -> Iterator[Layout]:
+    """Yield the whole grid."""
+    for group in groups(task):
+        for layout in microbatches(task, group):
+            yield from (recomputing(layout, recompute) for recompute in RECOMPUTES)
+
+
+def laid(task: Task, layout: Layout, efficiency: Efficiency) -> Laid | None:
+    """Return the estimate of one layout, None when it doesn't fit."""
+    memory = estimate_memory(task.shape, layout, task.optimizer)
+    if memory.needed > task.memory_bytes:
+        return None
+    seconds = step_seconds(step_work(task.shape, layout, task.device), efficiency)
+    tokens = layout.batch_rows * task.shape.seq_len
+    return Laid(layout, seconds / tokens, memory, layout.batch_rows / task.wanted_rows)
+
+
+def fastest_layout(task: Task, efficiency: Efficiency) -> Searched:
+    """Return the layout of the least score that fits."""
+    best: Laid | None = None
+    opened = [microbatches(task, group) for group in groups(task)]
+    bounds = [_bound(task, layouts, efficiency) for layouts in opened]
+    num_estimated = len(opened)
+    for index in sorted(range(len(opened)), key=bounds.__getitem__):
+        if best is not None and bounds[index] >= best.score:
+            break
+        if opened[index]:
+            found, tried = _fastest_of_group(task, opened[index], efficiency)
+            num_estimated += tried
+            if found is not None and (best is None or found.score < best.score):
+                best = found
+    return Searched(best, sum(map(len, opened)) * len(RECOMPUTES), num_estimated)
+
+
+def _fastest_of_group(task: Task, layouts: list[Layout], efficiency: Efficiency) -> tuple[Laid | None, int]:
+    """Return the best of a group, largest microbatch first, and how many layouts were looked at."""
+    best: Laid | None = None
+    least = estimate_memory(task.shape, recomputing(layouts[-1], "full"), task.optimizer)
+    tried = 1
+    if least.needed > task.memory_bytes:
+        return None, tried
+    penalties = [_batch_penalty(layout.batch_rows / task.wanted_rows) for layout in layouts]
+    for index, layout in enumerate(layouts):
+        found, looked = _least_recompute(task, layout, efficiency)
+        tried += looked
+        if found is not None and (best is None or found.score < best.score):
+            best = found
+        # a smaller microbatch is slower, unless it recomputes less, waits less or makes a better batch
+        is_last = found is not None and found.layout.recompute == "none" and layout.pipeline == 1
+        if is_last and penalties[index] <= min(penalties[index:]):
+            break
+    return best, tried
+
+
+def _least_recompute(task: Task, layout: Layout, efficiency: Efficiency) -> tuple[Laid | None, int]:
+    """Return the layout with as little recomputation as fits, which is the fastest, and how many were looked at."""
+    for tried, recompute in enumerate(RECOMPUTES, 1):
+        found = laid(task, recomputing(layout, recompute), efficiency)
+        if found is not None:
+            return found, tried
+    return None, len(RECOMPUTES)
+
+
+def _bound(task: Task, layouts: list[Layout], efficiency: Efficiency) -> float:
+    """Return a score that no layout of the group can beat: no waiting, and what comes once a step in the largest batch.
+
+    The pipeline's bubble is that of the most microbatches.
+    """
+    if not layouts:
+        return math.inf
+    batch = max(layout.batch_rows for layout in layouts)
+    unit = layouts[0].data * layouts[0].microbatch_rows
+    layout = replace(layouts[0], batch_rows=unit * -(-batch // unit))
+    work = step_work(task.shape, layout, task.device)
+    if layout.pipeline > 1:
+        most = max(each.num_microbatches for each in layouts)
+        work = replace(work, bubble=(layout.pipeline - 1) / (layout.virtual_stages * most))
+    seconds = step_seconds(work, efficiency)
+    return math.log(seconds / (layout.batch_rows * task.shape.seq_len)) + _margin(layout)

@@ -1,0 +1,109 @@
+"""Where a budget is spent: devices that were named, the GPU at hand, or the processor. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headwater.errors import ConfigError
+from headwater.machine.host import gpu_name
+from headwater.plan.budget import parse_amount, parse_hardware
+from headwater.plan.candidate import Cluster, on_cluster
+from headwater.plan.device import Device, read_devices
+from headwater.plan.efficiency import shipped_constants
+from headwater.plan.energy import find_site, mean_watts
+from headwater.plan.money import KINDS, find_price, read_prices
+from headwater.plan.search import Guess, Make, Rates
+from headwater.recipes.planned_device import device_at_hand
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.searched_processor import Processor, processor_at_hand
+from headwater.recipes.searched_text import Text, usual_bytes_per_token
+from headwater.recipes.wishes import Wishes
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to train: its rates, a first guess of tokens for hours, and candidates of a size."""
+
+    rates: Rates
+    guess: Callable[[float], Guess]
+    make: Make
+    is_processor: bool
+
+
+def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
+    """Return the devices that were named, else the GPU at hand, else the processor."""
+    max_memory = parse_amount("--max-memory", wishes.max_memory, "bytes") if wishes.max_memory else None
+    read_prices(wishes.price or None, wishes.prices)
+    if wishes.hardware:
+        num_devices, device = parse_hardware(wishes.hardware, read_devices(wishes.hardware_table))
+        return _on_devices(wishes, num_devices, device, max_memory, site=wishes.site or "average")
+    name = gpu_name()
+    wanted = "auto" if config is None else config.machine.device
+    if wanted == "cuda" or (wanted == "auto" and name is not None):
+        return _on_devices(wishes, 1, device_at_hand(name), max_memory, site=wishes.site)
+    if wishes.precision == "fp8":
+        raise ConfigError("--precision fp8 is for GPUs, and none is found here: name --hardware")
+    processor = processor_at_hand(config, max_memory)
+    prepare = 0.0 if text.is_built else wishes.bytes_per_token
+    return Place(
+        rates=_processor_rates(wishes, processor),
+        guess=lambda seconds: lambda model: processor.guessed_tokens(model, seconds),
+        make=lambda model, tokens: processor.looked(
+            model, tokens, usual_bytes_per_token(model.vocab_size) if prepare is None else prepare
+        ),
+        is_processor=True,
+    )
+
+
+def _on_devices(wishes: Wishes, num_devices: int, device: Device, max_memory: float | None, site: str) -> Place:
+    cluster = Cluster(num_devices, device, max_memory, wishes.precision)
+    fitted = shipped_constants()
+    pue = find_site(site).pue if site else 1.0
+    usd, how = _price(wishes, device)
+    watts = mean_watts(device, fitted["constants"]["power_part"])
+    energy_how = f"{watts:.0f} W a device, " + (f"PUE {pue} of the site {site}" if site else "nothing for cooling")
+    rates = Rates(num_devices, device.name, usd, how, watts, fitted["spread"]["energy"], pue, energy_how)
+    return Place(
+        rates=rates,
+        guess=lambda seconds: lambda model: cluster.guessed_tokens(model, seconds, math.inf),
+        make=lambda model, tokens: on_cluster(cluster, model, tokens),
+        is_processor=False,
+    )
+
+
+def _price(wishes: Wishes, device: Device) -> tuple[float | None, str]:
+    if wishes.price_per_hour is not None:
+        return wishes.price_per_hour, "--price-per-hour"
+    price = find_price(device, wishes.price or None, wishes.prices, wishes.hardware_table)
+    if price is None:
+        named = f"{wishes.price} " if wishes.price else ""
+        others = [
+            found.kind
+            for found in (find_price(device, kind, wishes.prices, wishes.hardware_table) for kind in KINDS)
+            if found
+        ]
+        there = f"; it has {', '.join(others)}" if others else ""
+        return None, (
+            f"no {named}price of {device.name} is in the price table{there}: give --price-per-hour, of one device"
+        )
+    seen = f"{price.low:g} to {price.high:g} seen"
+    lost = "; what preemption takes isn't counted" if price.kind == "spot" else ""
+    return price.usd_per_hour, f"{price.kind} price of {price.date}, {seen}: {price.source}{lost}"
+
+
+def _processor_rates(wishes: Wishes, processor: Processor) -> Rates:
+    site = find_site(wishes.site) if wishes.site else None
+    return Rates(
+        num_devices=1,
+        device=processor.name,
+        usd_per_hour=wishes.price_per_hour,
+        price_how="--price-per-hour"
+        if wishes.price_per_hour is not None
+        else "no price is known for this machine: give --price-per-hour, or name devices: --hardware 8xH100",
+        watts=processor.watts,
+        watts_deviation=processor.watts_deviation,
+        pue=site.pue if site else 1.0,
+        energy_how=f"{processor.watts:g} W" + (f", PUE of {site.name}" if site else ", nothing for cooling"),
+    )

@@ -1,0 +1,130 @@
+"""Sizes as they would train on the processor at hand, for a search over a budget. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from headwater.config import RawSettings
+from headwater.machine.host import cpu_flags, fast_dtype
+from headwater.machine.memory import memory_bytes
+from headwater.machine.threads import usable_cores
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.settings import ModelSettings
+from headwater.optim.blocks import block_rows_for
+from headwater.optim.rules import RULES, apply_rules_
+from headwater.optim.settings import OptimSettings
+from headwater.plan.before import state_bytes
+from headwater.plan.candidate import Candidate, Looked, checkpoint
+from headwater.plan.failures import Pauses
+from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
+from headwater.plan.processor_memory import Portion, processor_memory
+from headwater.plan.sizes import wanted_rows
+from headwater.recipes.planned_device import processor_dtype, processor_peaks
+from headwater.recipes.planned_time import FIRST_LIGHT_SECONDS_PER_TOKEN, START_SECONDS
+from headwater.recipes.run_config import RunConfig
+
+EVALUATION_PART = 0.09
+"Of a run's time: validations and looks took 25 s of first-light's 282 (docs/log.md, 2026-11-25)."
+RESTART_SECONDS = 60.0
+RECOMPUTED = (0.0, 0.5, 1.0)
+GUESS_TOKENS = 1e8
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The machine: its rates, and memory that training may use."""
+
+    cores: int
+    peaks: Peaks
+    memory_bytes: float
+    optim: OptimSettings
+
+    @property
+    def name(self) -> str:
+        return f"this processor ({self.cores} cores, {self.peaks.dtype})"
+
+    @property
+    def watts(self) -> float:
+        return float(constants()["watts_per_core"] * self.cores)
+
+    @property
+    def watts_deviation(self) -> float:
+        return float(constants()["log_deviation"]["watts"])
+
+    def guessed_tokens(self, model: ModelSettings, seconds: float) -> float:
+        """Return how many tokens a time allows at the batch of a run of 100 million tokens."""
+        batch = wanted_rows(GUESS_TOKENS, model.seq_len) * model.seq_len
+        return seconds / self._step(model, batch, 0.0) * batch
+
+    def _step(self, model: ModelSettings, batch_tokens: int, recomputed: float) -> float:
+        block_rows = block_rows_for(model.d_model, model.d_ff, batch_tokens)
+        sizes = sizes_of(model, self.optim.name == "muon", block_rows)
+        return step_seconds(sizes, batch_tokens, self.peaks, recomputed)
+
+    def looked(self, model: ModelSettings, num_tokens: float, prepared_bytes_per_token: float) -> Looked:
+        """Return the model with as little recomputed as fits, none where it doesn't fit at all."""
+        batch = wanted_rows(num_tokens, model.seq_len) * model.seq_len
+        given = {"train": {"batch_tokens": batch}, "model": {"seq_len": model.seq_len}}
+        micro = int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
+        for tried, recomputed in enumerate(RECOMPUTED, 1):
+            portion = Portion(micro, math.ceil(recomputed * model.num_layers))
+            peak = processor_memory(model, self.optim, portion, self.peaks.dtype).peak  # type: ignore[arg-type]
+            if peak <= self.memory_bytes:
+                found = self._candidate(model, (batch, micro), recomputed, peak, prepared_bytes_per_token)
+                return Looked((found,), len(RECOMPUTED), tried)
+        return Looked((), len(RECOMPUTED), len(RECOMPUTED))
+
+    def _candidate(
+        self, model: ModelSettings, sizes: tuple[int, int], recomputed: float, peak: float, prepared: float
+    ) -> Candidate:
+        batch, micro = sizes
+        around, deviation = constants()["around_steps"], constants()["log_deviation"]
+        params = count_parameters(model).total
+        save = (state_bytes(model, self.optim) - 4 * params) / around["checkpoint_bytes_per_second"]
+        saved = checkpoint(1, Pauses(save, RESTART_SECONDS, EVALUATION_PART))
+        per_token = self._step(model, batch, recomputed) / batch
+        after = around["after_seconds"] * (0.5 + 0.5 * per_token / FIRST_LIGHT_SECONDS_PER_TOKEN)
+        return Candidate(
+            model=model,
+            params=params,
+            multiplied=count_parameters(model).matmul,
+            flops_per_token=flops_per_token(model),
+            seconds_per_token=per_token / saved.goodput,
+            batch_tokens=batch,
+            memory_bytes=peak,
+            memory_limit=self.memory_bytes,
+            checkpoint=saved,
+            layout={
+                "num_devices": 1,
+                "data": 1,
+                "precision": self.peaks.dtype,
+                "recompute": recomputed,
+                "batch_rows": batch // model.seq_len,
+                "batch_tokens": batch,
+                "microbatch_rows": micro // model.seq_len,
+                "num_microbatches": batch // micro,
+            },
+            how=f"one process, {self.peaks.dtype}"
+            + (f", {recomputed:.0%} of the blocks recomputed" if recomputed else ""),
+            hours_deviation=deviation["step"],
+            memory_deviation=deviation["memory"],
+            start_seconds=START_SECONDS + after,
+            prepare_seconds=prepared / around["preparation_bytes_per_second"],
+        )
+
+
+def processor_at_hand(config: RunConfig | None, max_memory: float | None) -> Processor:
+    """Return this machine's processor, with the run's threads, dtype and optimizer where there is a run."""
+    cores = (config.machine.num_threads if config else None) or usable_cores()
+    flags = cpu_flags()
+    dtype = processor_dtype(config, flags) if config else fast_dtype(flags)
+    limit = min(max_memory or math.inf, float(memory_bytes()))
+    return Processor(cores, processor_peaks(dtype, cores), limit, config.optim if config else usual_optim())
+
+
+def usual_optim() -> OptimSettings:
+    """Return Muon by the rules, of which the search uses the name alone."""
+    raw = RawSettings({"model": {"d_model": 768, "seq_len": 1024}, "train": {"num_steps": 10_000}}, {})
+    apply_rules_(raw)
+    return OptimSettings.model_validate(raw.get("optim"))

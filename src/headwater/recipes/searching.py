@@ -1,0 +1,68 @@
+"""A budget as a choice of runs, on devices of a table or on the machine at hand. No torch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from headwater.model.settings import Family
+from headwater.plan.budget import Budget, parse_amount, parse_budget
+from headwater.plan.law.own_runs import own_runs
+from headwater.plan.law.published import published_laws
+from headwater.plan.search import FINAL_SHARE, Asked, Rates, search, usual_flops
+from headwater.plan.sizes import sizes
+from headwater.recipes.run_config import RunConfig, load_run
+from headwater.recipes.searched_place import place_of
+from headwater.recipes.searched_text import Text, text_of, usual_bytes_per_token
+from headwater.recipes.wishes import Wishes
+
+ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
+"Vocabulary and row where nothing says: nanochat's, and those of first-light's size."
+
+
+def search_budget(wishes: Wishes, clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
+    """Return what `headwater plan --budget --json` prints; raise ConfigError or DataError where it can't."""
+    started_at = clock()
+    wishes.check()
+    budget = parse_budget(wishes.budget)
+    config = None if wishes.run is None else load_run(wishes.run, list(wishes.overrides))[0]
+    text = text_of(wishes, config)
+    place = place_of(wishes, config, text)
+    family, vocab_size, seq_len = _model_sizes(wishes, config, place.is_processor)
+    per_token = wishes.bytes_per_token or usual_bytes_per_token(vocab_size)
+    asked = _asked(wishes, budget, place.rates, text, per_token)
+    asked.check()
+    models = list(sizes(family, vocab_size, seq_len))
+    guess = place.guess(asked.final_hours * 3600)
+    losses = published_laws(usual_flops(models, guess)) if wishes.runs is None else own_runs(wishes.runs)
+    result = search(asked, models, guess, place.make, losses)
+    name = "budget" if config is None else config.name
+    return {"name": name, **result, "seconds": clock() - started_at}
+
+
+def _model_sizes(wishes: Wishes, config: RunConfig | None, is_processor: bool) -> tuple[Family, int, int]:
+    vocab_size, seq_len = ON_PROCESSOR if is_processor else ON_DEVICES
+    family: Family = "qwen3"
+    if config is not None:
+        family, vocab_size, seq_len = config.model.family, config.model.vocab_size, config.model.seq_len
+    if wishes.family:
+        family = wishes.family  # type: ignore[assignment]
+    return family, wishes.vocab_size or vocab_size, wishes.seq_len or seq_len
+
+
+def _asked(wishes: Wishes, budget: Budget, rates: Rates, text: Text, per_token: float) -> Asked:
+    share = wishes.final_share
+    if share is None:
+        share = FINAL_SHARE if budget.usd is not None else 1.0
+    unique = math.inf
+    how = text.how
+    if text.num_tokens is not None:
+        unique = text.num_tokens
+    elif text.num_bytes is not None:
+        unique = text.num_bytes / per_token
+        source = "--bytes-per-token" if wishes.bytes_per_token else "a rule of thumb"
+        how += f", {per_token:.2f} bytes a token ({source})"
+    serve = parse_amount("--serve-tokens", wishes.serve_tokens, "tokens") if wishes.serve_tokens else None
+    return Asked(budget, share, rates, unique, how, serve)

@@ -1,0 +1,47 @@
+"""`headwater plan --budget` as people and programs call it."""
+
+from __future__ import annotations
+
+import pytest
+from small_run import call, write_run_file, write_texts
+
+TEN_THOUSAND = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
+
+
+def test_a_program_gets_json(tmp_path):
+    value = call(*TEN_THOUSAND, "--json", cwd=tmp_path).json
+    assert value["budget"]["programme"]["usd"] == pytest.approx(10_000)
+    assert value["choices"][0]["kinds"][0] == "compute-optimal"
+
+
+def test_a_person_gets_cards(tmp_path):
+    said = call(*TEN_THOUSAND, cwd=tmp_path)
+    assert said.status == 0, said
+    for words in ("compute-optimal", "inference-aware", "data-limited", "$6,667", "goodput", "published laws"):
+        assert words in said.out
+
+
+@pytest.mark.parametrize("order", [("mine.toml", "--budget", "60s"), ("--budget=60s", "mine.toml")])
+def test_a_run_may_stand_before_or_after(tmp_path, order):
+    write_texts(tmp_path / "texts", 30)
+    write_run_file(tmp_path / "mine.toml")
+    value = call("plan", *order, "--json", cwd=tmp_path).json
+    assert value["name"] == "mine"
+    assert value["choices"][0]["shape"]["vocab_size"] == 384
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--budget", "10k"], "single quotes"),
+        (["--budget", "2h", "--hardware", "8xH1000"], "did you mean H100-SXM"),
+        (["--budget", "1s", "--hardware", "8xH100"], "raise the budget"),
+        (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
+        (["nowhere", "--budget", "2h"], "neither a run file nor a recipe"),
+    ],
+)
+def test_what_is_wrong_is_said_without_a_traceback(tmp_path, arguments, message):
+    said = call("plan", *arguments, cwd=tmp_path)
+    assert said.status in (1, 2), said
+    assert message in said.err
+    assert "Traceback" not in said.err

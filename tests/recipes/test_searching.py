@@ -1,0 +1,234 @@
+"""A budget as people give it: what the choices cost, hold and refuse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import write_run_file, write_texts
+
+from headwater.errors import ConfigError, DataError
+from headwater.model.settings import ModelSettings
+from headwater.plan.candidate import LAUNCH_SECONDS
+from headwater.plan.device import find_device, read_devices
+from headwater.plan.layout import Layout, check_layout
+from headwater.plan.shape import shape_of
+from headwater.recipes import planned_device, searched_place, searched_processor
+from headwater.recipes.searched_text import usual_bytes_per_token
+from headwater.recipes.searching import search_budget
+from headwater.recipes.wishes import Wishes
+
+MONEY = Wishes("$10k", hardware="8xH100", text_bytes="40G")
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(searched_place, "gpu_name", lambda: None)
+    monkeypatch.setattr(searched_processor, "memory_bytes", lambda: 16 * 2**30)
+    monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
+
+
+@pytest.fixture(scope="module")
+def answer():
+    return search_budget(MONEY)
+
+
+def of_kind(result, kind):
+    return next(choice for choice in result["choices"] if kind in choice["kinds"])
+
+
+def table(path, scale=1.0):
+    """Write runs of a few hundred thousand parameters that obey a law, and return the file."""
+    rows = ["params,tokens,loss"]
+    for params in (1e5, 3e5, 1e6, 3e6):
+        for tokens in (3e5, 1e6, 3e6, 1e7):
+            rows.append(f"{params},{tokens},{scale * (1.5 + 40 * params**-0.35 + 30 * tokens**-0.3)}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_hours_times_devices_times_price_is_the_money(answer):
+    assert answer["budget"]["programme"]["usd"] == pytest.approx(10_000)
+    parts = answer["budget"]["final_run"], answer["budget"]["ladder_and_failures"]
+    assert sum(part["usd"] for part in parts) == pytest.approx(10_000)
+    price = answer["budget"]["usd_per_device_hour"]
+    for part in (*parts, answer["budget"]["programme"]):
+        assert part["hours"] * 8 * price == pytest.approx(part["usd"])
+    for choice in answer["choices"]:
+        for name in ("p10", "p50", "p90"):
+            assert choice["hours"][name] * 8 * price == pytest.approx(choice["money"][name])
+
+
+def test_with_enough_text_the_first_choice_spends_the_final_runs_money():
+    result = search_budget(Wishes("$10k", hardware="8xH100", text_bytes="4T"))
+    first, step = result["choices"][0], 1 / result["choices"][0]["num_steps"]
+    assert first["money"]["p50"] == pytest.approx(10_000 / 1.5, rel=step)
+
+
+def test_tokens_are_what_the_speed_gives_in_the_hours(answer):
+    for choice in answer["choices"]:
+        seconds = 3600 * choice["hours"]["p50"] - LAUNCH_SECONDS
+        assert choice["tokens_per_second"] * seconds == pytest.approx(choice["tokens"])
+        assert choice["num_steps"] * choice["batch_tokens"] == choice["tokens"]
+        assert choice["epochs"] == pytest.approx(choice["tokens"] / (40e9 / 4.5))
+
+
+def test_layouts_can_be_and_fit_in_nine_of_ten_runs(answer):
+    for choice in answer["choices"]:
+        given = choice["layout"]
+        names = ("num_devices", "batch_rows", "microbatch_rows", "tensor", "pipeline", "context", "virtual_stages")
+        layout = Layout(**{name: given[name] for name in names}, sharding=given["sharding"])
+        check_layout(layout, shape_of(ModelSettings.model_validate(choice["shape"])))  # raises
+        assert given["data"] * given["tensor"] * given["pipeline"] * given["context"] == 8
+        assert choice["memory_gib"]["p90"] <= choice["memory_limit_gib"] * 1.001
+
+
+def test_every_quantity_has_its_interval_and_its_reason(answer):
+    for choice in answer["choices"]:
+        for name in ("loss", "hours", "device_hours", "money", "energy_kwh", "memory_gib"):
+            band = choice[name]
+            assert 0 < band["p10"] <= band["p50"] <= band["p90"], name
+        assert all(choice["reasons"])
+        assert 0.9 < choice["checkpoint"]["goodput"] < 1
+        assert choice["mfu"] < 0.7
+    assert "published laws" in answer["loss"]["how"]
+    assert answer["searched"]["layouts"] > 1000
+
+
+def test_the_first_choice_is_the_least_of_the_frontier_and_lies_among_the_laws_own(answer):
+    least = min(answer["frontier"], key=lambda size: size["loss_over_least"])
+    assert least["loss_over_least"] == 1
+    assert least["params"] == answer["choices"][0]["params"]
+    own = [each["params"] for each in answer["by_law"]]
+    assert min(own) <= answer["choices"][0]["params"] <= max(own)
+
+
+def test_all_three_kinds_are_there(answer):
+    assert {kind for choice in answer["choices"] for kind in choice["kinds"]} == {
+        "compute-optimal",
+        "inference-aware",
+        "data-limited",
+    }
+
+
+def test_the_interval_of_checkpoints_is_dalys(answer):
+    saved = answer["choices"][0]["checkpoint"]
+    young = (2 * saved["save_seconds"] * saved["mtbf_seconds"]) ** 0.5
+    assert saved["interval_seconds"] == pytest.approx(young, rel=0.05)
+    # 5.8 GPU-years between failures (arXiv:2407.21783)
+    assert saved["mtbf_seconds"] * 8 / 3600 / 8766 == pytest.approx(5.8, rel=0.01)
+
+
+def test_hours_are_the_runs_own_unless_a_share_is_given():
+    whole = search_budget(Wishes("2h", hardware="8xH100"))
+    half = search_budget(Wishes("2h", hardware="8xH100", final_share=0.5))
+    assert whole["budget"]["final_run"]["hours"] == 2
+    assert half["budget"]["final_run"]["hours"] == 1
+    assert half["choices"][0]["flops"] < 0.7 * whole["choices"][0]["flops"]
+
+
+def test_a_dearer_kind_of_price_buys_less():
+    wishes = {"hardware": "8xH100", "text_bytes": "4T"}
+    reserved, on_demand = (search_budget(Wishes("$10k", price=kind, **wishes)) for kind in ("reserved", "on_demand"))
+    ratio = on_demand["budget"]["usd_per_device_hour"] / reserved["budget"]["usd_per_device_hour"]
+    assert reserved["budget"]["final_run"]["hours"] == pytest.approx(ratio * on_demand["budget"]["final_run"]["hours"])
+
+
+def test_precision_and_memory_are_kept():
+    result = search_budget(Wishes("$1k", hardware="8xH100", precision="bf16", max_memory="20G"))
+    for choice in result["choices"]:
+        assert choice["layout"]["precision"] == "bf16"
+        assert choice["memory_gib"]["p90"] * 2**30 <= 20e9 * 1.001
+
+
+def test_the_processor_at_hand_is_searched_without_hardware():
+    result = search_budget(Wishes("2h", text_bytes="300M"))
+    assert "this processor" in result["budget"]["device"]
+    assert result["choices"][0]["hours"]["p50"] == pytest.approx(2, rel=0.01)
+    assert result["choices"][0]["money"] is None
+
+
+def test_far_below_published_runs_no_loss_is_given():
+    result = search_budget(Wishes("5min", text_bytes="40M"))
+    assert result["choices"][0]["loss"] is None
+    assert "no published law reaches down" in result["loss"]["how"]
+
+
+@pytest.fixture
+def run_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "texts", 30)
+    return str(write_run_file(tmp_path / "mine.toml"))
+
+
+def test_a_run_gives_text_vocabulary_and_rows(run_file, tmp_path):
+    size = sum(file.stat().st_size for file in (tmp_path / "texts").iterdir())
+    result = search_budget(Wishes("90s", run=run_file))
+    shape = result["choices"][0]["shape"]
+    assert (shape["vocab_size"], shape["seq_len"], shape["family"]) == (384, 64, "qwen3")
+    assert result["text"]["unique_tokens"] == pytest.approx(size / usual_bytes_per_token(384))
+    assert result["choices"][0]["epochs"] <= 7
+
+
+def test_built_tokens_count_before_files(run_file, tmp_path):
+    folder = tmp_path / "runs/mine/data/tokens"
+    folder.mkdir(parents=True)
+    manifest = {"splits": {"train": {"mine": {"num_tokens": 123_456}}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert search_budget(Wishes("90s", run=run_file))["text"]["unique_tokens"] == 123_456
+
+
+def test_losses_are_those_of_the_users_table(run_file, tmp_path):
+    one, double = (table(tmp_path / f"{scale}.csv", scale) for scale in (1, 2))
+    small, large = (search_budget(Wishes("60s", run=run_file, text_bytes="40M", runs=csv)) for csv in (one, double))
+    for name in ("p10", "p50", "p90"):
+        assert large["choices"][0]["loss"][name] == pytest.approx(2 * small["choices"][0]["loss"][name], rel=1e-3)
+    first = small["choices"][0]
+    law = 1.5 + 40 * first["params"] ** -0.35 + 30 * first["effective_tokens"] ** -0.3
+    assert first["loss"]["p50"] == pytest.approx(law, rel=0.05)
+    assert small["loss"]["unit"] == "as in 1.csv"
+
+
+def test_a_table_too_far_away_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="can't carry a forecast for any size"):
+        search_budget(Wishes("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv")))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"budget": "1s", "hardware": ""}, "raise the budget"),
+        ({"budget": "$0.01"}, "raise the budget"),
+        ({"budget": "$100", "hardware": ""}, "a budget of money needs a price"),
+        ({"price": "spot"}, "it has reserved, on_demand"),
+        ({"price": "cheap"}, "no kind of price"),
+        ({"hardware": "8xMI300X"}, "no price of MI300X"),
+        ({"hardware": "8xH1000"}, "did you mean H100-SXM"),
+        ({"text_bytes": "2k"}, "the text is too small"),
+        ({"text_bytes": "200k"}, "the text is too small"),
+        ({"max_memory": "2G"}, "fits"),
+        ({"hardware": "900000xH100"}, "larger batch"),
+        ({"final_share": 0.0}, "--final-share"),
+        ({"final_share": 1.5}, "--final-share"),
+        ({"family": "bert"}, "none of qwen3"),
+        ({"precision": "fp5"}, "none of auto"),
+        ({"seq_len": 3}, "--seq-len"),
+        ({"vocab_size": 5}, "--vocab-size"),
+        ({"site": "moon"}, "no site 'moon'"),
+        ({"price_per_hour": -1.0}, "--price-per-hour"),
+        ({"bytes_per_token": 0.0}, "--bytes-per-token"),
+        ({"serve_tokens": "lots"}, "--serve-tokens"),
+        ({"run": "nowhere"}, "neither a run file nor a recipe"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_cant_be_answered_says_why(changed, says):
+    with pytest.raises((ConfigError, DataError), match=says):
+        search_budget(Wishes(**{**vars(MONEY), **changed}))
+
+
+def test_a_gpu_at_hand_is_one_device(monkeypatch):
+    monkeypatch.setattr(searched_place, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    result = search_budget(Wishes("2h"))
+    assert result["budget"]["device"] == find_device("H100", read_devices()).name
+    assert result["budget"]["num_devices"] == 1
