@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import time
 
@@ -94,6 +95,31 @@ def test_a_damaged_ladder_says_nothing(ladder, monkeypatch):
             assert read_ladder(load_run("mine.toml", [])[0]) == []
     finally:
         path.write_text(whole)
+
+
+@pytest.mark.slow
+def test_rungs_of_other_text_or_settings_are_made_anew(ladder, tmp_path):
+    folder, said = ladder
+    here = tmp_path / "here"
+    shutil.copytree(folder, here, symlinks=True)
+    write_texts(here / "texts", 40)
+    changed = call(*ASKED, cwd=here)
+    assert changed.status == 0, changed
+    before = {rung["name"]: rung["loss"] for rung in said.json["rungs"]}
+    assert all(rung["loss"] != before.get(rung["name"]) for rung in changed.json["rungs"])
+    again = call(*ASKED, "optim.matrix_lr=0.001", cwd=here)
+    assert again.status == 0, again
+    losses = {rung["name"]: rung["loss"] for rung in changed.json["rungs"]}
+    assert all(rung["loss"] != losses.get(rung["name"]) for rung in again.json["rungs"])
+
+
+def test_its_steps_are_not_those_of_another_machine(ladder, monkeypatch):
+    folder, _ = ladder
+    monkeypatch.chdir(folder)
+    assert "the ladder's" in call("plan", "mine.toml", "--json", cwd=folder).json["how"]["hours"]
+    other = call("plan", "mine.toml", "machine.num_threads=2", "--json", cwd=folder).json
+    assert "the ladder's" not in other["how"]["hours"]
+    assert other["loss"]["p50"] > 0
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from headwater.plan.candidate import LAUNCH_SECONDS
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.layout import Layout, check_layout
 from headwater.plan.shape import shape_of
-from headwater.recipes import planned_device, searched_place, searched_processor
+from headwater.plan.sizes import sizes
+from headwater.recipes import planned_device, searched_place, searched_processor, searching
 from headwater.recipes.searched_text import usual_bytes_per_token
 from headwater.recipes.searching import search_budget
 from headwater.recipes.wishes import Wishes
@@ -125,6 +126,8 @@ def test_hours_are_the_runs_own_unless_a_share_is_given():
     assert whole["budget"]["final_run"]["hours"] == 2
     assert half["budget"]["final_run"]["hours"] == 1
     assert half["choices"][0]["flops"] < 0.7 * whole["choices"][0]["flops"]
+    assert "the run's own" in whole["budget"]["final_share_how"]
+    assert half["budget"]["final_share_how"] == "--final-share"
 
 
 def test_a_dearer_kind_of_price_buys_less():
@@ -146,6 +149,29 @@ def test_the_processor_at_hand_is_searched_without_hardware():
     assert "this processor" in result["budget"]["device"]
     assert result["choices"][0]["hours"]["p50"] == pytest.approx(2, rel=0.01)
     assert result["choices"][0]["money"] is None
+    assert all(choice["memory_gib"]["p90"] <= choice["memory_limit_gib"] for choice in result["choices"])
+
+
+def test_more_threads_need_more_memory(monkeypatch):
+    peaks = []
+    for cores in (2, 64):
+        monkeypatch.setattr(searched_processor, "usable_cores", lambda cores=cores: cores)
+        processor = searched_processor.processor_at_hand(None, None)
+        model = next(iter(sizes("qwen3", 8192, 256)))
+        peaks.append(processor.looked(model, 1e8, 0.0).candidates[0].memory_bytes)
+    assert peaks[1] > peaks[0]
+
+
+@pytest.mark.parametrize("wish", [{"precision": "bf16"}, {"price": "spot"}])
+def test_a_processor_refuses_what_is_for_devices(wish):
+    with pytest.raises(ConfigError, match="name --hardware"):
+        search_budget(Wishes("2h", text_bytes="300M", **wish))
+
+
+def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "ladder_table", lambda config: table(tmp_path / "runs.csv"))
+    result = search_budget(Wishes("2min", run=str(run_file)))
+    assert result["loss"]["unit"] == "as in runs.csv"
 
 
 def test_far_below_published_runs_no_loss_is_given():

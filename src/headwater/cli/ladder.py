@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import TrainingDisplay, card, duration, safe, say
+from headwater.cli.terminal import TrainingDisplay, card, duration, say
 from headwater.report.numbers import count, significant
 
 
@@ -24,7 +25,7 @@ def ladder(
         float | None, typer.Option(help="Time of the small runs as a share of the run's own (0.25 unless --minutes).")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Time of the small runs.")] = None,
-    rungs: Annotated[int, typer.Option(help="How many small runs.")] = 6,
+    rungs: Annotated[int | None, typer.Option(help="How many small runs (6, and no fewer).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +34,8 @@ def ladder(
     from headwater.recipes.ladder_design import Asked
     from headwater.recipes.ladder_forecast import ladder_result
 
-    chosen = prepare_ladder(run, overrides or [], Asked(minutes, share, rungs), say)
+    asked = Asked(minutes, share) if rungs is None else Asked(minutes, share, rungs)
+    chosen = prepare_ladder(run, overrides or [], asked, say)
     planned = [{**vars(rung), "name": rung.name} for rung in chosen.rungs]
     if dry_run:
         print_json({"rungs": planned}) if as_json else _print_planned(planned, chosen.target.seconds)
@@ -65,7 +67,7 @@ def _print(result: dict[str, Any], table: str) -> None:
 
 def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
     forecast, hours = result["forecast"], result["plan"]["hours"]
-    lines = [("loss", _loss(forecast["all"]))]
+    lines = [("loss", f"{_loss(forecast['all'])}, nine in ten to fall inside")]
     by_source = [f"{name} {_loss(found)}" for name, found in forecast.items() if name != "all"]
     if len(by_source) > 1:
         lines.append(("", "; ".join(by_source)))
@@ -75,21 +77,21 @@ def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
         lines.append(
             (
                 "back-test",
-                f"{cut['name']} from the smaller rungs alone: {cut['forecast']:.4f} ± {cut['relative_deviation']:.1%}, "
-                f"measured {cut['fact']:.4f} ({cut['relative_error']:+.1%})",
+                f"{cut['name']} from the smaller rungs alone: {_loss(cut)}, measured {cut['fact']:.4f} "
+                f"({cut['relative_error']:+.1%})",
             )
         )
     if result["another"]:
-        more = result["another"]
+        more, name = result["another"], result["another"]["name"]
         lines.append(
             (
                 "one more",
-                f"{more['name']} ({duration(more['seconds'])}) would narrow the band to {more['narrows_to']:.0%} of "
-                "what it is",
+                f"a ladder with {name}, too ({duration(more['seconds'])}), would have {more['narrows_to']:.0%} of "
+                "this band",
             )
         )
     took = f"{duration(result['seconds'])}, {result['share']:.0%} of the run's own time"
-    return [*lines, ("took", took), ("next", f"headwater law fit {safe(table)} --page law.html")]
+    return [*lines, ("took", took), ("next", f"headwater law fit {shlex.quote(table)} --page law.html")]
 
 
 def _loss(found: dict[str, Any]) -> str:

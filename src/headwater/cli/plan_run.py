@@ -41,7 +41,7 @@ def run(
     max_hours: Annotated[float | None, typer.Option(help="Say how likely the run takes longer.")] = None,
     max_money: Annotated[float | None, typer.Option(help="Say how likely the run costs more.")] = None,
     target_loss: Annotated[float | None, typer.Option(help="Say how likely the run misses this loss.")] = None,
-    price_per_hour: Annotated[float | None, typer.Option(help="What an hour of this machine costs.")] = None,
+    price_per_hour: Annotated[float | None, typer.Option(help="US dollars an hour of this machine.")] = None,
     watts: Annotated[float | None, typer.Option(help="What this machine draws in training.")] = None,
     site: Annotated[str, typer.Option(help="A site of the table, whose PUE counts; none: nothing for cooling.")] = "",
     page: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Draw the plan on a page of its own.")] = None,
@@ -90,7 +90,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("", how["memory_gib"]),
         ("energy", _interval(result["energy_kwh"], "kWh")),
         ("", how["energy_kwh"]),
-        ("money", _interval(result["money"], "") if result["money"] else how["money"]),
+        ("money", _interval(result["money"], "USD") if result["money"] else how["money"]),
         ("loss", _interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
     ]
     return lines + [("chance", text) for text in _chances(result)]

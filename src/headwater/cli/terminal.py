@@ -22,7 +22,7 @@ def safe(text: str) -> str:
 
 def say(message: str) -> None:
     """Print one line of progress on standard error, which keeps standard output for results."""
-    print(safe(message), file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
 
 def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:
     """Print a boxed list of (name, value), on standard error if nothing else is said; long values are wrapped."""
-    out = out or sys.stderr
+    out, title = out or sys.stderr, printable(title)
     rows = [(name, piece) for name, value in lines for name, piece in _wrapped(name, safe(value))]
     inner = CARD_WIDTH - 4
     print(f"╭─ {title} " + "─" * max(0, CARD_WIDTH - 5 - len(title)) + "╮", file=out)

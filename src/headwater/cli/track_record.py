@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import foretold, safe, shown
+from headwater.cli.terminal import foretold, shown
+from headwater.evaluate.printable import printable
 
 if TYPE_CHECKING:
     from headwater.report.outcome import Outcome
@@ -31,7 +32,7 @@ def track_record(
 
 def _print(record: TrackRecord) -> None:
     lines = [*_table(record), *_summary(record), *_left_out(record)]
-    print("\n".join(safe(line) for line in lines))
+    print("\n".join(printable(line) for line in lines))
 
 
 def _table(record: TrackRecord) -> list[str]:

@@ -12,8 +12,8 @@ WATTS_A_CORE = 12.0  # package power of a server CPU under load, per core: e.g. 
 class EnergyMeter:
     """Count energy from construction on: by the CPU's own counters (RAPL) if they can be read."""
 
-    def __init__(self, num_threads: int) -> None:
-        self._num_threads = num_threads
+    def __init__(self, num_threads: int, device: str = "cpu") -> None:
+        self._num_threads, self._device = num_threads, device
         self._start = _read_counters()
 
     def watt_hours(self, seconds: float) -> tuple[float, str]:
@@ -21,7 +21,8 @@ class EnergyMeter:
         now = _read_counters()
         if self._start and set(now) == set(self._start):
             microjoules = sum((now[zone][0] - self._start[zone][0]) % now[zone][1] for zone in now)
-            return microjoules / 3.6e9, MEASURED
+            how = MEASURED if self._device == "cpu" else f"the CPU's part alone, without the GPU: {MEASURED}"
+            return microjoules / 3.6e9, how
         watts = WATTS_A_CORE * self._num_threads
         how = f"estimated: {self._num_threads} cores × {WATTS_A_CORE:.0f} W × time; no power counter can be read here"
         return watts * seconds / 3600, how

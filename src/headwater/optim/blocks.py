@@ -20,7 +20,7 @@ def block_rows_for(d_model: int, d_ff: int, batch_tokens: int) -> int | None:
 def rows_of_block(shorter_side: int, most: int | None) -> int:
     """Return the rows of a block: the largest divisor of a matrix's shorter side that is at most `most`.
 
-    The whole side where `most` is None, or where no divisor is at least a quarter of it (a prime, say).
+    The whole side where `most` is None, or where no divisor is at least a quarter of `most` (a prime, say).
     """
     if most is None or shorter_side <= most:
         return shorter_side

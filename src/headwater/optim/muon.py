@@ -47,7 +47,8 @@ def orthogonalise_blocks(
 ) -> Tensor:
     """Return each matrix of a stack with blocks of its shorter side orthogonalised, each by itself; None: the whole.
 
-    A block of r of m rows costs r/m of its part of the whole. Query, key and value are cut along their heads.
+    A block of r of m rows costs r/m of its part of the whole. The shorter side is cut: of query, key and value mostly
+    their outputs, so that a block holds heads or parts of heads.
     """
     rows, columns = matrices_NRC.shape[1:]
     size = rows_of_block(min(rows, columns), block_rows)

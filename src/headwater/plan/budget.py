@@ -33,7 +33,9 @@ def parse_budget(text: str) -> Budget:
     if money:
         number, scale = money.group(1) or money.group(3), money.group(2) or money.group(4) or ""
         return Budget(text.strip(), usd=_above_zero(_number(number) * SCALES[scale], text))
-    span = re.fullmatch(rf"{NUMBER}\s*([a-z]+?)s?", plain) or re.fullmatch(rf"{NUMBER}\s*(s)", plain)
+    if re.fullmatch(NUMBER + r"\s*M", text.strip()):
+        raise ConfigError(f"--budget {text!r}: are these million dollars (${text.strip()}) or minutes (min)?")
+    span = re.fullmatch(rf"{NUMBER}\s*([a-z]+?)s?", plain)
     if span and span.group(2) in HOURS:
         return Budget(text.strip(), hours=_above_zero(_number(span.group(1)) * HOURS[span.group(2)], text))
     hint = ""

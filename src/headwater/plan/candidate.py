@@ -15,6 +15,7 @@ from headwater.plan.failures import Pauses, daly_interval, goodput, mean_seconds
 from headwater.plan.layout import Precision
 from headwater.plan.layouts import Laid, Task, batch_regret, fastest_layout
 from headwater.plan.memory import CONTEXT_BYTES, OptimizerName
+from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
 from headwater.plan.sizes import wanted_rows
 
@@ -26,7 +27,6 @@ SAVED_BYTES, SAVE_RATE, SAVE_START = 12, 2e9, 5.0
 "A checkpoint holds fp32 weights and two moments; assumed: a node writes 2 GB/s, and a save takes 5 s to begin."
 LAUNCH_SECONDS = 120.0
 "From the launch to the first step; assumed: processes start, kernels are compiled, text is opened."
-Z90 = 1.2816
 
 
 @dataclass(frozen=True)

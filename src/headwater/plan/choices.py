@@ -41,6 +41,11 @@ class Losses(Protocol):
     @property
     def counts_embedding(self) -> bool: ...
 
+    @property
+    def counts_idle_params(self) -> bool:
+        """Whether parameters that repeated text can't fill are in it already, as in runs on the very text."""
+        ...
+
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
 
     def refusal(self, params: float, tokens: float) -> str | None: ...
@@ -68,8 +73,11 @@ class Field:
     losses: Losses
 
     def size(self, candidate: Candidate) -> float:
-        """Return the parameters as the laws count them."""
-        return float(candidate.params if self.losses.counts_embedding else candidate.multiplied)
+        """Return the parameters as the laws count them, for what they are worth on this text."""
+        counted = float(candidate.params if self.losses.counts_embedding else candidate.multiplied)
+        if self.losses.counts_idle_params:
+            return counted
+        return float(worth_of_params(np.array([counted]), self.unique)[0])
 
     @cached_property
     def most_tokens(self) -> FloatArray:
@@ -98,7 +106,7 @@ class Field:
     @cached_property
     def log_loss_cg(self) -> FloatArray:
         """Log loss along the grid, penalties included, never rising; infinite for who is refused."""
-        params = worth_of_params(np.array([[self.size(each)] for each in self.candidates]), self.unique)
+        params = np.array([[self.size(each)] for each in self.candidates])
         penalty = np.array([[each.log_penalty] for each in self.candidates])
         logs = self.losses.log_loss(params, worth(self.grid_cg, self.unique)) + penalty
         logs = np.minimum.accumulate(logs, axis=1)

@@ -17,11 +17,11 @@ from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import cost, find_price, read_prices
 from headwater.plan.rows.job import Devices, Job, Table
 from headwater.plan.rows.known import table_of, without_results
+from headwater.plan.score import Z90
 from headwater.plan.tables import CsvRow, read_csv
 from headwater.plan.time import step_seconds, step_work
 
 GIB = 2**30
-Z90 = 1.2816
 "Standard deviations from the median to the 90th percentile of a normal distribution."
 
 

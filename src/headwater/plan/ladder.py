@@ -24,9 +24,9 @@ from headwater.plan.law.table import MIN_RUNS, Runs, num_distinct
 
 FloatArray = NDArray[np.float64]
 
-LEAST_TARGET = 4.0  # how many times the largest rung's compute a target must be to be worth a ladder
-MIN_STEPS = 60  # fewer updates are mostly warm-up and decay
-MOST_TARGET = 40.0  # smaller rungs are another regime, and their loss says little
+# the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
+LEAST_RATIO, MOST_RATIO = 4.0, 40.0
+MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
 # of the loss at the target, what parameters and tokens still leave in published laws at usual sizes: about a quarter
@@ -49,6 +49,10 @@ class Rung:
     tokens: float
     flops: float
     seconds: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.num_layers, self.d_model
 
     @property
     def name(self) -> str:
@@ -98,15 +102,14 @@ def design(candidates: Sequence[Rung], target: Rung, budget_seconds: float, num_
     """
     if num_rungs < MIN_RUNS:
         raise ConfigError(f"a ladder of {num_rungs} runs can't carry a law; give --rungs {MIN_RUNS} or more")
-    allowed = [rung for rung in candidates if rung.flops * LEAST_TARGET <= target.flops <= rung.flops * MOST_TARGET]
+    allowed = _near(candidates, target)
     affordable = [rung for rung in allowed if rung.seconds <= budget_seconds]
     least = sum(sorted(rung.seconds for rung in allowed)[:num_rungs])
     if len(affordable) < num_rungs or least > budget_seconds:
         raise ConfigError(_too_little(allowed, num_rungs, least, budget_seconds, target))
-    information = _Information(affordable, target)
-    seconds = np.array([rung.seconds for rung in affordable])
-    chosen = _start(information, seconds, budget_seconds, num_rungs)
-    chosen = _exchange(information, seconds, budget_seconds, chosen)
+    problem = _Problem(affordable, target, budget_seconds)
+    chosen = problem.solve(num_rungs)
+    information = problem.information
     if math.isinf(information.variance(chosen)):
         raise ConfigError(
             f"no ladder of {num_rungs} runs in {budget_seconds:.0f} s has {MIN_SIZES} sizes of model and as many "
@@ -117,7 +120,8 @@ def design(candidates: Sequence[Rung], target: Rung, budget_seconds: float, num_
 
 def worth_of_another(done: Sequence[Rung], candidates: Sequence[Rung], target: Rung, most_seconds: float) -> Worth:
     """Return the run of at most `most_seconds` that would narrow the forecast most; raise ConfigError without any."""
-    others = [rung for rung in candidates if rung.seconds <= most_seconds and rung.flops * LEAST_TARGET <= target.flops]
+    known = {rung.name for rung in done}
+    others = [rung for rung in _near(candidates, target) if rung.seconds <= most_seconds and rung.name not in known]
     if not others:
         raise ConfigError(f"no run of {most_seconds:.0f} s or less could be added")
     information = _Information([*done, *others], target)
@@ -127,11 +131,15 @@ def worth_of_another(done: Sequence[Rung], candidates: Sequence[Rung], target: R
     return Worth(others[best], math.sqrt(information.variance(now)), math.sqrt(variances[best]))
 
 
+def _near(candidates: Sequence[Rung], target: Rung) -> list[Rung]:
+    return [rung for rung in candidates if LEAST_RATIO <= target.flops / rung.flops <= MOST_RATIO]
+
+
 def _too_little(allowed: list[Rung], num_rungs: int, least: float, budget_seconds: float, target: Rung) -> str:
     if len(allowed) < num_rungs:
         return (
-            f"the run is too short for a ladder: only {len(allowed)} smaller runs have {MIN_STEPS} steps and between a "
-            f"fortieth and a quarter of its compute, and {num_rungs} are needed"
+            f"the run is too short for a ladder: only {len(allowed)} smaller runs have {MIN_RUNG_STEPS} steps and "
+            f"1/{MOST_RATIO:g} to 1/{LEAST_RATIO:g} of its compute, and {num_rungs} are needed"
         )
     return (
         f"a ladder of {num_rungs} runs takes {least:.0f} s at least and {budget_seconds:.0f} s are given: --share "
@@ -184,34 +192,56 @@ def _law_near(params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, Float
     return np.stack(slopes, axis=1) / loss[:, None], loss
 
 
-def _start(information: _Information, seconds: FloatArray, budget: float, num_rungs: int) -> list[int]:
-    """Add rung after rung, each the best that leaves enough seconds for the cheapest others."""
-    chosen: list[int] = []
-    while len(chosen) < num_rungs:
-        left = budget - seconds[chosen].sum()
-        options = [place for place in range(len(seconds)) if place not in chosen]
-        cheapest = np.sort(seconds[options])
-        need = num_rungs - len(chosen) - 1
-        fits = [place for place in options if seconds[place] + cheapest[:need].sum() <= left + 1e-9]
-        if not fits:
-            fits = [min(options, key=lambda place: float(seconds[place]))]
-        variances = [information.variance([*chosen, place]) for place in fits]
-        chosen.append(fits[int(np.argmin(variances))])
-    return chosen
+class _Problem:
+    """Choosing from candidates within the seconds at hand. The first rung has the run's own shape where one fits.
 
+    That one says how long the run's step takes here, which no other shape does as well.
+    """
 
-def _exchange(information: _Information, seconds: FloatArray, budget: float, chosen: list[int]) -> list[int]:
-    """Swap one rung for another as long as that narrows the forecast within the budget."""
-    best = information.variance(chosen)
-    improved = True
-    while improved:
-        improved = False
-        for position in range(len(chosen)):
-            for place in range(len(seconds)):
-                changed = [*chosen[:position], place, *chosen[position + 1 :]]
-                if place in chosen or seconds[changed].sum() > budget:
-                    continue
-                variance = information.variance(changed)
-                if variance < best * (1 - 1e-6):
-                    chosen, best, improved = changed, variance, True
-    return chosen
+    def __init__(self, candidates: Sequence[Rung], target: Rung, budget_seconds: float) -> None:
+        self.information = _Information(candidates, target)
+        self._seconds = np.array([rung.seconds for rung in candidates])
+        self._budget = budget_seconds
+        self._own = [place for place, rung in enumerate(candidates) if rung.shape == target.shape]
+
+    def solve(self, num_rungs: int) -> list[int]:
+        """Return the best found from every first rung that may be one."""
+        fits = self._fitting([], num_rungs - 1)
+        firsts = [place for place in fits if place in self._own]
+        starts = [[place] for place in firsts] or [[]]
+        found = [self._exchange(self._filled(start, num_rungs), len(start)) for start in starts]
+        return min(found, key=self.information.variance)
+
+    def _filled(self, chosen: list[int], num_rungs: int) -> list[int]:
+        """Add rung after rung, each the best that leaves enough seconds for the cheapest others."""
+        while len(chosen) < num_rungs:
+            options = self._fitting(chosen, num_rungs - len(chosen) - 1)
+            variances = [self.information.variance([*chosen, place]) for place in options]
+            chosen = [*chosen, options[int(np.argmin(variances))]]
+        return chosen
+
+    def _fitting(self, chosen: list[int], num_others: int) -> list[int]:
+        left = self._budget - self._seconds[chosen].sum() + 1e-9
+        options = [place for place in range(len(self._seconds)) if place not in chosen]
+        fits = []
+        for place in options:
+            others = np.sort([self._seconds[other] for other in options if other != place])[:num_others]
+            if self._seconds[place] + others.sum() <= left:
+                fits.append(place)
+        return fits
+
+    def _exchange(self, chosen: list[int], num_kept: int) -> list[int]:
+        """Swap rungs after the first `num_kept` for others as long as that narrows the forecast within the budget."""
+        best = self.information.variance(chosen)
+        improved = True
+        while improved:
+            improved = False
+            for position in range(num_kept, len(chosen)):
+                for place in range(len(self._seconds)):
+                    changed = [*chosen[:position], place, *chosen[position + 1 :]]
+                    if place in chosen or self._seconds[changed].sum() > self._budget:
+                        continue
+                    variance = self.information.variance(changed)
+                    if variance < best * (1 - 1e-6):
+                        chosen, best, improved = changed, variance, True
+        return chosen

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-Z90 = 1.2815515655446004
+Z90 = 1.2815515655446004  # standard deviations from the median to the 90th percentile of a normal distribution
+FORECAST_FORMAT = "headwater-forecast"
+"The format of RUN/forecast.json, which is written by one package and read by another."
 NOMINAL = 0.8
 "The share of facts that bands from P10 to P90 should hold."
 

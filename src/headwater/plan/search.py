@@ -54,6 +54,9 @@ class LossModel(Protocol):
     def counts_embedding(self) -> bool: ...
 
     @property
+    def counts_idle_params(self) -> bool: ...
+
+    @property
     def members(self) -> Sequence[tuple[str, LossModel]]: ...
 
     def log_loss(self, params: Any, tokens: Any) -> Any: ...
@@ -89,6 +92,7 @@ class Asked:
     unique: float
     text_how: str
     serve_tokens: float | None = None
+    share_how: str = ""
 
     def check(self) -> None:
         """Raise ConfigError for what no search can answer."""
@@ -132,6 +136,8 @@ def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, 
     if all(reason is not None for reason in field.refused):
         raise ConfigError(_nothing_trains(asked, field))
     choices, served = choose(field, asked.serve_tokens)
+    first = choices[0]
+    fresh = float(worth(np.array([first.tokens]), asked.unique)[0])
     return {
         "budget": _budget_fields(asked),
         "text": {"unique_tokens": None if math.isinf(asked.unique) else asked.unique, "how": asked.text_how},
@@ -141,7 +147,7 @@ def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, 
             + f"; at {SERVED_RATE:.0%} of training's FLOP/s, assumed",
         },
         "choices": [_choice_fields(asked, choice, field, losses, served) for choice in choices],
-        "loss": {"unit": losses.unit, "how": losses.how(field.size(choices[0].candidate), choices[0].tokens)},
+        "loss": {"unit": losses.unit, "how": losses.how(field.size(first.candidate), fresh)},
         "by_law": _by_law(field, losses),
         "frontier": _frontier(field),
         "searched": {
@@ -169,7 +175,8 @@ def _near_the_best(asked: Asked, models: list[ModelSettings], guess: Guess, loss
     counts = [count_params(shape_of(model)) for model in models]
     params = np.array([float(each.total if losses.counts_embedding else each.matmul) for each in counts])
     worths = worth(tokens, asked.unique)
-    logs = losses.log_loss(worth_of_params(params, asked.unique), worths)
+    params = params if losses.counts_idle_params else worth_of_params(params, asked.unique)
+    logs = losses.log_loss(params, worths)
     refused = [losses.refusal(size, seen) is not None for size, seen in zip(params, worths, strict=True)]
     # tokens of a tenth of the parameters are beyond any law
     logs = np.where((tokens < 0.1 * params) | (np.array(refused) & (not all(refused))), np.inf, logs)
@@ -245,7 +252,7 @@ def _budget_fields(asked: Asked) -> dict[str, Any]:
         "price_how": rates.price_how,
         "energy_how": rates.energy_how,
         "final_share": asked.final_share,
-        "final_share_how": FINAL_SHARE_SOURCE if asked.budget.usd is not None else "a budget of hours is the run's own",
+        "final_share_how": asked.share_how,
         "programme": {"hours": programme, "usd": usd},
         "final_run": {"hours": hours, "usd": None if usd is None else usd * asked.final_share},
         "ladder_and_failures": {
@@ -259,7 +266,7 @@ def _choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel
     each, rates = choice.candidate, asked.rates
     epochs = max(1.0, choice.tokens / asked.unique)
     fresh = float(worth(np.array([choice.tokens]), asked.unique)[0])
-    size = float(worth_of_params(np.array([field.size(each)]), asked.unique)[0])
+    size = field.size(each)
     loss = losses.quantiles(size, fresh, each.log_penalty)
     hours = each.seconds(choice.tokens, asked.unique) / 3600
     device_hours = band(hours * rates.num_devices, each.hours_deviation)

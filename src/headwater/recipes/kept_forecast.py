@@ -15,11 +15,12 @@ from typing import Any
 
 from headwater.errors import ConfigError, DataError
 from headwater.files import digest_json, write_json
+from headwater.plan.score import FORECAST_FORMAT
 from headwater.recipes.planning import Questions, plan_run, with_ladder
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Say, read_json_or_none, stage_digest
 
-FORECAST_FORMAT, FORECAST_VERSION = "headwater-forecast", 1
+FORECAST_VERSION = 1
 _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from statistics import median
+from statistics import fmean
 
 from headwater.checkpoint.lock import owned
-from headwater.files import digest_json, link_folder, write_json
+from headwater.files import digest_json, link_folder, remove_folder, write_json
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields
 from headwater.plan.ladder import Rung
@@ -22,6 +22,7 @@ from headwater.recipes.ladder_record import (
     done_rung,
     ladder_dir,
     same_make,
+    same_speed,
     text_digest,
     write_table,
 )
@@ -51,6 +52,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
             found = _known(ladder, config)
             if found is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
+                _make_folder(ladder, config)
                 if not _train(ladder, config, reasons, make_display, say):
                     return None
                 found = _measured(ladder, config, rung)
@@ -58,6 +60,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
         folder = ladder_dir(ladder.config.run_dir)
         write_table(folder / "runs.csv", done, ladder.config.seed)
         record = {"format": FORMAT, "format_version": 1, "of": same_make(ladder.config)}
+        record["speed"] = same_speed(ladder.config)
         write_json(folder / "ladder.json", record | {"rungs": [asdict(rung) for rung in done]})
         return done
 
@@ -75,6 +78,15 @@ def _known(ladder: Ladder, config: RunConfig) -> DoneRung | None:
         return done_rung(found["rung"]) if found["key"] == _key(ladder, config) else None
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _make_folder(ladder: Ladder, config: RunConfig) -> None:
+    """Make a rung's folder, or leave the one begun before; one of other settings or text is removed."""
+    key = {"key": _key(ladder, config)}
+    if read_json_or_none(config.run_dir / "key.json") != key:
+        remove_folder(config.run_dir)
+        config.run_dir.mkdir(parents=True)
+        write_json(config.run_dir / "key.json", key)
 
 
 def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], make_display: MakeDisplay, say: Say) -> bool:
@@ -96,7 +108,7 @@ def _measured(ladder: Ladder, config: RunConfig, rung: Rung) -> DoneRung:
     found = DoneRung(
         rung=rung,
         loss=read_records(records, "validation")[-1]["bits_per_byte"],
-        step_seconds=median(record["seconds"] for record in read_records(records, "step")),
+        step_seconds=fmean(record["seconds"] for record in read_records(records, "step")[1:]),
         seconds=finish["seconds"],
         dtype=device["dtype"],
         num_threads=device["cores"],

@@ -10,15 +10,17 @@ from headwater.errors import ConfigError
 from headwater.files import write_json
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.optim.rules import Reason
-from headwater.plan.ladder import MIN_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
-from headwater.recipes.ladder_record import held_out_tokens, ladder_dir, same_make
+from headwater.plan.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
+from headwater.plan.law.table import MIN_RUNS
+from headwater.recipes.ladder_record import ladder_dir, same_make
 from headwater.recipes.planned_device import machinery, relative_step
 from headwater.recipes.planned_loss import worth_of_tokens
-from headwater.recipes.planned_time import VALIDATION_PART, around_steps
+from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import read_json_or_none
 
 ALL_ROWS = 1_000_000  # of each source, in the one validation of a rung: all there are
+LOOKING_ONCE = {"num_looks": 0, "validation_rows": ALL_ROWS}
 SHARE = 0.25  # of the run's own time, where neither --share nor --minutes is given
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
@@ -29,7 +31,7 @@ class Asked:
 
     minutes: float | None = None
     share: float | None = None
-    num_rungs: int = 6
+    num_rungs: int = MIN_RUNS
 
     def budget_seconds(self, run_seconds: float) -> float:
         """Return the seconds that the rungs may take; raise ConfigError for a budget that can't be."""
@@ -89,7 +91,6 @@ class _Sizes:
         self._config = config
         self._step_seconds = machinery(config, None).step.median
         self._relative_step = relative_step(config, COMMON_DTYPE)
-        self._held_out_tokens = held_out_tokens(config)
 
     def target(self) -> Rung:
         around = around_steps(self._config, self._step_seconds, None).seconds
@@ -103,12 +104,11 @@ class _Sizes:
         for model in scaled_shapes(self._config.model):
             smaller = self._config.model_copy(update={"model": model})
             step_seconds = self._step_seconds * relative_step(smaller, COMMON_DTYPE) / self._relative_step
-            for num_steps in (steps for steps in lengths if steps >= MIN_STEPS):
-                changes = {"num_steps": num_steps, "num_looks": 0, "validate_every": num_steps}
+            for num_steps in (steps for steps in lengths if steps >= MIN_RUNG_STEPS):
+                changes = {"num_steps": num_steps, **LOOKING_ONCE, "validate_every": num_steps}
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
                 around = around_steps(config, step_seconds, None).seconds
-                validation = self._held_out_tokens * VALIDATION_PART * step_seconds / train.batch_tokens
-                rest = around["start"].median + around["checkpoints"].median + validation
+                rest = sum(around[part].median for part in ("start", "validations", "checkpoints"))
                 found.append(self._rung(config, step_seconds, rest))
         return found
 
@@ -142,10 +142,9 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         "model.d_ff": rung.d_ff,
         "train.num_steps": rung.num_steps,
         "train.batch_tokens": train.batch_tokens,
-        "train.num_looks": 0,
         "train.validate_every": rung.num_steps,
         "train.save_every": max(1, rung.num_steps // 4),
-        "train.validation_rows": ALL_ROWS,
+        **{f"train.{name}": value for name, value in LOOKING_ONCE.items()},
     }
     given = {reason.setting for reason in ladder.reasons if reason.origin in ("user", "recipe")}
     if "schedule.warmup_steps" in given:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from headwater.errors import ConfigError
 from headwater.plan.ladder import Rung, worth_of_another
 from headwater.plan.law.forecast import Forecaster
@@ -66,15 +64,15 @@ def backtest(done: Sequence[DoneRung]) -> list[dict[str, Any]]:
     for number in range(LEAST_FITTED, len(done)):
         target, runs = done[number], table_of(done[:number])
         rung, fact = target.rung, target.loss["all"]
-        medians, deviations = Forecaster(runs).spread(np.array([rung.params]), np.array([rung.tokens]))
-        error = fact / float(medians[0]) - 1
+        foretold = Forecaster(runs).forecast(rung.params, rung.tokens)
         found.append(
             {
                 "name": rung.name,
-                "forecast": float(medians[0]),
+                "p5": foretold.p5,
+                "p50": foretold.p50,
+                "p95": foretold.p95,
                 "fact": fact,
-                "relative_error": error,
-                "relative_deviation": float(deviations[0]),
+                "relative_error": fact / foretold.p50 - 1,
                 "compute_ratio": rung.flops / max(other.rung.flops for other in done[:number]),
             }
         )

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.files import read_manifest_or_none, write_text
+from headwater.files import digest_json, read_manifest_or_none, write_text
+from headwater.machine.host import cpu_flags, gpu_name
+from headwater.machine.threads import usable_cores
 from headwater.plan.ladder import Rung
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, read_json_or_none
@@ -26,7 +28,10 @@ SOURCE_COLUMN = "bits_per_byte_"
 
 @dataclass(frozen=True)
 class DoneRung:
-    """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all"."""
+    """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
+
+    `step_seconds` is the mean: a wall clock counts slow steps, too.
+    """
 
     rung: Rung
     loss: dict[str, float]
@@ -46,21 +51,30 @@ def text_digest(config: RunConfig) -> str:
     return str(read_manifest_or_none(Folders(config.run_dir).tokens).get("digest"))
 
 
-def held_out_tokens(config: RunConfig) -> int:
-    """Return how many tokens of held-out text the run has; 0 where its text isn't prepared."""
-    found = read_json_or_none(Folders(config.run_dir).tokens / "manifest.json")
-    try:
-        return sum(int(source["num_tokens"]) for source in found["splits"]["validation"].values())
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return 0
-
-
 def same_make(config: RunConfig) -> dict[str, Any]:
     """Return the settings that a run shares with its ladder: all that decide its loss."""
     settings = config.model_dump(mode="json")
     train = {name: settings["train"][name] for name in ("num_steps", "batch_tokens")}
     kept = {name: settings[name] for name in ("mixture", "model", "optim", "schedule")}
     return kept | {"train": train, "dtype": settings["machine"]["dtype"], "text": text_digest(config)}
+
+
+def same_speed(config: RunConfig) -> dict[str, Any]:
+    """Return what a run's steps share with its ladder's: the machine, and how the work is cut up."""
+    train, machine = config.train, config.machine
+    how = {"microbatch_tokens": train.microbatch_tokens, "recompute_fraction": train.recompute_fraction}
+    here = {
+        "cores": machine.num_threads or usable_cores(),
+        "gpu": gpu_name(),
+        "flags": digest_json(sorted(cpu_flags())),
+    }
+    return how | here | {"device": machine.device, "dtype": machine.dtype, "compile": machine.compile}
+
+
+def is_as_fast(config: RunConfig) -> bool:
+    """Return whether the ladder's steps were made on this machine, and as the run would make its own."""
+    found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
+    return isinstance(found, dict) and found.get("speed") == same_speed(config)
 
 
 def read_ladder(config: RunConfig) -> list[DoneRung]:

@@ -19,13 +19,13 @@ from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import find_price
 from headwater.plan.processor import Peaks, constants, orthogonalisation_flops, sizes_of, step_seconds
 from headwater.plan.processor_memory import Portion, processor_memory
+from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
 from headwater.plan.time import step_seconds as device_step_seconds
 from headwater.plan.time import step_work
 from headwater.recipes.run_config import RunConfig
 from headwater.train.settings import num_recomputed
 
-Z90 = 1.2816
 NOMINAL_RATE = 1e11  # FLOP/s
 NO_PRICE = "no price is known for this machine: give --price-per-hour"
 

@@ -39,7 +39,7 @@ def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
 
 
 def is_shape_of(rung: Rung, config: RunConfig) -> bool:
-    return (rung.num_layers, rung.d_model) == (config.model.num_layers, config.model.d_model)
+    return rung.shape == (config.model.num_layers, config.model.d_model)
 
 
 def _ratio(config: RunConfig, done: DoneRung) -> float:

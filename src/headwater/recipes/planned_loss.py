@@ -14,7 +14,7 @@ from headwater.plan.forecast_run import Spread
 from headwater.plan.law.repetition import effective_tokens
 from headwater.recipes.ladder_record import ladder_dir, read_ladder
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, read_json_or_none
+from headwater.recipes.stages import split_tokens
 
 NO_RUNS = (
     "no loss without runs to forecast from: `headwater ladder RUN` makes a table of small ones, or give --runs CSV, a "
@@ -64,10 +64,8 @@ def worth_of_tokens(config: RunConfig) -> tuple[float, str]:
     Raises ConfigError where a source is read too often for the law of repetition.
     """
     num_tokens = config.train.num_steps * config.train.batch_tokens
-    manifest = read_json_or_none(Folders(config.run_dir).tokens / "manifest.json")
-    try:
-        found = {name: int(source["num_tokens"]) for name, source in manifest["splits"]["train"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
+    found = split_tokens(config, "train")
+    if found is None:
         return float(num_tokens), "text is not built yet: taken as read once at most"
     seq_len = config.model.seq_len
     num_rows = num_tokens // seq_len

@@ -12,7 +12,7 @@ from headwater.plan.before import state_bytes
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import constants
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders
+from headwater.recipes.stages import Folders, split_tokens
 from headwater.train.settings import look_steps
 
 START_SECONDS = 3.0
@@ -38,7 +38,7 @@ def around_steps(config: RunConfig, step_seconds: float, checkpoint_seconds: flo
     per_token = step_seconds / train.batch_tokens
     scale = 0.5 + 0.5 * per_token / FIRST_LIGHT_SECONDS_PER_TOKEN
     num_validations = len(_validated_steps(config))
-    tokens = train.validation_rows * len(config.corpus.sources) * config.model.seq_len
+    tokens = _validated_tokens(config)
     has_almanac = any(source.builtin == "almanac" for source in config.corpus.sources.values())
     look = known["look_seconds" if has_almanac else "look_seconds_without_almanac"]
     num_saves = -(-train.num_steps // train.save_every)
@@ -60,6 +60,15 @@ def _validated_steps(config: RunConfig) -> set[int]:
     train = config.train
     every = range(train.validate_every, train.num_steps + 1, train.validate_every)
     return {*every, *look_steps(train), train.num_steps}
+
+
+def _validated_tokens(config: RunConfig) -> int:
+    """Return the tokens of one validation: its rows of each source, as far as there are so many."""
+    asked = config.train.validation_rows * config.model.seq_len
+    held_out = split_tokens(config, "validation")
+    if held_out is None:
+        return asked * len(config.corpus.sources)
+    return sum(min(asked, num_tokens) for num_tokens in held_out.values())
 
 
 def _checkpoint_bytes(config: RunConfig) -> float:

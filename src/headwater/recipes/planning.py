@@ -16,7 +16,7 @@ from headwater.plan.count import count_flops, count_params
 from headwater.plan.energy import find_site
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
-from headwater.recipes.ladder_record import read_ladder
+from headwater.recipes.ladder_record import is_as_fast, read_ladder
 from headwater.recipes.planned_device import Machinery, Probe, machinery
 from headwater.recipes.planned_ladder import ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
@@ -63,7 +63,7 @@ def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) ->
     """Return what `headwater plan RUN --json` prints. Raises ConfigError or DataError for what can't be answered."""
     asked.check()
     rungs = read_ladder(config)
-    if probe is None and rungs:
+    if probe is None and rungs and is_as_fast(config):
         probe = ladder_probe(config, rungs)
     found = machinery(config, probe)
     loss = loss_outlook(config, asked.runs)

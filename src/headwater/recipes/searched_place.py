@@ -43,8 +43,10 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
     wanted = "auto" if config is None else config.machine.device
     if wanted == "cuda" or (wanted == "auto" and name is not None):
         return _on_devices(wishes, 1, device_at_hand(name), max_memory, site=wishes.site)
-    if wishes.precision == "fp8":
-        raise ConfigError("--precision fp8 is for GPUs, and none is found here: name --hardware")
+    given = {"--precision": wishes.precision not in ("", "auto"), "--price": bool(wishes.price)}
+    given["--hardware-table"] = wishes.hardware_table is not None
+    if unused := [option for option, is_given in given.items() if is_given]:
+        raise ConfigError(f"{unused[0]} is for devices of the table, and a processor is planned for: name --hardware")
     processor = processor_at_hand(config, max_memory)
     prepare = 0.0 if text.is_built else wishes.bytes_per_token
     return Place(

@@ -19,6 +19,7 @@ from headwater.plan.candidate import Candidate, Looked, checkpoint
 from headwater.plan.failures import Pauses
 from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.plan.processor_memory import Portion, processor_memory
+from headwater.plan.score import Z90
 from headwater.plan.sizes import wanted_rows
 from headwater.recipes.planned_device import processor_dtype, processor_peaks
 from headwater.recipes.planned_time import FIRST_LIGHT_SECONDS_PER_TOKEN, START_SECONDS
@@ -68,9 +69,9 @@ class Processor:
         given = {"train": {"batch_tokens": batch}, "model": {"seq_len": model.seq_len}}
         micro = int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
         for tried, recomputed in enumerate(RECOMPUTED, 1):
-            portion = Portion(micro, math.ceil(recomputed * model.num_layers))
+            portion = Portion(micro, math.ceil(recomputed * model.num_layers), num_threads=self.cores)
             peak = processor_memory(model, self.optim, portion, self.peaks.dtype).peak  # type: ignore[arg-type]
-            if peak <= self.memory_bytes:
+            if peak * math.exp(Z90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
                 found = self._candidate(model, (batch, micro), recomputed, peak, prepared_bytes_per_token)
                 return Looked((found,), len(RECOMPUTED), tried)
         return Looked((), len(RECOMPUTED), len(RECOMPUTED))
@@ -99,7 +100,7 @@ class Processor:
                 "num_devices": 1,
                 "data": 1,
                 "precision": self.peaks.dtype,
-                "recompute": recomputed,
+                "recompute": f"{recomputed:.0%} of the blocks" if recomputed else "none",
                 "batch_rows": batch // model.seq_len,
                 "batch_tokens": batch,
                 "microbatch_rows": micro // model.seq_len,

@@ -9,7 +9,7 @@ from headwater.errors import ConfigError
 from headwater.plan.budget import parse_amount
 from headwater.recipes.planned_time import source_bytes
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, read_json_or_none
+from headwater.recipes.stages import split_tokens
 from headwater.recipes.wishes import Wishes
 
 
@@ -33,12 +33,10 @@ def text_of(wishes: Wishes, config: RunConfig | None) -> Text:
         return Text(given, None, f"--text-bytes {wishes.text_bytes}")
     if config is None:
         return Text(None, None, "not said")
-    manifest = read_json_or_none(Folders(config.run_dir).tokens / "manifest.json")
-    try:
-        built = sum(int(source["num_tokens"]) for source in manifest["splits"]["train"].values())
+    tokens = split_tokens(config, "train")
+    if tokens is not None:
+        built = sum(tokens.values())
         return Text(None, float(built), f"{built:,} tokens built for {config.name}")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        pass
     found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
     known = [size for size in found.values() if size is not None]
     if not known:

@@ -11,8 +11,9 @@ from headwater.model.settings import Family
 from headwater.plan.budget import Budget, parse_amount, parse_budget
 from headwater.plan.law.own_runs import own_runs
 from headwater.plan.law.published import published_laws
-from headwater.plan.search import FINAL_SHARE, Asked, Rates, search, usual_flops
+from headwater.plan.search import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates, search, usual_flops
 from headwater.plan.sizes import sizes
+from headwater.recipes.planned_loss import ladder_table
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.searched_place import place_of
 from headwater.recipes.searched_text import Text, text_of, usual_bytes_per_token
@@ -36,7 +37,8 @@ def search_budget(wishes: Wishes, clock: Callable[[], float] = time.perf_counter
     asked.check()
     models = list(sizes(family, vocab_size, seq_len))
     guess = place.guess(asked.final_hours * 3600)
-    losses = published_laws(usual_flops(models, guess)) if wishes.runs is None else own_runs(wishes.runs)
+    runs = wishes.runs or (ladder_table(config) if config else None)
+    losses = published_laws(usual_flops(models, guess)) if runs is None else own_runs(runs)
     result = search(asked, models, guess, place.make, losses)
     name = "budget" if config is None else config.name
     return {"name": name, **result, "seconds": clock() - started_at}
@@ -53,9 +55,11 @@ def _model_sizes(wishes: Wishes, config: RunConfig | None, is_processor: bool) -
 
 
 def _asked(wishes: Wishes, budget: Budget, rates: Rates, text: Text, per_token: float) -> Asked:
-    share = wishes.final_share
-    if share is None:
-        share = FINAL_SHARE if budget.usd is not None else 1.0
+    share, share_how = wishes.final_share, "--final-share"
+    if share is None and budget.usd is not None:
+        share, share_how = FINAL_SHARE, FINAL_SHARE_SOURCE
+    elif share is None:
+        share, share_how = 1.0, "a budget of hours is the run's own"
     unique = math.inf
     how = text.how
     if text.num_tokens is not None:
@@ -65,4 +69,4 @@ def _asked(wishes: Wishes, budget: Budget, rates: Rates, text: Text, per_token: 
         source = "--bytes-per-token" if wishes.bytes_per_token else "a rule of thumb"
         how += f", {per_token:.2f} bytes a token ({source})"
     serve = parse_amount("--serve-tokens", wishes.serve_tokens, "tokens") if wishes.serve_tokens else None
-    return Asked(budget, share, rates, unique, how, serve)
+    return Asked(budget, share, rates, unique, how, serve, share_how)

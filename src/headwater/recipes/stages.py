@@ -166,6 +166,15 @@ def write_config(config: RunConfig, reasons: list[Reason]) -> None:
         write_json(path, record)
 
 
+def split_tokens(config: RunConfig, split: str) -> dict[str, int] | None:
+    """Return {source: tokens} of a split of the run's text; None where it isn't prepared."""
+    manifest = read_json_or_none(Folders(config.run_dir).tokens / "manifest.json")
+    try:
+        return {name: int(source["num_tokens"]) for name, source in manifest["splits"][split].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def read_json_or_none(path: Path) -> Any:
     """Return what is in a file that can be made again, or None where it is missing or damaged."""
     try:

@@ -10,12 +10,11 @@ from typing import Any
 
 from headwater.errors import DataError
 from headwater.files import read_json
-from headwater.plan.score import NOMINAL, binomial_interval
+from headwater.plan.score import FORECAST_FORMAT, NOMINAL, binomial_interval
 from headwater.report.outcome import Outcome, mean_score, outcomes_of
 from headwater.report.run_data import Object, read_run
 
 _MARKS = ("config.json", "records.jsonl", "forecast.json")
-FORECAST_FORMAT = "headwater-forecast"
 
 
 @dataclass

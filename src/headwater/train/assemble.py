@@ -94,7 +94,7 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
         optimizer=optimizer,
         batches=batches,
         records=RunRecords(run_dir / "records.jsonl", time.time),
-        energy=EnergyMeter(facts.num_threads),
+        energy=EnergyMeter(facts.num_threads, facts.device),
         step=0 if checkpoint is None else checkpoint.step,
         tokens_seen=state["tokens_seen"],
         seconds_before=state["seconds"],

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.table import read_runs
+from headwater.plan.score import Z90
 
 FloatArray = NDArray[np.float64]
-
-Z90 = 1.2815515655446004  # standard deviations from the median to the 90th percentile of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,10 @@ class OwnRuns:
 
     @property
     def counts_embedding(self) -> bool:
+        return True
+
+    @property
+    def counts_idle_params(self) -> bool:
         return True
 
     @property

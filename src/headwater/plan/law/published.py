@@ -103,6 +103,11 @@ class PublishedLaws:
         """Whether a size counts the input's embedding: most of these laws leave out what isn't multiplied."""
         return False
 
+    @property
+    def counts_idle_params(self) -> bool:
+        """Whether parameters that repeated text can't fill are in the law: it is of runs that read their text once."""
+        return False
+
     def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> tuple[float, float, float] | None:
         """Return P10, P50 and P90 in nats per token of the mixture, shifted by `log_factor`; None where `how` says."""
         if self._too_far(params, tokens):
