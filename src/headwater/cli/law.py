@@ -101,7 +101,11 @@ def _print(result: dict[str, Any]) -> None:
     for found in result.get("forecasts", []):
         sizes = f"{count(found['params']):>10} {count(found['tokens']):>10}"
         values = [found[name] for name in ("p5", "p50", "p95")]
-        print(f"{sizes} {found['refused']}" if "refused" in found else sizes + "".join(f" {v:9.4f}" for v in values))
+        print(
+            f"{sizes} no forecast: {found['refused']}"
+            if "refused" in found
+            else sizes + "".join(f" {v:9.4f}" for v in values)
+        )
     if result.get("forecasts"):
         print(f"note: {NOT_THE_LAW}")
     for warning in _warnings(result):

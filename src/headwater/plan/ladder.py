@@ -26,6 +26,8 @@ FloatArray = NDArray[np.float64]
 
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0
+USUAL_STEPS = 4 * 60  # from which most runs have enough rungs
+SLACK = 1.1  # foretold seconds differ by as much from call to call
 MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
@@ -103,8 +105,10 @@ def design(candidates: Sequence[Rung], target: Rung, budget_seconds: float, num_
     if num_rungs < MIN_RUNS:
         raise ConfigError(f"a ladder of {num_rungs} runs can't carry a law; give --rungs {MIN_RUNS} or more")
     allowed = _near(candidates, target)
-    affordable = [rung for rung in allowed if rung.seconds <= budget_seconds]
     least = sum(sorted(rung.seconds for rung in allowed)[:num_rungs])
+    if budget_seconds < least <= SLACK * budget_seconds:
+        budget_seconds = least
+    affordable = [rung for rung in allowed if rung.seconds <= budget_seconds]
     if len(affordable) < num_rungs or least > budget_seconds:
         raise ConfigError(_too_little(allowed, num_rungs, least, budget_seconds, target))
     problem = _Problem(affordable, target, budget_seconds)
@@ -137,9 +141,11 @@ def _near(candidates: Sequence[Rung], target: Rung) -> list[Rung]:
 
 def _too_little(allowed: list[Rung], num_rungs: int, least: float, budget_seconds: float, target: Rung) -> str:
     if len(allowed) < num_rungs:
+        found = f"only {len(allowed)}" if allowed else "no"
         return (
-            f"the run is too short for a ladder: only {len(allowed)} smaller runs have {MIN_RUNG_STEPS} steps and "
-            f"1/{MOST_RATIO:g} to 1/{LEAST_RATIO:g} of its compute, and {num_rungs} are needed"
+            f"the run is too short for a ladder: {found} smaller runs have {MIN_RUNG_STEPS} steps and "
+            f"1/{MOST_RATIO:g} to 1/{LEAST_RATIO:g} of its compute, and {num_rungs} are needed; from {USUAL_STEPS} "
+            "steps there are, and a run so short is soon trained itself"
         )
     return (
         f"a ladder of {num_rungs} runs takes {least:.0f} s at least and {budget_seconds:.0f} s are given: --share "

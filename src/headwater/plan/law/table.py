@@ -107,9 +107,10 @@ def _rows(path: Path, loss_column: str) -> list[tuple[int, CsvRow]]:
     needed = [loss_column if name == LOSS else name for name in COLUMNS]
     missing = [name for name in needed if name not in names]
     if missing:
+        hint = "; --loss-column names another than loss" if missing == [LOSS] else ""
         raise DataError(
             f"{path} has no column {', '.join(missing)}; found {', '.join(names) or 'an empty file'}; "
-            f"the first line must name the columns {', '.join(needed)}"
+            f"the first line must name the columns {', '.join(needed)}{hint}"
         )
     rows = [(line, {name.lower(): text for name, text in row.items()}) for line, row in sheet.rows()]
     return [(line, row | {LOSS: row[loss_column]}) for line, row in rows]
