@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import TrainingDisplay, card, duration, say
+from headwater.cli.terminal import TrainingDisplay, card, duration, hours_interval, say
 from headwater.report.numbers import count, significant
 
 
@@ -66,13 +66,12 @@ def _print(result: dict[str, Any], table: str) -> None:
 
 
 def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
-    forecast, hours = result["forecast"], result["plan"]["hours"]
+    forecast, plan = result["forecast"], result["plan"]
     lines = [("loss", f"{_loss(forecast['all'])}, nine in ten to fall inside")]
     by_source = [f"{name} {_loss(found)}" for name, found in forecast.items() if name != "all"]
     if len(by_source) > 1:
         lines.append(("", "; ".join(by_source)))
-    p10, p50, p90 = (duration(3600 * hours[name]) for name in ("p10", "p50", "p90"))
-    lines.append(("time", f"{p50} ({p10} to {p90}), {result['plan']['how']['hours'].split(';')[0]}"))
+    lines.append(("time", f"{hours_interval(plan['hours'])}, {plan['how']['hours'].split(';')[0]}"))
     for cut in result["backtest"]:
         lines.append(
             (

@@ -10,9 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import card, duration, say
+from headwater.cli.terminal import card, hours_interval, interval, say
 from headwater.cli.track_record import TRACK_RECORD
-from headwater.report.numbers import count, significant
+from headwater.report.numbers import count
 
 VERB = "run"
 VERB_OF_OPTION = {"--budget": "search", "--track-record": TRACK_RECORD}
@@ -84,26 +84,16 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{count(counts['params'])} parameters, {count(counts['tokens'])} tokens "
             f"({counts['tokens_per_parameter']:.1f} a parameter), {counts['flops']:.2e} FLOPs",
         ),
-        ("time", _time(result["hours"])),
+        ("time", hours_interval(result["hours"])),
         ("", how["hours"]),
-        ("memory", _interval(result["memory_gib"], "GiB")),
+        ("memory", interval(result["memory_gib"], "GiB")),
         ("", how["memory_gib"]),
-        ("energy", _interval(result["energy_kwh"], "kWh")),
+        ("energy", interval(result["energy_kwh"], "kWh")),
         ("", how["energy_kwh"]),
-        ("money", _interval(result["money"], "USD") if result["money"] else how["money"]),
-        ("loss", _interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
+        ("money", interval(result["money"], "USD") if result["money"] else how["money"]),
+        ("loss", interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
     ]
     return lines + [("chance", text) for text in _chances(result)]
-
-
-def _time(hours: dict[str, float]) -> str:
-    p10, p50, p90 = (duration(3600 * hours[name]) for name in ("p10", "p50", "p90"))
-    return f"{p50} ({p10} to {p90})"
-
-
-def _interval(values: dict[str, float], unit: str) -> str:
-    p10, p50, p90 = (significant(values[name]) for name in ("p10", "p50", "p90"))
-    return f"{p50} {unit}".strip() + f" ({p10} to {p90})"
 
 
 def _chances(result: dict[str, Any]) -> list[str]:

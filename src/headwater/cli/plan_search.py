@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import card, duration
+from headwater.cli.terminal import card, duration, hours_interval, interval
 from headwater.report.numbers import count, significant
 
 Run = Annotated[
@@ -134,11 +134,11 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
             f"{choice['num_steps']:,} steps of {layout['batch_rows']} rows × {shape['seq_len']}"
             + (f", text read {choice['epochs']:.1f} times" if choice["epochs"] > 1 else ""),
         ),
-        *([("loss", _interval(choice["loss"], result["loss"]["unit"]))] if choice["loss"] else []),
-        ("time", _time(choice["hours"])),
-        *([("money", f"${_interval(choice['money'], '')}")] if choice["money"] else []),
-        ("energy", _interval(choice["energy_kwh"], "kWh")),
-        ("memory", f"{_interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
+        *([("loss", interval(choice["loss"], result["loss"]["unit"]))] if choice["loss"] else []),
+        ("time", hours_interval(choice["hours"])),
+        *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
+        ("energy", interval(choice["energy_kwh"], "kWh")),
+        ("memory", f"{interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
         ("layout", choice["layout_how"]),
         (
             "",
@@ -162,13 +162,3 @@ def _checkpoints(saved: dict[str, float]) -> str:
 def _serving(serving: dict[str, Any], tokens: float) -> str:
     usd = "" if serving["usd"] is None else f", ${significant(serving['usd'])}"
     return f"{significant(serving['device_hours'])} device-hours for {count(tokens)} tokens{usd}"
-
-
-def _time(hours: dict[str, float]) -> str:
-    p10, p50, p90 = (duration(3600 * hours[name]) for name in ("p10", "p50", "p90"))
-    return f"{p50} ({p10} to {p90})"
-
-
-def _interval(values: dict[str, float], unit: str) -> str:
-    p10, p50, p90 = (significant(values[name]) for name in ("p10", "p50", "p90"))
-    return f"{p50} {unit}".strip() + f" ({p10} to {p90})"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.evaluate.printable import printable
-from headwater.report.numbers import count
+from headwater.report.numbers import count, significant
 from headwater.report.outcome import Outcome, outcomes
 
 CARD_WIDTH = 86
@@ -31,6 +31,18 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes:02d}"
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def hours_interval(hours: dict[str, float]) -> str:
+    """Return the median of hours with P10 and P90: 5m08s (4m47s to 5m31s)."""
+    p10, p50, p90 = (duration(3600 * hours[name]) for name in ("p10", "p50", "p90"))
+    return f"{p50} ({p10} to {p90})"
+
+
+def interval(values: dict[str, float], unit: str) -> str:
+    """Return the median with its unit, and P10 and P90: 0.595 GiB (0.559 to 0.635)."""
+    p10, p50, p90 = (significant(values[name]) for name in ("p10", "p50", "p90"))
+    return f"{p50} {unit}".strip() + f" ({p10} to {p90})"
 
 
 def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:

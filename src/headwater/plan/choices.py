@@ -29,6 +29,7 @@ SERVED_FLOPS = 1 / 3
 SERVED_RATE = 0.25
 "Of the FLOP/s of training that serving reaches; assumed: prompts run as fast, but answers a token at a time."
 MIN_STEPS = 20
+TOO_SHORT = "too few steps"
 MIN_SAVING = 0.1
 "Of time or of serving's cost: a choice that saves less isn't one."
 NUM_GRID = 128
@@ -90,9 +91,7 @@ class Field:
         """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
         worths = worth(self.most_tokens, self.unique)
         return [
-            "too few steps"
-            if tokens < MIN_STEPS * each.batch_tokens
-            else self.losses.refusal(self.size(each), float(fresh))
+            TOO_SHORT if tokens < MIN_STEPS * each.batch_tokens else self.losses.refusal(self.size(each), float(fresh))
             for each, tokens, fresh in zip(self.candidates, self.most_tokens, worths, strict=True)
         ]
 

@@ -16,7 +16,7 @@ from headwater.errors import ConfigError
 from headwater.model.settings import ModelSettings
 from headwater.plan.budget import Budget
 from headwater.plan.candidate import Candidate, Looked
-from headwater.plan.choices import SERVED_RATE, Choice, Field, choose
+from headwater.plan.choices import MIN_STEPS, SERVED_RATE, TOO_SHORT, Choice, Field, Losses, choose
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.estimate import GIB, band
 from headwater.plan.law.repetition import MAX_EPOCHS, worth, worth_of_params
@@ -44,26 +44,16 @@ Make = Callable[[ModelSettings, float], Looked]
 Quantiles = tuple[float, float, float]
 
 
-class LossModel(Protocol):
+class LossModel(Losses, Protocol):
     """Published laws or own runs."""
 
     @property
     def unit(self) -> str: ...
 
     @property
-    def counts_embedding(self) -> bool: ...
-
-    @property
-    def counts_idle_params(self) -> bool: ...
-
-    @property
     def members(self) -> Sequence[tuple[str, LossModel]]: ...
 
-    def log_loss(self, params: Any, tokens: Any) -> Any: ...
-
     def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> Quantiles | None: ...
-
-    def refusal(self, params: float, tokens: float) -> str | None: ...
 
     def how(self, params: float, tokens: float) -> str: ...
 
@@ -215,7 +205,7 @@ def _nothing_fits(asked: Asked, smallest: ModelSettings) -> str:
 
 
 def _nothing_trains(asked: Asked, field: Field) -> str:
-    refusals = [reason for reason in field.refused if reason not in (None, "too few steps")]
+    refusals = [reason for reason in field.refused if reason not in (None, TOO_SHORT)]
     if refusals:
         return (
             f"the table of --runs can't carry a forecast for any size of this budget: {refusals[0]}; or leave --runs "
@@ -223,16 +213,16 @@ def _nothing_trains(asked: Asked, field: Field) -> str:
         )
     cap = MAX_EPOCHS * asked.unique
     smallest = field.candidates[0]
-    if cap < 20 * smallest.batch_tokens:
+    if cap < MIN_STEPS * smallest.batch_tokens:
         return (
-            f"the text is too small: read {MAX_EPOCHS:g} times it gives {cap:,.0f} tokens, less than twenty steps of "
-            f"{smallest.batch_tokens:,}; give more text or a smaller --seq-len"
+            f"the text is too small: read {MAX_EPOCHS:g} times it gives {cap:,.0f} tokens, less than {MIN_STEPS} steps "
+            f"of {smallest.batch_tokens:,}; give more text or a smaller --seq-len"
         )
-    needs = smallest.seconds(20.0 * smallest.batch_tokens, asked.unique)
+    needs = smallest.seconds(float(MIN_STEPS) * smallest.batch_tokens, asked.unique)
     return (
         f"the budget {asked.budget.text} is {_span(asked.final_hours * 3600)} of the final run on "
-        f"{asked.rates.num_devices} × {asked.rates.device}; twenty steps of the smallest model take {_span(needs)}: "
-        "raise the budget"
+        f"{asked.rates.num_devices} × {asked.rates.device}; {MIN_STEPS} steps of the smallest model take "
+        f"{_span(needs)}: raise the budget"
     )
 
 
@@ -353,7 +343,7 @@ def _notes(asked: Asked, field: Field, choices: list[Choice]) -> list[str]:
         found.append("fp8 where its speed is worth more than the 0.25 % of loss it may cost; --precision bf16: without")
     if asked.final_hours > LONG_HOURS:
         found.append(f"the final run takes {asked.final_hours / 24:,.0f} days: more devices cost no more")
-    refused = [reason for reason in field.refused if reason not in (None, "too few steps")]
+    refused = [reason for reason in field.refused if reason not in (None, TOO_SHORT)]
     if refused:
         found.append(f"{len(refused)} candidates are left out, whose loss the table can't carry: {refused[0]}")
     if asked.rates.usd_per_hour is None:

@@ -72,8 +72,13 @@ def microbatch_tokens(config: RunConfig) -> int:
     tokens = config.train.microbatch_tokens
     if tokens != "auto":
         return tokens
-    settings = {"train": {"batch_tokens": config.train.batch_tokens}, "model": {"seq_len": config.model.seq_len}}
-    return int(RULES["train.microbatch_tokens"](RawSettings(settings, {}))[0])
+    return rule_microbatch(config.train.batch_tokens, config.model.seq_len)
+
+
+def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
+    """Return the tokens of the microbatch that the rule sets."""
+    given = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
+    return int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
 
 
 def _processor(config: RunConfig, probe: Probe | None) -> Machinery:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from headwater.corpus.settings import SourceSettings
 from headwater.model.count import count_parameters
+from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings
 from headwater.plan.before import state_bytes
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import constants
@@ -29,20 +31,17 @@ class Around:
 
 
 def around_steps(config: RunConfig, step_seconds: float, checkpoint_seconds: float | None) -> Around:
-    """Return the seconds of everything but steps; `checkpoint_seconds` is one save's where it was measured.
-
-    A look and what comes after training are half Python's own time and half the model's.
-    """
+    """Return the seconds of everything but steps; `checkpoint_seconds` is one save's where it was measured."""
     known, train = constants()["around_steps"], config.train
     deviation = constants()["log_deviation"]["around"]
     per_token = step_seconds / train.batch_tokens
-    scale = 0.5 + 0.5 * per_token / FIRST_LIGHT_SECONDS_PER_TOKEN
+    scale = around_scale(per_token)
     num_validations = len(_validated_steps(config))
     tokens = _validated_tokens(config)
     has_almanac = any(source.builtin == "almanac" for source in config.corpus.sources.values())
     look = known["look_seconds" if has_almanac else "look_seconds_without_almanac"]
     num_saves = -(-train.num_steps // train.save_every)
-    save = checkpoint_seconds or _checkpoint_bytes(config) / known["checkpoint_bytes_per_second"]
+    save = checkpoint_seconds or checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     prepare, how = _preparation(config)
     medians = {
         "start": START_SECONDS,
@@ -71,9 +70,14 @@ def _validated_tokens(config: RunConfig) -> int:
     return sum(min(asked, num_tokens) for num_tokens in held_out.values())
 
 
-def _checkpoint_bytes(config: RunConfig) -> float:
+def around_scale(seconds_per_token: float) -> float:
+    """Return looks' and the ending's time over first-light's: half is Python's own, half goes with the model's."""
+    return 0.5 + 0.5 * seconds_per_token / FIRST_LIGHT_SECONDS_PER_TOKEN
+
+
+def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> float:
     """Return weights and optimizer state: all the state but the gradients."""
-    return state_bytes(config.model, config.optim) - 4 * count_parameters(config.model).total
+    return state_bytes(model, optim) - 4 * count_parameters(model).total
 
 
 def _preparation(config: RunConfig) -> tuple[float, str]:

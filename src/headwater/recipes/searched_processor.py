@@ -12,17 +12,16 @@ from headwater.machine.threads import usable_cores
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
-from headwater.optim.rules import RULES, apply_rules_
+from headwater.optim.rules import apply_rules_
 from headwater.optim.settings import OptimSettings
-from headwater.plan.before import state_bytes
 from headwater.plan.candidate import Candidate, Looked, checkpoint
 from headwater.plan.failures import Pauses
 from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.plan.processor_memory import Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.sizes import wanted_rows
-from headwater.recipes.planned_device import processor_dtype, processor_peaks
-from headwater.recipes.planned_time import FIRST_LIGHT_SECONDS_PER_TOKEN, START_SECONDS
+from headwater.recipes.planned_device import processor_dtype, processor_peaks, rule_microbatch
+from headwater.recipes.planned_time import START_SECONDS, around_scale, checkpoint_bytes
 from headwater.recipes.run_config import RunConfig
 
 EVALUATION_PART = 0.09
@@ -66,8 +65,7 @@ class Processor:
     def looked(self, model: ModelSettings, num_tokens: float, prepared_bytes_per_token: float) -> Looked:
         """Return the model with as little recomputed as fits, none where it doesn't fit at all."""
         batch = wanted_rows(num_tokens, model.seq_len) * model.seq_len
-        given = {"train": {"batch_tokens": batch}, "model": {"seq_len": model.seq_len}}
-        micro = int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
+        micro = rule_microbatch(batch, model.seq_len)
         for tried, recomputed in enumerate(RECOMPUTED, 1):
             portion = Portion(micro, math.ceil(recomputed * model.num_layers), num_threads=self.cores)
             peak = processor_memory(model, self.optim, portion, self.peaks.dtype).peak  # type: ignore[arg-type]
@@ -82,10 +80,10 @@ class Processor:
         batch, micro = sizes
         around, deviation = constants()["around_steps"], constants()["log_deviation"]
         params = count_parameters(model).total
-        save = (state_bytes(model, self.optim) - 4 * params) / around["checkpoint_bytes_per_second"]
+        save = checkpoint_bytes(model, self.optim) / around["checkpoint_bytes_per_second"]
         saved = checkpoint(1, Pauses(save, RESTART_SECONDS, EVALUATION_PART))
         per_token = self._step(model, batch, recomputed) / batch
-        after = around["after_seconds"] * (0.5 + 0.5 * per_token / FIRST_LIGHT_SECONDS_PER_TOKEN)
+        after = around["after_seconds"] * around_scale(per_token)
         return Candidate(
             model=model,
             params=params,
