@@ -15,8 +15,7 @@ from headwater.machine.machine import ACTIVATIONS, DTYPES
 from headwater.machine.peak import matmul_peaks
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.optim.blocks import rows_of_block
-from headwater.optim.muon import POLAR_EXPRESS
+from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
 
 REPEATS = 7
 COPY_BYTES = 1 << 28  # far more than any cache holds
@@ -100,10 +99,9 @@ def step_limits(model: ModelSettings, block_rows: int | None, rows: int, dtype_n
     }
 
 
-def _orthogonalisation_flops(shorter: int, longer: int, block_rows: int | None) -> float:
-    """Return an iteration's FLOPs in Muon's blocks; half of a matrix times itself is its mirror image."""
+def _muon_flops(shorter: int, longer: int, block_rows: int | None) -> float:
     rows = rows_of_block(shorter, block_rows)
-    return shorter / rows * (3 * rows**2 * longer + rows**3)
+    return shorter / rows * orthogonalisation_flops(rows, longer)
 
 
 def _optimizer_limit(model: ModelSettings, block_rows: int | None, flops_per_second: float, bandwidth: float) -> Limit:
@@ -112,8 +110,7 @@ def _optimizer_limit(model: ModelSettings, block_rows: int | None, flops_per_sec
     others = count_parameters(model).total - in_matrices
     # Muon reads gradient, momentum and weight and writes two of them; AdamW reads four and writes three
     traffic = MASTER_BYTES * (5 * in_matrices + 7 * others)
-    per_step = [_orthogonalisation_flops(min(pair), max(pair), block_rows) for pair in matrices]
-    flops = model.num_layers * len(POLAR_EXPRESS) * sum(per_step)
+    flops = model.num_layers * sum(_muon_flops(min(pair), max(pair), block_rows) for pair in matrices)
     seconds = traffic / bandwidth + flops / flops_per_second
     return Limit(
         seconds,

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from headwater.optim.blocks import rows_of_block
+from headwater.optim import muon
+from headwater.optim.blocks import is_wide, orthogonalisation_flops, rows_of_block
 from headwater.optim.muon import POLAR_EXPRESS, muon_update_, orthogonalise, orthogonalise_blocks
 from headwater.optim.updates import PlainUpdates
 
-SHAPES = {"square": (24, 24), "wide": (16, 40), "tall": (40, 16), "row": (1, 9), "column": (9, 1)}
+SHAPES = {
+    "square": (24, 24),
+    "wide": (16, 40),
+    "very wide": (12, 50),
+    "tall": (40, 16),
+    "very tall": (50, 12),
+    "row": (1, 9),
+    "column": (9, 1),
+}
 
 
 def random_matrices(shape: tuple[int, int], num: int = 3) -> torch.Tensor:
@@ -167,3 +177,24 @@ def test_blocks_leave_the_entries_as_large():
 )
 def test_rows_of_a_block_divide_the_side(side, most, rows):
     assert rows_of_block(side, most) == rows
+
+
+def test_a_wide_matrix_in_bf16_is_no_further_from_its_polynomials_than_by_products():
+    """With singular values over two decades: what is squared in bf16 would lose the small ones."""
+    u, _, vh = decompose(random_matrices((32, 160)))
+    s = torch.logspace(0, -2, 32, dtype=torch.float64)
+    matrices_NRC = (u @ torch.diag(s) @ vh).bfloat16()
+    exact = u @ torch.diag(polynomials(s / (1.02 * s.norm()))) @ vh
+    products, wide = muon._by_products(matrices_NRC, PlainUpdates()), muon._by_gram(matrices_NRC, PlainUpdates())
+    errors = [float((found.double() - exact).norm() / exact.norm()) for found in (products, wide)]
+    assert errors[1] < 1.05 * errors[0] < 0.1, f"by products {errors[0]:.4f}, by the Gram matrix {errors[1]:.4f}"
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 40), (12, 50), (5, 90)], ids=str)
+def test_flops_are_those_that_torch_counts(shape):
+    """Where torch makes the whole of a symmetric product, half is counted: that is what the kernels make."""
+    rows, columns = shape
+    with FlopCounterMode(display=False) as counter:
+        orthogonalise(random_matrices(shape, num=1), torch.float32)
+    halves = rows**2 * columns if is_wide(*shape) else 4 * (rows**2 * columns + rows**3)
+    assert orthogonalisation_flops(*shape) == counter.get_total_flops() - halves

@@ -1,9 +1,27 @@
-"""Whether Muon cuts a matrix into blocks, and into which. No torch."""
+"""Whether Muon cuts a matrix into blocks, into which, and what products it takes. No torch."""
 
 from __future__ import annotations
 
 BLOCK_ROWS = 128
 DEAR = 0.15  # of the matrices' own FLOPs in the step
+ITERATIONS = 4  # as many as optim.muon has polynomials
+WIDE = 4  # columns to a row, from where on X X^T is made once: its products, even in fp32, are cheaper than X's
+
+
+def is_wide(rows: int, columns: int) -> bool:
+    """Return whether rows × columns is multiplied by its Gram matrix's polynomials once, at the end."""
+    return columns >= WIDE * rows
+
+
+def orthogonalisation_flops(rows: int, columns: int) -> float:
+    """Return FLOPs of Muon's iterations for one matrix or block, `rows` the shorter side.
+
+    Of a product of a matrix with itself half is computed (m² n and m³), the product with X takes 2 m² n. A wide one
+    takes X X^T and the product with X once, and products of m × m at 2 m³ (`optim.muon` has thirteen of them).
+    """
+    if is_wide(rows, columns):
+        return 3 * rows**2 * columns + (4 * ITERATIONS - 3) * 2 * rows**3
+    return ITERATIONS * (3 * rows**2 * columns + rows**3)
 
 
 def orthogonalisation_share(d_model: int, d_ff: int, batch_tokens: int) -> float:

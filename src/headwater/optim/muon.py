@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from headwater.optim.blocks import rows_of_block
+from headwater.optim.blocks import is_wide, rows_of_block
 from headwater.optim.updates import PlainUpdates, Updates
 
 # the best odd polynomials of degree 5, each on the interval that the one before leaves of [0.003, 1], all but the last
@@ -35,11 +35,41 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Upd
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
         x = x.mT.contiguous()  # once, where each product would make a copy of its own
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
+    x = _by_gram(x, updates) if is_wide(*x.shape[-2:]) else _by_products(x, updates)
+    return (x.mT if is_tall else x).to(matrices_NRC.dtype)
+
+
+def _by_products(x_NRC: Tensor, updates: Updates) -> Tensor:
+    x = x_NRC / (x_NRC.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS:
         gram = updates.symmetric_product(x)
         x = updates.multiply_add(updates.symmetric_product(gram, c, gram, b), x, a)  # gram gram^T is its square
-    return (x.mT if is_tall else x).to(matrices_NRC.dtype)
+    return x
+
+
+def _by_gram(x_NRC: Tensor, updates: Updates) -> Tensor:
+    """Return the same as `_by_products`, of wide matrices: what a polynomial multiplies X by is one in X X^T.
+
+    All of them are multiplied with one another first, R × R in fp32, and X only once. In bf16 they would be too coarse:
+    small singular values are squared in X X^T.
+    """
+    gram = updates.gram(x_NRC)
+    scale = 1 / (gram.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt() * 1.02 + 1e-6)[:, None, None]
+    gram = gram * scale**2
+    step = factor = _polynomial(gram, POLAR_EXPRESS[0])
+    for coefficients in POLAR_EXPRESS[1:]:
+        gram = step @ gram @ step
+        step = _polynomial(gram, coefficients)
+        factor = step @ factor
+    return (factor * scale).to(x_NRC.dtype) @ x_NRC
+
+
+def _polynomial(gram_NRR: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
+    """Return a I + b G + c G², by which the polynomial a x + b x³ + c x⁵ of singular values multiplies X."""
+    a, b, c = coefficients
+    polynomial = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
+    polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
+    return polynomial
 
 
 def orthogonalise_blocks(

@@ -39,6 +39,8 @@ class Updates(Protocol):
 
     def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor: ...
 
+    def gram(self, x_NRC: Tensor) -> Tensor: ...
+
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None: ...
 
 
@@ -83,6 +85,11 @@ class PlainUpdates:
     def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
         """Return P X + beta × X, in the dtype of X."""
         return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
+
+    def gram(self, x_NRC: Tensor) -> Tensor:
+        """Return X X^T in fp32 (fp64 of fp64), its sums not rounded to the dtype of X."""
+        wide_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
+        return wide_NRC @ wide_NRC.mT
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × direction, in place."""

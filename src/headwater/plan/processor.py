@@ -18,9 +18,8 @@ import numpy as np
 
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.optim.blocks import rows_of_block
+from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
 
-MUON_ITERATIONS = 4  # those of optim.muon, which brings torch; a test holds them equal
 PARTS = ("matmul", "loss", "attention", "optimizer", "other")
 
 
@@ -65,16 +64,9 @@ def _in_blocks(rows: int, columns: int, num: int, block_rows: int | None) -> tup
     return size, longer, num * shorter // size
 
 
-def orthogonalisation_flops(matrices: tuple[tuple[int, int, int], ...]) -> float:
-    """Return FLOPs of Muon's iterations: 3 m² n + m³ each for m × n, m the smaller.
-
-    Of the two products of a matrix with itself half is computed (m² n and m³), the third takes 2 m² n.
-    """
-    total = 0.0
-    for rows, columns, num in matrices:
-        small, large = sorted((rows, columns))
-        total += num * MUON_ITERATIONS * (3 * small**2 * large + small**3)
-    return total
+def muon_flops(matrices: tuple[tuple[int, int, int], ...]) -> float:
+    """Return FLOPs of Muon's iterations over matrices as in `Sizes.matrices`, either side first."""
+    return sum(num * orthogonalisation_flops(*sorted((rows, columns))) for rows, columns, num in matrices)
 
 
 def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0) -> dict[str, float]:
@@ -88,7 +80,7 @@ def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0)
         "matmul": 6.0 * sizes.block_weights * batch_tokens * again,
         "loss": 6.0 * sizes.vocab_size * sizes.d_model * batch_tokens,
         "attention": attention * batch_tokens * again,
-        "optimizer": orthogonalisation_flops(sizes.matrices),
+        "optimizer": muon_flops(sizes.matrices),
         "other": float(sizes.num_layers * sizes.d_model * batch_tokens) * again,
     }
 

@@ -17,7 +17,7 @@ from headwater.plan.forecast_run import Spread
 from headwater.plan.layout import Layout
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import find_price
-from headwater.plan.processor import Peaks, constants, orthogonalisation_flops, sizes_of, step_seconds
+from headwater.plan.processor import Peaks, constants, muon_flops, sizes_of, step_seconds
 from headwater.plan.processor_memory import Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
@@ -176,9 +176,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
     )
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
     seconds = device_step_seconds(step_work(shape, layout, device), efficiency)
-    update = orthogonalisation_flops(
-        sizes_of(config.model, config.optim.name == "muon", config.optim.block_rows).matrices
-    )
+    update = muon_flops(sizes_of(config.model, config.optim.name == "muon", config.optim.block_rows).matrices)
     seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
     step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"
     if probe is not None:

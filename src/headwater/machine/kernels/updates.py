@@ -67,6 +67,14 @@ class KernelUpdates:
     def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
         return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
 
+    def gram(self, x_NRC: Tensor) -> Tensor:
+        if x_NRC.dtype == torch.bfloat16 and self.multiplies_half:
+            gram_NRR = torch.empty(*x_NRC.shape[:2], x_NRC.shape[1])
+            self._kernels("gram_bf16", x_NRC.contiguous(), gram_NRR, *x_NRC.shape)
+            return gram_NRR
+        wide_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
+        return wide_NRC @ wide_NRC.mT
+
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         directions = directions.contiguous()
         for parameter, direction in zip(parameters, directions, strict=True):
