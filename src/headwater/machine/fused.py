@@ -18,6 +18,8 @@ class FusedUpdates:
     tensor that the device fills.
     """
 
+    blocks: None = None
+
     def adamw_(
         self,
         parameters: Sequence[Tensor],
@@ -69,10 +71,6 @@ class FusedUpdates:
 
     def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
         return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
-
-    def gram(self, x_NRC: Tensor) -> Tensor:
-        wide_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
-        return wide_NRC @ wide_NRC.mT
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         # one cast of the stack: added in two dtypes, each matrix would be a kernel of its own

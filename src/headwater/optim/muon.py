@@ -35,7 +35,7 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Upd
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
         x = x.mT.contiguous()  # once, where each product would make a copy of its own
-    x = _by_gram(x, updates) if is_wide(*x.shape[-2:]) else _by_products(x, updates)
+    x = _by_gram(x) if is_wide(*x.shape[-2:]) else _by_products(x, updates)
     return (x.mT if is_tall else x).to(matrices_NRC.dtype)
 
 
@@ -47,21 +47,26 @@ def _by_products(x_NRC: Tensor, updates: Updates) -> Tensor:
     return x
 
 
-def _by_gram(x_NRC: Tensor, updates: Updates) -> Tensor:
-    """Return the same as `_by_products`, of wide matrices: what a polynomial multiplies X by is one in X X^T.
+def _by_gram(x_NRC: Tensor) -> Tensor:
+    """Return the same as `_by_products`, of wide matrices."""
+    wide_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
+    return _factors(wide_NRC @ wide_NRC.mT).to(x_NRC.dtype) @ x_NRC
 
-    All of them are multiplied with one another first, R × R in fp32, and X only once. In bf16 they would be too coarse:
-    small singular values are squared in X X^T.
+
+def _factors(grams_NRR: Tensor) -> Tensor:
+    """Return what each X is multiplied by, from X X^T: every iteration multiplies X by a polynomial of that.
+
+    These commute. They are multiplied with one another first, R × R, and X only once. In bf16 that would be too
+    coarse: X X^T has the squares of the singular values.
     """
-    gram = updates.gram(x_NRC)
-    scale = 1 / (gram.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt() * 1.02 + 1e-6)[:, None, None]
-    gram = gram * scale**2
+    scale = 1 / (grams_NRR.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt() * 1.02 + 1e-6)[:, None, None]
+    gram = grams_NRR * scale**2
     step = factor = _polynomial(gram, POLAR_EXPRESS[0])
     for coefficients in POLAR_EXPRESS[1:]:
         gram = step @ gram @ step
         step = _polynomial(gram, coefficients)
         factor = step @ factor
-    return (factor * scale).to(x_NRC.dtype) @ x_NRC
+    return factor * scale
 
 
 def _polynomial(gram_NRR: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
@@ -108,7 +113,13 @@ def muon_update_(
     has the same: its entries are as large.
     """
     rows, columns = parameters[0].shape
-    scale = max(1.0, rows / columns) ** 0.5
+    shorter, longer = sorted((rows, columns))
+    size = rows_of_block(shorter, block_rows)
+    keep, rate = 1 - lr * weight_decay, lr * max(1.0, rows / columns) ** 0.5
     ahead = updates.look_ahead_(gradients, momenta, momentum, compute_dtype)
-    directions = orthogonalise_blocks(ahead, block_rows, compute_dtype, updates)
-    updates.descend_(parameters, directions, keep=1 - lr * weight_decay, rate=lr * scale)
+    if updates.blocks is not None and compute_dtype == torch.bfloat16 and is_wide(size, longer):
+        factors = _factors(updates.blocks.grams(ahead, size)).to(compute_dtype)
+        updates.blocks.descend_(parameters, ahead, factors, keep=keep, rate=rate)
+    else:
+        directions = orthogonalise_blocks(ahead, block_rows, compute_dtype, updates)
+        updates.descend_(parameters, directions, keep=keep, rate=rate)

@@ -11,8 +11,27 @@ from torch import Tensor
 from headwater.optim.adamw import adamw_update_
 
 
+class BlockUpdates(Protocol):
+    """What some machines do with blocks of bf16 matrices as they lie, without copies of them.
+
+    A block is `size` of the indices of a matrix's shorter side, which are its rows here: of a matrix taller than wide
+    the transposed.
+    """
+
+    def grams(self, x_NRC: Tensor, size: int) -> Tensor:
+        """Return X X^T of every block, (blocks, size, size) in fp32."""
+
+    def descend_(
+        self, parameters: Sequence[Tensor], x_NRC: Tensor, factors: Tensor, *, keep: float, rate: float
+    ) -> None:
+        """parameter = parameter × keep - rate × F X in place, F the symmetric factor in bf16 of each block."""
+
+
 class Updates(Protocol):
     """What the optimizer asks of the machine; meanings as in `PlainUpdates`."""
+
+    @property
+    def blocks(self) -> BlockUpdates | None: ...
 
     def adamw_(
         self,
@@ -39,13 +58,13 @@ class Updates(Protocol):
 
     def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor: ...
 
-    def gram(self, x_NRC: Tensor) -> Tensor: ...
-
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None: ...
 
 
 class PlainUpdates:
     """PyTorch's own operations over lists of tensors."""
+
+    blocks: BlockUpdates | None = None
 
     def adamw_(
         self,
@@ -85,11 +104,6 @@ class PlainUpdates:
     def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
         """Return P X + beta × X, in the dtype of X."""
         return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
-
-    def gram(self, x_NRC: Tensor) -> Tensor:
-        """Return X X^T in fp32 (fp64 of fp64), its sums not rounded to the dtype of X."""
-        wide_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
-        return wide_NRC @ wide_NRC.mT
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × direction, in place."""

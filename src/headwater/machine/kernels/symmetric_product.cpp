@@ -1,10 +1,8 @@
-// out = alpha X X^T + beta C for a stack of N matrices X (m, n) in bf16; C (m, m) is symmetric, or null. And the Gram
-// matrix X X^T in fp32.
+// out = alpha X X^T + beta C for a stack of N matrices X (m, n) in bf16; C (m, m) is symmetric, or null.
 //
 // Only blocks on and below the diagonal are computed; the others are their mirror images, so that the result is exactly
 // symmetric. Sums are fp32, rounded once. The order of summation does not depend on the number of threads.
 #include <cmath>
-#include <cstring>
 #include <omp.h>
 
 #include "packed_blocks.h"
@@ -15,10 +13,9 @@
 namespace headwater {
 namespace {
 
-template <class Out>
 struct Stack {
     const uint16_t *x, *plus;
-    Out* out;
+    uint16_t* out;
     int64_t N, m, n;
     float alpha, beta;
 
@@ -28,12 +25,8 @@ struct Stack {
 
 int64_t within_block(int64_t count) { return count < BLOCK ? count : BLOCK; }
 
-inline void write_row_of(uint16_t* to, const float* values, int64_t columns) { write_row(to, values, 1, int(columns)); }
-inline void write_row_of(float* to, const float* values, int64_t columns) { memcpy(to, values, columns * sizeof(float)); }
-
 // Scales a block of sums at (row, column), adds C's, and writes the block and its mirror image.
-template <class Out>
-void write_block(const Stack<Out>& stack, int64_t matrix, float* sums, int64_t row, int64_t column) {
+void write_block(const Stack& stack, int64_t matrix, float* sums, int64_t row, int64_t column) {
     const int64_t m = stack.m, start = matrix * m * m, rows = within_block(m - row), columns = within_block(m - column);
     for (int64_t i = 0; i < rows; ++i) {
         float* values = sums + i * BLOCK;
@@ -42,18 +35,18 @@ void write_block(const Stack<Out>& stack, int64_t matrix, float* sums, int64_t r
             const uint16_t* plus = stack.plus + start + (row + i) * m + column;
             for (int64_t j = 0; j < columns; ++j) values[j] += stack.beta * to_float(plus[j]);
         }
-        write_row_of(stack.out + start + (row + i) * m + column, values, columns);
+        write_row(stack.out + start + (row + i) * m + column, values, 1, int(columns));
     }
     if (row == column) return;
     alignas(64) float mirrored[BLOCK_SIZE];
     transpose_block(mirrored, sums, BLOCK);
     for (int64_t j = 0; j < columns; ++j)
-        write_row_of(stack.out + start + (column + j) * m + row, mirrored + j * BLOCK, rows);
+        write_row(stack.out + start + (column + j) * m + row, mirrored + j * BLOCK, 1, int(rows));
 }
 
 // Row blocks `begin` .. `end` - 1 of one product, up to the diagonal.
-template <class Tiles, class Out>
-void multiply_rows(const Stack<Out>& stack, int64_t matrix, int64_t begin, int64_t end, Blocks& left, Blocks& right) {
+template <class Tiles>
+void multiply_rows(const Stack& stack, int64_t matrix, int64_t begin, int64_t end, Blocks& left, Blocks& right) {
     const int64_t n = stack.n, steps = stack.depth_blocks();
     const uint16_t* x = stack.x + matrix * stack.m * n;
     const auto pack = [&](auto pack_block, uint16_t* to, int64_t row_block) {
@@ -75,8 +68,8 @@ void multiply_rows(const Stack<Out>& stack, int64_t matrix, int64_t begin, int64
     }
 }
 
-template <class Tiles, class Out>
-void symmetric_product(const Stack<Out>& stack, int threads) {
+template <class Tiles>
+void symmetric_product(const Stack& stack, int threads) {
     const int64_t row_blocks = stack.row_blocks(), steps = stack.depth_blocks();
     // Whole matrices where that leaves no thread waiting for long; else parts of about the same number of blocks.
     const int64_t rounds = (stack.N + threads - 1) / threads;
@@ -94,39 +87,24 @@ void symmetric_product(const Stack<Out>& stack, int threads) {
     }
 }
 
-template <class Out>
-void on_this_processor(const Stack<Out>& stack, int threads) {
-    if (stack.N == 0 || stack.m == 0) return;
-#if HW_AMX
-    if (amx_available()) return symmetric_product<AmxTiles>(stack, threads);
-#endif
-    symmetric_product<Avx512Bf16Tiles>(stack, threads);
-}
-
 }  // namespace
 }  // namespace headwater
 #endif
 
-// Both return 0, or 1 where this processor has no products of bf16.
+// Return 0, or 1 where this processor has no products of bf16.
 extern "C" __attribute__((visibility("default"))) int hw_symmetric_product_bf16(const uint16_t* x, const uint16_t* plus,
                                                                                 uint16_t* out, int64_t N, int64_t m, int64_t n,
                                                                                 float alpha, float beta, int threads) {
 #if HW_AVX512_BF16
-    headwater::on_this_processor(headwater::Stack<uint16_t>{x, plus, out, N, m, n, alpha, beta}, threads);
-    return 0;
+    using namespace headwater;
+    const Stack stack{x, plus, out, N, m, n, alpha, beta};
+    if (N == 0 || m == 0) return 0;
+#if HW_AMX
+    if (amx_available()) return symmetric_product<AmxTiles>(stack, threads), 0;
+#endif
+    return symmetric_product<Avx512Bf16Tiles>(stack, threads), 0;
 #else
     (void)x, (void)plus, (void)out, (void)N, (void)m, (void)n, (void)alpha, (void)beta, (void)threads;
-    return 1;
-#endif
-}
-
-extern "C" __attribute__((visibility("default"))) int hw_gram_bf16(const uint16_t* x, float* out, int64_t N, int64_t m,
-                                                                   int64_t n, int threads) {
-#if HW_AVX512_BF16
-    headwater::on_this_processor(headwater::Stack<float>{x, nullptr, out, N, m, n, 1.0f, 0.0f}, threads);
-    return 0;
-#else
-    (void)x, (void)out, (void)N, (void)m, (void)n, (void)threads;
     return 1;
 #endif
 }

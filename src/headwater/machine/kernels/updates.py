@@ -19,6 +19,7 @@ class KernelUpdates:
         self._kernels = Kernels(library, num_threads)
         probe = (None, None, None, 0, 0, 0, 1.0, 0.0)
         self.multiplies_half = self._kernels("symmetric_product_bf16", *probe) == 0  # of a symmetric product in bf16
+        self.blocks = KernelBlocks(self._kernels) if self.multiplies_half else None
 
     def adamw_(
         self,
@@ -67,17 +68,30 @@ class KernelUpdates:
     def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
         return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
 
-    def gram(self, x_NRC: Tensor) -> Tensor:
-        if x_NRC.dtype == torch.bfloat16 and self.multiplies_half:
-            gram_NRR = torch.empty(*x_NRC.shape[:2], x_NRC.shape[1])
-            self._kernels("gram_bf16", x_NRC.contiguous(), gram_NRR, *x_NRC.shape)
-            return gram_NRR
-        wide_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
-        return wide_NRC @ wide_NRC.mT
-
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         directions = directions.contiguous()
         for parameter, direction in zip(parameters, directions, strict=True):
             name = f"descend_{SUFFIX[directions.dtype]}"
             self._kernels(name, parameter, direction, parameter.numel(), float(keep), float(rate))
+        increment_version(list(parameters))
+
+
+class KernelBlocks:
+    """The methods of `optim.updates.BlockUpdates`; parameters are fp32 and contiguous."""
+
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
+
+    def grams(self, x_NRC: Tensor, size: int) -> Tensor:
+        rows, columns = x_NRC.shape[1:]
+        grams = torch.empty(x_NRC.shape[0] * min(rows, columns) // size, size, size)
+        self._kernels("block_grams_bf16", x_NRC, grams, *x_NRC.shape, size)
+        return grams
+
+    def descend_(
+        self, parameters: Sequence[Tensor], x_NRC: Tensor, factors: Tensor, *, keep: float, rate: float
+    ) -> None:
+        numbers = (*x_NRC.shape[1:], factors.shape[1], float(keep), float(rate))
+        for parameter, x_RC, own in zip(parameters, x_NRC, factors.chunk(len(parameters)), strict=True):
+            self._kernels("descend_blocks_bf16", parameter, x_RC, own, *numbers)
         increment_version(list(parameters))
