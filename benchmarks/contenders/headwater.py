@@ -65,6 +65,7 @@ def make_plan(job: Job) -> TrainPlan:
     model |= {"num_heads": shape.num_heads, "head_dim": shape.head_dim, "seq_len": shape.seq_len}
     train = {"num_steps": NUM_STEPS, "batch_tokens": shape.batch_tokens, "microbatch_tokens": shape.microbatch_tokens}
     train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_looks": 0}
+    train["half_length_fraction"] = 0.0  # every step is of the shape that was asked for
     raw = RawSettings({"model": model, "train": train, "optim": {}, "schedule": {}}, {})
     apply_rules_(raw)
     return TrainPlan(

@@ -83,6 +83,12 @@ def test_muon_cuts_matrices_where_the_batch_is_small_for_their_width(d_model, ba
     assert raw.get("optim.block_rows") == rows
 
 
+@pytest.mark.parametrize(("seq_len", "fraction"), [(256, 0.5), (255, 0.0)])
+def test_rows_are_cut_in_two_in_the_first_half_where_their_length_is_even(seq_len, fraction):
+    raw, _ = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train={"num_steps": 300})
+    assert raw.get("train.half_length_fraction") == fraction
+
+
 def test_adamw_has_no_blocks():
     raw, _ = ruled(optim={"name": "adamw"}, train={"num_steps": 300, "batch_tokens": 1024})
     assert raw.get("optim.block_rows") is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,16 @@ class Batch:
     documents_BT: np.ndarray
     num_targets: int
     first_row: int
+
+    def cut(self, parts: int) -> Batch:
+        """Return the same tokens and targets with each row as `parts` rows of its own, (parts × B, T / parts)."""
+        shape = (self.tokens_BT.shape[0] * parts, self.tokens_BT.shape[1] // parts)
+        return replace(
+            self,
+            tokens_BT=self.tokens_BT.reshape(shape),
+            targets_BT=self.targets_BT.reshape(shape),
+            documents_BT=self.documents_BT.reshape(shape),
+        )
 
 
 def empty_batch(num_rows: int, seq_len: int, pad_id: int, first_row: int) -> Batch:

@@ -55,7 +55,8 @@ def _train(config: RunConfig, asked: Questions) -> bool:
     from headwater.recipes.open import open_batches
     from headwater.recipes.training import mixture_fields, train_stage
 
-    plan = plan_fields(config.model, config.optim, config.train.num_steps * config.train.batch_tokens)
+    num_tokens = config.train.num_steps * config.train.batch_tokens
+    plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)

@@ -40,13 +40,14 @@ def count_parameters(model: ModelSettings) -> ParameterCount:
     return ParameterCount(total=total, embedding=embedding + positions, matmul=matrices + head)
 
 
-def flops_per_token(model: ModelSettings) -> float:
+def flops_per_token(model: ModelSettings, half_length_fraction: float = 0.0) -> float:
     """Return forward and backward FLOPs of one trained token: 6 a matmul weight, and attention's causal half.
 
     A token at position t attends to t + 1 tokens, (seq_len + 1) / 2 on average: scores and values take
     2 × 2 × num_heads × head_dim FLOPs each forward, three times that with the backward pass. Nothing recomputed is
-    counted, nor norms, activations and the optimizer (model FLOPs, arXiv:2204.02311, appendix B).
+    counted, nor norms, activations and the optimizer (model FLOPs, arXiv:2204.02311, appendix B). A fraction of the
+    tokens may be in sequences of half the length.
     """
-    attended = (model.seq_len + 1) / 2
+    attended = (model.seq_len * (1 - half_length_fraction / 2) + 1) / 2
     attention = 12 * model.num_layers * model.num_heads * model.head_dim * attended
     return 6 * count_parameters(model).matmul + attention

@@ -159,6 +159,15 @@ def _microbatch_tokens(raw: RawSettings) -> tuple[Any, str]:
     return rows * seq_len, "the largest even part of the batch up to 8192 tokens, for the caches of a CPU"
 
 
+def _half_length_fraction(raw: RawSettings) -> tuple[Any, str]:
+    if raw.get("model.seq_len") % 2:
+        return 0.0, "rows of an odd length can't be cut in two"
+    return (
+        0.5,
+        "sequences of half the length teach more at first (docs/log.md; growth of length as in arXiv:2310.00576)",
+    )
+
+
 def _save_every(raw: RawSettings) -> tuple[Any, str]:
     return max(1, raw.get("train.num_steps") // 20), "twenty checkpoints a run, of which the newest are kept"
 
@@ -183,6 +192,7 @@ RULES: dict[str, Rule] = {
     "optim.block_rows": _block_rows,  # of the batch
     "train.microbatch_tokens": _microbatch_tokens,
     "schedule.warmup_steps": _warmup_steps,
+    "train.half_length_fraction": _half_length_fraction,
     "train.save_every": _save_every,
     "train.validate_every": _validate_every,
 }

@@ -30,12 +30,14 @@ def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int
         )
 
 
-def plan_fields(model: ModelSettings, optim: OptimSettings, num_tokens: int) -> dict[str, Any]:
+def plan_fields(
+    model: ModelSettings, optim: OptimSettings, num_tokens: int, half_length_fraction: float = 0.0
+) -> dict[str, Any]:
     """Return what the plan card shows and the run's start record keeps."""
     total = count_parameters(model).total
     return {
         "num_tokens": num_tokens,
-        "flops": flops_per_token(model) * num_tokens,
+        "flops": flops_per_token(model, half_length_fraction) * num_tokens,
         "tokens_per_parameter": round(num_tokens / total, 2),
         "state_bytes": state_bytes(model, optim),
     }

@@ -36,7 +36,7 @@ class Sizes:
 
     num_layers: int
     d_model: int
-    seq_len: int
+    seq_len: float  # on average over the run
     vocab_size: int
     block_weights: int
     query_width: int
@@ -44,7 +44,7 @@ class Sizes:
     "(rows, columns, how many) of what Muon makes orthogonal, the shorter side first; empty where there is no Muon."
 
 
-def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None) -> Sizes:
+def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None, half_length_fraction: float = 0.0) -> Sizes:
     query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     mlp = 2 if model.family == "gpt2" else 3
     layers = model.num_layers
@@ -55,7 +55,9 @@ def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None) -> Siz
     )
     blocks = count_parameters(model).matmul - model.vocab_size * model.d_model
     parts = tuple(_in_blocks(*matrix, block_rows) for matrix in matrices) if is_muon else ()
-    return Sizes(layers, model.d_model, model.seq_len, model.vocab_size, blocks, query, parts)
+    return Sizes(
+        layers, model.d_model, model.seq_len * (1 - half_length_fraction / 2), model.vocab_size, blocks, query, parts
+    )
 
 
 def _in_blocks(rows: int, columns: int, num: int, block_rows: int | None) -> tuple[int, int, int]:

@@ -98,7 +98,8 @@ def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], make_displa
         write_config(config, reasons)
         if is_trained(config):
             return True
-        plan = plan_fields(config.model, config.optim, config.train.num_steps * config.train.batch_tokens)
+        num_tokens = config.train.num_steps * config.train.batch_tokens
+        plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
         return train_stage(config, make_display(config), say, plan, Questions())
 
 

@@ -124,7 +124,7 @@ class _Sizes:
             num_steps=train.num_steps,
             params=float(count_parameters(model).total),
             tokens=worth_of_tokens(config)[0],
-            flops=float(flops_per_token(model) * train.num_steps * train.batch_tokens),
+            flops=float(flops_per_token(model, train.half_length_fraction) * train.num_steps * train.batch_tokens),
             seconds=train.num_steps * step_seconds + other_seconds,
         )
 

@@ -17,7 +17,7 @@ from headwater.plan.forecast_run import Spread
 from headwater.plan.layout import Layout
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import find_price
-from headwater.plan.processor import Peaks, constants, muon_flops, sizes_of, step_seconds
+from headwater.plan.processor import Peaks, Sizes, constants, muon_flops, sizes_of, step_seconds
 from headwater.plan.processor_memory import Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
@@ -124,7 +124,7 @@ def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tup
 
 
 def _modelled_step(config: RunConfig, peaks: Peaks) -> float:
-    sizes = sizes_of(config.model, config.optim.name == "muon", config.optim.block_rows)
+    sizes = _sizes(config)
     return step_seconds(sizes, config.train.batch_tokens, peaks, config.train.recompute_fraction)
 
 
@@ -176,7 +176,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
     )
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
     seconds = device_step_seconds(step_work(shape, layout, device), efficiency)
-    update = muon_flops(sizes_of(config.model, config.optim.name == "muon", config.optim.block_rows).matrices)
+    update = muon_flops(_sizes(config).matrices)
     seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
     step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"
     if probe is not None:
@@ -194,3 +194,8 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
         price_how=NO_PRICE if price is None else f"{price.kind} price of {device.name}: {price.source}",
         memory_limit_bytes=device.memory_bytes,
     )
+
+
+def _sizes(config: RunConfig) -> Sizes:
+    is_muon = config.optim.name == "muon"
+    return sizes_of(config.model, is_muon, config.optim.block_rows, config.train.half_length_fraction)

@@ -70,6 +70,15 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _check_half_length(self) -> RunConfig:
+        fraction, seq_len = self.train.half_length_fraction, self.model.seq_len
+        if fraction and seq_len % 2:
+            raise ValueError(
+                f"train.half_length_fraction={fraction} cuts rows in two and model.seq_len={seq_len} is odd"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_warmup(self) -> RunConfig:
         warmup, steps = self.schedule.warmup_steps, self.train.num_steps
         if warmup > steps:

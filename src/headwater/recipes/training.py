@@ -53,7 +53,7 @@ def _record_beginning(
         "num_steps": config.train.num_steps,
         "num_tokens": config.train.num_steps * config.train.batch_tokens,
         "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
-        "flops_per_token": flops_per_token(config.model),
+        "flops_per_token": flops_per_token(config.model, config.train.half_length_fraction),
         "microbatch": {"tokens": run.microbatch.tokens, "why": run.microbatch.why},
         "device": {
             "name": facts.device_name,

@@ -34,7 +34,9 @@ class TrainPlan:
             "model": self.model.model_dump(),
             "optim": self.optim.model_dump(),
             "schedule": self.schedule.model_dump(),
-            "train": self.train.model_dump(include={"num_steps", "batch_tokens", "microbatch_tokens"}),
+            "train": self.train.model_dump(
+                include={"num_steps", "batch_tokens", "microbatch_tokens", "half_length_fraction"}
+            ),
         }
 
 

@@ -19,7 +19,7 @@ from headwater.model.transformer import Transformer
 from headwater.optim.schedule import lr_factor
 from headwater.records import Record
 from headwater.train.assemble import Run
-from headwater.train.settings import is_look, is_validation
+from headwater.train.settings import is_half_length, is_look, is_validation
 from headwater.train.step import StepResult, train_step
 
 
@@ -84,7 +84,8 @@ def advance(run: Run, result: StepResult) -> None:
 def step_fields(run: Run, result: StepResult, factor: float, elapsed: float, waited: float) -> dict[str, Any]:
     batch_tokens = run.plan.train.batch_tokens
     tokens_per_second = batch_tokens / elapsed
-    flops_per_second = tokens_per_second * flops_per_token(run.plan.model)
+    halved = float(is_half_length(run.step - 1, run.plan.train))
+    flops_per_second = tokens_per_second * flops_per_token(run.plan.model, halved)
     return {
         "tokens_seen": run.tokens_seen,
         "loss": result.loss,
@@ -143,6 +144,8 @@ def _microbatches(run: Run) -> Iterator[list[Batch]]:
     rank, world_size = run.machine.rank, run.machine.world_size
     for step in range(run.step, run.plan.train.num_steps):
         first, num_rows = rank_rows(step * run.rows_per_step, run.rows_per_step, rank, world_size)
+        parts = 2 if is_half_length(step, run.plan.train) else 1
         yield [
-            run.batches.rows(first + offset, rows_per_microbatch) for offset in range(0, num_rows, rows_per_microbatch)
+            run.batches.rows(first + offset, rows_per_microbatch).cut(parts)
+            for offset in range(0, num_rows, rows_per_microbatch)
         ]

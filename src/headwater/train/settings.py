@@ -21,6 +21,8 @@ class TrainSettings(Settings):
     "Tokens of one step, over all ranks."
     microbatch_tokens: int | Literal["auto"]
     "Tokens of one forward pass on one rank; batch_tokens is a multiple. auto: measured at the run's start, then kept."
+    half_length_fraction: float = Field(default=0.0, ge=0, le=1)
+    "Fraction of the run, from its start, in which a row is two sequences of half its length, apart from each other."
     recompute_fraction: float = Field(default=0.0, ge=0, le=1)
     "Fraction of the blocks that are computed again in the backward pass instead of kept: less memory, more time."
     log_every: int = Field(default=10, ge=1)
@@ -85,6 +87,11 @@ def whole_rows_problem(portion: str, num_tokens: int, seq_len: int) -> str | Non
 def num_recomputed(train: TrainSettings, num_layers: int) -> int:
     """Return how many blocks are computed again: a fraction above 0 is at least one block."""
     return math.ceil(train.recompute_fraction * num_layers)
+
+
+def is_half_length(step: int, train: TrainSettings) -> bool:
+    """Return whether the rows of the step after `step` are cut in two."""
+    return step < round(train.half_length_fraction * train.num_steps)
 
 
 def look_steps(train: TrainSettings) -> list[int]:

@@ -1,0 +1,98 @@
+"""Rows cut into two sequences in the first part of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import SEQ_LEN, MadeUpRows, plan, train_here, without_clock
+
+from headwater.batches.assemble import Batch
+from headwater.errors import CheckpointError
+from headwater.model.count import flops_per_token
+from headwater.model.init import initialise_
+from headwater.model.transformer import Transformer
+from headwater.records import read_records
+from headwater.train.settings import is_half_length
+
+
+def losses(folder) -> list[float]:
+    return [record["loss"] for record in read_records(folder / "records.jsonl", "step")]
+
+
+class ApartAtTheMiddle(MadeUpRows):
+    """The same rows, each with other documents from its middle on: what two sequences are to a relative position."""
+
+    def rows(self, first_row: int, num_rows: int) -> Batch:
+        batch = super().rows(first_row, num_rows)
+        batch.documents_BT[:, SEQ_LEN // 2 :] += 1000
+        return batch
+
+
+def summed_loss(batch: Batch) -> torch.Tensor:
+    model = Transformer(plan().model, torch.float32)
+    initialise_(model, 5)
+    with torch.no_grad():  # outputs start at 0, and would hide attention
+        for block in model.blocks:
+            block.attention.out.weight.normal_(0, 0.2, generator=torch.Generator().manual_seed(0))
+    arrays = batch.tokens_BT, batch.documents_BT, batch.targets_BT
+    tokens_BT, documents_BT, targets_BT = (torch.from_numpy(array.copy()).long() for array in arrays)
+    return model.loss_sum(model(tokens_BT, documents_BT), targets_BT).detach()
+
+
+def test_a_row_is_cut_into_its_two_halves_and_nothing_is_lost():
+    whole = MadeUpRows().rows(3, 2)
+    cut = whole.cut(2)
+    for name in ("tokens_BT", "targets_BT", "documents_BT"):
+        before, after = getattr(whole, name), getattr(cut, name)
+        assert after.shape == (4, SEQ_LEN // 2)
+        np.testing.assert_array_equal(after[2], before[1, : SEQ_LEN // 2])
+        np.testing.assert_array_equal(after[3], before[1, SEQ_LEN // 2 :])
+    assert (cut.num_targets, cut.first_row) == (whole.num_targets, whole.first_row)
+
+
+def test_a_half_sees_nothing_of_the_other():
+    apart = summed_loss(ApartAtTheMiddle().rows(0, 4))
+    torch.testing.assert_close(summed_loss(MadeUpRows().rows(0, 4).cut(2)), apart, rtol=1e-5, atol=0)
+    assert abs(float(summed_loss(MadeUpRows().rows(0, 4)) - apart)) > 1e-3 * float(apart)
+
+
+def test_it_lasts_as_long_as_is_said(tmp_path):
+    never, half, always = tmp_path / "never", tmp_path / "half", tmp_path / "always"
+    train_here(never, plan())
+    train_here(half, plan(half_length_fraction=0.5))
+    train_here(always, plan(half_length_fraction=1.0))
+    assert losses(half)[:6] == losses(always)[:6]
+    assert losses(half)[3] != losses(never)[3]  # the first is of outputs that are 0
+    assert losses(half)[6] != losses(always)[6]  # the same weights, other rows
+
+
+@pytest.mark.parametrize("stop_after", [3, 5, 6, 7])
+def test_a_run_stopped_before_at_and_after_the_change_ends_with_the_same_records(tmp_path, stop_after):
+    settings = plan(half_length_fraction=0.5)
+    train_here(tmp_path / "whole", settings)
+    train_here(tmp_path / "parts", settings, stop_after=stop_after)
+    train_here(tmp_path / "parts", settings)
+    whole, parts = (
+        without_clock(read_records(tmp_path / name / "records.jsonl", "step")) for name in ("whole", "parts")
+    )
+    assert parts == whole
+
+
+def test_a_checkpoint_refuses_another_fraction(tmp_path):
+    train_here(tmp_path, plan(half_length_fraction=0.5), stop_after=5)
+    with pytest.raises(CheckpointError, match=r"half_length_fraction: was 0\.5, is 0\.0"):
+        train_here(tmp_path, plan())
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.0, 0), (0.5, 6), (0.04, 0), (0.05, 1), (1.0, 12)])
+def test_steps_of_half_length_are_the_first_ones(fraction, count):
+    train = plan(half_length_fraction=fraction).train
+    assert [is_half_length(step, train) for step in range(12)] == [True] * count + [False] * (12 - count)
+
+
+def test_flops_of_half_length_are_those_of_a_model_of_half_the_length():
+    model = plan().model
+    half = model.model_copy(update={"seq_len": SEQ_LEN // 2})
+    assert flops_per_token(model, 1.0) == flops_per_token(half)
+    assert flops_per_token(model, 0.5) == (flops_per_token(model) + flops_per_token(half)) / 2
