@@ -8,11 +8,11 @@ from typing import Any
 
 from headwater.files import write_text
 from headwater.plan.law.pictures import Frontier, frontier, isoflops
-from headwater.plan.law.profile import DROP_90, profiles
+from headwater.plan.law.profile import DROP_90
 from headwater.plan.law.study import NOT_THE_LAW, Study
 from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, not_measured, plot, series
 from headwater.report.markup import Html, tag
-from headwater.report.numbers import count, decimal, significant
+from headwater.report.numbers import apart, count, decimal, significant
 from headwater.report.page import whole_page
 
 _LEAST_HEIGHT = -6.0  # of a profile: below it an exponent is out of the question, however far
@@ -91,7 +91,7 @@ def _at_largest(found: Frontier, done: Study) -> str:
 
 
 def _profile_card(done: Study) -> Html:
-    both = list(zip(("alpha, of params", "beta, of tokens"), profiles(done.forecaster.posterior)))
+    both = list(zip(("alpha, of params", "beta, of tokens"), done.profiles))
     traces = [
         line(
             name,
@@ -101,7 +101,7 @@ def _profile_card(done: Study) -> Html:
         for index, (name, profile) in enumerate(both)
     ]
     traces.append(level("90 % interval", -DROP_90, [x for trace in traces for x in trace["x"]], "muted"))
-    words = [f"{name.split(',')[0]} {profile.low:.2g} to {profile.high:.2g}" for name, profile in both]
+    words = [f"{name.split(',')[0]} {' to '.join(apart(profile.low, profile.high))}" for name, profile in both]
     note = (
         f"How much worse the best fit becomes with this exponent; 90 %: {', '.join(words)}. A flat curve is not known."
     )

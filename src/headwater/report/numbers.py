@@ -26,6 +26,13 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.{min(max(0, digits - 1 - exponent), 10)}f}"
 
 
+def apart(*values: float) -> list[str]:
+    """Return an interval's numbers with three decimals, or as many more as tell its ends apart: 0.34731, 0.34735."""
+    width = max(values) - min(values)
+    decimals = 3 if width <= 0 else min(max(3, 1 - math.floor(math.log10(width))), 9)
+    return [f"{value:.{decimals}f}" for value in values]
+
+
 def _scaled(value: float, units: list[str], gap: str) -> str:
     size = abs(value)
     index = 0
