@@ -106,9 +106,9 @@ def estimate(
 
 def _print_estimates(result: dict[str, Any]) -> None:
     names = f"{'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12} {'USD':>8}"
-    print(f"{'row':>4} {names}")
+    print(f"{'line':>4} {names}")
     for row in result["estimates"]:
-        print(safe(f"{row['row']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
+        print(safe(f"{row['line']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
     print("P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device")
 
 
