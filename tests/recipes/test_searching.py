@@ -15,7 +15,7 @@ from headwater.plan.layout import Layout, check_layout
 from headwater.plan.shape import shape_of
 from headwater.plan.sizes import sizes
 from headwater.recipes import planned_device, searched_place, searched_processor, searching
-from headwater.recipes.searched_text import usual_bytes_per_token
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.searching import search_budget
 from headwater.recipes.wishes import Wishes
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.plan_run import VERB, PlanGroup, run
+from headwater.cli.plan_group import SEARCH, VERB, PlanGroup
+from headwater.cli.plan_run import run
 from headwater.cli.plan_search import search
 from headwater.cli.terminal import safe
 from headwater.cli.track_record import TRACK_RECORD, track_record
@@ -25,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     )
     plan.command(VERB)(run)
     plan.command(TRACK_RECORD)(track_record)
-    plan.command("search")(search)
+    plan.command(SEARCH)(search)
     plan.command("count")(count)
     plan.command("estimate")(estimate)
     app.add_typer(plan, name="plan")

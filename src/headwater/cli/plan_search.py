@@ -12,6 +12,8 @@ from headwater.cli.arguments import AsJson, print_json
 from headwater.cli.terminal import card, duration, hours_interval, interval
 from headwater.report.numbers import count, significant
 
+TEXT, MODEL, DEVICES, LOSS = "Text and use", "Model", "Devices and prices", "Loss"
+"Headings of the options in the help of `headwater plan`."
 Run = Annotated[
     list[str] | None, typer.Argument(metavar="[RUN] [a.b=c]...", help="A run whose text, vocabulary and family count.")
 ]
@@ -20,29 +22,54 @@ Run = Annotated[
 def search(
     what: Run = None,
     budget: Annotated[str, typer.Option(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")] = "",
-    hardware: Annotated[str, typer.Option(metavar="NxDEVICE", help="Such as 8xH100; none: this machine.")] = "",
-    text_bytes: Annotated[str, typer.Option(metavar="SIZE", help="How much text there is, such as 40G.")] = "",
-    bytes_per_token: Annotated[float | None, typer.Option(help="Of your tokenizer; none: a rule of thumb.")] = None,
+    hardware: Annotated[
+        str, typer.Option(metavar="NxDEVICE", help="Such as 8xH100; none: this machine.", rich_help_panel=DEVICES)
+    ] = "",
+    text_bytes: Annotated[
+        str, typer.Option(metavar="SIZE", help="How much text there is, such as 40G.", rich_help_panel=TEXT)
+    ] = "",
+    bytes_per_token: Annotated[
+        float | None, typer.Option(help="Of your tokenizer; none: a rule of thumb.", rich_help_panel=TEXT)
+    ] = None,
     serve_tokens: Annotated[
         str,
-        typer.Option(metavar="COUNT", help="Tokens the model will serve (1T); none: as many as it trains on."),
+        typer.Option(
+            metavar="COUNT",
+            help="Tokens the model will serve (1T); none: as many as it trains on.",
+            rich_help_panel=TEXT,
+        ),
     ] = "",
     runs: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Finished runs (params, tokens, loss) instead of published laws.")
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Finished runs (params, tokens, loss) instead of published laws.", rich_help_panel=LOSS
+        ),
     ] = None,
     final_share: Annotated[
         float | None, typer.Option(help="Part of the budget for the final run; 2/3 of money, all of time if none.")
     ] = None,
-    family: Annotated[str, typer.Option(help="qwen3, llama or gpt2.")] = "",
-    vocab_size: Annotated[int | None, typer.Option(help="Token ids of the vocabulary.")] = None,
-    seq_len: Annotated[int | None, typer.Option(help="Tokens in a row.")] = None,
-    max_memory: Annotated[str, typer.Option(metavar="SIZE", help="What may be used of a device, such as 60G.")] = "",
-    precision: Annotated[str, typer.Option(help="bf16, fp8, or auto: whichever gives the lower loss.")] = "auto",
-    price: Annotated[str, typer.Option(help="reserved, on_demand or spot; the table's first if none.")] = "",
-    price_per_hour: Annotated[float | None, typer.Option(help="Dollars a device-hour, instead of the table's.")] = None,
-    site: Annotated[str, typer.Option(help="The site whose PUE counts.")] = "",
-    hardware_table: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table for ours.")] = None,
-    prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
+    family: Annotated[str, typer.Option(help="qwen3, llama or gpt2.", rich_help_panel=MODEL)] = "",
+    vocab_size: Annotated[int | None, typer.Option(help="Token ids of the vocabulary.", rich_help_panel=MODEL)] = None,
+    seq_len: Annotated[int | None, typer.Option(help="Tokens in a row.", rich_help_panel=MODEL)] = None,
+    max_memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="What may be used of a device, such as 60G.", rich_help_panel=DEVICES)
+    ] = "",
+    precision: Annotated[
+        str, typer.Option(help="bf16, fp8, or auto: whichever gives the lower loss.", rich_help_panel=DEVICES)
+    ] = "auto",
+    price: Annotated[
+        str, typer.Option(help="reserved, on_demand or spot; the table's first if none.", rich_help_panel=DEVICES)
+    ] = "",
+    price_per_hour: Annotated[
+        float | None, typer.Option(help="Dollars a device-hour, instead of the table's.", rich_help_panel=DEVICES)
+    ] = None,
+    site: Annotated[str, typer.Option(help="The site whose PUE counts.", rich_help_panel=DEVICES)] = "",
+    hardware_table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A hardware table for ours.", rich_help_panel=DEVICES)
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.", rich_help_panel=DEVICES)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search size, tokens, layout, batch and checkpoints for a budget; say what each choice is good for."""

@@ -54,9 +54,13 @@ def loss_unit_of(name: str) -> LossUnit:
 
 
 def with_ladder(config: RunConfig, asked: Questions) -> Questions:
-    """Return the questions with the table of the run's own ladder where no table is named and there is one."""
-    table = ladder_table(config) if asked.runs is None else None
-    return asked if table is None else replace(asked, runs=table, loss_unit="bits_per_byte")
+    """Return the questions with the table of the run's own ladder where no table is named and there is one.
+
+    Of a ladder that isn't done there is no table, and its loss is in bits per byte, too.
+    """
+    if asked.runs is not None:
+        return asked
+    return replace(asked, runs=ladder_table(config), loss_unit="bits_per_byte")
 
 
 def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from headwater.plan.energy import find_site, mean_watts
 from headwater.plan.money import KINDS, find_price, read_prices
 from headwater.plan.search import Guess, Make, Rates
 from headwater.recipes.planned_device import device_at_hand
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.searched_processor import Processor, processor_at_hand
-from headwater.recipes.searched_text import Text, usual_bytes_per_token
+from headwater.recipes.searched_text import Text
 from headwater.recipes.wishes import Wishes
 
 

@@ -14,9 +14,10 @@ from headwater.plan.law.published import published_laws
 from headwater.plan.search import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates, search, usual_flops
 from headwater.plan.sizes import sizes
 from headwater.recipes.planned_loss import ladder_table
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.searched_place import place_of
-from headwater.recipes.searched_text import Text, text_of, usual_bytes_per_token
+from headwater.recipes.searched_text import Text, text_of
 from headwater.recipes.wishes import Wishes
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
