@@ -89,6 +89,9 @@ def test_every_quantity_has_its_interval_and_its_reason(answer):
         for name in ("loss", "hours", "device_hours", "money", "energy_kwh", "memory_gib"):
             band = choice[name]
             assert 0 < band["p10"] <= band["p50"] <= band["p90"], name
+        assert sum(choice["hours_by_part"].values()) == pytest.approx(choice["hours"]["p50"])
+        goodput = choice["hours_by_part"]["steps"] / choice["hours"]["p50"]
+        assert choice["checkpoint"]["goodput"] == pytest.approx(goodput)
         assert all(choice["reasons"])
         assert 0.9 < choice["checkpoint"]["goodput"] < 1
         assert choice["mfu"] < 0.7

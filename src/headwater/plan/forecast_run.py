@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater.errors import ConfigError
+from headwater.plan.arrays import FloatArray
 from headwater.plan.score import Z90
 
 NUM_DRAWS, SEED = 10_000, 1
 TRAINING_PARTS = ("start", "steps", "validations", "looks", "checkpoints")
 "Parts of the seconds that a run's own clock counts: text is prepared before it starts, the report is made after."
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from headwater.model.settings import Family
+from headwater.plan.asked import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates
 from headwater.plan.budget import Budget, parse_amount, parse_budget
 from headwater.plan.law.own_runs import own_runs
 from headwater.plan.law.published import published_laws
-from headwater.plan.search import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates, search, usual_flops
+from headwater.plan.search import search, usual_flops
 from headwater.plan.sizes import sizes
 from headwater.recipes.planned_loss import ladder_table
 from headwater.recipes.planned_text import usual_bytes_per_token

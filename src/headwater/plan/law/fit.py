@@ -12,14 +12,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from headwater.errors import DataError
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.grid import Grid, centre, exponents, solve_grid
 from headwater.plan.law.table import MIN_RUNS, Runs
-
-FloatArray = NDArray[np.float64]
 
 HUBER_DELTA = 1e-3
 NUM_STARTS = 3

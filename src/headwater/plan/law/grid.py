@@ -9,12 +9,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.nnls import solve_nonnegative
 from headwater.plan.law.table import Runs
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

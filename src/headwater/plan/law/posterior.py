@@ -19,14 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.fit import Law
 from headwater.plan.law.grid import centre, exponents, powers, solve_grid
 from headwater.plan.law.prior import Prior
 from headwater.plan.law.table import Runs
-
-FloatArray = NDArray[np.float64]
 
 NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and reading errors of a digitised figure
 

@@ -13,14 +13,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.fit import GREATEST_EXPONENT, LEAST_EXPONENT, Law
 from headwater.plan.law.grid import exponents, solve_grid, squares_of_pairs
 from headwater.plan.law.posterior import NOISE, Posterior
 from headwater.plan.law.table import Runs
-
-FloatArray = NDArray[np.float64]
 
 DROP_90 = 2.7055434540954146 / 2  # of the log likelihood at the ends of a 90 % interval
 LEAST_ERROR = 1e-6  # of a loss, relative: a table holds no more digits that mean something

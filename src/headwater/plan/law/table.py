@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import ConfigError, DataError
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.repetition import MAX_EPOCHS, effective_tokens
 from headwater.plan.tables import CsvRow, read_sheet
-
-FloatArray = NDArray[np.float64]
 
 LOSS = "loss"
 COLUMNS = ("params", "tokens", LOSS)
