@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import card, hours_interval, interval, say
+from headwater.cli.terminal import card, energy_interval, hours_interval, interval, say
 from headwater.report.numbers import count
 
 LIMITS, MACHINE, LOSS = "Limits", "This machine", "Loss"
@@ -92,12 +92,13 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("", how["hours"]),
         ("memory", interval(result["memory_gib"], "GiB")),
         ("", how["memory_gib"]),
-        ("energy", interval(result["energy_kwh"], "kWh")),
+        ("energy", energy_interval(result["energy_kwh"])),
         ("", how["energy_kwh"]),
         ("money", interval(result["money"], "USD") if result["money"] else how["money"]),
         ("loss", interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
     ]
-    return lines + [("chance", text) for text in _chances(result)]
+    lines += [("chance", text) for text in _chances(result)]
+    return lines + [("note", note) for note in result["notes"]]
 
 
 def _chances(result: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.cli import search_options as option
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import card, duration, hours_interval, interval
+from headwater.cli.terminal import card, duration, energy_interval, hours_interval, interval
 from headwater.report.numbers import count, significant
 
 PARTS_IN_WORDS = {
@@ -115,7 +115,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         *([("loss", interval(choice["loss"], result["loss"]["unit"]))] if choice["loss"] else []),
         ("time", hours_interval(choice["hours"])),
         *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
-        ("energy", interval(choice["energy_kwh"], "kWh")),
+        ("energy", energy_interval(choice["energy_kwh"])),
         ("memory", f"{interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
         ("layout", choice["layout_how"]),
         (

@@ -65,6 +65,8 @@ def _made(config: RunConfig, asked: Questions, say: Say, clock: Callable[[], flo
         **_plan(config, asked, say),
     }
     write_json(path, found)
+    for note in found["notes"]:
+        say(note)
     return found
 
 

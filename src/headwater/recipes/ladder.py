@@ -15,6 +15,7 @@ from headwater.files import digest_json, link_folder, remove_folder, write_json
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields
 from headwater.plan.ladder import Rung
+from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_design import Ladder, LadderWishes, design_ladder, keep_design, rung_config
 from headwater.recipes.ladder_record import (
     FORMAT,
@@ -43,6 +44,8 @@ def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Sa
         prepare_data(config, say, Timings())
         ladder = design_ladder(run, overrides, wishes)
         keep_design(ladder, wishes)
+    if busy := busy_before():
+        say(busy)
     num_done = len(trained_rungs(config, ladder.rungs))
     if 0 < num_done < len(ladder.rungs):
         say(f"{num_done} of {len(ladder.rungs)} rungs are trained; going on")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_design import LadderWishes, design_ladder
 from headwater.recipes.ladder_record import trained_rungs
 from headwater.recipes.stages import is_prepared
@@ -24,6 +25,8 @@ def foreseen_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> dic
     notes = [] if is_text_ready else [NOT_PREPARED]
     if done:
         notes.append(f"{len(done)} of {len(ladder.rungs)} rungs are trained; `headwater ladder RUN` goes on")
+    if busy := busy_before():
+        notes.append(busy)
     return {
         "rungs": [{**vars(rung), "name": rung.name, "is_trained": rung.name in names} for rung in ladder.rungs],
         "run_seconds": ladder.target.seconds,

@@ -32,7 +32,10 @@ NO_PRICE = "no price is known for this machine: give --price-per-hour"
 
 @dataclass(frozen=True)
 class Probe:
-    """What the run's own steps took here, or its ladder's; None where that wasn't measured."""
+    """What the run's own steps took here, or its ladder's; None where that wasn't measured.
+
+    `busy` says so where other programs used the processor meanwhile.
+    """
 
     step_seconds: float
     log_deviation: float
@@ -42,6 +45,7 @@ class Probe:
     checkpoint_seconds: float | None
     memory_bytes: float | None
     how: str
+    busy: str | None = None
 
 
 @dataclass(frozen=True)

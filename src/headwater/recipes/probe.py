@@ -22,8 +22,10 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
+from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
 from headwater.machine.signals import StopRequest
+from headwater.recipes.busy import busy_while_measured
 from headwater.recipes.planned_device import Probe, microbatch_tokens
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
@@ -90,17 +92,18 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     batch_tokens = config.train.batch_tokens if whole else micro
     with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
         run = assemble(Path(folder), _plan(config, batch_tokens, micro), _rows(config, Path(folder), batch_tokens), say)
-        stopwatch = _Stopwatch(time.perf_counter)
+        stopwatch, meter = _Stopwatch(time.perf_counter), LoadMeter()
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
         with contextlib.suppress(_Enough):
             train(run, _NoExaminer(), stopwatch, StopRequest())
+        busy = busy_while_measured(meter)
         try:
             started_at = time.perf_counter()
             save(run, lambda record: None)
             checkpoint_seconds = time.perf_counter() - started_at
         finally:
             run.records.close()
-        return _result(config, run, stopwatch, micro, whole, checkpoint_seconds)
+        return replace(_result(config, run, stopwatch, micro, whole, checkpoint_seconds), busy=busy)
 
 
 def _result(

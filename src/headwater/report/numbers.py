@@ -107,6 +107,17 @@ def time_unit(seconds: float) -> tuple[str, float]:
     return "days", 86400.0
 
 
+def in_unit(seconds: float, unit: str, seconds_of_unit: float) -> str:
+    """Return a span of time in a unit that a page has chosen for all of its times."""
+    value = seconds / seconds_of_unit
+    return f"{significant(value, 2 if value < 1 else 3)}{_GAP}{unit}"
+
+
+def energy_unit(kwh: float) -> tuple[str, float]:
+    """Return the unit in which an energy is read, and how many of it a kWh has."""
+    return ("kWh", 1.0) if kwh >= 1 else ("Wh", 1000.0)
+
+
 def plural(amount: float, noun: str) -> str:
     return f"{count_in_words(amount)} {noun}{'' if amount == 1 else 's'}"
 
