@@ -29,11 +29,8 @@ def write_plan_page(path: Path, result: dict[str, Any]) -> None:
 
 
 def _notes(result: dict[str, Any]) -> Html | None:
-    return (
-        tag("section", [tag("p", f"Note: {note}.", class_="lead") for note in result["notes"]])
-        if result["notes"]
-        else None
-    )
+    notes = [tag("p", f"Note: {note}.", class_="lead") for note in result["notes"]]
+    return tag("section", notes) if notes else None
 
 
 def _sentence(counts: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def _ability(run: RunData, index: int, name: str) -> Html:
     curve = thin(on_log_axis(ability_curve(run, name)))
     if not curve:
         return not_measured(
-            ability.title, "the probes have not been scored; a look while training (`train.num_looks`) fills it."
+            ability.title, "the probes have not been scored; the next look (`train.num_looks`) fills it."
         )
     latest = table(run.evaluation, "ability_details", name) or table(run.last("abilities"), "abilities", name)
     right = percent(amount(latest, "right"))
@@ -97,7 +97,7 @@ def _next_tokens(run: RunData) -> Html:
     if not any(tables):
         return not_measured(
             "The next token",
-            "no look at the next token has been taken; looks while training (`train.num_looks`) fill it.",
+            "no look has been taken; the next one (`train.num_looks`) fills it.",
         )
     return render(tables)
 
