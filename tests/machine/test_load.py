@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from headwater.machine.load import LoadMeter
+from headwater.machine.load import LoadMeter, own_cpu_seconds
 
 
 def stat(path, *busy_ticks):
@@ -45,3 +45,16 @@ def test_where_the_system_says_nothing_nothing_is_said(tmp_path):
     meter = LoadMeter(tmp_path / "none")
     assert meter.others() is None
     assert meter.note() is None
+
+
+def test_what_this_process_has_started_is_its_own_work(tmp_path, monkeypatch):
+    def process(number, parent, ticks):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "stat").write_text(f"{number} (a) b) S {parent} {'0 ' * 9}{ticks} 0 0 0 20 0\n")
+
+    monkeypatch.setattr(os, "getpid", lambda: 10)
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    monkeypatch.setattr(os, "times", lambda: (1.0, 0.5, 0.0, 0.0, 99.0))
+    for number, parent, ticks in [(10, 1, 150), (11, 10, 200), (12, 11, 300), (13, 1, 4000)]:
+        process(number, parent, ticks)
+    assert own_cpu_seconds(tmp_path) == pytest.approx(1.5 + 2 + 3)

@@ -126,7 +126,7 @@ def test_a_half_finished_ladder_says_so_and_forecasts_from_what_it_has(ladder, t
     monkeypatch.chdir(here)
     heard = []
     kept = forecast_of_run(load_run("mine.toml", [])[0], Questions(), 0, heard.append, time.time)
-    assert heard == [words]
+    assert words in heard
     assert kept["loss"] == plan["loss"]
 
 

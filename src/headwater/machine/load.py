@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 from headwater.machine.threads import allowed_cpus
 
-STAT = Path("/proc/stat")
+PROC = Path("/proc")
+STAT = PROC / "stat"
 NOW_SECONDS = 0.1
 BUSY_SHARE = 0.2  # of the CPUs: less is what a quiet machine does besides, and what ticks of 10 ms can tell in a moment
+_PARENT, _SPENT = 1, slice(11, 15)  # of /proc/PID/stat, after the name: parent; user, system, and its children's
 _IDLE, _WAITING, _GUEST = 3, 4, 8  # columns of /proc/stat; what guests take is in the first two columns, too
 
 
@@ -22,9 +25,9 @@ class LoadMeter:
         self,
         stat: Path = STAT,
         clock: Callable[[], float] = time.perf_counter,
-        own_seconds: Callable[[], float] = lambda: sum(os.times()[:4]),
+        own_seconds: Callable[[], float] | None = None,
     ) -> None:
-        self._stat, self._clock, self._own_seconds = stat, clock, own_seconds
+        self._stat, self._clock, self._own_seconds = stat, clock, own_seconds or own_cpu_seconds
         self._begun = self._read()
 
     def _read(self) -> tuple[float, float | None, float]:
@@ -50,6 +53,26 @@ def busy_now() -> str | None:
     meter = LoadMeter()
     time.sleep(NOW_SECONDS)
     return meter.note()
+
+
+def own_cpu_seconds(proc: Path = PROC) -> float:
+    """Return the CPU time of this process and of all that it has started: compilers are its own work."""
+    spent = dict[int, float]()
+    children = defaultdict[int, list[int]](list)
+    for path in proc.glob("[0-9]*/stat"):
+        try:
+            cells = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        number = int(path.parent.name)
+        children[int(cells[_PARENT])].append(number)
+        spent[number] = sum(int(cell) for cell in cells[_SPENT]) / os.sysconf("SC_CLK_TCK")
+    total, waiting = sum(os.times()[:4]), list(children[os.getpid()])
+    while waiting:
+        number = waiting.pop()
+        total += spent[number]
+        waiting += children[number]
+    return total
 
 
 def _busy_seconds(stat: Path) -> float | None:

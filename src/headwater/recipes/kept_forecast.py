@@ -65,7 +65,7 @@ def _made(config: RunConfig, asked: Questions, say: Say, clock: Callable[[], flo
         **_plan(config, asked, say),
     }
     write_json(path, found)
-    for note in found["notes"]:
+    for note in found.get("notes", []):
         say(note)
     return found
 

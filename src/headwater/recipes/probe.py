@@ -54,12 +54,15 @@ class _Stopwatch:
         self._clock, self._begun, self._last, self._num_steps = clock, clock(), clock(), 0
         self.steps: list[float] = []
         self.updates: list[float] = []
+        self.meter = LoadMeter()
 
     def __call__(self, record: dict[str, Any]) -> None:
         if record["event"] != "step":
             return
         now = self._clock()
         self._num_steps += 1
+        if self._num_steps == WARMUP_STEPS:
+            self.meter = LoadMeter()
         if self._num_steps > WARMUP_STEPS or now - self._begun > DEADLINE_SECONDS / 2:
             self.steps.append(now - self._last)
         enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
@@ -92,11 +95,11 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     batch_tokens = config.train.batch_tokens if whole else micro
     with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
         run = assemble(Path(folder), _plan(config, batch_tokens, micro), _rows(config, Path(folder), batch_tokens), say)
-        stopwatch, meter = _Stopwatch(time.perf_counter), LoadMeter()
+        stopwatch = _Stopwatch(time.perf_counter)
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
         with contextlib.suppress(_Enough):
             train(run, _NoExaminer(), stopwatch, StopRequest())
-        busy = busy_while_measured(meter)
+        busy = busy_while_measured(stopwatch.meter)
         try:
             started_at = time.perf_counter()
             save(run, lambda record: None)

@@ -39,7 +39,7 @@ def train_stage(
             if not train(run, open_examiner(config), display, stop):
                 return False
             display(run.records.append("finish", run.step, **_finish_fields(run, peak_before)))
-            if busy := busy_while_trained(meter):
+            if run.machine.world_size == 1 and (busy := busy_while_trained(meter)):
                 say(busy)
         finally:
             run.records.close()
