@@ -29,7 +29,8 @@ def test_a_person_gets_cards(tmp_path):
 
 def test_goodput_is_explained_beside_the_time(tmp_path):
     card = " ".join(call(*TEN_THOUSAND, cwd=tmp_path).out.replace("│", " ").split())
-    assert "% of this time is training; failures and what they undo" in card or "validations and looks" in card
+    assert "% of this time is training; " in card
+    assert "failures and what they undo 0." in card
 
 
 def test_every_wish_has_an_option():
