@@ -8,6 +8,8 @@ import sys
 import pytest
 from small_run import call, environment, run
 
+from headwater.cli.plan_group import QUESTIONS
+
 HEAVY = ("torch", "numpy", "pyarrow", "plotly", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
 VERBS = (
     "run",
@@ -48,6 +50,18 @@ def loaded_by(*arguments: str) -> set[str]:
 )
 def test_help_loads_nothing_heavy(arguments):
     assert loaded_by(*arguments) == set()
+
+
+@pytest.mark.parametrize("verb", ["run", "search", "count", "estimate", "track-record"])
+def test_the_help_of_plan_names_every_option_of_its_verbs(tmp_path, verb):
+    options = {word for word in call("plan", verb, "--help", cwd=tmp_path).out.split() if word.startswith("--")}
+    section = call("plan", "--help", cwd=tmp_path).out
+    assert options - {"--help"} <= set(section.split()), options
+    assert f"plan {QUESTIONS[verb][0]}" in section
+
+
+def test_the_help_of_plan_loads_nothing_heavy():
+    assert loaded_by("plan", "--help") == set()
 
 
 def test_explaining_settings_needs_no_torch():

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
+
 import pytest
 from small_run import call, write_run_file, write_texts
+
+from headwater.cli.plan_search import search
+from headwater.recipes.wishes import Wishes
 
 TEN_THOUSAND = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
 
@@ -19,6 +25,17 @@ def test_a_person_gets_cards(tmp_path):
     assert said.status == 0, said
     for words in ("compute-optimal", "inference-aware", "data-limited", "$6,667", "goodput", "published laws"):
         assert words in said.out
+
+
+def test_goodput_is_explained_beside_the_time(tmp_path):
+    card = " ".join(call(*TEN_THOUSAND, cwd=tmp_path).out.replace("│", " ").split())
+    assert "% of this time is training; " in card
+    assert "failures and what they undo 0." in card
+
+
+def test_every_wish_has_an_option():
+    options = set(inspect.signature(search).parameters) - {"what", "as_json"}
+    assert options | {"run", "overrides"} == {field.name for field in fields(Wishes)}
 
 
 @pytest.mark.parametrize("order", [("mine.toml", "--budget", "60s"), ("--budget=60s", "mine.toml")])

@@ -142,7 +142,7 @@ def test_a_band_holds_its_median_in_the_middle_of_the_logarithm():
 )
 def test_a_row_that_cannot_be_says_why(name, changed, message, tmp_path):
     (found,) = estimate_file(write(tmp_path / "t.csv", one_row(name, **changed)), Tables())["estimates"]
-    assert set(found) == {"row", "error"}
+    assert set(found) == {"row", "line", "error"}
     assert re.search(message, found["error"]), found["error"]
 
 
@@ -152,7 +152,7 @@ def test_a_row_that_cannot_be_says_why(name, changed, message, tmp_path):
         ("", "has no rows"),
         ("a,b\n", "has no rows"),
         ("a,a\n1,2\n", "has the column 'a' twice"),
-        ("a,b\n1,2,3\n", "row 2: 3 cells and 2 columns"),
+        ("a,b\n1,2,3\n", "line 2: 3 cells and 2 columns"),
         ("a,b\n1,2\n", "of no table that can be estimated"),
         ('a,b\n"1,2\n', "is not a CSV table"),
         ("Model,SeqLen (T),# GPUs,GPU,MicroBatchSize\n1,2,3,4,5\n", "which needs also GlobalBatchSize, Precision"),

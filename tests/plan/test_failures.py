@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -12,6 +13,7 @@ from headwater.plan.failures import (
     daly_interval,
     goodput,
     mean_seconds_between_failures,
+    shares,
     young_interval,
 )
 
@@ -67,3 +69,10 @@ def test_evaluation_takes_its_part():
 
 def test_a_run_that_fails_faster_than_it_restarts_never_ends():
     assert goodput(10_000_000, Pauses(restart_seconds=3600)) == 0
+
+
+@pytest.mark.parametrize("num_devices", [1, 1000, 10_000_000])
+def test_all_time_goes_somewhere(num_devices):
+    found = asdict(shares(num_devices, Pauses(restart_seconds=3600)))
+    assert sum(found.values()) == pytest.approx(1)
+    assert min(found.values()) >= 0

@@ -12,7 +12,9 @@ import pytest
 from small_run import call, finish, require_clear_error, start, write_run_file, write_texts
 
 from headwater.plan.law.table import read_runs
+from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.ladder_record import read_ladder
+from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import load_run
 
 ASKED = ("ladder", "mine.toml", "--minutes", "2", "--json")
@@ -97,6 +99,65 @@ def test_a_damaged_ladder_says_nothing(ladder, monkeypatch):
         path.write_text(whole)
 
 
+def half_done(folder, here, num_done):
+    """Copy a ladder as it was when only its `num_done` smallest rungs were trained."""
+    shutil.copytree(folder, here, symlinks=True)
+    place = here / "runs/mine/ladder"
+    for name in ("ladder.json", "runs.csv"):
+        (place / name).unlink()
+    for rung in json.loads((place / "design.json").read_text())["rungs"][num_done:]:
+        shutil.rmtree(place / f"{rung['num_layers']}x{rung['d_model']}-{rung['num_steps']}")
+    return here
+
+
+def test_a_half_finished_ladder_says_so_and_forecasts_from_what_it_has(ladder, tmp_path, monkeypatch):
+    folder, _ = ladder
+    here = half_done(folder, tmp_path / "here", 4)
+    words = "4 of 6 rungs are trained; `headwater ladder RUN` goes on"
+    plan = call("plan", "mine.toml", "--json", cwd=here).json
+    assert plan["how"]["loss"].startswith(f"{words}; so far: law of those 4")
+    assert plan["loss_unit"] == "bits_per_byte"
+    full = call("plan", "mine.toml", "--json", cwd=folder).json
+    widths = [found["loss"]["p90"] / found["loss"]["p10"] for found in (plan, full)]
+    assert widths[0] > widths[1], f"four rungs {widths[0]}, six {widths[1]}"
+    foreseen = call(*ASKED, "--dry-run", cwd=here).json
+    assert [rung["is_trained"] for rung in foreseen["rungs"]] == [True] * 4 + [False] * 2
+    assert words in foreseen["notes"]
+    monkeypatch.chdir(here)
+    heard = []
+    kept = forecast_of_run(load_run("mine.toml", [])[0], Questions(), 0, heard.append, time.time)
+    assert words in heard
+    assert kept["loss"] == plan["loss"]
+
+
+def test_too_few_rungs_for_a_forecast_are_said(ladder, tmp_path):
+    here = half_done(ladder[0], tmp_path / "here", 3)
+    plan = call("plan", "mine.toml", "--json", cwd=here).json
+    assert plan["loss"] is None
+    assert "3 of 6 rungs are trained; `headwater ladder RUN` goes on, and 4 carry" in plan["how"]["loss"]
+
+
+def test_a_half_finished_ladder_of_other_settings_says_nothing(ladder, tmp_path):
+    here = half_done(ladder[0], tmp_path / "here", 4)
+    plan = call("plan", "mine.toml", "optim.matrix_lr=0.5", "--json", cwd=here).json
+    assert plan["loss"] is None
+    assert "rungs are trained" not in plan["how"]["loss"]
+
+
+def test_a_dry_run_writes_nothing_and_says_what_it_took_for_granted(ladder, tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", **LENGTH)
+    foreseen = call(*ASKED, "--dry-run", cwd=tmp_path).json
+    assert not (tmp_path / "runs").exists()
+    assert len(foreseen["rungs"]) == 6
+    assert not foreseen["is_text_prepared"]
+    assert "the text is not prepared" in foreseen["notes"][0]
+    folder, said = ladder
+    ready = call(*ASKED, "--dry-run", cwd=folder).json
+    assert ready["is_text_prepared"]
+    assert [rung["name"] for rung in ready["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
+
+
 @pytest.mark.slow
 def test_rungs_of_other_text_or_settings_are_made_anew(ladder, tmp_path):
     folder, said = ladder
@@ -136,8 +197,10 @@ def test_an_interrupted_ladder_goes_on_to_the_same_losses(ladder, tmp_path):
     while process.poll() is None and not (records.exists() and records.read_text().count('"step"') > 5):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert finish(process).status == 75
+    stopped = finish(process)
+    assert stopped.status == 75
     assert 1 <= len(rungs_of(tmp_path)) < 6
+    assert f"{len(rungs_of(tmp_path))} of 6 rungs are trained; `headwater ladder RUN` goes on" in stopped.err
     assert call(*ASKED, cwd=tmp_path).status == 0
     texts = [(at / "runs/mine/ladder/runs.csv").read_text() for at in (folder, tmp_path)]
     tables = [list(csv.DictReader(text.splitlines())) for text in texts]

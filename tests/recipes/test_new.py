@@ -55,6 +55,15 @@ def test_several_files_and_folders_make_one_source(tmp_path, monkeypatch):
     assert (name, source.paths) == ("my_text", ["a.txt", "b.md", "folder"])
 
 
+def test_the_file_says_that_minutes_are_no_limit(tmp_path):
+    (tmp_path / "text.txt").write_text(prose(1, 200))
+    assert call("new", "mine", "--text", "text.txt", "--minutes", "2.5", cwd=tmp_path).status == 0
+    comment = " ".join(line[2:] for line in (tmp_path / "mine.toml").read_text().splitlines() if line.startswith("# "))
+    assert "--minutes 2.5 set num_steps alone" in comment
+    assert "no limit" in comment
+    assert "headwater plan mine.toml" in comment
+
+
 def test_every_size_in_the_file_is_the_users_to_change(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text(prose(1, 200))
     assert call("new", "mine", "--text", "text.txt", cwd=tmp_path).status == 0

@@ -8,7 +8,7 @@ import pytest
 from small_run import write_run_file, write_texts
 
 from headwater.errors import ConfigError
-from headwater.recipes import planned_device
+from headwater.recipes import busy, planned_device
 from headwater.recipes.planned_device import Probe, machinery, microbatch_tokens
 from headwater.recipes.planned_loss import worth_of_tokens
 from headwater.recipes.planned_time import _validated_steps, around_steps
@@ -91,3 +91,15 @@ def test_a_gpu_that_is_not_there_is_said():
     config, _ = load_run("first-light", ["machine.device=cuda"])
     with pytest.raises(ConfigError, match="no GPU is found here"):
         machinery(config, None)
+
+
+def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
+    found = []
+    for note in (None, "other programs use 1.9 of the 2 CPUs here"):
+        monkeypatch.setattr(busy, "busy_now", lambda note=note: note)
+        found.append(plan_run(config, Questions(), measured()))
+    assert found[0]["notes"] == []
+    assert "1.9 of the 2 CPUs here now: times are foretold for an idle machine" in found[1]["notes"][0]
+    assert found[0]["hours"] == found[1]["hours"]
+    beside = plan_run(config, Questions(), measured(busy="measured beside others"))
+    assert beside["notes"] == ["measured beside others"]

@@ -15,7 +15,7 @@ from headwater.plan.layout import Layout, check_layout
 from headwater.plan.shape import shape_of
 from headwater.plan.sizes import sizes
 from headwater.recipes import planned_device, searched_place, searched_processor, searching
-from headwater.recipes.searched_text import usual_bytes_per_token
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.searching import search_budget
 from headwater.recipes.wishes import Wishes
 
@@ -89,6 +89,9 @@ def test_every_quantity_has_its_interval_and_its_reason(answer):
         for name in ("loss", "hours", "device_hours", "money", "energy_kwh", "memory_gib"):
             band = choice[name]
             assert 0 < band["p10"] <= band["p50"] <= band["p90"], name
+        assert sum(choice["hours_by_part"].values()) == pytest.approx(choice["hours"]["p50"])
+        goodput = choice["hours_by_part"]["steps"] / choice["hours"]["p50"]
+        assert choice["checkpoint"]["goodput"] == pytest.approx(goodput)
         assert all(choice["reasons"])
         assert 0.9 < choice["checkpoint"]["goodput"] < 1
         assert choice["mfu"] < 0.7

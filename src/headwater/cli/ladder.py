@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import TrainingDisplay, card, duration, hours_interval, say
+from headwater.cli.terminal import TrainingDisplay, card, duration, hours_interval, interval, say
 from headwater.report.numbers import count, significant
+
+if TYPE_CHECKING:
+    from headwater.recipes.run_config import RunConfig
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,34 +29,54 @@ def ladder(
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Time of the small runs.")] = None,
     rungs: Annotated[int | None, typer.Option(help="How many small runs (6, and no fewer).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained; prepare no text, train and write nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train small runs of a run, and forecast its loss and time from them; the same command goes on if interrupted."""
     from headwater.recipes.ladder import climb, prepare_ladder
-    from headwater.recipes.ladder_design import Asked
+    from headwater.recipes.ladder_design import LadderWishes
     from headwater.recipes.ladder_forecast import ladder_result
 
-    asked = Asked(minutes, share) if rungs is None else Asked(minutes, share, rungs)
-    chosen = prepare_ladder(run, overrides or [], asked, say)
-    planned = [{**vars(rung), "name": rung.name} for rung in chosen.rungs]
+    wishes = LadderWishes(minutes, share) if rungs is None else LadderWishes(minutes, share, rungs)
     if dry_run:
-        print_json({"rungs": planned}) if as_json else _print_planned(planned, chosen.target.seconds)
+        from headwater.recipes.ladder_foreseen import foreseen_ladder
+
+        foreseen = foreseen_ladder(run, overrides or [], wishes)
+        print_json(foreseen) if as_json else _print_foreseen(foreseen)
         return
+    chosen = prepare_ladder(run, overrides or [], wishes, say)
     done = climb(chosen, lambda config: TrainingDisplay(config.train.num_steps, config.train.num_steps), say)
     if done is None:
+        _say_what_is_left(chosen.config)
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_result(chosen, done)
     print_json(result) if as_json else _print(result, str(chosen.config.run_dir / "ladder" / "runs.csv"))
 
 
-def _print_planned(rungs: list[dict[str, Any]], run_seconds: float) -> None:
+def _say_what_is_left(config: RunConfig) -> None:
+    from headwater.recipes.ladder_record import begun_ladder
+    from headwater.recipes.planned_loss import begun_outlook
+
+    begun = begun_ladder(config)
+    if begun is None:
+        return
+    found = begun_outlook(config, begun)
+    if found.spread is not None:
+        say(f"bits per byte of the run so far: {interval(found.spread.band(), '')}, 8 in 10 to fall inside")
+    say(found.how)
+
+
+def _print_foreseen(foreseen: dict[str, Any]) -> None:
     print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'about':>9}")
-    for rung in rungs:
+    for rung in foreseen["rungs"]:
         sizes = f"{count(rung['params']):>8} {count(rung['tokens']):>8} {rung['flops']:9.2e}"
-        print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}")
-    total = sum(rung["seconds"] for rung in rungs)
+        print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}{'  trained' if rung['is_trained'] else ''}")
+    total, run_seconds = sum(rung["seconds"] for rung in foreseen["rungs"]), foreseen["run_seconds"]
     print(f"together {duration(total)}, {total / run_seconds:.0%} of the run's own {duration(run_seconds)}")
+    for note in foreseen["notes"]:
+        print(note)
 
 
 def _print(result: dict[str, Any], table: str) -> None:

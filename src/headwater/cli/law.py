@@ -12,7 +12,7 @@ import typer
 from headwater.cli.arguments import AsJson, print_json
 from headwater.cli.terminal import safe, say
 from headwater.errors import ConfigError
-from headwater.report.numbers import count
+from headwater.report.numbers import apart, count
 
 
 def add_to(app: typer.Typer) -> None:
@@ -94,7 +94,8 @@ def _print(result: dict[str, Any]) -> None:
     cuts = result["backtest"]["num_cuts"]
     print(f"{result['num_points']} runs, {cuts} cuts back-tested, {result['seconds']:.2f} s\n")
     for name, found in result["exponent_intervals"].items():
-        print(f"{name:<6} {result[name]:.3f}   90 % likelihood interval {found['p5']:.3f} to {found['p95']:.3f}")
+        low, estimate, high = apart(found["p5"], result[name], found["p95"])
+        print(f"{name:<6} {estimate}   90 % likelihood interval {low} to {high}")
     _print_optimum(result["optimum"])
     if result.get("forecasts"):
         print(f"\n{'params':>10} {'tokens':>10} {'p5':>9} {'p50':>9} {'p95':>9}")

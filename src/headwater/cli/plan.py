@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.plan_run import VERB, PlanGroup, run
+from headwater.cli.plan_group import SEARCH, VERB, PlanGroup
+from headwater.cli.plan_run import run
 from headwater.cli.plan_search import search
 from headwater.cli.terminal import safe
 from headwater.cli.track_record import TRACK_RECORD, track_record
@@ -25,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     )
     plan.command(VERB)(run)
     plan.command(TRACK_RECORD)(track_record)
-    plan.command("search")(search)
+    plan.command(SEARCH)(search)
     plan.command("count")(count)
     plan.command("estimate")(estimate)
     app.add_typer(plan, name="plan")
@@ -106,9 +107,9 @@ def estimate(
 
 def _print_estimates(result: dict[str, Any]) -> None:
     names = f"{'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12} {'USD':>8}"
-    print(f"{'row':>4} {names}")
+    print(f"{'line':>4} {names}")
     for row in result["estimates"]:
-        print(safe(f"{row['row']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
+        print(safe(f"{row['line']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
     print("P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device")
 
 

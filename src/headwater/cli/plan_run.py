@@ -7,46 +7,50 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import card, hours_interval, interval, say
-from headwater.cli.track_record import TRACK_RECORD
+from headwater.cli.terminal import card, energy_interval, hours_interval, interval, say
 from headwater.report.numbers import count
 
-VERB = "run"
-VERB_OF_OPTION = {"--budget": "search", "--track-record": TRACK_RECORD}
-"An option that asks something else, and the verb that answers it."
-
-
-class PlanGroup(TyperGroup):
-    """Commands by name; whatever begins with anything else is `plan run`, or what an option in it asks for."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] != "--help":
-            asked = (VERB_OF_OPTION.get(argument.partition("=")[0]) for argument in args)
-            args = [next(filter(None, asked), VERB), *args]
-        return super().parse_args(ctx, args)
+LIMITS, MACHINE, LOSS = "Limits", "This machine", "Loss"
+"Headings of the options in the help of `headwater plan`."
 
 
 def run(
     run: RunFile,
     overrides: Overrides = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Measure the run's own step here, for a minute at most.")
+        bool,
+        typer.Option("--probe", help="Measure the run's own step here, for a minute at most.", rich_help_panel=MACHINE),
     ] = False,
     runs: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Finished runs (params, tokens, loss) to forecast the loss from.")
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Finished runs (params, tokens, loss) to forecast the loss from.", rich_help_panel=LOSS
+        ),
     ] = None,
-    max_hours: Annotated[float | None, typer.Option(help="Say how likely the run takes longer.")] = None,
-    max_money: Annotated[float | None, typer.Option(help="Say how likely the run costs more.")] = None,
-    target_loss: Annotated[float | None, typer.Option(help="Say how likely the run misses this loss.")] = None,
-    price_per_hour: Annotated[float | None, typer.Option(help="US dollars an hour of this machine.")] = None,
-    watts: Annotated[float | None, typer.Option(help="What this machine draws in training.")] = None,
-    site: Annotated[str, typer.Option(help="A site of the table, whose PUE counts; none: nothing for cooling.")] = "",
+    max_hours: Annotated[
+        float | None, typer.Option(help="Say how likely the run takes longer.", rich_help_panel=LIMITS)
+    ] = None,
+    max_money: Annotated[
+        float | None, typer.Option(help="Say how likely the run costs more.", rich_help_panel=LIMITS)
+    ] = None,
+    target_loss: Annotated[
+        float | None, typer.Option(help="Say how likely the run misses this loss.", rich_help_panel=LIMITS)
+    ] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(help="US dollars an hour of this machine.", rich_help_panel=MACHINE)
+    ] = None,
+    watts: Annotated[
+        float | None, typer.Option(help="What this machine draws in training.", rich_help_panel=MACHINE)
+    ] = None,
+    site: Annotated[
+        str,
+        typer.Option(help="A site of the table, whose PUE counts; none: nothing for cooling.", rich_help_panel=MACHINE),
+    ] = "",
     page: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Draw the plan on a page of its own.")] = None,
     loss_unit: Annotated[
-        str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")
+        str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.", rich_help_panel=LOSS)
     ] = "bits_per_byte",
     as_json: AsJson = False,
 ) -> None:
@@ -88,12 +92,13 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("", how["hours"]),
         ("memory", interval(result["memory_gib"], "GiB")),
         ("", how["memory_gib"]),
-        ("energy", interval(result["energy_kwh"], "kWh")),
+        ("energy", energy_interval(result["energy_kwh"])),
         ("", how["energy_kwh"]),
         ("money", interval(result["money"], "USD") if result["money"] else how["money"]),
         ("loss", interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
     ]
-    return lines + [("chance", text) for text in _chances(result)]
+    lines += [("chance", text) for text in _chances(result)]
+    return lines + [("note", note) for note in result["notes"]]
 
 
 def _chances(result: dict[str, Any]) -> list[str]:

@@ -3,75 +3,53 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import fields
+from typing import Any
 
-import typer
-
+from headwater.cli import search_options as option
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import card, duration, hours_interval, interval
+from headwater.cli.terminal import card, duration, energy_interval, hours_interval, interval
 from headwater.report.numbers import count, significant
 
-Run = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUN] [a.b=c]...", help="A run whose text, vocabulary and family count.")
-]
+PARTS_IN_WORDS = {
+    "evaluations": "validations and looks",
+    "saves": "saves",
+    "failures": "failures and what they undo",
+    "start_and_end": "start and end",
+    "text": "preparing text",
+}
+"What a run's time goes into besides steps."
 
 
 def search(
-    what: Run = None,
-    budget: Annotated[str, typer.Option(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")] = "",
-    hardware: Annotated[str, typer.Option(metavar="NxDEVICE", help="Such as 8xH100; none: this machine.")] = "",
-    text_bytes: Annotated[str, typer.Option(metavar="SIZE", help="How much text there is, such as 40G.")] = "",
-    bytes_per_token: Annotated[float | None, typer.Option(help="Of your tokenizer; none: a rule of thumb.")] = None,
-    serve_tokens: Annotated[
-        str,
-        typer.Option(metavar="COUNT", help="Tokens the model will serve (1T); none: as many as it trains on."),
-    ] = "",
-    runs: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Finished runs (params, tokens, loss) instead of published laws.")
-    ] = None,
-    final_share: Annotated[
-        float | None, typer.Option(help="Part of the budget for the final run; 2/3 of money, all of time if none.")
-    ] = None,
-    family: Annotated[str, typer.Option(help="qwen3, llama or gpt2.")] = "",
-    vocab_size: Annotated[int | None, typer.Option(help="Token ids of the vocabulary.")] = None,
-    seq_len: Annotated[int | None, typer.Option(help="Tokens in a row.")] = None,
-    max_memory: Annotated[str, typer.Option(metavar="SIZE", help="What may be used of a device, such as 60G.")] = "",
-    precision: Annotated[str, typer.Option(help="bf16, fp8, or auto: whichever gives the lower loss.")] = "auto",
-    price: Annotated[str, typer.Option(help="reserved, on_demand or spot; the table's first if none.")] = "",
-    price_per_hour: Annotated[float | None, typer.Option(help="Dollars a device-hour, instead of the table's.")] = None,
-    site: Annotated[str, typer.Option(help="The site whose PUE counts.")] = "",
-    hardware_table: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table for ours.")] = None,
-    prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
+    what: option.Run = None,
+    budget: option.Budget = "",
+    hardware: option.Hardware = "",
+    text_bytes: option.TextBytes = "",
+    bytes_per_token: option.BytesPerToken = None,
+    serve_tokens: option.ServeTokens = "",
+    runs: option.FinishedRuns = None,
+    final_share: option.FinalShare = None,
+    family: option.Family = "",
+    vocab_size: option.VocabSize = None,
+    seq_len: option.SeqLen = None,
+    max_memory: option.MaxMemory = "",
+    precision: option.Precision = "auto",
+    price: option.Price = "",
+    price_per_hour: option.PricePerHour = None,
+    site: option.Site = "",
+    hardware_table: option.HardwareTable = None,
+    prices: option.Prices = None,
     as_json: AsJson = False,
 ) -> None:
     """Search size, tokens, layout, batch and checkpoints for a budget; say what each choice is good for."""
+    given = locals()  # the options as they were typed; wishes have the same names
     from headwater.recipes.searching import search_budget
     from headwater.recipes.wishes import Wishes
 
     run, *overrides = what or [None]  # type: ignore[list-item]
-    wishes = Wishes(
-        budget=budget,
-        run=run,
-        overrides=tuple(overrides),
-        hardware=hardware,
-        text_bytes=text_bytes,
-        bytes_per_token=bytes_per_token,
-        serve_tokens=serve_tokens,
-        runs=runs,
-        final_share=final_share,
-        family=family,
-        vocab_size=vocab_size,
-        seq_len=seq_len,
-        max_memory=max_memory,
-        precision=precision,
-        price=price,
-        price_per_hour=price_per_hour,
-        site=site,
-        hardware_table=hardware_table,
-        prices=prices,
-    )
-    result = search_budget(wishes)
+    options = {field.name: given[field.name] for field in fields(Wishes) if field.name in given}
+    result = search_budget(Wishes(run=run, overrides=tuple(overrides), **options))
     print_json(result) if as_json else _print(result)
 
 
@@ -137,7 +115,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         *([("loss", interval(choice["loss"], result["loss"]["unit"]))] if choice["loss"] else []),
         ("time", hours_interval(choice["hours"])),
         *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
-        ("energy", interval(choice["energy_kwh"], "kWh")),
+        ("energy", energy_interval(choice["energy_kwh"])),
         ("memory", f"{interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
         ("layout", choice["layout_how"]),
         (
@@ -146,10 +124,20 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
             f"{count(choice['tokens_per_second'])} tokens/s"
             + (f", MFU {choice['mfu']:.0%} of the {layout['precision']} peak" if choice["mfu"] else ""),
         ),
-        ("checkpoint", f"{_checkpoints(saved)}; goodput {saved['goodput']:.1%}"),
+        ("checkpoint", _checkpoints(saved)),
+        ("goodput", _goodput(choice)),
         ("serving", _serving(choice["serving"], result["serving"]["tokens"])),
     ]
     return lines
+
+
+def _goodput(choice: dict[str, Any]) -> str:
+    """Return which part of the time shown is training, and what the rest goes into, largest first."""
+    parts = choice["hours_by_part"]
+    hours = sum(parts.values())
+    rest = sorted(((parts[name] / hours, words) for name, words in PARTS_IN_WORDS.items()), reverse=True)
+    said = ", ".join(f"{words} {share:.1%}" for share, words in rest if share >= 0.0005)
+    return f"{choice['checkpoint']['goodput']:.1%} of this time is training; {said}"
 
 
 def _checkpoints(saved: dict[str, float]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.evaluate.printable import printable
-from headwater.report.numbers import count, significant
+from headwater.report.numbers import count, energy_unit, significant
 from headwater.report.outcome import Outcome, outcomes
 
 CARD_WIDTH = 86
@@ -43,6 +43,12 @@ def interval(values: dict[str, float], unit: str) -> str:
     """Return the median with its unit, and P10 and P90: 0.595 GiB (0.559 to 0.635)."""
     p10, p50, p90 = (significant(values[name]) for name in ("p10", "p50", "p90"))
     return f"{p50} {unit}".strip() + f" ({p10} to {p90})"
+
+
+def energy_interval(kwh: dict[str, float]) -> str:
+    """Return the median of kWh with P10 and P90, in Wh where that reads better: 3.21 Wh (2.10 to 4.80)."""
+    unit, factor = energy_unit(kwh["p50"])
+    return interval({name: factor * value for name, value in kwh.items()}, unit)
 
 
 def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:

@@ -59,9 +59,15 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the run; its file becomes NAME.toml.")],
     text: Annotated[list[str], typer.Option("--text", help="A file or folder of your text; may be given often.")],
     more: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More files and folders.")] = None,
-    minutes: Annotated[float, typer.Option(help="About how long training may take on this machine.")] = 8.0,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            help="Sets the number of steps alone, to about so long on two CPU cores. No limit: here it may take more "
+            "or less, and `headwater plan` says how long."
+        ),
+    ] = 8.0,
 ) -> None:
-    """Write a run file that trains on your own text: --text FOLDER or FILE."""
+    """Write a run file that trains on your own text: --text FOLDER or FILE; sizes follow from its amount."""
     from headwater.recipes.new import write_run_file
 
     name = name.removesuffix(".toml")

@@ -19,12 +19,13 @@ def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS) -> int:
     threads beyond it are stopped in turn while the others wait for them. Where the system says nothing about cores,
     every CPU counts as one.
     """
-    allowed = _allowed_cpus()
+    allowed = allowed_cpus()
     cores = {_core(cpu, cpus) for cpu in allowed}
     return max(1, min(len(cores), _quota(cgroups)))
 
 
-def _allowed_cpus() -> list[int]:
+def allowed_cpus() -> list[int]:
+    """Return the numbers of the CPUs this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

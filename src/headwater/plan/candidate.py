@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from headwater.model.settings import ModelSettings
@@ -11,7 +11,7 @@ from headwater.plan.count import count_flops, count_params
 from headwater.plan.device import Device
 from headwater.plan.efficiency import shipped_constants, shipped_efficiency
 from headwater.plan.estimate import lasting_part
-from headwater.plan.failures import Pauses, daly_interval, goodput, mean_seconds_between_failures
+from headwater.plan.failures import Pauses, Shares, daly_interval, mean_seconds_between_failures, shares
 from headwater.plan.layout import Precision
 from headwater.plan.layouts import Laid, Task, batch_regret, fastest_layout
 from headwater.plan.memory import CONTEXT_BYTES, OptimizerName
@@ -60,6 +60,12 @@ class Candidate:
         """Return the time of a run of `tokens`, of which `unique` are different ones."""
         return self.start_seconds + self.seconds_per_token * tokens + self.prepare_seconds * min(tokens, unique)
 
+    def seconds_by_part(self, tokens: float, unique: float) -> dict[str, float]:
+        """Return what the same time goes into: the parts sum to `seconds`."""
+        running = self.seconds_per_token * tokens
+        parts = {name: share * running for name, share in asdict(self.checkpoint.shares).items()}
+        return parts | {"start_and_end": self.start_seconds, "text": self.prepare_seconds * min(tokens, unique)}
+
     def tokens(self, seconds: float, unique: float) -> float:
         """Return how many tokens a time allows, zero where it is over before the first."""
         left = seconds - self.start_seconds
@@ -69,12 +75,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How often to save, what a save takes, how long between failures, and the part of the time that lasts."""
+    """How often to save, what a save takes, how long between failures, and what a run's time goes into then."""
 
     interval_seconds: float
     save_seconds: float
     mtbf_seconds: float
-    goodput: float
+    shares: Shares
 
 
 def checkpoint(num_devices: int, pauses: Pauses) -> Checkpoint:
@@ -82,7 +88,7 @@ def checkpoint(num_devices: int, pauses: Pauses) -> Checkpoint:
     lasting_part(num_devices, pauses)
     mtbf = mean_seconds_between_failures(num_devices)
     interval = daly_interval(pauses.save_seconds, mtbf)
-    return Checkpoint(interval, pauses.save_seconds, mtbf, goodput(num_devices, pauses, interval))
+    return Checkpoint(interval, pauses.save_seconds, mtbf, shares(num_devices, pauses, interval))
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
         params=params,
         multiplied=count_params(shape).matmul,
         flops_per_token=count_flops(shape).causal,
-        seconds_per_token=best.seconds_per_token / saved.goodput / fitted["constants"]["run_part"],
+        seconds_per_token=best.seconds_per_token / saved.shares.steps / fitted["constants"]["run_part"],
         batch_tokens=layout.batch_rows * model.seq_len,
         memory_bytes=best.memory.peak + CONTEXT_BYTES,
         memory_limit=cluster.usable_memory,

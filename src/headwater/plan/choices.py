@@ -10,17 +10,16 @@ c candidates · g grid of tokens
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.candidate import Candidate
 from headwater.plan.law.repetition import MAX_EPOCHS, worth, worth_of_params
-
-FloatArray = NDArray[np.float64]
 
 SLACK = 0.01
 "Of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of."
@@ -33,6 +32,7 @@ TOO_SHORT = "too few steps"
 MIN_SAVING = 0.1
 "Of time or of serving's cost: a choice that saves less isn't one."
 NUM_GRID = 128
+Quantiles = tuple[float, float, float]
 COMPUTE, INFERENCE, DATA = "compute-optimal", "inference-aware", "data-limited"
 
 
@@ -50,6 +50,20 @@ class Losses(Protocol):
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
 
     def refusal(self, params: float, tokens: float) -> str | None: ...
+
+
+class LossModel(Losses, Protocol):
+    """Published laws or own runs."""
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def members(self) -> Sequence[tuple[str, LossModel]]: ...
+
+    def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> Quantiles | None: ...
+
+    def how(self, params: float, tokens: float) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from headwater.plan.energy import Site, energy_kwh, find_site, mean_watts, tonne
 from headwater.plan.failures import Pauses, goodput, mean_seconds_between_failures
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import cost, find_price, read_prices
-from headwater.plan.rows.job import Devices, Job, Table
+from headwater.plan.rows.job import Job
 from headwater.plan.rows.known import table_of, without_results
 from headwater.plan.score import Z90
-from headwater.plan.tables import CsvRow, read_csv
+from headwater.plan.tables import read_lines
 from headwater.plan.time import step_seconds, step_work
 
 GIB = 2**30
@@ -52,21 +52,19 @@ def estimate_file(path: Path, tables: Tables) -> dict[str, Any]:
     can't be used: what would be wrong with every row is said once.
     """
     read_prices(tables.price_kind, tables.prices)
-    rows = read_csv(path)
+    lines = read_lines(path)
+    rows = [row for _, row in lines]
     known = table_of(list(rows[0]))
     devices, site = read_devices(tables.hardware), find_site(tables.site, tables.sites)
     estimates = []
     for index, row in enumerate(without_results(rows, known)):
+        line, _ = lines[index]
         try:
-            found = estimate(_job(row, known, devices, index), site, tables)
+            found = estimate(known.read(row, devices, f"line {line}"), site, tables)
         except HeadwaterError as error:
             found = {"error": str(error)}
-        estimates.append({"row": index, **found})
+        estimates.append({"row": index, "line": line, **found})
     return {"table": known.name, "results_not_read": known.results_in(rows[0]), "estimates": estimates}
-
-
-def _job(row: CsvRow, known: Table, devices: Devices, index: int) -> Job:
-    return known.read(row, devices, f"row {index + 1}")
 
 
 def estimate(job: Job, site: Site, tables: Tables, constants: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -40,14 +40,41 @@ def daly_interval(save_seconds: float, mtbf_seconds: float) -> float:
     return young_interval(save_seconds, mtbf_seconds) * (1 + math.sqrt(ratio) / 3 + ratio / 9) - save_seconds
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What a run's time goes into once it runs; the parts sum to one.
+
+    `steps` is the goodput: steps that last. `failures` holds restarts and steps that are done again.
+    """
+
+    steps: float
+    saves: float
+    evaluations: float
+    failures: float
+
+
+def shares(num_devices: int, pauses: Pauses, interval_seconds: float | None = None) -> Shares:
+    """Return the parts, with checkpoints `interval_seconds` apart; None: the best interval.
+
+    Where failures come faster than restarts all time goes into them: such a run doesn't end.
+    """
+    mtbf = mean_seconds_between_failures(num_devices)
+    interval = interval_seconds or daly_interval(pauses.save_seconds, mtbf)
+    saving = pauses.save_seconds / (interval + pauses.save_seconds)
+    failing = min(1.0, (pauses.restart_seconds + interval / 2) / mtbf)
+    lasting = (1 - failing) * (1 - pauses.evaluation_part)
+    return Shares(
+        steps=(1 - saving) * lasting,
+        saves=saving * lasting,
+        evaluations=pauses.evaluation_part,
+        failures=failing * (1 - pauses.evaluation_part),
+    )
+
+
 def goodput(num_devices: int, pauses: Pauses, interval_seconds: float | None = None) -> float:
     """Return the part of the time that goes into steps that last, with checkpoints `interval_seconds` apart.
 
     A save takes its time from each interval; a failure costs the restart and half an interval done again. None: the
     best interval. Where failures come faster than restarts the result is 0: such a run doesn't end.
     """
-    mtbf = mean_seconds_between_failures(num_devices)
-    interval = interval_seconds or daly_interval(pauses.save_seconds, mtbf)
-    saving = pauses.save_seconds / (interval + pauses.save_seconds)
-    failing = (pauses.restart_seconds + interval / 2) / mtbf
-    return max(0.0, (1 - saving) * (1 - failing) * (1 - pauses.evaluation_part))
+    return shares(num_devices, pauses, interval_seconds).steps

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater.errors import ConfigError
+from headwater.plan.arrays import FloatArray
+from headwater.plan.score import Z90
 
 NUM_DRAWS, SEED = 10_000, 1
 TRAINING_PARTS = ("start", "steps", "validations", "looks", "checkpoints")
 "Parts of the seconds that a run's own clock counts: text is prepared before it starts, the report is made after."
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Spread:
 
     def draw(self, generator: np.random.Generator) -> FloatArray:
         return np.asarray(self.median * np.exp(self.log_deviation * generator.standard_normal(NUM_DRAWS)))
+
+    def band(self) -> dict[str, float]:
+        """Return P10, P50 and P90, as of many draws."""
+        factor = math.exp(Z90 * self.log_deviation)
+        return {"p10": self.median / factor, "p50": self.median, "p90": self.median * factor}
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater.errors import ConfigError
 from headwater.model.settings import ModelSettings
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.backtest import MIN_SIZES
 from headwater.plan.law.posterior import Departure
 from headwater.plan.law.prior import WIDTH, published_prior
 from headwater.plan.law.table import MIN_RUNS, Runs, num_distinct
-
-FloatArray = NDArray[np.float64]
 
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0

@@ -29,7 +29,7 @@ class Sheet:
         for number, line in self.lines:
             if len(line) > num_columns:
                 raise DataError(
-                    f"{self.name} row {number}: {len(line)} cells and {num_columns} columns, "
+                    f"{self.name} line {number}: {len(line)} cells and {num_columns} columns, "
                     f"{line[num_columns].strip()!r} is the first too many; quote cells that hold commas"
                 )
         return [
@@ -55,6 +55,11 @@ def read_sheet(path: Path) -> Sheet:
 
 def read_csv(path: Path) -> list[CsvRow]:
     """Return the rows of a CSV file by column name; raise DataError when it can't be read so or has none."""
+    return [row for _, row in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[tuple[int, CsvRow]]:
+    """Return the rows of a CSV file, each with its line in the file, as `read_csv` does."""
     return _some_rows(read_sheet(path))
 
 
@@ -71,16 +76,16 @@ def _parse(text: str, name: str) -> Sheet:
     return Sheet(name, tuple(header), tuple(lines[1:]))
 
 
-def _some_rows(sheet: Sheet) -> list[CsvRow]:
+def _some_rows(sheet: Sheet) -> list[tuple[int, CsvRow]]:
     if not sheet.lines:
         raise DataError(f"{sheet.name} has no rows; it needs a line of column names and at least one line of values")
-    return [row for _, row in sheet.rows()]
+    return sheet.rows()
 
 
 def shipped(name: str) -> list[CsvRow]:
     """Return the rows of a table in `plan/data`."""
     text = resources.files("headwater.plan").joinpath("data", name).read_text(encoding="utf-8")
-    return _some_rows(_parse(text, name))
+    return [row for _, row in _some_rows(_parse(text, name))]
 
 
 def table(name: str, path: Path | None, columns: tuple[str, ...]) -> list[CsvRow]:

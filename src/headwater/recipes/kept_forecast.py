@@ -16,6 +16,7 @@ from typing import Any
 from headwater.errors import ConfigError, DataError
 from headwater.files import digest_json, write_json
 from headwater.plan.score import FORECAST_FORMAT
+from headwater.recipes.ladder_record import begun_ladder
 from headwater.recipes.planning import Questions, plan_run, with_ladder
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Say, read_json_or_none, stage_digest
@@ -64,12 +65,16 @@ def _made(config: RunConfig, asked: Questions, say: Say, clock: Callable[[], flo
         **_plan(config, asked, say),
     }
     write_json(path, found)
+    for note in found.get("notes", []):
+        say(note)
     return found
 
 
 def _plan(config: RunConfig, asked: Questions, say: Say) -> dict[str, Any]:
     """Return the plan, without a loss where the table of runs can't be used."""
     asked = with_ladder(config, asked)
+    if asked.runs is None and (begun := begun_ladder(config)) is not None:
+        say(begun.says)
     try:
         return plan_run(config, asked)
     except (ConfigError, DataError) as error:

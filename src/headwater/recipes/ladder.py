@@ -15,7 +15,8 @@ from headwater.files import digest_json, link_folder, remove_folder, write_json
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields
 from headwater.plan.ladder import Rung
-from headwater.recipes.ladder_design import Asked, Ladder, design_ladder, rung_config
+from headwater.recipes.busy import busy_before
+from headwater.recipes.ladder_design import Ladder, LadderWishes, design_ladder, keep_design, rung_config
 from headwater.recipes.ladder_record import (
     FORMAT,
     DoneRung,
@@ -24,6 +25,7 @@ from headwater.recipes.ladder_record import (
     same_make,
     same_speed,
     text_digest,
+    trained_rungs,
     write_table,
 )
 from headwater.recipes.planning import Questions
@@ -35,12 +37,19 @@ from headwater.train.loop import Display
 MakeDisplay = Callable[[RunConfig], Display]
 
 
-def prepare_ladder(run: str, overrides: list[str], asked: Asked, say: Say) -> Ladder:
+def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a budget that no ladder fits in."""
     config, _ = load_run(run, overrides)
     with owned(config.run_dir):
         prepare_data(config, say, Timings())
-        return design_ladder(run, overrides, asked)
+        ladder = design_ladder(run, overrides, wishes)
+        keep_design(ladder, wishes)
+    if busy := busy_before():
+        say(busy)
+    num_done = len(trained_rungs(config, ladder.rungs))
+    if 0 < num_done < len(ladder.rungs):
+        say(f"{num_done} of {len(ladder.rungs)} rungs are trained; going on")
+    return ladder
 
 
 def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
@@ -115,5 +124,6 @@ def _measured(ladder: Ladder, config: RunConfig, rung: Rung) -> DoneRung:
         num_threads=device["cores"],
         device_name=device["name"],
     )
-    write_json(config.run_dir / "rung.json", {"key": _key(ladder, config), "rung": asdict(found)})
+    record = {"key": _key(ladder, config), "of": same_make(ladder.config), "rung": asdict(found)}
+    write_json(config.run_dir / "rung.json", record)
     return found

@@ -26,8 +26,8 @@ COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a person asked of a ladder; None where nothing was said."""
+class LadderWishes:
+    """What a person asks of a ladder; None where nothing was said."""
 
     minutes: float | None = None
     share: float | None = None
@@ -59,22 +59,30 @@ class Ladder:
     budget_seconds: float
 
 
-def design_ladder(run: str, overrides: list[str], asked: Asked) -> Ladder:
-    """Return the ladder of a run whose text is prepared: the one begun before, when the same was asked of the same run.
+def design_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> Ladder:
+    """Return the ladder of a run: the one chosen before, when the same was asked of the same run and text.
 
-    Raises ConfigError for a budget that no ladder fits in.
+    Writes nothing. Where text isn't prepared, it is taken as read once at most. Raises ConfigError for a budget that
+    no ladder fits in.
     """
     config, reasons = load_run(run, overrides)
     sizes = _Sizes(config)
     target, candidates = sizes.target(), sizes.candidates()
-    budget = asked.budget_seconds(target.seconds)
-    path, of = ladder_dir(config.run_dir) / "design.json", {"run": same_make(config), "asked": asdict(asked)}
-    rungs = _designed_before(read_json_or_none(path), of)
-    if rungs is None:
-        rungs = design(candidates, target, budget, asked.num_rungs)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"of": of, "rungs": [asdict(rung) for rung in rungs]})
+    budget = wishes.budget_seconds(target.seconds)
+    found = read_json_or_none(ladder_dir(config.run_dir) / "design.json")
+    rungs = _designed_before(found, _asked_of(config, wishes)) or design(candidates, target, budget, wishes.num_rungs)
     return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
+
+
+def keep_design(ladder: Ladder, wishes: LadderWishes) -> None:
+    """Write which rungs were chosen: what they take is foretold differently from call to call, and so the choice."""
+    path = ladder_dir(ladder.config.run_dir) / "design.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"of": _asked_of(ladder.config, wishes), "rungs": [asdict(rung) for rung in ladder.rungs]})
+
+
+def _asked_of(config: RunConfig, wishes: LadderWishes) -> dict[str, Any]:
+    return {"run": same_make(config), "asked": asdict(wishes)}
 
 
 def _designed_before(found: Any, of: dict[str, Any]) -> list[Rung] | None:

@@ -10,13 +10,11 @@ from headwater.errors import ConfigError
 from headwater.plan.ladder import Rung, worth_of_another
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.refusal import forecast_refusal
-from headwater.plan.law.table import Runs, runs_of
+from headwater.plan.law.table import Runs
 from headwater.recipes.ladder_design import Ladder
-from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung
-from headwater.recipes.planned_loss import worth_of_tokens
+from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung, table_of
+from headwater.recipes.planned_loss import LEAST_FITTED, worth_of_tokens
 from headwater.recipes.planning import Questions, plan_run, with_ladder
-
-LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
@@ -36,13 +34,6 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
         "another": another(ladder),
         "plan": plan_run(ladder.config, with_ladder(ladder.config, Questions())),
     }
-
-
-def table_of(done: Sequence[DoneRung], source: str = "all") -> Runs:
-    """Return the rungs as the rows of a law, with the bits per byte of one source."""
-    rungs = [rung.rung for rung in done]
-    losses = [rung.loss[source] for rung in done]
-    return runs_of([rung.params for rung in rungs], [rung.tokens for rung in rungs], losses)
 
 
 def _rung_fields(done: DoneRung) -> dict[str, Any]:

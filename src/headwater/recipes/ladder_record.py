@@ -1,7 +1,8 @@
 """What the ladder of a run left in its folder, and what it says of the run. No torch.
 
-RUN/ladder has a folder for each rung, `runs.csv` (a table for `headwater law fit`) and `ladder.json`. A rung's
-`rung.json` is written when it is done; it counts as long as settings and text are those it was made with.
+RUN/ladder has `design.json` (the rungs that were chosen), a folder for each rung and, when all are done, `runs.csv` (a
+table for `headwater law fit`) and `ladder.json`. A rung's `rung.json` is written when it is done; it counts as long as
+settings and text are those it was made with.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from headwater.files import digest_json, read_manifest_or_none, write_text
 from headwater.machine.host import cpu_flags, gpu_name
 from headwater.machine.threads import usable_cores
 from headwater.plan.ladder import Rung
+from headwater.plan.law.table import Runs, runs_of
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, read_json_or_none
 
@@ -40,6 +42,18 @@ class DoneRung:
     dtype: str
     num_threads: int
     device_name: str
+
+
+@dataclass(frozen=True)
+class BegunLadder:
+    """A ladder that isn't done: the rungs trained so far, smallest compute first, of `num_rungs`."""
+
+    done: list[DoneRung]
+    num_rungs: int
+
+    @property
+    def says(self) -> str:
+        return f"{len(self.done)} of {self.num_rungs} rungs are trained; `headwater ladder RUN` goes on"
 
 
 def ladder_dir(run_dir: Path) -> Path:
@@ -86,6 +100,39 @@ def read_ladder(config: RunConfig) -> list[DoneRung]:
         return [done_rung(value) for value in found["rungs"]]
     except (KeyError, TypeError, ValueError):
         return []
+
+
+def begun_ladder(config: RunConfig) -> BegunLadder | None:
+    """Return the ladder of this run that was begun and isn't done; None without one of these settings and this text."""
+    found = read_json_or_none(ladder_dir(config.run_dir) / "design.json")
+    make = same_make(config)
+    try:
+        rungs = [Rung(**rung) for rung in found["rungs"]] if found["of"]["run"] == make else []
+    except (KeyError, TypeError):
+        return None
+    if read_ladder(config) or not any((ladder_dir(config.run_dir) / rung.name).is_dir() for rung in rungs):
+        return None
+    return BegunLadder(trained_rungs(config, rungs), len(rungs))
+
+
+def trained_rungs(config: RunConfig, rungs: Sequence[Rung]) -> list[DoneRung]:
+    """Return what those of the run's rungs measured that are done, with its settings and its text."""
+    make, done = same_make(config), []
+    for rung in rungs:
+        found = read_json_or_none(ladder_dir(config.run_dir) / rung.name / "rung.json")
+        try:
+            if found["of"] == make:
+                done.append(replace(done_rung(found["rung"]), rung=rung))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return done
+
+
+def table_of(done: Sequence[DoneRung], source: str = "all") -> Runs:
+    """Return the rungs as the rows of a law, with the bits per byte of one source."""
+    rungs = [rung.rung for rung in done]
+    losses = [rung.loss[source] for rung in done]
+    return runs_of([rung.params for rung in rungs], [rung.tokens for rung in rungs], losses)
 
 
 def done_rung(value: dict[str, Any]) -> DoneRung:

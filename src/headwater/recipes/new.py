@@ -58,7 +58,7 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
             'needed, and a million make sense. Text must be UTF-8, and a JSONL line needs a field "text" or "content"'
         )
     sizes = choose_sizes(num_bytes, minutes)
-    write_text(path, _run_file(name, texts, found, num_bytes, sizes))
+    write_text(path, _run_file(name, texts, found, num_bytes, minutes, sizes))
     say(f"found {found}, {num_bytes / 1e6:.3g} MB; {sizes.why}")
     return path
 
@@ -89,10 +89,12 @@ def choose_sizes(num_bytes: int, minutes: float) -> Sizes:
     )  # fmt: skip
 
 
-def _run_file(name: str, texts: list[str], found: str, num_bytes: int, sizes: Sizes) -> str:
+def _run_file(name: str, texts: list[str], found: str, num_bytes: int, minutes: float, sizes: Sizes) -> str:
     paths = ", ".join(_quoted(str(Path(text))) for text in texts)
     return f"""\
 # {found}, {num_bytes:,} bytes: {sizes.why}.
+# --minutes {minutes:g} set num_steps alone, to about so long on two CPU cores. It is no limit: training ends after
+# num_steps, however long they take. How long they take here: headwater plan {name}.toml
 # Everything not set here comes from a rule: headwater explain {name}.toml
 
 name = "{name}"

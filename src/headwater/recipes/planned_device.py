@@ -32,7 +32,10 @@ NO_PRICE = "no price is known for this machine: give --price-per-hour"
 
 @dataclass(frozen=True)
 class Probe:
-    """What the run's own steps took here, or its ladder's; None where that wasn't measured."""
+    """What the run's own steps took here, or its ladder's; None where that wasn't measured.
+
+    `busy` says so where other programs used the processor meanwhile.
+    """
 
     step_seconds: float
     log_deviation: float
@@ -42,6 +45,7 @@ class Probe:
     checkpoint_seconds: float | None
     memory_bytes: float | None
     how: str
+    busy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,8 @@ class Machinery:
 
 def machinery(config: RunConfig, probe: Probe | None) -> Machinery:
     """Return the numbers of the device that the run would take here."""
-    wanted, name = config.machine.device, gpu_name()
-    if wanted == "cuda" or (wanted == "auto" and name is not None):
-        return _gpu(config, device_at_hand(name), probe)
-    return _processor(config, probe)
+    device = gpu_to_use(config.machine.device)
+    return _processor(config, probe) if device is None else _gpu(config, device, probe)
 
 
 def microbatch_tokens(config: RunConfig) -> int:
@@ -130,9 +132,9 @@ def _modelled_step(config: RunConfig, peaks: Peaks) -> float:
 
 def relative_step(config: RunConfig, dtype: str) -> float:
     """Return the seconds of a step in a unit of its own: only ratios between runs of one machine mean something."""
-    name = gpu_name()
-    if config.machine.device == "cuda" or (config.machine.device == "auto" and name is not None):
-        return _gpu(config, device_at_hand(name), None).step.median
+    device = gpu_to_use(config.machine.device)
+    if device is not None:
+        return _gpu(config, device, None).step.median
     return _modelled_step(config, _peaks_at(NOMINAL_RATE, dtype, ""))
 
 
@@ -153,8 +155,14 @@ def _peaks_at(float32: float, dtype: str, how: str) -> Peaks:
     return Peaks(float32 * gains[dtype], float32 * gains["float32" if dtype == "float32" else "bfloat16"], dtype, how)
 
 
-def device_at_hand(name: str | None) -> Device:
-    """Return the data sheet of the GPU at hand; raise ConfigError when there is none or it isn't in the table."""
+def gpu_to_use(wanted: str) -> Device | None:
+    """Return the data sheet of the GPU that a run with `machine.device` = `wanted` takes here; None for a processor.
+
+    Raises ConfigError where a GPU is wanted and there is none, or it isn't in the table.
+    """
+    name = gpu_name()
+    if wanted == "cpu" or (wanted == "auto" and name is None):
+        return None
     if name is None:
         raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")
     key = "".join(letter for letter in name.lower() if letter.isalnum())

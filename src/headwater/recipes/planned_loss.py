@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,15 @@ from headwater.batches.mixture import make_plan
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
+from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.repetition import effective_tokens
-from headwater.recipes.ladder_record import ladder_dir, read_ladder
+from headwater.plan.law.table import Runs, read_runs
+from headwater.recipes.ladder_record import BegunLadder, begun_ladder, ladder_dir, read_ladder, table_of
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 
+LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 NO_RUNS = (
     "no loss without runs to forecast from: `headwater ladder RUN` makes a table of small ones, or give --runs CSV, a "
     "table of at least six finished runs on this text with the columns params, tokens and loss"
@@ -37,14 +41,29 @@ def ladder_table(config: RunConfig) -> Path | None:
 
 
 def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
-    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
-    if runs_csv is None:
-        return LossOutlook(None, NO_RUNS, NO_RUNS)
-    from headwater.plan.law.forecast import Forecaster
-    from headwater.plan.law.refusal import forecast_refusal
-    from headwater.plan.law.table import read_runs
+    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read.
 
-    runs = read_runs(runs_csv)
+    Without a table it is that of the run's own ladder as far as that is trained, in bits per byte.
+    """
+    if runs_csv is not None:
+        runs = read_runs(runs_csv)
+        return _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}")
+    begun = begun_ladder(config)
+    return LossOutlook(None, NO_RUNS, NO_RUNS) if begun is None else begun_outlook(config, begun)
+
+
+def begun_outlook(config: RunConfig, begun: BegunLadder) -> LossOutlook:
+    """Return what the rungs trained so far carry; the largest are still missing, which widens the band."""
+    num_done = len(begun.done)
+    if num_done < LEAST_FITTED:
+        refused = f"no loss yet: {begun.says}, and {LEAST_FITTED} carry a first forecast"
+        return LossOutlook(None, refused, refused)
+    found = _by_law(config, table_of(begun.done), f"law of those {num_done}")
+    how = f"{begun.says}; so far: {found.how}"
+    return replace(found, how=how, refused=None if found.spread else how)
+
+
+def _by_law(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
     params = float(count_parameters(config.model).total)
     try:
         tokens, read = worth_of_tokens(config)
@@ -54,7 +73,7 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     if refused is not None:
         return LossOutlook(None, refused, refused)
     medians, deviations = Forecaster(runs).spread(np.array([params]), np.array([tokens]))
-    how = f"law of {len(runs)} runs in {runs_csv}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
+    how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
     return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how)
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
-from pathlib import Path
 
-from headwater.corpus.settings import SourceSettings
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.plan.before import state_bytes
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import constants
+from headwater.recipes.planned_text import foreseen_held_out, source_bytes
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, split_tokens
+from headwater.recipes.stages import Folders
 from headwater.train.settings import look_steps
 
 START_SECONDS = 3.0
 "Assembling, and measuring the peak."
 VALIDATION_PART = 0.376
 "Seconds of a validated token over those of a trained one: first-light, as `around_steps` in processor.json."
+UNKNOWN_HELD_OUT = 50_000
+"Tokens held out of a source whose size isn't known: a few megabytes of text have as many."
 FIRST_LIGHT_SECONDS_PER_TOKEN = 0.255 / 4096
 
 
@@ -64,10 +64,8 @@ def _validated_steps(config: RunConfig) -> set[int]:
 def _validated_tokens(config: RunConfig) -> int:
     """Return the tokens of one validation: its rows of each source, as far as there are so many."""
     asked = config.train.validation_rows * config.model.seq_len
-    held_out = split_tokens(config, "validation")
-    if held_out is None:
-        return asked * len(config.corpus.sources)
-    return sum(min(asked, num_tokens) for num_tokens in held_out.values())
+    held_out = foreseen_held_out(config)
+    return sum(min(asked, held_out.get(name, UNKNOWN_HELD_OUT)) for name in config.corpus.sources)
 
 
 def around_scale(seconds_per_token: float) -> float:
@@ -90,12 +88,3 @@ def _preparation(config: RunConfig) -> tuple[float, str]:
     if unknown:
         how += f"; nothing is counted for {', '.join(unknown)}, whose size isn't known"
     return total / constants()["around_steps"]["preparation_bytes_per_second"], how
-
-
-def source_bytes(source: SourceSettings) -> float | None:
-    """Return the bytes of a source's files as they lie on the disk, or of a package as it was when measured."""
-    if source.paths is None:
-        return constants()["known_source_bytes"].get(source.package or source.builtin)
-    found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
-    files = {file for path in found for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
-    return float(sum(file.stat().st_size for file in files)) if files else None

@@ -16,12 +16,14 @@ from headwater.plan.count import count_flops, count_params
 from headwater.plan.energy import find_site
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
+from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_record import is_as_fast, read_ladder
 from headwater.recipes.planned_device import Machinery, Probe, machinery
 from headwater.recipes.planned_ladder import ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig
+from headwater.report.numbers import significant, time_unit
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
 
@@ -54,9 +56,13 @@ def loss_unit_of(name: str) -> LossUnit:
 
 
 def with_ladder(config: RunConfig, asked: Questions) -> Questions:
-    """Return the questions with the table of the run's own ladder where no table is named and there is one."""
-    table = ladder_table(config) if asked.runs is None else None
-    return asked if table is None else replace(asked, runs=table, loss_unit="bits_per_byte")
+    """Return the questions with the table of the run's own ladder where no table is named and there is one.
+
+    Of a ladder that isn't done there is no table, and its loss is in bits per byte, too.
+    """
+    if asked.runs is not None:
+        return asked
+    return replace(asked, runs=ladder_table(config), loss_unit="bits_per_byte")
 
 
 def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) -> dict[str, Any]:
@@ -74,9 +80,18 @@ def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) ->
     result["loss_unit"] = asked.loss_unit
     result["step_seconds"] = found.step.median
     result["limits"] = asdict(limits)
+    result["notes"] = _notes(found, probe)
     if loss.refused is not None:
         result["loss_refused"] = loss.refused
     return result
+
+
+def _notes(found: Machinery, probe: Probe | None) -> list[str]:
+    """Return what makes a reader's own times differ: other programs, where a processor computes."""
+    if found.memory_limit_bytes is not None:
+        return []
+    busy = probe.busy if probe is not None and probe.busy is not None else busy_before()
+    return [] if busy is None else [busy]
 
 
 def counts(config: RunConfig) -> dict[str, Any]:
@@ -102,7 +117,9 @@ def _outlook(config: RunConfig, asked: Questions, found: Machinery, loss: LossOu
     site = find_site(asked.site) if asked.site else None
     watts = found.watts if asked.watts is None else Spread(asked.watts)
     price = found.usd_per_hour if asked.price_per_hour is None else Spread(asked.price_per_hour)
-    parts = ", ".join(f"{name} {part.median:.3g} s" for name, part in {**seconds, **around.seconds}.items())
+    medians = {name: part.median for name, part in {**seconds, **around.seconds}.items()}
+    unit, scale = time_unit(sum(medians.values()))
+    parts = f"in {unit}: " + ", ".join(f"{name} {significant(part / scale)}" for name, part in medians.items() if part)
     how = {
         "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s, {found.step_how}; {parts}; "
         + around.how,

@@ -22,8 +22,10 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
+from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
 from headwater.machine.signals import StopRequest
+from headwater.recipes.busy import busy_while_measured
 from headwater.recipes.planned_device import Probe, microbatch_tokens
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
@@ -52,12 +54,15 @@ class _Stopwatch:
         self._clock, self._begun, self._last, self._num_steps = clock, clock(), clock(), 0
         self.steps: list[float] = []
         self.updates: list[float] = []
+        self.meter = LoadMeter()
 
     def __call__(self, record: dict[str, Any]) -> None:
         if record["event"] != "step":
             return
         now = self._clock()
         self._num_steps += 1
+        if self._num_steps == WARMUP_STEPS:
+            self.meter = LoadMeter()
         if self._num_steps > WARMUP_STEPS or now - self._begun > DEADLINE_SECONDS / 2:
             self.steps.append(now - self._last)
         enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
@@ -94,13 +99,14 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
         with contextlib.suppress(_Enough):
             train(run, _NoExaminer(), stopwatch, StopRequest())
+        busy = busy_while_measured(stopwatch.meter)
         try:
             started_at = time.perf_counter()
             save(run, lambda record: None)
             checkpoint_seconds = time.perf_counter() - started_at
         finally:
             run.records.close()
-        return _result(config, run, stopwatch, micro, whole, checkpoint_seconds)
+        return replace(_result(config, run, stopwatch, micro, whole, checkpoint_seconds), busy=busy)
 
 
 def _result(

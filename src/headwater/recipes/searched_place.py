@@ -7,18 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headwater.errors import ConfigError
-from headwater.machine.host import gpu_name
+from headwater.plan.asked import Rates
 from headwater.plan.budget import parse_amount, parse_hardware
 from headwater.plan.candidate import Cluster, on_cluster
 from headwater.plan.device import Device, read_devices
 from headwater.plan.efficiency import shipped_constants
 from headwater.plan.energy import find_site, mean_watts
 from headwater.plan.money import KINDS, find_price, read_prices
-from headwater.plan.search import Guess, Make, Rates
-from headwater.recipes.planned_device import device_at_hand
+from headwater.plan.search import Guess, Make
+from headwater.recipes.planned_device import gpu_to_use
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.searched_processor import Processor, processor_at_hand
-from headwater.recipes.searched_text import Text, usual_bytes_per_token
+from headwater.recipes.searched_text import Text
 from headwater.recipes.wishes import Wishes
 
 
@@ -39,10 +40,9 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
     if wishes.hardware:
         num_devices, device = parse_hardware(wishes.hardware, read_devices(wishes.hardware_table))
         return _on_devices(wishes, num_devices, device, max_memory, site=wishes.site or "average")
-    name = gpu_name()
-    wanted = "auto" if config is None else config.machine.device
-    if wanted == "cuda" or (wanted == "auto" and name is not None):
-        return _on_devices(wishes, 1, device_at_hand(name), max_memory, site=wishes.site)
+    device = gpu_to_use("auto" if config is None else config.machine.device)
+    if device is not None:
+        return _on_devices(wishes, 1, device, max_memory, site=wishes.site)
     given = {"--precision": wishes.precision not in ("", "auto"), "--price": bool(wishes.price)}
     given["--hardware-table"] = wishes.hardware_table is not None
     if unused := [option for option, is_given in given.items() if is_given]:

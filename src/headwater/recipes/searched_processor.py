@@ -89,7 +89,7 @@ class Processor:
             params=params,
             multiplied=count_parameters(model).matmul,
             flops_per_token=flops_per_token(model),
-            seconds_per_token=per_token / saved.goodput,
+            seconds_per_token=per_token / saved.shares.steps,
             batch_tokens=batch,
             memory_bytes=peak,
             memory_limit=self.memory_bytes,

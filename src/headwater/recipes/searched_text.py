@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from headwater.errors import ConfigError
 from headwater.plan.budget import parse_amount
-from headwater.recipes.planned_time import source_bytes
+from headwater.recipes.planned_text import source_bytes
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 from headwater.recipes.wishes import Wishes
@@ -47,11 +46,3 @@ def text_of(wishes: Wishes, config: RunConfig | None) -> Text:
     left_out = [name for name, size in found.items() if size is None]
     rest = f"; nothing counted for {', '.join(left_out)}" if left_out else ""
     return Text(sum(known), None, f"{sum(known) / 1e6:.3g} MB in the sources of {config.name}{rest}")
-
-
-def usual_bytes_per_token(vocab_size: int) -> float:
-    """Return what byte-level BPE reaches on mixed text, about: 3.5 at 8,192 ids, a third more for each doubling.
-
-    3.5 is `recipes.new`'s; 4.5 at 65,536 is below the 4.8 that nanochat reports on web text alone. A rule of thumb.
-    """
-    return min(5.0, max(1.5, 3.5 + (math.log2(vocab_size) - 13) / 3))

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from headwater.model.settings import Family
+from headwater.plan.asked import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates
 from headwater.plan.budget import Budget, parse_amount, parse_budget
 from headwater.plan.law.own_runs import own_runs
 from headwater.plan.law.published import published_laws
-from headwater.plan.search import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates, search, usual_flops
+from headwater.plan.search import search, usual_flops
 from headwater.plan.sizes import sizes
 from headwater.recipes.planned_loss import ladder_table
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.searched_place import place_of
-from headwater.recipes.searched_text import Text, text_of, usual_bytes_per_token
+from headwater.recipes.searched_text import Text, text_of
 from headwater.recipes.wishes import Wishes
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)

@@ -100,6 +100,17 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
         timings.measure("tokens", started_at)
 
 
+def is_prepared(config: RunConfig) -> bool:
+    """Return whether the run's tokens are those of its settings and of its text as it is now; nothing is written."""
+    folders = Folders(config.run_dir)
+    corpus, tokenizer = stage_digest(folders.corpus), stage_digest(folders.tokenizer)
+    return (
+        is_current(folders.corpus, corpus_key(config.corpus, corpus_inputs(config.corpus)))
+        and is_current(folders.tokenizer, tokenizer_key(config.tokenizer, corpus))
+        and is_current(folders.tokens, tokens_key(corpus, tokenizer))
+    )
+
+
 def build_corpus_stage(config: RunConfig, say: Say, timings: Timings) -> dict[str, Any]:
     """Bring the corpus up to date and return its manifest."""
     started_at = time.perf_counter()

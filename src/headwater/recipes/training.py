@@ -7,10 +7,12 @@ from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
+from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
 from headwater.machine.memory import peak_bytes
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
+from headwater.recipes.busy import busy_while_trained
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner
 from headwater.recipes.planning import Questions
@@ -33,9 +35,12 @@ def train_stage(
         try:
             foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time)
             _record_beginning(run, config, display, plan_fields, foretold)
+            meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):
                 return False
             display(run.records.append("finish", run.step, **_finish_fields(run, peak_before)))
+            if run.machine.world_size == 1 and (busy := busy_while_trained(meter)):
+                say(busy)
         finally:
             run.records.close()
         if stop.signal_name is not None:

@@ -144,5 +144,5 @@ def chart_card(title: Child, note: Child, body: Child, *, wide: bool = False, sc
 
 
 def not_measured(title: Child, what: str, *, wide: bool = False) -> Html:
-    """Return the card that stands where a chart will be."""
+    """Return the card that stands where a chart will be; `what` says why it is empty and what fills it."""
     return chart_card(title, None, tag("p", f"Not measured yet: {what}", class_="missing"), wide=wide)

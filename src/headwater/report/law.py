@@ -8,11 +8,11 @@ from typing import Any
 
 from headwater.files import write_text
 from headwater.plan.law.pictures import Frontier, frontier, isoflops
-from headwater.plan.law.profile import DROP_90, profiles
+from headwater.plan.law.profile import DROP_90
 from headwater.plan.law.study import NOT_THE_LAW, Study
-from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, not_measured, plot, series
+from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, plot, series
 from headwater.report.markup import Html, tag
-from headwater.report.numbers import count, decimal, significant
+from headwater.report.numbers import apart, count, decimal, significant
 from headwater.report.page import whole_page
 
 _LEAST_HEIGHT = -6.0  # of a profile: below it an exponent is out of the question, however far
@@ -35,6 +35,11 @@ def write_law_page(path: Path, table: str, done: Study, fields: dict[str, Any]) 
     write_text(path, whole_page(table, parts))
 
 
+def _nothing(title: str, why: str) -> Html:
+    """Return the card in the place of a picture that these runs can't fill; `why` says which would."""
+    return chart_card(title, None, tag("p", f"Nothing to draw: {why}", class_="missing"))
+
+
 def _pairs(xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in zip(xs, ys)]
 
@@ -53,7 +58,10 @@ def _axes(traces: list[Spec], unit: str, **more: Any) -> Spec:
 def _isoflop_card(done: Study) -> Html:
     curves = isoflops(done.forecaster)
     if not curves:
-        return not_measured("Loss by size at equal compute", "no three runs of the table share an amount of compute.")
+        return _nothing(
+            "Loss by size at equal compute",
+            "three runs of different sizes at about the same compute draw a curve, and this table has none such.",
+        )
     traces = []
     for index, curve in enumerate(curves):
         traces.append(line(f"{curve.flops:.2g} FLOPs", _pairs(curve.params, curve.losses), series(index)))
@@ -68,7 +76,10 @@ def _isoflop_card(done: Study) -> Html:
 def _frontier_card(done: Study) -> Html:
     found, runs = frontier(done.forecaster), done.runs
     if found is None:
-        return not_measured("Least loss by compute", "the rows show no optimum.")
+        return _nothing(
+            "Least loss by compute",
+            "runs of several sizes at several lengths show which size is best, and these don't.",
+        )
     low, high, middle = (_pairs(found.flops, values) for values in (found.p5, found.p95, found.p50))
     band: dict[str, Any] = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
     traces = [
@@ -91,7 +102,7 @@ def _at_largest(found: Frontier, done: Study) -> str:
 
 
 def _profile_card(done: Study) -> Html:
-    both = list(zip(("alpha, of params", "beta, of tokens"), profiles(done.forecaster.posterior)))
+    both = list(zip(("alpha, of params", "beta, of tokens"), done.profiles))
     traces = [
         line(
             name,
@@ -101,7 +112,7 @@ def _profile_card(done: Study) -> Html:
         for index, (name, profile) in enumerate(both)
     ]
     traces.append(level("90 % interval", -DROP_90, [x for trace in traces for x in trace["x"]], "muted"))
-    words = [f"{name.split(',')[0]} {profile.low:.2g} to {profile.high:.2g}" for name, profile in both]
+    words = [f"{name.split(',')[0]} {' to '.join(apart(profile.low, profile.high))}" for name, profile in both]
     note = (
         f"How much worse the best fit becomes with this exponent; 90 %: {', '.join(words)}. A flat curve is not known."
     )

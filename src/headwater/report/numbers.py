@@ -26,6 +26,13 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.{min(max(0, digits - 1 - exponent), 10)}f}"
 
 
+def apart(*values: float) -> list[str]:
+    """Return an interval's numbers with three decimals, or as many more as tell its ends apart: 0.34731, 0.34735."""
+    width = max(values) - min(values)
+    decimals = 3 if width <= 0 else min(max(3, 1 - math.floor(math.log10(width))), 9)
+    return [f"{value:.{decimals}f}" for value in values]
+
+
 def _scaled(value: float, units: list[str], gap: str) -> str:
     size = abs(value)
     index = 0
@@ -98,6 +105,17 @@ def time_unit(seconds: float) -> tuple[str, float]:
         if seconds < limit:
             return name, float(unit)
     return "days", 86400.0
+
+
+def in_unit(seconds: float, unit: str, seconds_of_unit: float) -> str:
+    """Return a span of time in a unit that a page has chosen for all of its times."""
+    value = seconds / seconds_of_unit
+    return f"{significant(value, 2 if value < 1 else 3)}{_GAP}{unit}"
+
+
+def energy_unit(kwh: float) -> tuple[str, float]:
+    """Return the unit in which an energy is read, and how many of it a kWh has."""
+    return ("kWh", 1.0) if kwh >= 1 else ("Wh", 1000.0)
 
 
 def plural(amount: float, noun: str) -> str:

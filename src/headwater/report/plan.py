@@ -11,7 +11,7 @@ from headwater.plan.score import NOMINAL, Z90
 from headwater.report.bar import time_bar
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot
 from headwater.report.markup import Child, Html, tag
-from headwater.report.numbers import count, duration, percent, significant, time_unit, whole
+from headwater.report.numbers import count, energy_unit, in_unit, percent, significant, time_unit, whole
 from headwater.report.outcome import UNITS
 from headwater.report.page import whole_page
 
@@ -24,8 +24,13 @@ def write_plan_page(path: Path, result: dict[str, Any]) -> None:
     name = str(result["name"])
     footer = "Made by headwater before the run. This file makes no request to any server."
     header = tag("header", tag("h1", name), tag("p", _sentence(result["counts"]), class_="lead"))
-    sections = [_quantities(result), _time(result), _sources(result)]
+    sections = [_notes(result), _quantities(result), _time(result), _sources(result)]
     write_text(path, whole_page(f"plan of {name}", [header, tag("main", sections), tag("footer", footer)]))
+
+
+def _notes(result: dict[str, Any]) -> Html | None:
+    notes = [tag("p", f"Note: {note}.", class_="lead") for note in result["notes"]]
+    return tag("section", notes) if notes else None
 
 
 def _sentence(counts: dict[str, Any]) -> str:
@@ -38,15 +43,16 @@ def _sentence(counts: dict[str, Any]) -> str:
 
 def _quantities(result: dict[str, Any]) -> Html:
     limits, chances = result["limits"], result["probabilities"]
-    unit, scale = time_unit(3600 * result["hours"]["p50"])
+    unit, scale = _time_unit(result)
     hours = _scaled(result["hours"], 3600 / scale)
     max_hours = None if limits["max_hours"] is None else limits["max_hours"] * 3600 / scale
     memory = None if limits["memory_bytes"] is None else limits["memory_bytes"] / 2**30
+    energy, in_kwh = energy_unit(result["energy_kwh"]["p50"])
     words = UNITS[result["loss_unit"]][1]
     cards = [
         _card("Time", hours, unit, max_hours, chances["over_max_hours"], "chance to take more than"),
         _card("Memory", result["memory_gib"], "GiB", memory, chances["over_memory"], "chance not to fit into"),
-        _card("Energy", *_energy(result["energy_kwh"])),
+        _card("Energy", _scaled(result["energy_kwh"], in_kwh), energy),
         _card(
             "Money", result["money"], "USD", limits["max_money"], chances["over_max_money"], "chance to cost more than"
         )
@@ -61,8 +67,9 @@ def _quantities(result: dict[str, Any]) -> Html:
     return tag("section", tag("h2", "What it will take"), tag("div", cards, class_="grid"), id="quantities")
 
 
-def _energy(kwh: Band) -> tuple[Band, str]:
-    return (kwh, "kWh") if kwh["p50"] >= 1 else (_scaled(kwh, 1000), "Wh")
+def _time_unit(result: dict[str, Any]) -> tuple[str, float]:
+    """Return the one unit of the page's times, and its seconds: a reader compares parts with the whole."""
+    return time_unit(3600 * result["hours"]["p50"])
 
 
 def _scaled(band: Band, factor: float) -> Band:
@@ -138,26 +145,32 @@ def _axes(traces: list[Spec], marks: list[tuple[Spec, Spec]]) -> Spec:
 
 def _time(result: dict[str, Any]) -> Html:
     parts = {name: band["p50"] for name, band in result["seconds"].items() if band["p50"] > 0}
-    note = (
-        f"Medians by part. Of them {duration(3600 * result['training']['hours']['p50'])} are the training's own clock."
-    )
+    unit, scale = _time_unit(result)
+    trained = in_unit(3600 * result["training"]["hours"]["p50"], unit, scale)
+    note = f"Medians by part. Of them {trained} are the training's own clock."
     caption = tag("figcaption", tag("h3", "Where the time goes"), tag("p", note))
-    return tag("section", tag("h2", "Time by part"), tag("figure", caption, time_bar(parts), class_="card"), id="time")
+    return tag(
+        "section",
+        tag("h2", "Time by part"),
+        tag("figure", caption, time_bar(parts, lambda seconds: in_unit(seconds, unit, scale)), class_="card"),
+        id="time",
+    )
 
 
 def _sources(result: dict[str, Any]) -> Html:
-    shown = {"hours": "time", "memory_gib": "memory", "energy_kwh": "energy", "money": "money", "loss": "loss"}
+    time, scale = _time_unit(result)
+    energy, in_kwh = energy_unit(result["energy_kwh"]["p50"])
+    shown = {
+        "hours": ("time", time, 3600 / scale),
+        "memory_gib": ("memory", "GiB", 1.0),
+        "energy_kwh": ("energy", energy, in_kwh),
+        "money": ("money", "USD", 1.0),
+        "loss": ("loss", UNITS[result["loss_unit"]][1], 1.0),
+    }
     rows: list[Child] = []
-    for field, words in shown.items():
+    for field, (words, unit, factor) in shown.items():
         band = result[field]
-        values = [significant(band[name], 4) if band else "–" for name in ("p10", "p50", "p90")]
-        unit = {
-            "hours": "hours",
-            "memory_gib": "GiB",
-            "energy_kwh": "kWh",
-            "money": "USD",
-            "loss": UNITS[result["loss_unit"]][1],
-        }[field]
+        values = [significant(factor * band[name], 4) if band else "–" for name in ("p10", "p50", "p90")]
         cells = [tag("td", value) for value in values]
         rows.append(
             tag(

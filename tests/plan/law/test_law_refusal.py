@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from known_laws import TRUE, isoflop_runs, ladder_runs
@@ -9,7 +11,7 @@ from known_laws import TRUE, isoflop_runs, ladder_runs
 from headwater.plan.law.fit import fit_law
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.frontier import optimal_params, optimum
-from headwater.plan.law.profile import profiles
+from headwater.plan.law.profile import DROP_90, profiles
 from headwater.plan.law.refusal import (
     forecast_refusal,
     forecast_warnings,
@@ -20,12 +22,13 @@ from headwater.plan.law.table import Runs
 
 
 def codes(runs: Runs) -> set[str]:
-    return {warning.code for warning in table_warnings(runs, fit_law(runs), Forecaster(runs).posterior)}
+    law, posterior = fit_law(runs), Forecaster(runs).posterior
+    return {warning.code for warning in table_warnings(runs, law, posterior, profiles(posterior, law))}
 
 
 def refusal(runs: Runs, flops: float) -> str | None:
     posterior = Forecaster(runs).posterior
-    return optimum_refusal(runs, posterior, optimum(posterior, flops))
+    return optimum_refusal(runs, profiles(posterior, fit_law(runs)), optimum(posterior, flops))
 
 
 def test_a_good_design_is_told_nothing_and_its_optimum_is_right():
@@ -107,7 +110,34 @@ def test_the_profile_holds_the_truth_and_is_wider_with_fewer_runs():
     many, few = isoflop_runs(noise=0.003, budgets=8, sizes=15), isoflop_runs(noise=0.003, budgets=3, sizes=5)
     widths = []
     for runs in (many, few):
-        alpha, _ = profiles(Forecaster(runs).posterior)
+        alpha, _ = profiles(Forecaster(runs).posterior, fit_law(runs))
         widths.append(alpha.high / alpha.low)
         assert alpha.low < TRUE.alpha < alpha.high
     assert widths[0] < widths[1]
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9, 1e-6, 1e-4, 1e-2])
+def test_the_interval_of_an_exponent_holds_its_estimate_and_its_curve_is_drawn(noise):
+    """On the grid alone, tables of less noise than its step have one point of a curve, and an interval beside it."""
+    runs = isoflop_runs(noise=noise, seed=1)
+    law = fit_law(runs)
+    for estimate, profile in zip((law.alpha, law.beta), profiles(Forecaster(runs).posterior, law)):
+        drawn = profile.log_likelihood > -DROP_90
+        assert profile.low < estimate < profile.high
+        assert profile.low < profile.exponents[profile.log_likelihood.argmax()] < profile.high
+        assert drawn.sum() >= 9, f"{drawn.sum()} points within the interval {profile.low} to {profile.high}"
+
+
+def test_an_interval_is_as_narrow_as_the_noise():
+    widths = []
+    for noise in (1e-5, 1e-4):
+        runs = isoflop_runs(noise=noise)
+        alpha, _ = profiles(Forecaster(runs).posterior, fit_law(runs))
+        widths.append(alpha.high - alpha.low)
+    assert widths[1] / widths[0] == pytest.approx(10, rel=0.2)
+
+
+def test_an_estimate_off_the_likelihood_widens_the_interval():
+    runs = isoflop_runs(noise=1e-4)
+    elsewhere = replace(fit_law(runs), alpha=0.4)
+    assert profiles(Forecaster(runs).posterior, elsewhere)[0].high == 0.4

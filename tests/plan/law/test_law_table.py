@@ -49,7 +49,7 @@ def test_columns_may_stand_anywhere_among_others_with_a_mark_at_the_start(tmp_pa
 def test_a_bad_cell_is_named(tmp_path, column, cell, says):
     cells = GOOD[2].split(",")
     cells[["params", "tokens", "loss"].index(column)] = cell
-    with pytest.raises(DataError, match=f"row 4, column {column}: .*") as caught:
+    with pytest.raises(DataError, match=f"line 4, column {column}: .*") as caught:
         read_runs(written(tmp_path, [*GOOD[:2], ",".join(cells), *GOOD[3:]]))
     assert says in str(caught.value)
 
@@ -57,13 +57,13 @@ def test_a_bad_cell_is_named(tmp_path, column, cell, says):
 @pytest.mark.parametrize("extra", ["3.9", "", "1,2"])
 def test_a_row_with_more_cells_than_columns_is_named(tmp_path, extra):
     cells = 4 + extra.count(",")
-    says = rf"runs.csv row 5: {cells} cells and 3 columns, '{extra.split(',')[0]}' is the first too many"
+    says = rf"runs.csv line 5: {cells} cells and 3 columns, '{extra.split(',')[0]}' is the first too many"
     with pytest.raises(DataError, match=says):
         read_runs(written(tmp_path, [*GOOD[:2], "", f"{GOOD[2]},{extra}", *GOOD[3:]]))
 
 
 def test_a_row_with_nothing_but_a_cell_too_many_is_refused_and_a_blank_one_left_out(tmp_path):
-    with pytest.raises(DataError, match="row 2: 4 cells and 3 columns"):
+    with pytest.raises(DataError, match="line 2: 4 cells and 3 columns"):
         read_runs(written(tmp_path, [",,,3.9", *GOOD]))
     assert len(read_runs(written(tmp_path, [",,,,", *GOOD]))) == 8
 
@@ -79,7 +79,7 @@ def test_a_perplexity_is_recognised(tmp_path):
 
 
 def test_duplicates_are_refused_with_both_rows(tmp_path):
-    with pytest.raises(DataError, match=r"rows 3 and 10 are duplicates.*remove one.*seed"):
+    with pytest.raises(DataError, match=r"lines 3 and 10 are duplicates.*remove one.*seed"):
         read_runs(written(tmp_path, [*GOOD, GOOD[1]]))
 
 

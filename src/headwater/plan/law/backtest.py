@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.table import Runs, num_distinct
-
-FloatArray = NDArray[np.float64]
 
 ORIGIN_STEP = 0.25  # decades of compute
 MAX_DECADES = 2.0

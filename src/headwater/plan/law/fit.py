@@ -12,14 +12,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from headwater.errors import DataError
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.grid import Grid, centre, exponents, solve_grid
 from headwater.plan.law.table import MIN_RUNS, Runs
-
-FloatArray = NDArray[np.float64]
 
 HUBER_DELTA = 1e-3
 NUM_STARTS = 3
@@ -51,7 +49,7 @@ def fit_law(runs: Runs) -> Law:
     if len(runs) < MIN_RUNS:
         raise DataError(f"{len(runs)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
     space = exponents(LEAST_EXPONENT, GREATEST_EXPONENT, count=48)
-    grid = solve_grid(runs, space, np.diag(1 / runs.loss))
+    grid = solve_grid(runs, space, space, np.diag(1 / runs.loss))
     problem = _Huber(runs)
     fits = [problem.polish(start) for start in problem.starts(grid)]
     return min(fits, key=lambda law: law.objective)
@@ -77,7 +75,8 @@ class _Huber:
 
     def _start(self, grid: Grid, i: int, j: int) -> FloatArray:
         terms = np.log(np.maximum(grid.coefficients[i, j], self._smallest))
-        return np.array([*terms, *np.log(grid.exponents[[i, j]]).clip(_LEAST_LOG + _JUST, _GREATEST_LOG - _JUST)])
+        logs = np.log([grid.alphas[i], grid.betas[j]]).clip(_LEAST_LOG + _JUST, _GREATEST_LOG - _JUST)
+        return np.array([*terms, *logs])
 
     def value(self, x: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Return the sum of Huber losses in units of delta², its gradient, and the Jacobian of the log errors."""

@@ -12,14 +12,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.backtest import decades_beyond, origins
 from headwater.plan.law.posterior import NOISE, Departure, Posterior
 from headwater.plan.law.prior import Prior, published_prior
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, Runs
-
-FloatArray = NDArray[np.float64]
 
 NORMAL_95 = 1.6448536269514722
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth

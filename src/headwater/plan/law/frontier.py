@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.fit import Law
 from headwater.plan.law.posterior import Posterior
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.table import read_runs
 from headwater.plan.score import Z90
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

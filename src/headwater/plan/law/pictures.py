@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.backtest import span
 from headwater.plan.law.forecast import NORMAL_95, Forecaster
 from headwater.plan.law.frontier import optimum
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN
-
-FloatArray = NDArray[np.float64]
 
 NUM_BUDGETS = 6
 _NUM_POINTS = 40

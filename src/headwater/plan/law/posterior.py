@@ -19,14 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.fit import Law
-from headwater.plan.law.grid import Grid, centre, exponents, powers, solve_grid
+from headwater.plan.law.grid import centre, exponents, powers, solve_grid
 from headwater.plan.law.prior import Prior
 from headwater.plan.law.table import Runs
-
-FloatArray = NDArray[np.float64]
 
 NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and reading errors of a digitised figure
 
@@ -80,7 +78,7 @@ class Posterior:
     def _solve(self, noise: FloatArray, log_prior: FloatArray) -> None:
         runs = self.runs
         self._whitening = np.linalg.inv(np.linalg.cholesky(self._covariance + np.diag(noise)))
-        self._grid = self.solved_at(_SPACE)
+        self._grid = solve_grid(runs, _SPACE, _SPACE, self.whitening)
         # the overall scale of errors is unknown and integrated out, which leaves a power of the sum of squares
         log_density = log_prior - 0.5 * (len(runs) + _PRIOR_RUNS) * np.log(_PRIOR_RUNS + self._grid.squares)
         self.density = np.exp(log_density - log_density.max())
@@ -99,9 +97,10 @@ class Posterior:
         E, A, B = self._grid.coefficients[i, j]
         return E + A * by_N[:, i] + B * by_D[:, j]
 
-    def solved_at(self, space: FloatArray) -> Grid:
-        """Return the best (E, A, B) and sum of squares at other exponents, with the same covariance and no prior."""
-        return solve_grid(self.runs, space, self._whitening / self.runs.loss[None, :])
+    @property
+    def whitening(self) -> FloatArray:
+        """Return the matrix that turns errors in loss into independent ones of unit variance."""
+        return np.asarray(self._whitening / self.runs.loss[None, :])
 
     def laws(self) -> Iterator[tuple[Law, float]]:
         """Yield the law of every pair of exponents that is worth considering, with its weight."""

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from headwater.plan.arrays import FloatArray
 
 WIDTH = 0.15  # of the logarithm; see benchmarks/law_backtest.py
 

@@ -2,7 +2,9 @@
 
 A flat profile is how an exponent that the rows can't tell is made visible; a point estimate hides it. No prior is in
 it. Errors are whitened by the posterior's covariance, so that runs which depart together don't count as separate
-evidence.
+evidence. A table without noise has a profile a millionth wide, so values are added around its top until they show it.
+
+m values of one exponent, each with all else at its best
 """
 
 from __future__ import annotations
@@ -11,21 +13,30 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from headwater.plan.law.grid import exponents
-from headwater.plan.law.posterior import Posterior
-
-FloatArray = NDArray[np.float64]
+from headwater.plan.arrays import FloatArray
+from headwater.plan.law.fit import GREATEST_EXPONENT, LEAST_EXPONENT, Law
+from headwater.plan.law.grid import exponents, solve_grid, squares_of_pairs
+from headwater.plan.law.posterior import NOISE, Posterior
+from headwater.plan.law.table import Runs
 
 DROP_90 = 2.7055434540954146 / 2  # of the log likelihood at the ends of a 90 % interval
-_SPACE = exponents(low=0.05, high=1.2, count=81)
+LEAST_ERROR = 1e-6  # of a loss, relative: a table holds no more digits that mean something
+_SPACE = exponents(low=LEAST_EXPONENT, high=GREATEST_EXPONENT, count=97)
 _MOST_UNCERTAIN = 3.0  # high / low beyond which an exponent is called unidentified
+_NUM_INSIDE = 9  # values within the interval, from which its shape shows
+_NUM_ADDED = 33
+_MOST_ROUNDS = 8  # each divides the step by 16
+_SHRINK, _NUM_STEPS = 6.0, 9  # of the search for the other exponent: from 4 % to 4e-9
 
 
 @dataclass(frozen=True)
 class Profile:
-    """log_likelihood is relative to the best; low and high bound the 90 % interval, or are the ends of the grid."""
+    """log_likelihood is relative to the best; low and high bound the 90 % interval, or are the ends of the range.
+
+    The interval holds the law's own exponent too: that is of another objective (Huber's, without a covariance), and
+    where the two disagree the exponent isn't known any better than that.
+    """
 
     exponents: FloatArray
     log_likelihood: FloatArray
@@ -38,19 +49,66 @@ class Profile:
         return self.is_bounded and self.high / self.low <= _MOST_UNCERTAIN
 
 
-def profiles(posterior: Posterior) -> tuple[Profile, Profile]:
-    """Return the profiles of alpha and of beta."""
-    grid = posterior.solved_at(_SPACE)
-    log_likelihood = -0.5 * len(posterior.runs) * np.log(np.maximum(grid.squares, 1e-300))
-    return tuple(_profile(grid.exponents, log_likelihood.max(axis=axis)) for axis in (1, 0))  # type: ignore[return-value]
+def profiles(posterior: Posterior, law: Law) -> tuple[Profile, Profile]:
+    """Return the profiles of alpha and of beta; `law` is the fit of the same runs."""
+    runs, whitening = posterior.runs, posterior.whitening
+    turned = Runs(runs.tokens, runs.params, runs.loss)
+    return _profile(_Heights(runs, whitening), law.alpha), _profile(_Heights(turned, whitening), law.beta)
 
 
-def _profile(space: FloatArray, heights: FloatArray) -> Profile:
+class _Heights:
+    """The log likelihood of values of the exponent of params, with E, A, B and the exponent of tokens at their best."""
+
+    def __init__(self, runs: Runs, whitening: FloatArray) -> None:
+        self._runs, self._whitening = runs, whitening
+        self._rounding = len(runs) * (LEAST_ERROR / NOISE) ** 2  # errors are in units of the noise
+
+    def __call__(self, values_m: FloatArray) -> FloatArray:
+        return np.asarray(-0.5 * len(self._runs) * np.log(self._least_squares(values_m) + self._rounding))
+
+    def _least_squares(self, values_m: FloatArray) -> FloatArray:
+        """Return the least squares over the other exponent: on the grid first, then by parabolas ever narrower."""
+        grid = solve_grid(self._runs, values_m, _SPACE, self._whitening)
+        logs, step = np.log(_SPACE)[grid.squares.argmin(axis=1)], math.log(_SPACE[1] / _SPACE[0])
+        ends = math.log(LEAST_EXPONENT), math.log(GREATEST_EXPONENT)
+        least = np.full(len(values_m), np.inf)
+        for _ in range(_NUM_STEPS):
+            places = np.clip(np.stack([logs - step, logs, logs + step]), *ends)
+            pairs = np.broadcast_to(values_m, places.shape).ravel(), np.exp(places).ravel()
+            squares = squares_of_pairs(self._runs, *pairs, self._whitening).reshape(places.shape)
+            least = np.minimum(least, squares.min(axis=0))
+            logs, step = _lowest(places, squares), step / _SHRINK
+        return least
+
+
+def _lowest(places: FloatArray, squares: FloatArray) -> FloatArray:
+    """Return where the parabola through three points (3, m) is lowest; the lowest of the three where it has no dip."""
+    left, middle, right = squares
+    bend = left - 2 * middle + right
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dip = places[1] + (places[2] - places[0]) / 4 * (left - right) / bend
+    inside = (bend > 0) & (places[0] < dip) & (dip < places[2])
+    best = np.take_along_axis(places, squares.argmin(axis=0)[None, :], axis=0)[0]
+    return np.where(inside, dip, best)
+
+
+def _profile(heights_of: _Heights, estimate: float) -> Profile:
+    space, heights = _SPACE, heights_of(_SPACE)
+    for _ in range(_MOST_ROUNDS):
+        top = int(heights.argmax())
+        if (heights > heights[top] - DROP_90).sum() >= _NUM_INSIDE:
+            break
+        low, high = space[max(0, top - 1)], space[min(len(space) - 1, top + 1)]
+        added = np.setdiff1d(exponents(low, high, _NUM_ADDED), space)
+        order = np.argsort(np.concatenate([space, added]))
+        heights = np.concatenate([heights, heights_of(added)])[order]
+        space = np.concatenate([space, added])[order]
     relative = heights - heights.max()
     top = int(relative.argmax())
     low, is_low_bounded = _crossing(np.log(space[top::-1]), relative[top::-1])
     high, is_high_bounded = _crossing(np.log(space[top:]), relative[top:])
-    return Profile(space, relative, math.exp(low), math.exp(high), is_low_bounded and is_high_bounded)
+    low, high = min(math.exp(low), estimate), max(math.exp(high), estimate)
+    return Profile(space, relative, low, high, is_low_bounded and is_high_bounded)
 
 
 def _crossing(logs: FloatArray, heights: FloatArray) -> tuple[float, bool]:

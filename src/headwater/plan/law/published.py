@@ -20,13 +20,11 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.fit import Law
 from headwater.plan.law.frontier import optimal_params
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN
-
-FloatArray = NDArray[np.float64]
 
 NATS = "nats per token"
 AT_ANY, PER_DECADE = 0.009, 0.02

@@ -11,7 +11,7 @@ from headwater.plan.law.backtest import MIN_SIZES, decades_beyond, span
 from headwater.plan.law.fit import Law
 from headwater.plan.law.frontier import Optimum
 from headwater.plan.law.posterior import Posterior
-from headwater.plan.law.profile import Profile, profiles
+from headwater.plan.law.profile import Profile
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, Runs, num_distinct
 
 _LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
@@ -29,7 +29,7 @@ class Caution:
     says: str
 
 
-def table_warnings(runs: Runs, law: Law, posterior: Posterior) -> list[Caution]:
+def table_warnings(runs: Runs, law: Law, posterior: Posterior, profiles: tuple[Profile, Profile]) -> list[Caution]:
     """Return what a reader of the fit must know: what these rows don't show, and what was done about it."""
     found = [*_few_sizes(runs)]
     ratio = runs.tokens / runs.params
@@ -41,7 +41,7 @@ def table_warnings(runs: Runs, law: Law, posterior: Posterior) -> list[Caution]:
                 "tokens bring can't be told apart; add runs with fewer and with more tokens for the same size",
             )
         )
-    for name, profile in zip(("alpha", "beta"), profiles(posterior)):
+    for name, profile in zip(("alpha", "beta"), profiles):
         if not profile.is_identified:
             found.append(_unidentified(name, profile))
     if min(law.E, law.A, law.B) < 1e-6 * float(runs.loss.min()):
@@ -147,13 +147,13 @@ def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
     return None
 
 
-def optimum_refusal(runs: Runs, posterior: Posterior, found: Optimum | None) -> str | None:
+def optimum_refusal(runs: Runs, profiles: tuple[Profile, Profile], found: Optimum | None) -> str | None:
     """Return why these rows can't carry a compute-optimal size, or None when they can."""
     if few := _few_sizes(runs):
         return few[0].says
     if found is None:
         return "the rows show no optimum: one of the terms of the law vanishes"
-    for name, profile in zip(("alpha", "beta"), profiles(posterior)):
+    for name, profile in zip(("alpha", "beta"), profiles):
         if not profile.is_bounded:
             return f"the rows don't tell {name} (its profile likelihood is open), and the optimum hangs on it"
     rows, ratio = runs.tokens / runs.params, found.tokens / found.params

@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headwater.errors import ConfigError
-
-FloatArray = NDArray[np.float64]
+from headwater.plan.arrays import FloatArray
 
 MAX_EPOCHS = 7.0
 REPEAT_SCALE = 15.387756  # R_D*, of the published fit

@@ -11,7 +11,7 @@ from headwater.errors import ConfigError
 from headwater.plan.law.fit import Law, fit_law
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.frontier import optimum
-from headwater.plan.law.profile import profiles
+from headwater.plan.law.profile import Profile, profiles
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings, optimum_refusal, table_warnings
 from headwater.plan.law.repetition import effective_tokens
 from headwater.plan.law.table import Runs, num_distinct
@@ -37,11 +37,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Study:
-    """A fitted table. `seconds` is the time that fitting and back-testing took."""
+    """A fitted table; profiles are those of alpha and beta. `seconds` is what fitting and back-testing took."""
 
     runs: Runs
     law: Law
     forecaster: Forecaster
+    profiles: tuple[Profile, Profile]
     seconds: float
 
 
@@ -51,7 +52,7 @@ def study(runs: Runs, clock: Clock = time.perf_counter) -> Study:
         raise ConfigError("all runs have the same params and tokens; the law needs runs of several sizes: add some")
     started_at = clock()
     law, forecaster = fit_law(runs), Forecaster(runs)
-    return Study(runs, law, forecaster, clock() - started_at)
+    return Study(runs, law, forecaster, profiles(forecaster.posterior, law), clock() - started_at)
 
 
 def law_fields(done: Study) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def law_fields(done: Study) -> dict[str, Any]:
     law, posterior = done.law, done.forecaster.posterior
     intervals = {
         name: {"p5": profile.low, "p95": profile.high, "identified": profile.is_identified}
-        for name, profile in zip(("alpha", "beta"), profiles(posterior))
+        for name, profile in zip(("alpha", "beta"), done.profiles)
     }
     return {
         "A": law.A,
@@ -72,7 +73,7 @@ def law_fields(done: Study) -> dict[str, Any]:
         "objective": law.objective,
         "exponent_intervals": intervals,
         "backtest": {"num_cuts": len(done.forecaster.past), "widening": done.forecaster.widening},
-        "warnings": [asdict(warning) for warning in table_warnings(done.runs, law, posterior)],
+        "warnings": [asdict(warning) for warning in table_warnings(done.runs, law, posterior, done.profiles)],
     }
 
 
@@ -96,7 +97,7 @@ def optimum_fields(done: Study, flops: float | None = None) -> dict[str, Any]:
     """Return the compute-optimal size at a budget (by default that of the largest run), or `refused` and why."""
     budget = float(done.runs.flops.max()) if flops is None else flops
     found = optimum(done.forecaster.posterior, budget)
-    refused = optimum_refusal(done.runs, done.forecaster.posterior, found)
+    refused = optimum_refusal(done.runs, done.profiles, found)
     if refused or found is None:
         return {"flops": budget, "refused": refused}
     return asdict(found)

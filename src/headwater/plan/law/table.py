@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import ConfigError, DataError
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.repetition import MAX_EPOCHS, effective_tokens
 from headwater.plan.tables import CsvRow, read_sheet
-
-FloatArray = NDArray[np.float64]
 
 LOSS = "loss"
 COLUMNS = ("params", "tokens", LOSS)
@@ -31,7 +30,7 @@ _LIMITS = {
     "params": (1e3, 1e15, "give the plain count of parameters, not millions or billions"),
     "tokens": (1e3, 1e18, "give the plain count of training tokens, not millions or billions"),
     "loss": (1e-6, 30.0, "give the mean loss in nats per token, or bits per byte, not a perplexity"),
-    "epochs": (1e-9, MAX_EPOCHS, f"the law of repeated data holds to about {MAX_EPOCHS:g} epochs; leave the row out"),
+    "epochs": (1e-9, MAX_EPOCHS, f"the law of repeated data holds to about {MAX_EPOCHS:g} epochs; leave the line out"),
 }
 
 
@@ -81,7 +80,7 @@ def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
     """Read a table; reruns (same params and tokens, another `seed`) become one row with their mean loss.
 
     `loss_column` may name another column, such as the bits per byte of one source. Raises DataError that names the
-    file, the row (counted as a text editor does), the column and the value.
+    file, the line (as a text editor counts), the column and the value.
     """
     rows = _rows(path, loss_column.strip().lower())
     numbers = [_checked(path, line, row) for line, row in rows]
@@ -126,9 +125,9 @@ def _checked(path: Path, line: int, row: CsvRow) -> dict[str, float]:
 
 
 def _number(path: Path, line: int, name: str, text: str | None) -> float:
-    place = f"{path} row {line}, column {name}"
+    place = f"{path} line {line}, column {name}"
     if not (text or "").strip():
-        raise DataError(f"{place}: nothing there; fill it in or remove the row")
+        raise DataError(f"{place}: nothing there; fill it in or remove the line")
     assert text is not None
     try:
         value = float(text)
@@ -136,9 +135,9 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
         raise DataError(f"{place}: {text.strip()!r} is not a number; write it like 124e6 or 3.21") from None
     lowest, highest, advice = _LIMITS[name]
     if not math.isfinite(value):
-        raise DataError(f"{place}: {text.strip()} is not a finite number; remove the row of a run that failed")
+        raise DataError(f"{place}: {text.strip()} is not a finite number; remove the line of a run that failed")
     if value <= 0:
-        raise DataError(f"{place}: {text.strip()} must be above zero; correct it or remove the row")
+        raise DataError(f"{place}: {text.strip()} must be above zero; correct it or remove the line")
     if not lowest <= value <= highest:
         raise DataError(f"{place}: {text.strip()} is not between {lowest:g} and {highest:g}; {advice}")
     return value
@@ -151,7 +150,7 @@ def _require_reruns(path: Path, rows: list[tuple[int, CsvRow]]) -> None:
         seed = (row.get("seed") or "").strip()
         if seed in seen:
             raise DataError(
-                f"{path} rows {seen[seed]} and {line} are duplicates: both have params={row['params'].strip()} and "
+                f"{path} lines {seen[seed]} and {line} are duplicates: both have params={row['params'].strip()} and "
                 f"tokens={row['tokens'].strip()}; remove one, or, when they are reruns, add a column `seed` that "
                 "tells them apart"
             )

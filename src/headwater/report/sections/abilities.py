@@ -53,7 +53,9 @@ def _ability(run: RunData, index: int, name: str) -> Html:
     ability = _ABILITIES.get(name, Ability(name.replace("_", " "), "Fraction right."))
     curve = thin(on_log_axis(ability_curve(run, name)))
     if not curve:
-        return not_measured(ability.title, "the probes have not been scored.")
+        return not_measured(
+            ability.title, "the probes have not been scored; the next look (`train.num_looks`) fills it."
+        )
     latest = table(run.evaluation, "ability_details", name) or table(run.last("abilities"), "abilities", name)
     right = percent(amount(latest, "right"))
     body = _ability_plot(
@@ -93,7 +95,10 @@ def _next_tokens(run: RunData) -> Html:
     prompts = dict.fromkeys(str(entry.get("prompt", "")) for look in looks for entry in entries(look, "next"))
     tables = [_sharpening(looks, prompt) for prompt in prompts]
     if not any(tables):
-        return not_measured("The next token", "no look at the next token has been taken.")
+        return not_measured(
+            "The next token",
+            "no look has been taken; the next one (`train.num_looks`) fills it.",
+        )
     return render(tables)
 
 

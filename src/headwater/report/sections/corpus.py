@@ -17,7 +17,11 @@ _UNITS = ("documents", "bytes")
 def corpus(run: RunData) -> Html:
     sources = table(run.corpus, "sources")
     if not sources:
-        body: Child = tag("p", "Not measured yet: the corpus has not been built.", class_="missing card")
+        body: Child = tag(
+            "p",
+            "Not measured yet: the corpus has not been built; `headwater corpus build` or `run` fills it.",
+            class_="missing card",
+        )
     else:
         composition = _composition(run) if len(run.sources) > 1 else None
         body = [tag("p", _lead(sources), class_="lead"), composition, _by_source(run), _balance(run, sources)]

@@ -88,7 +88,7 @@ def _loss_card(run: RunData, outcome: Outcome | None) -> Html:
     field = UNITS[str(run.forecast["loss_unit"])][0]
     curve = thin(on_log_axis(points(run.events("validation"), "tokens_seen", field, "all")))
     if not curve:
-        return chart_card(heading, "Not measured yet: no validation has been made.", None)
+        return chart_card(heading, "Not measured yet: no validation has been made; the first one fills it.", None)
     ends = (curve[0][0], max(curve[-1][0], amount(run.start, "num_tokens") or 0.0))
     p10, p50, p90 = outcome.p10, outcome.p50, outcome.p90
     traces = [
@@ -112,7 +112,7 @@ def _time_card(run: RunData, outcome: Outcome | None) -> Html:
     heading = "Time, and its forecast"
     curve = thin(elapsed(run)) if outcome is not None else []
     if outcome is None or not curve:
-        return chart_card(heading, "Not measured yet: no step has been timed.", None)
+        return chart_card(heading, "Not measured yet: no step has been timed; the first ones fill it.", None)
     unit, scale = time_unit(outcome.p50)
     p10, p50, p90 = (value / scale for value in (outcome.p10, outcome.p50, outcome.p90))
     ends = (0.0, max(curve[-1][0], amount(run.start, "num_tokens") or 0.0))

@@ -20,6 +20,7 @@ from headwater.report.run_data import RunData, amount, table
 # two labels nearer than this share of the logarithmic axis would touch
 _MIN_LABEL_GAP = 0.08
 _PROSE = {"5-gram": "an interpolated 5-gram model"}
+NO_VALIDATION = "no validation has been made; the first one, after `train.validate_every` steps, fills it."
 
 
 def learning(run: RunData) -> Html:
@@ -47,7 +48,7 @@ def _relation(score: float, yardstick: float) -> str:
 def _loss(run: RunData) -> Html:
     curve = points(run.events("step"), "tokens_seen", "loss")
     if not curve:
-        return not_measured("Loss", "no step has been taken.", wide=True)
+        return not_measured("Loss", "no step has been taken; the first ones fill it.", wide=True)
     smoothed = thin(smooth(curve))
     traces = [
         line("each step", thin(curve), "series-1", width=1, opacity=0.4),
@@ -87,7 +88,7 @@ def _against_yardsticks(run: RunData, wide: bool) -> Html:
     heading = "Bits per byte on real text" if is_on_real_text(run) else "Bits per byte on held-out text"
     curve = thin(on_log_axis(quality_curve(run)))
     if not curve:
-        return not_measured(heading, "no validation has been made.", wide=wide)
+        return not_measured(heading, NO_VALIDATION, wide=wide)
     traces = [line("this model", curve, "series-1", width=2.5, **_marks("series-1"))]
     levels = sorted(yardsticks(run), key=lambda item: item[1])
     for index, (name, value) in enumerate(levels):
@@ -118,7 +119,7 @@ def _by_source(run: RunData) -> Html:
     every = [(index, name, on_log_axis(bits_per_byte_curve(run, name))) for index, name in enumerate(run.sources)]
     curves = [(index, name, thin(curve)) for index, name, curve in every if curve]
     if not curves:
-        return not_measured("Bits per byte by source", "no validation has been made.")
+        return not_measured("Bits per byte by source", NO_VALIDATION)
     traces = [line(name, curve, series(index), **_marks(series(index), 4)) for index, name, curve in curves]
     ends = ", ".join(f"{name} {decimal(curve[-1][1])}" for _, name, curve in curves)
     chart_layout = layout(traces, log_x=True, yaxis=log_y([y for _, _, curve in curves for _, y in curve]))

@@ -35,13 +35,13 @@ def _utilisation(run: RunData) -> Html:
 def _gradient(run: RunData) -> Html:
     note = "Length of the gradient before clipping."
     curve = points(run.events("step"), "tokens_seen", "grad_norm")
-    return _curve_card("Gradient norm", note, curve, "series-4", "no step has been taken.")
+    return _curve_card("Gradient norm", note, curve, "series-4", "no step has been taken; the first ones fill it.")
 
 
 def _lr(run: RunData) -> Html:
     curve = points(run.events("step"), "tokens_seen", "lr")
     if not curve:
-        return not_measured("Learning rate", "no step has been taken.")
+        return not_measured("Learning rate", "no step has been taken; the first ones fill it.")
     traces = [line("learning rate", thin(curve), "series-2", hovertemplate="%{y:.4~g}")]
     summary = f"Learning rate over tokens, at most {significant(max(y for _, y in curve))}."
     chart_layout = layout(traces, yaxis={"rangemode": "tozero"})

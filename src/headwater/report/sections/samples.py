@@ -13,7 +13,11 @@ _SHOWN = 4
 def samples(run: RunData) -> Html:
     looks = [look for look in run.events("samples") if entries(look, "samples")]
     if not looks:
-        body: Child = tag("p", "Not measured yet: nothing has been sampled.", class_="missing card")
+        body: Child = tag(
+            "p",
+            "Not measured yet: nothing has been sampled; the next look (`train.num_looks`) fills it.",
+            class_="missing card",
+        )
     else:
         prompts = dict.fromkeys(str(entry.get("prompt", "")) for look in looks for entry in entries(look, "samples"))
         cards = [_prompt_card(looks, prompt) for prompt in prompts]

@@ -1,0 +1,89 @@
+"""How much of the processor other programs use: what is timed beside them is not this machine's speed. No torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from headwater.machine.threads import allowed_cpus
+
+PROC = Path("/proc")
+STAT = PROC / "stat"
+NOW_SECONDS = 0.1
+BUSY_SHARE = 0.2  # of the CPUs: less is what a quiet machine does besides, and what ticks of 10 ms can tell in a moment
+_PARENT, _SPENT = 1, slice(11, 15)  # of /proc/PID/stat, after the name: parent; user, system, and its children's
+_IDLE, _WAITING, _GUEST = 3, 4, 8  # columns of /proc/stat; what guests take is in the first two columns, too
+
+
+class LoadMeter:
+    """Count what other programs take of the CPUs that this process may use, from construction on."""
+
+    def __init__(
+        self,
+        stat: Path = STAT,
+        clock: Callable[[], float] = time.perf_counter,
+        own_seconds: Callable[[], float] | None = None,
+    ) -> None:
+        self._stat, self._clock, self._own_seconds = stat, clock, own_seconds or own_cpu_seconds
+        self._begun = self._read()
+
+    def _read(self) -> tuple[float, float | None, float]:
+        return self._clock(), _busy_seconds(self._stat), self._own_seconds()
+
+    def others(self) -> float | None:
+        """Return how many CPUs they took, on the mean; None where the system doesn't say."""
+        (begun, busy_before, own_before), (now, busy, own) = self._begun, self._read()
+        if busy is None or busy_before is None or now <= begun:
+            return None
+        return max(0.0, (busy - busy_before - (own - own_before)) / (now - begun))
+
+    def note(self) -> str | None:
+        """Return "other programs use 1.8 of 2 CPUs" where that is so many that timings suffer; None elsewhere."""
+        others, num_cpus = self.others(), len(allowed_cpus())
+        if others is None or others < BUSY_SHARE * num_cpus:
+            return None
+        return f"other programs use {min(others, num_cpus):.1f} of the {num_cpus} CPUs here"
+
+
+def busy_now() -> str | None:
+    """Return the note of the next tenth of a second, in which this process does nothing."""
+    meter = LoadMeter()
+    time.sleep(NOW_SECONDS)
+    return meter.note()
+
+
+def own_cpu_seconds(proc: Path = PROC) -> float:
+    """Return the CPU time of this process and of all that it has started: compilers are its own work."""
+    spent = dict[int, float]()
+    children = defaultdict[int, list[int]](list)
+    for path in proc.glob("[0-9]*/stat"):
+        try:
+            cells = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        number = int(path.parent.name)
+        children[int(cells[_PARENT])].append(number)
+        spent[number] = sum(int(cell) for cell in cells[_SPENT]) / os.sysconf("SC_CLK_TCK")
+    total, waiting = sum(os.times()[:4]), list(children[os.getpid()])
+    while waiting:
+        number = waiting.pop()
+        total += spent[number]
+        waiting += children[number]
+    return total
+
+
+def _busy_seconds(stat: Path) -> float | None:
+    """Return the seconds for which the CPUs of this process have been at work since the system started."""
+    names = {f"cpu{number}" for number in allowed_cpus()}
+    try:
+        lines = [line.split() for line in stat.read_text(encoding="ascii").splitlines()]
+        ticks = [[int(cell) for cell in line[1:]] for line in lines if line and line[0] in names]
+    except (OSError, ValueError):
+        return None
+    if not ticks:
+        return None
+    busy = sum(sum(cells[:_GUEST]) - cells[_IDLE] - cells[_WAITING] for cells in ticks)
+    return busy / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,156 @@
+"""The answer of a search over a budget as plain values: what `headwater plan --budget --json` prints. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from headwater.plan.asked import Asked
+from headwater.plan.candidate import Candidate
+from headwater.plan.choices import SERVED_RATE, TOO_SHORT, Choice, Field, LossModel
+from headwater.plan.count import count_flops
+from headwater.plan.estimate import GIB, band
+from headwater.plan.law.repetition import worth
+from headwater.plan.shape import shape_of
+
+LONG_HOURS = 90 * 24
+
+
+def text_fields(asked: Asked) -> dict[str, Any]:
+    return {"unique_tokens": None if math.isinf(asked.unique) else asked.unique, "how": asked.text_how}
+
+
+def serving_fields(asked: Asked, served: float) -> dict[str, Any]:
+    """Return how many tokens the model is taken to serve, and why so many."""
+    why = "as many as the compute-optimal run trains on" if asked.serve_tokens is None else "--serve-tokens"
+    return {"tokens": served, "how": f"{why}; at {SERVED_RATE:.0%} of training's FLOP/s, assumed"}
+
+
+def budget_fields(asked: Asked) -> dict[str, Any]:
+    """Return what the budget comes to: for the programme, the final run, and the rest."""
+    rates, hours = asked.rates, asked.final_hours
+    programme = hours / asked.final_share
+    usd = None if rates.usd_per_hour is None else programme * rates.num_devices * rates.usd_per_hour
+    return {
+        "text": asked.budget.text,
+        "num_devices": rates.num_devices,
+        "device": rates.device,
+        "usd_per_device_hour": rates.usd_per_hour,
+        "price_how": rates.price_how,
+        "energy_how": rates.energy_how,
+        "final_share": asked.final_share,
+        "final_share_how": asked.share_how,
+        "programme": {"hours": programme, "usd": usd},
+        "final_run": {"hours": hours, "usd": None if usd is None else usd * asked.final_share},
+        "ladder_and_failures": {
+            "hours": programme - hours,
+            "usd": None if usd is None else usd * (1 - asked.final_share),
+        },
+    }
+
+
+def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel, served: float) -> dict[str, Any]:
+    """Return one choice: sizes, what it takes with bands, how it is laid out, saved and served."""
+    each, rates = choice.candidate, asked.rates
+    epochs = max(1.0, choice.tokens / asked.unique)
+    fresh = float(worth(np.array([choice.tokens]), asked.unique)[0])
+    size = field.size(each)
+    loss = losses.quantiles(size, fresh, each.log_penalty)
+    hours = each.seconds(choice.tokens, asked.unique) / 3600
+    parts = {name: part / 3600 for name, part in each.seconds_by_part(choice.tokens, asked.unique).items()}
+    device_hours = band(hours * rates.num_devices, each.hours_deviation)
+    usd = rates.usd_per_hour
+    serving_hours = served * choice.cost[2] / 3600
+    kwh = hours * rates.num_devices * rates.watts / 1000 * rates.pue
+    return {
+        "kinds": list(choice.kinds),
+        "reasons": list(choice.reasons),
+        "params": each.params,
+        "shape": each.model.model_dump(mode="json"),
+        "tokens": choice.tokens,
+        "epochs": epochs,
+        "effective_tokens": fresh,
+        "effective_params": size,
+        "tokens_per_parameter": choice.tokens / each.params,
+        "num_steps": round(choice.tokens / each.batch_tokens),
+        "batch_tokens": each.batch_tokens,
+        "flops": each.flops_per_token * choice.tokens,
+        "loss": None if loss is None else dict(zip(("p10", "p50", "p90"), loss, strict=True)),
+        "hours": band(hours, each.hours_deviation),
+        "device_hours": device_hours,
+        "money": None if usd is None else {name: value * usd for name, value in device_hours.items()},
+        "energy_kwh": band(kwh, math.hypot(each.hours_deviation, rates.watts_deviation)),
+        "memory_gib": band(each.memory_bytes / GIB, each.memory_deviation),
+        "memory_limit_gib": each.memory_limit / GIB,
+        "layout": each.layout,
+        "layout_how": each.how,
+        "tokens_per_second": 1 / each.seconds_per_token,
+        "mfu": each.mfu,
+        "hours_by_part": parts,
+        "checkpoint": _checkpoint_fields(each, hours, parts["steps"]),
+        "serving": {
+            "device_hours": serving_hours * rates.num_devices,
+            "usd": None if usd is None else serving_hours * rates.num_devices * usd,
+            "flops_per_token": count_flops(shape_of(each.model)).causal / 3,
+        },
+    }
+
+
+def _checkpoint_fields(each: Candidate, hours: float, steps_hours: float) -> dict[str, float]:
+    saved = {name: value for name, value in asdict(each.checkpoint).items() if name != "shares"}
+    # a run that is over before the interval saves at its end
+    interval = min(saved["interval_seconds"] / 3600, hours)
+    return {"interval_hours": interval, **saved, "goodput": steps_hours / hours}
+
+
+def by_law(field: Field, losses: LossModel) -> list[dict[str, Any]]:
+    """Return what each law alone would have chosen for the least loss."""
+    found = []
+    for name, law in losses.members:
+        alone = replace(field, losses=law)
+        best = int(np.argmin(alone.log_loss_cg[:, -1]))
+        tokens = float(field.most_tokens[best])
+        found.append({"law": name, "params": field.candidates[best].params, "tokens": tokens})
+    return found
+
+
+def frontier(field: Field) -> list[dict[str, Any]]:
+    """Return every size that can be trained with the whole budget, and its loss over the least."""
+    least = float(field.log_loss_cg[:, -1].min())
+    return [
+        {
+            "params": each.params,
+            "precision": each.layout["precision"],
+            "tokens": float(tokens),
+            "hours": each.seconds(float(tokens), field.unique) / 3600,
+            "loss_over_least": math.exp(float(log_loss) - least),
+        }
+        for each, tokens, log_loss in zip(field.candidates, field.most_tokens, field.log_loss_cg[:, -1], strict=True)
+        if math.isfinite(log_loss)
+    ]
+
+
+def notes(asked: Asked, field: Field, choices: list[Choice]) -> list[str]:
+    """Return what a reader of the choices must know besides."""
+    found = []
+    first = choices[0]
+    if math.isinf(asked.unique):
+        found.append("no --text-bytes: text is taken as no limit; say how much there is")
+    elif first.tokens < asked.unique:
+        found.append(f"the text is no limit: the compute-optimal run reads {first.tokens / asked.unique:.1%} of it")
+    unspent = 1 - first.cost[0] / field.seconds
+    if unspent > 0.1:
+        found.append(f"{unspent:.0%} of the final run's time stay unspent: the text can't use more; more text would")
+    if any(choice.candidate.layout["precision"] == "fp8" for choice in choices):
+        found.append("fp8 where its speed is worth more than the 0.25 % of loss it may cost; --precision bf16: without")
+    if asked.final_hours > LONG_HOURS:
+        found.append(f"the final run takes {asked.final_hours / 24:,.0f} days: more devices cost no more")
+    refused = [reason for reason in field.refused if reason not in (None, TOO_SHORT)]
+    if refused:
+        found.append(f"{len(refused)} candidates are left out, whose loss the table can't carry: {refused[0]}")
+    if asked.rates.usd_per_hour is None:
+        found.append(asked.rates.price_how)
+    return found

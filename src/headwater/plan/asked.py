@@ -1,0 +1,64 @@
+"""What is asked of a search over a budget: money or time, what the machine costs, how much text. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.errors import ConfigError
+from headwater.plan.budget import Budget
+from headwater.plan.money import PROGRAMME_FACTOR
+
+FINAL_SHARE = 1 / PROGRAMME_FACTOR[0]
+FINAL_SHARE_SOURCE = (
+    "OLMo 2's development took half of its final run's energy again (arXiv:2503.05804), so that the run is 1 / 1.5 of "
+    "the programme; Olmo 3's was 18 %"
+)
+MIN_TEXT_TOKENS = 1000
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What an hour of the machine costs: dollars and watts a device, None where no price is known."""
+
+    num_devices: int
+    device: str
+    usd_per_hour: float | None
+    price_how: str
+    watts: float
+    watts_deviation: float
+    pue: float
+    energy_how: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's."""
+
+    budget: Budget
+    final_share: float
+    rates: Rates
+    unique: float
+    text_how: str
+    serve_tokens: float | None = None
+    share_how: str = ""
+
+    def check(self) -> None:
+        """Raise ConfigError for what no search can answer."""
+        if not 0 < self.final_share <= 1:
+            raise ConfigError(f"--final-share {self.final_share:g} must be above 0 and at most 1")
+        if self.unique < MIN_TEXT_TOKENS:
+            raise ConfigError(
+                f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, "
+                "and a million make sense: give more text"
+            )
+        if self.budget.usd is not None and self.rates.usd_per_hour is None:
+            raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
+
+    @property
+    def final_hours(self) -> float:
+        """Hours of the final run."""
+        if self.budget.hours is not None:
+            return self.budget.hours * self.final_share
+        assert self.budget.usd is not None
+        assert self.rates.usd_per_hour is not None
+        return self.budget.usd * self.final_share / (self.rates.usd_per_hour * self.rates.num_devices)

@@ -1,0 +1,25 @@
+"""What to do about other programs that use the processor while something is timed or foretold. No torch."""
+
+from __future__ import annotations
+
+from headwater.machine.load import LoadMeter, busy_now
+
+
+def busy_before() -> str | None:
+    """Return what to know of times that are foretold now (it takes a tenth of a second); None on a quiet machine."""
+    note = busy_now()
+    if note is None:
+        return None
+    return f"{note} now: times are foretold for an idle machine, and beside them it takes longer; stop them, or wait"
+
+
+def busy_while_measured(meter: LoadMeter) -> str | None:
+    """Return what to know of a step that was measured since `meter` began."""
+    note = meter.note()
+    return note and f"{note} while the step was measured, so that it holds beside them; stop them and measure again"
+
+
+def busy_while_trained(meter: LoadMeter) -> str | None:
+    """Return what to know of a run's time where other programs took part of it, as they did since `meter` began."""
+    note = meter.note()
+    return note and f"{note} while this trained: its time is not that of an idle machine, which forecasts are for"

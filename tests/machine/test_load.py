@@ -1,0 +1,60 @@
+"""Other programs' use of the processor is told apart from this one's."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from headwater.machine.load import LoadMeter, own_cpu_seconds
+
+
+def stat(path, *busy_ticks):
+    """Write what Linux says of two CPUs: ticks of user time, and as many idle ones."""
+    lines = [f"cpu{cpu} {ticks} 0 0 {ticks} 7 0 0 0 0 0" for cpu, ticks in enumerate(busy_ticks)]
+    path.write_text("\n".join(["cpu 999 9 9 9 9 9 9 9 9 9", *lines, "intr 5"]) + "\n")
+    return path
+
+
+@pytest.fixture
+def meter_of(tmp_path, monkeypatch):
+    """Make a meter between two readings ten seconds apart."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+
+    def make(before, after, own=0.0):
+        times, spent = iter([0.0, *[10.0] * 9]), iter([0.0, *[own] * 9])
+        meter = LoadMeter(stat(tmp_path / "stat", *before), lambda: next(times), lambda: next(spent))
+        stat(tmp_path / "stat", *after)
+        return meter
+
+    return make
+
+
+def test_what_others_take_is_the_rest_of_the_busy_time(meter_of):
+    meter = meter_of((100, 100), (1100, 600), own=5.0)  # 15 s of 20 were busy, 5 of them this process's
+    assert meter.others() == pytest.approx(1.0)
+    assert meter.note() == "other programs use 1.0 of the 2 CPUs here"
+
+
+def test_a_quiet_machine_gets_no_note(meter_of):
+    assert meter_of((100, 100), (1100, 120), own=10.0).note() is None
+
+
+def test_where_the_system_says_nothing_nothing_is_said(tmp_path):
+    meter = LoadMeter(tmp_path / "none")
+    assert meter.others() is None
+    assert meter.note() is None
+
+
+def test_what_this_process_has_started_is_its_own_work(tmp_path, monkeypatch):
+    def process(number, parent, ticks):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "stat").write_text(f"{number} (a) b) S {parent} {'0 ' * 9}{ticks} 0 0 0 20 0\n")
+
+    monkeypatch.setattr(os, "getpid", lambda: 10)
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    monkeypatch.setattr(os, "times", lambda: (1.0, 0.5, 0.0, 0.0, 99.0))
+    for number, parent, ticks in [(10, 1, 150), (11, 10, 200), (12, 11, 300), (13, 1, 4000)]:
+        process(number, parent, ticks)
+    assert own_cpu_seconds(tmp_path) == pytest.approx(1.5 + 2 + 3)
