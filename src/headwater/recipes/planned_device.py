@@ -126,7 +126,7 @@ def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tup
     if probe is not None:
         return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
     peaks = processor_peaks(dtype, cores)
-    how = f"FLOPs over {peaks.how} and efficiencies of three measured shapes; --probe measures it"
+    how = f"FLOPs over {peaks.how} and efficiencies of measured shapes; --probe measures it"
     return Spread(_modelled_step(config, peaks), spread["step"]), how
 
 
