@@ -1,4 +1,4 @@
-"""Rows of few shapes: what is asked of a model is what was given, and the number of shapes doesn't grow with lengths."""
+"""Rows of few shapes: what is asked is what was given, and the number of shapes doesn't grow with the lengths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def test_a_row_too_long_keeps_its_end():
 
 
 def test_prompts_of_every_length_have_few_shapes():
-    shapes = {padded_rows([[1] * length] * number, 256, CPU)[0].numel() for length in range(1, 257) for number in (1, 3)}
+    sizes = [(length, number) for length in range(1, 257) for number in (1, 3)]
+    shapes = {padded_rows([[1] * length] * number, 256, CPU)[0].numel() for length, number in sizes}
     assert len(shapes) <= 6
     assert min(shapes) == LEAST_TOKENS
 

@@ -31,8 +31,8 @@ def test_a_measured_shape_gets_its_own_seconds(shape, dtype):
     assert found == pytest.approx(shape[f"{dtype}_ms"] / 1000, rel=1e-6)
 
 
-# seconds of a step in int8 at the machine's faster speed: first-light's rungs, seed 2 (docs/log.md); width 64 and 128 are
-# what the table's own rows were made from, depth 2 and 3 aren't rows
+# seconds of a step in int8 at the machine's faster speed: first-light's rungs, seed 2 (docs/log.md); widths 64 and 128
+# made two rows of the table, at depth 4
 RUNGS = {(2, 64): 0.0589, (4, 64): 0.0770, (3, 128): 0.1223, (4, 128): 0.1433, (4, 192): 0.2279}
 
 

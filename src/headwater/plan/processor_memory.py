@@ -34,8 +34,8 @@ INDEX_FRACTION = 0.16
 ALMANAC_BYTES = 29 * 2**20
 "The almanac's facts and questions, from the first look on."
 PRODUCT_BYTES, LOOK_PRODUCTS = 0.4 * 2**20, 40
-"""A compiled matrix product that the library keeps, and how many a look's row counts make: evaluate.rows has eight powers
-of two, each for five weight matrices, most of which occur."""
+"""A compiled matrix product that the library keeps, and how many a look's row counts make: evaluate.rows has eight
+powers of two, each for five weight matrices, most of which occur."""
 STACKED_NUMBERS = 1 << 23
 "Numbers of matrices that Muon makes orthogonal together, as optim.optimizer has it."
 STACK_COPIES = 4

@@ -34,7 +34,8 @@ def forecast_of_run(
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
-    `held_bytes` is what the run's process holds before its first step. Never raises: a run is worth more than its forecast. What went wrong is said.
+    `held_bytes` is what the run's process holds before its first step. Never raises: a run is worth more than its
+    forecast. What went wrong is said.
     """
     try:
         return _kept(config, say) if step else _made(config, asked, say, clock, held_bytes)
@@ -78,12 +79,12 @@ def _plan(config: RunConfig, asked: Questions, say: Say, held_bytes: float | Non
     """Return the plan, without a loss where the table of runs can't be used."""
     asked = with_ladder(config, asked)
     try:
-        return plan_run(config, asked, held_bytes=held_bytes)
+        return plan_run(config, asked, None, held_bytes)
     except (ConfigError, DataError) as error:
         if asked.runs is None:
             raise
         say(f"no forecast of the loss: {error}")
-        result = plan_run(config, replace(asked, runs=None), held_bytes=held_bytes)
+        result = plan_run(config, replace(asked, runs=None), None, held_bytes)
         return result | {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
 
 

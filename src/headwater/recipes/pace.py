@@ -1,8 +1,8 @@
 """How fast the machine is at the moment, and how fast it was while a ladder climbed. No torch.
 
-A virtual machine drifts between speeds, a fifth apart and for half a minute to many minutes each (docs/log.md), so that a
-rung's step time is that of one of them. The pace, FLOP/s of one core in fp32 over its own time, is the same work in a
-twentieth of a second: rungs carry it, and a run is expected at the mean of all the paces that are known.
+A virtual machine drifts between speeds, a fifth apart and for half a minute to many minutes each (docs/log.md), so that
+a rung's step time is that of one of them. The pace, FLOP/s of one core in fp32 over its own time, is the same work in
+a twentieth of a second: rungs carry it, and a run is expected at the mean of all the paces that are known.
 """
 
 from __future__ import annotations
