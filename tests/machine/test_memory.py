@@ -46,6 +46,27 @@ def test_the_memory_of_one_step_is_there_for_the_next():
     assert min(freed[1:]) > freed[0] / 2, f"{freed}: the C library keeps it anyway, so that the test shows nothing"
 
 
+GIVING_BACK = """
+from headwater.machine.memory import give_back_freed_memory, keep_freed_memory, resident_bytes
+keep_freed_memory()
+blocks = [bytearray(100_000) for _ in range(1000)]
+pinned = bytearray(100_000)  # above them: the heap can't shrink
+del blocks
+before = resident_bytes()
+give_back_freed_memory()
+print(before - resident_bytes())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is another one")
+def test_memory_freed_below_what_is_in_use_is_given_back():
+    environment = {"PYTHONPATH": str(Path(headwater.__file__).parents[1])}
+    command = [sys.executable, "-c", GIVING_BACK]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 80_000_000
+
+
 def test_it_can_be_asked_twice_and_returns():
     assert keep_freed_memory() is None
     assert keep_freed_memory() is None

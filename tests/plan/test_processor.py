@@ -16,6 +16,7 @@ from headwater.plan.processor import (
 )
 
 SHAPES = constants()["shapes"]
+LARGEST = SHAPES[-1]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["d_model"]))
@@ -29,8 +30,22 @@ def test_a_measured_shape_gets_its_own_seconds(shape, dtype):
     assert found == pytest.approx(shape[f"{dtype}_ms"] / 1000, rel=1e-6)
 
 
+# seconds of a step in int8 at the machine's faster speed: first-light's rungs, seed 2 (docs/log.md); widths 64 and 128
+# made two rows of the table, at depth 4
+RUNGS = {(2, 64): 0.0589, (4, 64): 0.0770, (3, 128): 0.1223, (4, 128): 0.1433, (4, 192): 0.2279}
+
+
+@pytest.mark.parametrize("shape", RUNGS, ids=str)
+def test_narrow_models_are_foretold_as_the_ladder_found_them(shape):
+    layers, width = shape
+    model = processor._model(SHAPES[0] | {"num_layers": layers, "d_model": width, "num_heads": width // 64})
+    peaks = constants()["peak_flops_per_second"]
+    found = step_seconds(sizes_of(model, True, None), 4096, Peaks(peaks["int8"], peaks["bfloat16"], "int8", ""))
+    assert found == pytest.approx(RUNGS[shape], rel=0.15)
+
+
 def test_no_part_is_faster_than_the_peak():
-    for width in (64, 192, 300, 768, 2048):
+    for width in (32, 64, 192, 300, 768, 2048):
         for dtype in ("int8", "bfloat16"):
             rates = processor.efficiencies(width, dtype)
             assert all(0 < rates[part] < 1 for part in ("matmul", "loss", "attention", "optimizer")), rates
@@ -52,6 +67,6 @@ def test_no_orthogonalisation_without_muon():
 
 def test_muon_at_the_third_shape_is_what_the_log_says():
     # docs/log.md: whole matrices, 0.94 TFLOP beside the model's 1.47
-    work = step_flops(sizes_of(processor._model(SHAPES[2]), is_muon=True, block_rows=None), 2048)
+    work = step_flops(sizes_of(processor._model(LARGEST), is_muon=True, block_rows=None), 2048)
     assert work["optimizer"] == pytest.approx(0.94e12, rel=0.02)
     assert work["matmul"] + work["loss"] + work["attention"] == pytest.approx(1.47e12, rel=0.01)

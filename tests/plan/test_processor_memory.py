@@ -115,3 +115,20 @@ def test_recomputed_blocks_take_less_and_never_nothing():
     peaks = [processor_memory(model(), OPTIM, Portion(16384, num), "bfloat16").peak for num in range(5)]
     assert peaks[0] > peaks[1] > peaks[2] > peaks[3]
     assert peaks[4] > processor_memory(model(), OPTIM, Portion(1024, 4), "bfloat16").peak
+
+
+def test_what_is_around_a_run_is_counted_once():
+    around = memory.around_run(token_bytes=100 * MIB, num_looks=9, has_almanac=True)
+    alone = processor_memory(model(), OPTIM, Portion(4096), "int8")
+    whole = processor_memory(model(), OPTIM, Portion(4096), "int8", around=around)
+    assert whole.peak - alone.peak == pytest.approx(around.libraries + around.text + around.looks)
+    assert around.text == pytest.approx(116 * MIB)
+    assert memory.around_run(0, num_looks=0, has_almanac=True).looks == 0
+
+
+def test_what_a_run_holds_more_before_its_first_step_it_holds_to_the_end():
+    around = memory.around_run(token_bytes=100 * MIB, num_looks=9, has_almanac=True)
+    found = processor_memory(model(), OPTIM, Portion(4096), "int8", around=around)
+    usual = memory.HELD_LIBRARY_BYTES + around.text + found.weights + found.optimizer
+    assert found.peak_from(usual) == pytest.approx(found.peak)
+    assert found.peak_from(usual + 200 * MIB) - found.peak == pytest.approx(200 * MIB)

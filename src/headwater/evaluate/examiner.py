@@ -22,7 +22,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 LOOK_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
 SAMPLE_TOKENS = 24
 NUM_NEXT_TOKENS = 8
-ROWS_PER_BATCH = 16
+BATCH_TOKENS = 4096  # of a validation's forward pass: it holds less than a training step does
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class RunExaminer:
         """Return the surprise at each source's held-out rows, or at a fixed sample of `max_rows` of them."""
         surprises = {}
         for name, source in self.held_out.items():
-            batches = sequential_batches(source, ROWS_PER_BATCH, _chosen_rows(source, max_rows))
+            rows_per_batch = max(1, BATCH_TOKENS // model.settings.seq_len)
+            batches = sequential_batches(source, rows_per_batch, _chosen_rows(source, max_rows))
             surprises[name] = measure_surprise(model, batches, self.token_bytes, forward)
         return surprises
 

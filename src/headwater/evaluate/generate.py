@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import EvaluationError
+from headwater.evaluate.rows import padded_rows
 from headwater.model.init import derived_seed
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -107,9 +108,9 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
 
 def _next_logits(model: Transformer, ids: list[int]) -> Tensor:
     """Return the scores (V) of the token after `ids`, in fp32 on the CPU."""
-    tokens_BT = torch.tensor([ids[-model.settings.seq_len :]], device=model.embed.weight.device)
-    x_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
-    return model.logits(x_BTD[0, -1]).cpu()
+    seq_len = model.settings.seq_len
+    x_BTD = model.hidden(*padded_rows([ids], seq_len, model.embed.weight.device))
+    return model.logits(x_BTD[0, min(len(ids), seq_len) - 1]).cpu()
 
 
 def _target_nats(model: Transformer, ids: list[int]) -> list[float]:

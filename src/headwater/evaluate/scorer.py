@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.evaluate.rows import LEAST_TOKENS, padded_rows, padded_width, rounded
 from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
 
-BATCH_TOKENS = 8192  # tokens of one forward pass: a few MB of activations for a small model
-PADDING_DOCUMENT = -1
+BATCH_TOKENS = 4096  # tokens of one forward pass; without a gradient it holds less than a training step of 2048
 
 
 class Scorer(Protocol):
@@ -40,7 +40,7 @@ class ModelScorer:
     @torch.inference_mode()
     def loglikelihood(self, pairs: Sequence[tuple[list[int], list[int]]]) -> np.ndarray:
         scores = np.zeros(len(pairs))
-        for indices in _batches_by_length([len(prompt) + len(rest) - 1 for prompt, rest in pairs]):
+        for indices in self._batches([len(prompt) + len(rest) - 1 for prompt, rest in pairs]):
             rows = [(pairs[i][0] + pairs[i][1], len(pairs[i][1])) for i in indices]
             scores[indices] = -self._continuation_losses(rows)
         return scores
@@ -48,19 +48,21 @@ class ModelScorer:
     @torch.inference_mode()
     def next_log_probabilities(self, prompts: Sequence[list[int]]) -> np.ndarray:
         results = np.zeros((len(prompts), self._model.settings.vocab_size), dtype=np.float32)
-        for indices in _batches_by_length([len(prompt) for prompt in prompts]):
-            tokens_BT, documents_BT = self._padded([prompts[i] for i in indices])
+        for indices in self._batches([len(prompt) for prompt in prompts]):
+            tokens_BT, documents_BT = padded_rows([prompts[i] for i in indices], self._max_tokens, self._device)
             x_BTD = self._model.hidden(tokens_BT, documents_BT)
-            last_B = torch.tensor([min(len(prompts[i]), self._max_tokens) - 1 for i in indices], device=self._device)
-            x_BD = x_BTD[torch.arange(len(indices), device=self._device), last_B]
-            results[indices] = torch.log_softmax(self._model.logits(x_BD), dim=-1).cpu().numpy()
+            last_B = torch.zeros(len(tokens_BT), dtype=torch.int64)
+            last_B[: len(indices)] = torch.tensor([min(len(prompts[i]), self._max_tokens) - 1 for i in indices])
+            x_BD = x_BTD[torch.arange(len(tokens_BT), device=self._device), last_B.to(self._device)]
+            log_p = torch.log_softmax(self._model.logits(x_BD), dim=-1)
+            results[indices] = log_p[: len(indices)].cpu().numpy()
         return results
 
     def _continuation_losses(self, rows: list[tuple[list[int], int]]) -> np.ndarray:
         # a row that is too long loses its beginning, never its continuation
         kept = [(ids[-(self._max_tokens + 1) :], length) for ids, length in rows]
-        tokens_BT, documents_BT = self._padded([ids[:-1] for ids, _ in kept])
-        targets = np.full(tokens_BT.shape, NO_TARGET, dtype=np.int64)
+        tokens_BT, documents_BT = padded_rows([ids[:-1] for ids, _ in kept], self._max_tokens, self._device)
+        targets = np.full(tuple(tokens_BT.shape), NO_TARGET, dtype=np.int64)
         for row, (ids, length) in enumerate(kept):
             length = min(length, len(ids) - 1)
             targets[row, len(ids) - 1 - length : len(ids) - 1] = ids[len(ids) - length :]
@@ -68,27 +70,24 @@ class ModelScorer:
         x_BTD = self._model.hidden(tokens_BT, documents_BT)
         scored_BT = targets_BT != NO_TARGET
         losses = torch.zeros(targets_BT.shape, device=self._device)
-        losses[scored_BT] = self._model.token_losses(x_BTD[scored_BT], targets_BT[scored_BT])
-        return losses.double().sum(-1).cpu().numpy()
+        losses[scored_BT] = self._token_losses(x_BTD[scored_BT], targets_BT[scored_BT])
+        return losses[: len(rows)].double().sum(-1).cpu().numpy()
 
-    def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-        rows = [row[-self._max_tokens :] for row in rows]
-        width = max(len(row) for row in rows)
-        tokens = np.zeros((len(rows), width), dtype=np.int64)
-        documents = np.full((len(rows), width), PADDING_DOCUMENT, dtype=np.int64)
-        for index, row in enumerate(rows):
-            tokens[index, : len(row)] = row
-            documents[index, : len(row)] = 0
-        return torch.from_numpy(tokens).to(self._device), torch.from_numpy(documents).to(self._device)
+    def _token_losses(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """Return the loss of each target, computed with others that are none, for there to be few shapes."""
+        missing = rounded(len(targets_N), LEAST_TOKENS) - len(targets_N)
+        x_ND = torch.nn.functional.pad(x_ND, (0, 0, 0, missing))
+        targets_N = torch.nn.functional.pad(targets_N, (0, missing), value=NO_TARGET)
+        return self._model.token_losses(x_ND, targets_N)[: len(targets_N) - missing]
 
-
-def _batches_by_length(lengths: list[int]) -> list[list[int]]:
-    """Return indices in batches of similar length, each of about BATCH_TOKENS tokens."""
-    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-    batches: list[list[int]] = []
-    for index in order:
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= BATCH_TOKENS:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
+    def _batches(self, lengths: list[int]) -> list[list[int]]:
+        """Return indices in batches of similar length, none of more than BATCH_TOKENS tokens but for a long row."""
+        order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+        batches: list[list[int]] = []
+        for index in order:
+            width = padded_width(lengths[index], self._max_tokens)
+            if batches and rounded(len(batches[-1]) + 1) * width <= BATCH_TOKENS:
+                batches[-1].append(index)
+            else:
+                batches.append([index])
+        return batches

@@ -39,6 +39,13 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def give_back_freed_memory() -> None:
+    """Have the C library give the system all whole pages of freed blocks; without glibc nothing is done."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
+
+
 def keep_freed_memory() -> None:
     """Have the C library keep freed blocks for the next step instead of giving them back to the system.
 

@@ -2,7 +2,8 @@
 
 A step on a processor isn't one rate: linear maps multiply in int8, the loss in bf16 out of cache, attention in
 kernels, and Muon's products cost the cube of the width whatever the tokens. Each part has its own efficiency, from
-three shapes in `data/processor.json`, interpolated in the logarithm of the width and held at the ends.
+the shapes in `data/processor.json` (benchmarks/processor_shapes.py), interpolated in the logarithm of the width and
+held at the ends.
 """
 
 from __future__ import annotations

@@ -20,11 +20,22 @@ Dtype = Literal["float32", "bfloat16", "int8"]
 LIBRARY_BYTES = 375 * 2**20
 """Interpreter, torch and kernels: 260 MiB before there is a model (docs/performance.md), and what is left over of the
 peaks in bf16 of the first two shapes in docs/log.md (throughput), 373 both."""
+HELD_LIBRARY_BYTES = 404 * 2**20
+"Of a run's process before its first step, without text, weights and optimizer: first-light's (docs/log.md)."
 SLACK_FRACTION = 0.08
 "Of activations: the slope of memory over layers, 41.7 bytes, over the tensors' 38.6 (docs/performance.md)."
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 "The chunk of logits as machine.kernels.functions has it; a test holds them together."
 PACKED_OPERANDS, FP32_SUMS = 7, 3
+RUN_BYTES = 13 * 2**20
+"What a run holds beside the loop: its tokenizer, and what its own forecast brought in (docs/log.md)."
+INDEX_FRACTION = 0.16
+"Of the token store's bytes: which rows they make."
+ALMANAC_BYTES = 29 * 2**20
+"The almanac's facts and questions, from the first look on."
+PRODUCT_BYTES, LOOK_PRODUCTS = 0.4 * 2**20, 40
+"""A compiled matrix product that the library keeps, and how many a look's row counts make: evaluate.rows has eight
+powers of two, each for five weight matrices, most of which occur."""
 STACKED_NUMBERS = 1 << 23
 "Numbers of matrices that Muon makes orthogonal together, as optim.optimizer has it."
 STACK_COPIES = 4
@@ -33,7 +44,7 @@ STACK_COPIES = 4
 
 @dataclass(frozen=True)
 class ProcessorMemory:
-    """Bytes of one process at its peak."""
+    """Bytes of one process at its peak; `around` is what a run holds beside its training, 0 for the loop alone."""
 
     libraries: float
     weights: float
@@ -43,11 +54,34 @@ class ProcessorMemory:
     activations: float
     working: float
     slack: float
+    around: Around | None = None
 
     @property
     def peak(self) -> float:
         kept = self.libraries + self.weights + self.optimizer + self.casts
-        return kept + self.gradients + self.activations + self.working + self.slack
+        rest = self.gradients + self.activations + self.working + self.slack
+        return kept + rest + (self.around.total if self.around else 0)
+
+    def peak_from(self, held_bytes: float) -> float:
+        """Return the peak of a run that holds so much before its first step: its text, weights and optimizer are there.
+
+        What is more than usual was left by earlier stages, or is a larger library here: it stays.
+        """
+        text = self.around.text if self.around else 0
+        return self.peak + held_bytes - (HELD_LIBRARY_BYTES + text + self.weights + self.optimizer)
+
+
+@dataclass(frozen=True)
+class Around:
+    """Bytes that a run holds beside its loop: what else it imports, its text, and from its first look on."""
+
+    libraries: float
+    text: float
+    looks: float
+
+    @property
+    def total(self) -> float:
+        return self.libraries + self.text + self.looks
 
 
 @dataclass(frozen=True)
@@ -63,10 +97,23 @@ class Portion:
     num_threads: int = 2
 
 
+def around_run(token_bytes: float, num_looks: int, has_almanac: bool) -> Around:
+    """Return what a run holds beside its loop: `token_bytes` of text that is mapped, read through and indexed."""
+    looks = LOOK_PRODUCTS * PRODUCT_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_looks else 0.0
+    return Around(RUN_BYTES, (1 + INDEX_FRACTION) * token_bytes, looks)
+
+
 def processor_memory(
-    model: ModelSettings, optim: OptimSettings, portion: Portion, dtype: Dtype, largest_chunk: int | None = None
+    model: ModelSettings,
+    optim: OptimSettings,
+    portion: Portion,
+    dtype: Dtype,
+    largest_chunk: int | None = None,
+    around: Around | None = None,
 ) -> ProcessorMemory:
-    """Return the peak of a training process; `largest_chunk` is a fixed chunk of logits, None the rule's."""
+    """Return the peak of a process that trains, and does what is `around` it; `largest_chunk` is a fixed chunk of
+    logits, None the rule's.
+    """
     weights = BYTES_PER_VALUE * count_parameters(model).total
     optimizer = state_bytes(model, optim) - 2 * weights
     activations = kept_bytes(model, portion, dtype)
@@ -76,7 +123,7 @@ def processor_memory(
     working += attention_scratch_bytes(model, portion, dtype)
     slack = SLACK_FRACTION * activations
     casts = cast_bytes(model, portion, dtype)
-    return ProcessorMemory(LIBRARY_BYTES, weights, optimizer, casts, weights, activations, working, slack)
+    return ProcessorMemory(LIBRARY_BYTES, weights, optimizer, casts, weights, activations, working, slack, around)
 
 
 def cast_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:

@@ -26,14 +26,20 @@ _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}
 
 
 def forecast_of_run(
-    config: RunConfig, asked: Questions, step: int, say: Say, clock: Callable[[], float]
+    config: RunConfig,
+    asked: Questions,
+    step: int,
+    say: Say,
+    clock: Callable[[], float],
+    held_bytes: float | None = None,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
-    Never raises: a run is worth more than its forecast. What went wrong is said.
+    `held_bytes` is what the run's process holds before its first step. Never raises: a run is worth more than its
+    forecast. What went wrong is said.
     """
     try:
-        return _kept(config, say) if step else _made(config, asked, say, clock)
+        return _kept(config, say) if step else _made(config, asked, say, clock, held_bytes)
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about
         say(f"no forecast: {error}")
         return None
@@ -52,7 +58,9 @@ def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
     return None
 
 
-def _made(config: RunConfig, asked: Questions, say: Say, clock: Callable[[], float]) -> dict[str, Any]:
+def _made(
+    config: RunConfig, asked: Questions, say: Say, clock: Callable[[], float], held_bytes: float | None
+) -> dict[str, Any]:
     path = config.run_dir / "forecast.json"
     path.unlink(missing_ok=True)  # of an attempt that died before its first save, or of other settings
     made_at = datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds")
@@ -62,7 +70,7 @@ def _made(config: RunConfig, asked: Questions, say: Say, clock: Callable[[], flo
         "key": forecast_key(config),
         "made_at": made_at,
         "headwater": headwater_version(),
-        **_plan(config, asked, say),
+        **_plan(config, asked, say, held_bytes),
     }
     write_json(path, found)
     for note in found.get("notes", []):
@@ -70,18 +78,18 @@ def _made(config: RunConfig, asked: Questions, say: Say, clock: Callable[[], flo
     return found
 
 
-def _plan(config: RunConfig, asked: Questions, say: Say) -> dict[str, Any]:
+def _plan(config: RunConfig, asked: Questions, say: Say, held_bytes: float | None) -> dict[str, Any]:
     """Return the plan, without a loss where the table of runs can't be used."""
     asked = with_ladder(config, asked)
     if asked.runs is None and (begun := begun_ladder(config)) is not None:
         say(begun.says)
     try:
-        return plan_run(config, asked)
+        return plan_run(config, asked, None, held_bytes)
     except (ConfigError, DataError) as error:
         if asked.runs is None:
             raise
         say(f"no forecast of the loss: {error}")
-        result = plan_run(config, replace(asked, runs=None))
+        result = plan_run(config, replace(asked, runs=None), None, held_bytes)
         return result | {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
 
 

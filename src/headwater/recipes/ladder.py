@@ -6,6 +6,7 @@ It goes on from its own checkpoint where it was interrupted, and a rung that is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from statistics import fmean
@@ -28,6 +29,7 @@ from headwater.recipes.ladder_record import (
     trained_rungs,
     write_table,
 )
+from headwater.recipes.pace import Pacemaker
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Folders, Say, Timings, is_trained, prepare_data, read_json_or_none, write_config
@@ -62,9 +64,10 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
             if found is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 _make_folder(ladder, config)
-                if not _train(ladder, config, reasons, make_display, say):
+                pacemaker = Pacemaker(make_display(config), time.perf_counter)
+                if not _train(ladder, config, reasons, pacemaker, say):
                     return None
-                found = _measured(ladder, config, rung)
+                found = _measured(ladder, config, rung, pacemaker.pace)
             done.append(replace(found, rung=rung))
         folder = ladder_dir(ladder.config.run_dir)
         write_table(folder / "runs.csv", done, ladder.config.seed)
@@ -98,7 +101,7 @@ def _make_folder(ladder: Ladder, config: RunConfig) -> None:
         write_json(config.run_dir / "key.json", key)
 
 
-def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], make_display: MakeDisplay, say: Say) -> bool:
+def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], display: Display, say: Say) -> bool:
     from headwater.recipes.training import train_stage
 
     folder = config.run_dir
@@ -109,10 +112,10 @@ def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], make_displa
             return True
         num_tokens = config.train.num_steps * config.train.batch_tokens
         plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
-        return train_stage(config, make_display(config), say, plan, Questions())
+        return train_stage(config, display, say, plan, Questions())
 
 
-def _measured(ladder: Ladder, config: RunConfig, rung: Rung) -> DoneRung:
+def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
     records = config.run_dir / "records.jsonl"
     device, finish = read_records(records, "start")[-1]["device"], read_records(records, "finish")[-1]
     found = DoneRung(
@@ -123,6 +126,7 @@ def _measured(ladder: Ladder, config: RunConfig, rung: Rung) -> DoneRung:
         dtype=device["dtype"],
         num_threads=device["cores"],
         device_name=device["name"],
+        pace=pace,
     )
     record = {"key": _key(ladder, config), "of": same_make(ladder.config), "rung": asdict(found)}
     write_json(config.run_dir / "rung.json", record)

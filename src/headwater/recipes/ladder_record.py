@@ -32,7 +32,8 @@ SOURCE_COLUMN = "bits_per_byte_"
 class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
-    `step_seconds` is the mean: a wall clock counts slow steps, too.
+    `step_seconds` is the mean: a wall clock counts slow steps, too. `pace` is the machine's meanwhile
+    (recipes.pace); None where it wasn't measured.
     """
 
     rung: Rung
@@ -42,6 +43,7 @@ class DoneRung:
     dtype: str
     num_threads: int
     device_name: str
+    pace: float | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def done_rung(value: dict[str, Any]) -> DoneRung:
     loss = {str(name): float(bits) for name, bits in value["loss"].items()}
     if not all(0 < bits < math.inf for bits in loss.values()) or "all" not in loss:
         raise ValueError("bits per byte must be above zero")
+    if value.get("pace") is not None and not 0 < float(value["pace"]) < math.inf:
+        raise ValueError("a pace must be above zero")
     return DoneRung(**{**value, "rung": Rung(**value["rung"]), "loss": loss})
 
 

@@ -23,6 +23,7 @@ from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
 from headwater.plan.time import step_seconds as device_step_seconds
 from headwater.plan.time import step_work
+from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.run_config import RunConfig
 from headwater.train.settings import num_recomputed
 
@@ -63,10 +64,13 @@ class Machinery:
     memory_limit_bytes: float | None
 
 
-def machinery(config: RunConfig, probe: Probe | None) -> Machinery:
-    """Return the numbers of the device that the run would take here."""
+def machinery(config: RunConfig, probe: Probe | None, held_bytes: float | None = None) -> Machinery:
+    """Return the numbers of the device that the run would take here.
+
+    `held_bytes` is what this process holds, where it is the run's own and has made the model and its optimizer.
+    """
     device = gpu_to_use(config.machine.device)
-    return _processor(config, probe) if device is None else _gpu(config, device, probe)
+    return _processor(config, probe, held_bytes) if device is None else _gpu(config, device, probe)
 
 
 def microbatch_tokens(config: RunConfig) -> int:
@@ -83,22 +87,25 @@ def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
     return int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
 
 
-def _processor(config: RunConfig, probe: Probe | None) -> Machinery:
+def _processor(config: RunConfig, probe: Probe | None, held_bytes: float | None) -> Machinery:
     cores = config.machine.num_threads or usable_cores()
     spread, flags = constants()["log_deviation"], cpu_flags()
     dtype = probe.dtype if probe else processor_dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
     portion = Portion(portion_tokens, num_recomputed(config.train, config.model.num_layers), num_threads=cores)
-    memory = processor_memory(config.model, config.optim, portion, dtype)  # type: ignore[arg-type]
+    around = around_of_run(config)
+    memory = processor_memory(config.model, config.optim, portion, dtype, around=around)  # type: ignore[arg-type]
+    peak, memory_how = memory.peak, "libraries, text, weights, optimizer"
+    if probe and probe.memory_bytes:
+        peak, memory_how = probe.memory_bytes + around.total, "the probe's process, text"
+    elif held_bytes is not None:
+        peak, memory_how = memory.peak_from(held_bytes), f"{held_bytes / 2**30:.3f} GiB held before the first step"
     step, step_how = _step(config, dtype, cores, probe)
-    measured = probe.memory_bytes if probe else None
     return Machinery(
         step=step,
         step_how=step_how,
-        memory=Spread(measured or memory.peak, spread["memory"]),
-        memory_how="peak of the probe's process"
-        if measured
-        else f"weights, gradients, optimizer, casts in {dtype}, activations of {portion_tokens} tokens, libraries",
+        memory=Spread(peak, spread["memory"]),
+        memory_how=f"{memory_how}, casts in {dtype}, gradients, activations of {portion_tokens} tokens, looks",
         watts=Spread(constants()["watts_per_core"] * cores, spread["watts"]),
         watts_how=f"{cores} cores × {constants()['watts_per_core']:g} W, a server processor's power by core",
         usd_per_hour=None,
@@ -121,7 +128,7 @@ def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tup
     if probe is not None:
         return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
     peaks = processor_peaks(dtype, cores)
-    how = f"FLOPs over {peaks.how} and efficiencies of three measured shapes; --probe measures it"
+    how = f"FLOPs over {peaks.how} and efficiencies of measured shapes; --probe measures it"
     return Spread(_modelled_step(config, peaks), spread["step"]), how
 
 

@@ -8,6 +8,7 @@ from statistics import median
 
 from headwater.plan.ladder import Rung
 from headwater.recipes.ladder_record import DoneRung
+from headwater.recipes.pace import slowdown
 from headwater.recipes.planned_device import Probe, relative_step
 from headwater.recipes.run_config import RunConfig
 
@@ -15,8 +16,11 @@ ANOTHER_SHAPE = 0.06  # how far the modelled ratio of two shapes' steps was off 
 ONE_RUNG = 0.08  # from one run to another of the same shape: machines drift (docs/log.md, a ladder of first-light)
 
 
-def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
-    """Return the run's step: that of rungs of its own shape, or the largest rungs' times what the model adds."""
+def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung], pace_now: float | None = None) -> Probe:
+    """Return the run's step: that of rungs of its own shape, or the largest rungs' times what the model adds.
+
+    Taken from the rungs' pace to the one that is expected of the run, with the machine's of this moment.
+    """
     same = [done for done in rungs if is_shape_of(done.rung, config)]
     asked = same or sorted(rungs, key=lambda done: done.rung.params)[-2:]
     logs = [math.log(done.step_seconds * _ratio(config, done)) for done in asked]
@@ -25,9 +29,11 @@ def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
         if same
         else f"as in the ladder's {len(asked)} largest models, times the modelled ratio of the shapes"
     )
-    first = asked[-1]
+    first, slower = asked[-1], slowdown(asked, rungs, pace_now)
+    if slower != 1:
+        how += f", × {slower:.3f} for the machine's pace in all of them and now"
     return Probe(
-        step_seconds=math.exp(median(logs)),
+        step_seconds=math.exp(median(logs)) * slower,
         log_deviation=ONE_RUNG if same else math.hypot(ONE_RUNG, ANOTHER_SHAPE),
         num_steps=sum(done.rung.num_steps for done in asked),
         dtype=first.dtype,

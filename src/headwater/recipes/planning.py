@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from headwater.errors import ConfigError
+from headwater.machine.host import float32_rate_per_core
 from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters
 from headwater.plan.count import count_flops, count_params
@@ -65,13 +66,18 @@ def with_ladder(config: RunConfig, asked: Questions) -> Questions:
     return replace(asked, runs=ladder_table(config), loss_unit="bits_per_byte")
 
 
-def plan_run(config: RunConfig, asked: Questions, probe: Probe | None = None) -> dict[str, Any]:
-    """Return what `headwater plan RUN --json` prints. Raises ConfigError or DataError for what can't be answered."""
+def plan_run(
+    config: RunConfig, asked: Questions, probe: Probe | None = None, held_bytes: float | None = None
+) -> dict[str, Any]:
+    """Return what `headwater plan RUN --json` prints. Raises ConfigError or DataError for what can't be answered.
+
+    `held_bytes` is what this process holds, where it is the run's own and has made the model and its optimizer.
+    """
     asked.check()
     rungs = read_ladder(config)
     if probe is None and rungs and is_as_fast(config):
-        probe = ladder_probe(config, rungs)
-    found = machinery(config, probe)
+        probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core())
+    found = machinery(config, probe, held_bytes)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
     limits = Limits(asked.max_hours, asked.max_money, asked.target_loss, found.memory_limit_bytes or memory_bytes())

@@ -9,7 +9,7 @@ from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
-from headwater.machine.memory import peak_bytes
+from headwater.machine.memory import give_back_freed_memory, peak_bytes, resident_bytes
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.busy import busy_while_trained
@@ -30,10 +30,11 @@ def train_stage(
     The run's forecast is made before its first step, by what is `asked`.
     """
     batches, peak_before = open_batches(config), peak_bytes()
+    give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest() as stop:
         run = assemble(config.run_dir, train_plan(config), batches, say)
         try:
-            foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time)
+            foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time, resident_bytes())
             _record_beginning(run, config, display, plan_fields, foretold)
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):

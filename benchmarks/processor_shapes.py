@@ -1,0 +1,106 @@
+"""Measure the rows of plan/data/processor.json: what a step takes on this processor, and which part of it how much.
+
+    python benchmarks/processor_shapes.py --write
+
+Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 in turn, and profiled as
+its roofline does; Muon's blocks are those of the rule. The machine must be idle. Without --write the rows are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from contenders.headwater import make_plan
+from job import Job, Shape
+from measure import Effort, choose_mode, run_rounds, summarise
+from throughput import say
+from token_stream import read_text, write_tokens
+from workers import Workers
+
+DATA = Path(__file__).parents[1] / "src/headwater/plan/data/processor.json"
+SHAPES = tuple(
+    Shape.parse(text)
+    for text in (
+        "4,1,64,256,6144,16",
+        "4,2,128,256,6144,16",
+        "4,4,192,256,8192,16",
+        "6,6,384,512,8192,8",
+        "12,12,768,1024,32768,2",
+    )
+)
+DTYPES = ("int8", "bfloat16")
+PARTS = ("matmul", "loss", "optimizer", "attention", "other")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the rows and the peaks into the package's table")
+    parser.add_argument("--rounds", type=int, default=3, help="of either dtype in turn (3)")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="processor-shapes-") as folder:
+        rows = [measured_row(shape, Path(folder), options.rounds) for shape in SHAPES]
+    print(json.dumps(rows))
+    if options.write:
+        DATA.write_text(with_rows(json.loads(DATA.read_text(encoding="utf-8")), rows, peaks()), encoding="utf-8")
+    return 0
+
+
+def measured_row(shape: Shape, folder: Path, num_rounds: int) -> dict[str, Any]:
+    """Return a shape's row of the table; raise SystemExit with the reason where it can't be measured."""
+    tokens_dir = folder / f"tokens-{shape.vocab_size}"
+    write_tokens(read_text(None), shape.vocab_size, tokens_dir)
+    workers = Workers(folder, lock=None)
+    try:
+        job = Job("headwater", "int8", shape, tokens_dir, folder / "scratch")
+        findings = [choose_mode(dtype, job, (dtype,), workers, say) for dtype in DTYPES]
+        run_rounds(findings, Effort(num_rounds), workers, say)
+        found = {finding.name: summarise(finding) for finding in findings}
+        if missing := [name for name, one in found.items() if one["status"] != "ok"]:
+            sys.exit(f"{shape}: {missing[0]} can't be measured: {found[missing[0]]['status']}")
+        roofline = workers.profile(job)
+    finally:
+        workers.end_all()
+    block_rows = make_plan(job).optim.block_rows
+    return row_of(shape, block_rows, {name: one["ms_per_step"] for name, one in found.items()}, roofline)
+
+
+def row_of(shape: Shape, block_rows: int | None, ms: dict[str, float], roofline: dict[str, Any]) -> dict[str, Any]:
+    """Return the table's row; waiting for data is other work."""
+    if "error" in roofline:
+        sys.exit(f"{shape}: no roofline: {roofline['error']}")
+    shares = {part: roofline["parts"][part]["share"] for part in (*PARTS, "data")}
+    shares["other"] += shares.pop("data")
+    sizes = {name: getattr(shape, name) for name in ("num_layers", "num_heads", "d_model", "seq_len", "vocab_size")}
+    times = {"rows": shape.rows, "block_rows": block_rows, "int8_ms": ms["int8"], "bfloat16_ms": ms["bfloat16"]}
+    return sizes | times | {"shares": shares}
+
+
+def peaks() -> dict[str, float]:
+    """Return the peaks that the efficiencies are relative to."""
+    import torch
+
+    from headwater.machine.peak import matmul_peaks
+    from headwater.machine.threads import usable_cores
+
+    torch.set_num_threads(usable_cores())
+    rates = matmul_peaks(torch.device("cpu"), [torch.bfloat16, torch.int8])
+    return {"bfloat16": rates[torch.bfloat16], "int8": rates[torch.int8]}
+
+
+def with_rows(table: dict[str, Any], rows: list[dict[str, Any]], peak_flops: dict[str, float]) -> str:
+    """Return the table's text with these rows, one a line; the note of the estimated rows goes."""
+    kept = {name: value for name, value in table.items() if name != "narrow"} | {"peak_flops_per_second": peak_flops}
+    kept["source"] = "benchmarks/processor_shapes.py; the machine and the day are in docs/log.md"
+    mark = "@rows"
+    lines = ",\n  ".join(json.dumps(row) for row in sorted(rows, key=lambda row: row["d_model"]))
+    text = json.dumps(kept | {"shapes": mark}, indent=1, ensure_ascii=False)
+    return text.replace(f'"{mark}"', f"[\n  {lines}\n ]") + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The table of what a step takes here: rows that the planner reads, from what the benchmark finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from headwater.plan import processor
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+MS = {"int8": 200.0, "bfloat16": 260.0}
+SHARES = {"matmul": 0.3, "attention": 0.1, "loss": 0.3, "optimizer": 0.1, "data": 0.05, "other": 0.15}
+
+
+@pytest.fixture
+def shapes(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import processor_shapes
+
+    return processor_shapes
+
+
+def test_a_row_that_was_measured_is_one_the_planner_gives_back(shapes, monkeypatch):
+    roofline = {"parts": {part: {"share": share} for part, share in SHARES.items()}}
+    rows = [shapes.row_of(shape, None, MS, roofline) for shape in reversed(shapes.SHAPES)]
+    peaks = {"int8": 9e11, "bfloat16": 4.5e11}
+    table = json.loads(shapes.with_rows(processor.constants(), rows, peaks))
+    assert [row["d_model"] for row in table["shapes"]] == [64, 128, 192, 384, 768]
+    assert "narrow" not in table
+    assert table["around_steps"] == processor.constants()["around_steps"]
+    monkeypatch.setattr(processor, "constants", lambda: table)
+    row = table["shapes"][1]
+    assert row["shares"]["other"] == pytest.approx(0.2)
+    sizes = processor.sizes_of(processor._model(row), is_muon=True, block_rows=row["block_rows"])
+    found = processor.step_seconds(sizes, 4096, processor.Peaks(9e11, 4.5e11, "int8", "as measured"))
+    assert found == pytest.approx(0.2)
+
+
+def test_a_roofline_that_failed_is_said(shapes):
+    with pytest.raises(SystemExit, match="no roofline: why"):
+        shapes.row_of(shapes.SHAPES[0], None, MS, {"error": "why"})
