@@ -10,12 +10,22 @@ from typing import Any
 import pytest
 from small_run import overrides, quick, write_run_file, write_texts
 
+from headwater.machine.load import LoadMeter
 from headwater.machine.signals import StopRequest
+from headwater.recipes import busy
 from headwater.recipes.open import open_batches, open_examiner
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Timings, prepare_data, train_plan
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import train
+
+
+@pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch):
+    """Notes about other programs would depend on what else runs here; tests of them put their own back."""
+    monkeypatch.setattr(busy, "busy_now", lambda: None)
+    monkeypatch.setattr(LoadMeter, "note", lambda self: None)
+
 
 Display = Callable[[dict[str, Any]], None]
 
