@@ -14,7 +14,7 @@ from headwater.plan.device import find_device, read_devices
 from headwater.plan.layout import Layout, check_layout
 from headwater.plan.shape import shape_of
 from headwater.plan.sizes import sizes
-from headwater.recipes import planned_device, searched_place, searched_processor, searching
+from headwater.recipes import planned_device, searched_processor, searching
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.searching import search_budget
 from headwater.recipes.wishes import Wishes
@@ -24,7 +24,7 @@ MONEY = Wishes("$10k", hardware="8xH100", text_bytes="40G")
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(searched_place, "gpu_name", lambda: None)
+    monkeypatch.setattr(planned_device, "gpu_name", lambda: None)
     monkeypatch.setattr(searched_processor, "memory_bytes", lambda: 16 * 2**30)
     monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
 
@@ -257,7 +257,7 @@ def test_what_cant_be_answered_says_why(changed, says):
 
 
 def test_a_gpu_at_hand_is_one_device(monkeypatch):
-    monkeypatch.setattr(searched_place, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(planned_device, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
     result = search_budget(Wishes("2h"))
     assert result["budget"]["device"] == find_device("H100", read_devices()).name
     assert result["budget"]["num_devices"] == 1
