@@ -40,9 +40,9 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
     if wishes.hardware:
         num_devices, device = parse_hardware(wishes.hardware, read_devices(wishes.hardware_table))
         return _on_devices(wishes, num_devices, device, max_memory, site=wishes.site or "average")
-    device = gpu_to_use("auto" if config is None else config.machine.device)
-    if device is not None:
-        return _on_devices(wishes, 1, device, max_memory, site=wishes.site)
+    gpu = gpu_to_use("auto" if config is None else config.machine.device)
+    if gpu is not None:
+        return _on_devices(wishes, 1, gpu, max_memory, site=wishes.site)
     given = {"--precision": wishes.precision not in ("", "auto"), "--price": bool(wishes.price)}
     given["--hardware-table"] = wishes.hardware_table is not None
     if unused := [option for option, is_given in given.items() if is_given]:
