@@ -60,7 +60,10 @@ class FixedModel:
             self.logits_V[token] = math.log(probability)
 
     def hidden(self, tokens_BT, documents_BT):
-        assert tokens_BT.shape[1] <= SEQ_LEN and not documents_BT.any()
+        # one document, and what fills the row up behind it
+        assert tokens_BT.shape[1] <= SEQ_LEN
+        assert documents_BT[0].tolist() == sorted(documents_BT[0].tolist(), reverse=True)
+        assert documents_BT[0, 0] == 0
         return torch.zeros(*tokens_BT.shape, 1)
 
     def logits(self, x_D):
