@@ -33,9 +33,8 @@ INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 ALMANAC_BYTES = 29 * 2**20
 "The almanac's facts and questions, from the first look on."
-PRODUCT_BYTES, LOOK_PRODUCTS = 0.4 * 2**20, 40
-"""A compiled matrix product that the library keeps, and how many a look's row counts make: evaluate.rows has eight
-powers of two, each for five weight matrices, most of which occur."""
+LOOK_BYTES = 22 * 2**20
+"What else stays of a first look: 10 MiB of products that are compiled for its row counts (evaluate.rows), and holes."
 STACKED_NUMBERS = 1 << 23
 "Numbers of matrices that Muon makes orthogonal together, as optim.optimizer has it."
 STACK_COPIES = 4
@@ -60,7 +59,8 @@ class ProcessorMemory:
     def peak(self) -> float:
         kept = self.libraries + self.weights + self.optimizer + self.casts
         rest = self.gradients + self.activations + self.working + self.slack
-        return kept + rest + (self.around.total if self.around else 0)
+        # an evaluation leaves the heap with other holes, into which the next step's gradients don't fit
+        return kept + rest + (self.around.total + self.gradients if self.around else 0)
 
     def peak_from(self, held_bytes: float) -> float:
         """Return the peak of a run that holds so much before its first step: its text, weights and optimizer are there.
@@ -99,7 +99,7 @@ class Portion:
 
 def around_run(token_bytes: float, num_looks: int, has_almanac: bool) -> Around:
     """Return what a run holds beside its loop: `token_bytes` of text that is mapped, read through and indexed."""
-    looks = LOOK_PRODUCTS * PRODUCT_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_looks else 0.0
+    looks = LOOK_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_looks else 0.0
     return Around(RUN_BYTES, (1 + INDEX_FRACTION) * token_bytes, looks)
 
 
