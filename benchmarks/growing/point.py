@@ -118,7 +118,6 @@ def measure(order: Order) -> dict[str, Any]:
     finally:
         run.records.close()
     facts = run.machine.facts
-    itemsize = 2 if facts.dtype == "bfloat16" else 4
     return {
         "shape": asdict(order.shape),
         "tokens": order.shape.batch_tokens,
@@ -131,8 +130,8 @@ def measure(order: Order) -> dict[str, Any]:
         "peak_bytes": peak_rss_bytes(),
         "held_bytes": held_bytes,
         "state_bytes": state_bytes(plan.model, plan.optim),
-        # matrices are kept a second time in the dtype of the activations
-        "cast_bytes": itemsize * count_parameters(plan.model).matmul if itemsize < 4 else 0,
+        # matrices are kept a second time in bf16, those of int8 maps twice in int8
+        "cast_bytes": 0 if facts.dtype == "float32" else 2 * count_parameters(plan.model).matmul,
         "num_threads": facts.num_threads,
         "dtype": facts.dtype,
         "kernels": facts.compiled,
