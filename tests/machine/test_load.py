@@ -47,6 +47,23 @@ def test_where_the_system_says_nothing_nothing_is_said(tmp_path):
     assert meter.note() is None
 
 
+def test_cpu_time_of_an_odd_kind_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    path = tmp_path / "stat"
+    for text in ("cpu0 1 2 3\n", "cpu0\n", "cpu0 a b c d e f g h\n", ""):
+        path.write_text(text)
+        assert LoadMeter(path).others() is None
+
+
+def test_what_other_machines_take_is_not_of_programs_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    path, times = tmp_path / "stat", iter([0.0, 10.0])
+    path.write_text("cpu0 100 0 0 100 0 0 0 0 0 0\n")
+    meter = LoadMeter(path, lambda: next(times), lambda: 0.0)
+    path.write_text("cpu0 100 0 0 100 0 0 0 900 0 0\n")
+    assert meter.others() == 0
+
+
 def test_what_this_process_has_started_is_its_own_work(tmp_path, monkeypatch):
     def process(number, parent, ticks):
         (tmp_path / str(number)).mkdir()

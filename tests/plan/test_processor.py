@@ -22,7 +22,7 @@ LARGEST = SHAPES[-1]
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["d_model"]))
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
 def test_a_measured_shape_gets_its_own_seconds(shape, dtype):
-    sizes = sizes_of(processor._model(shape), is_muon=True, block_rows=None)
+    sizes = sizes_of(processor._model(shape), is_muon=True, block_rows=shape["block_rows"])
     peaks = constants()["peak_flops_per_second"]
     found = step_seconds(
         sizes, shape["rows"] * shape["seq_len"], Peaks(peaks[dtype], peaks["bfloat16"], dtype, "as measured")

@@ -15,6 +15,7 @@ from headwater.evaluate.abilities import score_choices
 from headwater.evaluate.bits_per_byte import Forward, Surprise, measure_surprise
 from headwater.evaluate.generate import generate, next_tokens
 from headwater.evaluate.printable import printable
+from headwater.evaluate.rows import BATCH_TOKENS
 from headwater.evaluate.scorer import ModelScorer
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -22,7 +23,6 @@ from headwater.tokenizer.tokenizer import Tokenizer
 LOOK_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
 SAMPLE_TOKENS = 24
 NUM_NEXT_TOKENS = 8
-BATCH_TOKENS = 4096  # of a validation's forward pass: it holds less than a training step does
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.evaluate.rows import LEAST_TOKENS, padded_rows, padded_width, rounded
+from headwater.evaluate.rows import BATCH_TOKENS, LEAST_TOKENS, padded_rows, padded_width, rounded
 from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
-
-BATCH_TOKENS = 4096  # tokens of one forward pass; without a gradient it holds less than a training step of 2048
 
 
 class Scorer(Protocol):

@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from headwater.machine.threads import allowed_cpus
+from headwater.machine.threads import allowed_cpus, has_quota
 
 PROC = Path("/proc")
 STAT = PROC / "stat"
 NOW_SECONDS = 0.1
 BUSY_SHARE = 0.2  # of the CPUs: less is what a quiet machine does besides, and what ticks of 10 ms can tell in a moment
 _PARENT, _SPENT = 1, slice(11, 15)  # of /proc/PID/stat, after the name: parent; user, system, and its children's
-_IDLE, _WAITING, _GUEST = 3, 4, 8  # columns of /proc/stat; what guests take is in the first two columns, too
+_IDLE, _WAITING, _STOLEN = 3, 4, 7  # columns of /proc/stat; of what other machines take nobody here can stop anything
 
 
 class LoadMeter:
@@ -36,8 +36,8 @@ class LoadMeter:
     def others(self) -> float | None:
         """Return how many CPUs they took, on the mean; None where the system doesn't say."""
         (begun, busy_before, own_before), (now, busy, own) = self._begun, self._read()
-        if busy is None or busy_before is None or now <= begun:
-            return None
+        if busy is None or busy_before is None or now <= begun or has_quota():
+            return None  # with a quota of the host's CPUs, what others do on them takes nothing from it
         return max(0.0, (busy - busy_before - (own - own_before)) / (now - begun))
 
     def note(self) -> str | None:
@@ -62,11 +62,12 @@ def own_cpu_seconds(proc: Path = PROC) -> float:
     for path in proc.glob("[0-9]*/stat"):
         try:
             cells = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
+            parent, ticks = int(cells[_PARENT]), sum(int(cell) for cell in cells[_SPENT])
+        except (OSError, ValueError, IndexError):  # it has ended meanwhile, or the file is of another kind
             continue
         number = int(path.parent.name)
-        children[int(cells[_PARENT])].append(number)
-        spent[number] = sum(int(cell) for cell in cells[_SPENT]) / os.sysconf("SC_CLK_TCK")
+        children[parent].append(number)
+        spent[number] = ticks / os.sysconf("SC_CLK_TCK")
     total, waiting = sum(os.times()[:4]), list(children[os.getpid()])
     while waiting:
         number = waiting.pop()
@@ -81,9 +82,7 @@ def _busy_seconds(stat: Path) -> float | None:
     try:
         lines = [line.split() for line in stat.read_text(encoding="ascii").splitlines()]
         ticks = [[int(cell) for cell in line[1:]] for line in lines if line and line[0] in names]
-    except (OSError, ValueError):
+        busy = sum(sum(cells[:_STOLEN]) - cells[_IDLE] - cells[_WAITING] for cells in ticks)
+    except (OSError, ValueError, IndexError):
         return None
-    if not ticks:
-        return None
-    busy = sum(sum(cells[:_GUEST]) - cells[_IDLE] - cells[_WAITING] for cells in ticks)
-    return busy / os.sysconf("SC_CLK_TCK")
+    return busy / os.sysconf("SC_CLK_TCK") if ticks else None

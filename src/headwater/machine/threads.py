@@ -31,6 +31,11 @@ def allowed_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def has_quota(cgroups: Path = CGROUPS) -> bool:
+    """Return whether a container's quota pays for fewer CPUs than the process may run on."""
+    return _quota(cgroups) < len(allowed_cpus())
+
+
 def _core(cpu: int, cpus: Path) -> str:
     """Return a name that the hardware threads of one core share."""
     try:

@@ -13,21 +13,21 @@ def is_wide(rows: int, columns: int) -> bool:
     return columns >= WIDE * rows
 
 
-def orthogonalisation_flops(rows: int, columns: int) -> float:
+def orthogonalisation_flops(rows: int, columns: int, on_processor: bool = True) -> float:
     """Return FLOPs of Muon's iterations for one matrix or block, `rows` the shorter side.
 
     Of a product of a matrix with itself half is computed (m² n and m³), the product with X takes 2 m² n. A wide one
-    takes X X^T and the product with X once, and products of m × m at 2 m³ (`optim.muon` has thirteen of them).
+    takes X X^T and the product with X once on a processor, and products of m × m at 2 m³ (`optim.muon` has thirteen).
     """
-    if is_wide(rows, columns):
+    if on_processor and is_wide(rows, columns):
         return 3 * rows**2 * columns + (4 * ITERATIONS - 3) * 2 * rows**3
     return ITERATIONS * (3 * rows**2 * columns + rows**3)
 
 
 def orthogonalisation_share(d_model: int, d_ff: int, batch_tokens: int) -> float:
-    """Return FLOPs of Muon's four iterations over 6 × weights × tokens, for matrices d_model × d_ff, not cut."""
-    shorter, longer = sorted((d_model, d_ff))
-    return 4 * (3 * shorter + shorter**2 / longer) / (6 * batch_tokens)
+    """Return FLOPs of Muon's iterations over 6 × weights × tokens, for matrices d_model × d_ff, not cut."""
+    shorter, longer = min(d_model, d_ff), max(d_model, d_ff)
+    return orthogonalisation_flops(shorter, longer) / (6 * d_model * d_ff * batch_tokens)
 
 
 def block_rows_for(d_model: int, d_ff: int, batch_tokens: int) -> int | None:

@@ -35,7 +35,9 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Upd
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
         x = x.mT.contiguous()  # once, where each product would make a copy of its own
-    x = _by_gram(x) if is_wide(*x.shape[-2:]) else _by_products(x, updates)
+    # products in fp32, which a GPU's units for bf16 don't make
+    is_cheaper_once = is_wide(*x.shape[-2:]) and x.device.type == "cpu"
+    x = _by_gram(x) if is_cheaper_once else _by_products(x, updates)
     return (x.mT if is_tall else x).to(matrices_NRC.dtype)
 
 
@@ -117,9 +119,10 @@ def muon_update_(
     size = rows_of_block(shorter, block_rows)
     keep, rate = 1 - lr * weight_decay, lr * max(1.0, rows / columns) ** 0.5
     ahead = updates.look_ahead_(gradients, momenta, momentum, compute_dtype)
-    if updates.blocks is not None and compute_dtype == torch.bfloat16 and is_wide(size, longer):
-        factors = _factors(updates.blocks.grams(ahead, size)).to(compute_dtype)
-        updates.blocks.descend_(parameters, ahead, factors, keep=keep, rate=rate)
+    blocks = updates.blocks if compute_dtype == torch.bfloat16 and is_wide(size, longer) else None
+    if blocks is not None and size <= blocks.largest:
+        factors = _factors(blocks.grams(ahead, size)).to(compute_dtype)
+        blocks.descend_(parameters, ahead, factors, keep=keep, rate=rate)
     else:
         directions = orthogonalise_blocks(ahead, block_rows, compute_dtype, updates)
         updates.descend_(parameters, directions, keep=keep, rate=rate)

@@ -18,6 +18,8 @@ class BlockUpdates(Protocol):
     the transposed.
     """
 
+    largest: int  # size
+
     def grams(self, x_NRC: Tensor, size: int) -> Tensor:
         """Return X X^T of every block, (blocks, size, size) in fp32."""
 

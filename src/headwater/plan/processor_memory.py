@@ -59,8 +59,15 @@ class ProcessorMemory:
     def peak(self) -> float:
         kept = self.libraries + self.weights + self.optimizer + self.casts
         rest = self.gradients + self.activations + self.working + self.slack
-        # an evaluation leaves the heap with other holes, into which the next step's gradients don't fit
-        return kept + rest + (self.around.total + self.gradients if self.around else 0)
+        return kept + rest + self.beside_the_loop
+
+    @property
+    def beside_the_loop(self) -> float:
+        """What a whole run holds more than its steps alone, which a probe measures.
+
+        An evaluation leaves the heap with other holes, into which the next step's gradients don't fit.
+        """
+        return self.around.total + self.gradients if self.around else 0.0
 
     def peak_from(self, held_bytes: float) -> float:
         """Return the peak of a run that holds so much before its first step: its text, weights and optimizer are there.

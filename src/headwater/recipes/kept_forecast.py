@@ -90,7 +90,8 @@ def _plan(config: RunConfig, asked: Questions, say: Say, held_bytes: float | Non
             raise
         say(f"no forecast of the loss: {error}")
         result = plan_run(config, replace(asked, runs=None), None, held_bytes)
-        return result | {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
+        refused = {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
+        return result | refused | {"loss": None, "loss_unit": asked.loss_unit}
 
 
 def forecast_key(config: RunConfig) -> str:

@@ -30,6 +30,7 @@ from headwater.recipes.ladder_record import (
     write_table,
 )
 from headwater.recipes.pace import Pacemaker
+from headwater.recipes.planned_device import gpu_to_use
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Folders, Say, Timings, is_trained, prepare_data, read_json_or_none, write_config
@@ -67,7 +68,8 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 pacemaker = Pacemaker(make_display(config), time.perf_counter)
                 if not _train(ladder, config, reasons, pacemaker, say):
                     return None
-                found = _measured(ladder, config, rung, pacemaker.pace)
+                on_processor = gpu_to_use(config.machine.device) is None  # whose pace it is
+                found = _measured(ladder, config, rung, pacemaker.pace if on_processor else None)
             done.append(replace(found, rung=rung))
         folder = ladder_dir(ladder.config.run_dir)
         write_table(folder / "runs.csv", done, ladder.config.seed)

@@ -70,7 +70,7 @@ def text_digest(config: RunConfig) -> str:
 def same_make(config: RunConfig) -> dict[str, Any]:
     """Return the settings that a run shares with its ladder: all that decide its loss."""
     settings = config.model_dump(mode="json")
-    train = {name: settings["train"][name] for name in ("num_steps", "batch_tokens")}
+    train = {name: settings["train"][name] for name in ("num_steps", "batch_tokens", "half_length_fraction")}
     kept = {name: settings[name] for name in ("mixture", "model", "optim", "schedule")}
     return kept | {"train": train, "dtype": settings["machine"]["dtype"], "text": text_digest(config)}
 

@@ -50,10 +50,10 @@ class Pacemaker:
 def slowdown(asked: Sequence[DoneRung], rungs: Sequence[DoneRung], pace_now: float | None) -> float:
     """Return a step's time at the pace that is expected of the run, over that at the pace of the rungs `asked`.
 
-    Expected is the mean over all that is known, by its seconds: every rung, and this moment for NOW_SECONDS. 1 where
-    a rung's pace wasn't measured.
+    Expected is the mean over all that is known, by its seconds: rungs, and this moment for NOW_SECONDS. 1 where the
+    pace of one that is `asked` wasn't measured: on a GPU, or where the process died at its end.
     """
-    if any(done.pace is None for done in rungs):
+    if any(done.pace is None for done in asked):
         return 1.0
     known = [(done.seconds, done.pace) for done in rungs if done.pace]
     expected = _mean_seconds([*known, (NOW_SECONDS, pace_now)] if pace_now else known)

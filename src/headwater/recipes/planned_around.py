@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.machine.memory import memory_bytes
 from headwater.plan.processor_memory import Around, around_run
-from headwater.recipes.planned_time import source_bytes
+from headwater.recipes.planned_text import has_almanac, source_bytes
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders
 
@@ -15,9 +15,9 @@ MOST_OF_MEMORY = 0.5
 
 
 def around_of_run(config: RunConfig) -> Around:
+    """Return the bytes that the whole run holds beside its loop: libraries, mapped text, and what looks bring in."""
     token_bytes = min(_token_bytes(config), MOST_OF_MEMORY * memory_bytes())
-    has_almanac = any(source.builtin == "almanac" for source in config.corpus.sources.values())
-    return around_run(token_bytes, config.train.num_looks, has_almanac)
+    return around_run(token_bytes, config.train.num_looks, has_almanac(config))
 
 
 def _token_bytes(config: RunConfig) -> float:

@@ -63,6 +63,10 @@ class Machinery:
     price_how: str
     memory_limit_bytes: float | None
 
+    @property
+    def is_processor(self) -> bool:
+        return self.memory_limit_bytes is None
+
 
 def machinery(config: RunConfig, probe: Probe | None, held_bytes: float | None = None) -> Machinery:
     """Return the numbers of the device that the run would take here.
@@ -97,7 +101,7 @@ def _processor(config: RunConfig, probe: Probe | None, held_bytes: float | None)
     memory = processor_memory(config.model, config.optim, portion, dtype, around=around)  # type: ignore[arg-type]
     peak, memory_how = memory.peak, "libraries, text, weights, optimizer"
     if probe and probe.memory_bytes:
-        peak, memory_how = probe.memory_bytes + around.total, "the probe's process, text"
+        peak, memory_how = probe.memory_bytes + memory.beside_the_loop, "the probe's process, text"
     elif held_bytes is not None:
         peak, memory_how = memory.peak_from(held_bytes), f"{held_bytes / 2**30:.3f} GiB held before the first step"
     step, step_how = _step(config, dtype, cores, probe)
@@ -191,7 +195,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
     )
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
     seconds = device_step_seconds(step_work(shape, layout, device), efficiency)
-    update = muon_flops(_sizes(config).matrices)
+    update = muon_flops(_sizes(config).matrices, on_processor=False)
     seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
     step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"
     if probe is not None:

@@ -34,6 +34,11 @@ def source_bytes(source: SourceSettings) -> float | None:
     return float(sum(file.stat().st_size for file in files)) if files else None
 
 
+def has_almanac(config: RunConfig) -> bool:
+    """Return whether looks ask the almanac's questions."""
+    return any(source.builtin == "almanac" for source in config.corpus.sources.values())
+
+
 def usual_bytes_per_token(vocab_size: int) -> float:
     """Return what byte-level BPE reaches on mixed text, about: 3.5 at 8,192 ids, a third more for each doubling.
 

@@ -10,7 +10,7 @@ from headwater.optim.settings import OptimSettings
 from headwater.plan.before import state_bytes
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import constants
-from headwater.recipes.planned_text import foreseen_held_out, source_bytes
+from headwater.recipes.planned_text import foreseen_held_out, has_almanac, source_bytes
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders
 from headwater.train.settings import look_steps
@@ -38,8 +38,7 @@ def around_steps(config: RunConfig, step_seconds: float, checkpoint_seconds: flo
     scale = around_scale(per_token)
     num_validations = len(_validated_steps(config))
     tokens = _validated_tokens(config)
-    has_almanac = any(source.builtin == "almanac" for source in config.corpus.sources.values())
-    look = known["look_seconds" if has_almanac else "look_seconds_without_almanac"]
+    look = known["look_seconds" if has_almanac(config) else "look_seconds_without_almanac"]
     num_saves = -(-train.num_steps // train.save_every)
     save = checkpoint_seconds or checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     prepare, how = _preparation(config)

@@ -12,14 +12,14 @@ from typing import Any, Literal, get_args
 from headwater.errors import ConfigError
 from headwater.machine.host import float32_rate_per_core
 from headwater.machine.memory import memory_bytes
-from headwater.model.count import count_parameters
+from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.energy import find_site
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
 from headwater.recipes.busy import busy_before
-from headwater.recipes.ladder_record import is_as_fast, read_ladder
-from headwater.recipes.planned_device import Machinery, Probe, machinery
+from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladder
+from headwater.recipes.planned_device import Machinery, Probe, gpu_to_use, machinery
 from headwater.recipes.planned_ladder import ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_time import around_steps
@@ -63,7 +63,10 @@ def with_ladder(config: RunConfig, asked: Questions) -> Questions:
     """
     if asked.runs is not None:
         return asked
-    return replace(asked, runs=ladder_table(config), loss_unit="bits_per_byte")
+    table = ladder_table(config)
+    if table is None and begun_ladder(config) is None:
+        return asked
+    return replace(asked, runs=table, loss_unit="bits_per_byte")
 
 
 def plan_run(
@@ -76,7 +79,8 @@ def plan_run(
     asked.check()
     rungs = read_ladder(config)
     if probe is None and rungs and is_as_fast(config):
-        probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core())
+        on_processor = gpu_to_use(config.machine.device) is None
+        probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core() if on_processor else None)
     found = machinery(config, probe, held_bytes)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
@@ -94,7 +98,7 @@ def plan_run(
 
 def _notes(found: Machinery, probe: Probe | None) -> list[str]:
     """Return what makes a reader's own times differ: other programs, where a processor computes."""
-    if found.memory_limit_bytes is not None:
+    if not found.is_processor:
         return []
     busy = probe.busy if probe is not None and probe.busy is not None else busy_before()
     return [] if busy is None else [busy]
@@ -112,7 +116,7 @@ def counts(config: RunConfig) -> dict[str, Any]:
         "tokens": tokens,
         "num_steps": config.train.num_steps,
         "flops_per_token": asdict(flops),
-        "flops": flops.causal * tokens,
+        "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
         "tokens_per_parameter": tokens / count_parameters(config.model).total,
     }
 

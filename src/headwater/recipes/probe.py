@@ -26,7 +26,7 @@ from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
 from headwater.machine.signals import StopRequest
 from headwater.recipes.busy import busy_while_measured
-from headwater.recipes.planned_device import Probe, microbatch_tokens
+from headwater.recipes.planned_device import Probe, microbatch_tokens, relative_step
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.tokens.read import TokenStore
@@ -118,6 +118,8 @@ def _result(
         # gradients are exchanged and weights updated once a step, whatever the microbatches
         update = statistics.median(stopwatch.updates)
         seconds = update + (seconds - update) * config.train.batch_tokens / micro
+    whole_rows = config.model_copy(update={"train": config.train.model_copy(update={"half_length_fraction": 0.0})})
+    seconds *= relative_step(config, facts.dtype) / relative_step(whole_rows, facts.dtype)
     deviation = statistics.stdev(np.log(steps)) / math.sqrt(len(steps)) if len(steps) > 1 else 0.2
     part = "whole" if whole else f"of one microbatch of {micro} tokens"
     return Probe(
@@ -133,7 +135,8 @@ def _result(
 
 
 def _plan(config: RunConfig, batch_tokens: int, micro: int) -> TrainPlan:
-    changes = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_looks": 0}
+    changes: dict[str, Any] = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_looks": 0}
+    changes |= {"half_length_fraction": 0.0}  # whole rows; `_result` takes off what halves save
     changes |= {"batch_tokens": batch_tokens, "microbatch_tokens": micro}
     return replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
 

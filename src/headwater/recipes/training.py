@@ -34,7 +34,8 @@ def train_stage(
     with StopRequest() as stop:
         run = assemble(config.run_dir, train_plan(config), batches, say)
         try:
-            foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time, resident_bytes())
+            held_bytes = resident_bytes() or None  # 0: the system doesn't say
+            foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time, held_bytes)
             _record_beginning(run, config, display, plan_fields, foretold)
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):

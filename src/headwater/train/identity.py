@@ -13,6 +13,9 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.train.settings import TrainSettings
 
+WHEN_ABSENT = {"train.half_length_fraction": 0.0}
+"What older checkpoints don't name, and how they were trained."
+
 
 @dataclass(frozen=True)
 class TrainPlan:
@@ -42,7 +45,7 @@ class TrainPlan:
 
 def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has."""
-    before, after = _flat(saved), _flat(now)
+    before, after = WHEN_ABSENT | _flat(saved), _flat(now)
     changed = [name for name in after if before.get(name) != after[name]]
     changed += [name for name in before if name not in after and name.split(".")[0] in now]
     if not changed:

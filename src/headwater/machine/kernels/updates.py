@@ -79,6 +79,8 @@ class KernelUpdates:
 class KernelBlocks:
     """The methods of `optim.updates.BlockUpdates`; parameters are fp32 and contiguous."""
 
+    largest = 256  # a thread takes a whole block, and packs of it what fits into its second cache
+
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
 
