@@ -9,6 +9,7 @@ from small_run import write_run_file, write_texts
 
 from headwater.errors import ConfigError
 from headwater.recipes import planned_device
+from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.planned_device import Probe, machinery, microbatch_tokens
 from headwater.recipes.planned_loss import worth_of_tokens
 from headwater.recipes.planned_time import _validated_steps, around_steps
