@@ -40,9 +40,10 @@ def test_a_pace_that_cant_be_is_bounded():
     assert slowdown(rungs, rungs, 1e15) >= 1 / MOST
 
 
-def test_a_ladder_without_paces_is_taken_as_it_was():
+def test_rungs_without_a_pace_are_taken_as_they_were_and_say_nothing_of_others():
     rungs = [done(8, 60.0, None), done(9, 60.0, 1e11)]
-    assert slowdown(rungs[1:], rungs, 2e11) == 1.0
+    assert slowdown(rungs[:1], rungs, 1.1e11) == 1.0
+    assert slowdown(rungs[1:], rungs, 1.1e11) == slowdown(rungs[1:], rungs[1:], 1.1e11) < 1
 
 
 def test_the_pace_is_taken_between_steps_and_shown_records_are_the_same():

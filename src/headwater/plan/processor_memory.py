@@ -115,16 +115,13 @@ def processor_memory(
     optim: OptimSettings,
     portion: Portion,
     dtype: Dtype,
-    largest_chunk: int | None = None,
     around: Around | None = None,
 ) -> ProcessorMemory:
-    """Return the peak of a process that trains, and does what is `around` it; `largest_chunk` is a fixed chunk of
-    logits, None the rule's.
-    """
+    """Return the peak of a process that trains, and does what is `around` it."""
     weights = BYTES_PER_VALUE * count_parameters(model).total
     optimizer = state_bytes(model, optim) - 2 * weights
     activations = kept_bytes(model, portion, dtype)
-    working = loss_bytes(model, portion, dtype, largest_chunk) + block_backward_bytes(model, portion, dtype)
+    working = loss_bytes(model, portion, dtype) + block_backward_bytes(model, portion, dtype)
     # the update begins when activations are gone
     working = max(working, update_bytes(model, optim, dtype) - activations)
     working += attention_scratch_bytes(model, portion, dtype)
@@ -183,14 +180,14 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
     return portion.tokens * (size * inner + rounded) + weights
 
 
-def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype, largest_chunk: int | None) -> float:
+def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
     """Return chunks of logits, the gradient of the hidden states and the head's gradient.
 
     A chunk is let go only when the next has been made: of several there are two at once. Of more than two there is a
     third: the tables of docs/performance.md rise by one chunk from three parts on, so the place of the first isn't free
     again when the third is made.
     """
-    wanted = largest_chunk or min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
+    wanted = min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
     num_parts = max(1, round(portion.tokens * model.vocab_size / wanted))
     chunk = math.ceil(portion.tokens / num_parts) * model.vocab_size
     size = _size(dtype)
