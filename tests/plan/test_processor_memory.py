@@ -64,8 +64,7 @@ def test_peaks_of_the_measured_tables_are_foretold():
     assert len(errors) == 37
     median = statistics.median(map(abs, errors.values()))
     least = min(errors, key=lambda key: errors[key])
-    # wanted was 0.05: gradients of a large embedding are added to activations that are gone by then
-    assert median <= 0.06, f"median {median:.1%}"
+    assert median <= 0.05, f"median {median:.1%}"
     assert errors[least] >= -0.03, f"{least} is {errors[least]:.1%} under"
 
 

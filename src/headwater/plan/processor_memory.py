@@ -181,7 +181,7 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
 
 
 def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
-    """Return chunks of logits, the gradient of the hidden states and the head's gradient.
+    """Return chunks of logits, the gradient of the hidden states, and of a tied head's weight one beside the embedding's.
 
     A chunk is let go only when the next has been made: of several there are two at once. Of more than two there is a
     third: the tables of docs/performance.md rise by one chunk from three parts on, so the place of the first isn't free
@@ -191,7 +191,7 @@ def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
     num_parts = max(1, round(portion.tokens * model.vocab_size / wanted))
     chunk = math.ceil(portion.tokens / num_parts) * model.vocab_size
     size = _size(dtype)
-    head = BYTES_PER_VALUE * model.vocab_size * model.d_model
+    head = BYTES_PER_VALUE * model.vocab_size * model.d_model if model.tied_embeddings else 0
     return min(3, num_parts) * size * chunk + size * portion.tokens * model.d_model + head
 
 
