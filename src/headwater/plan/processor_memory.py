@@ -181,7 +181,7 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
 
 
 def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
-    """Return chunks of logits, the gradient of the hidden states, and a tied head's, which the embedding's comes beside.
+    """Return chunks of logits, the gradient of the hidden states, and a tied head's: the embedding's comes beside it.
 
     A chunk is let go only when the next has been made: of several there are two at once. Of more than two there is a
     third: the tables of docs/performance.md rise by one chunk from three parts on, so the place of the first isn't free
