@@ -65,11 +65,12 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
             if found is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 _make_folder(ladder, config)
-                pacemaker = Pacemaker(make_display(config), time.perf_counter)
-                if not _train(ladder, config, reasons, pacemaker, say):
+                display = make_display(config)
+                # the pace is the processor's: beside a GPU it would say nothing and hold up its steps
+                pacemaker = Pacemaker(display, time.perf_counter) if gpu_to_use(config.machine.device) is None else None
+                if not _train(ladder, config, reasons, pacemaker or display, say):
                     return None
-                on_processor = gpu_to_use(config.machine.device) is None  # whose pace it is
-                found = _measured(ladder, config, rung, pacemaker.pace if on_processor else None)
+                found = _measured(ladder, config, rung, pacemaker.pace if pacemaker else None)
             done.append(replace(found, rung=rung))
         folder = ladder_dir(ladder.config.run_dir)
         write_table(folder / "runs.csv", done, ladder.config.seed)

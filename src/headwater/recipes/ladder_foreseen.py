@@ -6,7 +6,7 @@ from typing import Any
 
 from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_design import LadderWishes, design_ladder
-from headwater.recipes.ladder_record import trained_rungs
+from headwater.recipes.ladder_record import BegunLadder, trained_rungs
 from headwater.recipes.stages import is_prepared
 
 NOT_PREPARED = (
@@ -24,7 +24,7 @@ def foreseen_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> dic
     names = {found.rung.name for found in done}
     notes = [] if is_text_ready else [NOT_PREPARED]
     if done:
-        notes.append(f"{len(done)} of {len(ladder.rungs)} rungs are trained; `headwater ladder RUN` goes on")
+        notes.append(BegunLadder(done, len(ladder.rungs)).says)
     if busy := busy_before():
         notes.append(busy)
     return {

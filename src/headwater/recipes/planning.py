@@ -19,7 +19,7 @@ from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive,
 from headwater.plan.shape import shape_of
 from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladder
-from headwater.recipes.planned_device import Machinery, Probe, gpu_to_use, machinery
+from headwater.recipes.planned_device import Machinery, Probe, machinery
 from headwater.recipes.planned_ladder import ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_time import around_steps
@@ -79,8 +79,7 @@ def plan_run(
     asked.check()
     rungs = read_ladder(config)
     if probe is None and rungs and is_as_fast(config):
-        on_processor = gpu_to_use(config.machine.device) is None
-        probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core() if on_processor else None)
+        probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core())
     found = machinery(config, probe, held_bytes)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
@@ -105,7 +104,7 @@ def _notes(found: Machinery, probe: Probe | None) -> list[str]:
 
 
 def counts(config: RunConfig) -> dict[str, Any]:
-    """Return parameters, tokens and FLOPs of the run, exact."""
+    """Return parameters, tokens and FLOPs of the run, exact; a token's FLOPs are those in a whole row."""
     shape = shape_of(config.model)
     params, tokens = count_params(shape), config.train.num_steps * config.train.batch_tokens
     flops = count_flops(shape)
