@@ -114,6 +114,27 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def shared_folder_of(path: Path) -> Path:
+    """Return the temporary folder in which several processes write what becomes the folder `path`."""
+    return path.with_name(f"{TEMPORARY_MARK}{path.name}-shared")
+
+
+def shared_folder(path: Path) -> Path:
+    """Make `shared_folder_of(path)` anew; the one process that calls it owns the folder around it."""
+    folder = shared_folder_of(path)
+    with storage_errors(path):
+        remove_folder(folder)
+        folder.mkdir(parents=True)
+    return folder
+
+
+def commit_folder(folder: Path, path: Path) -> None:
+    """Let a folder of flushed files become `path`, which must not exist."""
+    with storage_errors(path):
+        sync_folder(folder)
+        _move_into_place(folder, path, replace=False)
+
+
 def create(path: Path) -> IO[bytes]:
     """Open a new binary file in a folder that `new_folder` yielded, which flushes it; an existing one is an error."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint
+from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint, read_checkpoint
 from headwater.checkpoint.save import save_checkpoint
 
 Tensors = dict[str, Tensor]
@@ -27,7 +27,8 @@ def save(run_dir: Path, step: int) -> int:
 
 
 def load(run_dir: Path) -> Checkpoint | None:
-    return newest_good_checkpoint(run_dir, say=lambda line: None)
+    found = newest_good_checkpoint(run_dir, say=lambda line: None)
+    return None if found is None else read_checkpoint(found.path)
 
 
 def is_state_of(checkpoint: Checkpoint | None, step: int) -> bool:

@@ -97,9 +97,9 @@ def test_the_chunk_of_logits_is_that_of_the_kernels():
 
 
 def test_muons_stack_is_that_of_the_optimizer():
-    from headwater.optim import optimizer
+    from headwater.optim import owners
 
-    assert memory.STACKED_NUMBERS == optimizer.STACKED_NUMBERS
+    assert memory.STACKED_NUMBERS == owners.STACKED_NUMBERS
 
 
 def test_attentions_scratch_is_that_of_the_kernel():

@@ -1,14 +1,29 @@
-"""Where checkpoints lie: RUN/checkpoints/step-000001000/{model,optim}.safetensors, state.json, manifest.json."""
+"""Where checkpoints lie and what is in them.
+
+    RUN/checkpoints/step-000001000/
+        model.safetensors    weights; of W ranks model-00001-of-0000W.safetensors and so on, each with what one wrote
+        optim.safetensors    the optimizer's state, likewise
+        state.json           step, tokens seen, what the run was made from: all that is no tensor
+        manifest.json        written last: size and SHA-256 of every file, which piece of which tensor lies where, and
+                             a digest of the manifest itself
+
+Version 1 had no table of tensors and no digest of the manifest; it is read like a version 2 of one rank.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-FORMAT, FORMAT_VERSION = "headwater-checkpoint", 1
-MODEL_FILE, OPTIM_FILE, STATE_FILE = "model.safetensors", "optim.safetensors", "state.json"
-FILES = (MODEL_FILE, OPTIM_FILE, STATE_FILE)
+FORMAT, FORMAT_VERSION = "headwater-checkpoint", 2
+MODEL, OPTIM, STATE_FILE = "model", "optim", "state.json"
+KINDS = (MODEL, OPTIM)
 _NAME = re.compile(r"step-(\d{9})")
+
+
+def tensor_file(kind: str, rank: int, world_size: int) -> str:
+    """Return the name of the file in which a rank writes weights (`MODEL`) or optimizer state (`OPTIM`)."""
+    return f"{kind}.safetensors" if world_size == 1 else f"{kind}-{rank + 1:05d}-of-{world_size:05d}.safetensors"
 
 
 def checkpoint_dir(run_dir: Path, step: int) -> Path:

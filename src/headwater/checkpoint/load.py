@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load as from_safetensors
 from torch import Tensor
 
-from headwater.checkpoint.layout import FILES, MODEL_FILE, OPTIM_FILE, STATE_FILE, list_checkpoints, list_damaged
-from headwater.checkpoint.verify import checked_manifest, digest_of
+from headwater.checkpoint.layout import KINDS, MODEL, OPTIM, STATE_FILE, list_checkpoints, list_damaged, tensor_file
+from headwater.checkpoint.shards import DTYPES, Table, load_pieces_
+from headwater.checkpoint.verify import checked_manifest, digest_of, read_state, require_whole
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, move_folder
 
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """A checkpoint whose tensors are all in memory, whatever number of ranks wrote it."""
+
     step: int
     path: Path
     model: dict[str, Tensor]
@@ -29,19 +33,65 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return a checkpoint, every byte of it checked against the manifest; raise CheckpointError if one differs."""
     manifest = checked_manifest(path)
-    contents = {name: _checked_bytes(path / name, manifest) for name in FILES}
-    return Checkpoint(
-        step=manifest["step"],
-        path=path,
-        model=from_safetensors(contents[MODEL_FILE]),
-        optim=from_safetensors(contents[OPTIM_FILE]),
-        state=json.loads(contents[STATE_FILE]),
-    )
+    tensors = {kind: _read_kind(path, manifest, kind) for kind in KINDS}
+    state = json.loads(_checked_bytes(path / STATE_FILE, manifest))
+    return Checkpoint(manifest["step"], path, tensors[MODEL], tensors[OPTIM], state)
 
 
 def read_model_weights(path: Path) -> dict[str, Tensor]:
     """Return only the model's weights of a checkpoint, checked."""
-    return from_safetensors(_checked_bytes(path / MODEL_FILE, checked_manifest(path)))
+    return _read_kind(path, checked_manifest(path), MODEL)
+
+
+def load_state_(path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> None:
+    """Copy a checkpoint into these tensors, which may be a part of it; every byte that is read is checked.
+
+    Raises CheckpointError when one is damaged, or when a tensor isn't in it in this shape.
+    """
+    manifest = checked_manifest(path)
+    for kind, tensors in ((MODEL, model), (OPTIM, optim)):
+        named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
+        with torch.no_grad():
+            load_pieces_(named, _table(path, manifest), lambda file: _tensors_of(path / file, manifest), str(path))
+
+
+def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a kind that a checkpoint has, by name."""
+    table = _table(path, checked_manifest(path))
+    return {name[len(kind) + 1 :]: tuple(entry["shape"]) for name, entry in table.items() if name.startswith(f"{kind}.")}
+
+
+def _read_kind(path: Path, manifest: dict[str, Any], kind: str) -> dict[str, Tensor]:
+    if manifest["world_size"] == 1:
+        return _tensors_of(path / tensor_file(kind, 0, 1), manifest)
+    table = _table(path, manifest)
+    tensors = {
+        name: torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
+        for name, entry in table.items()
+        if name.startswith(f"{kind}.")
+    }
+    load_pieces_(tensors, table, lambda file: _tensors_of(path / file, manifest), str(path))
+    return {name[len(kind) + 1 :]: tensor for name, tensor in tensors.items()}
+
+
+def _tensors_of(file: Path, manifest: dict[str, Any]) -> dict[str, Tensor]:
+    return from_safetensors(_checked_bytes(file, manifest))
+
+
+def _table(path: Path, manifest: dict[str, Any]) -> Table:
+    """Return where every tensor lies; a checkpoint of version 1 has all of them whole in two files."""
+    if manifest["tensors"] is not None:
+        table: Table = manifest["tensors"]
+        return table
+    found: Table = {}
+    for kind in KINDS:
+        file = tensor_file(kind, 0, 1)
+        for name, tensor in _tensors_of(path / file, manifest).items():
+            shape = list(tensor.shape)
+            chunk = {"file": file, "offsets": [0] * len(shape), "shape": shape}
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            found[f"{kind}.{name}"] = {"dtype": dtype, "shape": shape, "digest": None, "chunks": [chunk]}
+    return found
 
 
 def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
@@ -54,15 +104,25 @@ def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
     return data
 
 
-def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint on disk that was whole a moment ago."""
+
+    step: int
+    path: Path
+    state: dict[str, Any]
+
+
+def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Found | None:
     """Return the newest undamaged checkpoint, or None when the run has none at all.
 
     A damaged one is renamed to `damaged-…`, never deleted, and the one before it is taken. When all are damaged,
     now or in an earlier call, this is a CheckpointError: a run never starts from scratch silently.
     """
-    for _, path in list_checkpoints(run_dir):
+    for step, path in list_checkpoints(run_dir):
         try:
-            return read_checkpoint(path)
+            require_whole(path)
+            return Found(step, path, read_state(path))
         except CheckpointError as error:
             aside = _free_name(path.with_name(f"damaged-{path.name}"))
             say(f"{error}; put aside as {aside.name}, trying the checkpoint before it")

@@ -5,19 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import FILES, FORMAT, FORMAT_VERSION, MODEL_FILE, STATE_FILE, step_of
+from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, MODEL, OPTIM, STATE_FILE, step_of, tensor_file
 from headwater.errors import CheckpointError
-from headwater.files import digest_file, read_json, read_manifest
+from headwater.files import digest_file, digest_json, read_json, read_manifest, read_manifest_or_none
 
 
 def checked_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint; raise CheckpointError when it is damaged or of another step."""
-    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    """Return the manifest of a checkpoint, as of today's version; raise CheckpointError when it is damaged.
+
+    A manifest of version 1 has no table of tensors: `tensors` is None.
+    """
+    found = read_manifest_or_none(path)
+    if found.get("format") == FORMAT and found.get("format_version") == 1:
+        manifest = migrate_1_to_2(found)
+    else:
+        manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+        rest = {name: value for name, value in manifest.items() if name != "digest"}
+        if digest_json(rest) != manifest.get("digest"):
+            raise CheckpointError(f"{path} is damaged: its manifest.json doesn't have the digest that it names")
     step = manifest.get("step")
-    # the manifest has no digest of its own: the folder's name guards its one number
+    # version 1 has no digest of its own: the folder's name guards its one number
     if not isinstance(step, int) or step_of(path) not in (None, step):
         raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
     return manifest
+
+
+def migrate_1_to_2(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest of version 1 as one of version 2: one rank wrote all, and files say what is in them."""
+    return {**manifest, "format_version": 2, "world_size": 1, "tensors": None, "state_digest": None}
+
+
+def files_of(manifest: dict[str, Any], path: Path) -> list[str]:
+    """Return the names of a checkpoint's files; raise CheckpointError where one that must be there isn't named."""
+    names = list(manifest["files"]) if isinstance(manifest.get("files"), dict) else []
+    world_size = manifest.get("world_size")
+    ranks = range(world_size) if isinstance(world_size, int) else []
+    wanted = [tensor_file(kind, rank, len(ranks)) for kind in (MODEL, OPTIM) for rank in ranks]
+    for name in [*wanted, STATE_FILE]:
+        digest_of(manifest, path / name)
+    return names
 
 
 def digest_of(manifest: dict[str, Any], file: Path) -> str:
@@ -28,18 +54,35 @@ def digest_of(manifest: dict[str, Any], file: Path) -> str:
         raise CheckpointError(f"{file.parent} is damaged: its manifest.json has no digest of {file.name}") from None
 
 
+def require_whole(path: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint of which every file is there with its digest; else raise CheckpointError."""
+    manifest = checked_manifest(path)
+    for name in files_of(manifest, path):
+        file = path / name
+        try:
+            found = digest_file(file)
+        except OSError as error:
+            raise CheckpointError(f"{file} can't be read: {error.strerror}") from error
+        if found != digest_of(manifest, file):
+            raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
+    return manifest
+
+
 def is_whole(path: Path) -> bool:
     """Return whether every file of a checkpoint is there and has the digest that its manifest says."""
     try:
-        manifest = checked_manifest(path)
-        return all(digest_file(path / name) == digest_of(manifest, path / name) for name in FILES)
-    except (CheckpointError, OSError):
+        require_whole(path)
+    except CheckpointError:
         return False
+    return True
 
 
 def model_digest(path: Path) -> str:
     """Return the digest of a checkpoint's weights, as its manifest says; raise CheckpointError without one."""
-    return digest_of(checked_manifest(path), path / MODEL_FILE)
+    manifest = checked_manifest(path)
+    world_size = manifest.get("world_size", 1)
+    digests = [digest_of(manifest, path / tensor_file(MODEL, rank, world_size)) for rank in range(world_size)]
+    return digests[0] if len(digests) == 1 else digest_json(digests)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -48,4 +91,5 @@ def read_state(path: Path) -> dict[str, Any]:
     expected = digest_of(checked_manifest(path), file)
     if not file.is_file() or digest_file(file) != expected:
         raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
-    return read_json(file)
+    state: dict[str, Any] = read_json(file)
+    return state

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.checkpoint.lock import owned
 from headwater.cli.terminal import TrainingDisplay, card, duration, say, told
 from headwater.machine.memory import memory_bytes
+from headwater.machine.place import Place
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields, require_memory
@@ -19,39 +20,71 @@ from headwater.report.numbers import count, size
 from headwater.report.outcome import mean_score, outcomes_of
 from headwater.report.run_data import RunData, read_run
 
+if TYPE_CHECKING:
+    from headwater.machine.ranks import Ranks
 
-def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
-    """Bring every stage up to date; return False when a signal stopped training (everything is saved)."""
+
+def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions, place: Place) -> bool:
+    """Bring every stage up to date; return False when a signal stopped training (everything is saved).
+
+    Of several ranks the first prepares and finishes; the others train.
+    """
     started_at = time.perf_counter()
+    if place.rank:
+        return _follow(config, place)
     with owned(config.run_dir):
-        if not _data_and_training(config, reasons, asked):
+        if not _data_and_training(config, reasons, asked, place):
             return False
         evaluation = _after_training(config)
     _closing_card(config, evaluation, time.perf_counter() - started_at)
     return True
 
 
-def run_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
+def run_training(config: RunConfig, reasons: list[Reason], asked: Questions, place: Place) -> bool:
     """Bring the data up to date and train to the last step; return False when a signal stopped it."""
+    if place.rank:
+        return _follow(config, place)
     with owned(config.run_dir):
-        return _data_and_training(config, reasons, asked)
+        return _data_and_training(config, reasons, asked, place)
 
 
-def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
+def _follow(config: RunConfig, place: Place) -> bool:
+    """Train with the first rank, which joins when it has prepared the data, where there is something to train."""
+    from headwater.machine.ranks import join_ranks
+    from headwater.recipes.training import follow_training
+
+    ranks = join_ranks(place)
+    try:
+        return follow_training(config, ranks) if ranks.from_first(None) else True
+    finally:
+        ranks.leave()
+
+
+def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions, place: Place) -> bool:
     timings = Timings()
     require_memory(config.model, config.optim, memory_bytes())
     prepare_data(config, say, timings)
     if timings.seconds:
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
     write_config(config, reasons)
-    # where a stage was made again, training compares the rows with its checkpoint's, and is done at once
-    if not timings.seconds and is_trained(config):
-        say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
-        return True
-    return _train(config, asked)
+    return _training(config, asked, place, is_fresh=bool(timings.seconds))
 
 
-def _train(config: RunConfig, asked: Questions) -> bool:
+def _training(config: RunConfig, asked: Questions, place: Place, *, is_fresh: bool) -> bool:
+    from headwater.machine.ranks import join_ranks
+
+    ranks = join_ranks(place)
+    try:
+        # where a stage was made again, training compares the rows with its checkpoint's, and is done at once
+        if ranks.from_first(is_fresh or not is_trained(config)):
+            return _train(config, asked, ranks)
+    finally:
+        ranks.leave()
+    say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
+    return True
+
+
+def _train(config: RunConfig, asked: Questions, ranks: Ranks) -> bool:
     from headwater.recipes.open import open_batches
     from headwater.recipes.training import mixture_fields, train_stage
 
@@ -60,7 +93,7 @@ def _train(config: RunConfig, asked: Questions) -> bool:
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)
-    return train_stage(config, display, say, plan, asked)
+    return train_stage(config, display, say, plan, asked, ranks)
 
 
 def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
 from headwater.cli.terminal import safe, say
+from headwater.machine.place import place_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,7 +40,7 @@ def run(
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_all_stages(config, reasons, Questions(runs, loss_unit_of(loss_unit))):
+    if not run_all_stages(config, reasons, Questions(runs, loss_unit_of(loss_unit)), place_of(os.environ)):
         sys.exit(STOPPED_BY_SIGNAL)
 
 
@@ -51,7 +53,7 @@ def train(
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_training(config, reasons, Questions(runs, loss_unit_of(loss_unit))):
+    if not run_training(config, reasons, Questions(runs, loss_unit_of(loss_unit)), place_of(os.environ)):
         sys.exit(STOPPED_BY_SIGNAL)
 
 

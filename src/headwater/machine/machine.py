@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from headwater.errors import ConfigError
 from headwater.machine.compiler import compiler_works
+from headwater.machine.fixed_point import FixedPointSum
 from headwater.machine.flex import FlexAttention, document_mask
 from headwater.machine.float8 import convert_linears_, require_float8
 from headwater.machine.fused import FusedUpdates
@@ -24,6 +25,8 @@ from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
 from headwater.machine.memory import available_bytes, keep_freed_memory, resident_bytes
 from headwater.machine.peak import matmul_peaks
+from headwater.machine.place import Place
+from headwater.machine.ranks import Ranks
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
 
@@ -56,10 +59,16 @@ class MachineFacts:
         }
 
 
-def examine(settings: MachineSettings, kept: dict[str, Any] | None = None) -> MachineFacts:
-    """Measure this machine and decide what `auto` means; `kept` holds the decisions of the run that is resumed."""
+def examine(
+    settings: MachineSettings, kept: dict[str, Any] | None = None, place: Place | None = None, *, exact: bool = False
+) -> MachineFacts:
+    """Measure this machine and decide what `auto` means; `kept` holds the decisions of the run that is resumed.
+
+    The ranks on one machine divide its cores; with `exact` each takes one thread, however many they are.
+    """
     device = torch.device(_choose_device(settings.device))
-    num_threads = settings.num_threads or usable_cores()
+    share = usable_cores() // (place or Place()).local_world_size
+    num_threads = settings.num_threads or (1 if exact else max(1, share))
     torch.set_num_threads(num_threads)
     kept = kept or {}
     wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
@@ -156,16 +165,26 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-class Machine:
-    """One process on one device."""
+def _gradient_of(parameter: nn.Parameter) -> Tensor:
+    """Return a parameter's gradient, made of zeros where it has none: other ranks may have one."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
 
-    def __init__(self, facts: MachineFacts) -> None:
+
+class Machine:
+    """One process on one device, perhaps one of several; with `exact` gradients are summed as integers."""
+
+    def __init__(self, facts: MachineFacts, ranks: Ranks | None = None, *, exact: bool = False) -> None:
         self.facts = facts
         self.device = torch.device(facts.device)
         self.compute_dtype = DTYPES[ACTIVATIONS.get(facts.dtype, facts.dtype)]
         self._peak_flops_per_second = facts.peak_flops_per_second
         self._looks_are_free = self.device.type == "cpu"  # reading a number waits for nothing
-        self.rank, self.world_size = 0, 1
+        self.ranks = ranks or Ranks()
+        self.rank, self.world_size = self.ranks.rank, self.ranks.world_size
+        self._exact = exact
+        self._sum: FixedPointSum | None = None  # of the step under way
         torch.set_num_threads(facts.num_threads)
         keep_freed_memory()
         torch.use_deterministic_algorithms(True)
@@ -260,24 +279,35 @@ class Machine:
             torch.cuda.synchronize(self.device)
 
     def utilisation(self, flops_per_second: float) -> float:
-        """Return the fraction of the measured peak, never over 1.
+        """Return the fraction of the measured peak of all ranks, never over 1.
 
         A rate above the peak shows that other work slowed the measurement of the peak down: it is measured again, and
         the rate itself is a bound from below.
         """
+        flops_per_second /= self.world_size
         if flops_per_second > self._peak_flops_per_second:
             dtype = torch.int8 if self.facts.dtype == "int8" else self.compute_dtype
             self._peak_flops_per_second = max(flops_per_second, *matmul_peaks(self.device, [dtype]).values())
         return flops_per_second / self._peak_flops_per_second
 
     def sum_ranks(self, value: Any) -> Any:
-        """Return the sum of `value` over all ranks."""
-        return value
+        """Return the sum over all ranks of a count, or of a tensor on the device, for which the host doesn't wait."""
+        if isinstance(value, Tensor):
+            return self.ranks.sum_(value)
+        return int(self.ranks.sum_(torch.tensor(value, device=self.device))) if self.world_size > 1 else value
 
     @contextmanager
     def microbatch(self, model: nn.Module, *, last: bool) -> Iterator[None]:
         """Run one forward and backward; gradients are exchanged in the last one of a step."""
         yield
+        if self._exact:
+            self._sum = self._sum or FixedPointSum(model.parameters())
+            self._sum.take_()
+            if last:
+                self._sum.give_(self.ranks.sum_tensors_)
+                self._sum = None
+        elif last and self.world_size > 1:
+            self.ranks.sum_tensors_([_gradient_of(parameter) for parameter in model.parameters()])
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from headwater.errors import CheckpointError
 from headwater.optim.groups import Group, group_parameters
 from headwater.optim.muon import muon_update_
+from headwater.optim.owners import Alone, Exchange, Part, owners_of, parts_of
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates, Updates
 
-STACKED_NUMBERS = 1 << 23  # of the matrices orthogonalised together: enough for fast products, 16 MB a copy in bf16
-
 
 class Optimizer:
-    """The state of all update rules; every parameter is in exactly one group."""
+    """The state of all update rules that this rank owns; every parameter is in exactly one part, of one rank."""
 
     def __init__(
         self,
@@ -25,26 +24,44 @@ class Optimizer:
         optim: OptimSettings,
         compute_dtype: torch.dtype = torch.float32,
         updates: Updates | None = None,
+        ranks: Exchange | None = None,
     ) -> None:
         self.settings = optim
         self._updates = PlainUpdates() if updates is None else updates
+        self._ranks = Alone() if ranks is None else ranks
         self.groups = group_parameters(named_parameters, optim)
         self.num_updates = 0
         self._compute_dtype = compute_dtype
+        self._parts = parts_of(self.groups)
+        self._owners = owners_of(self._parts, self._ranks.world_size)
         self._state = {
-            f"{name}.{slot}": torch.zeros_like(parameter)
-            for group in self.groups
-            for name, parameter in group.parameters.items()
-            for slot in (("momentum",) if group.rule == "muon" else ("mean", "square"))
+            f"{name}.{slot}": torch.zeros_like(part.group.parameters[name])
+            for part in self._parts_of(self._ranks.rank)
+            for name in part.names
+            for slot in part.slots
         }
+
+    def _parts_of(self, rank: int) -> list[Part]:
+        return [part for part, owner in zip(self._parts, self._owners, strict=True) if owner == rank]
 
     @torch.no_grad()
     def step(self, lr_factor: float) -> None:
         """Update every parameter, one without a gradient as if that were 0, at its group's rate times `lr_factor`."""
         self.num_updates += 1
+        owned = self._parts_of(self._ranks.rank)
         for group in self.groups:
-            update = self._muon if group.rule == "muon" else self._adamw
-            update(group, group.lr * lr_factor)
+            parts = [part.names for part in owned if part.group is group]
+            if group.rule == "muon":
+                for names in parts:
+                    self._muon(group, names, group.lr * lr_factor)
+            elif parts:
+                self._adamw(group, [name for names in parts for name in names], group.lr * lr_factor)
+        self._ranks.share_(
+            [
+                [part.group.parameters[name] for part in self._parts_of(rank) for name in part.names]
+                for rank in range(self._ranks.world_size)
+            ]
+        )
 
     def zero_grad(self) -> None:
         for group in self.groups:
@@ -52,46 +69,50 @@ class Optimizer:
                 parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return the state by name, for a checkpoint; the tensors are the live ones."""
+        """Return this rank's state by name, for a checkpoint; the tensors are the live ones."""
         return dict(self._state)
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
-        """Copy a checkpoint's state in; raise CheckpointError unless it has exactly this optimizer's tensors."""
-        shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        expected = {name: tensor.shape for name, tensor in self._state.items()}
+    def require_state(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise CheckpointError unless a checkpoint of these tensors is of exactly this optimizer, all ranks together."""
+        expected = {
+            f"{name}.{slot}": tuple(part.group.parameters[name].shape)
+            for part in self._parts
+            for name in part.names
+            for slot in part.slots
+        }
         if shapes != expected:
             names = shapes.keys() | expected.keys()
             different = sorted(name for name in names if shapes.get(name) != expected.get(name))
             raise CheckpointError(f"the checkpoint's optimizer state doesn't fit this run: {different[:4]} differ")
-        for name, tensor in tensors.items():
-            self._state[name].copy_(tensor)
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
+        """Copy a checkpoint's state in; raise CheckpointError unless it has exactly this optimizer's tensors."""
+        self.require_state({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        for name, tensor in self._state.items():
+            tensor.copy_(tensors[name])
         self.num_updates = num_updates
 
-    def _muon(self, group: Group, lr: float) -> None:
-        by_shape: dict[torch.Size, list[str]] = {}
-        for name, parameter in group.parameters.items():
-            by_shape.setdefault(parameter.shape, []).append(name)
-        for names in (part for same in by_shape.values() for part in _parts(same, group.parameters)):
-            parameters: list[Tensor] = [group.parameters[name] for name in names]
-            muon_update_(
-                parameters,
-                [_gradient(parameter) for parameter in parameters],
-                [self._state[f"{name}.momentum"] for name in names],
-                self._updates,
-                lr=lr,
-                momentum=self.settings.momentum,
-                weight_decay=group.weight_decay,
-                block_rows=self.settings.block_rows,
-                compute_dtype=self._compute_dtype,
-            )
+    def _muon(self, group: Group, names: list[str], lr: float) -> None:
+        parameters: list[Tensor] = [group.parameters[name] for name in names]
+        muon_update_(
+            parameters,
+            [_gradient(parameter) for parameter in parameters],
+            [self._state[f"{name}.momentum"] for name in names],
+            self._updates,
+            lr=lr,
+            momentum=self.settings.momentum,
+            weight_decay=group.weight_decay,
+            block_rows=self.settings.block_rows,
+            compute_dtype=self._compute_dtype,
+        )
 
-    def _adamw(self, group: Group, lr: float) -> None:
-        parameters: list[Tensor] = list(group.parameters.values())
+    def _adamw(self, group: Group, names: list[str], lr: float) -> None:
+        parameters: list[Tensor] = [group.parameters[name] for name in names]
         self._updates.adamw_(
             parameters,
             [_gradient(parameter) for parameter in parameters],
-            [self._state[f"{name}.mean"] for name in group.parameters],
-            [self._state[f"{name}.square"] for name in group.parameters],
+            [self._state[f"{name}.mean"] for name in names],
+            [self._state[f"{name}.square"] for name in names],
             self.num_updates,
             lr=lr,
             beta1=self.settings.beta1,
@@ -99,12 +120,6 @@ class Optimizer:
             eps=self.settings.eps,
             weight_decay=group.weight_decay,
         )
-
-
-def _parts(names: list[str], parameters: Mapping[str, Tensor]) -> list[list[str]]:
-    """Return the names in parts whose matrices are orthogonalised together."""
-    size = max(1, STACKED_NUMBERS // parameters[names[0]].numel())
-    return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 def _gradient(parameter: Tensor) -> Tensor:

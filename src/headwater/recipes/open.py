@@ -19,15 +19,23 @@ from headwater.model.transformer import Transformer
 from headwater.recipes.run_config import RunConfig, config_of_run
 from headwater.recipes.stages import Folders, final_checkpoint
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.read import open_stores
+from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
 from headwater.train.assemble import model_ops
 
 
 def open_batches(config: RunConfig) -> BatchSource:
-    """Return the rows of the training split, mixed as the run's settings say."""
-    tokens = Folders(config.run_dir).tokens
-    stores = open_stores(tokens, "train")
+    """Return the rows of the training split, mixed as the run's settings say; every store is verified."""
+    return _batches(config, open_stores(Folders(config.run_dir).tokens, "train"))
+
+
+def open_verified_batches(config: RunConfig) -> BatchSource:
+    """Return what `open_batches` does, where another rank of this machine has verified the stores."""
+    return _batches(config, open_stores_without_verifying(Folders(config.run_dir).tokens, "train"))
+
+
+def _batches(config: RunConfig, stores: dict[str, TokenStore]) -> BatchSource:
     if not stores:
+        tokens = Folders(config.run_dir).tokens
         raise StoreError(f"{tokens} holds no training text; see `headwater corpus show`")
     sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
     rows = {name: source.num_rows for name, source in sources.items()}

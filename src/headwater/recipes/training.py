@@ -10,11 +10,12 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
 from headwater.machine.memory import give_back_freed_memory, peak_bytes, resident_bytes
+from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.busy import busy_while_trained
 from headwater.recipes.kept_forecast import forecast_of_run
-from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner
+from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner, open_verified_batches
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
@@ -23,16 +24,21 @@ from headwater.train.loop import Display, train
 
 
 def train_stage(
-    config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any], asked: Questions | None = None
+    config: RunConfig,
+    display: Display,
+    say: Say,
+    plan_fields: dict[str, Any],
+    asked: Questions | None = None,
+    ranks: Ranks | None = None,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    The run's forecast is made before its first step, by what is `asked`.
+    The run's forecast is made before its first step, by what is `asked`. With several `ranks` this is the first one.
     """
     batches, peak_before = open_batches(config), peak_bytes()
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest() as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, say)
+        run = assemble(config.run_dir, train_plan(config), batches, say, ranks)
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
             foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time, held_bytes)
@@ -48,6 +54,19 @@ def train_stage(
         if stop.signal_name is not None:
             say(f"stopped by {stop.signal_name} after the last step; the same command does what comes after it")
         return stop.signal_name is None
+
+
+def follow_training(config: RunConfig, ranks: Ranks) -> bool:
+    """Train as one of the ranks that are not the first, which keeps the records and says what there is to say."""
+    open_rows = open_verified_batches if ranks.place.local_rank else open_batches
+    batches = open_rows(config)
+    with StopRequest() as stop:
+        run = assemble(config.run_dir, train_plan(config), batches, _unsaid, ranks)
+        return train(run, open_examiner(config), _unsaid, stop)
+
+
+def _unsaid(_: Any) -> None:
+    pass
 
 
 def _record_beginning(

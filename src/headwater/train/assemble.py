@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from headwater.batches.source import BatchSource
-from headwater.checkpoint.load import newest_good_checkpoint
+from headwater.checkpoint.layout import OPTIM
+from headwater.checkpoint.load import Found, load_state_, newest_good_checkpoint, saved_shapes
+from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.machine.energy import EnergyMeter
-from headwater.machine.machine import Machine, examine
+from headwater.machine.fixed_point import MAX_MICROBATCHES
+from headwater.machine.machine import Machine, MachineFacts, examine
+from headwater.machine.ranks import Ranks
 from headwater.model.attention import attend
 from headwater.model.init import initialise_
 from headwater.model.loss import chunk_loss
 from headwater.model.ops import ModuleOps, Ops, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
-from headwater.records import RunRecords
+from headwater.records import RunRecords, UnwrittenRecords
 from headwater.train.identity import TrainPlan, require_same
-from headwater.train.microbatch import Microbatch, measured_microbatch
+from headwater.train.microbatch import Microbatch, measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
 from headwater.train.step import Prepared
 
@@ -37,13 +41,15 @@ class Run:
     microbatch: Microbatch
     optimizer: Optimizer
     batches: BatchSource
-    records: RunRecords
+    records: RunRecords | UnwrittenRecords
+    saver: Saver
     energy: EnergyMeter
     step: int
     tokens_seen: int
     seconds_before: float  # of earlier attempts, up to the checkpoint this one began from
     started_at: float  # by time.perf_counter
     bad_steps: int = 0
+    save_seconds: float = 0.0  # that training waited for the save under way
 
     def seconds(self) -> float:
         """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
@@ -58,32 +64,39 @@ class Run:
         return self.plan.train.batch_tokens // self.plan.model.seq_len
 
 
-def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable[[str], None]) -> Run:
-    """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock."""
-    started_at = time.perf_counter()
+def assemble(
+    run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable[[str], None], ranks: Ranks | None = None
+) -> Run:
+    """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock.
+
+    All `ranks` call it together; the first one chooses the checkpoint, decides how to compute and keeps the records.
+    """
+    started_at, ranks = time.perf_counter(), ranks or Ranks()
     _check_portions(plan)
-    checkpoint = newest_good_checkpoint(run_dir, say)
-    if checkpoint is not None:
-        require_same(checkpoint.path, checkpoint.state["identity"], plan.identity() | {"batches": batches.digest})
-    kept = None if checkpoint is None else checkpoint.state["machine"]
-    facts = examine(plan.machine, kept)
+    found = _agreed_checkpoint(run_dir, ranks, say)
+    if found is not None:
+        require_same(found.path, found.state["identity"], plan.identity() | {"batches": batches.digest})
+    kept = None if found is None else found.state["machine"]
+    facts = _agreed_facts(plan, kept, ranks)
     if facts.note:
         say(facts.note)
     _warn_of_other_machine(kept, facts.decisive(), say)
-    machine = Machine(facts)
+    machine = Machine(facts, ranks, exact=plan.train.exact)
     recomputed = num_recomputed(plan.train, plan.model.num_layers)
     model = Transformer(plan.model, machine.compute_dtype, model_ops(machine), recomputed)
     initialise_(model, plan.seed)
     model.to(machine.device)
     machine.convert_linears_(model.blocks)
-    optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates())
+    optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates(), ranks)
     state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "bad_steps": 0}
-    if checkpoint is not None:
-        model.load_state_dict(checkpoint.model)
-        optimizer.load_state_tensors(checkpoint.optim, checkpoint.state["num_updates"])
-        state = checkpoint.state
+    if found is not None:
+        optimizer.require_state(saved_shapes(found.path, OPTIM))
+        load_state_(found.path, model.state_dict(), optimizer.state_tensors())
+        state = found.state
+        optimizer.num_updates = state["num_updates"]
     prepared = Prepared(model, machine.forward(model))
     microbatch = _microbatch(plan, state, prepared, machine, batches, say)
+    _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
     return Run(
         run_dir=run_dir,
@@ -93,14 +106,30 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
-        records=RunRecords(run_dir / "records.jsonl", time.time),
+        records=RunRecords(run_dir / "records.jsonl", time.time) if ranks.is_first else UnwrittenRecords(),
+        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints),
         energy=EnergyMeter(facts.num_threads, facts.device),
-        step=0 if checkpoint is None else checkpoint.step,
+        step=0 if found is None else found.step,
         tokens_seen=state["tokens_seen"],
         seconds_before=state["seconds"],
         started_at=started_at,
         bad_steps=state["bad_steps"],
     )
+
+
+def _agreed_checkpoint(run_dir: Path, ranks: Ranks, say: Callable[[str], None]) -> Found | None:
+    """Return the checkpoint that the first rank found, on every rank."""
+    found = newest_good_checkpoint(run_dir, say) if ranks.is_first else None
+    told = ranks.from_first(None if found is None else [found.step, str(found.path), found.state])
+    return None if told is None else Found(told[0], Path(told[1]), told[2])
+
+
+def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) -> MachineFacts:
+    """Return how this rank computes: as the first one does, which measures alone."""
+    exact = plan.train.exact
+    facts = examine(plan.machine, kept, ranks.place, exact=exact) if ranks.is_first else None
+    decided = ranks.from_first(None if facts is None else facts.decisive())
+    return facts or examine(plan.machine, decided, ranks.place, exact=exact)
 
 
 def model_ops(machine: Machine) -> Ops:
@@ -126,6 +155,9 @@ def _microbatch(
         return Microbatch(tokens, "train.microbatch_tokens")
     if "microbatch_tokens" in state:
         return Microbatch(state["microbatch_tokens"], "measured at the run's start")
+    if machine.world_size > 1:
+        share = plan.train.batch_tokens // machine.world_size
+        return Microbatch(ruled_tokens(share, plan.model.seq_len), "by rule; it is measured by one rank alone")
     found = measured_microbatch(prepared, machine, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
@@ -137,6 +169,20 @@ def _check_portions(plan: TrainPlan) -> None:
         problem = None if tokens == "auto" else whole_rows_problem(portion, tokens, plan.model.seq_len)
         if problem:
             raise ConfigError(problem)
+
+
+def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> None:
+    batch, whole = plan.train.batch_tokens, microbatch.tokens * ranks.world_size
+    if batch % whole:
+        raise ConfigError(
+            f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × world_size = {microbatch.tokens} × "
+            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}"
+        )
+    if plan.train.exact and batch // microbatch.tokens > MAX_MICROBATCHES:
+        raise ConfigError(
+            f"train.exact sums {MAX_MICROBATCHES} microbatches a step at most, and this step has "
+            f"{batch // microbatch.tokens}; raise train.microbatch_tokens"
+        )
 
 
 def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.train.settings import TrainSettings
 
-WHEN_ABSENT = {"train.half_length_fraction": 0.0}
+WHEN_ABSENT = {"train.half_length_fraction": 0.0, "train.exact": False}
 "What older checkpoints don't name, and how they were trained."
 
 
@@ -38,7 +38,7 @@ class TrainPlan:
             "optim": self.optim.model_dump(),
             "schedule": self.schedule.model_dump(),
             "train": self.train.model_dump(
-                include={"num_steps", "batch_tokens", "microbatch_tokens", "half_length_fraction"}
+                include={"num_steps", "batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
             ),
         }
 

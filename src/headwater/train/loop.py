@@ -11,7 +11,7 @@ from torch import Tensor
 from headwater.batches.assemble import Batch
 from headwater.batches.prefetch import Prefetcher
 from headwater.batches.source import rank_rows
-from headwater.checkpoint.save import retain_newest, save_checkpoint
+from headwater.checkpoint.save import Saved
 from headwater.errors import TrainingError
 from headwater.machine.signals import StopRequest
 from headwater.model.count import flops_per_token
@@ -39,19 +39,29 @@ Display = Callable[[Record], None]
 
 
 def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
-    """Train to the last step; return False when a signal stopped it after a save.
+    """Train to the last step; return False when a signal, to any rank, stopped it after a save.
 
-    A save comes before the evaluation of the same step, so that an evaluation that dies loses nothing; a resume
+    A save comes before the evaluation of the same step and is written while that and the next steps go on; a resume
     repeats the evaluation of the step it resumes from.
     """
+    try:
+        is_done = _train(run, examiner, display, stop)
+        finish_save(run, display)
+    finally:
+        run.saver.close()
+    return is_done
+
+
+def _train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
     settings = run.plan.train
     if run.step:
         examine_if_due(run, examiner, display)
     with Prefetcher(_microbatches(run)) as batches:
         while run.step < settings.num_steps:
-            if stop.signal_name is not None:
+            if run.machine.sum_ranks(int(stop.signal_name is not None)):
                 save(run, display)
-                display(run.records.append("stopped", run.step, signal=stop.signal_name))
+                finish_save(run, display)
+                display(run.records.append("stopped", run.step, signal=stop.signal_name or "a signal to another rank"))
                 return False
             started_at, waited_before = time.perf_counter(), batches.wait_seconds
             microbatches = next(batches)
@@ -63,6 +73,7 @@ def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> 
             advance(run, result)
             elapsed = time.perf_counter() - started_at
             display(run.records.append("step", run.step, **step_fields(run, result, factor, elapsed, waited)))
+            record_save(run, run.saver.poll(), display)
             if run.step % settings.save_every == 0 or run.step == settings.num_steps:
                 save(run, display)
             examine_if_due(run, examiner, display)
@@ -100,7 +111,7 @@ def step_fields(run: Run, result: StepResult, factor: float, elapsed: float, wai
 
 
 def save(run: Run, display: Display) -> None:
-    """Commit a checkpoint; its record is written only when it is on disk."""
+    """Begin to save this step, when the save before it is on disk; only the copy of the state is waited for."""
     started_at = time.perf_counter()
     state = {
         "step": run.step,
@@ -114,15 +125,31 @@ def save(run: Run, display: Display) -> None:
         "identity": run.identity(),
     }
     run.records.sync()
-    num_bytes = save_checkpoint(
-        run.run_dir, run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), state
-    )
-    retain_newest(run.run_dir, run.plan.train.keep_checkpoints)
-    elapsed = round(time.perf_counter() - started_at, 4)
-    display(run.records.append("checkpoint", run.step, bytes=num_bytes, seconds=elapsed))
+    before = run.saver.begin(run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), state)
+    record_save(run, before, display)
+    run.save_seconds = time.perf_counter() - started_at
+
+
+def finish_save(run: Run, display: Display) -> None:
+    """Wait until what is being saved is on disk, on all ranks."""
+    started_at = time.perf_counter()
+    saved = run.saver.finish()
+    run.save_seconds += time.perf_counter() - started_at
+    record_save(run, saved, display)
+    run.machine.ranks.wait()
+
+
+def record_save(run: Run, saved: Saved | None, display: Display) -> None:
+    """Record a checkpoint once it is on disk: how long training waited for it, and how long writing took beside it."""
+    if saved is not None:
+        seconds, background = round(run.save_seconds, 4), round(saved.seconds, 4)
+        fields = {"bytes": saved.bytes, "seconds": seconds, "background_seconds": background}
+        display(run.records.append("checkpoint", saved.step, **fields))
 
 
 def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
+    if not run.machine.ranks.is_first:
+        return  # it has the same weights
     model = run.prepared.model
     if is_validation(run.step, run.plan.train):
         started_at = time.perf_counter()

@@ -1,0 +1,52 @@
+"""Sums of gradients whose bits don't depend on who adds what when: integers, of which addition is associative.
+
+A sum of floating-point numbers depends on its order, so the same step on 1, 2 or 4 ranks, or in other microbatches to a
+rank, would end in other last bits. Here every microbatch's gradient is rounded to a multiple of 2^-48 and added as a
+64-bit integer. The rounding is 2e-15 at most, once a microbatch; the gradient is that of the mean loss over the
+step's targets, so a microbatch's share of it is far below the limit of 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+FRACTION_BITS = 48
+MAX_MICROBATCHES = 2048
+"Of a step on all ranks: as many shares of LARGEST_SHARE fit into 63 bits."
+LARGEST_SHARE = 2.0 ** (63 - FRACTION_BITS) / MAX_MICROBATCHES
+
+
+class FixedPointSum:
+    """The gradient of one step as integers, microbatch by microbatch."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self._sums = [torch.zeros_like(parameter, dtype=torch.int64) for parameter in self._parameters]
+        self._num_bad = torch.zeros(1, dtype=torch.int64, device=self._parameters[0].device)
+
+    @torch.no_grad()
+    def take_(self) -> None:
+        """Add the gradients that lie at the parameters, and take them away."""
+        for parameter, total in zip(self._parameters, self._sums, strict=True):
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is None or not gradient.numel():
+                continue
+            # not "larger than": what is no number is neither, and bad
+            is_good = gradient.abs().max() < LARGEST_SHARE
+            self._num_bad += ~is_good
+            fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
+            total += torch.where(is_good, fractions, 0.0).long()
+
+    @torch.no_grad()
+    def give_(self, sum_tensors_: Callable[[Sequence[Tensor]], None]) -> None:
+        """Put the gradients of all ranks' microbatches at the parameters, added by `sum_tensors_`.
+
+        Where one was no number or too large, they are no numbers: the step isn't taken.
+        """
+        sum_tensors_([*self._sums, self._num_bad])
+        spoilt = torch.where(self._num_bad > 0, torch.nan, 0.0)
+        for parameter, total in zip(self._parameters, self._sums, strict=True):
+            parameter.grad = (total.double().mul_(2.0**-FRACTION_BITS) + spoilt).to(parameter.dtype)

@@ -1,0 +1,30 @@
+"""Where a process stands among those that train one run. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headwater.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a launcher says that this process stands: its number, among how many, and the same on this machine."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
+
+
+def place_of(environment: Mapping[str, str]) -> Place:
+    """Return the place that torchrun's variables say, or that of a process alone; raise ConfigError for half of them."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    found = {name: environment[name] for name in names if name in environment}
+    if found.get("WORLD_SIZE", "1") == "1":
+        return Place()
+    if len(found) < len(names) or not all(value.isdigit() for value in found.values()):
+        said = ", ".join(f"{name}={value}" for name, value in found.items())
+        raise ConfigError(f"the environment names a place among several ranks, but not whole ({said}); use torchrun")
+    return Place(*(int(found[name]) for name in names))

@@ -1,0 +1,150 @@
+"""The processes that train one run together, and what they tell one another: sums, shared tensors, JSON.
+
+A launcher (torchrun) starts the processes and says in the environment who is who; PyTorch reads it. Tensors go by gloo
+on processors and by NCCL on GPUs. Nothing is pickled: other values travel as JSON in tensors of bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+from headwater.errors import TrainingError
+from headwater.machine.place import Place
+
+FOR_PREPARATION = timedelta(days=7)  # how long ranks wait for the first one, which prepares the data before it joins
+FOR_A_STEP = timedelta(minutes=30)  # how long they wait for each other in a step or while the first one evaluates
+
+
+class Ranks:
+    """This process alone: every exchange gives back what it is given."""
+
+    def __init__(self, place: Place | None = None) -> None:
+        self.place = place or Place()
+        self.rank, self.world_size = self.place.rank, self.place.world_size
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all ranks, which each gets with the same bits; return it."""
+        return tensor
+
+    def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one dtype by their sums over all ranks."""
+
+    def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        """Copy tensors from their owners to all others: `tensors[r]` are those that rank r has the values of."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the JSON values of all ranks, in their order."""
+        return [value]
+
+    def from_first(self, value: Any) -> Any:
+        """Return the first rank's JSON value."""
+        return self.gather(value)[0]
+
+    def wait(self) -> None:
+        """Return when all ranks have come here."""
+
+    def leave(self) -> None:
+        """End the exchange; call it once, at the end."""
+
+
+class ManyRanks(Ranks):
+    """One of several processes of the default process group."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._group = dist.new_group(timeout=FOR_A_STEP)
+        self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        with _lost_others(self.place):
+            dist.all_reduce(tensor, group=self._group)
+        return tensor
+
+    def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
+        for same in _by_dtype(tensors):
+            _copy_back(self.sum_(_flatten_dense_tensors(same)), same)
+
+    def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        for owner, owned in enumerate(tensors):
+            for same in _by_dtype(owned):
+                flat = _flatten_dense_tensors(same)
+                with _lost_others(self.place):
+                    dist.broadcast(flat, owner, group=self._group)
+                if owner != self.rank:
+                    _copy_back(flat, same)
+
+    def gather(self, value: Any) -> list[Any]:
+        mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
+        sizes = torch.zeros(self.world_size, dtype=torch.int64, device=self._device)
+        sizes[self.rank] = mine.numel()
+        counts = self.sum_(sizes).tolist()
+        padded = torch.zeros(max(counts), dtype=torch.uint8, device=self._device)
+        padded[: mine.numel()] = mine
+        texts = [torch.zeros_like(padded) for _ in counts]
+        with _lost_others(self.place):
+            dist.all_gather(texts, padded, group=self._group)
+        return [json.loads(bytes(text[:size].tolist())) for text, size in zip(texts, counts, strict=True)]
+
+    def wait(self) -> None:
+        self.sum_(torch.zeros(1, device=self._device))
+
+    def leave(self) -> None:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_others(place: Place) -> Iterator[None]:
+    """Say what it means when an exchange fails: another rank has ended, or hangs."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise TrainingError(
+            f"rank {place.rank} of {place.world_size} lost the others ({reason}); the rank that ended first says why. "
+            "The same command goes on from the last checkpoint"
+        ) from error
+
+
+def _by_dtype(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    found: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        found.setdefault(tensor.dtype, []).append(tensor)
+    return list(found.values())
+
+
+def _copy_back(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    for tensor, values in zip(tensors, _unflatten_dense_tensors(flat, list(tensors)), strict=True):
+        tensor.copy_(values)
+
+
+def join_ranks(place: Place) -> Ranks:
+    """Return this process among those that a launcher started, on GPUs where each has one; wait until all have come.
+
+    Raises TrainingError when the others can't be reached.
+    """
+    if place.world_size == 1:
+        return Ranks(place)
+    on_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= place.local_world_size
+    if on_gpu:
+        torch.cuda.set_device(place.local_rank)
+    try:
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=FOR_PREPARATION)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"rank {place.rank} can't join the other {place.world_size - 1} of its run ({error}); start all of them "
+            "with torchrun"
+        ) from error
+    return ManyRanks(place)

@@ -1,0 +1,84 @@
+"""Which rank keeps and computes what of the optimizer: each part of it on one rank, which gives the result to all.
+
+Parts are a function of the model alone, so that an update has the same bits at any number of ranks (ZeRO-1, arXiv:1910.02054,
+by whole matrices, because Muon needs them whole).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from headwater.optim.groups import Group
+
+STACKED_NUMBERS = 1 << 23  # of the matrices orthogonalised together: enough for fast products, 16 MB a copy in bf16
+
+
+class Exchange(Protocol):
+    """What the optimizer asks of the ranks of a run."""
+
+    rank: int
+    world_size: int
+
+    def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        """Copy tensors from their owners to all others: `tensors[r]` are those that rank r has the values of."""
+
+
+class Alone:
+    """One rank, which owns everything."""
+
+    rank, world_size = 0, 1
+
+    def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parameters of a group that are updated together."""
+
+    group: Group
+    names: list[str]
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum",) if self.group.rule == "muon" else ("mean", "square")
+
+    @property
+    def cost(self) -> float:
+        """Return about what an update of it takes: numbers to pass over, and products of matrices for Muon."""
+        shapes = [self.group.parameters[name].shape for name in self.names]
+        products = [min(shape) / 64 if self.group.rule == "muon" else 0.0 for shape in shapes]
+        return sum(shape.numel() * (1 + product) for shape, product in zip(shapes, products, strict=True))
+
+
+def parts_of(groups: Sequence[Group]) -> list[Part]:
+    """Return all parts: of Muon's matrices of one shape as many as are orthogonalised together, else single ones."""
+    return [Part(group, names) for group in groups for names in _names(group)]
+
+
+def _names(group: Group) -> list[list[str]]:
+    if group.rule != "muon":
+        return [[name] for name in group.parameters]
+    by_shape: dict[tuple[int, ...], list[str]] = {}
+    for name, parameter in group.parameters.items():
+        by_shape.setdefault(tuple(parameter.shape), []).append(name)
+    return [part for names in by_shape.values() for part in _stacks(names, group.parameters)]
+
+
+def _stacks(names: list[str], parameters: Mapping[str, Tensor]) -> list[list[str]]:
+    size = max(1, STACKED_NUMBERS // parameters[names[0]].numel())
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def owners_of(parts: Sequence[Part], world_size: int) -> list[int]:
+    """Return the rank of each part: the dearest first, each to the rank that has least to do yet."""
+    load, owners = [0.0] * world_size, [0] * len(parts)
+    for number in sorted(range(len(parts)), key=lambda number: (-parts[number].cost, number)):
+        rank = min(range(world_size), key=lambda rank: (load[rank], rank))
+        owners[number] = rank
+        load[rank] += parts[number].cost
+    return owners
