@@ -141,8 +141,8 @@ def test_a_manifest_of_another_step_is_damage(run_dir, step):
 
 def test_a_checkpoint_of_a_newer_format_is_not_read(run_dir):
     path = checkpoint_dir(run_dir, 2)
-    write_json(path / "manifest.json", read_json(path / "manifest.json") | {"format_version": 2})
-    with pytest.raises(CheckpointError, match="version 2"):
+    write_json(path / "manifest.json", read_json(path / "manifest.json") | {"format_version": 3})
+    with pytest.raises(CheckpointError, match="version 3"):
         read_checkpoint(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_run import final_weights, measured
 
-from headwater.checkpoint.save import save_checkpoint
+from headwater.checkpoint.save import Saver
 from headwater.files import digest_file
 from headwater.machine.signals import StopRequest
 from headwater.records import read_all, read_records
@@ -51,10 +51,14 @@ def require_same(folder: Path, whole: Path) -> None:
 
 def test_the_records_of_a_whole_run_come_in_order(whole):
     events = [(record["event"], record["step"]) for record in read_all(whole / "records.jsonl")]
+    # a checkpoint is recorded when it is on disk, which is while training goes on
+    saves = [event for event in events if event[0] == "checkpoint"]
+    assert saves == [("checkpoint", 4), ("checkpoint", 8), ("checkpoint", 10)]
+    assert all(events.index(save) > events.index(("step", save[1])) for save in saves)
+    events = [event for event in events if event[0] != "checkpoint"]
     expected = [("start", 0)]
     for step in range(1, 11):
         expected.append(("step", step))
-        expected += [("checkpoint", step)] if step in (4, 8, 10) else []
         expected += [("validation", step)] if step in (1, 4, 8, 10) else []
         expected += [("samples", step)] if step in (1, 10) else []
     assert events == expected
@@ -83,15 +87,18 @@ def test_kills_again_and_again_change_nothing(workshop, whole, tmp_path):
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [4, 10])
 def test_a_kill_around_a_save_changes_nothing(workshop, whole, tmp_path, monkeypatch, when, step):
-    def save(run_dir, at, *rest):
+    begin = Saver.begin
+
+    def save(saver, at, *rest):
         if at == step and when == "before":
             raise Killed
-        size = save_checkpoint(run_dir, at, *rest)
+        before = begin(saver, at, *rest)
         if at == step:
+            saver.finish()
             raise Killed
-        return size
+        return before
 
-    monkeypatch.setattr("headwater.train.loop.save_checkpoint", save)
+    monkeypatch.setattr(Saver, "begin", save)
     with pytest.raises(Killed):
         workshop.train(tmp_path)
     monkeypatch.undo()

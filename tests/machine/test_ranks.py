@@ -1,0 +1,62 @@
+"""What ranks tell one another arrives whole, in order, and as the same bits everywhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from many_ranks import on_ranks
+
+from headwater.errors import ConfigError
+from headwater.machine.place import Place, place_of
+from headwater.machine.ranks import Ranks
+
+EXCHANGES = """
+def own(rank):
+    return [torch.full((3, 2), float(rank)), torch.full((2,), rank, dtype=torch.int64), torch.full((1,), float(rank))]
+
+mine, tensors = own(ranks.rank), [own(10 * rank) for rank in range(ranks.world_size)]
+ranks.sum_tensors_(mine)
+held = [own(10 * rank) if rank == ranks.rank else own(-1) for rank in range(ranks.world_size)]
+ranks.share_(held)
+found = {
+    "rank": ranks.rank,
+    "sums": [tensor.flatten().tolist() for tensor in mine],
+    "shared": all(torch.equal(a, b) for x, y in zip(held, tensors) for a, b in zip(x, y)),
+    "gathered": ranks.gather({"rank": ranks.rank, "text": "é" * ranks.rank}),
+    "first": ranks.from_first(["from", ranks.rank]),
+}
+ranks.wait()
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_sums_shared_tensors_and_json_are_the_same_on_all_ranks(tmp_path, world_size):
+    found = on_ranks(world_size, EXCHANGES, tmp_path)
+    total = sum(range(world_size))
+    assert [one["rank"] for one in found] == list(range(world_size))
+    for one in found:
+        assert one["sums"] == [[total] * 6, [total] * 2, [total]]
+        assert one["shared"]
+        assert one["gathered"] == [{"rank": rank, "text": "é" * rank} for rank in range(world_size)]
+        assert one["first"] == ["from", 0]
+
+
+def test_one_alone_gets_back_what_it_gives():
+    ranks = Ranks()
+    tensor = torch.tensor([1.5])
+    assert ranks.sum_(tensor) is tensor
+    assert (ranks.gather({"a": 1}), ranks.from_first(2), ranks.is_first) == ([{"a": 1}], 2, True)
+
+
+def test_the_place_is_that_of_torchruns_variables():
+    said = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert place_of(said) == Place(3, 4, 1, 2)
+    assert place_of({}) == place_of({"WORLD_SIZE": "1", "RANK": "0"}) == Place()
+
+
+@pytest.mark.parametrize("said", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "x"}, {"WORLD_SIZE": "all"}])
+def test_half_a_place_is_a_clear_error(said):
+    with pytest.raises(ConfigError, match="torchrun"):
+        place_of(said)

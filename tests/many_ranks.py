@@ -1,0 +1,66 @@
+"""Several processes of one run on this machine, as torchrun starts them: over loopback alone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from small_run import Said, environment, finish
+
+JOINED = """
+import json, os, sys
+import torch
+from headwater.machine.place import place_of
+from headwater.machine.ranks import join_ranks
+torch.set_num_threads(1)
+ranks = join_ranks(place_of(os.environ))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def places(world_size: int) -> list[dict[str, str]]:
+    """Return the environment of each rank."""
+    shared = {
+        "WORLD_SIZE": str(world_size),
+        "LOCAL_WORLD_SIZE": str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world_size)]
+
+
+def start_each(commands: list[list[str]], cwd: Path) -> list[subprocess.Popen[str]]:
+    """Start one process a rank, with its own command."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return [
+        subprocess.Popen(command, cwd=cwd, env=environment(**place), **pipes)  # type: ignore[call-overload]
+        for command, place in zip(commands, places(len(commands)), strict=True)
+    ]
+
+
+def start_ranks(world_size: int, *arguments: str, cwd: Path) -> list[subprocess.Popen[str]]:
+    """Start headwater with the same arguments on every rank."""
+    return start_each([[sys.executable, "-m", "headwater", *arguments]] * world_size, cwd)
+
+
+def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
+    """Run headwater on every rank to its end; one rank is a process without a launcher."""
+    return [finish(process) for process in start_ranks(world_size, *arguments, cwd=cwd)]
+
+
+def on_ranks(world_size: int, program: str, cwd: Path) -> list[Any]:
+    """Return the JSON line that each rank prints; `program` finds `ranks`, joined, and torch with one thread."""
+    commands = [[sys.executable, "-c", JOINED + program + "\nranks.leave()\n"]] * world_size
+    said = [finish(process) for process in start_each(commands, cwd)]
+    assert all(one.status == 0 for one in said), "\n".join(map(str, said))
+    return [json.loads(one.out) for one in said]

@@ -1,0 +1,101 @@
+"""With `train.exact` a run has the same bits on 1, 2 and 4 ranks, also where their number changes on the way."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from many_ranks import run_ranks, start_ranks
+from small_run import Said, finish, measured, write_run_file, write_texts
+
+from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.checkpoint.verify import checked_manifest, require_whole
+from headwater.records import read_records
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+NUM_STEPS = 12
+
+
+def prepare(folder: Path, **changed) -> Path:
+    write_texts(folder / "texts", num_files=20)
+    settings = {"train__num_steps": NUM_STEPS, "train__save_every": 4, "train__microbatch_tokens": 64}
+    write_run_file(folder / "mine.toml", **settings | {"train__exact": "true"} | changed)
+    return folder
+
+
+def run_dir(folder: Path) -> Path:
+    return folder / "runs" / "mine"
+
+
+def require_done(said: list[Said]) -> None:
+    assert [one.status for one in said] == [0] * len(said), "\n".join(map(str, said))
+    assert not any(one.out for one in said[1:]), "a rank that isn't the first has said something"
+
+
+def state_digest(folder: Path, step: int = NUM_STEPS) -> str:
+    digest = checked_manifest(checkpoint_dir(run_dir(folder), step))["state_digest"]
+    assert digest is not None
+    return digest
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    folder = prepare(tmp_path_factory.mktemp("alone"))
+    require_done(run_ranks(1, "train", "mine.toml", cwd=folder))
+    return folder
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_several_ranks_measure_the_bits_of_one(alone, tmp_path, world_size):
+    folder = prepare(tmp_path)
+    require_done(run_ranks(world_size, "train", "mine.toml", cwd=folder))
+    assert measured(run_dir(folder)) == measured(run_dir(alone))
+    assert state_digest(folder) == state_digest(alone)
+    names = {path.name for path in checkpoint_dir(run_dir(folder), NUM_STEPS).iterdir()}
+    assert f"optim-{world_size:05d}-of-{world_size:05d}.safetensors" in names
+
+
+def stopped(folder: Path, world_size: int, step: int) -> None:
+    """Train on some ranks and stop one that isn't the first, with a signal, at a step or soon after."""
+    processes = start_ranks(world_size, "train", "mine.toml", cwd=folder)
+    while max((r["step"] for r in read_records(run_dir(folder) / "records.jsonl")), default=0) < step:
+        assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
+        time.sleep(0.01)
+    processes[-1].send_signal(signal.SIGTERM)
+    said = [finish(process) for process in processes]
+    assert {one.status for one in said} == {75}, "\n".join(map(str, said))
+
+
+def test_one_two_four_and_one_again_are_the_run_of_one(alone, tmp_path):
+    folder = prepare(tmp_path)
+    for world_size, step in ((1, 2), (2, 4), (4, 7)):
+        stopped(folder, world_size, step)
+        newest, path = list_checkpoints(run_dir(folder))[0]
+        assert require_whole(path)["world_size"] == world_size
+        assert newest < NUM_STEPS, "it was done before the signal came: nothing is shown"
+    require_done(run_ranks(1, "train", "mine.toml", cwd=folder))
+    assert measured(run_dir(folder)) == measured(run_dir(alone))
+    assert state_digest(folder) == state_digest(alone)
+
+
+def test_without_exact_two_ranks_see_the_same_rows_and_agree_closely(tmp_path):
+    losses = {}
+    for world_size in (1, 2):
+        folder = prepare(tmp_path / str(world_size), train__exact="false")
+        require_done(run_ranks(world_size, "train", "mine.toml", cwd=folder))
+        steps = read_records(run_dir(folder) / "records.jsonl", "step")
+        losses[world_size] = [(record["tokens_seen"], record["loss"]) for record in steps]
+    assert [tokens for tokens, _ in losses[1]] == [tokens for tokens, _ in losses[2]]
+    for (_, one), (_, two) in zip(losses[1], losses[2], strict=True):
+        assert two == pytest.approx(one, rel=1e-4)
+
+
+def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error(tmp_path):
+    folder = prepare(tmp_path)
+    said = run_ranks(3, "train", "mine.toml", cwd=folder)
+    assert all(one.status in (1, 2) for one in said), "\n".join(map(str, said))
+    assert any("train.batch_tokens=512 must be a multiple" in one.err for one in said)
+    assert not any("Traceback" in one.err for one in said)
