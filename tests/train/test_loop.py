@@ -19,7 +19,7 @@ from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.machine.machine import Machine
 from headwater.machine.signals import StopRequest
-from headwater.records import read_all, read_records
+from headwater.records import read_records
 from headwater.train.assemble import Run
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings, look_steps
@@ -72,9 +72,10 @@ def test_measurements_come_when_they_are_due(whole):
     assert validations == sorted({3, 6, 9, 12, *looks})
 
 
-def test_a_save_comes_before_the_measurements_of_its_step(whole):
-    events = [(r["event"], r["step"]) for r in read_all(whole / "records.jsonl")]
-    assert events.index(("checkpoint", 12)) < events.index(("validation", 12))
+def test_every_save_is_recorded_once_it_is_on_disk(whole):
+    records = read_records(whole / "records.jsonl", "checkpoint")
+    assert [record["step"] for record in records] == [4, 8, 12]
+    assert all(record["seconds"] >= 0 and record["background_seconds"] > 0 for record in records)
     assert [step for step, _ in list_checkpoints(whole)] == [12, 8]
 
 

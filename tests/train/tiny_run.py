@@ -162,6 +162,7 @@ MEASURED = (
     "mfu",
     "data_wait_fraction",
     "evaluation_seconds",
+    "background_seconds",
     "bytes",
 )
 

@@ -58,7 +58,9 @@ def load_state_(path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Ten
 def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor of a kind that a checkpoint has, by name."""
     table = _table(path, checked_manifest(path))
-    return {name[len(kind) + 1 :]: tuple(entry["shape"]) for name, entry in table.items() if name.startswith(f"{kind}.")}
+    return {
+        name[len(kind) + 1 :]: tuple(entry["shape"]) for name, entry in table.items() if name.startswith(f"{kind}.")
+    }
 
 
 def _read_kind(path: Path, manifest: dict[str, Any], kind: str) -> dict[str, Tensor]:

@@ -36,6 +36,7 @@ from headwater.files import (
     remove_folder,
     require_writable,
     shared_folder,
+    shared_folder_of,
     write_bytes,
     write_json,
 )
