@@ -1,8 +1,8 @@
 """Write a checkpoint so that it is either complete under its name or not there at all, while training goes on.
 
 A step waits for the copy of its state alone. A thread of every rank writes that rank's pieces into one folder of a
-temporary name and leaves a note of what they are; the first rank's thread gathers the notes, writes the manifest, flushes
-the folder and renames it. A rank that can't write says so in its note, and nothing is committed.
+temporary name and leaves a note of what they are; the first rank's thread gathers the notes, writes the manifest,
+flushes the folder and renames it. A rank that can't write says so in its note, and nothing is committed.
 """
 
 from __future__ import annotations

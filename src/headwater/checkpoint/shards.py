@@ -1,8 +1,8 @@
 """Who writes which piece of a state, and where the pieces of a tensor lie: PyTorch's planner, with JSON about it.
 
-torch.distributed.checkpoint decides which rank writes what (each piece once, spread evenly) and which boxes of which saved
-pieces make up a tensor at another number of ranks. Its storage is not used: it loads flipped bits without a word, and
-runs code from its metadata. Plans travel between ranks as JSON.
+torch.distributed.checkpoint decides which rank writes what (each piece once, spread evenly) and which boxes of which
+saved pieces make up a tensor at another number of ranks. Its storage is not used: it loads flipped bits without a word,
+and runs code from its metadata. Plans travel between ranks as JSON.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def table_of(pieces: Iterable[tuple[Piece, str]]) -> Table:
 def bits_digest(tensor: Tensor) -> str:
     """Return XXH3-128 of a tensor's bytes."""
     flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return "xxh3-128:" + xxhash.xxh3_128_hexdigest(flat.numpy())
+    return "xxh3-128:" + xxhash.xxh3_128_hexdigest(memoryview(flat.numpy()))
 
 
 def state_digest(table: Table) -> str | None:

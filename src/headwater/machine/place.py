@@ -19,7 +19,7 @@ class Place:
 
 
 def place_of(environment: Mapping[str, str]) -> Place:
-    """Return the place that torchrun's variables say, or that of a process alone; raise ConfigError for half of them."""
+    """Return the place that torchrun's variables say, or that of a process alone; half of them are a ConfigError."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     found = {name: environment[name] for name in names if name in environment}
     if found.get("WORLD_SIZE", "1") == "1":

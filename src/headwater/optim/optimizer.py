@@ -73,7 +73,7 @@ class Optimizer:
         return dict(self._state)
 
     def require_state(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise CheckpointError unless a checkpoint of these tensors is of exactly this optimizer, all ranks together."""
+        """Raise CheckpointError unless a checkpoint's tensors are those of this optimizer, all ranks together."""
         expected = {
             f"{name}.{slot}": tuple(part.group.parameters[name].shape)
             for part in self._parts
