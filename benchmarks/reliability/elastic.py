@@ -1,0 +1,180 @@
+"""A run that goes from 1 to 2 to 4 ranks and back to 1: is it, bit by bit, the run of one rank?
+
+    python benchmarks/reliability/elastic.py [--steps 48] [--json FILE] [--markdown FILE]
+
+The settings and the real text of first-light, with `train.exact`. At a quarter, a half and three quarters of the steps a
+signal to one of the ranks stops all of them, and the next number of ranks goes on. After each load the state is put
+together from all ranks and its digest compared with that of the checkpoint. A second run never leaves one rank; their
+losses, norms and final states are compared. Once more without `exact`: how far apart losses are then. Exit status 1
+where bits differ that shouldn't.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import figures
+
+from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.checkpoint.verify import checked_manifest
+from headwater.records import read_records
+
+RANKS = (1, 2, 4, 1)
+SETTINGS = ("train.microbatch_tokens=1024", "train.save_every=100000", "train.num_looks=0", "train.validate_every=100000")
+DIGEST = "--digest-of"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = figures.options(__doc__)
+    parser.add_argument("--steps", type=int, default=48, help="of the whole run (48)")
+    parser.add_argument(DIGEST, nargs=2, metavar=("RUN", "OUT"), help="used by the program itself, on each rank")
+    chosen = parser.parse_args(arguments)
+    if chosen.digest_of:
+        print_digest(*map(Path, chosen.digest_of))
+        return 0
+    with figures.work_folder(chosen.work) as folder:
+        common = [*SETTINGS, f"train.num_steps={chosen.steps}"]
+        finish(start(1, ["train", "first-light", "name=alone", "train.exact=true", *common], folder))
+        share_data(folder, "alone", "elastic", "fast")
+        legs = [
+            leg(number, num_ranks, chosen.steps, ["train", "first-light", "name=elastic", "train.exact=true", *common], folder)
+            for number, num_ranks in enumerate(RANKS, start=1)
+        ]
+        finish(start(2, ["train", "first-light", "name=fast", *common], folder))
+        found = figures.facts() | {"what": "ranks", "steps": chosen.steps, "legs": legs}
+        found |= compare(folder, chosen.steps)
+    figures.publish(found, section(found), chosen.json, chosen.markdown)
+    all_loads = all(one["loaded"] == one["saved"] for one in legs[1:])
+    return int(not (all_loads and found["equal_steps"] == chosen.steps and found["equal_state"]))
+
+
+def share_data(folder: Path, source: str, *names: str) -> None:
+    """Let other runs use the text that one has prepared."""
+    for name in names:
+        target = folder / "runs" / name
+        target.mkdir(parents=True)
+        shutil.copytree(folder / "runs" / source / "data", target / "data")
+
+
+def leg(number: int, num_ranks: int, num_steps: int, arguments: list[str], folder: Path) -> dict[str, Any]:
+    """Go on with some ranks to the next quarter; return what was loaded and what was saved."""
+    run_dir, until = folder / "runs" / "elastic", number * num_steps // len(RANKS)
+    found: dict[str, Any] = {"ranks": num_ranks}
+    checkpoints = list_checkpoints(run_dir)
+    if checkpoints:
+        found["saved"] = checked_manifest(checkpoints[0][1])["state_digest"]
+        program = [sys.executable, __file__, DIGEST, str(run_dir), str(folder / f"loaded-{number}")]
+        found["loaded"] = finish(start_each([program] * num_ranks, folder))[0].strip()
+    processes = start(num_ranks, arguments, folder)
+    if until < num_steps:
+        while last_step(run_dir) < until:
+            if any(process.poll() is not None for process in processes):
+                break  # which `finish` says
+            time.sleep(0.01)
+        processes[-1].send_signal(signal.SIGTERM)
+    finish(processes)
+    return found | {"to_step": list_checkpoints(run_dir)[0][0]}
+
+
+def last_step(run_dir: Path) -> int:
+    return max((record["step"] for record in read_records(run_dir / "records.jsonl")), default=0)
+
+
+def start(num_ranks: int, arguments: list[str], folder: Path) -> list[subprocess.Popen[str]]:
+    return start_each([[sys.executable, "-m", "headwater", *arguments]] * num_ranks, folder)
+
+
+def start_each(commands: list[list[str]], folder: Path) -> list[subprocess.Popen[str]]:
+    """Start a process a rank, as torchrun does, over loopback alone."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    count = str(len(commands))
+    shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return [
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | shared | {"GLOO_SOCKET_IFNAME": "lo", "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            **pipes,
+        )
+        for rank, command in enumerate(commands)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """Return what each process printed; exit with its errors where one failed."""
+    said = [process.communicate() for process in processes]
+    for process, (_, errors) in zip(processes, said, strict=True):
+        if process.returncode not in (0, 75):
+            sys.exit(f"{' '.join(process.args[1:4])} ended with {process.returncode}:\n{errors[-2000:]}")  # type: ignore[index]
+    return [out for out, _ in said]
+
+
+def print_digest(run_dir: Path, out_dir: Path) -> None:
+    """Load the run's checkpoint on all ranks, save what they have and, on the first, print the digest of that."""
+    from headwater.checkpoint.save import Saver
+    from headwater.machine.place import place_of
+    from headwater.machine.ranks import join_ranks
+    from headwater.recipes.open import open_batches
+    from headwater.recipes.run_config import config_of_run
+    from headwater.recipes.stages import train_plan
+    from headwater.train.assemble import assemble
+
+    config, ranks = config_of_run(run_dir), join_ranks(place_of(os.environ))
+    run = assemble(run_dir, train_plan(config), open_batches(config), lambda line: None, ranks)
+    run.records.close()
+    saver = Saver(out_dir, ranks)
+    saver.begin(run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), {})
+    saver.finish()
+    ranks.wait()
+    saver.close()
+    if ranks.is_first:
+        print(checked_manifest(checkpoint_dir(out_dir, run.step))["state_digest"])
+    ranks.leave()
+
+
+def compare(folder: Path, num_steps: int) -> dict[str, Any]:
+    """Return how many steps of the two exact runs have the same bits, and how far the third one is from them."""
+    runs = {name: folder / "runs" / name for name in ("alone", "elastic", "fast")}
+    steps = {name: read_records(run / "records.jsonl", "step") for name, run in runs.items()}
+    pairs = list(zip(steps["alone"], steps["elastic"], strict=True))
+    digests = {checked_manifest(checkpoint_dir(runs[name], num_steps))["state_digest"] for name in ("alone", "elastic")}
+    apart = [abs(a["loss"] - b["loss"]) for a, b in zip(steps["alone"], steps["fast"], strict=True)]
+    return {
+        "equal_steps": sum(_bits(one) == _bits(other) for one, other in pairs),
+        "equal_state": len(digests) == 1,
+        "largest_difference_without": max(apart),
+    }
+
+
+def _bits(record: dict[str, Any]) -> list[str]:
+    return [float(record[name]).hex() for name in ("loss", "grad_norm")]
+
+
+def section(found: dict[str, Any]) -> str:
+    rows = [
+        [one["ranks"], one["to_step"], {None: "", True: "equal"}.get(one.get("loaded") and one["loaded"] == one["saved"], "DIFFERENT")]
+        for one in found["legs"]
+    ]
+    table = figures.markdown_table(["ranks", "to step", "digest of the state after loading"], rows)
+    ended = "equal" if found["equal_state"] else "DIFFERENT"
+    return (
+        f"## Other numbers of ranks\n\n{figures.made(found)}\n\n{table}\n\nWith `train.exact`: {found['equal_steps']} of "
+        f"{found['steps']} steps have the loss and the gradient norm of the run on one rank to the last bit, final state "
+        f"{ended}. Without, on 2 ranks (G3): the same rows, losses {found['largest_difference_without']:.1e} apart at most."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
