@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-FORMAT, FORMAT_VERSION = "headwater-checkpoint", 1
+FORMAT, FORMAT_VERSION = "headwater-checkpoint", 2
+UNSEALED_VERSION = 1  # its manifest had no digest of its own
 MODEL_FILE, OPTIM_FILE, STATE_FILE = "model.safetensors", "optim.safetensors", "state.json"
 FILES = (MODEL_FILE, OPTIM_FILE, STATE_FILE)
 _NAME = re.compile(r"step-(\d{9})")

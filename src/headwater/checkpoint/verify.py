@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import FILES, FORMAT, FORMAT_VERSION, MODEL_FILE, STATE_FILE, step_of
+from headwater.checkpoint.layout import FILES, FORMAT, FORMAT_VERSION, MODEL_FILE, STATE_FILE, UNSEALED_VERSION, step_of
 from headwater.errors import CheckpointError
-from headwater.files import digest_file, read_json, read_manifest
+from headwater.files import digest_file, digest_file_on_disk, read_json
+from headwater.seals import read_sealed_manifest
 
 
 def checked_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a checkpoint; raise CheckpointError when it is damaged or of another step."""
-    manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError, UNSEALED_VERSION)
     step = manifest.get("step")
-    # the manifest has no digest of its own: the folder's name guards its one number
     if not isinstance(step, int) or step_of(path) not in (None, step):
         raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
     return manifest
@@ -30,9 +31,18 @@ def digest_of(manifest: dict[str, Any], file: Path) -> str:
 
 def is_whole(path: Path) -> bool:
     """Return whether every file of a checkpoint is there and has the digest that its manifest says."""
+    return _is_whole(path, digest_file)
+
+
+def is_whole_on_disk(path: Path) -> bool:
+    """Return what `is_whole` does, read from the device and not from the memory that still holds what was written."""
+    return _is_whole(path, digest_file_on_disk)
+
+
+def _is_whole(path: Path, digest: Callable[[Path], str]) -> bool:
     try:
         manifest = checked_manifest(path)
-        return all(digest_file(path / name) == digest_of(manifest, path / name) for name in FILES)
+        return all(digest(path / name) == digest_of(manifest, path / name) for name in FILES)
     except (CheckpointError, OSError):
         return False
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.lock import owned
+from headwater.checkpoint.lock import Owner, owned
 from headwater.cli.terminal import TrainingDisplay, card, duration, say, told
 from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters
@@ -19,25 +22,30 @@ from headwater.report.numbers import count, size
 from headwater.report.outcome import mean_score, outcomes_of
 from headwater.report.run_data import RunData, read_run
 
+Own = Callable[[Path], AbstractContextManager[Owner]]
 
-def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
-    """Bring every stage up to date; return False when a signal stopped training (everything is saved)."""
+
+def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions, own: Own = owned) -> bool:
+    """Bring every stage up to date; return False when a signal stopped training (everything is saved).
+
+    `own` is how the run folder is locked: lock.owned, or lock.taken_over.
+    """
     started_at = time.perf_counter()
-    with owned(config.run_dir):
-        if not _data_and_training(config, reasons, asked):
+    with own(config.run_dir) as owner:
+        if not _data_and_training(config, reasons, asked, owner):
             return False
         evaluation = _after_training(config)
     _closing_card(config, evaluation, time.perf_counter() - started_at)
     return True
 
 
-def run_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
+def run_training(config: RunConfig, reasons: list[Reason], asked: Questions, own: Own = owned) -> bool:
     """Bring the data up to date and train to the last step; return False when a signal stopped it."""
-    with owned(config.run_dir):
-        return _data_and_training(config, reasons, asked)
+    with own(config.run_dir) as owner:
+        return _data_and_training(config, reasons, asked, owner)
 
 
-def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
+def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions, owner: Owner) -> bool:
     timings = Timings()
     require_memory(config.model, config.optim, memory_bytes())
     prepare_data(config, say, timings)
@@ -48,10 +56,10 @@ def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Question
     if not timings.seconds and is_trained(config):
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
         return True
-    return _train(config, asked)
+    return _train(config, asked, owner)
 
 
-def _train(config: RunConfig, asked: Questions) -> bool:
+def _train(config: RunConfig, asked: Questions, owner: Owner) -> bool:
     from headwater.recipes.open import open_batches
     from headwater.recipes.training import mixture_fields, train_stage
 
@@ -60,7 +68,7 @@ def _train(config: RunConfig, asked: Questions) -> bool:
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)
-    return train_stage(config, display, say, plan, asked)
+    return train_stage(config, display, say, plan, asked, owner.require)
 
 
 def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:

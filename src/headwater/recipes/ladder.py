@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from statistics import fmean
 
 from headwater.checkpoint.lock import owned
-from headwater.files import digest_json, link_folder, remove_folder, write_json
+from headwater.files import digest_json, link_folder, make_folder, remove_folder, write_json
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields
 from headwater.plan.ladder import Rung
@@ -100,7 +100,7 @@ def _make_folder(ladder: Ladder, config: RunConfig) -> None:
     key = {"key": _key(ladder, config)}
     if read_json_or_none(config.run_dir / "key.json") != key:
         remove_folder(config.run_dir)
-        config.run_dir.mkdir(parents=True)
+        make_folder(config.run_dir)
         write_json(config.run_dir / "key.json", key)
 
 
@@ -108,14 +108,14 @@ def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], display: Di
     from headwater.recipes.training import train_stage
 
     folder = config.run_dir
-    with owned(folder):
+    with owned(folder) as owner:
         link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)  # a rung reads the run's own text
         write_config(config, reasons)
         if is_trained(config):
             return True
         num_tokens = config.train.num_steps * config.train.batch_tokens
         plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
-        return train_stage(config, display, say, plan, Questions())
+        return train_stage(config, display, say, plan, Questions(), owner.require)
 
 
 def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:

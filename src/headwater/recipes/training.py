@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from headwater.batches.source import BatchSource
@@ -18,21 +19,28 @@ from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
+from headwater.records import no_owner
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 
 
 def train_stage(
-    config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any], asked: Questions | None = None
+    config: RunConfig,
+    display: Display,
+    say: Say,
+    plan_fields: dict[str, Any],
+    asked: Questions | None = None,
+    require_owner: Callable[[], None] = no_owner,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    The run's forecast is made before its first step, by what is `asked`.
+    The run's forecast is made before its first step, by what is `asked`. `require_owner` raises LockedError once another
+    process has taken the run over.
     """
     batches, peak_before = open_batches(config), peak_bytes()
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest() as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, say)
+        run = assemble(config.run_dir, train_plan(config), batches, say, require_owner)
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
             foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time, held_bytes)

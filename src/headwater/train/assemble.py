@@ -19,7 +19,7 @@ from headwater.model.loss import chunk_loss
 from headwater.model.ops import ModuleOps, Ops, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
-from headwater.records import RunRecords
+from headwater.records import RunRecords, no_owner
 from headwater.train.identity import TrainPlan, require_same
 from headwater.train.microbatch import Microbatch, measured_microbatch
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
@@ -44,6 +44,7 @@ class Run:
     seconds_before: float  # of earlier attempts, up to the checkpoint this one began from
     started_at: float  # by time.perf_counter
     bad_steps: int = 0
+    require_owner: Callable[[], None] = no_owner  # raises LockedError once another process has taken the run over
 
     def seconds(self) -> float:
         """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
@@ -58,7 +59,13 @@ class Run:
         return self.plan.train.batch_tokens // self.plan.model.seq_len
 
 
-def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable[[str], None]) -> Run:
+def assemble(
+    run_dir: Path,
+    plan: TrainPlan,
+    batches: BatchSource,
+    say: Callable[[str], None],
+    require_owner: Callable[[], None] = no_owner,
+) -> Run:
     """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock."""
     started_at = time.perf_counter()
     _check_portions(plan)
@@ -93,13 +100,14 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
-        records=RunRecords(run_dir / "records.jsonl", time.time),
+        records=RunRecords(run_dir / "records.jsonl", time.time, require_owner),
         energy=EnergyMeter(facts.num_threads, facts.device),
         step=0 if checkpoint is None else checkpoint.step,
         tokens_seen=state["tokens_seen"],
         seconds_before=state["seconds"],
         started_at=started_at,
         bad_steps=state["bad_steps"],
+        require_owner=require_owner,
     )
 
 

@@ -115,7 +115,7 @@ def save(run: Run, display: Display) -> None:
     }
     run.records.sync()
     num_bytes = save_checkpoint(
-        run.run_dir, run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), state
+        run.run_dir, run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), state, run.require_owner
     )
     retain_newest(run.run_dir, run.plan.train.keep_checkpoints)
     elapsed = round(time.perf_counter() - started_at, 4)
