@@ -28,7 +28,7 @@ law-backtest: $(VENV)/test.stamp
 
 # what a crash, a disk that refuses, damage and kills at random do to a run; see docs/reliability.md
 faults corruptions refusals kills: $(VENV)/test.stamp
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --json $@.json --markdown $@.md
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --jobs 2
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 demo"; exit 1; }

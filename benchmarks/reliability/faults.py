@@ -1,11 +1,12 @@
 """Every point at which a process can die while it writes, tried: does the same command make good what it left?
 
-    python benchmarks/reliability/faults.py [--sample N] [--target save,training] [--json FILE] [--markdown FILE]
+    python benchmarks/reliability/faults.py [--sample N] [--target "save;training"] [--json FILE] [--markdown FILE]
 
 A crash point is a moment before an operation that changes the disk, or the middle of a write. For each target and each
 point: a copy of the target's folder, the work in a child that dies there, a look at what is left, the work again. A
 point is recovered when nothing half-made lay under a final name, nothing that was there before was gone, and the second
-call succeeds; it is bitwise equal when what that leaves has the bytes of a run that never died. Exit status 1 otherwise.
+call succeeds; it is bitwise equal when what that leaves has the bytes of a run that never died. Then many saves in one
+folder, killed at chance operations: never fewer than two whole checkpoints. Exit status 1 otherwise.
 """
 
 from __future__ import annotations
@@ -16,22 +17,34 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import figures
 from targets import (
+    NAME,
     TARGETS,
+    Place,
     Target,
     be_ready,
     fresh_place,
     make_template,
     make_templates,
     recover,
+    save,
     wrong_after_fault,
 )
 from trials import required, sample, say, spread, trial
 
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.save import retain_newest
+from headwater.checkpoint.verify import is_whole
 from headwater.disk import CRASHED
+from headwater.files import remove_leftovers
+
+NUM_KEPT, MIN_WHOLE = 3, 2
+OPERATIONS_OF_A_SAVE = 60  # and of the removal after it, about
+SUMMED = ("operations", "tried", "points", "recovered", "equal", "seconds")
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,7 @@ class Reference:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = figures.options(__doc__)
     parser.add_argument("--sample", type=int, metavar="N", help="N crash points of each target, evenly spread, not all")
+    parser.add_argument("--saves", type=int, default=1000, metavar="N", help="saves in a row that are killed (1000)")
     parser.add_argument("--target", type=lambda text: text.split(";"), metavar="NAME;…", help="these targets alone")
     chosen = parser.parse_args(arguments)
     be_ready()
@@ -55,12 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for target in TARGETS
             if chosen.target is None or target.name in chosen.target
         ]
-    found = {"what": "crash points", **figures.facts(), "sample": chosen.sample, "targets": results}
+        saves = many_saves(work_dir, chosen.saves)
+    found = {"what": "crash points", **figures.facts(), "sample": chosen.sample, "targets": results, "saves": saves}
     figures.publish(found, section(found), chosen.json, chosen.markdown)
     for result in results:
         for failure in result["failures"]:
             say(f"{result['target']}, {failure}")
-    return int(any(result["failures"] for result in results))
+    return int(any(result["failures"] for result in results) or saves["fewest_whole"] < MIN_WHOLE)
 
 
 def reference(target: Target, work_dir: Path) -> Reference:
@@ -122,14 +137,46 @@ def die_and_recover(target: Target, work_dir: Path, plan: str, expected: Referen
     }
 
 
+def many_saves(work_dir: Path, count: int) -> dict[str, Any]:
+    """Save and retain `count` times in one folder, each time killed at a chance operation or not at all."""
+    place = Place(work_dir / f"{NAME}.toml", work_dir / "trials" / "many")
+    chance, num_died = Random(0), 0
+    whole_left: list[int] = []
+
+    def save_and_retain(step: int) -> None:
+        remove_leftovers(place.run_dir / "checkpoints")
+        save(place, step)
+        retain_newest(place.run_dir, NUM_KEPT)
+
+    for step in range(1, count + 1):
+        fault = f"{chance.choice(('crash', 'torn'))}@{chance.randint(1, OPERATIONS_OF_A_SAVE)}"
+        plan = fault if step > NUM_KEPT else ""
+        num_died += trial(lambda step=step: save_and_retain(step), plan).status == CRASHED
+        if step >= NUM_KEPT:
+            left = required(trial(lambda: [is_whole(path) for _, path in list_checkpoints(place.run_dir)]), "a look")
+            whole_left.append(sum(left.value))
+    required(trial(lambda: save_and_retain(count + 1)), "a save after many that were killed")
+    kept = sum(path.stat().st_size for path in place.run_dir.rglob("*") if path.is_file())
+    needed = sum(path.stat().st_size for _, folder in list_checkpoints(place.run_dir)[:NUM_KEPT] for path in folder.iterdir())
+    return {
+        "saves": count,
+        "died": num_died,
+        "fewest_whole": min(whole_left, default=NUM_KEPT),
+        "bytes_left_over": kept - needed,
+    }
+
+
 def section(found: dict[str, Any]) -> str:
     """Return the page's section."""
     rows = [
         [r["target"], r["operations"], f"{r['tried']:,} of {r['points']:,}", r["recovered"], r["equal"], r["seconds"]]
         for r in found["targets"]
     ]
-    rows.append(["**all**", *(sum(r[name] for r in found["targets"]) for name in ("operations",)), *_totals(found)])
+    sums = {name: sum(r[name] for r in found["targets"]) for name in SUMMED}
+    tried = f"{sums['tried']:,} of {sums['points']:,}"
+    rows.append(["**all**", sums["operations"], tried, sums["recovered"], sums["equal"], sums["seconds"]])
     header = ["interrupted", "operations", "crash points tried", "recovered", "bitwise equal", "seconds"]
+    saves = found["saves"]
     return "\n\n".join(
         [
             "## A crash at every point",
@@ -138,15 +185,12 @@ def section(found: dict[str, Any]) -> str:
             "before, and the second call succeeds. Bitwise equal: it leaves the bytes (files; for training losses, "
             "measurements, weights and optimizer state) of a run that never died.",
             figures.markdown_table(header, rows),
+            f"{saves['saves']:,} saves in one folder with the newest {NUM_KEPT} kept, {saves['died']:,} of them killed at "
+            f"a chance operation of the save or of the removal: never fewer than {saves['fewest_whole']} whole "
+            f"checkpoints, {saves['bytes_left_over']} bytes left over at the end.",
             figures.made(found),
         ]
     )
-
-
-def _totals(found: dict[str, Any]) -> list[Any]:
-    sums = {name: sum(r[name] for r in found["targets"]) for name in ("tried", "points", "recovered", "equal")}
-    seconds = sum(r["seconds"] for r in found["targets"])
-    return [f"{sums['tried']:,} of {sums['points']:,}", sums["recovered"], sums["equal"], seconds]
 
 
 if __name__ == "__main__":

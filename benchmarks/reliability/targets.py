@@ -6,6 +6,7 @@ the same command would be, and must then leave what it leaves without one.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -53,6 +54,7 @@ SYLLABLES = ["ri", "ver", "mil", "lo", "sta", "ne", "bri", "dge", "val", "ley", 
 
 def be_ready() -> None:
     """Set what must be set before the first fork: one thread, so that a child finds no lock held by another."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
 

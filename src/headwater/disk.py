@@ -1,6 +1,7 @@
 """Every operation that changes the disk: counted, and made to fail where a test asks for it.
 
-A fault plan says what happens at operation number K of this process, counted from 1:
+A fault plan says what happens at operation number K of this process, counted from 1. The command line takes one from
+the environment, for tests alone: HEADWATER_FAULTS=crash@17.
 
     crash@K            the process ends before the operation, as by SIGKILL
     torn@K             half of what operation K writes reaches the file, then the process ends
