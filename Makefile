@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check growth cost-backtest law-backtest faults corruptions refusals kills clean
+.PHONY: demo test check growth cost-backtest law-backtest faults powercuts refusals corruptions kills clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -26,8 +26,8 @@ cost-backtest: $(VENV)/test.stamp
 law-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/law_backtest.py
 
-# what a crash, a disk that refuses, damage and kills at random do to a run; see docs/reliability.md
-faults corruptions refusals kills: $(VENV)/test.stamp
+# what a crash, a power cut, a disk that refuses, damage and kills at random do to a run
+faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --jobs 2
 
 $(BIN)/python:

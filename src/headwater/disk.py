@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from headwater.errors import ConfigError
 
@@ -36,6 +36,7 @@ CRASHED = 137  # the status of a process that SIGKILL ended, as shells say it
 BUFFER_BYTES = 1 << 16  # not Python's default, which differs between versions: operations are counted
 _FAULT = re.compile(r"(crash|torn|short|flip|errno|delay)(?:=([^@]+))?@(\d+)(\+?)")
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
+_NAMELESS = ("write", "sync", "truncate")  # what the system's errors of these operations don't name: the file
 _CAN_NOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EOPNOTSUPP)
 
 
@@ -55,10 +56,15 @@ class Fault:
 
 @dataclass
 class FaultPlan:
-    """The faults to come, and the kind of every operation so far."""
+    """The faults to come, and the kind of every operation so far.
+
+    With a `journal`, every operation is written there whole, so that what it did can be done again elsewhere: its kind,
+    its path, and a target, a size, or the place and the bytes of a write.
+    """
 
     faults: tuple[Fault, ...] = ()
     operations: list[str] = field(default_factory=list)
+    journal: list[tuple[Any, ...]] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -66,10 +72,12 @@ class FaultPlan:
         """Return the plan that `text` writes down; "" counts alone. Raises ConfigError for what isn't a fault."""
         return cls(tuple(_parse_fault(part.strip()) for part in text.split(",") if part.strip()))
 
-    def begin(self, kind: str, path: str | None) -> Fault | None:
+    def begin(self, kind: str, path: str, details: tuple[Any, ...]) -> Fault | None:
         """Count an operation and let its faults happen; return one that the writing itself must act out."""
         with self._lock:
             self.operations.append(kind)
+            if self.journal is not None:
+                self.journal.append((kind, path, *details))
             number = len(self.operations)
         acted = None
         for fault in self.faults:
@@ -78,7 +86,7 @@ class FaultPlan:
             if fault.kind == "crash":
                 os._exit(CRASHED)
             if fault.kind == "errno":
-                raise OSError(fault.error, os.strerror(fault.error), path)
+                raise OSError(fault.error, os.strerror(fault.error), None if kind in _NAMELESS else path)
             if fault.kind == "delay":
                 time.sleep(fault.seconds)
             else:
@@ -122,9 +130,8 @@ def faults(text: str) -> Iterator[FaultPlan]:
         install(None)
 
 
-def _begin(kind: str, path: Path | None = None) -> Fault | None:
-    # a write and a flush name no file in their error, as the system's don't
-    return None if _plan is None else _plan.begin(kind, None if path is None else str(path))
+def _begin(kind: str, path: object, *details: Any) -> Fault | None:
+    return None if _plan is None else _plan.begin(kind, str(path), details)
 
 
 class _File(io.FileIO):
@@ -132,12 +139,17 @@ class _File(io.FileIO):
 
     def write(self, data: object) -> int:  # type: ignore[override]
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        fault = _begin("write")
+        fault = _begin("write", self.name, *self._details(view))
         return super().write(view) if fault is None else _write_wrongly(super().write, view, fault.kind)
 
     def truncate(self, size: int | None = None) -> int:
-        _begin("truncate")
+        _begin("truncate", self.name, size)
         return super().truncate(size)
+
+    def _details(self, view: memoryview) -> tuple[Any, ...]:
+        if _plan is None or _plan.journal is None:
+            return ()
+        return os.fstat(self.fileno()).st_size if "a" in self.mode else self.tell(), bytes(view)
 
 
 def _write_wrongly(write: Callable[[bytes], int], view: memoryview, kind: str) -> int:
@@ -171,18 +183,18 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
-def rewrite(handle: int, data: bytes) -> None:
-    """Let `data` be all that is in the open file."""
-    _begin("truncate")
+def rewrite(handle: int, path: Path, data: bytes) -> None:
+    """Let `data` be all that is in the open file at `path`."""
+    _begin("truncate", path, 0)
     os.ftruncate(handle, 0)
-    _begin("write")
+    _begin("write", path, 0, data)
     os.pwrite(handle, data, 0)
 
 
 def sync(file: IO[bytes] | io.FileIO) -> None:
     """Flush what was written to a file, down to the device."""
     file.flush()
-    _begin("sync")
+    _begin("sync", file.name)
     os.fsync(file.fileno())
 
 
@@ -197,13 +209,13 @@ def sync_path(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    _begin("rename", target)
+    _begin("rename", source, target)
     os.rename(source, target)
 
 
 def exchange(first: Path, second: Path) -> None:
     """Let two folders take each other's name at once; where the system can't, `second` is away for a moment."""
-    _begin("rename", second)
+    _begin("exchange", first, second)
     if _renamed_at_once(first, second):
         return
     aside = first.with_name(f"{first.name}-aside")
@@ -236,7 +248,7 @@ def make_folder(path: Path) -> None:
 
 def link(path: Path, target: str) -> None:
     """Make a symbolic link to a folder."""
-    _begin("symlink", path)
+    _begin("symlink", path, target)
     os.symlink(target, path, target_is_directory=True)
 
 

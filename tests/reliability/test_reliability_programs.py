@@ -61,3 +61,10 @@ def test_a_few_kills_leave_the_bits_of_a_run_that_was_never_killed(tmp_path):
     found = figures("kills", tmp_path, "--kills", "12")
     assert found["kills"] >= 12
     assert found["runs"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_sample_of_power_cuts_is_recovered_bitwise(tmp_path):
+    for target in figures("powercuts", tmp_path, "--cuts", "50")["targets"]:
+        assert target["good"] == target["cuts"] > 0, target

@@ -118,7 +118,7 @@ def _claim(run_dir: Path, handle: int) -> Owner:
     claim = {"epoch": epoch, "pid": os.getpid(), "host": socket.gethostname(), "token": secrets.token_hex(8)}
     write_json(run_dir / "epoch", claim)
     with storage_errors(run_dir / "lock"):
-        disk.rewrite(handle, json.dumps(claim).encode())
+        disk.rewrite(handle, run_dir / "lock", json.dumps(claim).encode())
     return Owner(run_dir, claim)
 
 
