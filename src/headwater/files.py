@@ -291,7 +291,10 @@ class JsonLines:
             disk.sync(self._file)
 
     def close(self) -> None:
-        self._file.close()
+        try:
+            self.sync()  # what a finished run says last would otherwise be lost to a power cut
+        finally:
+            self._file.close()
 
 
 def _cut_torn_line(file: io.FileIO, path: Path) -> None:
