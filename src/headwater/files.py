@@ -291,6 +291,8 @@ class JsonLines:
             disk.sync(self._file)
 
     def close(self) -> None:
+        if self._file.closed:
+            return
         try:
             self.sync()  # what a finished run says last would otherwise be lost to a power cut
         finally:
