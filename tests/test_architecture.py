@@ -218,7 +218,16 @@ def test_nothing_unpickles():
 WRITING_CALLS = {"os.rename", "os.replace", "os.renames", "os.link", "os.symlink", "os.truncate", "os.mkfifo"}
 WRITING_CALLS |= {"shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree"}
 WRITING_CALLS |= {"np.save", "np.savez", "np.savez_compressed", "np.savetxt"}
-WRITING_CALLS |= {"os.mkdir", "os.makedirs", "os.unlink", "os.remove", "os.rmdir", "os.removedirs", "os.ftruncate", "os.fsync"}
+WRITING_CALLS |= {
+    "os.mkdir",
+    "os.makedirs",
+    "os.unlink",
+    "os.remove",
+    "os.rmdir",
+    "os.removedirs",
+    "os.ftruncate",
+    "os.fsync",
+}
 WRITING_CALLS |= {"os.pwrite", "os.sync", "shutil.rmtree", "shutil.copymode", "os.chmod"}
 WRITING_METHODS = {"write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "tofile"}
 WRITING_METHODS |= {"mkdir", "unlink", "rmdir", "truncate", "chmod"}

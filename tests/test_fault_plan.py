@@ -87,7 +87,8 @@ def test_a_delay_waits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "crash", "crash@", "crash@-1", "errno@1", "errno=ENOPE@1", "delay@1", "delay=x@1", "flip=3@1", "crash@1++"]
+    "text",
+    ["x", "crash", "crash@", "crash@-1", "errno@1", "errno=ENOPE@1", "delay@1", "delay=x@1", "flip=3@1", "crash@1++"],
 )
 def test_a_plan_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="HEADWATER_FAULTS"):

@@ -149,6 +149,10 @@ def test_half_a_line_that_can_not_be_cut_at_once_is_cut_before_the_next(tmp_path
 
 
 def test_messages_name_what_was_to_be_written_and_not_the_temporary_file(tmp_path):
-    with disk.faults("errno=EIO@7"), pytest.raises(StorageError) as caught, files.new_folder(tmp_path / "stage") as folder:
+    with (
+        disk.faults("errno=EIO@7"),
+        pytest.raises(StorageError) as caught,
+        files.new_folder(tmp_path / "stage") as folder,
+    ):
         files.write_text(folder / "a" / "b.txt", "1")
     assert f"can't write {tmp_path}/stage/a/b.txt: " in str(caught.value)

@@ -2,7 +2,7 @@
 
     python benchmarks/reliability/corruptions.py [--count 10000] [--seed 1] [--json FILE] [--markdown FILE]
 
-Half of the damage is done to a checkpoint that has a good one before it, half to a token store. A checkpoint's damage is
+Half of the damage is done to a checkpoint with a good one before it, half to a token store. A checkpoint's damage is
 caught when the one before it is taken, bit by bit, and the damaged one put aside; a store's when opening it is refused.
 Everything else is loaded silently, and a failure. What changes no byte is drawn again. Exit status 1 on a failure.
 """
@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import figures
-from targets import Place, be_ready, is_made_up_state, make_templates, other_corpus, quiet, save
-from trials import required, say, trial
-
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import newest_good_checkpoint
 from headwater.errors import HeadwaterError
 from headwater.tokens.read import open_stores
+from targets import Place, be_ready, is_made_up_state, make_templates, other_corpus, quiet, save
+from trials import required, say, trial
 
 Chance = random.Random
 

@@ -21,6 +21,11 @@ from random import Random
 from typing import Any
 
 import figures
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.save import retain_newest
+from headwater.checkpoint.verify import is_whole
+from headwater.disk import CRASHED
+from headwater.files import remove_leftovers
 from targets import (
     NAME,
     TARGETS,
@@ -35,12 +40,6 @@ from targets import (
     wrong_after_fault,
 )
 from trials import required, sample, say, spread, trial
-
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.save import retain_newest
-from headwater.checkpoint.verify import is_whole
-from headwater.disk import CRASHED
-from headwater.files import remove_leftovers
 
 NUM_KEPT, MIN_WHOLE = 3, 2
 OPERATIONS_OF_A_SAVE = 60  # and of the removal after it, about
@@ -157,7 +156,9 @@ def many_saves(work_dir: Path, count: int) -> dict[str, Any]:
             whole_left.append(sum(left.value))
     required(trial(lambda: save_and_retain(count + 1)), "a save after many that were killed")
     kept = sum(path.stat().st_size for path in place.run_dir.rglob("*") if path.is_file())
-    needed = sum(path.stat().st_size for _, folder in list_checkpoints(place.run_dir)[:NUM_KEPT] for path in folder.iterdir())
+    needed = sum(
+        path.stat().st_size for _, folder in list_checkpoints(place.run_dir)[:NUM_KEPT] for path in folder.iterdir()
+    )
     return {
         "saves": count,
         "died": num_died,
@@ -185,7 +186,7 @@ def section(found: dict[str, Any]) -> str:
             "before, and the second call succeeds. Bitwise equal: it leaves the bytes (files; for training losses, "
             "measurements, weights and optimizer state) of a run that never died.",
             figures.markdown_table(header, rows),
-            f"{saves['saves']:,} saves in one folder with the newest {NUM_KEPT} kept, {saves['died']:,} of them killed at "
+            f"{saves['saves']:,} saves in one folder, the newest {NUM_KEPT} kept, {saves['died']:,} of them killed at "
             f"a chance operation of the save or of the removal: never fewer than {saves['fewest_whole']} whole "
             f"checkpoints, {saves['bytes_left_over']} bytes left over at the end.",
             figures.made(found),

@@ -22,10 +22,9 @@ from typing import Any
 
 import figures
 import whole
+from headwater.files import link_folder
 from targets import TARGETS, Place, be_ready, make_template, make_templates, train
 from trials import required, say, spread, trial
-
-from headwater.files import link_folder
 
 RUNS_FOR_THE_TIME = 3
 TRAINING = next(target for target in TARGETS if target.name == "training")
@@ -126,7 +125,9 @@ def judge_run(place: Place, chance: random.Random, count: Count, expected: dict[
     lies_about = done.value.pop("lies_about") if done.is_done else []
     if status or done.value != expected or lies_about:
         differs = done.says() if not done.is_done else [k for k in expected if done.value[k] != expected[k]]
-        count.failures.append(f"exit status {status}, kills at {seconds[:-1]} s: differs in {differs}, left {lies_about}")
+        count.failures.append(
+            f"exit status {status}, kills at {seconds[:-1]} s: differs in {differs}, left {lies_about}"
+        )
     count.resumed += sum(record["event"] == "resume" for record in whole.read_all(place.run_dir / "records.jsonl"))
 
 
@@ -164,7 +165,7 @@ def section(found: dict[str, Any]) -> str:
             "## Killed at random",
             "SIGKILL to the process group of a training run at times drawn uniformly over its length (12 steps, a save "
             f"every 4, {found['seconds_of_a_run']:.2f} s from its fork to its end); started again until it finishes. "
-            "Bitwise equal: losses, measurements, weights and optimizer state are those of a run that was never killed.",
+            "Bitwise equal: losses, measurements, weights and optimizer state are those of a run never killed.",
             figures.markdown_table(header, rows),
             f"Seed {found['seed']}, {found['seconds']:,.0f} s. {figures.made(found)}",
         ]

@@ -2,11 +2,11 @@
 
     python benchmarks/reliability/powercuts.py [--cuts 2000] [--seed 1] [--json FILE] [--markdown FILE]
 
-A process that dies loses nothing that it wrote: only a power cut tests what is flushed, and in which order. Each target's
-work is done once with a journal of its operations; then, for moments spread over them, a simulated disk (unflushed.py)
-forgets a part, drawn by chance, of what wasn't flushed, and the work is done again on what is left. What was whole under
-a final name before must be whole, a checkpoint that was committed must be there, and the end must be bitwise that of a
-run whose power was never cut. Exit status 1 otherwise.
+A process that dies loses nothing that it wrote: only a power cut tests what is flushed, and in which order. Each
+target's work is done once with a journal of its operations; then, for moments spread over them, a simulated disk
+(unflushed.py) forgets a part, drawn by chance, of what wasn't flushed, and the work is done again on what is left. What
+was whole under a final name before must be whole, a checkpoint that was committed must be there, and the end must be
+bitwise that of a run whose power was never cut. Exit status 1 otherwise.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from typing import Any
 
 import figures
 from faults import Reference, reference
+from headwater import disk
 from targets import TARGETS, Place, Target, be_ready, fresh_place, make_templates, recover, wrong_after_fault
 from trials import required, sample, say, spread, trial
 from unflushed import ForgetfulDisk
-
-from headwater import disk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +57,9 @@ def cut_often(target: Target, work_dir: Path, num_cuts: int, seed: int, num_jobs
     moments = sample(range(len(journal) + 1), num_cuts)
     moments = [moments[number % len(moments)] for number in range(num_cuts)]
     cuts = [(number, moment) for number, moment in enumerate(moments)]
-    said = spread(cuts, lambda cut: cut_and_recover(target, work_dir, (before, place), journal, cut, seed, expected), num_jobs)
+    said = spread(
+        cuts, lambda cut: cut_and_recover(target, work_dir, (before, place), journal, cut, seed, expected), num_jobs
+    )
     shutil.rmtree(place.runs_dir)
     shutil.rmtree(before)
     failures = [one for one in said if one]
@@ -81,7 +82,9 @@ def journal_of(work: Callable[[], None]) -> list[list[Any]]:
     work()
     disk.install(None)
     assert plan.journal is not None
-    return [[part.decode("latin-1") if isinstance(part, bytes) else _plain(part) for part in line] for line in plan.journal]
+    return [
+        [part.decode("latin-1") if isinstance(part, bytes) else _plain(part) for part in line] for line in plan.journal
+    ]
 
 
 def _plain(part: Any) -> Any:
@@ -101,7 +104,9 @@ def cut_and_recover(
     before, place = where
     number, moment = cut
     runs_dir = work_dir / "trials" / f"cut-{number}"
-    left_over = trial(lambda: leave_a_part(before, place.runs_dir, journal[:moment], runs_dir, Random(f"{seed}/{number}")))
+    left_over = trial(
+        lambda: leave_a_part(before, place.runs_dir, journal[:moment], runs_dir, Random(f"{seed}/{number}"))
+    )
     after = Place(place.run_file, runs_dir)
     settled = trial(lambda: target.facts(after.run_dir)) if moment == len(journal) else None
     left = trial(lambda: wrong_after_fault(target, after))
@@ -150,10 +155,10 @@ def section(found: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## The power cut at any moment",
-            "Simulated: each operation is journaled; at moments spread over them the disk keeps what was flushed and, of "
-            "all else, a part drawn by chance (a write whole, in half, as zeros or not at all; a name new, old or gone). "
-            "Recovered: nothing half-made under a final name, nothing lost that was committed, and the same command ends "
-            "with the bytes of a run whose power was never cut.",
+            "Simulated: each operation is journaled; at moments spread over them the disk keeps what was flushed and, "
+            "of all else, a part drawn by chance (a write whole, in half, as zeros or not at all; a name new, old or "
+            "gone). Recovered: nothing half-made under a final name, nothing lost that was committed, and the same "
+            "command ends with the bytes of a run whose power was never cut.",
             figures.markdown_table(header, rows),
             f"Seed {found['seed']}. {figures.made(found)}",
         ]

@@ -3,9 +3,9 @@
     python benchmarks/reliability/refusals.py [--sample N] [--target save;training] [--json FILE] [--markdown FILE]
 
 Every operation of every target fails with each of four errors, once and from there on. It must end in a StorageError
-that names a path of the run and the free space, or, where only tidying up was refused, go on; nothing half-made may lie
-under a final name, what was there before must still be there, and once the disk takes writes again the same command must
-leave what an unfailed run leaves. Exit status 1 otherwise.
+that names a path of the run and the free space, or, where only tidying up was refused, go on; nothing half-made may
+lie under a final name, what was there before must still be there, and once the disk takes writes again the same command
+must leave what an unfailed run leaves. Exit status 1 otherwise.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ def enumerate_refusals(target: Target, work_dir: Path, num_wanted: int | None, n
         "seconds": round(time.perf_counter() - started_at, 1),
         "failures": [one["says"] for one in found if one["says"]],
     }
-    say("{target}: {tried} refusals, {told} told, {went_on} went on, {half_made} half-made, {equal} equal".format(**result))
+    say(
+        "{target}: {tried} refusals, {told} told, {went_on} went on, {half_made} half-made, {equal} equal".format(
+            **result
+        )
+    )
     return result
 
 
@@ -113,8 +117,8 @@ def section(found: dict[str, Any]) -> str:
         [
             "## A disk that refuses at every point",
             "No space, quota, I/O error and read-only at operation K, for every K, once and from there on. Told: a "
-            "StorageError that names the path, the free space and a remedy. Went on: only tidying up was refused, or the "
-            "refusal concerned what a run can do without. Half-made: an incomplete result under its final name, or "
+            "StorageError that names the path, the free space and a remedy. Went on: only tidying up was refused, or "
+            "it concerned what a run can do without. Half-made: an incomplete result under its final name, or "
             "something lost that was there before. Bitwise equal after: the same command, once there is room, leaves "
             "what an unfailed run leaves.",
             figures.markdown_table(header, rows),

@@ -16,12 +16,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-import whole
 
-from headwater.cli.running import run_training
+import whole
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import newest_good_checkpoint
 from headwater.checkpoint.save import retain_newest, save_checkpoint
+from headwater.cli.running import run_training
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
 from headwater.optim.rules import Reason
@@ -226,8 +226,11 @@ def export_of(run_dir: Path) -> Any:
 
 
 def finish_of(run_dir: Path) -> Any:
-    report = (run_dir / "report.html").exists()
-    return {"evaluation": read_json(run_dir / "evaluation.json"), "report": report, "keys": len(read_json(run_dir / "stages.json"))}
+    return {
+        "evaluation": read_json(run_dir / "evaluation.json"),
+        "report": (run_dir / "report.html").exists(),
+        "keys": read_json(run_dir / "stages.json"),
+    }
 
 
 def checkpoints_of(run_dir: Path) -> Any:

@@ -142,5 +142,3 @@ def sample(items: Sequence[Item], num_wanted: int | None) -> list[Item]:
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-

@@ -1,8 +1,8 @@
 """A disk that forgets: what a power cut may leave of a list of operations.
 
 A file keeps what was flushed of it; a folder keeps the names that were flushed in it. Of all else any part may have
-reached the device, in any order: a write whole, in half, as zeros or not at all; a name new, old or gone. A rename is one
-change. That is more than usual file systems lose, and what their promises allow.
+reached the device, in any order: a write whole, in half, as zeros or not at all; a name new, old or gone. A rename is
+one change. That is more than usual file systems lose, and what their promises allow.
 """
 
 from __future__ import annotations

@@ -236,8 +236,10 @@ def require_writable(folder: Path, need_bytes: int = 0) -> None:
     probe = _temporary(folder / "write-test")  # a name that is tidied away should this process die
     with storage_errors(folder, need_bytes or None):
         make_folder(folder)
-        write_bytes(probe, b"x")
-        disk.unlink(probe)
+        try:
+            write_bytes(probe, b"x")
+        finally:
+            _discard(probe)
         free = shutil.disk_usage(folder).free
     if free < need_bytes:
         raise StorageError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from headwater.errors import StorageError
 
 TEMPORARY_MARK = ".tmp-"
-_TEMPORARY = re.compile(rf"^{re.escape(TEMPORARY_MARK)}(.+)-\d+-[0-9a-f]{8}$")
+_TEMPORARY = re.compile(rf"^{re.escape(TEMPORARY_MARK)}(.+)-\d+-[0-9a-f]{{8}}$")
 
 _HINTS = {
     errno.ENOSPC: "free some space or choose another output folder",
@@ -28,7 +28,7 @@ _HINTS = {
 
 @contextmanager
 def storage_errors(path: Path, need_bytes: int | None = None) -> Iterator[None]:
-    """Turn an OSError from writing `path` into a StorageError that names the path, the space free and needed, a remedy."""
+    """Turn an OSError from writing `path` into a StorageError that names path, space free and needed, and a remedy."""
     try:
         yield
     except OSError as error:

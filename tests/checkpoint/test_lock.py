@@ -140,9 +140,9 @@ def test_the_epoch_never_falls_even_when_its_file_is_damaged(tmp_path):
 
 def test_a_running_owner_is_not_taken_over(tmp_path):
     with another_process_holds(tmp_path) as holder:
-        with pytest.raises(LockedError, match=f"process {holder.pid} on .*, which is running.*kill {holder.pid}"):
-            with taken_over(tmp_path):
-                pass
+        message = f"process {holder.pid} on .*, which is running.*kill {holder.pid}"
+        with pytest.raises(LockedError, match=message), taken_over(tmp_path):
+            pass
         assert say_line(holder) == "mine\n"
 
 

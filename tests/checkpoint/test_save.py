@@ -130,6 +130,7 @@ def test_nothing_is_removed_while_fewer_than_two_are_whole(tmp_path):
 def test_a_bit_that_the_disk_changed_while_saving_is_found_before_an_older_one_is_removed(tmp_path):
     save(tmp_path, 1)
     save(tmp_path, 2)
+    save(tmp_path / "count", 2)
     with disk.faults("") as counted:
         save(tmp_path / "count", 3)
     for number in [number for number, kind in enumerate(counted.operations, 1) if kind == "write"][1:]:
@@ -230,4 +231,6 @@ def test_a_refusal_at_any_operation_is_a_storage_error_and_changes_nothing(tmp_p
 def test_the_message_of_a_full_disk_names_the_checkpoint_the_space_and_the_need(tmp_path):
     with disk.faults("errno=ENOSPC@14+"), pytest.raises(StorageError) as caught:
         save(tmp_path, 7)
-    assert re.search(r"can't write .*/checkpoints/step-000000007: No space left .*MB free, .*MB needed", str(caught.value))
+    assert re.search(
+        r"can't write .*/checkpoints/step-000000007: No space left .*MB free, .*MB needed", str(caught.value)
+    )

@@ -58,7 +58,9 @@ def test_the_bytes_are_those_of_their_writer():
     assert written({}) == their_bytes({})
 
 
-@given(st.lists(st.tuples(st.text(max_size=9), st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool]))))
+@given(
+    st.lists(st.tuples(st.text(max_size=9), st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool])))
+)
 def test_any_names_and_dtypes_in_any_order_give_their_bytes(described):
     tensors = {name: torch.ones(len(name)).to(dtype) for name, dtype in described if name != "__metadata__"}
     assert written(tensors) == their_bytes(tensors)

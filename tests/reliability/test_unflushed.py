@@ -12,7 +12,7 @@ from headwater import disk, files
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "reliability"))
 
-from unflushed import ForgetfulDisk  # noqa: E402
+from unflushed import ForgetfulDisk
 
 
 def states(root: Path, work, tmp_path: Path, num: int = 300) -> list[dict[str, bytes]]:

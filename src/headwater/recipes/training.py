@@ -34,8 +34,8 @@ def train_stage(
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    The run's forecast is made before its first step, by what is `asked`. `require_owner` raises LockedError once another
-    process has taken the run over.
+    The run's forecast is made before its first step, by what is `asked`. `require_owner` raises LockedError once
+    another process has taken the run over.
     """
     batches, peak_before = open_batches(config), peak_bytes()
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
