@@ -27,6 +27,7 @@ from targets import TARGETS, Place, be_ready, make_template, make_templates, tra
 from trials import required, say, spread, trial
 
 RUNS_FOR_THE_TIME = 3
+LONGER = {"train__num_steps": 60, "train__save_every": 5, "train__validate_every": 20}  # starting takes less of it
 TRAINING = next(target for target in TARGETS if target.name == "training")
 
 
@@ -76,7 +77,7 @@ def unfailed(work_dir: Path) -> tuple[dict[str, Any], float]:
     outcomes = []
     for number in range(RUNS_FOR_THE_TIME):
         place = light_place(work_dir, f"unfailed-{number}")
-        outcomes.append(required(trial(lambda place=place: train(place)), "training"))
+        outcomes.append(required(trial(lambda place=place: train(place, **LONGER)), "training"))
         left = required(trial(lambda place=place: whole.trained(place.run_dir)), "reading what it left").value
         shutil.rmtree(place.runs_dir)
     return left, sorted(outcome.seconds for outcome in outcomes)[len(outcomes) // 2]
@@ -140,7 +141,7 @@ def start_and_kill(place: Place, seconds: float) -> int:
         os.dup2(silent, 1)
         os.dup2(silent, 2)
         try:
-            train(place)
+            train(place, **LONGER)
         except BaseException:
             os._exit(1)
         os._exit(0)
@@ -163,8 +164,8 @@ def section(found: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Killed at random",
-            "SIGKILL to the process group of a training run at times drawn uniformly over its length (12 steps, a save "
-            f"every 4, {found['seconds_of_a_run']:.2f} s from its fork to its end); started again until it finishes. "
+            f"SIGKILL to the process group of a training run at times drawn uniformly over its length ({LONGER['train__num_steps']} steps, a save "
+            f"every {LONGER['train__save_every']}, {found['seconds_of_a_run']:.2f} s from its fork to its end); started again until it finishes. "
             "Bitwise equal: losses, measurements, weights and optimizer state are those of a run never killed.",
             figures.markdown_table(header, rows),
             f"Seed {found['seed']}, {found['seconds']:,.0f} s. {figures.made(found)}",

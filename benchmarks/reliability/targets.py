@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from headwater.cli.running import run_training
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
 from headwater.optim.rules import Reason
+from headwater.recipes import planned_device, planning
 from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig, load_run
@@ -53,7 +55,10 @@ SYLLABLES = ["ri", "ver", "mil", "lo", "sta", "ne", "bri", "dge", "val", "ley", 
 
 
 def be_ready() -> None:
-    """Set what must be set before the first fork: one thread, so that a child finds no lock held by another."""
+    """Do what must be done before the first fork: one thread, so that a child finds no lock held by another, and all
+    imports that torch puts off until a run wants the same bits each time.
+    """
+    torch.use_deterministic_algorithms(True)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
@@ -108,10 +113,21 @@ def prepare(place: Place) -> None:
     prepare_data(place.config(), quiet, Timings())
 
 
-def train(place: Place) -> None:
-    """Train as `headwater train` does, but for the second in which a machine's peak is measured: it decides no bit."""
-    with mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)):
-        assert run_training(*place.settings(), Questions())
+@contextmanager
+def nothing_timed() -> Iterator[None]:
+    """Leave out the measurements of the machine, half a second at the start of a run: they decide no bit."""
+    with (
+        mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
+        mock.patch.object(planned_device, "float32_rate_per_core", lambda: 1e11),
+        mock.patch.object(planning, "busy_before", lambda: None),
+    ):
+        yield
+
+
+def train(place: Place, **changed: Any) -> None:
+    """Train as `headwater train` does, with some settings changed."""
+    with nothing_timed():
+        assert run_training(*place.settings(**changed), Questions())
 
 
 def export(place: Place) -> None:

@@ -87,9 +87,9 @@ def temporary_names(run_dir: Path) -> list[str]:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Return the digest of every file in a folder."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): digest_file(path) for path in paths}
+    """Return the digest of every file in a folder, but for those that lie about under temporary names."""
+    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: digest_file(path) for name, path in found.items() if ".tmp-" not in name}
 
 
 def losses(run_dir: Path) -> list[str]:
