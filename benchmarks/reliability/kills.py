@@ -161,12 +161,13 @@ def section(found: dict[str, Any]) -> str:
     bound = f"below {3 / found['kills']:.2%} (95 %)" if not found["failures"] else "not bounded: there were failures"
     rows = [[found["kills"], found["resumed"], found["runs"], good, len(found["failures"]), bound]]
     header = ["kills", "resumes from a checkpoint", "runs finished", "bitwise equal", "failures", "failures a kill"]
+    steps, every, seconds = LONGER["train__num_steps"], LONGER["train__save_every"], found["seconds_of_a_run"]
     return "\n\n".join(
         [
             "## Killed at random",
-            f"SIGKILL to the process group of a training run at times drawn uniformly over its length ({LONGER['train__num_steps']} steps, a save "
-            f"every {LONGER['train__save_every']}, {found['seconds_of_a_run']:.2f} s from its fork to its end); started again until it finishes. "
-            "Bitwise equal: losses, measurements, weights and optimizer state are those of a run never killed.",
+            "SIGKILL to the process group of a training run at times drawn uniformly over its length "
+            f"({steps} steps, a save every {every}, {seconds:.2f} s from its fork to its end); started again until it "
+            "finishes. Bitwise equal: losses, measurements, weights and optimizer state are those of a run never killed.",
             figures.markdown_table(header, rows),
             f"Seed {found['seed']}, {found['seconds']:,.0f} s. {figures.made(found)}",
         ]

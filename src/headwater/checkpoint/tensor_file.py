@@ -56,4 +56,4 @@ def write_tensors(file: Writable, tensors: Mapping[str, Tensor], metadata: Mappi
 
 def _bytes(tensor: Tensor) -> memoryview:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data
