@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check growth cost-backtest law-backtest clean
+.PHONY: demo test check growth cost-backtest law-backtest faults powercuts refusals corruptions kills clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -25,6 +25,10 @@ cost-backtest: $(VENV)/test.stamp
 
 law-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/law_backtest.py
+
+# what a crash, a power cut, a disk that refuses, damage and kills at random do to a run
+faults powercuts refusals corruptions kills: $(VENV)/test.stamp
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --jobs 2
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 demo"; exit 1; }

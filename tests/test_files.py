@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -15,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater import files
+from headwater import disk, files
 from headwater.errors import StorageError
+from headwater.seals import read_sealed_manifest, seal
 
 
 class Interruption(Exception):
@@ -107,20 +107,28 @@ def test_a_replacement_leaves_nothing_of_the_old_folder(tmp_path):
     assert names(tmp_path) == ["stage"]
 
 
-def test_a_replacement_whose_last_rename_fails_puts_the_old_folder_back(tmp_path, monkeypatch):
+@pytest.fixture
+def no_exchange(monkeypatch):
+    """A file system that can't let two folders take each other's name at once."""
+    monkeypatch.setattr(disk, "_renamed_at_once", lambda first, second: False)
+
+
+def test_a_replacement_whose_last_rename_fails_puts_the_old_folder_back(tmp_path, no_exchange):
+    build(tmp_path / "count", {"old": "1"})
+    with disk.faults("") as counted:
+        build(tmp_path / "count", {"new": "1"}, replace=True)
+    renames = [number for number, kind in enumerate(counted.operations, 1) if kind == "rename"]
     build(tmp_path / "stage", {"old": "1"})
-    rename, calls = os.rename, []
-
-    def second_fails(source, target):
-        calls.append(target)
-        if len(calls) == 2:
-            raise OSError(errno.EIO, "Input/output error")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", second_fails)
-    with pytest.raises(StorageError, match="check the disk"):
+    with disk.faults(f"errno=EIO@{renames[-2]}"), pytest.raises(StorageError, match="check the disk"):
         build(tmp_path / "stage", {"new": "1"}, replace=True)
     assert contents(tmp_path / "stage") == {"old": b"1"}
+    assert names(tmp_path) == ["count", "stage"]
+
+
+def test_a_replacement_where_nothing_can_be_exchanged_is_whole_too(tmp_path, no_exchange):
+    build(tmp_path / "stage", {"old": "1"})
+    build(tmp_path / "stage", {"new": "1"}, replace=True)
+    assert contents(tmp_path / "stage") == {"new": b"1"}
     assert names(tmp_path) == ["stage"]
 
 
@@ -310,3 +318,39 @@ def test_another_format_version_says_so(tmp_path):
     with pytest.raises(StorageError, match="version 2; this headwater reads version 1"):
         files.read_manifest(tmp_path, "headwater-x", 1, StorageError)
     assert files.is_current(tmp_path, "k")
+
+
+def test_a_sealed_manifest_is_read_back_and_any_other_byte_is_refused(tmp_path):
+    files.write_json(
+        tmp_path / "manifest.json", seal({"format": "headwater-x", "format_version": 2, "names": ["é", "\udcff"]})
+    )
+    read = lambda: read_sealed_manifest(tmp_path, "headwater-x", 2, StorageError, unsealed_version=1)  # noqa: E731
+    assert read()["names"] == ["é", "\udcff"]
+    good = (tmp_path / "manifest.json").read_bytes()
+    for position in range(len(good)):
+        (tmp_path / "manifest.json").write_bytes(good[:position] + bytes([good[position] ^ 2]) + good[position + 1 :])
+        with pytest.raises(StorageError):
+            read()
+    for changed in (good[:-1], good + b" ", good.replace(b'"names"', b'"names":[],\n "names"')):
+        (tmp_path / "manifest.json").write_bytes(changed)
+        with pytest.raises(StorageError, match="altered"):
+            read()
+
+
+# ---- digests taken while writing
+
+
+def test_the_digest_taken_while_writing_is_that_of_the_file(tmp_path):
+    with files.DigestedFile(tmp_path / "a") as file:
+        for part in (b"", b"x" * 100_000, memoryview(b"yz"), bytearray(b"1")):
+            file.write(part)
+    assert file.facts() == {"bytes": 100_003, "digest": files.digest_file(tmp_path / "a")}
+    assert files.digest_file_on_disk(tmp_path / "a") == file.digest
+    with pytest.raises(FileExistsError):
+        files.DigestedFile(tmp_path / "a")
+
+
+def test_a_bit_that_changes_on_the_way_to_the_disk_differs_from_the_digest(tmp_path):
+    with disk.faults("flip@2"), files.DigestedFile(tmp_path / "a") as file:
+        file.write(b"written")
+    assert files.digest_file(tmp_path / "a") != file.digest

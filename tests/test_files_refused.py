@@ -7,12 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from headwater import files
+from headwater import disk, files
 from headwater.errors import DataError, StorageError
 
 
@@ -24,49 +23,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-class FullDisk:
-    """A file that takes `room` bytes and then none, as a full disk does."""
-
-    def __init__(self, file, room: int) -> None:
-        self._file, self._room = file, room
-
-    def write(self, data) -> int:
-        taken = bytes(data)[: self._room]
-        self._room -= len(taken)
-        if data and not taken:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return self._file.write(taken)
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        self._file.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        return self._file.__exit__(*exception)
-
-
-@contextmanager
-def full_disk(monkeypatch, room: int):
-    with monkeypatch.context() as patch:
-        opened = lambda *args, **kw: FullDisk(open(*args, **kw), room)  # noqa: E731, SIM115
-        patch.setattr(files, "open", opened, raising=False)
-        yield
-
-
-def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path):
     files.write_text(tmp_path / "a", "old")
-    with full_disk(monkeypatch, 0), pytest.raises(StorageError, match=r"No space left.*MB free.*free some space"):
+    with disk.faults("errno=ENOSPC@2"), pytest.raises(StorageError, match=r"No space left.*MB free.*free some space"):
         files.write_text(tmp_path / "a", "new" * 1000)
     assert contents(tmp_path) == {"a": b"old"}
 
 
-def test_a_folder_on_a_full_disk_leaves_no_trace(tmp_path, monkeypatch):
+def test_a_folder_on_a_full_disk_leaves_no_trace(tmp_path):
     with pytest.raises(StorageError, match="free some space"), files.new_folder(tmp_path / "stage") as folder:
         files.write_text(folder / "a", "1")
-        with full_disk(monkeypatch, 0):
+        with disk.faults("errno=ENOSPC@2"):
             files.write_text(folder / "b", "1")
     assert names(tmp_path) == []
 
@@ -156,13 +123,36 @@ def test_json_lines_on_a_really_full_disk_keep_only_whole_lines(small_disk):
     lines.close()
 
 
-@pytest.mark.parametrize("room", [0, 1, 7])
-def test_an_append_that_fails_leaves_whole_lines_and_the_next_one_is_whole(tmp_path, monkeypatch, room):
+@pytest.mark.parametrize("plan", ["errno=ENOSPC@1", "short@1,errno=ENOSPC@2"])
+def test_an_append_that_fails_leaves_whole_lines_and_the_next_one_is_whole(tmp_path, plan):
     path = tmp_path / "a.jsonl"
-    with full_disk(monkeypatch, len('{"number":0}\n') + room):
-        lines = files.JsonLines(path)
+    lines = files.JsonLines(path)
     lines.append({"number": 0})
-    with pytest.raises(StorageError, match="free some space"):
+    with disk.faults(plan), pytest.raises(StorageError, match="free some space"):
         lines.append({"number": 1})
     assert path.read_text() == '{"number":0}\n'
+    lines.append({"number": 2})
     lines.close()
+    assert path.read_text() == '{"number":0}\n{"number":2}\n'
+
+
+def test_half_a_line_that_can_not_be_cut_at_once_is_cut_before_the_next(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = files.JsonLines(path)
+    lines.append({"number": 0})
+    with disk.faults("short@1,errno=EIO@2+"), pytest.raises(StorageError, match="check the disk"):
+        lines.append({"number": 1})
+    assert path.read_text() == '{"number":0}\n{"numb', "the disk refused to cut it too"
+    lines.append({"number": 2})
+    lines.close()
+    assert path.read_text() == '{"number":0}\n{"number":2}\n'
+
+
+def test_messages_name_what_was_to_be_written_and_not_the_temporary_file(tmp_path):
+    with (
+        disk.faults("errno=EIO@7"),
+        pytest.raises(StorageError) as caught,
+        files.new_folder(tmp_path / "stage") as folder,
+    ):
+        files.write_text(folder / "a" / "b.txt", "1")
+    assert f"can't write {tmp_path}/stage/a/b.txt: " in str(caught.value)

@@ -23,13 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import figures
-
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.verify import checked_manifest
 from headwater.records import read_records
 
 RANKS = (1, 2, 4, 1)
-SETTINGS = ("train.microbatch_tokens=1024", "train.save_every=100000", "train.num_looks=0", "train.validate_every=100000")
+SETTINGS = (
+    "train.microbatch_tokens=1024",
+    "train.save_every=100000",
+    "train.num_looks=0",
+    "train.validate_every=100000",
+)
 DIGEST = "--digest-of"
 
 
@@ -46,7 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finish(start(1, ["train", "first-light", "name=alone", "train.exact=true", *common], folder))
         share_data(folder, "alone", "elastic", "fast")
         legs = [
-            leg(number, num_ranks, chosen.steps, ["train", "first-light", "name=elastic", "train.exact=true", *common], folder)
+            leg(
+                number,
+                num_ranks,
+                chosen.steps,
+                ["train", "first-light", "name=elastic", "train.exact=true", *common],
+                folder,
+            )
             for number, num_ranks in enumerate(RANKS, start=1)
         ]
         finish(start(2, ["train", "first-light", "name=fast", *common], folder))
@@ -164,7 +174,11 @@ def _bits(record: dict[str, Any]) -> list[str]:
 
 def section(found: dict[str, Any]) -> str:
     rows = [
-        [one["ranks"], one["to_step"], {None: "", True: "equal"}.get(one.get("loaded") and one["loaded"] == one["saved"], "DIFFERENT")]
+        [
+            one["ranks"],
+            one["to_step"],
+            {None: "", True: "equal"}.get(one.get("loaded") and one["loaded"] == one["saved"], "DIFFERENT"),
+        ]
         for one in found["legs"]
     ]
     table = figures.markdown_table(["ranks", "to step", "digest of the state after loading"], rows)

@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import figures
 import numpy as np
 import torch
 
+import figures
 from headwater.batches.assemble import Batch
 from headwater.checkpoint.save import Saver
 from headwater.machine.machine import Machine, MachineFacts, examine

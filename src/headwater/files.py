@@ -6,73 +6,46 @@ A folder is written under a temporary name with its manifest last, flushed, and 
 
 from __future__ import annotations
 
-import errno
+import io
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
+from headwater import disk
 from headwater.errors import StorageError
-
-TEMPORARY_MARK = ".tmp-"
-
-_HINTS = {
-    errno.ENOSPC: "free some space or choose another output folder",
-    errno.EDQUOT: "the quota is used up; free some space or choose another output folder",
-    errno.EROFS: "the file system is read-only; choose another output folder",
-    errno.EACCES: "this user may not write there; choose another output folder or change its permissions",
-    errno.EPERM: "this user may not write there; choose another output folder or change its permissions",
-    errno.ENOTDIR: "a part of that path is a file; choose another output folder",
-    errno.EEXIST: "a part of that path is a file; choose another output folder",
-    errno.EIO: "the device reported an input/output error; check the disk",
-}
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError from writing `path` into a StorageError that names the path, the free space and a remedy."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _HINTS or not _concerns(error, path):
-            raise
-        free = _free_bytes(path)
-        space = "" if free is None else f" ({free / 1e6:.0f} MB free)"
-        raise StorageError(f"can't write {path}: {error.strerror}{space}; {_HINTS[error.errno]}") from error
-
-
-def _concerns(error: OSError, path: Path) -> bool:
-    # an input that can't be read inside a writing block is not a fault of the output
-    return (
-        not isinstance(error.filename, str)
-        or Path(error.filename).is_relative_to(path.parent)
-        or path.is_relative_to(error.filename)
-    )
-
-
-def _free_bytes(path: Path) -> int | None:
-    for folder in [path, *path.parents]:
-        if folder.is_dir():
-            return shutil.disk_usage(folder).free
-    return None
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, so that a rename in it survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from headwater.storage import TEMPORARY_MARK, storage_errors
 
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_MARK}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def discard(path: Path) -> None:
+    """Remove what was given up, as far as the disk lets it; `remove_leftovers` removes the rest."""
+    with suppress(OSError):
+        if path.is_symlink() or path.exists():
+            disk.remove_tree(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each flushed into the one above; one that is there is left alone."""
+    with storage_errors(path):
+        if path.is_dir():
+            return
+        if path.parent != path:
+            make_folder(path.parent)
+        try:
+            disk.make_folder(path)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+        disk.sync_path(path.parent)
 
 
 @contextmanager
@@ -80,86 +53,132 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     """Yield a binary file that appears under `path` only when the block ends without an error."""
     temporary = _temporary(path)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
-            with open(temporary, "wb") as file:
+            with disk.open_file(temporary, "xb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+                disk.sync(file)
+            disk.rename(temporary, path)
+        except BaseException:
+            discard(temporary)
+            raise
+        disk.sync_path(path.parent)
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextmanager
-def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+def new_folder(
+    path: Path,
+    *,
+    replace: bool = False,
+    need_bytes: int | None = None,
+    before_commit: Callable[[], None] = _nothing,
+) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` only when the block ends without an error.
 
-    Everything in it is flushed first. With `replace`, an existing folder at `path` is moved aside and removed
-    after the rename; without it an existing `path` is a StorageError, because nothing is written in place.
+    Everything in it is flushed first, and `before_commit` may still raise. With `replace`, an existing folder at `path`
+    is exchanged for the new one and then removed; without it an existing `path` is a StorageError, because nothing is
+    written in place. `need_bytes` is what the folder needs, for the message of a full disk.
     """
     temporary = _temporary(path)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+    with storage_errors(path, need_bytes):
+        make_folder(path.parent)
+        disk.make_folder(temporary)
         try:
             yield temporary
-            for folder, _, names in os.walk(temporary):
-                for name in names:
-                    _sync_file(Path(folder) / name)
-                sync_folder(Path(folder))
-            _move_into_place(temporary, path, replace)
+            _commit(temporary, path, before_commit, replace=replace)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            discard(temporary)
 
 
-def shared_folder_of(path: Path) -> Path:
-    """Return the temporary folder in which several processes write what becomes the folder `path`."""
-    return path.with_name(f"{TEMPORARY_MARK}{path.name}-shared")
+def _commit(temporary: Path, path: Path, before_commit: Callable[[], None], *, replace: bool) -> None:
+    for folder, _, names in os.walk(temporary):
+        for name in names:
+            disk.sync_path(Path(folder) / name)
+        disk.sync_path(Path(folder))
+    before_commit()
+    _move_into_place(temporary, path, replace)
+
+
+def _move_into_place(temporary: Path, path: Path, replace: bool) -> None:
+    if not path.exists():
+        disk.rename(temporary, path)
+    elif replace:
+        disk.exchange(temporary, path)
+    else:
+        raise StorageError(f"{path} exists already and is never overwritten; move it away first")
+    disk.sync_path(path.parent)
 
 
 def shared_folder(path: Path) -> Path:
-    """Make `shared_folder_of(path)` anew; the one process that calls it owns the folder around it."""
-    folder = shared_folder_of(path)
+    """Make the temporary folder in which several processes write what `commit_folder` makes the folder `path`."""
+    folder = _temporary(path)
     with storage_errors(path):
-        remove_folder(folder)
-        folder.mkdir(parents=True)
+        make_folder(path.parent)
+        disk.make_folder(folder)
     return folder
 
 
-def commit_folder(folder: Path, path: Path) -> None:
-    """Let a folder of flushed files become `path`, which must not exist."""
+def flush(paths: Iterable[Path]) -> None:
+    """Flush files that this process wrote, down to the device."""
+    for path in paths:
+        disk.sync_path(path)
+
+
+def commit_folder(folder: Path, path: Path, before_commit: Callable[[], None] = _nothing) -> None:
+    """Flush all that is in a folder and let it become `path`, which must not exist; `before_commit` may still raise."""
     with storage_errors(path):
-        sync_folder(folder)
-        _move_into_place(folder, path, replace=False)
+        _commit(folder, path, before_commit, replace=False)
 
 
 def create(path: Path) -> IO[bytes]:
     """Open a new binary file in a folder that `new_folder` yielded, which flushes it; an existing one is an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "x+b")
+    make_folder(path.parent)
+    return disk.open_file(path, "x+b")
 
 
-def _sync_file(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+class DigestedFile(io.RawIOBase):
+    """A new file in a folder that `new_folder` yielded, digested while it is written, so that no one reads it again.
 
+    The digest is of what was meant to be written: a bit that the disk changed on the way is found by whoever reads it.
+    """
 
-def _move_into_place(temporary: Path, path: Path, replace: bool) -> None:
-    if path.exists() and not replace:
-        raise StorageError(f"{path} exists already and is never overwritten; move it away first")
-    aside = _temporary(path)
-    if path.exists():
-        os.rename(path, aside)
-    try:
-        os.rename(temporary, path)
-    except OSError:
-        if aside.exists():
-            os.rename(aside, path)
-        raise
-    sync_folder(path.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    _file: IO[bytes] | None = None
+
+    def __init__(self, path: Path) -> None:
+        self._file = create(path)
+        self._state = sha256()
+        self.num_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, which is bytes or a contiguous view of them."""
+        assert self._file is not None
+        num_bytes = memoryview(data).nbytes
+        self._file.write(data)
+        self._state.update(data)
+        self.num_bytes += num_bytes
+        return num_bytes
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + self._state.hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a manifest says of a file: its size and its digest."""
+        return {"bytes": self.num_bytes, "digest": self.digest}
+
+    def close(self) -> None:
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            super().close()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -172,7 +191,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_bytes(path, _encoded(json.dumps(value, indent=1, ensure_ascii=False)) + b"\n")
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a JSON file's bytes, which the value alone decides."""
+    return _encoded(json.dumps(value, indent=1, ensure_ascii=False)) + b"\n"
 
 
 def _encoded(json_text: str) -> bytes:
@@ -189,8 +213,8 @@ def move_folder(source: Path, target: Path) -> None:
     with storage_errors(target):
         if target.exists():
             raise StorageError(f"{target} exists already; {source} stays where it is")
-        os.rename(source, target)
-        sync_folder(target.parent)
+        disk.rename(source, target)
+        disk.sync_path(target.parent)
 
 
 def link_folder(link: Path, folder: Path) -> None:
@@ -198,9 +222,9 @@ def link_folder(link: Path, folder: Path) -> None:
     if link.exists():
         return
     with storage_errors(link):
-        link.unlink(missing_ok=True)  # one that leads nowhere
-        link.symlink_to(os.path.relpath(folder.resolve(), link.parent.resolve()), target_is_directory=True)
-        sync_folder(link.parent)
+        disk.unlink(link)  # one that leads nowhere
+        disk.link(link, os.path.relpath(folder.resolve(), link.parent.resolve()))
+        disk.sync_path(link.parent)
 
 
 def remove_folder(path: Path) -> None:
@@ -208,9 +232,18 @@ def remove_folder(path: Path) -> None:
     if not path.exists():
         return
     trash = _temporary(path)
-    os.rename(path, trash)
-    sync_folder(path.parent)
-    shutil.rmtree(trash, ignore_errors=True)
+    with storage_errors(path):
+        disk.rename(path, trash)
+        disk.sync_path(path.parent)
+    discard(trash)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that may be missing; a crash leaves all of it or nothing."""
+    with storage_errors(path):
+        if path.exists():
+            disk.unlink(path)
+            disk.sync_path(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -218,16 +251,20 @@ def remove_leftovers(folder: Path) -> None:
 
     Call it only while holding the lock of the folder: a live writer's temporary files look the same.
     """
-    for path in folder.glob(f"{TEMPORARY_MARK}*") if folder.is_dir() else []:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with storage_errors(folder):
+        for path in folder.glob(f"{TEMPORARY_MARK}*") if folder.is_dir() else []:
+            disk.remove_tree(path)
 
 
 def require_writable(folder: Path, need_bytes: int = 0) -> None:
     """Raise StorageError unless `folder` can be made and written and has `need_bytes` free."""
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / ".write-test", b"x")
-        (folder / ".write-test").unlink()
+    probe = _temporary(folder / "write-test")  # a name that is tidied away should this process die
+    with storage_errors(folder, need_bytes or None):
+        make_folder(folder)
+        try:
+            write_bytes(probe, b"x")
+        finally:
+            discard(probe)
         free = shutil.disk_usage(folder).free
     if free < need_bytes:
         raise StorageError(
@@ -242,36 +279,58 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            is_new = not path.exists()
             # unbuffered, so that a line the disk refused isn't written again later
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
-            _cut_torn_line(path)
+            self._file = disk.open_unbuffered(path, "ab")
+            self._torn_at: int | None = None
+            try:
+                if is_new:
+                    disk.sync_path(path.parent)
+                _cut_torn_line(self._file, path)
+            except OSError:
+                self._file.close()
+                raise
 
     def append(self, value: Any) -> None:
         """Write one line; raise StorageError, with no part of it left in the file, when the disk refuses."""
-        rest = _encoded(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + b"\n"
+        line = _encoded(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + b"\n"
         with storage_errors(self.path):
+            if self._torn_at is not None:
+                self._cut()
             size_before = os.fstat(self._file.fileno()).st_size
             try:
+                rest = memoryview(line)
                 while rest:
                     rest = rest[self._file.write(rest) :]
             except OSError:
-                os.ftruncate(self._file.fileno(), size_before)
+                self._torn_at = size_before
+                self._cut()
                 raise
+
+    def _cut(self) -> None:
+        """Be rid of what the disk took of a line before it refused the rest; if it refuses, the next append tries."""
+        self._file.truncate(self._torn_at)
+        self._torn_at = None
 
     def sync(self) -> None:
         with storage_errors(self.path):
-            os.fsync(self._file.fileno())
+            disk.sync(self._file)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file.closed:
+            return
+        try:
+            self.sync()  # what a finished run says last would otherwise be lost to a power cut
+        finally:
+            self._file.close()
 
 
-def _cut_torn_line(path: Path) -> None:
+def _cut_torn_line(file: io.FileIO, path: Path) -> None:
     data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        with open(path, "r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)
+    size = data.rfind(b"\n") + 1
+    if size != len(data):
+        file.truncate(size)
 
 
 def digest_bytes(data: bytes) -> str:
@@ -279,11 +338,23 @@ def digest_bytes(data: bytes) -> str:
 
 
 def digest_file(path: Path) -> str:
-    digest = sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return "sha256:" + digest.hexdigest()
+        return _digest(file)
+
+
+def digest_file_on_disk(path: Path) -> str:
+    """Return the digest of what the device holds, where the system lets go of what it has in memory of the file."""
+    with open(path, "rb") as file:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return _digest(file)
+
+
+def _digest(file: IO[bytes]) -> str:
+    state = sha256()
+    while block := file.read(1 << 20):
+        state.update(block)
+    return "sha256:" + state.hexdigest()
 
 
 def digest_json(value: Any) -> str:

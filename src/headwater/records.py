@@ -18,17 +18,26 @@ from headwater.files import JsonLines
 Record = dict[str, Any]
 
 
+def no_owner() -> None:
+    """Stand for the check of who owns a run folder, where nobody locked it."""
+
+
 class RunRecords:
     """The writer of one run's records.jsonl."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], require_owner: Callable[[], None] = no_owner) -> None:
         attempts = [record.get("attempt", 0) for record in read_all(path)]
         self.attempt = max(attempts, default=0) + 1
         self._clock = clock
+        self._require_owner = require_owner
         self._lines = JsonLines(path)
 
     def append(self, event: str, step: int, **fields: Any) -> Record:
-        """Write one event and return it; `step` counts completed updates."""
+        """Write one event and return it; `step` counts completed updates.
+
+        Raises what `require_owner` raises when another process has taken the run folder over.
+        """
+        self._require_owner()
         record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(self._clock(), 3)}
         self._lines.append(_strict(record))
         return record

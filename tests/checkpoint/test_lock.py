@@ -10,18 +10,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from training_state import training_state
 
 import headwater
-from headwater.checkpoint.lock import owned
+from headwater.checkpoint import lock
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.lock import owned, taken_over
+from headwater.checkpoint.save import save_checkpoint
 from headwater.errors import LockedError, StorageError
+from headwater.files import read_json, remove_leftovers, write_json
+from headwater.records import RunRecords, read_all
 
 HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from headwater.checkpoint.lock import owned
-with owned(Path(sys.argv[1])):
+from headwater.errors import LockedError
+with owned(Path(sys.argv[1])) as owner:
     print("held", flush=True)
-    sys.stdin.read()
+    sys.stdin.readline()
+    try:
+        owner.require()
+        print("mine", flush=True)
+    except LockedError as error:
+        print(error, flush=True)
 """
 
 
@@ -85,3 +97,134 @@ def test_a_run_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="choose another output folder"), owned(tmp_path / "file"):
         pass
+
+
+# ---- epochs and takeovers
+
+
+def epoch(run_dir: Path) -> int:
+    return read_json(run_dir / "epoch")["epoch"]
+
+
+def say_line(process: subprocess.Popen[bytes]) -> str:
+    """Let a holder go on, and return what it says then."""
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    return process.stdout.readline().decode()
+
+
+def test_every_start_raises_the_epoch_and_the_lock_names_it(tmp_path):
+    for number in (1, 2, 3):
+        with owned(tmp_path) as owner:
+            assert epoch(tmp_path) == number
+            assert read_json(tmp_path / "lock") == owner.claim
+            owner.require()
+
+
+def test_the_epoch_never_falls_even_when_its_file_is_damaged(tmp_path):
+    for _ in range(3):
+        with owned(tmp_path) as stale:
+            pass
+    (tmp_path / "epoch").write_bytes(b"\xff")
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 4
+    (tmp_path / "epoch").write_bytes(b"{}")
+    (tmp_path / "lock").write_bytes(b"")
+    for _ in range(3):
+        with owned(tmp_path):
+            pass
+    assert epoch(tmp_path) == stale.claim["epoch"], "both files lost: counted from 1 again"
+    with pytest.raises(LockedError, match="taken over"):
+        stale.require()
+
+
+def test_a_running_owner_is_not_taken_over(tmp_path):
+    with another_process_holds(tmp_path) as holder:
+        message = f"process {holder.pid} on .*, which is running.*kill {holder.pid}"
+        with pytest.raises(LockedError, match=message), taken_over(tmp_path):
+            pass
+        assert say_line(holder) == "mine\n"
+
+
+def test_a_stopped_owner_is_taken_over_and_finds_itself_out_when_revived(tmp_path):
+    with another_process_holds(tmp_path) as holder:
+        holder.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+        with pytest.raises(LockedError, match="--takeover"), owned(tmp_path):
+            pass
+        with taken_over(tmp_path) as owner:
+            assert epoch(tmp_path) == 2
+            holder.send_signal(signal.SIGCONT)
+            assert f"taken over by process {os.getpid()} on " in say_line(holder)
+            assert holder.wait(timeout=30) == 0
+            owner.require()  # the stale owner's end takes nothing from the new one
+            with pytest.raises(LockedError, match=f"process {os.getpid()} "), owned(tmp_path):
+                pass
+
+
+def test_an_owner_on_another_host_is_taken_over(tmp_path):
+    with another_process_holds(tmp_path):
+        write_json(tmp_path / "elsewhere", read_json(tmp_path / "lock") | {"host": "elsewhere"})
+        (tmp_path / "lock").write_bytes((tmp_path / "elsewhere").read_bytes())
+        with taken_over(tmp_path) as owner:
+            assert owner.claim["epoch"] == 2
+
+
+def test_an_owner_that_can_not_be_told_is_not_taken_over(tmp_path):
+    with another_process_holds(tmp_path):
+        (tmp_path / "lock").write_bytes(b"")
+        with pytest.raises(LockedError, match="doesn't name"), taken_over(tmp_path):
+            pass
+
+
+def test_taking_over_a_free_folder_is_owning_it(tmp_path):
+    with taken_over(tmp_path) as owner:
+        owner.require()
+        with pytest.raises(LockedError), owned(tmp_path):
+            pass
+
+
+def test_a_lock_that_was_replaced_while_it_was_waited_for_is_not_held(tmp_path, monkeypatch):
+    (tmp_path / "lock").write_text("")
+    replaced, locks = tmp_path / "replaced", lock.fcntl.flock
+
+    def replace_once(handle, how):
+        if not replaced.exists():
+            (tmp_path / "lock").rename(replaced)
+        locks(handle, how)
+
+    monkeypatch.setattr(lock.fcntl, "flock", replace_once)
+    with owned(tmp_path) as owner:
+        assert read_json(tmp_path / "lock") == owner.claim
+        assert replaced.read_text() == ""
+
+
+def test_a_stale_owner_commits_no_checkpoint_and_no_record(tmp_path):
+    with owned(tmp_path) as stale:
+        records = RunRecords(tmp_path / "records.jsonl", lambda: 0.0, stale.require)
+        records.append("step", 1)
+        save_checkpoint(tmp_path, 1, *training_state(1), stale.require)
+    with owned(tmp_path):
+        with pytest.raises(LockedError, match=r"taken over by .*epoch 1"):
+            records.append("step", 2)
+        with pytest.raises(LockedError, match="taken over"):
+            save_checkpoint(tmp_path, 2, *training_state(2), stale.require)
+    records.close()
+    assert [record["step"] for record in read_all(tmp_path / "records.jsonl")] == [1]
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [1]
+
+
+def test_an_owner_that_is_taken_over_in_the_middle_of_a_save_commits_nothing(tmp_path):
+    with owned(tmp_path) as stale:
+        calls: list[None] = []
+
+        def taken_over_at_the_commit() -> None:
+            calls.append(None)
+            if len(calls) == 2:
+                remove_leftovers(tmp_path / "checkpoints")  # as the next owner does
+                write_json(tmp_path / "epoch", stale.claim | {"epoch": 2, "pid": 7})
+            stale.require()
+
+        with pytest.raises(LockedError, match="taken over by process 7"):
+            save_checkpoint(tmp_path, 1, *training_state(1), taken_over_at_the_commit)
+    assert list_checkpoints(tmp_path) == []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import signal
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import torch
 from training_state import is_state_of, load, save, training_state
 
-from headwater import files
+from headwater import disk, files
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.save import retain_newest, save_checkpoint
 from headwater.errors import StorageError
@@ -94,106 +93,100 @@ def test_a_full_disk_is_found_out_before_anything_is_written(tmp_path, monkeypat
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000001"]
 
 
-# ---- death at every point of a save
+# ---- retention
 
 
-class Points:
-    """Count the calls to the operating system, and half-written writes, of a save; act at the one that is chosen."""
-
-    NAMES = ("fsync", "replace", "rename", "mkdir", "open", "unlink", "rmdir", "close")
-
-    def __init__(self, chosen: int, act: Callable[[], None]) -> None:
-        self.count, self._chosen, self._act = 0, chosen, act
-
-    def reach(self) -> None:
-        self.count += 1
-        if self.count == self._chosen:
-            self._act()
-
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        for name in self.NAMES:
-            patch.setattr(os, name, self._before(getattr(os, name)))
-        patch.setattr(files, "open", self._opened, raising=False)
-
-    def _before(self, call):
-        def counted(*args, **kw):
-            self.reach()
-            return call(*args, **kw)
-
-        return counted
-
-    def _opened(self, path, mode="r", **kw):
-        self.reach()
-        file = open(path, mode, **kw)  # noqa: SIM115
-        write = getattr(file, "write", None)
-        if write is None or "b" not in mode or "w" not in mode:
-            return file
-        return HalfWriting(file, self)
+def damage(run_dir: Path, step: int) -> None:
+    path = checkpoint_dir(run_dir, step) / "optim.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
 
 
-class HalfWriting:
-    """A file each of whose writes passes a point when half of it is on disk."""
-
-    def __init__(self, file, points: Points) -> None:
-        self._file, self._points = file, points
-
-    def write(self, data: bytes) -> int:
-        self._file.write(data[: len(data) // 2])
-        self._file.flush()
-        self._points.reach()
-        return self._file.write(data[len(data) // 2 :])
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._file.close()
+def steps(run_dir: Path) -> list[int]:
+    return [step for step, _ in list_checkpoints(run_dir)]
 
 
-def number_of_points(run_dir: Path, work: Callable[[], None]) -> int:
-    points = Points(0, lambda: None)
-    with pytest.MonkeyPatch.context() as patch:
-        points.install(patch)
+def test_a_damaged_checkpoint_takes_no_whole_ones_place(tmp_path):
+    for step in (1, 2, 3, 4):
+        save(tmp_path, step)
+    damage(tmp_path, 4)
+    damage(tmp_path, 2)
+    retain_newest(tmp_path, 2)
+    assert steps(tmp_path) == [4, 3, 2, 1], "3 and 1 are the two that are whole"
+    save(tmp_path, 5)
+    retain_newest(tmp_path, 2)
+    assert steps(tmp_path) == [5, 4, 3]
+    assert is_state_of(load(tmp_path), 5)
+
+
+def test_nothing_is_removed_while_fewer_than_two_are_whole(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+        if step > 1:
+            damage(tmp_path, step)
+    retain_newest(tmp_path, 2)
+    assert steps(tmp_path) == [3, 2, 1]
+
+
+def test_a_bit_that_the_disk_changed_while_saving_is_found_before_an_older_one_is_removed(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    save(tmp_path / "count", 2)
+    with disk.faults("") as counted:
+        save(tmp_path / "count", 3)
+    for number in [number for number, kind in enumerate(counted.operations, 1) if kind == "write"][1:]:
+        with disk.faults(f"flip@{number}"):
+            save(tmp_path, 3)
+        retain_newest(tmp_path, 2)
+        assert steps(tmp_path) == [3, 2, 1], f"operation {number}"
+        assert is_state_of(load(tmp_path), 2), f"operation {number}"
+
+
+# ---- a fault at every operation of a save; benchmarks/reliability has all targets
+
+
+def operations(run_dir: Path, work: Callable[[], None]) -> list[str]:
+    with disk.faults("") as counted:
         work()
-    assert points.count > 10
-    return points.count
+    assert len(counted.operations) > 10
+    return counted.operations
 
 
-def die_at(point: int, work: Callable[[], None]) -> None:
-    """Do the work in a child that is killed with SIGKILL at a point."""
+def die(plan: str, work: Callable[[], None]) -> None:
+    """Do the work in a child that ends at a point of its plan."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads; the child only writes files
         child = os.fork()
     if child == 0:
         try:
-            Points(point, lambda: os.kill(os.getpid(), signal.SIGKILL)).install(pytest.MonkeyPatch())
+            disk.install(disk.FaultPlan.parse(plan))
             work()
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), f"point {point} was not reached"
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert os.waitstatus_to_exitcode(status) == disk.CRASHED, f"{plan} was not reached"
+
+
+def crash_plans(kinds: list[str]) -> list[str]:
+    points = enumerate(kinds, 1)
+    return [plan for at, kind in points for plan in ([f"crash@{at}"] + [f"torn@{at}"] * (kind == "write"))]
 
 
 def test_killed_at_any_point_of_a_save_the_previous_or_the_new_one_is_whole(tmp_path):
     save(tmp_path / "count", 1)
-    num_points = number_of_points(tmp_path, lambda: save(tmp_path / "count", 2))
     outcomes = []
-    for point in range(1, num_points + 1):
-        run_dir = tmp_path / f"run-{point}"
+    for plan in crash_plans(operations(tmp_path, lambda: save(tmp_path / "count", 2))):
+        run_dir = tmp_path / plan
         save(run_dir, 1)
-        die_at(point, lambda run_dir=run_dir: save(run_dir, 2))
+        die(plan, lambda run_dir=run_dir: save(run_dir, 2))
         checkpoint = load(run_dir)
-        assert checkpoint is not None, f"nothing left after death at point {point}"
-        assert is_state_of(checkpoint, checkpoint.step), f"half a state after death at point {point}"
+        assert checkpoint is not None, f"nothing left after {plan}"
+        assert is_state_of(checkpoint, checkpoint.step), f"half a state after {plan}"
         outcomes.append(checkpoint.step)
-        assert not list((run_dir / "checkpoints").glob("damaged-*")), f"point {point} left a damaged checkpoint"
+        assert not list((run_dir / "checkpoints").glob("damaged-*")), f"{plan} left a damaged checkpoint"
         files.remove_leftovers(run_dir / "checkpoints")
         save(run_dir, 2)
-        assert is_state_of(load(run_dir), 2), f"no save after death at point {point}"
+        assert is_state_of(load(run_dir), 2), f"no save after {plan}"
+        assert {path.name for path in (run_dir / "checkpoints").iterdir()} == {"step-000000001", "step-000000002"}
     assert outcomes == sorted(outcomes), "once committed, a checkpoint stays"
     assert set(outcomes) == {1, 2}
 
@@ -205,35 +198,39 @@ def test_killed_at_any_point_of_retention_the_newest_stays_and_nothing_is_half_r
         return tmp_path / name
 
     counting = prepared("count")
-    num_points = number_of_points(tmp_path, lambda: retain_newest(counting, 2))
-    for point in range(1, num_points + 1):
-        run_dir = prepared(f"run-{point}")
-        die_at(point, lambda run_dir=run_dir: retain_newest(run_dir, 2))
+    for plan in crash_plans(operations(counting, lambda: retain_newest(counting, 2))):
+        run_dir = prepared(plan)
+        die(plan, lambda run_dir=run_dir: retain_newest(run_dir, 2))
         left = list_checkpoints(run_dir)
         assert [step for step, _ in left][:2] == [4, 3]
         assert is_state_of(load(run_dir), 4)
         for step, path in left:
-            assert len(list(path.iterdir())) == 4, f"point {point} left half of step {step}"
+            assert len(list(path.iterdir())) == 4, f"{plan} left half of step {step}"
 
 
-def test_a_write_that_fails_at_any_point_is_a_storage_error_and_changes_nothing(tmp_path):
+@pytest.mark.parametrize("lasting", ["", "+"])
+def test_a_refusal_at_any_operation_is_a_storage_error_and_changes_nothing(tmp_path, lasting):
     save(tmp_path / "count", 1)
-    num_points = number_of_points(tmp_path, lambda: save(tmp_path / "count", 2))
+    kinds = operations(tmp_path, lambda: save(tmp_path / "count", 2))
     run_dir = tmp_path / "run"
     save(run_dir, 1)
-
-    def refuse() -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    for point in range(1, num_points + 1):
-        with pytest.MonkeyPatch.context() as patch:
-            Points(point, refuse).install(patch)
-            with contextlib.suppress(StorageError):  # any other error fails the test; cleaning up may fail unseen
-                save(run_dir, 2)
+    for number in range(1, len(kinds) + 1):
+        # any error but StorageError fails the test; cleaning up may fail unseen
+        with contextlib.suppress(StorageError), disk.faults(f"errno=ENOSPC@{number}{lasting}"):
+            save(run_dir, 2)
         checkpoint = load(run_dir)
-        assert is_state_of(checkpoint, checkpoint.step), f"point {point}"
+        assert is_state_of(checkpoint, checkpoint.step), f"operation {number}"
         names = {path.name for path in (run_dir / "checkpoints").iterdir()}
-        if checkpoint.step == 1:
-            assert names - {".write-test"} == {"step-000000001"}, f"point {point} left {names}"
+        if checkpoint.step == 1 and not lasting:
+            assert names == {"step-000000001"}, f"operation {number} left {names}"
         files.remove_folder(checkpoint_dir(run_dir, 2))
         files.remove_leftovers(run_dir / "checkpoints")
+        assert {path.name for path in (run_dir / "checkpoints").iterdir()} == {"step-000000001"}
+
+
+def test_the_message_of_a_full_disk_names_the_checkpoint_the_space_and_the_need(tmp_path):
+    with disk.faults("errno=ENOSPC@14+"), pytest.raises(StorageError) as caught:
+        save(tmp_path, 7)
+    assert re.search(
+        r"can't write .*/checkpoints/step-000000007: No space left .*MB free, .*MB needed", str(caught.value)
+    )

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint, read_checkpoint
 from headwater.checkpoint.save import save_checkpoint
+from headwater.files import read_json, write_json
+from headwater.seals import seal
 
 Tensors = dict[str, Tensor]
 
@@ -42,3 +44,9 @@ def is_state_of(checkpoint: Checkpoint | None, step: int) -> bool:
     expected = {f"model.{k}": v for k, v in model.items()} | {f"optim.{k}": v for k, v in optim.items()}
     same_tensors = found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
     return same_tensors and checkpoint.state == state and checkpoint.step == step
+
+
+def reseal(path: Path, **changed: Any) -> None:
+    """Change a checkpoint's manifest as one who writes it would: its seal fits."""
+    manifest = {name: value for name, value in read_json(path / "manifest.json").items() if name != "seal"}
+    write_json(path / "manifest.json", seal(manifest | changed))

@@ -363,7 +363,7 @@ def test_the_new_name_that_the_message_advises_trains_afresh(trained):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("lock", "epoch"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -158,3 +158,23 @@ def wait_for_steps(process: subprocess.Popen[str], run_dir: Path, num_steps: int
             return
         assert process.poll() is None, finish(process)
         time.sleep(0.01)
+
+
+def test_a_trainer_that_was_stopped_and_taken_over_is_refused_when_it_comes_back(tmp_path):
+    folder = prepare(tmp_path)
+    train = ("train", "mine.toml", "train.num_steps=100000", "train.save_every=50")
+    run_dir = folder / "runs" / "mine"
+    with killed_at_the_end(start(*train, cwd=folder)) as first:
+        wait_for_steps(first, run_dir, 60)
+        first.send_signal(signal.SIGSTOP)
+        before = len(read_all(run_dir / "records.jsonl"))
+        with killed_at_the_end(start(*train, "--takeover", cwd=folder)) as second:
+            wait_for_steps(second, run_dir, 1, before)
+            first.send_signal(signal.SIGCONT)
+            said = finish(first)
+            assert said.status == 1, said
+            assert f"has been taken over by process {second.pid} on " in said.err
+            assert "Traceback" not in said.err
+            wait_for_steps(second, run_dir, 1, len(read_all(run_dir / "records.jsonl")))
+    records = read_all(run_dir / "records.jsonl")
+    assert [record["attempt"] for record in records] == sorted(record["attempt"] for record in records)

@@ -26,7 +26,7 @@ def files_state(folder: Path) -> dict[str, tuple[int, int, int]]:
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "lock"
+        if path.is_file() and path.name not in ("lock", "epoch")
     }
 
 

@@ -1,43 +1,163 @@
-"""One owner for a run folder: an advisory lock that dies with its process."""
+"""One owner for a run folder: an advisory lock that dies with its process, and an epoch that outlives it.
+
+RUN/lock is locked by its owner and names it. A lock alone doesn't stop an owner that was suspended, taken over, and
+revived: so every start raises the number in RUN/epoch, and whoever finds another there than its own commits nothing.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from headwater import disk
 from headwater.errors import LockedError
-from headwater.files import storage_errors
+from headwater.files import make_folder, write_json
+from headwater.storage import TEMPORARY_MARK, storage_errors
+
+PROCESSES = Path("/proc")
+_SUSPENDED = {"T": "stopped", "t": "stopped by a debugger", "Z": "dead", "X": "dead"}
+
+
+@dataclass(frozen=True)
+class Owner:
+    """This process as the owner of a run folder, from when it raised its epoch."""
+
+    run_dir: Path
+    claim: dict[str, Any]
+
+    def require(self) -> None:
+        """Raise LockedError, naming the new owner, when another process has taken the run folder over."""
+        found = _read(self.run_dir / "epoch")
+        if found != self.claim:
+            raise LockedError(
+                f"{self.run_dir} has been taken over by {_name(found)}; this process (epoch {self.claim['epoch']}) "
+                "writes nothing more there"
+            )
 
 
 @contextmanager
-def owned(run_dir: Path) -> Iterator[None]:
+def owned(run_dir: Path) -> Iterator[Owner]:
     """Hold the lock of `run_dir`; raise LockedError that names the owner when another process holds it."""
-    path = run_dir / "lock"
-    with storage_errors(path):
-        run_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = _lock(run_dir)
+    if handle is None:
+        raise LockedError(
+            f"{run_dir} is in use by {_name(_read(run_dir / 'lock'))}; wait for it, stop it, or choose another run "
+            "folder; if it is stopped or its machine is lost, --takeover takes the folder from it"
+        )
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                f"{run_dir} is in use by {_owner(path)}; wait for it, stop it, or choose another run folder"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
-        yield
+        yield _claim(run_dir, handle)
     finally:
         os.close(handle)
 
 
-def _owner(path: Path) -> str:
+@contextmanager
+def taken_over(run_dir: Path) -> Iterator[Owner]:
+    """Hold the lock of `run_dir`, taken from an owner that is stopped, dead or on another host.
+
+    That owner's saves and records are refused from here on, should it come back. Raises LockedError when the owner
+    runs on this host, or can't be told: two that run would both spend the work of one.
+    """
+    handle = _lock(run_dir)
+    if handle is None:
+        _require_idle(run_dir, _read(run_dir / "lock"))
+        handle = _new_lock(run_dir)
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        yield _claim(run_dir, handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(run_dir: Path) -> int | None:
+    """Return the handle of RUN/lock, locked; None when another process holds it."""
+    path = run_dir / "lock"
+    make_folder(run_dir)
+    while True:
+        with storage_errors(path):
+            handle = disk.open_lock(path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        if _is_at(handle, path):
+            return handle
+        os.close(handle)  # another process put a new lock there between our opening and our locking
+
+
+def _new_lock(run_dir: Path) -> int:
+    """Put a new lock, held by this process, in the place of one that another still holds."""
+    path = run_dir / "lock"
+    fresh = path.with_name(f"{TEMPORARY_MARK}lock-{os.getpid()}-{secrets.token_hex(4)}")
+    with storage_errors(path):
+        handle = disk.open_lock(fresh)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        disk.rename(fresh, path)
+    return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _claim(run_dir: Path, handle: int) -> Owner:
+    """Raise the epoch, so that an earlier owner finds itself out, and say in the lock whose it is."""
+    numbers = [found.get("epoch") for found in (_read(run_dir / "epoch"), _read(run_dir / "lock"))]
+    epoch = 1 + max((number for number in numbers if isinstance(number, int)), default=0)
+    # the token tells two claims apart even where a damaged file made both start from the same number
+    claim = {"epoch": epoch, "pid": os.getpid(), "host": socket.gethostname(), "token": secrets.token_hex(8)}
+    write_json(run_dir / "epoch", claim)
+    with storage_errors(run_dir / "lock"):
+        disk.rewrite(handle, run_dir / "lock", json.dumps(claim).encode())
+    return Owner(run_dir, claim)
+
+
+def _require_idle(run_dir: Path, owner: dict[str, Any]) -> None:
+    pid, host = owner.get("pid"), owner.get("host")
+    if not isinstance(pid, int) or not isinstance(host, str):
+        raise LockedError(f"{run_dir} is in use by a process that {run_dir / 'lock'} doesn't name; end it first")
+    if host != socket.gethostname():
+        return
+    state = _state(pid)
+    if state is not None and state not in _SUSPENDED:
+        raise LockedError(
+            f"{run_dir} is in use by {_name(owner)}, which is running; --takeover is for an owner that is stopped or "
+            f"on another host; end this one with `kill {pid}` (it saves) and start again"
+        )
+
+
+def _state(pid: int) -> str | None:
+    """Return the letter of a process's state, "?" where the system doesn't say, or None when there is none."""
+    if not (PROCESSES / "self").exists():
+        return "?"
+    try:
+        text = (PROCESSES / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()[0]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a claim says, {} where nothing readable is there."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _name(claim: dict[str, Any]) -> str:
+    try:
+        return f"process {claim['pid']} on {claim['host']}"
+    except KeyError:
         return "another process"

@@ -14,34 +14,42 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from headwater.checkpoint.layout import (
     FORMAT,
     FORMAT_VERSION,
     KINDS,
+    MODEL,
+    OPTIM,
     STATE_FILE,
     checkpoint_dir,
     list_checkpoints,
     tensor_file,
 )
 from headwater.checkpoint.shards import Piece, merged_tables, pieces_to_write, state_digest, table_of
+from headwater.checkpoint.tensor_file import write_tensors
+from headwater.checkpoint.verify import is_whole_on_disk
 from headwater.errors import HeadwaterError, StorageError
 from headwater.files import (
+    DigestedFile,
     commit_folder,
-    digest_bytes,
-    digest_json,
+    discard,
+    flush,
+    json_bytes,
     read_json,
+    remove_file,
     remove_folder,
     require_writable,
     shared_folder,
-    shared_folder_of,
-    write_bytes,
     write_json,
 )
 from headwater.machine.ranks import Ranks
+from headwater.records import no_owner
+from headwater.seals import seal
+from headwater.storage import storage_errors
 
+MIN_KEPT = 2  # a damaged one leaves another
 NOTE_SECONDS = 1800.0  # how long the first rank waits for the others' notes
 POLL_SECONDS = 0.02
 
@@ -63,16 +71,17 @@ class Saver:
         run_dir: Path,
         ranks: Ranks | None = None,
         num_kept: int | None = None,
-        require_ours: Callable[[], None] | None = None,
+        require_owner: Callable[[], None] = no_owner,
     ) -> None:
         """Keep the newest `num_kept` after each save, or all.
 
-        `require_ours` is called before each commit and raises when another process has taken the run over.
+        `require_owner` is called before each commit and raises LockedError when another process has taken the run over:
+        a stale one commits nothing.
         """
         self._run_dir = run_dir
         self._ranks = ranks or Ranks()
         self._num_kept = num_kept
-        self._require_ours = require_ours or (lambda: None)
+        self._require_owner = require_owner
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._running: Future[Saved | None] | None = None
 
@@ -86,32 +95,34 @@ class Saver:
         """
         before = self.finish()
         target = checkpoint_dir(self._run_dir, step)
-        named = {f"model.{name}": tensor for name, tensor in model.items()}
-        named |= {f"optim.{name}": tensor for name, tensor in optim.items()}
-        if self._is_there(target, named):
+        named = {f"{MODEL}.{name}": tensor for name, tensor in model.items()}
+        named |= {f"{OPTIM}.{name}": tensor for name, tensor in optim.items()}
+        need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in named.values())
+        folder = self._folder_for(target, need_bytes)
+        if folder is None:
             self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
             return before
         pieces = [replace(piece, tensor=_copy(piece.tensor)) for piece in pieces_to_write(named, self._ranks)]
-        self._running = self._thread.submit(self._write, step, target, pieces, state)
+        self._running = self._thread.submit(self._write, _Work(step, target, folder, need_bytes), pieces, state)
         return before
 
-    def _is_there(self, target: Path, named: Mapping[str, Tensor]) -> bool:
-        """Return whether this step is saved; make the folder to write into where it isn't. The first rank decides."""
-        answer: dict[str, Any] = {}
-        if self._ranks.is_first:
+    def _folder_for(self, target: Path, need_bytes: int) -> Path | None:
+        """Return the folder to write into, made by the first rank; None where this step is saved already."""
+        answer: dict[str, str] = {}
+        if self._ranks.is_first and not target.exists():
             try:
-                answer["there"] = target.exists()
-                if not answer["there"]:
-                    need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in named.values())
-                    # a fifth more than the tensors: other writers take from the same disk meanwhile
-                    require_writable(target.parent, int(1.2 * need_bytes))
-                    shared_folder(target)
+                self._require_owner()
+                # a fifth more than the tensors: other writers take from the same disk meanwhile
+                require_writable(target.parent, int(1.2 * need_bytes))
+                answer["folder"] = str(shared_folder(target))
             except HeadwaterError as error:
+                if self._ranks.world_size == 1:
+                    raise
                 answer["error"] = str(error)
         answer = self._ranks.from_first(answer)
         if "error" in answer:
             raise StorageError(answer["error"])
-        return bool(answer["there"])
+        return Path(answer["folder"]) if "folder" in answer else None
 
     def poll(self) -> Saved | None:
         """Return the checkpoint that was committed since the last call, if one was; raise what its save raised."""
@@ -128,24 +139,36 @@ class Saver:
         """Let the save under way come to its end, whatever that is."""
         self._thread.shutdown(wait=True)
 
-    def _write(self, step: int, target: Path, pieces: list[Piece], state: dict[str, Any]) -> Saved | None:
+    def _write(self, work: _Work, pieces: list[Piece], state: dict[str, Any]) -> Saved | None:
         """Write this rank's pieces; on the first rank, gather what the others wrote and commit."""
         started_at = time.perf_counter()
-        folder = shared_folder_of(target)
         if not self._ranks.is_first:
-            _leave_note(folder, pieces, self._ranks)
+            _leave_note(work, pieces, self._ranks)
             return None
         try:
-            notes = [_write_pieces(folder, pieces, self._ranks)]
-            notes += [_wait_for_note(folder / _note_name(rank)) for rank in range(1, self._ranks.world_size)]
-            _write_manifest(folder, notes, step, state)
-            self._require_ours()
-            commit_folder(folder, target)
+            with storage_errors(work.target, work.need_bytes):
+                notes = [_write_pieces(work.folder, pieces, self._ranks)]
+                notes += [_wait_for_note(work.folder / _note_name(rank)) for rank in range(1, self._ranks.world_size)]
+                _write_manifest(work, notes, state)
+                commit_folder(work.folder, work.target, self._require_owner)
+        except FileNotFoundError:
+            self._require_owner()  # whoever took the run folder over has tidied this process's files away
+            raise
         finally:
-            remove_folder(folder)
+            discard(work.folder)
         if self._num_kept is not None:
             retain_newest(self._run_dir, self._num_kept)
-        return Saved(step, folder_bytes(target), time.perf_counter() - started_at)
+        return Saved(work.step, folder_bytes(work.target), time.perf_counter() - started_at)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A checkpoint to be written: its final folder and the one of a temporary name."""
+
+    step: int
+    target: Path
+    folder: Path
+    need_bytes: int
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -159,9 +182,9 @@ def _write_pieces(folder: Path, pieces: list[Piece], ranks: Ranks) -> dict[str, 
     for kind in KINDS:
         chosen = [piece for piece in pieces if piece.kind == kind]
         name = tensor_file(kind, ranks.rank, ranks.world_size)
-        data = to_safetensors({piece.key: piece.tensor for piece in chosen})
-        write_bytes(folder / name, data)
-        files[name] = {"bytes": len(data), "digest": digest_bytes(data)}
+        with DigestedFile(folder / name) as file:
+            write_tensors(file, {piece.key: piece.tensor for piece in chosen})
+        files[name] = file.facts()
         placed += [(piece, name) for piece in chosen]
     return {"files": files, "tensors": table_of(placed)}
 
@@ -170,12 +193,15 @@ def _note_name(rank: int) -> str:
     return f"note-{rank:05d}.json"
 
 
-def _leave_note(folder: Path, pieces: list[Piece], ranks: Ranks) -> None:
-    note = folder / _note_name(ranks.rank)
+def _leave_note(work: _Work, pieces: list[Piece], ranks: Ranks) -> None:
+    path = work.folder / _note_name(ranks.rank)
     try:
-        write_json(note, _write_pieces(folder, pieces, ranks))
+        with storage_errors(work.target, work.need_bytes):
+            note = _write_pieces(work.folder, pieces, ranks)
+            flush(work.folder / name for name in note["files"])
+        write_json(path, note)
     except HeadwaterError as error:
-        write_json(note, {"error": str(error)})
+        write_json(path, {"error": str(error)})
         raise
 
 
@@ -187,34 +213,39 @@ def _wait_for_note(path: Path) -> dict[str, Any]:
             raise StorageError(f"{path} didn't come in {NOTE_SECONDS:.0f} s: another rank hangs; start the run again")
         time.sleep(POLL_SECONDS)
     note: dict[str, Any] = read_json(path)
-    path.unlink()
+    remove_file(path)
     if "error" in note:
         raise StorageError(str(note["error"]))
     return note
 
 
-def _write_manifest(folder: Path, notes: list[dict[str, Any]], step: int, state: dict[str, Any]) -> None:
-    write_json(folder / STATE_FILE, state)
-    data = (folder / STATE_FILE).read_bytes()
+def _write_manifest(work: _Work, notes: list[dict[str, Any]], state: dict[str, Any]) -> None:
+    with DigestedFile(work.folder / STATE_FILE) as file:
+        file.write(json_bytes(state))
+    files = {name: facts for note in notes for name, facts in note["files"].items()}
     tensors = merged_tables(note["tensors"] for note in notes)
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "step": step,
+        "step": work.step,
         "world_size": len(notes),
-        "files": {name: facts for note in notes for name, facts in note["files"].items()}
-        | {STATE_FILE: {"bytes": len(data), "digest": digest_bytes(data)}},
+        "files": files | {STATE_FILE: file.facts()},
         "tensors": tensors,
         "state_digest": state_digest(tensors),
     }
-    write_json(folder / "manifest.json", manifest | {"digest": digest_json(manifest)})
+    write_json(work.folder / "manifest.json", seal(manifest))
 
 
 def save_checkpoint(
-    run_dir: Path, step: int, model: Mapping[str, Tensor], optim: Mapping[str, Tensor], state: dict[str, Any]
+    run_dir: Path,
+    step: int,
+    model: Mapping[str, Tensor],
+    optim: Mapping[str, Tensor],
+    state: dict[str, Any],
+    require_owner: Callable[[], None] = no_owner,
 ) -> int:
     """Commit the checkpoint of `step` by one rank, wait for it, and return its size; see `Saver.begin`."""
-    saver = Saver(run_dir)
+    saver = Saver(run_dir, require_owner=require_owner)
     try:
         saver.begin(step, model, optim, state)
         saved = saver.finish()
@@ -229,6 +260,18 @@ def folder_bytes(folder: Path) -> int:
 
 
 def retain_newest(run_dir: Path, num_kept: int) -> None:
-    """Remove all but the newest `num_kept` checkpoints, at least two, so that a damaged one leaves another."""
-    for _, path in list_checkpoints(run_dir)[max(2, num_kept) :]:
-        remove_folder(path)
+    """Remove what is older than the newest `num_kept` checkpoints, at least two, that prove whole.
+
+    Those are read again from the disk first, every byte of them: a checkpoint that is damaged or that the disk
+    never got counts for nothing, and as long as fewer than that are whole, nothing is removed.
+    """
+    checkpoints = list_checkpoints(run_dir)
+    wanted = max(MIN_KEPT, num_kept)
+    if len(checkpoints) <= wanted:
+        return
+    num_whole = 0
+    for _, path in checkpoints:
+        if num_whole == wanted:
+            remove_folder(path)
+        else:
+            num_whole += is_whole_on_disk(path)

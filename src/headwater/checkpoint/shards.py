@@ -125,7 +125,7 @@ def table_of(pieces: Iterable[tuple[Piece, str]]) -> Table:
 def bits_digest(tensor: Tensor) -> str:
     """Return XXH3-128 of a tensor's bytes."""
     flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return "xxh3-128:" + xxhash.xxh3_128_hexdigest(memoryview(flat.numpy()))
+    return "xxh3-128:" + xxhash.xxh3_128_hexdigest(flat.numpy().data)
 
 
 def state_digest(table: Table) -> str | None:

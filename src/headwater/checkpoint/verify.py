@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, MODEL, OPTIM, STATE_FILE, step_of, tensor_file
+from headwater.checkpoint.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    MODEL,
+    OPTIM,
+    STATE_FILE,
+    UNSEALED_VERSION,
+    step_of,
+    tensor_file,
+)
 from headwater.errors import CheckpointError
-from headwater.files import digest_file, digest_json, read_json, read_manifest, read_manifest_or_none
+from headwater.files import digest_file, digest_file_on_disk, digest_json, read_json
+from headwater.seals import read_sealed_manifest
 
 
 def checked_manifest(path: Path) -> dict[str, Any]:
@@ -15,16 +26,10 @@ def checked_manifest(path: Path) -> dict[str, Any]:
 
     A manifest of version 1 has no table of tensors: `tensors` is None.
     """
-    found = read_manifest_or_none(path)
-    if found.get("format") == FORMAT and found.get("format_version") == 1:
-        manifest = migrate_1_to_2(found)
-    else:
-        manifest = read_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
-        rest = {name: value for name, value in manifest.items() if name != "digest"}
-        if digest_json(rest) != manifest.get("digest"):
-            raise CheckpointError(f"{path} is damaged: its manifest.json doesn't have the digest that it names")
+    manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError, UNSEALED_VERSION)
+    if manifest["format_version"] == UNSEALED_VERSION:
+        manifest = migrate_1_to_2(manifest)
     step = manifest.get("step")
-    # version 1 has no digest of its own: the folder's name guards its one number
     if not isinstance(step, int) or step_of(path) not in (None, step):
         raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
     return manifest
@@ -54,13 +59,13 @@ def digest_of(manifest: dict[str, Any], file: Path) -> str:
         raise CheckpointError(f"{file.parent} is damaged: its manifest.json has no digest of {file.name}") from None
 
 
-def require_whole(path: Path) -> dict[str, Any]:
+def require_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> dict[str, Any]:
     """Return the manifest of a checkpoint of which every file is there with its digest; else raise CheckpointError."""
     manifest = checked_manifest(path)
     for name in files_of(manifest, path):
         file = path / name
         try:
-            found = digest_file(file)
+            found = digest(file)
         except OSError as error:
             raise CheckpointError(f"{file} can't be read: {error.strerror}") from error
         if found != digest_of(manifest, file):
@@ -70,8 +75,17 @@ def require_whole(path: Path) -> dict[str, Any]:
 
 def is_whole(path: Path) -> bool:
     """Return whether every file of a checkpoint is there and has the digest that its manifest says."""
+    return _is_whole(path, digest_file)
+
+
+def is_whole_on_disk(path: Path) -> bool:
+    """Return what `is_whole` does, read from the device and not from the memory that still holds what was written."""
+    return _is_whole(path, digest_file_on_disk)
+
+
+def _is_whole(path: Path, digest: Callable[[Path], str]) -> bool:
     try:
-        require_whole(path)
+        require_whole(path, digest)
     except CheckpointError:
         return False
     return True

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import typer
 
+from headwater import disk
 from headwater.cli import data, ladder, law, model, plan, training
 from headwater.cli.terminal import safe
 from headwater.errors import HeadwaterError
@@ -41,6 +42,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if faults := os.environ.get("HEADWATER_FAULTS"):  # for tests: see headwater.disk
+            disk.install(disk.FaultPlan.parse(faults))
         app()
     except HeadwaterError as error:
         _fail(str(error), error.exit_status)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.checkpoint.lock import owned
+from headwater.checkpoint.lock import Owner, owned
 from headwater.cli.terminal import TrainingDisplay, card, duration, say, told
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
@@ -23,29 +27,40 @@ from headwater.report.run_data import RunData, read_run
 if TYPE_CHECKING:
     from headwater.machine.ranks import Ranks
 
+Own = Callable[[Path], AbstractContextManager[Owner]]
 
-def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions, place: Place) -> bool:
+
+@dataclass(frozen=True)
+class Call:
+    """How a verb was called: what its forecast is made from, how it locks the run folder, and its place among ranks."""
+
+    asked: Questions
+    own: Own  # lock.owned or lock.taken_over
+    place: Place
+
+
+def run_all_stages(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
     """Bring every stage up to date; return False when a signal stopped training (everything is saved).
 
     Of several ranks the first prepares and finishes; the others train.
     """
     started_at = time.perf_counter()
-    if place.rank:
-        return _follow(config, place)
-    with owned(config.run_dir):
-        if not _data_and_training(config, reasons, asked, place):
+    if call.place.rank:
+        return _follow(config, call.place)
+    with call.own(config.run_dir) as owner:
+        if not _data_and_training(config, reasons, call, owner):
             return False
         evaluation = _after_training(config)
     _closing_card(config, evaluation, time.perf_counter() - started_at)
     return True
 
 
-def run_training(config: RunConfig, reasons: list[Reason], asked: Questions, place: Place) -> bool:
+def run_training(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
     """Bring the data up to date and train to the last step; return False when a signal stopped it."""
-    if place.rank:
-        return _follow(config, place)
-    with owned(config.run_dir):
-        return _data_and_training(config, reasons, asked, place)
+    if call.place.rank:
+        return _follow(config, call.place)
+    with call.own(config.run_dir) as owner:
+        return _data_and_training(config, reasons, call, owner)
 
 
 def _follow(config: RunConfig, place: Place) -> bool:
@@ -60,40 +75,40 @@ def _follow(config: RunConfig, place: Place) -> bool:
         ranks.leave()
 
 
-def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions, place: Place) -> bool:
+def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, owner: Owner) -> bool:
     timings = Timings()
     require_memory(config.model, config.optim, memory_bytes())
     prepare_data(config, say, timings)
     if timings.seconds:
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
     write_config(config, reasons)
-    return _training(config, asked, place, is_fresh=bool(timings.seconds))
+    return _training(config, call, owner, is_fresh=bool(timings.seconds))
 
 
-def _training(config: RunConfig, asked: Questions, place: Place, *, is_fresh: bool) -> bool:
+def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) -> bool:
     from headwater.machine.ranks import join_ranks
 
-    ranks = join_ranks(place)
+    ranks = join_ranks(call.place)
     try:
         # where a stage was made again, training compares the rows with its checkpoint's, and is done at once
         if ranks.from_first(is_fresh or not is_trained(config)):
-            return _train(config, asked, ranks)
+            return _train(config, call, owner, ranks)
     finally:
         ranks.leave()
     say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
     return True
 
 
-def _train(config: RunConfig, asked: Questions, ranks: Ranks) -> bool:
+def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
     from headwater.recipes.open import open_batches
-    from headwater.recipes.training import mixture_fields, train_stage
+    from headwater.recipes.training import Circumstances, mixture_fields, train_stage
 
     num_tokens = config.train.num_steps * config.train.batch_tokens
     plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)
-    return train_stage(config, display, say, plan, asked, ranks)
+    return train_stage(config, display, say, plan, Circumstances(call.asked, owner.require, ranks))
 
 
 def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:

@@ -29,31 +29,51 @@ LossTable = Annotated[
     ),
 ]
 LossUnit = Annotated[str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")]
+Takeover = Annotated[
+    bool,
+    typer.Option(
+        "--takeover",
+        help="Take the run folder from a process that is stopped, dead or on another host; what it still writes there "
+        "is refused.",
+    ),
+]
 
 
 def run(
-    run: RunFile, overrides: Overrides = None, runs: LossTable = None, loss_unit: LossUnit = "bits_per_byte"
+    run: RunFile,
+    overrides: Overrides = None,
+    runs: LossTable = None,
+    loss_unit: LossUnit = "bits_per_byte",
+    takeover: Takeover = False,
 ) -> None:
     """Do every stage that is not up to date: corpus, tokenizer, tokens, training, evaluation, export, report."""
-    from headwater.cli.running import run_all_stages
+    from headwater.checkpoint.lock import owned, taken_over
+    from headwater.cli.running import Call, run_all_stages
     from headwater.recipes.planning import Questions, loss_unit_of
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_all_stages(config, reasons, Questions(runs, loss_unit_of(loss_unit)), place_of(os.environ)):
+    call = Call(Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ))
+    if not run_all_stages(config, reasons, call):
         sys.exit(STOPPED_BY_SIGNAL)
 
 
 def train(
-    run: RunFile, overrides: Overrides = None, runs: LossTable = None, loss_unit: LossUnit = "bits_per_byte"
+    run: RunFile,
+    overrides: Overrides = None,
+    runs: LossTable = None,
+    loss_unit: LossUnit = "bits_per_byte",
+    takeover: Takeover = False,
 ) -> None:
     """Train, or go on where training stopped; data stages that are not up to date come first."""
-    from headwater.cli.running import run_training
+    from headwater.checkpoint.lock import owned, taken_over
+    from headwater.cli.running import Call, run_training
     from headwater.recipes.planning import Questions, loss_unit_of
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_training(config, reasons, Questions(runs, loss_unit_of(loss_unit)), place_of(os.environ)):
+    call = Call(Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ))
+    if not run_training(config, reasons, call):
         sys.exit(STOPPED_BY_SIGNAL)
 
 

@@ -26,7 +26,7 @@ from headwater.corpus.sieve import Sieve
 from headwater.corpus.split import Split, split, split_hash
 from headwater.corpus.spool import Spool
 from headwater.errors import DataError
-from headwater.files import digest_file, digest_json, new_folder, stage_key, write_json
+from headwater.files import digest_json, new_folder, stage_key, write_json
 
 CODE_VERSION = 1  # raise it when the same settings and inputs give other documents: old corpora are then built again
 BYTES_A_PROGRESS_LINE = 100_000_000
@@ -62,8 +62,8 @@ def build_corpus(settings: CorpusSettings, out_dir: Path, say: Say) -> dict[str,
     """
     inputs = corpus_inputs(settings)
     with new_folder(out_dir, replace=True) as folder:
-        balance = _fill(folder, settings, say)
-        shards = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(folder.rglob("*.zst"))}
+        balance, digests = _fill(folder, settings, say)
+        shards = {path.relative_to(folder).as_posix(): digests[path] for path in sorted(digests)}
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -78,18 +78,19 @@ def build_corpus(settings: CorpusSettings, out_dir: Path, say: Say) -> dict[str,
     return manifest
 
 
-def _fill(folder: Path, settings: CorpusSettings, say: Say) -> Balance:
-    balance = Balance(list(settings.sources))
+def _fill(folder: Path, settings: CorpusSettings, say: Say) -> tuple[Balance, dict[Path, str]]:
+    """Write all shards; return the balance sheet and the digest of each."""
+    balance, digests = Balance(list(settings.sources)), dict[Path, str]()
     with Spool(folder / "spool.jsonl") as spool:
         sieve = Sieve(settings, _held_out_patterns(settings), spool)
         for name in settings.sources:
             first = len(spool)
-            _read_source(folder, name, settings, sieve, balance, say)
-            _write_source(folder, name, settings, spool, range(first, len(spool)), balance)
+            digests |= _read_source(folder, name, settings, sieve, balance, say)
+            digests |= _write_source(folder, name, settings, spool, range(first, len(spool)), balance)
             say(_summary(name, balance))
     balance.check()
     _require_text(settings, balance)
-    return balance
+    return balance, digests
 
 
 def _held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
@@ -101,7 +102,10 @@ def _held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
     return held_out_patterns()
 
 
-def _read_source(folder: Path, name: str, settings: CorpusSettings, sieve: Sieve, balance: Balance, say: Say) -> None:
+def _read_source(
+    folder: Path, name: str, settings: CorpusSettings, sieve: Sieve, balance: Balance, say: Say
+) -> dict[Path, str]:
+    """Sift a source; return the digests of the shards of what was dropped."""
     told_bytes = 0
     with ShardWriter(folder / "dropped" / name, settings.shard_bytes) as dropped:
         for piece in read_source(name, settings):
@@ -114,6 +118,7 @@ def _read_source(folder: Path, name: str, settings: CorpusSettings, sieve: Sieve
             if balance.sources[name].read.bytes - told_bytes >= BYTES_A_PROGRESS_LINE:
                 told_bytes = balance.sources[name].read.bytes
                 say(f"{name}: {told_bytes / 1e6:,.0f} MB read so far")
+    return dropped.digests
 
 
 def _sift(document: Document, sieve: Sieve, balance: Balance) -> Drop | None:
@@ -133,8 +138,11 @@ def _sift(document: Document, sieve: Sieve, balance: Balance) -> Drop | None:
 
 def _write_source(
     folder: Path, name: str, settings: CorpusSettings, spool: Spool, numbers: range, balance: Balance
-) -> None:
-    """Split the documents `numbers` of the spool and write them, in order, under train/ and validation/."""
+) -> dict[Path, str]:
+    """Split the documents `numbers` of the spool and write them, in order, under train/ and validation/.
+
+    Return the digests of the shards.
+    """
     chosen, sizes = _choose(settings, spool, numbers)
     with (
         ShardWriter(folder / "train" / name, settings.shard_bytes) as train,
@@ -151,6 +159,7 @@ def _write_source(
             for side, part in _cut_tail(spool.document(number), chosen.tail_bytes):
                 writers[side].write(document_line(part))
                 balance.place_(name, side, num_bytes(part.text))
+    return train.digests | validation.digests
 
 
 def _choose(settings: CorpusSettings, spool: Spool, numbers: range) -> tuple[Split, list[int]]:

@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 
 from headwater.corpus.document import Document, Drop
 from headwater.errors import DataError
-from headwater.files import create
+from headwater.files import DigestedFile
 
 FORMAT = "headwater-corpus"
 FORMAT_VERSION = 1
@@ -23,15 +23,17 @@ SUFFIX = ".jsonl.zst"
 class ShardWriter:
     """Writes lines to FOLDER/00000.jsonl.zst and its successors; a shard holds at least one line.
 
-    The bytes depend on the lines alone. `folder` lies inside a folder made by files.new_folder.
+    The bytes depend on the lines alone. `folder` lies inside a folder made by files.new_folder. `digests` has the
+    digest of every shard that is closed, taken while it was written.
     """
 
     def __init__(self, folder: Path, shard_bytes: int) -> None:
+        self.digests: dict[Path, str] = {}
         self._folder = folder
         self._shard_bytes = shard_bytes
         self._num_shards = 0
         self._written_bytes = 0
-        self._file: IO[bytes] | None = None
+        self._file: DigestedFile | None = None
         self._stream: Any = None
 
     def write(self, line: bytes) -> None:
@@ -42,7 +44,8 @@ class ShardWriter:
 
     def _next_shard(self) -> None:
         self.close()
-        self._file = create(self._folder / f"{self._num_shards:05d}{SUFFIX}")
+        self._path = self._folder / f"{self._num_shards:05d}{SUFFIX}"
+        self._file = DigestedFile(self._path)
         self._stream = pa.CompressedOutputStream(self._file, "zstd")
         self._num_shards += 1
         self._written_bytes = 0
@@ -53,6 +56,7 @@ class ShardWriter:
         if stream is not None and file is not None:
             with file:  # closed even when the disk has no room for the stream's last bytes
                 stream.close()
+            self.digests[self._path] = file.digest
 
     def __enter__(self) -> ShardWriter:
         return self

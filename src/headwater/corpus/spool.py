@@ -8,7 +8,7 @@ from types import TracebackType
 
 from headwater.corpus.document import Document
 from headwater.corpus.shards import document_line, parse_document
-from headwater.files import create
+from headwater.files import create, remove_file
 
 
 class Spool:
@@ -44,4 +44,4 @@ class Spool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        remove_file(self._path)

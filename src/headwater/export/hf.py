@@ -6,16 +6,15 @@ writes is misread by 4.57: it takes rope_theta = 10000 without a word and refuse
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from headwater import files
+from headwater.checkpoint.tensor_file import write_tensors
 from headwater.errors import ExportError
 from headwater.export.hf_card import model_card
 from headwater.export.hf_tokenizer import write_tokenizer
@@ -55,9 +54,8 @@ def export_hf(
     ids = {"bos_token_id": begin_id, "eos_token_id": end_id, "pad_token_id": pad_id}
     with files.new_folder(out_dir, replace=True) as folder:
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        # safetensors makes a file that only its owner can read
-        shutil.copymode(folder / "config.json", folder / "model.safetensors")
+        with files.DigestedFile(folder / "model.safetensors") as file:
+            write_tensors(file, tensors, {"format": "pt"})
         files.write_json(folder / "generation_config.json", ids)
         has_chat = write_tokenizer(
             tokenizer_dir,
@@ -70,10 +68,9 @@ def export_hf(
         )
         num_parameters = sum(tensor.numel() for tensor in tensors.values())
         files.write_text(folder / "README.md", model_card(model, num_parameters, dtype, facts or {}, has_chat))
-        files.write_json(
-            folder / "manifest.json",
-            {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": _digests(folder)},
-        )
+        digests = _digests(folder, {"model.safetensors": file.digest})
+        manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
+        files.write_json(folder / "manifest.json", manifest)
 
 
 def _require_ours(out_dir: Path) -> None:
@@ -87,8 +84,8 @@ def _torch_dtype(dtype: Dtype) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: files.digest_file(path) for path in sorted(folder.iterdir())}
+def _digests(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
+    return {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
 
 
 def hf_config(model: ModelSettings, dtype: Dtype) -> dict[str, Any]:

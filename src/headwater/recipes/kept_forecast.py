@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headwater.errors import ConfigError, DataError
-from headwater.files import digest_json, write_json
+from headwater.files import digest_json, remove_file, write_json
 from headwater.plan.score import FORECAST_FORMAT
 from headwater.recipes.ladder_record import begun_ladder
 from headwater.recipes.planning import Questions, plan_run, with_ladder
@@ -53,7 +53,7 @@ def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
         return None
     if kept.get("key") == forecast_key(config):
         return kept
-    path.unlink()
+    remove_file(path)
     say("the forecast was made for other settings or text than the run goes on with, and is removed")
     return None
 
@@ -62,7 +62,7 @@ def _made(
     config: RunConfig, asked: Questions, say: Say, clock: Callable[[], float], held_bytes: float | None
 ) -> dict[str, Any]:
     path = config.run_dir / "forecast.json"
-    path.unlink(missing_ok=True)  # of an attempt that died before its first save, or of other settings
+    remove_file(path)  # of an attempt that died before its first save, or of other settings
     made_at = datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds")
     found = {
         "format": FORECAST_FORMAT,

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from statistics import fmean
 
 from headwater.checkpoint.lock import owned
-from headwater.files import digest_json, link_folder, remove_folder, write_json
+from headwater.files import digest_json, link_folder, make_folder, remove_folder, remove_leftovers, write_json
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields
 from headwater.plan.ladder import Rung
@@ -31,9 +31,17 @@ from headwater.recipes.ladder_record import (
 )
 from headwater.recipes.pace import Pacemaker
 from headwater.recipes.planned_device import gpu_to_use
-from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig, load_run
-from headwater.recipes.stages import Folders, Say, Timings, is_trained, prepare_data, read_json_or_none, write_config
+from headwater.recipes.stages import (
+    Folders,
+    Say,
+    Timings,
+    is_trained,
+    prepare_data,
+    read_json_or_none,
+    tidy,
+    write_config,
+)
 from headwater.records import read_records
 from headwater.train.loop import Display
 
@@ -58,6 +66,7 @@ def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Sa
 def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
     with owned(ladder.config.run_dir):
+        remove_leftovers(ladder_dir(ladder.config.run_dir))
         done: list[DoneRung] = []
         for number, rung in enumerate(ladder.rungs, start=1):
             config, reasons = rung_config(ladder, rung)
@@ -100,22 +109,23 @@ def _make_folder(ladder: Ladder, config: RunConfig) -> None:
     key = {"key": _key(ladder, config)}
     if read_json_or_none(config.run_dir / "key.json") != key:
         remove_folder(config.run_dir)
-        config.run_dir.mkdir(parents=True)
+        make_folder(config.run_dir)
         write_json(config.run_dir / "key.json", key)
 
 
 def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], display: Display, say: Say) -> bool:
-    from headwater.recipes.training import train_stage
+    from headwater.recipes.training import Circumstances, train_stage
 
     folder = config.run_dir
-    with owned(folder):
+    with owned(folder) as owner:
+        tidy(Folders(folder))
         link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)  # a rung reads the run's own text
         write_config(config, reasons)
         if is_trained(config):
             return True
         num_tokens = config.train.num_steps * config.train.batch_tokens
         plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
-        return train_stage(config, display, say, plan, Questions())
+        return train_stage(config, display, say, plan, Circumstances(require_owner=owner.require))
 
 
 def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:

@@ -77,7 +77,6 @@ def design_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> Ladde
 def keep_design(ladder: Ladder, wishes: LadderWishes) -> None:
     """Write which rungs were chosen: what they take is foretold differently from call to call, and so the choice."""
     path = ladder_dir(ladder.config.run_dir) / "design.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"of": _asked_of(ladder.config, wishes), "rungs": [asdict(rung) for rung in ladder.rungs]})
 
 

@@ -82,8 +82,7 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
     folders = Folders(config.run_dir)
     require_settings_of_checkpoint(config)
     require_writable(folders.run)
-    for folder in (folders.run, folders.data, folders.run / "checkpoints", folders.hf.parent):
-        remove_leftovers(folder)
+    tidy(folders)
     build_corpus_stage(config, say, timings)
     corpus_digest = stage_digest(folders.corpus)
 
@@ -98,6 +97,12 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
     if not _is_current(folders, folders.tokens, key):
         build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say)
         timings.measure("tokens", started_at)
+
+
+def tidy(folders: Folders) -> None:
+    """Remove what a killed process left half-written in a run folder; call it holding the folder's lock."""
+    for folder in (folders.run, folders.data, folders.run / "checkpoints", folders.hf.parent):
+        remove_leftovers(folder)
 
 
 def is_prepared(config: RunConfig) -> bool:

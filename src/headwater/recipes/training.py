@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from headwater.batches.source import BatchSource
@@ -19,8 +21,23 @@ from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner,
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
+from headwater.records import no_owner
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What training is told beside its settings.
+
+    asked          how its forecast is made
+    require_owner  raises LockedError once another process has taken the run over
+    ranks          the processes that train together; this is the first of them
+    """
+
+    asked: Questions = field(default_factory=Questions)
+    require_owner: Callable[[], None] = no_owner
+    ranks: Ranks | None = None
 
 
 def train_stage(
@@ -28,20 +45,20 @@ def train_stage(
     display: Display,
     say: Say,
     plan_fields: dict[str, Any],
-    asked: Questions | None = None,
-    ranks: Ranks | None = None,
+    around: Circumstances | None = None,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    The run's forecast is made before its first step, by what is `asked`. With several `ranks` this is the first one.
+    The run's forecast is made before its first step.
     """
+    around = around or Circumstances()
     batches, peak_before = open_batches(config), peak_bytes()
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest() as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, say, ranks)
+        run = assemble(config.run_dir, train_plan(config), batches, say, around.require_owner, around.ranks)
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
-            foretold = forecast_of_run(config, asked or Questions(), run.step, say, time.time, held_bytes)
+            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, held_bytes)
             _record_beginning(run, config, display, plan_fields, foretold)
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):
@@ -61,7 +78,7 @@ def follow_training(config: RunConfig, ranks: Ranks) -> bool:
     open_rows = open_verified_batches if ranks.place.local_rank else open_batches
     batches = open_rows(config)
     with StopRequest() as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, _unsaid, ranks)
+        run = assemble(config.run_dir, train_plan(config), batches, _unsaid, ranks=ranks)
         return train(run, open_examiner(config), _unsaid, stop)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_documents
 from headwater.files import digest_json, new_folder, stage_key, write_json
+from headwater.seals import seal
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.write import EncodedDocument, write_store
@@ -45,7 +46,7 @@ def build_tokens(
             "vocab_size": tokenizer.vocab_size,
             "splits": splits,
         }
-        write_json(folder / "manifest.json", manifest)
+        write_json(folder / "manifest.json", seal(manifest))
     return manifest
 
 

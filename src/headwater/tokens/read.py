@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import StoreError
-from headwater.files import digest_bytes, digest_json, read_manifest, read_manifest_or_none
+from headwater.files import digest_bytes, digest_json, json_bytes, read_manifest, read_manifest_or_none
+from headwater.seals import read_sealed_manifest
 from headwater.tokens.format import (
     BLOCK_BYTES,
     DATA_FILES,
@@ -19,6 +20,7 @@ from headwater.tokens.format import (
     STORE_FORMAT,
     STORE_VERSION,
     TOKENS_FORMAT,
+    TOKENS_UNSEALED_VERSION,
     TOKENS_VERSION,
     block_sums,
     manifest_digest,
@@ -44,7 +46,8 @@ class TokenStore:
     def _open(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder, STORE_FORMAT, STORE_VERSION, StoreError)
-        if manifest_digest(self.manifest) != self.manifest.get("digest"):
+        written = (folder / "manifest.json").read_bytes()
+        if manifest_digest(self.manifest) != self.manifest.get("digest") or written != json_bytes(self.manifest):
             raise StoreError(f"{folder / 'manifest.json'} was altered after it was written; {REBUILD}")
         self.digest: str = self.manifest["digest"]
         self.tokenizer_digest: str = self.manifest["tokenizer"]
@@ -161,7 +164,7 @@ def open_stores_without_verifying(tokens_dir: Path, split: str) -> dict[str, Tok
 
 
 def _store_folders(tokens_dir: Path, split: str) -> dict[str, Path]:
-    manifest = read_manifest(tokens_dir, TOKENS_FORMAT, TOKENS_VERSION, StoreError)
+    manifest = read_sealed_manifest(tokens_dir, TOKENS_FORMAT, TOKENS_VERSION, StoreError, TOKENS_UNSEALED_VERSION)
     if digest_json(manifest.get("splits")) != manifest.get("digest"):
         raise StoreError(f"{tokens_dir / 'manifest.json'} was altered after it was written; {REBUILD}")
     folders = {}

@@ -23,7 +23,7 @@ from headwater.model.loss import chunk_loss
 from headwater.model.ops import ModuleOps, Ops, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
-from headwater.records import RunRecords, UnwrittenRecords
+from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.identity import TrainPlan, require_same
 from headwater.train.microbatch import Microbatch, measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
@@ -65,11 +65,17 @@ class Run:
 
 
 def assemble(
-    run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable[[str], None], ranks: Ranks | None = None
+    run_dir: Path,
+    plan: TrainPlan,
+    batches: BatchSource,
+    say: Callable[[str], None],
+    require_owner: Callable[[], None] = no_owner,
+    ranks: Ranks | None = None,
 ) -> Run:
     """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock.
 
     All `ranks` call it together; the first one chooses the checkpoint, decides how to compute and keeps the records.
+    `require_owner` raises LockedError once another process has taken the run over.
     """
     started_at, ranks = time.perf_counter(), ranks or Ranks()
     _check_portions(plan)
@@ -106,8 +112,8 @@ def assemble(
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
-        records=RunRecords(run_dir / "records.jsonl", time.time) if ranks.is_first else UnwrittenRecords(),
-        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints),
+        records=_records(run_dir, ranks, require_owner),
+        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, require_owner),
         energy=EnergyMeter(facts.num_threads, facts.device),
         step=0 if found is None else found.step,
         tokens_seen=state["tokens_seen"],
@@ -115,6 +121,10 @@ def assemble(
         started_at=started_at,
         bad_steps=state["bad_steps"],
     )
+
+
+def _records(run_dir: Path, ranks: Ranks, require_owner: Callable[[], None]) -> RunRecords | UnwrittenRecords:
+    return RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
 
 
 def _agreed_checkpoint(run_dir: Path, ranks: Ranks, say: Callable[[str], None]) -> Found | None:

@@ -1,0 +1,198 @@
+"""Every point at which a process can die while it writes, tried: does the same command make good what it left?
+
+    python benchmarks/reliability/faults.py [--sample N] [--target "save;training"] [--json FILE] [--markdown FILE]
+
+A crash point is a moment before an operation that changes the disk, or the middle of a write. For each target and each
+point: a copy of the target's folder, the work in a child that dies there, a look at what is left, the work again. A
+point is recovered when nothing half-made lay under a final name, nothing that was there before was gone, and the second
+call succeeds; it is bitwise equal when what that leaves has the bytes of a run that never died. Then many saves in one
+folder, killed at chance operations: never fewer than two whole checkpoints. Exit status 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import figures
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.save import retain_newest
+from headwater.checkpoint.verify import is_whole
+from headwater.disk import CRASHED
+from headwater.files import remove_leftovers
+from targets import (
+    NAME,
+    TARGETS,
+    Place,
+    Target,
+    be_ready,
+    fresh_place,
+    make_template,
+    make_templates,
+    recover,
+    save,
+    wrong_after_fault,
+)
+from trials import required, sample, say, spread, trial
+
+NUM_KEPT, MIN_WHOLE = 3, 2
+OPERATIONS_OF_A_SAVE = 60  # and of the removal after it, about
+SUMMED = ("operations", "tried", "points", "recovered", "equal", "seconds")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a target does without a fault: the kinds of its operations, and what it leaves."""
+
+    operations: list[str]
+    facts: Any
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = figures.options(__doc__)
+    parser.add_argument("--sample", type=int, metavar="N", help="N crash points of each target, evenly spread, not all")
+    parser.add_argument("--saves", type=int, default=1000, metavar="N", help="saves in a row that are killed (1000)")
+    parser.add_argument("--target", type=lambda text: text.split(";"), metavar="NAME;…", help="these targets alone")
+    chosen = parser.parse_args(arguments)
+    be_ready()
+    with figures.work_folder(chosen.work) as work_dir:
+        required(trial(lambda: make_templates(work_dir), timeout_seconds=600), "a whole tiny run")
+        results = [
+            enumerate_crashes(target, work_dir, chosen.sample, chosen.jobs)
+            for target in TARGETS
+            if chosen.target is None or target.name in chosen.target
+        ]
+        saves = many_saves(work_dir, chosen.saves)
+    found = {"what": "crash points", **figures.facts(), "sample": chosen.sample, "targets": results, "saves": saves}
+    figures.publish(found, section(found), chosen.json, chosen.markdown)
+    for result in results:
+        for failure in result["failures"]:
+            say(f"{result['target']}, {failure}")
+    return int(any(result["failures"] for result in results) or saves["fewest_whole"] < MIN_WHOLE)
+
+
+def reference(target: Target, work_dir: Path) -> Reference:
+    """Make a target's template, and do its work once without a fault."""
+    required(trial(lambda: make_template(target, work_dir), timeout_seconds=600), f"what comes before {target.name}")
+    place = fresh_place(target, work_dir, "reference")
+    done = required(trial(lambda: target.work(place), plan=""), target.name)
+    again = required(trial(lambda: recover(target, place)), f"{target.name} once more")
+    shutil.rmtree(place.runs_dir)
+    if again.value["wrong"]:
+        raise SystemExit(f"{target.name} without a fault leaves {again.value['wrong']}")
+    return Reference(done.operations, again.value["facts"])
+
+
+def crash_points(operations: Sequence[str]) -> list[str]:
+    """Return a plan for each moment before an operation, and one for the middle of each write."""
+    plans = []
+    for number, kind in enumerate(operations, start=1):
+        plans += [f"crash@{number}"] + [f"torn@{number}"] * (kind == "write")
+    return plans
+
+
+def enumerate_crashes(target: Target, work_dir: Path, num_wanted: int | None, num_jobs: int) -> dict[str, Any]:
+    started_at = time.perf_counter()
+    expected = reference(target, work_dir)
+    points = crash_points(expected.operations)
+    plans = sample(points, num_wanted)
+    failures = spread(plans, lambda plan: die_and_recover(target, work_dir, plan, expected), num_jobs)
+    result = {
+        "target": target.name,
+        "operations": len(expected.operations),
+        "points": len(points),
+        "tried": len(plans),
+        "recovered": sum(failure["recovered"] for failure in failures),
+        "equal": sum(failure["equal"] for failure in failures),
+        "seconds": round(time.perf_counter() - started_at, 1),
+        "failures": [failure["says"] for failure in failures if failure["says"]],
+    }
+    say("{target}: {tried} of {points} crash points, {recovered} recovered, {equal} equal".format(**result))
+    return result
+
+
+def die_and_recover(target: Target, work_dir: Path, plan: str, expected: Reference) -> dict[str, Any]:
+    """Try one crash point; `says` is what went wrong, empty when nothing did."""
+    place = fresh_place(target, work_dir, plan)
+    died = trial(lambda: target.work(place), plan)
+    left = trial(lambda: wrong_after_fault(target, place))
+    again = trial(lambda: recover(target, place))
+    shutil.rmtree(place.runs_dir)
+    problems = [] if died.status == CRASHED else [f"it didn't die: {died.says()}"]
+    problems += left.value if left.is_done else [left.says()]
+    problems += again.value["wrong"] if again.is_done else [again.says()]
+    is_equal = again.is_done and again.value["facts"] == expected.facts
+    problems += [] if is_equal else ["what the second call left isn't what an unfailed run leaves"]
+    return {
+        "recovered": again.is_done and not problems[: len(problems) - (not is_equal)],
+        "equal": is_equal,
+        "says": f"{plan}: {'; '.join(problems)}" if problems else "",
+    }
+
+
+def many_saves(work_dir: Path, count: int) -> dict[str, Any]:
+    """Save and retain `count` times in one folder, each time killed at a chance operation or not at all."""
+    place = Place(work_dir / f"{NAME}.toml", work_dir / "trials" / "many")
+    chance, num_died = Random(0), 0
+    whole_left: list[int] = []
+
+    def save_and_retain(step: int) -> None:
+        remove_leftovers(place.run_dir / "checkpoints")
+        save(place, step)
+        retain_newest(place.run_dir, NUM_KEPT)
+
+    for step in range(1, count + 1):
+        fault = f"{chance.choice(('crash', 'torn'))}@{chance.randint(1, OPERATIONS_OF_A_SAVE)}"
+        plan = fault if step > NUM_KEPT else ""
+        num_died += trial(lambda step=step: save_and_retain(step), plan).status == CRASHED
+        if step >= NUM_KEPT:
+            left = required(trial(lambda: [is_whole(path) for _, path in list_checkpoints(place.run_dir)]), "a look")
+            whole_left.append(sum(left.value))
+    required(trial(lambda: save_and_retain(count + 1)), "a save after many that were killed")
+    kept = sum(path.stat().st_size for path in place.run_dir.rglob("*") if path.is_file())
+    needed = sum(
+        path.stat().st_size for _, folder in list_checkpoints(place.run_dir)[:NUM_KEPT] for path in folder.iterdir()
+    )
+    return {
+        "saves": count,
+        "died": num_died,
+        "fewest_whole": min(whole_left, default=NUM_KEPT),
+        "bytes_left_over": kept - needed,
+    }
+
+
+def section(found: dict[str, Any]) -> str:
+    """Return the page's section."""
+    rows = [
+        [r["target"], r["operations"], f"{r['tried']:,} of {r['points']:,}", r["recovered"], r["equal"], r["seconds"]]
+        for r in found["targets"]
+    ]
+    sums = {name: sum(r[name] for r in found["targets"]) for name in SUMMED}
+    tried = f"{sums['tried']:,} of {sums['points']:,}"
+    rows.append(["**all**", sums["operations"], tried, sums["recovered"], sums["equal"], sums["seconds"]])
+    header = ["interrupted", "operations", "crash points tried", "recovered", "bitwise equal", "seconds"]
+    saves = found["saves"]
+    return "\n\n".join(
+        [
+            "## A crash at every point",
+            "The process dies before operation K on the disk, for every K, and half-way through every write; then the "
+            "same command is given again. Recovered: nothing half-made under a final name, nothing lost that was there "
+            "before, and the second call succeeds. Bitwise equal: it leaves the bytes (files; for training losses, "
+            "measurements, weights and optimizer state) of a run that never died.",
+            figures.markdown_table(header, rows),
+            f"{saves['saves']:,} saves in one folder, the newest {NUM_KEPT} kept, {saves['died']:,} of them killed at "
+            f"a chance operation of the save or of the removal: never fewer than {saves['fewest_whole']} whole "
+            f"checkpoints, {saves['bytes_left_over']} bytes left over at the end.",
+            figures.made(found),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""A training process group killed with SIGKILL at random times, again and again: does every run end with the same bits?
+
+    python benchmarks/reliability/kills.py [--kills 3000] [--seed 1] [--json FILE] [--markdown FILE]
+
+A tiny run is started, killed at a time drawn uniformly between its start and the end of an unfailed run, started again,
+and so on until it finishes before its time; then the next run begins. Every finished run must have the losses, the
+measurements, the weights and the optimizer state of the run that was never killed, bit by bit. Exit status 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import figures
+import whole
+from headwater.files import link_folder
+from targets import TARGETS, Place, be_ready, make_template, make_templates, train
+from trials import required, say, spread, trial
+
+RUNS_FOR_THE_TIME = 3
+LONGER = {"train__num_steps": 60, "train__save_every": 5, "train__validate_every": 20}  # starting takes less of it
+TRAINING = next(target for target in TARGETS if target.name == "training")
+
+
+@dataclass
+class Count:
+    """What happened so far, over all runs of one process."""
+
+    kills: int = 0
+    attempts: int = 0
+    runs: int = 0
+    resumed: int = 0  # attempts that began at a checkpoint
+    failures: list[str] = field(default_factory=list)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = figures.options(__doc__)
+    parser.add_argument("--kills", type=int, default=3000, metavar="N", help="kills in all (3000)")
+    parser.add_argument("--seed", type=int, default=1, help="decides the times (1)")
+    chosen = parser.parse_args(arguments)
+    be_ready()
+    started_at = time.perf_counter()
+    with figures.work_folder(chosen.work) as work_dir:
+        required(trial(lambda: make_templates(work_dir), timeout_seconds=600), "a whole tiny run")
+        required(trial(lambda: make_template(TRAINING, work_dir)), "a template")
+        expected, seconds = unfailed(work_dir)
+        say(f"an unfailed run takes {seconds:.2f} s")
+        shares = [(number, -(-chosen.kills // chosen.jobs)) for number in range(chosen.jobs)]
+        judge = lambda share: vars(kill_often(work_dir, chosen.seed, share, expected, seconds))  # noqa: E731
+        counts = spread(shares, judge, chosen.jobs)
+    found = {
+        "what": "random kills",
+        **figures.facts(),
+        "seed": chosen.seed,
+        "seconds_of_a_run": round(seconds, 3),
+        "seconds": round(time.perf_counter() - started_at, 1),
+        **{name: sum(count[name] for count in counts) for name in ("kills", "attempts", "runs", "resumed")},
+        "failures": [failure for count in counts for failure in count["failures"]],
+    }
+    figures.publish(found, section(found), chosen.json, chosen.markdown)
+    for failure in found["failures"]:
+        say(failure)
+    return int(bool(found["failures"]))
+
+
+def unfailed(work_dir: Path) -> tuple[dict[str, Any], float]:
+    """Return what an unfailed run leaves, and the seconds it takes: the median of a few."""
+    outcomes = []
+    for number in range(RUNS_FOR_THE_TIME):
+        place = light_place(work_dir, f"unfailed-{number}")
+        outcomes.append(required(trial(lambda place=place: train(place, **LONGER)), "training"))
+        left = required(trial(lambda place=place: whole.trained(place.run_dir)), "reading what it left").value
+        shutil.rmtree(place.runs_dir)
+    return left, sorted(outcome.seconds for outcome in outcomes)[len(outcomes) // 2]
+
+
+def light_place(work_dir: Path, name: str) -> Place:
+    """Return a folder for a run whose prepared data lie elsewhere, as a ladder's rungs do it."""
+    template = work_dir / "templates" / "training"
+    place = Place(work_dir / "tiny.toml", work_dir / "trials" / name)
+    place.run_dir.mkdir(parents=True)
+    link_folder(place.run_dir / "data", next(template.iterdir()) / "data")
+    return place
+
+
+def kill_often(
+    work_dir: Path, seed: int, share: tuple[int, int], expected: dict[str, Any], run_seconds: float
+) -> Count:
+    """Kill `share` = (number of this process, kills) times; judge every run that finishes."""
+    number, num_kills = share
+    chance, count = random.Random(f"{seed}/{number}"), Count()
+    while count.kills < num_kills:
+        place = light_place(work_dir, f"{number}-{count.runs}")
+        judge_run(place, chance, count, expected, run_seconds)
+        shutil.rmtree(place.runs_dir)
+        count.runs += 1
+        if count.runs % 50 == 0:
+            say(f"{count.kills} kills, {count.runs} runs finished, {len(count.failures)} failures")
+    return count
+
+
+def judge_run(place: Place, chance: random.Random, count: Count, expected: dict[str, Any], run_seconds: float) -> None:
+    """Start a run as often as it is killed, until it finishes, and compare what it left."""
+    seconds: list[float] = []
+    while True:
+        seconds.append(round(chance.uniform(0, run_seconds), 4))
+        count.attempts += 1
+        status = start_and_kill(place, seconds[-1])
+        if status != -signal.SIGKILL:
+            break
+        count.kills += 1
+        left = trial(lambda: whole.problems(place.run_dir))
+        if left.value or not left.is_done:
+            count.failures.append(f"after kills at {seconds} s: {left.value or left.says()}")
+            return
+    done = trial(lambda: {**whole.trained(place.run_dir), "lies_about": whole.temporary_names(place.run_dir)})
+    lies_about = done.value.pop("lies_about") if done.is_done else []
+    if status or done.value != expected or lies_about:
+        differs = done.says() if not done.is_done else [k for k in expected if done.value[k] != expected[k]]
+        count.failures.append(
+            f"exit status {status}, kills at {seconds[:-1]} s: differs in {differs}, left {lies_about}"
+        )
+    count.resumed += sum(record["event"] == "resume" for record in whole.read_all(place.run_dir / "records.jsonl"))
+
+
+def start_and_kill(place: Place, seconds: float) -> int:
+    """Train in a process group of its own and kill it after `seconds`; return its exit status."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        try:
+            train(place, **LONGER)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    time.sleep(seconds)
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # it has not yet made its group
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def section(found: dict[str, Any]) -> str:
+    """Return the page's section."""
+    good = found["runs"] - len(found["failures"])
+    # of n trials without a failure: with 95 % confidence fewer than 3 in n fail (the rule of three)
+    bound = f"below {3 / found['kills']:.2%} (95 %)" if not found["failures"] else "not bounded: there were failures"
+    rows = [[found["kills"], found["resumed"], found["runs"], good, len(found["failures"]), bound]]
+    header = ["kills", "resumes from a checkpoint", "runs finished", "bitwise equal", "failures", "failures a kill"]
+    steps, every, seconds = LONGER["train__num_steps"], LONGER["train__save_every"], found["seconds_of_a_run"]
+    return "\n\n".join(
+        [
+            "## Killed at random",
+            "SIGKILL to the process group of a training run at times drawn uniformly over its length "
+            f"({steps} steps, a save every {every}, {seconds:.2f} s from its fork to its end); started again until it "
+            "finishes. Bitwise equal: losses, measurements, weights and optimizer state are those of a run never killed.",
+            figures.markdown_table(header, rows),
+            f"Seed {found['seed']}, {found['seconds']:,.0f} s. {figures.made(found)}",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,322 @@
+"""What is interrupted: every step of a run that leaves something on the disk, by the code that a run uses.
+
+A target begins from a template, a run folder in the state before its work. The work is called again after a fault, as
+the same command would be, and must then leave what it leaves without one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+import whole
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.load import newest_good_checkpoint
+from headwater.checkpoint.save import retain_newest, save_checkpoint
+from headwater.cli.running import run_training
+from headwater.files import read_json, remove_leftovers, write_json
+from headwater.machine import machine
+from headwater.optim.rules import Reason
+from headwater.recipes import planned_device, planning
+from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
+from headwater.recipes.planning import Questions
+from headwater.recipes.run_config import RunConfig, load_run
+from headwater.recipes.stages import Timings, prepare_data
+
+NAME = "tiny"
+SETTINGS = {
+    "tokenizer.vocab_size": 384,
+    "model.num_layers": 1,
+    "model.d_model": 32,
+    "model.seq_len": 32,
+    "train.num_steps": 12,
+    "train.batch_tokens": 128,
+    "train.microbatch_tokens": 128,
+    "train.save_every": 4,
+    "train.validate_every": 6,
+    "train.validation_rows": 2,
+    "train.num_looks": 0,
+    "corpus.shard_bytes": 30_000,
+    "machine.compile": '"off"',
+    "machine.dtype": '"float32"',
+    "machine.num_threads": 1,
+}
+NUM_TEXTS = 20
+SYLLABLES = ["ri", "ver", "mil", "lo", "sta", "ne", "bri", "dge", "val", "ley", "mu", "tor", "en", "ga", "pol", "is"]
+
+
+def be_ready() -> None:
+    """Do what must be done before the first fork: one thread, so that a child finds no lock held by another, and all
+    imports that torch puts off until a run wants the same bits each time.
+    """
+    torch.use_deterministic_algorithms(True)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+# ---- a tiny run
+
+
+def write_texts(folder: Path) -> None:
+    """Write invented prose, no two documents alike, so that no rule of the corpus drops them."""
+    folder.mkdir(parents=True)
+    for number in range(NUM_TEXTS):
+        chance = random.Random(number)
+        words = ["".join(chance.choices(SYLLABLES, k=chance.randint(1, 3))) for _ in range(360)]
+        sentences = [" ".join(words[at : at + 9]).capitalize() + "." for at in range(0, len(words), 9)]
+        paragraphs = [" ".join(sentences[at : at + 5]) for at in range(0, len(sentences), 5)]
+        (folder / f"{number:02d}.txt").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+
+
+def write_run_file(folder: Path) -> None:
+    """Write texts and the run file that every trial's settings are read from."""
+    write_texts(folder / "texts")
+    lines = [f'name = "{NAME}"', f'corpus.sources.mine.paths = ["{folder / "texts"}"]']
+    lines += [f"{name} = {value}" for name, value in SETTINGS.items()]
+    (folder / f"{NAME}.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial happens: the run file, which all share, and the folder that this one's run lies in."""
+
+    run_file: Path
+    runs_dir: Path
+
+    @property
+    def run_dir(self) -> Path:
+        return self.runs_dir / NAME
+
+    def settings(self, **changed: Any) -> tuple[RunConfig, list[Reason]]:
+        extra = [f"{name.replace('__', '.')}={value}" for name, value in changed.items()]
+        return load_run(str(self.run_file), [f"runs_dir={self.runs_dir}", *extra])
+
+    def config(self, **changed: Any) -> RunConfig:
+        return self.settings(**changed)[0]
+
+
+def prepare(place: Place) -> None:
+    prepare_data(place.config(), quiet, Timings())
+
+
+@contextmanager
+def nothing_timed() -> Iterator[None]:
+    """Leave out the measurements of the machine, half a second at the start of a run: they decide no bit."""
+    with (
+        mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
+        mock.patch.object(planned_device, "float32_rate_per_core", lambda: 1e11),
+        mock.patch.object(planning, "busy_before", lambda: None),
+    ):
+        yield
+
+
+def train(place: Place, **changed: Any) -> None:
+    """Train as `headwater train` does, with some settings changed."""
+    with nothing_timed():
+        assert run_training(*place.settings(**changed), Questions())
+
+
+def export(place: Place) -> None:
+    prepare(place)
+    export_stage(place.config(), quiet)
+
+
+def finish(place: Place) -> None:
+    """Evaluate and report, as `headwater run` does after training."""
+    prepare(place)
+    config = place.config()
+    report_stage(config, evaluate_stage(config, quiet), quiet)
+
+
+# ---- states for saving
+
+
+def made_up_state(step: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]:
+    """Return (model, optim, state) of a step; every step's values differ."""
+    generator = torch.Generator().manual_seed(step)
+    model = {name: torch.randn(shape, generator=generator) for name, shape in (("a", (64, 48)), ("b", (48,)))}
+    optim = {f"{name}.mean": torch.randn(tensor.shape, generator=generator) for name, tensor in model.items()}
+    return model, optim, {"step": step, "rows_consumed": 8 * step, "identity": {"seed": 1}}
+
+
+def save(place: Place, step: int) -> None:
+    save_checkpoint(place.run_dir, step, *made_up_state(step))
+
+
+def save_second(place: Place) -> None:
+    remove_leftovers(place.run_dir / "checkpoints")
+    newest_good_checkpoint(place.run_dir, quiet)
+    save(place, 2)
+
+
+def save_five(place: Place) -> None:
+    for step in range(1, 6):
+        save(place, step)
+
+
+def retain(place: Place) -> None:
+    remove_leftovers(place.run_dir / "checkpoints")
+    retain_newest(place.run_dir, 2)
+
+
+def is_made_up_state(place: Place) -> list[str]:
+    """Return what is wrong with the newest good checkpoint: it must be, bit by bit, the state of its step."""
+    found = newest_good_checkpoint(place.run_dir, quiet)
+    if found is None:
+        return ["no checkpoint is left"]
+    model, optim, state = made_up_state(found.step)
+    pairs = [(found.model, model), (found.optim, optim)]
+    same = all(a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs)
+    return [] if same and found.state == state else [f"the checkpoint of step {found.step} is half another state"]
+
+
+def at_least_two(place: Place) -> list[str]:
+    left = [step for step, _ in list_checkpoints(place.run_dir)]
+    return is_made_up_state(place) + ([] if left[:2] == [5, 4] else [f"the newest two of five are gone: {left}"])
+
+
+# ---- the targets
+
+
+@dataclass(frozen=True)
+class Target:
+    """`before` makes the template of `template`'s, `work` is interrupted and called again, `facts` is what it left.
+
+    `still_there` are paths of the run that were there before the work and must be after any fault; `after_fault` says
+    what else is wrong then.
+    """
+
+    name: str
+    template: str
+    before: Callable[[Place], None]
+    work: Callable[[Place], None]
+    facts: Callable[[Path], Any]
+    still_there: tuple[str, ...] = ()
+    after_fault: Callable[[Place], list[str]] = lambda place: []
+
+
+def nothing(place: Place) -> None:
+    place.run_dir.mkdir(parents=True)
+
+
+def other_corpus(place: Place) -> None:
+    """Leave the corpus of other settings, which the work then replaces."""
+    prepare_data(place.config(corpus__seed=7), quiet, Timings())
+
+
+def without(*names: str) -> Callable[[Place], None]:
+    def remove(place: Place) -> None:
+        for name in names:
+            path = place.run_dir / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return remove
+
+
+def other_export(place: Place) -> None:
+    """Leave an export of other weights, as far as its manifest says."""
+    path = place.run_dir / "export/hf/manifest.json"
+    write_json(path, read_json(path) | {"key": "of other weights"})
+
+
+def data_of(run_dir: Path) -> Any:
+    return whole.tree(run_dir / "data")
+
+
+def export_of(run_dir: Path) -> Any:
+    return whole.tree(run_dir / "export")
+
+
+def finish_of(run_dir: Path) -> Any:
+    return {
+        "evaluation": read_json(run_dir / "evaluation.json"),
+        "report": (run_dir / "report.html").exists(),
+        "keys": read_json(run_dir / "stages.json"),
+    }
+
+
+def checkpoints_of(run_dir: Path) -> Any:
+    return whole.tree(run_dir / "checkpoints")
+
+
+TARGETS = [
+    Target("save", "empty", lambda place: save(place, 1), save_second, checkpoints_of, (), is_made_up_state),
+    Target("retention", "empty", save_five, retain, checkpoints_of, (), at_least_two),
+    Target("corpus", "empty", nothing, prepare, data_of),
+    Target("corpus, replaced", "empty", other_corpus, prepare, data_of, ("data/corpus/manifest.json",)),
+    Target("tokenizer", "prepared", without("data/tokenizer", "data/tokens"), prepare, data_of, ("data/corpus",)),
+    Target("tokens", "prepared", without("data/tokens"), prepare, data_of, ("data/corpus", "data/tokenizer")),
+    Target("export", "finished", without("export"), export, export_of, ("checkpoints",)),
+    Target("export, replaced", "finished", other_export, export, export_of, ("export/hf/config.json",)),
+    Target(
+        "evaluation and report",
+        "finished",
+        without("evaluation.json", "report.html", "stages.json"),
+        finish,
+        finish_of,
+        ("checkpoints",),
+    ),
+    Target("training", "prepared", lambda place: None, train, whole.trained, ("data/tokens",)),
+]
+
+
+def make_templates(work_dir: Path) -> None:
+    """Make the run folders that targets begin from: empty, with its data prepared, finished. Call it in a child."""
+    write_run_file(work_dir)
+    for name in ("prepared", "finished"):
+        place = Place(work_dir / f"{NAME}.toml", work_dir / "templates" / name)
+        prepare(place)
+        if name == "finished":
+            train(place)
+            finish(place)
+            export(place)
+
+
+def template_of(target: Target, work_dir: Path) -> Path:
+    """Return where a target's template lies."""
+    return work_dir / "templates" / "".join(letter if letter.isalnum() else "-" for letter in target.name)
+
+
+def make_template(target: Target, work_dir: Path) -> None:
+    """Make the runs folder that a target's trials are copies of. Call it in a child."""
+    folder = template_of(target, work_dir)
+    source = work_dir / "templates" / target.template
+    shutil.copytree(source, folder, symlinks=True) if source.exists() else folder.mkdir(parents=True)
+    target.before(Place(work_dir / f"{NAME}.toml", folder))
+
+
+def fresh_place(target: Target, work_dir: Path, name: str) -> Place:
+    """Return a copy of a target's template for one trial."""
+    runs_dir = work_dir / "trials" / name
+    shutil.copytree(template_of(target, work_dir), runs_dir, symlinks=True)
+    return Place(work_dir / f"{NAME}.toml", runs_dir)
+
+
+def wrong_after_fault(target: Target, place: Place) -> list[str]:
+    """Return what is wrong in a run folder after a fault, before anything is done about it."""
+    found = whole.problems(place.run_dir)
+    found += [f"{path} is gone" for path in target.still_there if not (place.run_dir / path).exists()]
+    return found + target.after_fault(place)
+
+
+def recover(target: Target, place: Place) -> dict[str, Any]:
+    """Do the work again, and return what it left and what is wrong with that."""
+    target.work(place)
+    return {
+        "facts": target.facts(place.run_dir),
+        "wrong": whole.problems(place.run_dir) + whole.temporary_names(place.run_dir),
+    }

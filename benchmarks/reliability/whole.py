@@ -1,0 +1,124 @@
+"""What a run folder holds, looked at as an outsider would: is all under a final name whole, and what is in it?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from headwater.checkpoint.layout import MODEL_FILE, OPTIM_FILE, list_checkpoints
+from headwater.checkpoint.load import read_checkpoint
+from headwater.corpus.load import list_sources, read_documents
+from headwater.errors import HeadwaterError
+from headwater.files import digest_file
+from headwater.recipes.stages import Folders
+from headwater.records import read_all, read_records
+from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.read import open_stores
+
+JSON_FILES = ("epoch", "config.json", "stages.json", "evaluation.json", "forecast.json")
+# fields that say how long something took, and when: never the same twice
+TIMES = {"attempt", "time", "seconds", "tokens_per_second", "mfu", "data_wait_fraction", "evaluation_seconds", "bytes"}
+MEASURED = ("step", "validation", "abilities", "samples")
+
+
+def problems(run_dir: Path) -> list[str]:
+    """Return what is under a final name in a run folder and isn't whole; a temporary name promises nothing."""
+    return list(_problems(run_dir))
+
+
+def _problems(run_dir: Path) -> Iterator[str]:
+    folders = Folders(run_dir)
+    readers = {
+        folders.corpus: _read_corpus,
+        folders.tokenizer: Tokenizer.load,
+        folders.tokens: lambda folder: [open_stores(folder, split) for split in ("train", "validation")],
+        folders.hf: _read_export,
+        **{path: read_checkpoint for _, path in list_checkpoints(run_dir)},
+    }
+    for folder, read in readers.items():
+        if folder.exists():
+            try:
+                read(folder)
+            except (HeadwaterError, OSError, ValueError, KeyError) as error:
+                yield f"{folder.relative_to(run_dir)}: {error}"
+    for name in JSON_FILES:
+        path = run_dir / name
+        try:
+            if path.exists():
+                json.loads(path.read_bytes())
+        except ValueError as error:
+            yield f"{name}: {error}"
+    report = run_dir / "report.html"
+    if report.exists() and not report.read_text(encoding="utf-8").rstrip().endswith("</html>"):
+        yield "report.html ends before its end"
+    yield from _torn_lines(run_dir / "records.jsonl")
+
+
+def _read_corpus(folder: Path) -> None:
+    for source in list_sources(folder):
+        for split in ("train", "validation"):
+            for _ in read_documents(folder, split, source):
+                pass
+
+
+def _read_export(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    wrong = [name for name, digest in manifest["files"].items() if digest_file(folder / name) != digest]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} differ from their digests")
+
+
+def _torn_lines(path: Path) -> Iterator[str]:
+    """Yield lines that aren't JSON; what follows the last line end is cut off when the file is opened."""
+    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(whole, start=1):
+        try:
+            json.loads(line)
+        except ValueError:
+            yield f"records.jsonl: line {number} is torn"
+
+
+def temporary_names(run_dir: Path) -> list[str]:
+    """Return what lies about under temporary names."""
+    return sorted(str(path.relative_to(run_dir)) for path in run_dir.rglob(".tmp-*"))
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return the digest of every file in a folder, but for those that lie about under temporary names."""
+    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: digest_file(path) for name, path in found.items() if ".tmp-" not in name}
+
+
+def losses(run_dir: Path) -> list[str]:
+    """Return the loss of every step that counts, to the last bit."""
+    return [record["loss"].hex() for record in read_records(run_dir / "records.jsonl", "step")]
+
+
+def measured(run_dir: Path) -> list[str]:
+    """Return all that a run measured, in the order in which it counts, without what depends on the clock."""
+    kept = [
+        {name: value for name, value in record.items() if name not in TIMES}
+        for record in read_records(run_dir / "records.jsonl")
+        if record["event"] in MEASURED
+    ]
+    return [json.dumps(record, sort_keys=True) for record in kept]
+
+
+def trained(run_dir: Path) -> dict[str, Any]:
+    """Return what a finished training leaves: its losses, a digest of all measurements, the final state's bytes."""
+    step, path = list_checkpoints(run_dir)[0]
+    checkpoint = read_checkpoint(path)
+    state = {name: value for name, value in checkpoint.state.items() if name != "seconds"}
+    return {
+        "step": step,
+        "losses": losses(run_dir),
+        "measured": sha256("\n".join(measured(run_dir)).encode()).hexdigest(),
+        "model": digest_file(path / MODEL_FILE),
+        "optim": digest_file(path / OPTIM_FILE),
+        "state": json.dumps(state, sort_keys=True),
+        "kept": [kept for kept, _ in list_checkpoints(run_dir)],
+        "finished": sum(record["event"] == "finish" for record in read_all(run_dir / "records.jsonl")) > 0,
+    }
