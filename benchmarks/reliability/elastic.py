@@ -2,8 +2,8 @@
 
     python benchmarks/reliability/elastic.py [--steps 48] [--json FILE] [--markdown FILE]
 
-The settings and the real text of first-light, with `train.exact`. At a quarter, a half and three quarters of the steps a
-signal to one of the ranks stops all of them, and the next number of ranks goes on. After each load the state is put
+The settings and the real text of first-light, with `train.exact`. At a quarter, a half and three quarters of the steps
+a signal to one of the ranks stops all of them, and the next number of ranks goes on. After each load the state is put
 together from all ranks and its digest compared with that of the checkpoint. A second run never leaves one rank; their
 losses, norms and final states are compared. Once more without `exact`: how far apart losses are then. Exit status 1
 where bits differ that shouldn't.
@@ -49,16 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         common = [*SETTINGS, f"train.num_steps={chosen.steps}"]
         finish(start(1, ["train", "first-light", "name=alone", "train.exact=true", *common], folder))
         share_data(folder, "alone", "elastic", "fast")
-        legs = [
-            leg(
-                number,
-                num_ranks,
-                chosen.steps,
-                ["train", "first-light", "name=elastic", "train.exact=true", *common],
-                folder,
-            )
-            for number, num_ranks in enumerate(RANKS, start=1)
-        ]
+        command = ["train", "first-light", "name=elastic", "train.exact=true", *common]
+        legs = [leg(number, RANKS[number - 1], chosen.steps, command, folder) for number in range(1, len(RANKS) + 1)]
         finish(start(2, ["train", "first-light", "name=fast", *common], folder))
         found = figures.facts() | {"what": "ranks", "steps": chosen.steps, "legs": legs}
         found |= compare(folder, chosen.steps)
@@ -173,21 +165,22 @@ def _bits(record: dict[str, Any]) -> list[str]:
 
 
 def section(found: dict[str, Any]) -> str:
-    rows = [
-        [
-            one["ranks"],
-            one["to_step"],
-            {None: "", True: "equal"}.get(one.get("loaded") and one["loaded"] == one["saved"], "DIFFERENT"),
-        ]
-        for one in found["legs"]
-    ]
+    rows = [[one["ranks"], one["to_step"], _loaded(one)] for one in found["legs"]]
     table = figures.markdown_table(["ranks", "to step", "digest of the state after loading"], rows)
     ended = "equal" if found["equal_state"] else "DIFFERENT"
-    return (
-        f"## Other numbers of ranks\n\n{figures.made(found)}\n\n{table}\n\nWith `train.exact`: {found['equal_steps']} of "
-        f"{found['steps']} steps have the loss and the gradient norm of the run on one rank to the last bit, final state "
-        f"{ended}. Without, on 2 ranks (G3): the same rows, losses {found['largest_difference_without']:.1e} apart at most."
+    exact = (
+        f"With `train.exact`: {found['equal_steps']} of {found['steps']} steps have the loss and the gradient norm of the "
+        f"run on one rank to the last bit, final state {ended}."
     )
+    apart = f"{found['largest_difference_without']:.1e}"
+    fast = f"Without, on 2 ranks (G3): the same rows, losses {apart} apart at most."
+    return "\n\n".join(["## Other numbers of ranks", figures.made(found), table, f"{exact} {fast}"])
+
+
+def _loaded(leg: dict[str, Any]) -> str:
+    if "loaded" not in leg:
+        return "begun here"
+    return "equal" if leg["loaded"] == leg["saved"] else "DIFFERENT"
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python benchmarks/reliability/overhead.py [--rounds 5] [--json FILE] [--markdown FILE]
 
-The model of first-light on made-up rows. Each round times a few steps of every variant; a variant's cost is the median over
-rounds of its time over the plain one's of the same round, less 1. `save` is what training waits for a checkpoint, over
-the steps between two (train.save_every by rule), with the thread's work beside the steps counted in full.
+The model of first-light on made-up rows. Each round times a few steps of every variant; a variant's cost is the median
+over rounds of its time over the plain one's of the same round, less 1. `save` is what training waits for a checkpoint,
+over the steps between two (train.save_every by rule), with the thread's work beside the steps counted in full.
 """
 
 from __future__ import annotations
@@ -81,14 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     times: dict[str, list[float]] = {name: [] for name in ("plain", "any order", "exact", "save")}
     stalls = []
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
-        saver, step = Saver(Path(folder), num_kept=2), 0
-        for _ in range(chosen.rounds):
+        saver = Saver(Path(folder), num_kept=2)
+        for step in range(1, chosen.rounds + 1):
             times["plain"].append(plain.seconds_a_step())
             torch.use_deterministic_algorithms(False)
             times["any order"].append(plain.seconds_a_step())
             torch.use_deterministic_algorithms(True)
             times["exact"].append(exact.seconds_a_step())
-            step += 1
 
             def begin(step: int = step) -> None:
                 started_at = time.perf_counter()

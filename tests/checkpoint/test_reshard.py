@@ -85,14 +85,15 @@ def test_what_some_ranks_save_any_others_load(tmp_path, saved_by):
 
 
 REFUSED = """
+import errno
 from headwater.errors import StorageError
 import headwater.checkpoint.save as save
 
-def refuse(path, data):
-    raise StorageError(f"can't write {path}: No space left on device")
+def refuse(file, tensors):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 if ranks.rank == 1:
-    save.write_bytes = refuse
+    save.write_tensors = refuse
 saver = Saver(folder, ranks)
 saver.begin(4, {"all": wholes["all"]}, owned(moments), {})
 try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.checkpoint.lock import Owner, owned
+from headwater.checkpoint.lock import Owner
 from headwater.cli.terminal import TrainingDisplay, card, duration, say, told
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
