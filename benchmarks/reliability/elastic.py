@@ -169,8 +169,8 @@ def section(found: dict[str, Any]) -> str:
     table = figures.markdown_table(["ranks", "to step", "digest of the state after loading"], rows)
     ended = "equal" if found["equal_state"] else "DIFFERENT"
     exact = (
-        f"With `train.exact`: {found['equal_steps']} of {found['steps']} steps have the loss and the gradient norm of the "
-        f"run on one rank to the last bit, final state {ended}."
+        f"With `train.exact`: {found['equal_steps']} of {found['steps']} steps have the loss and the gradient norm of "
+        f"the run on one rank to the last bit, final state {ended}."
     )
     apart = f"{found['largest_difference_without']:.1e}"
     fast = f"Without, on 2 ranks (G3): the same rows, losses {apart} apart at most."
