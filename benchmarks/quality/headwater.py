@@ -123,6 +123,11 @@ class StopByClock:
     def signal_name(self) -> str | None:
         return "end of time" if self._meter.is_over else None
 
+    save_is_asked = False
+    seconds_left = None
+| None:
+        return "end of time" if self._meter.is_over else None
+
 
 class Headwater:
     def __init__(self, job: Job, texts: Texts) -> None:

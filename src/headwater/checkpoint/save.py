@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,11 @@ def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def retain_newest(run_dir: Path, num_kept: int) -> None:
-    """Remove all but the newest `num_kept` checkpoints, at least two, so that a damaged one leaves another."""
-    for _, path in list_checkpoints(run_dir)[max(2, num_kept) :]:
-        remove_folder(path)
+def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) -> None:
+    """Remove all but the newest `num_kept` checkpoints, at least two, so that a damaged one leaves another.
+
+    Those of the steps `pinned` stay, too.
+    """
+    for step, path in list_checkpoints(run_dir)[max(2, num_kept) :]:
+        if step not in pinned:
+            remove_folder(path)

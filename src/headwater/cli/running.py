@@ -20,24 +20,24 @@ from headwater.report.outcome import mean_score, outcomes_of
 from headwater.report.run_data import RunData, read_run
 
 
-def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
-    """Bring every stage up to date; return False when a signal stopped training (everything is saved)."""
+def run_all_stages(config: RunConfig, reasons: list[Reason], asked: Questions, stop_within: float) -> bool:
+    """Bring every stage up to date; return False when a signal stopped training."""
     started_at = time.perf_counter()
     with owned(config.run_dir):
-        if not _data_and_training(config, reasons, asked):
+        if not _data_and_training(config, reasons, asked, stop_within):
             return False
         evaluation = _after_training(config)
     _closing_card(config, evaluation, time.perf_counter() - started_at)
     return True
 
 
-def run_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
+def run_training(config: RunConfig, reasons: list[Reason], asked: Questions, stop_within: float) -> bool:
     """Bring the data up to date and train to the last step; return False when a signal stopped it."""
     with owned(config.run_dir):
-        return _data_and_training(config, reasons, asked)
+        return _data_and_training(config, reasons, asked, stop_within)
 
 
-def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions) -> bool:
+def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Questions, stop_within: float) -> bool:
     timings = Timings()
     require_memory(config.model, config.optim, memory_bytes())
     prepare_data(config, say, timings)
@@ -48,10 +48,10 @@ def _data_and_training(config: RunConfig, reasons: list[Reason], asked: Question
     if not timings.seconds and is_trained(config):
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
         return True
-    return _train(config, asked)
+    return _train(config, asked, stop_within)
 
 
-def _train(config: RunConfig, asked: Questions) -> bool:
+def _train(config: RunConfig, asked: Questions, stop_within: float) -> bool:
     from headwater.recipes.open import open_batches
     from headwater.recipes.training import mixture_fields, train_stage
 
@@ -60,7 +60,7 @@ def _train(config: RunConfig, asked: Questions) -> bool:
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)
-    return train_stage(config, display, say, plan, asked)
+    return train_stage(config, display, say, plan, asked, stop_within)
 
 
 def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:

@@ -27,10 +27,29 @@ LossTable = Annotated[
     ),
 ]
 LossUnit = Annotated[str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")]
+StopWithin = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="After SIGTERM, end within so long: where a save would take longer, stop without one (torchrun gives 30).",
+        min=0,
+    ),
+]
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay",
+        help="Train the finished part of the run anew beside it, by its log of interventions, and compare every bit.",
+    ),
+]
 
 
 def run(
-    run: RunFile, overrides: Overrides = None, runs: LossTable = None, loss_unit: LossUnit = "bits_per_byte"
+    run: RunFile,
+    overrides: Overrides = None,
+    runs: LossTable = None,
+    loss_unit: LossUnit = "bits_per_byte",
+    stop_within: StopWithin = 30.0,
 ) -> None:
     """Do every stage that is not up to date: corpus, tokenizer, tokens, training, evaluation, export, report."""
     from headwater.cli.running import run_all_stages
@@ -38,20 +57,28 @@ def run(
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_all_stages(config, reasons, Questions(runs, loss_unit_of(loss_unit))):
+    if not run_all_stages(config, reasons, Questions(runs, loss_unit_of(loss_unit)), stop_within):
         sys.exit(STOPPED_BY_SIGNAL)
 
 
 def train(
-    run: RunFile, overrides: Overrides = None, runs: LossTable = None, loss_unit: LossUnit = "bits_per_byte"
+    run: RunFile,
+    overrides: Overrides = None,
+    runs: LossTable = None,
+    loss_unit: LossUnit = "bits_per_byte",
+    stop_within: StopWithin = 30.0,
+    replay: Replay = False,
 ) -> None:
     """Train, or go on where training stopped; data stages that are not up to date come first."""
+    from headwater.cli.replaying import run_replay
     from headwater.cli.running import run_training
     from headwater.recipes.planning import Questions, loss_unit_of
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_training(config, reasons, Questions(runs, loss_unit_of(loss_unit))):
+    if replay:
+        sys.exit(0 if run_replay(config) else 1)
+    if not run_training(config, reasons, Questions(runs, loss_unit_of(loss_unit)), stop_within):
         sys.exit(STOPPED_BY_SIGNAL)
 
 

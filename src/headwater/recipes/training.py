@@ -23,15 +23,21 @@ from headwater.train.loop import Display, train
 
 
 def train_stage(
-    config: RunConfig, display: Display, say: Say, plan_fields: dict[str, Any], asked: Questions | None = None
+    config: RunConfig,
+    display: Display,
+    say: Say,
+    plan_fields: dict[str, Any],
+    asked: Questions | None = None,
+    stop_within: float | None = None,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    The run's forecast is made before its first step, by what is `asked`.
+    The run's forecast is made before its first step, by what is `asked`. After a SIGTERM nothing is begun that would
+    not end in `stop_within` seconds.
     """
     batches, peak_before = open_batches(config), peak_bytes()
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
-    with StopRequest() as stop:
+    with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, say)
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
@@ -73,9 +79,10 @@ def _record_beginning(
         },
         "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
     }
+    rows = {"rows_consumed": run.rows_consumed}
     if run.step:
-        display(run.records.append("resume", run.step, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
-    record = run.records.append("start", run.step, **fields)
+        display(run.records.append("resume", run.step, **rows, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
+    record = run.records.append("start", run.step, **rows, **fields)
     display(record | {"forecast": foretold, "seconds": run.seconds()})
 
 

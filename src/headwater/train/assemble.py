@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.batches.source import BatchSource
-from headwater.checkpoint.load import newest_good_checkpoint
+from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint
 from headwater.errors import ConfigError
 from headwater.machine.energy import EnergyMeter
 from headwater.machine.machine import Machine, examine
@@ -20,7 +20,10 @@ from headwater.model.ops import ModuleOps, Ops, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.records import RunRecords
+from headwater.train.guard import Guard
 from headwater.train.identity import TrainPlan, require_same
+from headwater.train.interventions import Interventions
+from headwater.train.lineage import remove_left_behind
 from headwater.train.microbatch import Microbatch, measured_microbatch
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
 from headwater.train.step import Prepared
@@ -38,12 +41,14 @@ class Run:
     optimizer: Optimizer
     batches: BatchSource
     records: RunRecords
+    interventions: Interventions
+    guard: Guard
     energy: EnergyMeter
-    step: int
-    tokens_seen: int
+    step: int  # completed updates
+    rows_consumed: int  # the next step's first row: it never falls, though a run may go back to an earlier step
+    tokens_seen: int  # targets of the steps taken
     seconds_before: float  # of earlier attempts, up to the checkpoint this one began from
     started_at: float  # by time.perf_counter
-    bad_steps: int = 0
 
     def seconds(self) -> float:
         """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
@@ -55,21 +60,42 @@ class Run:
 
     @property
     def rows_per_step(self) -> int:
-        return self.plan.train.batch_tokens // self.plan.model.seq_len
+        return rows_of_step(self.plan)
+
+
+def rows_of_step(plan: TrainPlan) -> int:
+    return plan.train.batch_tokens // plan.model.seq_len
 
 
 def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable[[str], None]) -> Run:
     """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock."""
+    identity = plan.identity() | {"batches": batches.digest}
+    interventions = Interventions(run_dir, identity)
+    remove_left_behind(run_dir, interventions)
+    checkpoint = newest_good_checkpoint(run_dir, say)
+    if checkpoint is None:
+        interventions.begin_anew(say)
+    else:
+        require_same(checkpoint.path, checkpoint.state["identity"], identity)
+    return build(run_dir, plan, batches, interventions, say, checkpoint, checkpoint.state if checkpoint else None)
+
+
+def build(
+    run_dir: Path,
+    plan: TrainPlan,
+    batches: BatchSource,
+    interventions: Interventions,
+    say: Callable[[str], None],
+    checkpoint: Checkpoint | None,
+    kept: dict[str, Any] | None,
+) -> Run:
+    """Build a run at a checkpoint, or at its beginning; `kept` is a state whose machine and microbatch it goes on with."""
     started_at = time.perf_counter()
     _check_portions(plan)
-    checkpoint = newest_good_checkpoint(run_dir, say)
-    if checkpoint is not None:
-        require_same(checkpoint.path, checkpoint.state["identity"], plan.identity() | {"batches": batches.digest})
-    kept = None if checkpoint is None else checkpoint.state["machine"]
-    facts = examine(plan.machine, kept)
+    facts = examine(plan.machine, kept and kept["machine"])
     if facts.note:
         say(facts.note)
-    _warn_of_other_machine(kept, facts.decisive(), say)
+    _warn_of_other_machine(kept and kept["machine"], facts.decisive(), say)
     machine = Machine(facts)
     recomputed = num_recomputed(plan.train, plan.model.num_layers)
     model = Transformer(plan.model, machine.compute_dtype, model_ops(machine), recomputed)
@@ -77,13 +103,13 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
     model.to(machine.device)
     machine.convert_linears_(model.blocks)
     optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates())
-    state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "bad_steps": 0}
+    state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "rows_consumed": 0}
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
         optimizer.load_state_tensors(checkpoint.optim, checkpoint.state["num_updates"])
         state = checkpoint.state
     prepared = Prepared(model, machine.forward(model))
-    microbatch = _microbatch(plan, state, prepared, machine, batches, say)
+    microbatch = _microbatch(plan, kept or {}, prepared, machine, batches, say)
     optimizer.zero_grad()
     return Run(
         run_dir=run_dir,
@@ -94,12 +120,14 @@ def assemble(run_dir: Path, plan: TrainPlan, batches: BatchSource, say: Callable
         optimizer=optimizer,
         batches=batches,
         records=RunRecords(run_dir / "records.jsonl", time.time),
+        interventions=interventions,
+        guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),
         energy=EnergyMeter(facts.num_threads, facts.device),
         step=0 if checkpoint is None else checkpoint.step,
+        rows_consumed=state["rows_consumed"],
         tokens_seen=state["tokens_seen"],
         seconds_before=state["seconds"],
         started_at=started_at,
-        bad_steps=state["bad_steps"],
     )
 
 
