@@ -119,13 +119,11 @@ class StopByClock:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
-    @property
-    def signal_name(self) -> str | None:
-        return "end of time" if self._meter.is_over else None
-
     save_is_asked = False
     seconds_left = None
-| None:
+
+    @property
+    def signal_name(self) -> str | None:
         return "end of time" if self._meter.is_over else None
 
 
