@@ -77,7 +77,7 @@ def _survives(record: Record, back: Record) -> bool:
         return record["step"] < back["step"]
     is_rollback = back["event"] == "rollback"
     if record["event"] in _BETWEEN_STEPS:
-        return record["rows_consumed"] <= back["first_row" if is_rollback else "rows_consumed"]
+        return record.get("rows_consumed", 0) <= back.get("first_row" if is_rollback else "rows_consumed", 0)
     # a new process measures again what was measured here; one that only went back doesn't
     return is_rollback or record["event"] in _BEFORE_SAVE
 
@@ -88,7 +88,6 @@ def read_records(path: Path, event: str | None = None) -> list[Record]:
     for record in read_all(path):
         # an attempt that starts at step 0, because the one before died before its first save, has no resume line
         if record.get("event") in ("resume", "start", "rollback"):
-            back = {"rows_consumed": 0} | record
-            kept = [old for old in kept if _survives(old, back)]
+            kept = [old for old in kept if _survives(old, record)]
         kept.append(record)
     return [record for record in kept if event is None or record.get("event") == event]
