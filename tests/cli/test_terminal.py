@@ -90,7 +90,15 @@ def test_a_terminal_shows_every_step_on_one_line():
 
 DOCUMENTS = {"count": 2, "listed": [["books", "a tale\x1b[2J"], ["code", "x.py"]]}
 SKIPPED = {"event": "skipped", "step": 7, "first_row": 56, "last_row": 63, "reason": "loss 9 is above 5", "loss": 9.0}
-ROLLBACK = {"event": "rollback", "step": 4, "number": 1, "from_step": 7, "first_row": 32, "last_row": 87, "suspect_row": 48}
+ROLLBACK = {
+    "event": "rollback",
+    "step": 4,
+    "number": 1,
+    "from_step": 7,
+    "first_row": 32,
+    "last_row": 87,
+    "suspect_row": 48,
+}
 
 
 def said_of(*records: dict) -> list[str]:

@@ -91,9 +91,7 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
     file.write_bytes(save(tensors))
     manifest["files"][file.name]["digest"] = digest_bytes(file.read_bytes())
     (path / "manifest.json").write_text(json.dumps(manifest))
-    assert replayed(copy).difference == (
-        f"weights or optimizer state at step {NUM_STEPS} differ from those of {path}"
-    )
+    assert replayed(copy).difference == (f"weights or optimizer state at step {NUM_STEPS} differ from those of {path}")
 
 
 def test_other_settings_are_refused(copy):

@@ -39,9 +39,9 @@ class TrainSettings(Settings):
     "How often abilities and samples are looked at, at logarithmic intervals up to the last step; 0: never."
     prompts: list[str] = PROMPTS
     "Prompts that are continued at each look."
-    guard_sigmas: float | None = Field(default=8.0, gt=0)
-    """A step isn't taken whose loss or gradient norm is so many deviations above those of the last steps; None: only one
-    that isn't finite."""
+    guard_sigmas: float | None = Field(default=6.0, gt=0)
+    """A step isn't taken whose loss or gradient norm is so many deviations above those of the last steps; None: only
+    one that isn't finite."""
     guard_window: int = Field(default=128, ge=8)
     "Number of last steps that a step is compared with."
     max_bad_steps: int = Field(default=20, ge=1)
