@@ -46,6 +46,9 @@ TORCH_FREE_MODULES = {
     "headwater.machine.host",
     "headwater.recipes.planning",
     "headwater.train.settings",
+    "headwater.train.guard",
+    "headwater.train.interventions",
+    "headwater.train.lineage",
 }
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60

@@ -149,3 +149,47 @@ def test_numbers_that_json_does_not_have_are_written_as_null(tmp_path):
     line = (tmp_path / "records.jsonl").read_text()
     assert json.loads(line, parse_constant=refuse)["loss"] is None
     assert returned["grad_norm"] == float("inf")
+
+
+# ---- events between steps: rows go on while no step is completed
+
+
+def records_of(path: Path, *events: tuple[str, int, dict]) -> list[tuple[str, int]]:
+    records = RunRecords(path, clock=lambda: 0.0)
+    for event, step, fields in events:
+        records.append(event, step, **fields)
+    records.close()
+    return [(record["event"], record["step"]) for record in read_records(path)]
+
+
+def rows(count: int) -> dict:
+    return {"rows_consumed": count}
+
+
+def test_a_resume_keeps_of_its_own_step_what_its_checkpoint_has_seen(tmp_path):
+    """The save came by a signal, after one of two steps that weren't taken."""
+    first = [("start", 0, rows(0)), ("step", 1, {}), ("skipped", 1, rows(16)), ("checkpoint", 1, {})]
+    lost = [("skipped", 1, rows(24)), ("step", 2, {})]
+    kept = records_of(tmp_path / "r", *first, *lost, ("resume", 1, rows(16)), ("start", 1, rows(16)))
+    assert kept == [("start", 0), ("step", 1), ("skipped", 1), ("checkpoint", 1), ("resume", 1), ("start", 1)]
+
+
+def test_a_rollback_hides_what_came_after_the_step_it_leads_to_and_keeps_what_was_measured_there(tmp_path):
+    before = [("start", 0, rows(0)), ("step", 1, {}), ("checkpoint", 1, {}), ("validation", 1, {})]
+    after = [("skipped", 1, rows(16)), ("step", 2, {}), ("validation", 2, {}), ("skipped", 2, rows(32))]
+    back = ("rollback", 1, {"first_row": 8} | rows(32))
+    kept = records_of(tmp_path / "r", *before, *after, back, ("step", 2, {}))
+    assert kept == [(event, step) for event, step, _ in [*before, back]] + [("step", 2)]
+
+
+def test_a_resume_at_the_step_gone_back_to_hides_a_rollback_that_it_does_again(tmp_path):
+    before = [("start", 0, rows(0)), ("step", 1, {}), ("checkpoint", 1, {})]
+    back = ("rollback", 1, {"first_row": 8} | rows(32))
+    resume = ("resume", 1, rows(8))
+    kept = records_of(tmp_path / "r", *before, back, resume, back)
+    assert [event for event, _ in kept] == ["start", "step", "checkpoint", "resume", "rollback"]
+
+
+def test_a_resume_that_knows_no_rows_hides_what_was_skipped_at_its_step(tmp_path):
+    kept = records_of(tmp_path / "r", ("step", 1, {}), ("skipped", 1, rows(16)), ("resume", 1, {}))
+    assert kept == [("step", 1), ("resume", 1)]

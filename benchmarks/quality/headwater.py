@@ -119,6 +119,9 @@ class StopByClock:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
+    save_is_asked = False
+    seconds_left = None
+
     @property
     def signal_name(self) -> str | None:
         return "end of time" if self._meter.is_over else None

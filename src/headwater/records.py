@@ -1,8 +1,8 @@
 """What happened in a run: append-only JSON lines, each an event with the attempt and the step it belongs to.
 
-A process that starts or resumes a run is an attempt. A start or a resume at step S makes void every earlier line of a
-step beyond S, and what was measured at S after the save (it is measured again): `read_records` leaves
-those out, so that a resumed run reads like one that never stopped.
+A process that starts or resumes a run is an attempt. A start, a resume or a rollback to step S makes void every earlier
+line of a step beyond S; a start and a resume also what was measured at S after the save (it is measured again).
+`read_records` leaves those out, so that a resumed run reads like one that never stopped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RunRecords:
         """
         self._require_owner()
         record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(self._clock(), 3)}
-        self._lines.append(_strict(record))
+        self._lines.append(strict(record))
         return record
 
     def sync(self) -> None:
@@ -64,12 +64,12 @@ class UnwrittenRecords:
         pass
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
     """Return `value` with null for NaN and infinities, which JSON doesn't have; `taken` says that a step was bad."""
     if isinstance(value, dict):
-        return {name: _strict(inner) for name, inner in value.items()}
+        return {name: strict(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(inner) for inner in value]
+        return [strict(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -91,12 +91,19 @@ def read_all(path: Path) -> list[Record]:
 
 # events that are in the past when a checkpoint is written; every other event of that step comes after the save
 _BEFORE_SAVE = ("start", "resume", "step", "checkpoint", "stopped")
+# events that happen between steps, told apart by `rows_consumed` after them: a checkpoint may be from before or after
+_BETWEEN_STEPS = ("skipped", "audit", "rollback")
 
 
-def _survives(record: Record, resumed_at: int) -> bool:
-    if record["step"] == resumed_at:
-        return record["event"] in _BEFORE_SAVE
-    return record["step"] < resumed_at
+def _survives(record: Record, back: Record) -> bool:
+    """Return whether a record still counts after the run went back to the state of which `back` tells."""
+    if record["step"] != back["step"]:
+        return record["step"] < back["step"]
+    is_rollback = back["event"] == "rollback"
+    if record["event"] in _BETWEEN_STEPS:
+        return record.get("rows_consumed", 0) <= back.get("first_row" if is_rollback else "rows_consumed", 0)
+    # a new process measures again what was measured here; one that only went back doesn't
+    return is_rollback or record["event"] in _BEFORE_SAVE
 
 
 def read_records(path: Path, event: str | None = None) -> list[Record]:
@@ -104,8 +111,7 @@ def read_records(path: Path, event: str | None = None) -> list[Record]:
     kept: list[Record] = []
     for record in read_all(path):
         # an attempt that starts at step 0, because the one before died before its first save, has no resume line
-        if record.get("event") in ("resume", "start"):
-            resumed_at = record["step"]
-            kept = [old for old in kept if _survives(old, resumed_at)]
+        if record.get("event") in ("resume", "start", "rollback"):
+            kept = [old for old in kept if _survives(old, record)]
         kept.append(record)
     return [record for record in kept if event is None or record.get("event") == event]

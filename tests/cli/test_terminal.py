@@ -88,13 +88,55 @@ def test_a_terminal_shows_every_step_on_one_line():
     assert out.getvalue().count("\r\x1b[K") == 9
 
 
-def test_a_step_that_was_not_taken_is_said_and_the_mean_goes_on_after_it():
+DOCUMENTS = {"count": 2, "listed": [["books", "a tale\x1b[2J"], ["code", "x.py"]]}
+SKIPPED = {"event": "skipped", "step": 7, "first_row": 56, "last_row": 63, "reason": "loss 9 is above 5", "loss": 9.0}
+ROLLBACK = {
+    "event": "rollback",
+    "step": 4,
+    "number": 1,
+    "from_step": 7,
+    "first_row": 32,
+    "last_row": 87,
+    "suspect_row": 48,
+}
+
+
+def said_of(*records: dict) -> list[str]:
     out = io.StringIO()
     display = TrainingDisplay(num_steps=20, log_every=1, out=out)
-    for step, loss in ((1, math.nan), (2, 5.0), (3, math.inf), (4, 5.0)):
-        display(step_record(step, loss=loss, taken=math.isfinite(loss)))
-    assert out.getvalue().count("step not taken") == 2
-    assert "loss 5.000 (ema 5.000)" in out.getvalue().splitlines()[-1]
+    for record in records:
+        display(record)
+    return out.getvalue().splitlines()
+
+
+def test_what_was_not_trained_on_is_said_in_one_line_each():
+    skipped, rollback = SKIPPED | {"documents": DOCUMENTS}, ROLLBACK | {"documents": DOCUMENTS, "reason": "3 bad steps"}
+    documents = "2 documents (books: a tale\\x1b[2J, code: x.py)"
+    assert said_of(skipped, rollback) == [
+        f"after step 7: rows 56 to 63 not taken: loss 9 is above 5; {documents}",
+        f"back from step 7 to step 4, rows 32 to 87 left out: 3 bad steps; from row 48 on {documents}",
+    ]
+
+
+def test_a_skipped_step_does_not_change_the_mean_loss():
+    skipped = SKIPPED | {"documents": DOCUMENTS, "loss": math.nan}
+    assert "loss 5.000 (ema 5.000)" in said_of(step_record(1), skipped, step_record(2))[-1]
+
+
+def test_an_audit_that_failed_names_the_parameters():
+    (line,) = said_of({"event": "audit", "step": 9, "differing": ["embed.weight"], "rows_consumed": 80})
+    assert "two passes differ in embed.weight" in line
+
+
+def test_a_save_is_said_only_where_a_signal_asked_for_it():
+    plain = {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1}
+    assert said_of(plain, plain | {"signal": "SIGUSR1"}) == ["saved step 8, as SIGUSR1 asked; going on"]
+
+
+def test_a_stop_without_a_save_says_why():
+    (line,) = said_of({"event": "stopped", "step": 9, "signal": "SIGTERM", "saved": False, "save_seconds": 40.5})
+    assert "without a save, which may take 40.5 s" in line
+    assert "goes on from the last checkpoint" in line
 
 
 def test_fact_and_forecast_stand_side_by_side():

@@ -48,9 +48,10 @@ class Workshop:
         with quick():
             run = self.begin(run_dir)
             try:
+                rows = {"rows_consumed": run.rows_consumed}
                 if run.step:
-                    display(run.records.append("resume", run.step, **{"from": f"step-{run.step:09d}"}))
-                display(run.records.append("start", run.step))
+                    display(run.records.append("resume", run.step, **rows, **{"from": f"step-{run.step:09d}"}))
+                display(run.records.append("start", run.step, **rows))
                 train(run, open_examiner(self.config), display, stop or StopRequest())
             finally:
                 run.records.close()

@@ -341,3 +341,24 @@ def test_a_long_run_is_drawn_with_few_points(tmp_path):
     losses = [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
     assert len(xs) <= 2000
     assert (ys[0], ys[-1]) == (losses[0], losses[-1]) and {min(losses), max(losses)} <= set(ys)
+
+
+def test_interventions_are_a_table_and_hostile_text_in_them_is_text(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=4)
+    rows = {"from_step": 3, "first_row": 1200, "last_row": 1215, "reason": "loss 9 is above 5"}
+    documents = {"count": 2, "listed": [["books", HOSTILE[0]], ["code", "x.py"]]}
+    entries = [
+        {"kind": "skip", **rows, "documents": documents},
+        {"kind": "rollback", **rows, "to_step": 2, "documents": {"count": 1}},
+        {"kind": "skip"},
+    ]
+    (run_dir / "interventions.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries) + '{"kin')
+    page = read_page(render_report(run_dir))
+    assert "Interventions" in page.text and "3 in all" in page.text
+    assert "1,200 to 1,215" in page.text and "loss 9 is above 5" in page.text
+    assert f"2 documents (books: {HOSTILE[0]}, code: x.py)" in page.text
+    assert "3, back to 2" in page.text
+
+
+def test_a_run_without_interventions_has_no_table_of_them(page):
+    assert "Interventions" not in page.text

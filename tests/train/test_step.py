@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from host_waits import HostWaits
@@ -15,6 +17,7 @@ from headwater.machine.machine import Machine, examine
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.train import step as step_module
 from headwater.train.step import Prepared, StepResult, train_step
 
 
@@ -142,3 +145,80 @@ def test_the_count_of_waits_sees_one():
     with HostWaits() as waits:
         assert float(torch.ones(())) == 1 and torch.ones(1).nonzero().numel()
     assert waits.count == 2
+
+
+# ---- a step that isn't taken leaves no trace: parameters, moments, counts
+
+
+def spoil_gradient(monkeypatch, name: str, value: float) -> None:
+    """Let every backward pass leave `value` in one number of a parameter's gradient."""
+    honest = step_module.accumulate
+
+    def accumulate(prepared, *rest, **named):
+        loss = honest(prepared, *rest, **named)
+        dict(prepared.model.named_parameters())[name].grad.view(-1)[-1] = value
+        return loss
+
+    monkeypatch.setattr(step_module, "accumulate", accumulate)
+
+
+def infinite_loss(monkeypatch) -> None:
+    honest = step_module.accumulate
+    monkeypatch.setattr(step_module, "accumulate", lambda *rest, **named: honest(*rest, **named) + math.inf)
+
+
+def untaken(trainer: Trainer, microbatches: list[Batch]) -> StepResult:
+    """Take a step that isn't taken, and check that nothing has another bit afterwards."""
+    before, num_updates = trainer.everything(), trainer.optimizer.num_updates
+    result = trainer.step(microbatches)
+    assert not result.taken
+    after = trainer.everything()
+    assert not [n for n in before if not torch.equal(before[n].view(torch.int32), after[n].view(torch.int32))]
+    assert trainer.optimizer.num_updates == num_updates
+    assert not [p for p in trainer.model.parameters() if p.grad is not None]
+    return result
+
+
+@pytest.mark.parametrize("rule", ["muon", "adamw"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["embed.weight", "blocks.1.mlp.down.weight", "blocks.0.attention.query.weight"])
+def test_one_bad_number_in_one_gradient_leaves_no_trace(monkeypatch, rule, value, name):
+    """OLMo's skip multiplies by 0 and so puts NaN into both moments."""
+    trainer, other = Trainer(rule=rule), Trainer(rule=rule)
+    trainer.step(split(0, 2)), other.step(split(0, 2))
+    with monkeypatch.context() as patch:
+        spoil_gradient(patch, name, value)
+        assert "is not finite" in untaken(trainer, split(4, 2)).reason
+    assert trainer.step(split(8, 2)) == other.step(split(8, 2)), "the next step is as if nothing had been"
+    assert all(torch.equal(value, other.everything()[name]) for name, value in trainer.everything().items())
+
+
+def test_an_infinite_loss_with_good_gradients_leaves_no_trace(monkeypatch):
+    trainer = Trainer()
+    infinite_loss(monkeypatch)
+    assert untaken(trainer, split(0, 2)).loss == math.inf
+
+
+def test_rows_without_any_target_are_said_to_be_so_and_not_trained_on():
+    trainer = Trainer()
+    trainer.step(split(0, 2))
+    (batch,) = split(4, ROWS_PER_STEP)
+    masked = replace(batch, targets_BT=np.full_like(batch.targets_BT, NO_TARGET), num_targets=0)
+    assert untaken(trainer, [masked]).reason == "its rows hold no token to predict"
+
+
+def test_a_microbatch_without_targets_beside_one_with_some_changes_nothing():
+    (batch,) = split(4, ROWS_PER_STEP)
+    masked = replace(batch, targets_BT=np.full_like(batch.targets_BT, NO_TARGET), num_targets=0)
+    alone, beside = Trainer(), Trainer()
+    assert alone.step([batch]).loss == beside.step([batch, masked]).loss
+
+
+def test_a_step_that_is_judged_bad_leaves_no_trace():
+    trainer = Trainer()
+    trainer.step(split(0, 2))
+    before = trainer.everything()
+    prepared = Prepared(trainer.model, trainer.model)
+    result = train_step(prepared, trainer.optimizer, split(4, 2), trainer.machine, 1.0, 1.0, lambda *found: "too good")
+    assert (result.reason, trainer.optimizer.num_updates) == ("too good", 1)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.everything().items())

@@ -68,6 +68,12 @@ class MadeUpRows:
     def __init__(self, digest: str = "made up") -> None:
         self.digest = digest
 
+    def stage_of(self, row: int) -> int:
+        return 0
+
+    def documents_of(self, row: int) -> list[tuple[str, str]]:
+        return [("made up", str(row))]
+
     def rows(self, first_row: int, num_rows: int) -> Batch:
         rows = [row(number) for number in range(first_row, first_row + num_rows)]
         tokens, documents = (np.array(part, dtype=np.int32) for part in zip(*rows))
@@ -132,9 +138,10 @@ def weight_sum(model: Any) -> float:
 def begin(run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows | None = None) -> Run:
     """Assemble a run and write its first records, as the train stage does."""
     run = assemble(run_dir, the_plan, batches or MadeUpRows(), say=lambda line: None)
+    rows = {"rows_consumed": run.rows_consumed}
     if run.step:
-        run.records.append("resume", run.step)
-    run.records.append("start", run.step)
+        run.records.append("resume", run.step, **rows)
+    run.records.append("start", run.step, **rows)
     return run
 
 

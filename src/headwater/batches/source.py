@@ -61,6 +61,10 @@ class BatchSource:
                 row_of[chosen] = permute_array(n, order_key(self.seed, name, epoch), draw[chosen] - epoch * n)
         return source_of, row_of
 
+    def stage_of(self, row: int) -> int:
+        """Return the number of the mixture's stage that a global row is in: in each the sources have other shares."""
+        return sum(stage.first_row <= row for stage in self.plan.stages) - 1
+
     def documents_of(self, row: int) -> list[tuple[str, str]]:
         """Return (source, corpus document id) of the documents in a global row, in order."""
         name, draw = self.plan.locate(row)

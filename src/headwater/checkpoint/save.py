@@ -8,7 +8,7 @@ flushes the folder and renames it. A rank that can't write says so in its note, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,11 +86,17 @@ class Saver:
         self._running: Future[Saved | None] | None = None
 
     def begin(
-        self, step: int, model: Mapping[str, Tensor], optim: Mapping[str, Tensor], state: dict[str, Any]
+        self,
+        step: int,
+        model: Mapping[str, Tensor],
+        optim: Mapping[str, Tensor],
+        state: dict[str, Any],
+        pinned: Callable[[], Collection[int]] = tuple,
     ) -> Saved | None:
         """Copy a state and let it be written; wait for the save before it and return that one, if there was one.
 
-        A checkpoint of this step that is there already is left alone. Raises StorageError, with nothing changed, when
+        A checkpoint of this step that is there already is left alone. `pinned` is asked, when this one is on disk, for
+        the steps of older ones that stay besides the newest. Raises StorageError, with nothing changed, when
         the disk refuses.
         """
         before = self.finish()
@@ -103,7 +109,7 @@ class Saver:
             self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
             return before
         pieces = [replace(piece, tensor=_copy(piece.tensor)) for piece in pieces_to_write(named, self._ranks)]
-        self._running = self._thread.submit(self._write, _Work(step, target, folder, need_bytes), pieces, state)
+        self._running = self._thread.submit(self._write, _Work(step, target, folder, need_bytes), pieces, state, pinned)
         return before
 
     def _folder_for(self, target: Path, need_bytes: int) -> Path | None:
@@ -139,7 +145,9 @@ class Saver:
         """Let the save under way come to its end, whatever that is."""
         self._thread.shutdown(wait=True)
 
-    def _write(self, work: _Work, pieces: list[Piece], state: dict[str, Any]) -> Saved | None:
+    def _write(
+        self, work: _Work, pieces: list[Piece], state: dict[str, Any], pinned: Callable[[], Collection[int]]
+    ) -> Saved | None:
         """Write this rank's pieces; on the first rank, gather what the others wrote and commit."""
         started_at = time.perf_counter()
         if not self._ranks.is_first:
@@ -157,7 +165,7 @@ class Saver:
         finally:
             discard(work.folder)
         if self._num_kept is not None:
-            retain_newest(self._run_dir, self._num_kept)
+            retain_newest(self._run_dir, self._num_kept, pinned())
         return Saved(work.step, folder_bytes(work.target), time.perf_counter() - started_at)
 
 
@@ -259,19 +267,20 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def retain_newest(run_dir: Path, num_kept: int) -> None:
+def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) -> None:
     """Remove what is older than the newest `num_kept` checkpoints, at least two, that prove whole.
 
     Those are read again from the disk first, every byte of them: a checkpoint that is damaged or that the disk
-    never got counts for nothing, and as long as fewer than that are whole, nothing is removed.
+    never got counts for nothing, and as long as fewer than that are whole, nothing is removed. Those of the steps
+    `pinned` stay, too.
     """
     checkpoints = list_checkpoints(run_dir)
     wanted = max(MIN_KEPT, num_kept)
     if len(checkpoints) <= wanted:
         return
     num_whole = 0
-    for _, path in checkpoints:
-        if num_whole == wanted:
-            remove_folder(path)
-        else:
+    for step, path in checkpoints:
+        if num_whole < wanted:
             num_whole += is_whole_on_disk(path)
+        elif step not in pinned:
+            remove_folder(path)

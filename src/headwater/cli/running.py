@@ -32,11 +32,18 @@ Own = Callable[[Path], AbstractContextManager[Owner]]
 
 @dataclass(frozen=True)
 class Call:
-    """How a verb was called: what its forecast is made from, how it locks the run folder, and its place among ranks."""
+    """How a verb was called.
+
+    asked        what its forecast is made from
+    own          how it locks the run folder: lock.owned or lock.taken_over
+    place        which of several ranks this process is
+    stop_within  seconds from a SIGTERM to its end
+    """
 
     asked: Questions
-    own: Own  # lock.owned or lock.taken_over
+    own: Own
     place: Place
+    stop_within: float
 
 
 def run_all_stages(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
@@ -46,7 +53,7 @@ def run_all_stages(config: RunConfig, reasons: list[Reason], call: Call) -> bool
     """
     started_at = time.perf_counter()
     if call.place.rank:
-        return _follow(config, call.place)
+        return _follow(config, call)
     with call.own(config.run_dir) as owner:
         if not _data_and_training(config, reasons, call, owner):
             return False
@@ -58,19 +65,19 @@ def run_all_stages(config: RunConfig, reasons: list[Reason], call: Call) -> bool
 def run_training(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
     """Bring the data up to date and train to the last step; return False when a signal stopped it."""
     if call.place.rank:
-        return _follow(config, call.place)
+        return _follow(config, call)
     with call.own(config.run_dir) as owner:
         return _data_and_training(config, reasons, call, owner)
 
 
-def _follow(config: RunConfig, place: Place) -> bool:
+def _follow(config: RunConfig, call: Call) -> bool:
     """Train with the first rank, which joins when it has prepared the data, where there is something to train."""
     from headwater.machine.ranks import join_ranks
     from headwater.recipes.training import follow_training
 
-    ranks = join_ranks(place)
+    ranks = join_ranks(call.place)
     try:
-        return follow_training(config, ranks) if ranks.from_first(None) else True
+        return follow_training(config, ranks, call.stop_within) if ranks.from_first(None) else True
     finally:
         ranks.leave()
 
@@ -108,7 +115,7 @@ def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train.num_steps, config.train.log_every)
-    return train_stage(config, display, say, plan, Circumstances(call.asked, owner.require, ranks))
+    return train_stage(config, display, say, plan, Circumstances(call.asked, owner.require, ranks, call.stop_within))
 
 
 def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:

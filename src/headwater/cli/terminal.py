@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from headwater.evaluate.printable import printable
 from headwater.report.numbers import count, energy_unit, significant
 from headwater.report.outcome import Outcome, outcomes
+from headwater.train.interventions import told as told_documents
 
 CARD_WIDTH = 86
 
@@ -94,6 +95,15 @@ def shown(outcome: Outcome, value: float) -> str:
     return duration(value) if value >= 60 else f"{value:.1f}s"
 
 
+def intervention_line(entry: dict[str, Any]) -> str:
+    """Return one line of an entry of interventions.jsonl: what wasn't trained on, and why."""
+    rows, held = f"rows {entry['first_row']} to {entry['last_row']}", told_documents(entry["documents"])
+    if entry["kind"] == "skip":
+        return f"after step {entry['from_step']}: {rows} not taken: {entry['reason']}; {held}"
+    back = f"back from step {entry['from_step']} to step {entry['to_step']}, {rows} left out: {entry['reason']}"
+    return f"{back}; from row {entry['suspect_row']} on {held}"
+
+
 class TrainingDisplay:
     """Turn records into lines: one every `log_every` steps, and one for each look, stop and resume.
 
@@ -112,6 +122,10 @@ class TrainingDisplay:
         self._shown: dict[str, Callable[[dict[str, Any]], None]] = {
             "start": self._show_start,
             "step": self._show_step,
+            "skipped": self._show_skipped,
+            "rollback": self._show_rollback,
+            "audit": self._show_audit,
+            "checkpoint": self._show_checkpoint,
             "validation": self._show_validation,
             "abilities": self._show_abilities,
             "samples": self._show_samples,
@@ -138,15 +152,26 @@ class TrainingDisplay:
         if self._started is None:
             self._started = (time.monotonic(), step)
         loss = record["loss"]
-        if math.isfinite(loss):
-            self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
-        if not record["taken"]:
-            self._line(f"step {step}: loss {loss} or gradient {record['grad_norm']} is not finite; step not taken")
+        self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
         line = self._status(record)
         if step % self._log_every == 0 or step == self._num_steps:
             self._line(line)
         elif self._is_terminal:
             print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
+
+    def _show_skipped(self, record: dict[str, Any]) -> None:
+        self._line(intervention_line(record | {"kind": "skip", "from_step": record["step"]}))
+
+    def _show_rollback(self, record: dict[str, Any]) -> None:
+        self._line(intervention_line(record | {"kind": "rollback", "to_step": record["step"]}))
+
+    def _show_audit(self, record: dict[str, Any]) -> None:
+        names = ", ".join(record["differing"][:4])
+        self._line(f"audit after step {record['step']}: two passes differ in {names}; this machine computed wrong")
+
+    def _show_checkpoint(self, record: dict[str, Any]) -> None:
+        if record.get("signal"):  # the others come by themselves, and nobody waits for them
+            self._line(f"saved step {record['step']}, as {record['signal']} asked; going on")
 
     def _status(self, record: dict[str, Any]) -> str:
         step = record["step"]
@@ -200,7 +225,13 @@ class TrainingDisplay:
 
     def _show_stopped(self, record: dict[str, Any]) -> None:
         signal, step = record["signal"], record["step"]
-        self._line(f"stopped by {signal} after saving step {step}; the same command goes on from there")
+        if record.get("saved", True):
+            self._line(f"stopped by {signal} after saving step {step}; the same command goes on from there")
+            return
+        self._line(
+            f"stopped by {signal} at step {step} without a save, which may take {record['save_seconds']} s and would be "
+            "cut off (--stop-within); the same command goes on from the last checkpoint"
+        )
 
     def _show_resume(self, record: dict[str, Any]) -> None:
         self._line(f"resuming from step {record['step']}")

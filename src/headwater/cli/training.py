@@ -37,6 +37,21 @@ Takeover = Annotated[
         "is refused.",
     ),
 ]
+StopWithin = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="After SIGTERM, end within so long: where a save would take longer, stop without one (torchrun gives 30).",
+        min=0,
+    ),
+]
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay",
+        help="Train the finished part of the run anew beside it, by its log of interventions, and compare every bit.",
+    ),
+]
 
 
 def run(
@@ -45,6 +60,7 @@ def run(
     runs: LossTable = None,
     loss_unit: LossUnit = "bits_per_byte",
     takeover: Takeover = False,
+    stop_within: StopWithin = 30.0,
 ) -> None:
     """Do every stage that is not up to date: corpus, tokenizer, tokens, training, evaluation, export, report."""
     from headwater.checkpoint.lock import owned, taken_over
@@ -53,7 +69,9 @@ def run(
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    call = Call(Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ))
+    call = Call(
+        Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ), stop_within
+    )
     if not run_all_stages(config, reasons, call):
         sys.exit(STOPPED_BY_SIGNAL)
 
@@ -64,15 +82,22 @@ def train(
     runs: LossTable = None,
     loss_unit: LossUnit = "bits_per_byte",
     takeover: Takeover = False,
+    stop_within: StopWithin = 30.0,
+    replay: Replay = False,
 ) -> None:
     """Train, or go on where training stopped; data stages that are not up to date come first."""
     from headwater.checkpoint.lock import owned, taken_over
+    from headwater.cli.replaying import run_replay
     from headwater.cli.running import Call, run_training
     from headwater.recipes.planning import Questions, loss_unit_of
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    call = Call(Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ))
+    if replay:
+        sys.exit(0 if run_replay(config) else 1)
+    call = Call(
+        Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ), stop_within
+    )
     if not run_training(config, reasons, call):
         sys.exit(STOPPED_BY_SIGNAL)
 

@@ -1,8 +1,14 @@
-"""SIGINT and SIGTERM ask a run to save and stop; they never interrupt a step."""
+"""Signals ask a run for something between two steps; they never interrupt one.
+
+SIGINT and SIGTERM: save and stop. SIGUSR1: save and go on. After SIGTERM a process is mostly killed before long: what can't
+be saved by then is not begun.
+"""
 
 from __future__ import annotations
 
 import signal
+import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -10,13 +16,18 @@ from typing import Any
 class StopRequest:
     """Remember the first signal that asked to stop; a second SIGINT interrupts at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop_within: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`stop_within`: seconds after the first SIGTERM in which the process must have ended; None: there is time."""
         self.signal_name: str | None = None
+        self.save_is_asked = False
+        self._stop_within, self._clock = stop_within, clock
+        self._deadline: float | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._remember)
+        self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask_save)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -28,3 +39,13 @@ class StopRequest:
             raise KeyboardInterrupt
         if self.signal_name is None:
             self.signal_name = signal.Signals(number).name
+        if number == signal.SIGTERM and self._deadline is None and self._stop_within is not None:
+            self._deadline = self._clock() + self._stop_within
+
+    def _ask_save(self, number: int, frame: FrameType | None) -> None:
+        self.save_is_asked = True
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the process may be killed; None where nothing says that it will be."""
+        return None if self._deadline is None else self._deadline - self._clock()

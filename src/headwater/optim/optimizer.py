@@ -92,6 +92,12 @@ class Optimizer:
             tensor.copy_(tensors[name])
         self.num_updates = num_updates
 
+    def forget(self) -> None:
+        """Begin anew: no update was made yet."""
+        self.num_updates = 0
+        for tensor in self._state.values():
+            tensor.zero_()
+
     def _muon(self, group: Group, names: list[str], lr: float) -> None:
         parameters: list[Tensor] = [group.parameters[name] for name in names]
         muon_update_(

@@ -19,7 +19,7 @@ from headwater.report.render import render_report
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores
 
-EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 1, 2
+EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 1, 3
 
 
 def evaluate_stage(config: RunConfig, say: Say) -> dict[str, Any]:

@@ -33,11 +33,13 @@ class Circumstances:
     asked          how its forecast is made
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
+    stop_within    seconds after a SIGTERM in which nothing is begun that would not end by then; None: no limit
     """
 
     asked: Questions = field(default_factory=Questions)
     require_owner: Callable[[], None] = no_owner
     ranks: Ranks | None = None
+    stop_within: float | None = None
 
 
 def train_stage(
@@ -54,7 +56,7 @@ def train_stage(
     around = around or Circumstances()
     batches, peak_before = open_batches(config), peak_bytes()
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
-    with StopRequest() as stop:
+    with StopRequest(around.stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, say, around.require_owner, around.ranks)
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
@@ -73,11 +75,11 @@ def train_stage(
         return stop.signal_name is None
 
 
-def follow_training(config: RunConfig, ranks: Ranks) -> bool:
+def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
     """Train as one of the ranks that are not the first, which keeps the records and says what there is to say."""
     open_rows = open_verified_batches if ranks.place.local_rank else open_batches
     batches = open_rows(config)
-    with StopRequest() as stop:
+    with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, _unsaid, ranks=ranks)
         return train(run, open_examiner(config), _unsaid, stop)
 
@@ -109,9 +111,10 @@ def _record_beginning(
         },
         "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
     }
+    rows = {"rows_consumed": run.rows_consumed}
     if run.step:
-        display(run.records.append("resume", run.step, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
-    record = run.records.append("start", run.step, **fields)
+        display(run.records.append("resume", run.step, **rows, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
+    record = run.records.append("start", run.step, **rows, **fields)
     display(record | {"forecast": foretold, "seconds": run.seconds()})
 
 

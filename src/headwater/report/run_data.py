@@ -12,6 +12,7 @@ from typing import Any
 from headwater.files import read_json, read_manifest_or_none
 from headwater.records import Record, read_all, read_records
 from headwater.report.numbers import number
+from headwater.train.interventions import read_interventions
 
 ALMANAC = "almanac"
 Object = dict[str, Any]
@@ -30,6 +31,7 @@ class RunData:
     tokens: Object
     evaluation: Object
     forecast: Object
+    interventions: list[Record]
 
     def events(self, event: str) -> list[Record]:
         return self.by_event.get(event, [])
@@ -73,6 +75,7 @@ def read_run(run_dir: Path) -> RunData:
         tokens=read_manifest_or_none(data / "tokens"),
         evaluation=_read_or_empty(run_dir / "evaluation.json"),
         forecast=_read_or_empty(run_dir / "forecast.json"),
+        interventions=read_interventions(run_dir),
     )
 
 

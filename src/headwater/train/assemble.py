@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ from headwater.model.ops import ModuleOps, Ops, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
+from headwater.train.guard import Guard
 from headwater.train.identity import TrainPlan, require_same
+from headwater.train.interventions import FollowedInterventions, Interventions
+from headwater.train.lineage import remove_left_behind
 from headwater.train.microbatch import Microbatch, measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
 from headwater.train.step import Prepared
@@ -43,13 +46,15 @@ class Run:
     batches: BatchSource
     records: RunRecords | UnwrittenRecords
     saver: Saver
+    interventions: Interventions
+    guard: Guard
     energy: EnergyMeter
-    step: int
-    tokens_seen: int
+    step: int  # completed updates
+    rows_consumed: int  # the next step's first row: it never falls, though a run may go back to an earlier step
+    tokens_seen: int  # targets of the steps taken
     seconds_before: float  # of earlier attempts, up to the checkpoint this one began from
     started_at: float  # by time.perf_counter
-    bad_steps: int = 0
-    save_seconds: float = 0.0  # that training waited for the save under way
+    saving: dict[str, Any] = field(default_factory=dict)  # what the record of the save under way will say
 
     def seconds(self) -> float:
         """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
@@ -61,7 +66,11 @@ class Run:
 
     @property
     def rows_per_step(self) -> int:
-        return self.plan.train.batch_tokens // self.plan.model.seq_len
+        return rows_of_step(self.plan)
+
+
+def rows_of_step(plan: TrainPlan) -> int:
+    return plan.train.batch_tokens // plan.model.seq_len
 
 
 def assemble(
@@ -77,16 +86,50 @@ def assemble(
     All `ranks` call it together; the first one chooses the checkpoint, decides how to compute and keeps the records.
     `require_owner` raises LockedError once another process has taken the run over.
     """
+    ranks = ranks or Ranks()
+    identity = plan.identity() | {"batches": batches.digest}
+    interventions, found = _way_so_far(run_dir, identity, ranks, say)
+    if found is not None:
+        require_same(found.path, found.state["identity"], identity)
+    kept = None if found is None else found.state
+    return build(run_dir, plan, batches, interventions, say, found, kept, require_owner, ranks)
+
+
+def _way_so_far(
+    run_dir: Path, identity: dict[str, Any], ranks: Ranks, say: Callable[[str], None]
+) -> tuple[Interventions, Found | None]:
+    """Return what went wrong so far and the checkpoint to go on from: as the first rank finds them, on every rank."""
+    if not ranks.is_first:
+        told = ranks.from_first(None)
+        found = None if told is None else Found(told[0], Path(told[1]), told[2])
+        return FollowedInterventions(run_dir, identity), found
+    interventions = Interventions(run_dir, identity)
+    remove_left_behind(run_dir, interventions)
+    found = newest_good_checkpoint(run_dir, say)
+    if found is None:
+        interventions.begin_anew(say)
+    ranks.from_first(None if found is None else [found.step, str(found.path), found.state])
+    return interventions, found
+
+
+def build(
+    run_dir: Path,
+    plan: TrainPlan,
+    batches: BatchSource,
+    interventions: Interventions,
+    say: Callable[[str], None],
+    found: Found | None,
+    kept: dict[str, Any] | None,
+    require_owner: Callable[[], None] = no_owner,
+    ranks: Ranks | None = None,
+) -> Run:
+    """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it goes on with."""
     started_at, ranks = time.perf_counter(), ranks or Ranks()
     _check_portions(plan)
-    found = _agreed_checkpoint(run_dir, ranks, say)
-    if found is not None:
-        require_same(found.path, found.state["identity"], plan.identity() | {"batches": batches.digest})
-    kept = None if found is None else found.state["machine"]
-    facts = _agreed_facts(plan, kept, ranks)
+    facts = _agreed_facts(plan, kept and kept["machine"], ranks)
     if facts.note:
         say(facts.note)
-    _warn_of_other_machine(kept, facts.decisive(), say)
+    _warn_of_other_machine(kept and kept["machine"], facts.decisive(), say)
     machine = Machine(facts, ranks, exact=plan.train.exact)
     recomputed = num_recomputed(plan.train, plan.model.num_layers)
     model = Transformer(plan.model, machine.compute_dtype, model_ops(machine), recomputed)
@@ -94,14 +137,14 @@ def assemble(
     model.to(machine.device)
     machine.convert_linears_(model.blocks)
     optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates(), ranks)
-    state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "bad_steps": 0}
+    state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "rows_consumed": 0}
     if found is not None:
         optimizer.require_state(saved_shapes(found.path, OPTIM))
         load_state_(found.path, model.state_dict(), optimizer.state_tensors())
         state = found.state
         optimizer.num_updates = state["num_updates"]
     prepared = Prepared(model, machine.forward(model))
-    microbatch = _microbatch(plan, state, prepared, machine, batches, say)
+    microbatch = _microbatch(plan, kept or {}, prepared, machine, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
     return Run(
@@ -114,24 +157,19 @@ def assemble(
         batches=batches,
         records=_records(run_dir, ranks, require_owner),
         saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, require_owner),
+        interventions=interventions,
+        guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),
         energy=EnergyMeter(facts.num_threads, facts.device),
         step=0 if found is None else found.step,
+        rows_consumed=state["rows_consumed"],
         tokens_seen=state["tokens_seen"],
         seconds_before=state["seconds"],
         started_at=started_at,
-        bad_steps=state["bad_steps"],
     )
 
 
 def _records(run_dir: Path, ranks: Ranks, require_owner: Callable[[], None]) -> RunRecords | UnwrittenRecords:
     return RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
-
-
-def _agreed_checkpoint(run_dir: Path, ranks: Ranks, say: Callable[[str], None]) -> Found | None:
-    """Return the checkpoint that the first rank found, on every rank."""
-    found = newest_good_checkpoint(run_dir, say) if ranks.is_first else None
-    told = ranks.from_first(None if found is None else [found.step, str(found.path), found.state])
-    return None if told is None else Found(told[0], Path(told[1]), told[2])
 
 
 def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) -> MachineFacts:

@@ -10,17 +10,14 @@ from torch import Tensor
 
 from headwater.batches.assemble import Batch
 from headwater.batches.prefetch import Prefetcher
-from headwater.batches.source import rank_rows
 from headwater.checkpoint.save import Saved
-from headwater.errors import TrainingError
 from headwater.machine.signals import StopRequest
-from headwater.model.count import flops_per_token
 from headwater.model.transformer import Transformer
-from headwater.optim.schedule import lr_factor
-from headwater.records import Record
 from headwater.train.assemble import Run
-from headwater.train.settings import is_half_length, is_look, is_validation
-from headwater.train.step import StepResult, train_step
+from headwater.train.attempt import Display, attempt, leave_rows_out, microbatches, note_skipped, note_taken
+from headwater.train.recover import go_back, kept_for_going_back
+from headwater.train.settings import is_look, is_validation
+from headwater.train.wishes import predicted_save_seconds, wishes
 
 
 class Examiner(Protocol):
@@ -35,11 +32,8 @@ class Examiner(Protocol):
         ...
 
 
-Display = Callable[[Record], None]
-
-
 def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
-    """Train to the last step; return False when a signal, to any rank, stopped it after a save.
+    """Train to the last step; return False when a signal, to any rank, stopped it before.
 
     A save comes before the evaluation of the same step and is written while that and the next steps go on; a resume
     repeats the evaluation of the step it resumes from.
@@ -53,88 +47,84 @@ def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> 
 
 
 def _train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
-    settings = run.plan.train
     if run.step:
         examine_if_due(run, examiner, display)
-    with Prefetcher(_microbatches(run)) as batches:
-        while run.step < settings.num_steps:
-            if run.machine.sum_ranks(int(stop.signal_name is not None)):
-                save(run, display)
-                finish_save(run, display)
-                display(run.records.append("stopped", run.step, signal=stop.signal_name or "a signal to another rank"))
+    while run.step < run.plan.train.num_steps:
+        leave_rows_out(run, display)
+        with Prefetcher(microbatches(run)) as batches:
+            if not _train_on(run, batches, examiner, display, stop):
                 return False
-            started_at, waited_before = time.perf_counter(), batches.wait_seconds
-            microbatches = next(batches)
-            waited = batches.wait_seconds - waited_before
-            factor = lr_factor(run.step, settings.num_steps, run.plan.schedule)
-            result = train_step(
-                run.prepared, run.optimizer, microbatches, run.machine, factor, run.plan.optim.max_grad_norm
-            )
-            advance(run, result)
-            elapsed = time.perf_counter() - started_at
-            display(run.records.append("step", run.step, **step_fields(run, result, factor, elapsed, waited)))
-            record_save(run, run.saver.poll(), display)
-            if run.step % settings.save_every == 0 or run.step == settings.num_steps:
-                save(run, display)
-            examine_if_due(run, examiner, display)
     return True
 
 
-def advance(run: Run, result: StepResult) -> None:
-    """Count the step; raise TrainingError after too many bad ones in a row."""
-    run.step += 1
-    run.tokens_seen += result.num_targets
-    run.bad_steps = 0 if result.taken else run.bad_steps + 1
-    if run.bad_steps >= run.plan.train.max_bad_steps:
-        raise TrainingError(
-            f"{run.bad_steps} steps in a row had no finite loss or gradient (last loss {result.loss}), up to step "
-            f"{run.step}; none was taken. Lower optim.matrix_lr and optim.embedding_lr and train in a new run folder"
-        )
+def _train_on(
+    run: Run, batches: Prefetcher[list[Batch]], examiner: Examiner, display: Display, stop: StopRequest
+) -> bool:
+    """Train to the last step, or to one after which rows are left out; return False when a signal stopped the run."""
+    settings = run.plan.train
+    while run.step < settings.num_steps and run.interventions.way_on(run.step, run.rows_consumed) is None:
+        if not obey(run, stop, display):
+            return False
+        made = attempt(run, batches, run.guard.judge, display)
+        record_save(run, run.saver.poll(), display)
+        if made.result.reason is not None:
+            note_skipped(run, made, display)
+            if run.guard.must_go_back:
+                finish_save(run, display)
+                go_back(run, made.result.reason)
+            continue
+        note_taken(run, made, display)
+        if run.step % settings.save_every == 0 or run.step == settings.num_steps:
+            save(run, display)
+        examine_if_due(run, examiner, display)
+    return True
 
 
-def step_fields(run: Run, result: StepResult, factor: float, elapsed: float, waited: float) -> dict[str, Any]:
-    batch_tokens = run.plan.train.batch_tokens
-    tokens_per_second = batch_tokens / elapsed
-    halved = float(is_half_length(run.step - 1, run.plan.train))
-    flops_per_second = tokens_per_second * flops_per_token(run.plan.model, halved)
-    return {
-        "tokens_seen": run.tokens_seen,
-        "loss": result.loss,
-        "lr": run.plan.optim.matrix_lr * factor,
-        "grad_norm": result.grad_norm,
-        "tokens_per_second": round(tokens_per_second, 1),
-        "mfu": round(run.machine.utilisation(flops_per_second), 4),
-        "seconds": round(elapsed, 4),
-        "data_wait_fraction": round(waited / elapsed, 5),
-        "taken": result.taken,
-    }
+def obey(run: Run, stop: StopRequest, display: Display) -> bool:
+    """Do what signals ask for; return False when the run is to stop."""
+    wish = wishes(run, stop)
+    if wish.has_no_time:
+        # a save that is killed half-way leaves the last checkpoint as it is, and has cost time that is not there
+        saves = round(predicted_save_seconds(run), 1)
+        display(run.records.append("stopped", run.step, signal=stop.signal_name, saved=False, save_seconds=saves))
+    elif wish.stop:
+        save(run, display)
+        finish_save(run, display)
+        display(run.records.append("stopped", run.step, signal=stop.signal_name or "another rank", saved=True))
+    elif wish.save:
+        save(run, display, signal="SIGUSR1")
+    return not wish.stop
 
 
-def save(run: Run, display: Display) -> None:
-    """Begin to save this step, when the save before it is on disk; only the copy of the state is waited for."""
+def save(run: Run, display: Display, **fields: Any) -> None:
+    """Begin to save this step, when the save before it is on disk; only the copy of the state is waited for.
+
+    The record of it will have the further `fields`.
+    """
     started_at = time.perf_counter()
     state = {
         "step": run.step,
-        "rows_consumed": run.step * run.rows_per_step,
+        "rows_consumed": run.rows_consumed,
         "tokens_seen": run.tokens_seen,
         "num_updates": run.optimizer.num_updates,
-        "bad_steps": run.bad_steps,
+        "guard": run.guard.state(),
         "seconds": run.seconds(),
         "machine": run.machine.facts.decisive(),
         "microbatch_tokens": run.microbatch.tokens,
         "identity": run.identity(),
     }
     run.records.sync()
-    before = run.saver.begin(run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), state)
-    record_save(run, before, display)
-    run.save_seconds = time.perf_counter() - started_at
+    model, optim = run.prepared.model.state_dict(), run.optimizer.state_tensors()
+    record_save(run, run.saver.begin(run.step, model, optim, state, kept_for_going_back(run)), display)
+    run.saving = {"seconds": time.perf_counter() - started_at, **fields}
 
 
 def finish_save(run: Run, display: Display) -> None:
     """Wait until what is being saved is on disk, on all ranks."""
     started_at = time.perf_counter()
     saved = run.saver.finish()
-    run.save_seconds += time.perf_counter() - started_at
+    if saved is not None:
+        run.saving["seconds"] += time.perf_counter() - started_at
     record_save(run, saved, display)
     run.machine.ranks.wait()
 
@@ -142,9 +132,8 @@ def finish_save(run: Run, display: Display) -> None:
 def record_save(run: Run, saved: Saved | None, display: Display) -> None:
     """Record a checkpoint once it is on disk: how long training waited for it, and how long writing took beside it."""
     if saved is not None:
-        seconds, background = round(run.save_seconds, 4), round(saved.seconds, 4)
-        fields = {"bytes": saved.bytes, "seconds": seconds, "background_seconds": background}
-        display(run.records.append("checkpoint", saved.step, **fields))
+        times = {"seconds": round(run.saving["seconds"], 4), "background_seconds": round(saved.seconds, 4)}
+        display(run.records.append("checkpoint", saved.step, bytes=saved.bytes, **run.saving | times))
 
 
 def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
@@ -163,16 +152,3 @@ def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
             elapsed, started_at = round(time.perf_counter() - started_at, 3), time.perf_counter()
             fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
             display(run.records.append(event, run.step, **fields))
-
-
-def _microbatches(run: Run) -> Iterator[list[Batch]]:
-    """Yield this rank's microbatches of each step to come: a pure function of the step."""
-    rows_per_microbatch = run.microbatch.tokens // run.plan.model.seq_len
-    rank, world_size = run.machine.rank, run.machine.world_size
-    for step in range(run.step, run.plan.train.num_steps):
-        first, num_rows = rank_rows(step * run.rows_per_step, run.rows_per_step, rank, world_size)
-        parts = 2 if is_half_length(step, run.plan.train) else 1
-        yield [
-            run.batches.rows(first + offset, rows_per_microbatch).cut(parts)
-            for offset in range(0, num_rows, rows_per_microbatch)
-        ]

@@ -41,8 +41,17 @@ class TrainSettings(Settings):
     "How often abilities and samples are looked at, at logarithmic intervals up to the last step; 0: never."
     prompts: list[str] = PROMPTS
     "Prompts that are continued at each look."
+    guard_sigmas: float | None = Field(default=6.0, gt=0)
+    """A step isn't taken whose loss or gradient norm is so many deviations above those of the last steps; None: only
+    one that isn't finite."""
+    guard_window: int = Field(default=128, ge=8)
+    "Number of last steps that a step is compared with."
     max_bad_steps: int = Field(default=20, ge=1)
-    "Steps without a finite loss or gradient in a row before training stops."
+    "Steps not taken, of the last guard_window, after which the run goes back to a checkpoint from before the first."
+    max_rollbacks: int = Field(default=5, ge=0)
+    "How often a run goes back; then it stops."
+    audit_every: int | None = Field(default=None, ge=1)
+    "Steps between audits, in which a gradient is computed twice and must have the same bits; None: never."
 
     @field_validator("batch_tokens", mode="before")
     @classmethod
@@ -103,6 +112,11 @@ def look_steps(train: TrainSettings) -> list[int]:
         return [last] * train.num_looks
     ratio = (last / first) ** (1 / (train.num_looks - 1))
     return sorted({round(first * ratio**i) for i in range(train.num_looks)})
+
+
+def is_audit(step: int, train: TrainSettings) -> bool:
+    """Return whether the gradient of the step after `step` is computed twice."""
+    return train.audit_every is not None and (step + 1) % train.audit_every == 0
 
 
 def is_look(step: int, train: TrainSettings) -> bool:

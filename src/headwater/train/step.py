@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,16 +12,26 @@ from headwater.batches.assemble import Batch
 from headwater.machine.machine import Machine
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.train.guard import not_finite
+
+Judge = Callable[[float, float], str | None]
+"Given loss and gradient norm, says why a step is not to be taken, or None."
+
+NO_TARGET = "its rows hold no token to predict"
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss in nats per target, gradient norm before clipping, targets; `taken` is False for a bad step."""
+    """Mean loss in nats per target, gradient norm before clipping, targets; why the step was not taken, or None."""
 
     loss: float
     grad_norm: float
     num_targets: int
-    taken: bool
+    reason: str | None = None
+
+    @property
+    def taken(self) -> bool:
+        return self.reason is None
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,14 @@ def accumulate(prepared: Prepared, machine: Machine, batch: Batch, num_targets: 
     return loss_sum.detach()
 
 
+def sum_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+    """Leave the gradient of a whole step at the parameters; return this rank's summed loss, fp64 on the device."""
+    loss_total = torch.zeros((), dtype=torch.float64, device=machine.device)
+    for batch in microbatches:
+        loss_total += accumulate(prepared, machine, batch, num_targets, last=batch is microbatches[-1])
+    return loss_total
+
+
 def train_step(
     prepared: Prepared,
     optimizer: Optimizer,
@@ -50,25 +67,26 @@ def train_step(
     machine: Machine,
     lr_factor: float,
     max_grad_norm: float | None,
+    judge: Judge = not_finite,
+    compute: Callable[[Prepared, Machine, list[Batch], int], Tensor] = sum_gradients,
 ) -> StepResult:
     """Update the weights once.
 
     The loss is the sum over all target tokens divided by their number in the whole step on all ranks, so the
-    gradient doesn't depend on how the step is split. A step whose loss or gradient isn't finite is not taken:
-    weights and optimizer state stay untouched.
+    gradient doesn't depend on how the step is split. A step that `judge` speaks against is not taken: weights and
+    optimizer state stay untouched.
 
     The host waits for the device once, at `machine.read`, when all microbatches are queued; until then loss and norm
     are tensors. Waiting before the update costs a GPU the tens of microseconds in which its queue is empty; an update
     that is queued unseen would have to be undone by copies of all weights and state, and that takes longer.
     """
     num_targets = machine.sum_ranks(sum(batch.num_targets for batch in microbatches))
-    loss_total = torch.zeros((), dtype=torch.float64, device=machine.device)
-    for batch in microbatches:
-        loss_total += accumulate(prepared, machine, batch, num_targets, last=batch is microbatches[-1])
+    loss_total = compute(prepared, machine, microbatches, num_targets)
     norm = machine.clip_gradients_(prepared.model, max_grad_norm)
+    # both are of all ranks, so that every rank judges alike
     loss, grad_norm = machine.read(machine.sum_ranks(loss_total) / num_targets, norm)
-    taken = math.isfinite(loss) and math.isfinite(grad_norm)
-    if taken:
+    reason = NO_TARGET if num_targets == 0 else judge(loss, grad_norm)
+    if reason is None:
         optimizer.step(lr_factor)
     optimizer.zero_grad()
-    return StepResult(loss, grad_norm, num_targets, taken)
+    return StepResult(loss, grad_norm, num_targets, reason)

@@ -36,9 +36,10 @@ def _notes(run: RunData, num_attempts: int) -> list[str]:
         last = saves[-1]
         where = f"step {whole(amount(last, 'step'))} ({size(amount(last, 'bytes'))})"
         notes.append(f"{plural(len(saves), 'checkpoint')}, the last at {where}.")
-    bad = sum(record.get("taken") is False for record in run.events("step"))
+    # older runs recorded one as a step, too
+    bad = len(run.events("skipped")) + sum(record.get("taken") is False for record in run.events("step"))
     if bad:
-        notes.append(f"{plural(bad, 'step')} not taken: no finite loss or gradient.")
+        notes.append(f"{plural(bad, 'step')} not taken: no finite loss or gradient, or an outlier.")
     return notes
 
 

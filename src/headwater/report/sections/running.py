@@ -10,11 +10,12 @@ from headwater.report.measures import median_of, seconds_trained, time_split
 from headwater.report.numbers import count, duration, flop_rate, number, percent, significant
 from headwater.report.run_data import RunData, amount, table
 from headwater.report.sections.attempts import attempts
+from headwater.report.sections.interventions import interventions
 
 
 def running(run: RunData) -> Html:
     grid = tag("div", [_speed(run), _utilisation(run), _gradient(run), _lr(run)], class_="grid")
-    return tag("section", tag("h2", "How it ran"), grid, _time(run), attempts(run), id="running")
+    return tag("section", tag("h2", "How it ran"), grid, _time(run), attempts(run), interventions(run), id="running")
 
 
 def _speed(run: RunData) -> Html:

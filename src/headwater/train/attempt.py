@@ -1,0 +1,136 @@
+"""One attempt at a step: its rows, the update or why there is none, and what is written of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from headwater.batches.assemble import Batch
+from headwater.batches.prefetch import Prefetcher
+from headwater.batches.source import rank_rows
+from headwater.model.count import flops_per_token
+from headwater.optim.schedule import lr_factor
+from headwater.records import Record
+from headwater.train.assemble import Run
+from headwater.train.audit import Audit
+from headwater.train.interventions import documents_in
+from headwater.train.settings import is_audit, is_half_length
+from headwater.train.step import Judge, StepResult, sum_gradients, train_step
+
+Display = Callable[[Record], None]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a step's rows, and what it took."""
+
+    result: StepResult
+    lr_factor: float
+    seconds: float
+    waited_seconds: float
+
+
+def microbatches(run: Run) -> Iterator[list[Batch]]:
+    """Yield this rank's microbatches of the run's next rows, step by step and without end."""
+    rows_per_microbatch = run.microbatch.tokens // run.plan.model.seq_len
+    for step_row in count(run.rows_consumed, run.rows_per_step):
+        first, num_rows = rank_rows(step_row, run.rows_per_step, run.machine.rank, run.machine.world_size)
+        yield [
+            run.batches.rows(first + offset, rows_per_microbatch) for offset in range(0, num_rows, rows_per_microbatch)
+        ]
+
+
+def attempt(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: Display) -> Attempt:
+    """Update the weights by the next rows, unless `judge` or an entry of interventions.jsonl speaks against it."""
+    started_at, waited_before = time.perf_counter(), batches.wait_seconds
+    rows = next(batches)
+    waited = batches.wait_seconds - waited_before
+    train = run.plan.train
+    parts = 2 if is_half_length(run.step, train) else 1
+    run.guard.enter(f"stage {run.batches.stage_of(run.rows_consumed)} in {parts}")
+    known = run.interventions.skip_at(run.rows_consumed)
+    factor = lr_factor(run.step, train.num_steps, run.plan.schedule)
+    result = train_step(
+        run.prepared,
+        run.optimizer,
+        [batch.cut(parts) for batch in rows],
+        run.machine,
+        factor,
+        run.plan.optim.max_grad_norm,
+        judge if known is None else lambda loss, grad_norm: str(known["reason"]),
+        _audit(run, display) if is_audit(run.step, train) else sum_gradients,
+    )
+    return Attempt(result, factor, time.perf_counter() - started_at, waited)
+
+
+def _audit(run: Run, display: Display) -> Audit:
+    def record(names: list[str]) -> None:
+        rows = run.rows_consumed + run.rows_per_step
+        display(run.records.append("audit", run.step, rows_consumed=rows, differing=names))
+
+    return Audit(record)
+
+
+def note_taken(run: Run, made: Attempt, display: Display) -> None:
+    """Count a step that was taken, and record it."""
+    result = made.result
+    run.guard.note_taken(run.rows_consumed, result.loss, result.grad_norm)
+    run.step += 1
+    run.rows_consumed += run.rows_per_step
+    run.tokens_seen += result.num_targets
+    display(run.records.append("step", run.step, **_step_fields(run, made)))
+
+
+def note_skipped(run: Run, made: Attempt, display: Display) -> None:
+    """Write down, unless it is already, that the step's rows were gone through in vain; then go on to the next."""
+    result, first_row = made.result, run.rows_consumed
+    last_row = first_row + run.rows_per_step - 1
+    entry = run.interventions.skip_at(first_row) or run.interventions.append(
+        "skip",
+        reason=result.reason,
+        from_step=run.step,
+        first_row=first_row,
+        last_row=last_row,
+        loss=result.loss,
+        grad_norm=result.grad_norm,
+        documents=documents_in(run.batches, range(first_row, last_row + 1)),
+    )
+    run.guard.note_skipped(first_row)
+    run.rows_consumed = last_row + 1
+    fields = {name: entry[name] for name in ("reason", "first_row", "last_row", "documents")}
+    measured = {"loss": result.loss, "grad_norm": result.grad_norm, "seconds": round(made.seconds, 4)}
+    display(run.records.append("skipped", run.step, rows_consumed=run.rows_consumed, **fields, **measured))
+
+
+def leave_rows_out(run: Run, display: Display) -> None:
+    """Where the run went back to this step, go on with the row that interventions.jsonl says."""
+    way = run.interventions.way_on(run.step, run.rows_consumed)
+    if way is None:
+        return
+    run.rows_consumed = way["next_row"]
+    run.guard.note_rollback(way["number"])
+    fields = {
+        name: way[name]
+        for name in ("number", "reason", "from_step", "first_row", "last_row", "suspect_row", "documents")
+    }
+    display(run.records.append("rollback", run.step, rows_consumed=run.rows_consumed, **fields))
+
+
+def _step_fields(run: Run, made: Attempt) -> dict[str, Any]:
+    tokens_per_second = run.plan.train.batch_tokens / made.seconds
+    halved = float(is_half_length(run.step - 1, run.plan.train))
+    flops_per_second = tokens_per_second * flops_per_token(run.plan.model, halved)
+    return {
+        "tokens_seen": run.tokens_seen,
+        "loss": made.result.loss,
+        "lr": run.plan.optim.matrix_lr * made.lr_factor,
+        "grad_norm": made.result.grad_norm,
+        "tokens_per_second": round(tokens_per_second, 1),
+        "mfu": round(run.machine.utilisation(flops_per_second), 4),
+        "seconds": round(made.seconds, 4),
+        "data_wait_fraction": round(made.waited_seconds / made.seconds, 5),
+        "taken": True,
+    }

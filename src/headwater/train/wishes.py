@@ -1,0 +1,40 @@
+"""What signals ask of a run between two steps, the same on all ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from headwater.machine.signals import StopRequest
+from headwater.records import read_records
+from headwater.train.assemble import Run
+
+SLOWER = 1.5  # times the slowest save of late, that a save is taken to last at most
+RECENT_SAVES = 5
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Whether to save and go on, to stop, and, when stopping, whether a save would be cut off."""
+
+    save: bool
+    stop: bool
+    has_no_time: bool
+
+
+def wishes(run: Run, stop: StopRequest) -> Wishes:
+    """Return what any rank was asked for; a request to save is served by this, and forgotten."""
+    save_is_asked, stop.save_is_asked = stop.save_is_asked, False
+    left = stop.seconds_left
+    has_no_time = left is not None and left < predicted_save_seconds(run)
+    asked = [save_is_asked, stop.signal_name is not None, has_no_time]
+    flags = torch.tensor(asked, dtype=torch.int64, device=run.machine.device)
+    return Wishes(*(bool(flag) for flag in run.machine.sum_ranks(flags).tolist()))
+
+
+def predicted_save_seconds(run: Run) -> float:
+    """Return how long a save may last, by those of this run, also of earlier attempts; 0 where there were none."""
+    saves = read_records(run.run_dir / "records.jsonl", "checkpoint")[-RECENT_SAVES:]
+    # older records have no thread's seconds: training waited for all of a save
+    return SLOWER * max((save["seconds"] + save.get("background_seconds", 0.0) for save in saves), default=0.0)

@@ -1,0 +1,68 @@
+"""`headwater train RUN --replay`, and what --stop-within does to the exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+
+import pytest
+from small_run import call, finish, overrides, start, write_run_file, write_texts
+
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.records import read_all
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A folder with a run file and its finished run, to be changed."""
+    shutil.copytree(finished.cwd, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def test_a_finished_run_is_replayed_bitwise(copy):
+    said = call("train", "mine.toml", *overrides(), "--replay", cwd=copy)
+    assert said.status == 0, said
+    assert said.out.startswith("replayed bitwise: 24 steps, 0 interventions, state sha256:")
+
+
+def test_a_replay_that_differs_fails_and_says_where_first(copy):
+    path = copy / "runs/mine/records.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in lines:
+        if record["event"] == "step" and record["step"] >= 5:
+            record["loss"] += 1e-9
+    path.write_text("".join(json.dumps(record) + "\n" for record in lines))
+    said = call("train", "mine.toml", *overrides(), "--replay", cwd=copy)
+    assert said.status == 1, said
+    assert said.out.startswith("differs: step 5: loss was 0x")
+
+
+def test_a_replay_of_nothing_is_refused_and_makes_no_folder(tmp_path):
+    write_texts(tmp_path / "texts", num_files=1)
+    write_run_file(tmp_path / "mine.toml")
+    said = call("train", "mine.toml", "--replay", cwd=tmp_path)
+    assert said.status == 2, said
+    assert "is no run folder" in said.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_sigterm_without_time_for_a_save_ends_with_75_and_the_last_checkpoint(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__num_steps=100000, train__save_every=3)
+    run_dir = tmp_path / "runs/mine"
+    process = start("train", "mine.toml", "--stop-within", "0", cwd=tmp_path)
+    try:
+        while not any(r["event"] == "step" and r["step"] > 7 for r in read_all(run_dir / "records.jsonl")):
+            assert process.poll() is None, finish(process)
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        said = finish(process)
+    finally:
+        process.kill()
+        process.communicate()
+    assert said.status == 75, said
+    assert "without a save" in said.err and "the same command goes on" in said.err
+    assert all(step % 3 == 0 for step, _ in list_checkpoints(run_dir))

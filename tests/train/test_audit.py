@@ -1,0 +1,99 @@
+"""A bit that flips in a gradient is found by computing it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pytest
+import torch
+from tiny_run import CountingExaminer, begin, plan, train_here, without_clock
+
+from headwater.errors import TrainingError
+from headwater.machine.signals import StopRequest
+from headwater.records import read_records
+from headwater.train import audit as audit_module
+from headwater.train import step as step_module
+from headwater.train.audit import different
+from headwater.train.loop import train
+
+EVERY = 3
+FLIPPED = "blocks.1.mlp.up.weight"
+
+
+class FlippingMachine:
+    """Flip one bit of a gradient in the passes that are numbered so; a step is a pass, an audited one two or three."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, passes: Iterable[int]) -> None:
+        self.number, self.passes = 0, list(passes)
+        honest = step_module.sum_gradients
+
+        def sum_gradients(prepared, *rest):
+            loss = honest(prepared, *rest)
+            self.number += 1
+            if self.number in self.passes:
+                gradient = dict(prepared.model.named_parameters())[FLIPPED].grad
+                gradient.view(torch.int32)[self.passes.index(self.number), 5] ^= 1
+            return loss
+
+        monkeypatch.setattr(audit_module, "sum_gradients", sum_gradients)
+        monkeypatch.setattr("headwater.train.attempt.sum_gradients", sum_gradients)
+
+
+def losses(run_dir) -> list[dict]:
+    return without_clock(read_records(run_dir / "records.jsonl", "step"))
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        train_here(folder := tmp_path_factory.mktemp("honest"), plan())
+    return losses(folder)
+
+
+def test_an_audit_changes_no_bit_and_says_nothing_where_all_is_well(tmp_path, honest):
+    train_here(tmp_path, plan(audit_every=EVERY))
+    assert losses(tmp_path) == honest
+    assert not read_records(tmp_path / "records.jsonl", "audit")
+
+
+# without audits pass n is that of step n; with one at every third step, step 3 has passes 3 and 4
+@pytest.mark.parametrize("flipped", [3, 4])
+def test_a_flipped_bit_is_recorded_by_its_parameter_and_not_taken(tmp_path, monkeypatch, honest, flipped):
+    FlippingMachine(monkeypatch, [flipped])
+    train_here(tmp_path, plan(audit_every=EVERY))
+    (record,) = read_records(tmp_path / "records.jsonl", "audit")
+    assert (record["step"], record["differing"]) == (2, [FLIPPED])
+    assert losses(tmp_path) == honest
+
+
+def test_a_flipped_bit_between_audits_is_not_seen(tmp_path, monkeypatch, honest):
+    FlippingMachine(monkeypatch, [2])
+    train_here(tmp_path, plan(audit_every=EVERY))
+    assert not read_records(tmp_path / "records.jsonl", "audit")
+    assert losses(tmp_path) != honest
+
+
+def test_three_passes_that_disagree_stop_the_run(tmp_path, monkeypatch):
+    FlippingMachine(monkeypatch, [3, 4, 5])
+    run = begin(tmp_path, plan(audit_every=EVERY))
+    with pytest.raises(TrainingError, match=f"this machine computes wrong: .*of {FLIPPED}"):
+        train(run, CountingExaminer(), lambda record: None, StopRequest())
+    run.records.close()
+    assert (run.step, run.optimizer.num_updates) == (2, 2)
+
+
+def test_nothing_is_computed_twice_where_it_was_not_asked_for(tmp_path, monkeypatch):
+    machine = FlippingMachine(monkeypatch, [])
+    train_here(tmp_path, plan())
+    assert machine.number == 12
+
+
+def test_numbers_that_are_none_are_compared_by_their_bits():
+    nan, other = torch.tensor([math.nan, 1.0]), torch.tensor([math.nan, 1.0])
+    assert different({"a": nan}, {"a": other}) == []
+    other.view(torch.int32)[0] ^= 1
+    assert different({"a": nan}, {"a": other}) == ["a"]
+    zero = torch.tensor([0.0])
+    assert different({"a": zero}, {"a": -zero}) == ["a"]

@@ -1,0 +1,138 @@
+"""What the guard takes for an outlier: nothing in real runs, everything that was planted into them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_run import plan
+
+from headwater.train.guard import Guard, loss_limit, norm_limit
+from headwater.train.settings import TrainSettings
+
+REAL = json.loads((Path(__file__).parent / "real_steps.json").read_text())
+ROWS = 4
+
+
+def settings(**changed) -> TrainSettings:
+    return plan(**changed).train
+
+
+def guard_after(losses, norms=None, **changed) -> Guard:
+    guard = Guard(settings(**changed), ROWS)
+    guard.enter("only")
+    for number, loss in enumerate(losses):
+        guard.note_taken(number * ROWS, loss, 1.0 if norms is None else norms[number])
+    return guard
+
+
+def is_outlier(guard: Guard, loss: float, grad_norm: float = 1.0) -> bool:
+    return guard.judge(loss, grad_norm) is not None
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_no_step_of_a_real_run_is_refused(name):
+    guard = Guard(settings(), ROWS)
+    refused = []
+    for number, (loss, norm, half) in enumerate(REAL[name]):
+        guard.enter(f"half length {half}")
+        if reason := guard.judge(loss, norm):
+            refused.append((number, reason))
+        guard.note_taken(number * ROWS, loss, norm)
+    assert not refused
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("at", [70, 150, 300, 600, 900])
+def test_a_spike_planted_into_a_real_run_is_refused(name, at):
+    steps = REAL[name]
+    if at >= len(steps):
+        pytest.skip("the run is shorter")
+    losses, norms = ([step[column] for step in steps] for column in (0, 1))
+    window = settings().guard_window
+    guard = guard_after(losses[max(0, at - window) : at], norms[max(0, at - window) : at])
+    assert is_outlier(guard, 2 * losses[at] + 1, norms[at])
+    assert is_outlier(guard, losses[at], 30 * norms[at])
+    assert not is_outlier(guard, losses[at], norms[at])
+
+
+def test_a_run_begins_with_nothing_to_compare_with():
+    guard = guard_after([5.0] * 63)
+    assert not is_outlier(guard, 500.0)
+    guard.note_taken(0, 5.0, 1.0)
+    assert is_outlier(guard, 500.0)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_refused_from_the_first_step_on(loss):
+    assert is_outlier(guard_after([]), loss)
+    assert is_outlier(guard_after([]), 1.0, abs(loss))
+    assert is_outlier(guard_after([], guard_sigmas=None), loss)
+
+
+def test_without_sigmas_only_what_is_no_number_is_refused():
+    guard = guard_after([5.0] * 128, guard_sigmas=None)
+    assert not is_outlier(guard, 1e9, 1e9)
+
+
+def test_a_fall_is_never_refused():
+    guard = guard_after([5.0] * 128)
+    assert not is_outlier(guard, 0.0, 0.0)
+
+
+def test_a_spike_that_was_taken_does_not_let_the_next_one_pass():
+    """A mean and its deviation would: 20 in one value of 128 is 1.6 deviations for the next."""
+    calm = [5 + 0.01 * (number % 7) for number in range(127)]
+    guard = guard_after([*calm, 100.0])
+    assert is_outlier(guard, 100.0)
+    assert loss_limit([*calm, 100.0], 8) == pytest.approx(loss_limit(calm, 8), rel=0.01)
+
+
+def test_other_text_makes_it_forget_what_it_compares_with():
+    guard = guard_after([5.0] * 128)
+    guard.enter("other")
+    assert not is_outlier(guard, 50.0)
+
+
+@given(st.lists(st.floats(0.01, 20), min_size=1, max_size=200), st.floats(0.01, 1000), st.floats(1e-6, 1e6))
+def test_a_guard_restored_from_json_judges_alike(losses, loss, norm):
+    guard = guard_after(losses, guard_window=16)
+    guard.note_skipped(999)
+    state = guard.state()
+    restored = Guard(settings(guard_window=16), ROWS, json.loads(json.dumps(state)))
+    assert restored.state() == state
+    assert restored.judge(loss, norm) == guard.judge(loss, norm)
+
+
+@given(st.lists(st.floats(0.01, 20), min_size=1, max_size=30), st.floats(0.1, 10))
+def test_limits_scale_with_what_they_are_of(values, factor):
+    scaled = [factor * value for value in values]
+    assert loss_limit(scaled, 6) == pytest.approx(factor * loss_limit(values, 6), rel=1e-9)
+    assert norm_limit(scaled, 6) == pytest.approx(factor * norm_limit(values, 6), rel=1e-9)
+
+
+def test_it_goes_back_for_so_many_bad_steps_in_a_row_or_of_late():
+    guard = guard_after([5.0], max_bad_steps=3, guard_window=8)
+    for row in (10 * ROWS, 14 * ROWS):
+        guard.note_skipped(row)
+    assert not guard.must_go_back
+    assert guard.trouble_row == 10 * ROWS
+    guard.note_skipped(17 * ROWS)
+    assert guard.must_go_back
+    guard.note_rollback(1)
+    assert (guard.must_go_back, guard.trouble_row, guard.num_skipped, guard.num_rollbacks) == (False, None, 3, 1)
+
+
+def test_a_bad_step_of_long_ago_is_no_trouble():
+    guard = guard_after([5.0], max_bad_steps=2, guard_window=8)
+    guard.note_skipped(10 * ROWS)
+    guard.note_taken(17 * ROWS, 5.0, 1.0)
+    assert guard.trouble_row == 10 * ROWS
+    guard.note_taken(18 * ROWS, 5.0, 1.0)
+    assert guard.trouble_row is None
+    guard.note_skipped(19 * ROWS)
+    assert not guard.must_go_back

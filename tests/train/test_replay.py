@@ -1,0 +1,104 @@
+"""A replay comes to the same bits, by the log; and says where, when something of the run was changed."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save
+from spiked_run import NUM_STEPS, go_on, plant, spiked_plan
+from tiny_run import MadeUpRows, plan, train_here
+
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.errors import CheckpointError
+from headwater.files import digest_bytes
+from headwater.train.guard import Guard
+from headwater.train.interventions import FILE
+from headwater.train.replay import Replay, replay
+
+HARMED = 9
+
+
+@pytest.fixture(scope="module")
+def spiked(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("spiked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        plant(patch, HARMED)
+        go_on(folder, spiked_plan())
+    return folder
+
+
+@pytest.fixture
+def copy(spiked, tmp_path) -> Path:
+    shutil.copytree(spiked, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def replayed(run_dir: Path, the_plan=None) -> Replay:
+    return replay(run_dir, the_plan or spiked_plan(), MadeUpRows(), lambda record: None, lambda line: None)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_went_back_is_replayed_from_its_log_without_deciding_anything(copy, monkeypatch):
+    """The harm isn't planted: nothing is bad any more, and the rows are left out all the same."""
+    monkeypatch.setattr(Guard, "judge", None)
+    before = contents(copy)
+    found = replayed(copy)
+    assert (found.difference, found.num_steps) == (None, NUM_STEPS)
+    assert contents(copy) == before
+
+
+def test_a_run_stopped_twice_is_replayed_as_one(tmp_path):
+    for step in (5, 7):
+        train_here(tmp_path, plan(), stop_after=step)
+    assert replayed(tmp_path, plan()) == Replay(7, None, replayed(tmp_path, plan()).digest)
+    train_here(tmp_path, plan())
+    assert (replayed(tmp_path, plan()).difference, replayed(tmp_path, plan()).num_steps) == (None, 12)
+
+
+def test_without_its_log_a_run_is_another(copy):
+    (copy / FILE).unlink()
+    assert replayed(copy).difference.startswith("step 9: loss was 0x")
+
+
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+def test_the_last_bit_of_a_recorded_number_is_compared(copy, name):
+    lines = (copy / "records.jsonl").read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if '"event":"step"' in line and json.loads(line)["step"] == 3)
+    record = json.loads(lines[at])
+    record[name] = math.nextafter(record[name], math.inf)
+    lines[at] = json.dumps(record)
+    (copy / "records.jsonl").write_text("\n".join(lines) + "\n")
+    assert replayed(copy).difference.startswith(f"step 3: {name} was 0x")
+    assert list(copy.glob("replay-*/records.jsonl")), "kept, to look into"
+    assert replayed(copy).difference
+    assert len(list(copy.glob("replay-*"))) == 1, "the earlier one is removed"
+
+
+def test_one_bit_of_the_final_weights_is_compared(copy):
+    path = list_checkpoints(copy)[0][1]
+    file, manifest = path / "model.safetensors", json.loads((path / "manifest.json").read_text())
+    tensors = load_file(file)
+    tensors["embed.weight"].view(torch.int32)[0, 0] ^= 1
+    file.write_bytes(save(tensors))
+    manifest["files"][file.name]["digest"] = digest_bytes(file.read_bytes())
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert replayed(copy).difference == (f"weights or optimizer state at step {NUM_STEPS} differ from those of {path}")
+
+
+def test_other_settings_are_refused(copy):
+    with pytest.raises(CheckpointError, match=r"optim\.matrix_lr: was 0\.02, is 0\.01"):
+        replayed(copy, spiked_plan(lr=0.01))
+
+
+def test_a_run_without_a_checkpoint_has_nothing_to_replay(tmp_path):
+    with pytest.raises(CheckpointError, match="there is nothing to replay"):
+        replayed(tmp_path)

@@ -1,0 +1,322 @@
+"""A run that was harmed goes back, leaves the rows out and comes to the same end, whatever stops it on the way."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from spiked_run import NUM_STEPS, assert_same_run, end_of, go_on, log_of, plant, spiked_plan, what_counts
+from tiny_run import ROWS_PER_STEP, CountingExaminer, MadeUpRows, begin, plan
+
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.load import read_checkpoint
+from headwater.errors import TrainingError
+from headwater.machine.signals import StopRequest
+from headwater.records import read_all, read_records
+from headwater.train import interventions as log_module
+from headwater.train import loop as loop_module
+from headwater.train import recover as recover_module
+from headwater.train.interventions import FILE, read_interventions
+from headwater.train.loop import train
+
+HARMED = 9  # the rows of the tenth step: after the save of step 8
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that went back once and was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        plant(patch, HARMED)
+        go_on(folder, spiked_plan())
+    return folder
+
+
+@pytest.fixture
+def harmed(monkeypatch) -> None:
+    plant(monkeypatch, HARMED)
+
+
+# ---- what it does
+
+
+def test_the_spike_is_seen_at_the_next_step_and_the_run_goes_back_after_three(whole):
+    *skips, back = read_interventions(whole)
+    assert [(entry["kind"], entry["from_step"], entry["first_row"]) for entry in skips] == [
+        ("skip", 10, (HARMED + number) * ROWS_PER_STEP) for number in (1, 2, 3)
+    ]
+    assert (back["kind"], back["from_step"], back["to_step"]) == ("rollback", 10, 8)
+    assert (back["first_row"], back["last_row"]) == (8 * ROWS_PER_STEP, (HARMED + 4) * ROWS_PER_STEP - 1)
+    assert "3 of the last steps were not taken" in back["reason"]
+
+
+def test_the_log_names_the_documents_of_the_rows_that_did_it(whole):
+    back = read_interventions(whole)[-1]
+    rows = range(HARMED * ROWS_PER_STEP, (HARMED + 4) * ROWS_PER_STEP)
+    assert back["documents"] == {"count": 16, "listed": [["made up", str(row)] for row in rows]}
+
+
+def test_all_steps_are_done_and_the_rows_left_out_are_seen_by_none(whole):
+    run = read_checkpoint(list_checkpoints(whole)[0][1])
+    assert (run.step, run.state["num_updates"]) == (NUM_STEPS, NUM_STEPS)
+    assert run.state["rows_consumed"] == (HARMED + 4 + NUM_STEPS - 8) * ROWS_PER_STEP
+    kept = MadeUpRows().rows(0, 8 * ROWS_PER_STEP).num_targets
+    later = MadeUpRows().rows((HARMED + 4) * ROWS_PER_STEP, (NUM_STEPS - 8) * ROWS_PER_STEP).num_targets
+    assert run.state["tokens_seen"] == kept + later
+    steps = [record["step"] for record in what_counts(whole) if record["event"] == "step"]
+    assert steps == list(range(1, NUM_STEPS + 1))
+
+
+def test_it_ends_with_the_weights_of_a_run_to_which_the_rows_were_never_given(whole, tmp_path):
+    class WithoutThem(MadeUpRows):
+        def rows(self, first_row, num_rows):
+            gap = (HARMED + 4 - 8) * ROWS_PER_STEP
+            return super().rows(first_row if first_row < 8 * ROWS_PER_STEP else first_row + gap, num_rows)
+
+    run = begin(tmp_path, spiked_plan(), WithoutThem())
+    train(run, CountingExaminer(), lambda record: None, StopRequest())
+    run.records.close()
+    ours, theirs = end_of(whole), end_of(tmp_path)
+    assert not [name for name in ours if name != "state" and ours[name] != theirs[name]]
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_checkpoint_that_was_harmed_itself_is_gone_back_to_once(tmp_path, monkeypatch):
+    plant(monkeypatch, 7)  # the eighth step, after which the run saves
+    go_on(tmp_path, spiked_plan())
+    backs = [entry for entry in read_interventions(tmp_path) if entry["kind"] == "rollback"]
+    assert [(entry["from_step"], entry["to_step"]) for entry in backs] == [(8, 8), (8, 4)]
+    assert all(math.isfinite(record["loss"]) for record in read_records(tmp_path / "records.jsonl", "step"))
+    assert list_checkpoints(tmp_path)[0][0] == NUM_STEPS
+
+
+def test_a_run_harmed_before_its_first_save_begins_anew_with_other_rows(tmp_path, monkeypatch):
+    plant(monkeypatch, 5)
+    run = go_on(tmp_path, spiked_plan(save_every=10))
+    assert read_interventions(tmp_path)[-1]["to_step"] == 0
+    assert run.optimizer.num_updates == NUM_STEPS
+
+
+def test_a_run_that_is_harmed_again_and_again_stops_with_advice(tmp_path, monkeypatch):
+    plant(monkeypatch, *range(9, 100))
+    with pytest.raises(TrainingError, match=r"went back 2 times \(train\.max_rollbacks\)\. Lower optim\.matrix_lr"):
+        go_on(tmp_path, spiked_plan(max_rollbacks=2, save_every=3))
+    with pytest.raises(TrainingError, match=r"went back 2 times"):
+        go_on(tmp_path, spiked_plan(max_rollbacks=2, save_every=3))
+
+
+def test_a_run_with_nothing_left_to_go_back_to_says_so(tmp_path, monkeypatch):
+    plant(monkeypatch, *range(9, 100))
+    with pytest.raises(TrainingError, match="No checkpoint from before it is left that wasn't gone back to already"):
+        go_on(tmp_path, spiked_plan(max_rollbacks=50))
+
+
+def test_bad_steps_with_good_ones_between_bring_it_back_to_before_the_first(tmp_path, monkeypatch):
+    refused = {row * ROWS_PER_STEP for row in (5, 8, 11)}
+    monkeypatch.setattr(
+        "headwater.train.guard.Guard.judge",
+        lambda guard, loss, norm: "planted" if run.rows_consumed in refused else None,
+    )
+    run = begin(tmp_path, spiked_plan(guard_window=20))
+    train(run, CountingExaminer(), lambda record: None, StopRequest())
+    run.records.close()
+    back = read_interventions(tmp_path)[-1]
+    assert (back["from_step"], back["to_step"]) == (9, 4), "the save of step 8 is from within the trouble"
+    assert back["first_row"] == 4 * ROWS_PER_STEP
+
+
+# ---- what stops it on the way
+
+
+class Killed(BaseException):
+    """Nothing in the code catches it: as after SIGKILL."""
+
+
+class Points:
+    """Count the moments at which a run may die, and die at one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int | None = None) -> None:
+        self.count, self.last = 0, last
+        self._around(monkeypatch, log_module.Interventions, "append")
+        self._around(monkeypatch, recover_module, "remove_left_behind")
+        self._around(monkeypatch, recover_module, "_restore_")
+        self._around(monkeypatch, loop_module, "save_checkpoint")
+
+    def _around(self, monkeypatch: pytest.MonkeyPatch, place: object, name: str) -> None:
+        honest: Callable = getattr(place, name)
+
+        def mortal(*args, **named):
+            self.pass_one()
+            result = honest(*args, **named)
+            self.pass_one()
+            return result
+
+        monkeypatch.setattr(place, name, mortal)
+
+    def pass_one(self, record: object = None) -> None:
+        self.count += 1
+        if self.count == self.last:
+            raise Killed
+
+
+NUM_POINTS = 58
+
+
+def test_the_number_of_points_is_right(tmp_path, monkeypatch, harmed):
+    points = Points(monkeypatch)
+    go_on(tmp_path, spiked_plan(), points.pass_one)
+    assert points.count == NUM_POINTS
+
+
+def killed_at(run_dir: Path, point: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        points = Points(patch, point)
+        with pytest.raises(Killed):
+            go_on(run_dir, spiked_plan(), points.pass_one)
+
+
+# those around going back, and a few others
+@pytest.mark.parametrize("point", [21, *range(26, 44, 3)])
+def test_a_run_killed_at_a_point_and_resumed_is_the_same(tmp_path, whole, harmed, point):
+    killed_at(tmp_path, point)
+    go_on(tmp_path, spiked_plan())
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", range(1, NUM_POINTS + 1))
+def test_a_run_killed_at_any_point_and_resumed_is_the_same(tmp_path, whole, harmed, point):
+    killed_at(tmp_path, point)
+    go_on(tmp_path, spiked_plan())
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_run_killed_again_and_again_is_the_same(tmp_path, whole, harmed):
+    for point in (34, 3, 5, 2, 7):
+        killed_at(tmp_path, point)
+    go_on(tmp_path, spiked_plan())
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.parametrize("event", ["skipped", "rollback"])
+def test_a_real_kill_is_no_different(tmp_path, whole, harmed, event):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        go_on(tmp_path, spiked_plan(), lambda record: record["event"] == event and os.kill(os.getpid(), signal.SIGKILL))
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    go_on(tmp_path, spiked_plan())
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.parametrize("after", [3, 9, 11, 13, 14, 15, 18])
+def test_a_run_stopped_by_a_signal_is_the_same(tmp_path, whole, harmed, after):
+    """It saves at steps at which an unstopped run doesn't, and must not go back to those."""
+    stop, events = StopRequest(), iter(range(after))
+
+    def display(record):
+        if record["event"] in ("step", "skipped", "rollback") and next(events, None) == after - 1:
+            stop.signal_name = "SIGTERM"
+
+    go_on(tmp_path, spiked_plan(), display, stop)
+    go_on(tmp_path, spiked_plan())
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_run_stopped_after_every_event_is_the_same(tmp_path, whole, harmed):
+    for _ in range(40):
+        stop = StopRequest()
+        run = go_on(tmp_path, spiked_plan(), lambda r, stop=stop: setattr(stop, "signal_name", "SIGTERM"), stop)
+        if run.step == NUM_STEPS:
+            break
+        # every other time a step gets further than the signal
+        go_on(tmp_path, spiked_plan(), stop_after_two(stop := StopRequest()), stop)
+    assert_same_run(tmp_path, whole)
+
+
+def stop_after_two(stop: StopRequest) -> Callable:
+    left = iter(range(1))
+
+    def display(record):
+        if record["event"] in ("step", "skipped", "rollback") and next(left, None) is None:
+            stop.signal_name = "SIGTERM"
+
+    return display
+
+
+def test_a_damaged_checkpoint_after_going_back_costs_time_and_nothing_else(tmp_path, whole, harmed):
+    stop = StopRequest()
+    go_on(tmp_path, spiked_plan(), lambda r: r["event"] == "rollback" and setattr(stop, "signal_name", "SIGTERM"), stop)
+    path = list_checkpoints(tmp_path)[0][1] / "optim.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    go_on(tmp_path, spiked_plan())
+    assert list(tmp_path.glob("checkpoints/damaged-*"))
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path, monkeypatch):
+    """What the machine computed wrong once made a step bad; after a kill it is right, and the run must be the same."""
+    bad = {6 * ROWS_PER_STEP}
+    monkeypatch.setattr(
+        "headwater.train.guard.Guard.judge", lambda guard, loss, norm: "a fault" if run.rows_consumed in bad else None
+    )
+
+    def begin_and_train(folder, display=lambda record: None):
+        nonlocal run
+        run = begin(folder, spiked_plan())
+        try:
+            train(run, CountingExaminer(), display, StopRequest())
+        finally:
+            run.records.close()
+
+    run = None
+    begin_and_train(tmp_path / "whole")
+
+    def die(record):
+        if record["event"] == "step" and record["step"] == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        begin_and_train(tmp_path / "killed", die)
+    bad.clear()
+    begin_and_train(tmp_path / "killed")
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_a_log_of_other_settings_is_put_aside_where_training_begins_anew(tmp_path, whole):
+    (tmp_path / FILE).write_bytes((whole / FILE).read_bytes())
+    go_on(tmp_path, spiked_plan(lr=0.01))
+    assert log_of(tmp_path) == []
+    assert (tmp_path / f"old-1-{FILE}").read_bytes() == (whole / FILE).read_bytes()
+
+
+def test_a_run_without_trouble_leaves_no_log(tmp_path):
+    go_on(tmp_path, spiked_plan())
+    assert not (tmp_path / FILE).exists()
+    assert {record["event"] for record in read_all(tmp_path / "records.jsonl")} == {
+        "start", "step", "checkpoint", "validation", "abilities", "samples"
+    }  # fmt: skip
+
+
+def test_the_newest_checkpoint_is_chosen_by_step_also_when_the_clock_was_set_back(tmp_path, monkeypatch):
+    now = iter(range(10**9, 0, -86_400))
+    monkeypatch.setattr("time.time", lambda: float(next(now)))
+    go_on(tmp_path, plan())
+    for at, (_, path) in enumerate(list_checkpoints(tmp_path)):
+        os.utime(path, (10**9 + 86_400 * at,) * 2)
+    monkeypatch.undo()
+    assert begin_at(tmp_path) == 12
+
+
+def begin_at(run_dir: Path) -> int:
+    run = begin(run_dir, plan())
+    run.records.close()
+    return run.step

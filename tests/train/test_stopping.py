@@ -1,0 +1,145 @@
+"""What signals make of a run: save and go on, save and stop, or stop without a save that would be cut off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tiny_run import CountingExaminer, begin, plan, without_clock
+
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.save import save_checkpoint
+from headwater.checkpoint.verify import is_whole
+from headwater.machine.signals import StopRequest
+from headwater.records import read_records
+from headwater.train import loop
+from headwater.train.loop import train
+from headwater.train.wishes import predicted_save_seconds, wishes
+
+
+def train_with(run_dir: Path, stop: StopRequest, display=lambda record: None) -> bool:
+    run = begin(run_dir, plan())
+    try:
+        return train(run, CountingExaminer(), display, stop)
+    finally:
+        run.records.close()
+
+
+def send_after(step: int, number: signal.Signals):
+    def display(record):
+        if record["event"] == "step" and record["step"] == step:
+            os.kill(os.getpid(), number)
+
+    return display
+
+
+def records(run_dir: Path, event: str) -> list[dict]:
+    return read_records(run_dir / "records.jsonl", event)
+
+
+def test_sigusr1_saves_and_training_goes_on_to_the_same_bits(tmp_path):
+    train_with(tmp_path / "plain", StopRequest())
+    with StopRequest() as stop:
+        assert train_with(tmp_path / "asked", stop, send_after(5, signal.SIGUSR1))
+    assert [(r["step"], r.get("signal")) for r in records(tmp_path / "asked", "checkpoint")] == [
+        (4, None), (5, "SIGUSR1"), (8, None), (12, None)
+    ]  # fmt: skip
+    steps = [without_clock(records(tmp_path / name, "step")) for name in ("plain", "asked")]
+    assert steps[0] == steps[1]
+
+
+def test_a_run_killed_after_sigusr1_goes_on_from_that_save(tmp_path):
+    with StopRequest() as stop, pytest.raises(ZeroDivisionError):
+        train_with(tmp_path, stop, lambda r: send_after(5, signal.SIGUSR1)(r) or (r["step"] == 6 and 1 / 0))
+    run = begin(tmp_path, plan())
+    run.records.close()
+    assert run.step == 5
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def slow_saves(monkeypatch) -> Clock:
+    """Let every save take 4 s of a clock that stands still otherwise."""
+    clock = Clock()
+
+    def save(*args):
+        clock.now += 4.0
+        return save_checkpoint(*args)
+
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr("headwater.train.attempt.time", type("T", (), {"perf_counter": iter(range(10**6)).__next__}))
+    return clock
+
+
+@pytest.mark.parametrize(("stop_within", "is_saved"), [(30.0, True), (6.5, True), (5.9, False), (2.0, False)])
+def test_a_save_is_begun_only_where_it_will_end(tmp_path, slow_saves, stop_within, is_saved):
+    with StopRequest(stop_within, slow_saves) as stop:
+        assert not train_with(tmp_path, stop, send_after(6, signal.SIGTERM))
+    (stopped,) = records(tmp_path, "stopped")
+    assert (stopped["step"], stopped["signal"], stopped["saved"]) == (6, "SIGTERM", is_saved)
+    assert [step for step, _ in list_checkpoints(tmp_path)] == ([6, 4] if is_saved else [4])
+    assert all(is_whole(path) for _, path in list_checkpoints(tmp_path))
+    if not is_saved:
+        assert stopped["save_seconds"] == 6.0
+
+
+def test_a_run_stopped_without_a_save_loses_its_last_steps_and_no_bit(tmp_path, slow_saves):
+    with StopRequest(1.0, slow_saves) as stop:
+        train_with(tmp_path / "cut", stop, send_after(7, signal.SIGTERM))
+    assert train_with(tmp_path / "cut", StopRequest())
+    assert records(tmp_path / "cut", "resume")[0]["step"] == 4
+    train_with(tmp_path / "plain", StopRequest())
+    steps = [without_clock(records(tmp_path / name, "step")) for name in ("plain", "cut")]
+    assert steps[0] == steps[1]
+
+
+def test_the_first_save_of_all_is_tried(tmp_path, slow_saves):
+    with StopRequest(0.1, slow_saves) as stop:
+        train_with(tmp_path, stop, send_after(2, signal.SIGTERM))
+    assert records(tmp_path, "stopped")[0]["saved"]
+
+
+def test_saves_of_earlier_attempts_count(tmp_path, slow_saves):
+    with StopRequest() as stop:
+        train_with(tmp_path, stop, send_after(4, signal.SIGTERM))
+    run = begin(tmp_path, plan())
+    run.records.close()
+    assert predicted_save_seconds(run) == 6.0
+
+
+def test_sigint_has_no_deadline(tmp_path, slow_saves):
+    with StopRequest(0.1, slow_saves) as stop:
+        train_with(tmp_path, stop, send_after(6, signal.SIGINT))
+    assert records(tmp_path, "stopped")[0]["saved"]
+
+
+def test_the_time_is_counted_from_the_first_sigterm_by_a_clock_that_only_goes_forward():
+    clock = Clock()
+    with StopRequest(30.0, clock) as stop:
+        assert stop.seconds_left is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        clock.now += 10
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.seconds_left == 20.0
+    assert StopRequest()._clock is time.monotonic
+
+
+def test_what_one_rank_is_asked_for_all_ranks_do(tmp_path, monkeypatch):
+    run = begin(tmp_path, plan())
+    run.records.close()
+    others = iter([0, 1])
+    monkeypatch.setattr(type(run.machine), "sum_ranks", lambda machine, flags: flags + next(others))
+    stop = StopRequest()
+    assert not wishes(run, stop).stop
+    assert wishes(run, stop).stop, "another rank was"
