@@ -15,11 +15,11 @@ from tiny_run import ROWS_PER_STEP, CountingExaminer, MadeUpRows, begin, plan
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
+from headwater.checkpoint.save import Saver
 from headwater.errors import TrainingError
 from headwater.machine.signals import StopRequest
 from headwater.records import read_all, read_records
 from headwater.train import interventions as log_module
-from headwater.train import loop as loop_module
 from headwater.train import recover as recover_module
 from headwater.train.interventions import FILE, read_interventions
 from headwater.train.loop import train
@@ -146,7 +146,7 @@ class Points:
         self._around(monkeypatch, log_module.Interventions, "append")
         self._around(monkeypatch, recover_module, "remove_left_behind")
         self._around(monkeypatch, recover_module, "_restore_")
-        self._around(monkeypatch, loop_module, "save_checkpoint")
+        self._around(monkeypatch, Saver, "begin")
 
     def _around(self, monkeypatch: pytest.MonkeyPatch, place: object, name: str) -> None:
         honest: Callable = getattr(place, name)

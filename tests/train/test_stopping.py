@@ -11,11 +11,10 @@ import pytest
 from tiny_run import CountingExaminer, begin, plan, without_clock
 
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.save import save_checkpoint
+from headwater.checkpoint.save import Saver
 from headwater.checkpoint.verify import is_whole
 from headwater.machine.signals import StopRequest
 from headwater.records import read_records
-from headwater.train import loop
 from headwater.train.loop import train
 from headwater.train.wishes import predicted_save_seconds, wishes
 
@@ -72,11 +71,13 @@ def slow_saves(monkeypatch) -> Clock:
     """Let every save take 4 s of a clock that stands still otherwise."""
     clock = Clock()
 
+    begin = Saver.begin
+
     def save(*args):
         clock.now += 4.0
-        return save_checkpoint(*args)
+        return begin(*args)
 
-    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(Saver, "begin", save)
     monkeypatch.setattr(time, "perf_counter", clock)
     monkeypatch.setattr("headwater.train.attempt.time", type("T", (), {"perf_counter": iter(range(10**6)).__next__}))
     return clock
