@@ -15,7 +15,8 @@ from tiny_run import MadeUpRows, plan, train_here
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.errors import CheckpointError
-from headwater.files import digest_bytes
+from headwater.files import digest_bytes, write_json
+from headwater.seals import seal
 from headwater.train.guard import Guard
 from headwater.train.interventions import FILE
 from headwater.train.replay import Replay, replay
@@ -90,7 +91,8 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
     tensors["embed.weight"].view(torch.int32)[0, 0] ^= 1
     file.write_bytes(save(tensors))
     manifest["files"][file.name]["digest"] = digest_bytes(file.read_bytes())
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    rest = {name: value for name, value in manifest.items() if name != "seal"}
+    write_json(path / "manifest.json", seal(rest))
     assert replayed(copy).difference == (f"weights or optimizer state at step {NUM_STEPS} differ from those of {path}")
 
 

@@ -99,8 +99,10 @@ def obey(run: Run, stop: StopRequest, display: Display) -> bool:
 def save(run: Run, display: Display, **fields: Any) -> None:
     """Begin to save this step, when the save before it is on disk; only the copy of the state is waited for.
 
-    The record of it will have the further `fields`.
+    The record of it will have the further `fields`. A step that is being saved, or is saved, isn't saved again.
     """
+    if run.saving.get("step") == run.step:
+        return
     started_at = time.perf_counter()
     state = {
         "step": run.step,
@@ -116,7 +118,7 @@ def save(run: Run, display: Display, **fields: Any) -> None:
     run.records.sync()
     model, optim = run.prepared.model.state_dict(), run.optimizer.state_tensors()
     record_save(run, run.saver.begin(run.step, model, optim, state, kept_for_going_back(run)), display)
-    run.saving = {"seconds": time.perf_counter() - started_at, **fields}
+    run.saving = {"step": run.step, "seconds": time.perf_counter() - started_at, **fields}
 
 
 def finish_save(run: Run, display: Display) -> None:
@@ -133,7 +135,7 @@ def record_save(run: Run, saved: Saved | None, display: Display) -> None:
     """Record a checkpoint once it is on disk: how long training waited for it, and how long writing took beside it."""
     if saved is not None:
         times = {"seconds": round(run.saving["seconds"], 4), "background_seconds": round(saved.seconds, 4)}
-        display(run.records.append("checkpoint", saved.step, bytes=saved.bytes, **run.saving | times))
+        display(run.records.append("checkpoint", bytes=saved.bytes, **run.saving | times))
 
 
 def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:

@@ -83,6 +83,7 @@ def _target(run: Run, trouble_row: int, trouble: str) -> Found | None:
 def _restore_(run: Run, found: Found | None) -> None:
     """Put weights, optimizer state, counts and the guard's window back; time goes on."""
     model, plan = run.prepared.model, run.plan
+    run.saving = {}  # the steps to come are saved again
     if found is None:
         fresh = Transformer(plan.model)
         initialise_(fresh, plan.seed)
