@@ -20,11 +20,13 @@ import torch
 
 import whole
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import newest_good_checkpoint
+from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint
+from headwater.checkpoint.lock import owned
 from headwater.checkpoint.save import retain_newest, save_checkpoint
-from headwater.cli.running import run_training
+from headwater.cli.running import Call, run_training
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
+from headwater.machine.place import Place as RankPlace
 from headwater.optim.rules import Reason
 from headwater.recipes import planned_device, planning
 from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
@@ -127,7 +129,7 @@ def nothing_timed() -> Iterator[None]:
 def train(place: Place, **changed: Any) -> None:
     """Train as `headwater train` does, with some settings changed."""
     with nothing_timed():
-        assert run_training(*place.settings(**changed), Questions())
+        assert run_training(*place.settings(**changed), Call(Questions(), owned, RankPlace(), stop_within=30.0))
 
 
 def export(place: Place) -> None:
@@ -179,7 +181,8 @@ def is_made_up_state(place: Place) -> list[str]:
     if found is None:
         return ["no checkpoint is left"]
     model, optim, state = made_up_state(found.step)
-    pairs = [(found.model, model), (found.optim, optim)]
+    checkpoint = read_checkpoint(found.path)
+    pairs = [(checkpoint.model, model), (checkpoint.optim, optim)]
     same = all(a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs)
     return [] if same and found.state == state else [f"the checkpoint of step {found.step} is half another state"]
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import MODEL_FILE, OPTIM_FILE, list_checkpoints
+from headwater.checkpoint.layout import MODEL, OPTIM, list_checkpoints, tensor_file
 from headwater.checkpoint.load import read_checkpoint
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import HeadwaterError
@@ -116,8 +116,8 @@ def trained(run_dir: Path) -> dict[str, Any]:
         "step": step,
         "losses": losses(run_dir),
         "measured": sha256("\n".join(measured(run_dir)).encode()).hexdigest(),
-        "model": digest_file(path / MODEL_FILE),
-        "optim": digest_file(path / OPTIM_FILE),
+        "model": digest_file(path / tensor_file(MODEL, 0, 1)),
+        "optim": digest_file(path / tensor_file(OPTIM, 0, 1)),
         "state": json.dumps(state, sort_keys=True),
         "kept": [kept for kept, _ in list_checkpoints(run_dir)],
         "finished": sum(record["event"] == "finish" for record in read_all(run_dir / "records.jsonl")) > 0,
