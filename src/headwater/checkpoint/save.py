@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +85,20 @@ def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def retain_newest(run_dir: Path, num_kept: int) -> None:
+def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) -> None:
     """Remove what is older than the newest `num_kept` checkpoints, at least two, that prove whole.
 
     Those are read again from the disk first, every byte of them: a checkpoint that is damaged or that the disk
-    never got counts for nothing, and as long as fewer than that are whole, nothing is removed.
+    never got counts for nothing, and as long as fewer than that are whole, nothing is removed. Those of the steps
+    `pinned` stay, too.
     """
     checkpoints = list_checkpoints(run_dir)
     wanted = max(MIN_KEPT, num_kept)
     if len(checkpoints) <= wanted:
         return
     num_whole = 0
-    for _, path in checkpoints:
-        if num_whole == wanted:
-            remove_folder(path)
-        else:
+    for step, path in checkpoints:
+        if num_whole < wanted:
             num_whole += is_whole_on_disk(path)
+        elif step not in pinned:
+            remove_folder(path)
