@@ -118,6 +118,13 @@ def test_a_damaged_checkpoint_takes_no_whole_ones_place(tmp_path):
     assert is_state_of(load(tmp_path), 5)
 
 
+def test_pinned_steps_stay(tmp_path):
+    for step in (1, 2, 3, 4):
+        save(tmp_path, step)
+    retain_newest(tmp_path, 2, pinned={1})
+    assert steps(tmp_path) == [4, 3, 1]
+
+
 def test_nothing_is_removed_while_fewer_than_two_are_whole(tmp_path):
     for step in (1, 2, 3):
         save(tmp_path, step)
