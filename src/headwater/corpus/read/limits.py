@@ -1,0 +1,101 @@
+"""What a file may make a reader do: how much text, how many records, how large one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.sections import sections
+
+# of prose 3 to 5 bytes come out of one compressed, of the dullest logs some 100: beyond it lies what was made to fill
+# a disk (gzip reaches 1,030, zstd and parquet many thousands)
+MAX_EXPANSION = 200
+FREE_EXPANSION_BYTES = 10_000_000  # a small file may expand as it likes
+RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
+
+MAX_DROPS_TOLD = 1000  # a file of three bytes a record would have 300 million drops a gigabyte
+MAX_TITLE_CHARACTERS = 500  # it stands beside every section of its document
+
+
+class Unusable(Exception):
+    """A file can't be used (any further); the reason is what the balance sheet shows."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """The settings of a corpus that readers go by, under the same names."""
+
+    max_document_characters: int
+    max_line_bytes: int
+    max_file_bytes: int
+
+
+class Expansion:
+    """Counts what comes out of a file against what went in."""
+
+    def __init__(self) -> None:
+        self._bytes_out = 0
+
+    def add_(self, bytes_out: int, bytes_in: int) -> None:
+        """Count `bytes_out` more, out of `bytes_in` in all so far; raise Unusable where that is out of proportion."""
+        self._bytes_out += bytes_out
+        if self._bytes_out > FREE_EXPANSION_BYTES and self._bytes_out > MAX_EXPANSION * bytes_in:
+            raise Unusable("expands_too_far")
+
+
+def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[Document | Drop]:
+    """Yield the pieces of a file in bounded size and number; nothing is lost from the account.
+
+    Documents longer than `max_characters` are cut; those that aren't Unicode become drops. Of more than 1,000 drops
+    for one reason the rest is one drop, with their number, at the end. Doing it twice changes nothing.
+    """
+    told: dict[str, int] = {}
+    rest: dict[str, Drop] = {}
+    try:
+        for found in pieces:
+            piece = _checked(found)
+            if isinstance(piece, Document):
+                yield from _cut(piece, max_characters)
+            elif told.setdefault(piece.reason, 0) < MAX_DROPS_TOLD:
+                told[piece.reason] += 1
+                yield piece
+            else:
+                rest[piece.reason] = _together(rest.get(piece.reason), piece)
+    except (Unusable, OSError):
+        yield from rest.values()
+        raise
+    yield from rest.values()
+
+
+def _checked(piece: Document | Drop) -> Document | Drop:
+    """Return the piece, or a drop in place of a text with half a surrogate pair, which JSON can spell."""
+    if isinstance(piece, Drop) or _is_unicode(piece.text):
+        return piece
+    return Drop("not_utf8", piece.source, piece.id, piece.origin, len(piece.text.encode("utf-8", "surrogatepass")))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _cut(document: Document, max_characters: int) -> Iterator[Document]:
+    if len(document.text) <= max_characters:
+        yield document
+        return
+    for number, text in enumerate(sections([document.text], max_characters)):
+        yield replace(document, id=f"{document.id}/{number}", text=text)
+
+
+def _together(rest: Drop | None, more: Drop) -> Drop:
+    if rest is None:
+        return replace(more, id=f"{more.origin}#more/{more.reason}", excerpt="")
+    total = rest.num_bytes + more.num_bytes
+    return replace(rest, num_bytes=total, num_documents=rest.num_documents + more.num_documents)
