@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors.torch import load as from_safetensors
 from torch import Tensor
 
 from headwater.checkpoint.layout import FILES, MODEL_FILE, OPTIM_FILE, STATE_FILE, list_checkpoints, list_damaged
-from headwater.checkpoint.verify import checked_manifest, digest_of
+from headwater.checkpoint.verify import checked_manifest, digest_of, state_of
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, move_folder
 
@@ -33,15 +32,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(
         step=manifest["step"],
         path=path,
-        model=from_safetensors(contents[MODEL_FILE]),
-        optim=from_safetensors(contents[OPTIM_FILE]),
-        state=json.loads(contents[STATE_FILE]),
+        model=_tensors(path / MODEL_FILE, contents[MODEL_FILE]),
+        optim=_tensors(path / OPTIM_FILE, contents[OPTIM_FILE]),
+        state=state_of(path / STATE_FILE, contents[STATE_FILE]),
     )
 
 
 def read_model_weights(path: Path) -> dict[str, Tensor]:
     """Return only the model's weights of a checkpoint, checked."""
-    return from_safetensors(_checked_bytes(path / MODEL_FILE, checked_manifest(path)))
+    return _tensors(path / MODEL_FILE, _checked_bytes(path / MODEL_FILE, checked_manifest(path)))
+
+
+def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
+    try:
+        return from_safetensors(data)
+    except Exception as error:  # the library's own and torch's, of every kind, for a header that is no header
+        raise CheckpointError(f"{path} is no safetensors file, whatever its digest says: {error!r:.200}") from None
 
 
 def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:

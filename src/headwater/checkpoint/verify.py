@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from headwater.checkpoint.layout import FILES, FORMAT, FORMAT_VERSION, MODEL_FILE, STATE_FILE, step_of
 from headwater.errors import CheckpointError
-from headwater.files import digest_file, read_json, read_manifest
+from headwater.files import digest_file, read_manifest
 
 
 def checked_manifest(path: Path) -> dict[str, Any]:
@@ -48,4 +49,15 @@ def read_state(path: Path) -> dict[str, Any]:
     expected = digest_of(checked_manifest(path), file)
     if not file.is_file() or digest_file(file) != expected:
         raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
-    return read_json(file)
+    return state_of(file, file.read_bytes())
+
+
+def state_of(file: Path, data: bytes) -> dict[str, Any]:
+    """Return the state that a file's bytes hold; raise CheckpointError when they hold none."""
+    try:
+        state = json.loads(data)
+    except (ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file} is no state of a run, whatever its digest says")
+    return state
