@@ -71,6 +71,9 @@ def _deep(folder: Path, size: int) -> None:
         inner = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=handle)
         os.close(handle)
         handle = inner
+    words = os.open("words.txt", os.O_WRONLY | os.O_CREAT, dir_fd=handle)
+    os.write(words, _prose("bottom").encode())
+    os.close(words)
     os.close(handle)
 
 
@@ -85,14 +88,14 @@ def _manifests(folder: Path, size: int) -> None:
             (folder / name / "manifest.json").write_bytes(content)
 
 
-@cases("a file of a gigabyte of holes", "binary", "unknown_format")
+@cases("a file of holes", "binary", "unknown_format")
 def _holes(folder: Path, size: int) -> None:
     for name in ("holes.txt", "holes.qqq"):
         with open(folder / name, "wb") as file:
-            file.truncate(1 << 30)
+            file.truncate(max(size, 20_000_000))
 
 
-@cases("a line of a gigabyte of holes", "line_too_long", "malformed_json")
+@cases("a line of holes", "line_too_long", "malformed_json")
 def _line_of_holes(folder: Path, size: int) -> None:
     with open(folder / "holes.jsonl", "wb") as file:
         file.truncate(max(size, 20_000_000))

@@ -58,7 +58,7 @@ def _attributes(folder: Path, size: int) -> None:
 @cases("paragraphs that inherit 200 fonts each", *SLOW, KEPT, *JUNK, "too_short", "too_deep", largest=1_000_000)
 def _fonts(folder: Path, size: int) -> None:
     fonts = b"".join(b"<font size=%d>" % number for number in range(200))
-    write_repeated(folder / "fonts.html", b"<p>x", size // 100, start=b"<body>" + fonts)
+    write_repeated(folder / "fonts.html", b"<p>x", size // 50, start=b"<body>" + fonts)
 
 
 @cases("cells outside of their table", *SLOW, KEPT, *JUNK, "too_short", "too_deep", largest=1_000_000)
