@@ -90,7 +90,9 @@ def made(case: Case, size: int, work: Path | None) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> None:
-    subprocess.run(["rm", "-rf", "--", str(folder)], check=False)  # shutil's calls itself for every level of a deep tree
+    subprocess.run(
+        ["rm", "-rf", "--", str(folder)], check=False
+    )  # shutil's calls itself for every level of a deep tree
 
 
 def line(result: dict[str, Any]) -> str:

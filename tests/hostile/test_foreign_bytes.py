@@ -168,7 +168,14 @@ def test_a_configuration_that_is_an_attack_is_an_error(tmp_path, content, messag
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_model_of_a_billion_layers_is_refused_before_they_are_listed(tmp_path, family):
-    sizes = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1, "n_embd": 8, "n_head": 1}
+    sizes = {
+        "vocab_size": 9,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_attention_heads": 1,
+        "n_embd": 8,
+        "n_head": 1,
+    }
     config = {"model_type": family, **sizes, "num_hidden_layers": 10**9, "n_layer": 10**9}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match=f"{MAX_LAYERS:,} is the most"):
@@ -188,7 +195,10 @@ def test_json_that_is_none_of_ours_is_a_value_error(tmp_path, content):
 def write_tokenizer(folder, data: bytes):
     seed = json.loads(tokenizer_seed())
     manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": digest_bytes(data)}
-    manifest |= {"vocab_size": len(seed["model"]["vocab"]), "special": {t["content"]: t["id"] for t in seed["added_tokens"]}}
+    manifest |= {
+        "vocab_size": len(seed["model"]["vocab"]),
+        "special": {t["content"]: t["id"] for t in seed["added_tokens"]},
+    }
     (folder / "tokenizer.json").write_bytes(data)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -226,7 +236,9 @@ def test_a_foreign_tokenizer_is_refused(tmp_path, change, message):
 
 
 def test_a_key_given_twice_hides_nothing(tmp_path):
-    data = tokenizer_seed().replace(b'"pre_tokenizer":', b'"pre_tokenizer": {"type": "Whitespace"}, "pre_tokenizer":', 1)
+    data = tokenizer_seed().replace(
+        b'"pre_tokenizer":', b'"pre_tokenizer": {"type": "Whitespace"}, "pre_tokenizer":', 1
+    )
     with pytest.raises(TokenizerError, match="same key twice"):
         Tokenizer.load(write_tokenizer(tmp_path, data))
 
@@ -278,7 +290,9 @@ def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store(s
         TokenStore.without_verifying(store)
 
 
-@pytest.mark.parametrize("splits", [None, [], {"train": []}, {"train": {"a": 1}}, {"train": {"../x": {}}}, {"train": {"a": {}}}])
+@pytest.mark.parametrize(
+    "splits", [None, [], {"train": []}, {"train": {"a": 1}}, {"train": {"../x": {}}}, {"train": {"a": {}}}]
+)
 def test_a_manifest_over_stores_that_describes_none_is_an_error(tmp_path, splits):
     from headwater.files import digest_json
 

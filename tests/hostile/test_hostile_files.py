@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hostility.all import CASES
-from hostility.build import build_over, is_balanced
-from hostility.case import KEPT, Case
-
-from headwater.corpus.load import SPLITS, read_documents
-from headwater.corpus.shards import read_lines
+from hostility.build import build_over, fates, is_balanced
+from hostility.case import Case
 
 SMALL = 200_000
 
@@ -37,20 +32,11 @@ def built(tmp_path_factory) -> Built:
         case.write(place, min(SMALL, case.largest))
     manifest = build_over(folder / "in", folder / "out")
     found = {number: Counter() for number in range(len(CASES))}
-    for origin, reason in [*kept(folder / "out"), *dropped(folder / "out")]:
-        found[int(os.path.relpath(origin, folder / "in")[:3])][reason] += 1
+    for origin, fate in fates(folder / "out"):
+        found[int(os.path.relpath(origin, folder / "in")[:3])][fate] += 1
     # pytest's own way of removing it calls itself for every level
     subprocess.run(["rm", "-rf", "--", str(folder / "in")], check=True)
     return Built(manifest, found)
-
-
-def kept(corpus: Path) -> list[tuple[str, str]]:
-    return [(document.origin, KEPT) for split in SPLITS for document in read_documents(corpus, split, "hostile")]
-
-
-def dropped(corpus: Path) -> list[tuple[str, str]]:
-    lines = (json.loads(line)["metadata"] for line in read_lines(corpus / "dropped" / "hostile"))
-    return [(line["origin"], line["reason"]) for line in lines]
 
 
 def test_the_account_is_exact(built):

@@ -7,6 +7,7 @@ import os
 import random
 import unicodedata
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def test_dull_but_honest_text_is_read_through_its_compression(tmp_path):
     log = b"".join(b"2026-11-25 12:%02d:%02d GET /index.html 200\n" % divmod(n % 3600, 60) for n in range(400_000))
     (tmp_path / "log.txt.gz").write_bytes(gzip.compress(log))
     ratio = len(log) / (tmp_path / "log.txt.gz").stat().st_size
-    assert ratio > 30 and len(log) > FREE_EXPANSION_BYTES
+    assert ratio > 10 and len(log) > FREE_EXPANSION_BYTES
     pieces = read(tmp_path)
     assert "".join(piece.text for piece in pieces) == log.decode()
 
@@ -172,7 +173,9 @@ def test_depth_of_brackets_alone_is_told_without_a_copy_of_them():
 # ---- messages
 
 
-@given(st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.none(), st.text().map(lambda t: t + "\ud800"))))
+@given(
+    st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.none(), st.text().map(lambda t: t + "\ud800")))
+)
 def test_a_message_comes_back(value):
     data = pack(value)
     taken = iter([data[:4], data[4:]])
@@ -186,7 +189,5 @@ def test_bytes_that_are_no_message_are_told(data):
             raise EOFError
         return data[:count]
 
-    try:
+    with suppress(BadFrame, EOFError):
         assert isinstance(unpack(read_exactly), dict)
-    except (BadFrame, EOFError):
-        pass

@@ -88,23 +88,51 @@ def _frames(data: bytes, folder: Path) -> None:
 
 
 TEXT_WORDS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0", b"\r\n", b"\xe2\x80\xa8", b"\xcc\x80\xcc\x95")
-JSON_WORDS = (b'{"text": "', b'"content"', b'"title"', b"null", b"\\ud800", b"\\u0000", b"[[[[", b"1e999", b"NaN", b"\n")
+JSON_WORDS = (
+    b'{"text": "',
+    b'"content"',
+    b'"title"',
+    b"null",
+    b"\\ud800",
+    b"\\u0000",
+    b"[[[[",
+    b"1e999",
+    b"NaN",
+    b"\n",
+)
 HTML_WORDS = (
     *(b"<p>", b"<ul><li>", b"</", b"<!--", b"-->", b"<script>", b"<table>", b"<title>", b"<svg>", b"<template>"),
-    *(b"&amp;", b"&#x10ffff;", b'<meta charset="', b"utf-8", b"idna", b"<![CDATA[", b"<a href=", b"<font a>", b"<select>"),
+    *(
+        b"&amp;",
+        b"&#x10ffff;",
+        b'<meta charset="',
+        b"utf-8",
+        b"idna",
+        b"<![CDATA[",
+        b"<a href=",
+        b"<font a>",
+        b"<select>",
+    ),
 )
 TARGETS = (
     Target("text", lambda: (b"Words of a text.\n", "Grüße 世界".encode("utf-16")), _text, TEXT_WORDS),
     Target("json-lines", lambda: (b'{"text": "one"}\n{"content": "two"}\n', b'{"text": "cut'), _json_lines, JSON_WORDS),
-    Target("json", lambda: (b'[{"text": "one"}, {"x": [1, 2.5, null]}]', b'{"text": "a"}\n{"text": "b"}\n'), _json, JSON_WORDS),
+    Target(
+        "json",
+        lambda: (b'[{"text": "one"}, {"x": [1, 2.5, null]}]', b'{"text": "a"}\n{"text": "b"}\n'),
+        _json,
+        JSON_WORDS,
+    ),
     Target(
         "html",
         lambda: (
-            b"<html><title>A page</title><body><main><h1>Rivers</h1><p>They flow.</p><ul><li>one<li><a>two</a></ul></main>",
+            b"<html><title>A page</title><body><main><h1>Rivers</h1><p>They flow.</p><ul><li>one<li><a>two</a></ul>",
             b'<meta charset="iso-8859-1"><p>Gr\xfc\xdfe</p>',
         ),
         _html,
         HTML_WORDS,
     ),
-    Target("messages", lambda: (pack({"text": "words", "part": "#1", "meta": {}}), pack({"end": ""})), _frames, JSON_WORDS),
+    Target(
+        "messages", lambda: (pack({"text": "words", "part": "#1", "meta": {}}), pack({"end": ""})), _frames, JSON_WORDS
+    ),
 )

@@ -1,6 +1,6 @@
 """Fuzz every parser of foreign bytes, and print what was tried and found.
 
-    python benchmarks/reliability/fuzz/run.py [--executions 1000000] [--only NAME,…] [--seconds N] [--keep FOLDER] [--json]
+    python benchmarks/reliability/fuzz/run.py [--executions N] [--only NAME,…] [--seconds N] [--keep FOLDER] [--json]
 
 Each parser is called with bytes that libFuzzer, through atheris (`pip install headwater[fuzz]`), makes so as to reach
 code not reached yet. Anything but an error of headwater's own is a crash, and so are 30 seconds or 2 GiB for one input.
@@ -33,7 +33,9 @@ _DONE = re.compile(r"Done (\d+) (?:runs )?in")
 def main() -> int:
     options = read_options()
     chosen = [target.name for target in TARGETS if not options.only or target.name in options.only.split(",")]
-    print(f"{'parser':20} {'executions':>11} {'seconds':>8} {'a second':>9} {'edges':>6} {'features':>9} {'crashes':>8}")
+    print(
+        f"{'parser':20} {'executions':>11} {'seconds':>8} {'a second':>9} {'edges':>6} {'features':>9} {'crashes':>8}"
+    )
     results = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         for name in chosen:
@@ -54,7 +56,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--executions", type=int, default=1_000_000, help="of each parser")
     parser.add_argument("--seconds", type=int, default=0, help="for each parser at most; 0: no limit")
     parser.add_argument("--only", default="", metavar="NAME,…", help=", ".join(target.name for target in TARGETS))
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep inputs here, and begin with those kept before")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep inputs here, and begin with those kept before"
+    )
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
     return parser.parse_args()
 
@@ -69,7 +73,9 @@ def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
     path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     before = set(folder.glob("crash-*"))
     started_at = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=os.environ | {"PYTHONPATH": path})
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", env=os.environ | {"PYTHONPATH": path}
+    )
     seconds = time.perf_counter() - started_at
     progress = _PROGRESS.findall(done.stderr)
     executions = [int(number) for number in _DONE.findall(done.stderr)] or [int(each[0]) for each in progress]

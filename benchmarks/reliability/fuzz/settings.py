@@ -80,13 +80,30 @@ GPT2 = {"model_type": "gpt2", "vocab_size": 96, "n_embd": 48, "n_layer": 2, "n_h
 
 TOML_WORDS = (
     *(b"[model]", b"[train]", b"[optim]", b"[corpus.sources.a]", b'extends = "first-light"', b"off", b"true", b"nan"),
-    *(b"0xffffffffffffffffff", b"-1", b"1e999", b"[[", b"{a = {b = 1}}", b"d_model", b"num_layers", b"seq_len", b'"auto"'),
+    *(
+        b"0xffffffffffffffffff",
+        b"-1",
+        b"1e999",
+        b"[[",
+        b"{a = {b = 1}}",
+        b"d_model",
+        b"num_layers",
+        b"seq_len",
+        b'"auto"',
+    ),
     *(b"batch_tokens", b"1979-05-27T07:32:00Z", b"'''", b"a.b.c.d"),
 )
 TARGETS = (
     Target("run-file", lambda: (SMALL, _recipe("first-light")), _run_file, TOML_WORDS),
-    Target("override", lambda: (b"model.num_layers=3\ntrain.num_steps=off", b"optim.name=adamw"), _override, TOML_WORDS),
-    Target("law-table", lambda: (RUNS.encode(),), _table, (b"params", b"tokens", b"loss", b"epochs", b"nan", b"1e308", b'"', b"\r")),
+    Target(
+        "override", lambda: (b"model.num_layers=3\ntrain.num_steps=off", b"optim.name=adamw"), _override, TOML_WORDS
+    ),
+    Target(
+        "law-table",
+        lambda: (RUNS.encode(),),
+        _table,
+        (b"params", b"tokens", b"loss", b"epochs", b"nan", b"1e308", b'"', b"\r"),
+    ),
     Target(
         "hf-config",
         lambda: tuple(json.dumps(config).encode() for config in (LLAMA, MOE, LATENT, GPT2)),

@@ -31,7 +31,9 @@ SAMPLE = "The river rises, über 1,234 metres; it's the sea's.\r\n    x = f(y)\n
 def _tokenizer(folder: Path) -> Tokenizer:
     path = folder / "good-tokenizer"
     if not path.exists():
-        train_tokenizer({"a": [SAMPLE]}, TokenizerSettings(vocab_size=MIN_VOCAB_SIZE + 12), path, "key", lambda line: None)
+        train_tokenizer(
+            {"a": [SAMPLE]}, TokenizerSettings(vocab_size=MIN_VOCAB_SIZE + 12), path, "key", lambda line: None
+        )
     return Tokenizer.load(path)
 
 
@@ -171,10 +173,32 @@ FILES_TABLE = b'{"model.safetensors": {"bytes": 1, "digest": "sha256:0"}, "state
 MANIFEST = b'{"format": "headwater-checkpoint", "format_version": 1, "step": 1, "files": ' + FILES_TABLE + b"}"
 JSON_WORDS = (b"null", b"-1", b"1e400", b"[]", b"{}", b'"', b"true", b"99999999999999999999", b"../..", b"[[[[")
 TARGETS = (
-    Target("tokenizer-file", lambda: (tokenizer_seed(),), _load_tokenizer, (*JSON_WORDS, b'"Regex"', b'"WordPiece"', b"0.5")),
-    Target("encode", lambda: (SAMPLE.encode(), b"<|end_of_text|> \xef\xbf\xbd"), _encode, (b"<|pad|>", b"'s", b"\r\n", b"   ")),
-    Target("store-manifest", lambda: (store_seed(),), _store_manifest, (*JSON_WORDS, b'"shards"', b'"name"', b'"bytes"')),
-    Target("store-files", lambda: (bytes([0, 0]) + bytes(4 + 16) + b'"a"\n', bytes(90)), _store_files, (b'"a"\n', b"\xff" * 8)),
-    Target("checkpoint", lambda: (WEIGHTS.ljust(200) + b'{"step": 1}', WEIGHTS), _checkpoint, (*JSON_WORDS, b'"BF16"', b'"dtype"')),
+    Target(
+        "tokenizer-file",
+        lambda: (tokenizer_seed(),),
+        _load_tokenizer,
+        (*JSON_WORDS, b'"Regex"', b'"WordPiece"', b"0.5"),
+    ),
+    Target(
+        "encode",
+        lambda: (SAMPLE.encode(), b"<|end_of_text|> \xef\xbf\xbd"),
+        _encode,
+        (b"<|pad|>", b"'s", b"\r\n", b"   "),
+    ),
+    Target(
+        "store-manifest", lambda: (store_seed(),), _store_manifest, (*JSON_WORDS, b'"shards"', b'"name"', b'"bytes"')
+    ),
+    Target(
+        "store-files",
+        lambda: (bytes([0, 0]) + bytes(4 + 16) + b'"a"\n', bytes(90)),
+        _store_files,
+        (b'"a"\n', b"\xff" * 8),
+    ),
+    Target(
+        "checkpoint",
+        lambda: (WEIGHTS.ljust(200) + b'{"step": 1}', WEIGHTS),
+        _checkpoint,
+        (*JSON_WORDS, b'"BF16"', b'"dtype"'),
+    ),
     Target("checkpoint-manifest", lambda: (MANIFEST,), _checkpoint_manifest, JSON_WORDS),
 )

@@ -17,7 +17,7 @@ LIMITS = ReadLimits(max_document_characters=2000, max_line_bytes=2000, max_file_
 
 @dataclass(frozen=True)
 class Target:
-    """`try_one` takes bytes and a folder for files; it raises whatever its parser must not raise, or a failed assert."""
+    """`try_one` takes bytes and a folder for files; it raises what its parser must not raise, or a failed assert."""
 
     name: str
     seeds: Callable[[], tuple[bytes, ...]]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.build import build_corpus
+from headwater.corpus.load import SPLITS, read_documents
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from hostility.case import KEPT
@@ -51,10 +52,11 @@ def is_balanced(manifest: dict[str, Any]) -> bool:
     return all(sheet["read"][unit] == sum(part[unit] for part in parts) for unit in ("documents", "bytes"))
 
 
-def dropped(out: Path) -> list[tuple[str, str]]:
-    """Return (origin, reason) of every drop that is told by itself."""
+def fates(out: Path) -> list[tuple[str, str]]:
+    """Return (origin, KEPT or the reason) of every document of a corpus, and of every drop that is told by itself."""
+    kept = [(document.origin, KEPT) for split in SPLITS for document in read_documents(out, split, "hostile")]
     lines = (json.loads(line)["metadata"] for line in read_lines(out / "dropped" / "hostile"))
-    return [(line["origin"], line["reason"]) for line in lines]
+    return kept + [(line["origin"], line["reason"]) for line in lines]
 
 
 def main() -> None:

@@ -48,7 +48,8 @@ class Cases:
 
 
 def write_repeated(path: Path, piece: bytes, size: int, start: bytes = b"", end: bytes = b"") -> None:
-    """Write `piece` over and over until there are `size` bytes of it, a block at a time."""
+    """Write as many of `piece` as `size` bytes hold, a block at a time."""
+    size -= size % len(piece)
     block = piece * max(1, MIB // len(piece))
     with open(path, "wb") as file:
         file.write(start)

@@ -7,27 +7,23 @@ import socket
 from pathlib import Path
 
 from hostility.case import KEPT, Cases
-from hostility.texts import PROSE
+from hostility.texts import prose
 
 cases = Cases()
-
-
-def _prose(word: str) -> str:
-    return PROSE.replace("river", word)
 
 
 @cases("names of every kind", KEPT)
 def _names(folder: Path, size: int) -> None:
     names = ["line\nend.txt", "\x1b[31mred.txt", "-rf.txt", "~.txt", "$(id).txt", "a" * 251 + ".txt", "\u202ename.txt"]
-    names += ["* ? [a].txt", '"quotes\'.txt', "...txt", "CON.txt", "a\\..\\b.txt", " .txt", "%2e%2e%2fup.txt"]
+    names += ["* ? [a].txt", "\"quotes'.txt", "...txt", "CON.txt", "a\\..\\b.txt", " .txt", "%2e%2e%2fup.txt"]
     for number, name in enumerate(names):
-        (folder / name).write_text(_prose(f"brook {number} {chr(97 + number) * 5}"), encoding="utf-8")
-    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9\xff.txt")).write_text(_prose("coffee"), encoding="utf-8")
+        (folder / name).write_text(prose(f"brook {number} {chr(97 + number) * 5}"), encoding="utf-8")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9\xff.txt")).write_text(prose("coffee"), encoding="utf-8")
 
 
 @cases("links in circles", KEPT, "unreadable")
 def _links(folder: Path, size: int) -> None:
-    (folder / "words.txt").write_text(_prose("circle"), encoding="utf-8")
+    (folder / "words.txt").write_text(prose("circle"), encoding="utf-8")
     for number in range(5):
         (folder / f"loop{number}").symlink_to(folder)
     (folder / "itself.txt").symlink_to(folder / "itself.txt")
@@ -57,14 +53,14 @@ def _kernel(folder: Path, size: int) -> None:
 @cases("a file that may not be read", KEPT, "unreadable")
 def _locked(folder: Path, size: int) -> None:
     path = folder / "locked.txt"
-    path.write_text(_prose("locked door"), encoding="utf-8")
+    path.write_text(prose("locked door"), encoding="utf-8")
     path.chmod(0)
 
 
 @cases("folders named like files, and 1,500 deep", KEPT)
 def _deep(folder: Path, size: int) -> None:
     (folder / "folder.txt").mkdir()
-    (folder / "folder.txt" / "words.parquet.txt").write_text(_prose("folder"), encoding="utf-8")
+    (folder / "folder.txt" / "words.parquet.txt").write_text(prose("folder"), encoding="utf-8")
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for _ in range(1500):
         os.mkdir("d", dir_fd=handle)
@@ -72,7 +68,7 @@ def _deep(folder: Path, size: int) -> None:
         os.close(handle)
         handle = inner
     words = os.open("words.txt", os.O_WRONLY | os.O_CREAT, dir_fd=handle)
-    os.write(words, _prose("bottom").encode())
+    os.write(words, prose("bottom").encode())
     os.close(words)
     os.close(handle)
 
@@ -81,7 +77,7 @@ def _deep(folder: Path, size: int) -> None:
 def _manifests(folder: Path, size: int) -> None:
     for name, content in {"deep": b"[" * 100_000, "bytes": b"\xff" * 500, "folder": None}.items():
         (folder / name).mkdir()
-        (folder / name / "words.txt").write_text(_prose(f"manifest {name}"), encoding="utf-8")
+        (folder / name / "words.txt").write_text(prose(f"manifest {name}"), encoding="utf-8")
         if content is None:
             (folder / name / "manifest.json").mkdir()
         else:

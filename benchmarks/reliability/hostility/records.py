@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hostility.case import KEPT, Cases, write_repeated
-from hostility.texts import JUNK, PROSE
+from hostility.texts import JUNK, PROSE, prose
 
 cases = Cases()
 DEEP = 1_000_000
@@ -24,7 +24,12 @@ cases.file("a string without an end string.json", "malformed_json", content=b'["
 cases.file("JSON that is none none.json", "malformed_json", content=b"\n".join([b"plain words"] * 9))
 cases.file("JSON in UTF-16 utf16.json", "not_utf8", content='{"text": "words"}'.encode("utf-16"))
 cases.file("numbers that are none nan.jsonl", "no_text", content=b'{"text": NaN}\n{"text": -Infinity}\n{"text": 1e999}')
-cases.file("the same key twice twice.jsonl", KEPT, content=b'{"text": 1, "text": "%s"}' % (b"two keys of one name " * 9))
+cases.file(
+    "the same key twice twice.jsonl",
+    KEPT,
+    "repeated_ngrams",
+    content=b'{"text": 1, "text": "%s"}' % (b"two keys of one name " * 9),
+)
 
 
 @cases("brackets about as deep as Python goes", "malformed_json", "no_text")
@@ -65,9 +70,9 @@ def _large_json(folder: Path, size: int) -> None:
     write_repeated(folder / "large.json", b"[1],", size // 4 * 4, start=b"[", end=b"0]")
 
 
-@cases("a title longer than its text", KEPT, *JUNK, "long_words", largest=10_000_000)
+@cases("a title longer than its text", KEPT, *JUNK, "short_words", largest=10_000_000)
 def _title(folder: Path, size: int) -> None:
-    record = {"title": "t" * (size // 2), "text": PROSE.replace("river", "delta") + "w " * (size // 4)}
+    record = {"title": "t" * (size // 2), "text": prose("delta") + "w " * (size // 4)}
     (folder / "title.jsonl").write_text(json.dumps(record), encoding="utf-8")
 
 
@@ -94,8 +99,10 @@ def _long_footer(folder: Path, size: int) -> None:
     (folder / "footer.parquet").write_bytes(b"PAR1" + b"\0" * 99 + b"\xff\xff\xff\x7f" + b"PAR1")
 
 
-@cases("tables with flipped bytes", KEPT, "damaged_parquet", "no_text", "not_utf8", "exact_duplicate", *JUNK,
-       "parser_died", "parser_failed", "parser_took_too_much_memory", "too_short", "near_duplicate")  # fmt: skip
+@casesDAMAGE = (KEPT, "exact_duplicate", "near_duplicate", *JUNK, "not_utf8", "no_text", "parser_died", "parser_failed")
+
+
+("tables with flipped bytes", *DAMAGE, "damaged_parquet", "not_parquet", "parser_took_too_much_memory")
 def _flipped_tables(folder: Path, size: int) -> None:
     rows = pa.array([f"{PROSE} row {number}" for number in range(200)])
     data = write_table(folder / "flipped.parquet", {"text": rows}, compression="snappy")
@@ -122,7 +129,7 @@ def _null_rows(folder: Path, size: int) -> None:
 @cases("a table of 100,000 columns, in parquet", KEPT, "exact_duplicate", largest=10_000_000)
 def _wide_table(folder: Path, size: int) -> None:
     columns = {f"c{number}": pa.array([1]) for number in range(min(100_000, size // 1000))}
-    write_table(folder / "wide.parquet", {**columns, "text": pa.array([PROSE.replace("river", "wide river")])})
+    write_table(folder / "wide.parquet", {**columns, "text": pa.array([prose("wide river")])})
 
 
 @cases("a table of text that is none", "not_utf8")
@@ -149,15 +156,13 @@ def _no_database(folder: Path, size: int) -> None:
     (folder / "words.db").write_text(PROSE, encoding="utf-8")
 
 
-@cases("databases with flipped bytes", KEPT, "damaged_sqlite", "not_sqlite", "no_text", "not_utf8", "expands_too_far",
-       "exact_duplicate", "near_duplicate", "parser_died", "parser_failed", *JUNK, "too_short", "empty")  # fmt: skip
+@cases("databases with flipped bytes", *DAMAGE, "damaged_sqlite", "not_sqlite", "expands_too_far", "too_short", "empty")
 def _flipped_databases(folder: Path, size: int) -> None:
-    text = PROSE.replace("'", "")
     data = write_database(
         folder / "whole.db",
         "CREATE TABLE posts (id INTEGER PRIMARY KEY, text TEXT)",
-        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60) "
-        f"INSERT INTO posts (text) SELECT '{text}' || i FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60) "
+        f"INSERT INTO posts (text) SELECT '{PROSE}' || i FROM n",
     )
     (folder / "whole.db").unlink()
     for number, at in enumerate([*range(16, 120, 7), *range(120, len(data), max(1, len(data) // 30))]):
@@ -182,14 +187,14 @@ def _code(folder: Path, size: int) -> None:
         "CREATE TABLE made (a TEXT, text TEXT AS (hex(zeroblob(a))))",
         "INSERT INTO made (a) VALUES (400000000)",
         'CREATE TABLE "odd ""\n name" (content TEXT)',
-        f"INSERT INTO \"odd \"\"\n name\" VALUES ('{PROSE.replace('river', 'odd river')}')",
+        f'INSERT INTO "odd ""\n name" VALUES (\'{prose("odd river")}\')',
     )
 
 
-@cases("a database whose pages lead to each other", "expands_too_far")
+@cases("a database whose pages lead to each other", "expands_too_far", KEPT, *JUNK)
 def _endless_database(folder: Path, size: int) -> None:
     path = folder / "endless.db"
-    data = write_database(path, "CREATE TABLE posts (text TEXT)", "INSERT INTO posts VALUES ('a row of some words')")
+    data = write_database(path, "CREATE TABLE posts (text TEXT)", f"INSERT INTO posts VALUES ('{prose('leaf')}')")
     page = int.from_bytes(data[16:18], "big")
     first, leaf = data[:page], data[page : 2 * page]
     # five pages of 300 pointers to the next one, then the leaf: two million million rows

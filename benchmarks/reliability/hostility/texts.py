@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import codecs
+import random
 from pathlib import Path
 
 from hostility.case import KEPT, Cases, write_repeated
 
 cases = Cases()
-PROSE = "The river rises at its headwater far above the towns and nobody there knows how old the stone bridge is.\n" * 3
+WORDS = (
+    *("river", "stone", "cloud", "winter", "garden", "letter", "window", "silver", "morning", "yellow", "forest"),
+    *("bridge", "music", "harbour", "candle", "island"),
+)
+
+
+def prose(seed: str) -> str:
+    """Return sentences that no rule of a corpus drops; those of another seed are no near duplicate of them."""
+    chance = random.Random(seed)
+    return "".join(f"{' '.join(chance.choices(WORDS, k=9)).capitalize()}.\n" for _ in range(6))
+
+
+PROSE = prose("river")
 # what the filters say of text without words: every one is right
 JUNK = ("low_alpha_fraction", "long_words", "repeated_lines", "exact_duplicate", "near_duplicate", "repeated_ngrams")
 
@@ -34,16 +47,16 @@ cases.file("UTF-8 cut in a character cut.txt", "not_utf8", content=PROSE.encode(
 cases.file("zero bytes zeros.txt", "binary", content=PROSE.encode() + b"\0" * 99)
 cases.file("all bytes bytes.txt", "binary", content=bytes(range(256)) * 9)
 cases.file("all bytes, no known name bytes.qqq", "unknown_format", content=bytes(range(256)) * 9)
+cases.file("old Mac line ends cr.txt", KEPT, content=prose("old brook").replace("\n", "\r").encode())
+cases.file("Windows line ends crlf.txt", KEPT, content=prose("creek").replace("\n", "\r\n").encode())
 cases.file(
-    "old Mac line ends cr.txt", KEPT, content=PROSE.replace("river", "old brook").replace("\n", "\r").encode()
+    "Unicode line ends u2028.txt",
+    KEPT,
+    content=prose("stream").replace("\n", "\u2028\x85\x0b").encode(),
 )
-cases.file("Windows line ends crlf.txt", KEPT, content=PROSE.replace("river", "creek").replace("\n", "\r\n").encode())
-cases.file(
-    "Unicode line ends u2028.txt", KEPT, content=PROSE.replace("river", "stream").replace("\n", "\u2028\x85\x0b").encode()
-)
-cases.file("terminal commands esc.txt", KEPT, content=("\x1b]0;x\x07\x1b[2J" + PROSE.replace("river", "burn")).encode())
-cases.file("right-to-left overrides bidi.txt", KEPT, content=("\u202e\u2066" + PROSE.replace("river", "beck")).encode())
-cases.file("special tokens tokens.txt", KEPT, content=("<|end_of_text|>" + PROSE.replace("river", "rill")).encode())
+cases.file("terminal commands esc.txt", KEPT, content=("\x1b]0;x\x07\x1b[2J" + prose("burn")).encode())
+cases.file("right-to-left overrides bidi.txt", KEPT, content=("\u202e\u2066" + prose("beck")).encode())
+cases.file("special tokens tokens.txt", KEPT, content=("<|end_of_text|>" + prose("rill")).encode())
 cases.file("half a pair, in JSON half.jsonl", "not_utf8", content=b'{"text": "\\ud800"}\n' * 3)
 
 

@@ -81,7 +81,9 @@ def _size(config: Config, *names: str, default: int | None = None) -> int:
             raise ConfigError(f"{name}={_shown(value)} must be a whole number of at least 1")
         limit = MAX_LAYERS if name in LAYERS else MAX_SIZE
         if value > limit:
-            raise ConfigError(f"{name}={_shown(value)} is more than any model has; {limit:,} is the most that is counted")
+            raise ConfigError(
+                f"{name}={_shown(value)} is more than any model has; {limit:,} is the most that is counted"
+            )
         return value
     if default is None:
         raise ConfigError(f"{names[0]} is needed and missing")

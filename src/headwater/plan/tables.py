@@ -55,7 +55,9 @@ def read_sheet(path: Path) -> Sheet:
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from None
     if len(data) > MAX_FILE_BYTES:
-        raise DataError(f"{path} has more than {MAX_FILE_BYTES:,} bytes; a table of runs has some thousand: name another")
+        raise DataError(
+            f"{path} has more than {MAX_FILE_BYTES:,} bytes; a table of runs has some thousand: name another"
+        )
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:

@@ -105,7 +105,7 @@ class _Worker:
         self.has_served = False
         self._wall_seconds = limits.wall_seconds
         self._buffer = bytearray()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-B", "-m", _MODULE],
@@ -118,6 +118,7 @@ class _Worker:
                 start_new_session=True,  # Ctrl-C is for headwater, which ends the worker itself
             )
         except OSError as error:
+            self._errors.close()
             raise _not_started(error.strerror or str(error)) from None
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout.fileno()

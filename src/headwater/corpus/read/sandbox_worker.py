@@ -81,7 +81,11 @@ def _answer(piece: Document | Drop) -> dict[str, Any]:
 
 
 def _confine_(memory_bytes: int) -> None:
-    for which, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES)):
+    for which, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
+    ):
         _limit_(which, value)
     _limit_memory_(memory_bytes)
 

@@ -25,8 +25,8 @@ def read_text(file: InputFile, max_document_characters: int) -> Iterator[Documen
     """Yield the file as one document, or as sections of at most `max_document_characters`.
 
     The encoding is UTF-8 or what a byte order mark says. The whole file is checked before anything is yielded, so
-    that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, or what is wrong with a
-    compressed file.
+    that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and for what is wrong
+    with a compressed file.
     """
     encoding = _check_encoding(file)
     language = language_of(file.path.name) if file.kind == "code" else None
