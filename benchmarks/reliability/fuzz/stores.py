@@ -47,6 +47,7 @@ def _encode(data: bytes, folder: Path) -> None:
     _round_trip(_tokenizer(folder), data.decode("utf-8", "replace"))
 
 
+@cache
 def tokenizer_seed() -> bytes:
     """Return a small tokenizer.json as headwater writes it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +90,7 @@ def _read_store(path: Path) -> None:
         assert str(error)
 
 
+@cache
 def store_seed() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return (_store(Path(folder)) / "manifest.json").read_bytes()

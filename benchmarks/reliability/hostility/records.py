@@ -99,10 +99,10 @@ def _long_footer(folder: Path, size: int) -> None:
     (folder / "footer.parquet").write_bytes(b"PAR1" + b"\0" * 99 + b"\xff\xff\xff\x7f" + b"PAR1")
 
 
-@casesDAMAGE = (KEPT, "exact_duplicate", "near_duplicate", *JUNK, "not_utf8", "no_text", "parser_died", "parser_failed")
+DAMAGE = (KEPT, "exact_duplicate", "near_duplicate", *JUNK, "not_utf8", "no_text", "parser_died", "parser_failed")
 
 
-("tables with flipped bytes", *DAMAGE, "damaged_parquet", "not_parquet", "parser_took_too_much_memory")
+@cases("tables with flipped bytes", *DAMAGE, "damaged_parquet", "not_parquet", "parser_took_too_much_memory")
 def _flipped_tables(folder: Path, size: int) -> None:
     rows = pa.array([f"{PROSE} row {number}" for number in range(200)])
     data = write_table(folder / "flipped.parquet", {"text": rows}, compression="snappy")
