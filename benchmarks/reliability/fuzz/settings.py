@@ -23,9 +23,12 @@ def _run_file(data: bytes, folder: Path) -> None:
 
 
 def _override(data: bytes, folder: Path) -> None:
-    text = data.decode("utf-8", "replace").replace("\0", " ")
+    path = folder / "base.toml"
+    if not path.exists():
+        path.write_bytes(SMALL)
+    text = data.decode("utf-8", "replace")
     try:
-        load_run("first-light", text.split("\n"))
+        load_run(str(path), text.split("\n"))
     except HeadwaterError as error:
         assert str(error)
 

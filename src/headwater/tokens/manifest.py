@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 from headwater.tokens.format import BLOCK_BYTES, DATA_FILES, token_dtype
 
@@ -62,5 +62,5 @@ def _wrong_in_shard(shard: dict[str, Any], token_bytes: int) -> str | None:
     return f"the size of .{wrong[0]}" if wrong else None
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
