@@ -1,6 +1,6 @@
 """What becomes of hostile files: each kind in a corpus of its own, large, in a process that is watched.
 
-    python benchmarks/reliability/hostile.py [--size 1e9] [--only WORDS] [--json] [--work FOLDER]
+    python benchmarks/reliability/hostile.py [--size 1e9] [--only WORDS] [--first WORDS] [--json] [--work FOLDER]
 
 For every kind a line: what was kept and dropped and why, seconds, CPU seconds and the peak memory of headwater and its
 parser process together (an upper bound: both peaks are added). Then how many crashed, hung, took more than 1 GiB, had
@@ -34,7 +34,8 @@ HANG_SECONDS = 3000
 
 def main() -> int:
     options = read_options()
-    chosen = [case for case in CASES if options.only in case.name]
+    first = next((number for number, case in enumerate(CASES) if options.first in case.name), len(CASES))
+    chosen = [case for case in CASES[first:] if options.only in case.name]
     print(f"{'kind':44} {'outcome':52} {'seconds':>8} {'CPU s':>7} {'peak MiB':>9}")
     results = []
     for case in chosen:
@@ -53,6 +54,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=float, default=1e9, help="bytes of what grows; some kinds stop earlier")
     parser.add_argument("--only", default="", metavar="WORDS", help="kinds whose name holds these words")
+    parser.add_argument("--first", default="", metavar="WORDS", help="begin with the first kind of such a name")
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
     parser.add_argument("--work", type=Path, help="make the files below this folder; they are removed")
     return parser.parse_args()

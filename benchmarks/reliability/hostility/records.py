@@ -47,12 +47,12 @@ def _endless_line(folder: Path, size: int) -> None:
 
 @cases("a record of three bytes, over and over", "no_text")
 def _small_records(folder: Path, size: int) -> None:
-    write_repeated(folder / "small.jsonl", b"{}\n", size // 8)
+    write_repeated(folder / "small.jsonl", b"{}\n", size // 40)
 
 
 @cases("blank lines", "empty")
 def _blank_lines(folder: Path, size: int) -> None:
-    write_repeated(folder / "blank.jsonl", b"\n", size // 2)
+    write_repeated(folder / "blank.jsonl", b"\n", size // 10)
 
 
 @cases("millions of lists in a line", "no_text", "line_too_long", largest=15_000_000)

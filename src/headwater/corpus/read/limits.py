@@ -55,7 +55,7 @@ def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[
     for one reason the rest is one drop, with their number, at the end. Doing it twice changes nothing.
     """
     told: dict[str, int] = {}
-    rest: dict[str, Drop] = {}
+    rest: dict[str, _Rest] = {}
     try:
         for found in pieces:
             piece = _checked(found)
@@ -65,11 +65,13 @@ def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[
                 told[piece.reason] += 1
                 yield piece
             else:
-                rest[piece.reason] = _together(rest.get(piece.reason), piece)
+                if piece.reason not in rest:
+                    rest[piece.reason] = _Rest(piece)
+                rest[piece.reason].add_(piece)
     except (Unusable, OSError):
-        yield from rest.values()
+        yield from (each.as_drop() for each in rest.values())
         raise
-    yield from rest.values()
+    yield from (each.as_drop() for each in rest.values())
 
 
 def _checked(piece: Document | Drop) -> Document | Drop:
@@ -94,8 +96,18 @@ def _cut(document: Document, max_characters: int) -> Iterator[Document]:
         yield replace(document, id=f"{document.id}/{number}", text=text)
 
 
-def _together(rest: Drop | None, more: Drop) -> Drop:
-    if rest is None:
-        return replace(more, id=f"{more.origin}#more/{more.reason}", excerpt="")
-    total = rest.num_bytes + more.num_bytes
-    return replace(rest, num_bytes=total, num_documents=rest.num_documents + more.num_documents)
+class _Rest:
+    """The drops of one reason that are not told one by one."""
+
+    def __init__(self, first: Drop) -> None:
+        self._first = first
+        self._num_documents = self._num_bytes = 0
+
+    def add_(self, drop: Drop) -> None:
+        self._num_documents += drop.num_documents
+        self._num_bytes += drop.num_bytes
+
+    def as_drop(self) -> Drop:
+        name = f"{self._first.origin}#more/{self._first.reason}"
+        counts = {"num_documents": self._num_documents, "num_bytes": self._num_bytes}
+        return replace(self._first, id=name, excerpt="", **counts)
