@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check growth cost-backtest law-backtest faults powercuts refusals corruptions kills clean
+.PHONY: demo test check growth cost-backtest law-backtest faults powercuts refusals corruptions kills hostile fuzz clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -30,6 +30,12 @@ law-backtest: $(VENV)/test.stamp
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --jobs 2
 
+hostile: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/reliability/hostile.py
+
+fuzz: $(VENV)/fuzz.stamp
+	$(BIN)/python benchmarks/reliability/fuzz/run.py $(if $(EXECUTIONS),--executions $(EXECUTIONS))
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 demo"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
@@ -40,6 +46,10 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf,dev]"
+	@touch $@
+
+$(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf,dev,fuzz]"
 	@touch $@
 
 # a second major version of transformers, beside the installed one, for the tests of the export

@@ -21,6 +21,12 @@ from headwater.errors import ConfigError
 
 Table = dict[str, Any]
 
+MAX_FILE_BYTES = 1_000_000
+MAX_DEPTH = 20
+MAX_VALUES = 5000
+_SHOWN_CHARACTERS = 200
+_SHOWN_PROBLEMS = 50
+
 
 class Settings(BaseModel):
     """Base of every settings class: frozen, unknown keys forbidden, a string under a field is its description.
@@ -102,6 +108,8 @@ def read_settings(path: Path, overrides: list[str], find: Callable[[str], Path |
 
 def apply_override(raw: RawSettings, override: str) -> None:
     name, equals, text = override.partition("=")
+    if name.count(".") >= MAX_DEPTH:
+        raise ConfigError(f"override {override[:_SHOWN_CHARACTERS]!r} names no setting: it has {name.count('.')} dots")
     if not equals or not name.strip():
         raise ConfigError(f"override {override!r} has no '='; write it as section.setting=value")
     raw.set_(name.strip(), _parse_value(text.strip()), f"command line ({override})")
@@ -118,30 +126,68 @@ def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, s
         if parent is None:
             return chain
         beside = path.parent / str(parent)
-        found = beside if beside.is_file() else find(str(parent))
+        found = beside if _is_file(beside) else find(str(parent))
         if found is None:
-            raise ConfigError(f"{path} extends {parent!r}, which is neither a file beside it nor a recipe")
+            raise ConfigError(f"{path} extends {_shown(parent)}, which is neither a file beside it nor a recipe")
         path = found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than a file system allows
+        return False
 
 
 def _parse(path: Path) -> Table:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(_read_text(path))
+        _require_plain(table)
+        return table
     except FileNotFoundError:
         raise ConfigError(f"no such run file: {path}; `headwater new NAME --text FOLDER` writes one") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; name the run file in it (NAME.toml)") from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid TOML: brackets are nested too deeply") from None
+    except ValueError as error:  # of TOML, of UTF-8, of a number
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _read_text(path: Path) -> str:
+    with open(path, "rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes, and a run file has some thousand")
+    return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _require_plain(table: Table) -> None:
+    """Raise ValueError for tables nested deeper, more values, or numbers larger, than any settings have."""
+    waiting: list[tuple[Any, int]] = [(table, 0)]
+    num_values = 0
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"tables and lists are nested more than {MAX_DEPTH} deep")
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ValueError("a whole number has more than 64 bits")
+        num_values += 1
+        if num_values > MAX_VALUES:
+            raise ValueError(f"there are more than {MAX_VALUES} values")
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += [(each, depth + 1) for each in inner]
 
 
 def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = tomllib.loads(f"value = {text}")
+        _require_plain(table)
+    except (ValueError, RecursionError):
         return text  # a bare word is a string: model.family=llama needs no quotes
+    return table["value"] if list(table) == ["value"] else text
 
 
 def _merge(raw: RawSettings, path: str, value: Any, origin: str) -> None:
@@ -167,8 +213,10 @@ def validate(kind: type[S], raw: RawSettings) -> S:
     try:
         return kind.model_validate(_as_meant(kind, raw.table))
     except ValidationError as error:
-        problems = [_problem(kind, raw, detail) for detail in error.errors()]
-        count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+        found = error.errors()
+        problems = [_problem(kind, raw, detail) for detail in found[:_SHOWN_PROBLEMS]]
+        problems += [f"  and {len(found) - _SHOWN_PROBLEMS} more"] if len(found) > _SHOWN_PROBLEMS else []
+        count = f"{len(found)} problem" + ("s" if len(found) > 1 else "")
         raise ConfigError(f"the settings have {count}:\n" + "\n".join(problems)) from None
 
 
@@ -205,10 +253,11 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
     location = [str(part) for part in detail["loc"]]
     path = ".".join(location)
     value = detail.get("input")
-    shown = "" if isinstance(value, dict) else f" = {value!r}"
+    shown = "" if isinstance(value, dict) else f" = {_shown(value)}"
     hint = ""
     if detail["type"] == "extra_forbidden":
-        message = "unknown setting"
+        # what stands under a name that is none of ours may be a key or a password
+        message, shown = "unknown setting", shown if isinstance(value, int | float) else ""
         close = difflib.get_close_matches(location[-1], setting_names(kind, location[:-1]), n=2)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
     elif detail["type"] == "missing":
@@ -222,6 +271,14 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
     where = next((origin for name, origin in raw.origins.items() if _is_part(name, path) or _is_part(path, name)), None)
     place = f"\n      set in {where}" if where else ""
     return f"  {path}{shown}: {message}{hint}{place}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = type(value).__name__
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _is_part(path: str, whole: str) -> bool:

@@ -204,8 +204,31 @@ def _encoded(json_text: str) -> bytes:
     return json_text.encode(errors="backslashreplace")
 
 
+MAX_JSON_DEPTH = 100
+
+
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return what a JSON file holds; raise ValueError where that isn't JSON, or nested as no file of ours is."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("brackets are nested too deeply") from None
+    if _depth_exceeds(value, MAX_JSON_DEPTH):
+        raise ValueError(f"brackets are nested more than {MAX_JSON_DEPTH} deep")
+    return value
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [each for outer in level for each in _inner(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def move_folder(source: Path, target: Path) -> None:

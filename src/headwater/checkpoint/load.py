@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from headwater.checkpoint.layout import KINDS, MODEL, OPTIM, STATE_FILE, list_checkpoints, list_damaged, tensor_file
 from headwater.checkpoint.shards import DTYPES, Table, load_pieces_
-from headwater.checkpoint.verify import checked_manifest, digest_of, read_state, require_whole
+from headwater.checkpoint.verify import checked_manifest, digest_of, read_state, require_whole, state_of
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, move_folder
 
@@ -34,7 +33,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Return a checkpoint, every byte of it checked against the manifest; raise CheckpointError if one differs."""
     manifest = checked_manifest(path)
     tensors = {kind: _read_kind(path, manifest, kind) for kind in KINDS}
-    state = json.loads(_checked_bytes(path / STATE_FILE, manifest))
+    state = state_of(path / STATE_FILE, _checked_bytes(path / STATE_FILE, manifest))
     return Checkpoint(manifest["step"], path, tensors[MODEL], tensors[OPTIM], state)
 
 
@@ -77,7 +76,11 @@ def _read_kind(path: Path, manifest: dict[str, Any], kind: str) -> dict[str, Ten
 
 
 def _tensors_of(file: Path, manifest: dict[str, Any]) -> dict[str, Tensor]:
-    return from_safetensors(_checked_bytes(file, manifest))
+    data = _checked_bytes(file, manifest)
+    try:
+        return from_safetensors(data)
+    except Exception as error:  # the library's own and torch's, of every kind, for a header that is no header
+        raise CheckpointError(f"{file} is no safetensors file, whatever its digest says: {error!r:.200}") from None
 
 
 def _table(path: Path, manifest: dict[str, Any]) -> Table:

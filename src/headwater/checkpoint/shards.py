@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorProperties,
     TensorStorageMetadata,
 )
-from torch.distributed.checkpoint.planner import SavePlan, TensorWriteData, WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner import ReadItem, SavePlan, TensorWriteData, WriteItem, WriteItemType
 
 from headwater.errors import CheckpointError
 from headwater.files import digest_json
@@ -155,19 +155,28 @@ def load_pieces_(
     """
     _require_shapes(state, table, folder)
     planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-    planner.set_up_planner(dict(state), _metadata(table), is_coordinator=True)
-    by_file: dict[str, list[tuple[Any, str]]] = {}
-    for item in planner.create_local_plan().items:
-        name, offset = item.storage_index.fqn, item.storage_index.offset
-        chunk = next(chunk for chunk in table[name]["chunks"] if offset is None or chunk["offsets"] == list(offset))
-        key = key_of(name, chunk["offsets"], is_whole=chunk["shape"] == table[name]["shape"])
-        by_file.setdefault(chunk["file"], []).append((item, key))
+    try:
+        planner.set_up_planner(dict(state), _metadata(table), is_coordinator=True)
+        by_file = _reads(planner, table)
+    except (KeyError, TypeError, ValueError, AssertionError, RuntimeError, StopIteration) as error:
+        raise CheckpointError(f"{folder} has a table of tensors that makes no sense: {error!r:.200}") from None
     for file, items in by_file.items():
         tensors = tensors_of(file)
         for item, key in items:
             if key not in tensors:
                 raise CheckpointError(f"{folder} is damaged: {file} has no tensor {key}, which its manifest.json names")
             planner.resolve_tensor(item).copy_(_box(tensors[key], item.storage_offsets, item.lengths))
+
+
+def _reads(planner: DefaultLoadPlanner, table: Table) -> dict[str, list[tuple[ReadItem, str]]]:
+    """Return, for each file, the boxes to read and the keys of the tensors that they are in."""
+    by_file: dict[str, list[tuple[ReadItem, str]]] = {}
+    for item in planner.create_local_plan().items:
+        name, offset = item.storage_index.fqn, item.storage_index.offset
+        chunk = next(chunk for chunk in table[name]["chunks"] if offset is None or chunk["offsets"] == list(offset))
+        key = key_of(name, chunk["offsets"], is_whole=chunk["shape"] == table[name]["shape"])
+        by_file.setdefault(chunk["file"], []).append((item, key))
+    return by_file
 
 
 def _box(tensor: Tensor, offsets: Iterable[int], lengths: Iterable[int]) -> Tensor:

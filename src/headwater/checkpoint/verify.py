@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from headwater.checkpoint.layout import (
     tensor_file,
 )
 from headwater.errors import CheckpointError
-from headwater.files import digest_file, digest_file_on_disk, digest_json, read_json
+from headwater.files import digest_file, digest_file_on_disk, digest_json
 from headwater.seals import read_sealed_manifest
 
 
@@ -105,5 +106,15 @@ def read_state(path: Path) -> dict[str, Any]:
     expected = digest_of(checked_manifest(path), file)
     if not file.is_file() or digest_file(file) != expected:
         raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
-    state: dict[str, Any] = read_json(file)
+    return state_of(file, file.read_bytes())
+
+
+def state_of(file: Path, data: bytes) -> dict[str, Any]:
+    """Return the state that a file's bytes hold; raise CheckpointError when they hold none."""
+    try:
+        state = json.loads(data)
+    except (ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file} is no state of a run, whatever its digest says")
     return state

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import groupby
 
 # C0 and C1 controls but tab and newline; byte order marks; the soft hyphen, which is a hint for line breaking.
 # Zero-width joiners stay: Persian and the Indic scripts spell with them.
 _INVISIBLE_ASCII = bytes({*range(32), 127} - {9, 10})
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\ufeff]")
 _BLANK_LINES = re.compile(r"\n{4,}")
+
+# accents in a row that are still put in order, which takes the square of their number: Unicode's own limit for texts
+# that are normalised as they stream is 30 (UAX #15), no language stacks ten
+_MAX_MARKS = 1000
 
 
 def clean(text: str, kind: str) -> str:
@@ -21,12 +26,25 @@ def clean(text: str, kind: str) -> str:
     """
     text = _visible(_line_ends(text))
     if kind != "code" and not text.isascii():
-        text = unicodedata.normalize("NFC", text)
+        text = _composed(text)
     if " \n" in text or "\t\n" in text:
         text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
     if "\n\n\n\n" in text:
         text = _BLANK_LINES.sub("\n\n\n", text)
     return text.strip("\n").rstrip(" \t\n") if kind == "code" else text.strip()
+
+
+def _composed(text: str) -> str:
+    """Return normal form C; unchanged where a thousand accents stand in a row, as only an attack has them."""
+    words = (word for word in text.split() if len(word) > _MAX_MARKS)
+    if any(_longest_marks(word) > _MAX_MARKS for word in words):
+        return text
+    return unicodedata.normalize("NFC", text)
+
+
+def _longest_marks(text: str) -> int:
+    runs = groupby(text, lambda character: unicodedata.combining(character) > 0)
+    return max((sum(1 for _ in run) for is_marks, run in runs if is_marks), default=0)
 
 
 def _line_ends(text: str) -> str:

@@ -46,9 +46,16 @@ def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
     for path, origin in files:
         reason = reason_not_readable(path)
         digest.update(f"{origin}\0{reason}\0".encode())
-        if reason is None:
-            with open(path, "rb") as file:
-                digest.update(f"{path.stat().st_size}\0".encode())
-                while block := file.read(BLOCK_BYTES):
-                    digest.update(block)
+        try:
+            if reason is None:
+                _add_content_(digest, path)
+        except OSError:  # of the disk: the reader drops the file, too
+            digest.update(b"unreadable\0")
     return f"xxh3:{digest.hexdigest()}"
+
+
+def _add_content_(digest: xxhash.xxh3_128, path: Path) -> None:
+    with open(path, "rb") as file:
+        digest.update(f"{path.stat().st_size}\0".encode())
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)

@@ -209,7 +209,7 @@ def apply_rules_(raw: RawSettings) -> dict[str, str]:
             continue
         try:
             value, why = rule(raw)
-        except (TypeError, ValueError, ZeroDivisionError):
+        except (TypeError, ValueError, ArithmeticError):
             continue
         if value is None:  # of an input that is missing, or the default is right
             continue

@@ -12,6 +12,11 @@ from headwater.plan.shape import Experts, GroupedAttention, LatentAttention, Lay
 
 Config = Mapping[str, Any]
 
+MAX_FILE_BYTES = 10_000_000
+MAX_SIZE = 1 << 40  # of any number in a shape
+LAYERS, MAX_LAYERS = ("num_hidden_layers", "n_layer"), 10_000  # each is an object of its own here
+_SHOWN_CHARACTERS = 100
+
 
 def read_hf_config(path: Path) -> Shape:
     """Return the shape of the model in a folder with a `config.json`, or of that file.
@@ -20,12 +25,12 @@ def read_hf_config(path: Path) -> Shape:
     """
     file = path / "config.json" if path.is_dir() else path
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(_read_text(file))
     except FileNotFoundError:
         raise ConfigError(f"no {file}; name a folder that holds the config.json of a Hugging Face model") from None
     except OSError as error:
         raise ConfigError(f"{file} can't be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of UTF-8, of JSON, of a number
         raise ConfigError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(config, dict):
         raise ConfigError(
@@ -37,6 +42,14 @@ def read_hf_config(path: Path) -> Shape:
         raise ConfigError(f"{file}: {error}") from None
 
 
+def _read_text(file: Path) -> str:
+    with open(file, "rb") as stream:
+        data = stream.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes, and a config.json some thousand")
+    return data.decode()
+
+
 def shape_of_config(config: Config) -> Shape:
     """Return the shape that a configuration describes; of a model with pictures, its text part."""
     inner = config.get("text_config")
@@ -45,8 +58,17 @@ def shape_of_config(config: Config) -> Shape:
     family = config.get("model_type")
     build = FAMILIES.get(family) if isinstance(family, str) else None
     if build is None:
-        raise ConfigError(f"model_type {family!r} is none of those that can be counted: {', '.join(sorted(FAMILIES))}")
+        known = ", ".join(sorted(FAMILIES))
+        raise ConfigError(f"model_type {_shown(family)} is none of those that can be counted: {known}")
     return build(config)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = type(value).__name__
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _size(config: Config, *names: str, default: int | None = None) -> int:
@@ -56,7 +78,12 @@ def _size(config: Config, *names: str, default: int | None = None) -> int:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name}={value!r} must be a whole number of at least 1")
+            raise ConfigError(f"{name}={_shown(value)} must be a whole number of at least 1")
+        limit = MAX_LAYERS if name in LAYERS else MAX_SIZE
+        if value > limit:
+            raise ConfigError(
+                f"{name}={_shown(value)} is more than any model has; {limit:,} is the most that is counted"
+            )
         return value
     if default is None:
         raise ConfigError(f"{names[0]} is needed and missing")
@@ -74,14 +101,14 @@ def _indices(config: Config, name: str) -> set[int]:
     if value is None:
         return set()
     if not isinstance(value, list) or any(isinstance(each, bool) or not isinstance(each, int) for each in value):
-        raise ConfigError(f"{name}={value!r} must be a list of whole numbers, such as [0, 1]")
+        raise ConfigError(f"{name}={_shown(value)} must be a list of whole numbers, such as [0, 1]")
     return set(value)
 
 
 def _flag(config: Config, name: str, default: bool) -> bool:
     value = config.get(name)
     if value is not None and not isinstance(value, bool):
-        raise ConfigError(f"{name}={value!r} must be true or false")
+        raise ConfigError(f"{name}={_shown(value)} must be true or false")
     return default if value is None else value
 
 

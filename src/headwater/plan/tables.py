@@ -8,11 +8,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
 from headwater.errors import ConfigError, DataError
 
 CsvRow = dict[str, str]
+
+MAX_FILE_BYTES = 16_000_000
+MAX_COLUMNS = 500
+MAX_CELLS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,20 @@ class Sheet:
 def read_sheet(path: Path) -> Sheet:
     """Return a CSV file; raise DataError when it can't be read or names a column twice."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise DataError(f"{path} doesn't exist; name a CSV file") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder; name a CSV file") from None
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(
+            f"{path} has more than {MAX_FILE_BYTES:,} bytes; a table of runs has some thousand: name another"
+        )
+    try:
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise DataError(f"{path} is not a CSV file in UTF-8; save the table as plain CSV") from None
     return _parse(text, str(path))
@@ -66,10 +78,15 @@ def read_lines(path: Path) -> list[tuple[int, CsvRow]]:
 def _parse(text: str, name: str) -> Sheet:
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
-        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
+        found = ((reader.line_num, line) for line in reader if any(cell.strip() for cell in line))
+        lines = list(islice(found, MAX_CELLS + 1))
     except csv.Error as error:
         raise DataError(f"{name} is not a CSV table: {error}; save the table as plain CSV") from None
     header = [column.strip() for column in lines[0][1]] if lines else []
+    if len(header) > MAX_COLUMNS:
+        raise DataError(f"{name} has {len(header):,} columns; at most {MAX_COLUMNS} make a table that can be meant")
+    if len(header) * len(lines) > MAX_CELLS:
+        raise DataError(f"{name} has more than {MAX_CELLS:,} cells; a table of runs has some thousand: name another")
     twice = {column for column in header if column and header.count(column) > 1}
     if twice:
         raise DataError(f"{name} has the column {sorted(twice)[0]!r} twice; rename or remove one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
@@ -14,10 +15,12 @@ import tokenizers
 from headwater.errors import TokenizerError
 from headwater.files import digest_bytes, read_manifest
 from headwater.tokenizer.cut import cut
+from headwater.tokenizer.pattern import unlike_ours, without_twins
 from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS
 
 FORMAT = "headwater-tokenizer"
 FORMAT_VERSION = 1
+MAX_FILE_BYTES = 256_000_000  # a vocabulary of a million takes a third; what is cut here has another digest
 _GROUP_CHARS = 4_000_000
 
 
@@ -40,19 +43,24 @@ class Tokenizer:
         manifest = read_manifest(folder, FORMAT, FORMAT_VERSION, TokenizerError)
         path = folder / "tokenizer.json"
         try:
-            data = path.read_bytes()
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES)
         except OSError as error:
             raise TokenizerError(f"can't read {path}: {error.strerror}; train the tokenizer again") from None
         if digest_bytes(data) != manifest.get("digest"):
             raise TokenizerError(f"{path} is not the file its manifest.json describes; train the tokenizer again")
         try:
-            model = tokenizers.Tokenizer.from_str(data.decode())
+            text = data.decode()
+            unlike = unlike_ours(json.loads(text, object_pairs_hook=without_twins))
+            if unlike is not None:
+                raise TokenizerError(f"{path} is no tokenizer of headwater's: {unlike}; train one with `headwater run`")
+            model = tokenizers.Tokenizer.from_str(text)
             _check_ids(path, model, manifest)
             return cls(model, manifest)
-        except TokenizerError:
+        except (TokenizerError, KeyboardInterrupt):
             raise
-        except Exception as error:  # the library raises a bare Exception for what it can't read
-            raise TokenizerError(f"{folder} is not a usable tokenizer ({error!r}); train it again") from None
+        except BaseException as error:  # the library raises a bare Exception, and panics are not even that
+            raise TokenizerError(f"{folder} is not a usable tokenizer ({error!r:.200}); train it again") from None
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without begin or end; never an id of a special token."""
@@ -127,6 +135,11 @@ def _check_ids(path: Path, model: tokenizers.Tokenizer, manifest: dict[str, Any]
         raise TokenizerError(f"{path} doesn't number its {len(vocabulary)} tokens from 0 to {size - 1}; train it again")
     if manifest["special"] != SPECIAL_IDS or any(vocabulary.get(name) != token for name, token in SPECIAL_IDS.items()):
         raise TokenizerError(f"{path} has other special tokens than this headwater; train it again")
+    bytes_of_text = _byte_of_character()
+    if not all(character in vocabulary for character in bytes_of_text):
+        raise TokenizerError(f"{path} has no token for some byte, so that text would be lost; train it again")
+    if any(not bytes_of_text.keys() >= set(token) for token in vocabulary if token not in SPECIAL_IDS):
+        raise TokenizerError(f"{path} has a token that stands for no bytes; train it again")
 
 
 def _surrogate_error(texts: list[str]) -> TokenizerError:

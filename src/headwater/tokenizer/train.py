@@ -15,14 +15,11 @@ from headwater.errors import TokenizerError
 from headwater.files import digest_bytes, new_folder, stage_key, write_bytes, write_json
 from headwater.tokenizer.cut import cut
 from headwater.tokenizer.measure import bytes_per_token
+from headwater.tokenizer.pattern import QWEN2_PATTERN
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
 from headwater.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
 from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 
-# Qwen2's pattern: contractions, words with the space before them, single digits, punctuation, line ends, spaces
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 STAGE_VERSION = 1
 _SAMPLED_PART_CHARS = 8192
 

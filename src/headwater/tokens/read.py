@@ -25,6 +25,7 @@ from headwater.tokens.format import (
     block_sums,
     manifest_digest,
 )
+from headwater.tokens.manifest import wrong_in
 
 
 class TokenStore:
@@ -49,6 +50,9 @@ class TokenStore:
         written = (folder / "manifest.json").read_bytes()
         if manifest_digest(self.manifest) != self.manifest.get("digest") or written != json_bytes(self.manifest):
             raise StoreError(f"{folder / 'manifest.json'} was altered after it was written; {REBUILD}")
+        wrong = wrong_in(self.manifest)
+        if wrong is not None:
+            raise StoreError(f"{folder / 'manifest.json'} describes no store: {wrong} can't be; {REBUILD}")
         self.digest: str = self.manifest["digest"]
         self.tokenizer_digest: str = self.manifest["tokenizer"]
         self.vocab_size: int = self.manifest["vocab_size"]
@@ -99,7 +103,8 @@ class TokenStore:
         for shard, tokens in zip(self.manifest["shards"], self._shards, strict=True):
             if tokens.max(initial=0) >= self.vocab_size:
                 raise StoreError(f"{self.folder / shard['name']}.bin holds ids outside {self.vocab_size}; {REBUILD}")
-        if np.any(self.starts[:-1] >= self.starts[1:]) or len(self.starts) != self.num_documents + 1:
+        starts = self.starts
+        if starts[0] or np.any(starts[:-1] >= starts[1:]) or len(starts) != self.num_documents + 1:
             raise StoreError(f"the document starts of {self.folder} don't rise; {REBUILD}")
 
     def slice(self, start: int, stop: int) -> np.ndarray:
@@ -136,8 +141,17 @@ class TokenStore:
     @cached_property
     def document_ids(self) -> list[str]:
         """The corpus id of each document."""
-        paths = [self.folder / f"{shard['name']}.ids" for shard in self.manifest["shards"]]
-        return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return [name for shard in self.manifest["shards"] for name in self._ids_of(shard)]
+
+    def _ids_of(self, shard: dict[str, Any]) -> list[str]:
+        path = self.folder / f"{shard['name']}.ids"
+        try:
+            names = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        except (OSError, ValueError, RecursionError):
+            names = []
+        if len(names) != shard["num_documents"] or not all(isinstance(name, str) for name in names):
+            raise StoreError(f"{path} doesn't hold the ids of {shard['num_documents']} documents; {REBUILD}")
+        return names
 
 
 def _compare(path: Path, found: np.ndarray, expected: np.ndarray) -> None:
@@ -168,7 +182,7 @@ def _store_folders(tokens_dir: Path, split: str) -> dict[str, Path]:
     if digest_json(manifest.get("splits")) != manifest.get("digest"):
         raise StoreError(f"{tokens_dir / 'manifest.json'} was altered after it was written; {REBUILD}")
     folders = {}
-    for name, facts in manifest["splits"].get(split, {}).items():
+    for name, facts in _sources(tokens_dir, manifest, split).items():
         folder = tokens_dir / split / name
         # a store that is whole but of another build would pass its own checks
         if read_manifest_or_none(folder).get("digest") != facts["digest"]:
@@ -176,3 +190,17 @@ def _store_folders(tokens_dir: Path, split: str) -> dict[str, Path]:
         if facts["num_documents"]:
             folders[name] = folder
     return folders
+
+
+def _sources(tokens_dir: Path, manifest: dict[str, Any], split: str) -> dict[str, Any]:
+    """Return what the manifest over all stores says of each source of a split, checked."""
+    splits = manifest.get("splits")
+    sources = splits.get(split, {}) if isinstance(splits, dict) else None
+    if not isinstance(sources, dict) or not all(_is_source(name, facts) for name, facts in sources.items()):
+        raise StoreError(f"{tokens_dir / 'manifest.json'} describes no stores; {REBUILD}")
+    return sources
+
+
+def _is_source(name: str, facts: Any) -> bool:
+    is_plain = Path(name).name == name and name not in ("", "..")  # a folder in this one, not anywhere else
+    return is_plain and isinstance(facts, dict) and {"digest", "num_documents"} <= facts.keys()

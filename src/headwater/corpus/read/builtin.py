@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile, Unusable
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.text import read_text
 
 # tests are twice the library; what pip installed is not the library; the build's settings name this machine's folders

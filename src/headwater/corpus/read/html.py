@@ -11,8 +11,9 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import DOMException, HTMLParserException, HTMLTree
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.input import InputFile, Unusable
+from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.text import encoding_of
 
 _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|pre|table|article)\b", re.I)
@@ -25,6 +26,12 @@ _END_LEFT_OUT = (
 _NO_END = frozenset(_END_LEFT_OUT.split())
 MAX_DEPTH = 300  # the heuristics take seconds for a page nested ten thousand deep and hours for a deeper one
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,40})""", re.IGNORECASE)
+# codecs of texts: "punycode" and "idna" take the square of the length, "unicode_escape" reads what isn't shown
+_CHARSETS = (
+    *("ascii", "big5", "cp", "euc", "gb", "hz", "iso2022", "iso8859", "johab", "koi8", "mac-", "shift_jis", "tis-"),
+    "utf-",
+)
+_AFTER_BRACKET = re.compile("<([^<]*)")
 
 # resiliparse's stubs give every node the type of the plainest one
 Node = Any
@@ -55,7 +62,8 @@ def depth(page: str) -> int:
     """Return how deep the elements of a page are nested, as its tags say. Takes time in proportion to the page."""
     deepest = now = 0
     waiting_for = ""  # the end of a script or a comment: what looks like a tag in it is none
-    for piece in page.split("<")[1:]:
+    for match_after in _AFTER_BRACKET.finditer(page):  # one at a time: a split page takes fifty times its size
+        piece = match_after[1]
         name = match.group().lower() if (match := _NAME.match(piece)) else piece[:3]
         if waiting_for:
             waiting_for = "" if name == waiting_for or waiting_for in piece else waiting_for
@@ -116,9 +124,17 @@ def _decode(data: bytes) -> str:
     except UnicodeDecodeError:
         declared = _CHARSET.search(data[:4096])
         try:
-            text = data.decode(codecs.lookup(declared[1].decode()).name if declared else "utf-8")
+            text = data.decode(_charset(declared[1].decode()) if declared else "utf-8")
         except (LookupError, UnicodeError):
             raise Unusable("not_utf8") from None
     if "\0" in text:
         raise Unusable("binary")
     return text
+
+
+def _charset(declared: str) -> str:
+    """Return Python's name of a charset; raise LookupError for one that no page is written in."""
+    name = codecs.lookup(declared).name
+    if not name.startswith(_CHARSETS):
+        raise LookupError(declared)
+    return name

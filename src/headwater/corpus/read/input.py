@@ -9,24 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-
-import pyarrow as pa
+from typing import IO, Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.formats import compression_of
+from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Expansion, Unusable
 
 BLOCK_BYTES = 1 << 20
 _COMPRESSED_BLOCK_BYTES = 1 << 16  # what is lost before the damage in a damaged file
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
-
-
-class Unusable(Exception):
-    """A file can't be used (any further); the reason is what the balance sheet shows."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,8 @@ class InputFile:
     def open(self) -> Iterator[IO[bytes]]:
         """Yield the file's bytes, decompressed where its name says so.
 
-        Raises Unusable for a compressed file that isn't what its name says or is damaged or cut short.
+        Raises Unusable for a compressed file that isn't what its name says, is damaged or cut short, or holds far
+        more than text can.
         """
         compression = compression_of(self.path.name)
         with open(self.path, "rb") as file:
@@ -57,7 +49,7 @@ class InputFile:
                 raise Unusable(f"not_{compression}")
             file.seek(0)
             try:
-                yield io.BufferedReader(pa.CompressedInputStream(file, compression), _COMPRESSED_BLOCK_BYTES)  # type: ignore[type-var]
+                yield io.BufferedReader(_Decompressed(file, compression), _COMPRESSED_BLOCK_BYTES)
             except OSError as error:
                 if error.errno is not None:  # of the disk, not of the decompressor
                     raise
@@ -65,17 +57,38 @@ class InputFile:
 
     def document(self, text: str, part: str = "", **meta: str) -> Document:
         """Return a document of this file; `part` tells several of one file apart."""
+        if "title" in meta:
+            meta["title"] = meta["title"][:MAX_TITLE_CHARACTERS]
         return Document(text, self.source, f"{self.origin}{part}", self.origin, self.kind, meta)
 
     def drop(self, reason: str, num_bytes: int, part: str = "", excerpt: str = "") -> Drop:
         return Drop(reason, self.source, f"{self.origin}{part}", self.origin, num_bytes, excerpt)
 
 
+class _Decompressed(io.RawIOBase):
+    """What a compressed file holds; reading raises Unusable when it is out of proportion to the file."""
+
+    def __init__(self, file: IO[bytes], compression: str) -> None:
+        import pyarrow as pa  # most files are not compressed, and it takes a tenth of a second
+
+        self._file = file
+        self._stream: Any = pa.CompressedInputStream(file, compression)
+        self._expansion = Expansion()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = int(self._stream.readinto(buffer))
+        self._expansion.add_(count, self._file.tell())
+        return count
+
+
 def reason_not_readable(path: Path) -> str | None:
     """Return why a path can't be read as a file, or None. A pipe or a device is never opened: it may never end."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return "unreadable"
     if not stat.S_ISREG(status.st_mode):
         return "not_a_file"

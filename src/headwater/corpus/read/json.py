@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile, Unusable
+from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl, record_document
+from headwater.corpus.read.limits import Unusable
 
 
 def read_json(file: InputFile, max_file_bytes: int, max_line_bytes: int) -> Iterator[Document | Drop]:
@@ -20,16 +21,20 @@ def read_json(file: InputFile, max_file_bytes: int, max_line_bytes: int) -> Iter
     data = read_whole(file, max_file_bytes)
     try:
         value = json.loads(data.decode("utf-8-sig"))
+        if isinstance(value, list):
+            for number, record in enumerate(value):
+                yield _piece(file, record, f"#{number}")
+        else:
+            yield record_document(file, value, "", len(data))
     except UnicodeDecodeError:
         raise Unusable("not_utf8") from None
     except (ValueError, RecursionError):
         raise Unusable("malformed_json") from None
-    if isinstance(value, list):
-        for number, record in enumerate(value):
-            piece = record_document(file, record, f"#{number}", 0)
-            yield replace(piece, num_bytes=_encoded_bytes(record)) if isinstance(piece, Drop) else piece
-    else:
-        yield record_document(file, value, "", len(data))
+
+
+def _piece(file: InputFile, record: Any, part: str) -> Document | Drop:
+    piece = record_document(file, record, part, 0)
+    return replace(piece, num_bytes=_encoded_bytes(record)) if isinstance(piece, Drop) else piece
 
 
 def read_whole(file: InputFile, max_file_bytes: int) -> bytes:

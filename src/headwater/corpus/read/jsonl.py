@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile, Unusable
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import Unusable
 
 TEXT_FIELDS = ("text", "content")
 
@@ -48,12 +49,11 @@ def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes
 
 def _parse(file: InputFile, line: bytes, part: str) -> Document | Drop:
     try:
-        value = json.loads(line.decode())
+        return record_document(file, json.loads(line.decode()), part, len(line))
     except UnicodeDecodeError:
         return file.drop("not_utf8", len(line), part)
     except (ValueError, RecursionError):
         return file.drop("malformed_json", len(line), part, line.decode()[:200])
-    return record_document(file, value, part, len(line))
 
 
 def record_document(file: InputFile, record: Any, part: str, num_bytes: int) -> Document | Drop:

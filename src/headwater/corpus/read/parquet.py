@@ -8,35 +8,61 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile, Unusable
+from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import TEXT_FIELDS
+from headwater.corpus.read.limits import RECORD_BYTES, Expansion, Unusable
 
 _ROWS_AT_A_TIME = 256
+_BYTES_AT_A_TIME = 16_000_000
+_READ_BYTES = 1 << 20  # of a column at a time: by default all of it, which may be a gigabyte
 
 
 def read_parquet(file: InputFile) -> Iterator[Document | Drop]:
-    """Yield a document, or a drop, for every row. Raises Unusable: not_parquet, damaged_parquet, no_text."""
+    """Yield a document, or a drop, for every row.
+
+    Raises Unusable: not_parquet, damaged_parquet, no_text, not_utf8, expands_too_far.
+    """
     with open(file.path, "rb") as stream:
         if stream.read(4) != b"PAR1":
             raise Unusable("not_parquet")
     try:
-        with pq.ParquetFile(file.path) as table:
-            column = next((name for name in TEXT_FIELDS if _holds_text(table.schema_arrow, name)), None)
+        with pq.ParquetFile(file.path, buffer_size=_READ_BYTES) as table:
+            names = table.schema_arrow.names
+            column = next((name for name in TEXT_FIELDS if names.count(name) == 1 and _holds_text(table, name)), None)
             if column is None:
                 raise Unusable("no_text")
-            batches = table.iter_batches(_ROWS_AT_A_TIME, columns=[column])
-            for number, text in enumerate(text for batch in batches for text in batch.column(0).to_pylist()):
-                part = f"#{number}"
-                yield file.drop("no_text", 0, part) if text is None else file.document(text, part)
+            yield from _rows(file, table, column)
+    except pa.ArrowMemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise Unusable("damaged_parquet") from error
     except UnicodeDecodeError as error:
         raise Unusable("not_utf8") from error
 
 
-def _holds_text(schema: pa.Schema, name: str) -> bool:
-    if name not in schema.names:
-        return False
-    kind = schema.field(name).type
+def _holds_text(table: pq.ParquetFile, name: str) -> bool:
+    kind = table.schema_arrow.field(name).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _rows(file: InputFile, table: pq.ParquetFile, column: str) -> Iterator[Document | Drop]:
+    expansion, file_bytes = Expansion(), file.num_bytes
+    batches = table.iter_batches(_rows_at_a_time(table, column), columns=[column], use_threads=False)
+    # one value at a time: as a list they would be there twice
+    for number, value in enumerate(value for batch in batches for value in batch.column(0)):
+        text, part = value.as_py(), f"#{number}"
+        expansion.add_(max(RECORD_BYTES, len(text or "")), file_bytes)
+        yield file.drop("no_text", 0, part) if text is None else file.document(text, part)
+
+
+def _rows_at_a_time(table: pq.ParquetFile, column: str) -> int:
+    """Return how many rows come to some megabytes, as the file itself says of its columns."""
+    metadata = table.metadata
+    columns = range(metadata.num_columns)  # leaves: a column of records is several
+    place = next(at for at in columns if metadata.schema.column(at).path == column)
+    largest = 1
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        largest = max(largest, group.column(place).total_uncompressed_size // max(1, group.num_rows))
+    return max(1, min(_ROWS_AT_A_TIME, _BYTES_AT_A_TIME // largest))

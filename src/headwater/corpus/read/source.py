@@ -8,14 +8,12 @@ from pathlib import Path
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
-from headwater.corpus.read.html import read_html
-from headwater.corpus.read.input import InputFile, Unusable, reason_not_readable
-from headwater.corpus.read.json import read_json
+from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.jsonl import read_jsonl
+from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.packages import read_package
-from headwater.corpus.read.parquet import read_parquet
-from headwater.corpus.read.sections import sections
-from headwater.corpus.read.sqlite import read_sqlite
+from headwater.corpus.read.parse import PARSED_FORMATS
+from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.text import read_text
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import CorpusSettings, SourceSettings
@@ -29,17 +27,18 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     A document longer than max_document_characters arrives as several. Raises DataError for a path that doesn't
     exist or a package that isn't installed; a file that can't be used is a drop.
     """
-    for piece in _pieces(name, settings.sources[name], settings):
-        if isinstance(piece, Drop):
-            yield piece
-        elif not _is_unicode(piece.text):  # JSON can spell half of a surrogate pair, which no encoding accepts
-            num_bytes = len(piece.text.encode("utf-8", "surrogatepass"))
-            yield Drop("not_utf8", name, piece.id, piece.origin, num_bytes)
-        else:
-            yield from _cut(piece, settings.max_document_characters)
+    source = settings.sources[name]
+    limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
+    if source.paths is None:
+        yield from bounded(_shipped(name, source, settings), limits.max_document_characters)
+        return
+    with Sandbox() as sandbox:
+        for path, origin in find_files(source.paths, name):
+            yield from read_file(path, origin, name, source.kind, limits, sandbox)
 
 
-def _pieces(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
+def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
+    """Yield the pieces of a source that comes with a package or with Python."""
     if source.package is not None:
         yield from read_package(source.package, name, source.kind)
     elif source.builtin == "python-library":
@@ -48,9 +47,6 @@ def _pieces(name: str, source: SourceSettings, settings: CorpusSettings) -> Iter
         yield from read_documentation(name, source.kind)
     elif source.builtin == "almanac":
         yield from _almanac(name, source.kind, settings.seed)
-    else:
-        for path, origin in find_files(source.paths or [], name):
-            yield from read_file(path, origin, name, source.kind, settings)
 
 
 def _almanac(name: str, kind: str, seed: int) -> Iterator[Document]:
@@ -60,7 +56,9 @@ def _almanac(name: str, kind: str, seed: int) -> Iterator[Document]:
         yield Document(document.text, name, document.id, document.origin, kind, document.meta)
 
 
-def read_file(path: Path, origin: str, source: str, source_kind: str, settings: CorpusSettings) -> Iterator[Piece]:
+def read_file(
+    path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
+) -> Iterator[Piece]:
     """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
     file_format = format_of(path.name)
     file = InputFile(path, origin, source, kind_of(file_format, source_kind))
@@ -68,49 +66,28 @@ def read_file(path: Path, origin: str, source: str, source_kind: str, settings: 
     if reason is not None:
         yield file.drop(reason, 0)
         return
+    num_bytes = 0  # of a file that gave documents before its damage: counted with those
     is_first = True
     try:
-        for piece in _read(file, file_format, settings):
+        num_bytes = file.num_bytes
+        for piece in bounded(_read(file, file_format, limits, sandbox), limits.max_document_characters):
             is_first = False
             yield piece
         if is_first:
-            yield file.drop("empty", file.num_bytes)
+            yield file.drop("empty", num_bytes)
     except Unusable as error:
         not_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
         reason = "unknown_format" if not_text else error.reason
-        # the bytes of a file that gave documents before the damage are counted with those
-        yield file.drop(reason, file.num_bytes if is_first else 0, "" if is_first else "#rest")
+        yield file.drop(reason, num_bytes if is_first else 0, "" if is_first else "#rest")
     except OSError:
         yield file.drop("unreadable", 0, "" if is_first else "#rest")
 
 
-def _read(file: InputFile, file_format: str, settings: CorpusSettings) -> Iterator[Piece]:
+def _read(file: InputFile, file_format: str, limits: ReadLimits, sandbox: Sandbox) -> Iterator[Piece]:
     if file_format == "unsupported" or (file_format in ("parquet", "sqlite") and compression_of(file.path.name)):
         raise Unusable("unknown_format")
+    if file_format in PARSED_FORMATS:
+        return sandbox.read(file, file_format, limits)
     if file_format == "jsonl":
-        return read_jsonl(file, settings.max_line_bytes)
-    if file_format == "json":
-        return read_json(file, settings.max_file_bytes, settings.max_line_bytes)
-    if file_format == "parquet":
-        return read_parquet(file)
-    if file_format == "sqlite":
-        return read_sqlite(file)
-    if file_format == "html":
-        return read_html(file, settings.max_file_bytes)
-    return read_text(file, settings.max_document_characters)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _cut(document: Document, max_characters: int) -> Iterator[Document]:
-    if len(document.text) <= max_characters:
-        yield document
-        return
-    for number, text in enumerate(sections([document.text], max_characters)):
-        part = f"{document.id}/{number}"
-        yield Document(text, document.source, part, document.origin, document.kind, document.meta)
+        return read_jsonl(file, limits.max_line_bytes)
+    return read_text(file, limits.max_document_characters)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile, Unusable
+from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import TEXT_FIELDS
+from headwater.corpus.read.limits import RECORD_BYTES, Expansion, Unusable
+
+# a virtual table is code that runs when it is read
+_VIRTUAL = re.compile(rb"\s*create(?:\s|/\*.*?\*/|--[^\n]*\n)*virtual\b", re.IGNORECASE | re.DOTALL)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -18,28 +23,32 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def read_sqlite(file: InputFile) -> Iterator[Document | Drop]:
-    """Yield a document, or a drop, for every row. Raises Unusable: not_sqlite, damaged_sqlite, no_text."""
+    """Yield a document, or a drop, for every row of the tables that hold their rows themselves.
+
+    Raises Unusable: not_sqlite, damaged_sqlite, no_text, expands_too_far.
+    """
     with open(file.path, "rb") as stream:
         if stream.read(16) != b"SQLite format 3\0":
             raise Unusable("not_sqlite")
     try:
         with closing(open_database(file.path)) as database:
             database.text_factory = bytes  # decoded here, so that a bad row costs that row only
+            database.execute("PRAGMA trusted_schema = OFF")  # what it says may call no function with effects
             columns = _text_columns(database)
             if not columns:
                 raise Unusable("no_text")
-            for table, column in columns:
-                rows = database.execute(f"SELECT {_quoted(column)} FROM {_quoted(table)}")  # noqa: S608 - quoted names
-                for number, (value,) in enumerate(rows):
-                    yield _row(file, value, f"#{table}/{number}")
-    except sqlite3.Error as error:
+            yield from _rows(file, database, columns)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise Unusable("damaged_sqlite") from error
 
 
 def _text_columns(database: sqlite3.Connection) -> list[tuple[str, str]]:
-    tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    tables = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     found = []
-    for (table,) in ((name.decode(),) for (name,) in tables):
+    for name, sql in tables:
+        if not isinstance(name, bytes) or not isinstance(sql, bytes) or _VIRTUAL.match(sql):
+            continue
+        table = name.decode()
         names = [row[1].decode() for row in database.execute(f"PRAGMA table_info({_quoted(table)})")]
         column = next((name for wanted in TEXT_FIELDS for name in names if name.lower() == wanted), None)
         if column is not None:
@@ -49,6 +58,16 @@ def _text_columns(database: sqlite3.Connection) -> list[tuple[str, str]]:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _rows(file: InputFile, database: sqlite3.Connection, columns: list[tuple[str, str]]) -> Iterator[Document | Drop]:
+    # pages that lead to each other give rows without end
+    expansion, file_bytes = Expansion(), file.num_bytes
+    for table, column in columns:
+        rows = database.execute(f"SELECT {_quoted(column)} FROM {_quoted(table)}")  # noqa: S608 - quoted names
+        for number, (value,) in enumerate(rows):
+            expansion.add_(max(RECORD_BYTES, len(value) if isinstance(value, bytes) else 0), file_bytes)
+            yield _row(file, value, f"#{table}/{number}")
 
 
 def _row(file: InputFile, value: object, part: str) -> Document | Drop:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.formats import language_of
-from headwater.corpus.read.input import BLOCK_BYTES, InputFile, Unusable
+from headwater.corpus.read.input import BLOCK_BYTES, InputFile
+from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.sections import sections
 
 # the longer mark first: UTF-32's begins with UTF-16's
@@ -24,7 +25,8 @@ def read_text(file: InputFile, max_document_characters: int) -> Iterator[Documen
     """Yield the file as one document, or as sections of at most `max_document_characters`.
 
     The encoding is UTF-8 or what a byte order mark says. The whole file is checked before anything is yielded, so
-    that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, or a damaged compressed file.
+    that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and for what is wrong
+    with a compressed file.
     """
     encoding = _check_encoding(file)
     language = language_of(file.path.name) if file.kind == "code" else None
@@ -71,7 +73,10 @@ def _check_encoding(file: InputFile) -> str:
 
 def _chunks(file: InputFile, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
-    with file.open() as stream:
-        while block := stream.read(BLOCK_BYTES):
-            yield decoder.decode(block)
-    yield decoder.decode(b"", final=True)
+    try:
+        with file.open() as stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield decoder.decode(block)
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError:  # it was whole when it was checked
+        raise Unusable("changed_while_read") from None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from headwater.errors import DataError
 
 _NOT_READ = {"__pycache__", "node_modules"}
 _OWN_FORMAT = b'"format": "headwater-'
+_HEAD_BYTES = 200
 
 
 def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
@@ -36,14 +39,56 @@ def printable(path: Path) -> str:
 
 
 def _expand(given: str, source: str) -> list[Path]:
-    path = Path(given).expanduser()
-    if os.path.lexists(path):
-        return [path]
-    found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(given) else []
+    try:
+        path = Path(given).expanduser()
+        if os.path.lexists(path):
+            return [path]
+        found = _outermost(sorted(_matches(str(path)))) if glob.has_magic(given) else []
+    except (RuntimeError, ValueError) as error:  # no such user's home; a zero in the name
+        raise DataError(f"source {source!r}: {given!r} can't be a path ({error}); correct its `paths`") from None
     if not found:
         what = "no file matches" if glob.has_magic(given) else "no such file or folder:"
         raise DataError(f"source {source!r}: {what} {given!r} (looked from {Path.cwd()}); correct its `paths`")
-    return [Path(name) for name in found]
+    return found
+
+
+def _outermost(names: list[str]) -> list[Path]:
+    """Return the paths that don't lie in another of them: a folder is read whole."""
+    kept: dict[Path, None] = {}
+    for path in map(Path, names):
+        if not any(parent in kept for parent in path.parents):
+            kept[path] = None
+    return list(kept)
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return what a pattern matches, as `glob` does, but for links to folders, which its ** follows in circles."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return glob.glob(pattern)
+    at = parts.index("**")
+    found = []
+    for top in glob.glob(str(Path(*parts[:at]))) if at else ["."]:
+        for folder, folders, names in _walk(Path(top)):
+            within = folder.relative_to(top).parts
+            found += [str(folder / name) for name in (*folders, *names) if _fits((*within, name), parts[at:])]
+    return found
+
+
+def _fits(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Return whether names below a folder fit a pattern in which ** stands for any number of folders."""
+
+    @cache
+    def fits(name_at: int, part_at: int) -> bool:
+        if part_at == len(pattern):
+            return name_at == len(names)
+        if pattern[part_at] == "**":
+            return fits(name_at, part_at + 1) or (name_at < len(names) and fits(name_at + 1, part_at))
+        if name_at == len(names) or not fnmatchcase(names[name_at], pattern[part_at]):
+            return False
+        return fits(name_at + 1, part_at + 1)
+
+    return fits(0, 0)
 
 
 def _files_under(top: Path) -> Iterator[Path]:
@@ -51,20 +96,54 @@ def _files_under(top: Path) -> Iterator[Path]:
         yield top
         return
     unreadable: list[Path] = []
-    for folder, folders, names in os.walk(top, onerror=lambda error: unreadable.append(Path(error.filename))):
-        if _is_own(Path(folder), names):
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if _is_read(name))
-        for name in sorted(filter(_is_read, names)):
-            yield Path(folder) / name
+    for folder, _, names in _walk(top, unreadable):
+        yield from (folder / name for name in names)
     yield from unreadable
+
+
+def _walk(top: Path, unreadable: list[Path] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each folder with the folders and the files in it that are read, in sorted order; its own files first.
+
+    Not os.walk, which in Python 3.11 calls itself for every level of a tree that may have two thousand.
+    """
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted((entry for entry in found), key=lambda entry: entry.name)
+        except OSError:
+            if unreadable is not None:
+                unreadable.append(folder)
+            continue
+        if _is_own(folder, [entry.name for entry in entries]):
+            continue
+        read = [entry for entry in entries if _is_read(entry.name)]
+        folders = [entry.name for entry in read if _is_folder(entry) and not entry.is_symlink()]
+        yield folder, folders, [entry.name for entry in read if not _is_folder(entry)]
+        waiting += [folder / name for name in reversed(folders)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_own(folder: Path, names: list[str]) -> bool:
     """Return whether a folder is a run of headwater's or one of its stages."""
-    marks = [folder / name for name in ("config.json", "manifest.json") if name in names]
-    return any(_OWN_FORMAT in mark.read_bytes()[:200] for mark in marks if mark.is_file() and os.access(mark, os.R_OK))
+    return any(_OWN_FORMAT in _head(folder / name) for name in ("config.json", "manifest.json") if name in names)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            return b""
+        with open(path, "rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _is_read(name: str) -> bool:

@@ -1,0 +1,1 @@
+"""Fuzzers: one harness a parser of foreign bytes."""

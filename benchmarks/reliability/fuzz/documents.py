@@ -1,0 +1,138 @@
+"""The readers of documents: text, JSON lines, JSON, web pages; and the messages of the process that parses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fuzz.target import LIMITS, InMemory, Target
+from headwater.corpus.clean import clean
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.frames import BadFrame, pack, unpack
+from headwater.corpus.read.jsonl import read_jsonl
+from headwater.corpus.read.limits import Unusable, bounded
+from headwater.corpus.read.parse import parse
+from headwater.corpus.read.text import encoding_of, read_text
+
+KINDS = ("text", "code")
+
+
+def _check(piece: Document | Drop) -> None:
+    if isinstance(piece, Drop):
+        assert piece.reason and piece.num_bytes >= 0 and piece.num_documents >= 1
+        return
+    assert len(piece.text) <= LIMITS.max_document_characters
+    piece.text.encode()
+    for kind in KINDS:
+        cleaned = clean(piece.text, kind)
+        assert clean(cleaned, kind) == cleaned, "cleaning twice changes something"
+
+
+def _text(data: bytes, folder: Path) -> None:
+    file = InMemory("a.txt", data)
+    pieces: list[Document | Drop] = []
+    try:
+        pieces += bounded(read_text(file, LIMITS.max_document_characters), LIMITS.max_document_characters)
+    except Unusable as error:
+        assert error.reason in ("binary", "not_utf8"), error.reason
+        assert not pieces, "a text is kept or dropped as one"
+        return
+    for piece in pieces:
+        _check(piece)
+    read = "".join(piece.text for piece in pieces if isinstance(piece, Document))
+    assert read == data.decode(encoding_of(data)), "text was lost"
+
+
+def _json_lines(data: bytes, folder: Path) -> None:
+    pieces = list(bounded(read_jsonl(InMemory("a.jsonl", data), LIMITS.max_line_bytes), LIMITS.max_document_characters))
+    for piece in pieces:
+        _check(piece)
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    kept = {piece.id.split("/")[0] for piece in pieces if isinstance(piece, Document)}
+    dropped = sum(piece.num_documents for piece in pieces if isinstance(piece, Drop))
+    assert len(kept) + dropped == len(lines), "a line is neither kept nor dropped"
+
+
+def _parsed(name: str, file_format: str, reasons: tuple[str, ...], data: bytes) -> None:
+    try:
+        for piece in parse(InMemory(name, data), file_format, LIMITS):
+            _check(piece)
+    except Unusable as error:
+        assert error.reason in reasons, error.reason
+
+
+def _json(data: bytes, folder: Path) -> None:
+    _parsed("a.json", "json", ("malformed_json", "not_utf8", "file_too_large"), data)
+
+
+def _html(data: bytes, folder: Path) -> None:
+    reasons = ("not_html", "damaged_html", "binary", "not_utf8", "too_deep", "file_too_large")
+    _parsed("a.html", "html", reasons, data)
+
+
+def _frames(data: bytes, folder: Path) -> None:
+    at = 0
+
+    def read_exactly(count: int) -> bytes:
+        nonlocal at
+        if at + count > len(data):
+            raise EOFError
+        at += count
+        return data[at - count : at]
+
+    try:
+        value = unpack(read_exactly)
+    except (BadFrame, EOFError):
+        return
+    data, at = pack(value), 0
+    assert pack(unpack(read_exactly)) == data
+
+
+TEXT_WORDS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0", b"\r\n", b"\xe2\x80\xa8", b"\xcc\x80\xcc\x95")
+JSON_WORDS = (
+    b'{"text": "',
+    b'"content"',
+    b'"title"',
+    b"null",
+    b"\\ud800",
+    b"\\u0000",
+    b"[[[[",
+    b"1e999",
+    b"NaN",
+    b"\n",
+)
+HTML_WORDS = (
+    *(b"<p>", b"<ul><li>", b"</", b"<!--", b"-->", b"<script>", b"<table>", b"<title>", b"<svg>", b"<template>"),
+    *(
+        b"&amp;",
+        b"&#x10ffff;",
+        b'<meta charset="',
+        b"utf-8",
+        b"idna",
+        b"<![CDATA[",
+        b"<a href=",
+        b"<font a>",
+        b"<select>",
+    ),
+)
+TARGETS = (
+    Target("text", lambda: (b"Words of a text.\n", "Grüße 世界".encode("utf-16")), _text, TEXT_WORDS),
+    Target("json-lines", lambda: (b'{"text": "one"}\n{"content": "two"}\n', b'{"text": "cut'), _json_lines, JSON_WORDS),
+    Target(
+        "json",
+        lambda: (b'[{"text": "one"}, {"x": [1, 2.5, null]}]', b'{"text": "a"}\n{"text": "b"}\n'),
+        _json,
+        JSON_WORDS,
+    ),
+    Target(
+        "html",
+        lambda: (
+            b"<html><title>A page</title><body><main><h1>Rivers</h1><p>They flow.</p><ul><li>one<li><a>two</a></ul>",
+            b'<meta charset="iso-8859-1"><p>Gr\xfc\xdfe</p>',
+        ),
+        _html,
+        HTML_WORDS,
+    ),
+    Target(
+        "messages", lambda: (pack({"text": "words", "part": "#1", "meta": {}}), pack({"end": ""})), _frames, JSON_WORDS
+    ),
+)

@@ -1,0 +1,49 @@
+"""Fuzz one parser in this process: `python -m fuzz.harness NAME FOLDER -atheris_runs=N …` (libFuzzer's options).
+
+FOLDER keeps what was found: inputs that reach new code, and an input that crashed. Only headwater is instrumented, and
+the parsers of Python that it calls.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+WATCHED = ["headwater", "json", "tomllib", "csv", "codecs"]
+MEMORY_BYTES = 3 << 30
+
+
+def main() -> None:
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    with atheris.instrument_imports(include=WATCHED):
+        from fuzz.targets import TARGETS
+    target = next(target for target in TARGETS if target.name == name)
+    corpus = folder / "inputs"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(target.seeds()):
+        (corpus / f"seed{number}").write_bytes(seed)
+    words = folder / "words"
+    words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words), encoding="ascii")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
+    with tempfile.TemporaryDirectory(dir=_in_memory()) as scratch:
+        try_one, place = target.try_one, Path(scratch)
+        arguments = [sys.argv[0], str(corpus), f"-dict={words}", f"-artifact_prefix={folder}/crash-", *sys.argv[3:]]
+        atheris.Setup(arguments, lambda data: try_one(data, place))
+        atheris.Fuzz()
+
+
+def _escaped(word: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in word)
+
+
+def _in_memory() -> str | None:
+    """Return a folder that no disk is behind, where there is one: the fuzzers write thousands of files a second."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - temporary names are made in it
+
+
+if __name__ == "__main__":
+    main()

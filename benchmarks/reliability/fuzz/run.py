@@ -1,0 +1,103 @@
+"""Fuzz every parser of foreign bytes, and print what was tried and found.
+
+    python benchmarks/reliability/fuzz/run.py [--executions N] [--only NAME,…] [--seconds N] [--keep FOLDER] [--json]
+
+Each parser is called with bytes that libFuzzer, through atheris (`pip install headwater[fuzz]`), makes so as to reach
+code not reached yet. Anything but an error of headwater's own is a crash, and so are 30 seconds or 2 GiB for one input.
+The exit status is 1 when anything crashed; the input is kept, and belongs into a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from fuzz.targets import TARGETS  # noqa: E402
+
+INPUT_SECONDS, INPUT_MIB, INPUT_BYTES = 30, 2048, 4096
+_PROGRESS = re.compile(r"#(\d+)\s+(?:NEW|REDUCE|pulse|INITED|DONE|RELOAD)\s+cov: (\d+) ft: (\d+)")
+_DONE = re.compile(r"Done (\d+) (?:runs )?in")
+
+
+def main() -> int:
+    options = read_options()
+    chosen = [target.name for target in TARGETS if not options.only or target.name in options.only.split(",")]
+    print(
+        f"{'parser':20} {'executions':>11} {'seconds':>8} {'a second':>9} {'edges':>6} {'features':>9} {'crashes':>8}"
+    )
+    results = []
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
+        for name in chosen:
+            result = fuzz(name, (options.keep or Path(temporary)) / name, options)
+            results.append(result)
+            rate = result["executions"] / max(result["seconds"], 1e-9)
+            numbers = f"{result['executions']:>11,} {result['seconds']:8.1f} {rate:9,.0f} {result['edges']:6,}"
+            print(f"{name:20} {numbers} {result['features']:9,} {result['crashes']:8}", flush=True)
+            if result["said"]:
+                print("    " + result["said"].replace("\n", "\n    "), flush=True)
+    if options.json:
+        print(json.dumps({"date": time.strftime("%Y-%m-%d"), "parsers": results}))
+    return 1 if any(result["crashes"] for result in results) else 0
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executions", type=int, default=1_000_000, help="of each parser")
+    parser.add_argument("--seconds", type=int, default=0, help="for each parser at most; 0: no limit")
+    parser.add_argument("--only", default="", metavar="NAME,…", help=", ".join(target.name for target in TARGETS))
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep inputs here, and begin with those kept before"
+    )
+    parser.add_argument("--json", action="store_true", help="end with one JSON line")
+    return parser.parse_args()
+
+
+def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    limits = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={INPUT_MIB}", f"-max_len={INPUT_BYTES}", "-close_fd_mask=0"]
+    limits += [f"-max_total_time={options.seconds}"] if options.seconds else []
+    # atheris ends at -atheris_runs by itself; libFuzzer's -runs would count the inputs it begins with as well
+    command = [sys.executable, "-m", "fuzz.harness", name, str(folder), f"-atheris_runs={options.executions}", *limits]
+    path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    before = set(folder.glob("crash-*"))
+    started_at = time.perf_counter()
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", env=os.environ | {"PYTHONPATH": path}
+    )
+    seconds = time.perf_counter() - started_at
+    progress = _PROGRESS.findall(done.stderr)
+    executions = [int(number) for number in _DONE.findall(done.stderr)] or [int(each[0]) for each in progress]
+    crashed = sorted(set(folder.glob("crash-*")) - before)
+    failed = bool(done.returncode) or bool(crashed)
+    return {
+        "name": name,
+        "executions": max(executions, default=0),
+        "seconds": seconds,
+        "edges": max((int(each[1]) for each in progress), default=0),
+        "features": max((int(each[2]) for each in progress), default=0),
+        "crashes": len(crashed) or int(failed),
+        "said": _last_words(done.stderr) if failed else "",
+    }
+
+
+def _last_words(text: str) -> str:
+    """Return what the fuzzer said of a crash: the exception's traceback without libFuzzer's numbers."""
+    start = text.find("Uncaught Python exception")
+    lines = text[start:].splitlines() if start >= 0 else text.splitlines()[-15:]
+    return "\n".join(lines[:40])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""The files that headwater writes and reads back, with digests made right: only what they say is wrong.
+
+A digest guards against accidents. Whoever hands over a folder can make it say anything.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fuzz.target import Target
+from headwater.errors import CheckpointError, StoreError, TokenizerError
+from headwater.files import digest_bytes
+from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
+from headwater.tokenizer.special import SPECIAL_IDS
+from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
+from headwater.tokenizer.train import train_tokenizer
+from headwater.tokens.format import DATA_FILES, block_sums, manifest_digest
+from headwater.tokens.read import TokenStore
+from headwater.tokens.write import EncodedDocument, write_store
+
+SAMPLE = "The river rises, über 1,234 metres; it's the sea's.\r\n    x = f(y)\n\n" * 3
+
+
+@cache
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "good-tokenizer"
+    if not path.exists():
+        train_tokenizer(
+            {"a": [SAMPLE]}, TokenizerSettings(vocab_size=MIN_VOCAB_SIZE + 12), path, "key", lambda line: None
+        )
+    return Tokenizer.load(path)
+
+
+def _round_trip(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text, "a text doesn't come back"
+    assert all(token >= len(SPECIAL_IDS) for token in ids), "a text encodes to a special token"
+
+
+def _encode(data: bytes, folder: Path) -> None:
+    _round_trip(_tokenizer(folder), data.decode("utf-8", "replace"))
+
+
+@cache
+def tokenizer_seed() -> bytes:
+    """Return a small tokenizer.json as headwater writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        _tokenizer(Path(folder))
+        return (Path(folder) / "good-tokenizer" / "tokenizer.json").read_bytes()
+
+
+def _load_tokenizer(data: bytes, folder: Path) -> None:
+    path = folder / "tokenizer"
+    path.mkdir(exist_ok=True)
+    (path / "tokenizer.json").write_bytes(data)
+    manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": digest_bytes(data)}
+    manifest |= {"vocab_size": MIN_VOCAB_SIZE + 12, "special": SPECIAL_IDS}
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    try:
+        tokenizer = Tokenizer.load(path)
+    except TokenizerError as error:
+        assert str(error)
+        return
+    _round_trip(tokenizer, SAMPLE)
+
+
+@cache
+def _store(folder: Path) -> Path:
+    path = folder / "store"
+    if not path.exists():
+        documents = [EncodedDocument([40 + n, 41], 2, f"d{n}") for n in range(3)]
+        write_store(path, documents, 300, "t", shard_tokens=8)
+    return path
+
+
+def _read_store(path: Path) -> None:
+    try:
+        store = TokenStore(path)
+        ids = store.slice(0, store.num_tokens)
+        assert len(ids) == store.num_tokens and ids.max(initial=0) < store.vocab_size
+        assert len(store.document_ids) == len(store.document_bytes) == store.num_documents
+        assert store.document_lengths.sum() == store.num_tokens
+    except StoreError as error:
+        assert str(error)
+
+
+@cache
+def store_seed() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return (_store(Path(folder)) / "manifest.json").read_bytes()
+
+
+def _store_manifest(data: bytes, folder: Path) -> None:
+    path = _store(folder)
+    try:
+        manifest = json.loads(data)
+        if isinstance(manifest, dict):
+            manifest["digest"] = manifest_digest(manifest)
+            data = json.dumps(manifest).encode()
+    except (ValueError, RecursionError):
+        pass
+    (path / "manifest.json").write_bytes(data)
+    _read_store(path)
+
+
+def _store_files(data: bytes, folder: Path) -> None:
+    """Fill a shard's four files from the data, their lengths from its first bytes; every sum and digest is right."""
+    path = folder / "made-store"
+    path.mkdir(exist_ok=True)
+    num_documents, num_tokens = 1 + data[0] % 4 if data else 1, 2 + (data[1] % 16 if len(data) > 1 else 0)
+    sizes = {"bin": 2 * num_tokens, "off": 8 * (num_documents + 1), "len": 8 * num_documents}
+    content, rest = {}, data[2:]
+    for kind, size in sizes.items():
+        content[kind], rest = rest[:size].ljust(size, b"\0"), rest[size:]
+    content["ids"] = rest or b'"a"\n' * num_documents
+    content["sum"] = np.concatenate([block_sums(content[kind]) for kind in DATA_FILES]).tobytes()
+    for kind, each in content.items():
+        (path / f"00000.{kind}").write_bytes(each)
+    counts = {"num_documents": num_documents, "num_tokens": num_tokens, "num_bytes": 9}
+    files = {kind: {"bytes": len(each), "digest": digest_bytes(each)} for kind, each in content.items()}
+    manifest: dict[str, Any] = {
+        **{"format": "headwater-token-store", "format_version": 1, "dtype": "uint16", "vocab_size": 300},
+        **{"tokenizer": "t", "begin_id": 0, "end_id": 1, "pad_id": 2, **counts},
+        "shards": [{"name": "00000", **counts, "files": files}],
+    }
+    manifest["digest"] = manifest_digest(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    _read_store(path)
+
+
+def _checkpoint(data: bytes, folder: Path) -> None:
+    """Take the data for the weights of a checkpoint, and, from byte 200 on, for its state; every digest is right."""
+    from headwater.checkpoint.layout import FILES, FORMAT, FORMAT_VERSION, STATE_FILE
+    from headwater.checkpoint.load import read_checkpoint
+
+    path = folder / "step-000000001"
+    path.mkdir(exist_ok=True)
+    for name in FILES:
+        (path / name).write_bytes(data[200:] or b"{}" if name == STATE_FILE else data[:200])
+    files = {name: {"bytes": 1, "digest": digest_bytes((path / name).read_bytes())} for name in FILES}
+    manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": 1, "files": files}
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    try:
+        assert isinstance(read_checkpoint(path).state, dict)
+    except CheckpointError as error:
+        assert str(error)
+
+
+def _checkpoint_manifest(data: bytes, folder: Path) -> None:
+    from headwater.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
+
+    path = folder / "manifest-alone" / "step-000000001"
+    path.mkdir(exist_ok=True, parents=True)
+    (path / "manifest.json").write_bytes(data)
+    assert not is_whole(path)
+    for read in (checked_manifest, model_digest, read_state):
+        try:
+            read(path)
+        except CheckpointError as error:
+            assert str(error)
+
+
+def _safetensors(header: bytes, tensors: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header + tensors
+
+
+WEIGHTS = _safetensors(b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8))
+FILES_TABLE = b'{"model.safetensors": {"bytes": 1, "digest": "sha256:0"}, "state.json": {"digest": "sha256:0"}}'
+MANIFEST = b'{"format": "headwater-checkpoint", "format_version": 1, "step": 1, "files": ' + FILES_TABLE + b"}"
+JSON_WORDS = (b"null", b"-1", b"1e400", b"[]", b"{}", b'"', b"true", b"99999999999999999999", b"../..", b"[[[[")
+TARGETS = (
+    Target(
+        "tokenizer-file",
+        lambda: (tokenizer_seed(),),
+        _load_tokenizer,
+        (*JSON_WORDS, b'"Regex"', b'"WordPiece"', b"0.5"),
+    ),
+    Target(
+        "encode",
+        lambda: (SAMPLE.encode(), b"<|end_of_text|> \xef\xbf\xbd"),
+        _encode,
+        (b"<|pad|>", b"'s", b"\r\n", b"   "),
+    ),
+    Target(
+        "store-manifest", lambda: (store_seed(),), _store_manifest, (*JSON_WORDS, b'"shards"', b'"name"', b'"bytes"')
+    ),
+    Target(
+        "store-files",
+        lambda: (bytes([0, 0]) + bytes(4 + 16) + b'"a"\n', bytes(90)),
+        _store_files,
+        (b'"a"\n', b"\xff" * 8),
+    ),
+    Target(
+        "checkpoint",
+        lambda: (WEIGHTS.ljust(200) + b'{"step": 1}', WEIGHTS),
+        _checkpoint,
+        (*JSON_WORDS, b'"BF16"', b'"dtype"'),
+    ),
+    Target("checkpoint-manifest", lambda: (MANIFEST,), _checkpoint_manifest, JSON_WORDS),
+)

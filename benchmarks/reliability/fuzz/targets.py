@@ -1,0 +1,10 @@
+"""Every harness, in the order in which they are run."""
+
+from __future__ import annotations
+
+from fuzz.documents import TARGETS as DOCUMENTS
+from fuzz.settings import TARGETS as SETTINGS
+from fuzz.stores import TARGETS as STORES
+from fuzz.target import Target
+
+TARGETS: tuple[Target, ...] = (*DOCUMENTS, *SETTINGS, *STORES)

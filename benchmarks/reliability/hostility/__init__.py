@@ -1,0 +1,1 @@
+"""Files made to break what reads them, and the measuring of what becomes of them."""

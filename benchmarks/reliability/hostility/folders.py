@@ -1,0 +1,97 @@
+"""Names and kinds of files: circles of links, pipes, devices, names that steer a terminal, depths beyond any path."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from hostility.case import KEPT, Cases
+from hostility.texts import prose
+
+cases = Cases()
+
+
+@cases("names of every kind", KEPT)
+def _names(folder: Path, size: int) -> None:
+    names = ["line\nend.txt", "\x1b[31mred.txt", "-rf.txt", "~.txt", "$(id).txt", "a" * 251 + ".txt", "\u202ename.txt"]
+    names += ["* ? [a].txt", "\"quotes'.txt", "...txt", "CON.txt", "a\\..\\b.txt", " .txt", "%2e%2e%2fup.txt"]
+    for number, name in enumerate(names):
+        (folder / name).write_text(prose(f"brook {number} {chr(97 + number) * 5}"), encoding="utf-8")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9\xff.txt")).write_text(prose("coffee"), encoding="utf-8")
+
+
+@cases("links in circles", KEPT, "unreadable")
+def _links(folder: Path, size: int) -> None:
+    (folder / "words.txt").write_text(prose("circle"), encoding="utf-8")
+    for number in range(5):
+        (folder / f"loop{number}").symlink_to(folder)
+    (folder / "itself.txt").symlink_to(folder / "itself.txt")
+    (folder / "nowhere.txt").symlink_to(folder / "nowhere")
+    (folder / "again.txt").symlink_to(folder / "words.txt")
+
+
+@cases("pipes, sockets and devices", "not_a_file")
+def _devices(folder: Path, size: int) -> None:
+    os.mkfifo(folder / "pipe.txt")
+    (folder / "zero.txt").symlink_to("/dev/zero")
+    (folder / "random.jsonl").symlink_to("/dev/urandom")
+    with socket.socket(socket.AF_UNIX) as end:
+        handle = os.open(folder, os.O_RDONLY)  # by the folder's handle: a socket's path may have 107 bytes
+        try:
+            end.bind(f"/proc/self/fd/{handle}/socket.txt")
+        finally:
+            os.close(handle)
+
+
+@cases("files of the kernel", "empty", "unreadable")
+def _kernel(folder: Path, size: int) -> None:
+    (folder / "memory.txt").symlink_to("/proc/self/mem")
+    (folder / "maps.txt").symlink_to("/proc/self/maps")
+
+
+@cases("a file that may not be read", KEPT, "unreadable")
+def _locked(folder: Path, size: int) -> None:
+    path = folder / "locked.txt"
+    path.write_text(prose("locked door"), encoding="utf-8")
+    path.chmod(0)
+
+
+@cases("folders named like files, and 1,500 deep", KEPT)
+def _deep(folder: Path, size: int) -> None:
+    (folder / "folder.txt").mkdir()
+    (folder / "folder.txt" / "words.parquet.txt").write_text(prose("folder"), encoding="utf-8")
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=handle)
+        inner = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    words = os.open("words.txt", os.O_WRONLY | os.O_CREAT, dir_fd=handle)
+    os.write(words, prose("bottom").encode())
+    os.close(words)
+    os.close(handle)
+
+
+@cases("a manifest that isn't one", KEPT, "exact_duplicate", "malformed_json", "not_utf8", "near_duplicate")
+def _manifests(folder: Path, size: int) -> None:
+    for name, content in {"deep": b"[" * 100_000, "bytes": b"\xff" * 500, "folder": None}.items():
+        (folder / name).mkdir()
+        (folder / name / "words.txt").write_text(prose(f"manifest {name}"), encoding="utf-8")
+        if content is None:
+            (folder / name / "manifest.json").mkdir()
+        else:
+            (folder / name / "manifest.json").write_bytes(content)
+
+
+@cases("a file of holes", "binary", "unknown_format")
+def _holes(folder: Path, size: int) -> None:
+    for name in ("holes.txt", "holes.qqq"):
+        with open(folder / name, "wb") as file:
+            file.truncate(max(size, 20_000_000))
+
+
+@cases("a line of holes", "line_too_long", "malformed_json")
+def _line_of_holes(folder: Path, size: int) -> None:
+    with open(folder / "holes.jsonl", "wb") as file:
+        file.truncate(max(size, 20_000_000))

@@ -1,0 +1,113 @@
+"""What a file may make a reader do: how much text, how many records, how large one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.sections import sections
+
+# of prose 3 to 5 bytes come out of one compressed, of the dullest logs some 100: beyond it lies what was made to fill
+# a disk (gzip reaches 1,030, zstd and parquet many thousands)
+MAX_EXPANSION = 200
+FREE_EXPANSION_BYTES = 10_000_000  # a small file may expand as it likes
+RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
+
+MAX_DROPS_TOLD = 1000  # a file of three bytes a record would have 300 million drops a gigabyte
+MAX_TITLE_CHARACTERS = 500  # it stands beside every section of its document
+
+
+class Unusable(Exception):
+    """A file can't be used (any further); the reason is what the balance sheet shows."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """The settings of a corpus that readers go by, under the same names."""
+
+    max_document_characters: int
+    max_line_bytes: int
+    max_file_bytes: int
+
+
+class Expansion:
+    """Counts what comes out of a file against what went in."""
+
+    def __init__(self) -> None:
+        self._bytes_out = 0
+
+    def add_(self, bytes_out: int, bytes_in: int) -> None:
+        """Count `bytes_out` more, out of `bytes_in` in all so far; raise Unusable where that is out of proportion."""
+        self._bytes_out += bytes_out
+        if self._bytes_out > FREE_EXPANSION_BYTES and self._bytes_out > MAX_EXPANSION * bytes_in:
+            raise Unusable("expands_too_far")
+
+
+def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[Document | Drop]:
+    """Yield the pieces of a file in bounded size and number; nothing is lost from the account.
+
+    Documents longer than `max_characters` are cut; those that aren't Unicode become drops. Of more than 1,000 drops
+    for one reason the rest is one drop, with their number, at the end. Doing it twice changes nothing.
+    """
+    told: dict[str, int] = {}
+    rest: dict[str, _Rest] = {}
+    try:
+        for found in pieces:
+            piece = _checked(found)
+            if isinstance(piece, Document):
+                yield from _cut(piece, max_characters)
+            elif told.setdefault(piece.reason, 0) < MAX_DROPS_TOLD:
+                told[piece.reason] += 1
+                yield piece
+            else:
+                if piece.reason not in rest:
+                    rest[piece.reason] = _Rest(piece)
+                rest[piece.reason].add_(piece)
+    except (Unusable, OSError):
+        yield from (each.as_drop() for each in rest.values())
+        raise
+    yield from (each.as_drop() for each in rest.values())
+
+
+def _checked(piece: Document | Drop) -> Document | Drop:
+    """Return the piece, or a drop in place of a text with half a surrogate pair, which JSON can spell."""
+    if isinstance(piece, Drop) or _is_unicode(piece.text):
+        return piece
+    return Drop("not_utf8", piece.source, piece.id, piece.origin, len(piece.text.encode("utf-8", "surrogatepass")))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _cut(document: Document, max_characters: int) -> Iterator[Document]:
+    if len(document.text) <= max_characters:
+        yield document
+        return
+    for number, text in enumerate(sections([document.text], max_characters)):
+        yield replace(document, id=f"{document.id}/{number}", text=text)
+
+
+class _Rest:
+    """The drops of one reason that are not told one by one."""
+
+    def __init__(self, first: Drop) -> None:
+        self._first = first
+        self._num_documents = self._num_bytes = 0
+
+    def add_(self, drop: Drop) -> None:
+        self._num_documents += drop.num_documents
+        self._num_bytes += drop.num_bytes
+
+    def as_drop(self) -> Drop:
+        name = f"{self._first.origin}#more/{self._first.reason}"
+        counts = {"num_documents": self._num_documents, "num_bytes": self._num_bytes}
+        return replace(self._first, id=name, excerpt="", **counts)

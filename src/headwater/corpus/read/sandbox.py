@@ -1,0 +1,221 @@
+"""Parses files in a process of its own, so that bytes that crash, hang or bloat a parser cost their file only.
+
+One process serves many files. It inherits nothing of this one's environment, writes no file, and is ended when a
+document takes too much memory or time; the next file then gets a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from types import TracebackType
+from typing import IO, Any
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.frames import BadFrame, pack, unpack
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.sandbox_worker import OUT_OF_MEMORY
+from headwater.errors import DataError
+
+_MODULE = "headwater.corpus.read.sandbox_worker"
+_BLOCK_BYTES = 1 << 20
+_ERROR_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLimits:
+    """What one document may take."""
+
+    memory_bytes: int = 640 << 20  # beside what the parser's code takes; with this process it stays under 1 GiB
+    cpu_seconds: int = 60  # of the processor, so that a busy machine drops no other documents than an idle one
+    wall_seconds: int = 900  # for what waits without working
+
+
+class Sandbox:
+    """The parser process; it is started when the first file needs it and ended by `close`."""
+
+    def __init__(self, limits: SandboxLimits | None = None) -> None:
+        self._limits = limits or SandboxLimits()
+        self._worker: _Worker | None = None
+
+    def read(self, file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
+        """Yield what `parse` would, in the same order. Raises Unusable as it does.
+
+        Beyond that a file is Unusable because its parser died, took too long or took too much memory; unless the
+        process had served other files before: then a new one gets a try, whose answers up to here are known.
+        """
+        request = {"path": _path(file), "format": file_format, "limits": asdict(limits)}
+        num_taken = 0
+        while True:
+            worker = self._worker = self._worker or _Worker(self._limits)
+            is_ready = False
+            try:
+                for answer in islice(worker.ask(request), num_taken, None):
+                    num_taken += 1
+                    yield _piece(file, answer)
+                is_ready = True
+                return
+            except Unusable:  # said by the worker
+                is_ready = True
+                raise
+            except _Ended as end:
+                if end.reason == TOO_SLOW or not worker.has_served:
+                    raise Unusable(end.reason) from None
+            finally:
+                if not is_ready:
+                    self.close()
+
+    def close(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+TOO_SLOW, TOO_LARGE, DIED = "parser_took_too_long", "parser_took_too_much_memory", "parser_died"
+
+
+class _Ended(Exception):
+    """The worker is no more, or is of no more use."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Worker:
+    """One process and the two ends of its pipes that are ours."""
+
+    def __init__(self, limits: SandboxLimits) -> None:
+        self.has_served = False
+        self._wall_seconds = limits.wall_seconds
+        self._buffer = bytearray()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-B", "-m", _MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=_environment(),
+                cwd="/",
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is for headwater, which ends the worker itself
+            )
+        except OSError as error:
+            self._errors.close()
+            raise _not_started(error.strerror or str(error)) from None
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._from, select.POLLIN)
+        try:
+            self._send({"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds})
+            self._receive()
+        except _Ended:
+            said = self._last_error()
+            self.close()
+            raise _not_started(said or "it ends without a word") from None
+
+    def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the answers to a request but for the last, which says how it ended. Raises Unusable, _Ended."""
+        self._send(request)
+        while "end" not in (answer := self._receive()):
+            yield answer
+        self.has_served = True
+        if answer["end"]:
+            raise Unusable(str(answer["end"]))
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._to.write(pack(message))
+        except BrokenPipeError:
+            raise _Ended(self._why()) from None
+
+    def _receive(self) -> dict[str, Any]:
+        try:
+            return unpack(self._read_exactly)
+        except BadFrame:
+            raise _Ended(DIED) from None
+
+    def _read_exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            if not self._poll.poll(1000 * self._wall_seconds):
+                raise _Ended(TOO_SLOW)
+            data = os.read(self._from, _BLOCK_BYTES)
+            if not data:
+                raise _Ended(self._why())
+            self._buffer += data
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def _why(self) -> str:
+        """Return why the process, whose pipe is closed, is no more."""
+        try:
+            status = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return DIED
+        return {-signal.SIGXCPU: TOO_SLOW, OUT_OF_MEMORY: TOO_LARGE}.get(status, DIED)
+
+    def _last_error(self) -> str:
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._to.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.close()
+
+
+def _not_started(why: str) -> DataError:
+    return DataError(
+        f"the process that parses files can't be started ({sys.executable} -m {_MODULE}): {why}; install headwater for "
+        "that Python, or start headwater with the one it is installed for"
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return all that the worker knows of this process's surroundings: where modules are; no key, token or name."""
+    return {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve a gigabyte at once
+        "MALLOC_ARENA_MAX": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _path(file: InputFile) -> str:
+    return os.fsencode(os.path.abspath(file.path)).decode("latin-1")
+
+
+def _piece(file: InputFile, answer: dict[str, Any]) -> Document | Drop:
+    """Return a worker's answer as what this process hands on; raise _Ended for one that no worker of ours gives."""
+    try:
+        part = str(answer["part"])
+        if "drop" not in answer:
+            meta = {str(name): str(value) for name, value in answer["meta"].items()}
+            return Document(str(answer["text"]), file.source, f"{file.origin}{part}", file.origin, file.kind, meta)
+        counts = int(answer["bytes"]), str(answer["excerpt"]), int(answer["documents"])
+        return Drop(str(answer["drop"]), file.source, f"{file.origin}{part}", file.origin, *counts)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _Ended(DIED) from None

@@ -1,0 +1,151 @@
+"""The process in which foreign bytes are parsed: `python -m headwater.corpus.read.sandbox_worker`.
+
+It answers requests on its standard input until that ends: for each file the pieces found in it, then the end with a
+reason. It writes to nothing but its standard output, and takes no more memory and time than it is told. Whatever a
+file does to it costs that file; `sandbox` starts another one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.formats import compression_of
+from headwater.corpus.read.frames import pack, unpack
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.parse import parse
+
+OUT_OF_MEMORY = 112  # exit status: memory may be in any state then, so a new process is started
+MAX_OPEN_FILES = 64
+
+
+def main() -> None:
+    settings = unpack(_read_exactly)
+    _confine_(settings["memory_bytes"])
+    clock = _CpuClock(settings["cpu_seconds"])
+    _write({"ready": True})
+    while True:
+        try:
+            request = unpack(_read_exactly)
+        except EOFError:
+            return
+        _load_(request, settings["memory_bytes"])
+        clock.restart_()
+        try:
+            for answer in _answers(request):
+                _write(answer)
+                clock.refresh_()
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
+
+
+def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    try:
+        for piece in parse(InputFile(_path(request), "", "", ""), request["format"], ReadLimits(**request["limits"])):
+            yield _answer(piece)
+    except MemoryError:
+        raise
+    except Unusable as error:
+        yield {"end": error.reason}
+    except OSError:
+        yield {"end": "unreadable"}
+    except Exception as error:  # a library's, about bytes it wasn't ready for
+        yield {"end": "parser_failed", "error": repr(error)[:200]}
+    else:
+        yield {"end": ""}
+
+
+def _path(request: dict[str, Any]) -> Path:
+    return Path(os.fsdecode(request["path"].encode("latin-1")))  # byte for byte: a name may be of any
+
+
+def _answer(piece: Document | Drop) -> dict[str, Any]:
+    if isinstance(piece, Document):
+        return {"text": piece.text, "part": piece.id, "meta": piece.meta}
+    return {
+        "drop": piece.reason,
+        "part": piece.id,
+        "bytes": piece.num_bytes,
+        "documents": piece.num_documents,
+        "excerpt": piece.excerpt,
+    }
+
+
+def _confine_(memory_bytes: int) -> None:
+    for which, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
+    ):
+        _limit_(which, value)
+    _limit_memory_(memory_bytes)
+
+
+def _load_(request: dict[str, Any], memory_bytes: int) -> None:
+    """Import what a file needs, and only then count the memory that files may take."""
+    modules = [f"headwater.corpus.read.{request['format']}"]
+    if compression_of(_path(request).name):
+        modules.append("pyarrow")
+    new = [module for module in modules if module not in sys.modules]
+    if new:
+        _limit_(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+        for module in new:
+            importlib.import_module(module)
+        _limit_memory_(memory_bytes)
+
+
+def _limit_memory_(memory_bytes: int) -> None:
+    with suppress(OSError):  # where there is no /proc the system has no such limit, either
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        _limit_(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
+
+
+def _limit_(which: int, soft: int) -> None:
+    """Set a limit as far as this process may; one that is lower already stays."""
+    hard = resource.getrlimit(which)[1]
+    if hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard):
+        soft = hard
+    with suppress(OSError, ValueError):
+        resource.setrlimit(which, (soft, hard))
+
+
+class _CpuClock:
+    """Gives every piece of a file the same CPU seconds; the kernel ends this process when they are used up."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._set_at = 0.0
+
+    def restart_(self) -> None:
+        self._set_at = time.process_time()
+        _limit_(resource.RLIMIT_CPU, int(self._set_at) + 1 + self._seconds)
+
+    def refresh_(self) -> None:
+        if time.process_time() - self._set_at > 1:
+            self.restart_()
+
+
+def _read_exactly(count: int) -> bytes:
+    data = sys.stdin.buffer.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def _write(answer: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(pack(answer))
+    # at once: what was found in a file before it ends this process is kept
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

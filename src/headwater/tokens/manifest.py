@@ -1,0 +1,66 @@
+"""The manifest of a token store, checked in every number before one is used: its digest only says that nobody erred."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeGuard
+
+from headwater.tokens.format import BLOCK_BYTES, DATA_FILES, token_dtype
+
+_SHARD_NAME = re.compile(r"\d{5,12}")  # never a path
+_MAX_VOCAB_SIZE = 1 << 32
+_MAX_COUNT = 1 << 60
+_COUNTS = ("num_documents", "num_tokens", "num_bytes")
+
+
+def wrong_in(manifest: dict[str, Any]) -> str | None:
+    """Return what in a store's manifest can't be, or None: then every size and name in it agrees with the others."""
+    vocab_size, shards = manifest.get("vocab_size"), manifest.get("shards")
+    if not _is_count(vocab_size) or not 1 <= vocab_size <= _MAX_VOCAB_SIZE:
+        return "vocab_size"
+    if manifest.get("dtype") != token_dtype(vocab_size).name:
+        return "dtype"
+    if not isinstance(manifest.get("tokenizer"), str):
+        return "tokenizer"
+    if not all(_is_count(manifest.get(name)) for name in ("begin_id", "end_id", "pad_id", *_COUNTS)):
+        return "a number"
+    if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
+        return "shards"
+    for number, shard in enumerate(shards):
+        wrong = _wrong_in_shard(shard, token_dtype(vocab_size).itemsize)
+        if wrong is not None:
+            return f"{wrong} of shard {number}"
+    if len({shard["name"] for shard in shards}) != len(shards):
+        return "two shards of one name"
+    sums = [name for name in _COUNTS if sum(shard[name] for shard in shards) != manifest[name]]
+    return f"{sums[0]}, which its shards don't add up to" if sums else None
+
+
+def _wrong_in_shard(shard: dict[str, Any], token_bytes: int) -> str | None:
+    name, files = shard.get("name"), shard.get("files")
+    if not isinstance(name, str) or not _SHARD_NAME.fullmatch(name):
+        return "the name"
+    if not all(_is_count(shard.get(count)) for count in _COUNTS) or shard["num_documents"] < 1:
+        return "a number"
+    if not isinstance(files, dict) or set(files) != {*DATA_FILES, "sum"}:
+        return "the files"
+    if not all(isinstance(facts, dict) and _is_count(facts.get("bytes")) for facts in files.values()):
+        return "the size of a file"
+    if not all(isinstance(facts.get("digest"), str) for facts in files.values()):
+        return "the digest of a file"
+    size = {kind: facts["bytes"] for kind, facts in files.items()}
+    # a document is at least its begin and end
+    if shard["num_tokens"] < 2 * shard["num_documents"] or size["ids"] < shard["num_documents"]:
+        return "the number of documents"
+    expected = {
+        "bin": token_bytes * shard["num_tokens"],
+        "off": 8 * (shard["num_documents"] + 1),
+        "len": 8 * shard["num_documents"],
+        "sum": 8 * sum(-(-size[kind] // BLOCK_BYTES) for kind in DATA_FILES),
+    }
+    wrong = [kind for kind, num_bytes in expected.items() if size[kind] != num_bytes]
+    return f"the size of .{wrong[0]}" if wrong else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT

@@ -1,0 +1,302 @@
+"""Whatever bytes a parser is given, it answers or raises headwater's own error: the fuzzers' harnesses, a few times each.
+
+What a fuzzer found is here by its bytes, so that it stays found.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz.stores import tokenizer_seed
+from fuzz.targets import TARGETS
+from headwater.config import MAX_DEPTH, MAX_VALUES
+from headwater.errors import ConfigError, DataError, StoreError, TokenizerError
+from headwater.files import digest_bytes, read_json
+from headwater.plan.hf_config import MAX_LAYERS, read_hf_config
+from headwater.plan.law.table import read_runs
+from headwater.recipes.run_config import load_run
+from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
+from headwater.tokens.format import manifest_digest
+from headwater.tokens.read import TokenStore, open_stores
+from headwater.tokens.write import EncodedDocument, write_store
+
+BY_NAME = {target.name: target for target in TARGETS}
+
+
+def mutated(name: str, chance: random.Random) -> bytes:
+    """Return a seed of a target with a few changes, of the kinds that libFuzzer makes."""
+    target = BY_NAME[name]
+    data = bytearray(chance.choice(target.seeds()))
+    for _ in range(chance.randint(0, 6)):
+        at = chance.randint(0, len(data))
+        end = min(len(data), at + chance.randint(1, 12))
+        change = chance.randrange(5)
+        if change == 0:
+            data[at:end] = chance.choice(target.words)
+        elif change == 1:
+            del data[at:end]
+        elif change == 2:
+            data[at:at] = data[at:end] * chance.randint(1, 40)
+        elif change == 3:
+            data[at:end] = chance.randbytes(end - at)
+        else:
+            data = data[: max(at, 1)]
+    return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzzed")
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=40)
+def test_a_parser_answers_or_refuses_changed_files(name, folder, seed):
+    BY_NAME[name].try_one(mutated(name, random.Random(seed)), folder)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+@given(data=st.binary(max_size=200))
+@settings(max_examples=25)
+def test_a_parser_answers_or_refuses_any_bytes(name, folder, data):
+    BY_NAME[name].try_one(data, folder)
+
+
+FOUND: list[tuple[str, bytes]] = []
+"What fuzzers crashed with."
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_once_stays_mended(name, data, folder):
+    BY_NAME[name].try_one(data, folder)
+
+
+# ---- run files
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = " + b"[" * 50 + b"]" * 50, "nested more than"),
+        (b".".join([b"a"] * 5000) + b" = 1", "nested more than"),
+        (b"seed = " + b"9" * 5000, "not valid TOML"),
+        (b"seed = 0x" + b"f" * 9000, "64 bits"),
+        (b"# " + b"x" * 2_000_000, "has more than"),
+        (b"".join(b"a%d = 1\n" % number for number in range(MAX_VALUES + 1)), f"more than {MAX_VALUES} values"),
+        (b'extends = "' + b"x" * 5000 + b'"', "neither a file beside it nor a recipe"),
+        (b'extends = "a\\u0000b"', "neither a file beside it nor a recipe"),
+        (b"\xff\xfe", "not valid TOML"),
+    ],
+)
+def test_a_run_file_that_is_an_attack_is_an_error(tmp_path, content, message):
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as raised:
+        load_run(str(tmp_path / "mine.toml"), [])
+    assert len(str(raised.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    "override", ["a" + ".a" * 5000 + "=1", "seed=" + "[" * 50_000, "seed=0x" + "f" * 9000, "seed=1\nb=2", "=", "a.=1"]
+)
+def test_an_override_that_is_an_attack_is_an_error(override):
+    with pytest.raises(ConfigError) as raised:
+        load_run("first-light", [override])
+    assert len(str(raised.value)) < 100_000
+
+
+def test_many_problems_are_told_briefly(tmp_path):
+    (tmp_path / "mine.toml").write_text("".join(f"a{number} = 1\n" for number in range(3000)))
+    with pytest.raises(ConfigError, match=r"and \d+ more") as raised:
+        load_run(str(tmp_path / "mine.toml"), [])
+    assert len(str(raised.value)) < 10_000
+
+
+def test_a_device_in_the_place_of_a_run_file_is_not_read_to_its_end():
+    with pytest.raises(ConfigError, match=r"/dev/zero is not valid TOML: it has more than"):
+        load_run("/dev/zero", [])
+
+
+def test_settings_are_not_deeper_than_what_is_refused():
+    def depth(table) -> int:
+        return 1 + max(map(depth, table.values())) if isinstance(table, dict) and table else 0
+
+    config, _ = load_run("first-light", [])
+    assert depth(config.model_dump()) < MAX_DEPTH / 2
+
+
+# ---- tables, configurations, manifests
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b",".join(b"c%d" % number for number in range(100_000)), "columns"),
+        (b",".join(b"c%d" % number for number in range(400)) + b"\n1" * 6000, "more than"),
+        (b"x" * 20_000_000, "more than"),
+        (b"params,tokens,loss\n\xff", "UTF-8"),
+        (b"params,tokens,loss\n" + b"1e9,1e9,3\0\n" * 7, "line"),
+    ],
+)
+def test_a_table_that_is_an_attack_is_an_error(tmp_path, content, message):
+    (tmp_path / "runs.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_runs(tmp_path / "runs.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a":' * 100_000, "not valid JSON"),
+        (b'{"vocab_size": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"model_type": ["' + b"x" * 100_000 + b'"]}', "is none of those"),
+        (b'{"x": "' + b"x" * 11_000_000 + b'"}', "has more than"),
+    ],
+)
+def test_a_configuration_that_is_an_attack_is_an_error(tmp_path, content, message):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as raised:
+        read_hf_config(tmp_path)
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_model_of_a_billion_layers_is_refused_before_they_are_listed(tmp_path, family):
+    sizes = {
+        "vocab_size": 9,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_attention_heads": 1,
+        "n_embd": 8,
+        "n_head": 1,
+    }
+    config = {"model_type": family, **sizes, "num_hidden_layers": 10**9, "n_layer": 10**9}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=f"{MAX_LAYERS:,} is the most"):
+        read_hf_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[" * 150 + b"]" * 150, b"\xff", b"{"])
+def test_json_that_is_none_of_ours_is_a_value_error(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "a.json")
+
+
+# ---- tokenizers
+
+
+def write_tokenizer(folder, data: bytes):
+    seed = json.loads(tokenizer_seed())
+    manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": digest_bytes(data)}
+    manifest |= {
+        "vocab_size": len(seed["model"]["vocab"]),
+        "special": {t["content"]: t["id"] for t in seed["added_tokens"]},
+    }
+    (folder / "tokenizer.json").write_bytes(data)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_a_tokenizer_as_it_was_written_is_loaded(tmp_path):
+    assert Tokenizer.load(write_tokenizer(tmp_path, tokenizer_seed())).encode("words")
+
+
+EVIL = {"Regex": "(a+)+$"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t["pre_tokenizer"]["pretokenizers"][0].update(pattern=EVIL), "another pattern"),
+        (lambda t: t["pre_tokenizer"]["pretokenizers"].insert(0, {"type": "Whitespace"}), "another pattern"),
+        (lambda t: t.update(pre_tokenizer=None), "another pattern"),
+        (lambda t: t.update(normalizer={"type": "Lowercase"}), "sets normalizer"),
+        (lambda t: t.update(normalizer={"type": "Replace", "pattern": EVIL, "content": ""}), "sets normalizer"),
+        (lambda t: t["model"].update(dropout=0.5), "sets dropout"),
+        (lambda t: t["model"].update(end_of_word_suffix="</w>"), "sets end_of_word_suffix"),
+        (lambda t: t["model"].update(type="WordPiece"), "not BPE"),
+        (lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "the"}), "special tokens"),
+        (lambda t: t["added_tokens"][3].update(special=False), "special tokens"),
+        (lambda t: t["model"]["vocab"].update(xyz=t["model"]["vocab"].pop("a")), "no token for some byte"),
+        (lambda t: t["model"].update(vocab=7), "not a usable tokenizer"),
+    ],
+)
+def test_a_foreign_tokenizer_is_refused(tmp_path, change, message):
+    table = json.loads(tokenizer_seed())
+    change(table)
+    with pytest.raises(TokenizerError, match=message):
+        Tokenizer.load(write_tokenizer(tmp_path, json.dumps(table).encode()))
+
+
+def test_a_key_given_twice_hides_nothing(tmp_path):
+    data = tokenizer_seed().replace(
+        b'"pre_tokenizer":', b'"pre_tokenizer": {"type": "Whitespace"}, "pre_tokenizer":', 1
+    )
+    with pytest.raises(TokenizerError, match="same key twice"):
+        Tokenizer.load(write_tokenizer(tmp_path, data))
+
+
+# ---- token stores
+
+
+@pytest.fixture
+def store(tmp_path):
+    write_store(tmp_path / "s", [EncodedDocument([40, 41], 2, f"d{number}") for number in range(3)], 300, "t", 8)
+    return tmp_path / "s"
+
+
+def first_shard(manifest):
+    return manifest["shards"][0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.pop("tokenizer"),
+        lambda m: m.update(vocab_size="300"),
+        lambda m: m.update(vocab_size=0),
+        lambda m: m.update(vocab_size=1 << 17),
+        lambda m: m.update(dtype="object"),
+        lambda m: m.update(shards={}),
+        lambda m: m.update(shards=[1]),
+        lambda m: m["shards"].append(m["shards"][0]),
+        lambda m: m.update(num_tokens=1 << 59),
+        lambda m: m.update(num_documents=True),
+        lambda m: first_shard(m).update(name="../../s/00000"),
+        lambda m: first_shard(m).update(name="00000/../00001"),
+        lambda m: first_shard(m).update(num_documents=0),
+        lambda m: first_shard(m).update(num_tokens=-1),
+        lambda m: first_shard(m)["files"].pop("off"),
+        lambda m: first_shard(m)["files"].update(more={"bytes": 0, "digest": ""}),
+        lambda m: first_shard(m)["files"]["bin"].update(bytes=9),
+        lambda m: first_shard(m)["files"]["bin"].update(digest=None),
+    ],
+)
+def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store(store, change):
+    manifest = json.loads((store / "manifest.json").read_text())
+    change(manifest)
+    manifest["digest"] = manifest_digest(manifest)
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="describes no store"):
+        TokenStore(store)
+    with pytest.raises(StoreError, match="describes no store"):
+        TokenStore.without_verifying(store)
+
+
+@pytest.mark.parametrize(
+    "splits", [None, [], {"train": []}, {"train": {"a": 1}}, {"train": {"../x": {}}}, {"train": {"a": {}}}]
+)
+def test_a_manifest_over_stores_that_describes_none_is_an_error(tmp_path, splits):
+    from headwater.files import digest_json
+
+    manifest = {"format": "headwater-tokens", "format_version": 1, "digest": digest_json(splits), "splits": splits}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="describes no stores"):
+        open_stores(tmp_path, "train")

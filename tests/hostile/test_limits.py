@@ -1,0 +1,193 @@
+"""What a file may make a reader do: expand, hold records without end, stand in a circle, cost the square of its size."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import unicodedata
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.corpus.clean import clean
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.frames import BadFrame, pack, unpack
+from headwater.corpus.read.html import depth
+from headwater.corpus.read.limits import (
+    FREE_EXPANSION_BYTES,
+    MAX_DROPS_TOLD,
+    MAX_EXPANSION,
+    Expansion,
+    Unusable,
+    bounded,
+)
+from headwater.corpus.read.source import read_source
+from headwater.corpus.read.walk import find_files
+from headwater.corpus.settings import CorpusSettings
+from headwater.errors import DataError
+
+# ---- how much may come out
+
+
+def test_what_comes_out_is_held_against_what_went_in():
+    expansion = Expansion()
+    expansion.add_(FREE_EXPANSION_BYTES, 1)  # a small file may expand as it likes
+    expansion.add_(MAX_EXPANSION * 10**6 - FREE_EXPANSION_BYTES, 10**6)
+    with pytest.raises(Unusable, match="expands_too_far"):
+        expansion.add_(1, 10**6)
+
+
+def read(folder, **limits):
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(folder)]}}, **limits})
+    return list(read_source("mine", settings))
+
+
+def test_dull_but_honest_text_is_read_through_its_compression(tmp_path):
+    log = b"".join(b"2026-11-25 12:%02d:%02d GET /index.html 200\n" % divmod(n % 3600, 60) for n in range(400_000))
+    (tmp_path / "log.txt.gz").write_bytes(gzip.compress(log))
+    ratio = len(log) / (tmp_path / "log.txt.gz").stat().st_size
+    assert ratio > 10 and len(log) > FREE_EXPANSION_BYTES
+    pieces = read(tmp_path)
+    assert "".join(piece.text for piece in pieces) == log.decode()
+
+
+# ---- how many, how long
+
+
+def drops(reason: str, count: int) -> list[Drop]:
+    return [Drop(reason, "mine", f"a#{number}", "a", number) for number in range(count)]
+
+
+def totals(pieces) -> Counter:
+    found = Counter()
+    for piece in pieces:
+        found[piece.reason, "documents"] += piece.num_documents
+        found[piece.reason, "bytes"] += piece.num_bytes
+    return found
+
+
+def test_drops_without_end_become_one_and_the_account_stays_exact():
+    many = [*drops("a", 3000), *drops("b", 10), *drops("c", MAX_DROPS_TOLD + 1)]
+    once = list(bounded(many, 2000))
+    assert totals(once) == totals(many)
+    assert Counter(piece.reason for piece in once) == {"a": MAX_DROPS_TOLD + 1, "b": 10, "c": MAX_DROPS_TOLD + 1}
+    assert len({piece.id for piece in once[-2:]}) == 2
+    assert list(bounded(once, 2000)) == once
+
+
+def test_drops_before_the_damage_are_counted():
+    def damaged():
+        yield from drops("a", 2500)
+        raise Unusable("damaged")
+
+    found = []
+    with pytest.raises(Unusable, match="damaged"):
+        for piece in bounded(damaged(), 2000):
+            found.append(piece)
+    assert totals(found) == totals(drops("a", 2500))
+
+
+@given(st.lists(st.text(max_size=50).map(lambda text: text * 90), max_size=5))
+def test_long_documents_are_cut_and_nothing_is_lost(texts):
+    documents = [Document(text, "mine", str(number), "a", "text") for number, text in enumerate(texts)]
+    pieces = list(bounded(documents, 2000))
+    assert "".join(piece.text for piece in pieces) == "".join(texts)
+    assert all(len(piece.text) <= 2000 for piece in pieces)
+    assert list(bounded(pieces, 2000)) == pieces
+
+
+def test_half_a_surrogate_pair_is_a_drop():
+    (drop,) = bounded([Document("a\ud800", "mine", "a", "a", "text")], 2000)
+    assert (drop.reason, drop.num_bytes) == ("not_utf8", 4)
+
+
+# ---- names
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("a.txt", "sub/b.txt", "sub/deeper/c.txt", "sub/deeper/d.md", ".hidden/e.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def names(tree, pattern):
+    return [os.path.relpath(origin, tree) for _, origin in find_files([f"{tree}/{pattern}"], "mine")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("**/*.txt", ["a.txt", "sub/b.txt", "sub/deeper/c.txt"]),
+        ("sub/**/*.txt", ["sub/b.txt", "sub/deeper/c.txt"]),
+        ("s*/**/c.*", ["sub/deeper/c.txt"]),
+        ("**/deeper/*", ["sub/deeper/c.txt", "sub/deeper/d.md"]),
+        ("**/deeper", ["sub/deeper/c.txt", "sub/deeper/d.md"]),
+        ("**", ["a.txt", "sub/b.txt", "sub/deeper/c.txt", "sub/deeper/d.md"]),
+        ("**/**/**/**/**/**/b.txt", ["sub/b.txt"]),
+        ("**/[ab].txt", ["a.txt", "sub/b.txt"]),
+    ],
+)
+def test_a_pattern_over_folders_finds_what_it_says(tree, pattern, found):
+    assert names(tree, pattern) == found
+
+
+def test_a_pattern_over_circles_of_links_ends(tree):
+    for number in range(12):  # 12^40 ways, for what follows them
+        (tree / f"loop{number}").symlink_to(tree)
+        (tree / "sub" / f"loop{number}").symlink_to(tree)
+    assert names(tree, "**/*.txt") == ["a.txt", "sub/b.txt", "sub/deeper/c.txt"]
+
+
+@pytest.mark.parametrize("path", ["~no-such-user/x", "a\0b", "a\0*", "**/\0"])
+def test_a_path_that_cannot_be_one_is_an_error_for_the_user(path):
+    with pytest.raises(DataError, match="source 'mine'"):
+        list(find_files([path], "mine"))
+
+
+# ---- the square of the size
+
+
+@pytest.mark.parametrize("marks", ["\u0315\u0300", "\u05b0\u05bf\u05c1", "\u0315\u0300\u0327"])
+def test_accents_without_end_are_left_as_they_are(marks):
+    text = "a" + marks * 30_000  # takes half a minute to be put in order
+    assert clean(text, "text") == text
+
+
+@given(st.integers(0, 40), st.integers(0, 10**6))
+def test_accents_of_any_language_are_put_in_order(count, seed):
+    marks = random.Random(seed).choices("\u0315\u0300\u0301\u0327\u05b0\u093c", k=count)
+    text = f"x{'e' * 2000}{''.join(marks)} and e{''.join(marks)}"
+    assert clean(text, "text") == unicodedata.normalize("NFC", text)
+
+
+def test_depth_of_brackets_alone_is_told_without_a_copy_of_them():
+    assert depth("<" * 3_000_000) == 0
+
+
+# ---- messages
+
+
+@given(
+    st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.none(), st.text().map(lambda t: t + "\ud800")))
+)
+def test_a_message_comes_back(value):
+    data = pack(value)
+    taken = iter([data[:4], data[4:]])
+    assert unpack(lambda count: next(taken)) == value
+
+
+@given(st.binary(max_size=80))
+def test_bytes_that_are_no_message_are_told(data):
+    def read_exactly(count: int) -> bytes:
+        if count > len(data):
+            raise EOFError
+        return data[:count]
+
+    with suppress(BadFrame, EOFError):
+        assert isinstance(unpack(read_exactly), dict)
