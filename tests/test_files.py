@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from headwater import disk, files
 from headwater.errors import StorageError
+from headwater.json_lines import JsonLines
 from headwater.seals import read_sealed_manifest, seal
 
 
@@ -60,7 +61,7 @@ def test_missing_parents_are_made(tmp_path):
 def test_any_text_comes_back_from_json(tmp_path, text):
     files.write_json(tmp_path / "a.json", {text: [text]})
     assert files.read_json(tmp_path / "a.json") == {text: [text]}
-    lines = files.JsonLines(tmp_path / "a.jsonl")
+    lines = JsonLines(tmp_path / "a.jsonl")
     lines.append({text: [text]})
     lines.close()
     assert json.loads((tmp_path / "a.jsonl").read_bytes()) == {text: [text]}
@@ -252,7 +253,7 @@ def child_environment() -> dict[str, str]:
 
 def test_json_lines_survive_reopening(tmp_path):
     for number in range(3):
-        lines = files.JsonLines(tmp_path / "deep" / "a.jsonl")
+        lines = JsonLines(tmp_path / "deep" / "a.jsonl")
         lines.append({"number": number})
         lines.sync()
         lines.close()
@@ -263,7 +264,7 @@ def test_json_lines_survive_reopening(tmp_path):
 def test_a_torn_last_line_is_cut_when_the_file_is_opened(tmp_path, torn):
     path = tmp_path / "a.jsonl"
     path.write_text('{"number":0}\n' + torn)
-    lines = files.JsonLines(path)
+    lines = JsonLines(path)
     lines.append({"number": 2})
     lines.close()
     assert path.read_text() == '{"number":0}\n{"number":2}\n'
@@ -271,7 +272,7 @@ def test_a_torn_last_line_is_cut_when_the_file_is_opened(tmp_path, torn):
 
 def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"numb')
-    files.JsonLines(tmp_path / "a.jsonl").close()
+    JsonLines(tmp_path / "a.jsonl").close()
     assert (tmp_path / "a.jsonl").read_bytes() == b""
 
 

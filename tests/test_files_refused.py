@@ -13,6 +13,7 @@ import pytest
 
 from headwater import disk, files
 from headwater.errors import DataError, StorageError
+from headwater.json_lines import JsonLines
 
 
 def names(folder: Path) -> list[str]:
@@ -64,7 +65,7 @@ def test_a_parent_that_is_a_file_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="a part of that path is a file"):
         files.require_writable(tmp_path / "file" / "folder")
     with pytest.raises(StorageError, match="a part of that path is a file"):
-        files.JsonLines(tmp_path / "file" / "folder" / "a.jsonl")
+        JsonLines(tmp_path / "file" / "folder" / "a.jsonl")
 
 
 def test_an_input_that_cannot_be_read_is_not_blamed_on_the_output(tmp_path):
@@ -113,7 +114,7 @@ def test_a_really_full_disk_leaves_the_old_file_and_no_trace(small_disk):
 
 
 def test_json_lines_on_a_really_full_disk_keep_only_whole_lines(small_disk):
-    lines = files.JsonLines(small_disk / "a.jsonl")
+    lines = JsonLines(small_disk / "a.jsonl")
     appended = []
     with pytest.raises(StorageError, match="free some space"):
         for number in range(10**4):
@@ -126,7 +127,7 @@ def test_json_lines_on_a_really_full_disk_keep_only_whole_lines(small_disk):
 @pytest.mark.parametrize("plan", ["errno=ENOSPC@1", "short@1,errno=ENOSPC@2"])
 def test_an_append_that_fails_leaves_whole_lines_and_the_next_one_is_whole(tmp_path, plan):
     path = tmp_path / "a.jsonl"
-    lines = files.JsonLines(path)
+    lines = JsonLines(path)
     lines.append({"number": 0})
     with disk.faults(plan), pytest.raises(StorageError, match="free some space"):
         lines.append({"number": 1})
@@ -138,7 +139,7 @@ def test_an_append_that_fails_leaves_whole_lines_and_the_next_one_is_whole(tmp_p
 
 def test_half_a_line_that_can_not_be_cut_at_once_is_cut_before_the_next(tmp_path):
     path = tmp_path / "a.jsonl"
-    lines = files.JsonLines(path)
+    lines = JsonLines(path)
     lines.append({"number": 0})
     with disk.faults("short@1,errno=EIO@2+"), pytest.raises(StorageError, match="check the disk"):
         lines.append({"number": 1})

@@ -196,10 +196,11 @@ def write_json(path: Path, value: Any) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """Return a JSON file's bytes, which the value alone decides."""
-    return _encoded(json.dumps(value, indent=1, ensure_ascii=False)) + b"\n"
+    return encoded(json.dumps(value, indent=1, ensure_ascii=False)) + b"\n"
 
 
-def _encoded(json_text: str) -> bytes:
+def encoded(json_text: str) -> bytes:
+    """Return a JSON text's bytes."""
     # half of a surrogate pair, as in the name of a file that isn't UTF-8, becomes its JSON escape
     return json_text.encode(errors="backslashreplace")
 
@@ -296,66 +297,6 @@ def require_writable(folder: Path, need_bytes: int = 0) -> None:
         )
 
 
-class JsonLines:
-    """An append-only file of JSON lines; a torn last line of an earlier crash is cut off when it is opened."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with storage_errors(path):
-            make_folder(path.parent)
-            is_new = not path.exists()
-            # unbuffered, so that a line the disk refused isn't written again later
-            self._file = disk.open_unbuffered(path, "ab")
-            self._torn_at: int | None = None
-            try:
-                if is_new:
-                    disk.sync_path(path.parent)
-                _cut_torn_line(self._file, path)
-            except OSError:
-                self._file.close()
-                raise
-
-    def append(self, value: Any) -> None:
-        """Write one line; raise StorageError, with no part of it left in the file, when the disk refuses."""
-        line = _encoded(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + b"\n"
-        with storage_errors(self.path):
-            if self._torn_at is not None:
-                self._cut()
-            size_before = os.fstat(self._file.fileno()).st_size
-            try:
-                rest = memoryview(line)
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-            except OSError:
-                self._torn_at = size_before
-                self._cut()
-                raise
-
-    def _cut(self) -> None:
-        """Be rid of what the disk took of a line before it refused the rest; if it refuses, the next append tries."""
-        self._file.truncate(self._torn_at)
-        self._torn_at = None
-
-    def sync(self) -> None:
-        with storage_errors(self.path):
-            disk.sync(self._file)
-
-    def close(self) -> None:
-        if self._file.closed:
-            return
-        try:
-            self.sync()  # what a finished run says last would otherwise be lost to a power cut
-        finally:
-            self._file.close()
-
-
-def _cut_torn_line(file: io.FileIO, path: Path) -> None:
-    data = path.read_bytes()
-    size = data.rfind(b"\n") + 1
-    if size != len(data):
-        file.truncate(size)
-
-
 def digest_bytes(data: bytes) -> str:
     return "sha256:" + sha256(data).hexdigest()
 
@@ -382,7 +323,7 @@ def _digest(file: IO[bytes]) -> str:
 
 def digest_json(value: Any) -> str:
     """Return the digest of a JSON value, the same whatever the order of its keys."""
-    return digest_bytes(_encoded(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))))
+    return digest_bytes(encoded(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))))
 
 
 def stage_key(stage: str, version: int, settings: dict[str, Any], inputs: dict[str, str]) -> str:

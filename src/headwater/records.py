@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.files import JsonLines
+from headwater.json_lines import JsonLines
 
 Record = dict[str, Any]
 

@@ -16,7 +16,7 @@ from fuzz.stores import tokenizer_seed
 from fuzz.targets import TARGETS
 from headwater.config import MAX_DEPTH, MAX_VALUES
 from headwater.errors import ConfigError, DataError, StoreError, TokenizerError
-from headwater.files import digest_bytes, read_json
+from headwater.files import digest_bytes, json_bytes, read_json
 from headwater.plan.hf_config import MAX_LAYERS, read_hf_config
 from headwater.plan.law.table import read_runs
 from headwater.recipes.run_config import load_run
@@ -283,7 +283,7 @@ def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store(s
     manifest = json.loads((store / "manifest.json").read_text())
     change(manifest)
     manifest["digest"] = manifest_digest(manifest)
-    (store / "manifest.json").write_text(json.dumps(manifest))
+    (store / "manifest.json").write_bytes(json_bytes(manifest))
     with pytest.raises(StoreError, match="describes no store"):
         TokenStore(store)
     with pytest.raises(StoreError, match="describes no store"):

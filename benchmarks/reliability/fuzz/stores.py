@@ -15,7 +15,7 @@ import numpy as np
 
 from fuzz.target import Target
 from headwater.errors import CheckpointError, StoreError, TokenizerError
-from headwater.files import digest_bytes
+from headwater.files import digest_bytes, json_bytes
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
 from headwater.tokenizer.special import SPECIAL_IDS
 from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
@@ -61,7 +61,7 @@ def _load_tokenizer(data: bytes, folder: Path) -> None:
     (path / "tokenizer.json").write_bytes(data)
     manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": digest_bytes(data)}
     manifest |= {"vocab_size": MIN_VOCAB_SIZE + 12, "special": SPECIAL_IDS}
-    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (path / "manifest.json").write_bytes(json_bytes(manifest))
     try:
         tokenizer = Tokenizer.load(path)
     except TokenizerError as error:
@@ -130,22 +130,23 @@ def _store_files(data: bytes, folder: Path) -> None:
         "shards": [{"name": "00000", **counts, "files": files}],
     }
     manifest["digest"] = manifest_digest(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (path / "manifest.json").write_bytes(json_bytes(manifest))
     _read_store(path)
 
 
 def _checkpoint(data: bytes, folder: Path) -> None:
     """Take the data for the weights of a checkpoint, and, from byte 200 on, for its state; every digest is right."""
-    from headwater.checkpoint.layout import FILES, FORMAT, FORMAT_VERSION, STATE_FILE
+    from headwater.checkpoint.layout import FORMAT, KINDS, STATE_FILE, UNSEALED_VERSION, tensor_file
     from headwater.checkpoint.load import read_checkpoint
 
     path = folder / "step-000000001"
     path.mkdir(exist_ok=True)
-    for name in FILES:
+    names = [*(tensor_file(kind, 0, 1) for kind in KINDS), STATE_FILE]
+    for name in names:
         (path / name).write_bytes(data[200:] or b"{}" if name == STATE_FILE else data[:200])
-    files = {name: {"bytes": 1, "digest": digest_bytes((path / name).read_bytes())} for name in FILES}
-    manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": 1, "files": files}
-    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    files = {name: {"bytes": 1, "digest": digest_bytes((path / name).read_bytes())} for name in names}
+    manifest = {"format": FORMAT, "format_version": UNSEALED_VERSION, "step": 1, "files": files}
+    (path / "manifest.json").write_bytes(json_bytes(manifest))
     try:
         assert isinstance(read_checkpoint(path).state, dict)
     except CheckpointError as error:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from headwater.files import JsonLines, digest_json, move_folder
+from headwater.files import digest_json, move_folder
+from headwater.json_lines import JsonLines
 from headwater.records import Record, read_all, strict
 
 FILE = "interventions.jsonl"
