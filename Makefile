@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check growth cost-backtest law-backtest clean
+.PHONY: demo test check growth cost-backtest law-backtest schedule-backtest clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -25,6 +25,9 @@ cost-backtest: $(VENV)/test.stamp
 
 law-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/law_backtest.py
+
+schedule-backtest: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/schedule_backtest.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 demo"; exit 1; }

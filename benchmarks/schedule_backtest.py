@@ -6,11 +6,16 @@ Published loss curves (benchmarks/data/scaling/multi_power_curves.csv): three si
 Two schedules of one size that end at the same step are a pair: given the loss of one, what is that of the other? The
 law's constants are fitted anew for every pair, without its size and without both of its kinds of schedule at any size,
 so that no curve is predicted by constants fitted on it. Fitted are the logarithms of each curve's loss over that of
-the constant rate at the same step, every curve counting alike, the constants held near generic ones by a weak prior.
+the constant rate at the same step (which stays the measure for the other sizes), every curve counting alike, with the
+constants held near generic ones by a weak prior.
 
-How unsure a move is (`UNSURE`) is chosen likewise: for a size the least that would have held 90 % of the pairs of the
-other two within the 90 % interval; "held" counts with it, and with the package's own. The last lines are the constants fitted to all curves, which
-are what the package holds, and headwater's own short runs (own_schedules.csv), on which nothing is fitted.
+The published runs have one peak rate at every length, so the law counts their steps when it is fitted. Runs whose peak
+goes with their length have no such unit: the package takes each for a run of 24,000 published steps, and so does the
+score, for the pairs of 16,000 and 72,000 steps, too.
+
+How unsure a move is (`UNSURE`): "held" takes for a size the least that would have held nine of ten pairs of the other
+two within their 90 % interval, "least unsure" is the least for all. The last lines are the constants fitted to all
+curves, which the package holds, and headwater's own short runs (own_schedules.csv), on which nothing is fitted.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median
@@ -37,6 +42,7 @@ from headwater.recipes.planned_schedule import factors_of, in_words
 
 DATA = Path(__file__).parent / "data" / "scaling"
 WARMUP, SHARES = 2160, 500
+USUAL_STEPS = 24_000  # of the length whose constants serve for every run
 POINTS = 12  # of a curve, from where its rate falls to its end
 KINDS = {"constant": "constant", "cosine": "cosine", "wsd": "exponential", "wsdld": "linear", "wsdcon": "two-stage"}
 ENDS = {24_000: ("constant_24000", "cosine_24000", "wsd_20000_24000", "wsdld_20000_24000")}
@@ -99,13 +105,15 @@ def shares_of(schedule: str, num_steps: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Facts:
-    """Points of curves, F of them: factors in S shares of a run and of one at the constant rate, how their losses
-    differed, weights."""
+    """Points of curves: factors in S shares of a run and of one at the constant rate, how their losses differed,
+    weights, which of the sizes, and lengths over USUAL_STEPS."""
 
     factors_FS: np.ndarray
     constant_FS: np.ndarray
     log_ratios: np.ndarray
     weights: np.ndarray
+    sizes: np.ndarray
+    lengths: np.ndarray
 
 
 def facts(found: dict[tuple[int, str], Curve], without_size: int | None, without: set[str]) -> Facts:
@@ -120,21 +128,34 @@ def facts(found: dict[tuple[int, str], Curve], without_size: int | None, without
         for step in steps:
             ratio = math.log(curve.loss_at(step) / constant.loss_at(step))
             shares = (shares_of(name, step) for name in (curve.schedule, constant.schedule))
-            rows.append((*shares, ratio, 1 / math.sqrt(len(steps))))
+            rows.append((*shares, ratio, 1 / math.sqrt(len(steps)), curve.size, step / USUAL_STEPS))
     return Facts(*(np.array(column) for column in zip(*rows)))
 
 
 def fit(known: Facts) -> MultiPower:
-    """Return the constants of the least weighted squares of log ratios, near START by a weak prior."""
-    start = np.log(astuple(START))
+    """Return the constants of the least weighted squares of log ratios, near START by a weak prior.
+
+    What progress and noise are worth is fitted for each size; their geometric means are returned. The published runs
+    have one peak rate at every length, so that there the law counts steps.
+    """
+    sizes, place = np.unique(known.sizes, return_inverse=True)
+    worth = START.progress, START.noise
+    powers = START.progress_power, START.fading, START.fading_power, START.rate_power
+    start = np.log([*np.repeat(worth, len(sizes)), *powers])
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        law = MultiPower(*np.exp(logs).tolist())
+        progress, noise = np.exp(logs[: 2 * len(sizes)]).reshape(2, -1)[:, place]
+        power, fading, *rest = np.exp(logs[2 * len(sizes) :])
+        progress, fading = progress * known.lengths**-power, fading * known.lengths[:, None]
+        law = MultiPower(progress, power, noise, fading, *rest)
         log_ratios = np.log(law.level(known.factors_FS) / law.level(known.constant_FS))
         off = known.weights * (log_ratios - known.log_ratios)
         return np.concatenate([off / RESIDUAL, (logs - start) / PRIOR_WIDTH])
 
-    return MultiPower(*np.exp(least_squares(residuals, start).x).tolist())
+    logs = least_squares(residuals, start).x
+    progress, noise = np.exp(logs[: 2 * len(sizes)].reshape(2, -1).mean(axis=1)).tolist()
+    power, *rest = np.exp(logs[2 * len(sizes) :]).tolist()
+    return MultiPower(progress, power, noise, *rest)
 
 
 @dataclass(frozen=True)
@@ -190,7 +211,7 @@ def coverage(pairs: Sequence[Scored]) -> float:
 
 
 def own_runs() -> list[dict[str, Any]]:
-    """Return headwater's own runs: each schedule's mean loss over the rules', as it was and as the package foretells."""
+    """Return headwater's own runs: mean loss of each schedule over the rules', as it was and as foretold."""
     rows: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     with (DATA / "own_schedules.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -228,7 +249,7 @@ def summary(pairs: Sequence[Scored]) -> dict[str, Any]:
 
 
 def show(pairs: Sequence[Scored], found: dict[str, Any]) -> None:
-    print("Loss of the second schedule over the first's, %: as it was and (as foretold), by constants that saw neither.\n")
+    print("Loss of the second schedule over the first's, %: as it was (as foretold by constants that saw neither)\n")
     sizes = sorted({pair.size for pair in pairs})
     print(f"{'first':<20}{'second':<20}" + "".join(f"{f'{size}M':>18}" for size in sizes))
     for first, second in dict.fromkeys((pair.first, pair.second) for pair in pairs):

@@ -11,9 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-import schedule_backtest as backtest  # noqa: E402
-
-from headwater.plan.law.schedule import FITTED, UNSURE  # noqa: E402
+import schedule_backtest as backtest
+from headwater.plan.law.schedule import FITTED, UNSURE
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,6 @@ def test_a_law_that_made_the_losses_is_found_again(curves):
     assert moves[0] == pytest.approx(moves[1], abs=2e-4)
 
 
-@pytest.mark.slow
 def test_the_package_holds_the_fit_to_all_curves(curves):
     assert astuple(backtest.fit(backtest.facts(curves, None, set()))) == pytest.approx(astuple(FITTED), rel=0.02)
 

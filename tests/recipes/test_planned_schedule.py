@@ -30,15 +30,21 @@ def of(*overrides: str):
     return load_run("mine.toml", list(overrides))[0]
 
 
+def write_rows(path: Path, params: tuple[float, ...], tokens: tuple[float, ...]) -> Path:
+    """Write runs of these sizes that obey a law, and return the file."""
+    rows = [(p, t, 1.5 + 40 * p**-0.35 + 30 * t**-0.3) for p in params for t in tokens]
+    path.write_text("params,tokens,loss\n" + "".join(f"{p},{t},{loss}\n" for p, t, loss in rows))
+    return path
+
+
 @pytest.fixture
 def ladder(tmp_path, monkeypatch) -> Path:
     """Leave a run file and what a finished ladder of it leaves; return the ladder's table."""
     monkeypatch.chdir(tmp_path)
     write_texts(tmp_path / "texts", 3)
     write_run_file(tmp_path / "mine.toml")
-    rows = [(p, t, 1.5 + 40 * p**-0.35 + 30 * t**-0.3) for p in (1e4, 3e4, 1e5) for t in (3e4, 1e5, 3e5)]
     PLACE.mkdir(parents=True)
-    (PLACE / "runs.csv").write_text("params,tokens,loss\n" + "".join(f"{p},{t},{loss}\n" for p, t, loss in rows))
+    write_rows(PLACE / "runs.csv", (1e4, 3e4, 1e5), (3e4, 1e5, 3e5))
     done = DoneRung(RUNG, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor")
     record = {"format": FORMAT, "of": same_make(of()), "rungs": [asdict(done)]}
     (PLACE / "ladder.json").write_text(json.dumps(record))
@@ -133,8 +139,9 @@ def test_a_forecast_that_is_refused_stays_refused(table):
     assert "multi-power" not in found.how
 
 
-def test_a_searched_run_gets_its_schedule_too(ladder, table):
-    asked = Wishes("5s", run="mine.toml", text_bytes="4M", runs=table)
+def test_a_searched_run_gets_its_schedule_too(ladder):
+    large = write_rows(Path("large.csv"), (1e5, 3e5, 1e6, 3e6), (3e5, 1e6, 3e6, 1e7))
+    asked = Wishes("60s", run="mine.toml", text_bytes="40M", runs=large)
     before = search_budget(asked)
     found = search_budget(replace(asked, overrides=("schedule.final_fraction=1.0",)))
     usual = ScheduleSettings(name="cosine", warmup_steps=1, final_fraction=0.1)

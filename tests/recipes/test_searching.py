@@ -190,7 +190,9 @@ def test_a_choice_takes_the_step_and_the_memory_that_the_plan_of_that_run_says(r
 
 def test_rows_in_halves_are_faster_and_odd_rows_cant_be_cut(run_file):
     halves, whole = (
-        search_budget(Wishes("90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}",), seq_len=length))
+        search_budget(
+            Wishes("90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}",), seq_len=length)
+        )
         for fraction, length in ((1.0, 64), (0.0, 64))
     )
     assert halves["choices"][0]["tokens_per_second"] > whole["choices"][0]["tokens_per_second"]
@@ -216,7 +218,9 @@ def test_rows_in_halves_save_attention_on_devices():
         search_budget(Wishes("2h", hardware="8xH100", run="gpt2-124m", text_bytes="40G", overrides=(setting,)))
         for setting in ("train.half_length_fraction=0.0", "train.half_length_fraction=0.5")
     )
-    rates = [{size["params"]: size["tokens"] / size["hours"] for size in found["frontier"]} for found in (whole, halves)]
+    rates = [
+        {size["params"]: size["tokens"] / size["hours"] for size in found["frontier"]} for found in (whole, halves)
+    ]
     both = rates[0].keys() & rates[1].keys()
     assert both
     assert all(1 < rates[1][params] / rates[0][params] < 1.1 for params in both)

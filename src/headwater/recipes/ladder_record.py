@@ -1,8 +1,8 @@
 """What the ladder of a run left in its folder, and what it says of the run. No torch.
 
 RUN/ladder has `design.json` (the rungs that were chosen), a folder for each rung and, when all are done, `runs.csv` (a
-table for `headwater law fit`) and `ladder.json`. A rung's `rung.json` is written when it is done; it counts as long as
-settings and text are those it was made with.
+table for `headwater law fit`) and `ladder.json`. A rung's `rung.json` is written when it is done. Each counts as
+long as settings and text are those it was made with; of a finished ladder the schedule of the learning rate may differ.
 """
 
 from __future__ import annotations

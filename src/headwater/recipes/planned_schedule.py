@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headwater.optim.schedule import lr_factor
 from headwater.optim.settings import ScheduleSettings
 from headwater.plan.forecast_run import Spread
-from headwater.plan.law.schedule import Move, move
+from headwater.plan.law.schedule import NO_MOVE, Move, move
 from headwater.recipes.run_config import RunConfig
 
 MOST_SHARES = 2000
@@ -20,7 +20,7 @@ DECAYS_BELOW = 0.5
 class Moved:
     """What a run's own schedule does to a forecast, and why in words; `how` is empty where it does nothing."""
 
-    move: Move = Move()
+    move: Move = NO_MOVE
     how: str = ""
 
     def spread(self, found: Spread) -> Spread:

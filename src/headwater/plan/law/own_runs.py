@@ -11,7 +11,7 @@ import numpy as np
 from headwater.plan.arrays import FloatArray
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.refusal import forecast_refusal
-from headwater.plan.law.schedule import Move
+from headwater.plan.law.schedule import NO_MOVE, Move
 from headwater.plan.law.table import read_runs
 from headwater.plan.score import Z90
 
@@ -25,7 +25,7 @@ class OwnRuns:
 
     forecaster: Forecaster
     path: Path
-    move: Move = Move()
+    move: Move = NO_MOVE
     move_how: str = ""
 
     @property
@@ -63,6 +63,6 @@ class OwnRuns:
         return f"{how}; {self.move_how}" if self.move_how else how
 
 
-def own_runs(path: Path, move: Move | None = None, move_how: str = "") -> OwnRuns:
+def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "") -> OwnRuns:
     """Return the forecaster of a table; raise DataError for one that can't be read."""
-    return OwnRuns(Forecaster(read_runs(path)), path, move or Move(), move_how)
+    return OwnRuns(Forecaster(read_runs(path)), path, move, move_how)

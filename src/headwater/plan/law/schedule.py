@@ -48,7 +48,7 @@ class MultiPower:
 
 
 FITTED = MultiPower(
-    progress=0.085, progress_power=0.45, noise=0.05, fading=3000.0, fading_power=0.59, rate_power=0.64
+    progress=0.091, progress_power=0.393, noise=0.051, fading=972.0, fading_power=0.44, rate_power=0.442
 )
 "To all published curves; the back-test scores each size and kind of schedule by constants that saw neither."
 UNSURE = 0.3
@@ -61,6 +61,9 @@ class Move:
 
     log_ratio: float = 0.0
     deviation: float = 0.0
+
+
+NO_MOVE = Move()
 
 
 def move(factors: Sequence[float], reference: Sequence[float], law: MultiPower = FITTED) -> Move:
