@@ -241,6 +241,7 @@ def summary(pairs: Sequence[Scored]) -> dict[str, Any]:
         "p90_error": 100 * float(np.quantile(errors, 0.9)),
         "largest_error": 100 * max(errors),
         "median_without_the_law": 100 * median(moves),
+        "p90_without_the_law": 100 * float(np.quantile(moves, 0.9)),
         "largest_without_the_law": 100 * max(moves),
         "held": coverage(pairs),
         "held_by_the_package": 100 * fmean(pair.is_held(UNSURE) for pair in pairs),

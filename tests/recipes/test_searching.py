@@ -213,6 +213,12 @@ def test_text_and_looks_take_their_memory_in_a_search():
     assert peaks[2] == pytest.approx(1.16 * 8 * 2**30)  # half of the memory: mapped pages come and go
 
 
+def test_a_run_without_looks_needs_no_memory_for_them(run_file):
+    text = Text(1e6, None, "said")
+    with_looks, without = (load_run(run_file, [f"train.num_looks={num}"])[0] for num in (3, 0))
+    assert around_of_search(without, text).looks == 0 < around_of_search(with_looks, text).looks
+
+
 def test_rows_in_halves_save_attention_on_devices():
     whole, halves = (
         search_budget(Wishes("2h", hardware="8xH100", run="gpt2-124m", text_bytes="40G", overrides=(setting,)))
