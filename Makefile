@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check growth cost-backtest law-backtest faults powercuts refusals corruptions kills hostile fuzz clean
+.PHONY: demo test check growth cost-backtest law-backtest schedule-backtest clean
+.PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -26,9 +27,16 @@ cost-backtest: $(VENV)/test.stamp
 law-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/law_backtest.py
 
+schedule-backtest: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/schedule_backtest.py
+
 # what a crash, a power cut, a disk that refuses, damage and kills at random do to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --jobs 2
+
+# other numbers of ranks on the way; what all of it costs
+elastic overhead: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/reliability/$@.py
 
 hostile: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/hostile.py

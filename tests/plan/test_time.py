@@ -17,7 +17,7 @@ from headwater.plan.rows.job import Job
 from headwater.plan.rows.known import table_of
 from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
 from headwater.plan.technique import read_technique
-from headwater.plan.time import overlapped, pipeline_bubble, step_seconds, step_work
+from headwater.plan.time import in_halves, overlapped, pipeline_bubble, step_seconds, step_work
 
 DEVICES = read_devices()
 H100 = find_device("H100", DEVICES)
@@ -64,6 +64,16 @@ def simulated_pipeline(stages: int, microbatches: int) -> float:
 def test_the_bubble_is_that_of_a_simulated_pipeline(stages, microbatches):
     layout = Layout(stages, microbatches, 1, pipeline=stages)
     assert pipeline_bubble(layout) == pytest.approx(simulated_pipeline(stages, microbatches))
+
+
+def test_rows_in_halves_cost_what_rows_of_half_the_length_do():
+    layout = Layout(8, 64, 2, sharding="fsdp")
+    halved, short = replace(SHAPE, seq_len=SHAPE.seq_len // 2), replace(layout, batch_rows=128, microbatch_rows=4)
+    efficiency = shipped_efficiency()
+    whole = step_work(SHAPE, layout, H100)
+    seconds = [step_seconds(work, efficiency) for work in (in_halves(whole, 1.0), step_work(halved, short, H100))]
+    assert seconds[0] == pytest.approx(seconds[1], rel=1e-3)
+    assert in_halves(whole, 0.0) == whole
 
 
 def test_a_perfect_device_takes_the_flops_over_its_peak():

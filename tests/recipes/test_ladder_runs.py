@@ -19,6 +19,7 @@ from headwater.recipes.run_config import load_run
 
 ASKED = ("ladder", "mine.toml", "--minutes", "2", "--json")
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
+CONSTANT = "schedule.final_fraction=1.0"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,17 @@ def test_a_ladder_of_other_settings_says_nothing(ladder, monkeypatch):
     assert (
         "headwater ladder" in call("plan", "mine.toml", "optim.matrix_lr=0.5", "--json", cwd=folder).json["how"]["loss"]
     )
+
+
+def test_another_schedule_moves_the_forecast_and_leaves_the_ladder(ladder):
+    folder, _ = ladder
+    usual, none = (call("plan", "mine.toml", *changed, "--json", cwd=folder).json for changed in ((), (CONSTANT,)))
+    assert "multi-power law" not in usual["how"]["loss"]
+    assert "law of 6 runs" in none["how"]["loss"]
+    assert "since the run has a constant rate after 5 steps of warm-up where those had wsd" in none["how"]["loss"]
+    assert none["loss"]["p50"] > usual["loss"]["p50"]
+    assert none["loss"]["p90"] / none["loss"]["p10"] > usual["loss"]["p90"] / usual["loss"]["p10"]
+    assert "the ladder's" in none["how"]["hours"]  # a step takes as long at any rate
 
 
 def test_a_damaged_ladder_says_nothing(ladder, monkeypatch):

@@ -12,20 +12,27 @@ from headwater.model.settings import ModelSettings
 from headwater.plan.candidate import LAUNCH_SECONDS
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.layout import Layout, check_layout
+from headwater.plan.processor_memory import Around
 from headwater.plan.shape import shape_of
 from headwater.plan.sizes import sizes
-from headwater.recipes import planned_device, searched_processor, searching
+from headwater.recipes import planned_around, planned_device, searched_processor, searching
+from headwater.recipes.planned_around import TOKEN_BYTES_OF_A_BYTE, around_of_search
+from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_text import usual_bytes_per_token
+from headwater.recipes.run_config import load_run
+from headwater.recipes.searched_text import Text
 from headwater.recipes.searching import search_budget
 from headwater.recipes.wishes import Wishes
 
+NOTHING_AROUND = Around(0.0, 0.0, 0.0)
 MONEY = Wishes("$10k", hardware="8xH100", text_bytes="40G")
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
     monkeypatch.setattr(planned_device, "gpu_name", lambda: None)
-    monkeypatch.setattr(searched_processor, "memory_bytes", lambda: 16 * 2**30)
+    for module in (searched_processor, planned_around):
+        monkeypatch.setattr(module, "memory_bytes", lambda: 16 * 2**30)
     monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
 
 
@@ -159,10 +166,70 @@ def test_more_threads_need_more_memory(monkeypatch):
     peaks = []
     for cores in (2, 64):
         monkeypatch.setattr(searched_processor, "usable_cores", lambda cores=cores: cores)
-        processor = searched_processor.processor_at_hand(None, None)
+        processor = searched_processor.processor_at_hand(None, None, NOTHING_AROUND)
         model = next(iter(sizes("qwen3", 8192, 256)))
         peaks.append(processor.looked(model, 1e8, 0.0).candidates[0].memory_bytes)
     assert peaks[1] > peaks[0]
+
+
+def run_of(choice, run_file, *overrides):
+    """Return the settings of the run that a choice describes."""
+    sizes = {"train.num_steps": choice["num_steps"], "train.batch_tokens": choice["batch_tokens"]}
+    sizes |= {f"model.{name}": value for name, value in choice["shape"].items() if value is not None}
+    return load_run(run_file, [*(f"{name}={json.dumps(value)}" for name, value in sizes.items()), *overrides])[0]
+
+
+@pytest.mark.parametrize("changed", [(), ("train.half_length_fraction=0.0", "train.num_looks=0")], ids=" ".join)
+def test_a_choice_takes_the_step_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
+    choice = search_budget(Wishes("90s", run=run_file, overrides=changed))["choices"][0]
+    found = machinery(run_of(choice, run_file, *changed), None)
+    steps_seconds = 3600 * choice["hours_by_part"]["steps"]
+    assert steps_seconds / choice["num_steps"] == pytest.approx(found.step.median, rel=1e-9)
+    assert choice["memory_gib"]["p50"] * 2**30 == pytest.approx(found.memory.median, rel=1e-9)
+
+
+def test_rows_in_halves_are_faster_and_odd_rows_cant_be_cut(run_file):
+    halves, whole = (
+        search_budget(
+            Wishes("90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}",), seq_len=length)
+        )
+        for fraction, length in ((1.0, 64), (0.0, 64))
+    )
+    assert halves["choices"][0]["tokens_per_second"] > whole["choices"][0]["tokens_per_second"]
+    odd = [search_budget(Wishes("90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}",), seq_len=63))
+           for fraction in (1.0, 0.0)]  # fmt: skip
+    assert odd[0]["frontier"] == odd[1]["frontier"]
+
+
+def test_text_and_looks_take_their_memory_in_a_search():
+    models = next(iter(sizes("qwen3", 8192, 256)))
+    peaks = []
+    for num_bytes in (1e8, 1e9, 1e12):
+        around = around_of_search(None, Text(num_bytes, None, "said"))
+        assert around.looks > 0
+        processor = searched_processor.processor_at_hand(None, None, around)
+        peaks.append(processor.looked(models, 1e8, 0.0).candidates[0].memory_bytes if num_bytes < 1e12 else around.text)
+    assert peaks[1] - peaks[0] == pytest.approx(1.16 * TOKEN_BYTES_OF_A_BYTE * 9e8)
+    assert peaks[2] == pytest.approx(1.16 * 8 * 2**30)  # half of the memory: mapped pages come and go
+
+
+def test_a_run_without_looks_needs_no_memory_for_them(run_file):
+    text = Text(1e6, None, "said")
+    with_looks, without = (load_run(run_file, [f"train.num_looks={num}"])[0] for num in (3, 0))
+    assert around_of_search(without, text).looks == 0 < around_of_search(with_looks, text).looks
+
+
+def test_rows_in_halves_save_attention_on_devices():
+    whole, halves = (
+        search_budget(Wishes("2h", hardware="8xH100", run="gpt2-124m", text_bytes="40G", overrides=(setting,)))
+        for setting in ("train.half_length_fraction=0.0", "train.half_length_fraction=0.5")
+    )
+    rates = [
+        {size["params"]: size["tokens"] / size["hours"] for size in found["frontier"]} for found in (whole, halves)
+    ]
+    both = rates[0].keys() & rates[1].keys()
+    assert both
+    assert all(1 < rates[1][params] / rates[0][params] < 1.1 for params in both)
 
 
 @pytest.mark.parametrize("wish", [{"precision": "bf16"}, {"price": "spot"}])

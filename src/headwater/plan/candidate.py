@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.device import Device
@@ -17,7 +18,8 @@ from headwater.plan.layouts import Laid, Task, batch_regret, fastest_layout
 from headwater.plan.memory import CONTEXT_BYTES, OptimizerName
 from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
-from headwater.plan.sizes import wanted_rows
+from headwater.plan.sizes import halved_fraction, wanted_rows
+from headwater.plan.time import in_halves, step_seconds, step_work
 
 FP8_LOSS = 0.0025
 "Relative rise of loss in fp8: DeepSeek-V3 saw less than that against bf16 (arXiv:2412.19437, section 3.3)."
@@ -93,13 +95,17 @@ def checkpoint(num_devices: int, pauses: Pauses) -> Checkpoint:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Devices to plan for; `max_memory` is what one may use, None for all it has."""
+    """Devices to plan for; `max_memory` is what one may use, None for all it has.
+
+    In `half_length_fraction` of a run rows of an even length are two sequences each; None for the rule's.
+    """
 
     num_devices: int
     device: Device
     max_memory: float | None = None
     precision: str = "auto"
     optimizer: OptimizerName = "adamw"
+    half_length_fraction: float | None = None
 
     @property
     def usable_memory(self) -> float:
@@ -149,13 +155,15 @@ def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
     nodes = max(1.0, cluster.num_devices / device.node_size)
     saved = checkpoint(cluster.num_devices, Pauses(SAVE_START + SAVED_BYTES * params / (nodes * SAVE_RATE)))
     palm = count_flops(shape).palm / best.seconds_per_token / cluster.num_devices
+    fraction = halved_fraction(model.seq_len, cluster.half_length_fraction)
+    per_token = best.seconds_per_token * _part_with_halves(cluster, model, best, fraction)
     cost = batch_regret(best.batch_factor) + (FP8_LOSS if layout.precision != "bf16" else 0.0)
     return Candidate(
         model=model,
         params=params,
         multiplied=count_params(shape).matmul,
-        flops_per_token=count_flops(shape).causal,
-        seconds_per_token=best.seconds_per_token / saved.shares.steps / fitted["constants"]["run_part"],
+        flops_per_token=flops_per_token(model, fraction),
+        seconds_per_token=per_token / saved.shares.steps / fitted["constants"]["run_part"],
         batch_tokens=layout.batch_rows * model.seq_len,
         memory_bytes=best.memory.peak + CONTEXT_BYTES,
         memory_limit=cluster.usable_memory,
@@ -168,6 +176,12 @@ def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
         start_seconds=LAUNCH_SECONDS,
         mfu=palm / device.peak_flops(layout.precision.split("-")[0]),
     )
+
+
+def _part_with_halves(cluster: Cluster, model: ModelSettings, best: Laid, fraction: float) -> float:
+    """Return the mean step of a run over one of whole rows."""
+    work, efficiency = step_work(shape_of(model), best.layout, cluster.device), shipped_efficiency()
+    return step_seconds(in_halves(work, fraction), efficiency) / step_seconds(work, efficiency)
 
 
 def layout_fields(best: Laid, seq_len: int) -> dict[str, Any]:

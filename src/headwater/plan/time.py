@@ -6,7 +6,7 @@ by what the data sheet promises times a few measured efficiencies (`efficiency`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headwater.plan.communication import (
     Traffic,
@@ -64,6 +64,15 @@ def step_work(shape: Shape, layout: Layout, device: Device) -> StepWork:
         bubble=pipeline_bubble(layout),
         update_bytes=UPDATE_BYTES * updated_params(shape, layout),
     )
+
+
+def in_halves(work: StepWork, fraction: float) -> StepWork:
+    """Return a run's mean step where in a fraction of the run a row is two sequences of half its length.
+
+    Each token then attends to half as many others; all else is the same (decision 18).
+    """
+    attention = work.compute.attention_flops * (1 - fraction / 2)
+    return replace(work, compute=replace(work.compute, attention_flops=attention))
 
 
 def updated_params(shape: Shape, layout: Layout) -> float:

@@ -1,8 +1,8 @@
 """What the ladder of a run left in its folder, and what it says of the run. No torch.
 
 RUN/ladder has `design.json` (the rungs that were chosen), a folder for each rung and, when all are done, `runs.csv` (a
-table for `headwater law fit`) and `ladder.json`. A rung's `rung.json` is written when it is done; it counts as long as
-settings and text are those it was made with.
+table for `headwater law fit`) and `ladder.json`. A rung's `rung.json` is written when it is done. Each counts as
+long as settings and text are those it was made with; of a finished ladder the schedule of the learning rate may differ.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from headwater.files import digest_json, read_manifest_or_none, write_text
 from headwater.machine.host import cpu_flags, gpu_name
 from headwater.machine.threads import usable_cores
+from headwater.optim.settings import ScheduleSettings
 from headwater.plan.ladder import Rung
 from headwater.plan.law.table import Runs, runs_of
 from headwater.recipes.run_config import RunConfig
@@ -44,6 +45,14 @@ class DoneRung:
     num_threads: int
     device_name: str
     pace: float | None = None
+
+
+@dataclass(frozen=True)
+class DoneLadder:
+    """A finished ladder: its rungs, and the schedule of the run that it was made for."""
+
+    rungs: list[DoneRung]
+    schedule: ScheduleSettings
 
 
 @dataclass(frozen=True)
@@ -93,15 +102,25 @@ def is_as_fast(config: RunConfig) -> bool:
     return isinstance(found, dict) and found.get("speed") == same_speed(config)
 
 
-def read_ladder(config: RunConfig) -> list[DoneRung]:
-    """Return the rungs of a finished ladder of this run; none when settings or text have changed since."""
+def done_ladder(config: RunConfig) -> DoneLadder | None:
+    """Return the finished ladder of this run; None when settings or text have changed since.
+
+    Another schedule of the learning rate throws no ladder away: what that changes is known (plan.law.schedule).
+    """
     found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
     try:
-        if found["format"] != FORMAT or found["of"] != same_make(config):
-            return []
-        return [done_rung(value) for value in found["rungs"]]
+        schedule = ScheduleSettings.model_validate(found["of"]["schedule"])
+        is_same = {**found["of"], "schedule": None} == {**same_make(config), "schedule": None}
+        rungs = [done_rung(value) for value in found["rungs"]] if found["format"] == FORMAT and is_same else []
     except (KeyError, TypeError, ValueError):
-        return []
+        return None
+    return DoneLadder(rungs, schedule) if rungs else None
+
+
+def read_ladder(config: RunConfig) -> list[DoneRung]:
+    """Return the rungs of this run's finished ladder, none where there is none."""
+    found = done_ladder(config)
+    return [] if found is None else found.rungs
 
 
 def begun_ladder(config: RunConfig) -> BegunLadder | None:
@@ -112,7 +131,9 @@ def begun_ladder(config: RunConfig) -> BegunLadder | None:
         rungs = [Rung(**rung) for rung in found["rungs"]] if found["of"]["run"] == make else []
     except (KeyError, TypeError):
         return None
-    if read_ladder(config) or not any((ladder_dir(config.run_dir) / rung.name).is_dir() for rung in rungs):
+    finished = done_ladder(config)
+    is_done = finished is not None and finished.schedule == config.schedule
+    if is_done or not any((ladder_dir(config.run_dir) / rung.name).is_dir() for rung in rungs):
         return None
     return BegunLadder(trained_rungs(config, rungs), len(rungs))
 

@@ -6,7 +6,9 @@ from headwater.machine.memory import memory_bytes
 from headwater.plan.processor_memory import Around, around_run
 from headwater.recipes.planned_text import has_almanac, source_bytes
 from headwater.recipes.run_config import RunConfig
+from headwater.recipes.searched_text import Text
 from headwater.recipes.stages import Folders
+from headwater.train.settings import TrainSettings
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md): what isn't prepared yet is taken to be like it."
@@ -16,8 +18,21 @@ MOST_OF_MEMORY = 0.5
 
 def around_of_run(config: RunConfig) -> Around:
     """Return the bytes that the whole run holds beside its loop: libraries, mapped text, and what looks bring in."""
-    token_bytes = min(_token_bytes(config), MOST_OF_MEMORY * memory_bytes())
-    return around_run(token_bytes, config.train.num_looks, has_almanac(config))
+    return _around(_token_bytes(config), config)
+
+
+def around_of_search(config: RunConfig | None, text: Text) -> Around:
+    """Return the same for a search over a budget, of the text that is asked for; looks are the usual without a run."""
+    if text.num_bytes is not None:
+        return _around(TOKEN_BYTES_OF_A_BYTE * text.num_bytes, config)
+    return _around(0.0 if config is None else _token_bytes(config), config)
+
+
+def _around(token_bytes: float, config: RunConfig | None) -> Around:
+    usual = TrainSettings.model_fields["num_looks"].default
+    num_looks = usual if config is None else config.train.num_looks
+    mapped = min(token_bytes, MOST_OF_MEMORY * memory_bytes())
+    return around_run(mapped, num_looks, config is not None and has_almanac(config))
 
 
 def _token_bytes(config: RunConfig) -> float:

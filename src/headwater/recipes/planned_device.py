@@ -21,8 +21,8 @@ from headwater.plan.processor import Peaks, Sizes, constants, muon_flops, sizes_
 from headwater.plan.processor_memory import Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
+from headwater.plan.time import in_halves, step_work
 from headwater.plan.time import step_seconds as device_step_seconds
-from headwater.plan.time import step_work
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.run_config import RunConfig
 from headwater.train.settings import num_recomputed
@@ -194,7 +194,8 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
         precision="fp8" if config.machine.dtype == "float8" else "bf16",
     )
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
-    seconds = device_step_seconds(step_work(shape, layout, device), efficiency)
+    work = in_halves(step_work(shape, layout, device), train.half_length_fraction)
+    seconds = device_step_seconds(work, efficiency)
     update = muon_flops(_sizes(config).matrices, on_processor=False)
     seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
     step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"

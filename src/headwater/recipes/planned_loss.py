@@ -15,7 +15,8 @@ from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.repetition import effective_tokens
 from headwater.plan.law.table import Runs, read_runs
-from headwater.recipes.ladder_record import BegunLadder, begun_ladder, ladder_dir, read_ladder, table_of
+from headwater.recipes.ladder_record import BegunLadder, begun_ladder, done_ladder, ladder_dir, read_ladder, table_of
+from headwater.recipes.planned_schedule import Moved, moved_by_schedule
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 
@@ -47,9 +48,22 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     """
     if runs_csv is not None:
         runs = read_runs(runs_csv)
-        return _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}")
+        found = _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}")
+        return _with_schedule(found, moved_of_table(config, runs_csv))
     begun = begun_ladder(config)
     return LossOutlook(None, NO_RUNS, NO_RUNS) if begun is None else begun_outlook(config, begun)
+
+
+def moved_of_table(config: RunConfig, runs_csv: Path) -> Moved:
+    """Return what the run's own schedule does to a forecast from this table: its ladder's, or one of other runs."""
+    finished = done_ladder(config) if runs_csv == ladder_table(config) else None
+    return moved_by_schedule(config, finished.schedule if finished else None)
+
+
+def _with_schedule(found: LossOutlook, moved: Moved) -> LossOutlook:
+    if found.spread is None or not moved.how:
+        return found
+    return replace(found, spread=moved.spread(found.spread), how=f"{found.how}; {moved.how}")
 
 
 def begun_outlook(config: RunConfig, begun: BegunLadder) -> LossOutlook:

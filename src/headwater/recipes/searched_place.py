@@ -15,6 +15,7 @@ from headwater.plan.efficiency import shipped_constants
 from headwater.plan.energy import find_site, mean_watts
 from headwater.plan.money import KINDS, find_price, read_prices
 from headwater.plan.search import Guess, Make
+from headwater.recipes.planned_around import around_of_search
 from headwater.recipes.planned_device import gpu_to_use
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig
@@ -37,17 +38,20 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
     """Return the devices that were named, else the GPU at hand, else the processor."""
     max_memory = parse_amount("--max-memory", wishes.max_memory, "bytes") if wishes.max_memory else None
     read_prices(wishes.price or None, wishes.prices)
+    halved = None if config is None else config.train.half_length_fraction
     if wishes.hardware:
         num_devices, device = parse_hardware(wishes.hardware, read_devices(wishes.hardware_table))
-        return _on_devices(wishes, num_devices, device, max_memory, site=wishes.site or "average")
+        cluster = Cluster(num_devices, device, max_memory, wishes.precision, half_length_fraction=halved)
+        return _on_devices(wishes, cluster, site=wishes.site or "average")
     gpu = gpu_to_use("auto" if config is None else config.machine.device)
     if gpu is not None:
-        return _on_devices(wishes, 1, gpu, max_memory, site=wishes.site)
+        cluster = Cluster(1, gpu, max_memory, wishes.precision, half_length_fraction=halved)
+        return _on_devices(wishes, cluster, site=wishes.site)
     given = {"--precision": wishes.precision not in ("", "auto"), "--price": bool(wishes.price)}
     given["--hardware-table"] = wishes.hardware_table is not None
     if unused := [option for option, is_given in given.items() if is_given]:
         raise ConfigError(f"{unused[0]} is for devices of the table, and a processor is planned for: name --hardware")
-    processor = processor_at_hand(config, max_memory)
+    processor = processor_at_hand(config, max_memory, around_of_search(config, text))
     prepare = 0.0 if text.is_built else wishes.bytes_per_token
     return Place(
         rates=_processor_rates(wishes, processor),
@@ -59,8 +63,8 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
     )
 
 
-def _on_devices(wishes: Wishes, num_devices: int, device: Device, max_memory: float | None, site: str) -> Place:
-    cluster = Cluster(num_devices, device, max_memory, wishes.precision)
+def _on_devices(wishes: Wishes, cluster: Cluster, site: str) -> Place:
+    num_devices, device = cluster.num_devices, cluster.device
     fitted = shipped_constants()
     pue = find_site(site).pue if site else 1.0
     usd, how = _price(wishes, device)

@@ -17,9 +17,9 @@ from headwater.optim.settings import OptimSettings
 from headwater.plan.candidate import Candidate, Looked, checkpoint
 from headwater.plan.failures import Pauses
 from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
-from headwater.plan.processor_memory import Portion, processor_memory
+from headwater.plan.processor_memory import Around, Portion, processor_memory
 from headwater.plan.score import Z90
-from headwater.plan.sizes import wanted_rows
+from headwater.plan.sizes import halved_fraction, wanted_rows
 from headwater.recipes.planned_device import processor_dtype, processor_peaks, rule_microbatch
 from headwater.recipes.planned_time import START_SECONDS, around_scale, checkpoint_bytes
 from headwater.recipes.run_config import RunConfig
@@ -33,12 +33,17 @@ GUESS_TOKENS = 1e8
 
 @dataclass(frozen=True)
 class Processor:
-    """The machine: its rates, and memory that training may use."""
+    """The machine: its rates, memory that a run may use, and what of it a run holds beside its loop.
+
+    In `half_length_fraction` of a run rows of an even length are two sequences each; None for the rule's.
+    """
 
     cores: int
     peaks: Peaks
     memory_bytes: float
     optim: OptimSettings
+    around: Around
+    half_length_fraction: float | None = None
 
     @property
     def name(self) -> str:
@@ -59,8 +64,11 @@ class Processor:
 
     def _step(self, model: ModelSettings, batch_tokens: int, recomputed: float) -> float:
         block_rows = block_rows_for(model.d_model, model.d_ff, batch_tokens)
-        sizes = sizes_of(model, self.optim.name == "muon", block_rows)
+        sizes = sizes_of(model, self.optim.name == "muon", block_rows, self._halved(model))
         return step_seconds(sizes, batch_tokens, self.peaks, recomputed)
+
+    def _halved(self, model: ModelSettings) -> float:
+        return halved_fraction(model.seq_len, self.half_length_fraction)
 
     def looked(self, model: ModelSettings, num_tokens: float, prepared_bytes_per_token: float) -> Looked:
         """Return the model with as little recomputed as fits, none where it doesn't fit at all."""
@@ -68,11 +76,15 @@ class Processor:
         micro = rule_microbatch(batch, model.seq_len)
         for tried, recomputed in enumerate(RECOMPUTED, 1):
             portion = Portion(micro, math.ceil(recomputed * model.num_layers), num_threads=self.cores)
-            peak = processor_memory(model, self.optim, portion, self.peaks.dtype).peak  # type: ignore[arg-type]
+            peak = self._peak(model, portion)
             if peak * math.exp(Z90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
                 found = self._candidate(model, (batch, micro), recomputed, peak, prepared_bytes_per_token)
                 return Looked((found,), len(RECOMPUTED), tried)
         return Looked((), len(RECOMPUTED), len(RECOMPUTED))
+
+    def _peak(self, model: ModelSettings, portion: Portion) -> float:
+        dtype = self.peaks.dtype
+        return processor_memory(model, self.optim, portion, dtype, self.around).peak  # type: ignore[arg-type]
 
     def _candidate(
         self, model: ModelSettings, sizes: tuple[int, int], recomputed: float, peak: float, prepared: float
@@ -88,7 +100,7 @@ class Processor:
             model=model,
             params=params,
             multiplied=count_parameters(model).matmul,
-            flops_per_token=flops_per_token(model),
+            flops_per_token=flops_per_token(model, self._halved(model)),
             seconds_per_token=per_token / saved.shares.steps,
             batch_tokens=batch,
             memory_bytes=peak,
@@ -113,13 +125,15 @@ class Processor:
         )
 
 
-def processor_at_hand(config: RunConfig | None, max_memory: float | None) -> Processor:
-    """Return this machine's processor, with the run's threads, dtype and optimizer where there is a run."""
+def processor_at_hand(config: RunConfig | None, max_memory: float | None, around: Around) -> Processor:
+    """Return this machine's processor, with the run's threads, dtype, optimizer and rows where there is a run."""
     cores = (config.machine.num_threads if config else None) or usable_cores()
     flags = cpu_flags()
     dtype = processor_dtype(config, flags) if config else fast_dtype(flags)
     limit = min(max_memory or math.inf, float(memory_bytes()))
-    return Processor(cores, processor_peaks(dtype, cores), limit, config.optim if config else usual_optim())
+    optim = config.optim if config else usual_optim()
+    halved = config.train.half_length_fraction if config else None
+    return Processor(cores, processor_peaks(dtype, cores), limit, optim, around, halved)
 
 
 def usual_optim() -> OptimSettings:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from headwater.model.settings import Family
 from headwater.plan.asked import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates
 from headwater.plan.budget import Budget, parse_amount, parse_budget
-from headwater.plan.law.own_runs import own_runs
+from headwater.plan.law.own_runs import OwnRuns, own_runs
 from headwater.plan.law.published import published_laws
 from headwater.plan.search import search, usual_flops
 from headwater.plan.sizes import sizes
-from headwater.recipes.planned_loss import ladder_table
+from headwater.recipes.planned_loss import ladder_table, moved_of_table
+from headwater.recipes.planned_schedule import Moved
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.searched_place import place_of
@@ -40,10 +42,16 @@ def search_budget(wishes: Wishes, clock: Callable[[], float] = time.perf_counter
     models = list(sizes(family, vocab_size, seq_len))
     guess = place.guess(asked.final_hours * 3600)
     runs = wishes.runs or (ladder_table(config) if config else None)
-    losses = published_laws(usual_flops(models, guess)) if runs is None else own_runs(runs)
+    losses = published_laws(usual_flops(models, guess)) if runs is None else _own_losses(runs, config)
     result = search(asked, models, guess, place.make, losses)
     name = "budget" if config is None else config.name
     return {"name": name, **result, "seconds": clock() - started_at}
+
+
+def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
+    """Return the law of a table, with the run's own schedule where the table's runs had another."""
+    moved = Moved() if config is None else moved_of_table(config, runs)
+    return own_runs(runs, moved.move, moved.how)
 
 
 def _model_sizes(wishes: Wishes, config: RunConfig | None, is_processor: bool) -> tuple[Family, int, int]:
