@@ -53,7 +53,7 @@ def test_sigusr1_saves_and_training_goes_on_to_the_same_bits(tmp_path):
 
 def test_a_run_killed_after_sigusr1_goes_on_from_that_save(tmp_path):
     with StopRequest() as stop, pytest.raises(ZeroDivisionError):
-        train_with(tmp_path, stop, lambda r: send_after(5, signal.SIGUSR1)(r) or r["step"] == 6 and 1 / 0)
+        train_with(tmp_path, stop, lambda r: send_after(5, signal.SIGUSR1)(r) or (r["step"] == 6 and 1 / 0))
     run = begin(tmp_path, plan())
     run.records.close()
     assert run.step == 5

@@ -229,8 +229,8 @@ class TrainingDisplay:
             self._line(f"stopped by {signal} after saving step {step}; the same command goes on from there")
             return
         self._line(
-            f"stopped by {signal} at step {step} without a save, which may take {record['save_seconds']} s and would be "
-            "cut off (--stop-within); the same command goes on from the last checkpoint"
+            f"stopped by {signal} at step {step} without a save, which may take {record['save_seconds']} s and would "
+            "be cut off (--stop-within); the same command goes on from the last checkpoint"
         )
 
     def _show_resume(self, record: dict[str, Any]) -> None:

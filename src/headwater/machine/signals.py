@@ -1,7 +1,7 @@
 """Signals ask a run for something between two steps; they never interrupt one.
 
-SIGINT and SIGTERM: save and stop. SIGUSR1: save and go on. After SIGTERM a process is mostly killed before long: what can't
-be saved by then is not begun.
+SIGINT and SIGTERM: save and stop. SIGUSR1: save and go on. After SIGTERM a process is mostly killed before long: what
+can't be saved by then is not begun.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headwater.records import Record
 from headwater.recipes.open import open_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
+from headwater.records import Record
 from headwater.train.attempt import Display
 from headwater.train.interventions import read_interventions
 from headwater.train.replay import Replay, replay

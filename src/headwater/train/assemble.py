@@ -89,7 +89,7 @@ def build(
     checkpoint: Checkpoint | None,
     kept: dict[str, Any] | None,
 ) -> Run:
-    """Build a run at a checkpoint, or at its beginning; `kept` is a state whose machine and microbatch it goes on with."""
+    """Build a run at a checkpoint, or at its beginning; `kept` is a state whose machine and microbatch it keeps."""
     started_at = time.perf_counter()
     _check_portions(plan)
     facts = examine(plan.machine, kept and kept["machine"])

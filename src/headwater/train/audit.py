@@ -1,4 +1,4 @@
-"""Compute a step's gradients twice and compare them bit by bit: a machine that computes wrong now and then says nothing.
+"""Compute a step's gradients twice and compare all bits: a machine that computes wrong now and then says nothing.
 
 The same weights and rows give the same bits here, so that a single bit of difference is a fault of the
 machine: Llama 3's training met six of them in 54 days on 16,384 GPUs (arXiv:2407.21783).
@@ -47,8 +47,8 @@ class Audit:
             return third["loss"]
         raise TrainingError(
             "this machine computes wrong: three passes over the same rows with the same weights gave three gradients "
-            f"(of {', '.join(names[:4])}{', …' if len(names) > 4 else ''}); nothing was done with them. Test its memory "
-            "and processor, or go on elsewhere: the last checkpoint is from before this step"
+            f"(of {', '.join(names[:4])}{', …' if len(names) > 4 else ''}); nothing was done with them. Test its "
+            "memory and processor, or go on elsewhere: the last checkpoint is from before this step"
         )
 
 
