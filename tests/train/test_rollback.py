@@ -308,7 +308,7 @@ def test_a_run_without_trouble_leaves_no_log(tmp_path):
 
 def test_the_newest_checkpoint_is_chosen_by_step_also_when_the_clock_was_set_back(tmp_path, monkeypatch):
     now = iter(range(10**9, 0, -86_400))
-    monkeypatch.setattr("time.time", lambda: float(next(now)))
+    monkeypatch.setattr("headwater.train.assemble.time.time", lambda: float(next(now)))
     go_on(tmp_path, plan())
     for at, (_, path) in enumerate(list_checkpoints(tmp_path)):
         os.utime(path, (10**9 + 86_400 * at,) * 2)

@@ -1,4 +1,4 @@
-"""Compute a step's gradients twice and compare every bit: a machine that computes wrong now and then says nothing.
+"""Compute a step's gradients twice and compare all bits: a machine that computes wrong now and then says nothing.
 
 The same weights and rows give the same bits here, so that a single bit of difference is a fault of the
 machine: Llama 3's training met six of them in 54 days on 16,384 GPUs (arXiv:2407.21783).

@@ -42,7 +42,7 @@ class TrainSettings(Settings):
     prompts: list[str] = PROMPTS
     "Prompts that are continued at each look."
     guard_sigmas: float | None = Field(default=6.0, gt=0)
-    "How many deviations above the last steps' a loss or gradient norm makes a step not taken; None: no limit."
+    "Deviations above the last steps' losses and gradient norms at which a step isn't taken; None: only NaN and Inf."
     guard_window: int = Field(default=128, ge=8)
     "Number of last steps that a step is compared with."
     max_bad_steps: int = Field(default=20, ge=1)
