@@ -2,9 +2,11 @@
 
     python benchmarks/reliability/kills.py [--kills 3000] [--seed 1] [--json FILE] [--markdown FILE]
 
-A tiny run is started, killed at a time drawn uniformly between its start and the end of an unfailed run, started again,
-and so on until it finishes before its time; then the next run begins. Every finished run must have the losses, the
-measurements, the weights and the optimizer state of the run that was never killed, bit by bit. Exit status 1 otherwise.
+A tiny run is started, killed at a moment drawn uniformly between its start and the end of an unfailed run, started
+again, and so on until it finishes before its time; then the next run begins. Moments are counted in the processor's
+time where the system tells it, so that they are as uniform on a busy machine. Every finished run must have the
+losses, the measurements, the weights and the optimizer state of the run that was never killed, bit by bit; otherwise
+the exit status is 1.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from targets import TARGETS, Place, be_ready, make_template, make_templates, tra
 from trials import required, say, spread, trial
 
 RUNS_FOR_THE_TIME = 3
+POLL_SECONDS = 0.001
+CLOCK_OF = "/proc/{}/schedstat"  # nanoseconds that the main thread has run
 LONGER = {"train__num_steps": 60, "train__save_every": 5, "train__validate_every": 20}  # starting takes less of it
 TRAINING = next(target for target in TARGETS if target.name == "training")
 
@@ -74,13 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def unfailed(work_dir: Path) -> tuple[dict[str, Any], float]:
     """Return what an unfailed run leaves, and the seconds it takes: the median of a few."""
-    outcomes = []
+    times = []
     for number in range(RUNS_FOR_THE_TIME):
         place = light_place(work_dir, f"unfailed-{number}")
-        outcomes.append(required(trial(lambda place=place: train(place, **LONGER)), "training"))
+        status, seconds = attempt(place, None)
+        if status:
+            raise SystemExit("training doesn't work without a kill either")
+        times.append(seconds)
         left = required(trial(lambda place=place: whole.trained(place.run_dir)), "reading what it left").value
         shutil.rmtree(place.runs_dir)
-    return left, sorted(outcome.seconds for outcome in outcomes)[len(outcomes) // 2]
+    return left, sorted(times)[len(times) // 2]
 
 
 def light_place(work_dir: Path, name: str) -> Place:
@@ -114,11 +121,11 @@ def judge_run(place: Place, chance: random.Random, count: Count, expected: dict[
     while True:
         seconds.append(round(chance.uniform(0, run_seconds), 4))
         count.attempts += 1
-        status = start_and_kill(place, seconds[-1])
+        status, _ = attempt(place, seconds[-1])
         if status != -signal.SIGKILL:
             break
         count.kills += 1
-        left = trial(lambda: whole.problems(place.run_dir))
+        left = trial(lambda: whole.problems_of_training(place.run_dir))
         if left.value or not left.is_done:
             count.failures.append(f"after kills at {seconds} s: {left.value or left.says()}")
             return
@@ -132,8 +139,8 @@ def judge_run(place: Place, chance: random.Random, count: Count, expected: dict[
     count.resumed += sum(record["event"] == "resume" for record in whole.read_all(place.run_dir / "records.jsonl"))
 
 
-def start_and_kill(place: Place, seconds: float) -> int:
-    """Train in a process group of its own and kill it after `seconds`; return its exit status."""
+def attempt(place: Place, kill_after: float | None) -> tuple[int, float]:
+    """Train in a process group of its own, killed after so many seconds; return its exit status and its seconds."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
@@ -145,13 +152,32 @@ def start_and_kill(place: Place, seconds: float) -> int:
         except BaseException:
             os._exit(1)
         os._exit(0)
-    time.sleep(seconds)
+    started_at = time.perf_counter()
+    while kill_after is not None and (used := seconds_used(child, started_at)) is not None:
+        if used >= kill_after:
+            try:
+                os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:  # it has not yet made its group
+                os.kill(child, signal.SIGKILL)
+            break
+        time.sleep(min(POLL_SECONDS, kill_after - used))
+    _, status, usage = os.wait4(child, 0)
+    seconds = (
+        usage.ru_utime + usage.ru_stime
+        if Path(CLOCK_OF.format(os.getpid())).exists()
+        else time.perf_counter() - started_at
+    )
+    return os.waitstatus_to_exitcode(status), seconds
+
+
+def seconds_used(child: int, started_at: float) -> float | None:
+    """Return a child's time on the processor, or by the clock where the system doesn't tell; None once it has ended."""
+    if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        return None
     try:
-        os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:  # it has not yet made its group
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+        return int(Path(CLOCK_OF.format(child)).read_text().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return time.perf_counter() - started_at
 
 
 def section(found: dict[str, Any]) -> str:
@@ -165,7 +191,7 @@ def section(found: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Killed at random",
-            "SIGKILL to the process group of a training run at times drawn uniformly over its length "
+            "SIGKILL to the process group of a training run at moments drawn uniformly over its length "
             f"({steps} steps, a save every {every}, {seconds:.2f} s from its fork to its end); started again until it "
             "finishes. Bitwise equal: losses, measurements, weights and optimizer state are a never-killed run's.",
             figures.markdown_table(header, rows),

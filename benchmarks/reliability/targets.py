@@ -6,6 +6,7 @@ the same command would be, and must then leave what it leaves without one.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -64,6 +65,7 @@ def be_ready() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
+    gc.freeze()  # a collection in a child would touch, and so copy, every page that holds an object
 
 
 def quiet(line: str) -> None:

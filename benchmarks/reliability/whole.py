@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,24 +26,32 @@ MEASURED = ("step", "validation", "abilities", "samples")
 
 def problems(run_dir: Path) -> list[str]:
     """Return what is under a final name in a run folder and isn't whole; a temporary name promises nothing."""
-    return list(_problems(run_dir))
-
-
-def _problems(run_dir: Path) -> Iterator[str]:
     folders = Folders(run_dir)
     readers = {
         folders.corpus: _read_corpus,
         folders.tokenizer: Tokenizer.load,
         folders.tokens: lambda folder: [open_stores(folder, split) for split in ("train", "validation")],
         folders.hf: _read_export,
-        **{path: read_checkpoint for _, path in list_checkpoints(run_dir)},
     }
+    return [*_unreadable(run_dir, readers), *problems_of_training(run_dir)]
+
+
+def problems_of_training(run_dir: Path) -> list[str]:
+    """Return what `problems` does of all that isn't data or export."""
+    checkpoints = {path: read_checkpoint for _, path in list_checkpoints(run_dir)}
+    return [*_unreadable(run_dir, checkpoints), *_half_files(run_dir), *_torn_lines(run_dir / "records.jsonl")]
+
+
+def _unreadable(run_dir: Path, readers: dict[Path, Callable[[Path], object]]) -> Iterator[str]:
     for folder, read in readers.items():
         if folder.exists():
             try:
                 read(folder)
             except (HeadwaterError, OSError, ValueError, KeyError) as error:
                 yield f"{folder.relative_to(run_dir)}: {error}"
+
+
+def _half_files(run_dir: Path) -> Iterator[str]:
     for name in JSON_FILES:
         path = run_dir / name
         try:
@@ -54,7 +62,6 @@ def _problems(run_dir: Path) -> Iterator[str]:
     report = run_dir / "report.html"
     if report.exists() and not report.read_text(encoding="utf-8").rstrip().endswith("</html>"):
         yield "report.html ends before its end"
-    yield from _torn_lines(run_dir / "records.jsonl")
 
 
 def _read_corpus(folder: Path) -> None:

@@ -50,7 +50,7 @@ def owned(run_dir: Path) -> Iterator[Owner]:
     if handle is None:
         raise LockedError(
             f"{run_dir} is in use by {_name(_read(run_dir / 'lock'))}; wait for it, stop it, or choose another run "
-            "folder; if it is stopped or its machine is lost, --takeover takes the folder from it"
+            "folder; if it is stopped or its machine is lost, `headwater train --takeover` takes it over"
         )
     try:
         yield _claim(run_dir, handle)
