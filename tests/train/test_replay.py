@@ -16,6 +16,7 @@ from tiny_run import MadeUpRows, plan, train_here
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, write_json
+from headwater.machine.signals import StopRequest
 from headwater.seals import seal
 from headwater.train.guard import Guard
 from headwater.train.interventions import FILE
@@ -94,6 +95,19 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
     rest = {name: value for name, value in manifest.items() if name != "seal"}
     write_json(path / "manifest.json", seal(rest))
     assert replayed(copy).difference == (f"weights or optimizer state at step {NUM_STEPS} differ from those of {path}")
+
+
+def test_a_checkpoint_that_the_run_went_back_from_is_not_what_is_replayed(tmp_path, monkeypatch):
+    """The process died between writing down that it goes back and removing what it goes back from."""
+    monkeypatch.setattr("headwater.train.recover.remove_left_behind", None)
+    plant(monkeypatch, HARMED)
+    stop = StopRequest()
+    go_on(tmp_path, spiked_plan(), lambda r: r["step"] == 10 and setattr(stop, "signal_name", "SIGTERM"), stop)
+    with pytest.raises(TypeError, match="NoneType"):
+        go_on(tmp_path, spiked_plan())
+    assert list_checkpoints(tmp_path)[0][0] == 10
+    found = replayed(tmp_path)
+    assert (found.difference, found.num_steps) == (None, 8)
 
 
 def test_other_settings_are_refused(copy):

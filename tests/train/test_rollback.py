@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,30 @@ def test_bad_steps_with_good_ones_between_bring_it_back_to_before_the_first(tmp_
     back = read_interventions(tmp_path)[-1]
     assert (back["from_step"], back["to_step"]) == (9, 4), "the save of step 8 is from within the trouble"
     assert back["first_row"] == 4 * ROWS_PER_STEP
+
+
+def test_a_batch_of_garbage_is_gone_through_without_a_trace(tmp_path):
+    """Text that contradicts what was learnt: no harm is done, so that the run needn't go back."""
+    bad = range(45 * ROWS_PER_STEP, 46 * ROWS_PER_STEP)
+
+    class WithGarbage(MadeUpRows):
+        def rows(self, first_row, num_rows):
+            batch = super().rows(first_row, num_rows)
+            return replace(batch, targets_BT=(batch.targets_BT * 7 + 1) % 37) if first_row in bad else batch
+
+    class WithoutIt(MadeUpRows):
+        def rows(self, first_row, num_rows):
+            return super().rows(first_row + ROWS_PER_STEP * (first_row >= bad.start), num_rows)
+
+    for name, rows in (("with", WithGarbage()), ("without", WithoutIt())):
+        run = begin(tmp_path / name, spiked_plan(num_steps=48, save_every=40, num_looks=0, guard_window=16), rows)
+        train(run, CountingExaminer(), lambda record: None, StopRequest())
+        run.records.close()
+    (entry,) = read_interventions(tmp_path / "with")
+    assert (entry["kind"], entry["first_row"], entry["last_row"]) == ("skip", bad.start, bad[-1])
+    assert entry["reason"].startswith("loss ")
+    ours, theirs = (end_of(tmp_path / name) for name in ("with", "without"))
+    assert not [name for name in ours if name != "state" and ours[name] != theirs[name]]
 
 
 # ---- what stops it on the way

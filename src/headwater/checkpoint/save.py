@@ -82,7 +82,7 @@ class Saver:
         self._ranks = ranks or Ranks()
         self._num_kept = num_kept
         self._require_owner = require_owner
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._thread: ThreadPoolExecutor | None = None
         self._running: Future[Saved | None] | None = None
 
     def begin(
@@ -105,6 +105,7 @@ class Saver:
         named |= {f"{OPTIM}.{name}": tensor for name, tensor in optim.items()}
         need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in named.values())
         folder = self._folder_for(target, need_bytes)
+        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         if folder is None:
             self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
             return before
@@ -141,9 +142,16 @@ class Saver:
         running, self._running = self._running, None
         return None if running is None else running.result()
 
+    def retain(self, pinned: Callable[[], Collection[int]] = tuple) -> None:
+        """Remove old checkpoints as after a save: a process that died before it did so left them."""
+        if self._ranks.is_first and self._num_kept is not None:
+            retain_newest(self._run_dir, self._num_kept, pinned())
+
     def close(self) -> None:
         """Let the save under way come to its end, whatever that is."""
-        self._thread.shutdown(wait=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+        self._thread = None
 
     def _write(
         self, work: _Work, pieces: list[Piece], state: dict[str, Any], pinned: Callable[[], Collection[int]]
@@ -164,8 +172,7 @@ class Saver:
             raise
         finally:
             discard(work.folder)
-        if self._num_kept is not None:
-            retain_newest(self._run_dir, self._num_kept, pinned())
+        self.retain(pinned)
         return Saved(work.step, folder_bytes(work.target), time.perf_counter() - started_at)
 
 

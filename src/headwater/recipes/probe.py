@@ -29,11 +29,12 @@ from headwater.recipes.busy import busy_while_measured
 from headwater.recipes.planned_device import Probe, microbatch_tokens, relative_step
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
+from headwater.records import Record
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.assemble import Run, assemble
 from headwater.train.identity import TrainPlan
-from headwater.train.loop import save, train
+from headwater.train.loop import finish_save, save, train
 
 WARMUP_STEPS, MIN_STEPS, MAX_STEPS = 2, 3, 40
 MEASURED_SECONDS, DEADLINE_SECONDS = 12.0, 40.0
@@ -88,6 +89,10 @@ class _NoExaminer:
         yield from ()
 
 
+def _unseen(record: Record) -> None:
+    pass
+
+
 def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     """Measure the run's step, its spread and a save; `expected_step_seconds` decides whether a step is run whole."""
     micro = microbatch_tokens(config)
@@ -102,9 +107,11 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
         busy = busy_while_measured(stopwatch.meter)
         try:
             started_at = time.perf_counter()
-            save(run, lambda record: None)
-            checkpoint_seconds = time.perf_counter() - started_at
+            save(run, _unseen)
+            checkpoint_seconds = time.perf_counter() - started_at  # what training waits for: a thread does the rest
+            finish_save(run, _unseen)
         finally:
+            run.saver.close()
             run.records.close()
         return replace(_result(config, run, stopwatch, micro, whole, checkpoint_seconds), busy=busy)
 

@@ -15,7 +15,7 @@ from typing import Any
 from headwater.train.settings import TrainSettings
 
 SIGMAS_OF_MAD = 1.4826  # the standard deviation of a normal distribution over its median absolute deviation
-LEAST_LOSS_SPREAD = 0.01  # of the median: of large batches whose losses are almost alike, not every step is an outlier
+LEAST_LOSS_SPREAD = 0.01  # of the median, or nats: among losses that are almost alike, not every step is an outlier
 LEAST_NORM_SPREAD = (
     0.4  # of the logarithm: norms have a long tail, up to 4.8 medians in runs without trouble (docs/log.md)
 )
@@ -32,7 +32,7 @@ def not_finite(loss: float, grad_norm: float) -> str | None:
 def loss_limit(losses: Sequence[float], sigmas: float) -> float:
     """Return the largest loss that is no outlier after `losses`."""
     middle, deviation = _spread(losses)
-    return middle + sigmas * max(SIGMAS_OF_MAD * deviation, LEAST_LOSS_SPREAD * abs(middle))
+    return middle + sigmas * max(SIGMAS_OF_MAD * deviation, LEAST_LOSS_SPREAD * max(1.0, abs(middle)))
 
 
 def norm_limit(norms: Sequence[float], sigmas: float) -> float:

@@ -48,6 +48,7 @@ def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> 
 
 def _train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
     if run.step:
+        run.saver.retain(kept_for_going_back(run))
         examine_if_due(run, examiner, display)
     while run.step < run.plan.train.num_steps:
         leave_rows_out(run, display)

@@ -26,6 +26,7 @@ from headwater.train.attempt import Attempt, attempt, leave_rows_out, microbatch
 from headwater.train.guard import not_finite
 from headwater.train.identity import TrainPlan, require_same
 from headwater.train.interventions import Interventions
+from headwater.train.lineage import rows_consumed
 
 COMPARED = ("loss", "grad_norm")
 
@@ -49,12 +50,13 @@ def replay(
     """
     for old in run_dir.glob("replay-*"):
         remove_folder(old)
-    saved = _newest(run_dir)
     identity = plan.identity() | {"batches": batches.digest}
+    interventions = Interventions(run_dir, identity)
+    saved = _newest(run_dir, interventions)
     require_same(saved.path, saved.state["identity"], identity)
     plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None}))
     folder = run_dir / f"replay-{os.getpid()}"
-    run = build(folder, plan, batches, Interventions(run_dir, identity), say, None, saved.state)
+    run = build(folder, plan, batches, interventions, say, None, saved.state)
     try:
         run.records.append("start", 0, rows_consumed=0)
         difference = _first_difference(run, run_dir, saved, display)
@@ -68,11 +70,12 @@ def replay(
     return Replay(run.step, difference, ours)
 
 
-def _newest(run_dir: Path) -> Checkpoint:
-    checkpoints = list_checkpoints(run_dir)
-    if not checkpoints:
-        raise CheckpointError(f"{run_dir} has no checkpoint: there is nothing to replay; `headwater train` makes one")
-    return read_checkpoint(checkpoints[0][1])
+def _newest(run_dir: Path, interventions: Interventions) -> Checkpoint:
+    for step, path in list_checkpoints(run_dir):
+        rows = rows_consumed(path)
+        if rows is None or not interventions.is_left_behind(step, rows):  # a damaged one is told of, not passed over
+            return read_checkpoint(path)
+    raise CheckpointError(f"{run_dir} has no checkpoint: there is nothing to replay; `headwater train` makes one")
 
 
 def _first_difference(run: Run, run_dir: Path, saved: Checkpoint, display: Callable[[Record], None]) -> str | None:

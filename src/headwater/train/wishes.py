@@ -37,4 +37,6 @@ def predicted_save_seconds(run: Run) -> float:
     """Return how long a save may last, by those of this run, also of earlier attempts; 0 where there were none."""
     saves = read_records(run.run_dir / "records.jsonl", "checkpoint")[-RECENT_SAVES:]
     # older records have no thread's seconds: training waited for all of a save
-    return SLOWER * max((save["seconds"] + save.get("background_seconds", 0.0) for save in saves), default=0.0)
+    times = [save["seconds"] + save.get("background_seconds", 0.0) for save in saves]
+    # one that is under way may not be recorded yet
+    return SLOWER * max([*times, run.saving.get("seconds", 0.0)], default=0.0)
