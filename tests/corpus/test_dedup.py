@@ -92,7 +92,7 @@ def test_pages_that_share_most_words_are_compared_with_few_and_a_true_duplicate_
         assert len(compared) - before <= MAX_COMPARED
     assert len(compared) > 250 * 8, "the pages are no candidates: the test tests nothing"
     for number in range(200, 250):
-        copy = with_changes(boilerplate_page(number, common).split(), 8, number)
+        copy = with_changes(boilerplate_page(number, common).split(), 2, number)
         assert search.offer(" ".join(copy)) == number
 
 
