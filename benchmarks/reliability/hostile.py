@@ -62,13 +62,9 @@ def read_options() -> argparse.Namespace:
 
 def measure(case: Case, size: int, work: Path | None) -> dict[str, Any]:
     with made(case, size, work) as folder:
-        command = [sys.executable, "-m", "hostility.build", str(folder / "in"), str(folder / "out")]
-        path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
         started_at = time.perf_counter()
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=HANG_SECONDS, env=os.environ | {"PYTHONPATH": path}
-            )
+            done = run("hostility.build", str(folder / "in"), str(folder / "out"))
         except subprocess.TimeoutExpired:
             return {"name": case.name, "fate": "hung", "seconds": time.perf_counter() - started_at}
         if done.returncode:
@@ -80,12 +76,23 @@ def measure(case: Case, size: int, work: Path | None) -> dict[str, Any]:
     return {"name": case.name, "fate": fate, **facts}
 
 
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
 @contextmanager
 def made(case: Case, size: int, work: Path | None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="hostile-", dir=work))
     try:
         (folder / "in").mkdir()
-        case.write(folder / "in", size)
+        run("hostility.make", case.name, str(folder / "in"), str(size)).check_returncode()
         yield folder
     finally:
         remove(folder)

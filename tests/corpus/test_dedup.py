@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from headwater.corpus.dedup import ExactDuplicates, NearDuplicates
+from headwater.corpus.dedup import MAX_COMPARED, ExactDuplicates, NearDuplicates
 from headwater.corpus.settings import DedupSettings
 from headwater.corpus.words import WordHasher, ngrams, words_of
 
@@ -72,6 +72,28 @@ def test_a_candidate_counts_only_by_its_true_similarity():
         search = Search(min_similarity=threshold, num_bands=64, rows_per_band=1)
         search.offer(" ".join(words))
         assert search.offer(" ".join(copy)) == expected
+
+
+def boilerplate_page(number, common):
+    return " ".join([*common, *vocabulary_text(160, number)])
+
+
+def test_pages_that_share_most_words_are_compared_with_few_and_a_true_duplicate_is_found():
+    common = vocabulary_text(340, 10_000)  # two thirds of every page
+    compared: list[int] = []
+    search = Search()
+    texts = search.texts
+    search.near = NearDuplicates(
+        DedupSettings(), search.hasher, lambda number: compared.append(number) or texts[number]
+    )
+    for number in range(250):
+        before = len(compared)
+        assert search.offer(boilerplate_page(number, common)) is None
+        assert len(compared) - before <= MAX_COMPARED
+    assert len(compared) > 250 * 8, "the pages are no candidates: the test tests nothing"
+    for number in range(200, 250):
+        copy = with_changes(boilerplate_page(number, common).split(), 2, number)
+        assert search.offer(" ".join(copy)) == number
 
 
 def test_the_first_of_several_copies_is_the_original():

@@ -44,7 +44,7 @@ def test_a_run_writes_and_says_nothing_of_its_environment(folder):
     assert said.status == 0, said
     assert (folder / "runs" / "mine" / "report.html").exists()
     require_silence(said, folder)
-    for arguments in (("explain", "mine.toml"), ("doctor",), ("run", "mine.toml"), ("corpus", "show", "mine.toml")):
+    for arguments in (("explain", "mine.toml"), ("doctor",), ("corpus", "show", "runs/mine")):
         require_silence(run(*arguments, cwd=folder, **SECRETS), folder)
 
 

@@ -185,7 +185,7 @@ def _code(folder: Path, size: int) -> None:
         "INSERT INTO pages VALUES ('never read')",
         "CREATE VIEW view AS SELECT load_extension('x') AS text",
         "CREATE TABLE made (a TEXT, text TEXT AS (hex(zeroblob(a))))",
-        "INSERT INTO made (a) VALUES (400000000)",
+        "INSERT INTO made (a) VALUES (40000000)",
         'CREATE TABLE "odd ""\n name" (content TEXT)',
         f'INSERT INTO "odd ""\n name" VALUES (\'{prose("odd river")}\')',
     )
@@ -194,7 +194,7 @@ def _code(folder: Path, size: int) -> None:
 @cases("a database whose pages lead to each other", "expands_too_far", KEPT, *JUNK)
 def _endless_database(folder: Path, size: int) -> None:
     path = folder / "endless.db"
-    data = write_database(path, "CREATE TABLE posts (text TEXT)", f"INSERT INTO posts VALUES ('{prose('leaf')}')")
+    data = write_database(path, "CREATE TABLE posts (text TEXT)", f"INSERT INTO posts VALUES ('{prose('leaf', 40)}')")
     page = int.from_bytes(data[16:18], "big")
     first, leaf = data[:page], data[page : 2 * page]
     # five pages of 300 pointers to the next one, then the leaf: two million million rows

@@ -15,10 +15,10 @@ WORDS = (
 )
 
 
-def prose(seed: str) -> str:
+def prose(seed: str, num_sentences: int = 6) -> str:
     """Return sentences that no rule of a corpus drops; those of another seed are no near duplicate of them."""
     chance = random.Random(seed)
-    return "".join(f"{' '.join(chance.choices(WORDS, k=9)).capitalize()}.\n" for _ in range(6))
+    return "".join(f"{' '.join(chance.choices(WORDS, k=9)).capitalize()}.\n" for _ in range(num_sentences))
 
 
 PROSE = prose("river")

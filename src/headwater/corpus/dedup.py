@@ -7,13 +7,20 @@ reaches the threshold. Memory is a signature's band keys for each document kept;
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from heapq import nsmallest
 
 import numpy as np
 import xxhash
 
 from headwater.corpus.settings import DedupSettings
 from headwater.corpus.words import WordHasher, ngrams, words_of
+
+# pages of one site may share most of their words with thousands of others and be no duplicates: without a limit each
+# would be compared with all. Those that share the most bands are compared; a true duplicate shares more than others
+MAX_COMPARED = 32
+MAX_IN_BAND = 1000
 
 _BLOCK_SHINGLES = 2048  # 112 × 2048 × 4 bytes stay in a core's second-level cache
 
@@ -49,9 +56,10 @@ class NearDuplicates:
         """Return the first near duplicate of a text given by its word hashes, or None, and the text's band keys."""
         shingles = ngrams(hashes, self._settings.shingle_words)
         keys = self._band_keys(shingles)
-        candidates = {number for band, key in zip(self._bands, keys) for number in band.get(key, ())}
-        unique = np.unique(shingles) if candidates else shingles
-        for number in sorted(candidates):
+        shared = Counter(number for band, key in zip(self._bands, keys) for number in band.get(key, ()))
+        likely = nsmallest(MAX_COMPARED, shared, key=lambda number: (-shared[number], number))
+        unique = np.unique(shingles) if likely else shingles
+        for number in sorted(likely):
             if self._similarity(unique, number) >= self._settings.min_similarity:
                 return number, keys
         return None, keys
@@ -59,7 +67,9 @@ class NearDuplicates:
     def add_(self, number: int, keys: list[int]) -> None:
         """Remember a document that is kept, by the band keys that `find` returned."""
         for band, key in zip(self._bands, keys):
-            band.setdefault(key, []).append(number)
+            numbers = band.setdefault(key, [])
+            if len(numbers) < MAX_IN_BAND:
+                numbers.append(number)
 
     def _band_keys(self, shingles: np.ndarray) -> list[int]:
         signature = self.signature(shingles).reshape(self._settings.num_bands, self._settings.rows_per_band)

@@ -10,13 +10,16 @@ HEADER_BYTES = 4
 MAX_BYTES = 1 << 28  # a section of a document is far smaller; a larger message is none of ours
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one a message
+
+
 class BadFrame(Exception):
     """What arrived is no message."""
 
 
 def pack(value: dict[str, Any]) -> bytes:
     # the name of a file, or a title, may hold half a surrogate pair
-    data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    data = _ENCODER.encode(value).encode("utf-8", "surrogatepass")
     return len(data).to_bytes(HEADER_BYTES, "big") + data
 
 

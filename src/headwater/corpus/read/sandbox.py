@@ -104,7 +104,7 @@ class _Worker:
     def __init__(self, limits: SandboxLimits) -> None:
         self.has_served = False
         self._wall_seconds = limits.wall_seconds
-        self._buffer = bytearray()
+        self._buffer, self._taken = bytearray(), 0
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
             self._process = subprocess.Popen(
@@ -154,16 +154,17 @@ class _Worker:
             raise _Ended(DIED) from None
 
     def _read_exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
+        while len(self._buffer) - self._taken < count:
             if not self._poll.poll(1000 * self._wall_seconds):
                 raise _Ended(TOO_SLOW)
             data = os.read(self._from, _BLOCK_BYTES)
             if not data:
                 raise _Ended(self._why())
+            del self._buffer[: self._taken]
+            self._taken = 0
             self._buffer += data
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
+        start, self._taken = self._taken, self._taken + count
+        return bytes(self._buffer[start : self._taken])
 
     def _why(self) -> str:
         """Return why the process, whose pipe is closed, is no more."""
