@@ -21,6 +21,12 @@ from headwater.machine.ranks import join_ranks
 torch.set_num_threads(1)
 ranks = join_ranks(place_of(os.environ))
 """
+# device meshes have groups of their own, whose threads an interpreter that ends by itself doesn't always end well
+LEFT = """
+sys.stdout.flush()
+ranks.wait()
+os._exit(0)
+"""
 
 
 def free_port() -> int:
@@ -65,7 +71,7 @@ def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
 
 def on_ranks(world_size: int, program: str, cwd: Path) -> list[Any]:
     """Return the JSON line that each rank prints; `program` finds `ranks`, joined, and torch with one thread."""
-    commands = [[sys.executable, "-c", JOINED + program + "\nranks.leave()\n"]] * world_size
+    commands = [[sys.executable, "-c", JOINED + program + LEFT]] * world_size
     said = [finish(process) for process in start_each(commands, cwd)]
     assert all(one.status == 0 for one in said), "\n".join(map(str, said))
     return [json.loads(one.out) for one in said]
