@@ -50,7 +50,7 @@ def attempt(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: D
     waited = batches.wait_seconds - waited_before
     train = run.plan.train
     parts = 2 if is_half_length(run.step, train) else 1
-    run.guard.enter(f"stage {run.batches.stage_of(run.rows_consumed)} in {parts}")
+    run.guard.enter(run.batches.stage_of(run.rows_consumed))
     known = run.interventions.skip_at(run.rows_consumed)
     factor = lr_factor(run.step, train.num_steps, run.plan.schedule)
     result = train_step(

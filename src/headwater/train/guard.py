@@ -53,7 +53,7 @@ class Guard:
         """Begin with nothing, or with the `state` that a checkpoint holds."""
         state = state or {}
         self._train, self._rows_per_step = train, rows_per_step
-        self._phase: str | None = state.get("phase")
+        self._stage: int | None = state.get("stage")
         self._losses: list[float] = list(state.get("losses", []))
         self._norms: list[float] = list(state.get("grad_norms", []))
         self._bad_rows: list[int] = list(state.get("bad_rows", []))
@@ -63,7 +63,7 @@ class Guard:
     def state(self) -> dict[str, Any]:
         """Return all of it, for a checkpoint."""
         return {
-            "phase": self._phase,
+            "stage": self._stage,
             "losses": list(self._losses),
             "grad_norms": list(self._norms),
             "bad_rows": list(self._bad_rows),
@@ -71,10 +71,10 @@ class Guard:
             "num_rollbacks": self.num_rollbacks,
         }
 
-    def enter(self, phase: str) -> None:
-        """Forget losses and norms when other text or longer rows begin: what comes after is no outlier by it."""
-        if phase != self._phase:
-            self._phase, self._losses, self._norms = phase, [], []
+    def enter(self, stage: int) -> None:
+        """Forget losses and norms when a stage of other text begins, which is no outlier; it may be harder by far."""
+        if stage != self._stage:
+            self._stage, self._losses, self._norms = stage, [], []
 
     def judge(self, loss: float, grad_norm: float) -> str | None:
         """Return why a step of this loss and gradient is not to be taken, or None."""
