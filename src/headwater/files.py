@@ -36,16 +36,20 @@ def _discard(path: Path) -> None:
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, each flushed into the one above; one that is there is left alone."""
     with storage_errors(path):
-        if path.is_dir():
-            return
-        if path.parent != path:
-            make_folder(path.parent)
-        try:
-            disk.make_folder(path)
-        except FileExistsError:
-            if not path.is_dir():
-                raise
-        disk.sync_path(path.parent)
+        _make_folders(path)
+
+
+def _make_folders(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path.parent != path:
+        _make_folders(path.parent)
+    try:
+        disk.make_folder(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    disk.sync_path(path.parent)
 
 
 @contextmanager

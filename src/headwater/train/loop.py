@@ -46,6 +46,8 @@ def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> 
     """
     settings = run.plan.train
     if run.step:
+        # an attempt that died between its save and this left one too many
+        retain_newest(run.run_dir, settings.keep_checkpoints)
         examine_if_due(run, examiner, display)
     with Prefetcher(_microbatches(run)) as batches:
         while run.step < settings.num_steps:
