@@ -262,3 +262,10 @@ def test_looks_end_at_the_last_step_and_their_distances_grow(num_steps, num_look
         assert len(steps) == 9
         distances = [later - earlier for earlier, later in pairwise(steps)]
         assert distances == sorted(distances)
+
+
+def test_a_resume_removes_the_checkpoint_that_the_attempt_before_died_too_early_to_remove(tmp_path):
+    train_here(tmp_path, plan(keep_checkpoints=3))
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [12, 8, 4]
+    train_here(tmp_path, plan(keep_checkpoints=2))
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [12, 8]
