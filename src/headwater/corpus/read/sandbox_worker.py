@@ -41,20 +41,22 @@ def main() -> None:
         _load_(request, settings["memory_bytes"])
         clock.restart_()
         try:
-            for answer in _answers(request):
+            for answer in _answers(request, settings["memory_bytes"]):
                 _write(answer)
                 clock.refresh_()
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
 
 
-def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _answers(request: dict[str, Any], memory_bytes: int) -> Iterator[dict[str, Any]]:
     try:
         for piece in parse(InputFile(_path(request), "", "", ""), request["format"], ReadLimits(**request["limits"])):
             yield _answer(piece)
     except MemoryError:
         raise
     except Unusable as error:
+        if error.reason.startswith("damaged") and _was_short_of_memory(memory_bytes):
+            raise MemoryError from None  # as resiliparse says it
         yield {"end": error.reason}
     except OSError:
         yield {"end": "unreadable"}
@@ -107,6 +109,17 @@ def _limit_memory_(memory_bytes: int) -> None:
     with suppress(OSError):  # where there is no /proc the system has no such limit, either
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         _limit_(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
+
+
+def _was_short_of_memory(memory_bytes: int) -> bool:
+    """Return whether more than half of what a file may take was taken: then what failed may have asked for the rest."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        peak_bytes = 1024 * int(status.split("VmPeak:")[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return False
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return limit != resource.RLIM_INFINITY and peak_bytes > limit - memory_bytes / 2
 
 
 def _limit_(which: int, soft: int) -> None:
