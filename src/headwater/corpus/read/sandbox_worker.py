@@ -29,15 +29,13 @@ MAX_OPEN_FILES = 64
 
 
 def main() -> None:
+    """Answer requests until there are no more, which is an EOFError."""
     settings = unpack(_read_exactly)
     _confine_(settings["memory_bytes"])
     clock = _CpuClock(settings["cpu_seconds"])
     _write({"ready": True})
     while True:
-        try:
-            request = unpack(_read_exactly)
-        except EOFError:
-            return
+        request = unpack(_read_exactly)
         _load_(request, settings["memory_bytes"])
         clock.restart_()
         try:
@@ -161,4 +159,5 @@ def _write(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(EOFError, BrokenPipeError):  # the other end is no more
+        main()
