@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headwater.config import MAX_DEPTH, MAX_VALUES
 from headwater.errors import ConfigError, DataError, StoreError, TokenizerError
-from headwater.files import digest_bytes, digest_json, read_json, write_json
+from headwater.files import digest_bytes, read_json
 from headwater.plan.hf_config import MAX_LAYERS, read_hf_config
 from headwater.plan.law.table import read_runs
 from headwater.recipes.run_config import load_run
@@ -271,7 +271,7 @@ def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store(s
     manifest = json.loads((store / "manifest.json").read_text())
     change(manifest)
     manifest["digest"] = manifest_digest(manifest)
-    write_json(store / "manifest.json", manifest)
+    (store / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(StoreError, match="describes no store"):
         TokenStore(store)
     with pytest.raises(StoreError, match="describes no store"):
@@ -282,7 +282,9 @@ def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store(s
     "splits", [None, [], {"train": []}, {"train": {"a": 1}}, {"train": {"../x": {}}}, {"train": {"a": {}}}]
 )
 def test_a_manifest_over_stores_that_describes_none_is_an_error(tmp_path, splits):
+    from headwater.files import digest_json
+
     manifest = {"format": "headwater-tokens", "format_version": 1, "digest": digest_json(splits), "splits": splits}
-    write_json(tmp_path / "manifest.json", manifest)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(StoreError, match="describes no stores"):
         open_stores(tmp_path, "train")
