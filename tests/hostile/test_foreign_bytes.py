@@ -1,7 +1,4 @@
-"""Whatever bytes a parser is given, it answers or raises headwater's own error: the fuzzers' harnesses, a few times each.
-
-What a fuzzer found is here by its bytes, so that it stays found.
-"""
+"""Whatever bytes a parser is given, it answers or raises headwater's own error: the fuzzers, a few times each."""
 
 from __future__ import annotations
 
@@ -65,15 +62,6 @@ def test_a_parser_answers_or_refuses_changed_files(name, folder, seed):
 @given(data=st.binary(max_size=200))
 @settings(max_examples=25)
 def test_a_parser_answers_or_refuses_any_bytes(name, folder, data):
-    BY_NAME[name].try_one(data, folder)
-
-
-FOUND: list[tuple[str, bytes]] = []
-"What fuzzers crashed with."
-
-
-@pytest.mark.parametrize(("name", "data"), FOUND)
-def test_what_was_found_once_stays_mended(name, data, folder):
     BY_NAME[name].try_one(data, folder)
 
 

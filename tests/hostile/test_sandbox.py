@@ -190,3 +190,12 @@ def test_it_works_from_another_folder_and_with_a_path_that_only_this_process_kno
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("(1, ")
+
+
+def test_a_page_whose_tree_takes_too_much_memory_is_not_called_damaged(files, tmp_path):
+    path = tmp_path / "large.html"
+    path.write_bytes(b"<p>" * 600_000)
+    with Sandbox(SandboxLimits(memory_bytes=60 << 20)) as box:
+        found = told(box.read(InputFile(path, "large", "mine", "web"), "html", LIMITS))
+        assert found == ["parser_took_too_much_memory"]
+        assert told(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]

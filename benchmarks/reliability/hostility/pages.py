@@ -72,7 +72,7 @@ def _tables(folder: Path, size: int) -> None:
     write_repeated(folder / "tables.html", b"<table><a>x</a>", min(size // 10, 3000), start=b"<body>")
 
 
-@cases("as many elements as fit", *SLOW, KEPT, *JUNK, "too_short", "empty", largest=60_000_000)
+@cases("as many elements as fit", *SLOW, KEPT, *JUNK, "too_short", "empty", "damaged_html", largest=60_000_000)
 def _elements(folder: Path, size: int) -> None:
     write_repeated(folder / "elements.html", b"<p>", size)
 

@@ -109,5 +109,5 @@ class _Rest:
 
     def as_drop(self) -> Drop:
         name = f"{self._first.origin}#more/{self._first.reason}"
-        counts = {"num_documents": self._num_documents, "num_bytes": self._num_bytes}
-        return replace(self._first, id=name, excerpt="", **counts)
+        count, size = self._num_documents, self._num_bytes
+        return replace(self._first, id=name, excerpt="", num_documents=count, num_bytes=size)

@@ -29,32 +29,32 @@ MAX_OPEN_FILES = 64
 
 
 def main() -> None:
+    """Answer requests until there are no more, which is an EOFError."""
     settings = unpack(_read_exactly)
     _confine_(settings["memory_bytes"])
     clock = _CpuClock(settings["cpu_seconds"])
     _write({"ready": True})
     while True:
-        try:
-            request = unpack(_read_exactly)
-        except EOFError:
-            return
+        request = unpack(_read_exactly)
         _load_(request, settings["memory_bytes"])
         clock.restart_()
         try:
-            for answer in _answers(request):
+            for answer in _answers(request, settings["memory_bytes"]):
                 _write(answer)
                 clock.refresh_()
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
 
 
-def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _answers(request: dict[str, Any], memory_bytes: int) -> Iterator[dict[str, Any]]:
     try:
         for piece in parse(InputFile(_path(request), "", "", ""), request["format"], ReadLimits(**request["limits"])):
             yield _answer(piece)
     except MemoryError:
         raise
     except Unusable as error:
+        if error.reason.startswith("damaged") and _was_short_of_memory(memory_bytes):
+            raise MemoryError from None  # as resiliparse says it
         yield {"end": error.reason}
     except OSError:
         yield {"end": "unreadable"}
@@ -109,6 +109,17 @@ def _limit_memory_(memory_bytes: int) -> None:
         _limit_(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
 
 
+def _was_short_of_memory(memory_bytes: int) -> bool:
+    """Return whether more than half of what a file may take was taken: then what failed may have asked for the rest."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        peak_bytes = 1024 * int(status.split("VmPeak:")[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return False
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return limit != resource.RLIM_INFINITY and peak_bytes > limit - memory_bytes / 2
+
+
 def _limit_(which: int, soft: int) -> None:
     """Set a limit as far as this process may; one that is lower already stays."""
     hard = resource.getrlimit(which)[1]
@@ -148,4 +159,5 @@ def _write(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(EOFError, BrokenPipeError):  # the other end is no more
+        main()
