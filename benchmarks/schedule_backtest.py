@@ -189,7 +189,7 @@ def scored() -> list[Scored]:
                 key = size, frozenset((one.kind, other.kind))
                 if key not in fitted:
                     fitted[key] = fit(facts(found, size, set(key[1])))
-                moved = move(shares_of(other.schedule, end), shares_of(one.schedule, end), fitted[key])
+                moved = move(shares_of(other.schedule, end), shares_of(one.schedule, end), end, fitted[key])
                 fact = math.log(other.loss_at(end) / one.loss_at(end))
                 result.append(Scored(size, *pair, fact, moved.log_ratio, moved.deviation))
     return result
@@ -224,7 +224,7 @@ def own_runs() -> list[dict[str, Any]]:
         rule, its = base[num_steps]
         if schedule == rule:
             continue
-        moved = move(factors_of(schedule, num_steps), factors_of(rule, num_steps))
+        moved = move(factors_of(schedule, num_steps), factors_of(rule, num_steps), num_steps)
         facts_ = [math.log(loss / other) for loss, other in zip(losses, its)]
         row = {"steps": num_steps, "schedule": in_words(schedule), "seeds": len(facts_), "fact": fmean(facts_)}
         held = abs(moved.log_ratio - fmean(facts_)) <= NORMAL_95 * moved.deviation

@@ -54,7 +54,9 @@ def test_a_law_that_made_the_losses_is_found_again(curves):
         made[key] = replace(curve, losses=np.array(level))
     found = backtest.fit(backtest.facts(made, 25, {"linear"}))
     moves = [
-        backtest.move(*(backtest.shares_of(f"{name}_20000_24000", 24_000) for name in ("wsdld", "wsd")), law).log_ratio
+        backtest.move(
+            *(backtest.shares_of(f"{name}_20000_24000", 24_000) for name in ("wsdld", "wsd")), 24_000, law
+        ).log_ratio
         for law in (found, truth)
     ]
     assert moves[0] == pytest.approx(moves[1], abs=2e-4)

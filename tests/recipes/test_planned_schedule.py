@@ -77,7 +77,7 @@ def test_another_schedule_moves_the_ladders_forecast_by_the_law_and_widens_it(la
     run, before = of(*changes), loss_outlook(of(), ladder).spread
     assert ladder_table(run) == ladder
     found = loss_outlook(run, ladder)
-    moved = move(factors_of(run.schedule, 24), factors_of(of().schedule, 24))
+    moved = move(factors_of(run.schedule, 24), factors_of(of().schedule, 24), 24)
     assert moved.log_ratio != 0
     assert found.spread.median == pytest.approx(before.median * math.exp(moved.log_ratio), rel=1e-12)
     assert found.spread.log_deviation == pytest.approx(math.hypot(before.log_deviation, moved.deviation), rel=1e-12)
@@ -123,7 +123,7 @@ def test_of_an_unknown_table_only_a_rate_that_never_falls_is_held_against_the_us
         assert found == before
         return
     usual = ScheduleSettings(name="cosine", warmup_steps=run.schedule.warmup_steps, final_fraction=0.1)
-    moved = move(factors_of(run.schedule, 24), factors_of(usual, 24))
+    moved = move(factors_of(run.schedule, 24), factors_of(usual, 24), 24)
     assert found.spread.median > before.spread.median
     assert found.spread.median == pytest.approx(before.spread.median * math.exp(moved.log_ratio), rel=1e-12)
     assert found.spread.log_deviation > before.spread.log_deviation
@@ -145,7 +145,7 @@ def test_a_searched_run_gets_its_schedule_too(ladder):
     before = search_budget(asked)
     found = search_budget(replace(asked, overrides=("schedule.final_fraction=1.0",)))
     usual = ScheduleSettings(name="cosine", warmup_steps=1, final_fraction=0.1)
-    moved = move(factors_of(of("schedule.final_fraction=1.0").schedule, 24), factors_of(usual, 24))
+    moved = move(factors_of(of("schedule.final_fraction=1.0").schedule, 24), factors_of(usual, 24), 24)
     first, then = (result["choices"][0]["loss"] for result in (before, found))
     assert then["p50"] == pytest.approx(first["p50"] * math.exp(moved.log_ratio), rel=1e-3)
     assert then["p90"] / then["p10"] > first["p90"] / first["p10"]

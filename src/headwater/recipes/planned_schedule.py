@@ -44,7 +44,7 @@ def moved_by_schedule(config: RunConfig, had: ScheduleSettings | None) -> Moved:
     factors, reference = (factors_of(each, config.train.num_steps) for each in (own, theirs))
     if factors == reference:  # a setting that this kind of schedule doesn't read
         return Moved()
-    found = move(factors, reference)
+    found = move(factors, reference, config.train.num_steps)
     assumed = "" if had else ", as is assumed,"
     how = (
         f"{math.expm1(found.log_ratio):+.1%} (± {found.deviation:.1%}) since the run has {in_words(own)} where those"

@@ -53,6 +53,9 @@ FITTED = MultiPower(
 "To all published curves; the back-test scores each size and kind of schedule by constants that saw neither."
 UNSURE = 0.3
 "Of either part's change, as a standard deviation: so far were sizes and schedules off that weren't fitted."
+FEW_STEPS = 100
+"""Steps of a fall that surely are enough for its noise to fade. The shortest one of the published curves took 128; of
+200 steps of headwater's own a fall over the last 10 was worth a fifth of what the law says of it (docs/log.md)."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,26 @@ class Move:
 NO_MOVE = Move()
 
 
-def move(factors: Sequence[float], reference: Sequence[float], law: MultiPower = FITTED) -> Move:
-    """Return what a run loses by these factors where another of its size and length had those of `reference`.
+def move(factors: Sequence[float], reference: Sequence[float], num_steps: float, law: MultiPower = FITTED) -> Move:
+    """Return what a run of `num_steps` loses by these factors where another of its size and length had `reference`.
 
     The same factors give exactly nothing.
     """
-    changes = [float(own - its) for own, its in zip(law.parts(factors), law.parts(reference), strict=True)]
-    level = float(law.level(reference))
-    return Move(math.log1p(sum(changes) / level), UNSURE * math.hypot(*changes) / level)
+    progress, noise = (np.array(part) for part in zip(law.parts(factors), law.parts(reference), strict=True))
+    left = np.array([_left_by_a_short_fall(each, num_steps, law) for each in (factors, reference)])
+    expected = noise + left / 2  # none or all of it, nobody knows
+    level = 1 + progress[1] + expected[1]
+    changes = [float(part[0] - part[1]) for part in (progress, expected)]
+    unsure = math.hypot(UNSURE * changes[0], UNSURE * changes[1], float(left[0] - left[1]) / math.sqrt(12))
+    return Move(math.log1p(sum(changes) / float(level)), unsure / float(level))
+
+
+def _left_by_a_short_fall(factors: Sequence[float], num_steps: float, law: MultiPower) -> float:
+    """Return the noise that may still be there since the rate came down in too few steps; 0 where it never did."""
+    rates = np.asarray(factors, dtype=np.float64)
+    peak = float(rates.max())
+    fall_steps = (len(rates) - int(np.flatnonzero(rates == peak)[-1])) * num_steps / len(rates)
+    if rates[-1] == peak or fall_steps >= FEW_STEPS:
+        return 0.0
+    rest = law.noise * peak - float(law.parts(factors)[1])
+    return max(0.0, rest) * (1 - fall_steps / FEW_STEPS)
