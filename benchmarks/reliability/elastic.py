@@ -134,7 +134,7 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.train.assemble import assemble
 
     config, ranks = config_of_run(run_dir), join_ranks(place_of(os.environ))
-    run = assemble(run_dir, train_plan(config), open_batches(config), lambda line: None, ranks)
+    run = assemble(run_dir, train_plan(config), open_batches(config), lambda line: None, ranks=ranks)
     run.records.close()
     saver = Saver(out_dir, ranks)
     saver.begin(run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), {})

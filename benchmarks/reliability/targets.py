@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ import whole
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint
 from headwater.checkpoint.lock import owned
-from headwater.checkpoint.save import retain_newest, save_checkpoint
+from headwater.checkpoint.save import Saved, Saver, retain_newest, save_checkpoint
 from headwater.cli.running import Call, run_training
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
@@ -132,6 +133,23 @@ def train(place: Place, **changed: Any) -> None:
     """Train as `headwater train` does, with some settings changed."""
     with nothing_timed():
         assert run_training(*place.settings(**changed), Call(Questions(), owned, RankPlace(), stop_within=30.0))
+
+
+def train_in_order(place: Place) -> None:
+    """Train so that every save has ended before the next step begins: operations then have an order to enumerate.
+
+    Saves in the background are what `kills.py` kills.
+    """
+    begin = Saver.begin
+
+    def begin_and_wait(saver: Saver, *arguments: Any) -> Saved | None:
+        before = begin(saver, *arguments)
+        if saver._running is not None:
+            wait([saver._running])
+        return before
+
+    with mock.patch.object(Saver, "begin", begin_and_wait):
+        train(place)
 
 
 def export(place: Place) -> None:
@@ -275,7 +293,7 @@ TARGETS = [
         finish_of,
         ("checkpoints",),
     ),
-    Target("training", "prepared", lambda place: None, train, whole.trained, ("data/tokens",)),
+    Target("training", "prepared", lambda place: None, train_in_order, whole.trained, ("data/tokens",)),
 ]
 
 

@@ -117,13 +117,9 @@ def _move_into_place(temporary: Path, path: Path, replace: bool) -> None:
     disk.sync_path(path.parent)
 
 
-def shared_folder(path: Path) -> Path:
-    """Make the temporary folder in which several processes write what `commit_folder` makes the folder `path`."""
-    folder = _temporary(path)
-    with storage_errors(path):
-        make_folder(path.parent)
-        disk.make_folder(folder)
-    return folder
+def temporary_folder(path: Path) -> Path:
+    """Return a fresh temporary name for the folder that `commit_folder` will make the folder `path`."""
+    return _temporary(path)
 
 
 def flush(paths: Iterable[Path]) -> None:

@@ -65,7 +65,7 @@ class UnwrittenRecords:
 
 
 def strict(value: Any) -> Any:
-    """Return `value` with null for NaN and infinities, which JSON doesn't have; `taken` says that a step was bad."""
+    """Return `value` with null for NaN and infinities, which JSON doesn't have."""
     if isinstance(value, dict):
         return {name: strict(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,15 +1,18 @@
 """Write a checkpoint so that it is either complete under its name or not there at all, while training goes on.
 
-A step waits for the copy of its state alone. A thread of every rank writes that rank's pieces into one folder of a
-temporary name and leaves a note of what they are; the first rank's thread gathers the notes, writes the manifest,
-flushes the folder and renames it. A rank that can't write says so in its note, and nothing is committed.
+A step waits for the copy of its state, not for the disk. A thread of every rank writes that rank's pieces into one
+folder of a temporary name, which the first rank's makes, and leaves a note of what they are; the first one's thread
+gathers the notes, writes the manifest, flushes the folder and renames it. A rank that can't write says so in its note
+where it still can, and nothing is committed.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,11 +40,12 @@ from headwater.files import (
     discard,
     flush,
     json_bytes,
+    make_folder,
     read_json,
     remove_file,
     remove_folder,
     require_writable,
-    shared_folder,
+    temporary_folder,
     write_json,
 )
 from headwater.machine.ranks import Ranks
@@ -50,7 +54,7 @@ from headwater.seals import seal
 from headwater.storage import storage_errors
 
 MIN_KEPT = 2  # a damaged one leaves another
-NOTE_SECONDS = 1800.0  # how long the first rank waits for the others' notes
+PATIENCE_SECONDS = 1800.0  # how long ranks wait for another one's folder or note
 POLL_SECONDS = 0.02
 
 
@@ -71,17 +75,18 @@ class Saver:
         run_dir: Path,
         ranks: Ranks | None = None,
         num_kept: int | None = None,
-        require_owner: Callable[[], None] = no_owner,
+        before_commit: Callable[[], None] = no_owner,
     ) -> None:
         """Keep the newest `num_kept` after each save, or all.
 
-        `require_owner` is called before each commit and raises LockedError when another process has taken the run over:
-        a stale one commits nothing.
+        `before_commit` is called, in the thread, before anything is written and before each commit. It raises
+        LockedError when another process has taken the run over: a stale one commits nothing.
         """
         self._run_dir = run_dir
         self._ranks = ranks or Ranks()
         self._num_kept = num_kept
-        self._require_owner = require_owner
+        self._before_commit = before_commit
+        self._given_up = threading.Event()
         self._thread: ThreadPoolExecutor | None = None
         self._running: Future[Saved | None] | None = None
 
@@ -96,40 +101,23 @@ class Saver:
         """Copy a state and let it be written; wait for the save before it and return that one, if there was one.
 
         A checkpoint of this step that is there already is left alone. `pinned` is asked, when this one is on disk, for
-        the steps of older ones that stay besides the newest. Raises StorageError, with nothing changed, when
-        the disk refuses.
+        the steps of older ones that stay besides the newest. What the save raises, `poll` and `finish` raise:
+        StorageError, with nothing changed, when the disk refuses; LockedError when the run was taken over.
         """
         before = self.finish()
         target = checkpoint_dir(self._run_dir, step)
         named = {f"{MODEL}.{name}": tensor for name, tensor in model.items()}
         named |= {f"{OPTIM}.{name}": tensor for name, tensor in optim.items()}
         need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in named.values())
-        folder = self._folder_for(target, need_bytes)
-        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        if folder is None:
-            self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
-            return before
         pieces = [replace(piece, tensor=_copy(piece.tensor)) for piece in pieces_to_write(named, self._ranks)]
-        self._running = self._thread.submit(self._write, _Work(step, target, folder, need_bytes), pieces, state, pinned)
+        folder, is_there = self._ranks.from_first([str(temporary_folder(target)), target.exists()])
+        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        if is_there:
+            self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
+        else:
+            work = _Work(step, target, Path(folder), need_bytes, self._given_up)
+            self._running = self._thread.submit(self._write, work, pieces, state, pinned)
         return before
-
-    def _folder_for(self, target: Path, need_bytes: int) -> Path | None:
-        """Return the folder to write into, made by the first rank; None where this step is saved already."""
-        answer: dict[str, str] = {}
-        if self._ranks.is_first and not target.exists():
-            try:
-                self._require_owner()
-                # a fifth more than the tensors: other writers take from the same disk meanwhile
-                require_writable(target.parent, int(1.2 * need_bytes))
-                answer["folder"] = str(shared_folder(target))
-            except HeadwaterError as error:
-                if self._ranks.world_size == 1:
-                    raise
-                answer["error"] = str(error)
-        answer = self._ranks.from_first(answer)
-        if "error" in answer:
-            raise StorageError(answer["error"])
-        return Path(answer["folder"]) if "folder" in answer else None
 
     def poll(self) -> Saved | None:
         """Return the checkpoint that was committed since the last call, if one was; raise what its save raised."""
@@ -153,6 +141,11 @@ class Saver:
             self._thread.shutdown(wait=True)
         self._thread = None
 
+    def give_up(self) -> None:
+        """Wait for no other rank any more: this one has failed, or one that it waits for may have ended."""
+        if self._ranks.world_size > 1:
+            self._given_up.set()
+
     def _write(
         self, work: _Work, pieces: list[Piece], state: dict[str, Any], pinned: Callable[[], Collection[int]]
     ) -> Saved | None:
@@ -163,12 +156,16 @@ class Saver:
             return None
         try:
             with storage_errors(work.target, work.need_bytes):
+                self._before_commit()
+                # a fifth more than the tensors: other writers take from the same disk meanwhile
+                require_writable(work.target.parent, int(1.2 * work.need_bytes))
+                make_folder(work.folder)
                 notes = [_write_pieces(work.folder, pieces, self._ranks)]
-                notes += [_wait_for_note(work.folder / _note_name(rank)) for rank in range(1, self._ranks.world_size)]
+                notes += [_others_note(work, rank) for rank in range(1, self._ranks.world_size)]
                 _write_manifest(work, notes, state)
-                commit_folder(work.folder, work.target, self._require_owner)
+                commit_folder(work.folder, work.target, self._before_commit)
         except FileNotFoundError:
-            self._require_owner()  # whoever took the run folder over has tidied this process's files away
+            self._before_commit()  # whoever took the run folder over has tidied this process's files away
             raise
         finally:
             discard(work.folder)
@@ -184,6 +181,14 @@ class _Work:
     target: Path
     folder: Path
     need_bytes: int
+    given_up: threading.Event
+
+    def wait_for(self, path: Path) -> None:
+        """Return once another rank has made `path`; raise StorageError when it won't come any more."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not path.exists():
+            if self.given_up.wait(POLL_SECONDS) or time.monotonic() > deadline:
+                raise StorageError(f"{self.target} can't be written: another rank has ended, or hangs, before its part")
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -212,21 +217,22 @@ def _leave_note(work: _Work, pieces: list[Piece], ranks: Ranks) -> None:
     path = work.folder / _note_name(ranks.rank)
     try:
         with storage_errors(work.target, work.need_bytes):
+            work.wait_for(work.folder)
             note = _write_pieces(work.folder, pieces, ranks)
             flush(work.folder / name for name in note["files"])
         write_json(path, note)
-    except HeadwaterError as error:
-        write_json(path, {"error": str(error)})
+    except Exception as error:
+        if not work.folder.exists():
+            raise StorageError(f"{work.target} can't be written: the first rank gave it up and says why") from error
+        with suppress(HeadwaterError, OSError):  # on a full disk; the other ranks then learn of it as this one ends
+            write_json(path, {"error": str(error)})
         raise
 
 
-def _wait_for_note(path: Path) -> dict[str, Any]:
+def _others_note(work: _Work, rank: int) -> dict[str, Any]:
     """Return another rank's note and take it away; raise StorageError where it says that it couldn't write."""
-    deadline = time.monotonic() + NOTE_SECONDS
-    while not path.exists():
-        if time.monotonic() > deadline:
-            raise StorageError(f"{path} didn't come in {NOTE_SECONDS:.0f} s: another rank hangs; start the run again")
-        time.sleep(POLL_SECONDS)
+    path = work.folder / _note_name(rank)
+    work.wait_for(path)
     note: dict[str, Any] = read_json(path)
     remove_file(path)
     if "error" in note:
@@ -260,7 +266,7 @@ def save_checkpoint(
     require_owner: Callable[[], None] = no_owner,
 ) -> int:
     """Commit the checkpoint of `step` by one rank, wait for it, and return its size; see `Saver.begin`."""
-    saver = Saver(run_dir, require_owner=require_owner)
+    saver = Saver(run_dir, before_commit=require_owner)
     try:
         saver.begin(step, model, optim, state)
         saved = saver.finish()

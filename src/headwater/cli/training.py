@@ -12,6 +12,7 @@ import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
 from headwater.cli.terminal import safe, say
+from headwater.errors import ConfigError
 from headwater.machine.place import place_of
 
 
@@ -93,6 +94,8 @@ def train(
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
+    if replay and place_of(os.environ).world_size > 1:
+        raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if run_replay(config) else 1)
     call = Call(

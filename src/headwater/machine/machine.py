@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -67,8 +67,10 @@ def examine(
     The ranks on one machine divide its cores; with `exact` each takes one thread, however many they are.
     """
     device = torch.device(_choose_device(settings.device))
-    share = usable_cores() // (place or Place()).local_world_size
-    num_threads = settings.num_threads or (1 if exact else max(1, share))
+    place = place or Place()
+    share = 1 if exact else max(1, usable_cores() // place.local_world_size)
+    # another rank than the first takes as many as that one
+    num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
     torch.set_num_threads(num_threads)
     kept = kept or {}
     wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
@@ -296,16 +298,31 @@ class Machine:
             return self.ranks.sum_(value)
         return int(self.ranks.sum_(torch.tensor(value, device=self.device))) if self.world_size > 1 else value
 
+    def any_rank(self, flags: Sequence[bool]) -> list[bool]:
+        """Return which of the flags any rank has set."""
+        if self.world_size == 1:
+            return list(flags)
+        return [bool(count) for count in self.ranks.sum_(torch.tensor(flags, dtype=torch.int64, device=self.device))]
+
+    def of_all_ranks(self, loss: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss summed over all ranks, and the first rank's norm, so that all judge by the same bits."""
+        if self.world_size == 1:
+            return loss, norm
+        both = torch.stack([loss, norm.double() if self.ranks.is_first else torch.zeros_like(loss)])
+        return tuple(self.ranks.sum_(both))  # type: ignore[return-value]
+
     @contextmanager
     def microbatch(self, model: nn.Module, *, last: bool) -> Iterator[None]:
         """Run one forward and backward; gradients are exchanged in the last one of a step."""
         yield
         if self._exact:
-            self._sum = self._sum or FixedPointSum(model.parameters())
-            self._sum.take_()
+            # held by no one while it is worked on: what fails half-way leaves nothing for the next step
+            total, self._sum = self._sum or FixedPointSum(model.parameters()), None
+            total.take_()
             if last:
-                self._sum.give_(self.ranks.sum_tensors_)
-                self._sum = None
+                total.give_(self.ranks.sum_tensors_)
+            else:
+                self._sum = total
         elif last and self.world_size > 1:
             self.ranks.sum_tensors_([_gradient_of(parameter) for parameter in model.parameters()])
 

@@ -57,7 +57,9 @@ def train_stage(
     batches, peak_before = open_batches(config), peak_bytes()
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(around.stop_within) as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, say, around.require_owner, around.ranks)
+        run = assemble(
+            config.run_dir, train_plan(config), batches, say, require_owner=around.require_owner, ranks=around.ranks
+        )
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
             foretold = forecast_of_run(config, around.asked, run.step, say, time.time, held_bytes)

@@ -78,6 +78,7 @@ def assemble(
     plan: TrainPlan,
     batches: BatchSource,
     say: Callable[[str], None],
+    *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
 ) -> Run:
@@ -88,27 +89,32 @@ def assemble(
     """
     ranks = ranks or Ranks()
     identity = plan.identity() | {"batches": batches.digest}
-    interventions, found = _way_so_far(run_dir, identity, ranks, say)
+    interventions, found = _way_so_far(run_dir, identity, ranks, say, require_owner)
     if found is not None:
         require_same(found.path, found.state["identity"], identity)
     kept = None if found is None else found.state
-    return build(run_dir, plan, batches, interventions, say, found, kept, require_owner, ranks)
+    return build(run_dir, plan, batches, interventions, say, found, kept, require_owner=require_owner, ranks=ranks)
 
 
 def _way_so_far(
-    run_dir: Path, identity: dict[str, Any], ranks: Ranks, say: Callable[[str], None]
+    run_dir: Path,
+    identity: dict[str, Any],
+    ranks: Ranks,
+    say: Callable[[str], None],
+    require_owner: Callable[[], None],
 ) -> tuple[Interventions, Found | None]:
     """Return what went wrong so far and the checkpoint to go on from: as the first rank finds them, on every rank."""
     if not ranks.is_first:
-        told = ranks.from_first(None)
+        entries, told = ranks.from_first(None)
         found = None if told is None else Found(told[0], Path(told[1]), told[2])
-        return FollowedInterventions(run_dir, identity), found
-    interventions = Interventions(run_dir, identity)
+        return FollowedInterventions(entries, identity), found
+    interventions = Interventions(run_dir, identity, require_owner)
     remove_left_behind(run_dir, interventions)
     found = newest_good_checkpoint(run_dir, say)
     if found is None:
         interventions.begin_anew(say)
-    ranks.from_first(None if found is None else [found.step, str(found.path), found.state])
+    told = None if found is None else [found.step, str(found.path), found.state]
+    ranks.from_first([interventions.entries, told])
     return interventions, found
 
 
@@ -120,6 +126,7 @@ def build(
     say: Callable[[str], None],
     found: Found | None,
     kept: dict[str, Any] | None,
+    *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
 ) -> Run:
@@ -130,6 +137,8 @@ def build(
     if facts.note:
         say(facts.note)
     _warn_of_other_machine(kept and kept["machine"], facts.decisive(), say)
+    if not plan.train.exact:
+        _warn_of_other_ranks(kept, ranks.world_size, say)
     machine = Machine(facts, ranks, exact=plan.train.exact)
     recomputed = num_recomputed(plan.train, plan.model.num_layers)
     model = Transformer(plan.model, machine.compute_dtype, model_ops(machine), recomputed)
@@ -147,6 +156,7 @@ def build(
     microbatch = _microbatch(plan, kept or {}, prepared, machine, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
+    records = _records(run_dir, ranks, require_owner)
     return Run(
         run_dir=run_dir,
         plan=plan,
@@ -155,8 +165,8 @@ def build(
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
-        records=_records(run_dir, ranks, require_owner),
-        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, require_owner),
+        records=records,
+        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, _check_of_commits(records, require_owner)),
         interventions=interventions,
         guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),
         energy=EnergyMeter(facts.num_threads, facts.device),
@@ -172,12 +182,31 @@ def _records(run_dir: Path, ranks: Ranks, require_owner: Callable[[], None]) -> 
     return RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
 
 
+def _check_of_commits(records: RunRecords | UnwrittenRecords, require_owner: Callable[[], None]) -> Callable[[], None]:
+    def before_commit() -> None:
+        require_owner()
+        records.sync()  # a checkpoint's steps are recorded, whatever stops the machine
+
+    return before_commit
+
+
 def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) -> MachineFacts:
-    """Return how this rank computes: as the first one does, which measures alone."""
+    """Return how this rank computes: as the first one does, which decides before the others look at their machine.
+
+    Raises ConfigError where a rank can't: then their bits, or what they decide, would differ.
+    """
     exact = plan.train.exact
     facts = examine(plan.machine, kept, ranks.place, exact=exact) if ranks.is_first else None
     decided = ranks.from_first(None if facts is None else facts.decisive())
-    return facts or examine(plan.machine, decided, ranks.place, exact=exact)
+    facts = facts or examine(plan.machine, decided, ranks.place, exact=exact)
+    for rank, found in enumerate(ranks.gather(facts.decisive())):
+        differing = [f"{name} {decided[name]} and {found[name]}" for name in decided if found[name] != decided[name]]
+        if differing:
+            raise ConfigError(
+                f"ranks 0 and {rank} differ in {', '.join(differing)}; set machine.num_threads, machine.dtype and "
+                "machine.compile, and use the same software on all"
+            )
+    return facts
 
 
 def model_ops(machine: Machine) -> Ops:
@@ -212,6 +241,11 @@ def _microbatch(
 
 
 def _check_portions(plan: TrainPlan) -> None:
+    if plan.train.exact and plan.train.microbatch_tokens == "auto":
+        raise ConfigError(
+            "train.exact needs the same microbatch at any number of ranks, and auto measures one; set "
+            "train.microbatch_tokens to a number"
+        )
     for portion in PORTIONS:
         tokens = getattr(plan.train, portion)
         problem = None if tokens == "auto" else whole_rows_problem(portion, tokens, plan.model.seq_len)
@@ -237,3 +271,9 @@ def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say
     changed = [f"{name} {kept[name]} -> {now[name]}" for name in now if kept and kept[name] != now[name]]
     if changed:
         say(f"this machine differs from the one that began the run ({'; '.join(changed)}): same data, other last bits")
+
+
+def _warn_of_other_ranks(kept: dict[str, Any] | None, num_ranks: int, say: Callable[[str], None]) -> None:
+    before = num_ranks if kept is None else kept.get("world_size", 1)
+    if before != num_ranks:
+        say(f"{before} ranks before and {num_ranks} now: same data, other last bits (train.exact has the same)")

@@ -132,5 +132,4 @@ def _step_fields(run: Run, made: Attempt) -> dict[str, Any]:
         "mfu": round(run.machine.utilisation(flops_per_second), 4),
         "seconds": round(made.seconds, 4),
         "data_wait_fraction": round(made.waited_seconds / made.seconds, 5),
-        "taken": True,
     }

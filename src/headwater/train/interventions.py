@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from headwater.files import digest_json, move_folder
 from headwater.json_lines import JsonLines
-from headwater.records import Record, read_all, strict
+from headwater.records import Record, no_owner, read_all, strict
 
 FILE = "interventions.jsonl"
 MAX_LISTED = 50  # documents of one entry that are named; all are counted
@@ -33,9 +33,11 @@ class DocumentsOfRows(Protocol):
 class Interventions:
     """The entries of one run, read and added to; the file comes to be with the first."""
 
-    def __init__(self, run_dir: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, run_dir: Path, identity: dict[str, Any], require_owner: Callable[[], None] = no_owner) -> None:
+        """`require_owner` raises LockedError once another process has taken the run over."""
         self._path = run_dir / FILE
         self._identity = digest_json(identity)
+        self._require_owner = require_owner
         self.entries = read_interventions(run_dir)
 
     def begin_anew(self, say: Callable[[str], None]) -> None:
@@ -50,6 +52,7 @@ class Interventions:
 
     def append(self, kind: str, **fields: Any) -> Record:
         """Write an entry, flush it to the disk, and return it."""
+        self._require_owner()
         entry = strict({"kind": kind, **fields, "identity": self._identity, "time": round(time.time(), 3)})
         lines = JsonLines(self._path)
         try:
@@ -90,6 +93,11 @@ class Interventions:
 
 class FollowedInterventions(Interventions):
     """Those of a rank that isn't the first: it comes to the same decisions, and the first one writes them down."""
+
+    def __init__(self, entries: list[Record], identity: dict[str, Any]) -> None:
+        """Begin with the `entries` that the first rank has read."""
+        self._identity = digest_json(identity)
+        self.entries = entries
 
     def append(self, kind: str, **fields: Any) -> Record:
         entry = strict({"kind": kind, **fields, "identity": self._identity})

@@ -41,6 +41,9 @@ def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> 
     try:
         is_done = _train(run, examiner, display, stop)
         finish_save(run, display)
+    except BaseException:
+        run.saver.give_up()
+        raise
     finally:
         run.saver.close()
     return is_done
@@ -83,22 +86,22 @@ def _train_on(
 
 def obey(run: Run, stop: StopRequest, display: Display) -> bool:
     """Do what signals ask for; return False when the run is to stop."""
-    wish = wishes(run, stop)
+    wish, name = wishes(run, stop), stop.signal_name or "another rank"
     if wish.has_no_time:
         # a save that is killed half-way leaves the last checkpoint as it is, and has cost time that is not there
         saves = round(predicted_save_seconds(run), 1)
-        display(run.records.append("stopped", run.step, signal=stop.signal_name, saved=False, save_seconds=saves))
+        display(run.records.append("stopped", run.step, signal=name, saved=False, save_seconds=saves))
     elif wish.stop:
         save(run, display)
         finish_save(run, display)
-        display(run.records.append("stopped", run.step, signal=stop.signal_name or "another rank", saved=True))
+        display(run.records.append("stopped", run.step, signal=name, saved=True))
     elif wish.save:
         save(run, display, signal="SIGUSR1")
     return not wish.stop
 
 
 def save(run: Run, display: Display, **fields: Any) -> None:
-    """Begin to save this step, when the save before it is on disk; only the copy of the state is waited for.
+    """Begin to save this step, when the save before it is on disk; the copy of the state is waited for, the disk isn't.
 
     The record of it will have the further `fields`. A step that is being saved, or is saved, isn't saved again.
     """
@@ -113,10 +116,10 @@ def save(run: Run, display: Display, **fields: Any) -> None:
         "guard": run.guard.state(),
         "seconds": run.seconds(),
         "machine": run.machine.facts.decisive(),
+        "world_size": run.machine.world_size,
         "microbatch_tokens": run.microbatch.tokens,
         "identity": run.identity(),
     }
-    run.records.sync()
     model, optim = run.prepared.model.state_dict(), run.optimizer.state_tensors()
     record_save(run, run.saver.begin(run.step, model, optim, state, kept_for_going_back(run)), display)
     run.saving = {"step": run.step, "seconds": time.perf_counter() - started_at, **fields}
@@ -124,11 +127,7 @@ def save(run: Run, display: Display, **fields: Any) -> None:
 
 def finish_save(run: Run, display: Display) -> None:
     """Wait until what is being saved is on disk, on all ranks."""
-    started_at = time.perf_counter()
-    saved = run.saver.finish()
-    if saved is not None:
-        run.saving["seconds"] += time.perf_counter() - started_at
-    record_save(run, saved, display)
+    record_save(run, run.saver.finish(), display)
     run.machine.ranks.wait()
 
 

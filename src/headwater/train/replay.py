@@ -18,7 +18,7 @@ from headwater.batches.prefetch import Prefetcher
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import Checkpoint, read_checkpoint
-from headwater.errors import CheckpointError
+from headwater.errors import CheckpointError, ConfigError
 from headwater.files import remove_folder
 from headwater.records import Record, read_records
 from headwater.train.assemble import Run, build
@@ -54,6 +54,11 @@ def replay(
     interventions = Interventions(run_dir, identity)
     saved = _newest(run_dir, interventions)
     require_same(saved.path, saved.state["identity"], identity)
+    if saved.state.get("world_size", 1) > 1 and not plan.train.exact:
+        raise ConfigError(
+            f"{run_dir} was trained on {saved.state['world_size']} ranks without train.exact: the order of their sums "
+            "can't be repeated by one"
+        )
     plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None}))
     folder = run_dir / f"replay-{os.getpid()}"
     run = build(folder, plan, batches, interventions, say, None, saved.state)

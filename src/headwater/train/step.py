@@ -83,8 +83,8 @@ def train_step(
     num_targets = machine.sum_ranks(sum(batch.num_targets for batch in microbatches))
     loss_total = compute(prepared, machine, microbatches, num_targets)
     norm = machine.clip_gradients_(prepared.model, max_grad_norm)
-    # both are of all ranks, so that every rank judges alike
-    loss, grad_norm = machine.read(machine.sum_ranks(loss_total) / num_targets, norm)
+    loss_total, norm = machine.of_all_ranks(loss_total, norm)
+    loss, grad_norm = machine.read(loss_total / num_targets, norm)
     reason = NO_TARGET if num_targets == 0 else judge(loss, grad_norm)
     if reason is None:
         optimizer.step(lr_factor)

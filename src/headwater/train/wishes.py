@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from headwater.machine.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.assemble import Run
@@ -25,12 +23,12 @@ class Wishes:
 
 def wishes(run: Run, stop: StopRequest) -> Wishes:
     """Return what any rank was asked for; a request to save is served by this, and forgotten."""
-    save_is_asked, stop.save_is_asked = stop.save_is_asked, False
+    save_is_asked = stop.save_is_asked
+    if save_is_asked:  # not otherwise: a signal may come just now
+        stop.save_is_asked = False
     left = stop.seconds_left
     has_no_time = left is not None and left < predicted_save_seconds(run)
-    asked = [save_is_asked, stop.signal_name is not None, has_no_time]
-    flags = torch.tensor(asked, dtype=torch.int64, device=run.machine.device)
-    return Wishes(*(bool(flag) for flag in run.machine.sum_ranks(flags).tolist()))
+    return Wishes(*run.machine.any_rank([save_is_asked, stop.signal_name is not None, has_no_time]))
 
 
 def predicted_save_seconds(run: Run) -> float:
