@@ -6,6 +6,7 @@ the parsers of Python that it calls.
 
 from __future__ import annotations
 
+import importlib
 import resource
 import sys
 import tempfile
@@ -14,6 +15,13 @@ from pathlib import Path
 import atheris
 
 WATCHED = ["headwater", "json", "tomllib", "csv", "codecs"]
+# what is imported when it is first needed: too late to be watched
+LATE = {
+    "html": ("headwater.corpus.read.html",),
+    "json": ("headwater.corpus.read.json",),
+    "checkpoint": ("headwater.checkpoint.load",),
+    "checkpoint-manifest": ("headwater.checkpoint.verify",),
+}
 MEMORY_BYTES = 3 << 30
 
 
@@ -21,6 +29,9 @@ def main() -> None:
     name, folder = sys.argv[1], Path(sys.argv[2])
     with atheris.instrument_imports(include=WATCHED):
         from fuzz.targets import TARGETS
+
+        for module in LATE.get(name, ()):
+            importlib.import_module(module)
     target = next(target for target in TARGETS if target.name == name)
     corpus = folder / "inputs"
     corpus.mkdir(parents=True, exist_ok=True)

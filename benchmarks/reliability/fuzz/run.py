@@ -80,7 +80,8 @@ def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
     progress = _PROGRESS.findall(done.stderr)
     executions = [int(number) for number in _DONE.findall(done.stderr)] or [int(each[0]) for each in progress]
     crashed = sorted(set(folder.glob("crash-*")) - before)
-    failed = bool(done.returncode) or bool(crashed)
+    # every crash leaves its input; a process that tried all and then ends badly is said, and is none
+    failed = bool(crashed) or not _DONE.search(done.stderr)
     return {
         "name": name,
         "executions": max(executions, default=0),
@@ -88,8 +89,12 @@ def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
         "edges": max((int(each[1]) for each in progress), default=0),
         "features": max((int(each[2]) for each in progress), default=0),
         "crashes": len(crashed) or int(failed),
-        "said": _last_words(done.stderr) if failed else "",
+        "said": _last_words(done.stderr) if failed else _odd_end(done.returncode),
     }
+
+
+def _odd_end(status: int) -> str:
+    return f"all were tried; then the process ended with status {status}" if status else ""
 
 
 def _last_words(text: str) -> str:
