@@ -15,7 +15,8 @@ score, for the pairs of 16,000 and 72,000 steps, too.
 
 How unsure a move is (`UNSURE`): "held" takes for a size the least that would have held nine of ten pairs of the other
 two within their 90 % interval, "least unsure" is the least for all. The last lines are the constants fitted to all
-curves, which the package holds, and headwater's own short runs (own_schedules.csv), on which nothing is fitted.
+curves, which the package holds, and headwater's own short runs (own_schedules.csv), on which nothing is fitted; how
+many steps a fall must take (`FEW_STEPS`) was set with two of them in sight.
 """
 
 from __future__ import annotations
