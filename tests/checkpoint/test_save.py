@@ -241,3 +241,11 @@ def test_the_message_of_a_full_disk_names_the_checkpoint_the_space_and_the_need(
     assert re.search(
         r"can't write .*/checkpoints/step-000000007: No space left .*MB free, .*MB needed", str(caught.value)
     )
+
+
+def test_a_step_whose_checkpoint_is_damaged_is_saved_again_beside_it(tmp_path):
+    save(tmp_path, 1)
+    (checkpoint_dir(tmp_path, 1) / "optim.safetensors").unlink()
+    save(tmp_path, 1)
+    assert is_state_of(load(tmp_path), 1)
+    assert (tmp_path / "checkpoints" / "damaged-step-000000001").is_dir()

@@ -129,15 +129,20 @@ def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Found |
             require_whole(path)
             return Found(step, path, read_state(path))
         except CheckpointError as error:
-            aside = _free_name(path.with_name(f"damaged-{path.name}"))
-            say(f"{error}; put aside as {aside.name}, trying the checkpoint before it")
-            move_folder(path, aside)
+            say(f"{error}; put aside as {put_aside(path).name}, trying the checkpoint before it")
     if list_damaged(run_dir):
         raise CheckpointError(
             f"every checkpoint of {run_dir} is damaged (kept as damaged-step-…); to train from the start, use a new "
             "run folder or remove the checkpoints folder"
         )
     return None
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that it counts no more and can still be looked at; return its new name."""
+    aside = _free_name(path.with_name(f"damaged-{path.name}"))
+    move_folder(path, aside)
+    return aside
 
 
 def _free_name(path: Path) -> Path:

@@ -30,9 +30,10 @@ from headwater.checkpoint.layout import (
     list_checkpoints,
     tensor_file,
 )
+from headwater.checkpoint.load import put_aside
 from headwater.checkpoint.shards import Piece, merged_tables, pieces_to_write, state_digest, table_of
 from headwater.checkpoint.tensor_file import write_tensors
-from headwater.checkpoint.verify import is_whole_on_disk
+from headwater.checkpoint.verify import is_whole, is_whole_on_disk
 from headwater.errors import HeadwaterError, StorageError
 from headwater.files import (
     DigestedFile,
@@ -110,7 +111,7 @@ class Saver:
         named |= {f"{OPTIM}.{name}": tensor for name, tensor in optim.items()}
         need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in named.values())
         pieces = [replace(piece, tensor=_copy(piece.tensor)) for piece in pieces_to_write(named, self._ranks)]
-        folder, is_there = self._ranks.from_first([str(temporary_folder(target)), target.exists()])
+        folder, is_there = self._ranks.from_first([str(temporary_folder(target)), self._is_saved(target)])
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         if is_there:
             self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
@@ -118,6 +119,15 @@ class Saver:
             work = _Work(step, target, Path(folder), need_bytes, self._given_up)
             self._running = self._thread.submit(self._write, work, pieces, state, pinned)
         return before
+
+    def _is_saved(self, target: Path) -> bool:
+        """Return whether the step is on disk, whole; a damaged checkpoint of it is put aside."""
+        if not self._ranks.is_first or not target.exists():
+            return False
+        if is_whole(target):
+            return True
+        put_aside(target)
+        return False
 
     def poll(self) -> Saved | None:
         """Return the checkpoint that was committed since the last call, if one was; raise what its save raised."""

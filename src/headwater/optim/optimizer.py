@@ -85,13 +85,6 @@ class Optimizer:
             different = sorted(name for name in names if shapes.get(name) != expected.get(name))
             raise CheckpointError(f"the checkpoint's optimizer state doesn't fit this run: {different[:4]} differ")
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
-        """Copy a checkpoint's state in; raise CheckpointError unless it has exactly this optimizer's tensors."""
-        self.require_state({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        for name, tensor in self._state.items():
-            tensor.copy_(tensors[name])
-        self.num_updates = num_updates
-
     def forget(self) -> None:
         """Begin anew: no update was made yet."""
         self.num_updates = 0

@@ -111,7 +111,7 @@ def leave_rows_out(run: Run, display: Display) -> None:
     if way is None:
         return
     run.rows_consumed = way["next_row"]
-    run.guard.note_rollback(way["number"])
+    run.guard.note_rollback()
     fields = {
         name: way[name]
         for name in ("number", "reason", "from_step", "first_row", "last_row", "suspect_row", "documents")

@@ -57,8 +57,6 @@ class Guard:
         self._losses: list[float] = list(state.get("losses", []))
         self._norms: list[float] = list(state.get("grad_norms", []))
         self._bad_rows: list[int] = list(state.get("bad_rows", []))
-        self.num_skipped: int = state.get("num_skipped", 0)
-        self.num_rollbacks: int = state.get("num_rollbacks", 0)
 
     def state(self) -> dict[str, Any]:
         """Return all of it, for a checkpoint."""
@@ -67,8 +65,6 @@ class Guard:
             "losses": list(self._losses),
             "grad_norms": list(self._norms),
             "bad_rows": list(self._bad_rows),
-            "num_skipped": self.num_skipped,
-            "num_rollbacks": self.num_rollbacks,
         }
 
     def enter(self, stage: int) -> None:
@@ -100,14 +96,12 @@ class Guard:
         self._forget_rows_before(first_row)
 
     def note_skipped(self, first_row: int) -> None:
-        self.num_skipped += 1
         self._bad_rows.append(first_row)
         self._forget_rows_before(first_row)
 
-    def note_rollback(self, number: int) -> None:
+    def note_rollback(self) -> None:
         """Begin to count anew after the run went back; the window is that of the checkpoint it went back to."""
         self._bad_rows = []
-        self.num_rollbacks = number
 
     def _forget_rows_before(self, row: int) -> None:
         steps = max(self._train.guard_window, self._train.max_bad_steps)

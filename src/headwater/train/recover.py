@@ -102,11 +102,12 @@ def _restore_(run: Run, found: Found | None) -> None:
 def kept_for_going_back(run: Run) -> Callable[[], Collection[int]]:
     """Return what says, once this step is saved, which checkpoints must stay, however many newer ones there are."""
     settings, is_last, trouble_row = run.plan.train, run.step == run.plan.train.num_steps, run.guard.trouble_row
+    tried = list(run.interventions.ways_back())
 
     def kept() -> Collection[int]:
         if is_last:
             return ()
-        places = places_to_go_back_to(run.run_dir, trouble_row, settings.save_every)
+        places = places_to_go_back_to(run.run_dir, trouble_row, settings.save_every, tried)
         return [step for step, _ in islice(places, settings.keep_checkpoints)]
 
     return kept
