@@ -2,7 +2,7 @@
 
     python benchmarks/reliability/elastic.py [--steps 48] [--json FILE] [--markdown FILE]
 
-The settings and the real text of first-light, with `train.exact`. At a quarter, a half and three quarters of the steps
+The settings and the real text of first-light in bfloat16, with `train.exact`. At a quarter, a half and three quarters of the steps
 a signal to one of the ranks stops all of them, and the next number of ranks goes on. After each load the state is put
 together from all ranks and its digest compared with that of the checkpoint. A second run never leaves one rank; their
 losses, norms and final states are compared. Once more without `exact`: how far apart losses are then. Exit status 1
@@ -30,6 +30,7 @@ from headwater.records import read_records
 RANKS = (1, 2, 4, 1)
 SETTINGS = (
     "train.microbatch_tokens=1024",
+    "machine.dtype=bfloat16",
     "train.save_every=100000",
     "train.num_looks=0",
     "train.validate_every=100000",

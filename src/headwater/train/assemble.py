@@ -241,10 +241,12 @@ def _microbatch(
 
 
 def _check_portions(plan: TrainPlan) -> None:
-    if plan.train.exact and plan.train.microbatch_tokens == "auto":
+    measured = {"train.microbatch_tokens": plan.train.microbatch_tokens, "machine.dtype": plan.machine.dtype}
+    named = [name for name, value in measured.items() if value == "auto"]
+    if plan.train.exact and named:
         raise ConfigError(
-            "train.exact needs the same microbatch at any number of ranks, and auto measures one; set "
-            "train.microbatch_tokens to a number"
+            f"train.exact promises the same bits, and {' and '.join(named)} = auto is decided by a measurement; set "
+            "machine.dtype to float32, bfloat16 or int8 and train.microbatch_tokens to a number"
         )
     for portion in PORTIONS:
         tokens = getattr(plan.train, portion)

@@ -24,7 +24,7 @@ class TrainSettings(Settings):
     half_length_fraction: float = Field(default=0.0, ge=0, le=1)
     "Fraction of the run, from its start, in which a row is two sequences of half its length, apart from each other."
     exact: bool = False
-    "The same bits at any number of ranks: gradients are summed as integers, each rank computes on one thread."
+    "The same bits at any number of ranks: integer sums of gradients, one thread a rank, nothing chosen by measuring."
     recompute_fraction: float = Field(default=0.0, ge=0, le=1)
     "Fraction of the blocks that are computed again in the backward pass instead of kept: less memory, more time."
     log_every: int = Field(default=10, ge=1)
