@@ -5,8 +5,8 @@
 The settings and the real text of first-light in bfloat16, with `train.exact`. At a quarter, a half and three quarters
 of the steps a signal to one of the ranks stops all of them, and the next number of ranks goes on. After each load the
 state is put together from all ranks and its digest compared with that of the checkpoint. A second run never leaves one
-rank; their losses, norms and final states are compared. Once more without `exact`: how far apart losses are then. Exit status 1
-where bits differ that shouldn't.
+rank; their losses, norms and final states are compared. Once more without `exact`: how far apart losses are then. Exit
+status 1 where bits differ that shouldn't.
 """
 
 from __future__ import annotations

@@ -227,13 +227,15 @@ def _microbatch(
     say: Callable[[str], None],
 ) -> Microbatch:
     """Return the microbatch of the settings, of the checkpoint's `state`, or, at the start of a run, a measured one."""
-    tokens = plan.train.microbatch_tokens
+    tokens, share = plan.train.microbatch_tokens, plan.train.batch_tokens // machine.world_size
     if tokens != "auto":
-        return Microbatch(tokens, "train.microbatch_tokens")
+        # exact: at whatever number of ranks the same, or none
+        if tokens <= share or plan.train.exact:
+            return Microbatch(tokens, "train.microbatch_tokens")
+        return Microbatch(share, "a rank's share of the batch")
     if "microbatch_tokens" in state:
         return Microbatch(state["microbatch_tokens"], "measured at the run's start")
     if machine.world_size > 1:
-        share = plan.train.batch_tokens // machine.world_size
         return Microbatch(ruled_tokens(share, plan.model.seq_len), "by rule; it is measured by one rank alone")
     found = measured_microbatch(prepared, machine, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
@@ -260,7 +262,7 @@ def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> 
     if batch % whole:
         raise ConfigError(
             f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × world_size = {microbatch.tokens} × "
-            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}"
+            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}, or a smaller train.microbatch_tokens"
         )
     if plan.train.exact and batch // microbatch.tokens > MAX_MICROBATCHES:
         raise ConfigError(
