@@ -7,13 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_run import Said, environment, finish, run, start, write_run_file, write_texts
+from small_run import Said, call, environment, finish, run, start, write_run_file, write_texts
 
 CANARY = "canary7f3a9c51"
 SECRETS = {
     name: f"{name.lower()}-{CANARY}"
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "OPENAI_API_KEY", "MY_OWN_PASSWORD")
 }
+
+
+@pytest.fixture
+def secrets(monkeypatch) -> None:
+    """Put the secrets into this process's environment."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
 
 
 def require_silence(said: Said, folder: Path) -> None:
@@ -51,18 +58,18 @@ def test_a_run_writes_and_says_nothing_of_its_environment(folder):
 @pytest.mark.parametrize(
     "place", ["api_key = '{}'", "[train]\ntoken = '{}'", "[secrets]\naws = '{}'", "[optim.deep]\nkeys = ['{}']"]
 )
-def test_a_run_file_with_a_secret_in_a_foreign_place_is_refused_without_telling_it(tmp_path, place):
+def test_a_run_file_with_a_secret_in_a_foreign_place_is_refused_without_telling_it(tmp_path, place, secrets):
     write_texts(tmp_path / "texts", 2)
     (tmp_path / "mine.toml").write_text(place.format(CANARY))
-    said = run("run", "mine.toml", cwd=tmp_path, **SECRETS)
+    said = call("run", "mine.toml", cwd=tmp_path)
     assert said.status == 2, said
     assert "unknown setting" in said.err, said
     require_silence(said, tmp_path)
 
 
-def test_a_run_file_that_is_no_toml_is_refused_without_telling_what_it_holds(tmp_path):
+def test_a_run_file_that_is_no_toml_is_refused_without_telling_what_it_holds(tmp_path, secrets):
     (tmp_path / "mine.toml").write_text(f"password = {CANARY}")
-    said = run("run", "mine.toml", cwd=tmp_path, **SECRETS)
+    said = call("run", "mine.toml", cwd=tmp_path)
     assert said.status == 2, said
     require_silence(said, tmp_path)
 
