@@ -68,15 +68,14 @@ print(json.dumps(same))
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("saved_by", [1, 2, 4])
-def test_what_some_ranks_save_any_others_load(tmp_path, saved_by):
+@pytest.mark.parametrize(("saved_by", "loaded_by"), [(1, 4), (2, 1), (4, 2)])
+def test_what_some_ranks_save_others_load(tmp_path, saved_by, loaded_by):
     assert on_ranks(saved_by, STATE + SAVE, tmp_path) == [True] + [False] * (saved_by - 1)
     path = checkpoint_dir(tmp_path / "run", 4)
     assert require_whole(path)["world_size"] == saved_by
     assert not list(path.glob("note-*"))
-    for loaded_by in (1, 2, 4):
-        found = on_ranks(loaded_by, STATE + LOAD, tmp_path)
-        assert all(all(same) for same in found), f"{saved_by} -> {loaded_by}: {found}"
+    found = on_ranks(loaded_by, STATE + LOAD, tmp_path)
+    assert all(all(same) for same in found), found
     checkpoint = read_checkpoint(path)
     generator = torch.Generator().manual_seed(len("rows"))
     assert torch.equal(checkpoint.model["rows"], torch.randn(7, 5, generator=generator))
