@@ -84,3 +84,9 @@ def test_depth_counts_open_elements_only():
     assert depth("<div>" * 7 + "</div>" * 7 + "<div>") == 7
     assert depth("<script>" + "<div>" * MAX_DEPTH * 2 + "</script><b>x</b>") == 1
     assert depth("<!-- <div><div><div> --><i>x</i>") == 1
+
+
+def test_a_processing_instruction_named_like_an_item_is_none(read):
+    # found by a fuzzer
+    text = text_of(read, "<p>Before.</p><ul><?li><li>one</li><?ul></ul><p>After.</p>")
+    assert [word for word in text.split() if word != "-"] == ["Before.", "one", "After."]

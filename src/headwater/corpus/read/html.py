@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import DOMException, HTMLParserException, HTMLTree
+from resiliparse.parse.html import DOMException, HTMLParserException, HTMLTree, NodeType
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
@@ -101,7 +101,7 @@ def _replace_list_(tree: HTMLTree, element: Node) -> None:
     for name in element.attrs:  # a class that says "sidebar" still counts
         block[name] = element[name]
     for item in list(element.child_nodes):
-        if item.tag == "li":
+        if item.tag == "li" and item.type == NodeType.ELEMENT:  # "<?li>" has that tag, too
             first = item.first_element_child
             # the dash goes into the paragraph that an item may begin with
             (first if first and first.tag == "p" else item).prepend(tree.create_text_node("- "))
