@@ -24,14 +24,12 @@ from torch.distributed.checkpoint.metadata import (
 )
 from torch.distributed.checkpoint.planner import ReadItem, SavePlan, TensorWriteData, WriteItem, WriteItemType
 
+from headwater.checkpoint import tensor_file
 from headwater.errors import CheckpointError
 from headwater.files import digest_json
 from headwater.machine.ranks import Ranks
 
-DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8)
-}
+DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in tensor_file.DTYPES}
 Table = dict[str, dict[str, Any]]
 "Of a manifest: {tensor: {dtype, shape, digest, chunks: [{file, offsets, shape}]}}; no digest where pieces are boxes."
 

@@ -57,7 +57,7 @@ def run_all_stages(config: RunConfig, reasons: list[Reason], call: Call) -> bool
     with call.own(config.run_dir) as owner:
         if not _data_and_training(config, reasons, call, owner):
             return False
-        evaluation = _after_training(config)
+        evaluation = _after_training(config, owner)
     _closing_card(config, evaluation, time.perf_counter() - started_at)
     return True
 
@@ -147,11 +147,14 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
     ]
 
 
-def _after_training(config: RunConfig) -> dict[str, Any]:
+def _after_training(config: RunConfig, owner: Owner) -> dict[str, Any]:
     from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
 
+    owner.require()
     evaluation = evaluate_stage(config, say)
+    owner.require()
     export_stage(config, say)
+    owner.require()
     report_stage(config, evaluation, say)
     return evaluation
 

@@ -75,7 +75,8 @@ def _target(run: Run, trouble_row: int, trouble: str) -> Found | None:
             return Found(step, path, read_state(path))
         except CheckpointError:
             continue  # the next start of the run says so and puts it aside
-    if run.step < settings.save_every and 0 not in tried:
+    began_before_the_first_save = trouble_row < settings.save_every * run.rows_per_step
+    if began_before_the_first_save and 0 not in tried:
         return None
     raise TrainingError(f"{trouble}. No checkpoint from before it is left that wasn't gone back to already. {ADVICE}")
 
