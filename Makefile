@@ -10,8 +10,9 @@ RUN ?= first-light
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
 
+# two processes, each with whole files: tests of a file share what they prepare
 test: $(VENV)/test.stamp .venv-hf4/transformers.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check src tests
