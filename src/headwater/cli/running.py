@@ -47,7 +47,7 @@ class Call:
 
 
 def run_all_stages(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
-    """Bring every stage up to date; return False when a signal stopped training (everything is saved).
+    """Bring every stage up to date; return False when a signal stopped training, saved where there was time.
 
     Of several ranks the first prepares and finishes; the others train.
     """

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFil
 from headwater.cli.terminal import safe, say
 from headwater.errors import ConfigError
 from headwater.machine.place import place_of
+
+if TYPE_CHECKING:
+    from headwater.cli.running import Call
 
 
 def add_to(app: typer.Typer) -> None:
@@ -64,16 +67,11 @@ def run(
     stop_within: StopWithin = 30.0,
 ) -> None:
     """Do every stage that is not up to date: corpus, tokenizer, tokens, training, evaluation, export, report."""
-    from headwater.checkpoint.lock import owned, taken_over
-    from headwater.cli.running import Call, run_all_stages
-    from headwater.recipes.planning import Questions, loss_unit_of
+    from headwater.cli.running import run_all_stages
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    call = Call(
-        Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ), stop_within
-    )
-    if not run_all_stages(config, reasons, call):
+    if not run_all_stages(config, reasons, _call(runs, loss_unit, takeover, stop_within)):
         sys.exit(STOPPED_BY_SIGNAL)
 
 
@@ -87,10 +85,8 @@ def train(
     replay: Replay = False,
 ) -> None:
     """Train, or go on where training stopped; data stages that are not up to date come first."""
-    from headwater.checkpoint.lock import owned, taken_over
     from headwater.cli.replaying import run_replay
-    from headwater.cli.running import Call, run_training
-    from headwater.recipes.planning import Questions, loss_unit_of
+    from headwater.cli.running import run_training
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
@@ -98,11 +94,17 @@ def train(
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if run_replay(config) else 1)
-    call = Call(
-        Questions(runs, loss_unit_of(loss_unit)), taken_over if takeover else owned, place_of(os.environ), stop_within
-    )
-    if not run_training(config, reasons, call):
+    if not run_training(config, reasons, _call(runs, loss_unit, takeover, stop_within)):
         sys.exit(STOPPED_BY_SIGNAL)
+
+
+def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float) -> Call:
+    from headwater.checkpoint.lock import owned, taken_over
+    from headwater.cli.running import Call
+    from headwater.recipes.planning import Questions, loss_unit_of
+
+    own = taken_over if takeover else owned
+    return Call(Questions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within)
 
 
 def new(

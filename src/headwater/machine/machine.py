@@ -292,11 +292,9 @@ class Machine:
             self._peak_flops_per_second = max(flops_per_second, *matmul_peaks(self.device, [dtype]).values())
         return flops_per_second / self._peak_flops_per_second
 
-    def sum_ranks(self, value: Any) -> Any:
-        """Return the sum over all ranks of a count, or of a tensor on the device, for which the host doesn't wait."""
-        if isinstance(value, Tensor):
-            return self.ranks.sum_(value)
-        return int(self.ranks.sum_(torch.tensor(value, device=self.device))) if self.world_size > 1 else value
+    def sum_ranks(self, count: int) -> int:
+        """Return the sum of a count over all ranks."""
+        return int(self.ranks.sum_(torch.tensor(count, device=self.device))) if self.world_size > 1 else count
 
     def any_rank(self, flags: Sequence[bool]) -> list[bool]:
         """Return which of the flags any rank has set."""

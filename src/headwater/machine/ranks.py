@@ -40,7 +40,7 @@ class Ranks:
         return tensor
 
     def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors of one dtype by their sums over all ranks."""
+        """Replace tensors, of any dtypes, by their sums over all ranks."""
 
     def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
         """Copy tensors from their owners to all others: `tensors[r]` are those that rank r has the values of."""
