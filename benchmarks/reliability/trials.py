@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -82,12 +83,12 @@ def _be_the_child(work: Callable[[], Any], plan: str | None, writing: int) -> No
     os._exit(0)
 
 
-def _read(handle: int, deadline: float) -> bytes | None:
-    """Return all that comes through a pipe until it is closed; None when the deadline comes first."""
+def _read(handle: int, deadline: float | None) -> bytes | None:
+    """Return all that comes through a pipe until it is closed; None when the deadline, if any, comes first."""
     said = b""
     try:
         while True:
-            ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.perf_counter()))
+            ready, _, _ = select.select([handle], [], [], deadline and max(0.0, deadline - time.perf_counter()))
             if not ready:
                 return None
             part = os.read(handle, 1 << 16)
@@ -115,20 +116,29 @@ def spread(items: Sequence[Item], judge: Callable[[Item], Any], num_jobs: int) -
         child = os.fork()
         if child == 0:
             os.close(reading)
-            found = json.dumps([judge(item) for item in items[number::num_jobs]]).encode()
-            while found:
-                found = found[os.write(writing, found) :]
-            os._exit(0)
+            _judge_share(items[number::num_jobs], judge, writing)
         os.close(writing)
         shares.append((child, reading))
     found_by_item: list[Any] = [None] * len(items)
     for number, (child, reading) in enumerate(shares):
-        said = _read(reading, float("inf"))
+        said = _read(reading, None)
         os.waitpid(child, 0)
         if not said:
             raise SystemExit("a process that shares the trials died")
         found_by_item[number::num_jobs] = json.loads(said)
     return found_by_item
+
+
+def _judge_share(items: Sequence[Item], judge: Callable[[Item], Any], writing: int) -> None:
+    """Be the process that judges `items`: say what came of them through the pipe, and end whatever happens."""
+    try:
+        found = json.dumps([judge(item) for item in items]).encode()
+        while found:
+            found = found[os.write(writing, found) :]
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 def sample(items: Sequence[Item], num_wanted: int | None) -> list[Item]:
