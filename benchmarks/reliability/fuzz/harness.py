@@ -50,7 +50,7 @@ def main() -> None:
             f"-max_len={target.max_bytes}",
             *sys.argv[3:],
         ]
-        atheris.Setup(arguments, lambda data: try_one(data, place))
+        atheris.Setup([sys.argv[0], *arguments, *sys.argv[3:]], lambda data: try_one(data, place))
         atheris.Fuzz()
 
 

@@ -1,6 +1,6 @@
 """Fuzz every parser of foreign bytes, and print what was tried and found.
 
-    python benchmarks/reliability/fuzz/run.py [--executions N] [--only NAME,…] [--seconds N] [--keep FOLDER] [--json] [--append FILE]
+    python benchmarks/reliability/fuzz/run.py [--executions N] [--only NAME,…] [--keep FOLDER] [--append FILE]
 
 Each parser is called with bytes that libFuzzer, through atheris (`pip install headwater[fuzz]`), makes so as to reach
 code not reached yet. Anything but an error of headwater's own is a crash, and so are 30 seconds or 2 GiB for one input.
@@ -50,8 +50,6 @@ def main() -> int:
             if options.append:
                 with open(options.append, "a", encoding="utf-8") as file:
                     file.write(json.dumps({"date": time.strftime("%Y-%m-%d"), **result}) + "\n")
-    if options.json:
-        print(json.dumps({"date": time.strftime("%Y-%m-%d"), "parsers": results}))
     return 1 if any(result["crashes"] for result in results) else 0
 
 
@@ -63,7 +61,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep inputs here, and begin with those kept before"
     )
-    parser.add_argument("--json", action="store_true", help="end with one JSON line")
     parser.add_argument("--append", type=Path, metavar="FILE", help="add a JSON line there after each parser")
     return parser.parse_args()
 
@@ -111,7 +108,7 @@ def _odd_end(status: int) -> str:
 
 
 def _last_words(python: str, libfuzzer: str) -> str:
-    """Return what was said of a crash: the exception's traceback, which atheris prints, or else libFuzzer's last lines."""
+    """Return what was said of a crash: the exception's traceback as atheris prints it, or else libFuzzer's end."""
     start = python.find("Uncaught Python exception")
     lines = python[start:].splitlines() if start >= 0 else libfuzzer.splitlines()[-15:]
     return "\n".join(lines[:40])
