@@ -43,12 +43,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=_in_memory()) as scratch:
         try_one, place = target.try_one, Path(scratch)
         arguments = [
-            sys.argv[0],
             str(corpus),
             f"-dict={words}",
             f"-artifact_prefix={folder}/crash-",
             f"-max_len={target.max_bytes}",
-            *sys.argv[3:],
         ]
         atheris.Setup([sys.argv[0], *arguments, *sys.argv[3:]], lambda data: try_one(data, place))
         atheris.Fuzz()
