@@ -167,7 +167,7 @@ def _checkpoint_manifest(data: bytes, folder: Path) -> None:
     from headwater.checkpoint.load import load_state_, read_checkpoint, saved_shapes
     from headwater.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
 
-    path = _checkpoint_of_two(folder)
+    path = checkpoint_of_two(folder)
     try:
         manifest = json.loads(data)
         data = json_bytes(seal({n: v for n, v in manifest.items() if n != "seal"}))
@@ -195,7 +195,7 @@ def _checkpoint_manifest(data: bytes, folder: Path) -> None:
 
 
 @cache
-def _checkpoint_of_two(folder: Path) -> Path:
+def checkpoint_of_two(folder: Path) -> Path:
     """Return a checkpoint of which each of two ranks wrote one tensor whole and half of another."""
     from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, tensor_file
     from headwater.checkpoint.shards import Piece, merged_tables, state_digest, table_of
@@ -224,7 +224,7 @@ def _checkpoint_of_two(folder: Path) -> Path:
 def checkpoint_seed() -> bytes:
     """Return the manifest of a checkpoint of two ranks, in as few bytes as it can be."""
     with tempfile.TemporaryDirectory() as folder:
-        manifest = read_json(_checkpoint_of_two(Path(folder)) / "manifest.json")
+        manifest = read_json(checkpoint_of_two(Path(folder)) / "manifest.json")
     return json.dumps(manifest, separators=(",", ":")).encode()
 
 
