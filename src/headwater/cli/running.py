@@ -84,7 +84,7 @@ def _follow(config: RunConfig, call: Call) -> bool:
 
 def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, owner: Owner) -> bool:
     timings = Timings()
-    require_memory(config.model, config.optim, memory_bytes())
+    require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
     prepare_data(config, say, timings)
     if timings.seconds:
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
