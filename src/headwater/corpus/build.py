@@ -26,7 +26,7 @@ from headwater.corpus.sieve import Sieve
 from headwater.corpus.split import Split, split, split_hash
 from headwater.corpus.spool import Spool
 from headwater.errors import DataError
-from headwater.files import digest_json, new_folder, stage_key, write_json
+from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
 
 CODE_VERSION = 1  # raise it when the same settings and inputs give other documents: old corpora are then built again
 BYTES_A_PROGRESS_LINE = 100_000_000
@@ -54,14 +54,17 @@ def measure_paths(paths: list[str]) -> tuple[int, int]:
     return len(origins), total
 
 
-def build_corpus(settings: CorpusSettings, out_dir: Path, say: Say) -> dict[str, Any]:
+def build_corpus(
+    settings: CorpusSettings, out_dir: Path, say: Say, before_commit: Callable[[], None] = no_check
+) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
+    `before_commit` may still raise when all is written and nothing replaced.
     The same settings and inputs give the same bytes. Raises DataError when nothing is left to train on, or nothing
     to validate on, with the reasons; StorageError when the disk refuses.
     """
     inputs = corpus_inputs(settings)
-    with new_folder(out_dir, replace=True) as folder:
+    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         balance, digests = _fill(folder, settings, say)
         shards = {path.relative_to(folder).as_posix(): digests[path] for path in sorted(digests)}
         manifest = {

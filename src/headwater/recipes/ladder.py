@@ -51,8 +51,8 @@ MakeDisplay = Callable[[RunConfig], Display]
 def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a budget that no ladder fits in."""
     config, _ = load_run(run, overrides)
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
         ladder = design_ladder(run, overrides, wishes)
         keep_design(ladder, wishes)
     if busy := busy_before():
@@ -120,7 +120,7 @@ def _train(ladder: Ladder, config: RunConfig, reasons: list[Reason], display: Di
     with owned(folder) as owner:
         tidy(Folders(folder))
         link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)  # a rung reads the run's own text
-        write_config(config, reasons)
+        write_config(config, reasons, owner.require)
         if is_trained(config):
             return True
         num_tokens = config.train.num_steps * config.train.batch_tokens

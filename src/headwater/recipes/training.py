@@ -63,7 +63,7 @@ def train_stage(
         )
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
-            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, held_bytes)
+            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, held_bytes, around.require_owner)
             _record_beginning(run, config, display, plan_fields, foretold)
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):
