@@ -39,7 +39,7 @@ from trials import say
 
 RANKS = 2
 SHUTDOWN_SECONDS = 5  # torchrun's patience after SIGTERM, before SIGKILL; a save takes a fraction of one
-HANG_SECONDS = 15
+HANG_SECONDS = 20
 SETTINGS = (
     "machine.dtype=bfloat16",
     "machine.num_threads=1",
@@ -48,6 +48,7 @@ SETTINGS = (
     "train.validate_every=100000",
     f"train.hang_seconds={HANG_SECONDS}",
 )
+RECORDS = "records.jsonl"
 REFERENCE_SAVE_EVERY = 25
 LEAST_SAVE_EVERY = 4
 CHECKPOINTS_ON_DISK = 14  # those kept, those being written, those put aside
@@ -77,10 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=400, help="of one run (400)")
     parser.add_argument("--seed", type=int, default=1, help="decides times and kinds of the faults (1)")
     parser.add_argument("--run", default="first-light", help="recipe or run file")
+    parser.add_argument("--prepared", type=Path, metavar="RUN", help="a run folder whose data are used")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings on top")
     chosen = parser.parse_args(arguments)
     given = [chosen.run, *SETTINGS, f"train.num_steps={chosen.steps}", *chosen.settings]
     with figures.work_folder(chosen.work) as folder:
+        if chosen.prepared:
+            (folder / "runs" / "prepared").mkdir(parents=True)
+            shutil.copytree(chosen.prepared / "data", folder / "runs" / "prepared" / "data")
         reference = unfailed(folder, given)
         pause, step = save_seconds(reference), step_seconds(reference)
         every = max(LEAST_SAVE_EVERY, round(daly_interval(pause, chosen.mean_seconds) / step))
@@ -91,8 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             soak = Soak(time.time(), chosen.steps, every, reference)
             weather = Weather(chosen.seed, chosen.mean_seconds, kinds)
             given.append(f"train.save_every={every}")
-            while time.time() < soak.begun_at + chosen.seconds and not soak.interventions:
-                one_run(folder, disk, given, soak, weather, soak.begun_at + chosen.seconds, chosen.json)
+            trial = Trial(folder, disk, given, weather, soak.begun_at + chosen.seconds, chosen.json)
+            while time.time() < trial.until and not soak.interventions:
+                one_run(soak, trial)
     soak.ended_at = time.time()
     found = {"what": "soak", **figures.facts(), "seed": chosen.seed, **as_json(soak)}
     figures.publish(found, section(found), chosen.json, chosen.markdown)
@@ -142,48 +148,39 @@ def command(given: list[str], run_dir: Path) -> list[str]:
     return [*torchrun, "-m", "headwater", "train", *given, *where]
 
 
-def launch(given: list[str], run_dir: Path) -> subprocess.Popen[bytes]:
+def launch(given: list[str], run_dir: Path, log: Path) -> subprocess.Popen[bytes]:
     run_dir.parent.mkdir(parents=True, exist_ok=True)
     more = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with log_of(run_dir).open("ab") as log:
+    with log.open("ab") as said:
         return subprocess.Popen(
-            command(given, run_dir), stdout=log, stderr=log, env=os.environ | more, start_new_session=True
+            command(given, run_dir), stdout=said, stderr=said, env=os.environ | more, start_new_session=True
         )
-
-
-def log_of(run_dir: Path) -> Path:
-    """Return the file with all that a run said; beside the disk that is filled, not on it."""
-    return run_dir.parent.parent / f"{run_dir.name}.log"
 
 
 def unfailed(folder: Path, given: list[str]) -> dict[str, Any]:
     """Prepare the data, train once with nothing in the way, and return what that left and took."""
-    finish(launch([*given, "train.num_steps=4", "train.save_every=100"], folder / "runs" / "prepared"), folder)
+    log = folder / "unfailed.log"
+    finish(launch([*given, "train.num_steps=4", "train.save_every=100"], folder / "runs" / "prepared", log), log)
     run_dir = folder / "runs" / "reference"
     run_dir.mkdir()
     link_folder(run_dir / "data", folder / "runs" / "prepared" / "data")
     started_at = time.time()
-    finish(launch([*given, f"train.save_every={REFERENCE_SAVE_EVERY}"], run_dir), folder)
+    finish(launch([*given, f"train.save_every={REFERENCE_SAVE_EVERY}"], run_dir, log), log)
     newest = list_checkpoints(run_dir)[0][1]
     left = {"seconds": time.time() - started_at, "started_at": started_at, **what_it_left(run_dir)}
     left["checkpoint_bytes"] = sum(path.stat().st_size for path in newest.iterdir())
-    left["saves"] = [[r["seconds"], r["background_seconds"]] for r in read_records(records(run_dir), "checkpoint")]
+    left["saves"] = [[r["seconds"], r["background_seconds"]] for r in read_records(run_dir / RECORDS, "checkpoint")]
     return left
 
 
-def finish(process: subprocess.Popen[bytes], folder: Path) -> None:
+def finish(process: subprocess.Popen[bytes], log: Path) -> None:
     if process.wait():
-        said = "\n".join(path.read_text(errors="replace")[-3000:] for path in folder.glob("*.log"))
-        sys.exit(f"training doesn't work without a fault either:\n{said}")
-
-
-def records(run_dir: Path) -> Path:
-    return run_dir / "records.jsonl"
+        sys.exit(f"training doesn't work without a fault either:\n{log.read_text(errors='replace')[-6000:]}")
 
 
 def what_it_left(run_dir: Path) -> dict[str, Any]:
     """Return what must be the same with and without faults, and the seconds of each step."""
-    steps = read_records(records(run_dir), "step")
+    steps = read_records(run_dir / RECORDS, "step")
     return {
         "bits": [[float(step["loss"]).hex(), float(step["grad_norm"]).hex()] for step in steps],
         "measured": whole.measured(run_dir)[-1:],
@@ -193,54 +190,51 @@ def what_it_left(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def one_run(
-    folder: Path,
-    disk: Path | None,
-    given: list[str],
-    soak: Soak,
-    weather: Weather,
-    until: float,
-    json_path: Path | None,
-) -> None:
+@dataclass(frozen=True)
+class Trial:
+    """What all runs of the soak have in common."""
+
+    folder: Path
+    disk: Path | None
+    given: list[str]
+    weather: Weather
+    until: float
+    json_path: Path | None
+
+
+def one_run(soak: Soak, trial: Trial) -> None:
     """Train one run to its end, or to the end of the time, and judge it; then take it away."""
     number = len(soak.runs)
-    run_dir = (disk or folder) / "runs" / f"soak-{number}"
+    run_dir, log = (trial.disk or trial.folder) / "runs" / f"soak-{number}", trial.folder / "soak.log"
     run_dir.mkdir(parents=True)
-    link_folder(run_dir / "data", folder / "runs" / "prepared" / "data")
+    link_folder(run_dir / "data", trial.folder / "runs" / "prepared" / "data")
     started_at = time.time()
-    is_finished, num_calls = supervise(run_dir, disk, given, soak, weather, until, json_path)
+    is_finished, num_calls = supervise(run_dir, log, soak, trial)
     run = judged(run_dir, soak, number, is_finished)
+    run["hangs_reported"] = log.read_text(errors="replace").count("train.hang_seconds allows")
     soak.runs.append(run | {"started_at": started_at, "seconds": time.time() - started_at, "calls": num_calls})
     verdict = "equal" if run["is_equal"] else "DIFFERENT"
     say(f"{since(soak)} run {number}: {run['steps']} steps, {'finished' if is_finished else 'cut off'}, {verdict}")
     if not run["is_equal"]:
         soak.failures.append(f"run {number} differs from the unfailed one: {run}")
     if soak.failures:
-        soak.failures.append(log_of(run_dir).read_text(errors="replace")[-6000:])
-    log_of(run_dir).unlink()
+        soak.failures.append(log.read_text(errors="replace")[-6000:])
+    log.unlink()
     shutil.rmtree(run_dir)
-    keep(soak, json_path)
+    keep(soak, trial.json_path)
 
 
-def supervise(
-    run_dir: Path,
-    disk: Path | None,
-    given: list[str],
-    soak: Soak,
-    weather: Weather,
-    until: float,
-    json_path: Path | None,
-) -> tuple[bool, int]:
+def supervise(run_dir: Path, log: Path, soak: Soak, trial: Trial) -> tuple[bool, int]:
     """Call the same command until it ends with 0, while faults strike; return whether it did, and the calls."""
-    victim = Victim(launch(given, run_dir), run_dir, disk, soak.save_every)
-    number, num_calls, tail, progress_at = len(soak.runs), 1, Tail(records(run_dir)), time.time()
+    victim = Victim(launch(trial.given, run_dir, log), run_dir, trial.disk, soak.save_every)
+    number, num_calls, tail, progress_at = len(soak.runs), 1, Tail(run_dir / RECORDS), time.time()
     open_faults: list[Fault] = []
     try:
         while True:
             for record in tail.read():
-                progress_at = follow(record, victim, open_faults, weather) or progress_at
+                progress_at = follow(record, victim, open_faults, trial.weather) or progress_at
             status = victim.launcher.poll()
-            if status == 0 or time.time() > until:
+            if status == 0 or time.time() > trial.until:
                 return status == 0, num_calls
             if time.time() - progress_at > NO_PROGRESS_SECONDS:
                 soak.interventions += 1
@@ -248,19 +242,23 @@ def supervise(
                 return False, num_calls
             if status is not None:
                 victim.kill_all()  # what an ended command leaves: a control group does the same
-                victim.launcher, num_calls = launch(given, run_dir), num_calls + 1
+                victim.launcher, num_calls = launch(trial.given, run_dir, log), num_calls + 1
             look_for_found_hangs(open_faults)
-            for fault in weather.strike(victim, number):
-                say(f"{since(soak)} run {number}, step {fault.step}: {fault.kind} {fault.facts or ''}")
-                for other in open_faults:
-                    other.overlapped = True
-                fault.overlapped = bool(open_faults)
-                open_faults.append(fault)
-                soak.faults.append(fault)
-                keep(soak, json_path)
+            for fault in trial.weather.strike(victim, number):
+                note(fault, open_faults, soak)
+                keep(soak, trial.json_path)
             time.sleep(POLL_SECONDS)
     finally:
-        end(victim, weather, open_faults)
+        end(victim, trial.weather, open_faults)
+
+
+def note(fault: Fault, open_faults: list[Fault], soak: Soak) -> None:
+    say(f"{since(soak)} run {fault.run}, step {fault.step}: {fault.kind} {fault.facts or ''}")
+    for other in open_faults:
+        other.overlapped = True
+    fault.overlapped = bool(open_faults)
+    open_faults.append(fault)
+    soak.faults.append(fault)
 
 
 def end(victim: Victim, weather: Weather, open_faults: list[Fault]) -> None:
@@ -337,8 +335,8 @@ class Tail:
 
 def judged(run_dir: Path, soak: Soak, number: int, is_finished: bool) -> dict[str, Any]:
     """Return what a run did and whether it has the bits of the unfailed one, as far as it came."""
-    expected, all_steps = soak.reference, [r for r in read_all(records(run_dir)) if r["event"] == "step"]
-    lasting = read_records(records(run_dir), "step")
+    expected, all_steps = soak.reference, [r for r in read_all(run_dir / RECORDS) if r["event"] == "step"]
+    lasting = read_records(run_dir / RECORDS, "step")
     bits = [[float(step["loss"]).hex(), float(step["grad_norm"]).hex()] for step in lasting]
     is_equal = bits == expected["bits"][: len(bits)]
     if is_finished:
@@ -352,8 +350,9 @@ def judged(run_dir: Path, soak: Soak, number: int, is_finished: bool) -> dict[st
         "seconds_of_lasting_steps": sum(step["seconds"] for step in lasting),
         "seconds_of_all_steps": sum(step["seconds"] for step in all_steps),
         "all_steps": len(all_steps),
-        "attempts": max((r["attempt"] for r in read_all(records(run_dir))), default=0),
-        "seconds_of_saves": sum(r["seconds"] for r in read_all(records(run_dir)) if r["event"] == "checkpoint"),
+        "attempts": max((r["attempt"] for r in read_all(run_dir / RECORDS)), default=0),
+        "seconds_of_saves": sum(r["seconds"] for r in read_all(run_dir / RECORDS) if r["event"] == "checkpoint"),
+        "stops_saved": sum(r.get("saved") is True for r in read_all(run_dir / RECORDS) if r["event"] == "stopped"),
         "put_aside": len(list_damaged(run_dir)),
         "faults": sum(fault.run == number for fault in soak.faults),
     }

@@ -44,7 +44,8 @@ class Victim:
 
     def _is_rank(self, command: bytes) -> bool:
         words = command.split(b"\0")
-        return b"headwater" in words and f"name={self.run_dir.name}".encode() in words
+        where = {f"name={self.run_dir.name}".encode(), f"runs_dir={self.run_dir.parent}".encode()}
+        return b"headwater" in words and where <= set(words)
 
     def kill_all(self) -> None:
         for process in [self.launcher.pid, *self.ranks()]:
