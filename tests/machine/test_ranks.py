@@ -69,5 +69,5 @@ def test_a_rank_whose_others_end_while_it_joins_says_what_to_do(monkeypatch):
         raise RuntimeError("Gloo connectFullMesh failed")
 
     monkeypatch.setattr("torch.distributed.new_group", refuse)
-    with pytest.raises(TrainingError, match="rank 1 can't join the other 1 of its run .*start all of them"):
+    with pytest.raises(TrainingError, match=r"rank 1 can't join the other 1 of its run .*start all of them"):
         join_ranks(Place(rank=1, world_size=2, local_rank=1, local_world_size=2))
