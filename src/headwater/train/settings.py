@@ -52,8 +52,7 @@ class TrainSettings(Settings):
     audit_every: int | None = Field(default=None, ge=1)
     "Steps between audits, in which a gradient is computed twice and must have the same bits; None: never."
     hang_seconds: float | Literal["auto"] | None = "auto"
-    """Seconds from which a step is taken to hang: the process then ends with status 1, for its launcher to start again.
-    auto: on several ranks 30 times the slowest of the last 64 steps, at least 60; on one, as None: never."""
+    "Seconds after which a step hangs: its process ends; auto: of several ranks 30 slow steps, at least 60; None: off."
 
     @field_validator("batch_tokens", mode="before")
     @classmethod
