@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -78,15 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=400, help="of one run (400)")
     parser.add_argument("--seed", type=int, default=1, help="decides times and kinds of the faults (1)")
     parser.add_argument("--run", default="first-light", help="recipe or run file")
+    parser.add_argument("--reference", type=Path, metavar="JSON", help="figures of before, whose unfailed run is taken")
     parser.add_argument("--prepared", type=Path, metavar="RUN", help="a run folder whose data are used")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings on top")
     chosen = parser.parse_args(arguments)
+    if chosen.reference and not chosen.prepared:
+        parser.error("--reference is of --prepared's data")
     given = [chosen.run, *SETTINGS, f"train.num_steps={chosen.steps}", *chosen.settings]
     with figures.work_folder(chosen.work) as folder:
         if chosen.prepared:
             (folder / "runs" / "prepared").mkdir(parents=True)
             shutil.copytree(chosen.prepared / "data", folder / "runs" / "prepared" / "data")
-        reference = unfailed(folder, given)
+        known = json.loads(chosen.reference.read_text()) if chosen.reference else None
+        reference = known["reference"] if known else unfailed(folder, given)
         pause, step = save_seconds(reference), step_seconds(reference)
         every = max(LEAST_SAVE_EVERY, round(daly_interval(pause, chosen.mean_seconds) / step))
         say(f"unfailed: {reference['seconds']:.0f} s, a step {step:.3f} s, a save {pause:.3f} s; a save every {every}")
@@ -137,12 +140,13 @@ def small_disk(path: Path, size: int) -> Iterator[Path | None]:
 
 
 def command(given: list[str], run_dir: Path) -> list[str]:
-    """Return the one command that is called again and again."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    """Return the one command that is called again and again.
+
+    Its rendezvous is c10d's (`--standalone`): the static one (`--master-port`) keeps its store over restarts, in which
+    ranks then find the addresses of dead ones.
+    """
     launcher = f"--nproc-per-node {RANKS} --max-restarts 1000 --shutdown-timeout {SHUTDOWN_SECONDS}".split()
-    place = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    place = ["--standalone", "--local-addr", "127.0.0.1"]
     where = [f"name={run_dir.name}", f"runs_dir={run_dir.parent}", "--stop-within", str(SHUTDOWN_SECONDS)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", *launcher, *place]
     return [*torchrun, "-m", "headwater", "train", *given, *where]
@@ -226,7 +230,7 @@ def one_run(soak: Soak, trial: Trial) -> None:
 
 def supervise(run_dir: Path, log: Path, soak: Soak, trial: Trial) -> tuple[bool, int]:
     """Call the same command until it ends with 0, while faults strike; return whether it did, and the calls."""
-    victim = Victim(launch(trial.given, run_dir, log), run_dir, trial.disk, soak.save_every)
+    victim = Victim(launch(trial.given, run_dir, log), run_dir, trial.disk, soak.save_every, soak.steps)
     number, num_calls, tail, progress_at = len(soak.runs), 1, Tail(run_dir / RECORDS), time.time()
     open_faults: list[Fault] = []
     try:
@@ -285,7 +289,7 @@ def follow(record: dict[str, Any], victim: Victim, open_faults: list[Fault], wea
         victim.steps_of_attempt = 0
     if record["event"] != "step":
         return None
-    victim.attempt, victim.step = record["attempt"], record["step"]
+    victim.attempt, victim.step, victim.stepped_at = record["attempt"], record["step"], record["time"]
     victim.steps_of_attempt += 1
     for fault in list(open_faults):
         is_over = fault.kind == "full disk" and not weather.is_full()

@@ -29,9 +29,11 @@ class Victim:
     run_dir: Path
     disk: Path | None  # a small file system of its own; None where none could be mounted
     save_every: int
+    num_steps: int
     attempt: int = 0
     step: int = 0
     steps_of_attempt: int = 0
+    stepped_at: float = 0.0
 
     def ranks(self) -> list[int]:
         """Return the process ids of its ranks that live, in the order of their start."""
@@ -47,10 +49,32 @@ class Victim:
         where = {f"name={self.run_dir.name}".encode(), f"runs_dir={self.run_dir.parent}".encode()}
         return b"headwater" in words and where <= set(words)
 
+    def is_amid_steps(self) -> bool:
+        """Return whether the ranks that live are taking steps, and not just now saving or about to end."""
+        ranks, phase = self.ranks(), self.step % self.save_every
+        return (
+            len(ranks) == 2
+            and all(is_running_since(rank, self.stepped_at) for rank in ranks)
+            and self.steps_of_attempt >= STEPS_BEFORE_A_HANG
+            and 0 < phase < self.save_every - 1
+            and self.step < self.num_steps - 1
+        )
+
     def kill_all(self) -> None:
         for process in [self.launcher.pid, *self.ranks()]:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+
+
+def is_running_since(process: int, moment: float) -> bool:
+    """Return whether a process was started before a moment, and isn't stopped."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        return False
+    started_at = time.time() - uptime + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return fields[0] not in "TtZX" and started_at < moment
 
 
 @dataclass
@@ -96,11 +120,9 @@ def term(victim: Victim, chance: random.Random) -> dict[str, object] | None:
 
 def hang(victim: Victim, chance: random.Random) -> dict[str, object] | None:
     """Stop a rank in the middle of its steps, for good; not in a save, whose length isn't watched."""
-    ranks, phase = victim.ranks(), victim.step % victim.save_every
-    is_amid = 0 < phase < victim.save_every - 1 and victim.steps_of_attempt >= STEPS_BEFORE_A_HANG
-    if len(ranks) != 2 or not is_amid:
+    if not victim.is_amid_steps():
         return None
-    chosen = chance.randrange(2)
+    ranks, chosen = victim.ranks(), chance.randrange(2)
     os.kill(ranks[chosen], signal.SIGSTOP)
     return {"rank": chosen, "watched": ranks[1 - chosen]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def victim(tmp_path):
     launcher = subprocess.Popen([sys.executable, "-c", SLEEPING])
     named = ["headwater", f"name={run_dir.name}", f"runs_dir={run_dir.parent}"]
     ranks = [subprocess.Popen([sys.executable, "-c", SLEEPING, *named]) for _ in range(2)]
-    found = Victim(launcher, run_dir, None, save_every=10)
+    found = Victim(launcher, run_dir, None, save_every=10, num_steps=100)
     while len(found.ranks()) < 2:
         time.sleep(0.01)
     yield found
@@ -80,7 +81,7 @@ def test_a_fault_that_cannot_strike_yet_strikes_when_it_can(monkeypatch, victim)
     weather = Weather(1, 1.0, ("hang",))
     now[0] = 20.0
     assert weather.strike(victim, 0) == []
-    victim.step, victim.steps_of_attempt = 25, 8
+    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, math.inf
     now[0] = 21.0
     (fault,) = weather.strike(victim, 0)
     assert fault.waited > 0
@@ -88,13 +89,20 @@ def test_a_fault_that_cannot_strike_yet_strikes_when_it_can(monkeypatch, victim)
 
 
 def test_a_hang_stops_one_rank_and_names_the_other(victim):
-    victim.step, victim.steps_of_attempt = 25, 8
+    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, time.time()
     found = hang(victim, random.Random(1))
     stopped = victim.ranks()[found["rank"]]
     while "T (stopped)" not in Path(f"/proc/{stopped}/status").read_text():
         time.sleep(0.01)
     assert found["watched"] in victim.ranks()
     assert found["watched"] != stopped
+    assert hang(victim, random.Random(1)) is None, "never both"
+
+
+@pytest.mark.parametrize("step, of_attempt, stepped", [(25, 4, True), (25, 8, False), (29, 8, True), (99, 8, True)])
+def test_no_rank_is_stopped_in_its_first_steps_in_a_save_or_at_the_end(victim, step, of_attempt, stepped):
+    victim.step, victim.steps_of_attempt, victim.stepped_at = step, of_attempt, time.time() if stepped else 0.0
+    assert hang(victim, random.Random(1)) is None
 
 
 def test_corruption_waits_for_a_second_checkpoint_and_leaves_that_one(victim):
