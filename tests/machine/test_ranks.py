@@ -6,9 +6,9 @@ import pytest
 import torch
 from many_ranks import on_ranks
 
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, TrainingError
 from headwater.machine.place import Place, place_of
-from headwater.machine.ranks import Ranks
+from headwater.machine.ranks import Ranks, join_ranks
 
 EXCHANGES = """
 def own(rank):
@@ -60,3 +60,14 @@ def test_the_place_is_that_of_torchruns_variables():
 def test_half_a_place_is_a_clear_error(said):
     with pytest.raises(ConfigError, match="torchrun"):
         place_of(said)
+
+
+def test_a_rank_whose_others_end_while_it_joins_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda *arguments, **options: None)
+
+    def refuse(**options):
+        raise RuntimeError("Gloo connectFullMesh failed")
+
+    monkeypatch.setattr("torch.distributed.new_group", refuse)
+    with pytest.raises(TrainingError, match=r"rank 1 can't join the other 1 of its run .*start all of them"):
+        join_ranks(Place(rank=1, world_size=2, local_rank=1, local_world_size=2))

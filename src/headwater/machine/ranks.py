@@ -142,9 +142,9 @@ def join_ranks(place: Place) -> Ranks:
         torch.cuda.set_device(place.local_rank)
     try:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=FOR_PREPARATION)
+        return ManyRanks(place)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"rank {place.rank} can't join the other {place.world_size - 1} of its run ({error}); start all of them "
             "with torchrun"
         ) from error
-    return ManyRanks(place)
