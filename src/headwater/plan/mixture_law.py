@@ -59,7 +59,7 @@ class _Kernel:
 KERNELS = tuple(
     _Kernel(shape, *rest)
     for shape in SHAPES
-    for rest in product((0.0, 1.0, 10.0), (0.0, 0.1, 1.0), (0.5, 1.0, 2.0, 4.0), (1e-5, 1e-4, 1e-3, 1e-2, 1e-1))
+    for rest in product((0.0, 1.0, 10.0), (0.0, 0.1, 1.0), (0.5, 1.0, 2.0, 4.0), (1e-4, 1e-3, 1e-2, 0.1, 1.0))
     if rest[0] or rest[1]
 )
 
