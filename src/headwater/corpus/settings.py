@@ -137,6 +137,23 @@ class DedupSettings(Settings):
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
 
 
+class EngineSettings(Settings):
+    """Who does the work. Nothing here changes the corpus."""
+
+    name: str = Field(default="local", pattern=r"^(local|slurm|ray|ray://.+)$")
+    """Processes on this machine (local), a Slurm cluster (slurm), or a Ray cluster (ray, or its address ray://…)."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
+    task_memory_bytes: int = Field(default=4_000_000_000, ge=100_000_000)
+    """A worker that takes more is replaced; after three failures of a task the build ends and names its files."""
+    task_seconds: float = Field(default=4 * 3600.0, gt=0)
+    """A worker that takes longer for one task is replaced."""
+    silent_seconds: float = Field(default=60.0, gt=0)
+    """A worker that gives no sign of life for so long is replaced."""
+    slurm_options: list[str] = []
+    """Options handed to sbatch as they are, such as "--partition=cpu"."""
+
+
 class CorpusSettings(Settings):
     """The corpus: named sources, in the order in which they are read."""
 
@@ -151,10 +168,13 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON)."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
+    task_bytes: int = Field(default=64_000_000, ge=1000)
+    """Raw bytes of the files that make one task; a larger file is a task by itself."""
     rules: RuleSettings = RuleSettings()
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
+    engine: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
     def _plain_names(self) -> CorpusSettings:
