@@ -109,10 +109,10 @@ def _read_source(
     told_bytes = 0
     with ShardWriter(folder / "dropped" / name, settings.shard_bytes) as dropped:
         for piece in read_source(name, settings):
-            drop = piece if isinstance(piece, Drop) else _sift(piece, sieve, balance)
+            drops = [piece] if isinstance(piece, Drop) else _sift(piece, sieve, balance)
             if isinstance(piece, Drop):
                 balance.read_(name, piece.num_documents, piece.num_bytes)
-            if drop is not None:
+            for drop in drops:
                 balance.drop_(name, drop.reason, drop.num_documents, drop.num_bytes)
                 dropped.write(drop_line(drop))
             if balance.sources[name].read.bytes - told_bytes >= BYTES_A_PROGRESS_LINE:
@@ -121,19 +121,23 @@ def _read_source(
     return dropped.digests
 
 
-def _sift(document: Document, sieve: Sieve, balance: Balance) -> Drop | None:
+def _sift(document: Document, sieve: Sieve, balance: Balance) -> list[Drop]:
     """Put one document through the sieve and on the balance sheet; return what of it was dropped."""
     raw_bytes = num_bytes(document.text)
     balance.read_(document.source, 1, raw_bytes)
     verdict = sieve.examine_(document)
     if verdict.reason is not None:
-        return drop_document(verdict.document, verdict.reason, raw_bytes)
-    cut_bytes = min(num_bytes(verdict.withheld), raw_bytes)
-    balance.keep_(document.source, 1, raw_bytes - cut_bytes)
-    if not verdict.withheld:
-        return None
-    excerpt = verdict.withheld[:EXCERPT_CHARACTERS]
-    return Drop("held_out_probe", document.source, document.id, document.origin, cut_bytes, excerpt, num_documents=0)
+        return [drop_document(verdict.document, verdict.reason, raw_bytes)]
+    drops, left_bytes = [], raw_bytes
+    for cut in verdict.cuts:
+        cut_bytes = min(cut.num_bytes, left_bytes)
+        left_bytes -= cut_bytes
+        excerpt = cut.excerpt[:EXCERPT_CHARACTERS]
+        drops.append(
+            Drop(cut.reason, document.source, document.id, document.origin, cut_bytes, excerpt, num_documents=0)
+        )
+    balance.keep_(document.source, 1, left_bytes)
+    return drops
 
 
 def _write_source(
