@@ -82,9 +82,8 @@ def _prose_reason(candidate: Candidate, rules: ProseRules) -> str | None:
         return "repeated_lines"
     if rules.drop_placeholder and "lorem ipsum" in text.lower():
         return "placeholder_text"
-    if rules.max_brace_fraction is not None:
-        if (text.count("{") + text.count("}")) / len(text) > rules.max_brace_fraction:
-            return "code_in_text"
+    if _above((text.count("{") + text.count("}")) / len(text), rules.max_brace_fraction):
+        return "code_in_text"
     if is_unspaced(text):
         return _line_reason(text, rules, None)
     return _word_reason(candidate, rules) or _line_reason(text, rules, len(candidate.words))
@@ -100,19 +99,16 @@ def _word_reason(candidate: Candidate, rules: ProseRules) -> str | None:
         return "short_words"
     if _above(mean_word_length, rules.max_mean_word_length):
         return "long_words"
-    if rules.min_alpha_word_fraction is not None:
-        if num_words_with_letters(text) / num_words < rules.min_alpha_word_fraction:
-            return "low_alpha_fraction"
-    if rules.max_mojibake_fraction is not None and not text.isascii():
-        if num_mojibake(text) / num_words > rules.max_mojibake_fraction:
-            return "wrongly_decoded"
-    if rules.max_symbol_fraction is not None:
-        ellipses = text.count("...") + text.count("…")
-        if max(text.count("#"), ellipses) / num_words > rules.max_symbol_fraction:
-            return "many_symbols"
-    if rules.min_stop_words is not None and candidate.document.meta.get("language") == "en":
-        if sum(word in words for word in rules.stop_words) < rules.min_stop_words:
-            return "few_stop_words"
+    # what costs a pass over the text is counted only where a rule asks for it
+    if rules.min_alpha_word_fraction and num_words_with_letters(text) / num_words < rules.min_alpha_word_fraction:
+        return "low_alpha_fraction"
+    if _above(num_mojibake(text) / num_words, rules.max_mojibake_fraction):
+        return "wrongly_decoded"
+    if _above(max(text.count("#"), text.count("...") + text.count("…")) / num_words, rules.max_symbol_fraction):
+        return "many_symbols"
+    is_english = candidate.document.meta.get("language") == "en"
+    if is_english and _below(sum(word in words for word in rules.stop_words), rules.min_stop_words):
+        return "few_stop_words"
     return _repetition_reason(candidate, rules)
 
 
@@ -196,7 +192,8 @@ def num_words_with_letters(text: str) -> int:
 
 def num_mojibake(text: str) -> int:
     """Return how many pairs of characters stand in a text that only UTF-8 read as Latin-1 leaves behind."""
-    return len(_MOJIBAKE.findall(text)) if any(first in text for first in "ÂÃâÐÑ") else 0
+    may_have = not text.isascii() and any(first in text for first in "ÂÃâÐÑ")
+    return len(_MOJIBAKE.findall(text)) if may_have else 0
 
 
 def encoded_fraction(text: str) -> float:

@@ -76,7 +76,8 @@ def cut_lines(text: str, phrases: list[str], max_characters: int = 200) -> tuple
     lowered = text.lower()
     if not any(phrase in lowered for phrase in phrases):
         return text, ""
-    kept, cut = [], []
+    kept: list[str] = []
+    cut: list[str] = []
     for line in text.split("\n"):
         low = line.lower()
         is_notice = len(line) <= max_characters and any(phrase in low for phrase in phrases)

@@ -12,8 +12,8 @@ from headwater.corpus.document import Document, num_bytes
 from headwater.corpus.quality import quality_steps
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.spool import Spool
-from headwater.corpus.withhold import withhold
 from headwater.corpus.step import Candidate, Cut
+from headwater.corpus.withhold import withhold
 from headwater.corpus.words import WordHasher
 
 
@@ -48,7 +48,7 @@ class Sieve:
         if text is None:
             return Verdict(document, "held_out_probe")
         document = replace(document, text=clean(text, document.kind) if withheld else text)
-        cuts = (Cut("held_out_probe", num_bytes(withheld), withheld),) if withheld else ()
+        cuts: tuple[Cut, ...] = (Cut("held_out_probe", num_bytes(withheld), withheld),) if withheld else ()
         candidate = Candidate(document, self._hasher)
         for step in self._steps:
             verdict = step(candidate)
