@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.filter import drop_reason
-from headwater.corpus.settings import CorpusSettings, RuleSettings
+from headwater.corpus.quality import quality_steps
+from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.withhold import withhold
 
@@ -19,9 +19,8 @@ def make_steps(settings: CorpusSettings) -> list[Step]:
         cleaned,
         probes_withheld(held_out_patterns(settings)),
         # text of evaluation sets, personal data: here
-        # licence and language: here
-        rules_kept(settings.rules),
-        # what a classifier finds poor: here
+        # licence: here
+        *quality_steps(settings),
     ]
 
 
@@ -54,17 +53,6 @@ def probes_withheld(patterns: Sequence[re.Pattern[str]]) -> Step:
             return Verdict(candidate)
         found = Cut("held_out_probe", num_bytes(cut), cut[:EXCERPT_CHARACTERS])
         return Verdict(candidate.with_text(clean(text, document.kind)), None, (found,))
-
-    return step
-
-
-def rules_kept(rules: RuleSettings) -> Step:
-    """Return the step that drops what breaks a rule of its kind."""
-
-    def step(candidate: Candidate) -> Verdict:
-        document = candidate.document
-        reason = drop_reason(document.text, document.kind, rules, candidate.words, candidate.hashes)
-        return Verdict(candidate, reason)
 
     return step
 
