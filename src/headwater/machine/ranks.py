@@ -146,5 +146,5 @@ def join_ranks(place: Place) -> Ranks:
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"rank {place.rank} can't join the other {place.world_size - 1} of its run ({error}); start all of them "
-            "with torchrun"
+            "with torchrun, on one machine with --standalone: without it a restart finds the addresses of dead ranks"
         ) from error
