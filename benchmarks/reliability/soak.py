@@ -38,7 +38,7 @@ from soak_faults import KINDS, Fault, Victim, Weather
 from trials import say
 
 RANKS = 2
-SHUTDOWN_SECONDS = 5  # torchrun's patience after SIGTERM, before SIGKILL; a save takes a fraction of one
+SHUTDOWN_SECONDS = 5  # torchrun's patience after a SIGTERM to itself; before a restart it has 30 s, whatever is set
 HANG_SECONDS = 20
 SETTINGS = (
     "machine.dtype=bfloat16",
@@ -141,11 +141,7 @@ def small_disk(path: Path, size: int) -> Iterator[Path | None]:
 
 
 def command(given: list[str], run_dir: Path) -> list[str]:
-    """Return the one command that is called again and again.
-
-    Its rendezvous is c10d's (`--standalone`): the static one (`--master-port`) keeps its store over restarts, in which
-    ranks then find the addresses of dead ones.
-    """
+    """Return the one command that is called again and again."""
     launcher = f"--nproc-per-node {RANKS} --max-restarts 1000 --shutdown-timeout {SHUTDOWN_SECONDS}".split()
     place = ["--standalone", "--local-addr", "127.0.0.1"]
     where = [f"name={run_dir.name}", f"runs_dir={run_dir.parent}", "--stop-within", str(SHUTDOWN_SECONDS)]
