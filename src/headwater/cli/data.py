@@ -31,9 +31,9 @@ def build(run: RunFile, overrides: Overrides = None) -> None:
     from headwater.recipes.stages import Timings, build_corpus_stage, write_config
 
     config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        manifest = build_corpus_stage(config, say, Timings())
-        write_config(config, reasons)
+    with owned(config.run_dir) as owner:
+        manifest = build_corpus_stage(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
     _print_balance(manifest)
 
 
@@ -73,9 +73,9 @@ def tokenizer_train(run: RunFile, overrides: Overrides = None) -> None:
     from headwater.recipes.stages import Timings, prepare_data, write_config
 
     config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
-        write_config(config, reasons)
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
     tokenizer_show(str(config.run_dir))
 
 

@@ -31,7 +31,7 @@ from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
 from headwater.errors import DataError
-from headwater.files import digest_json, move_file, new_folder, stage_key, write_json
+from headwater.files import digest_json, move_file, new_folder, no_check, stage_key, write_json
 
 CODE_VERSION = 2  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
@@ -64,10 +64,15 @@ def measure_paths(paths: list[str]) -> tuple[int, int]:
 
 
 def build_corpus(
-    settings: CorpusSettings, out_dir: Path, say: Say, inputs: dict[str, str] | None = None
+    settings: CorpusSettings,
+    out_dir: Path,
+    say: Say,
+    before_commit: Callable[[], None] = no_check,
+    inputs: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
+    `before_commit` may still raise when all is written and nothing replaced.
     The same settings and inputs give the same bytes. What a build that was interrupted had done is not done again.
     `inputs` are the digests that `corpus_inputs` returned, where the caller has them. Raises DataError when nothing is
     left to train on, or nothing to validate on, with the reasons, or when a part can't be done; StorageError when the
@@ -94,7 +99,7 @@ def build_corpus(
         "inputs": inputs,
         "settings": _deciding(settings),
     }
-    with new_folder(out_dir, replace=True) as folder:
+    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         manifest |= _move_shards(work, folder)
         write_json(folder / "manifest.json", manifest)
     end_work(out_dir)
