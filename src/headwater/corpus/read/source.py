@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
@@ -28,13 +28,19 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     exist or a package that isn't installed; a file that can't be used is a drop.
     """
     source = settings.sources[name]
-    limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
     if source.paths is None:
-        yield from bounded(_shipped(name, source, settings), limits.max_document_characters)
-        return
+        yield from bounded(_shipped(name, source, settings), settings.max_document_characters)
+    else:
+        yield from read_files(find_files(source.paths, name), name, settings)
+
+
+def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
+    """Yield what is in some of the files of the source `name`, given with their origins, as `read_source` does."""
+    limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
+    kind = settings.sources[name].kind
     with Sandbox() as sandbox:
-        for path, origin in find_files(source.paths, name):
-            yield from read_file(path, origin, name, source.kind, limits, sandbox)
+        for path, origin in files:
+            yield from read_file(path, origin, name, kind, limits, sandbox)
 
 
 def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
