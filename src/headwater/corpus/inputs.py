@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xxhash
 
+from headwater.corpus.evaluation_sets import set_files
 from headwater.corpus.read.builtin import library_files
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
@@ -18,9 +19,14 @@ from headwater.corpus.settings import CorpusSettings, SourceSettings
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digest of every source's raw inputs: the names and the content of its files.
 
+    What is kept out of the corpus is an input, too: `decontaminate:NAME` is the digest of an evaluation set.
     Raises DataError for a path that doesn't exist or a package that isn't installed.
     """
-    return {name: _source_digest(name, source) for name, source in settings.sources.items()}
+    sources = {name: _source_digest(name, source) for name, source in settings.sources.items()}
+    kept_out = settings.decontaminate
+    if kept_out is None:
+        return sources
+    return sources | {f"decontaminate:{name}": _files_digest(set_files(name, kept_out)) for name in kept_out.sets}
 
 
 def _source_digest(name: str, source: SourceSettings) -> str:

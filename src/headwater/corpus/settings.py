@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from headwater.config import Settings
+from headwater.corpus.protection import DecontaminateSettings, RedactSettings
 from headwater.corpus.rules import RuleSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -90,6 +91,10 @@ class CorpusSettings(Settings):
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
     rules: RuleSettings = RuleSettings()
+    decontaminate: DecontaminateSettings | None = None
+    """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
+    redact: RedactSettings | None = None
+    """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
