@@ -9,6 +9,7 @@ from pathlib import Path
 import xxhash
 
 from headwater.corpus.read.builtin import library_files
+from headwater.corpus.read.fetched import fetched_packages
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
 from headwater.corpus.read.walk import find_files
@@ -20,10 +21,15 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
 
     Raises DataError for a path that doesn't exist or a package that isn't installed.
     """
-    return {name: _source_digest(name, source) for name, source in settings.sources.items()}
+    return {name: _source_digest(name, source, settings.fetched_dir) for name, source in settings.sources.items()}
 
 
-def _source_digest(name: str, source: SourceSettings) -> str:
+def _source_digest(name: str, source: SourceSettings, fetched_dir: str) -> str:
+    if source.fetched is not None:
+        packages, left_out = fetched_packages(source.fetched, fetched_dir, name)
+        facts = [f"{package.name} {package.reader} {sorted(package.facts.items())}" for package in packages]
+        files = (file for package in packages for file in package.files())
+        return f"{'; '.join(facts + sorted(left_out))} {_files_digest(files)}"
     if source.package is not None:
         folder = package_folder(source.package, name)
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.builtin import read_documentation, read_library
+from headwater.corpus.read.fetched import FILES, FetchedPackage, fetched_packages, read_special
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
 from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.jsonl import read_jsonl
@@ -29,12 +31,38 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """
     source = settings.sources[name]
     limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
+    if source.fetched is not None:
+        yield from _read_fetched(name, source, settings, limits)
+        return
     if source.paths is None:
         yield from bounded(_shipped(name, source, settings), limits.max_document_characters)
         return
     with Sandbox() as sandbox:
         for path, origin in find_files(source.paths, name):
             yield from read_file(path, origin, name, source.kind, limits, sandbox)
+
+
+def _read_fetched(name: str, source: SourceSettings, settings: CorpusSettings, limits: ReadLimits) -> Iterator[Piece]:
+    """Yield the pieces of a source of fetched packages; one that was left out is a drop of no bytes."""
+    packages, left_out = fetched_packages(source.fetched or [], settings.fetched_dir, name)
+    for entry, reason in left_out.items():
+        yield Drop("not_fetched", name, entry, entry, 0, reason, num_documents=0)
+    with Sandbox() as sandbox:
+        for package in packages:
+            pieces = _read_package(package, name, source.kind, limits, sandbox)
+            for piece in pieces if package.reader == FILES else bounded(pieces, limits.max_document_characters):
+                is_document = isinstance(piece, Document)
+                yield replace(piece, meta={**package.facts, **piece.meta}) if is_document else piece
+
+
+def _read_package(
+    package: FetchedPackage, name: str, kind: str, limits: ReadLimits, sandbox: Sandbox
+) -> Iterator[Piece]:
+    if package.reader != FILES:
+        yield from read_special(package, name, kind)
+        return
+    for path, origin in package.files():
+        yield from read_file(path, origin, name, kind, limits, sandbox)
 
 
 def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
