@@ -22,6 +22,7 @@ from headwater.machine.place import Place
 
 FOR_PREPARATION = timedelta(days=7)  # how long ranks wait for the first one, which prepares the data before it joins
 FOR_A_STEP = timedelta(minutes=30)  # how long they wait for each other in a step or while the first one evaluates
+BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 
 
 class Ranks:
@@ -74,12 +75,12 @@ class ManyRanks(Ranks):
         return tensor
 
     def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
-        for same in _by_dtype(tensors):
+        for same in _buckets(tensors):
             _copy_back(self.sum_(_flatten_dense_tensors(same)), same)
 
     def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
         for owner, owned in enumerate(tensors):
-            for same in _by_dtype(owned):
+            for same in _buckets(owned):
                 flat = _flatten_dense_tensors(same)
                 with _lost_others(self.place):
                     dist.broadcast(flat, owner, group=self._group)
@@ -118,11 +119,19 @@ def _lost_others(place: Place) -> Iterator[None]:
         ) from error
 
 
-def _by_dtype(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield tensors of one dtype together, in their order, up to BUCKET_BYTES, and larger ones alone.
+
+    One exchange for many small tensors saves its latency; one for all of them would take a copy of all.
+    """
     found: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        found.setdefault(tensor.dtype, []).append(tensor)
-    return list(found.values())
+        bucket = found.setdefault(tensor.dtype, [])
+        if bucket and sum(each.nbytes for each in bucket) + tensor.nbytes > BUCKET_BYTES:
+            yield found.pop(tensor.dtype)
+            bucket = found.setdefault(tensor.dtype, [])
+        bucket.append(tensor)
+    yield from found.values()
 
 
 def _copy_back(flat: Tensor, tensors: Sequence[Tensor]) -> None:
@@ -142,9 +151,9 @@ def join_ranks(place: Place) -> Ranks:
         torch.cuda.set_device(place.local_rank)
     try:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=FOR_PREPARATION)
+        return ManyRanks(place)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"rank {place.rank} can't join the other {place.world_size - 1} of its run ({error}); start all of them "
             "with torchrun"
         ) from error
-    return ManyRanks(place)

