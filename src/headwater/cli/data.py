@@ -1,4 +1,4 @@
-"""Verbs about data: corpus build, show, trace; tokenizer train, show."""
+"""Verbs about data: corpus build, fetch, show, trace; tokenizer train, show."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, unicode_text
+from headwater.cli.fetching import fetch
 from headwater.cli.terminal import safe, say
 from headwater.report.numbers import count
 
 
 def add_to(app: typer.Typer) -> None:
-    corpus = typer.Typer(help="Build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True)
+    corpus = typer.Typer(
+        help="Fetch texts, build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True
+    )
     corpus.command("build")(build)
+    corpus.command("fetch")(fetch)
     corpus.command("show")(show)
     corpus.command("trace")(trace)
     app.add_typer(corpus, name="corpus")

