@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xxhash
 
+from headwater.corpus.quality import quality_inputs
 from headwater.corpus.read.builtin import library_files
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
@@ -16,11 +17,12 @@ from headwater.corpus.settings import CorpusSettings, SourceSettings
 
 
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
-    """Return the digest of every source's raw inputs: the names and the content of its files.
+    """Return the digest of every source's raw inputs, the names and the content of its files, and of models used on it.
 
     Raises DataError for a path that doesn't exist or a package that isn't installed.
     """
-    return {name: _source_digest(name, source) for name, source in settings.sources.items()}
+    digests = {name: _source_digest(name, source) for name, source in settings.sources.items()}
+    return digests | quality_inputs(settings)
 
 
 def _source_digest(name: str, source: SourceSettings) -> str:

@@ -70,6 +70,10 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON)."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
+    languages: list[str] | None = None
+    """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; None: not found out."""
+    min_language_confidence: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
