@@ -104,6 +104,10 @@ class CorpusSettings(Settings):
     """Folder of the packages that `headwater corpus fetch` unpacked."""
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
+    languages: list[str] | None = None
+    """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; None: not found out."""
+    min_language_confidence: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
     decontaminate: DecontaminateSettings | None = None
     """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
