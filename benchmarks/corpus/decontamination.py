@@ -14,6 +14,7 @@ import json
 import random
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -67,13 +68,12 @@ def _items(path: Path, documents: list[Document]) -> Path:
 
 def _found(items: Path, documents: list[Document]) -> dict[str, object]:
     step = Decontaminator(DecontaminateSettings(sets={"set": [str(items)]}))
-    told, left = [], []
+    noted, left = Counter[str](), []
     for document in documents:
         verdict = step(Candidate(document, WordHasher()))
-        told += [(document.id, verdict.note, num_bytes(document.text))] if verdict.note else []
-        told += [(document.id, cut.note, cut.num_bytes) for cut in verdict.cuts]
+        noted.update(" ".join([verdict.note, *(cut.note for cut in verdict.cuts)]).split())
         left += [] if verdict.reason else [verdict.candidate.document.text]
-    report = step.report(told)["set"]
+    report = step.report(noted)["set"]
     runs = {tuple(words[at : at + 13]) for words in _questions(items) for at in range(len(words) - 12)}
     still = sum(_num_shared(bare_words(text), runs) for text in left)
     facts = {name: value for name, value in report.items() if name != "found_items"}

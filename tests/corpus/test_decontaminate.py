@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import textwrap
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import Document
 from headwater.corpus.evaluation_sets import read_set
 from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.notes import Notes
 from headwater.corpus.protection import DecontaminateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
@@ -70,15 +72,16 @@ DISGUISES = {
 
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_every_planted_item_is_found(make, make_prose, disguise):
-    step, told = make(), []
+    step, notes = make(), Notes()
     for number in range(NUM_ITEMS):
         planted = DISGUISES[disguise](question(number))
         verdict = step(candidate(f"{make_prose(400, number)}\n{planted}\n{make_prose(80, number + 500)}", f"{number}"))
         assert verdict.reason is None, (number, verdict)
-        told += [(f"{number}", cut.note, cut.num_bytes) for cut in verdict.cuts]
+        (cut,) = verdict.cuts
+        notes.add_(cut.reason, cut.note)
         words = bare_words(verdict.candidate.document.text)
         assert not _shares(words, bare_words(question(number)), 13)
-    report = step.report(told)["quiz"]
+    report = step.report(notes.of("contaminated_"))["quiz"]
     assert (report["items"], report["found"], report["documents"]) == (NUM_ITEMS, NUM_ITEMS, NUM_ITEMS)
 
 
@@ -102,7 +105,7 @@ def test_only_the_sentence_is_cut(make, make_prose):
     verdict = make()(candidate(f"{before} Well: {question(3)} {after}"))
     assert verdict.candidate.document.text == f"{before} {after}"
     (cut,) = verdict.cuts
-    assert (cut.reason, cut.note) == ("contaminated_quiz", "quiz:3")
+    assert (cut.reason, cut.note) == ("contaminated_quiz", "quiz quiz:3")
     assert cut.excerpt == f"Well: {question(3)} "
     assert cut.num_bytes == len(cut.excerpt)
 
@@ -137,7 +140,7 @@ def test_a_short_item_must_stand_there_whole(make, make_prose, num_words, is_fou
     step = make([{"text": item}])
     assert bool(step(candidate(f"{make_prose(400)}\n{item.upper()}!")).cuts) is is_found
     assert not step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[1:num_words])}.")).cuts
-    assert step.report([])["quiz"]["too_short"] == (0 if is_found else 1)
+    assert step.report({})["quiz"]["too_short"] == (0 if is_found else 1)
 
 
 def test_an_item_of_short_fields_is_looked_for_as_one(make, make_prose):
@@ -151,10 +154,9 @@ def test_the_set_named_first_gives_the_reason_and_all_are_in_the_report(tmp_path
     settings = DecontaminateSettings(sets={name: [str(tmp_path / f"{name}.jsonl")] for name in ("two", "one")})
     step = Decontaminator(settings)
     (cut,) = step(candidate(f"{make_prose(400)}\n{question(0)}")).cuts
-    assert (cut.reason, cut.note) == ("contaminated_two", "two:0 one:0")
-    report = step.report([("d", cut.note, cut.num_bytes)])
-    assert [report[name]["found"] for name in ("one", "two")] == [1, 1]
-    assert [report[name]["bytes"] for name in ("one", "two")] == [0, cut.num_bytes]
+    assert (cut.reason, cut.note) == ("contaminated_two", "two one two:0 one:0")
+    report = step.report(Counter(cut.note.split()))
+    assert [(report[name]["found"], report[name]["documents"]) for name in ("one", "two")] == [(1, 1), (1, 1)]
 
 
 class TestReading:

@@ -20,7 +20,9 @@ from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.findings import findings
 from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.notes import Notes
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
@@ -96,6 +98,7 @@ def build_corpus(
         "format_version": FORMAT_VERSION,
         "key": key,
         **balance.as_dict(),
+        **findings(settings, _notes(work), balance),
         "inputs": inputs,
         "settings": _deciding(settings),
     }
@@ -165,6 +168,13 @@ def _balance(work: Work) -> Balance:
             balance.merge_(work.facts_of(stage, part.number)["balance"])
     balance.check()
     return balance
+
+
+def _notes(work: Work) -> Notes:
+    notes = Notes()
+    for part in work.plan.parts:
+        notes.merge_(work.facts_of("sift", part.number)["notes"])
+    return notes
 
 
 def _summary(name: str, balance: Balance) -> str:

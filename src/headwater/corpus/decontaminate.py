@@ -8,8 +8,8 @@ side and dropped what fell into more than ten pieces; here whole sentences go, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from headwater.corpus.bare_words import BareWordHasher, word_spans
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.evaluation_sets import Item, read_set
+from headwater.corpus.evaluation_sets import read_set
 from headwater.corpus.overlap import OverlapIndex, Shared
 from headwater.corpus.protection import DecontaminateSettings
 from headwater.corpus.step import Candidate, Cut, Verdict
@@ -74,7 +74,7 @@ class Decontaminator:
             text = _without(text, passages)
         if not cut:
             return Verdict(candidate)
-        return Verdict(candidate.with_text(clean(text, document.kind)), cuts=tuple(map(self._as_cut, cut)))
+        return Verdict(candidate.with_text(clean(text, document.kind)), cuts=self._cuts(cut))
 
     def _goes_whole(self, original: str, text: str, passages: list[_Passage], cut: list[tuple[_Passage, str]]) -> bool:
         if self._settings.action == "drop" or len(original) < SHORT_CHARACTERS:
@@ -83,61 +83,49 @@ class Decontaminator:
         too_much = len(original) - left > self._settings.max_cut_fraction * len(original)
         return too_much or len(passages) + len(cut) > self._settings.max_passages
 
-    def _as_cut(self, found: tuple[_Passage, str]) -> Cut:
-        at, text = found
-        reason = REASON + self._set_of(min(at.items))
-        return Cut(reason, num_bytes(text), text[:EXCERPT_CHARACTERS], self._note(at.items))
+    def _cuts(self, cut: list[tuple[_Passage, str]]) -> tuple[Cut, ...]:
+        """Return a cut for every set that gives a reason; all that was found is noted with the first."""
+        by_set: dict[str, list[str]] = {}
+        for at, text in cut:
+            by_set.setdefault(self._set_of(min(at.items)), []).append(text)
+        note = self._note(frozenset[int]().union(*(at.items for at, _ in cut)))
+        return tuple(
+            Cut(REASON + name, sum(map(num_bytes, texts)), texts[0][:EXCERPT_CHARACTERS], "" if place else note)
+            for place, (name, texts) in enumerate(by_set.items())
+        )
 
     def _set_of(self, item: int) -> str:
         return self._names[int(np.searchsorted(self._starts, item, side="right")) - 1]
 
     def _note(self, items: Iterable[int]) -> str:
-        """Return the items as NAME:NUMBER, the numbers from 0 in their set."""
-        return " ".join(f"{self._set_of(item)}:{item - self._start_of(item)}" for item in sorted(items))
+        """Return the sets, then the items as NAME:NUMBER, the numbers from 0 in their set."""
+        numbered = [f"{self._set_of(item)}:{item - self._start_of(item)}" for item in sorted(items)]
+        return " ".join([*dict.fromkeys(each.partition(":")[0] for each in numbered), *numbered])
 
     def _start_of(self, item: int) -> int:
         return int(self._starts[self._names.index(self._set_of(item))])
 
-    def report(self, told: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
-        """Return what was found of each set, from (document id, note, bytes) of all that this step cut or dropped.
+    def report(self, noted: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+        """Return what was found of each set, from how many documents each word was noted for (Cut.note).
 
-        {set: {items, too_short, found, documents, bytes, found_items}}: `found` items were in the corpus, in so many
+        {set: {items, too_short, found, documents, found_items}}: `found` items were in the corpus, in so many
         documents; `found_items` says which.
         """
-        tallies = {name: _Tally() for name in self._sets}
-        for document, note, size in told:
-            numbers = [_parse_note(part) for part in note.split()]
-            for place, (name, number) in enumerate(numbers):
-                tallies[name].add_(document, number, 0 if place else size)
-        return {name: self._facts(name, tally) for name, tally in tallies.items()}
-
-    def _facts(self, name: str, tally: _Tally) -> dict[str, Any]:
-        items: list[Item] = self._sets[name]
+        found: dict[str, list[int]] = {name: [] for name in self._sets}
+        for word in noted:
+            name, colon, number = word.partition(":")
+            if colon:
+                found[name].append(int(number))
         return {
-            "items": len(items),
-            "too_short": self._too_short[name],
-            "found": len(tally.items),
-            "documents": len(tally.documents),
-            "bytes": tally.num_bytes,
-            "found_items": [items[number].label for number in sorted(tally.items)],
+            name: {
+                "items": len(items),
+                "too_short": self._too_short[name],
+                "found": len(found[name]),
+                "documents": noted.get(name, 0),
+                "found_items": [items[number].label for number in sorted(found[name])],
+            }
+            for name, items in self._sets.items()
         }
-
-
-@dataclass(slots=True)
-class _Tally:
-    items: set[int] = field(default_factory=set)
-    documents: set[str] = field(default_factory=set)
-    num_bytes: int = 0
-
-    def add_(self, document: str, item: int, size: int) -> None:
-        self.items.add(item)
-        self.documents.add(document)
-        self.num_bytes += size
-
-
-def _parse_note(part: str) -> tuple[str, int]:
-    name, _, number = part.rpartition(":")
-    return name, int(number)
 
 
 def _passages(text: str, found: list[Shared], limit: int) -> list[_Passage]:

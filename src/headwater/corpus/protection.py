@@ -5,7 +5,9 @@ Apart from the code that reads them, so that reading a run file loads neither nu
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -55,6 +57,14 @@ class DecontaminateSettings(Settings):
         if self.min_words > self.ngram_words:
             raise ValueError(f"min_words={self.min_words} is more than ngram_words={self.ngram_words}")
         return self
+
+    def with_absolute_paths(self) -> DecontaminateSettings:
+        """Return the same sets by paths that don't depend on the folder a process runs in."""
+        sets = {
+            name: [path if path == BUILTIN_PROBES else os.path.abspath(Path(path).expanduser()) for path in paths]
+            for name, paths in self.sets.items()
+        }
+        return self.model_copy(update={"sets": sets})
 
 
 class RedactSettings(Settings):

@@ -42,7 +42,7 @@ class Candidate:
 class Cut:
     """What a step took out of a document that stays: `num_bytes` of it are counted under `reason`.
 
-    `note` is written beside it under dropped/, for a report on the step (Decontaminator.report).
+    The words of `note` are counted by reason over the corpus (headwater.corpus.notes).
     """
 
     reason: str
