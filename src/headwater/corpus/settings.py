@@ -56,6 +56,17 @@ class DedupSettings(Settings):
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
 
 
+class QualitySettings(Settings):
+    """A classifier trained by `headwater corpus classifier train`, beside the rules."""
+
+    classifier: str | None = None
+    """Its folder."""
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """Documents that it holds good with a smaller probability are dropped as low_quality."""
+    kinds: list[Kind] | None = None
+    """Kinds it is asked about; None: all but code and the almanac."""
+
+
 class CorpusSettings(Settings):
     """The corpus: named sources, in the order in which they are read."""
 
@@ -75,6 +86,7 @@ class CorpusSettings(Settings):
     min_language_confidence: float = Field(default=0.5, ge=0, le=1)
     """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
+    quality: QualitySettings = QualitySettings()
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
