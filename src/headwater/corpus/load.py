@@ -24,7 +24,7 @@ def list_sources(corpus_dir: Path) -> list[str]:
     return list(read_corpus_manifest(corpus_dir)["sources"])
 
 
-def _require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None:
+def require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None:
     """Raise DataError when a shard isn't what was written: zstd alone lets a flipped bit pass as other text."""
     for name, digest in shards.items():
         path = corpus_dir / name
@@ -42,6 +42,6 @@ def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Docume
     manifest = read_corpus_manifest(corpus_dir)
     if source not in manifest["sources"]:
         raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(manifest['sources'])}")
-    _require_whole(corpus_dir, f"{split}/{source}/", manifest["shards"])
+    require_whole(corpus_dir, f"{split}/{source}/", manifest["shards"])
     for line in read_lines(corpus_dir / split / source):
         yield parse_document(line)

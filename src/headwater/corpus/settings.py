@@ -86,6 +86,17 @@ class EngineSettings(Settings):
     """Options handed to sbatch as they are, such as "--partition=cpu"."""
 
 
+class QualitySettings(Settings):
+    """A classifier trained by `headwater corpus classifier train`, beside the rules."""
+
+    classifier: str | None = None
+    """Its folder."""
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """Documents that it holds good with a smaller probability are dropped as low_quality."""
+    kinds: list[Kind] | None = None
+    """Kinds it is asked about; None: all but code and the almanac."""
+
+
 class CorpusSettings(Settings):
     """The corpus: named sources, in the order in which they are read."""
 
@@ -113,6 +124,7 @@ class CorpusSettings(Settings):
     """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
     redact: RedactSettings | None = None
     """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
+    quality: QualitySettings = QualitySettings()
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
