@@ -1,4 +1,4 @@
-"""Verbs about data: corpus build, show, trace; tokenizer train, show."""
+"""Verbs about data: corpus build, fetch, show, trace; tokenizer train, show."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import typer
 from headwater.cli import classifier
 from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, text_or_none, unicode_text
 from headwater.cli.dropped import show_dropped
+from headwater.cli.fetching import fetch
 from headwater.cli.terminal import safe, say
 from headwater.report.numbers import count
 
 
 def add_to(app: typer.Typer) -> None:
-    corpus = typer.Typer(help="Build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True)
+    corpus = typer.Typer(
+        help="Fetch texts, build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True
+    )
     corpus.command("build")(build)
+    corpus.command("fetch")(fetch)
     corpus.command("show")(show)
     corpus.command("trace")(trace)
     classifier.add_to(corpus)
@@ -34,9 +38,9 @@ def build(run: RunFile, overrides: Overrides = None) -> None:
     from headwater.recipes.stages import Timings, build_corpus_stage, write_config
 
     config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        manifest = build_corpus_stage(config, say, Timings())
-        write_config(config, reasons)
+    with owned(config.run_dir) as owner:
+        manifest = build_corpus_stage(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
     _print_balance(manifest)
 
 
@@ -91,9 +95,9 @@ def tokenizer_train(run: RunFile, overrides: Overrides = None) -> None:
     from headwater.recipes.stages import Timings, prepare_data, write_config
 
     config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
-        write_config(config, reasons)
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
     tokenizer_show(str(config.run_dir))
 
 

