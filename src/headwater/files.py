@@ -102,6 +102,26 @@ def new_folder(
             discard(temporary)
 
 
+@contextmanager
+def new_scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path`, which must not exist, when the block ends without an error.
+
+    Nothing is flushed: it is whole under its name as long as the machine runs, whatever happens to the process. What
+    is found there later may have lost anything to a power cut, so it must be verified, and something to be made again.
+    """
+    temporary = _temporary(path)
+    with storage_errors(path):
+        make_folder(path.parent)
+        disk.make_folder(temporary)
+        try:
+            yield temporary
+            if path.exists():
+                raise StorageError(f"{path} exists already and is never overwritten; move it away first")
+            disk.rename(temporary, path)
+        finally:
+            discard(temporary)
+
+
 def _commit(temporary: Path, path: Path, before_commit: Callable[[], None], *, replace: bool) -> None:
     for folder, _, names in os.walk(temporary):
         for name in names:
@@ -260,6 +280,13 @@ def move_folder(source: Path, target: Path) -> None:
             raise StorageError(f"{target} exists already; {source} stays where it is")
         disk.rename(source, target)
         disk.sync_path(target.parent)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a file that is on disk into a folder that `new_folder` yielded, which flushes its new place."""
+    with storage_errors(target):
+        make_folder(target.parent)
+        disk.rename(source, target)
 
 
 def link_folder(link: Path, folder: Path) -> None:

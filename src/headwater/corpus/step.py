@@ -1,0 +1,67 @@
+"""A step between reading and the search for duplicates: a document goes in; out it comes, changed or not, or dropped.
+
+A step looks at one document alone and gives the same answer for it in every process, so that any number of workers
+make the same corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from headwater.corpus.document import Document
+from headwater.corpus.words import WordHasher, words_of
+
+
+class Candidate:
+    """A cleaned document on its way, with its words and their hashes once a step asks for them."""
+
+    def __init__(self, document: Document, hasher: WordHasher) -> None:
+        self.document = document
+        self._hasher = hasher
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words in lower case (corpus.words)."""
+        return words_of(self.document.text)
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """The uint64 hashes of `words`."""
+        return self._hasher.hash(self.words)
+
+    def with_text(self, text: str, **meta: str) -> Candidate:
+        """Return the candidate with another text, and more or other metadata."""
+        return Candidate(replace(self.document, text=text, meta={**self.document.meta, **meta}), self._hasher)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a step took out of a document that stays: `num_bytes` of it are counted under `reason`.
+
+    The words of `note` are counted by reason over the corpus (headwater.corpus.notes).
+    """
+
+    reason: str
+    num_bytes: int
+    excerpt: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a step says: the candidate as it goes on, or the reason why its document is dropped; what was cut out.
+
+    `note` goes with the reason, as a cut's with the cut.
+    """
+
+    candidate: Candidate
+    reason: str | None = None
+    cuts: tuple[Cut, ...] = ()
+    note: str = ""
+
+
+Step = Callable[[Candidate], Verdict]
