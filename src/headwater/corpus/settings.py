@@ -118,6 +118,21 @@ class RuleSettings(Settings):
     """Kind text. (Kind almanac has no rules: it is made, not found.)"""
 
 
+class RepeatSettings(Settings):
+    """When a paragraph or a line is cut because other documents of the corpus have it, too."""
+
+    min_characters: int = Field(default=100, ge=1)
+    """Shorter ones are never cut."""
+    min_words: int = Field(default=10, ge=1)
+    """Those of fewer words are never cut."""
+    min_documents: int = Field(default=2, ge=1)
+    """Cut only what so many documents have."""
+    keep: int = Field(default=1, ge=0)
+    """Documents, the first of those that have it, in which it stays."""
+    kinds: list[Kind] = ["books", "speeches", "articles", "documentation", "web", "text"]
+    """Kinds of text of which paragraphs or lines are cut and counted."""
+
+
 class DedupSettings(Settings):
     """Exact and near duplicates; of several copies the first, in the order of the sources, is kept."""
 
@@ -135,6 +150,10 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
+    paragraphs: RepeatSettings | None = None
+    """Cut paragraphs, which blank lines end, that documents before have; None leaves them."""
+    lines: RepeatSettings | None = None
+    """Cut lines that documents before have; None leaves them."""
 
 
 class EngineSettings(Settings):
