@@ -159,7 +159,7 @@ class DedupSettings(Settings):
 class EngineSettings(Settings):
     """Who does the work. Nothing here changes the corpus."""
 
-    name: str = Field(default="local", pattern=r"^(local|slurm|ray|ray://.+)$")
+    name: str = "local"
     """Processes on this machine (local), a Slurm cluster (slurm), or a Ray cluster (ray, or its address ray://…)."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
@@ -171,6 +171,12 @@ class EngineSettings(Settings):
     """A worker that gives no sign of life for so long is replaced."""
     slurm_options: list[str] = []
     """Options handed to sbatch as they are, such as "--partition=cpu"."""
+
+    @model_validator(mode="after")
+    def _known_name(self) -> EngineSettings:
+        if self.name not in ("local", "slurm", "ray") and not self.name.startswith("ray://"):
+            raise ValueError(f"engine {self.name!r}: use local, slurm, ray or ray://ADDRESS")
+        return self
 
 
 class CorpusSettings(Settings):
