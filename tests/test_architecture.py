@@ -45,6 +45,7 @@ TORCH_FREE_MODULES = {
     "headwater.machine.settings",
     "headwater.machine.host",
     "headwater.recipes.planning",
+    "headwater.recipes.where",
     "headwater.train.settings",
     "headwater.train.guard",
     "headwater.train.interventions",
