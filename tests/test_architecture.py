@@ -46,6 +46,7 @@ TORCH_FREE_MODULES = {
     "headwater.machine.host",
     "headwater.recipes.planning",
     "headwater.recipes.where",
+    "headwater.recipes.balance",
     "headwater.train.settings",
     "headwater.train.guard",
     "headwater.train.interventions",

@@ -70,6 +70,10 @@ class BatchSource:
         name, _, packed_row = self.place_of(row)
         return [(name, document) for document in self._sources[name].documents_of(packed_row)]
 
+    def packed(self, source: str) -> PackedSource:
+        """Return the rows of one source of the plan."""
+        return self._sources[source]
+
     def passages_of(self, row: int) -> list[Passage]:
         """Return the passages of documents that a global row holds, in order."""
         name, _, packed_row = self.place_of(row)
