@@ -45,6 +45,7 @@ def save_twice(place: Place, rank: int, meeting_at: Path) -> None:
         newest_good_checkpoint(place.run_dir, quiet)
     saver = Saver(place.run_dir, ranks, num_kept=2)
     try:
+        saver.retain()  # as a resume does
         for step in range(FIRST_STEP, LAST_STEP + 1):
             model, optim, state = made_up_state(step)
             saver.begin(step, model, optim, state)

@@ -218,6 +218,23 @@ def write_json(path: Path, value: Any, before_commit: Callable[[], None] = no_ch
     write_bytes(path, json_bytes(value), before_commit)
 
 
+def hand_over_json(path: Path, value: Any) -> None:
+    """Let a small file appear whole for another process that waits for it, and do nothing after that.
+
+    It isn't flushed: it means nothing after a crash. Whoever finds it may take it, and the folder it lies in, away at
+    once, so that anything done later would fail.
+    """
+    temporary = _temporary(path)
+    with storage_errors(path):
+        try:
+            with disk.open_file(temporary, "xb") as file:
+                file.write(json_bytes(value))
+            disk.rename(temporary, path)
+        except BaseException:
+            discard(temporary)
+            raise
+
+
 def json_bytes(value: Any) -> bytes:
     """Return a JSON file's bytes, which the value alone decides."""
     return encoded(json.dumps(value, indent=1, ensure_ascii=False)) + b"\n"

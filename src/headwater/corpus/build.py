@@ -22,6 +22,7 @@ from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.findings import findings
 from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.notes import Notes
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings, SourceSettings
@@ -98,6 +99,7 @@ def build_corpus(
         "format_version": FORMAT_VERSION,
         "key": key,
         **balance.as_dict(),
+        "kept_by": _kept_by(work),
         **findings(settings, _notes(work), balance),
         "inputs": inputs,
         "settings": _deciding(settings),
@@ -175,6 +177,13 @@ def _notes(work: Work) -> Notes:
     for part in work.plan.parts:
         notes.merge_(work.facts_of("sift", part.number)["notes"])
     return notes
+
+
+def _kept_by(work: Work) -> dict[str, Any]:
+    kept_by = KeptBy()
+    for part in work.plan.parts:
+        kept_by.merge_(work.facts_of("write", part.number)["kept_by"])
+    return kept_by.as_dict()
 
 
 def _summary(name: str, balance: Balance) -> str:

@@ -7,13 +7,17 @@ from typing import Any
 from headwater.corpus.account import Balance
 from headwater.corpus.decontaminate import REASON as CONTAMINATED
 from headwater.corpus.decontaminate import Decontaminator
+from headwater.corpus.licence import REASON as NOT_ALLOWED
 from headwater.corpus.notes import Notes
 from headwater.corpus.redact import REASON as REDACTED
 from headwater.corpus.settings import CorpusSettings
 
 
 def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[str, Any]:
-    """Return {"decontamination": {set: …}, "redaction": {kind: …}}, each only where its step was asked for."""
+    """Return "decontamination" by set, "redaction" by kind, and "licences_not_allowed" with the documents each cost.
+
+    Each is there only where its step was asked for.
+    """
     found: dict[str, Any] = {}
     if settings.decontaminate is not None:
         sets = Decontaminator(settings.decontaminate).report(notes.of(CONTAMINATED))
@@ -25,6 +29,9 @@ def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[s
             kind: {"replaced": _total(notes, REDACTED + kind), "bytes": _dropped_bytes(balance, REDACTED + kind)}
             for kind in settings.redact.kinds
         }
+    if settings.licences is not None and settings.licences.allow is not None:
+        noted = notes.of(NOT_ALLOWED)
+        found["licences_not_allowed"] = {word.replace("_", " "): noted[word] for word in sorted(noted)}
     return found
 
 

@@ -72,3 +72,18 @@ class RedactSettings(Settings):
 
     kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
     """email; phone (international, US); ip_address (public); iban; card; us_ssn; private_key; token (API); password."""
+
+
+class LicenceSettings(Settings):
+    """Every document's licence is found out and written beside it; those of other licences may be dropped."""
+
+    allow: list[str] | None = Field(default=None, min_length=1)
+    """SPDX identifiers, groups (permissive, copyleft, public_domain), PD, unknown. None: any licence is kept."""
+
+    @field_validator("allow")
+    @classmethod
+    def _known(cls, allow: list[str] | None) -> list[str] | None:
+        wrong = [name for name in allow or [] if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\*?", name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no SPDX identifier and no group (permissive, copyleft, public_domain)")
+        return allow

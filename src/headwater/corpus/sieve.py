@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from headwater.corpus.clean import clean
 from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
+from headwater.corpus.licence import licence_step
 from headwater.corpus.quality import quality_steps
 from headwater.corpus.redact import Redactor
 from headwater.corpus.settings import CorpusSettings
@@ -31,6 +32,8 @@ def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
         yield Decontaminator(settings.decontaminate)
     if settings.redact is not None:
         yield Redactor(settings.redact)
+    if settings.licences is not None:
+        yield licence_step(settings)
 
 
 def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
