@@ -70,7 +70,12 @@ KNOWN: dict[str, Contents] = {
 
 # packages that carry their release in their name
 _FAMILIES: list[tuple[str, Contents]] = [
-    ("deb:python3*-doc", Contents(("*/html/*.html",), (*_INDEX_PAGES, "*/whatsnew/changelog.html"), licence="PSF-2.0")),
+    (
+        "deb:python3*-doc",
+        Contents(
+            ("*/html/*.html",), (*_INDEX_PAGES, "*/contents.html", "*/whatsnew/changelog.html"), licence="PSF-2.0"
+        ),
+    ),
     ("deb:postgresql-doc-*", Contents(("*/html/*.html",), ("*/bookindex.html",), licence="PostgreSQL")),
     (
         "deb:golang-*-src",
