@@ -91,14 +91,14 @@ def dropped_by_headwater(case: Case, work: Path) -> set[int]:
     _write(case.texts, path)
     table = {
         # a kind without rules: what is dropped here is dropped as a copy
-        "sources": {"all": {"kind": "almanac", "paths": [str(path)]}},
+        "sources": {"texts": {"kind": "almanac", "paths": [str(path)]}},
         "dedup": {"near_exempt_kinds": [], "min_similarity": SIMILARITY},
         "engine": {"workers": 1},
     }
     build_corpus(CorpusSettings.model_validate(table), work / "corpus", lambda line: None)
     kept = set()
     for split in ("train", "validation"):
-        kept |= {_line(document.id) for document in read_documents(work / "corpus", split, "all")}
+        kept |= {_line(document.id) for document in read_documents(work / "corpus", split, "texts")}
     return set(range(len(case.texts))) - kept
 
 

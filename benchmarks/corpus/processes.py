@@ -42,6 +42,7 @@ def run_measured(command: Sequence[str], environment: Mapping[str, str], folder:
     tail = b""
     while block := process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
         tail = (tail + block)[-_TAIL_BYTES:]
+    process.stdout.close()
     status = process.wait()
     watch.end()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
