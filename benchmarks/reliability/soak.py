@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import figures
@@ -32,12 +33,12 @@ from headwater.checkpoint.verify import checked_manifest
 from headwater.files import link_folder
 from headwater.plan.failures import daly_interval
 from headwater.records import read_all, read_records
-from soak_account import account, save_seconds, section, step_seconds
+from soak_account import account, save_seconds, section
 from soak_faults import KINDS, Fault, Victim, Weather
 from trials import say
 
 RANKS = 2
-SHUTDOWN_SECONDS = 5  # torchrun's patience after SIGTERM, before SIGKILL; a save takes a fraction of one
+SHUTDOWN_SECONDS = 5  # torchrun's patience after a SIGTERM to itself; before a restart it has 30 s, whatever is set
 HANG_SECONDS = 20
 SETTINGS = (
     "machine.dtype=bfloat16",
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shutil.copytree(chosen.prepared / "data", folder / "runs" / "prepared" / "data")
         known = json.loads(chosen.reference.read_text()) if chosen.reference else None
         reference = known["reference"] if known else unfailed(folder, given)
-        pause, step = save_seconds(reference), step_seconds(reference)
+        pause, step = save_seconds(reference["saves"]), median(reference["step_seconds"])
         every = max(LEAST_SAVE_EVERY, round(daly_interval(pause, chosen.mean_seconds) / step))
         say(f"unfailed: {reference['seconds']:.0f} s, a step {step:.3f} s, a save {pause:.3f} s; a save every {every}")
         size = CHECKPOINTS_ON_DISK * reference["checkpoint_bytes"] + (32 << 20)
@@ -140,11 +141,7 @@ def small_disk(path: Path, size: int) -> Iterator[Path | None]:
 
 
 def command(given: list[str], run_dir: Path) -> list[str]:
-    """Return the one command that is called again and again.
-
-    Its rendezvous is c10d's (`--standalone`): the static one (`--master-port`) keeps its store over restarts, in which
-    ranks then find the addresses of dead ones.
-    """
+    """Return the one command that is called again and again."""
     launcher = f"--nproc-per-node {RANKS} --max-restarts 1000 --shutdown-timeout {SHUTDOWN_SECONDS}".split()
     place = ["--standalone", "--local-addr", "127.0.0.1"]
     where = [f"name={run_dir.name}", f"runs_dir={run_dir.parent}", "--stop-within", str(SHUTDOWN_SECONDS)]
@@ -214,9 +211,10 @@ def one_run(soak: Soak, trial: Trial) -> None:
     link_folder(run_dir / "data", trial.folder / "runs" / "prepared" / "data")
     started_at = time.time()
     is_finished, num_calls = supervise(run_dir, log, soak, trial)
+    ended_at = time.time()
     run = judged(run_dir, soak, number, is_finished)
     run["hangs_reported"] = log.read_text(errors="replace").count("train.hang_seconds allows")
-    soak.runs.append(run | {"started_at": started_at, "seconds": time.time() - started_at, "calls": num_calls})
+    soak.runs.append(run | {"started_at": started_at, "seconds": ended_at - started_at, "calls": num_calls})
     verdict = "equal" if run["is_equal"] else "DIFFERENT"
     say(f"{since(soak)} run {number}: {run['steps']} steps, {'finished' if is_finished else 'cut off'}, {verdict}")
     if not run["is_equal"]:
@@ -339,7 +337,8 @@ class Tail:
 
 def judged(run_dir: Path, soak: Soak, number: int, is_finished: bool) -> dict[str, Any]:
     """Return what a run did and whether it has the bits of the unfailed one, as far as it came."""
-    expected, all_steps = soak.reference, [r for r in read_all(run_dir / RECORDS) if r["event"] == "step"]
+    expected, every = soak.reference, read_all(run_dir / RECORDS)
+    all_steps, saves = ([r for r in every if r["event"] == event] for event in ("step", "checkpoint"))
     lasting = read_records(run_dir / RECORDS, "step")
     bits = [[float(step["loss"]).hex(), float(step["grad_norm"]).hex()] for step in lasting]
     is_equal = bits == expected["bits"][: len(bits)]
@@ -354,9 +353,13 @@ def judged(run_dir: Path, soak: Soak, number: int, is_finished: bool) -> dict[st
         "seconds_of_lasting_steps": sum(step["seconds"] for step in lasting),
         "seconds_of_all_steps": sum(step["seconds"] for step in all_steps),
         "all_steps": len(all_steps),
-        "attempts": max((r["attempt"] for r in read_all(run_dir / RECORDS)), default=0),
-        "seconds_of_saves": sum(r["seconds"] for r in read_all(run_dir / RECORDS) if r["event"] == "checkpoint"),
-        "stops_saved": sum(r.get("saved") is True for r in read_all(run_dir / RECORDS) if r["event"] == "stopped"),
+        "attempts": max((r["attempt"] for r in every), default=0),
+        "first_step_at": min((step["time"] - step["seconds"] for step in all_steps), default=None),
+        "last_step_at": max((step["time"] for step in all_steps), default=None),
+        "step_seconds": median(step["seconds"] for step in all_steps) if all_steps else None,
+        "saves": [[save["seconds"], save["background_seconds"]] for save in saves],
+        "seconds_of_saves": sum(save["seconds"] for save in saves),
+        "stops_saved": sum(r.get("saved") is True for r in every if r["event"] == "stopped"),
         "put_aside": len(list_damaged(run_dir)),
         "faults": sum(fault.run == number for fault in soak.faults),
     }

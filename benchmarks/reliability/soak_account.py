@@ -11,14 +11,29 @@ from headwater.plan.failures import daly_interval
 from soak_faults import KINDS
 
 
-def step_seconds(reference: dict[str, Any]) -> float:
-    """Return a step of the unfailed run."""
-    return median(reference["step_seconds"])
-
-
-def save_seconds(reference: dict[str, Any]) -> float:
+def save_seconds(saves: list[list[float]]) -> float:
     """Return what a save costs: what training waits, and what is written beside it, since no core is idle."""
-    return median(waited + beside for waited, beside in reference["saves"])
+    return median(waited + beside for waited, beside in saves)
+
+
+def beginnings_and_ends(runs: list[dict[str, Any]], faults: list[dict[str, Any]]) -> float:
+    """Return the seconds before first and after last steps that the runs would have taken without faults, too: as
+    many times the median of those in which no fault fell.
+    """
+    moments = {number: [fault["at"] for fault in faults if fault["run"] == number] for number in range(len(runs))}
+    begun = [(number, run) for number, run in enumerate(runs) if run["first_step_at"] is not None]
+    ended = [(number, run) for number, run in begun if run["is_finished"]]
+    before = [
+        run["first_step_at"] - run["started_at"]
+        for number, run in begun
+        if not any(at < run["first_step_at"] for at in moments[number])
+    ]
+    after = [
+        run["started_at"] + run["seconds"] - run["last_step_at"]
+        for number, run in ended
+        if not any(at > run["last_step_at"] for at in moments[number])
+    ]
+    return (len(begun) * median(before) if before else 0.0) + (len(ended) * median(after) if after else 0.0)
 
 
 def efficiency(interval: float, pause: float, restart: float, mtbf: float) -> float:
@@ -34,7 +49,7 @@ def best_efficiency(pause: float, restart: float, mtbf: float) -> float:
 
 def account(found: dict[str, Any]) -> dict[str, Any]:
     """Return the shares of the time, restarts by kind and the bound, of what is known so far."""
-    runs, faults, reference = found["runs"], found["faults"], found["reference"]
+    runs, faults = found["runs"], found["faults"]
     seconds = sum(run["seconds"] for run in runs)
     faults = [fault for fault in faults if fault["run"] < len(runs)]  # those of a run under way have no account yet
     by_kind = {kind: kind_account([fault for fault in faults if fault["kind"] == kind]) for kind in KINDS}
@@ -44,22 +59,22 @@ def account(found: dict[str, Any]) -> dict[str, Any]:
     lasting = sum(run["seconds_of_lasting_steps"] for run in runs)
     again = sum(run["seconds_of_all_steps"] for run in runs) - lasting
     saves = sum(run["seconds_of_saves"] for run in runs)
-    # an unfailed run has a beginning and an end, too, and Daly's model has none
-    ends = (reference["seconds"] - sum(reference["step_seconds"])) - sum(waited for waited, _ in reference["saves"])
-    failing = seconds - len(runs) * ends
-    pause, mtbf = save_seconds(reference), seconds / max(1, len(faults))
+    ends = beginnings_and_ends(runs, faults)  # Daly's model has none
+    pause, mtbf = save_seconds([save for run in runs for save in run["saves"]]), seconds / len(faults)
+    interval = found["save_every"] * median(run["step_seconds"] for run in runs if run["step_seconds"])
     return {
         "seconds": seconds,
         "lasting": lasting / seconds,
         "again": again / seconds,
         "saves": saves / seconds,
-        "beginnings_and_ends": len(runs) * ends / seconds,
-        "other": 1 - (lasting + again + saves + len(runs) * ends) / seconds,
-        "goodput": lasting / failing,
+        "beginnings_and_ends": ends / seconds,
+        "other": 1 - (lasting + again + saves + ends) / seconds,
+        "goodput": lasting / (seconds - ends),
         "pause": pause,
         "mtbf": mtbf,
         "restart_median": median(restarts),
         "restart_mean": fmean(restarts),
+        "bound_at_this_interval": efficiency(interval, pause, fmean(restarts), mtbf),
         "bound": best_efficiency(pause, median(restarts), mtbf),
         "bound_by_mean": best_efficiency(pause, fmean(restarts), mtbf),
         "by_kind": by_kind,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.distributed as dist
 from many_ranks import on_ranks
 
 from headwater.errors import ConfigError, TrainingError
 from headwater.machine import ranks as ranks_module
 from headwater.machine.place import Place, named, place_of
-from headwater.machine.ranks import ManyRanks, Ranks, join_ranks
+from headwater.machine.ranks import ManyRanks, Ranks, join_ranks, name_of_this_start
 
 EXCHANGES = """
 import headwater.machine.ranks as module
@@ -100,11 +103,25 @@ def test_half_a_place_is_a_clear_error(said):
 
 
 def test_a_rank_whose_others_end_while_it_joins_says_what_to_do(monkeypatch):
-    monkeypatch.setattr("torch.distributed.init_process_group", lambda *arguments, **options: None)
-
-    def refuse(**options):
+    def refuse(*arguments, **options):
         raise RuntimeError("Gloo connectFullMesh failed")
 
-    monkeypatch.setattr("torch.distributed.new_group", refuse)
+    monkeypatch.setattr("headwater.machine.ranks.rendezvous", refuse)
     with pytest.raises(TrainingError, match=r"rank 1 can't join the other 1 of its run .*start all of them"):
         join_ranks(Place(rank=1, world_size=2, local_rank=1, local_world_size=2))
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_each_start_has_a_name_of_its_own_though_the_store_remembers_the_ones_before(late):
+    store, names = dist.HashStore(), []
+
+    def start(rank: int) -> str:
+        time.sleep(0.3 if rank == late else 0.0)
+        return name_of_this_start(store, rank, 3)
+
+    for _ in range(4):
+        with ThreadPoolExecutor(3) as pool:
+            found = set(pool.map(start, range(3)))
+        assert len(found) == 1
+        names += found
+    assert len(set(names)) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import environment, write_run_file, write_texts
 
 from headwater.checkpoint.save import save_checkpoint
 from headwater.checkpoint.verify import is_whole
@@ -172,17 +174,51 @@ def test_a_fault_is_over_with_the_first_step_of_a_new_attempt(victim):
 
 
 def test_the_account_adds_up():
-    reference = {"seconds": 30.0, "step_seconds": [1.0] * 20, "saves": [[0.5, 0.5], [0.5, 0.5]]}
     faults = [
-        {"kind": kind, "run": 0, "step_again_after": again, "overlapped": False, "steps_lost": 2, "waited": 0.0}
+        {
+            "kind": kind,
+            "run": 0,
+            "at": 1020.0,
+            "step_again_after": again,
+            "overlapped": False,
+            "steps_lost": 2,
+            "waited": 0.0,
+        }
         | {"detected_after": None}
         for kind, again in (("kill", 10.0), ("term", 8.0))
     ]
-    run = {"seconds": 60.0, "seconds_of_lasting_steps": 20.0, "seconds_of_all_steps": 24.0, "seconds_of_saves": 3.0}
-    got = account({"runs": [run], "faults": faults, "reference": reference})
+    run = {
+        **{"started_at": 1000.0, "first_step_at": 1006.0, "last_step_at": 1057.0, "seconds": 60.0, "is_finished": True},
+        **{"seconds_of_lasting_steps": 20.0, "seconds_of_all_steps": 24.0, "seconds_of_saves": 3.0},
+        **{"step_seconds": 1.0, "saves": [[0.5, 0.5], [0.5, 0.5]]},
+    }
+    got = account({"runs": [run], "faults": faults, "save_every": 4})
     names = ("lasting", "again", "saves", "beginnings_and_ends", "other")
     assert sum(got[name] for name in names) == pytest.approx(1)
-    assert got["goodput"] == pytest.approx(20 / (60 - (30 - 20 - 1)))
+    assert got["goodput"] == pytest.approx(20 / (60 - 6 - 3))
     assert got["mtbf"] == 30.0
     assert got["restart_median"] == 9.0
     assert 0 < got["bound"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_short_soak_of_a_tiny_run_needs_nobody_and_changes_no_bit(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml")
+    program = Path(__file__).parents[2] / "benchmarks" / "reliability" / "soak.py"
+    length = ["--steps", "400", "--seconds", "20", "--mean-seconds", "7", "--seed", "3"]
+    settings = ["machine.dtype=float32", "train.microbatch_tokens=256", "train.hang_seconds=4"]
+    done = subprocess.run(
+        [sys.executable, program, "--run", "mine.toml", *length, "--json", "soak.json", *settings],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads((tmp_path / "soak.json").read_text())
+    assert found["interventions"] == 0
+    assert found["faults"]
+    assert all(run["is_equal"] for run in found["runs"])
+    assert str(tmp_path) not in done.stdout, "the page names no file of the machine it was made on"

@@ -28,8 +28,8 @@ def show(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) -> 
     from headwater.recipes.stages import Timings, prepare_data
 
     config, _ = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
         found = shares_by_rule(config)
     print_json(found) if as_json else _print_shares(found)
 

@@ -106,7 +106,7 @@ def _word_reason(candidate: Candidate, rules: ProseRules) -> str | None:
         return "wrongly_decoded"
     if _above(max(text.count("#"), text.count("...") + text.count("…")) / num_words, rules.max_symbol_fraction):
         return "many_symbols"
-    is_english = candidate.document.meta.get("language") == "en"
+    is_english = candidate.document.meta.get("language", "")[:2].lower() == "en"  # pages say en-US
     if is_english and _below(sum(word in words for word in rules.stop_words), rules.min_stop_words):
         return "few_stop_words"
     return _repetition_reason(candidate, rules)

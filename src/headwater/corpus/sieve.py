@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from headwater.corpus.clean import clean
+from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
+from headwater.corpus.licence import licence_step
 from headwater.corpus.quality import quality_steps
+from headwater.corpus.redact import Redactor
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.withhold import withhold
@@ -18,10 +21,19 @@ def make_steps(settings: CorpusSettings) -> list[Step]:
     return [
         cleaned,
         probes_withheld(held_out_patterns(settings)),
-        # text of evaluation sets, personal data: here
-        # licence: here
+        *protecting_steps(settings),
         *quality_steps(settings),
     ]
+
+
+def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
+    """Yield the steps that protect evaluation sets, people and authors, as far as they are asked for."""
+    if settings.decontaminate is not None:
+        yield Decontaminator(settings.decontaminate)
+    if settings.redact is not None:
+        yield Redactor(settings.redact)
+    if settings.licences is not None:
+        yield licence_step(settings)
 
 
 def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
@@ -31,7 +43,7 @@ def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
         verdict = step(candidate)
         candidate, cuts = verdict.candidate, cuts + verdict.cuts
         if verdict.reason is not None:
-            return Verdict(candidate, verdict.reason, cuts)
+            return Verdict(candidate, verdict.reason, cuts, verdict.note)
     return Verdict(candidate, None, cuts)
 
 

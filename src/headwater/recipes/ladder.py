@@ -41,8 +41,8 @@ MakeDisplay = Callable[[RunConfig], Display]
 def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a budget that no ladder fits in."""
     config, _ = load_run(run, overrides)
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
         ladder = design_ladder(run, overrides, wishes)
         keep_design(ladder, wishes)
     if busy := busy_before():

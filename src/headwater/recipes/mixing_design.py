@@ -91,8 +91,8 @@ def prepare_mixing(run: str, overrides: list[str], wishes: MixingWishes, say: Sa
     """Bring the run's text up to date and choose size and mixtures; raise ConfigError where there is no choice."""
     config, _ = load_run(run, overrides)
     wishes.check(set(config.corpus.sources))
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
         mixing = _design(run, overrides, wishes)
         path = mixing.folder / "design.json"
         design = {"of": _asked_of(config, wishes), "rung": asdict(mixing.rung), "weights": mixing.weights.tolist()}

@@ -55,7 +55,7 @@ def train_small_run(beside: Path, config: RunConfig, reasons: list[Reason], disp
     with owned(folder) as owner:
         tidy(Folders(folder))
         link_folder(Folders(folder).data, Folders(beside).data)
-        write_config(config, reasons)
+        write_config(config, reasons, owner.require)
         if is_trained(config):
             return True
         num_tokens = config.train.num_steps * config.train.batch_tokens

@@ -17,6 +17,7 @@ from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.text import read_text
+from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 
@@ -52,10 +53,12 @@ def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSet
     """Yield what is in some of the files of the source `name`, given with their origins, as `read_source` does."""
     limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
     source = settings.sources[name]
+    trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
         for path, origin in files:
             if source.fetched is None:
-                yield from read_file(path, origin, name, source.kind, limits, sandbox)
+                pieces = read_file(path, origin, name, source.kind, limits, sandbox)
+                yield from pieces if trees is None else trees.marked(pieces, path, origin)
             else:
                 yield from _read_fetched(path, origin, name, source.kind, limits, sandbox)
 

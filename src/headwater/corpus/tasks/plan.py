@@ -82,11 +82,18 @@ def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, st
                 part = Part(len(parts), source, index, num_bytes, lines.num_bytes, files[0][1], len(files))
                 parts.append(part)
                 lines.write(json.dumps([(_name(path), origin) for path, origin in files]).encode() + b"\n")
-    table = {"format": FORMAT, "key": key, "settings": settings.model_dump(mode="json")}
+    table = {"format": FORMAT, "key": key, "settings": _from_anywhere(settings).model_dump(mode="json")}
     data = json_bytes({**table, "parts": [asdict(part) for part in parts]})
     with DigestedFile(folder / "plan.json") as file:
         file.write(data)
     return {"files.jsonl": lines.digest, "plan.json": file.digest}
+
+
+def _from_anywhere(settings: CorpusSettings) -> CorpusSettings:
+    """Return settings whose evaluation sets are found by workers that start elsewhere; sources' files are listed."""
+    if settings.decontaminate is None:
+        return settings
+    return settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
 
 
 def _groups(files: Iterator[File], task_bytes: int) -> Iterator[tuple[list[File], int]]:

@@ -1,8 +1,8 @@
 """The folder in which a corpus is made, beside the corpus and removed after it is done.
 
-KEY/plan/                  see plan
-KEY/STAGE/000003/          what task 3 of a stage made; task.json has its facts and the digests of its files
-KEY/facts/NAME/            what the driver found out between two stages
+KEY/STAGE/000003/     what task 3 of a stage made; task.json has its facts and the digests of its files
+KEY/facts/plan/       see plan
+KEY/facts/NAME/       what the driver found out between two stages
 
 A task's folder appears at once, with all that is in it: a task whose folder is there is done, and one that was killed
 leaves nothing under that name. So a build that is begun again does only what is missing. Nothing here is flushed to
@@ -23,10 +23,20 @@ from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.corpus.tasks.plan import Plan, write_plan
 from headwater.errors import DataError
-from headwater.files import create, digest_file, digest_json, json_bytes, new_scratch_folder, read_json, remove_folder
+from headwater.files import (
+    create,
+    digest_file,
+    digest_json,
+    json_bytes,
+    new_scratch_folder,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+)
 
 KEY_CHARACTERS = 16
 _ARRAYS = "arrays.bin"
+_PLAN = "facts/plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +79,8 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, key: str) -> Path:
             if other != folder:
                 remove_folder(other)
     _remove_damaged(folder)
-    if not (folder / "plan").is_dir():
-        with _committed(folder / "plan") as output:
+    if not (folder / _PLAN).is_dir():
+        with _committed(folder / _PLAN) as output:
             output.digests = write_plan(output.folder, settings, key)
     return folder
 
@@ -85,7 +95,7 @@ class Work:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.plan = Plan(folder / "plan")
+        self.plan = Plan(folder / _PLAN)
 
     def path_of(self, stage: str, number: int) -> Path:
         return self.folder / stage / f"{number:06d}"
@@ -145,17 +155,19 @@ def _read_made(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _remove_damaged(folder: Path) -> None:
-    """Remove every folder that isn't as it was written, or that gave files to a corpus that was not committed."""
-    for path in sorted([*folder.glob("plan/task.json"), *folder.glob("*/*/task.json")]):
-        if not _is_whole(path):
-            remove_folder(path.parent)
+    """Remove every output that isn't as it was written, or that gave files to a corpus that was not committed."""
+    for stage in sorted(folder.iterdir()) if folder.is_dir() else []:
+        remove_leftovers(stage)
+        for path in sorted(stage.iterdir()):
+            if not _is_whole(path):
+                remove_folder(path)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(folder: Path) -> bool:
     try:
-        made = read_json(path)
+        made = read_json(folder / "task.json")
         digest, files = made.pop("digest"), made["files"]
-        is_same = all(digest_file(path.parent / name) == files[name] for name in files)
+        is_same = all(digest_file(folder / name) == files[name] for name in files)
         return is_same and bool(digest == digest_json(made))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

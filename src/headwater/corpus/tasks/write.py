@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from headwater.corpus.account import Balance
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, drop_document, num_bytes
+from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.read.sections import cut_point
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.split import Split
@@ -41,7 +42,7 @@ def write(bench: Bench, number: int) -> None:
                 writer.write(row)
         for name in writers:
             output.add_digests(writers[name].digests)
-        output.facts = {"balance": writer.balance.as_dict()}
+        output.facts = {"balance": writer.balance.as_dict(), "kept_by": writer.kept_by.as_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class _PartWriter:
 
     def __init__(self, part: Part, split: Split, writers: dict[str, ShardWriter]) -> None:
         self.balance = Balance([part.source])
+        self.kept_by = KeptBy()
         self._source = part.source
         self._split = split
         self._writers = writers
@@ -98,6 +100,7 @@ class _PartWriter:
     def _place(self, side: str, line: bytes, text_bytes: int) -> None:
         self._writers[side].write(line)
         self.balance.place_(self._source, side, text_bytes)
+        self.kept_by.add_(self._source, line, text_bytes)
 
 
 def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]:
