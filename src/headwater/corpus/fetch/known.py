@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 
 from headwater.corpus.fetch.names import PackageName
 from headwater.corpus.read.formats import format_of
-
-PUBLIC_DOMAIN = "public-domain"  # as Debian's copyright files say it: SPDX has no name for it
+from headwater.corpus.spdx import PUBLIC_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)
