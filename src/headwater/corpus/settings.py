@@ -53,6 +53,21 @@ class SourceSettings(Settings):
         return fetched
 
 
+class RepeatSettings(Settings):
+    """When a paragraph or a line is cut because other documents of the corpus have it, too."""
+
+    min_characters: int = Field(default=100, ge=1)
+    """Shorter ones are never cut."""
+    min_words: int = Field(default=10, ge=1)
+    """Those of fewer words are never cut."""
+    min_documents: int = Field(default=2, ge=1)
+    """Cut only what so many documents have."""
+    keep: int = Field(default=1, ge=0)
+    """Documents, the first of those that have it, in which it stays."""
+    kinds: list[Kind] = ["books", "speeches", "articles", "documentation", "web", "text"]
+    """Kinds of text of which paragraphs or lines are cut and counted."""
+
+
 class DedupSettings(Settings):
     """Exact and near duplicates; of several copies the first, in the order of the sources, is kept."""
 
@@ -70,12 +85,16 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
+    paragraphs: RepeatSettings | None = None
+    """Cut paragraphs, which blank lines end, that documents before have; None leaves them."""
+    lines: RepeatSettings | None = None
+    """Cut lines that documents before have; None leaves them."""
 
 
 class EngineSettings(Settings):
     """Who does the work. Nothing here changes the corpus."""
 
-    name: str = Field(default="local", pattern=r"^(local|slurm|ray|ray://.+)$")
+    name: str = "local"
     """Processes on this machine (local), a Slurm cluster (slurm), or a Ray cluster (ray, or its address ray://…)."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
@@ -87,6 +106,27 @@ class EngineSettings(Settings):
     """A worker that gives no sign of life for so long is replaced."""
     slurm_options: list[str] = []
     """Options handed to sbatch as they are, such as "--partition=cpu"."""
+
+    @model_validator(mode="after")
+    def _known_name(self) -> EngineSettings:
+        if self.name not in ("local", "slurm", "ray") and not self.name.startswith("ray://"):
+            raise ValueError(f"engine {self.name!r}: use local, slurm, ray or ray://ADDRESS")
+        return self
+
+
+class BoilerplateSettings(Settings):
+    """Which lines of a site's pages are boilerplate (corpus.boilerplate): cut out, as boilerplate_lines."""
+
+    min_pages: int = Field(default=10, ge=2)
+    """Pages of a site, at least, that a line stands on."""
+    min_share: float = Field(default=0.3, gt=0, le=1)
+    """Share of the site's pages that it stands on."""
+    edge_lines: int = Field(default=10, ge=0)
+    """Lines at the beginning and at the end of a page of which any may be cut, up to a quarter of the page each."""
+    min_inside_characters: int = Field(default=40, ge=1)
+    """Between the edges only lines of so many characters are cut: shorter ones are headings."""
+    kinds: list[Kind] = ["web", "documentation"]
+    """Kinds of text that come in pages of sites."""
 
 
 class QualitySettings(Settings):
