@@ -5,6 +5,7 @@ Of Ray only remote functions are used: which task runs where, and what is done a
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,9 +39,9 @@ class RayCluster:
             raise ConfigError("the engine ray needs Ray; `pip install headwater[ray]` installs it") from None
         self._ray: Any = ray
         if self._address is None:
-            ray.init(num_cpus=self._workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(num_cpus=self._workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            ray.init(self._address, log_to_driver=False, logging_level="error")
+            ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
         return self
 
     def run(self, tasks: Sequence[Task], done: Done) -> None:
