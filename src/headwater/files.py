@@ -52,9 +52,16 @@ def _make_folders(path: Path) -> None:
     disk.sync_path(path.parent)
 
 
+def no_check() -> None:
+    """Stand for what is asked before a commit where nobody asks."""
+
+
 @contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a binary file that appears under `path` only when the block ends without an error."""
+def new_file(path: Path, before_commit: Callable[[], None] = no_check) -> Iterator[IO[bytes]]:
+    """Yield a binary file that appears under `path` only when the block ends without an error.
+
+    It is flushed first, and `before_commit` may still raise.
+    """
     temporary = _temporary(path)
     with storage_errors(path):
         make_folder(path.parent)
@@ -62,15 +69,12 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
             with disk.open_file(temporary, "xb") as file:
                 yield file
                 disk.sync(file)
+            before_commit()
             disk.rename(temporary, path)
         except BaseException:
             discard(temporary)
             raise
         disk.sync_path(path.parent)
-
-
-def _nothing() -> None:
-    pass
 
 
 @contextmanager
@@ -79,7 +83,7 @@ def new_folder(
     *,
     replace: bool = False,
     need_bytes: int | None = None,
-    before_commit: Callable[[], None] = _nothing,
+    before_commit: Callable[[], None] = no_check,
 ) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` only when the block ends without an error.
 
@@ -148,7 +152,7 @@ def flush(paths: Iterable[Path]) -> None:
         disk.sync_path(path)
 
 
-def commit_folder(folder: Path, path: Path, before_commit: Callable[[], None] = _nothing) -> None:
+def commit_folder(folder: Path, path: Path, before_commit: Callable[[], None] = no_check) -> None:
     """Flush all that is in a folder and let it become `path`, which must not exist; `before_commit` may still raise."""
     with storage_errors(path):
         _commit(folder, path, before_commit, replace=False)
@@ -201,17 +205,34 @@ class DigestedFile(io.RawIOBase):
             super().close()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    with new_file(path) as file:
+def write_bytes(path: Path, data: bytes, before_commit: Callable[[], None] = no_check) -> None:
+    with new_file(path, before_commit) as file:
         file.write(data)
 
 
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, before_commit: Callable[[], None] = no_check) -> None:
+    write_bytes(path, text.encode(), before_commit)
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_bytes(path, json_bytes(value))
+def write_json(path: Path, value: Any, before_commit: Callable[[], None] = no_check) -> None:
+    write_bytes(path, json_bytes(value), before_commit)
+
+
+def hand_over_json(path: Path, value: Any) -> None:
+    """Let a small file appear whole for another process that waits for it, and do nothing after that.
+
+    It isn't flushed: it means nothing after a crash. Whoever finds it may take it, and the folder it lies in, away at
+    once, so that anything done later would fail.
+    """
+    temporary = _temporary(path)
+    with storage_errors(path):
+        try:
+            with disk.open_file(temporary, "xb") as file:
+                file.write(json_bytes(value))
+            disk.rename(temporary, path)
+        except BaseException:
+            discard(temporary)
+            raise
 
 
 def json_bytes(value: Any) -> bytes:

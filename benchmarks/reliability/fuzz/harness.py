@@ -20,7 +20,7 @@ LATE = {
     "html": ("headwater.corpus.read.html",),
     "json": ("headwater.corpus.read.json",),
     "checkpoint": ("headwater.checkpoint.load",),
-    "checkpoint-manifest": ("headwater.checkpoint.verify",),
+    "checkpoint-manifest": ("headwater.checkpoint.load", "headwater.checkpoint.shards"),
 }
 MEMORY_BYTES = 3 << 30
 
@@ -42,8 +42,13 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
     with tempfile.TemporaryDirectory(dir=_in_memory()) as scratch:
         try_one, place = target.try_one, Path(scratch)
-        arguments = [sys.argv[0], str(corpus), f"-dict={words}", f"-artifact_prefix={folder}/crash-", *sys.argv[3:]]
-        atheris.Setup(arguments, lambda data: try_one(data, place))
+        arguments = [
+            str(corpus),
+            f"-dict={words}",
+            f"-artifact_prefix={folder}/crash-",
+            f"-max_len={target.max_bytes}",
+        ]
+        atheris.Setup([sys.argv[0], *arguments, *sys.argv[3:]], lambda data: try_one(data, place))
         atheris.Fuzz()
 
 

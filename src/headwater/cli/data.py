@@ -1,4 +1,4 @@
-"""Verbs about data: corpus build, show, trace; tokenizer train, show."""
+"""Verbs about data: corpus build, fetch, show, trace; tokenizer train, show."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, unicode_text
+from headwater.cli import classifier
+from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, text_or_none, unicode_text
+from headwater.cli.dropped import show_dropped
+from headwater.cli.fetching import fetch
 from headwater.cli.terminal import safe, say
 from headwater.report.numbers import count
 
 
 def add_to(app: typer.Typer) -> None:
-    corpus = typer.Typer(help="Build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True)
+    corpus = typer.Typer(
+        help="Fetch texts, build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True
+    )
     corpus.command("build")(build)
+    corpus.command("fetch")(fetch)
     corpus.command("show")(show)
     corpus.command("trace")(trace)
+    classifier.add_to(corpus)
     app.add_typer(corpus, name="corpus")
     tokenizer = typer.Typer(help="Train a tokenizer, see what it does to a text.", no_args_is_help=True)
     tokenizer.command("train")(tokenizer_train)
@@ -41,18 +48,33 @@ def build(
     chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
     extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
     config, reasons = load_run(run, [*(overrides or []), *extra])
-    with owned(config.run_dir):
-        manifest = build_corpus_stage(config, say, Timings())
-        write_config(config, reasons)
+    with owned(config.run_dir) as owner:
+        manifest = build_corpus_stage(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
     _print_balance(manifest)
 
 
-def show(run: RunDir, as_json: AsJson = False) -> None:
-    """Print the balance sheet: what was read, kept, and dropped for which reason."""
+def show(
+    run: RunDir,
+    dropped: Annotated[bool, typer.Option("--dropped", help="Show examples of what was dropped, by reason.")] = False,
+    reason: Annotated[
+        str | None, typer.Option(help="With --dropped: this reason alone.", callback=text_or_none)
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="With --dropped: this source alone.", callback=text_or_none)
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="With --dropped: examples a reason.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Print the balance sheet: what was read, kept, and dropped for which reason; or examples of what was dropped."""
     from headwater.corpus.load import read_corpus_manifest
     from headwater.recipes.stages import Folders
 
-    manifest = read_corpus_manifest(Folders(Path(run)).corpus)
+    corpus = Folders(Path(run)).corpus
+    if dropped or reason is not None or source is not None:
+        show_dropped(corpus, reason, source, count, as_json)
+        return
+    manifest = read_corpus_manifest(corpus)
     print_json({"sources": manifest["sources"]}) if as_json else _print_balance(manifest)
 
 
@@ -83,9 +105,9 @@ def tokenizer_train(run: RunFile, overrides: Overrides = None) -> None:
     from headwater.recipes.stages import Timings, prepare_data, write_config
 
     config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
-        write_config(config, reasons)
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
     tokenizer_show(str(config.run_dir))
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from headwater import disk
-from headwater.cli import data, ladder, law, model, plan, training
+from headwater.cli import data, ladder, law, mixture, model, plan, training
 from headwater.cli.terminal import safe
 from headwater.errors import HeadwaterError
 
@@ -30,6 +30,7 @@ model.add_to(app)
 plan.add_to(app)
 ladder.add_to(app)
 law.add_to(app)
+mixture.add_to(app)
 
 
 def main() -> None:

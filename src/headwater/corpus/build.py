@@ -20,7 +20,10 @@ from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.findings import findings
 from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.notes import Notes
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
@@ -33,7 +36,7 @@ from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
 from headwater.errors import DataError
-from headwater.files import digest_json, move_file, new_folder, stage_key, write_json
+from headwater.files import digest_json, move_file, new_folder, no_check, stage_key, write_json
 
 CODE_VERSION = 2  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
@@ -66,10 +69,15 @@ def measure_paths(paths: list[str]) -> tuple[int, int]:
 
 
 def build_corpus(
-    settings: CorpusSettings, out_dir: Path, say: Say, inputs: dict[str, str] | None = None
+    settings: CorpusSettings,
+    out_dir: Path,
+    say: Say,
+    before_commit: Callable[[], None] = no_check,
+    inputs: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
+    `before_commit` may still raise when all is written and nothing replaced.
     The same settings and inputs give the same bytes. What a build that was interrupted had done is not done again.
     `inputs` are the digests that `corpus_inputs` returned, where the caller has them. Raises DataError when nothing is
     left to train on, or nothing to validate on, with the reasons, or when a part can't be done; StorageError when the
@@ -93,10 +101,12 @@ def build_corpus(
         "format_version": FORMAT_VERSION,
         "key": key,
         **balance.as_dict(),
+        "kept_by": _kept_by(work),
+        **findings(settings, _notes(work), balance),
         "inputs": inputs,
         "settings": _deciding(settings),
     }
-    with new_folder(out_dir, replace=True) as folder:
+    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         manifest |= _move_shards(work, folder)
         write_json(folder / "manifest.json", manifest)
     end_work(out_dir)
@@ -166,6 +176,20 @@ def _balance(work: Work) -> Balance:
     return balance
 
 
+def _notes(work: Work) -> Notes:
+    notes = Notes()
+    for part in work.plan.parts:
+        notes.merge_(work.facts_of("sift", part.number)["notes"])
+    return notes
+
+
+def _kept_by(work: Work) -> dict[str, Any]:
+    kept_by = KeptBy()
+    for part in work.plan.parts:
+        kept_by.merge_(work.facts_of("write", part.number)["kept_by"])
+    return kept_by.as_dict()
+
+
 def _summary(name: str, balance: Balance) -> str:
     source = balance.sources[name]
     reasons = ", ".join(
@@ -194,4 +218,4 @@ def _require_text(settings: CorpusSettings, balance: Balance) -> None:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths) if source.paths else str(source.package or source.builtin)
+    return ", ".join(source.paths or source.fetched or [str(source.package or source.builtin)])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from headwater.corpus.clean import clean
+from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.filter import drop_reason
-from headwater.corpus.settings import CorpusSettings, RuleSettings
+from headwater.corpus.licence import licence_step
+from headwater.corpus.quality import quality_steps
+from headwater.corpus.redact import Redactor
+from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.withhold import withhold
 
@@ -18,11 +21,19 @@ def make_steps(settings: CorpusSettings) -> list[Step]:
     return [
         cleaned,
         probes_withheld(held_out_patterns(settings)),
-        # text of evaluation sets, personal data: here
-        # licence and language: here
-        rules_kept(settings.rules),
-        # what a classifier finds poor: here
+        *protecting_steps(settings),
+        *quality_steps(settings),
     ]
+
+
+def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
+    """Yield the steps that protect evaluation sets, people and authors, as far as they are asked for."""
+    if settings.decontaminate is not None:
+        yield Decontaminator(settings.decontaminate)
+    if settings.redact is not None:
+        yield Redactor(settings.redact)
+    if settings.licences is not None:
+        yield licence_step(settings)
 
 
 def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
@@ -32,7 +43,7 @@ def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
         verdict = step(candidate)
         candidate, cuts = verdict.candidate, cuts + verdict.cuts
         if verdict.reason is not None:
-            return Verdict(candidate, verdict.reason, cuts)
+            return Verdict(candidate, verdict.reason, cuts, verdict.note)
     return Verdict(candidate, None, cuts)
 
 
@@ -54,17 +65,6 @@ def probes_withheld(patterns: Sequence[re.Pattern[str]]) -> Step:
             return Verdict(candidate)
         found = Cut("held_out_probe", num_bytes(cut), cut[:EXCERPT_CHARACTERS])
         return Verdict(candidate.with_text(clean(text, document.kind)), None, (found,))
-
-    return step
-
-
-def rules_kept(rules: RuleSettings) -> Step:
-    """Return the step that drops what breaks a rule of its kind."""
-
-    def step(candidate: Candidate) -> Verdict:
-        document = candidate.document
-        reason = drop_reason(document.text, document.kind, rules, candidate.words, candidate.hashes)
-        return Verdict(candidate, reason)
 
     return step
 

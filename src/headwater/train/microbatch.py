@@ -145,7 +145,7 @@ def step_seconds(prepared: Prepared, machine: Machine, batch: Batch, num_microba
         adding()
 
     def adding() -> None:
-        accumulate(prepared, machine, batch, num_targets=max(1, batch.num_targets), last=True)
+        accumulate(prepared, machine, batch, num_targets=max(1, batch.num_targets))
 
     if machine.seconds_of(fresh) is None:  # not counted: it compiles, and fills caches
         return None

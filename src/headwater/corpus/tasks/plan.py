@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.read.walk import find_files
+from headwater.corpus.read.source import source_files
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
 from headwater.files import DigestedFile, json_bytes, read_json
@@ -73,19 +73,27 @@ def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, st
     """
     parts: list[Part] = []
     with DigestedFile(folder / "files.jsonl") as lines:
-        for source, given in settings.sources.items():
-            if given.paths is None:
+        for source in settings.sources:
+            found = source_files(source, settings)
+            if found is None:
                 parts.append(Part(len(parts), source, 0, 0))
                 continue
-            for index, (files, num_bytes) in enumerate(_groups(find_files(given.paths, source), settings.task_bytes)):
+            for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
                 part = Part(len(parts), source, index, num_bytes, lines.num_bytes, files[0][1], len(files))
                 parts.append(part)
                 lines.write(json.dumps([(_name(path), origin) for path, origin in files]).encode() + b"\n")
-    table = {"format": FORMAT, "key": key, "settings": settings.model_dump(mode="json")}
+    table = {"format": FORMAT, "key": key, "settings": _from_anywhere(settings).model_dump(mode="json")}
     data = json_bytes({**table, "parts": [asdict(part) for part in parts]})
     with DigestedFile(folder / "plan.json") as file:
         file.write(data)
     return {"files.jsonl": lines.digest, "plan.json": file.digest}
+
+
+def _from_anywhere(settings: CorpusSettings) -> CorpusSettings:
+    """Return settings whose evaluation sets are found by workers that start elsewhere; sources' files are listed."""
+    if settings.decontaminate is None:
+        return settings
+    return settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
 
 
 def _groups(files: Iterator[File], task_bytes: int) -> Iterator[tuple[list[File], int]]:

@@ -14,6 +14,7 @@ import xxhash
 
 from headwater.corpus.account import Balance
 from headwater.corpus.document import Drop, drop_document, drop_part, num_bytes
+from headwater.corpus.notes import Notes
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, document_line, drop_line
 from headwater.corpus.sieve import put_through
@@ -45,7 +46,8 @@ def sift(bench: Bench, number: int) -> None:
             sifter.end_segment()
         output.digests |= candidates.digests
         output.add_digests(dropped.digests)
-        output.facts = {"balance": sifter.balance.as_dict(), "segments": sifter.segments, "units": sifter.num_units}
+        facts = {"balance": sifter.balance.as_dict(), "notes": sifter.notes.as_dict()}
+        output.facts = facts | {"segments": sifter.segments, "units": sifter.num_units}
 
 
 class _Sifter:
@@ -56,6 +58,7 @@ class _Sifter:
     ) -> None:
         self.balance = Balance([source])
         self.segments: list[int] = []
+        self.notes = Notes()
         self.num_units = [0] * len(bench.repeat_rules)
         self._bench, self._source = bench, source
         self._output, self._candidates, self._dropped = output, candidates, dropped
@@ -71,6 +74,7 @@ class _Sifter:
         verdict = put_through(self._bench.steps, Candidate(piece, self._bench.hasher))
         document = verdict.candidate.document
         if verdict.reason is not None:
+            self.notes.add_(verdict.reason, verdict.note)
             self._drop(drop_document(document, verdict.reason, raw_bytes))
             return
         left_bytes = raw_bytes
@@ -78,6 +82,7 @@ class _Sifter:
             # cleaning may have made the text longer in bytes than it was read
             cut_bytes = min(cut.num_bytes, left_bytes)
             left_bytes -= cut_bytes
+            self.notes.add_(cut.reason, cut.note)
             self._drop(drop_part(document, cut.reason, cut_bytes, cut.excerpt))
         self._candidates.add(document_line(document))
         self._keys.add(verdict.candidate, left_bytes)

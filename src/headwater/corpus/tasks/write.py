@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from headwater.corpus.account import Balance
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, drop_document, drop_part, num_bytes
+from headwater.corpus.filter import drop_reason
+from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.read.sections import cut_point
 from headwater.corpus.repeats import without_units
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
-from headwater.corpus.sieve import rules_kept
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.candidates import CandidateReader
@@ -45,7 +46,7 @@ def write(bench: Bench, number: int) -> None:
                 writer.write(row)
         for name in writers:
             output.add_digests(writers[name].digests)
-        output.facts = {"balance": writer.balance.as_dict()}
+        output.facts = {"balance": writer.balance.as_dict(), "kept_by": writer.kept_by.as_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class _PartWriter:
 
     def __init__(self, bench: Bench, part: Part, writers: dict[str, ShardWriter]) -> None:
         self.balance = Balance([part.source])
+        self.kept_by = KeptBy()
         self._bench = bench
         self._source = part.source
         self._split = split_of(bench.work, part.source)
@@ -101,7 +103,7 @@ class _PartWriter:
         rules = self._bench.repeat_rules
         rest = without_units(document, [(rules[place], row.cuts[place]) for place in sorted(row.cuts)])
         shorter = replace(document, text=clean(rest.text, document.kind))
-        broken = rules_kept(self._bench.settings.rules)(Candidate(shorter, self._bench.hasher)).reason
+        broken = drop_reason(Candidate(shorter, self._bench.hasher), self._bench.settings.rules)
         if broken is not None:
             reason = next(iter(rest.cut)) if broken == "empty" else broken
             self._drop(drop_document(document, reason, row.left_bytes))
@@ -135,6 +137,7 @@ class _PartWriter:
     def _place(self, side: str, line: bytes, text_bytes: int) -> None:
         self._writers[side].write(line)
         self.balance.place_(self._source, side, text_bytes)
+        self.kept_by.add_(self._source, line, text_bytes)
 
 
 def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]:
