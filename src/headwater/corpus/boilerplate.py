@@ -1,28 +1,23 @@
 """Lines that stand on many pages of a site and belong to none of them: headers, footers, notices.
 
 What a line is can be said only once all pages are counted. So this module holds what is pure: the keys of a page's
-lines, to be counted over all pages (by headwater.corpus.tasks.repeats for a corpus); which keys are boilerplate, from
-those counts; and the page without them.
-
-A key's upper bits are of its site alone: sorted, the keys of a site lie together, with that of its pages first. So
-whoever counts a range of keys has at hand on how many of how many pages a line stands.
+lines, to be counted over all pages; and, from those counts, the page without its boilerplate. Any way of counting
+will do, `SiteCounts` in memory for a small corpus, files of sorted keys for a large one.
 """
 
 from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.settings import BoilerplateSettings
+from headwater.corpus.rules import BoilerplateSettings
 
-_LINE_BITS = 40  # 24 bits tell 16 million sites apart, 40 the lines of one
-_LINE_MASK = (1 << _LINE_BITS) - 1
 _OWN_LINES = 3  # in a row, and a page's own text has begun
 _MAX_CHARACTERS = 500  # a longer line is a paragraph: what repeats those is the search for repeated paragraphs
 
@@ -53,90 +48,80 @@ def tops_of(paths: list[str]) -> list[str]:
     return sorted(tops)
 
 
-def page_key(site: str) -> int:
-    """Return the key that every page of a site has: counted, it is the number of pages."""
-    return xxhash.xxh3_64_intdigest(site.encode("utf-8", "backslashreplace")) >> _LINE_BITS << _LINE_BITS
+def line_keys(text: str, site: str) -> np.ndarray:
+    """Return the keys of a page's lines, each key once: uint64, of the line without space around it and of the site."""
+    lines = {line.strip() for line in text.split("\n")}
+    keys = [_key(line, site) for line in lines if 0 < len(line) <= _MAX_CHARACTERS]
+    return np.unique(np.array(keys, dtype=np.uint64))
 
 
-def line_key(line: str, site: str) -> int:
-    """Return the key of a line, without the space around it, on a site; never that of the site's pages."""
-    value = xxhash.xxh3_64_intdigest(line.strip().encode("utf-8", "backslashreplace")) & _LINE_MASK
-    return page_key(site) | max(value, 1)
+def site_key(site: str) -> int:
+    """Return the key under which a site's pages are counted."""
+    return _key("", site)
 
 
-def line_units(text: str, site: str) -> Iterator[tuple[int, int, int]]:
-    """Yield the key, the start and the end of every line that may be boilerplate, and first the key of the page."""
-    yield page_key(site), 0, 0
-    start = 0
-    for line in text.split("\n"):
-        if 0 < len(line) <= _MAX_CHARACTERS and any(map(str.isalpha, line)):
-            yield line_key(line, site), start, start + len(line)
-        start += len(line) + 1
+def _key(line: str, site: str) -> int:
+    return xxhash.xxh3_64_intdigest(f"{site}\n{line}".encode("utf-8", "backslashreplace"))
 
 
-def boilerplate_keys(keys: np.ndarray, pages: np.ndarray, settings: BoilerplateSettings) -> np.ndarray:
-    """Return those of `keys` that stand on enough pages of their site.
-
-    `keys` are sorted, each once, and with those of a site comes that of its pages; `pages` is on how many each stands.
-    """
-    sites = keys >> np.uint64(_LINE_BITS) << np.uint64(_LINE_BITS)
-    of_site = pages[np.searchsorted(keys, sites)]
-    least = np.maximum(settings.min_pages, np.ceil(settings.min_share * of_site - 1e-9))
-    return keys[(pages >= least) & (keys != sites)]
+def least_pages(num_pages: int, settings: BoilerplateSettings) -> int:
+    """Return on how many of a site's pages a line must stand to be boilerplate there."""
+    return max(settings.min_pages, int(np.ceil(settings.min_share * num_pages - 1e-9)))
 
 
-def boilerplate_spans(
-    text: str, site: str, common: Collection[int], settings: BoilerplateSettings
-) -> list[tuple[int, int]]:
-    """Return where, in a page, the lines lie that are cut, of those whose key is in `common`.
+def without_boilerplate(
+    text: str, site: str, is_common: Callable[[int], bool], settings: BoilerplateSettings
+) -> tuple[str, str]:
+    """Return a page without the lines whose key `is_common`, and those lines.
 
     At the page's edges, its first and last `edge_lines` lines but no more than a quarter of them each, any such line
-    is cut, until three lines in a row are the page's own: there its text begins. Between the edges only long ones
-    are: a word or two on a line of its own, on every page of a manual, is a heading ("Parameters"), and a page
-    without its headings is a worse text.
+    with a letter is cut, until three lines in a row are the page's own: there its text begins. Between the edges only
+    long ones are: a word or two on a line of its own, on every page of a manual, is a heading ("Parameters"), and a
+    page without its headings is a worse text.
     """
-    spans = {start: end for key, start, end in line_units(text, site) if end and key in common}
-    if not spans:
-        return []
-    starts = [start for start, line in _filled_lines(text)]
-    edge = min(settings.edge_lines, len(starts) // 4)
-    gone = {start for start, end in spans.items() if end - start >= settings.min_inside_characters}
-    gone |= _from_the_edge(starts[:edge], spans) | _from_the_edge(starts[len(starts) - edge :][::-1], spans)
-    return [(start, spans[start]) for start in sorted(gone)]
+    lines = text.split("\n")
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    common = {number: _is_asked(line := lines[number].strip()) and is_common(_key(line, site)) for number in filled}
+    edge = min(settings.edge_lines, len(filled) // 4)
+    gone = {
+        number for number in filled if common[number] and len(lines[number].strip()) >= settings.min_inside_characters
+    }
+    gone |= _from_the_edge(filled[:edge], common) | _from_the_edge(filled[len(filled) - edge :][::-1], common)
+    if not gone:
+        return text, ""
+    kept = "\n".join(line for number, line in enumerate(lines) if number not in gone)
+    return kept, "\n".join(lines[number].strip() for number in sorted(gone))
 
 
-def _filled_lines(text: str) -> Iterator[tuple[int, str]]:
-    start = 0
-    for line in text.split("\n"):
-        if line.strip():
-            yield start, line
-        start += len(line) + 1
+def _is_asked(line: str) -> bool:
+    return len(line) <= _MAX_CHARACTERS and any(map(str.isalpha, line))
 
 
-def _from_the_edge(starts: list[int], common: Collection[int]) -> set[int]:
+def _from_the_edge(numbers: list[int], common: dict[int, bool]) -> set[int]:
     found: set[int] = set()
     num_own = 0
-    for start in starts:
-        num_own = 0 if start in common else num_own + 1
+    for number in numbers:
+        num_own = 0 if common[number] else num_own + 1
         if num_own == _OWN_LINES:
             break
-        found |= {start} if start in common else set()
+        found |= {number} if common[number] else set()
     return found
 
 
 class SiteCounts:
-    """Counts of the lines of pages held in memory: for a small collection, and as what larger ways are held against."""
+    """Counts of lines and pages, in memory."""
 
     def __init__(self, settings: BoilerplateSettings) -> None:
         self._settings = settings
         self._pages: Counter[int] = Counter()
+        self._lines: Counter[int] = Counter()
 
     def add(self, text: str, site: str) -> None:
-        """Count a page. One that is added twice is two pages: add them after duplicates are gone."""
-        self._pages.update({key for key, _, _ in line_units(text, site)})
+        """Count a page. A page that is counted twice is two pages: call it after duplicates are gone."""
+        self._pages[site_key(site)] += 1
+        self._lines.update(line_keys(text, site).tolist())
 
-    def common(self) -> set[int]:
-        """Return the keys of all boilerplate."""
-        keys = np.array(sorted(self._pages), dtype=np.uint64)
-        pages = np.array([self._pages[key] for key in keys.tolist()], dtype=np.int64)
-        return set(boilerplate_keys(keys, pages, self._settings).tolist())
+    def cut(self, text: str, site: str) -> tuple[str, str]:
+        """Return a page without its site's boilerplate, and what was cut."""
+        least = least_pages(self._pages[site_key(site)], self._settings)
+        return without_boilerplate(text, site, lambda key: self._lines[key] >= least, self._settings)

@@ -114,21 +114,6 @@ class EngineSettings(Settings):
         return self
 
 
-class BoilerplateSettings(Settings):
-    """Which lines of a site's pages are boilerplate (corpus.boilerplate): cut out, as boilerplate_lines."""
-
-    min_pages: int = Field(default=10, ge=2)
-    """Pages of a site, at least, that a line stands on."""
-    min_share: float = Field(default=0.3, gt=0, le=1)
-    """Share of the site's pages that it stands on."""
-    edge_lines: int = Field(default=10, ge=0)
-    """Lines at the beginning and at the end of a page of which any may be cut, up to a quarter of the page each."""
-    min_inside_characters: int = Field(default=40, ge=1)
-    """Between the edges only lines of so many characters are cut: shorter ones are headings."""
-    kinds: list[Kind] = ["web", "documentation"]
-    """Kinds of text that come in pages of sites."""
-
-
 class QualitySettings(Settings):
     """A classifier trained by `headwater corpus classifier train`, beside the rules."""
 
