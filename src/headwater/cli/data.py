@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,14 +32,23 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(tokenizer, name="tokenizer")
 
 
-def build(run: RunFile, overrides: Overrides = None) -> None:
-    """Read, clean, filter, deduplicate and split the sources of a run."""
+def build(
+    run: RunFile,
+    overrides: Overrides = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who does the work: local (processes here), slurm, ray or ray://ADDRESS.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that work at once.")] = None,
+) -> None:
+    """Read, clean, filter, deduplicate and split the sources of a run; the corpus is the same from any engine."""
     from headwater.checkpoint.lock import owned
     from headwater.recipes.balance import balance_of_run
     from headwater.recipes.run_config import load_run
     from headwater.recipes.stages import Timings, build_corpus_stage, write_config
 
-    config, reasons = load_run(run, overrides or [])
+    chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
+    extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+    config, reasons = load_run(run, [*(overrides or []), *extra])
     with owned(config.run_dir) as owner:
         build_corpus_stage(config, say, Timings(), owner.require)
         write_config(config, reasons, owner.require)

@@ -17,7 +17,17 @@ from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, split_tokens, stage_digest
 
 # what of the corpus' settings decides what a model has seen; the sources have a table of their own
-_DECIDING = ("languages", "min_language_confidence", "rules", "quality", "decontaminate", "redact", "licences", "dedup")
+_DECIDING = (
+    "languages",
+    "min_language_confidence",
+    "rules",
+    "boilerplate",
+    "quality",
+    "decontaminate",
+    "redact",
+    "licences",
+    "dedup",
+)
 
 
 def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:

@@ -15,10 +15,10 @@ from headwater.corpus.fetch.licence import licence_of_copyright, licence_of_meta
         ("GPL-2.0+ or CC-BY-SA-3.0", "GPL-2.0-or-later OR CC-BY-SA-3.0"),
         ("GPL-1+ or Artistic", "GPL-1.0-or-later OR Artistic-1.0-Perl"),
         ("LGPL-2.1+", "LGPL-2.1-or-later"),
-        ("public-domain", "public-domain"),
+        ("public-domain", "LicenseRef-public-domain"),
         ("something-of-our-own", "unknown"),
         ("MIT or something-of-our-own", "unknown"),
-        ("GPL-3+ with autoconf exception", "unknown"),
+        ("GPL-3+ with autoconf exception", "GPL-3.0-or-later"),
     ],
 )
 def test_debians_names_become_those_of_spdx(name, spdx):

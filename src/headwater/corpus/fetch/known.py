@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 
 from headwater.corpus.fetch.names import PackageName
 from headwater.corpus.read.formats import format_of
-
-PUBLIC_DOMAIN = "public-domain"  # as Debian's copyright files say it: SPDX has no name for it
+from headwater.corpus.spdx import PUBLIC_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,12 @@ KNOWN: dict[str, Contents] = {
 
 # packages that carry their release in their name
 _FAMILIES: list[tuple[str, Contents]] = [
-    ("deb:python3*-doc", Contents(("*/html/*.html",), (*_INDEX_PAGES, "*/whatsnew/changelog.html"), licence="PSF-2.0")),
+    (
+        "deb:python3*-doc",
+        Contents(
+            ("*/html/*.html",), (*_INDEX_PAGES, "*/contents.html", "*/whatsnew/changelog.html"), licence="PSF-2.0"
+        ),
+    ),
     ("deb:postgresql-doc-*", Contents(("*/html/*.html",), ("*/bookindex.html",), licence="PostgreSQL")),
     (
         "deb:golang-*-src",
