@@ -18,6 +18,7 @@ _MAX_VALUES = 500  # of a mark in a source: metadata of strangers may hold anyth
 _MAX_CHARACTERS = 200
 _DATE = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?(?![^T])")
 DATES = "dates"
+_METADATA = b'"metadata":{'  # ends the line; inside a string of JSON its quotes would be escaped, as those of a mark
 
 
 class KeptBy:
@@ -29,9 +30,10 @@ class KeptBy:
 
     def add_(self, source: str, line: bytes, num_bytes: int) -> None:
         """Count a document by its line in a shard (corpus.shards)."""
+        metadata = line[line.rfind(_METADATA) :]
         for mark in MARKS:
-            self._count_(mark, source, _value(line, mark)).add_(1, num_bytes)
-        if date := _DATE.match(_value(line, "date")):
+            self._count_(mark, source, _value(metadata, mark)).add_(1, num_bytes)
+        if date := _DATE.match(_value(metadata, "date")):
             self._date_(source, date.group(), date.group())
 
     def _date_(self, source: str, first: str, last: str) -> None:
@@ -63,17 +65,14 @@ class KeptBy:
         return {**counted, DATES: {source: self._dates[source] for source in sorted(self._dates)}}
 
 
-def _value(line: bytes, mark: str) -> str:
-    """Return what a document's metadata says of a mark.
-
-    They end the line, so that no text is parsed; inside a string of JSON the quotes of `"mark":"` would be escaped.
-    """
+def _value(metadata: bytes, mark: str) -> str:
+    """Return what a document's metadata says of a mark, found without parsing anything else."""
     sign = f'"{mark}":"'.encode()
-    at = line.rfind(sign)
+    at = metadata.rfind(sign)
     if at < 0:
         return "unknown"
     try:
-        value, _ = json.JSONDecoder().raw_decode(line[at + len(sign) - 1 :].decode())
+        value, _ = json.JSONDecoder().raw_decode(metadata[at + len(sign) - 1 :].decode())
     except ValueError:
         return "unknown"
     return str(value)[:_MAX_CHARACTERS] or "unknown"
