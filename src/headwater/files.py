@@ -391,18 +391,3 @@ def read_manifest_or_none(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
-
-
-def read_manifest(
-    folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]
-) -> dict[str, Any]:
-    """Return the manifest of `folder`, checked for its format; raise `error` with what to do otherwise."""
-    manifest = read_manifest_or_none(folder)
-    if manifest.get("format") != format_name:
-        raise error(f"{folder} is not a {format_name} folder: no readable manifest.json of that format in it")
-    if manifest.get("format_version") != format_version:
-        raise error(
-            f"{folder} has {format_name} version {manifest.get('format_version')}; this headwater reads version "
-            f"{format_version}; build it again or use the headwater that wrote it"
-        )
-    return manifest

@@ -147,7 +147,7 @@ class TestDuplicates:
         sources = {name: {"paths": [str(tmp_path / name)]} for name in ("one", "two")}
 
         def dropped(order, **dedup):
-            table = {"sources": {name: sources[name] for name in order}, "dedup": dedup}
+            table = {"sources": {name: sources[name] for name in order}, "dedup": dedup, "engine": {"workers": 1}}
             sheet = build_corpus(CorpusSettings.model_validate(table), tmp_path / "out", lambda line: None)["sources"]
             return {name: set(sheet[name]["dropped"]) for name in order}
 

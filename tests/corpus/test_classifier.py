@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,10 +158,28 @@ def test_precision_and_recall_by_hand():
     assert report["brier"] == pytest.approx((0.01 + 0.16 + 0.36 + 0.49 + 0.01) / 5)
 
 
-def test_documents_of_one_file_fall_in_one_fold(documents):
-    one_file = [(document(each.text, "same"), label) for each, label in documents[:20]]
-    assert len(set(examples_of(one_file, 10).folds)) == 1
-    assert len(set(examples_of(documents, 10).folds)) == 5
+def folds_of(documents):
+    return examples_of(documents, 10).folds
+
+
+def test_documents_of_one_file_fall_in_one_fold_where_there_are_many_files(documents):
+    twice = [(replace(each, id=f"{each.id}#{n}"), label) for each, label in documents for n in (1, 2)]
+    folds = folds_of(twice)
+    assert np.array_equal(folds[::2], folds[1::2])
+    assert len(set(folds)) == 5
+
+
+def test_the_lines_of_one_file_are_documents_of_their_own_and_parts_of_one_are_not(documents):
+    lines = [(replace(each, origin="all.jsonl"), label) for each, label in documents]
+    assert len(set(folds_of(lines))) == 5
+    parts = [(replace(each, id=f"{each.id}/{n}"), label) for each, label in lines for n in (1, 2)]
+    folds = folds_of(parts)
+    assert np.array_equal(folds[::2], folds[1::2])
+
+
+def test_a_group_goes_before_file_and_id(documents):
+    grouped = [(replace(each, meta={"group": "one"}), label) for each, label in documents]
+    assert len(set(folds_of(grouped))) == 1
 
 
 def test_the_same_documents_give_the_same_bytes(documents, tmp_path):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
-from headwater.corpus.lines import cut_lines, ends_sentence, has_sentences, line_shapes, meant_lines
+from headwater.corpus.lines import cut_lines, ends_sentence, has_sentences, line_shapes, meant_lines, wrap_width
 
 
 def test_a_line_broken_by_a_hard_wrap_is_joined_and_others_stay():
@@ -17,6 +19,27 @@ def test_a_line_broken_by_a_hard_wrap_is_joined_and_others_stay():
         "A sentence that is long enough to have been wrapped.",
         "the next begins small, but after a full stop",
     ]
+
+
+PARAGRAPHS = [
+    "In the beginning God created the heaven and the earth. 2 And the earth was without form, and void; and darkness "
+    "was upon the face of the deep. 3 And God said, Let there be light: and there was light.",
+    "Mr. Smith of London, England, met Mrs. Brown, of Paris, France, in 1872 at the Hotel Continental, Rue de Rivoli.",
+    "A third paragraph; it is here to be wrapped like the others, and to hold a very long word: " + "x" * 30 + ".",
+]
+
+
+@pytest.mark.parametrize("width", [50, 60, 72, 78, 100])
+def test_wrapped_paragraphs_are_joined_whatever_a_line_begins_with(width):
+    paragraphs = [" ".join([paragraph] * 3) for paragraph in PARAGRAPHS]
+    wrapped = "\n\n".join(textwrap.fill(paragraph, width) for paragraph in paragraphs)
+    assert meant_lines(wrapped) == paragraphs
+
+
+def test_verse_lists_and_code_have_no_width():
+    verse = "Tyger Tyger, burning bright,\nIn the forests of the night;\nWhat immortal hand or eye,\nCould frame thy\n"
+    for text in (verse * 3, "\n".join("ab " * (n % 13 + 3) for n in range(40)), "def f(x):\n    return x\n" * 9, ""):
+        assert wrap_width(text.split("\n")) == 0
 
 
 @pytest.mark.parametrize("line", ["It ends.", 'He said "no."', "(It ends!)", "到達大海。", "Isn’t it?”", "so it is…"])

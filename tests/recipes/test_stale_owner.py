@@ -60,8 +60,10 @@ STAGES = {
 
 
 def contents(run_dir: Path) -> dict[str, str]:
-    files = [path for path in run_dir.rglob("*") if path.is_file() and path.name not in ("lock", "epoch")]
-    return {str(path.relative_to(run_dir)): digest_file(path) for path in files}
+    """Return all that a run promises to be whole: not its lock, nor the parts that a corpus keeps to go on from."""
+    names = {str(path.relative_to(run_dir)): path for path in run_dir.rglob("*") if path.is_file()}
+    promised = {name: path for name, path in names.items() if not name.startswith(("lock", "epoch", "data/."))}
+    return {name: digest_file(path) for name, path in promised.items()}
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -28,7 +28,7 @@ from fuzz.targets import TARGETS  # noqa: E402
 
 INPUT_SECONDS, INPUT_MIB = 30, 2048
 _PROGRESS = re.compile(r"#(\d+)\s+(?:NEW|REDUCE|pulse|INITED|DONE|RELOAD)\s+cov: (\d+) ft: (\d+)")
-_DONE = re.compile(r"Done (\d+) (?:runs )?in")
+_DONE = re.compile(r"Done (\d+) runs in (?:(\d+) MiB)?")
 
 
 def main() -> int:
@@ -70,8 +70,7 @@ def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     limits = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={INPUT_MIB}", "-close_fd_mask=0"]
     limits += [f"-max_total_time={options.seconds}"] if options.seconds else []
-    # atheris ends at -atheris_runs by itself; libFuzzer's -runs would count the inputs it begins with as well
-    command = [sys.executable, "-m", "fuzz.harness", name, str(folder), f"-atheris_runs={options.executions}", *limits]
+    command = [sys.executable, "-m", "fuzz.harness", name, str(folder), str(options.executions), *limits]
     path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     before = set(folder.glob("crash-*"))
     started_at, processor_before = time.perf_counter(), _processor_seconds()
@@ -80,16 +79,18 @@ def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
     )
     seconds = time.perf_counter() - started_at
     progress = _PROGRESS.findall(done.stderr)
-    executions = [int(number) for number in _DONE.findall(done.stderr)] or [int(each[0]) for each in progress]
+    ends = _DONE.findall(done.stderr)
+    executions = [int(number) for number, _ in ends] or [int(each[0]) for each in progress]
     crashed = sorted(set(folder.glob("crash-*")) - before)
     # every crash leaves its input; a process that tried all and then ends badly is said, and is none
-    failed = bool(crashed) or not _DONE.search(done.stderr)
+    failed = bool(crashed) or not ends
     return {
         "name": name,
         "executions": max(executions, default=0),
         "seconds": seconds,
         "processor_seconds": _processor_seconds() - processor_before,
         "status": done.returncode,
+        "peak_mib": int(ends[0][1] or 0) if ends else 0,
         "edges": max((int(each[1]) for each in progress), default=0),
         "features": max((int(each[2]) for each in progress), default=0),
         "crashes": len(crashed) or int(failed),

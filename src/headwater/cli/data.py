@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,10 @@ import typer
 
 from headwater.cli import classifier
 from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, text_or_none, unicode_text
+from headwater.cli.balance import print_balance, print_findings, print_training
 from headwater.cli.dropped import show_dropped
 from headwater.cli.fetching import fetch
 from headwater.cli.terminal import safe, say
-from headwater.report.numbers import count
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,17 +32,29 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(tokenizer, name="tokenizer")
 
 
-def build(run: RunFile, overrides: Overrides = None) -> None:
-    """Read, clean, filter, deduplicate and split the sources of a run."""
+def build(
+    run: RunFile,
+    overrides: Overrides = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who does the work: local (processes here), slurm, ray or ray://ADDRESS.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that work at once.")] = None,
+) -> None:
+    """Read, clean, filter, deduplicate and split the sources of a run; the corpus is the same from any engine."""
     from headwater.checkpoint.lock import owned
+    from headwater.recipes.balance import balance_of_run
     from headwater.recipes.run_config import load_run
     from headwater.recipes.stages import Timings, build_corpus_stage, write_config
 
-    config, reasons = load_run(run, overrides or [])
+    chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
+    extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+    config, reasons = load_run(run, [*(overrides or []), *extra])
     with owned(config.run_dir) as owner:
-        manifest = build_corpus_stage(config, say, Timings(), owner.require)
+        build_corpus_stage(config, say, Timings(), owner.require)
         write_config(config, reasons, owner.require)
-    _print_balance(manifest)
+    balance = balance_of_run(config.run_dir)
+    print_balance(balance["sources"])
+    print_findings(balance)
 
 
 def show(
@@ -57,15 +70,20 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the balance sheet: what was read, kept, and dropped for which reason; or examples of what was dropped."""
-    from headwater.corpus.load import read_corpus_manifest
+    from headwater.recipes.balance import balance_of_run, training_of_run
     from headwater.recipes.stages import Folders
 
     corpus = Folders(Path(run)).corpus
     if dropped or reason is not None or source is not None:
         show_dropped(corpus, reason, source, count, as_json)
         return
-    manifest = read_corpus_manifest(corpus)
-    print_json({"sources": manifest["sources"]}) if as_json else _print_balance(manifest)
+    balance, training = balance_of_run(Path(run)), training_of_run(Path(run))
+    if as_json:
+        print_json({**balance, "training": training})
+        return
+    print_balance(balance["sources"])
+    print_findings(balance)
+    print_training(training)
 
 
 def trace(
@@ -124,13 +142,3 @@ def tokenizer_show(
         print(f"  {source:<16} {value:.2f}")
     if text:
         print("  ".join(safe(f"{token}:{piece!r}") for token, piece in result["tokens"]))
-
-
-def _print_balance(manifest: dict[str, Any]) -> None:
-    print(f"{'source':<16} {'':<24} {'documents':>10} {'bytes':>9}")
-    for source, sheet in manifest["sources"].items():
-        rows = [("read", sheet["read"]), ("kept", sheet["kept"])]
-        rows += [(f"dropped: {reason}", amount) for reason, amount in sheet["dropped"].items()]
-        for index, (name, amount) in enumerate(rows):
-            label = source if index == 0 else ""
-            print(safe(f"{label:<16} {name:<24} {amount['documents']:>10} {count(amount['bytes']):>9}"))

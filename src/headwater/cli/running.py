@@ -107,7 +107,7 @@ def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) ->
 
 
 def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
-    from headwater.recipes.open import open_batches
+    from headwater.recipes.rows import open_batches
     from headwater.recipes.training import Circumstances, mixture_fields, train_stage
 
     num_tokens = config.train.num_steps * config.train.batch_tokens

@@ -30,7 +30,9 @@ from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.tasks.exact import mark_copies, num_exact_tasks
 from headwater.corpus.tasks.fates import decide_fates
 from headwater.corpus.tasks.near import near_tasks
+from headwater.corpus.tasks.repeats import count_groups, repeat_tasks
 from headwater.corpus.tasks.segments import Segments, number_segments
+from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
 from headwater.errors import DataError
@@ -154,6 +156,9 @@ class _Build:
         doubtful = parts_to_verify(work, segments)
         self._do("verify", doubtful)
         decide_fates(work, segments, doubtful)
+        count_groups(work, segments)
+        self._do("repeats", range(len(repeat_tasks(segments))))
+        decide_splits(work, segments)
         self._do("write", parts)
 
     def _do(self, stage: str, numbers: list[int] | range) -> None:

@@ -22,7 +22,8 @@ from headwater.corpus.repetition import repeated_line_fraction
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.corpus.words import ngrams
 from headwater.errors import DataError
-from headwater.files import digest_bytes, digest_json, read_manifest
+from headwater.files import digest_bytes, digest_json
+from headwater.seals import read_manifest
 
 FORMAT = "headwater-classifier"
 FORMAT_VERSION = 1

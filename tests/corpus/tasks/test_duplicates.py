@@ -39,6 +39,7 @@ def fates_by_tasks(folder, texts, **table):
     table = {
         "sources": {"mine": {"paths": [str(source)]}},
         "rules": {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_top_ngram_fractions": None}},
+        "engine": {"workers": 1},
         **table,
     }
     corpus = folder / "corpus"

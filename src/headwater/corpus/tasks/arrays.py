@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,14 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:
 
 
 class ArrayFile:
-    """A file of arrays, opened: `map` looks at one without reading it, and nothing is held once the views are gone."""
+    """A file of arrays, opened; it is closed when nothing looks at it any more."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         try:
             with open(path, "rb") as file:
-                size = int.from_bytes(file.read(8), "little")
-                self._places: dict[str, tuple[str, int, int]] = json.loads(file.read(size))
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            size = int.from_bytes(self._bytes[:8], "little")
+            self._places: dict[str, tuple[str, int, int]] = json.loads(self._bytes[8 : 8 + size])
         except (OSError, ValueError) as error:
             raise DataError(f"{path} can't be read ({error}); remove its folder and build the corpus again") from error
         self._start = 8 + size
@@ -46,8 +47,6 @@ class ArrayFile:
         return name in self._places
 
     def map(self, name: str) -> np.ndarray:
-        """Return a read-only view of an array on disk."""
+        """Return a read-only view of an array: what isn't looked at is never read."""
         dtype, at, count = self._places[name]
-        if count == 0:
-            return np.empty(0, dtype=dtype)
-        return np.memmap(self._path, dtype=dtype, mode="r", offset=self._start + at, shape=(count,)).view(np.ndarray)
+        return np.frombuffer(self._bytes, dtype=dtype, count=count, offset=self._start + at)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.corpus.minhash import MinHash
+from headwater.corpus.repeats import RepeatRule, repeat_rules
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.sieve import make_steps
 from headwater.corpus.step import Step
@@ -30,6 +31,10 @@ class Bench:
     @cached_property
     def steps(self) -> list[Step]:
         return make_steps(self.settings)
+
+    @cached_property
+    def repeat_rules(self) -> list[RepeatRule]:
+        return repeat_rules(self.settings)
 
     @cached_property
     def hasher(self) -> WordHasher:

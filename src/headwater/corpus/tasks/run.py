@@ -5,13 +5,21 @@ from __future__ import annotations
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.exact import find_copies
 from headwater.corpus.tasks.near import find_pairs
+from headwater.corpus.tasks.repeats import find_repeats
 from headwater.corpus.tasks.sift import sift
 from headwater.corpus.tasks.verify import verify
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.write import write
 from headwater.errors import StorageError
 
-STAGES = {"sift": sift, "exact": find_copies, "near": find_pairs, "verify": verify, "write": write}
+STAGES = {
+    "sift": sift,
+    "exact": find_copies,
+    "near": find_pairs,
+    "verify": verify,
+    "repeats": find_repeats,
+    "write": write,
+}
 
 
 def run_task(bench: Bench, task: Task) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.work import Work
 
 SEGMENT_DOCUMENTS = 1 << 16  # some 10 MB of keys
+SEGMENT_UNITS = 1 << 20  # paragraphs or lines: 12 MB
 _FACTS = "segments"
 
 
@@ -44,6 +46,11 @@ class Segments:
     def read(cls, work: Work) -> Segments:
         arrays = work.arrays(_FACTS)
         return cls(work, *(arrays.map(name).astype(np.int64) for name in ("parts", "indexes", "counts")))
+
+    @cached_property
+    def num_units(self) -> list[int]:
+        """How many units each rule of repeats has."""
+        return list(self._work.facts(_FACTS)["units"])
 
     @property
     def num_documents(self) -> int:
@@ -91,3 +98,5 @@ def number_segments(work: Work) -> None:
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     with work.new_facts(_FACTS) as output:
         output.write_arrays({"parts": table[:, 0], "indexes": table[:, 1], "counts": table[:, 2]})
+        units = [work.facts_of("sift", part.number)["units"] for part in work.plan.parts]
+        output.facts = {"units": [sum(counts) for counts in zip(*units)]}

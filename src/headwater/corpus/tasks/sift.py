@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.account import Balance
-from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop, drop_document, num_bytes
+from headwater.corpus.document import Drop, drop_document, drop_part, num_bytes
 from headwater.corpus.notes import Notes
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, document_line, drop_line
@@ -22,7 +22,7 @@ from headwater.corpus.split import split_hash
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.candidates import CandidateWriter
-from headwater.corpus.tasks.segments import SEGMENT_DOCUMENTS, segment_file
+from headwater.corpus.tasks.segments import SEGMENT_DOCUMENTS, SEGMENT_UNITS, segment_file
 from headwater.corpus.tasks.work import Output, Task
 
 DROPPED = "dropped"
@@ -46,8 +46,8 @@ def sift(bench: Bench, number: int) -> None:
             sifter.end_segment()
         output.digests |= candidates.digests
         output.add_digests(dropped.digests)
-        facts = {"balance": sifter.balance.as_dict(), "segments": sifter.segments, "notes": sifter.notes.as_dict()}
-        output.facts = facts
+        facts = {"balance": sifter.balance.as_dict(), "notes": sifter.notes.as_dict()}
+        output.facts = facts | {"segments": sifter.segments, "units": sifter.num_units}
 
 
 class _Sifter:
@@ -59,6 +59,7 @@ class _Sifter:
         self.balance = Balance([source])
         self.segments: list[int] = []
         self.notes = Notes()
+        self.num_units = [0] * len(bench.repeat_rules)
         self._bench, self._source = bench, source
         self._output, self._candidates, self._dropped = output, candidates, dropped
         self._keys = _Keys(bench)
@@ -82,10 +83,10 @@ class _Sifter:
             cut_bytes = min(cut.num_bytes, left_bytes)
             left_bytes -= cut_bytes
             self.notes.add_(cut.reason, cut.note)
-            self._drop(_cut_drop(document, cut.reason, cut_bytes, cut.excerpt))
+            self._drop(drop_part(document, cut.reason, cut_bytes, cut.excerpt))
         self._candidates.add(document_line(document))
         self._keys.add(verdict.candidate, left_bytes)
-        if len(self._keys) == SEGMENT_DOCUMENTS:
+        if self._keys.is_full:
             self.end_segment()
 
     def _drop(self, drop: Drop) -> None:
@@ -96,12 +97,8 @@ class _Sifter:
         if len(self._keys):
             self._output.write_arrays(self._keys.arrays(), segment_file(len(self.segments)))
             self.segments.append(len(self._keys))
+            self.num_units = [sum(counts) for counts in zip(self.num_units, self._keys.num_units())]
             self._keys = _Keys(self._bench)
-
-
-def _cut_drop(document: Document, reason: str, cut_bytes: int, excerpt: str) -> Drop:
-    excerpt = excerpt[:EXCERPT_CHARACTERS]
-    return Drop(reason, document.source, document.id, document.origin, cut_bytes, excerpt, num_documents=0)
 
 
 class _Keys:
@@ -112,10 +109,17 @@ class _Keys:
         # arrays, since a list would hold an object of 32 bytes for every number
         self._digests = bytearray()
         self._bands, self._banded = array("Q"), array("I")
+        # of every rule: keys of units, the documents they are in; and the group of every document
+        self._units = [(array("Q"), array("I"), array("Q")) for _ in bench.repeat_rules]
         self._columns = {name: array("Q") for name in ("text_bytes", "left_bytes", "split_hashes")}
 
     def __len__(self) -> int:
         return len(self._columns["left_bytes"])
+
+    @property
+    def is_full(self) -> bool:
+        units = max((len(keys) for keys, _, _ in self._units), default=0)
+        return len(self) >= SEGMENT_DOCUMENTS or units >= SEGMENT_UNITS
 
     def add(self, candidate: Candidate, left_bytes: int) -> None:
         """Append a candidate of whose bytes as read `left_bytes` are left."""
@@ -125,6 +129,11 @@ class _Keys:
         if settings.dedup.near and document.kind not in settings.dedup.near_exempt_kinds:
             self._banded.append(len(self))
             self._bands.extend(self._bench.minhash.band_keys(candidate.hashes))
+        for rule, (keys, places, groups) in zip(self._bench.repeat_rules, self._units):
+            found = rule.keys(document)
+            keys.extend(found)
+            places.extend([len(self)] * len(found))
+            groups.append(rule.group_of(document) if found else 0)
         values = (
             num_bytes(document.text),
             left_bytes,
@@ -146,4 +155,13 @@ class _Keys:
             for band, keys in enumerate(keys_by_band):
                 order = np.argsort(keys, kind="stable")
                 arrays |= {f"band{band}.key": keys[order], f"band{band}.at": banded[order]}
+        for place, (unit_keys, documents, groups) in enumerate(self._units):
+            keys, at = np.array(unit_keys, dtype=np.uint64), np.array(documents, dtype=np.uint32)
+            order = np.lexsort((at, keys))
+            arrays |= {f"unit{place}.key": keys[order], f"unit{place}.at": at[order]}
+            arrays[f"unit{place}.group"] = np.array(groups, dtype=np.uint64)
         return arrays
+
+    def num_units(self) -> list[int]:
+        """Return how many units of each rule were noted."""
+        return [len(keys) for keys, _, _ in self._units]
