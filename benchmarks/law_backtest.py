@@ -14,8 +14,8 @@ last line of the output is the set that does best on all, which is what the pack
 (what it weighs, the covariance, the prior on exponents) was chosen with all families in view.
 
 With --baseline, columns "fit" show the same forecasts read off the usual fit, the law of the least Huber loss. With
---hindsight, columns "all" show that law fitted to all rows of a table, those to be forecast too: no forecast, but how
-near a law without departures can come to these very rows.
+--hindsight, columns "all" show that law fitted to all rows of a table, those to be forecast too, and columns "rest"
+each row forecast from all others, the larger ones too: neither is a forecast, but they say how near one can come.
 
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
 gadre: C4 validation loss, which its three training sets have in common; olmo: its four validation losses (C4, Pile,
@@ -47,7 +47,7 @@ from headwater.plan.law.table import Runs, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %
-BESIDE = {"baseline": "fit", "hindsight": "all"}  # heads of the columns beside the forecaster's
+BESIDE = {"baseline": "fit", "hindsight": "all", "rest": "rest"}  # heads of the columns beside the forecaster's
 Row = dict[str, str]
 
 
@@ -97,7 +97,7 @@ class Constants:
 CONSTANTS = [
     Constants(Departure(size, reach, same_size=same_size, starved=starved), width)
     for size, reach, same_size, starved, width in product(
-        (0.02, 0.03), (2.0, 2.5), (0.003, 0.005, 0.007), (0.01, 0.02, 0.03), (0.1, 0.15)
+        (0.02, 0.03), (2.0, 2.5), (0.004, 0.007), (0.02, 0.03), (0.1, 0.15)
     )
 ]
 DISCREPANCIES = [Discrepancy(*both) for both in product((0.4, 0.5, 0.6, 0.7, 0.8, 1.0), (0.0, 0.005, 0.01, 0.015))]
@@ -198,10 +198,7 @@ def baseline(cuts: list[Cut]) -> list[dict[str, Any]]:
     for cut in cuts:
         beyond = cut.origin.beyond
         errors = np.log(fit_law(cut.origin.fitted).loss(beyond.params, beyond.tokens) / beyond.loss)
-        found += [
-            {"family": cut.family, "error": error, "decades": far}
-            for error, far in zip(errors.tolist(), cut.origin.decades.tolist())
-        ]
+        found += entries_of(cut, errors)
     return found
 
 
@@ -212,11 +209,35 @@ def hindsight(cuts: list[Cut]) -> list[dict[str, Any]]:
     for cut in cuts:
         beyond = cut.origin.beyond
         errors = np.log(laws[cut.family, cut.table].loss(beyond.params, beyond.tokens) / beyond.loss)
-        found += [
-            {"family": cut.family, "error": error, "decades": far}
-            for error, far in zip(errors.tolist(), cut.origin.decades.tolist())
-        ]
+        found += entries_of(cut, errors)
     return found
+
+
+def from_the_rest(cuts: list[Cut]) -> list[dict[str, Any]]:
+    """Return one entry a forecast of the package's forecaster from all other rows of the table, larger ones too."""
+    errors: dict[tuple[str, str, float, float], float] = {}
+    wanted = {(cut.family, cut.table) for cut in cuts}
+    for family, name, runs in tables():
+        prior = published_prior(without=family)
+        for place in range(len(runs) if (family, name) in wanted else 0):
+            one = np.arange(len(runs)) == place
+            target = runs.where(one)
+            median, _ = Posterior(runs.where(~one), prior).predict(target.params, target.tokens)
+            errors[family, name, float(target.params[0]), float(target.tokens[0])] = float(
+                np.log(median[0] / target.loss[0])
+            )
+    found = []
+    for cut in cuts:
+        sizes = zip(cut.origin.beyond.params.tolist(), cut.origin.beyond.tokens.tolist())
+        found += entries_of(cut, np.array([errors[cut.family, cut.table, *size] for size in sizes]))
+    return found
+
+
+def entries_of(cut: Cut, errors: FloatArray) -> list[dict[str, Any]]:
+    return [
+        {"family": cut.family, "error": error, "decades": far}
+        for error, far in zip(errors.tolist(), cut.origin.decades.tolist())
+    ]
 
 
 def add_medians_(lines: list[dict[str, Any]], found: list[dict[str, Any]], name: str) -> None:
@@ -293,7 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Back-test the forecaster of loss on published runs.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--baseline", action="store_true", help="add the errors of the usual fit over the same cuts")
-    parser.add_argument("--hindsight", action="store_true", help="add the errors of the usual fit to all rows")
+    parser.add_argument("--hindsight", action="store_true", help="add the errors of laws that saw larger runs, too")
     arguments = parser.parse_args()
     scores = Scores()
     found, choices = scores.scored()
@@ -302,6 +323,7 @@ def main() -> None:
         add_medians_(lines, baseline(scores.cuts), "baseline")
     if arguments.hindsight:
         add_medians_(lines, hindsight(scores.cuts), "hindsight")
+        add_medians_(lines, from_the_rest(scores.cuts), "rest")
     if arguments.json:
         print(json.dumps({"families": lines, "constants": choices}))
         return

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from law_backtest import Cut, add_medians_, baseline, hindsight, origins, runs_of, tables
+from law_backtest import Cut, add_medians_, baseline, from_the_rest, hindsight, origins, runs_of, tables
 
 
 def test_the_baseline_reads_a_known_law_without_error_and_one_that_bends_with_its_bend():
@@ -37,5 +37,6 @@ def test_every_forecast_of_the_forecaster_has_one_of_the_baseline():
     found = baseline(cuts)
     assert [entry["decades"] for entry in found] == [far for cut in cuts for far in cut.origin.decades.tolist()]
     looking_back = hindsight(cuts)
-    assert [entry["decades"] for entry in looking_back] == [entry["decades"] for entry in found]
+    for others in (looking_back, from_the_rest(cuts)):
+        assert [entry["decades"] for entry in others] == [entry["decades"] for entry in found]
     assert np.median([abs(entry["error"]) for entry in looking_back]) < np.median([abs(e["error"]) for e in found])
