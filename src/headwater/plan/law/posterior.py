@@ -38,12 +38,12 @@ _SAME_SIZE = 0.02  # natural logs of params
 class Departure:
     """How runs may differ from the law, relative to loss. One set for all tables: see benchmarks/law_backtest.py."""
 
-    size: float = 0.02  # standard deviation of the smooth departure
+    size: float = 0.03  # standard deviation of the smooth departure
     reach: float = 2.5  # natural logs of params or tokens over which it is alike
     per_log_loss: float = 0.2  # noise added per unit of log loss above the best runs
     outlier: float = 1.5  # standard deviations beyond which a run is weighed down
-    same_size: float = 0.005  # standard deviation of what runs of one size share besides
-    starved: float = 0.02  # standard deviation added per square of the log of tokens per parameter that are missing
+    same_size: float = 0.004  # standard deviation of what runs of one size share besides
+    starved: float = 0.03  # standard deviation added per square of the log of tokens per parameter that are missing
 
     def covariance(self, one: Runs, other: Runs, enough: float) -> FloatArray:
         """Return the covariance of departures; runs of fewer than `enough` tokens per parameter are starved."""
