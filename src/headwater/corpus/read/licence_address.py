@@ -1,0 +1,30 @@
+"""The SPDX id of the licence that stands at an address, as pages and articles name theirs."""
+
+from __future__ import annotations
+
+import re
+
+_CREATIVE_COMMONS = re.compile(
+    r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-nd|-sa)?)/(\d\.\d)|(publicdomain/zero)/(\d\.\d)|(publicdomain/mark))"
+)
+_OTHERS = {
+    "gnu.org/licenses/fdl-1.3": "GFDL-1.3-or-later",
+    "gnu.org/copyleft/fdl": "GFDL-1.3-or-later",
+    "apache.org/licenses/license-2.0": "Apache-2.0",
+    "opensource.org/licenses/mit": "MIT",
+    "opensource.org/license/mit": "MIT",
+}
+
+
+def licence_at(address: str) -> str | None:
+    """Return the SPDX id for an address such as https://creativecommons.org/licenses/by-sa/4.0/, None if unknown.
+
+    The mark of works in the public domain has no SPDX id; it gives "LicenseRef-public-domain".
+    """
+    address = address.lower()
+    if found := _CREATIVE_COMMONS.search(address):
+        terms, version, zero, zero_version, _ = found.groups()
+        if terms:
+            return f"CC-{terms.upper()}-{version}"
+        return f"CC0-{zero_version}" if zero else "LicenseRef-public-domain"
+    return next((name for part, name in _OTHERS.items() if part in address), None)
