@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN ?= first-light
 
 .PHONY: demo test check growth cost-backtest law-backtest schedule-backtest clean
-.PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz
+.PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -37,6 +37,10 @@ faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 
 # other numbers of ranks on the way; what all of it costs
 elastic overhead: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/reliability/$@.py
+
+# two hours of training on two ranks with a fault a minute
+soak: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/$@.py
 
 hostile: $(VENV)/test.stamp

@@ -50,18 +50,20 @@ def places(world_size: int) -> list[dict[str, str]]:
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world_size)]
 
 
-def start_each(commands: list[list[str]], cwd: Path) -> list[subprocess.Popen[str]]:
-    """Start one process a rank, with its own command."""
+def start_each(commands: list[list[str]], cwd: Path, **of_first: str) -> list[subprocess.Popen[str]]:
+    """Start one process a rank, with its own command; `of_first` are variables of the first one alone."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     return [
-        subprocess.Popen(command, cwd=cwd, env=environment(**place), **pipes)  # type: ignore[call-overload]
+        subprocess.Popen(  # type: ignore[call-overload]
+            command, cwd=cwd, env=environment(**place, **(of_first if place["RANK"] == "0" else {})), **pipes
+        )
         for command, place in zip(commands, places(len(commands)), strict=True)
     ]
 
 
-def start_ranks(world_size: int, *arguments: str, cwd: Path) -> list[subprocess.Popen[str]]:
-    """Start headwater with the same arguments on every rank."""
-    return start_each([[sys.executable, "-m", "headwater", *arguments]] * world_size, cwd)
+def start_ranks(world_size: int, *arguments: str, cwd: Path, **of_first: str) -> list[subprocess.Popen[str]]:
+    """Start headwater with the same arguments on every rank; `of_first` are variables of the first one alone."""
+    return start_each([[sys.executable, "-m", "headwater", *arguments]] * world_size, cwd, **of_first)
 
 
 def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:

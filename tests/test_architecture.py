@@ -45,6 +45,8 @@ TORCH_FREE_MODULES = {
     "headwater.machine.settings",
     "headwater.machine.host",
     "headwater.recipes.planning",
+    "headwater.recipes.where",
+    "headwater.recipes.balance",
     "headwater.train.settings",
     "headwater.train.guard",
     "headwater.train.interventions",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from headwater import disk, files
 from headwater.errors import StorageError
 from headwater.json_lines import JsonLines
-from headwater.seals import read_sealed_manifest, seal
+from headwater.seals import read_manifest, read_sealed_manifest, seal
 
 
 class Interruption(Exception):
@@ -311,13 +311,13 @@ def test_a_folder_without_its_manifest_is_refused_and_never_current(tmp_path, te
         (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
     assert not files.is_current(tmp_path, "key")
     with pytest.raises(StorageError, match="is not a headwater-x folder"):
-        files.read_manifest(tmp_path, "headwater-x", 1, StorageError)
+        read_manifest(tmp_path, "headwater-x", 1, StorageError)
 
 
 def test_another_format_version_says_so(tmp_path):
     files.write_json(tmp_path / "manifest.json", {"format": "headwater-x", "format_version": 2, "key": "k"})
     with pytest.raises(StorageError, match="version 2; this headwater reads version 1"):
-        files.read_manifest(tmp_path, "headwater-x", 1, StorageError)
+        read_manifest(tmp_path, "headwater-x", 1, StorageError)
     assert files.is_current(tmp_path, "k")
 
 
@@ -336,6 +336,17 @@ def test_a_sealed_manifest_is_read_back_and_any_other_byte_is_refused(tmp_path):
         (tmp_path / "manifest.json").write_bytes(changed)
         with pytest.raises(StorageError, match="altered"):
             read()
+
+
+def test_what_is_handed_over_may_be_taken_away_at_once(tmp_path):
+    """A rank's note of its part of a checkpoint: the first rank, which waits for it, renames its folder."""
+    with disk.faults("") as plan:
+        files.hand_over_json(tmp_path / "note.json", {"a": [1]})
+    assert plan.operations[-1] == "rename", "something is done with the file after it appeared"
+    assert files.read_json(tmp_path / "note.json") == {"a": [1]}
+    with disk.faults("errno=EIO@2"), pytest.raises(StorageError, match=r"note\.json.*input/output error"):
+        files.hand_over_json(tmp_path / "note.json", {"b": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
 
 
 # ---- digests taken while writing

@@ -11,82 +11,38 @@ folder, killed at chance operations: never fewer than two whole checkpoints. Exi
 
 from __future__ import annotations
 
-import shutil
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import enumerated
 import figures
+from enumerated import Aftermath
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import retain_newest
 from headwater.checkpoint.verify import is_whole
 from headwater.disk import CRASHED
 from headwater.files import remove_leftovers
-from targets import (
-    NAME,
-    TARGETS,
-    Place,
-    Target,
-    be_ready,
-    fresh_place,
-    make_template,
-    make_templates,
-    recover,
-    save,
-    wrong_after_fault,
-)
-from trials import required, sample, say, spread, trial
+from targets import NAME, Place, save
+from trials import required, trial
 
 NUM_KEPT, MIN_WHOLE = 3, 2
 OPERATIONS_OF_A_SAVE = 60  # and of the removal after it, about
-SUMMED = ("operations", "tried", "points", "recovered", "equal", "seconds")
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a target does without a fault: the kinds of its operations, and what it leaves."""
-
-    operations: list[str]
-    facts: Any
+SUMMED = ("operations", "tried", "of", "recovered", "equal", "seconds")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = figures.options(__doc__)
-    parser.add_argument("--sample", type=int, metavar="N", help="N crash points of each target, evenly spread, not all")
+    parser = enumerated.options(__doc__, "crash points")
     parser.add_argument("--saves", type=int, default=1000, metavar="N", help="saves in a row that are killed (1000)")
-    parser.add_argument("--target", type=lambda text: text.split(";"), metavar="NAME;…", help="these targets alone")
     chosen = parser.parse_args(arguments)
-    be_ready()
     with figures.work_folder(chosen.work) as work_dir:
-        required(trial(lambda: make_templates(work_dir), timeout_seconds=600), "a whole tiny run")
-        results = [
-            enumerate_crashes(target, work_dir, chosen.sample, chosen.jobs)
-            for target in TARGETS
-            if chosen.target is None or target.name in chosen.target
-        ]
+        results = enumerated.try_targets(chosen, work_dir, crash_points, judge)
         saves = many_saves(work_dir, chosen.saves)
     found = {"what": "crash points", **figures.facts(), "sample": chosen.sample, "targets": results, "saves": saves}
     figures.publish(found, section(found), chosen.json, chosen.markdown)
-    for result in results:
-        for failure in result["failures"]:
-            say(f"{result['target']}, {failure}")
-    return int(any(result["failures"] for result in results) or saves["fewest_whole"] < MIN_WHOLE)
-
-
-def reference(target: Target, work_dir: Path) -> Reference:
-    """Make a target's template, and do its work once without a fault."""
-    required(trial(lambda: make_template(target, work_dir), timeout_seconds=600), f"what comes before {target.name}")
-    place = fresh_place(target, work_dir, "reference")
-    done = required(trial(lambda: target.work(place), plan=""), target.name)
-    again = required(trial(lambda: recover(target, place)), f"{target.name} once more")
-    shutil.rmtree(place.runs_dir)
-    if again.value["wrong"]:
-        raise SystemExit(f"{target.name} without a fault leaves {again.value['wrong']}")
-    return Reference(done.operations, again.value["facts"])
+    return int(enumerated.say_failures(results) or saves["fewest_whole"] < MIN_WHOLE)
 
 
 def crash_points(operations: Sequence[str]) -> list[str]:
@@ -97,41 +53,13 @@ def crash_points(operations: Sequence[str]) -> list[str]:
     return plans
 
 
-def enumerate_crashes(target: Target, work_dir: Path, num_wanted: int | None, num_jobs: int) -> dict[str, Any]:
-    started_at = time.perf_counter()
-    expected = reference(target, work_dir)
-    points = crash_points(expected.operations)
-    plans = sample(points, num_wanted)
-    failures = spread(plans, lambda plan: die_and_recover(target, work_dir, plan, expected), num_jobs)
-    result = {
-        "target": target.name,
-        "operations": len(expected.operations),
-        "points": len(points),
-        "tried": len(plans),
-        "recovered": sum(failure["recovered"] for failure in failures),
-        "equal": sum(failure["equal"] for failure in failures),
-        "seconds": round(time.perf_counter() - started_at, 1),
-        "failures": [failure["says"] for failure in failures if failure["says"]],
-    }
-    say("{target}: {tried} of {points} crash points, {recovered} recovered, {equal} equal".format(**result))
-    return result
-
-
-def die_and_recover(target: Target, work_dir: Path, plan: str, expected: Reference) -> dict[str, Any]:
-    """Try one crash point; `says` is what went wrong, empty when nothing did."""
-    place = fresh_place(target, work_dir, plan)
-    died = trial(lambda: target.work(place), plan)
-    left = trial(lambda: wrong_after_fault(target, place))
-    again = trial(lambda: recover(target, place))
-    shutil.rmtree(place.runs_dir)
-    problems = [] if died.status == CRASHED else [f"it didn't die: {died.says()}"]
-    problems += left.value if left.is_done else [left.says()]
-    problems += again.value["wrong"] if again.is_done else [again.says()]
-    is_equal = again.is_done and again.value["facts"] == expected.facts
-    problems += [] if is_equal else ["what the second call left isn't what an unfailed run leaves"]
+def judge(plan: str, after: Aftermath) -> dict[str, Any]:
+    """Return what came of one crash point."""
+    alive = [] if after.end.status == CRASHED else [f"it didn't die: {after.end.says()}"]
+    problems = alive + after.problems
     return {
-        "recovered": again.is_done and not problems[: len(problems) - (not is_equal)],
-        "equal": is_equal,
+        "recovered": after.is_recovered and not alive + after.half_made + after.wrong_again,
+        "equal": after.is_equal,
         "says": f"{plan}: {'; '.join(problems)}" if problems else "",
     }
 
@@ -170,11 +98,11 @@ def many_saves(work_dir: Path, count: int) -> dict[str, Any]:
 def section(found: dict[str, Any]) -> str:
     """Return the page's section."""
     rows = [
-        [r["target"], r["operations"], f"{r['tried']:,} of {r['points']:,}", r["recovered"], r["equal"], r["seconds"]]
+        [r["target"], r["operations"], f"{r['tried']:,} of {r['of']:,}", r["recovered"], r["equal"], r["seconds"]]
         for r in found["targets"]
     ]
     sums = {name: sum(r[name] for r in found["targets"]) for name in SUMMED}
-    tried = f"{sums['tried']:,} of {sums['points']:,}"
+    tried = f"{sums['tried']:,} of {sums['of']:,}"
     rows.append(["**all**", sums["operations"], tried, sums["recovered"], sums["equal"], sums["seconds"]])
     header = ["interrupted", "operations", "crash points tried", "recovered", "bitwise equal", "seconds"]
     saves = found["saves"]

@@ -17,6 +17,7 @@ from typing import Any
 
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - a file system in memory, where it exists: a kill loses nothing of it
 MIN_FREE_BYTES = 1 << 30
+FILES = ("--json", "--markdown", "--work", "--prepared", "--reference")  # options whose values say nothing elsewhere
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
@@ -66,9 +67,9 @@ def _command(arguments: list[str]) -> str:
     kept, arguments = [f"python benchmarks/reliability/{Path(arguments[0]).name}"], list(arguments[1:])
     while arguments:
         argument = arguments.pop(0)
-        if argument in ("--json", "--markdown", "--work"):
+        if argument in FILES:
             arguments = arguments[1:]
-        elif argument.split("=")[0] not in ("--json", "--markdown", "--work"):
+        elif argument.split("=")[0] not in FILES:
             kept.append(argument)
     return " ".join(kept)
 

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 import figures
-from faults import Reference, reference
+from enumerated import Reference, reference
 from headwater import disk
 from targets import TARGETS, Place, Target, be_ready, fresh_place, make_templates, recover, wrong_after_fault
 from trials import required, sample, say, spread, trial

@@ -1,8 +1,9 @@
 """A disk that forgets: what a power cut may leave of a list of operations.
 
 A file keeps what was flushed of it; a folder keeps the names that were flushed in it. Of all else any part may have
-reached the device, in any order: a write whole, in half, as zeros or not at all; a name new, old or gone. A rename is
-one change. That is more than usual file systems lose, and what their promises allow.
+reached the device, in any order: a write whole, in half, as zeros or not at all; a name new, old or gone. A rename
+within a folder is one change, one from folder to folder two. That is more than usual file systems lose, and what their
+promises allow.
 """
 
 from __future__ import annotations
@@ -127,8 +128,11 @@ class ForgetfulDisk:
 
     def _rename(self, source: Path, target: str) -> None:
         inner = self._find(source)
-        assert source.parent == Path(target).parent, "one change of one folder"
-        self._folder(source.parent).waiting.append({source.name: None, Path(target).name: inner})
+        if source.parent == Path(target).parent:
+            self._folder(source.parent).waiting.append({source.name: None, Path(target).name: inner})
+        else:
+            self._name(Path(target), inner)
+            self._name(source, None)
 
     def _exchange(self, first: Path, second: str) -> None:
         names = {first.name: self._find(Path(second)), Path(second).name: self._find(first)}

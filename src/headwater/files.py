@@ -52,9 +52,16 @@ def _make_folders(path: Path) -> None:
     disk.sync_path(path.parent)
 
 
+def no_check() -> None:
+    """Stand for what is asked before a commit where nobody asks."""
+
+
 @contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a binary file that appears under `path` only when the block ends without an error."""
+def new_file(path: Path, before_commit: Callable[[], None] = no_check) -> Iterator[IO[bytes]]:
+    """Yield a binary file that appears under `path` only when the block ends without an error.
+
+    It is flushed first, and `before_commit` may still raise.
+    """
     temporary = _temporary(path)
     with storage_errors(path):
         make_folder(path.parent)
@@ -62,15 +69,12 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
             with disk.open_file(temporary, "xb") as file:
                 yield file
                 disk.sync(file)
+            before_commit()
             disk.rename(temporary, path)
         except BaseException:
             discard(temporary)
             raise
         disk.sync_path(path.parent)
-
-
-def _nothing() -> None:
-    pass
 
 
 @contextmanager
@@ -79,7 +83,7 @@ def new_folder(
     *,
     replace: bool = False,
     need_bytes: int | None = None,
-    before_commit: Callable[[], None] = _nothing,
+    before_commit: Callable[[], None] = no_check,
 ) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` only when the block ends without an error.
 
@@ -94,6 +98,26 @@ def new_folder(
         try:
             yield temporary
             _commit(temporary, path, before_commit, replace=replace)
+        finally:
+            discard(temporary)
+
+
+@contextmanager
+def new_scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path`, which must not exist, when the block ends without an error.
+
+    Nothing is flushed: it is whole under its name as long as the machine runs, whatever happens to the process. What
+    is found there later may have lost anything to a power cut, so it must be verified, and something to be made again.
+    """
+    temporary = _temporary(path)
+    with storage_errors(path):
+        make_folder(path.parent)
+        disk.make_folder(temporary)
+        try:
+            yield temporary
+            if path.exists():
+                raise StorageError(f"{path} exists already and is never overwritten; move it away first")
+            disk.rename(temporary, path)
         finally:
             discard(temporary)
 
@@ -128,7 +152,7 @@ def flush(paths: Iterable[Path]) -> None:
         disk.sync_path(path)
 
 
-def commit_folder(folder: Path, path: Path, before_commit: Callable[[], None] = _nothing) -> None:
+def commit_folder(folder: Path, path: Path, before_commit: Callable[[], None] = no_check) -> None:
     """Flush all that is in a folder and let it become `path`, which must not exist; `before_commit` may still raise."""
     with storage_errors(path):
         _commit(folder, path, before_commit, replace=False)
@@ -181,17 +205,34 @@ class DigestedFile(io.RawIOBase):
             super().close()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    with new_file(path) as file:
+def write_bytes(path: Path, data: bytes, before_commit: Callable[[], None] = no_check) -> None:
+    with new_file(path, before_commit) as file:
         file.write(data)
 
 
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, before_commit: Callable[[], None] = no_check) -> None:
+    write_bytes(path, text.encode(), before_commit)
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_bytes(path, json_bytes(value))
+def write_json(path: Path, value: Any, before_commit: Callable[[], None] = no_check) -> None:
+    write_bytes(path, json_bytes(value), before_commit)
+
+
+def hand_over_json(path: Path, value: Any) -> None:
+    """Let a small file appear whole for another process that waits for it, and do nothing after that.
+
+    It isn't flushed: it means nothing after a crash. Whoever finds it may take it, and the folder it lies in, away at
+    once, so that anything done later would fail.
+    """
+    temporary = _temporary(path)
+    with storage_errors(path):
+        try:
+            with disk.open_file(temporary, "xb") as file:
+                file.write(json_bytes(value))
+            disk.rename(temporary, path)
+        except BaseException:
+            discard(temporary)
+            raise
 
 
 def json_bytes(value: Any) -> bytes:
@@ -239,6 +280,13 @@ def move_folder(source: Path, target: Path) -> None:
             raise StorageError(f"{target} exists already; {source} stays where it is")
         disk.rename(source, target)
         disk.sync_path(target.parent)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a file that is on disk into a folder that `new_folder` yielded, which flushes its new place."""
+    with storage_errors(target):
+        make_folder(target.parent)
+        disk.rename(source, target)
 
 
 def link_folder(link: Path, folder: Path) -> None:
@@ -343,18 +391,3 @@ def read_manifest_or_none(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
-
-
-def read_manifest(
-    folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]
-) -> dict[str, Any]:
-    """Return the manifest of `folder`, checked for its format; raise `error` with what to do otherwise."""
-    manifest = read_manifest_or_none(folder)
-    if manifest.get("format") != format_name:
-        raise error(f"{folder} is not a {format_name} folder: no readable manifest.json of that format in it")
-    if manifest.get("format_version") != format_version:
-        raise error(
-            f"{folder} has {format_name} version {manifest.get('format_version')}; this headwater reads version "
-            f"{format_version}; build it again or use the headwater that wrote it"
-        )
-    return manifest

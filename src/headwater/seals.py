@@ -1,4 +1,4 @@
-"""Manifests that prove themselves: what a manifest says of other files is worth what can be said of itself."""
+"""Manifests of the right format, and those that prove themselves: what one says of files is worth what it itself is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.files import digest_json, json_bytes, read_manifest, read_manifest_or_none
+from headwater.files import digest_json, json_bytes, read_manifest_or_none
+
+
+def read_manifest(
+    folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]
+) -> dict[str, Any]:
+    """Return the manifest of `folder`, checked for its format; raise `error` with what to do otherwise."""
+    manifest = read_manifest_or_none(folder)
+    if manifest.get("format") != format_name:
+        raise error(f"{folder} is not a {format_name} folder: no readable manifest.json of that format in it")
+    if manifest.get("format_version") != format_version:
+        raise error(
+            f"{folder} has {format_name} version {manifest.get('format_version')}; this headwater reads version "
+            f"{format_version}; build it again or use the headwater that wrote it"
+        )
+    return manifest
 
 
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.batches.mixture import MAX_ROWS, MixturePlan, make_plan
+from headwater.batches.mixture_rules import by_size, by_temperature, by_unimax
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError, StoreError
 
@@ -155,3 +156,64 @@ def test_new_weights_from_a_row_on_change_nothing_before_it():
 def test_a_row_beyond_the_exact_range_is_an_error(row):
     with pytest.raises(StoreError, match="row numbers"):
         plan_of({"a": 1}).locate(row)
+
+
+def test_a_stage_changes_the_weights_and_keeps_count():
+    stages = [{"start": 0.5, "weights": {"books": 1, "code": 0}}, {"start": 0.75, "weights": {"books": 0, "code": 1}}]
+    plan = plan_of({"books": 1, "code": 1}, num_rows=40, stages=stages)
+    sources = [source for source, _ in draws(plan, 0, 40)]
+    assert Counter(sources[:20]) == {"books": 10, "code": 10}
+    assert set(sources[20:30]) == {"books"} and set(sources[30:]) == {"code"}
+    for name in ("books", "code"):
+        assert [draw for source, draw in draws(plan, 0, 40) if source == name] == list(range(20))
+    assert MixturePlan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
+
+
+def test_a_source_used_up_before_a_stage_stays_left_out():
+    stages = [{"start": 0.5, "weights": {"books": 9, "code": 1}}]
+    plan = plan_of({"books": 1, "code": 1}, rows=10, num_rows=40, max_epochs_by_source={"books": 1}, stages=stages)
+    assert plan.counts(40) == {"books": 10, "code": 30}
+
+
+def test_a_stage_whose_sources_are_all_used_up_is_refused():
+    with pytest.raises(ConfigError, match=r"epoch caps allow 20 \(books 10, code 10\)"):
+        only_books = [{"start": 0.5, "weights": {"books": 1, "code": 0}}]
+        plan_of({"books": 1, "code": 1}, rows=10, num_rows=40, max_epochs_by_source={"books": 1}, stages=only_books)
+
+
+def test_stages_that_run_backwards_are_refused():
+    with pytest.raises(ValidationError, match="one after another"):
+        MixtureSettings(stages=[{"start": 0.5, "weights": {"a": 1}}, {"start": 0.4, "weights": {"a": 1}}])
+
+
+def test_unimax_is_uniform_where_text_is_enough_and_gives_what_a_source_lacks_to_the_others():
+    settings = MixtureSettings(rule="unimax", max_epochs=2)
+    assert make_plan({"a": 500, "b": 500, "c": 500}, settings, 300).counts(300) == {"a": 100, "b": 100, "c": 100}
+    # a gives 2 × 20, the 260 left are halved between b (at most 2 × 50) and c
+    counts = make_plan({"a": 20, "b": 50, "c": 500}, settings, 300).counts(300)
+    assert counts == pytest.approx({"a": 40, "b": 100, "c": 160}, abs=2)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.integers(1, 500), min_size=1), st.floats(0.5, 8), st.floats(0.1, 1))
+def test_unimax_keeps_to_its_caps_and_gives_no_source_less_than_a_capped_one(rows, epochs, part):
+    num_rows = int(sum(rows.values()) * epochs * part)
+    weights = by_unimax(rows, num_rows, epochs)
+    given_rows = {name: weight * num_rows for name, weight in weights.items()}
+    assert sum(given_rows.values()) == pytest.approx(num_rows)
+    uncapped = [count for name, count in given_rows.items() if count < rows[name] * epochs * (1 - 1e-9)]
+    assert all(count <= rows[name] * epochs * (1 + 1e-9) + 1e-9 for name, count in given_rows.items())
+    assert not uncapped or (min(uncapped) == pytest.approx(max(given_rows.values())))
+
+
+def test_unimax_says_how_much_text_is_missing():
+    with pytest.raises(ConfigError, match="needs 300 rows, and 100 rows read 2 times at most are 200"):
+        make_plan({"a": 50, "b": 50}, MixtureSettings(rule="unimax", max_epochs=2), 300)
+
+
+def test_a_temperature_lies_between_sizes_and_equal_parts():
+    rows = {"large": 900, "small": 100}
+    assert by_temperature(rows, 1) == pytest.approx(by_size(rows))
+    assert by_temperature(rows, 2) == pytest.approx({"large": 0.75, "small": 0.25})  # roots 30 and 10
+    assert by_temperature(rows, 1e9)["small"] == pytest.approx(0.5)
+    settings = MixtureSettings(rule="temperature", temperature=2)
+    assert make_plan(rows, settings, 400).counts(400) == pytest.approx({"large": 300, "small": 100}, abs=1)

@@ -422,8 +422,8 @@ def test_a_damaged_token_store_is_named_with_the_file_and_made_again_once_it_is_
 
 def test_a_damaged_corpus_shard_is_named(trained):
     shutil.rmtree(trained / "runs/mine/data/tokens")
-    flip_a_byte(trained / "runs/mine/data/corpus/train/mine/00000.jsonl.zst", 200)
-    require_clear_error(call("run", "mine.toml", cwd=trained), "00000.jsonl.zst", "damaged", status=(1,))
+    flip_a_byte(trained / "runs/mine/data/corpus/train/mine/000000-00000.jsonl.zst", 200)
+    require_clear_error(call("run", "mine.toml", cwd=trained), "000000-00000.jsonl.zst", "damaged", status=(1,))
 
 
 # ---- texts from the command line

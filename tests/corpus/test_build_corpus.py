@@ -147,7 +147,7 @@ class TestDuplicates:
         sources = {name: {"paths": [str(tmp_path / name)]} for name in ("one", "two")}
 
         def dropped(order, **dedup):
-            table = {"sources": {name: sources[name] for name in order}, "dedup": dedup}
+            table = {"sources": {name: sources[name] for name in order}, "dedup": dedup, "engine": {"workers": 1}}
             sheet = build_corpus(CorpusSettings.model_validate(table), tmp_path / "out", lambda line: None)["sources"]
             return {name: set(sheet[name]["dropped"]) for name in order}
 
@@ -161,9 +161,9 @@ class TestProbes:
     def test_nothing_that_is_held_out_reaches_either_split(self, build, make_prose, tmp_path, monkeypatch):
         import re
 
-        from headwater.corpus import build as module
+        from headwater.corpus import sieve
 
-        monkeypatch.setattr(module, "_held_out_patterns", lambda settings: [re.compile(r"capital of \w+ is")])
+        monkeypatch.setattr(sieve, "held_out_patterns", lambda settings: [re.compile(r"capital of \w+ is")])
         sentence = "The capital of France is Paris."
         files = {f"{number}.txt": make_prose(80, number) for number in range(10)}
         files["short.txt"] = f"{sentence} And more words follow it here."
@@ -245,7 +245,7 @@ class TestErrors:
         build(mixed_files(make_prose))
         (shard,) = (tmp_path / "corpus" / "train" / "mine").iterdir()
         shard.write_bytes(shard.read_bytes()[:200])
-        with pytest.raises(DataError, match=r"00000\.jsonl\.zst is damaged"):
+        with pytest.raises(DataError, match=r"000000-00000\.jsonl\.zst is damaged"):
             documents(tmp_path / "corpus")
 
     def test_an_unknown_source_is_an_error_that_lists_the_others(self, build, make_prose, tmp_path):

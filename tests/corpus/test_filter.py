@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import random
+import textwrap
 
 import pytest
 
-from headwater.corpus.filter import alpha_fraction, drop_reason, repeated_line_fraction, top_ngram_fraction
-from headwater.corpus.settings import RuleSettings
-from headwater.corpus.words import WordHasher, words_of
+from headwater.corpus.document import Document
+from headwater.corpus.filter import alpha_fraction, num_words_with_letters, rules_step
+from headwater.corpus.rules import RuleSettings
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
 
 
-def reason(text, kind="web", rules=None):
-    words = words_of(text)
-    return drop_reason(text, kind, rules or RuleSettings(), words, WordHasher().hash(words))
+def verdict(text, kind="web", rules=None, origin="page", **meta):
+    document = Document(text, "source", "id", origin, kind, meta)
+    return rules_step(rules or RuleSettings())(Candidate(document, WordHasher()))
+
+
+def reason(text, kind="web", rules=None, **meta):
+    return verdict(text, kind, rules, **meta).reason
 
 
 def test_ordinary_prose_passes_every_kind(make_prose):
@@ -58,7 +65,10 @@ def test_a_litany_may_stand_in_a_book_but_not_on_the_web(make_prose):
 
 
 def test_a_language_without_spaces_is_not_measured_in_words():
-    text = "".join(random.Random(3).choices("河流從山上流下來經過城市森林和田野最後到達大海", k=400)) + "。"
+    lines = (
+        "".join(random.Random(n).choices("河流從山上流下來經過城市森林和田野最後到達大海", k=40)) for n in range(10)
+    )
+    text = "。".join(lines) + "。"
     assert reason(text) is None
 
 
@@ -99,6 +109,94 @@ def test_the_almanac_is_made_and_has_no_rules():
 
 def test_fractions_by_hand():
     assert alpha_fraction("ab 12\n") == 0.5
-    assert repeated_line_fraction("one\ntwo\none\n\n") == pytest.approx(3 / 9)
-    assert top_ngram_fraction(WordHasher().hash(["a", "b", "c", "a", "b", "d"]), 2) == pytest.approx(4 / 6)
-    assert top_ngram_fraction(WordHasher().hash(["a", "b", "c", "d"]), 2) == 0
+    assert num_words_with_letters("one 2 3rd -- vier!") == 3
+
+
+SENTENCE = "The river runs down from the mountain and every village on its banks has to live with that. "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\n".join(f"- {SENTENCE}{n}" for n in range(20)), "bullet_list"),
+        ("\n".join(f"{n} {SENTENCE}and then..." for n in range(20)), "cut_off_lines"),
+        ("\n".join(f"The news of day {n} about the harbour and the island" for n in range(40)), "few_sentences"),
+        (
+            SENTENCE * 2 + SENTENCE + "\n" + "\n".join(f"page about city number {n}" for n in range(200)),
+            "unfinished_lines",
+        ),
+        ("\n".join(f"Item {n}: see there." for n in range(40)), "short_lines"),
+        ("\n".join(f"{SENTENCE} #{n} # # # #" for n in range(20)), "many_symbols"),
+        (SENTENCE + "Lorem ipsum dolor sit amet, that is all for now. " + SENTENCE * 3, "placeholder_text"),
+        (" ".join(f"{n} {n}. {n} {n}" for n in range(60)) + "word " * 70, "low_alpha_fraction"),
+    ],
+)
+def test_rules_for_web_pages_name_what_a_page_is_instead_of_text(text, expected):
+    rules = RuleSettings.model_validate(
+        {"web": {"max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None, "min_alpha_fraction": 0.5}}
+    )
+    assert reason(text, rules=rules) == expected
+
+
+def test_wrong_decodings_are_known_by_what_they_leave_behind(make_prose):
+    prose = make_prose(300).replace("river", "rivière").replace("stone", "“stone”")
+    assert reason(prose) is None
+    assert reason(prose.encode().decode("cp1252", errors="ignore")) == "wrongly_decoded"
+    assert reason(prose.encode("cp1252").decode(errors="replace")) == "wrongly_decoded"
+
+
+@pytest.mark.parametrize("text", ["Ação e São João não são ÃO maçã. ", "Âge, Île, Ça, Ñu, forêt. "])
+def test_words_that_begin_with_a_tilde_or_a_circumflex_are_no_wrong_decoding(text, make_prose):
+    assert reason(make_prose(300) + text * 5) is None
+
+
+def test_stop_words_are_asked_for_in_english_alone(make_prose):
+    text = make_prose(200)  # random nouns: no stop word in them
+    assert reason(text, language="en") == "few_stop_words"
+    assert reason(text, language="fi") is None
+    assert reason(text) is None
+    assert reason(text + " That is the end of it.", language="en") is None
+
+
+def test_hard_wraps_and_code_samples_do_not_make_prose_unfinished(make_prose):
+    paragraphs = [textwrap.fill(" ".join(make_prose(90, seed).split()), 72) for seed in range(6)]
+    wrapped = "\n\n".join(paragraphs)
+    ends = sum(line.endswith(".") for line in wrapped.split("\n")) / wrapped.count("\n")
+    assert ends < 0.2, "the page is meant to have few lines that end in a full stop"
+    assert reason(wrapped) is None
+    assert reason(wrapped + "\n" + "\n".join(f"    value_{n} = table[{n}]" for n in range(40))) is None
+
+
+def test_notices_are_cut_and_counted_and_sentences_about_them_stay(make_prose):
+    about = (
+        "A site that tracks its readers has to ask, and so " + "it says that this site uses cookies " * 5 + "to them."
+    )
+    text = make_prose(200) + "\nThis site uses cookies. Accept?\n\n" + about + "\nPlease enable JavaScript."
+    done = verdict(text)
+    assert done.reason is None
+    assert done.candidate.document.text == make_prose(200) + "\n\n" + about
+    assert [(cut.reason, cut.excerpt) for cut in done.cuts] == [
+        ("site_notice", "This site uses cookies. Accept?\nPlease enable JavaScript.")
+    ]
+    assert done.cuts[0].num_bytes == len("This site uses cookies. Accept?\nPlease enable JavaScript.")
+    assert verdict(text, "books").cuts == ()
+
+
+def test_passages_repeated_in_part_are_found_by_gophers_rule_where_it_is_on(make_prose):
+    text = make_prose(300, 1) + " " + make_prose(60, 2) + " " + make_prose(60, 2)
+    gopher = {"web": {"max_repeated_ngram_fractions": [0.15, 0.14, 0.13, 0.12, 0.11, 0.10]}}
+    assert reason(text) is None
+    assert reason(text, rules=RuleSettings.model_validate(gopher)) == "repeated_passages"
+
+
+@pytest.mark.parametrize(
+    ("origin", "code", "expected"),
+    [
+        ("a.svg", '<?xml version="1.0"?>\n<svg>' + "<path/>\n" * 50 + "</svg>", "data_file"),
+        ("a.yaml", "".join(f"name{n}: value\n" for n in range(500)), "data_file"),
+        ("a.yaml", "".join(f"name{n}: value\n" for n in range(50)), None),
+        ("a.py", "".join(f"name{n} = value\n" for n in range(500)), None),
+    ],
+)
+def test_data_in_files_of_a_source_tree_is_no_code(origin, code, expected):
+    assert verdict(code, "code", origin=origin).reason == expected

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headwater.corpus.trace import trace
+from headwater.corpus.document import Document
+from headwater.corpus.load import find_documents, read_documents
+from headwater.corpus.shards import document_id, document_line, read_blocks, read_lines
+from headwater.corpus.trace import _pattern, fold, trace
 from headwater.errors import DataError
 
 
@@ -23,8 +28,6 @@ def test_a_text_is_found_across_line_ends_and_counted(corpus):
 
 
 def test_every_document_of_both_splits_is_searched(corpus):
-    from headwater.corpus.load import read_documents
-
     for split in ("train", "validation"):
         for document in read_documents(corpus, split, "mine"):
             hits = trace(corpus, document.text[:80])
@@ -39,3 +42,37 @@ def test_the_match_is_exact(corpus, text):
 def test_nothing_to_look_for_is_an_error(corpus):
     with pytest.raises(DataError, match="no text to look for"):
         trace(corpus, " \n ")
+
+
+SPACES = [chr(code) for code in range(0x110000) if chr(code).isspace()]
+
+
+@given(st.lists(st.sampled_from(["a", "b", '"', "\\", "é", "n", *SPACES]), min_size=1, max_size=12), st.data())
+def test_the_pattern_matches_wherever_the_folded_text_does(characters, data):
+    text = "".join(characters)
+    folded = fold(text)
+    start = data.draw(st.integers(0, len(folded)))
+    wanted = fold(folded[start : data.draw(st.integers(start, len(folded)))])
+    line = document_line(Document(text, "s", "i", "o", "text"))
+    assert not wanted or _pattern(wanted).search(line)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])
+def test_blocks_are_whole_lines_and_together_all_of_them(corpus, size):
+    folder = corpus / "train" / "mine"
+    blocks = list(read_blocks(folder, size))
+    assert all(block.endswith(b"\n") for block in blocks)
+    assert b"".join(blocks) == b"".join(read_lines(folder))
+
+
+def test_documents_are_found_by_their_ids(corpus):
+    documents = list(read_documents(corpus, "train", "mine"))
+    chosen = {document.id: document for document in documents[::7]}
+    assert find_documents(corpus, "train", "mine", chosen) == chosen
+    assert find_documents(corpus, "train", "mine", ["no such id"]) == {}
+
+
+@pytest.mark.parametrize("name", ['a"b', "back\\slash", "ü/京", "\ud800", ""])
+def test_an_id_is_read_without_its_text(name):
+    name = name.encode("utf-8", "backslashreplace").decode()
+    assert document_id(document_line(Document("text", "s", name, "o", "text"))) == name

@@ -6,17 +6,20 @@ import json
 import random
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.stores import tokenizer_seed
+from fuzz.stores import checkpoint_of_two, tokenizer_seed
 from fuzz.targets import TARGETS
+from headwater.checkpoint.load import load_state_, read_checkpoint
 from headwater.config import MAX_DEPTH, MAX_VALUES
-from headwater.errors import ConfigError, DataError, StoreError, TokenizerError
+from headwater.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.files import digest_bytes, json_bytes, read_json
 from headwater.plan.hf_config import MAX_LAYERS, read_hf_config
 from headwater.plan.law.table import read_runs
 from headwater.recipes.run_config import load_run
+from headwater.seals import seal
 from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 from headwater.tokens.format import manifest_digest
 from headwater.tokens.read import TokenStore, open_stores
@@ -288,3 +291,66 @@ def test_a_manifest_over_stores_that_describes_none_is_an_error(tmp_path, splits
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(StoreError, match="describes no stores"):
         open_stores(tmp_path, "train")
+
+
+def first_tensor(manifest):
+    return manifest["tensors"]["model.a"]
+
+
+def first_chunk(manifest):
+    return first_tensor(manifest)["chunks"][0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.pop("step"),
+        lambda m: m.update(step=True),
+        lambda m: m.pop("world_size"),
+        lambda m: m.update(world_size="2"),
+        lambda m: m.update(world_size=0),
+        lambda m: m.update(world_size=1 << 40),
+        lambda m: m.update(files=[]),
+        lambda m: m["files"].update({"../x": m["files"]["state.json"]}),
+        lambda m: m["files"]["state.json"].update(bytes=-1),
+        lambda m: m["files"]["state.json"].update(digest=None),
+        lambda m: m.pop("tensors"),
+        lambda m: m.update(tensors=[1]),
+        lambda m: m["tensors"].update({"model.a": 1}),
+        lambda m: first_tensor(m).update(dtype=None),
+        lambda m: first_tensor(m).update(dtype="object"),
+        lambda m: first_tensor(m).update(shape=[1 << 30, 1 << 30]),
+        lambda m: first_tensor(m).update(shape=[4, 2.0]),
+        lambda m: first_tensor(m).update(digest=1),
+        lambda m: first_tensor(m).update(chunks=[]),
+        lambda m: first_chunk(m).update(file="state.json"),
+        lambda m: first_chunk(m).update(file="../model.safetensors"),
+        lambda m: first_chunk(m).update(offsets=[1, 0]),
+        lambda m: first_chunk(m).update(offsets=[0]),
+        lambda m: (first_tensor(m).update(shape=[2, 4]), first_chunk(m).update(shape=[2, 4])),
+        lambda m: (first_tensor(m).update(shape=[2]), first_chunk(m).update(shape=[2], offsets=[0])),
+    ],
+)
+def test_a_checkpoint_whose_seal_is_right_and_manifest_wrong_is_damaged(tmp_path, change):
+    path = checkpoint_of_two(tmp_path)
+    manifest = read_json(path / "manifest.json")
+    del manifest["seal"]
+    change(manifest)
+    (path / "manifest.json").write_bytes(json_bytes(seal(manifest)))
+    with pytest.raises(CheckpointError, match=r"damaged|no safetensors file"):
+        read_checkpoint(path)
+    with pytest.raises(CheckpointError):
+        load_state_(path, {"a": torch.zeros(4, 2)}, {})
+
+
+def test_a_checkpoint_of_two_ranks_that_nothing_is_wrong_with_is_read(tmp_path):
+    path = checkpoint_of_two(tmp_path)
+    assert read_checkpoint(path).model["c"].shape == (4, 2)
+    load_state_(path, {"a": torch.zeros(4, 2)}, {})
+
+
+def test_the_fuzzed_manifests_pass_the_checks_before_those_that_are_fuzzed(tmp_path):
+    for name in ("store-manifest", "checkpoint-manifest"):
+        BY_NAME[name].try_one(BY_NAME[name].seeds()[0], tmp_path)
+    TokenStore(tmp_path / "store")
+    read_checkpoint(tmp_path / "two-ranks" / "step-000000001")

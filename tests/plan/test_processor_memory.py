@@ -154,3 +154,18 @@ def test_what_a_run_holds_more_before_its_first_step_it_holds_to_the_end():
     usual = memory.HELD_LIBRARY_BYTES + around.text + found.weights + found.optimizer
     assert found.peak_from(usual) == pytest.approx(found.peak)
     assert found.peak_from(usual + 200 * MIB) - found.peak == pytest.approx(200 * MIB)
+
+
+def test_a_saves_copy_counts_where_a_step_gives_back_less_than_it_takes():
+    around = memory.around_run(0, num_looks=0, has_almanac=False)
+    for tokens, is_counted in ((8192, False), (64, True)):
+        found = processor_memory(model(d_model=1024), OPTIM, Portion(tokens), "int8", around=around)
+        state, given_back = found.weights + found.optimizer, found.of_a_step
+        assert found.beyond_a_step == pytest.approx(max(0, state - given_back))
+        assert (found.beyond_a_step > 0) == is_counted
+        assert found.beside_the_loop == pytest.approx(around.total + found.gradients + found.beyond_a_step)
+
+
+def test_exact_sums_take_eight_bytes_a_parameter():
+    plain, exact = (processor_memory(model(), OPTIM, Portion(4096, exact=exact), "float32") for exact in (False, True))
+    assert exact.peak - plain.peak == pytest.approx(2 * plain.weights)

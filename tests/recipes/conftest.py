@@ -13,7 +13,8 @@ from small_run import overrides, quick, write_run_file, write_texts
 from headwater.machine.load import LoadMeter
 from headwater.machine.signals import StopRequest
 from headwater.recipes import busy
-from headwater.recipes.open import open_batches, open_examiner
+from headwater.recipes.open import open_examiner
+from headwater.recipes.rows import open_batches
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Timings, prepare_data, train_plan
 from headwater.train.assemble import Run, assemble

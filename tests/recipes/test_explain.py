@@ -106,6 +106,11 @@ def test_explain_prints_a_line_for_every_setting(folder):
     assert not [line for line in lines if line != line.rstrip()]
 
 
+def test_a_description_of_two_lines_is_explained_on_one(folder):
+    said = call("explain", "first-light", cwd=folder)
+    assert len(said.out.splitlines()) == len(load_run("first-light", [])[1])
+
+
 def test_the_schema_knows_every_setting_and_extends(folder):
     said = call("schema", cwd=folder)
     schema = json.loads(said.out)

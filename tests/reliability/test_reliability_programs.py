@@ -35,6 +35,7 @@ def figures(program: str, tmp_path: Path, *arguments: str) -> dict[str, Any]:
 def test_a_sample_of_crash_points_is_recovered_bitwise(tmp_path):
     targets = figures("faults", tmp_path, "--sample", "6", "--saves", "40")["targets"]
     assert {target["target"] for target in targets} >= {"save", "retention", "corpus", "tokens", "export", "training"}
+    assert sum("two ranks" in target["target"] for target in targets) == 2
     for target in targets:
         assert target["tried"] == target["recovered"] == target["equal"] > 0, target
 

@@ -78,3 +78,13 @@ def test_a_flushed_file_whose_name_was_not_may_be_lost(root, tmp_path):
 
     left = {state.get("fresh", b"none") for state in states(root, work, tmp_path)}
     assert left == {b"12", b"none"}
+
+
+def test_a_file_moved_to_another_folder_may_be_in_both_in_either_or_in_none(root, tmp_path):
+    (root / "there").mkdir()
+
+    def work():
+        disk.rename(root / "old", root / "there" / "new")
+
+    found = {tuple(sorted(state)) for state in states(root, work, tmp_path, 60)}
+    assert found == {(), ("old",), ("there/new",), ("old", "there/new")}

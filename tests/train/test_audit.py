@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 import pytest
 import torch
+from many_ranks import on_ranks
 from tiny_run import CountingExaminer, begin, plan, train_here, without_clock
 
 from headwater.errors import TrainingError
+from headwater.machine.machine import MachineFacts
 from headwater.machine.signals import StopRequest
 from headwater.records import read_records
 from headwater.train import audit as audit_module
@@ -26,9 +28,9 @@ class FlippingMachine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, passes: Iterable[int]) -> None:
         self.number, self.passes = 0, list(passes)
-        honest = step_module.sum_gradients
+        honest = step_module.sum_own_gradients
 
-        def sum_gradients(prepared, *rest):
+        def sum_own_gradients(prepared, *rest):
             loss = honest(prepared, *rest)
             self.number += 1
             if self.number in self.passes:
@@ -36,8 +38,8 @@ class FlippingMachine:
                 gradient.view(torch.int32)[self.passes.index(self.number), 5] ^= 1
             return loss
 
-        monkeypatch.setattr(audit_module, "sum_gradients", sum_gradients)
-        monkeypatch.setattr("headwater.train.attempt.sum_gradients", sum_gradients)
+        monkeypatch.setattr(audit_module, "sum_own_gradients", sum_own_gradients)
+        monkeypatch.setattr(step_module, "sum_own_gradients", sum_own_gradients)
 
 
 def losses(run_dir) -> list[dict]:
@@ -64,7 +66,7 @@ def test_a_flipped_bit_is_recorded_by_its_parameter_and_not_taken(tmp_path, monk
     FlippingMachine(monkeypatch, [flipped])
     train_here(tmp_path, plan(audit_every=EVERY))
     (record,) = read_records(tmp_path / "records.jsonl", "audit")
-    assert (record["step"], record["differing"]) == (2, [FLIPPED])
+    assert (record["step"], record["differing"], record["ranks"]) == (2, [FLIPPED], [0])
     assert losses(tmp_path) == honest
 
 
@@ -78,10 +80,60 @@ def test_a_flipped_bit_between_audits_is_not_seen(tmp_path, monkeypatch, honest)
 def test_three_passes_that_disagree_stop_the_run(tmp_path, monkeypatch):
     FlippingMachine(monkeypatch, [3, 4, 5])
     run = begin(tmp_path, plan(audit_every=EVERY))
-    with pytest.raises(TrainingError, match=f"this machine computes wrong: .*of {FLIPPED}"):
+    with pytest.raises(TrainingError, match=f"this machine computed wrong: .*of {FLIPPED}"):
         train(run, CountingExaminer(), lambda record: None, StopRequest())
     run.records.close()
     assert (run.step, run.optimizer.num_updates) == (2, 2)
+
+
+AUDIT_OF_TWO = """
+import torch.nn as nn
+from headwater.errors import TrainingError
+from headwater.machine.machine import Machine, MachineFacts
+from headwater.train import audit as module
+
+FACTS = {facts}
+
+class Prepared:
+    model = nn.Linear(3, 2, bias=False)
+
+def sum_own_gradients(prepared, machine, microbatches, num_targets):
+    with machine.microbatch(prepared.model):
+        prepared.model.weight.grad = torch.full((2, 3), 1.0 + machine.rank)
+        wrong = microbatches.pop(0)
+        if wrong[machine.rank]:
+            prepared.model.weight.grad.view(torch.int32)[0, 1] ^= wrong[machine.rank]
+    return torch.zeros((), dtype=torch.float64)
+
+module.sum_own_gradients = sum_own_gradients
+found = []
+for exact in (False, True):
+    for passes in {passes}:
+        machine, seen = Machine(FACTS, ranks, exact=exact), []
+        try:
+            module.Audit(seen.append)(Prepared, machine, list(passes), 1)
+            end = Prepared.model.weight.grad.tolist()
+        except TrainingError as error:
+            end = str(error)
+        found.append([[[one.names, one.ranks] for one in seen], end])
+print(json.dumps(found))
+"""
+PASSES = [
+    ([(0, 0), (0, 0)], [], None),
+    ([(0, 0), (0, 8), (0, 0)], [1], None),
+    ([(8, 0), (0, 8), (0, 0)], [0, 1], None),
+    ([(0, 8), (0, 16), (0, 32)], [1], "rank 1 of 2 computed wrong: three passes"),
+]
+
+
+@pytest.mark.slow
+def test_of_two_ranks_the_one_that_computed_wrong_is_named(tmp_path):
+    facts = MachineFacts("cpu", "made up", "float32", False, 1, 1e11, "2", "")
+    program = AUDIT_OF_TWO.format(facts=facts, passes=[passes for passes, _, _ in PASSES])
+    for found in on_ranks(2, program, tmp_path):
+        for (seen, end), (_, ranks, message) in zip(found, PASSES * 2, strict=True):
+            assert seen == ([[["weight"], ranks]] if ranks else [])
+            assert end == [[3.0] * 3] * 2 if message is None else message in end
 
 
 def test_nothing_is_computed_twice_where_it_was_not_asked_for(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Fuzz one parser in this process: `python -m fuzz.harness NAME FOLDER -atheris_runs=N …` (libFuzzer's options).
+"""Fuzz one parser in this process: `python -m fuzz.harness NAME FOLDER EXECUTIONS -timeout=30 …` (libFuzzer's options).
 
 FOLDER keeps what was found: inputs that reach new code, and an input that crashed. Only headwater is instrumented, and
 the parsers of Python that it calls.
@@ -7,12 +7,18 @@ the parsers of Python that it calls.
 from __future__ import annotations
 
 import importlib
+import os
 import resource
+import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import atheris
+
+if TYPE_CHECKING:
+    from fuzz.target import Target
 
 WATCHED = ["headwater", "json", "tomllib", "csv", "codecs"]
 # what is imported when it is first needed: too late to be watched
@@ -20,13 +26,33 @@ LATE = {
     "html": ("headwater.corpus.read.html",),
     "json": ("headwater.corpus.read.json",),
     "checkpoint": ("headwater.checkpoint.load",),
-    "checkpoint-manifest": ("headwater.checkpoint.verify",),
+    "checkpoint-manifest": ("headwater.checkpoint.load", "headwater.checkpoint.shards"),
 }
 MEMORY_BYTES = 3 << 30
 
 
+class Counted:
+    """Tries one input after another, and ends the process after so many.
+
+    It ends it at once: an interpreter that ends while libraries' threads are alive now and then ends with another
+    status, and libFuzzer would count the inputs it began with as well.
+    """
+
+    def __init__(self, target: Target, scratch: Path, wanted: int) -> None:
+        self._try_one, self._scratch, self._left, self._wanted = target.try_one, scratch, wanted, wanted
+
+    def __call__(self, data: bytes) -> None:
+        self._try_one(data, self._scratch)
+        self._left -= 1
+        if not self._left:
+            peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            print(f"Done {self._wanted} runs in {peak_mib} MiB", file=sys.stderr, flush=True)
+            shutil.rmtree(self._scratch)
+            os._exit(0)
+
+
 def main() -> None:
-    name, folder = sys.argv[1], Path(sys.argv[2])
+    name, folder, wanted = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     with atheris.instrument_imports(include=WATCHED):
         from fuzz.targets import TARGETS
 
@@ -41,9 +67,13 @@ def main() -> None:
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words), encoding="ascii")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
     with tempfile.TemporaryDirectory(dir=_in_memory()) as scratch:
-        try_one, place = target.try_one, Path(scratch)
-        arguments = [sys.argv[0], str(corpus), f"-dict={words}", f"-artifact_prefix={folder}/crash-", *sys.argv[3:]]
-        atheris.Setup(arguments, lambda data: try_one(data, place))
+        arguments = [
+            str(corpus),
+            f"-dict={words}",
+            f"-artifact_prefix={folder}/crash-",
+            f"-max_len={target.max_bytes}",
+        ]
+        atheris.Setup([sys.argv[0], *arguments, *sys.argv[4:]], Counted(target, Path(scratch), wanted))
         atheris.Fuzz()
 
 

@@ -1,6 +1,6 @@
 """Fuzz every parser of foreign bytes, and print what was tried and found.
 
-    python benchmarks/reliability/fuzz/run.py [--executions N] [--only NAME,…] [--seconds N] [--keep FOLDER] [--json]
+    python benchmarks/reliability/fuzz/run.py [--executions N] [--only NAME,…] [--keep FOLDER] [--append FILE]
 
 Each parser is called with bytes that libFuzzer, through atheris (`pip install headwater[fuzz]`), makes so as to reach
 code not reached yet. Anything but an error of headwater's own is a crash, and so are 30 seconds or 2 GiB for one input.
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,9 +26,9 @@ sys.path.insert(0, str(HERE.parent))
 
 from fuzz.targets import TARGETS  # noqa: E402
 
-INPUT_SECONDS, INPUT_MIB, INPUT_BYTES = 30, 2048, 4096
+INPUT_SECONDS, INPUT_MIB = 30, 2048
 _PROGRESS = re.compile(r"#(\d+)\s+(?:NEW|REDUCE|pulse|INITED|DONE|RELOAD)\s+cov: (\d+) ft: (\d+)")
-_DONE = re.compile(r"Done (\d+) (?:runs )?in")
+_DONE = re.compile(r"Done (\d+) runs in (?:(\d+) MiB)?")
 
 
 def main() -> int:
@@ -46,8 +47,9 @@ def main() -> int:
             print(f"{name:20} {numbers} {result['features']:9,} {result['crashes']:8}", flush=True)
             if result["said"]:
                 print("    " + result["said"].replace("\n", "\n    "), flush=True)
-    if options.json:
-        print(json.dumps({"date": time.strftime("%Y-%m-%d"), "parsers": results}))
+            if options.append:
+                with open(options.append, "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"date": time.strftime("%Y-%m-%d"), **result}) + "\n")
     return 1 if any(result["crashes"] for result in results) else 0
 
 
@@ -59,48 +61,57 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep inputs here, and begin with those kept before"
     )
-    parser.add_argument("--json", action="store_true", help="end with one JSON line")
+    parser.add_argument("--append", type=Path, metavar="FILE", help="add a JSON line there after each parser")
     return parser.parse_args()
 
 
 def fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    limits = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={INPUT_MIB}", f"-max_len={INPUT_BYTES}", "-close_fd_mask=0"]
+    limits = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={INPUT_MIB}", "-close_fd_mask=0"]
     limits += [f"-max_total_time={options.seconds}"] if options.seconds else []
-    # atheris ends at -atheris_runs by itself; libFuzzer's -runs would count the inputs it begins with as well
-    command = [sys.executable, "-m", "fuzz.harness", name, str(folder), f"-atheris_runs={options.executions}", *limits]
+    command = [sys.executable, "-m", "fuzz.harness", name, str(folder), str(options.executions), *limits]
     path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     before = set(folder.glob("crash-*"))
-    started_at = time.perf_counter()
+    started_at, processor_before = time.perf_counter(), _processor_seconds()
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", env=os.environ | {"PYTHONPATH": path}
     )
     seconds = time.perf_counter() - started_at
     progress = _PROGRESS.findall(done.stderr)
-    executions = [int(number) for number in _DONE.findall(done.stderr)] or [int(each[0]) for each in progress]
+    ends = _DONE.findall(done.stderr)
+    executions = [int(number) for number, _ in ends] or [int(each[0]) for each in progress]
     crashed = sorted(set(folder.glob("crash-*")) - before)
     # every crash leaves its input; a process that tried all and then ends badly is said, and is none
-    failed = bool(crashed) or not _DONE.search(done.stderr)
+    failed = bool(crashed) or not ends
     return {
         "name": name,
         "executions": max(executions, default=0),
         "seconds": seconds,
+        "processor_seconds": _processor_seconds() - processor_before,
+        "status": done.returncode,
+        "peak_mib": int(ends[0][1] or 0) if ends else 0,
         "edges": max((int(each[1]) for each in progress), default=0),
         "features": max((int(each[2]) for each in progress), default=0),
         "crashes": len(crashed) or int(failed),
-        "said": _last_words(done.stderr) if failed else _odd_end(done.returncode),
+        "said": _last_words(done.stdout, done.stderr) if failed else _odd_end(done.returncode),
     }
+
+
+def _processor_seconds() -> float:
+    """Return what the fuzzers so far have taken of the processor."""
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return taken.ru_utime + taken.ru_stime
 
 
 def _odd_end(status: int) -> str:
     return f"all were tried; then the process ended with status {status}" if status else ""
 
 
-def _last_words(text: str) -> str:
-    """Return what the fuzzer said of a crash: the exception's traceback without libFuzzer's numbers."""
-    start = text.find("Uncaught Python exception")
-    lines = text[start:].splitlines() if start >= 0 else text.splitlines()[-15:]
+def _last_words(python: str, libfuzzer: str) -> str:
+    """Return what was said of a crash: the exception's traceback as atheris prints it, or else libFuzzer's end."""
+    start = python.find("Uncaught Python exception")
+    lines = python[start:].splitlines() if start >= 0 else libfuzzer.splitlines()[-15:]
     return "\n".join(lines[:40])
 
 

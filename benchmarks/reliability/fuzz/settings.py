@@ -99,7 +99,11 @@ TOML_WORDS = (
 TARGETS = (
     Target("run-file", lambda: (SMALL, _recipe("first-light")), _run_file, TOML_WORDS),
     Target(
-        "override", lambda: (b"model.num_layers=3\ntrain.num_steps=off", b"optim.name=adamw"), _override, TOML_WORDS
+        "override",
+        lambda: (b"model.num_layers=3\ntrain.num_steps=off", b"optim.name=adamw"),
+        _override,
+        TOML_WORDS,
+        max_bytes=256,
     ),
     Target(
         "law-table",

@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import tempfile
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fuzz.target import Target
 from headwater.errors import CheckpointError, StoreError, TokenizerError
-from headwater.files import digest_bytes, json_bytes
+from headwater.files import digest_bytes, digest_file, json_bytes, read_json
+from headwater.seals import seal
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
 from headwater.tokenizer.special import SPECIAL_IDS
 from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
@@ -102,7 +105,7 @@ def _store_manifest(data: bytes, folder: Path) -> None:
         manifest = json.loads(data)
         if isinstance(manifest, dict):
             manifest["digest"] = manifest_digest(manifest)
-            data = json.dumps(manifest).encode()
+            data = json_bytes(manifest)
     except (ValueError, RecursionError):
         pass
     (path / "manifest.json").write_bytes(data)
@@ -134,6 +137,12 @@ def _store_files(data: bytes, folder: Path) -> None:
     _read_store(path)
 
 
+def good_store_files() -> bytes:
+    """Return the data of a shard of one document of two tokens that nothing is wrong with."""
+    starts = (0).to_bytes(8, "little") + (2).to_bytes(8, "little")
+    return bytes([0, 0]) + bytes(4) + starts + (9).to_bytes(8, "little") + b'"a"\n'
+
+
 def _checkpoint(data: bytes, folder: Path) -> None:
     """Take the data for the weights of a checkpoint, and, from byte 200 on, for its state; every digest is right."""
     from headwater.checkpoint.layout import FORMAT, KINDS, STATE_FILE, UNSEALED_VERSION, tensor_file
@@ -154,17 +163,69 @@ def _checkpoint(data: bytes, folder: Path) -> None:
 
 
 def _checkpoint_manifest(data: bytes, folder: Path) -> None:
+    """Take the data for the manifest of a checkpoint that two ranks wrote; its seal is right."""
+    from headwater.checkpoint.load import load_state_, read_checkpoint, saved_shapes
     from headwater.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
 
-    path = folder / "manifest-alone" / "step-000000001"
-    path.mkdir(exist_ok=True, parents=True)
+    path = checkpoint_of_two(folder)
+    try:
+        manifest = json.loads(data)
+        data = json_bytes(seal({n: v for n, v in manifest.items() if n != "seal"}))
+    except (ValueError, RecursionError, AttributeError):
+        pass
     (path / "manifest.json").write_bytes(data)
-    assert not is_whole(path)
-    for read in (checked_manifest, model_digest, read_state):
+    try:
+        checked_manifest(path)  # with which all that reads a checkpoint begins
+    except CheckpointError as error:
+        assert str(error)
+        return
+    is_whole(path)
+    tensors = {name: torch.zeros(4, 2) for name in ("a", "b")}
+    for read in (
+        model_digest,
+        read_state,
+        read_checkpoint,
+        lambda path: saved_shapes(path, "model"),
+        lambda path: load_state_(path, tensors, tensors),
+    ):
         try:
             read(path)
         except CheckpointError as error:
             assert str(error)
+
+
+@cache
+def checkpoint_of_two(folder: Path) -> Path:
+    """Return a checkpoint of which each of two ranks wrote one tensor whole and half of another."""
+    from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, tensor_file
+    from headwater.checkpoint.shards import Piece, merged_tables, state_digest, table_of
+    from headwater.checkpoint.tensor_file import write_tensors
+
+    path = folder / "two-ranks" / "step-000000001"
+    path.mkdir(parents=True)
+    tables = []
+    for kind, rank in product(KINDS, range(2)):
+        whole = Piece(f"{kind}.{'ab'[rank]}", (0, 0), (4, 2), torch.ones(4, 2))
+        half = Piece(f"{kind}.c", (2 * rank, 0), (4, 2), torch.ones(2, 2))
+        name = tensor_file(kind, rank, 2)
+        with open(path / name, "wb") as file:
+            write_tensors(file, {piece.key: piece.tensor for piece in (whole, half)})
+        tables.append(table_of([(whole, name), (half, name)]))
+    (path / STATE_FILE).write_bytes(b'{"step": 1}')
+    files = {file.name: {"bytes": file.stat().st_size, "digest": digest_file(file)} for file in path.iterdir()}
+    tensors = merged_tables(tables)
+    manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": 1, "world_size": 2, "files": files}
+    manifest |= {"tensors": tensors, "state_digest": state_digest(tensors)}
+    (path / "manifest.json").write_bytes(json_bytes(seal(manifest)))
+    return path
+
+
+@cache
+def checkpoint_seed() -> bytes:
+    """Return the manifest of a checkpoint of two ranks, in as few bytes as it can be."""
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = read_json(checkpoint_of_two(Path(folder)) / "manifest.json")
+    return json.dumps(manifest, separators=(",", ":")).encode()
 
 
 def _safetensors(header: bytes, tensors: bytes) -> bytes:
@@ -193,15 +254,23 @@ TARGETS = (
     ),
     Target(
         "store-files",
-        lambda: (bytes([0, 0]) + bytes(4 + 16) + b'"a"\n', bytes(90)),
+        lambda: (bytes([0, 0]) + bytes(4 + 16) + b'"a"\n', bytes(90), good_store_files()),
         _store_files,
         (b'"a"\n', b"\xff" * 8),
+        max_bytes=512,
     ),
     Target(
         "checkpoint",
         lambda: (WEIGHTS.ljust(200) + b'{"step": 1}', WEIGHTS),
         _checkpoint,
         (*JSON_WORDS, b'"BF16"', b'"dtype"'),
+        max_bytes=1024,
     ),
-    Target("checkpoint-manifest", lambda: (MANIFEST,), _checkpoint_manifest, JSON_WORDS),
+    Target(
+        "checkpoint-manifest",
+        lambda: (checkpoint_seed(), MANIFEST),
+        _checkpoint_manifest,
+        (*JSON_WORDS, b'"tensors"', b'"chunks"', b'"offsets"', b'"shape"', b'"world_size"', b'"float32"'),
+        max_bytes=3000,
+    ),
 )

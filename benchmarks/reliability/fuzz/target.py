@@ -24,6 +24,8 @@ class Target:
     try_one: Callable[[bytes, Path], None]
     words: tuple[bytes, ...] = ()
     "What the fuzzer may put in: the words of the format."
+    max_bytes: int = 4096
+    "Of one input: long enough for all that the parser distinguishes, short for speed."
 
 
 class InMemory(InputFile):

@@ -17,7 +17,7 @@ from hostility.pages import SLOW
 from hostility.texts import JUNK, PROSE, prose
 
 cases = Cases()
-TEXT = (KEPT, *JUNK, "too_short", "short_words", "repeated_passages")
+TEXT = (KEPT, *JUNK, "empty", "too_short", "short_words", "repeated_passages")
 
 
 # ---- PDF
@@ -150,7 +150,7 @@ def _tars(folder: Path, size: int) -> None:
     )
 
 
-@cases("a tar of 1000 : 1", "expands_too_far", "file_too_large")
+@cases("a tar of 1000 : 1", *TEXT, "expands_too_far", "file_too_large")
 def _tar_bomb(folder: Path, size: int) -> None:
     member = tarfile.TarInfo("bomb.txt")
     member.size = MIB

@@ -9,11 +9,14 @@ floor(g · C_(j-1) / C), doesn't have this: it can fall.) A row's source and dra
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from headwater.batches.mixture_rules import USUAL_EPOCHS, by_temperature, by_unimax
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError, StoreError
 from headwater.files import digest_json
@@ -139,23 +142,34 @@ def make_plan(rows: dict[str, int], settings: MixtureSettings, num_rows: int) ->
     Raises ConfigError for weights that name no source or miss one, for a source without rows, and when the caps
     leave fewer rows than the run needs.
     """
-    weights = _checked_weights(rows, settings)
-    caps = {name: _cap(rows[name], settings.cap_of(name)) for name in weights}
-    plan = MixturePlan(dict(rows), ()).with_stage(0, weights)
+    _require_known(rows, "max_epochs_by_source", settings.max_epochs_by_source)
+    caps = {name: _cap(rows[name], settings.cap_of(name)) for name in rows}
+    weighings = {0: _first_weights(rows, settings, num_rows)}
+    for number, stage in enumerate(settings.stages):
+        weighings[int(stage.start * num_rows)] = _checked_weights(rows, f"stages[{number}].weights", stage.weights)
+    plan = MixturePlan(dict(rows), ())
+    for first_row, end in pairwise([*weighings, num_rows]):
+        plan = _extended(plan, weighings[first_row], caps, first_row, end, num_rows)
+    return plan
+
+
+def _extended(
+    plan: MixturePlan, weights: dict[str, float], caps: dict[str, int], first_row: int, end: int, num_rows: int
+) -> MixturePlan:
+    """Return the plan with the rows from `first_row` to `end` of a run of `num_rows`, by these weights and caps."""
     while True:
-        stage = plan.stages[-1]
-        end = min(_end_of_stage(stage, caps), num_rows)
-        if end >= num_rows:
-            return plan
-        drawn = plan.counts(end)
+        drawn = plan.counts(first_row) if plan.stages else dict.fromkeys(plan.rows, 0)
         weights = {name: weight for name, weight in weights.items() if drawn[name] < caps[name]}
         if not weights:
             raise ConfigError(
-                f"the run needs {num_rows} rows and the epoch caps allow {end} "
+                f"the run needs {num_rows} rows and the epoch caps allow {first_row} "
                 f"({', '.join(f'{name} {count}' for name, count in sorted(drawn.items()))}); train on fewer tokens, "
                 "raise mixture.max_epochs or give more text"
             )
-        plan = plan.with_stage(end, weights)
+        plan = plan.with_stage(first_row, weights)
+        first_row = min(_end_of_stage(plan.stages[-1], caps), end)
+        if first_row >= end:
+            return plan
 
 
 def _cap(rows: int, epochs: float | None) -> int:
@@ -178,23 +192,43 @@ def _end_of_stage(stage: Stage, caps: dict[str, int]) -> int:
     return end
 
 
-def _checked_weights(rows: dict[str, int], settings: MixtureSettings) -> dict[str, float]:
+def _first_weights(rows: dict[str, int], settings: MixtureSettings, num_rows: int) -> dict[str, float]:
+    """Return the weights that a run begins with: those given, or those of the rule."""
     if not rows:
         raise ConfigError("there is no source to train on")
-    for setting, named in (("weights", settings.weights), ("max_epochs_by_source", settings.max_epochs_by_source)):
-        unknown = sorted(set(named) - set(rows))
-        if unknown:
-            raise ConfigError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(rows))}")
-    weights: dict[str, float] = dict(settings.weights) or {name: float(count) for name, count in rows.items()}
+    if settings.weights:
+        return _checked_weights(rows, "weights", settings.weights)
+    _require_rows(rows, rows)
+    if settings.rule == "unimax":
+        return by_unimax(rows, num_rows, settings.max_epochs or USUAL_EPOCHS)
+    if settings.rule == "temperature":
+        return by_temperature(rows, settings.temperature)
+    return {name: float(count) for name, count in rows.items()}
+
+
+def _checked_weights(rows: dict[str, int], setting: str, weights: dict[str, float]) -> dict[str, float]:
+    _require_known(rows, setting, weights)
     missing = sorted(set(rows) - set(weights))
     if missing:
         raise ConfigError(
-            f"mixture.weights says nothing of {', '.join(missing)}; give each a weight (0 leaves it out) or no weights"
+            f"mixture.{setting} says nothing of {', '.join(missing)}; give each a weight (0 leaves it out) or no "
+            "weights"
         )
-    empty = sorted(name for name in rows if rows[name] == 0 and (weights[name] > 0 or not settings.weights))
+    drawn = {name: weight for name, weight in weights.items() if weight > 0}
+    _require_rows(rows, drawn)
+    return drawn
+
+
+def _require_known(rows: Mapping[str, int], setting: str, named: Mapping[str, float]) -> None:
+    unknown = sorted(set(named) - set(rows))
+    if unknown:
+        raise ConfigError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(rows))}")
+
+
+def _require_rows(rows: Mapping[str, int], names: Iterable[str]) -> None:
+    empty = sorted(name for name in names if rows[name] == 0)
     if empty:
         raise ConfigError(f"no training rows come from {', '.join(empty)}; remove the source or set its weight to 0")
-    return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 def _integer_weights(weights: dict[str, float]) -> dict[str, int]:

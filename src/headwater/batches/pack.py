@@ -51,6 +51,16 @@ class RowIndex:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A part of a document of `num_tokens`: `num_targets` are predicted, from its token `first_token` + 1 on."""
+
+    document: str
+    first_token: int
+    num_targets: int
+    num_tokens: int
+
+
+@dataclass(frozen=True)
 class PackedSource:
     """A token store and its rows."""
 
@@ -68,10 +78,19 @@ class PackedSource:
 
     def documents_of(self, row: int) -> list[str]:
         """Return the corpus ids of the documents in a row, in order."""
+        return [passage.document for passage in self.passages_of(row)]
+
+    def passages_of(self, row: int) -> list[Passage]:
+        """Return the passages of documents that a row holds, in order."""
         chunks = slice(self.index.row_ptr[row], self.index.row_ptr[row + 1])
         starts = self.index.chunk_start[chunks]
         numbers = np.searchsorted(self.store.starts, starts.astype(np.uint64), side="right") - 1
-        return [self.store.document_ids[number] for number in numbers]
+        firsts = starts - self.store.starts[numbers].astype(np.int64)
+        columns = (numbers, firsts, self.index.chunk_len[chunks], self.store.document_lengths[numbers])
+        return [
+            Passage(self.store.document_ids[number], first, targets, length)
+            for number, first, targets, length in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
 
 def pack_source(store: TokenStore, seq_len: int) -> PackedSource:

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
+
+Rule = Literal["size", "temperature", "unimax"]
+
+
+def checked_weights(weights: dict[str, float]) -> dict[str, float]:
+    """Return weights that can be drawn by; raise ValueError for others."""
+    bad = {name: weight for name, weight in weights.items() if not 0 <= weight < float("inf")}
+    if bad:
+        raise ValueError(f"weights must be finite and not negative; found {bad}")
+    if weights and not any(weights.values()):
+        raise ValueError("at least one weight must be above 0")
+    return weights
+
+
+class StageSettings(Settings):
+    """Other weights from some point of the run on, as for a last part on the best text."""
+
+    start: float = Field(gt=0, lt=1)
+    """The share of the run's rows after which the stage begins."""
+
+    weights: dict[str, float] = Field(min_length=1)
+    """As in `mixture.weights`, for every source."""
+
+    _check_weights = field_validator("weights")(staticmethod(checked_weights))
 
 
 class MixtureSettings(Settings):
     """How much each source gives to training, and how often its text may be gone through."""
 
     weights: dict[str, float] = {}
-    """Share of the tokens from each source (any scale; 0 leaves a source out). Empty: by the sources' sizes."""
+    """Share of the tokens from each source (any scale; 0 leaves a source out). Empty: by `rule`."""
+
+    rule: Rule = "size"
+    """Without weights: by size, by size^(1/temperature), or as equally as max_epochs allows (unimax; 4 if not set)."""
+
+    temperature: float = Field(default=2.0, ge=1, allow_inf_nan=False)
+    """Of the rule of that name: 1 is by size, the larger the more equal."""
+
+    stages: list[StageSettings] = []
+    """Other weights from some point of the run on, in their order."""
 
     max_epochs: float | None = Field(default=None, gt=0)
     """How often any source may be seen; a source that reaches it gives way to the others. None: no limit."""
@@ -19,15 +55,7 @@ class MixtureSettings(Settings):
     max_epochs_by_source: dict[str, float] = {}
     """The same for single sources, in place of `max_epochs`."""
 
-    @field_validator("weights")
-    @classmethod
-    def _check_weights(cls, weights: dict[str, float]) -> dict[str, float]:
-        bad = {name: weight for name, weight in weights.items() if not 0 <= weight < float("inf")}
-        if bad:
-            raise ValueError(f"weights must be finite and not negative; found {bad}")
-        if weights and not any(weights.values()):
-            raise ValueError("at least one weight must be above 0")
-        return weights
+    _check_weights = field_validator("weights")(staticmethod(checked_weights))
 
     @field_validator("max_epochs_by_source")
     @classmethod
@@ -36,6 +64,18 @@ class MixtureSettings(Settings):
         if bad:
             raise ValueError(f"epochs must be finite and above 0 (weight 0 leaves a source out); found {bad}")
         return epochs
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> MixtureSettings:
+        starts = [stage.start for stage in self.stages]
+        if any(later <= earlier for earlier, later in pairwise(starts)):
+            raise ValueError(f"stages must begin one after another; found starts {starts}")
+        return self
+
+    @property
+    def all_weights(self) -> list[dict[str, float]]:
+        """The weights that are given, of the beginning and of every stage."""
+        return [weights for weights in (self.weights, *(stage.weights for stage in self.stages)) if weights]
 
     def cap_of(self, source: str) -> float | None:
         return self.max_epochs_by_source.get(source, self.max_epochs)

@@ -9,7 +9,7 @@ import numpy as np
 from headwater.batches.assemble import Batch, empty_batch, fill_
 from headwater.batches.mixture import MixturePlan
 from headwater.batches.order import order_key, permute, permute_array
-from headwater.batches.pack import PackedSource
+from headwater.batches.pack import PackedSource, Passage
 from headwater.errors import ConfigError, StoreError
 from headwater.files import digest_json
 from headwater.tokenizer.special import PAD_ID
@@ -67,11 +67,24 @@ class BatchSource:
 
     def documents_of(self, row: int) -> list[tuple[str, str]]:
         """Return (source, corpus document id) of the documents in a global row, in order."""
+        name, _, packed_row = self.place_of(row)
+        return [(name, document) for document in self._sources[name].documents_of(packed_row)]
+
+    def packed(self, source: str) -> PackedSource:
+        """Return the rows of one source of the plan."""
+        return self._sources[source]
+
+    def passages_of(self, row: int) -> list[Passage]:
+        """Return the passages of documents that a global row holds, in order."""
+        name, _, packed_row = self.place_of(row)
+        return self._sources[name].passages_of(packed_row)
+
+    def place_of(self, row: int) -> tuple[str, int, int]:
+        """Return the source of a global row, which time its text is gone through (from 0), and its row there."""
         name, draw = self.plan.locate(row)
-        source = self._sources[name]
-        epoch, index = divmod(draw, source.num_rows)
-        packed_row = permute(source.num_rows, order_key(self.seed, name, epoch), index)
-        return [(name, document) for document in source.documents_of(packed_row)]
+        num_rows = self._sources[name].num_rows
+        epoch, index = divmod(draw, num_rows)
+        return name, epoch, permute(num_rows, order_key(self.seed, name, epoch), index)
 
 
 def rank_rows(step_first_row: int, batch_rows: int, rank: int, world_size: int) -> tuple[int, int]:

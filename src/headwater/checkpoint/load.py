@@ -67,12 +67,18 @@ def _read_kind(path: Path, manifest: dict[str, Any], kind: str) -> dict[str, Ten
         return _tensors_of(path / tensor_file(kind, 0, 1), manifest)
     table = _table(path, manifest)
     tensors = {
-        name: torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
+        name: torch.empty(entry["shape"], dtype=_dtype(entry, path))
         for name, entry in table.items()
         if name.startswith(f"{kind}.")
     }
     load_pieces_(tensors, table, lambda file: _tensors_of(path / file, manifest), str(path))
     return {name[len(kind) + 1 :]: tensor for name, tensor in tensors.items()}
+
+
+def _dtype(entry: dict[str, Any], path: Path) -> torch.dtype:
+    if entry["dtype"] not in DTYPES:
+        raise CheckpointError(f"{path} is damaged: its manifest.json has tensors of {entry['dtype']!r:.100}")
+    return DTYPES[entry["dtype"]]
 
 
 def _tensors_of(file: Path, manifest: dict[str, Any]) -> dict[str, Tensor]:

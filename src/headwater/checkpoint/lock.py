@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater import disk
-from headwater.errors import LockedError
+from headwater.errors import HeadwaterError, LockedError
 from headwater.files import make_folder, write_json
 from headwater.storage import TEMPORARY_MARK, storage_errors
 
@@ -52,10 +52,7 @@ def owned(run_dir: Path) -> Iterator[Owner]:
             f"{run_dir} is in use by {_name(_read(run_dir / 'lock'))}; wait for it, stop it, or choose another run "
             "folder; if it is stopped or its machine is lost, `headwater train --takeover` takes it over"
         )
-    try:
-        yield _claim(run_dir, handle)
-    finally:
-        os.close(handle)
+    yield from _held(run_dir, handle)
 
 
 @contextmanager
@@ -69,8 +66,19 @@ def taken_over(run_dir: Path) -> Iterator[Owner]:
     if handle is None:
         _require_idle(run_dir, _read(run_dir / "lock"))
         handle = _new_lock(run_dir)
+    yield from _held(run_dir, handle)
+
+
+def _held(run_dir: Path, handle: int) -> Iterator[Owner]:
+    """Yield the owner while it holds the lock; what goes wrong for a stale one is that it has been taken over."""
     try:
-        yield _claim(run_dir, handle)
+        owner = _claim(run_dir, handle)
+        try:
+            yield owner
+        except (HeadwaterError, OSError):
+            # whoever took the run folder over has tidied this process's files away
+            owner.require()
+            raise
     finally:
         os.close(handle)
 

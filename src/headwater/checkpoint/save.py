@@ -40,6 +40,7 @@ from headwater.files import (
     commit_folder,
     discard,
     flush,
+    hand_over_json,
     json_bytes,
     make_folder,
     read_json,
@@ -230,12 +231,12 @@ def _leave_note(work: _Work, pieces: list[Piece], ranks: Ranks) -> None:
             work.wait_for(work.folder)
             note = _write_pieces(work.folder, pieces, ranks)
             flush(work.folder / name for name in note["files"])
-        write_json(path, note)
+        hand_over_json(path, note)
     except Exception as error:
         if not work.folder.exists():
             raise StorageError(f"{work.target} can't be written: the first rank gave it up and says why") from error
         with suppress(HeadwaterError, OSError):  # on a full disk; the other ranks then learn of it as this one ends
-            write_json(path, {"error": str(error)})
+            hand_over_json(path, {"error": str(error)})
         raise
 
 

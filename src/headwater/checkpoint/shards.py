@@ -163,7 +163,14 @@ def load_pieces_(
         for item, key in items:
             if key not in tensors:
                 raise CheckpointError(f"{folder} is damaged: {file} has no tensor {key}, which its manifest.json names")
-            planner.resolve_tensor(item).copy_(_box(tensors[key], item.storage_offsets, item.lengths))
+            target = planner.resolve_tensor(item)
+            try:
+                target.copy_(_box(tensors[key], item.storage_offsets, item.lengths))
+            except (IndexError, RuntimeError, ValueError):
+                shape = list(tensors[key].shape)
+                raise CheckpointError(
+                    f"{folder} is damaged: {key} in {file} has the shape {shape}, another than its manifest.json says"
+                ) from None
 
 
 def _reads(planner: DefaultLoadPlanner, table: Table) -> dict[str, list[tuple[ReadItem, str]]]:

@@ -17,6 +17,7 @@ from headwater.checkpoint.layout import (
     step_of,
     tensor_file,
 )
+from headwater.checkpoint.manifest import wrong_in
 from headwater.errors import CheckpointError
 from headwater.files import digest_file, digest_file_on_disk, digest_json
 from headwater.seals import read_sealed_manifest
@@ -30,8 +31,11 @@ def checked_manifest(path: Path) -> dict[str, Any]:
     manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError, UNSEALED_VERSION)
     if manifest["format_version"] == UNSEALED_VERSION:
         manifest = migrate_1_to_2(manifest)
-    step = manifest.get("step")
-    if not isinstance(step, int) or step_of(path) not in (None, step):
+    wrong = wrong_in(manifest)
+    if wrong is not None:
+        raise CheckpointError(f"{path} is damaged: {wrong} in its manifest.json can't be")
+    step = manifest["step"]
+    if step_of(path) not in (None, step):
         raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
     return manifest
 
@@ -43,10 +47,9 @@ def migrate_1_to_2(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def files_of(manifest: dict[str, Any], path: Path) -> list[str]:
     """Return the names of a checkpoint's files; raise CheckpointError where one that must be there isn't named."""
-    names = list(manifest["files"]) if isinstance(manifest.get("files"), dict) else []
-    world_size = manifest.get("world_size")
-    ranks = range(world_size) if isinstance(world_size, int) else []
-    wanted = [tensor_file(kind, rank, len(ranks)) for kind in (MODEL, OPTIM) for rank in ranks]
+    names = list(manifest["files"])
+    world_size = manifest["world_size"]
+    wanted = [tensor_file(kind, rank, world_size) for kind in (MODEL, OPTIM) for rank in range(world_size)]
     for name in [*wanted, STATE_FILE]:
         digest_of(manifest, path / name)
     return names
@@ -56,7 +59,7 @@ def digest_of(manifest: dict[str, Any], file: Path) -> str:
     """Return the digest that a manifest says a file of its folder has; raise CheckpointError when it says none."""
     try:
         return str(manifest["files"][file.name]["digest"])
-    except (KeyError, TypeError):
+    except KeyError:
         raise CheckpointError(f"{file.parent} is damaged: its manifest.json has no digest of {file.name}") from None
 
 
@@ -95,7 +98,7 @@ def _is_whole(path: Path, digest: Callable[[Path], str]) -> bool:
 def model_digest(path: Path) -> str:
     """Return the digest of a checkpoint's weights, as its manifest says; raise CheckpointError without one."""
     manifest = checked_manifest(path)
-    world_size = manifest.get("world_size", 1)
+    world_size = manifest["world_size"]
     digests = [digest_of(manifest, path / tensor_file(MODEL, rank, world_size)) for rank in range(world_size)]
     return digests[0] if len(digests) == 1 else digest_json(digests)
 

@@ -31,6 +31,10 @@ def unicode_text(text: str) -> str:
     return text
 
 
+def text_or_none(text: str | None) -> str | None:
+    return None if text is None else unicode_text(text)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object; where the output can't hold every character, with escapes for all but ASCII."""
     is_unicode = (sys.stdout.encoding or "ascii").lower().replace("-", "").startswith("utf")

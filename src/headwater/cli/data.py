@@ -1,22 +1,30 @@
-"""Verbs about data: corpus build, show, trace; tokenizer train, show."""
+"""Verbs about data: corpus build, fetch, show, trace; tokenizer train, show."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, unicode_text
+from headwater.cli import classifier
+from headwater.cli.arguments import AsJson, Overrides, RunDir, RunFile, print_json, text_or_none, unicode_text
+from headwater.cli.balance import print_balance, print_findings, print_training
+from headwater.cli.dropped import show_dropped
+from headwater.cli.fetching import fetch
 from headwater.cli.terminal import safe, say
-from headwater.report.numbers import count
 
 
 def add_to(app: typer.Typer) -> None:
-    corpus = typer.Typer(help="Build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True)
+    corpus = typer.Typer(
+        help="Fetch texts, build a corpus, see its balance sheet, find a text in it.", no_args_is_help=True
+    )
     corpus.command("build")(build)
+    corpus.command("fetch")(fetch)
     corpus.command("show")(show)
     corpus.command("trace")(trace)
+    classifier.add_to(corpus)
     app.add_typer(corpus, name="corpus")
     tokenizer = typer.Typer(help="Train a tokenizer, see what it does to a text.", no_args_is_help=True)
     tokenizer.command("train")(tokenizer_train)
@@ -24,26 +32,58 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(tokenizer, name="tokenizer")
 
 
-def build(run: RunFile, overrides: Overrides = None) -> None:
-    """Read, clean, filter, deduplicate and split the sources of a run."""
+def build(
+    run: RunFile,
+    overrides: Overrides = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who does the work: local (processes here), slurm, ray or ray://ADDRESS.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that work at once.")] = None,
+) -> None:
+    """Read, clean, filter, deduplicate and split the sources of a run; the corpus is the same from any engine."""
     from headwater.checkpoint.lock import owned
+    from headwater.recipes.balance import balance_of_run
     from headwater.recipes.run_config import load_run
     from headwater.recipes.stages import Timings, build_corpus_stage, write_config
 
-    config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        manifest = build_corpus_stage(config, say, Timings())
-        write_config(config, reasons)
-    _print_balance(manifest)
+    chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
+    extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+    config, reasons = load_run(run, [*(overrides or []), *extra])
+    with owned(config.run_dir) as owner:
+        build_corpus_stage(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
+    balance = balance_of_run(config.run_dir)
+    print_balance(balance["sources"])
+    print_findings(balance)
 
 
-def show(run: RunDir, as_json: AsJson = False) -> None:
-    """Print the balance sheet: what was read, kept, and dropped for which reason."""
-    from headwater.corpus.load import read_corpus_manifest
+def show(
+    run: RunDir,
+    dropped: Annotated[bool, typer.Option("--dropped", help="Show examples of what was dropped, by reason.")] = False,
+    reason: Annotated[
+        str | None, typer.Option(help="With --dropped: this reason alone.", callback=text_or_none)
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="With --dropped: this source alone.", callback=text_or_none)
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="With --dropped: examples a reason.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Print the balance sheet: what was read, kept, and dropped for which reason; or examples of what was dropped."""
+    from headwater.recipes.balance import balance_of_run, training_of_run
     from headwater.recipes.stages import Folders
 
-    manifest = read_corpus_manifest(Folders(Path(run)).corpus)
-    print_json({"sources": manifest["sources"]}) if as_json else _print_balance(manifest)
+    corpus = Folders(Path(run)).corpus
+    if dropped or reason is not None or source is not None:
+        show_dropped(corpus, reason, source, count, as_json)
+        return
+    balance, training = balance_of_run(Path(run)), training_of_run(Path(run))
+    if as_json:
+        print_json({**balance, "training": training})
+        return
+    print_balance(balance["sources"])
+    print_findings(balance)
+    print_training(training)
 
 
 def trace(
@@ -73,9 +113,9 @@ def tokenizer_train(run: RunFile, overrides: Overrides = None) -> None:
     from headwater.recipes.stages import Timings, prepare_data, write_config
 
     config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir):
-        prepare_data(config, say, Timings())
-        write_config(config, reasons)
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
     tokenizer_show(str(config.run_dir))
 
 
@@ -102,13 +142,3 @@ def tokenizer_show(
         print(f"  {source:<16} {value:.2f}")
     if text:
         print("  ".join(safe(f"{token}:{piece!r}") for token, piece in result["tokens"]))
-
-
-def _print_balance(manifest: dict[str, Any]) -> None:
-    print(f"{'source':<16} {'':<24} {'documents':>10} {'bytes':>9}")
-    for source, sheet in manifest["sources"].items():
-        rows = [("read", sheet["read"]), ("kept", sheet["kept"])]
-        rows += [(f"dropped: {reason}", amount) for reason, amount in sheet["dropped"].items()]
-        for index, (name, amount) in enumerate(rows):
-            label = source if index == 0 else ""
-            print(safe(f"{label:<16} {name:<24} {amount['documents']:>10} {count(amount['bytes']):>9}"))

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from headwater import disk
-from headwater.cli import data, ladder, law, model, plan, training
+from headwater.cli import data, ladder, law, mixture, model, plan, tokens, training
 from headwater.cli.terminal import safe
 from headwater.errors import HeadwaterError
 
@@ -26,10 +26,12 @@ app = typer.Typer(
 )
 training.add_to(app)
 data.add_to(app)
+tokens.add_to(app)
 model.add_to(app)
 plan.add_to(app)
 ladder.add_to(app)
 law.add_to(app)
+mixture.add_to(app)
 
 
 def main() -> None:

@@ -84,11 +84,11 @@ def _follow(config: RunConfig, call: Call) -> bool:
 
 def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, owner: Owner) -> bool:
     timings = Timings()
-    require_memory(config.model, config.optim, memory_bytes())
-    prepare_data(config, say, timings)
+    require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
+    prepare_data(config, say, timings, owner.require)
     if timings.seconds:
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
-    write_config(config, reasons)
+    write_config(config, reasons, owner.require)
     return _training(config, call, owner, is_fresh=bool(timings.seconds))
 
 
@@ -107,7 +107,7 @@ def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) ->
 
 
 def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
-    from headwater.recipes.open import open_batches
+    from headwater.recipes.rows import open_batches
     from headwater.recipes.training import Circumstances, mixture_fields, train_stage
 
     num_tokens = config.train.num_steps * config.train.batch_tokens
@@ -150,12 +150,9 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
 def _after_training(config: RunConfig, owner: Owner) -> dict[str, Any]:
     from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
 
-    owner.require()
-    evaluation = evaluate_stage(config, say)
-    owner.require()
-    export_stage(config, say)
-    owner.require()
-    report_stage(config, evaluation, say)
+    evaluation = evaluate_stage(config, say, owner.require)
+    export_stage(config, say, owner.require)
+    report_stage(config, evaluation, say, owner.require)
     return evaluation
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.evaluate.printable import printable
+from headwater.machine.place import named
 from headwater.report.numbers import count, energy_unit, significant
 from headwater.report.outcome import Outcome, outcomes
 from headwater.train.interventions import told as told_documents
@@ -167,7 +168,8 @@ class TrainingDisplay:
 
     def _show_audit(self, record: dict[str, Any]) -> None:
         names = ", ".join(record["differing"][:4])
-        self._line(f"audit after step {record['step']}: two passes differ in {names}; this machine computed wrong")
+        wrong = named(record["ranks"], record["world_size"])
+        self._line(f"audit after step {record['step']}: two passes differ in {names}; {wrong} computed wrong")
 
     def _show_checkpoint(self, record: dict[str, Any]) -> None:
         if record.get("signal"):  # the others come by themselves, and nobody waits for them

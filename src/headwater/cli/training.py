@@ -138,7 +138,8 @@ def explain(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) 
     for reason in reasons:
         shown = json.dumps(reason.value, ensure_ascii=False)
         shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        print(safe(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {reason.why}".rstrip()))
+        why = " ".join(reason.why.split())  # a description may be of two lines
+        print(safe(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {why}".rstrip()))
 
 
 def schema() -> None:

@@ -17,6 +17,9 @@ class Count:
         self.documents += num_documents
         self.bytes += num_bytes
 
+    def merge_(self, table: dict[str, int]) -> None:
+        self.add_(table["documents"], table["bytes"])
+
     def as_dict(self) -> dict[str, int]:
         return {"documents": self.documents, "bytes": self.bytes}
 
@@ -68,6 +71,18 @@ class Balance:
 
     def place_(self, source: str, split: str, num_bytes: int) -> None:
         self.splits[split][source].add_(1, num_bytes)
+
+    def merge_(self, table: dict[str, Any]) -> None:
+        """Add a balance of some of the sources, as `as_dict` wrote it."""
+        for name, sheet in table["sources"].items():
+            source = self.sources[name]
+            source.read.merge_(sheet["read"])
+            source.kept.merge_(sheet["kept"])
+            for reason, count in sheet["dropped"].items():
+                source.dropped.setdefault(reason, Count()).merge_(count)
+        for split, counts in table["splits"].items():
+            for name, count in counts.items():
+                self.splits[split][name].merge_(count)
 
     def check(self) -> None:
         for name, balance in self.sources.items():

@@ -1,44 +1,58 @@
 """Builds a corpus folder from settings: every document read, sieved, split, written and accounted for.
 
 manifest.json                          settings, digests of the inputs and of every shard, the balance sheet
-train/SOURCE/00000.jsonl.zst           documents to train on, in the order in which they were read
-validation/SOURCE/00000.jsonl.zst
-dropped/SOURCE/00000.jsonl.zst         an excerpt of everything dropped, with the reason
+train/SOURCE/000000-00000.jsonl.zst    documents to train on, in the order in which they were read
+validation/SOURCE/000000-00000.jsonl.zst
+dropped/SOURCE/000000-00000.jsonl.zst  an excerpt of everything dropped, with the reason
+
+The work is cut into tasks (headwater.corpus.tasks), which an engine does (headwater.corpus.engine): the folder is the
+same whichever does them, in how many processes, and however often it is interrupted.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from headwater.corpus.account import Balance
-from headwater.corpus.clean import clean
-from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop, drop_document, num_bytes
+from headwater.corpus.document import Drop, num_bytes
+from headwater.corpus.engine.choose import engine_for
+from headwater.corpus.engine.interface import Engine
+from headwater.corpus.engine.progress import Progress
+from headwater.corpus.findings import findings
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.read.sections import cut_point
+from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.notes import Notes
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings, SourceSettings
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, ShardWriter, document_line, drop_line
-from headwater.corpus.sieve import Sieve
-from headwater.corpus.split import Split, split, split_hash
-from headwater.corpus.spool import Spool
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION
+from headwater.corpus.tasks.exact import mark_copies, num_exact_tasks
+from headwater.corpus.tasks.fates import decide_fates
+from headwater.corpus.tasks.near import near_tasks
+from headwater.corpus.tasks.repeats import count_groups, repeat_tasks
+from headwater.corpus.tasks.segments import Segments, number_segments
+from headwater.corpus.tasks.splits import decide_splits
+from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
+from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
 from headwater.errors import DataError
-from headwater.files import digest_json, new_folder, stage_key, write_json
+from headwater.files import digest_json, move_file, new_folder, no_check, stage_key, write_json
 
-CODE_VERSION = 1  # raise it when the same settings and inputs give other documents: old corpora are then built again
-BYTES_A_PROGRESS_LINE = 100_000_000
+CODE_VERSION = 2  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 Say = Callable[[str], None]
 
 
 def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
     """Return the key under which a corpus made from these settings and inputs is up to date."""
-    table = settings.model_dump(mode="json")
+    table = _deciding(settings)
     table["order"] = list(settings.sources)  # which copy of a duplicate is kept depends on it; digests sort keys
     return stage_key("corpus", CODE_VERSION, table, inputs)
+
+
+def _deciding(settings: CorpusSettings) -> dict[str, Any]:
+    """Return the settings that decide what is in a corpus: all but those of the engine."""
+    return settings.model_dump(mode="json", exclude={"engine"})
 
 
 def measure_paths(paths: list[str]) -> tuple[int, int]:
@@ -54,132 +68,127 @@ def measure_paths(paths: list[str]) -> tuple[int, int]:
     return len(origins), total
 
 
-def build_corpus(settings: CorpusSettings, out_dir: Path, say: Say) -> dict[str, Any]:
+def build_corpus(
+    settings: CorpusSettings,
+    out_dir: Path,
+    say: Say,
+    before_commit: Callable[[], None] = no_check,
+    inputs: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
-    The same settings and inputs give the same bytes. Raises DataError when nothing is left to train on, or nothing
-    to validate on, with the reasons; StorageError when the disk refuses.
+    `before_commit` may still raise when all is written and nothing replaced.
+    The same settings and inputs give the same bytes. What a build that was interrupted had done is not done again.
+    `inputs` are the digests that `corpus_inputs` returned, where the caller has them. Raises DataError when nothing is
+    left to train on, or nothing to validate on, with the reasons, or when a part can't be done; StorageError when the
+    disk refuses.
     """
-    inputs = corpus_inputs(settings)
-    with new_folder(out_dir, replace=True) as folder:
-        balance, digests = _fill(folder, settings, say)
-        shards = {path.relative_to(folder).as_posix(): digests[path] for path in sorted(digests)}
-        manifest = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "key": corpus_key(settings, inputs),
-            "digest": digest_json({name: shards[name] for name in shards if not name.startswith("dropped/")}),
-            **balance.as_dict(),
-            "shards": shards,
-            "inputs": inputs,
-            "settings": settings.model_dump(mode="json"),
-        }
+    inputs = corpus_inputs(settings) if inputs is None else inputs
+    key = corpus_key(settings, inputs)
+    work = Work(begin_work(out_dir, settings, key))
+    with engine_for(settings.engine, work) as engine:
+        _Build(work, engine, say).do_all()
+    balance = _balance(work)
+    try:
+        _require_text(settings, balance)
+    except DataError:
+        end_work(out_dir)  # doing it again would end alike
+        raise
+    for name in settings.sources:
+        say(_summary(name, balance))
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "key": key,
+        **balance.as_dict(),
+        "kept_by": _kept_by(work),
+        **findings(settings, _notes(work), balance),
+        "inputs": inputs,
+        "settings": _deciding(settings),
+    }
+    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+        manifest |= _move_shards(work, folder)
         write_json(folder / "manifest.json", manifest)
+    end_work(out_dir)
     return manifest
 
 
-def _fill(folder: Path, settings: CorpusSettings, say: Say) -> tuple[Balance, dict[Path, str]]:
-    """Write all shards; return the balance sheet and the digest of each."""
-    balance, digests = Balance(list(settings.sources)), dict[Path, str]()
-    with Spool(folder / "spool.jsonl") as spool:
-        sieve = Sieve(settings, _held_out_patterns(settings), spool)
-        for name in settings.sources:
-            first = len(spool)
-            digests |= _read_source(folder, name, settings, sieve, balance, say)
-            digests |= _write_source(folder, name, settings, spool, range(first, len(spool)), balance)
-            say(_summary(name, balance))
+def discard_work(corpus_dir: Path) -> None:
+    """Remove what a build leaves that ended between its last two acts: when the corpus is there, nothing needs it."""
+    end_work(corpus_dir)
+
+
+def _move_shards(work: Work, folder: Path) -> dict[str, Any]:
+    """Move what the parts wrote into the corpus; return the digest of every shard and that of all."""
+    shards: dict[str, str] = {}
+    for part in work.plan.parts:
+        digests = work.digests_of("write", part.number)
+        for name in digests:
+            move_file(work.path_of("write", part.number) / name, folder / name)
+        shards |= digests
+    shards = {name: shards[name] for name in sorted(shards)}
+    return {
+        "digest": digest_json({name: shards[name] for name in shards if not name.startswith("dropped/")}),
+        "shards": shards,
+    }
+
+
+class _Build:
+    """The stages one after another; between two of them what the tasks found is put together."""
+
+    def __init__(self, work: Work, engine: Engine, say: Say) -> None:
+        self._work = work
+        self._engine = engine
+        self._say = say
+
+    def do_all(self) -> None:
+        work, dedup = self._work, self._work.plan.settings.dedup
+        parts = [part.number for part in work.plan.parts]
+        self._do("sift", parts)
+        number_segments(work)
+        segments = Segments.read(work)
+        exact = range(num_exact_tasks(segments) if dedup.exact else 0)
+        self._do("exact", exact)
+        mark_copies(work, segments, len(exact))
+        near = range(len(near_tasks(segments, dedup.num_bands)) if dedup.near else 0)
+        self._do("near", near)
+        mark_doubtful(work, segments, len(near))
+        doubtful = parts_to_verify(work, segments)
+        self._do("verify", doubtful)
+        decide_fates(work, segments, doubtful)
+        count_groups(work, segments)
+        self._do("repeats", range(len(repeat_tasks(segments))))
+        decide_splits(work, segments)
+        self._do("write", parts)
+
+    def _do(self, stage: str, numbers: list[int] | range) -> None:
+        missing = [task for number in numbers if not self._work.is_done(task := Task(stage, number))]
+        progress = Progress(self._work, stage, len(numbers), missing, self._say)
+        self._engine.run(missing, progress.done)
+
+
+def _balance(work: Work) -> Balance:
+    """Return the balance of the whole corpus, checked."""
+    balance = Balance(list(work.plan.settings.sources))
+    for part in work.plan.parts:
+        for stage in ("sift", "write"):
+            balance.merge_(work.facts_of(stage, part.number)["balance"])
     balance.check()
-    _require_text(settings, balance)
-    return balance, digests
+    return balance
 
 
-def _held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
-    """Return the patterns of the probes where the almanac is a source: without it a run has no probes to keep out."""
-    if not any(source.builtin == "almanac" for source in settings.sources.values()):
-        return []
-    from headwater.corpus.almanac.holdout import held_out_patterns
-
-    return held_out_patterns()
+def _notes(work: Work) -> Notes:
+    notes = Notes()
+    for part in work.plan.parts:
+        notes.merge_(work.facts_of("sift", part.number)["notes"])
+    return notes
 
 
-def _read_source(
-    folder: Path, name: str, settings: CorpusSettings, sieve: Sieve, balance: Balance, say: Say
-) -> dict[Path, str]:
-    """Sift a source; return the digests of the shards of what was dropped."""
-    told_bytes = 0
-    with ShardWriter(folder / "dropped" / name, settings.shard_bytes) as dropped:
-        for piece in read_source(name, settings):
-            drop = piece if isinstance(piece, Drop) else _sift(piece, sieve, balance)
-            if isinstance(piece, Drop):
-                balance.read_(name, piece.num_documents, piece.num_bytes)
-            if drop is not None:
-                balance.drop_(name, drop.reason, drop.num_documents, drop.num_bytes)
-                dropped.write(drop_line(drop))
-            if balance.sources[name].read.bytes - told_bytes >= BYTES_A_PROGRESS_LINE:
-                told_bytes = balance.sources[name].read.bytes
-                say(f"{name}: {told_bytes / 1e6:,.0f} MB read so far")
-    return dropped.digests
-
-
-def _sift(document: Document, sieve: Sieve, balance: Balance) -> Drop | None:
-    """Put one document through the sieve and on the balance sheet; return what of it was dropped."""
-    raw_bytes = num_bytes(document.text)
-    balance.read_(document.source, 1, raw_bytes)
-    verdict = sieve.examine_(document)
-    if verdict.reason is not None:
-        return drop_document(verdict.document, verdict.reason, raw_bytes)
-    cut_bytes = min(num_bytes(verdict.withheld), raw_bytes)
-    balance.keep_(document.source, 1, raw_bytes - cut_bytes)
-    if not verdict.withheld:
-        return None
-    excerpt = verdict.withheld[:EXCERPT_CHARACTERS]
-    return Drop("held_out_probe", document.source, document.id, document.origin, cut_bytes, excerpt, num_documents=0)
-
-
-def _write_source(
-    folder: Path, name: str, settings: CorpusSettings, spool: Spool, numbers: range, balance: Balance
-) -> dict[Path, str]:
-    """Split the documents `numbers` of the spool and write them, in order, under train/ and validation/.
-
-    Return the digests of the shards.
-    """
-    chosen, sizes = _choose(settings, spool, numbers)
-    with (
-        ShardWriter(folder / "train" / name, settings.shard_bytes) as train,
-        ShardWriter(folder / "validation" / name, settings.shard_bytes) as validation,
-    ):
-        writers = {"train": train, "validation": validation}
-        for index, number in enumerate(numbers):
-            if index != chosen.tail_of:
-                side = "validation" if index in chosen.validation else "train"
-                writers[side].write(spool.line(number))
-                balance.place_(name, side, sizes[index])
-                continue
-            balance.cut_(name)
-            for side, part in _cut_tail(spool.document(number), chosen.tail_bytes):
-                writers[side].write(document_line(part))
-                balance.place_(name, side, num_bytes(part.text))
-    return train.digests | validation.digests
-
-
-def _choose(settings: CorpusSettings, spool: Spool, numbers: range) -> tuple[Split, list[int]]:
-    """Return the split of the documents `numbers` and their sizes in bytes."""
-    hashes, sizes = [], []
-    for number in numbers:
-        document = spool.document(number)
-        hashes.append(split_hash(document.meta.get("group", document.text), settings.seed))
-        sizes.append(num_bytes(document.text))
-    return split(hashes, sizes, settings.validation_fraction), sizes
-
-
-def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]:
-    text = document.text
-    # the cut lies in the second half of the span it is looked for in: between 1 and 1.5 tails from the end
-    tail = len(text) * tail_bytes // num_bytes(text)
-    end = cut_point(text, len(text) - 2 * tail, len(text) - tail)
-    start = replace(document, id=f"{document.id}/start", text=clean(text[:end], document.kind))
-    rest = replace(document, id=f"{document.id}/end", text=clean(text[end:], document.kind))
-    return [("train", start), ("validation", rest)]
+def _kept_by(work: Work) -> dict[str, Any]:
+    kept_by = KeptBy()
+    for part in work.plan.parts:
+        kept_by.merge_(work.facts_of("write", part.number)["kept_by"])
+    return kept_by.as_dict()
 
 
 def _summary(name: str, balance: Balance) -> str:
@@ -210,4 +219,4 @@ def _require_text(settings: CorpusSettings, balance: Balance) -> None:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths) if source.paths else str(source.package or source.builtin)
+    return ", ".join(source.paths or source.fetched or [str(source.hf or source.package or source.builtin)])

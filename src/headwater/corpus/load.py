@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
 from headwater.errors import DataError
-from headwater.files import digest_file, read_manifest
+from headwater.files import digest_file
+from headwater.seals import read_manifest
 
 SPLITS = ("train", "validation")
 
@@ -24,7 +25,7 @@ def list_sources(corpus_dir: Path) -> list[str]:
     return list(read_corpus_manifest(corpus_dir)["sources"])
 
 
-def _require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None:
+def require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None:
     """Raise DataError when a shard isn't what was written: zstd alone lets a flipped bit pass as other text."""
     for name, digest in shards.items():
         path = corpus_dir / name
@@ -38,10 +39,26 @@ def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Docume
 
     A source may have none in a split. Raises DataError for an unknown source or a damaged shard.
     """
+    for line in read_lines(whole_folder(corpus_dir, split, source)):
+        yield parse_document(line)
+
+
+def whole_folder(corpus_dir: Path, split: str, source: str) -> Path:
+    """Return the folder of a source's shards, each of which is as it was written; DataError as `read_documents`."""
     assert split in SPLITS, split
     manifest = read_corpus_manifest(corpus_dir)
     if source not in manifest["sources"]:
         raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(manifest['sources'])}")
-    _require_whole(corpus_dir, f"{split}/{source}/", manifest["shards"])
-    for line in read_lines(corpus_dir / split / source):
-        yield parse_document(line)
+    require_whole(corpus_dir, f"{split}/{source}/", manifest["shards"])
+    return corpus_dir / split / source
+
+
+def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[str]) -> dict[str, Document]:
+    """Return the documents of a source with these ids, by id; only their texts are parsed."""
+    found: dict[str, Document] = {}
+    for line in read_lines(whole_folder(corpus_dir, split, source)):
+        if len(found) == len(ids):
+            break
+        if (name := document_id(line)) in ids:
+            found[name] = parse_document(line)
+    return found

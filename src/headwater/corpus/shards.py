@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,18 +19,20 @@ from headwater.files import DigestedFile
 FORMAT = "headwater-corpus"
 FORMAT_VERSION = 1
 SUFFIX = ".jsonl.zst"
+_MAX_ID_BYTES = 1 << 16  # four times the longest path, with every character escaped
 
 
 class ShardWriter:
-    """Writes lines to FOLDER/00000.jsonl.zst and its successors; a shard holds at least one line.
+    """Writes lines to FOLDER/PREFIX00000.jsonl.zst and its successors; a shard holds at least one line.
 
     The bytes depend on the lines alone. `folder` lies inside a folder made by files.new_folder. `digests` has the
     digest of every shard that is closed, taken while it was written.
     """
 
-    def __init__(self, folder: Path, shard_bytes: int) -> None:
+    def __init__(self, folder: Path, shard_bytes: int, prefix: str = "") -> None:
         self.digests: dict[Path, str] = {}
         self._folder = folder
+        self._prefix = prefix
         self._shard_bytes = shard_bytes
         self._num_shards = 0
         self._written_bytes = 0
@@ -44,7 +47,7 @@ class ShardWriter:
 
     def _next_shard(self) -> None:
         self.close()
-        self._path = self._folder / f"{self._num_shards:05d}{SUFFIX}"
+        self._path = self._folder / f"{self._prefix}{self._num_shards:05d}{SUFFIX}"
         self._file = DigestedFile(self._path)
         self._stream = pa.CompressedOutputStream(self._file, "zstd")
         self._num_shards += 1
@@ -87,11 +90,35 @@ def parse_document(line: bytes) -> Document:
     return Document(value["text"], meta.pop("source"), value["id"], meta.pop("origin"), meta.pop("kind"), meta)
 
 
+def document_id(line: bytes) -> str:
+    """Return the id of a document without parsing its text: it is what the line begins with."""
+    found, _ = json.JSONDecoder().raw_decode(line[:_MAX_ID_BYTES].decode(errors="replace"), len('{"id":'))
+    return str(found)
+
+
+def read_blocks(folder: Path, block_bytes: int = 1 << 20) -> Iterator[bytes]:
+    """Yield the lines of a folder's shards as `read_lines` does, whole ones, about `block_bytes` at a time."""
+    for path in _shards(folder):
+        with _decompressed(path) as stream:
+            while block := stream.read(block_bytes):
+                yield block if block.endswith(b"\n") else block + stream.readline()
+
+
 def read_lines(folder: Path) -> Iterator[bytes]:
     """Yield the lines of a folder's shards in the order they were written; DataError names a damaged shard."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            with open(path, "rb") as file:
-                yield from io.BufferedReader(pa.CompressedInputStream(file, "zstd"), 1 << 20)  # type: ignore[type-var]
-        except OSError as error:
-            raise DataError(f"{path} can't be read ({error}); build the corpus again") from error
+    for path in _shards(folder):
+        with _decompressed(path) as stream:
+            yield from stream
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+@contextmanager
+def _decompressed(path: Path) -> Iterator[io.BufferedReader]:
+    try:
+        with open(path, "rb") as file:
+            yield io.BufferedReader(pa.CompressedInputStream(file, "zstd"), 1 << 20)  # type: ignore[type-var]
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error}); build the corpus again") from error

@@ -1,63 +1,80 @@
-"""What happens to one document between reader and split: clean, withhold probes, filter, find duplicates."""
+"""The steps that every document takes alone, between reader and search for duplicates, in their order."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 
 from headwater.corpus.clean import clean
-from headwater.corpus.dedup import ExactDuplicates, NearDuplicates
-from headwater.corpus.document import Document
-from headwater.corpus.filter import drop_reason
+from headwater.corpus.decontaminate import Decontaminator
+from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
+from headwater.corpus.licence import licence_step
+from headwater.corpus.quality import quality_steps
+from headwater.corpus.redact import Redactor
 from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.spool import Spool
+from headwater.corpus.step import Candidate, Cut, Step, Verdict
+from headwater.corpus.unwrap import unwrapper
 from headwater.corpus.withhold import withhold
-from headwater.corpus.words import WordHasher, words_of
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A cleaned document with its number in the spool, or the reason why it is dropped.
-
-    `withheld` was cut out of a document that is kept, because it held a probe.
-    """
-
-    document: Document
-    reason: str | None = None
-    number: int = -1
-    withheld: str = ""
+def make_steps(settings: CorpusSettings) -> list[Step]:
+    """Return the steps of a corpus. What changes a text comes before what judges it, and what is cheap comes first."""
+    return [
+        cleaned,
+        unwrapper(settings.unwrap),
+        probes_withheld(held_out_patterns(settings)),
+        *protecting_steps(settings),
+        *quality_steps(settings),
+    ]
 
 
-class Sieve:
-    """Examines documents one after another; remembers those it kept, for the duplicates that come later."""
+def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
+    """Yield the steps that protect evaluation sets, people and authors, as far as they are asked for."""
+    if settings.decontaminate is not None:
+        yield Decontaminator(settings.decontaminate)
+    if settings.redact is not None:
+        yield Redactor(settings.redact)
+    if settings.licences is not None:
+        yield licence_step(settings)
 
-    def __init__(self, settings: CorpusSettings, held_out: Sequence[re.Pattern[str]], spool: Spool) -> None:
-        self._settings = settings
-        self._held_out = held_out
-        self._spool = spool
-        self._hasher = WordHasher()
-        self._exact = ExactDuplicates()
-        self._near = NearDuplicates(settings.dedup, self._hasher, lambda number: spool.document(number).text)
 
-    def examine_(self, document: Document) -> Verdict:
-        """Return what becomes of a document as read; one that is kept is added to the spool."""
-        text, withheld = withhold(clean(document.text, document.kind), self._held_out)
+def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
+    """Return what becomes of a candidate: as the last step leaves it, or as the step left it that dropped it."""
+    cuts: tuple[Cut, ...] = ()
+    for step in steps:
+        verdict = step(candidate)
+        candidate, cuts = verdict.candidate, cuts + verdict.cuts
+        if verdict.reason is not None:
+            return Verdict(candidate, verdict.reason, cuts, verdict.note)
+    return Verdict(candidate, None, cuts)
+
+
+def cleaned(candidate: Candidate) -> Verdict:
+    document = candidate.document
+    text = clean(document.text, document.kind)
+    return Verdict(candidate if text == document.text else candidate.with_text(text))
+
+
+def probes_withheld(patterns: Sequence[re.Pattern[str]]) -> Step:
+    """Return the step that cuts out what a pattern matches, or drops a short text with it."""
+
+    def step(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        text, cut = withhold(document.text, patterns)
         if text is None:
-            return Verdict(document, "held_out_probe")
-        document = replace(document, text=clean(text, document.kind) if withheld else text)
-        words = words_of(document.text)
-        hashes = self._hasher.hash(words)
-        reason = drop_reason(document.text, document.kind, self._settings.rules, words, hashes)
-        if reason is None and self._settings.dedup.exact and not self._exact.is_new_(words):
-            reason = "exact_duplicate"
-        if reason is not None:
-            return Verdict(document, reason)
-        if not self._settings.dedup.near or document.kind in self._settings.dedup.near_exempt_kinds:
-            return Verdict(document, None, self._spool.add_(document), withheld)
-        original, keys = self._near.find(hashes)
-        if original is not None:
-            return Verdict(document, "near_duplicate")
-        number = self._spool.add_(document)
-        self._near.add_(number, keys)
-        return Verdict(document, None, number, withheld)
+            return Verdict(candidate, "held_out_probe")
+        if not cut:
+            return Verdict(candidate)
+        found = Cut("held_out_probe", num_bytes(cut), cut[:EXCERPT_CHARACTERS])
+        return Verdict(candidate.with_text(clean(text, document.kind)), None, (found,))
+
+    return step
+
+
+def held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
+    """Return the patterns of the probes where the almanac is a source: without it a run has no probes to keep out."""
+    if not any(source.builtin == "almanac" for source in settings.sources.values()):
+        return []
+    from headwater.corpus.almanac.holdout import held_out_patterns as of_the_almanac
+
+    return of_the_almanac()

@@ -40,20 +40,28 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a step took out of a document that stays: `num_bytes` of it are counted under `reason`."""
+    """What a step took out of a document that stays: `num_bytes` of it are counted under `reason`.
+
+    The words of `note` are counted by reason over the corpus (headwater.corpus.notes).
+    """
 
     reason: str
     num_bytes: int
     excerpt: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a step says: the candidate as it goes on, or the reason why its document is dropped; what was cut out."""
+    """What a step says: the candidate as it goes on, or the reason why its document is dropped; what was cut out.
+
+    `note` goes with the reason, as a cut's with the cut.
+    """
 
     candidate: Candidate
     reason: str | None = None
     cuts: tuple[Cut, ...] = ()
+    note: str = ""
 
 
 Step = Callable[[Candidate], Verdict]

@@ -19,7 +19,7 @@ def withhold(text: str, patterns: Sequence[re.Pattern[str]]) -> tuple[str | None
     while match := first_match(text, patterns):
         if len(text) < SHORT_CHARACTERS:
             return None, ""
-        start, end = _passage(text, match.start(), match.end())
+        start, end = passage(text, match.start(), match.end())
         cut.append(text[start:end])
         text = text[:start] + text[end:]
     return text, "".join(cut)
@@ -29,7 +29,7 @@ def first_match(text: str, patterns: Sequence[re.Pattern[str]]) -> re.Match[str]
     return next((match for pattern in patterns if (match := pattern.search(text))), None)
 
 
-def _passage(text: str, start: int, end: int) -> tuple[int, int]:
+def passage(text: str, start: int, end: int) -> tuple[int, int]:
     """Return the bounds of the sentences or lines that text[start:end] lies in."""
     line_start = text.rfind("\n", 0, start) + 1
     begin = max((m.end() for m in _SENTENCE_END.finditer(text, line_start, start)), default=line_start)

@@ -6,7 +6,7 @@ writes is misread by 4.57: it takes rope_theta = 10000 without a word and refuse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,12 +38,13 @@ def export_hf(
     dtype: Dtype = "float32",
     facts: Mapping[str, str | int | float] | None = None,
     key: str = "",
+    before_commit: Callable[[], None] = files.no_check,
 ) -> None:
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
     `state` has every parameter by its name in our model; `facts` are shown in the model card as they are; `key` says
     what the export was made from (files.is_current). The folder appears complete or not at all, and replaces an
-    earlier export only.
+    earlier export only; `before_commit` may still raise when all is written.
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
     something else is at `out_dir`.
     """
@@ -52,7 +53,7 @@ def export_hf(
         name: tensor.detach().to("cpu", _torch_dtype(dtype)) for name, tensor in hf_tensors(state, model).items()
     }
     ids = {"bos_token_id": begin_id, "eos_token_id": end_id, "pad_token_id": pad_id}
-    with files.new_folder(out_dir, replace=True) as folder:
+    with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
         with files.DigestedFile(folder / "model.safetensors") as file:
             write_tensors(file, tensors, {"format": "pt"})

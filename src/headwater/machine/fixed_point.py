@@ -40,6 +40,11 @@ class FixedPointSum:
             fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
             total += torch.where(is_good, fractions, 0.0).long()
 
+    def named(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the sums so far by the names that their parameters have in `model`."""
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        return {names[parameter]: total for parameter, total in zip(self._parameters, self._sums, strict=True)}
+
     @torch.no_grad()
     def give_(self, sum_tensors_: Callable[[Sequence[Tensor]], None]) -> None:
         """Put the gradients of all ranks' microbatches at the parameters, added by `sum_tensors_`.

@@ -310,18 +310,27 @@ class Machine:
         return tuple(self.ranks.sum_(both))  # type: ignore[return-value]
 
     @contextmanager
-    def microbatch(self, model: nn.Module, *, last: bool) -> Iterator[None]:
-        """Run one forward and backward; gradients are exchanged in the last one of a step."""
+    def microbatch(self, model: nn.Module) -> Iterator[None]:
+        """Run one forward and backward of a step, whose gradient is added to those of this rank before it."""
         yield
         if self._exact:
             # held by no one while it is worked on: what fails half-way leaves nothing for the next step
             total, self._sum = self._sum or FixedPointSum(model.parameters()), None
             total.take_()
-            if last:
-                total.give_(self.ranks.sum_tensors_)
-            else:
-                self._sum = total
-        elif last and self.world_size > 1:
+            self._sum = total
+
+    def own_gradients(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return what this rank's microbatches of the step came to by parameter, before `exchange_gradients_`."""
+        if self._sum is not None:
+            return self._sum.named(model)
+        return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+    def exchange_gradients_(self, model: nn.Module) -> None:
+        """Leave the gradient of a step on all ranks at the parameters; call it once, after the last microbatch."""
+        if self._exact:
+            total, self._sum = self._sum or FixedPointSum(model.parameters()), None
+            total.give_(self.ranks.sum_tensors_)
+        elif self.world_size > 1:
             self.ranks.sum_tensors_([_gradient_of(parameter) for parameter in model.parameters()])
 
     def backward(self, loss: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headwater.errors import ConfigError
@@ -28,3 +28,12 @@ def place_of(environment: Mapping[str, str]) -> Place:
         said = ", ".join(f"{name}={value}" for name, value in found.items())
         raise ConfigError(f"the environment names a place among several ranks, but not whole ({said}); use torchrun")
     return Place(*(int(found[name]) for name in names))
+
+
+def named(ranks: Sequence[int], world_size: int) -> str:
+    """Return what to call these ranks, as seen by one of them; none stands for what is between them."""
+    if world_size == 1:
+        return "this machine"
+    if not ranks:
+        return f"the exchange between {world_size} ranks"
+    return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} of {world_size}"

@@ -7,6 +7,8 @@ on processors and by NCCL on GPUs. Nothing is pickled: other values travel as JS
 from __future__ import annotations
 
 import json
+import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,12 +18,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch.distributed.rendezvous import rendezvous
 
 from headwater.errors import TrainingError
 from headwater.machine.place import Place
 
 FOR_PREPARATION = timedelta(days=7)  # how long ranks wait for the first one, which prepares the data before it joins
+POLL_SECONDS = 0.05
 FOR_A_STEP = timedelta(minutes=30)  # how long they wait for each other in a step or while the first one evaluates
+BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 
 
 class Ranks:
@@ -74,12 +79,12 @@ class ManyRanks(Ranks):
         return tensor
 
     def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
-        for same in _by_dtype(tensors):
+        for same in _buckets(tensors):
             _copy_back(self.sum_(_flatten_dense_tensors(same)), same)
 
     def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
         for owner, owned in enumerate(tensors):
-            for same in _by_dtype(owned):
+            for same in _buckets(owned):
                 flat = _flatten_dense_tensors(same)
                 with _lost_others(self.place):
                     dist.broadcast(flat, owner, group=self._group)
@@ -105,6 +110,29 @@ class ManyRanks(Ranks):
         dist.destroy_process_group()
 
 
+def name_of_this_start(store: dist.Store, rank: int, world_size: int) -> str:
+    """Return a name that all ranks of this start get, and none of an earlier one had.
+
+    A launcher's store outlives a restart and still holds the addresses of the ranks that died: torchrun's does. The
+    first rank names the start once every other has acknowledged the name, and the others take it from an answer to
+    what they alone could have asked.
+    """
+    mine = secrets.token_hex(8)
+    store.set(f"start/{rank}", mine)
+    while rank == 0:
+        asked = [store.get(f"start/{other}").decode() for other in range(1, world_size)]  # perhaps by dead ones
+        store.set("start/answer", json.dumps([mine, *asked]))
+        if store.check([f"start/{mine}/{other}" for other in range(1, world_size)]):
+            return mine
+        time.sleep(POLL_SECONDS)
+    while True:
+        answer = json.loads(store.get("start/answer"))
+        if answer[rank : rank + 1] == [mine]:
+            store.set(f"start/{answer[0]}/{rank}", "taken")
+            return str(answer[0])
+        time.sleep(POLL_SECONDS)
+
+
 @contextmanager
 def _lost_others(place: Place) -> Iterator[None]:
     """Say what it means when an exchange fails: another rank has ended, or hangs."""
@@ -118,11 +146,19 @@ def _lost_others(place: Place) -> Iterator[None]:
         ) from error
 
 
-def _by_dtype(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield tensors of one dtype together, in their order, up to BUCKET_BYTES, and larger ones alone.
+
+    One exchange for many small tensors saves its latency; one for all of them would take a copy of all.
+    """
     found: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        found.setdefault(tensor.dtype, []).append(tensor)
-    return list(found.values())
+        bucket = found.setdefault(tensor.dtype, [])
+        if bucket and sum(each.nbytes for each in bucket) + tensor.nbytes > BUCKET_BYTES:
+            yield found.pop(tensor.dtype)
+            bucket = found.setdefault(tensor.dtype, [])
+        bucket.append(tensor)
+    yield from found.values()
 
 
 def _copy_back(flat: Tensor, tensors: Sequence[Tensor]) -> None:
@@ -141,10 +177,13 @@ def join_ranks(place: Place) -> Ranks:
     if on_gpu:
         torch.cuda.set_device(place.local_rank)
     try:
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=FOR_PREPARATION)
+        store, rank, world_size = next(rendezvous("env://", timeout=FOR_PREPARATION))
+        fresh = dist.PrefixStore(name_of_this_start(store, rank, world_size), store)
+        backend = "nccl" if on_gpu else "gloo"
+        dist.init_process_group(backend, store=fresh, rank=rank, world_size=world_size, timeout=FOR_PREPARATION)
+        return ManyRanks(place)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"rank {place.rank} can't join the other {place.world_size - 1} of its run ({error}); start all of them "
             "with torchrun"
         ) from error
-    return ManyRanks(place)

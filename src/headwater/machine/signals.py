@@ -45,6 +45,11 @@ class StopRequest:
     def _ask_save(self, number: int, frame: FrameType | None) -> None:
         self.save_is_asked = True
 
+    def pass_on(self) -> None:
+        """Let a signal that came too late to be obeyed do what it does to any process; call it after the block."""
+        if self.signal_name is not None:
+            signal.raise_signal(signal.Signals[self.signal_name])
+
     @property
     def seconds_left(self) -> float | None:
         """Seconds until the process may be killed; None where nothing says that it will be."""

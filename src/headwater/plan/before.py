@@ -10,6 +10,7 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
+EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
 
 
 def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
@@ -20,13 +21,26 @@ def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
     return BYTES_PER_VALUE * (2 * parameters.total + values_kept)
 
 
-def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int) -> None:
+def least_bytes(model: ModelSettings, optim: OptimSettings, *, exact: bool = False) -> int:
+    """Return what any training of a model needs, however small its batch.
+
+    In a step that is weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone, a
+    copy of weights and optimizer state beside the first ones.
+    """
+    num_values = count_parameters(model).total
+    gradients = BYTES_PER_VALUE * num_values
+    kept = state_bytes(model, optim) - gradients
+    return kept + max(kept, gradients + (EXACT_BYTES * num_values if exact else 0))
+
+
+def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int, *, exact: bool = False) -> None:
     """Raise ConfigError when a model can't be trained in this much memory, whatever the batch."""
-    need_bytes = state_bytes(model, optim)
+    need_bytes = least_bytes(model, optim, exact=exact)
     if need_bytes > memory_bytes:
         raise ConfigError(
-            f"weights, gradients and optimizer state of this model need {need_bytes / 1e9:,.0f} GB and this machine "
-            f"has {memory_bytes / 1e9:,.0f} GB of memory; lower model.d_model, model.num_layers or tokenizer.vocab_size"
+            f"weights and optimizer state of this model, with gradients or the copy that a save makes, need "
+            f"{need_bytes / 1e9:,.0f} GB and this machine has {memory_bytes / 1e9:,.0f} GB of memory; lower "
+            "model.d_model, model.num_layers or tokenizer.vocab_size"
         )
 
 

@@ -14,7 +14,8 @@ from headwater.files import is_current, stage_key, write_json
 from headwater.model.count import count_parameters
 from headwater.recipes.open import final_weights, load_for_evaluation, open_examiner, synthetic_sources
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, Say, StageKeys, final_checkpoint, read_json_or_none, stage_digest
+from headwater.recipes.stages import Folders, Require, Say, StageKeys, final_checkpoint, read_json_or_none, stage_digest
+from headwater.records import no_owner
 from headwater.report.render import render_report
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores
@@ -22,9 +23,9 @@ from headwater.tokens.read import TokenStore, open_stores
 EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 1, 3
 
 
-def evaluate_stage(config: RunConfig, say: Say) -> dict[str, Any]:
+def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
     """Return the full evaluation of the newest checkpoint, measured unless evaluation.json already is of it."""
-    path, keys = config.run_dir / "evaluation.json", StageKeys(config.run_dir)
+    path, keys = config.run_dir / "evaluation.json", StageKeys(config.run_dir, require_owner)
     inputs = {
         "model": model_digest(final_checkpoint(config.run_dir)),
         "tokens": stage_digest(Folders(config.run_dir).tokens),
@@ -36,7 +37,7 @@ def evaluate_stage(config: RunConfig, say: Say) -> dict[str, Any]:
     examiner = open_examiner(config)
     result = full_evaluation(examiner, *load_for_evaluation(config))
     result["yardsticks"] = measure_yardsticks(config, examiner.tokenizer)
-    write_json(path, result)
+    write_json(path, result, require_owner)
     keys.done("evaluation", key)
     return result
 
@@ -71,7 +72,7 @@ def _stream(store: TokenStore) -> tuple[Any, Any]:
     return store.slice(0, store.num_tokens), store.starts
 
 
-def export_stage(config: RunConfig, say: Say) -> Path:
+def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
     folders = Folders(config.run_dir)
     inputs = {
@@ -92,6 +93,7 @@ def export_stage(config: RunConfig, say: Say) -> Path:
         pad_id=tokenizer.pad_id,
         facts=model_facts(config),
         key=key,
+        before_commit=require_owner,
     )
     say(f"exported {folders.hf}")
     return folders.hf
@@ -110,14 +112,14 @@ def model_facts(config: RunConfig) -> dict[str, str | int | float]:
     return facts
 
 
-def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say) -> Path:
+def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner) -> Path:
     """Write report.html, unless it is already of these records and this evaluation; return its path."""
-    keys, report = StageKeys(config.run_dir), config.run_dir / "report.html"
+    keys, report = StageKeys(config.run_dir, require_owner), config.run_dir / "report.html"
     records = config.run_dir / "records.jsonl"
     inputs = {"records": str(records.stat().st_size), "evaluation": str(evaluation)}
     key = stage_key("report", REPORT_VERSION, {}, inputs)
     if not keys.is_current("report", key, report):
-        render_report(config.run_dir)
+        render_report(config.run_dir, require_owner)
         keys.done("report", key)
         say(f"wrote {report}")
     return report

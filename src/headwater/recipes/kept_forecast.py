@@ -13,13 +13,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from headwater.errors import ConfigError, DataError
+from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, remove_file, write_json
 from headwater.plan.score import FORECAST_FORMAT
 from headwater.recipes.ladder_record import begun_ladder
 from headwater.recipes.planning import Questions, plan_run, with_ladder
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, Say, read_json_or_none, stage_digest
+from headwater.recipes.stages import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.records import no_owner
 
 FORECAST_VERSION = 1
 _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}
@@ -32,14 +33,18 @@ def forecast_of_run(
     say: Say,
     clock: Callable[[], float],
     held_bytes: float | None = None,
+    require_owner: Require = no_owner,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
-    `held_bytes` is what the run's process holds before its first step. Never raises: a run is worth more than its
-    forecast. What went wrong is said.
+    `held_bytes` is what the run's process holds before its first step. Raises nothing but what `require_owner` raises,
+    LockedError when the run was taken over: a run is worth more than its forecast. What went wrong is said.
     """
+    require_owner()
     try:
-        return _kept(config, say) if step else _made(config, asked, say, clock, held_bytes)
+        return _kept(config, say) if step else _made(config, asked, say, clock, held_bytes, require_owner)
+    except LockedError:
+        raise
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about
         say(f"no forecast: {error}")
         return None
@@ -59,7 +64,12 @@ def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
 
 
 def _made(
-    config: RunConfig, asked: Questions, say: Say, clock: Callable[[], float], held_bytes: float | None
+    config: RunConfig,
+    asked: Questions,
+    say: Say,
+    clock: Callable[[], float],
+    held_bytes: float | None,
+    require_owner: Require,
 ) -> dict[str, Any]:
     path = config.run_dir / "forecast.json"
     remove_file(path)  # of an attempt that died before its first save, or of other settings
@@ -72,7 +82,7 @@ def _made(
         "headwater": headwater_version(),
         **_plan(config, asked, say, held_bytes),
     }
-    write_json(path, found)
+    write_json(path, found, require_owner)
     for note in found.get("notes", []):
         say(note)
     return found

@@ -66,7 +66,7 @@ def design_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> Ladde
     no ladder fits in.
     """
     config, reasons = load_run(run, overrides)
-    sizes = _Sizes(config)
+    sizes = Sizes(config)
     target, candidates = sizes.target(), sizes.candidates()
     budget = wishes.budget_seconds(target.seconds)
     found = read_json_or_none(ladder_dir(config.run_dir) / "design.json")
@@ -91,7 +91,7 @@ def _designed_before(found: Any, of: dict[str, Any]) -> list[Rung] | None:
         return None
 
 
-class _Sizes:
+class Sizes:
     """Makes rungs of models and lengths, with what each would take here."""
 
     def __init__(self, config: RunConfig) -> None:

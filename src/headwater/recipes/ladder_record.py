@@ -25,6 +25,7 @@ from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, read_json_or_none
 
 FORMAT = "headwater-ladder"
+RUNG_FILE = "rung.json"
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
 
@@ -142,7 +143,7 @@ def trained_rungs(config: RunConfig, rungs: Sequence[Rung]) -> list[DoneRung]:
     """Return what those of the run's rungs measured that are done, with its settings and its text."""
     make, done = same_make(config), []
     for rung in rungs:
-        found = read_json_or_none(ladder_dir(config.run_dir) / rung.name / "rung.json")
+        found = read_json_or_none(ladder_dir(config.run_dir) / rung.name / RUNG_FILE)
         try:
             if found["of"] == make:
                 done.append(replace(done_rung(found["rung"]), rung=rung))

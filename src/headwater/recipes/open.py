@@ -1,4 +1,4 @@
-"""What a run's folder holds, opened: its rows to train on, its examiner, its model."""
+"""What a run's folder holds, opened: its examiner, its model. Its rows to train on: recipes.rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from headwater.batches.mixture import make_plan
 from headwater.batches.pack import pack_source
-from headwater.batches.source import BatchSource
 from headwater.checkpoint.load import read_model_weights
-from headwater.errors import CheckpointError, StoreError
+from headwater.errors import CheckpointError
 from headwater.evaluate.bits_per_byte import Forward
 from headwater.evaluate.examiner import RunExaminer
 from headwater.machine.machine import Machine, examine_for_evaluation
@@ -19,32 +17,8 @@ from headwater.model.transformer import Transformer
 from headwater.recipes.run_config import RunConfig, config_of_run
 from headwater.recipes.stages import Folders, final_checkpoint
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
+from headwater.tokens.read import open_stores
 from headwater.train.assemble import model_ops
-
-
-def open_batches(config: RunConfig) -> BatchSource:
-    """Return the rows of the training split, mixed as the run's settings say; every store is verified."""
-    return _batches(config, open_stores(Folders(config.run_dir).tokens, "train"))
-
-
-def open_verified_batches(config: RunConfig) -> BatchSource:
-    """Return what `open_batches` does, where another rank of this machine has verified the stores."""
-    return _batches(config, open_stores_without_verifying(Folders(config.run_dir).tokens, "train"))
-
-
-def _batches(config: RunConfig, stores: dict[str, TokenStore]) -> BatchSource:
-    if not stores:
-        tokens = Folders(config.run_dir).tokens
-        raise StoreError(f"{tokens} holds no training text; see `headwater corpus show`")
-    sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
-    rows = {name: source.num_rows for name, source in sources.items()}
-    plan = make_plan(rows, config.mixture, num_rows_of_run(config))
-    return BatchSource(sources, plan, config.model.seq_len, config.seed)
-
-
-def num_rows_of_run(config: RunConfig) -> int:
-    return config.train.num_steps * config.train.batch_tokens // config.model.seq_len
 
 
 def open_examiner(config: RunConfig) -> RunExaminer:

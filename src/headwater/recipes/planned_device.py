@@ -96,7 +96,8 @@ def _processor(config: RunConfig, probe: Probe | None, held_bytes: float | None)
     spread, flags = constants()["log_deviation"], cpu_flags()
     dtype = probe.dtype if probe else processor_dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
-    portion = Portion(portion_tokens, num_recomputed(config.train, config.model.num_layers), num_threads=cores)
+    recomputed = num_recomputed(config.train, config.model.num_layers)
+    portion = Portion(portion_tokens, recomputed, num_threads=cores, exact=config.train.exact)
     around = around_of_run(config)
     memory = processor_memory(config.model, config.optim, portion, dtype, around=around)  # type: ignore[arg-type]
     peak, memory_how = memory.peak, "libraries, text, weights, optimizer"

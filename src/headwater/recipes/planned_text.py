@@ -26,7 +26,10 @@ def foreseen_held_out(config: RunConfig) -> dict[str, int]:
 
 
 def source_bytes(source: SourceSettings) -> float | None:
-    """Return the bytes of a source's files as they lie on the disk, or of a package as it was when measured."""
+    """Return the bytes of a source's files as they lie on the disk, or of a package as it was when measured.
+
+    None for packages to be fetched: pages and compressed books say little about the text in them.
+    """
     if source.paths is None:
         return constants()["known_source_bytes"].get(source.package or source.builtin)
     found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.recipes.open import open_batches
+from headwater.recipes.rows import open_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.records import Record

@@ -88,8 +88,9 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _check_mixture(self) -> RunConfig:
         sources = set(self.corpus.sources)
-        for setting in ("weights", "max_epochs_by_source"):
-            unknown = sorted(set(getattr(self.mixture, setting)) - sources)
+        named = [("weights", weights) for weights in self.mixture.all_weights]
+        for setting, table in (*named, ("max_epochs_by_source", self.mixture.max_epochs_by_source)):
+            unknown = sorted(set(table) - sources)
             if unknown:
                 raise ValueError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(sources))}")
         return self

@@ -14,7 +14,7 @@ from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import is_whole, read_state
-from headwater.corpus.build import build_corpus, corpus_key
+from headwater.corpus.build import build_corpus, corpus_key, discard_work
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError, ConfigError
@@ -28,13 +28,15 @@ from headwater.files import (
 )
 from headwater.optim.rules import Reason
 from headwater.recipes.run_config import RunConfig, config_record
-from headwater.records import read_records
+from headwater.records import no_owner, read_records
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.train.identity import TrainPlan, require_same
 
 Say = Callable[[str], None]
+Require = Callable[[], None]
+"Raises LockedError where another process has taken the run folder over."
 
 
 @dataclass(frozen=True)
@@ -74,28 +76,30 @@ class Timings:
         self.seconds[stage] = round(time.perf_counter() - started_at, 2)
 
 
-def prepare_data(config: RunConfig, say: Say, timings: Timings) -> None:
+def prepare_data(config: RunConfig, say: Say, timings: Timings, require_owner: Require = no_owner) -> None:
     """Bring corpus, tokenizer and tokens up to date; call it holding the run folder's lock.
 
-    Raises CheckpointError, before anything is written, when the run has been trained on other data or settings.
+    Raises CheckpointError, before anything is written, when the run has been trained on other data or settings; what
+    `require_owner` raises, before a stage is committed, when another process has taken the run over.
     """
     folders = Folders(config.run_dir)
     require_settings_of_checkpoint(config)
     require_writable(folders.run)
+    require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
-    build_corpus_stage(config, say, timings)
+    build_corpus_stage(config, say, timings, require_owner)
     corpus_digest = stage_digest(folders.corpus)
 
     started_at = time.perf_counter()
     key = tokenizer_key(config.tokenizer, corpus_digest)
     if not _is_current(folders, folders.tokenizer, key):
-        train_tokenizer(training_texts(folders.corpus), config.tokenizer, folders.tokenizer, key, say)
+        train_tokenizer(training_texts(folders.corpus), config.tokenizer, folders.tokenizer, key, say, require_owner)
         timings.measure("tokenizer", started_at)
 
     started_at = time.perf_counter()
     key = tokens_key(corpus_digest, stage_digest(folders.tokenizer))
     if not _is_current(folders, folders.tokens, key):
-        build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say)
+        build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
         timings.measure("tokens", started_at)
 
 
@@ -116,14 +120,17 @@ def is_prepared(config: RunConfig) -> bool:
     )
 
 
-def build_corpus_stage(config: RunConfig, say: Say, timings: Timings) -> dict[str, Any]:
+def build_corpus_stage(
+    config: RunConfig, say: Say, timings: Timings, require_owner: Require = no_owner
+) -> dict[str, Any]:
     """Bring the corpus up to date and return its manifest."""
     started_at = time.perf_counter()
     folders = Folders(config.run_dir)
-    key = corpus_key(config.corpus, corpus_inputs(config.corpus))
-    if _is_current(folders, folders.corpus, key):
+    inputs = corpus_inputs(config.corpus)
+    if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs)):
+        discard_work(folders.corpus)
         return read_manifest_or_none(folders.corpus)
-    manifest = build_corpus(config.corpus, folders.corpus, say)
+    manifest = build_corpus(config.corpus, folders.corpus, say, require_owner, inputs)
     timings.measure("corpus", started_at)
     return manifest
 
@@ -171,7 +178,7 @@ def stage_digest(folder: Path) -> str:
     return str(read_manifest_or_none(folder).get("digest"))
 
 
-def write_config(config: RunConfig, reasons: list[Reason]) -> None:
+def write_config(config: RunConfig, reasons: list[Reason], require_owner: Require = no_owner) -> None:
     """Write config.json, unless the same is there already.
 
     Raises CheckpointError when the run was trained with other settings: config.json says how to read its checkpoints.
@@ -179,7 +186,7 @@ def write_config(config: RunConfig, reasons: list[Reason]) -> None:
     require_settings_of_checkpoint(config)
     path, record = config.run_dir / "config.json", config_record(config, reasons)
     if read_json_or_none(path) != record:
-        write_json(path, record)
+        write_json(path, record, require_owner)
 
 
 def split_tokens(config: RunConfig, split: str) -> dict[str, int] | None:
@@ -218,8 +225,8 @@ def final_checkpoint(run_dir: Path) -> Path:
 class StageKeys:
     """The keys of the stages after training, in RUN/stages.json."""
 
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / "stages.json"
+    def __init__(self, run_dir: Path, require_owner: Require = no_owner) -> None:
+        self._path, self._require_owner = run_dir / "stages.json", require_owner
         keys = read_json_or_none(self._path)
         self._keys: dict[str, str] = keys if isinstance(keys, dict) else {}
 
@@ -228,7 +235,7 @@ class StageKeys:
 
     def done(self, stage: str, key: str) -> None:
         self._keys[stage] = key
-        write_json(self._path, self._keys)
+        write_json(self._path, self._keys, self._require_owner)
 
 
 def require_run_dir(run_dir: Path) -> None:

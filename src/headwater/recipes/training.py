@@ -17,13 +17,15 @@ from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.busy import busy_while_trained
 from headwater.recipes.kept_forecast import forecast_of_run
-from headwater.recipes.open import num_rows_of_run, open_batches, open_examiner, open_verified_batches
+from headwater.recipes.open import open_examiner
 from headwater.recipes.planning import Questions
+from headwater.recipes.rows import num_rows_of_run, open_batches, open_verified_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.records import no_owner
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
+from headwater.train.wishes import is_asked_to_stop
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def train_stage(
         )
         try:
             held_bytes = resident_bytes() or None  # 0: the system doesn't say
-            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, held_bytes)
+            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, held_bytes, around.require_owner)
             _record_beginning(run, config, display, plan_fields, foretold)
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):
@@ -72,9 +74,12 @@ def train_stage(
                 say(busy)
         finally:
             run.records.close()
-        if stop.signal_name is not None:
-            say(f"stopped by {stop.signal_name} after the last step; the same command does what comes after it")
-        return stop.signal_name is None
+        if is_asked_to_stop(run, stop):
+            name = stop.signal_name or "a signal to another rank"
+            say(f"stopped by {name} after the last step; the same command does what comes after it")
+            return False
+    stop.pass_on()
+    return True
 
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
@@ -83,7 +88,10 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     batches = open_rows(config)
     with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, _unsaid, ranks=ranks)
-        return train(run, open_examiner(config), _unsaid, stop)
+        if not train(run, open_examiner(config), _unsaid, stop) or is_asked_to_stop(run, stop):
+            return False
+    stop.pass_on()
+    return True
 
 
 def _unsaid(_: Any) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import tokenizers
 
 from headwater.errors import TokenizerError
-from headwater.files import digest_bytes, read_manifest
+from headwater.files import digest_bytes
+from headwater.seals import read_manifest
 from headwater.tokenizer.cut import cut
 from headwater.tokenizer.pattern import unlike_ours, without_twins
 from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS

@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_documents
-from headwater.files import digest_json, new_folder, stage_key, write_json
+from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
 from headwater.seals import seal
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
@@ -25,11 +25,19 @@ def tokens_key(corpus_digest: str, tokenizer_digest: str) -> str:
 
 
 def build_tokens(
-    corpus_dir: Path, tokenizer: Tokenizer, out_dir: Path, key: str, say: Callable[[str], None]
+    corpus_dir: Path,
+    tokenizer: Tokenizer,
+    out_dir: Path,
+    key: str,
+    say: Callable[[str], None],
+    before_commit: Callable[[], None] = no_check,
 ) -> dict[str, Any]:
-    """Write the stores of every split and source of the corpus and return the manifest over all of them."""
+    """Write the stores of every split and source of the corpus and return the manifest over all of them.
+
+    `before_commit` may still raise when all is written and nothing replaced.
+    """
     splits: dict[str, dict[str, Any]] = {}
-    with new_folder(out_dir, replace=True) as folder:
+    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         for split in SPLITS:
             splits[split] = {}
             for source in sorted(list_sources(corpus_dir)):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import StoreError
-from headwater.files import digest_bytes, digest_json, json_bytes, read_manifest, read_manifest_or_none
-from headwater.seals import read_sealed_manifest
+from headwater.files import digest_bytes, digest_json, json_bytes, read_manifest_or_none
+from headwater.seals import read_manifest, read_sealed_manifest
 from headwater.tokens.format import (
     BLOCK_BYTES,
     DATA_FILES,

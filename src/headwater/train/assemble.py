@@ -17,6 +17,7 @@ from headwater.machine.energy import EnergyMeter
 from headwater.machine.fixed_point import MAX_MICROBATCHES
 from headwater.machine.machine import Machine, MachineFacts, examine
 from headwater.machine.ranks import Ranks
+from headwater.machine.watchdog import Watchdog
 from headwater.model.attention import attend
 from headwater.model.init import initialise_
 from headwater.model.loss import chunk_loss
@@ -46,6 +47,7 @@ class Run:
     batches: BatchSource
     records: RunRecords | UnwrittenRecords
     saver: Saver
+    watchdog: Watchdog
     interventions: Interventions
     guard: Guard
     energy: EnergyMeter
@@ -167,6 +169,7 @@ def build(
         batches=batches,
         records=records,
         saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, _check_of_commits(records, require_owner)),
+        watchdog=Watchdog(plan.train.hang_seconds, ranks.place),
         interventions=interventions,
         guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),
         energy=EnergyMeter(facts.num_threads, facts.device),

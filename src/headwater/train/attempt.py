@@ -15,7 +15,7 @@ from headwater.model.count import flops_per_token
 from headwater.optim.schedule import lr_factor
 from headwater.records import Record
 from headwater.train.assemble import Run
-from headwater.train.audit import Audit
+from headwater.train.audit import Audit, Difference
 from headwater.train.interventions import documents_in
 from headwater.train.settings import is_audit, is_half_length
 from headwater.train.step import Judge, StepResult, sum_gradients, train_step
@@ -67,9 +67,10 @@ def attempt(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: D
 
 
 def _audit(run: Run, display: Display) -> Audit:
-    def record(names: list[str]) -> None:
+    def record(seen: Difference) -> None:
         rows = run.rows_consumed + run.rows_per_step
-        display(run.records.append("audit", run.step, rows_consumed=rows, differing=names))
+        fields = {"differing": seen.names, "ranks": seen.ranks, "world_size": seen.world_size}
+        display(run.records.append("audit", run.step, rows_consumed=rows, **fields))
 
     return Audit(record)
 

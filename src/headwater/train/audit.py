@@ -1,55 +1,99 @@
 """Compute a step's gradients twice and compare all bits: a machine that computes wrong now and then says nothing.
 
 The same weights and rows give the same bits here, so that a single bit of difference is a fault of the
-machine: Llama 3's training met six of them in 54 days on 16,384 GPUs (arXiv:2407.21783).
+machine: Llama 3's training met six of them in 54 days on 16,384 GPUs (arXiv:2407.21783). After the exchange every rank
+has the wrong sum; what each computed before it says whose fault it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from headwater.batches.assemble import Batch
+from headwater.checkpoint.shards import bits_digest
 from headwater.errors import TrainingError
 from headwater.machine.machine import Machine
-from headwater.train.step import Prepared, sum_gradients
+from headwater.machine.place import named
+from headwater.train.step import Prepared, sum_own_gradients
 
 Found = dict[str, Tensor]
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Where two passes differ: parameters, and the ranks that computed differently; none where the exchange did."""
+
+    names: list[str]
+    ranks: list[int]
+    world_size: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass found: digests of this rank's own gradients, and the sums of all ranks' with this one's loss."""
+
+    own: dict[str, str]
+    sums: Found
+
+
 class Audit:
     """Stands for `step.sum_gradients` in an audited step."""
 
-    def __init__(self, record: Callable[[list[str]], None]) -> None:
-        """`record` is given the names of the parameters whose gradients differed, before they are computed again."""
+    def __init__(self, record: Callable[[Difference], None]) -> None:
+        """`record` is told where two passes differed, before they are computed again."""
         self._record = record
 
     def __call__(self, prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
         """Leave gradients that two passes agree on, and return their loss; raise TrainingError when three disagree."""
 
-        def compute() -> Found:
-            for parameter in prepared.model.parameters():
-                parameter.grad = None
-            loss = sum_gradients(prepared, machine, microbatches, num_targets)
-            gradients = {n: p.grad for n, p in prepared.model.named_parameters() if p.grad is not None}
-            return gradients | {"loss": loss}
+        def compute() -> Pass:
+            return one_pass(prepared, machine, microbatches, num_targets)
 
         first, second = compute(), compute()
-        names = different(first, second)
-        if not machine.sum_ranks(len(names)):
-            return second["loss"]
-        self._record(names)
+        own = [name for name in first.own if first.own[name] != second.own[name]]
+        summed = different(first.sums, second.sums)
+        if not machine.sum_ranks(len(own) + len(summed)):
+            return second.sums["loss"]
+        by_rank = machine.ranks.gather([own, summed])
+        names = {name: None for found in by_rank for part in found for name in part}
+        ranks = [rank for rank, (of_rank, _) in enumerate(by_rank) if of_rank]
+        seen = Difference(list(names), ranks, machine.world_size)
+        self._record(seen)
         third = compute()
-        if not machine.sum_ranks(len(different(first, third))) or not machine.sum_ranks(len(different(second, third))):
-            return third["loss"]
-        raise TrainingError(
-            "this machine computes wrong: three passes over the same rows with the same weights gave three gradients "
-            f"(of {', '.join(names[:4])}{', …' if len(names) > 4 else ''}); nothing was done with them. Test its "
-            "memory and processor, or go on elsewhere: the last checkpoint is from before this step"
-        )
+        _require_agreement(machine, seen, [first, second], third)
+        return third.sums["loss"]
+
+
+def one_pass(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Pass:
+    """Compute a step's gradients from nothing, and leave them at the parameters."""
+    for parameter in prepared.model.parameters():
+        parameter.grad = None
+    loss = sum_own_gradients(prepared, machine, microbatches, num_targets)
+    own = {name: bits_digest(gradient) for name, gradient in machine.own_gradients(prepared.model).items()}
+    machine.exchange_gradients_(prepared.model)
+    sums = {n: p.grad for n, p in prepared.model.named_parameters() if p.grad is not None}
+    return Pass(own | {"loss": bits_digest(loss)}, sums | {"loss": loss})
+
+
+def _require_agreement(machine: Machine, seen: Difference, before: list[Pass], third: Pass) -> None:
+    """Raise TrainingError unless each rank found once more what it had found in one of the passes before."""
+    same_own = any(third.own == one.own for one in before)
+    same_sums = any(not different(third.sums, one.sums) for one in before)
+    found = machine.ranks.gather([same_own, same_sums])
+    wrong = [rank for rank, (is_same, _) in enumerate(found) if not is_same]
+    # where two ranks erred, each in a pass of its own, no two sums agree and the third is right all the same
+    if not wrong and (seen.ranks or all(is_same for _, is_same in found)):
+        return
+    raise TrainingError(
+        f"{named(wrong, seen.world_size)} computed wrong: three passes over the same rows with the same weights gave "
+        f"three gradients (of {', '.join(seen.names[:4])}{', …' if len(seen.names) > 4 else ''}); nothing was done "
+        "with them. Test its memory and processor, or go on elsewhere: the last checkpoint is from before this step"
+    )
 
 
 def different(one: Found, other: Found) -> list[str]:

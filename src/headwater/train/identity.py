@@ -13,7 +13,13 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.train.settings import TrainSettings
 
-WHEN_ABSENT = {"train.half_length_fraction": 0.0, "train.exact": False}
+WHEN_ABSENT = {
+    "train.half_length_fraction": 0.0,
+    "train.exact": False,
+    "mixture.rule": "size",
+    "mixture.temperature": 2.0,
+    "mixture.stages": [],
+}
 "What older checkpoints don't name, and how they were trained."
 
 

@@ -78,6 +78,13 @@ class Interventions:
             ways = {step: way for step, way in ways.items() if step < entry["to_step"]} | {entry["to_step"]: entry}
         return ways
 
+    def first_row_of(self, step: int, rows_per_step: int) -> int:
+        """Return the first row of the step that makes a run's state that of `step`, after every way back."""
+        assert step > 0, step
+        ways = {to_step: way["next_row"] for to_step, way in self.ways_back().items() if to_step < step}
+        since = max(ways, default=0)
+        return int(ways.get(since, 0)) + (step - 1 - since) * rows_per_step
+
     def way_on(self, step: int, rows_consumed: int) -> Record | None:
         """Return the rollback to `step` that a run in this state still has before it, or None."""
         way = self.ways_back().get(step)

@@ -14,9 +14,9 @@ from headwater.checkpoint.save import Saved
 from headwater.machine.signals import StopRequest
 from headwater.model.transformer import Transformer
 from headwater.train.assemble import Run
-from headwater.train.attempt import Display, attempt, leave_rows_out, microbatches, note_skipped, note_taken
+from headwater.train.attempt import Attempt, Display, attempt, leave_rows_out, microbatches, note_skipped, note_taken
 from headwater.train.recover import go_back, kept_for_going_back
-from headwater.train.settings import is_look, is_validation
+from headwater.train.settings import is_half_length, is_look, is_validation
 from headwater.train.wishes import predicted_save_seconds, wishes
 
 
@@ -45,6 +45,7 @@ def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> 
         run.saver.give_up()
         raise
     finally:
+        run.watchdog.close()
         run.saver.close()
     return is_done
 
@@ -69,24 +70,47 @@ def _train_on(
     while run.step < settings.num_steps and run.interventions.way_on(run.step, run.rows_consumed) is None:
         if not obey(run, stop, display):
             return False
-        made = attempt(run, batches, run.guard.judge, display)
+        made = watched_attempt(run, batches, display)
         record_save(run, run.saver.poll(), display)
         if made.result.reason is not None:
             note_skipped(run, made, display)
             if run.guard.must_go_back:
+                run.watchdog.rest()
                 finish_save(run, display)
                 go_back(run, made.result.reason)
             continue
         note_taken(run, made, display)
-        if run.step % settings.save_every == 0 or run.step == settings.num_steps:
+        is_save = run.step % settings.save_every == 0 or run.step == settings.num_steps
+        if is_save or is_validation(run.step, settings):
+            rest_together(run)
+        if is_save:
             save(run, display)
         examine_if_due(run, examiner, display)
     return True
 
 
+def watched_attempt(run: Run, batches: Prefetcher[list[Batch]], display: Display) -> Attempt:
+    """Attempt a step; from its begin until the next one's, a hang of any rank ends all that wait for it."""
+    train = run.plan.train
+    if run.step and is_half_length(run.step, train) != is_half_length(run.step - 1, train):
+        run.watchdog.forget()  # rows of another length may have to be compiled
+    run.watchdog.begin(run.step + 1)
+    made = attempt(run, batches, run.guard.judge, display)
+    run.watchdog.end()
+    return made
+
+
+def rest_together(run: Run) -> None:
+    """Watch nothing until the next step, once all ranks have ended this one: one may then save or evaluate for long."""
+    run.machine.any_rank([False])
+    run.watchdog.rest()
+
+
 def obey(run: Run, stop: StopRequest, display: Display) -> bool:
     """Do what signals ask for; return False when the run is to stop."""
     wish, name = wishes(run, stop), stop.signal_name or "another rank"
+    if wish.save or wish.stop:
+        run.watchdog.rest()
     if wish.has_no_time:
         # a save that is killed half-way leaves the last checkpoint as it is, and has cost time that is not there
         saves = round(predicted_save_seconds(run), 1)

@@ -15,7 +15,7 @@ from headwater.config import RawSettings
 from headwater.errors import TrainingError
 from headwater.machine.machine import Machine
 from headwater.optim.rules import RULES
-from headwater.train.step import Prepared, accumulate
+from headwater.train.step import Prepared, sum_gradients
 
 CLEARLY = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work
 SEARCH_SECONDS = 60.0  # after which no further size is begun
@@ -145,7 +145,7 @@ def step_seconds(prepared: Prepared, machine: Machine, batch: Batch, num_microba
         adding()
 
     def adding() -> None:
-        accumulate(prepared, machine, batch, num_targets=max(1, batch.num_targets), last=True)
+        sum_gradients(prepared, machine, [batch], max(1, batch.num_targets))
 
     if machine.seconds_of(fresh) is None:  # not counted: it compiles, and fills caches
         return None

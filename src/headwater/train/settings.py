@@ -51,6 +51,8 @@ class TrainSettings(Settings):
     "How often a run goes back; then it stops."
     audit_every: int | None = Field(default=None, ge=1)
     "Steps between audits, in which a gradient is computed twice and must have the same bits; None: never."
+    hang_seconds: float | Literal["auto"] | None = "auto"
+    "Seconds after which a step hangs: its process ends; auto: of several ranks 30 slow steps, at least 60; None: off."
 
     @field_validator("batch_tokens", mode="before")
     @classmethod
@@ -64,6 +66,14 @@ class TrainSettings(Settings):
     def _check_microbatch(cls, value: Any) -> Any:
         if not is_count(value) and value != "auto":
             raise ValueError("a microbatch is a number of tokens, 1 or more, or auto")
+        return value
+
+    @field_validator("hang_seconds", mode="before")
+    @classmethod
+    def _check_hang_seconds(cls, value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value not in ("auto", None) and not (is_number and 0 < value < math.inf):
+            raise ValueError("a step hangs after a number of seconds above 0, auto, or None for never")
         return value
 
     @model_validator(mode="after")

@@ -42,21 +42,28 @@ class Prepared:
     forward: Callable[[Tensor, Tensor], Tensor]
 
 
-def accumulate(prepared: Prepared, machine: Machine, batch: Batch, num_targets: int, *, last: bool) -> Tensor:
+def accumulate(prepared: Prepared, machine: Machine, batch: Batch, num_targets: int) -> Tensor:
     """Add a microbatch's share of the step's gradient; return its summed loss, a tensor on the device."""
     tokens_BT, documents_BT = machine.place(batch.tokens_BT), machine.place(batch.documents_BT)
-    with machine.microbatch(prepared.model, last=last):
+    with machine.microbatch(prepared.model):
         x_BTD = prepared.forward(tokens_BT, documents_BT)
         loss_sum = prepared.model.loss_sum(x_BTD, machine.place(batch.targets_BT))
         machine.backward(loss_sum / num_targets)
     return loss_sum.detach()
 
 
-def sum_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
-    """Leave the gradient of a whole step at the parameters; return this rank's summed loss, fp64 on the device."""
+def sum_own_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+    """Leave this rank's share of a step's gradient with the machine; return its summed loss, fp64 on the device."""
     loss_total = torch.zeros((), dtype=torch.float64, device=machine.device)
     for batch in microbatches:
-        loss_total += accumulate(prepared, machine, batch, num_targets, last=batch is microbatches[-1])
+        loss_total += accumulate(prepared, machine, batch, num_targets)
+    return loss_total
+
+
+def sum_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+    """Leave the gradient of a whole step at the parameters; return this rank's summed loss, fp64 on the device."""
+    loss_total = sum_own_gradients(prepared, machine, microbatches, num_targets)
+    machine.exchange_gradients_(prepared.model)
     return loss_total
 
 

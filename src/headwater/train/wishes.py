@@ -31,6 +31,11 @@ def wishes(run: Run, stop: StopRequest) -> Wishes:
     return Wishes(*run.machine.any_rank([save_is_asked, stop.signal_name is not None, has_no_time]))
 
 
+def is_asked_to_stop(run: Run, stop: StopRequest) -> bool:
+    """Return whether any rank was asked to stop so far, so that all end alike; all ranks call it together."""
+    return run.machine.any_rank([stop.signal_name is not None])[0]
+
+
 def predicted_save_seconds(run: Run) -> float:
     """Return how long a save may last, by those of this run, also of earlier attempts; 0 where there were none."""
     saves = read_records(run.run_dir / "records.jsonl", "checkpoint")[-RECENT_SAVES:]

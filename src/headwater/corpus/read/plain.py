@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.boilerplate import Boilerplate
+from headwater.corpus.read.gutenberg import Boilerplate
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits
@@ -32,5 +32,5 @@ def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
     boilerplate = Boilerplate()
     yield from read_text(file, limits.max_document_characters, boilerplate.without)
     if boilerplate.num_bytes:
-        drop = file.drop("boilerplate", boilerplate.num_bytes, "#boilerplate", boilerplate.excerpt)
+        drop = file.drop("gutenberg_boilerplate", boilerplate.num_bytes, "#boilerplate", boilerplate.excerpt)
         yield replace(drop, num_documents=0)

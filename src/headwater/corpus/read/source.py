@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.builtin import read_documentation, read_library
+from headwater.corpus.read.fetched import fetched_files, package_of, special_pieces
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
+from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
+from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.errors import DataError
@@ -31,18 +36,58 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     exist or a package that isn't installed; a file that can't be used is a drop.
     """
     source = settings.sources[name]
+    files = source_files(name, settings)
+    if files is None:
+        yield from bounded(_shipped(name, source, settings), settings.max_document_characters)
+    else:
+        yield from read_files(files, name, settings)
+
+
+def source_files(name: str, settings: CorpusSettings) -> Iterator[tuple[Path, str]] | None:
+    """Return the files of a source in order, each with its origin; None for one that comes with a package or Python.
+
+    Raises DataError, here or on the way, for what the settings name and isn't there.
+    """
+    source = settings.sources[name]
+    if source.fetched is not None:
+        return fetched_files(source.fetched, settings.fetched_dir, name)
+    return None if source.paths is None else find_files(source.paths, name)
+
+
+def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
+    """Yield what is in some of the files of the source `name`, given with their origins, as `read_source` does."""
     limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
-    if source.paths is None:
-        yield from bounded(_shipped(name, source, settings), limits.max_document_characters)
-        return
+    source = settings.sources[name]
+    trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
-        for path, origin in find_files(source.paths, name):
-            yield from read_file(path, origin, name, source.kind, limits, sandbox)
+        for path, origin in files:
+            if source.fetched is None:
+                pieces = read_file(path, origin, name, source.kind, limits, sandbox)
+                yield from pieces if trees is None else trees.marked(pieces, path, origin)
+            else:
+                yield from _read_fetched(path, origin, name, source.kind, limits, sandbox)
+
+
+def _read_fetched(
+    path: Path, origin: str, name: str, kind: str, limits: ReadLimits, sandbox: Sandbox
+) -> Iterator[Piece]:
+    """Yield the pieces of one of `fetched_files`, each with what its package's manifest says of it."""
+    package = package_of(path, origin)
+    if package is None:
+        yield Drop("not_fetched", name, origin, origin, 0, num_documents=0)
+        return
+    pieces = special_pieces(package, path, origin, name, kind)
+    if pieces is None:
+        pieces = read_file(path, origin, name, kind, limits, sandbox)
+    for piece in bounded(pieces, limits.max_document_characters):
+        yield replace(piece, meta={**package.facts, **piece.meta}) if isinstance(piece, Document) else piece
 
 
 def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
-    """Yield the pieces of a source that comes with a package or with Python."""
-    if source.package is not None:
+    """Yield the pieces of a source that comes with a package, with Python or from the hub."""
+    if source.hf is not None:
+        yield from read_hub(source.hf, name, source.kind)
+    elif source.package is not None:
         yield from read_package(source.package, name, source.kind)
     elif source.builtin == "python-library":
         yield from read_library(name, source.kind, settings.max_document_characters)
@@ -62,7 +107,20 @@ def _almanac(name: str, kind: str, seed: int) -> Iterator[Document]:
 def read_file(
     path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
 ) -> Iterator[Piece]:
-    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
+    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason.
+
+    Where the origin is an address the file is copied from there; DataError where it can't be.
+    """
+    if not is_address(origin):
+        yield from _read_local(path, origin, source, source_kind, limits, sandbox)
+        return
+    with copied(origin, source) as copy:
+        yield from _read_local(copy, origin, source, source_kind, limits, sandbox)
+
+
+def _read_local(
+    path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
+) -> Iterator[Piece]:
     file_format = format_of(path.name)
     file = InputFile(path, origin, source, kind_of(file_format, source_kind))
     reason = reason_not_readable(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.read.boilerplate import Boilerplate
+from headwater.corpus.read.gutenberg import Boilerplate
 
 HEAD = "The Project Gutenberg eBook of Rivers\r\n\r\nThis ebook is for the use of anyone anywhere.\n\n"
 START = "*** START OF THE PROJECT GUTENBERG EBOOK RIVERS ***\n"
@@ -36,7 +36,7 @@ def test_what_is_cut_out_of_a_book_is_accounted_for(read):
     documents, drops = read("a.txt", content.encode(), kind="books")
     assert [document.text for document in documents] == [BODY[:1000]]
     assert [(drop.reason, drop.num_documents, drop.num_bytes) for drop in drops] == [
-        ("boilerplate", 0, len(HEAD + START + END))
+        ("gutenberg_boilerplate", 0, len(HEAD + START + END))
     ]
 
 

@@ -1,0 +1,22 @@
+"""The chain by headwater: `python headwater_chain.py DOCUMENTS.jsonl OUT_DIR`; prints what was kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from headwater.corpus.build import build_corpus
+from headwater.corpus.settings import CorpusSettings
+
+
+def main() -> None:
+    path, out_dir = sys.argv[1:3]
+    table = {"sources": {"web": {"kind": "web", "paths": [path]}}, "engine": {"workers": 1}}
+    manifest = build_corpus(CorpusSettings.model_validate(table), Path(out_dir) / "corpus", lambda line: None)
+    balance = manifest["sources"]["web"]
+    print(json.dumps({"read": balance["read"], "kept": balance["kept"], "dropped": balance["dropped"]}))
+
+
+if __name__ == "__main__":
+    main()

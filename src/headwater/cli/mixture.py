@@ -1,0 +1,115 @@
+"""headwater mixture show, search: how much each source gives, by rule or by what small runs show."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
+from headwater.cli.terminal import TrainingDisplay, card, say
+from headwater.errors import ConfigError
+
+
+def add_to(app: typer.Typer) -> None:
+    mixture = typer.Typer(help="How much each source gives to training: by rules, by small runs.", no_args_is_help=True)
+    mixture.command("show")(show)
+    mixture.command("search")(search)
+    app.add_typer(mixture, name="mixture")
+
+
+def show(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Print the share and the epochs of each source in a run: by its own mixture, by size, temperature and UniMax."""
+    from headwater.checkpoint.lock import owned
+    from headwater.recipes.mixture_shares import shares_by_rule
+    from headwater.recipes.run_config import load_run
+    from headwater.recipes.stages import Timings, prepare_data
+
+    config, _ = load_run(run, overrides or [])
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
+        found = shares_by_rule(config)
+    print_json(found) if as_json else _print_shares(found)
+
+
+def _print_shares(found: dict[str, Any]) -> None:
+    mixtures = found["mixtures"]
+    print(f"{'source':<16} {'rows':>9}" + "".join(f"{name:>22}" for name in mixtures))
+    for source, rows in found["rows"].items():
+        cells = (_cell(mixture, source) for mixture in mixtures.values())
+        print(f"{source:<16} {rows:>9,}" + "".join(f"{cell:>22}" for cell in cells))
+    for name, mixture in mixtures.items():
+        if "refused" in mixture:
+            print(f"{name}: {mixture['refused']}")
+
+
+def _cell(mixture: dict[str, Any], source: str) -> str:
+    if "refused" in mixture:
+        return "-"
+    given = mixture["sources"][source]
+    return f"{given['share']:.1%} ({given['epochs']:.2f} epochs)"
+
+
+def search(
+    run: RunFile,
+    overrides: Overrides = None,
+    runs: Annotated[int, typer.Option(help="Mixtures to train small runs on.")] = 12,
+    checks: Annotated[int, typer.Option(help="Seeds to compare the proposal with the run's own mixture by.")] = 2,
+    share: Annotated[
+        float | None, typer.Option(help="Time of all small runs as a share of the run's own (1 unless --minutes).")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time of all small runs.")] = None,
+    for_: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="SOURCE=N", help="How much a source's text counts (all real text alike)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train small runs on mixtures, propose one by what they show, and check it; the same command goes on."""
+    from headwater.recipes.mixing import search_mixture
+    from headwater.recipes.mixing_design import MixingWishes, prepare_mixing
+
+    wishes = MixingWishes(minutes, share, runs, checks, _importance(for_ or []))
+    mixing = prepare_mixing(run, overrides or [], wishes, say)
+    result = search_mixture(mixing, lambda config: TrainingDisplay(config.train.num_steps, config.train.num_steps), say)
+    if result is None:
+        sys.exit(STOPPED_BY_SIGNAL)
+    print_json(result) if as_json else _print(result, run)
+
+
+def _importance(given: list[str]) -> dict[str, float] | None:
+    found = {}
+    for each in given:
+        source, _, value = each.partition("=")
+        try:
+            found[source] = float(value)
+        except ValueError:
+            raise ConfigError(f"--for {each!a}: write SOURCE=NUMBER, such as books=2") from None
+    return found or None
+
+
+def _print(result: dict[str, Any], run: str) -> None:
+    print(f"{'source':<16} {'own':>7} {'proposed':>9} {'epochs':>7}   bits per byte: own, proposed   rank")
+    own, forecast = result["own"], result["forecast"]
+    for name, weight in result["proposed"].items():
+        losses = f"{forecast['own'][name]:.4f}, {forecast['proposed'][name]:.4f}"
+        epochs, rank = result["epochs"][name], result["rank"][name]
+        print(f"{name:<16} {own[name]:>7.1%} {weight:>9.1%} {epochs:>7.2f}   {losses:>28} {rank:>6.2f}")
+    print()
+    card(f"mixture · {result['name']}", _lines(result, run), sys.stdout)
+
+
+def _lines(result: dict[str, Any], run: str) -> list[tuple[str, str]]:
+    gain = result["forecast"]["gain"]
+    lines = [
+        ("forecast", f"{gain:+.2%} fewer bits per byte than the run's own mixture, by {result['num_runs']} small runs"),
+        ("trust", f"a small run left out is foretold within {result['left_out_error']:.2%} in the median"),
+    ]
+    if result["checks"]:
+        gains = ", ".join(f"{check['gain']:+.2%}" for check in result["checks"])
+        better = "better with each seed" if result["gain_least"] > 0 else "not shown to be better: keep your own"
+        lines.append(("checked", f"trained with other seeds: {gains}; {better}"))
+    weights = " ".join(f"mixture.weights.{name}={weight:.4f}" for name, weight in result["proposed"].items())
+    return [*lines, ("next", f"headwater run {shlex.quote(run)} name=NAME {weights}")]

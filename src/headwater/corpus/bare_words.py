@@ -1,0 +1,60 @@
+"""A text as words alone, without case, punctuation and line breaks: what is compared to find the same text again.
+
+Letters and digits make words, and so does every character beyond ASCII but spaces and punctuation; all else only
+separates them. Each character of a script without spaces is a word.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+
+import numpy as np
+import xxhash
+
+_MAX_CACHED_WORDS = 300_000
+_LETTERS = {*(string.ascii_letters + string.digits).encode(), *range(128, 256)}
+_ASCII = bytes(byte if byte in _LETTERS else 32 for byte in range(256)).lower()
+# Latin-1's signs (but not its letters and ª º), the blocks of general and of CJK punctuation, full-width signs
+_SIGNS = (
+    "\x80-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf\xd7\xf7\u1680\u2000-\u206f\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020"
+    "\u3030\ufe10-\ufe1f\ufe30-\ufe6f\ufeff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+)
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
+_FOREIGN_SIGN = re.compile(f"[{_SIGNS}]")
+_ALONE = re.compile(f"[{_UNSPACED}]")
+_WORD = re.compile(f"[{_UNSPACED}]|[^\\x00-/:-@\\[-`{{-\\x7f{_SIGNS}{_UNSPACED}]+")
+
+
+def bare_words(text: str) -> list[bytes]:
+    """Return the words of a text, in lower case, as UTF-8."""
+    if text.isascii():
+        return text.encode().translate(_ASCII).split()
+    if _ALONE.search(text):
+        return [word.lower().encode() for word in _WORD.findall(text)]
+    return _FOREIGN_SIGN.sub(" ", text).lower().encode().translate(_ASCII).split()
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Return where each of the words that `bare_words` returns stands in the text."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+class _Hashes(dict[bytes, int]):
+    def __missing__(self, word: bytes) -> int:
+        self[word] = value = xxhash.xxh3_64_intdigest(word)
+        return value
+
+
+class BareWordHasher:
+    """Turns texts into the 64-bit hashes of their bare words; words seen before are looked up."""
+
+    def __init__(self) -> None:
+        self._hashes = _Hashes()
+
+    def hash(self, text: str) -> np.ndarray:
+        """Return the uint64 hashes of the bare words of a text; the same on every machine."""
+        if len(self._hashes) > _MAX_CACHED_WORDS:
+            self._hashes.clear()
+        words = bare_words(text)
+        return np.fromiter(map(self._hashes.__getitem__, words), dtype=np.uint64, count=len(words))

@@ -1,0 +1,165 @@
+"""Decontamination: what a document shares with an evaluation set is cut out of it, or takes the document along.
+
+Runs of 13 words without case and punctuation, as GPT-3's authors compared them (Brown et al. 2020, arXiv 2005.14165,
+appendix C, where the run is the 5th percentile of an item's length, 8 to 13 words). They cut 200 characters on either
+side and dropped what fell into more than ten pieces; here whole sentences go, as in `withhold`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from headwater.corpus.bare_words import BareWordHasher, word_spans
+from headwater.corpus.clean import clean
+from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
+from headwater.corpus.evaluation_sets import read_set
+from headwater.corpus.overlap import OverlapIndex, Shared
+from headwater.corpus.protection import DecontaminateSettings
+from headwater.corpus.step import Candidate, Cut, Verdict
+from headwater.corpus.withhold import SHORT_CHARACTERS, passage
+
+REASON = "contaminated_"
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """Characters [start, end) of a text, to be cut for the items (by number) that a hit in it belongs to."""
+
+    start: int
+    end: int
+    items: frozenset[int]
+
+
+class Decontaminator:
+    """The step. Its sets are read once; items of all sets are numbered in one row, in the order of the settings."""
+
+    def __init__(self, settings: DecontaminateSettings) -> None:
+        """Read the sets. Raises DataError when one can't be read, or holds nothing that can be looked for."""
+        self._settings = settings
+        self._hasher = BareWordHasher()
+        self._sets = {name: read_set(name, settings) for name in settings.sets}
+        self._names = list(self._sets)
+        self._starts = np.cumsum([0, *(len(items) for items in self._sets.values())])
+        self._too_short: Counter[str] = Counter()
+        self._index = OverlapIndex(self._texts(), settings.ngram_words)
+
+    def _texts(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (item, word hashes) of every text that is looked for; of an item of short texts, of all as one."""
+        number = 0
+        for name, items in self._sets.items():
+            for item in items:
+                hashes = [self._hasher.hash(text) for text in item.texts]
+                long = [each for each in hashes if len(each) >= self._settings.min_words]
+                together = np.concatenate(hashes)
+                if not long and len(together) >= self._settings.min_words:
+                    long = [together]
+                self._too_short[name] += not long
+                yield from ((number, each) for each in long)
+                number += 1
+
+    def __call__(self, candidate: Candidate) -> Verdict:
+        document, text = candidate.document, candidate.document.text
+        cut: list[tuple[_Passage, str]] = []
+        while found := self._index.find(self._hasher.hash(text)):
+            passages = _passages(text, found, self._settings.max_passages)
+            if self._goes_whole(document.text, text, passages, cut):
+                items = {shared.item for shared in found}.union(*(each.items for each, _ in cut))
+                return Verdict(candidate, REASON + self._set_of(min(items)), note=self._note(items))
+            cut += [(each, text[each.start : each.end]) for each in passages]
+            text = _without(text, passages)
+        if not cut:
+            return Verdict(candidate)
+        return Verdict(candidate.with_text(clean(text, document.kind)), cuts=self._cuts(cut))
+
+    def _goes_whole(self, original: str, text: str, passages: list[_Passage], cut: list[tuple[_Passage, str]]) -> bool:
+        if self._settings.action == "drop" or len(original) < SHORT_CHARACTERS:
+            return True
+        left = len(text) - sum(each.end - each.start for each in passages)
+        too_much = len(original) - left > self._settings.max_cut_fraction * len(original)
+        return too_much or len(passages) + len(cut) > self._settings.max_passages
+
+    def _cuts(self, cut: list[tuple[_Passage, str]]) -> tuple[Cut, ...]:
+        """Return a cut for every set that gives a reason; all that was found is noted with the first."""
+        by_set: dict[str, list[str]] = {}
+        for at, text in cut:
+            by_set.setdefault(self._set_of(min(at.items)), []).append(text)
+        note = self._note(frozenset[int]().union(*(at.items for at, _ in cut)))
+        return tuple(
+            Cut(REASON + name, sum(map(num_bytes, texts)), texts[0][:EXCERPT_CHARACTERS], "" if place else note)
+            for place, (name, texts) in enumerate(by_set.items())
+        )
+
+    def _set_of(self, item: int) -> str:
+        return self._names[int(np.searchsorted(self._starts, item, side="right")) - 1]
+
+    def _note(self, items: Iterable[int]) -> str:
+        """Return the sets, then the items as NAME:NUMBER, the numbers from 0 in their set."""
+        numbered = [f"{self._set_of(item)}:{item - self._start_of(item)}" for item in sorted(items)]
+        return " ".join([*dict.fromkeys(each.partition(":")[0] for each in numbered), *numbered])
+
+    def _start_of(self, item: int) -> int:
+        return int(self._starts[self._names.index(self._set_of(item))])
+
+    def report(self, noted: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+        """Return what was found of each set, from how many documents each word was noted for (Cut.note).
+
+        {set: {items, too_short, found, documents, found_items}}: `found` items were in the corpus, in so many
+        documents; `found_items` says which.
+        """
+        found: dict[str, list[int]] = {name: [] for name in self._sets}
+        for word in noted:
+            name, colon, number = word.partition(":")
+            if colon:
+                found[name].append(int(number))
+        return {
+            name: {
+                "items": len(items),
+                "too_short": self._too_short[name],
+                "found": len(found[name]),
+                "documents": noted.get(name, 0),
+                "found_items": [items[number].label for number in sorted(found[name])],
+            }
+            for name, items in self._sets.items()
+        }
+
+
+def _passages(text: str, found: list[Shared], limit: int) -> list[_Passage]:
+    """Return the sentences to be cut out of a text, in order, none touching another; of too many only `limit` + 1."""
+    spans = word_spans(text)
+    passages: list[_Passage] = []
+    for first, last, items in _joined(found):
+        start, end = spans[first][0], spans[last - 1][1]
+        if passages and end <= passages[-1].end:
+            passages[-1] = replace(passages[-1], items=passages[-1].items | items)
+            continue
+        start, end = passage(text, start, end)
+        if passages and start < passages[-1].end:
+            before = passages.pop()
+            start, items = min(start, before.start), before.items | items
+        elif len(passages) > limit:
+            break
+        passages.append(_Passage(start, end, items))
+    return passages
+
+
+def _joined(found: list[Shared]) -> list[tuple[int, int, frozenset[int]]]:
+    """Return (first word, last word, items) of what is found, with what overlaps made one."""
+    joined: list[tuple[int, int, set[int]]] = []
+    for shared in sorted(found, key=lambda each: each.first):
+        if joined and shared.first < joined[-1][1]:
+            first, last, items = joined.pop()
+            joined.append((first, max(last, shared.last), items | {shared.item}))
+        else:
+            joined.append((shared.first, shared.last, {shared.item}))
+    return [(first, last, frozenset(items)) for first, last, items in joined]
+
+
+def _without(text: str, passages: list[_Passage]) -> str:
+    ends = [0, *(each.end for each in passages)]
+    starts = [*(each.start for each in passages), len(text)]
+    return "".join(text[end:start] for end, start in zip(ends, starts, strict=True))

@@ -1,0 +1,71 @@
+"""What a corpus left out and why: a readable sample of its dropped/ shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from heapq import nsmallest
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from headwater.corpus.load import list_sources, read_corpus_manifest, require_whole
+from headwater.corpus.shards import read_lines
+from headwater.errors import DataError
+
+
+def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, count: int) -> dict[str, Any]:
+    """Return, for each reason, how much was dropped for it and `count` examples that a hash of their ids chose.
+
+    The same corpus gives the same sample; another corpus with some of the same documents gives those again. With
+    `reason` or `source`, of that one alone. An example has source, id, origin, bytes and an excerpt, and what else
+    the shards say of it. Raises DataError for a source that the corpus hasn't or a reason that dropped nothing.
+    """
+    manifest = read_corpus_manifest(corpus_dir)
+    sources = _chosen_sources(corpus_dir, source)
+    amounts: dict[str, dict[str, int]] = {}
+    for name in sources:
+        for found, amount in manifest["sources"][name]["dropped"].items():
+            total = amounts.setdefault(found, {"documents": 0, "bytes": 0})
+            total["documents"] += amount["documents"]
+            total["bytes"] += amount["bytes"]
+    if reason is not None and reason not in amounts:
+        raise DataError(f"nothing was dropped as {reason!r}; reasons here: {', '.join(sorted(amounts)) or 'none'}")
+    reasons = sorted(amounts) if reason is None else [reason]
+    examples = _examples(corpus_dir, sources, set(reasons), count)
+    return {name: {**amounts[name], "examples": examples.get(name, [])} for name in reasons}
+
+
+def _chosen_sources(corpus_dir: Path, source: str | None) -> list[str]:
+    sources = list_sources(corpus_dir)
+    if source is not None and source not in sources:
+        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
+    return sources if source is None else [source]
+
+
+def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: int) -> dict[str, list[dict[str, Any]]]:
+    """Return `count` examples a reason. Of a corpus of any size only those are held."""
+    shards = read_corpus_manifest(corpus_dir)["shards"]
+    best: dict[str, list[tuple[int, str, str]]] = {}
+    for name in sources:
+        require_whole(corpus_dir, f"dropped/{name}/", shards)
+        for reason, key, line in _lines(corpus_dir / "dropped" / name):
+            if reason in reasons:
+                draw = xxhash.xxh3_64_intdigest(key.encode("utf-8", "backslashreplace"))
+                best[reason] = nsmallest(count, [*best.get(reason, []), (draw, key, line)])
+    return {reason: [_example(line) for _, _, line in chosen] for reason, chosen in best.items()}
+
+
+def _lines(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield the reason, what the document is known by, and the line of everything dropped."""
+    for raw in read_lines(folder):
+        line = raw.decode("utf-8")
+        value = json.loads(line)
+        yield value["metadata"]["reason"], f"{value['metadata']['source']}\0{value['id']}", line
+
+
+def _example(line: str) -> dict[str, Any]:
+    value = json.loads(line)
+    metadata = {name: value["metadata"][name] for name in value["metadata"] if name != "reason"}
+    return {"id": value["id"], **metadata, "excerpt": value["text"]}

@@ -1,0 +1,28 @@
+"""Which engine does the work: the one that the settings name."""
+
+from __future__ import annotations
+
+import os
+
+from headwater.corpus.engine.in_process import InProcess
+from headwater.corpus.engine.interface import Engine
+from headwater.corpus.engine.pool import Pool
+from headwater.corpus.engine.ray_cluster import RayCluster
+from headwater.corpus.engine.slurm import Slurm
+from headwater.corpus.settings import EngineSettings
+from headwater.corpus.tasks.work import Work
+
+
+def engine_for(settings: EngineSettings, work: Work) -> Engine:
+    """Return the engine; on this machine a corpus of one part, or one worker, needs no process but this."""
+    if settings.name == "slurm":
+        return Slurm(work, settings)
+    if settings.name.startswith("ray"):
+        return RayCluster(work, settings)
+    num_workers = min(settings.workers or _num_cores(), len(work.plan.parts))
+    return Pool(work, settings, num_workers) if num_workers > 1 else InProcess(work.folder)
+
+
+def _num_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

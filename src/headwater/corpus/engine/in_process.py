@@ -1,0 +1,32 @@
+"""The tasks one after another in this process: for a corpus of one part, where another process would gain nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from headwater.corpus.engine.interface import Done
+from headwater.corpus.tasks.bench import Bench
+from headwater.corpus.tasks.run import run_task
+from headwater.corpus.tasks.work import Task
+
+
+class InProcess:
+    """An engine that is this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._bench = Bench(folder)
+
+    def run(self, tasks: Sequence[Task], done: Done) -> None:
+        for task in tasks:
+            run_task(self._bench, task)
+            done(task)
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass

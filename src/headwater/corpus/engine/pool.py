@@ -1,0 +1,84 @@
+"""Processes on this machine that do tasks, watched: one that dies, hangs or takes too much is replaced.
+
+A worker ends by itself when its pipe is closed, so that none outlives this process, however that ends.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from headwater.corpus.engine.failures import Failures
+from headwater.corpus.engine.interface import Done
+from headwater.corpus.engine.worker_process import WorkerProcess
+from headwater.corpus.settings import EngineSettings
+from headwater.corpus.tasks.work import Task, Work
+
+_POLL_SECONDS = 1.0
+
+
+class Pool:
+    """An engine of `num_workers` processes; each is started when there is a task for it."""
+
+    def __init__(
+        self, work: Work, settings: EngineSettings, num_workers: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._work = work
+        self._settings = settings
+        self._num_workers = num_workers
+        self._clock = clock
+        self._workers: list[WorkerProcess] = []
+
+    def run(self, tasks: Sequence[Task], done: Done) -> None:
+        waiting, failures = deque(tasks), Failures(self._work)
+        for worker in self._workers:
+            worker.heard_at = self._clock()  # no one listened between two stages
+        while waiting or any(worker.task for worker in self._workers):
+            self._assign(waiting)
+            self._listen()
+            for worker in list(self._workers):
+                for task, failure in worker.taken_outcomes():
+                    if failure is None:
+                        done(task)
+                    else:
+                        failures.add(task, failure)
+                        waiting.appendleft(task)
+                why = worker.why_lost(self._settings, self._clock())
+                if why is not None:
+                    self._workers.remove(worker)
+                    worker.end()
+                    if worker.task is not None:
+                        failures.add(worker.task, why)
+                        waiting.appendleft(worker.task)
+
+    def _assign(self, waiting: deque[Task]) -> None:
+        """Give every idle worker a task, and start workers for the tasks that are left over."""
+        for worker in self._workers:
+            if waiting and worker.task is None:
+                worker.give(waiting.popleft(), self._clock())
+        while waiting and len(self._workers) < self._num_workers:
+            worker = WorkerProcess(self._work.folder, self._settings.task_memory_bytes, self._clock())
+            self._workers.append(worker)
+            worker.give(waiting.popleft(), self._clock())
+
+    def _listen(self) -> None:
+        """Wait a moment for what workers say, and take it up."""
+        by_handle = {worker.handle: worker for worker in self._workers}
+        poll = select.poll()
+        for handle in by_handle:
+            poll.register(handle, select.POLLIN)
+        for handle, _ in poll.poll(1000 * _POLL_SECONDS):
+            by_handle[handle].listen(self._clock())
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._workers = []

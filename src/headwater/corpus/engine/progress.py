@@ -1,0 +1,67 @@
+"""How far a stage is and when it will be done, a line now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from headwater.corpus.tasks.work import Task, Work
+
+SECONDS_BETWEEN_LINES = 10.0
+
+_WORDS = {
+    "sift": "reading and sifting",
+    "exact": "exact duplicates",
+    "near": "pairs that may be near duplicates",
+    "verify": "near duplicates",
+    "repeats": "repeated paragraphs and lines",
+    "write": "writing",
+}
+
+
+class Progress:
+    """Counts the tasks of a stage and says how far it is, at most every ten seconds."""
+
+    def __init__(
+        self,
+        work: Work,
+        stage: str,
+        num_tasks: int,
+        missing: Sequence[Task],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = _WORDS.get(stage, stage)
+        self._of_parts = stage in ("sift", "verify", "write")
+        self._sizes = {part.number: part.num_bytes for part in work.plan.parts} if self._of_parts else {}
+        self._num_tasks = num_tasks
+        self._num_done = num_tasks - len(missing)
+        self._left = sum(map(self._size, missing))
+        self._done_here = 0
+        self._say = say
+        self._clock = clock
+        self._started_at = self._told_at = clock()
+        if missing and self._num_done:
+            say(f"{self._name}: {self._num_done:,} of {num_tasks:,} tasks were done before")
+
+    def _size(self, task: Task) -> int:
+        return max(self._sizes.get(task.number, 0), 1)
+
+    def done(self, task: Task) -> None:
+        self._num_done += 1
+        self._done_here += self._size(task)
+        self._left -= self._size(task)
+        now = self._clock()
+        if now - self._told_at < SECONDS_BETWEEN_LINES or not self._left:
+            return
+        self._told_at = now
+        seconds = now - self._started_at
+        remaining = seconds * self._left / self._done_here
+        speed = f", {self._done_here / seconds / 1e6:.1f} MB/s" if self._done_here > 1e6 else ""
+        self._say(f"{self._name}: {self._num_done:,} of {self._num_tasks:,} tasks{speed}, {_duration(remaining)} to go")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

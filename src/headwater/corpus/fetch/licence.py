@@ -1,0 +1,44 @@
+"""Under which licence a package's text is, by the package's own papers: an SPDX expression, or "unknown"."""
+
+from __future__ import annotations
+
+import re
+from email.message import Message
+from email.parser import HeaderParser
+
+from headwater.corpus.spdx import UNKNOWN, gnu_identifier, spdx_of
+
+# Debian's short names (copyright-format 1.0) that say more in Debian than elsewhere
+_DEBIAN = {"artistic": "Artistic-1.0-Perl", "psf-2": "PSF-2.0", "postgresql": "PostgreSQL", "go": "BSD-3-Clause"}
+_GNU = re.compile(r"(A?GPL|LGPL|GFDL)-(\d(?:\.\d)?)(\+?)", re.IGNORECASE)
+
+
+def licence_of_copyright(text: str) -> str:
+    """Return the licence that a Debian copyright file states for all files (`Files: *`); "unknown" for other papers."""
+    paragraphs = [HeaderParser().parsestr(part.strip()) for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
+    for paragraph in paragraphs:
+        if "*" in str(paragraph.get("Files", "")).split():
+            name = str(paragraph.get("License", "")).split("\n")[0].strip()
+            return _expression(name) if name else UNKNOWN
+    return UNKNOWN
+
+
+def licence_of_metadata(metadata: Message) -> str:
+    """Return the licence that a Python package's metadata states, in any of the three places where it may."""
+    stated = [str(metadata.get(name, "")).strip() for name in ("License-Expression", "License")]
+    classifiers = [str(value) for value in metadata.get_all("Classifier", [])]
+    stated += [value.split(" :: ")[-1] for value in classifiers if value.startswith("License ::")]
+    return next((found for name in stated if (found := spdx_of(name)) is not None), UNKNOWN)
+
+
+def _expression(names: str) -> str:
+    """Return Debian's `A or B`, `A and B` in SPDX's words; "unknown" where one of the names is."""
+    parts = re.split(r"\s*,?\s+(or|and)\s+", names, flags=re.IGNORECASE)
+    found = [part.upper() if at % 2 else _identifier(part) for at, part in enumerate(parts)]
+    return UNKNOWN if UNKNOWN in found else " ".join(found)
+
+
+def _identifier(name: str) -> str:
+    if gnu := _GNU.fullmatch(name):
+        return gnu_identifier(gnu[1], gnu[2], or_later=bool(gnu[3]))
+    return _DEBIAN.get(name.lower()) or spdx_of(name) or UNKNOWN

@@ -1,0 +1,140 @@
+"""One package to a folder: the files that are its text, its copyright file, and a manifest of what it is.
+
+FOLDER/manifest.json    package, version, digests, licence, date, and how the files are read
+FOLDER/copyright        the package's own words about its licence, where it has some
+FOLDER/files/…          the files, under their names in the package
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from email.parser import HeaderParser
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from headwater.corpus.fetch.archives import Member
+from headwater.corpus.fetch.known import Contents, contents_of, is_plain_text
+from headwater.corpus.fetch.licence import licence_of_copyright, licence_of_metadata
+from headwater.corpus.fetch.names import PackageName
+from headwater.corpus.spdx import UNKNOWN
+from headwater.errors import DataError
+from headwater.files import DigestedFile, digest_json, write_json, write_text
+
+FORMAT, FORMAT_VERSION = "headwater-package", 1
+_MAX_PAPER_BYTES = 4_000_000
+_METADATA = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", "*/PKG-INFO", "PKG-INFO")
+
+
+@dataclass(slots=True)
+class _Papers:
+    """What a package says of itself."""
+
+    version: str = "unknown"
+    licence: str = UNKNOWN
+    licence_from: str = "nothing in the package says it"
+    copyright: str | None = None
+
+    def take_(self, name: str, text: str) -> None:
+        if name == "control":  # of a .deb: its other members have folders
+            self.version = str(HeaderParser().parsestr(text).get("Version", self.version))
+        elif name.endswith("/copyright"):
+            self.copyright = text
+            self.licence, self.licence_from = licence_of_copyright(text), name
+        else:
+            metadata = HeaderParser().parsestr(text)
+            self.version = str(metadata.get("Version", self.version))
+            self.licence, self.licence_from = licence_of_metadata(metadata), name
+
+
+@dataclass(slots=True)
+class _Taken:
+    """The files taken so far."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+    num_bytes: int = 0
+    newest: date = date.min
+
+    def clashes(self, name: str) -> bool:
+        """Return whether a file of this name, or one in place of a folder on the way to it, is there."""
+        parts = name.split("/")
+        return any("/".join(parts[:end]) in self.digests for end in range(1, len(parts) + 1))
+
+
+def package_key(package: PackageName) -> str:
+    """Return what decides which files are taken: with another key a package is unpacked anew."""
+    return digest_json({"version": FORMAT_VERSION, "contents": asdict(contents_of(package))})
+
+
+def unpack(package: PackageName, members: Iterable[Member], folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write a package's text to `folder`, its manifest last, and return the manifest; `facts` go into it, too.
+
+    Raises DataError where there is no text in the package.
+    """
+    contents, papers, taken = contents_of(package), _Papers(), _Taken()
+    for member in members:
+        if _is_paper(member.name):
+            papers.take_(member.name, _text(member))
+        elif _is_kept(member.name, contents) and not taken.clashes(member.name):
+            _take_(taken, member, folder / "files")
+    if not taken.digests:
+        raise DataError(
+            f"{package} {papers.version} holds no file that headwater knows as text; take it out of `fetched`, or "
+            "unpack it yourself and name its files in `paths`"
+        )
+    if papers.copyright is not None:
+        write_text(folder / "copyright", papers.copyright)
+    manifest = _manifest(package, contents, papers, taken) | facts
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _is_paper(name: str) -> bool:
+    is_copyright = name.startswith("usr/share/doc/") and name.endswith("/copyright")
+    return name == "control" or is_copyright or any(fnmatchcase(name, pattern) for pattern in _METADATA)
+
+
+def _text(member: Member) -> str:
+    """Return the beginning of a paper: licences are long, and none is longer."""
+    data = b""
+    for block in member.blocks():
+        data += block
+        if len(data) > _MAX_PAPER_BYTES:
+            break
+    return data.decode("utf-8", "replace")
+
+
+def _is_kept(name: str, contents: Contents) -> bool:
+    return contents.is_kept(name) if contents.keep else is_plain_text(name)
+
+
+def _take_(taken: _Taken, member: Member, folder: Path) -> None:
+    with DigestedFile(folder / member.name) as file:
+        for block in member.blocks():
+            file.write(block)
+        taken.digests[member.name] = file.digest
+        taken.num_bytes += file.num_bytes
+    taken.newest = max(taken.newest, member.date)
+
+
+def _manifest(package: PackageName, contents: Contents, papers: _Papers, taken: _Taken) -> dict[str, Any]:
+    licence, source = (papers.licence, papers.licence_from)
+    if contents.licence is not None:
+        licence, source = contents.licence, "headwater's own list, from the package's papers"
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "key": package_key(package),
+        "package": str(package),
+        "version": papers.version,
+        "licence": licence,
+        "licence_from": source,
+        "date": taken.newest.isoformat(),
+        "reader": contents.reader,
+        "texts": list(contents.texts),
+        "files": len(taken.digests),
+        "bytes": taken.num_bytes,
+        "digest": digest_json(taken.digests),
+    }

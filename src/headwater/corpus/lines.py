@@ -1,0 +1,105 @@
+"""The lines of a page as its writer meant them, and what share of them has a given shape."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+BULLETS = ("-", "*", "•", "‣", "▪", "●", "○", "◦", "–", "·")
+_CLOSING = "\"')]}»”’*_`"
+_SENTENCE_ENDS = ".!?…。！？｡।؟۔։።"
+_SENTENCE_END = re.compile(r"[.!?…؟][\"')\]”’»]*(?=\s|$)|[。！？｡।۔։።]")
+_WRAPPED_CHARACTERS = 40  # a shorter line was not broken to fit a width
+_MAX_WIDTH = 120
+_LEAST_BREAKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LineShapes:
+    """How many lines a text has, blank ones left out, how many have which shape, and the characters in some of them."""
+
+    lines: int
+    bullets: int
+    ellipses: int
+    characters: int
+    short_characters: int
+    sentence_characters: int
+
+
+def meant_lines(text: str) -> list[str]:
+    """Return the lines of a text, without the blank ones, with those that a hard wrap broke joined again.
+
+    In a text that was wrapped to a width, a line is joined to the next where that one's first word had no room in it.
+    In any other, a line of 40 characters or more that doesn't end a sentence goes on in the next if that begins with
+    a small letter.
+    """
+    lines = [line.strip() for line in text.split("\n")]
+    width = wrap_width(lines)
+    meant: list[str] = []
+    before = ""
+    for line in lines:
+        if before and line and (_has_no_room(before, line, width) if width else _goes_on(before, line)):
+            meant[-1] += " " + line
+        elif line:
+            meant.append(line)
+        before = line
+    return meant
+
+
+def wrap_width(lines: list[str]) -> int:
+    """Return the width to which a text was wrapped, 0 where it wasn't, as seven in ten of its line breaks say."""
+    pairs = [(one, other) for one, other in pairwise(lines) if one and other and len(one) <= _MAX_WIDTH]
+    width = max((len(one) for one, _ in pairs), default=0)
+    if len(pairs) < _LEAST_BREAKS or width < _WRAPPED_CHARACTERS:
+        return 0
+    full = sum(_has_no_room(one, other, width) for one, other in pairs)
+    return width if full >= 0.7 * len(pairs) else 0
+
+
+def _has_no_room(line: str, after: str, width: int) -> bool:
+    first = after.find(" ")
+    return len(line) + 1 + (first if first > 0 else len(after)) > width
+
+
+def _goes_on(line: str, after: str) -> bool:
+    return len(line) >= _WRAPPED_CHARACTERS and line[-1] not in ".!?:;" and after[0].islower()
+
+
+def line_shapes(text: str, short_line_characters: int) -> LineShapes:
+    """Return the shapes of a text's meant lines; one of at most `short_line_characters` is short."""
+    lines = meant_lines(text)
+    return LineShapes(
+        lines=len(lines),
+        bullets=sum(line.startswith(BULLETS) for line in lines),
+        ellipses=sum(line.endswith(("...", "…")) for line in lines),
+        characters=sum(map(len, lines)),
+        short_characters=sum(len(line) for line in lines if len(line) <= short_line_characters),
+        sentence_characters=sum(len(line) for line in lines if ends_sentence(line)),
+    )
+
+
+def ends_sentence(line: str) -> bool:
+    """Return whether a line ends as a sentence does, a closing bracket or quotation mark after it or not."""
+    if line[-1] in _CLOSING:
+        line = line.rstrip(_CLOSING)
+    return line[-1:] != "" and line[-1] in _SENTENCE_ENDS
+
+
+def has_sentences(text: str, count: int) -> bool:
+    """Return whether a text has `count` sentences: full stops or their like that white space or an end follows."""
+    return sum(1 for _ in islice(_SENTENCE_END.finditer(text), count)) >= count
+
+
+def cut_lines(text: str, phrases: list[str], max_characters: int = 200) -> tuple[str, str]:
+    """Return the text without the short lines that hold one of `phrases` (in small letters), and those lines."""
+    lowered = text.lower()
+    if not any(phrase in lowered for phrase in phrases):
+        return text, ""
+    kept: list[str] = []
+    cut: list[str] = []
+    for line in text.split("\n"):
+        low = line.lower()
+        is_notice = len(line) <= max_characters and any(phrase in low for phrase in phrases)
+        (cut if is_notice else kept).append(line)
+    return "\n".join(kept), "\n".join(cut)

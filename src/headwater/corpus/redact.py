@@ -1,0 +1,83 @@
+"""Redaction: personal data and secrets give way to placeholders that say of which kind they were.
+
+Only what has a form of its own is found: no names, no postal addresses. What follows the form and is known to be an
+example (RFC 2606's domains, RFC 5737's addresses, issuers' test cards) stays, since documentation is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from headwater.corpus.document import num_bytes
+from headwater.corpus.protection import REDACTED_KINDS, RedactSettings
+from headwater.corpus.redact_addresses import find_emails, find_ip_addresses
+from headwater.corpus.redact_numbers import find_cards, find_ibans, find_phones, find_social_security_numbers
+from headwater.corpus.redact_secrets import find_passwords, find_private_keys, find_tokens
+from headwater.corpus.redact_spans import Scanned, Span
+from headwater.corpus.step import Candidate, Cut, Verdict
+
+REASON = "redacted_"
+
+# of two that overlap the first kind is taken
+_FINDERS: dict[str, Callable[[Scanned], Iterator[Span]]] = {
+    "private_key": find_private_keys,
+    "token": find_tokens,
+    "password": find_passwords,
+    "email": find_emails,
+    "iban": find_ibans,
+    "card": find_cards,
+    "us_ssn": find_social_security_numbers,
+    "phone": find_phones,
+    "ip_address": find_ip_addresses,
+}
+assert set(_FINDERS) == set(REDACTED_KINDS)
+
+
+class Redactor:
+    """The step. A cut says how many of a kind were replaced, never which: `dropped/` must not hold them either."""
+
+    def __init__(self, settings: RedactSettings) -> None:
+        self._kinds = [kind for kind in _FINDERS if kind in settings.kinds]
+
+    def __call__(self, candidate: Candidate) -> Verdict:
+        text, replaced = redact(candidate.document.text, self._kinds)
+        if not replaced:
+            return Verdict(candidate)
+        cuts = tuple(
+            Cut(REASON + kind, sum(map(num_bytes, replaced[kind])), note=str(len(replaced[kind])))
+            for kind in self._kinds
+            if kind in replaced
+        )
+        return Verdict(candidate.with_text(text), cuts=cuts)
+
+
+def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
+    """Return the text with placeholders such as <EMAIL>, and what was replaced, by kind.
+
+    Doing it twice changes nothing.
+    """
+    scanned = Scanned(text)
+    found = sorted((*span, place) for place, kind in enumerate(kinds) for span in _FINDERS[kind](scanned))
+    if not found:
+        return text, {}
+    parts, replaced, at = [], dict[str, list[str]](), 0
+    for start, end, place in _apart(found):
+        parts += [text[at:start], placeholder(kinds[place])]
+        replaced.setdefault(kinds[place], []).append(text[start:end])
+        at = end
+    return "".join([*parts, text[at:]]), replaced
+
+
+def placeholder(kind: str) -> str:
+    return f"<{kind.upper()}>"
+
+
+def _apart(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Return what is found, in order, without overlaps: where two do, the one of the earlier kind stays."""
+    kept: list[tuple[int, int, int]] = []
+    for span in found:
+        if not kept or span[0] >= kept[-1][1]:
+            kept.append(span)
+        elif span[2] < kept[-1][2]:
+            kept[-1] = span
+    return kept

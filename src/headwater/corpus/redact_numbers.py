@@ -1,0 +1,135 @@
+"""Where telephone, account, card and social security numbers stand in a text.
+
+A number must have the outward form of its kind and, where there is one, its check digits. A run of digits, spaces and
+signs is found once, and only in such runs is anything looked for: long tables of figures cost one pass each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from headwater.corpus.redact_spans import Scanned, Span
+
+MIN_DIGITS, MAX_PHONE_DIGITS = 7, 15  # of all kinds; E.164
+_MIN_INTERNATIONAL_DIGITS = 8
+
+_INTERNATIONAL = re.compile(
+    r"(?<![\w+./~-])\+[1-9]\d{0,2}[ .-]{0,2}(?:\(0?\d{0,4}\)[ .-]?)?\d{1,4}(?:[ .-]{1,3}\d{2,5}){1,5}(?![\w-])"
+    r"|(?<![^\s:;,=(<>\"'])(?<![=*/%<>,] )\+[1-9]\d{9,13}(?![\w.-])"
+)
+_US = re.compile(
+    r"(?<![\w.+/-])(?:\+?1[ .-])?(?:\([2-9]\d\d\)[ -]?|[2-9]\d\d([.-]))([2-9]\d\d)([.-])(\d{4})(?![\w-]|\.\d)"
+)
+_LABEL = re.compile(
+    r"\b(?:tel|telephone|phone|fax|mobile|cell|hotline)(?:\.|\s(?:no|number|nr)\.?)?\s?[:.]?\s{0,3}$", re.IGNORECASE
+)
+_LABELLED = re.compile(r"(?:\(?\d{2,5}\)?[ ./-]{1,3})?\d{2,5}(?:[ ./-]\d{2,5}){1,4}(?![\w-])")
+
+_SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
+_SAMPLE_SSN = {"078-05-1120", "219-09-9999", "123-45-6789"}  # printed on cards that were never given to anyone
+
+_CARD = re.compile(
+    r"(?<![\w.+-])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{4,5})(?![\w-]|\.\d)"
+)
+_ISSUER = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|"
+    r"6(?:011|5\d\d|4[4-9]\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14,17}"
+)
+# what the issuers' own handbooks tell programmers to try
+_SAMPLE_CARDS_TEXT = (
+    "4111111111111111 4242424242424242 4012888888881881 4222222222222 4000056655665556 5555555555554444 "
+    "5105105105105100 2223003122003222 378282246310005 371449635398431 6011111111111117 6011000990139424 "
+    "3530111333300000 30569309025904 38520000023237 3566002020360505"
+)
+_SAMPLE_CARDS = frozenset(_SAMPLE_CARDS_TEXT.split())
+
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d\d(?:[ \u00a0]?[A-Z0-9]){11,30}")
+# characters of an account number by country: SWIFT's IBAN registry
+_IBAN_LENGTHS = (
+    "NO15 BE16 DK18 FI18 FO18 GL18 NL18 MK19 SI19 AT20 BA20 EE20 KZ20 LT20 LU20 XK20 CH21 HR21 LI21 LV21 BG22 BH22 "
+    "CR22 DE22 GB22 GE22 IE22 ME22 RS22 VA22 AE23 GI23 IL23 IQ23 TL23 AD24 CZ24 ES24 MD24 PK24 RO24 SA24 SE24 SK24 "
+    "TN24 VG24 LY25 PT25 ST25 IS26 TR26 FR27 GR27 IT27 MC27 MR27 SM27 AL28 AZ28 BY28 CY28 DO28 GT28 HU28 LB28 PL28 "
+    "SV28 BR29 EG29 PS29 QA29 UA29 JO30 KW30 MU30 MT31 SC31 LC32"
+)
+_LENGTH_OF = {entry[:2]: int(entry[2:]) for entry in _IBAN_LENGTHS.split()}
+
+
+def find_phones(scanned: Scanned) -> Iterator[Span]:
+    """Yield where telephone numbers stand: with a country's code, in the form of the US, or after a word such as Tel.
+
+    The numbers that films are given (555-0100 to 555-0199) stay.
+    """
+    text = scanned.text
+    for run in scanned.digit_runs(MIN_DIGITS):
+        found = False
+        for match in _INTERNATIONAL.finditer(text, *run):
+            if _MIN_INTERNATIONAL_DIGITS <= _num_digits(match.group()) <= MAX_PHONE_DIGITS:
+                found = True
+                yield match.span()
+        for match in _US.finditer(text, *run):
+            is_film = match.group(2) == "555" and match.group(4).startswith("01")
+            if match.group(1) in (None, match.group(3)) and not is_film:
+                found = True
+                yield match.span()
+        if not found and _LABEL.search(text[max(run[0] - 20, 0) : run[0]]):
+            labelled = _LABELLED.match(text, *run)
+            if labelled is not None and MIN_DIGITS <= _num_digits(labelled.group()) <= MAX_PHONE_DIGITS:
+                yield labelled.span()
+
+
+def find_social_security_numbers(scanned: Scanned) -> Iterator[Span]:
+    """Yield where numbers stand that may be of the US's social security: the areas and groups that exist."""
+    text = scanned.text
+    for run in scanned.digit_runs(MIN_DIGITS):
+        yield from (match.span() for match in _SSN.finditer(text, *run) if match.group() not in _SAMPLE_SSN)
+
+
+def find_cards(scanned: Scanned) -> Iterator[Span]:
+    """Yield where numbers of payment cards stand: an issuer's prefix and length, grouped as on a card, Luhn's digit."""
+    text = scanned.text
+    for run in scanned.digit_runs(MIN_DIGITS):
+        for match in _CARD.finditer(text, *run):
+            digits = match.group().replace(" ", "").replace("-", "")
+            if _ISSUER.fullmatch(digits) and _luhn(digits) and digits not in _SAMPLE_CARDS:
+                yield match.span()
+
+
+def find_ibans(scanned: Scanned) -> Iterator[Span]:
+    """Yield where account numbers stand: a country's letters and its length, a rest of 1 by 97 (ISO 7064)."""
+    text = scanned.text
+    for match in _near_digits(_IBAN, scanned):
+        length = _LENGTH_OF.get(match.group()[:2])
+        end = _end_of_characters(match, length) if length else None
+        if end is None or (end < len(text) and text[end].isalnum()):
+            continue
+        account = "".join(text[match.start() : end].split())
+        if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1:
+            yield match.start(), end
+
+
+def _near_digits(pattern: re.Pattern[str], scanned: Scanned) -> Iterator[re.Match[str]]:
+    """Yield the matches that begin at most 14 characters before a run of digits: GB00 BANK, then digits."""
+    at = 0
+    for start, _ in scanned.digit_runs(MIN_DIGITS):
+        for match in pattern.finditer(scanned.text, max(start - 14, at), start + 60):
+            yield match
+            at = match.end()
+
+
+def _num_digits(text: str) -> int:
+    return sum(map(str.isdigit, text))
+
+
+def _end_of_characters(match: re.Match[str], count: int) -> int | None:
+    """Return where the first `count` characters of a match that aren't spaces end, or None where there are fewer."""
+    for at, letter in enumerate(match.group()):
+        count -= not letter.isspace()
+        if count == 0:
+            return match.start() + at + 1
+    return None
+
+
+def _luhn(digits: str) -> bool:
+    values = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
+    return sum(value - 9 * (value > 9) for value in values) % 10 == 0 and len(set(digits)) > 2

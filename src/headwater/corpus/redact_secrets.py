@@ -1,0 +1,106 @@
+"""Where private keys, API tokens and passwords stand in a text; none may be learnt, and none is worth learning.
+
+Tokens have the forms that their issuers publish for scanners such as this one. A password is a string that a name
+such as `password` is set to, when it looks like no word and no placeholder.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from headwater.corpus.redact_spans import Scanned, Span
+
+_KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_LINES = re.compile(r"(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){1,400}+")
+_MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = (
+    20_000,
+    64,
+)  # 16,384 bits of RSA take 12,600; fewer are a sketch
+
+# how tokens begin and go on, by issuer: each pattern begins with letters of its own, which is found fastest
+_TOKENS = [
+    r"AKIA[A-Z2-7]{16}",  # Amazon
+    r"ASIA[A-Z2-7]{16}",
+    r"AIza[A-Za-z0-9_-]{35}",  # Google
+    r"ya29\.[A-Za-z0-9_-]{30,}+",
+    r"gh[pousr]_[A-Za-z0-9]{36,255}+",  # GitHub
+    r"github_pat_[A-Za-z0-9_]{60,100}+",
+    r"glpat-[A-Za-z0-9_-]{20,64}+",  # GitLab
+    r"xox[abeoprs]-[A-Za-z0-9-]{20,255}+",  # Slack
+    r"hooks\.slack\.com/services/T[A-Z0-9]{6,12}/B[A-Z0-9]{6,12}/[A-Za-z0-9]{20,32}+",
+    r"sk_(?:live|test)_[A-Za-z0-9]{16,255}+",  # Stripe
+    r"rk_(?:live|test)_[A-Za-z0-9]{16,255}+",
+    # JSON web tokens
+    r"eyJ(?<![A-Za-z0-9_-]eyJ)[A-Za-z0-9_-]{10,4000}+\.eyJ[A-Za-z0-9_-]{10,8000}+\.[A-Za-z0-9_-]{20,2000}+",
+    r"hf_[A-Za-z0-9]{34,40}+",  # Hugging Face
+    r"sk-[A-Za-z0-9_-]{32,255}+",  # OpenAI, Anthropic and those after them
+    r"npm_[A-Za-z0-9]{36}",
+    r"pypi-[A-Za-z0-9_-]{80,255}+",
+    r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}",  # SendGrid
+    r"dop_v1_[a-f0-9]{64}",  # DigitalOcean
+]
+_TOKEN = [re.compile(form + r"(?![A-Za-z0-9_])") for form in _TOKENS]
+
+_ASSIGNED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
+_NAME = re.compile(
+    r"(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key)(?:_?(?:key|token|value|hash))?[\"'\]]{0,2}\s{0,4}[:=]?$",
+    re.IGNORECASE,
+)
+_NAME_CHARACTERS = 30
+_IN_ADDRESS = re.compile(r"://[^\s:/@<>\"']{1,64}:([^\s:/@<>\"']{6,64})@")
+_PLACEHOLDER = re.compile(
+    r"example|sample|dummy|changeme|password|secret|your|test|foo|bar|xxx|\*\*\*|\.\.\.|1234|abcd|placeholder|token|"
+    r"[<>{}$%()\[\]]|\\[a-z]",
+    re.IGNORECASE,
+)
+
+
+def find_private_keys(scanned: Scanned) -> Iterator[Span]:
+    """Yield where PEM and OpenPGP blocks of private keys stand, whole; of one that isn't ended, its lines of base64."""
+    text = scanned.text
+    end = 0
+    for begin in _KEY_BEGIN.finditer(text) if "PRIVATE KEY" in text else ():
+        if begin.start() < end:
+            continue
+        closing = _KEY_END.search(text, begin.end(), begin.end() + _MAX_KEY_CHARACTERS)
+        lines = None if closing else _KEY_LINES.match(text, begin.end())
+        body = text[begin.end() : closing.start()] if closing else lines.group() if lines else ""
+        if sum(map(str.isalnum, body)) >= _MIN_KEY_CHARACTERS:
+            end = closing.end() if closing else begin.end() + len(body)
+            yield begin.start(), end
+
+
+def find_tokens(scanned: Scanned) -> Iterator[Span]:
+    """Yield where API tokens stand, but for those that say they are examples or are too regular for chance."""
+    text = scanned.text
+    for pattern in _TOKEN:
+        for match in pattern.finditer(text):
+            before = text[match.start() - 1 : match.start()]
+            is_word = before.isalnum() or before == "_"
+            if not is_word and "EXAMPLE" not in match.group().upper() and _is_random(match.group(), 3.2):
+                yield match.span()
+
+
+def find_passwords(scanned: Scanned) -> Iterator[Span]:
+    """Yield where strings stand that a password or key is set to, or that go with a user's name in an address."""
+    text = scanned.text
+    for match in _IN_ADDRESS.finditer(text):
+        if not _PLACEHOLDER.search(match.group(1)) and _is_random(match.group(1), 2.5):
+            yield match.span(1)
+    for match in _ASSIGNED.finditer(text):
+        before = text[max(match.start() - _NAME_CHARACTERS, 0) : match.start()]
+        value = match.group(2)
+        if _NAME.search(before) and _is_random(value, 2.75) and not _PLACEHOLDER.search(value):
+            yield match.span(2)
+
+
+def _is_random(text: str, min_bits: float) -> bool:
+    """Return whether a string has letters and digits, and this entropy (16 random letters: 3.5 bits each)."""
+    has_both = any(map(str.isdigit, text)) and any(map(str.isalpha, text))
+    counts = Counter(text).values()
+    entropy = -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
+    return has_both and entropy >= min_bits

@@ -1,0 +1,134 @@
+"""Paragraphs and lines that many documents have: what is counted over the whole corpus and cut out.
+
+A rule says what its units are and how often one may occur. The units of a document are hashed while it is sifted;
+which occurrences go is found out with no text at hand (headwater.corpus.tasks.repeats); they are cut as a document is
+written. What repeats within one document is for the rules of filter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import xxhash
+
+from headwater.corpus.boilerplate import line_keys, site_key, site_of, tops_of, without_boilerplate
+from headwater.corpus.document import Document
+from headwater.corpus.rules import BoilerplateSettings
+from headwater.corpus.settings import CorpusSettings, RepeatSettings
+
+_PARAGRAPH = re.compile(r"[^\n](?:[^\n]|\n(?!\n))*\n*")
+_LINE = re.compile(r"[^\n]+\n?")
+
+
+class RepeatRule(Protocol):
+    """What is counted of every document, and what is cut of those that share too much."""
+
+    @property
+    def reason(self) -> str:
+        """The reason under which cut bytes are counted."""
+
+    @property
+    def keep(self) -> int:
+        """In how many documents, the first of those that have it, a unit stays."""
+
+    def keys(self, document: Document) -> list[int]:
+        """Return the 64-bit keys of a document's units, each once; of none where the rule doesn't concern it."""
+
+    def group_of(self, document: Document) -> int:
+        """Return the key of the documents among which this one's units are counted; 0 where that is all of them."""
+
+    def least(self, group_sizes: np.ndarray) -> np.ndarray:
+        """Return in how many documents, of a group of such sizes, a unit must be to be cut; sizes of group 0 are 0."""
+
+    def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
+        """Return a document's text without the units that have these keys, and those."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassageRule:
+    """Passages that stand in documents before: what `pattern` matches, its white space included.
+
+    Case and white space make no difference.
+    """
+
+    reason: str
+    pattern: re.Pattern[str]
+    settings: RepeatSettings
+
+    @property
+    def keep(self) -> int:
+        return self.settings.keep
+
+    def keys(self, document: Document) -> list[int]:
+        is_concerned = document.kind in self.settings.kinds
+        return list({key for key, _ in self._units(document.text)}) if is_concerned else []
+
+    def group_of(self, document: Document) -> int:
+        return 0
+
+    def least(self, group_sizes: np.ndarray) -> np.ndarray:
+        return np.full(len(group_sizes), self.settings.min_documents)
+
+    def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
+        kept, cut = list[str](), list[str]()
+        start = 0
+        for key, match in self._units(document.text):
+            if key in keys:
+                kept.append(document.text[start : match.start()])
+                cut.append(match.group())
+                start = match.end()
+        return "".join(kept) + document.text[start:], "".join(cut)
+
+    def _units(self, text: str) -> Iterator[tuple[int, re.Match[str]]]:
+        """Yield the key of every passage that is long enough to count, and where it is."""
+        for match in self.pattern.finditer(text):
+            words = match.group().lower().split()
+            if len(words) >= self.settings.min_words:
+                unit = " ".join(words)
+                if len(unit) >= self.settings.min_characters:
+                    yield xxhash.xxh3_64_intdigest(unit.encode()), match
+
+
+@dataclass(frozen=True, slots=True)
+class BoilerplateRule:
+    """Lines that stand on many pages of a site; `tops` are the folders of each source (boilerplate.tops_of)."""
+
+    settings: BoilerplateSettings
+    tops: dict[str, list[str]]
+
+    reason = "boilerplate_lines"
+    keep = 0
+
+    def _site(self, document: Document) -> str:
+        return site_of(document, self.tops[document.source])
+
+    def keys(self, document: Document) -> list[int]:
+        is_page = document.kind == "web"
+        return [int(key) for key in line_keys(document.text, self._site(document))] if is_page else []
+
+    def group_of(self, document: Document) -> int:
+        return site_key(self._site(document))
+
+    def least(self, group_sizes: np.ndarray) -> np.ndarray:
+        shares = np.ceil(self.settings.min_share * group_sizes - 1e-9).astype(np.int64)
+        return np.maximum(self.settings.min_pages, shares)
+
+    def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
+        return without_boilerplate(document.text, self._site(document), keys.__contains__, self.settings)
+
+
+def repeat_rules(settings: CorpusSettings) -> list[RepeatRule]:
+    """Return the rules of a corpus, in the order in which they cut."""
+    dedup, rules = settings.dedup, list[RepeatRule]()
+    if settings.boilerplate is not None and any(source.kind == "web" for source in settings.sources.values()):
+        tops = {name: tops_of(source.paths or []) for name, source in settings.sources.items()}
+        rules.append(BoilerplateRule(settings.boilerplate, tops))
+    if dedup.paragraphs is not None:
+        rules.append(PassageRule("repeated_paragraph", _PARAGRAPH, dedup.paragraphs))
+    if dedup.lines is not None:
+        rules.append(PassageRule("repeated_line", _LINE, dedup.lines))
+    return rules

@@ -1,0 +1,56 @@
+"""What the tasks that one process does share, so that it is made once: plan, steps, hashers, open files."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from headwater.corpus.minhash import MinHash
+from headwater.corpus.repeats import RepeatRule, repeat_rules
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.sieve import make_steps
+from headwater.corpus.step import Step
+from headwater.corpus.tasks.candidates import Library
+from headwater.corpus.tasks.segments import Segments
+from headwater.corpus.tasks.work import Work
+from headwater.corpus.words import WordHasher
+
+
+class Bench:
+    """A process's place of work in a work folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.work = Work(folder)
+
+    @property
+    def settings(self) -> CorpusSettings:
+        return self.work.plan.settings
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        return make_steps(self.settings)
+
+    @cached_property
+    def repeat_rules(self) -> list[RepeatRule]:
+        return repeat_rules(self.settings)
+
+    @cached_property
+    def hasher(self) -> WordHasher:
+        return WordHasher()
+
+    @cached_property
+    def minhash(self) -> MinHash:
+        return MinHash(self.settings.dedup)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """All candidates' numbers; known once everything is sifted."""
+        return Segments.read(self.work)
+
+    @cached_property
+    def library(self) -> Library:
+        """The texts of all candidates, by number."""
+        starts = np.append(self.segments.part_starts, self.segments.num_documents)
+        return Library(lambda part: self.work.path_of("sift", part), starts)

@@ -1,0 +1,102 @@
+"""How candidates are numbered: through all parts in their order, a part in segments of bounded size.
+
+A segment's keys lie sorted in one file, so that the task of a range of keys reads only those: the search for
+duplicates needs no exchange of data between processes, and no process ever holds more than a segment of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from headwater.corpus.tasks.arrays import ArrayFile
+from headwater.corpus.tasks.work import Work
+
+SEGMENT_DOCUMENTS = 1 << 16  # some 10 MB of keys
+SEGMENT_UNITS = 1 << 20  # paragraphs or lines: 12 MB
+_FACTS = "segments"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Documents `start` to `end` (not included), which are those of segment `index` of `part`."""
+
+    part: int
+    index: int
+    start: int
+    end: int
+
+
+def segment_file(index: int) -> str:
+    return f"segment-{index:05d}.bin"
+
+
+class Segments:
+    """The segments of a corpus, in the order of its documents."""
+
+    def __init__(self, work: Work, parts: np.ndarray, indexes: np.ndarray, counts: np.ndarray) -> None:
+        self._work = work
+        self._parts, self._indexes = parts, indexes
+        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    @classmethod
+    def read(cls, work: Work) -> Segments:
+        arrays = work.arrays(_FACTS)
+        return cls(work, *(arrays.map(name).astype(np.int64) for name in ("parts", "indexes", "counts")))
+
+    @cached_property
+    def num_units(self) -> list[int]:
+        """How many units each rule of repeats has."""
+        return list(self._work.facts(_FACTS)["units"])
+
+    @property
+    def num_documents(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def part_starts(self) -> np.ndarray:
+        """The number of the first document of each part; a part without documents has that of the next."""
+        firsts = np.searchsorted(self._parts, np.arange(len(self._work.plan.parts)))
+        return self._starts[firsts]
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """The number of the first document of each segment, and the end of the last."""
+        return self._starts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[Segment]:
+        yield from (self._segment(at) for at in range(len(self._parts)))
+
+    def of_part(self, part: int) -> list[tuple[int, Segment]]:
+        """Return the segments of a part, each with its place among all."""
+        first, end = np.searchsorted(self._parts, [part, part + 1])
+        return [(at, self._segment(at)) for at in range(int(first), int(end))]
+
+    def _segment(self, at: int) -> Segment:
+        start, end = int(self._starts[at]), int(self._starts[at + 1])
+        return Segment(int(self._parts[at]), int(self._indexes[at]), start, end)
+
+    def arrays(self, segment: Segment) -> ArrayFile:
+        return self._work.arrays_of("sift", segment.part, segment_file(segment.index))
+
+
+def number_segments(work: Work) -> None:
+    """Number all candidates, once every part is sifted."""
+    if work.has_facts(_FACTS):
+        return
+    rows = [
+        (part.number, index, count)
+        for part in work.plan.parts
+        for index, count in enumerate(work.facts_of("sift", part.number)["segments"])
+    ]
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    with work.new_facts(_FACTS) as output:
+        output.write_arrays({"parts": table[:, 0], "indexes": table[:, 1], "counts": table[:, 2]})
+        units = [work.facts_of("sift", part.number)["units"] for part in work.plan.parts]
+        output.facts = {"units": [sum(counts) for counts in zip(*units)]}

@@ -1,0 +1,167 @@
+"""The first task of a part: read its files, put every document through the steps, write down what may be kept.
+
+Beside the candidates' texts it writes what decides about them without their texts: keys of duplicates, sizes, and the
+hash that the split goes by.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from headwater.corpus.account import Balance
+from headwater.corpus.document import Drop, drop_document, drop_part, num_bytes
+from headwater.corpus.notes import Notes
+from headwater.corpus.read.source import Piece, read_files, read_source
+from headwater.corpus.shards import ShardWriter, document_line, drop_line
+from headwater.corpus.sieve import put_through
+from headwater.corpus.split import split_hash
+from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.bench import Bench
+from headwater.corpus.tasks.candidates import CandidateWriter
+from headwater.corpus.tasks.segments import SEGMENT_DOCUMENTS, SEGMENT_UNITS, segment_file
+from headwater.corpus.tasks.work import Output, Task
+
+DROPPED = "dropped"
+
+
+def sift(bench: Bench, number: int) -> None:
+    """Do the task of a part."""
+    part = bench.work.plan.parts[number]
+    if part.at < 0:
+        pieces = read_source(part.source, bench.settings)
+    else:
+        pieces = read_files(bench.work.plan.files(part), part.source, bench.settings)
+    with bench.work.new_output(Task("sift", number)) as output:
+        with (
+            CandidateWriter(output.folder) as candidates,
+            ShardWriter(output.folder / DROPPED, bench.settings.shard_bytes) as dropped,
+        ):
+            sifter = _Sifter(bench, part.source, output, candidates, dropped)
+            for piece in pieces:
+                sifter.take(piece)
+            sifter.end_segment()
+        output.digests |= candidates.digests
+        output.add_digests(dropped.digests)
+        facts = {"balance": sifter.balance.as_dict(), "notes": sifter.notes.as_dict()}
+        output.facts = facts | {"segments": sifter.segments, "units": sifter.num_units}
+
+
+class _Sifter:
+    """Takes the pieces of a part one after another."""
+
+    def __init__(
+        self, bench: Bench, source: str, output: Output, candidates: CandidateWriter, dropped: ShardWriter
+    ) -> None:
+        self.balance = Balance([source])
+        self.segments: list[int] = []
+        self.notes = Notes()
+        self.num_units = [0] * len(bench.repeat_rules)
+        self._bench, self._source = bench, source
+        self._output, self._candidates, self._dropped = output, candidates, dropped
+        self._keys = _Keys(bench)
+
+    def take(self, piece: Piece) -> None:
+        if isinstance(piece, Drop):
+            self.balance.read_(self._source, piece.num_documents, piece.num_bytes)
+            self._drop(piece)
+            return
+        raw_bytes = num_bytes(piece.text)
+        self.balance.read_(self._source, 1, raw_bytes)
+        verdict = put_through(self._bench.steps, Candidate(piece, self._bench.hasher))
+        document = verdict.candidate.document
+        if verdict.reason is not None:
+            self.notes.add_(verdict.reason, verdict.note)
+            self._drop(drop_document(document, verdict.reason, raw_bytes))
+            return
+        left_bytes = raw_bytes
+        for cut in verdict.cuts:
+            # cleaning may have made the text longer in bytes than it was read
+            cut_bytes = min(cut.num_bytes, left_bytes)
+            left_bytes -= cut_bytes
+            self.notes.add_(cut.reason, cut.note)
+            self._drop(drop_part(document, cut.reason, cut_bytes, cut.excerpt))
+        self._candidates.add(document_line(document))
+        self._keys.add(verdict.candidate, left_bytes)
+        if self._keys.is_full:
+            self.end_segment()
+
+    def _drop(self, drop: Drop) -> None:
+        self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
+        self._dropped.write(drop_line(drop))
+
+    def end_segment(self) -> None:
+        if len(self._keys):
+            self._output.write_arrays(self._keys.arrays(), segment_file(len(self.segments)))
+            self.segments.append(len(self._keys))
+            self.num_units = [sum(counts) for counts in zip(self.num_units, self._keys.num_units())]
+            self._keys = _Keys(self._bench)
+
+
+class _Keys:
+    """What is written down of the candidates of a segment."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        # arrays, since a list would hold an object of 32 bytes for every number
+        self._digests = bytearray()
+        self._bands, self._banded = array("Q"), array("I")
+        # of every rule: keys of units, the documents they are in; and the group of every document
+        self._units = [(array("Q"), array("I"), array("Q")) for _ in bench.repeat_rules]
+        self._columns = {name: array("Q") for name in ("text_bytes", "left_bytes", "split_hashes")}
+
+    def __len__(self) -> int:
+        return len(self._columns["left_bytes"])
+
+    @property
+    def is_full(self) -> bool:
+        units = max((len(keys) for keys, _, _ in self._units), default=0)
+        return len(self) >= SEGMENT_DOCUMENTS or units >= SEGMENT_UNITS
+
+    def add(self, candidate: Candidate, left_bytes: int) -> None:
+        """Append a candidate of whose bytes as read `left_bytes` are left."""
+        settings, document = self._bench.settings, candidate.document
+        if settings.dedup.exact:
+            self._digests += xxhash.xxh3_128_digest(" ".join(candidate.words).encode())
+        if settings.dedup.near and document.kind not in settings.dedup.near_exempt_kinds:
+            self._banded.append(len(self))
+            self._bands.extend(self._bench.minhash.band_keys(candidate.hashes))
+        for rule, (keys, places, groups) in zip(self._bench.repeat_rules, self._units):
+            found = rule.keys(document)
+            keys.extend(found)
+            places.extend([len(self)] * len(found))
+            groups.append(rule.group_of(document) if found else 0)
+        values = (
+            num_bytes(document.text),
+            left_bytes,
+            split_hash(document.meta.get("group", document.text), settings.seed),
+        )
+        for column, value in zip(self._columns.values(), values):
+            column.append(value)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every column; keys sorted, each with the place of its document in the segment."""
+        arrays: dict[str, Any] = {name: np.array(values, dtype=np.uint64) for name, values in self._columns.items()}
+        if self._digests:
+            high, low = np.frombuffer(self._digests, dtype=">u8").astype(np.uint64).reshape(-1, 2).T
+            order = np.lexsort((low, high))
+            arrays |= {"exact.high": high[order], "exact.low": low[order], "exact.at": order.astype(np.uint32)}
+        if self._bands:
+            banded = np.array(self._banded, dtype=np.uint32)
+            keys_by_band = np.array(self._bands, dtype=np.uint64).reshape(len(banded), -1).T
+            for band, keys in enumerate(keys_by_band):
+                order = np.argsort(keys, kind="stable")
+                arrays |= {f"band{band}.key": keys[order], f"band{band}.at": banded[order]}
+        for place, (unit_keys, documents, groups) in enumerate(self._units):
+            keys, at = np.array(unit_keys, dtype=np.uint64), np.array(documents, dtype=np.uint32)
+            order = np.lexsort((at, keys))
+            arrays |= {f"unit{place}.key": keys[order], f"unit{place}.at": at[order]}
+            arrays[f"unit{place}.group"] = np.array(groups, dtype=np.uint64)
+        return arrays
+
+    def num_units(self) -> list[int]:
+        """Return how many units of each rule were noted."""
+        return [len(keys) for keys, _, _ in self._units]

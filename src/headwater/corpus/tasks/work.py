@@ -1,0 +1,173 @@
+"""The folder in which a corpus is made, beside the corpus and removed after it is done.
+
+KEY/STAGE/000003/     what task 3 of a stage made; task.json has its facts and the digests of its files
+KEY/facts/plan/       see plan
+KEY/facts/NAME/       what the driver found out between two stages
+
+A task's folder appears at once, with all that is in it: a task whose folder is there is done, and one that was killed
+leaves nothing under that name. So a build that is begun again does only what is missing. Nothing here is flushed to
+the device, since all of it can be made again: what a power cut damaged is found by its digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
+from headwater.corpus.tasks.plan import Plan, write_plan
+from headwater.errors import DataError
+from headwater.files import (
+    create,
+    digest_file,
+    digest_json,
+    json_bytes,
+    new_scratch_folder,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+)
+
+KEY_CHARACTERS = 16
+_ARRAYS = "arrays.bin"
+_PLAN = "facts/plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The unit of work: what `stage` does to number `number`, whatever the stage counts."""
+
+    stage: str
+    number: int
+
+
+@dataclass
+class Output:
+    """A task's folder before it is committed: its files' digests and its facts are written with it."""
+
+    folder: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def add_digests(self, digests: dict[Path, str]) -> None:
+        """Note the digests of files written into the folder."""
+        self.digests |= {path.relative_to(self.folder).as_posix(): digests[path] for path in digests}
+
+    def write_arrays(self, arrays: dict[str, np.ndarray], name: str = _ARRAYS) -> None:
+        self.digests[name] = write_arrays(self.folder / name, arrays)
+
+
+def work_folder(corpus_dir: Path) -> Path:
+    """Return where a corpus is made. The name is hidden, so that no source that holds the run reads it as text."""
+    return corpus_dir.with_name(f".{corpus_dir.name}-work")
+
+
+def begin_work(corpus_dir: Path, settings: CorpusSettings, key: str) -> Path:
+    """Return the folder in which the corpus of this key is made, with its plan; the work on others is removed.
+
+    What an earlier process left there is verified: a folder that a crash damaged is removed and so done again.
+    """
+    folder = work_folder(corpus_dir) / key.split(":")[-1][:KEY_CHARACTERS]
+    if folder.parent.is_dir():
+        for other in folder.parent.iterdir():
+            if other != folder:
+                remove_folder(other)
+    _remove_damaged(folder)
+    if not (folder / _PLAN).is_dir():
+        with _committed(folder / _PLAN) as output:
+            output.digests = write_plan(output.folder, settings, key)
+    return folder
+
+
+def end_work(corpus_dir: Path) -> None:
+    """Remove all that was made on the way to a corpus."""
+    remove_folder(work_folder(corpus_dir))
+
+
+class Work:
+    """A work folder with its plan: which tasks are done, and what they made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan = Plan(folder / _PLAN)
+
+    def path_of(self, stage: str, number: int) -> Path:
+        return self.folder / stage / f"{number:06d}"
+
+    def is_done(self, task: Task) -> bool:
+        return self.path_of(task.stage, task.number).is_dir()
+
+    @contextmanager
+    def new_output(self, task: Task) -> Iterator[Output]:
+        """Yield the output of a task, which is committed when the block ends without an error."""
+        with _committed(self.path_of(task.stage, task.number)) as output:
+            yield output
+
+    def facts_of(self, stage: str, number: int) -> dict[str, Any]:
+        return _read_made(self.path_of(stage, number))["facts"]
+
+    def digests_of(self, stage: str, number: int) -> dict[str, str]:
+        """Return the digest of every file that a task wrote, by its name in the task's folder."""
+        return dict(_read_made(self.path_of(stage, number))["files"])
+
+    def arrays_of(self, stage: str, number: int, name: str = _ARRAYS) -> ArrayFile:
+        return ArrayFile(self.path_of(stage, number) / name)
+
+    @contextmanager
+    def new_facts(self, name: str) -> Iterator[Output]:
+        """Yield an output for what the driver found out between stages, under a name."""
+        with _committed(self.folder / "facts" / name) as output:
+            yield output
+
+    def has_facts(self, name: str) -> bool:
+        return (self.folder / "facts" / name).is_dir()
+
+    def facts(self, name: str) -> dict[str, Any]:
+        return _read_made(self.folder / "facts" / name)["facts"]
+
+    def arrays(self, name: str) -> ArrayFile:
+        return ArrayFile(self.folder / "facts" / name / _ARRAYS)
+
+
+@contextmanager
+def _committed(path: Path) -> Iterator[Output]:
+    with new_scratch_folder(path) as folder:
+        output = Output(folder)
+        yield output
+        made = {"facts": output.facts, "files": output.digests}
+        with create(folder / "task.json") as file:
+            file.write(json_bytes({**made, "digest": digest_json(made)}))
+
+
+def _read_made(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the facts of a task and the digests of its files."""
+    try:
+        made = read_json(folder / "task.json")
+        return {"facts": dict(made["facts"]), "files": dict(made["files"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder} is no finished task ({error}); remove it and build the corpus again") from error
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Remove every output that isn't as it was written, or that gave files to a corpus that was not committed."""
+    for stage in sorted(folder.iterdir()) if folder.is_dir() else []:
+        remove_leftovers(stage)
+        for path in sorted(stage.iterdir()):
+            if not _is_whole(path):
+                remove_folder(path)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        made = read_json(folder / "task.json")
+        digest, files = made.pop("digest"), made["files"]
+        is_same = all(digest_file(folder / name) == files[name] for name in files)
+        return is_same and bool(digest == digest_json(made))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

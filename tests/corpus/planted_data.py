@@ -1,0 +1,128 @@
+"""Personal data and secrets drawn by chance, with their check digits, in the forms in which people write them."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable
+
+HEXADECIMAL, ALPHANUMERIC = "0123456789abcdef", string.ascii_letters + string.digits
+WEB_SAFE = ALPHANUMERIC + "-_"
+BASE32 = string.ascii_uppercase + "234567"
+
+
+def draw(rng: random.Random, letters: str, count: int) -> str:
+    return "".join(rng.choices(letters, k=count))
+
+
+def mixed(rng: random.Random, letters: str, count: int) -> str:
+    """Return `count` letters of which one is a digit and one is not."""
+    return draw(rng, letters, count - 2) + "a7"
+
+
+def email(rng: random.Random) -> str:
+    name = rng.choice(["anna", "j.doe", "mary_ann", "li+news", "o-neil", "x99"])
+    host = rng.choice(["gmail.com", "mail.uni-wien.ac.at", "acme.co.uk", "posteo.de", "lab.mit.edu", "firma.info"])
+    return rng.choice([f"{name}@{host}", f"<{name}@{host}>", f"mailto:{name}@{host}?subject=x"])
+
+
+def phone(rng: random.Random) -> str:
+    d = lambda count: draw(rng, "23456789", count)  # noqa: E731
+    return rng.choice(
+        [
+            f"+44 20 {d(4)} {d(4)}", f"+49 (0)30 {d(4)} {d(3)}", f"+33 {d(1)} {d(2)} {d(2)} {d(2)} {d(2)}",
+            f"+1 {d(3)}-{d(3)}-{d(4)}", f"+431{d(9)}", f"({d(3)}) {d(3)}-{d(4)}", f"{d(3)}-{d(3)}-{d(4)}",
+            f"{d(3)}.{d(3)}.{d(4)}", f"1-{d(3)}-{d(3)}-{d(4)}", f"Tel.: 030 {d(4)} {d(4)}", f"phone 020 {d(4)} {d(4)}",
+            f"Fax: {d(3)} {d(2)} {d(2)}",
+        ]
+    )  # fmt: skip
+
+
+def ip_address(rng: random.Random) -> str:
+    if rng.random() < 0.4:
+        groups = [f"{rng.randrange(1, 1 << 16):x}" for _ in range(6)]
+        return rng.choice(
+            [f"2a02:{':'.join(groups)}:1", f"2607:f8b0:{groups[0]}::{groups[1]}", f"2620:0:{groups[2]}::1:2"]
+        )
+    return f"{rng.choice([8, 31, 52, 81, 93, 130, 151, 185, 217])}.{rng.randint(10, 255)}.{rng.randint(10, 255)}.{rng.randint(10, 255)}"
+
+
+def iban(rng: random.Random) -> str:
+    country, form = rng.choice(
+        [("DE", "9" * 18), ("GB", "AAAA" + "9" * 14), ("NL", "AAAA" + "9" * 10), ("FR", "9" * 10 + "A" * 2 + "9" * 11)]
+    )
+    account = "".join(draw(rng, string.digits if part == "9" else string.ascii_uppercase, 1) for part in form)
+    check = 98 - int("".join(str(int(letter, 36)) for letter in account + country + "00")) % 97
+    text = f"{country}{check:02d}{account}"
+    return rng.choice([text, " ".join(text[at : at + 4] for at in range(0, len(text), 4))])
+
+
+def card(rng: random.Random) -> str:
+    start, length = rng.choice([("4539", 16), ("52", 16), ("2221", 16), ("37", 15), ("6011", 16)])
+    body = start + draw(rng, string.digits, length - len(start) - 1)
+    number = next(body + digit for digit in string.digits if luhn_by_hand(body + digit))
+    groups = [(0, 4), (4, 10), (10, 15)] if length == 15 else [(at, at + 4) for at in range(0, 16, 4)]
+    return rng.choice([number, *(sign.join(number[a:b] for a, b in groups) for sign in " -")])
+
+
+def luhn_by_hand(number: str) -> bool:
+    doubled = [int(digit) * 2 for digit in number[-2::-2]]
+    return (sum(map(int, number[-1::-2])) + sum(value // 10 + value % 10 for value in doubled)) % 10 == 0
+
+
+def us_ssn(rng: random.Random) -> str:
+    return f"{rng.choice([12, 219, 457, 580, 733]):03d}-{rng.randint(1, 99):02d}-{rng.randint(1, 9998):04d}"
+
+
+def private_key(rng: random.Random) -> str:
+    kind = rng.choice(["", "RSA ", "EC ", "OPENSSH "])
+    lines = [draw(rng, ALPHANUMERIC + "+/", 64) for _ in range(rng.randint(3, 25))]
+    end = "\n" if rng.random() < 0.7 else "\\n"
+    return end.join([f"-----BEGIN {kind}PRIVATE KEY-----", *lines, f"-----END {kind}PRIVATE KEY-----"])
+
+
+def token(rng: random.Random) -> str:
+    jwt = f"eyJ{mixed(rng, WEB_SAFE, 30)}.eyJ{mixed(rng, WEB_SAFE, 80)}.{mixed(rng, WEB_SAFE, 43)}"
+    return rng.choice(
+        [
+            "AKIA" + draw(rng, BASE32, 14) + "Q7", "AIza" + mixed(rng, WEB_SAFE, 35), "ghp_" + mixed(rng, ALPHANUMERIC, 36),
+            "github_pat_" + mixed(rng, ALPHANUMERIC + "_", 82), "glpat-" + mixed(rng, WEB_SAFE, 20),
+            f"xoxb-{draw(rng, string.digits, 11)}-{mixed(rng, ALPHANUMERIC, 24)}", "sk_live_" + mixed(rng, ALPHANUMERIC, 24),
+            "hf_" + mixed(rng, ALPHANUMERIC, 34), "sk-proj-" + mixed(rng, WEB_SAFE, 48), "sk-ant-api03-" + mixed(rng, WEB_SAFE, 90),
+            "npm_" + mixed(rng, ALPHANUMERIC, 36), "pypi-AgEIcHlwaS5vcmc" + mixed(rng, WEB_SAFE, 120),
+            f"SG.{mixed(rng, WEB_SAFE, 22)}.{mixed(rng, WEB_SAFE, 43)}", "dop_v1_" + mixed(rng, HEXADECIMAL, 64), jwt,
+            f"https://hooks.slack.com/services/T{draw(rng, BASE32, 9)}/B{draw(rng, BASE32, 9)}/{mixed(rng, ALPHANUMERIC, 24)}",
+        ]
+    )  # fmt: skip
+
+
+def password(rng: random.Random) -> str:
+    value = mixed(rng, ALPHANUMERIC + "!+-#&", 14)
+    return rng.choice(
+        [
+            f'password = "{value}"', f"DB_PASSWORD: '{value}'", f'"secret_key": "{value}"', f'api_key="{value}"',
+            f"config['token'] = '{value}'", f"passwd => '{value}'", f"postgres://admin:{value.replace('#', 'x')}@db.intern/x",
+        ]
+    )  # fmt: skip
+
+
+PLANTED: dict[str, Callable[[random.Random], str]] = {
+    "email": email, "phone": phone, "ip_address": ip_address, "iban": iban, "card": card, "us_ssn": us_ssn,
+    "private_key": private_key, "token": token, "password": password,
+}  # fmt: skip
+
+# what looks like one of them and is none, or is an example that everyone may know
+NEGATIVES = [
+    "someone@example.com", "root@localhost", "user@host.test", "git@github.com:a/b.git", "@property", "x@y",
+    "getty@tty1.service", "icon@2x.png", "A@B.T", "matrix@weights.transpose()", "127.0.0.1", "10.1.20.30", "192.168.77.14",
+    "192.0.2.17", "203.0.113.250", "255.255.255.0", "version 12.34.56.78", "4.3.99.16", "1.2.3.4", "1.3.6.1.4.1.311", "v21.35.46.57",
+    "999.45.67.89", "2001:db8::1:2", "fe80::1ff:fe23", "::1", "12:30:45", "2006::", "2023:10:11", "std::vector", "555-0142",
+    "(212) 555-0199", "2009-03-04", "1990-2010", "978-3-16-148410-0", "3.14159265358979", "0.4111111111111111", "1234567890",
+    "a = +4294967296", "+++++++++++", "100 200 300 400 500", "4111 1111 1111 1111", "4539 1488 0343 6468 9", "1111222233334444",
+    "000-12-3456", "666-12-3456", "123-45-6789", "987-65-4321", "GB82 WEST 1234 5698 7654 33", "DE00 1234 5678 9012 3456 78",
+    "AB12 CDEF GHIJ KLMN OPQR", "AKIAIOSFODNN7EXAMPLE", "sk-learn-contrib-and-more-words-in-a-row", "hf_hub_download_with_a_long_name_here",
+    "ghp_" + "x" * 36, "xoxb-your-token-here-please", 'password = "password"', 'password = "changeme123"', "password = get_password()",
+    'api_key = "YOUR_API_KEY_1"', 'token = "{token_value_1}"', 'secret = "correcthorsebatterystaple"', "https://user:password1@host/x",
+    "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----\n" + "A1b2" * 40 + "\n-----END PUBLIC KEY-----",
+    "eyJhbGciOiJIUzI1NiJ9", "d41d8cd98f00b204e9800998ecf8427e", "550e8400-e29b-41d4-a716-446655440000",
+]  # fmt: skip

@@ -1,0 +1,178 @@
+"""Formats of packages: each file is written here by hand, after the format's own description."""
+
+import gzip
+import struct
+import zlib
+
+import pytest
+
+from headwater.corpus.read.dictd import read_dictd
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.rdata import read_rdata
+from headwater.corpus.read.sword import read_sword
+from headwater.corpus.read.wordnet import read_wordnet
+
+
+def file_of(path):
+    return InputFile(path, f"deb:x/{path.name}", "mine", "books")
+
+
+def r_value(strings, version=3, kind=16, encoding=1 << 13):
+    head = b"X\n" + struct.pack(">iii", version, 0x40201, 0x30500)
+    head += struct.pack(">i", 5) + b"UTF-8" if version == 3 else b""
+    if kind != 16:
+        return head + struct.pack(">iid", kind, 1, 1.5)
+    body = b"".join(
+        struct.pack(">ii", 9 | encoding, -1) if text is None else struct.pack(">ii", 9 | encoding, len(text)) + text
+        for text in strings
+    )
+    return head + struct.pack(">ii", 16, len(strings)) + body
+
+
+def rdb(*values):
+    return b"".join(struct.pack(">I", len(value)) + zlib.compress(value) for value in values)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_vectors_of_lines_in_an_r_data_base_become_documents(tmp_path, version):
+    lines = ["A NOVEL", "", "By a Lady", *(f"Line {number} of it" for number in range(40)), "café"]
+    novel = r_value([line.encode() for line in lines], version)
+    path = tmp_path / "Rdata.rdb"
+    path.write_bytes(rdb(r_value([b"a", b"b"]), novel, r_value([], kind=14)))
+    (document,) = read_rdata(file_of(path))
+    assert document.text.split("\n") == lines and document.meta["title"] == "A NOVEL"
+    assert document.id == "deb:x/Rdata.rdb#1"
+
+
+def test_missing_and_latin_1_strings_are_read(tmp_path):
+    path = tmp_path / "Rdata.rdb"
+    path.write_bytes(rdb(r_value([None, *["é".encode("latin-1")] * 30], encoding=1 << 14)))
+    (document,) = read_rdata(file_of(path))
+    assert document.text == "\n".join(["", *["é"] * 30])
+
+
+def test_a_damaged_r_data_base_is_unusable_and_nothing_worse(tmp_path):
+    path = tmp_path / "Rdata.rdb"
+    whole = rdb(r_value([b"a line of some length"] * 50), r_value([b"b"] * 30))
+    path.write_bytes(whole)
+    num_whole = len(list(read_rdata(file_of(path))))
+    assert num_whole == 2
+    for at in range(0, len(whole), 5):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            list(read_rdata(file_of(path)))
+        except Unusable as error:
+            assert error.reason in ("damaged_rdata", "expands_too_far")
+
+
+def sword_module(folder, blocks):
+    folder.mkdir(exist_ok=True)
+    data, entries = b"", b""
+    for block in blocks:
+        packed = zlib.compress(block.encode())
+        entries += struct.pack("<III", len(data), len(packed), len(block.encode()))
+        data += packed
+    (folder / "ot.bzz").write_bytes(data)
+    (folder / "ot.bzs").write_bytes(entries)
+    return folder / "ot.bzz"
+
+
+def test_blocks_of_a_sword_module_become_documents_without_markup(tmp_path):
+    marked = (
+        '<div osisID="Gen" type="book"/> <milestone n="Genesis" type="x-usfm-toc1"/><title>Genesis</title>'
+        '<div sID="gen3" type="x-p"/> Verses 1, 2.\u00a0 &amp; the <hi type="italic">first</hi> verse.'
+        '<note>left out</note> <div eID="gen3" type="x-p"/><div sID="gen4" type="x-p"/>Another paragraph.'
+    )
+    path = sword_module(tmp_path / "module", ["<milestone type='x-importer'/>", marked])
+    (document,) = read_sword(file_of(path))
+    assert document.text == "Genesis\n\nVerses 1, 2. & the first verse.\n\nAnother paragraph."
+    assert document.meta["title"] == "Genesis" and document.id == "deb:x/ot.bzz#1"
+
+
+def test_a_sword_module_without_its_places_is_unusable(tmp_path):
+    path = sword_module(tmp_path / "module", ["text"])
+    path.with_name("ot.bzs").write_bytes(b"12345")
+    with pytest.raises(Unusable, match="damaged_sword"):
+        list(read_sword(file_of(path)))
+    path.with_name("ot.bzs").unlink()
+    with pytest.raises(Unusable, match="damaged_sword"):
+        list(read_sword(file_of(path)))
+
+
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def base64_number(value):
+    text = DIGITS[value % 64]
+    while value >= 64:
+        value //= 64
+        text = DIGITS[value % 64] + text
+    return text
+
+
+def dictionary(folder, entries):
+    data, lines = b"", []
+    for headwords, text in entries:
+        for headword in headwords:
+            lines.append(f"{headword}\t{base64_number(len(data))}\t{base64_number(len(text.encode()))}")
+        data += text.encode()
+    path = folder / "small.dict.dz"
+    path.write_bytes(gzip.compress(data))
+    (folder / "small.index").write_text("\n".join(sorted(lines)) + "\n")
+    return path
+
+
+def test_a_dictionary_becomes_articles_of_entries_each_once(tmp_path):
+    entries = [(["00-database-info"], "About this dictionary.\n")]
+    entries += [
+        ([f"word{number}", f"alias{number}"], f"word{number}\n   see {{word0}} {'x' * 90}\n") for number in range(300)
+    ]
+    documents = list(read_dictd(file_of(dictionary(tmp_path, entries))))
+    text = "\n\n".join(document.text for document in documents)
+    assert [line for line in text.split("\n") if line.startswith("word")] == [f"word{number}" for number in range(300)]
+    assert "{" not in text and "About this" not in text and len(documents) > 3
+    assert documents[0].meta["title"].startswith("word0 to word")
+
+
+@pytest.mark.parametrize("index", [None, "word\t!!\t%%\n"])
+def test_a_dictionary_with_a_bad_index_is_unusable(tmp_path, index):
+    path = dictionary(tmp_path, [(["a"], "text\n")])
+    path.with_name("small.index").unlink()
+    if index is not None:
+        path.with_name("small.index").write_text(index)
+    with pytest.raises(Unusable, match="damaged_dictionary"):
+        list(read_dictd(file_of(path)))
+
+
+def test_a_cut_dictionary_is_unusable(tmp_path):
+    path = dictionary(tmp_path, [([f"a{number}"], f"text {number * 7919}\n") for number in range(500)])
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(Unusable, match="damaged_dictionary"):
+        list(read_dictd(file_of(path)))
+
+
+WORDNET = """\
+  1 This software and database is being provided to you under a licence.
+00002137 03 n 02 abstraction 0 abstract_entity 0 001 @ 00001740 n 0000 | a general concept; "he loved her only in the abstract"
+00015388 05 n 02 animal 0 beast 0 000 | a living organism
+00001740 00 a 01 able(p) 0 000 | having the necessary means
+"""
+
+
+def test_synsets_become_lines_by_subject(tmp_path):
+    path = tmp_path / "data.noun"
+    path.write_text(WORDNET)
+    documents = list(read_wordnet(file_of(path)))
+    assert [document.text for document in documents] == [
+        'abstraction, abstract entity (noun): a general concept; "he loved her only in the abstract"',
+        "animal, beast (noun): a living organism",
+        "able (adjective): having the necessary means",
+    ]
+
+
+def test_a_broken_synset_makes_the_file_unusable(tmp_path):
+    path = tmp_path / "data.noun"
+    path.write_text("00002137 03 n zz abstraction | gloss\n")
+    with pytest.raises(Unusable, match="damaged_wordnet"):
+        list(read_wordnet(file_of(path)))

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from headwater.corpus.boilerplate import SiteCounts, least_pages, line_keys, site_of, tops_of, without_boilerplate
+from headwater.corpus.document import Document
+from headwater.corpus.rules import BoilerplateSettings
+
+NOTICE = "This page was last changed by a robot that nobody has ever met."
+
+
+def page(number, site="a"):
+    rng = random.Random(f"{site} {number}")
+    body = [f"Sentence {rng.random()} of page {number} on {site}." for _ in range(12)]
+    body.insert(4, "Parameters")
+    body.insert(8, NOTICE)
+    return "\n".join(["Home", "Up", f"Page {number}", *body, "See also", "Imprint"])
+
+
+def counts(pages, **settings):
+    found = SiteCounts(BoilerplateSettings(**settings))
+    for text, site in pages:
+        found.add(text, site)
+    return found
+
+
+def test_headers_footers_and_long_notices_are_cut_and_headings_and_text_stay():
+    pages = [(page(number), "a") for number in range(20)]
+    text, cut = counts(pages).cut(*pages[7])
+    assert cut.split("\n") == ["Home", "Up", NOTICE, "See also", "Imprint"]
+    assert text.split("\n")[0] == "Page 7"
+    assert "Parameters" in text
+    assert sum("Sentence" in line for line in text.split("\n")) == 12
+
+
+def test_a_line_of_another_site_is_not_boilerplate_here():
+    pages = [(page(number), "a") for number in range(20)] + [("Home\nmy own page\n" * 1 + "x\n" * 9, "b")]
+    assert counts(pages).cut(*pages[-1]) == (pages[-1][0], "")
+
+
+@pytest.mark.parametrize(("on", "is_cut"), [(9, False), (10, True)])
+def test_fewer_pages_than_the_least_make_no_boilerplate(on, is_cut):
+    pages = [(page(number), "a") for number in range(on)]
+    assert bool(counts(pages, min_share=0.01).cut(*pages[0])[1]) == is_cut
+
+
+@pytest.mark.parametrize(("others", "is_cut"), [(14, True), (15, False)])
+def test_a_smaller_share_than_the_least_makes_no_boilerplate(others, is_cut):
+    pages = [(page(number), "a") for number in range(6)] + [(f"own {number}\n" * 4, "a") for number in range(others)]
+    assert bool(counts(pages, min_pages=2, min_share=0.3).cut(*pages[0])[1]) == is_cut
+
+
+def test_a_line_repeated_on_one_page_counts_once():
+    pages = [("menu\n" * 50 + "text", "a")] + [(f"page {number}\nof its own", "a") for number in range(5)]
+    assert counts(pages, min_pages=2, min_share=0.1).cut(*pages[0])[1] == ""
+    assert len(line_keys("menu\n menu \n\nmenu", "a")) == 1
+
+
+def test_the_order_of_pages_changes_nothing():
+    pages = [(page(number, site), site) for number in range(15) for site in "ab"]
+    shuffled = random.Random(1).sample(pages, len(pages))
+    one, other = counts(pages), counts(shuffled)
+    assert [one.cut(*each) for each in pages] == [other.cut(*each) for each in pages]
+
+
+def test_headings_below_the_beginning_of_the_text_and_marks_without_letters_stay():
+    common = {"Home", "Description", "?>", "•"}
+    lines = ["Home", "•", "fclose", "Closes a file", "PHP 8", "Description", *(f"line {n}" for n in range(40)), "?>"]
+    keys = {int(line_keys(line, "a")[0]) for line in common}
+    assert without_boilerplate("\n".join(lines), "a", keys.__contains__, BoilerplateSettings())[1] == "Home"
+
+
+def test_a_short_page_is_not_cut_at_both_edges_until_nothing_is_left():
+    text = "\n".join(["Description", "Returns true.", "Parameters", "None."])
+    kept, cut = without_boilerplate(text, "a", lambda key: True, BoilerplateSettings())
+    assert (kept.split("\n"), cut.split("\n")) == (["Returns true.", "Parameters"], ["Description", "None."])
+    assert without_boilerplate("one\ntwo", "a", lambda key: True, BoilerplateSettings()) == ("one\ntwo", "")
+
+
+def test_pages_needed_are_a_share_rounded_up_and_never_fewer_than_the_least():
+    settings = BoilerplateSettings(min_pages=3, min_share=0.3)
+    assert [least_pages(num, settings) for num in (0, 9, 10, 11, 100)] == [3, 3, 3, 4, 30]
+    assert least_pages(100, BoilerplateSettings(min_pages=2, min_share=0.07)) == 7, "0.07 × 100 is 7.000000000000001"
+
+
+def document(origin, **meta):
+    return Document("text", "docs", origin, origin, "web", meta)
+
+
+def test_a_site_is_the_host_or_the_first_folder_below_the_path():
+    tops = tops_of(["pages", "more/*/html"])
+    assert tops == ["more/", "pages/"]
+    assert site_of(document("pages/x.html", site="example.org"), tops) == "example.org"
+    assert site_of(document("pages/one/deep/x.html"), tops) == site_of(document("pages/one/y.html"), tops)
+    assert site_of(document("pages/one/x.html"), tops) != site_of(document("pages/two/x.html"), tops)
+    assert site_of(document("pages/x.html"), tops) == site_of(document("pages/y.html"), tops)
+    assert site_of(document("pages/x.html"), tops) != site_of(document("more/one/html/x.html"), tops)
+    assert site_of(document("more/one/html/x.html"), tops) == site_of(document("more/one/html/y/z.html"), tops)

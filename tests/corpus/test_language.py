@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from headwater.corpus import language as language_module
+from headwater.corpus.build import corpus_key
+from headwater.corpus.document import Document
+from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
+from headwater.corpus.quality import quality_steps
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
+from headwater.errors import DataError
+
+TEXTS = {
+    "en": "The ferry leaves the island twice a day, and whoever misses it has to wait until the next morning.",
+    "de": "Die Fähre verlässt die Insel zweimal am Tag, und wer sie verpasst, muss bis zum nächsten Morgen warten.",
+    "fr": "Le bac quitte l'île deux fois par jour, et celui qui le manque doit attendre le lendemain matin.",
+    "es": "El transbordador sale de la isla dos veces al día y quien lo pierde tiene que esperar hasta mañana.",
+    "it": "Il traghetto lascia l'isola due volte al giorno e chi lo perde deve aspettare fino al mattino dopo.",
+    "nl": "De veerboot verlaat het eiland twee keer per dag en wie hem mist moet tot de volgende ochtend wachten.",
+    "pl": "Prom odpływa z wyspy dwa razy dziennie, a kto się spóźni, musi czekać do następnego ranka.",
+    "ru": "Паром уходит с острова два раза в день, и опоздавшему приходится ждать до следующего утра.",
+    "ja": "フェリーは一日に二回島を出ます。乗り遅れた人は次の朝まで待たなければなりません。",
+    "zh": "渡轮每天两次离开这座岛，错过的人必须等到第二天早上。",
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return LanguageModel()
+
+
+def verdict(model, text, languages, kind="web", least=0.5):
+    document = Document(text, "source", "id", "page", kind, {"language": "claimed"})
+    return language_step(languages, least, model)(Candidate(document, WordHasher()))
+
+
+@pytest.mark.parametrize("code", TEXTS)
+def test_one_sentence_is_enough_to_know_a_language(model, code):
+    found, confidence = model.identify(TEXTS[code])
+    assert (found, confidence > 0.5) == (code, True), (found, confidence)
+    done = verdict(model, TEXTS[code], ["en"])
+    assert done.reason == (None if code == "en" else "other_language")
+    assert done.candidate.document.meta["language"] == code, "what was found out replaces what was claimed"
+
+
+def test_a_text_in_two_languages_is_unsure(model):
+    text = "\n".join(TEXTS["en"] + "\n" + TEXTS["fr"] for _ in range(3))
+    found, confidence = model.identify(text)
+    assert found in ("en", "fr")
+    assert verdict(model, text, ["en", "fr"], least=0.98).reason == "unsure_language", confidence
+
+
+def test_a_long_text_is_judged_by_its_beginning_middle_and_end(model):
+    german, english = TEXTS["de"] + "\n", TEXTS["en"] + "\n"
+    text = english * 20 + german * 400 + english * 20
+    parts = samples(text)
+    assert [len(part) <= SAMPLE_CHARACTERS for part in parts] == [True] * NUM_SAMPLES
+    assert [model.identify(part)[0] for part in parts] == ["en", "de", "en"]
+    found, confidence = model.identify(text)
+    assert found == "en"
+    assert confidence == pytest.approx(2 / 3, abs=0.1)
+
+
+def test_code_and_the_almanac_are_not_asked(model):
+    for kind in ("code", "almanac"):
+        done = verdict(model, TEXTS["de"], ["en"], kind)
+        assert (done.reason, done.candidate.document.meta["language"]) == (None, "claimed")
+
+
+@pytest.mark.parametrize("text", ["", "12 13 14", "\u2028\u2029", "x" * 5000, "\U0010ffff"])
+def test_any_text_has_an_answer(model, text):
+    found, confidence = model.identify(text)
+    assert 0 <= confidence <= 1 and isinstance(found, str)
+
+
+def test_a_language_that_the_model_does_not_know_is_an_error_that_names_it(model):
+    with pytest.raises(DataError, match="has english, which the model doesn't know"):
+        language_step(["english"], 0.5, model)
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(language_module, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"pip install headwater\[corpus\]"):
+        LanguageModel()
+
+
+def settings(**more):
+    return CorpusSettings.model_validate({"sources": {"own": {"builtin": "almanac"}}, **more})
+
+
+def test_off_asks_for_no_model_and_languages_change_the_key():
+    off, on = settings(), settings(languages=["en"])
+    assert len(quality_steps(on)) == len(quality_steps(off)) + 1
+    assert set(corpus_inputs(on)) - set(corpus_inputs(off)) == {"(language model)"}
+    assert corpus_key(on, corpus_inputs(on)) != corpus_key(off, corpus_inputs(off))

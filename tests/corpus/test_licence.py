@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from headwater.corpus.document import Document
+from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.licence import licence_step
+from headwater.corpus.load import read_documents
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.shards import document_line
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
+from headwater.errors import ConfigError
+
+MIT_HEAD = "# Permission is hereby granted, free of charge, to any person obtaining a copy …\n# The above copyright notice and this permission notice shall be included\n"
+GPL_TAG = "# SPDX-License-Identifier: GPL-2.0-only\n"
+
+
+def judge(text="x = 1", kind="code", meta=None, allow=None, licence=None):
+    source = {"paths": ["x"], "licence": licence}
+    settings = CorpusSettings.model_validate({"sources": {"s": source}, "licences": {"allow": allow}})
+    return licence_step(settings)(Candidate(Document(text, "s", "i", "o", kind, meta or {}), WordHasher()))
+
+
+def found(**given):
+    return judge(**given).candidate.document.meta["licence"]
+
+
+def test_what_stands_nearest_to_the_text_counts():
+    declared, said = {"licence": "PD"}, {"meta": {"licence": "CC BY 4.0"}}
+    assert found() == "unknown"
+    assert found(**declared) == "LicenseRef-public-domain"
+    assert found(**declared, **said) == "CC-BY-4.0"
+    assert found(**declared, **said, text=MIT_HEAD) == "MIT"
+    assert found(**declared, **said, text=GPL_TAG + MIT_HEAD) == "GPL-2.0-only"
+
+
+def test_a_text_that_speaks_of_licences_is_not_under_them():
+    assert found(text=MIT_HEAD, kind="text") == "unknown"
+    assert found(text=f"About tags\n\n\nWrite\n{GPL_TAG}", kind="documentation") == "unknown"
+    assert found(text=f".. {GPL_TAG}\nThe kernel's own pages begin so.", kind="documentation") == "GPL-2.0-only"
+
+
+@pytest.mark.parametrize(
+    ("allow", "kept"),
+    [
+        (None, [1, 1, 1]),
+        (["permissive"], [1, 0, 0]),
+        (["permissive", "unknown"], [1, 0, 1]),
+        (["GPL-2.0-only"], [0, 1, 0]),
+    ],
+)
+def test_only_what_is_allowed_stays(allow, kept):
+    verdicts = [judge(text=text, allow=allow) for text in (MIT_HEAD, GPL_TAG, "x = 1")]
+    assert [int(verdict.reason is None) for verdict in verdicts] == kept
+    assert {verdict.reason for verdict in verdicts} <= {None, "licence_not_allowed"}
+
+
+def test_a_source_whose_licence_is_none_is_an_error():
+    with pytest.raises(ConfigError, match=r"sources\.s\.licence = 'mine'"):
+        judge(licence="mine")
+
+
+def test_the_manifest_says_what_is_kept_by_licence_and_what_was_not_allowed(build, make_prose, tmp_path):
+    code = "".join(f"def f{n}(x):\n    return x + {n}\n\n\n" for n in range(40))
+    files = {
+        **{f"{n}.txt": make_prose(200, n) for n in range(8)},
+        "tree/LICENSE": MIT_HEAD,
+        "tree/a.py": code,
+        "tree/b.py": GPL_TAG + code.replace("f", "g"),
+    }
+    manifest = build(files, licences={"allow": ["permissive", "unknown"]})
+    licences = manifest["kept_by"]["licence"]["mine"]
+    assert set(licences) == {"MIT", "unknown"}
+    assert licences["MIT"]["documents"] == 2
+    assert manifest["licences_not_allowed"] == {"GPL-2.0-only": 1}
+    assert manifest["sources"]["mine"]["dropped"]["licence_not_allowed"]["documents"] == 1
+    for mark in ("licence", "language", "kind"):
+        counts = manifest["kept_by"][mark]["mine"].values()
+        assert sum(count["documents"] for count in counts) == manifest["sources"]["mine"]["kept"]["documents"]
+    kept = {
+        d.id.rsplit("/in/")[-1]: d.meta
+        for s in ("train", "validation")
+        for d in read_documents(tmp_path / "corpus", s, "mine")
+    }
+    assert kept["tree/a.py"]["licence"] == "MIT"
+
+
+def test_without_the_setting_nothing_is_written_of_licences(build, make_prose, tmp_path):
+    build({f"{n}.txt": make_prose(200, n) for n in range(8)} | {"LICENSE": MIT_HEAD})
+    assert all("licence" not in d.meta for d in read_documents(tmp_path / "corpus", "train", "mine"))
+
+
+@pytest.mark.parametrize("hostile", ['"licence":"GPL"', '\\"licence\\":\\"GPL\\"', "licence", '"licence":"GPL"}}'])
+def test_no_text_and_no_title_passes_for_metadata(hostile):
+    kept = KeptBy()
+    kept.add_("s", document_line(Document(hostile, hostile, hostile, hostile, "text", {"title": hostile})), 5)
+    kept.add_("s", document_line(Document(hostile, "s", "i", "o", "text", {"licence": "MIT", "title": hostile})), 7)
+    assert kept.as_dict()["licence"]["s"] == {
+        "unknown": {"documents": 1, "bytes": 5},
+        "MIT": {"documents": 1, "bytes": 7},
+    }
+
+
+def test_counts_merge_and_the_number_of_values_is_bounded():
+    parts = [KeptBy(), KeptBy()]
+    for number in range(2000):
+        document = Document("x", "s", "i", "o", "text", {"language": f"l{number}"})
+        parts[number % 2].add_("s", document_line(document), 1)
+    merged = KeptBy()
+    for part in parts:
+        merged.merge_(json.loads(json.dumps(part.as_dict())))
+    languages = merged.as_dict()["language"]["s"]
+    assert len(languages) <= 501
+    assert sum(count["documents"] for count in languages.values()) == 2000

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.corpus.overlap import OverlapIndex, Shared, runs_of
+from headwater.corpus.words import ngrams
+
+SMALL = st.lists(st.integers(0, 3), max_size=30)
+
+
+def hashes(values):
+    return np.array(values, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+
+
+def slowly(text, items, n):
+    """What two texts share, by comparing every run with every run."""
+    found = set()
+    for number, item in enumerate(items):
+        length = min(n, len(item))
+        runs = {tuple(item[at : at + length]) for at in range(len(item) - length + 1)} if item else set()
+        found |= {
+            Shared(at, at + length, number)
+            for at in range(len(text) - length + 1)
+            if tuple(text[at : at + length]) in runs
+        }
+    return found
+
+
+@given(SMALL, st.lists(SMALL, max_size=5), st.integers(2, 6))
+def test_the_index_finds_what_a_comparison_of_all_runs_finds(text, items, n):
+    index = OverlapIndex([(number, hashes(item)) for number, item in enumerate(items)], n)
+    assert set(index.find(hashes(text))) == slowly(text, items, n)
+
+
+@given(SMALL.filter(len))
+def test_a_run_has_one_hash_however_it_is_reached(text):
+    for length, found in runs_of(hashes(text), range(1, len(text) + 1)):
+        assert np.array_equal(found, ngrams(hashes(text), length))
+
+
+@pytest.mark.parametrize("num_runs", [1, 2, 1000, 70_000])
+def test_tables_of_every_size_find_all_they_hold_and_nothing_else(num_runs):
+    random = np.random.default_rng(num_runs)
+    held = random.integers(0, 2**64, num_runs, dtype=np.uint64)
+    index = OverlapIndex([(7, held)], 1)
+    text = np.concatenate([random.integers(0, 2**64, 50_000, dtype=np.uint64), held])
+    assert {shared.first for shared in index.find(text)} == set(range(50_000, 50_000 + num_runs))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from headwater.corpus.document import Document
+from headwater.corpus.protection import REDACTED_KINDS, RedactSettings
+from headwater.corpus.redact import Redactor, placeholder, redact
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
+
+sys.path.insert(0, str(Path(__file__).parent))
+from planted_data import NEGATIVES, PLANTED, card, luhn_by_hand
+
+KINDS = list(REDACTED_KINDS)
+NUM_PLANTED = 300
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_planted_is_found_and_nothing_else(kind):
+    rng, wrong = random.Random(kind), []
+    for _ in range(NUM_PLANTED):
+        planted = PLANTED[kind](rng)
+        before, after = rng.choice([("Write to ", " soon."), ("(", ")"), ("x: ", "\n"), ("\n", ", or"), ("", "")])
+        text, replaced = redact(before + planted + after, KINDS)
+        is_right = list(replaced) == [kind] and len(replaced[kind]) == 1 and replaced[kind][0] in planted
+        is_whole = text.startswith(before) and text.endswith(after) and not _secret_left(kind, text, planted)
+        wrong += [] if is_right and is_whole else [(planted, text)]
+    assert not wrong, (len(wrong), wrong[:5])
+
+
+def _secret_left(kind, text, planted):
+    """Whether half of what was planted is still there; of a password and of links, names around it stay."""
+    if kind == "password":
+        return False
+    letters = planted.removeprefix("https://")
+    return letters[: len(letters) // 2 + 1] in text and kind not in ("email", "phone")
+
+
+@pytest.mark.parametrize("text", NEGATIVES)
+def test_what_only_looks_like_it_stays(text):
+    around = f"Here: {text} and on."
+    assert redact(around, KINDS) == (around, {})
+
+
+def test_the_planted_cards_have_check_digits_made_another_way():
+    digits = ["".join(filter(str.isdigit, card(random.Random(seed)))) for seed in range(50)]
+    assert all(map(luhn_by_hand, digits))
+
+
+@given(
+    st.lists(
+        st.sampled_from([*NEGATIVES, "a@b.org", "+44 20 7946 0958", " ", "\n", "1", "-", "@", ":", "é"]), max_size=12
+    )
+)
+def test_redacting_twice_changes_nothing_and_what_is_kept_is_unchanged(parts):
+    text = "".join(parts)
+    once, replaced = redact(text, KINDS)
+    assert redact(once, KINDS) == (once, {})
+    for kind, found in replaced.items():
+        for each in found:
+            assert each in text
+            once = once.replace(placeholder(kind), each, 1) if len(replaced) == 1 else once
+    assert len(replaced) != 1 or once == text
+
+
+def test_of_two_that_overlap_one_placeholder_is_left():
+    text, replaced = redact("Mail anna@8.31.52.93.gmx.de or postgres://anna:s7cr3tq9x@gmx.de/x", KINDS)
+    assert text.count("<") == sum(map(len, replaced.values())) == 2
+
+
+def step(text, **settings):
+    return Redactor(RedactSettings(**settings))(Candidate(Document(text, "s", "i", "o", "text"), WordHasher()))
+
+
+def test_the_account_says_how_many_and_never_which():
+    verdict = step("Ask a@b.org, b@b.org or +44 20 7946 0958.")
+    assert verdict.candidate.document.text == "Ask <EMAIL>, <EMAIL> or <PHONE>."
+    told = {cut.reason: (cut.num_bytes, cut.note, cut.excerpt) for cut in verdict.cuts}
+    assert told == {"redacted_email": (14, "2", ""), "redacted_phone": (16, "1", "")}
+
+
+def test_only_the_kinds_asked_for_are_replaced():
+    verdict = step("Ask a@b.org or +44 20 7946 0958.", kinds=["phone"])
+    assert verdict.candidate.document.text == "Ask a@b.org or <PHONE>."
+
+
+def test_a_text_without_any_goes_on_as_it_is():
+    text = "Nothing here."
+    verdict = step(text)
+    assert verdict.cuts == ()
+    assert verdict.candidate.document.text is text
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(ValidationError):
+        RedactSettings(kinds=["name"])

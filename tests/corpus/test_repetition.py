@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from headwater.corpus.repetition import (
+    covered_fraction,
+    has_frequent_ngram,
+    has_repeated_passages,
+    repeated_line_fraction,
+    repeated_ngram_fraction,
+    top_ngram_fraction,
+)
+from headwater.corpus.words import WordHasher
+
+
+def hashes(words):
+    return WordHasher().hash(words)
+
+
+def test_fractions_by_hand():
+    assert repeated_line_fraction("one\ntwo\none\n\n") == pytest.approx(3 / 9)
+    assert top_ngram_fraction(hashes(list("abcabd")), 2) == pytest.approx(4 / 6)
+    assert top_ngram_fraction(hashes(list("abcd")), 2) == 0
+    assert repeated_ngram_fraction(hashes(list("abcabc")), 3) == pytest.approx(1 / 4)
+    assert covered_fraction(hashes(list("abcdxabcd")), 3) == pytest.approx(4 / 9)
+
+
+def slow_top(words, n):
+    runs = Counter(tuple(words[at : at + n]) for at in range(len(words) - n + 1))
+    most = max(runs.values(), default=0)
+    return most * n / len(words) if most > 1 else 0.0
+
+
+def slow_covered(words, n):
+    seen, covered = set(), set()
+    for at in range(len(words) - n + 1):
+        run = tuple(words[at : at + n])
+        if run in seen:
+            covered |= set(range(at, at + n))
+        seen.add(run)
+    return len(covered) / len(words)
+
+
+def texts():
+    for seed in range(40):
+        rng = random.Random(seed)
+        words = rng.choices([f"w{n}" for n in range(rng.choice([3, 30, 300]))], k=rng.choice([5, 60, 400]))
+        copy = words[: rng.randrange(len(words))]
+        yield words + copy if seed % 2 else words
+
+
+def test_fractions_are_those_of_a_plain_count():
+    for words in texts():
+        for n in (2, 3, 4):
+            assert top_ngram_fraction(hashes(words), n) == pytest.approx(slow_top(words, n))
+        for n in range(5, 11):
+            if len(words) > n:
+                assert covered_fraction(hashes(words), n) == pytest.approx(slow_covered(words, n))
+
+
+@pytest.mark.parametrize("limit", [0.02, 0.1, 0.2, 0.5])
+def test_shortcuts_change_no_answer(limit):
+    for words in texts():
+        known = hashes(words)
+        top = any(len(words) >= 10 * n and slow_top(words, n) > limit for n in (2, 3, 4))
+        assert has_frequent_ngram(known, [limit] * 3) == top
+        covered = any(len(words) > n and slow_covered(words, n) > limit for n in range(5, 11))
+        assert has_repeated_passages(known, [limit] * 6) == covered
+
+
+def test_a_text_without_words_repeats_nothing():
+    nothing = np.empty(0, dtype=np.uint64)
+    assert not has_frequent_ngram(nothing, [0.1] * 3)
+    assert not has_repeated_passages(nothing, [0.1] * 6)
+    assert covered_fraction(nothing, 5) == 0

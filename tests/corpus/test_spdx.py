@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.corpus.spdx import allowed_patterns, canonical, identifiers, is_allowed, is_expression, spdx_of
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier"),
+    [
+        ("MIT", "MIT"),
+        ("The MIT License", "MIT"),
+        ("Apache License, Version 2.0", "Apache-2.0"),
+        ("Apache 2.0", "Apache-2.0"),
+        ("BSD", "BSD-3-Clause"),
+        ("The BSD 2-Clause License", "BSD-2-Clause"),
+        ("GPLv3+", "GPL-3.0-or-later"),
+        ("GNU General Public License v2 or later (GPLv2+)", "GPL-2.0-or-later"),
+        ("GPL-2.0+", "GPL-2.0-or-later"),
+        ("LGPL-2.1", "LGPL-2.1-only"),
+        ("CC BY 4.0", "CC-BY-4.0"),
+        ("Creative Commons Attribution-ShareAlike 3.0 Unported", "CC-BY-SA-3.0"),
+        ("cc-by-nc-nd 2.0", "CC-BY-NC-ND-2.0"),
+        ("https://creativecommons.org/licenses/by-sa/4.0/", "CC-BY-SA-4.0"),
+        ("http://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
+        ("PD", "LicenseRef-public-domain"),
+        ("Public domain in the USA.", "LicenseRef-public-domain"),
+        ("MIT OR Apache-2.0", "MIT OR Apache-2.0"),
+        ("GPL-2.0 WITH Classpath-exception-2.0", "GPL-2.0-only WITH Classpath-exception-2.0"),
+        ("LicenseRef-ours", "LicenseRef-ours"),
+        ("all rights reserved", None),
+        ("MIT OR", None),
+        ("", None),
+        ("x" * 10_000, None),
+    ],
+)
+def test_what_people_write_is_an_identifier(text, identifier):
+    assert spdx_of(text) == identifier
+
+
+@pytest.mark.parametrize(
+    ("expression", "allow", "is_met"),
+    [
+        ("MIT", ["MIT"], True),
+        ("MIT", ["permissive"], True),
+        ("GPL-3.0-only", ["permissive"], False),
+        ("GPL-3.0-only", ["copyleft"], True),
+        ("GPL-3.0-or-later", ["GPL-3.0-only"], True),
+        ("GPL-3.0-only", ["GPL-3.0-or-later"], False),
+        ("GPL-3.0+", ["GPL-3.0-or-later"], True),
+        ("MIT OR GPL-3.0-only", ["MIT"], True),
+        ("MIT AND GPL-3.0-only", ["MIT"], False),
+        ("MIT AND (GPL-3.0-only OR Apache-2.0)", ["permissive"], True),
+        ("(MIT AND GPL-3.0-only) OR Apache-2.0", ["Apache-2.0"], True),
+        ("GPL-2.0-only WITH Classpath-exception-2.0", ["GPL-2.0-only"], True),
+        ("LicenseRef-public-domain", ["PD"], True),
+        ("CC0-1.0", ["public_domain"], True),
+        ("CC-BY-NC-4.0", ["permissive", "copyleft", "public_domain"], False),
+        ("CC-BY-SA-4.0", ["permissive"], False),
+        ("LicenseRef-ours", ["LicenseRef-ours"], True),
+        ("MIT", [], False),
+        ("MIT OR", ["MIT"], False),
+        ("(MIT", ["MIT"], False),
+        ("", ["MIT"], False),
+    ],
+)
+def test_an_expression_is_allowed_when_its_terms_can_be_met_by_what_is(expression, allow, is_met):
+    assert is_allowed(expression, allowed_patterns(allow)) is is_met
+
+
+LEAVES = st.sampled_from(["MIT", "ISC", "GPL-2.0-only", "MPL-2.0"])
+TREES = st.recursive(LEAVES, lambda inner: st.tuples(inner, st.sampled_from(["AND", "OR"]), inner), max_leaves=8)
+
+
+def written(tree):
+    return tree if isinstance(tree, str) else f"({written(tree[0])} {tree[1]} {written(tree[2])})"
+
+
+def holds(tree, allow):
+    if isinstance(tree, str):
+        return tree in allow
+    left, sign, right = holds(tree[0], allow), tree[1], holds(tree[2], allow)
+    return (left and right) if sign == "AND" else (left or right)
+
+
+@given(TREES, st.sets(LEAVES))
+def test_nested_expressions_mean_what_their_trees_do(tree, allow):
+    assert is_expression(written(tree))
+    assert is_allowed(written(tree), sorted(allow)) is holds(tree, allow)
+
+
+@given(st.text(st.sampled_from("()MITANDORWH -+.1\n"), max_size=60))
+def test_nothing_that_is_written_breaks_the_reader(text):
+    is_allowed(text, ["MIT"])
+    assert canonical(canonical(text)) == canonical(text)
+    identifiers(text)
+    spdx_of(text)
+
+
+def test_brackets_without_end_are_no_expression():
+    assert not is_expression("(" * 400 + "MIT")
+    assert not is_allowed("(" * 100_000, ["MIT"])

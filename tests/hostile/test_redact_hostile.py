@@ -1,0 +1,42 @@
+"""Texts made to cost a regular expression the square of their size, or more: 400 kB, at a pass each, take a moment."""
+
+from __future__ import annotations
+
+import pytest
+
+from headwater.corpus.decontaminate import Decontaminator
+from headwater.corpus.document import Document
+from headwater.corpus.protection import REDACTED_KINDS, DecontaminateSettings
+from headwater.corpus.redact import redact
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
+
+SIZE = 400_000
+PIECES = [
+    "a", "@", "a@", "@a", "@a.", "a.a@a.a", "1", "1.", "1 ", "1-", "(1", "+1", "+1 ", "12.34.", "(", "+", "-", ":", "2a:", ":f",
+    "2001:", "DE89", "DE89 ", "AB12", "4111 ", "4539-", "123-45-", "eyJ", "eyJa.", "eyJaaaaaaaaaaaa.", "sk-", "sk-a", "xoxb-1", "ghp_",
+    "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN A ", "-----BEGIN RSA PRIVATE KEY-----\nAAAAAAAAAAAAAAAAAAAA\n", "=", "='", "= '",
+    "password='", 'password="a', "://a", "://a:", "://a:b", "://a:bbbbbb@", "tel ", "tel 1", "tel: 12 ", "é@é", "\u00a0", "DE89\u00a0",
+    "ya29.", "github_pat_", "(0) ", "+49 (0)", "00 ", "1/", "hooks.slack.com/services/T",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_repeating_a_beginning_costs_one_pass(piece):
+    for text in (
+        piece * (SIZE // len(piece)),
+        " ".join([piece * 50] * (SIZE // (50 * len(piece)))),
+        f"{piece * (SIZE // len(piece))}!",
+    ):
+        redact(text, list(REDACTED_KINDS))
+
+
+def test_a_document_of_one_line_that_shares_much_with_a_set_costs_one_pass(tmp_path):
+    words = [f"w{number}" for number in range(13 * 1500)]
+    path = tmp_path / "set.txt"
+    path.write_text("\n\n".join(" ".join(words[at : at + 13]) for at in range(0, len(words), 13)))
+    step = Decontaminator(DecontaminateSettings(sets={"set": [str(path)]}))
+    runs = (" ".join([*words[at : at + 13], "other"]) for at in range(0, len(words), 13))
+    verdict = step(Candidate(Document(" ".join(runs), "s", "i", "o", "text"), WordHasher()))
+    assert verdict.reason == "contaminated_set"
+    assert len(verdict.note.split()) == 1500

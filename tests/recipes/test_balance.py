@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import call, prose, write_run_file, write_texts
+
+from headwater.recipes.balance import balance_of_run, training_of_run
+from headwater.recipes.rows import num_rows_of_run
+from headwater.recipes.run_config import config_of_run
+
+EXTRA = """
+[corpus.sources.more]
+paths = ["more"]
+licence = "CC0-1.0"
+
+[corpus.redact]
+
+[corpus.licences]
+
+[corpus.decontaminate]
+sets.quiz = ["quiz.jsonl"]
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("balance")
+    write_texts(cwd / "texts")
+    write_texts(cwd / "more", 4)
+    (cwd / "more" / "short.txt").write_text("hi")
+    (cwd / "more" / "mail.txt").write_text(prose("mail", 60) + "Write to a@b.org.\n")
+    question = prose("quiz", 1).strip() + " " + prose("quiz 2", 2).strip()
+    (cwd / "quiz.jsonl").write_text(json.dumps({"q": question}))
+    (cwd / "more" / "leak.txt").write_text(prose("leak", 60) + f"\n{question}\n")
+    path = write_run_file(cwd / "mine.toml", extra=EXTRA)
+    said = call("tokenizer", "train", str(path), cwd=cwd)
+    assert said.status == 0, said
+    return cwd / "runs" / "mine"
+
+
+def test_each_source_adds_up_by_stage(prepared):
+    for sheet in balance_of_run(prepared)["sources"].values():
+        for unit in ("documents", "bytes"):
+            dropped = sum(stage[unit] for stage in sheet["stages"].values())
+            assert sheet["read"][unit] == sheet["kept"][unit] + dropped
+
+
+def test_what_the_steps_found_is_in_it(prepared):
+    balance = balance_of_run(prepared)
+    assert balance["decontamination"]["quiz"]["found"] == 1
+    assert balance["redaction"]["email"]["replaced"] == 1
+    assert set(balance["kept_by"]["licence"]["more"]) == {"CC0-1.0"}
+
+
+def test_nothing_is_lost_in_packing_and_the_epochs_are_what_the_rows_come_to(prepared):
+    training = training_of_run(prepared)
+    num_rows = num_rows_of_run(config_of_run(prepared))
+    assert set(training) == {"mine", "more"}
+    assert sum(seen["weight"] for seen in training.values()) == pytest.approx(1, abs=1e-5)
+    for seen in training.values():
+        assert seen["tokens_lost"] == 0
+        assert 0 <= seen["padding"] < 0.5
+        assert seen["epochs"] == pytest.approx(seen["weight"] * num_rows / seen["rows"], abs=1e-3)
+
+
+def test_show_prints_every_stage_and_what_training_sees(prepared):
+    said = call("corpus", "show", "--run", "runs/mine", cwd=prepared.parent.parent)
+    assert said.status == 0, said
+    for part in ("- quality: too_short", "- protection: redacted_email", "- protection: contaminated_quiz", "epochs"):
+        assert part in said.out
+    assert "evaluation set quiz: 1 of 1 items found, in 1 documents" in said.out
+    assert "redacted: email 1" in said.out
+    assert "kept by licence: " in said.out
+
+
+def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):
+    write_texts(tmp_path / "texts")
+    said = call("corpus", "build", str(write_run_file(tmp_path / "mine.toml")), cwd=tmp_path)
+    assert said.status == 0, said
+    assert training_of_run(tmp_path / "runs" / "mine") is None
+    shown = call("corpus", "show", "--run", "runs/mine", "--json", cwd=tmp_path).json
+    assert shown["training"] is None
+    assert shown["sources"]["mine"]["stages"]["reading"]["documents"] == 0

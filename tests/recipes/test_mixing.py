@@ -1,0 +1,112 @@
+"""The search for a mixture as its user sees it: small runs in the run's folder, a proposal, and a place to go on from."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+from small_run import call, finish, prose, require_clear_error, start, write_run_file, write_texts
+
+ASKED = ("mixture", "search", "mine.toml", "--minutes", "0.5", "--runs", "6", "--checks", "1", "--json")
+CYRILLIC = '\n[corpus.sources.cyrillic]\npaths = ["cyrillic"]\n'
+LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
+
+
+def write_two_sources(folder) -> None:
+    """Write a run of two sources that share no word: only its own text teaches one."""
+    write_texts(folder / "texts")
+    (folder / "cyrillic").mkdir()
+    for number in range(30):
+        words = prose(f"cyrillic {number}").lower().translate(str.maketrans("abdegilmnoprstuvy", "абдегилмнопрстувы"))
+        (folder / "cyrillic" / f"{number:02d}.txt").write_text(words, encoding="utf-8")
+    write_run_file(folder / "mine.toml", extra=CYRILLIC, **LENGTH)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A folder with a run whose mixture was searched for, and what the command said."""
+    folder = tmp_path_factory.mktemp("mixing")
+    write_two_sources(folder)
+    return folder, call(*ASKED, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
+
+
+def measured(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/mine/mixing/*/mixture.json")}
+
+
+def test_a_search_proposes_more_of_the_text_that_counts_and_checks_it(searched):
+    folder, said = searched
+    assert said.status == 0, said
+    found = json.loads(said.out)
+    assert found["proposed"]["cyrillic"] > found["own"]["cyrillic"]
+    assert sum(found["proposed"].values()) == pytest.approx(1)
+    assert len(found["checks"]) == 1 and found["gain"] == found["checks"][0]["gain"] > 0
+    assert len(measured(folder)) == 8
+    assert json.loads((folder / "runs/mine/mixing/proposal.json").read_text())["proposed"] == found["proposed"]
+
+
+def test_the_small_runs_are_of_the_mixtures_that_were_chosen(searched):
+    folder, _ = searched
+    design = json.loads((folder / "runs/mine/mixing/design.json").read_text())
+    for at, weights in enumerate(design["weights"]):
+        settings = json.loads((folder / f"runs/mine/mixing/mixture-{at}/config.json").read_text())["settings"]
+        assert settings["mixture"]["weights"] == dict(zip(design["sources"], weights))
+
+
+def test_a_search_that_is_done_trains_nothing_and_says_the_same(searched):
+    folder, said = searched
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/mixing/*/records.jsonl")}
+    again = call(*ASKED, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
+    assert json.loads(again.out) == json.loads(said.out)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_stopped_search_goes_on_with_what_is_done(tmp_path):
+    write_two_sources(tmp_path)
+    asked = (*ASKED, "--checks", "0")
+    process = start(*asked, cwd=tmp_path)
+    third = tmp_path / "runs/mine/mixing/mixture-2/records.jsonl"
+    while not (third.exists() and '"step"' in third.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process).status == 75
+    kept = measured(tmp_path)
+    assert len(kept) in (2, 3)  # of 6
+    went_on = call(*asked, cwd=tmp_path)
+    assert went_on.status == 0, went_on
+    assert json.loads(went_on.out)["gain"] is None and len(measured(tmp_path)) == 6
+    assert {name: measured(tmp_path)[name] for name in kept} == kept
+
+
+def test_rules_are_shown_side_by_side(searched):
+    folder, _ = searched
+    found = json.loads(call("mixture", "show", "mine.toml", "--json", cwd=folder).out)
+    assert set(found["mixtures"]) == {"this run", "size", "temperature 2", "unimax 4"}
+    for mixture in found["mixtures"].values():
+        assert sum(source["share"] for source in mixture["sources"].values()) == pytest.approx(1)
+    assert "cyrillic" in call("mixture", "show", "mine.toml", cwd=folder).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--runs", "3"), "6 or more"),
+        (("--for", "poems=2"), "no such source"),
+        (("--for", "cyrillic"), "SOURCE=NUMBER"),
+        (("--for", "cyrillic=0"), "no source any importance"),
+        (("--minutes", "0.001"), "too few"),
+        (("--minutes", "1", "--share", "1"), "not both"),
+    ],
+)
+def test_wishes_that_cannot_be_are_refused(searched, arguments, says):
+    folder, _ = searched
+    require_clear_error(call("mixture", "search", "mine.toml", *arguments, cwd=folder), says)
+
+
+def test_one_source_is_no_mixture(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", **LENGTH)
+    require_clear_error(call("mixture", "search", "mine.toml", cwd=tmp_path), "one source")

@@ -1,0 +1,224 @@
+"""The soak's parts: its faults do what they say, its account follows the records, its bound is what a model gives."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import environment, write_run_file, write_texts
+
+from headwater.checkpoint.save import save_checkpoint
+from headwater.checkpoint.verify import is_whole
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "reliability"))
+
+import soak_faults
+from soak import Tail, follow
+from soak_account import account, efficiency
+from soak_faults import Fault, Victim, Weather, corrupt, hang
+
+SLEEPING = "import sys, time; time.sleep(600)"
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """A run of two processes that only sleep, under a launcher that does, too."""
+    run_dir = tmp_path / "runs" / "soak-0"
+    run_dir.mkdir(parents=True)
+    launcher = subprocess.Popen([sys.executable, "-c", SLEEPING])
+    named = ["headwater", f"name={run_dir.name}", f"runs_dir={run_dir.parent}"]
+    ranks = [subprocess.Popen([sys.executable, "-c", SLEEPING, *named]) for _ in range(2)]
+    found = Victim(launcher, run_dir, None, save_every=10, num_steps=100)
+    while len(found.ranks()) < 2:
+        time.sleep(0.01)
+    yield found
+    for process in (launcher, *ranks):
+        process.kill()
+        process.wait()
+
+
+def simulated(interval: float, pause: float, restart: float, mtbf: float, chance: random.Random) -> float:
+    """Return the part of the time that lasts, over many intervals with faults as they come."""
+    done, clock, next_fault = 0, 0.0, chance.expovariate(1 / mtbf)
+    needed = interval + pause
+    while done < 4000:
+        if clock + needed <= next_fault:
+            clock, done, needed = clock + needed, done + 1, interval + pause
+            continue
+        clock, next_fault = next_fault, next_fault + chance.expovariate(1 / mtbf)
+        needed = restart + interval + pause
+    return done * interval / clock
+
+
+@pytest.mark.parametrize("numbers", [(6.0, 0.3, 10.0, 60.0), (20.0, 2.0, 30.0, 60.0), (5.0, 1.0, 1.0, 400.0)])
+def test_the_bound_is_that_of_a_simulation(numbers):
+    assert efficiency(*numbers) == pytest.approx(simulated(*numbers, random.Random(3)), rel=0.06)
+
+
+def test_faults_come_as_often_as_asked_and_of_all_kinds(monkeypatch, victim):
+    now = [1000.0]
+    monkeypatch.setattr(soak_faults.time, "time", lambda: now[0])
+    struck = []
+    for kind in soak_faults.KINDS:
+        monkeypatch.setitem(soak_faults.STRIKES, kind, lambda victim, chance: {})
+    weather = Weather(5, 60.0, soak_faults.KINDS)
+    for _ in range(60_000):
+        now[0] += 1.0
+        struck += weather.strike(victim, 0)
+    assert len(struck) == pytest.approx(1000, rel=0.1)
+    counts = [sum(fault.kind == kind for fault in struck) for kind in soak_faults.KINDS]
+    assert all(count == pytest.approx(1000 / 6, rel=0.3) for count in counts)
+
+
+def test_a_fault_that_cannot_strike_yet_strikes_when_it_can(monkeypatch, victim):
+    now = [0.0]
+    monkeypatch.setattr(soak_faults.time, "time", lambda: now[0])
+    weather = Weather(1, 1.0, ("hang",))
+    now[0] = 20.0
+    assert weather.strike(victim, 0) == []
+    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, math.inf
+    now[0] = 21.0
+    (fault,) = weather.strike(victim, 0)
+    assert fault.waited > 0
+    assert Path(f"/proc/{fault.watched}").exists()
+
+
+def test_a_hang_stops_one_rank_and_names_the_other(victim):
+    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, time.time()
+    found = hang(victim, random.Random(1))
+    stopped = victim.ranks()[found["rank"]]
+    while "T (stopped)" not in Path(f"/proc/{stopped}/status").read_text():
+        time.sleep(0.01)
+    assert found["watched"] in victim.ranks()
+    assert found["watched"] != stopped
+    assert hang(victim, random.Random(1)) is None, "never both"
+
+
+@pytest.mark.parametrize("step, of_attempt, stepped", [(25, 4, True), (25, 8, False), (29, 8, True), (99, 8, True)])
+def test_no_rank_is_stopped_in_its_first_steps_in_a_save_or_at_the_end(victim, step, of_attempt, stepped):
+    victim.step, victim.steps_of_attempt, victim.stepped_at = step, of_attempt, time.time() if stepped else 0.0
+    assert hang(victim, random.Random(1)) is None
+
+
+def test_corruption_waits_for_a_second_checkpoint_and_leaves_that_one(victim):
+    for step in (1, 2):
+        assert corrupt(victim, random.Random(step)) is None
+        save_checkpoint(victim.run_dir, step, {"a": torch.ones(9)}, {"a": torch.ones(9)}, {"step": step})
+    found = corrupt(victim, random.Random(1))
+    assert found["checkpoint"] == 2
+    checkpoints = victim.run_dir / "checkpoints"
+    assert not is_whole(checkpoints / "step-000000002")
+    assert is_whole(checkpoints / "step-000000001")
+    assert victim.launcher.wait() == -9
+
+
+def test_a_disk_is_filled_to_the_last_byte_and_emptied(tmp_path, victim, monkeypatch):
+    monkeypatch.setattr(Path, "open", lambda path, *arguments, **options: Narrow(path))
+    victim.disk = tmp_path
+    assert soak_faults.fill_disk(victim, random.Random(1)) == {}
+    assert Narrow.left == 0
+    (tmp_path / soak_faults.BALLAST).write_bytes(b"")
+    soak_faults.empty_disk(tmp_path)
+    assert not (tmp_path / soak_faults.BALLAST).exists()
+
+
+class Narrow:
+    """A file on a disk with little room: a write beyond it is refused as a whole."""
+
+    left = 200_001
+
+    def __init__(self, path: Path) -> None:
+        pass
+
+    def __enter__(self) -> Narrow:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        if len(data) > Narrow.left:
+            raise OSError(28, "No space left on device")
+        Narrow.left -= len(data)
+
+
+def test_records_are_read_as_they_come_whole_lines_only(tmp_path):
+    tail = Tail(tmp_path / "records.jsonl")
+    assert tail.read() == []
+    (tmp_path / "records.jsonl").write_text('{"step": 1}\n{"st')
+    assert tail.read() == [{"step": 1}]
+    with (tmp_path / "records.jsonl").open("a") as file:
+        file.write('ep": 2}\ntorn\n{"step": 3}\n')
+    assert tail.read() == [{"step": 2}, {"step": 3}]
+
+
+def test_a_fault_is_over_with_the_first_step_of_a_new_attempt(victim):
+    weather = Weather(1, 1e9, ("kill",))
+    fault = Fault("kill", 0, at=100.0, attempt=1, step=25)
+    faults = [fault]
+    follow({"event": "step", "attempt": 1, "step": 25, "time": 100.1}, victim, faults, weather)
+    assert faults, "the killed attempt's last line comes late"
+    follow({"event": "start", "attempt": 2, "step": 20, "time": 109.0}, victim, faults, weather)
+    follow({"event": "step", "attempt": 2, "step": 21, "time": 110.0}, victim, faults, weather)
+    assert not faults
+    assert fault.step_again_after == 10.0
+    assert fault.steps_lost == 5
+    assert (victim.attempt, victim.step, victim.steps_of_attempt) == (2, 21, 1)
+
+
+def test_the_account_adds_up():
+    faults = [
+        {
+            "kind": kind,
+            "run": 0,
+            "at": 1020.0,
+            "step_again_after": again,
+            "overlapped": False,
+            "steps_lost": 2,
+            "waited": 0.0,
+        }
+        | {"detected_after": None}
+        for kind, again in (("kill", 10.0), ("term", 8.0))
+    ]
+    run = {
+        **{"started_at": 1000.0, "first_step_at": 1006.0, "last_step_at": 1057.0, "seconds": 60.0, "is_finished": True},
+        **{"seconds_of_lasting_steps": 20.0, "seconds_of_all_steps": 24.0, "seconds_of_saves": 3.0},
+        **{"step_seconds": 1.0, "saves": [[0.5, 0.5], [0.5, 0.5]]},
+    }
+    got = account({"runs": [run], "faults": faults, "save_every": 4})
+    names = ("lasting", "again", "saves", "beginnings_and_ends", "other")
+    assert sum(got[name] for name in names) == pytest.approx(1)
+    assert got["goodput"] == pytest.approx(20 / (60 - 6 - 3))
+    assert got["mtbf"] == 30.0
+    assert got["restart_median"] == 9.0
+    assert 0 < got["bound"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_short_soak_of_a_tiny_run_needs_nobody_and_changes_no_bit(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml")
+    program = Path(__file__).parents[2] / "benchmarks" / "reliability" / "soak.py"
+    length = ["--steps", "400", "--seconds", "20", "--mean-seconds", "7", "--seed", "3"]
+    settings = ["machine.dtype=float32", "train.microbatch_tokens=256", "train.hang_seconds=4"]
+    done = subprocess.run(
+        [sys.executable, program, "--run", "mine.toml", *length, "--json", "soak.json", *settings],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads((tmp_path / "soak.json").read_text())
+    assert found["interventions"] == 0
+    assert found["faults"]
+    assert all(run["is_equal"] for run in found["runs"])
+    assert str(tmp_path) not in done.stdout, "the page names no file of the machine it was made on"
