@@ -10,6 +10,7 @@ from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
 from headwater.corpus.rules import BoilerplateSettings, RuleSettings
+from headwater.corpus.spdx import spdx_of
 from headwater.corpus.unwrap import UnwrapSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -47,6 +48,16 @@ class SourceSettings(Settings):
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a source needs exactly one of paths, hf, package, builtin or fetched; found {found}")
         return self
+
+    @field_validator("licence")
+    @classmethod
+    def _check_licence(cls, licence: str | None) -> str | None:
+        if licence is not None and spdx_of(licence) is None:
+            raise ValueError(
+                f"{licence!r} is no SPDX expression known here; write one of https://spdx.org/licenses, PD for the "
+                "public domain, or LicenseRef-… for a licence of your own"
+            )
+        return licence
 
     @field_validator("fetched")
     @classmethod
