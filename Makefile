@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUN ?= first-light
 
 .PHONY: demo test check growth cost-backtest law-backtest schedule-backtest clean
+.PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
 
 demo: $(VENV)/demo.stamp
@@ -26,7 +27,7 @@ cost-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/cost_backtest.py --json
 
 law-backtest: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/law_backtest.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_backtest.py
 
 schedule-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/schedule_backtest.py
@@ -48,6 +49,32 @@ hostile: $(VENV)/test.stamp
 
 fuzz: $(VENV)/fuzz.stamp
 	$(BIN)/python benchmarks/reliability/fuzz/run.py $(if $(EXECUTIONS),--executions $(EXECUTIONS))
+
+# the corpus chain beside the libraries that do parts of it; each in an environment of its own where they don't agree
+corpus-benchmarks: corpus-throughput corpus-duplicates corpus-memory corpus-filtered
+
+corpus-throughput: $(VENV)/texts.stamp .venv-datatrove/datatrove.stamp .venv-peers/peers.stamp
+	$(BIN)/python benchmarks/corpus/throughput.py --datatrove-python .venv-datatrove/bin/python --peers-python .venv-peers/bin/python
+
+corpus-duplicates: $(VENV)/texts.stamp .venv-peers/peers.stamp
+	$(BIN)/python benchmarks/corpus/duplicates.py --peers-python .venv-peers/bin/python
+
+corpus-memory corpus-filtered: $(VENV)/texts.stamp
+	$(BIN)/python benchmarks/corpus/$(if $(filter corpus-memory,$@),memory,filtered_against_raw).py
+
+$(VENV)/texts.stamp: $(VENV)/test.stamp
+	$(BIN)/headwater corpus fetch standard
+	@touch $@
+
+.venv-datatrove/datatrove.stamp:
+	@$(PYTHON) -m venv .venv-datatrove
+	.venv-datatrove/bin/pip install --quiet --disable-pip-version-check "datatrove[io,processing]" spacy
+	@touch $@
+
+.venv-peers/peers.stamp:
+	@$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check trafilatura lxml_html_clean datasketch rensa tiktoken tokenizers resiliparse
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headwater needs Python 3.11 or newer; try: make PYTHON=python3.12 demo"; exit 1; }
@@ -71,4 +98,4 @@ $(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-hf4 runs
+	rm -rf $(VENV) .venv-hf4 .venv-datatrove .venv-peers runs

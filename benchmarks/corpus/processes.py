@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -10,6 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+CHAINS = Path(__file__).parent / "chains"  # the programs that are measured
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 _SAMPLE_SECONDS = 0.1
 _TAIL_BYTES = 3000
@@ -50,6 +55,12 @@ def run_measured(command: Sequence[str], environment: Mapping[str, str], folder:
     wall_seconds = time.perf_counter() - started_at
     text = tail.decode(errors="replace")
     return Usage(status, wall_seconds, cpu_seconds, watch.peak_bytes, watch.disk_bytes, text)
+
+
+def last_json(text: str) -> dict[str, Any]:
+    """Return the last JSON object that a program printed on a line of its own; {} where it printed none."""
+    lines = [line for line in text.splitlines() if line.startswith("{")]
+    return json.loads(lines[-1]) if lines else {}
 
 
 class _Watch:

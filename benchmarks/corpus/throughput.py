@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from processes import Usage, run_measured
+from processes import CHAINS, ONE_THREAD, Usage, last_json, run_measured
 from real_documents import documents, write_documents
 from reporting import add_output_options, facts, made, markdown_table, publish, say
 
@@ -29,13 +29,11 @@ from headwater.errors import HeadwaterError
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.tokenizer.train import train_tokenizer
 
-CHAINS = Path(__file__).parent / "chains"
 PARTS = {
     "html": ("headwater", "resiliparse", "trafilatura", "trafilatura-fast"),
     "minhash": ("headwater", "datasketch", "rensa"),
     "tokens": ("headwater", "tokenizers", "tiktoken"),
 }
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 Figures = dict[str, Any]
 
@@ -83,13 +81,8 @@ def _chain_figures(usage: Usage, total: int) -> Figures:
         "wall_seconds": usage.wall_seconds,
         "peak_mib": usage.peak_bytes / (1 << 20),
         "disk_mb": usage.disk_bytes / 1e6,
-        "said": _last_json(usage.tail),
+        "said": last_json(usage.tail),
     }
-
-
-def _last_json(text: str) -> Figures:
-    lines = [line for line in text.splitlines() if line.startswith("{")]
-    return json.loads(lines[-1]) if lines else {}
 
 
 def measure_parts(arguments: argparse.Namespace, work: Path) -> Figures:
@@ -107,7 +100,7 @@ def measure_parts(arguments: argparse.Namespace, work: Path) -> Figures:
             for name in names:
                 python = sys.executable if name == "headwater" else arguments.peers_python
                 usage = run_measured([python, str(CHAINS / "leaves.py"), f"{part}:{name}", str(path)], ONE_THREAD)
-                said = _last_json(usage.tail)
+                said = last_json(usage.tail)
                 if said:
                     rates[part][name].append(said["bytes"] / 1e6 / said["seconds"])
                 else:

@@ -97,3 +97,47 @@ def test_a_leaf_is_timed():
     done = subprocess.run(program, input='{"text": "a b c d e f g h"}\n', capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert '"bytes": 15' in done.stdout
+
+
+def test_a_stream_is_the_same_each_time_and_holds_the_copies_it_says(tmp_path):
+    from similar_pairs import jaccard, shingle_set
+    from stream import Stream, write_stream
+
+    sentences = [
+        " ".join(f"word{chance}" for chance in random.Random(seed).choices(range(900), k=14)) for seed in range(400)
+    ]
+    letters = str.maketrans("0123456789", "abcdefghij")
+    texts = [
+        ". ".join(sentence.translate(letters) for sentence in sentences[at : at + 40]) + "." for at in range(0, 400, 40)
+    ]
+    stream = Stream(texts)
+    made = [stream.document(number) for number in range(1200)]
+    assert made == [Stream(texts).document(number) for number in range(1200)]
+    copies = [number for number in range(1200) if made[number] in made[:number]]
+    assert copies == [number for number in range(10, 1200) if number % 10 == 8]
+    near = [shingle_set(made[number]) for number in range(19, 60, 10)]
+    originals = [shingle_set(made[number]) for number in range(8)]
+    assert all(0.5 < max(jaccard(copy, original) for original in originals) < 1 for copy in near)
+    assert write_stream(stream, tmp_path / "given", 400_000, 150_000) > 100
+    assert len(list((tmp_path / "given").iterdir())) == 3
+
+
+def test_filtered_and_raw_are_trained_and_judged_on_the_same_text(tmp_path):
+    from argparse import Namespace
+
+    from filtered_against_raw import measure, section
+    from small_run import SMALL, prose
+
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(120):
+        (tree / f"{number:03d}.txt").write_text(prose(number % 90, 30), encoding="utf-8")  # thirty are copies
+    (tree / "junk.txt").write_text("= - = " * 900, encoding="utf-8")
+    settings = [f"{name}={value}" for name, value in SMALL.items()]
+    arguments = Namespace(texts="nowhere", sources="", tree=[f"manuals={tree}"], seeds=1, set=settings)
+    figures = measure(arguments, tmp_path / "work")
+    counts, kept = figures["parted"]["manuals"], figures["kept"]
+    assert counts["held_out"] > 0 and counts["training"] + counts["shared"] + counts["held_out"] == 121
+    assert kept["filtered"]["bytes"] < kept["raw"]["bytes"], "the copies and the junk are in the raw corpus alone"
+    assert all(1 < figures["results"][variant][0] < 9 for variant in ("filtered", "raw")), figures["results"]
+    assert "Filtered less raw" in section(figures)

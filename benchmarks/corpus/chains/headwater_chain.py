@@ -1,4 +1,4 @@
-"""The chain by headwater: `python headwater_chain.py DOCUMENTS.jsonl OUT_DIR`; prints what was kept as JSON."""
+"""The chain by headwater: `python headwater_chain.py DOCUMENTS OUT_DIR [WORKERS]`; prints what was kept as JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from headwater.corpus.settings import CorpusSettings
 
 
 def main() -> None:
-    path, out_dir = sys.argv[1:3]
-    table = {"sources": {"web": {"kind": "web", "paths": [path]}}, "engine": {"workers": 1}}
+    path, out_dir, *workers = sys.argv[1:]
+    table = {"sources": {"web": {"kind": "web", "paths": [path]}}, "engine": {"workers": int(*workers or [1])}}
     manifest = build_corpus(CorpusSettings.model_validate(table), Path(out_dir) / "corpus", lambda line: None)
     balance = manifest["sources"]["web"]
     print(json.dumps({"read": balance["read"], "kept": balance["kept"], "dropped": balance["dropped"]}))

@@ -144,6 +144,8 @@ APT_SAID = {
 @pytest.mark.parametrize("said", APT_SAID)
 def test_a_client_that_fails_is_understood(monkeypatch, tmp_path, said):
     monkeypatch.setattr(channels, "_run", lambda command, folder, client: said)
+    (tmp_path / "texts/.apt/lists").mkdir(parents=True)
+    (tmp_path / "texts/.apt/lists/some_Packages").write_text("x")
     settings = settings_of(tmp_path, "deb:texts")
     if APT_SAID[said] is channels.PackageGone:
         assert "deb:texts" in fetch_packages(settings, lambda line: None, TODAY).left_out
@@ -176,3 +178,12 @@ def test_apt_is_asked_with_lists_of_our_own_when_the_systems_know_nothing(monkey
     fetched = fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, TODAY)
     assert fetched.manifests[0]["version"] == "1.0-1"
     assert [command[-1] for command in asked] == ["texts", "update", "texts"]
+
+
+def test_apt_that_gets_no_list_is_not_taken_for_a_package_that_is_gone(monkeypatch, tmp_path):
+    def run(command, folder, client):
+        return None if command[-1] == "update" else "E: Unable to locate package texts"
+
+    monkeypatch.setattr(channels, "_run", run)
+    with pytest.raises(DataError, match="can't get one"):
+        fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, TODAY)

@@ -28,6 +28,12 @@ _NO_ROOM = re.compile(r"No space left on device|not enough free space|disk quota
 _NOT_BUILT = re.compile(r"metadata-generation-failed|Failed to build|Getting requirements to build")
 
 
+_NETWORK_ADVICE = (
+    "check the network (and proxy), then give the same command again: it goes on where it stopped. What was downloaded "
+    "elsewhere is read with --archives FOLDER"
+)
+
+
 class PackageGone(Exception):
     """A channel has no such package (any more); the message says what was looked for and what can be done."""
 
@@ -75,10 +81,12 @@ def _apt_download(package: PackageName, folder: Path, apt_folder: Path) -> None:
     said = _run_apt([], command, folder)
     if said is not None and (_GONE.search(said) or _NOT_FOUND.search(said)):
         own_lists = _own_lists(apt_folder)
-        said = _run_apt(own_lists, ["update"], folder) if _is_empty(apt_folder / "lists") else None
-        said = said or _run_apt(own_lists, command, folder)
+        if _is_empty(apt_folder / "lists"):
+            _update(package, own_lists, apt_folder, folder)
+        said = _run_apt(own_lists, command, folder)
         if said is not None and _NOT_FOUND.search(said):  # a newer version came since the lists did
-            said = _run_apt(own_lists, ["update"], folder) or _run_apt(own_lists, command, folder)
+            _update(package, own_lists, apt_folder, folder)
+            said = _run_apt(own_lists, command, folder)
     if said is not None:
         _raise_for(package, said)
 
@@ -86,6 +94,14 @@ def _apt_download(package: PackageName, folder: Path, apt_folder: Path) -> None:
 def _run_apt(options: Sequence[str], command: Sequence[str], folder: Path) -> str | None:
     """Run apt-get with messages in English; return what it said if it failed."""
     return _run(["env", "LC_ALL=C", "apt-get", "-q", *options, *command], folder, "apt-get")
+
+
+def _update(package: PackageName, own_lists: Sequence[str], apt_folder: Path, folder: Path) -> None:
+    """Get lists of our own; apt-get calls it a success when it gets none."""
+    said = _run_apt(own_lists, ["update"], folder)
+    if _is_empty(apt_folder / "lists"):
+        why = f" ({_last_line(said)})" if said else ""
+        raise DataError(f"{package}: apt has no list of packages and can't get one{why}; {_NETWORK_ADVICE}")
 
 
 def _own_lists(apt_folder: Path) -> list[str]:
@@ -142,10 +158,7 @@ def _raise_for(package: PackageName, said: str) -> None:
     if _NO_ROOM.search(said):
         raise DataError(f"{package}: no room to download it ({last}); free some space and give the same command again")
     if _NO_NETWORK.search(said):
-        raise DataError(
-            f"{package}: its archive can't be reached ({last}); check the network (and proxy), then give the same "
-            "command again: it goes on where it stopped. What was downloaded elsewhere is read with --archives FOLDER"
-        )
+        raise DataError(f"{package}: its archive can't be reached ({last}); {_NETWORK_ADVICE}")
     if _GONE.search(said) or _NOT_FOUND.search(said):
         raise PackageGone(f"no such package ({last}); name another in `fetched`, or alternatives as deb:NEW|OLD")
     if _NOT_BUILT.search(said):

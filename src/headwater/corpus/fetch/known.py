@@ -34,8 +34,9 @@ class Contents:
 
 
 _INDEX_PAGES = ("*/genindex*.html", "*/py-modindex.html", "*/search.html", "*/_modules/*", "*/_sources/*")
-_RUST_BOOKS = "book reference rust-by-example edition-guide rustc nomicon embedded-book clippy rustdoc style-guide"
-_RUST_LISTS = "unstable-book error_codes"
+_RUST_BOOKS = (
+    "book reference rust-by-example edition-guide rustc nomicon embedded-book clippy rustdoc style-guide error_codes"
+)
 
 # documentation pages link to lists of links; a book printed on one page repeats its chapters; an old edition the new
 KNOWN: dict[str, Contents] = {
@@ -51,7 +52,7 @@ KNOWN: dict[str, Contents] = {
     "deb:python-django-doc": Contents(("*.html",), _INDEX_PAGES),
     "deb:sqlite3-doc": Contents(("*.html",), ("*/syntax/*", "*/c3ref/*list.html", "*_crossref.html")),
     "deb:rust-doc": Contents(
-        tuple(f"*/html/{book}/*.html" for book in f"{_RUST_BOOKS} {_RUST_LISTS}".split()),
+        tuple(f"*/html/{book}/*.html" for book in _RUST_BOOKS.split()),
         ("*/print.html", "*/toc.html", "*/book/first-edition/*", "*/book/second-edition/*", "*/book/2018-edition/*"),
         licence="MIT OR Apache-2.0",
     ),
