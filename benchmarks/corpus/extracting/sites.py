@@ -1,7 +1,8 @@
 """The sites: pages as they are served, each with the text that its source shows.
 
 Debian packages that hold both are the first five (`apt-get download`, `dpkg-deb -x`); the sixth is Zyte's article
-extraction benchmark (181 news and blog pages, labelled by people), where a copy of it is given.
+extraction benchmark (news and blog pages, labelled by people), where a copy of it is given. Every tenth of its 181
+pages was looked at while the extractor was made, so those are left out.
 """
 
 from __future__ import annotations
@@ -84,8 +85,9 @@ def _zyte(folder: Path) -> Iterator[Page]:
     if not folder.is_dir():
         return
     truths = json.loads((folder / "ground-truth.json").read_text(encoding="utf-8"))
-    for name, truth in sorted(truths.items()):
-        yield Page(name, _bytes(folder / "html" / f"{name}.html.gz"), truth["articleBody"])
+    for number, (name, truth) in enumerate(sorted(truths.items())):
+        if number % 10:
+            yield Page(name, _bytes(folder / "html" / f"{name}.html.gz"), truth["articleBody"])
 
 
 def _bytes(path: Path) -> bytes:

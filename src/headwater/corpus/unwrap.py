@@ -60,7 +60,7 @@ def unwrap(text: str) -> str:
     """Return the text with each wrapped paragraph on one line. What isn't wrapped prose stays as it is.
 
     A hyphen at the end of a line goes where the text has the joined word elsewhere; otherwise it stays, without a
-    space. Unwrapping twice changes nothing.
+    space. No other character but white space is lost.
     """
     blocks = _blocks(text)
     width = _width(blocks)

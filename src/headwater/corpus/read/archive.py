@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.formats import compression_of, format_of, kind_of
+from headwater.corpus.read.formats import compression_of, format_of, kind_of, without_compression
 from headwater.corpus.read.input import InputFile, Member
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
@@ -33,7 +33,7 @@ def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
 
     Raises Unusable: damaged_zip, damaged_tar, not_zip, not_tar, expands_too_far, and for a compressed file.
     """
-    is_zip = file.path.suffix.lower() in _ZIP_SUFFIXES
+    is_zip = PurePosixPath(without_compression(file.path.name)).suffix.lower() in _ZIP_SUFFIXES
     seen: dict[str, int] = {}
     for name, data in (_zip_members if is_zip else _tar_members)(file, limits):
         if not all(part == ".." or is_read(part) for part in PurePosixPath(name).parts):
@@ -76,7 +76,7 @@ def _zip_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, byt
     with open_zip(source, "zip") as archive:
         for info in archive.infolist():
             expansion.add_(RECORD_BYTES, file.num_bytes)
-            if info.is_dir() or (info.external_attr >> 28) == 0xA:  # a link
+            if not info.filename or info.is_dir() or (info.external_attr >> 28) == 0xA:  # a link
                 continue
             try:
                 yield info.filename, member_bytes(archive, info, limits.max_file_bytes, expansion, file.num_bytes)

@@ -22,12 +22,13 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every row below the header.
 
     A quotation mark that isn't closed makes the rest of the file one field, which then is too long: the rows before
-    it count, the rest is one drop. Raises Unusable: not_utf8, binary, and for what is wrong with a compressed file.
+    it count, the rest is one drop. Raises Unusable: not_utf8, malformed_csv, binary, and for what is wrong with a
+    compressed file.
     """
     with file.open() as stream:
         head = stream.read(_HEAD_BYTES)
     encoding = encoding_of(head)
-    line = head.decode(encoding, "replace").partition("\n")[0]
+    line = next(iter(head.decode(encoding, "replace").splitlines()), "")
     delimiter = max(_DELIMITERS, key=line.count)
     names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
     column = next((names.index(wanted) for wanted in TEXT_FIELDS if wanted in names), None)
@@ -37,7 +38,12 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     csv.field_size_limit(limits.max_line_bytes)  # of this process, which only parses
     with file.open() as stream:
         rows = csv.reader(_text_lines(stream, encoding, limits.max_line_bytes), delimiter=delimiter)
-        next(rows, None)
+        try:
+            next(rows, None)
+        except csv.Error:
+            raise Unusable("malformed_csv") from None
+        except UnicodeDecodeError:
+            raise Unusable("not_utf8") from None
         yield from _documents(file, rows, names, column)
 
 

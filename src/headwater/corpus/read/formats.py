@@ -77,7 +77,7 @@ def compression_of(name: str) -> str | None:
 
 def format_of(name: str) -> str:
     """Return a name of _FORMATS, "code", or "unknown" for a suffix that isn't known; no suffix at all is "text"."""
-    plain = _without_compression(name)
+    plain = without_compression(name)
     suffix = PurePath(plain).suffix.lower()
     if language_of(name):
         return "code"
@@ -86,11 +86,12 @@ def format_of(name: str) -> str:
 
 def language_of(name: str) -> str | None:
     """Return the programming language that a file name stands for, or None."""
-    plain = _without_compression(name)
+    plain = without_compression(name)
     return _CODE_NAMES.get(plain.lower()) or _LANGUAGE_BY_SUFFIX.get(PurePath(plain).suffix.lower())
 
 
-def _without_compression(name: str) -> str:
+def without_compression(name: str) -> str:
+    """Return a file's name without the suffix of its compression."""
     path = PurePath(_spelt_out(name))
     return path.stem if compression_of(name) else path.name
 
