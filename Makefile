@@ -27,7 +27,7 @@ cost-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/cost_backtest.py --json
 
 law-backtest: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/law_backtest.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_backtest.py
 
 schedule-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/schedule_backtest.py

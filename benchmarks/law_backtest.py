@@ -1,6 +1,6 @@
 """How well the forecaster of loss does on published runs beyond those it has seen, and how honest its intervals are.
 
-    python benchmarks/law_backtest.py [--json] [--baseline]
+    python benchmarks/law_backtest.py [--json] [--baseline] [--hindsight]
 
 Each table of benchmarks/data/scaling is cut at every quarter of a decade of compute: runs up to the cut are fitted,
 runs up to two decades beyond are forecast. A cut counts when at least 8 runs of 3 sizes and 3 token counts are
@@ -13,7 +13,9 @@ family is scored here with the set, out of CONSTANTS and DISCREPANCIES, that doe
 last line of the output is the set that does best on all, which is what the package holds. The form of the forecaster
 (what it weighs, the covariance, the prior on exponents) was chosen with all families in view.
 
-With --baseline, columns "fit" show the same forecasts read off the usual fit, the law of the least Huber loss.
+With --baseline, columns "fit" show the same forecasts read off the usual fit, the law of the least Huber loss. With
+--hindsight, columns "all" show that law fitted to all rows of a table, those to be forecast too, and columns "rest"
+each row forecast from all others, the larger ones too: neither is a forecast, but they say how near one can come.
 
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
 gadre: C4 validation loss, which its three training sets have in common; olmo: its four validation losses (C4, Pile,
@@ -45,6 +47,7 @@ from headwater.plan.law.table import Runs, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %
+BESIDE = {"baseline": "fit", "hindsight": "all", "rest": "rest"}  # heads of the columns beside the forecaster's
 Row = dict[str, str]
 
 
@@ -92,8 +95,10 @@ class Constants:
 
 
 CONSTANTS = [
-    Constants(Departure(size=size, reach=reach, per_log_loss=per_log_loss), width)
-    for size, reach, per_log_loss, width in product((0.02, 0.03), (2.0, 2.5), (0.1, 0.2, 0.3), (0.15, 0.2))
+    Constants(Departure(size, reach, same_size=same_size, starved=starved), width)
+    for size, reach, same_size, starved, width in product(
+        (0.02, 0.03), (2.0, 2.5), (0.004, 0.007), (0.02, 0.03), (0.1, 0.15)
+    )
 ]
 DISCREPANCIES = [Discrepancy(*both) for both in product((0.4, 0.5, 0.6, 0.7, 0.8, 1.0), (0.0, 0.005, 0.01, 0.015))]
 
@@ -193,20 +198,55 @@ def baseline(cuts: list[Cut]) -> list[dict[str, Any]]:
     for cut in cuts:
         beyond = cut.origin.beyond
         errors = np.log(fit_law(cut.origin.fitted).loss(beyond.params, beyond.tokens) / beyond.loss)
-        found += [
-            {"family": cut.family, "error": error, "decades": far}
-            for error, far in zip(errors.tolist(), cut.origin.decades.tolist())
-        ]
+        found += entries_of(cut, errors)
     return found
 
 
-def add_baseline_(lines: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
-    """Add medians of the baseline's |error| in %, and how many of its forecasts in 100 are too high, to each line."""
+def hindsight(cuts: list[Cut]) -> list[dict[str, Any]]:
+    """Return one entry a forecast read off the law of all rows of its table, the rows forecast among them."""
+    laws = {(family, name): fit_law(runs) for family, name, runs in tables()}
+    found = []
+    for cut in cuts:
+        beyond = cut.origin.beyond
+        errors = np.log(laws[cut.family, cut.table].loss(beyond.params, beyond.tokens) / beyond.loss)
+        found += entries_of(cut, errors)
+    return found
+
+
+def from_the_rest(cuts: list[Cut]) -> list[dict[str, Any]]:
+    """Return one entry a forecast of the package's forecaster from all other rows of the table, larger ones too."""
+    errors: dict[tuple[str, str, float, float], float] = {}
+    wanted = {(cut.family, cut.table) for cut in cuts}
+    for family, name, runs in tables():
+        prior = published_prior(without=family)
+        for place in range(len(runs) if (family, name) in wanted else 0):
+            one = np.arange(len(runs)) == place
+            target = runs.where(one)
+            median, _ = Posterior(runs.where(~one), prior).predict(target.params, target.tokens)
+            errors[family, name, float(target.params[0]), float(target.tokens[0])] = float(
+                np.log(median[0] / target.loss[0])
+            )
+    found = []
+    for cut in cuts:
+        sizes = zip(cut.origin.beyond.params.tolist(), cut.origin.beyond.tokens.tolist())
+        found += entries_of(cut, np.array([errors[cut.family, cut.table, *size] for size in sizes]))
+    return found
+
+
+def entries_of(cut: Cut, errors: FloatArray) -> list[dict[str, Any]]:
+    return [
+        {"family": cut.family, "error": error, "decades": far}
+        for error, far in zip(errors.tolist(), cut.origin.decades.tolist())
+    ]
+
+
+def add_medians_(lines: list[dict[str, Any]], found: list[dict[str, Any]], name: str) -> None:
+    """Add medians of |error| in %, and how many of these forecasts in 100 are too high, to each line."""
     for line in lines:
         mine = [entry for entry in found if line["family"] in (entry["family"], "all")]
         for low, high, _ in BINS:
-            line[f"baseline_{high:g}"] = median_error([entry for entry in mine if low < entry["decades"] <= high])
-        line["baseline_too_high"] = round(100 * mean(entry["error"] > 0 for entry in mine), 1)
+            line[f"{name}_{high:g}"] = median_error([entry for entry in mine if low < entry["decades"] <= high])
+        line[f"{name}_too_high"] = round(100 * mean(entry["error"] > 0 for entry in mine), 1)
 
 
 def chosen(constants: Constants, discrepancy: Discrepancy) -> dict[str, Any]:
@@ -252,9 +292,9 @@ def show(lines: list[dict[str, Any]]) -> None:
         "Median error of forecast loss, %, by decades of compute beyond the largest fitted run (* misses its target),"
     )
     print("and how many in 100 of the 90 % intervals held the loss. 'up to' counts all nearer targets too.\n")
-    has_baseline = all("baseline_too_high" in line for line in lines)
+    others = {name: head for name, head in BESIDE.items() if all(f"{name}_too_high" in line for line in lines)}
     head = "".join(f"{f'{low:g}-{high:g}':>9} {'up to':>7} {'held':>5}" for low, high, _ in BINS)
-    head += "".join(f"{f'fit {low:g}-{high:g}':>12}" for low, high, _ in BINS) if has_baseline else ""
+    head += "".join(f"{f'{short} {low:g}-{high:g}':>12}" for short in others.values() for low, high, _ in BINS)
     print(f"{'family':<12}{'forecasts':>9} {'held':>6}   {head}")
     for line in lines:
         cells = []
@@ -264,8 +304,8 @@ def show(lines: list[dict[str, Any]]) -> None:
             cells.append(f"{'-' if value is None else f'{value:.2f}'}{mark}".rjust(10))
             cells.append(f"{'-' if upto is None else f'{upto:.2f}'}".rjust(7))
             cells.append(f"{'-' if held is None else f'{held:.0f}'}".rjust(6))
-        if has_baseline:
-            fitted = [line[f"baseline_{high:g}"] for _, high, _ in BINS]
+        for name in others:
+            fitted = [line[f"{name}_{high:g}"] for _, high, _ in BINS]
             cells += [f"{'-' if value is None else f'{value:.2f}'}".rjust(12) for value in fitted]
         print(f"{line['family']:<12}{line['num_forecasts']:>9} {line['coverage']:>6.1f}  {''.join(cells)}")
 
@@ -274,12 +314,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Back-test the forecaster of loss on published runs.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--baseline", action="store_true", help="add the errors of the usual fit over the same cuts")
+    parser.add_argument("--hindsight", action="store_true", help="add the errors of laws that saw larger runs, too")
     arguments = parser.parse_args()
     scores = Scores()
     found, choices = scores.scored()
     lines = summary(found)
     if arguments.baseline:
-        add_baseline_(lines, baseline(scores.cuts))
+        add_medians_(lines, baseline(scores.cuts), "baseline")
+    if arguments.hindsight:
+        add_medians_(lines, hindsight(scores.cuts), "hindsight")
+        add_medians_(lines, from_the_rest(scores.cuts), "rest")
     if arguments.json:
         print(json.dumps({"families": lines, "constants": choices}))
         return

@@ -47,6 +47,7 @@ TORCH_FREE_MODULES = {
     "headwater.recipes.planning",
     "headwater.recipes.where",
     "headwater.recipes.balance",
+    "headwater.recipes.data_card",
     "headwater.train.settings",
     "headwater.train.guard",
     "headwater.train.interventions",

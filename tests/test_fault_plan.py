@@ -79,6 +79,25 @@ def test_a_flip_changes_one_bit(tmp_path):
     assert sum(byte.bit_count() for byte in (tmp_path / "a").read_bytes()) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "content"), [("torn", disk.CRASHED, b"01234"), ("short", 0, b"0123456789"), ("flip", 0, None)]
+)
+def test_a_file_that_is_rewritten_meets_the_same_faults(tmp_path, kind, status, content):
+    path = tmp_path / "lock"
+    path.write_bytes(b"what an earlier owner left")
+    child = os.fork()
+    if child == 0:
+        with disk.faults(f"{kind}@3"):
+            disk.rewrite(disk.open_lock(path), path, b"0123456789")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
+    found = path.read_bytes()
+    if content is None:
+        assert sum((a ^ b).bit_count() for a, b in zip(found, b"0123456789", strict=True)) == 1
+    else:
+        assert found == content
+
+
 def test_a_delay_waits(tmp_path):
     started_at = time.perf_counter()
     with disk.faults("delay=0.05@1"):

@@ -187,8 +187,13 @@ def rewrite(handle: int, path: Path, data: bytes) -> None:
     """Let `data` be all that is in the open file at `path`."""
     _begin("truncate", path, 0)
     os.ftruncate(handle, 0)
-    _begin("write", path, 0, data)
-    os.pwrite(handle, data, 0)
+    fault = _begin("write", path, 0, data)
+
+    def write(part: bytes) -> int:
+        return os.pwrite(handle, part, 0)
+
+    taken = write(data) if fault is None else _write_wrongly(write, memoryview(data), fault.kind)
+    os.pwrite(handle, data[taken:], taken)
 
 
 def sync(file: IO[bytes] | io.FileIO) -> None:

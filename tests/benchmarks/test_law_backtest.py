@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from law_backtest import Cut, add_baseline_, baseline, origins, runs_of, tables
+from law_backtest import Cut, add_medians_, baseline, from_the_rest, hindsight, origins, runs_of, tables
 
 
 def test_the_baseline_reads_a_known_law_without_error_and_one_that_bends_with_its_bend():
@@ -24,7 +24,7 @@ def test_the_baseline_reads_a_known_law_without_error_and_one_that_bends_with_it
     bent = [Cut("bent", "t", origin) for origin in cuts if origin.fitted.flops.max() < 3e19]
     found = baseline([*steady, *bent])
     lines = [{"family": name} for name in ("bent", "steady", "all")]
-    add_baseline_(lines, found)
+    add_medians_(lines, found, "baseline")
     assert lines[1]["baseline_0.5"] < 0.05
     assert lines[1]["baseline_2"] < 0.3
     assert lines[0]["baseline_2"] == pytest.approx(100 * -np.log(0.9), abs=1.5)
@@ -36,3 +36,7 @@ def test_every_forecast_of_the_forecaster_has_one_of_the_baseline():
     cuts = [Cut("steplaw", "dense", origin) for origin in origins(runs)]
     found = baseline(cuts)
     assert [entry["decades"] for entry in found] == [far for cut in cuts for far in cut.origin.decades.tolist()]
+    looking_back = hindsight(cuts)
+    for others in (looking_back, from_the_rest(cuts)):
+        assert [entry["decades"] for entry in others] == [entry["decades"] for entry in found]
+    assert np.median([abs(entry["error"]) for entry in looking_back]) < np.median([abs(e["error"]) for e in found])

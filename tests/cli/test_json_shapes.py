@@ -61,12 +61,15 @@ def test_evaluate_prints_what_the_run_measured_at_its_end(ask, finished):
 
 def test_corpus_show_gives_the_balance_sheet(ask):
     value = ask("corpus", "show")
-    assert set(value) >= {"sources", "splits", "training"}
+    assert list(value) == ["sources", "splits", "kept_by", "training"]
     for sheet in value["sources"].values():
         assert set(sheet) == {"read", "kept", "dropped", "stages"}
         for amount in (sheet["read"], sheet["kept"], *sheet["dropped"].values()):
             assert set(amount) == {"documents", "bytes"}
             assert all(isinstance(number, int) for number in amount.values())
+    seen = value["training"]["mine"]
+    assert set(seen) == {"documents", "tokens", "rows", "tokens_lost", "padding", "weight", "epochs"}
+    assert seen["tokens_lost"] == 0
 
 
 def test_corpus_trace_gives_the_documents_that_hold_a_text(ask):

@@ -228,6 +228,15 @@ def test_settings_that_mean_nothing_are_refused(table):
         DecontaminateSettings.model_validate(table)
 
 
+def test_workers_that_start_elsewhere_find_the_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "set.jsonl", [{"q": question(0)}])
+    settings = DecontaminateSettings(sets={"quiz": ["set.jsonl"], "own": ["builtin:probes"]}).with_absolute_paths()
+    monkeypatch.chdir("/")
+    assert [item.texts for item in read_set("quiz", settings)] == [(question(0),)]
+    assert settings.sets["own"] == ["builtin:probes"]
+
+
 def test_a_changed_set_makes_another_corpus(tmp_path):
     (tmp_path / "a.txt").write_text("some text")
     sources = {"mine": {"paths": [str(tmp_path / "a.txt")]}}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from headwater.corpus.document import Document
 from headwater.corpus.kept_by import KeptBy
@@ -12,7 +13,6 @@ from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import document_line
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.errors import ConfigError
 
 MIT_HEAD = "# Permission is hereby granted, free of charge, to any person obtaining a copy …\n# The above copyright notice and this permission notice shall be included\n"
 GPL_TAG = "# SPDX-License-Identifier: GPL-2.0-only\n"
@@ -59,7 +59,7 @@ def test_only_what_is_allowed_stays(allow, kept):
 
 
 def test_a_source_whose_licence_is_none_is_an_error():
-    with pytest.raises(ConfigError, match=r"sources\.s\.licence = 'mine'"):
+    with pytest.raises(ValidationError, match="'mine' is no SPDX expression"):
         judge(licence="mine")
 
 
@@ -102,6 +102,15 @@ def test_no_text_and_no_title_passes_for_metadata(hostile):
         "unknown": {"documents": 1, "bytes": 5},
         "MIT": {"documents": 1, "bytes": 7},
     }
+
+
+def test_the_first_and_the_last_date_are_kept():
+    kept = KeptBy()
+    for date in ("1990-01-31", "1789", "2011-05", "soon", "19999-01-01", "1950-01-01T10:00:00Z"):
+        kept.add_("s", document_line(Document("x", "s", "i", "o", "text", {"date": date})), 1)
+    merged = KeptBy()
+    merged.merge_(kept.as_dict())
+    assert merged.as_dict()["dates"] == {"s": {"first": "1789", "last": "2011-05"}}
 
 
 def test_counts_merge_and_the_number_of_values_is_bounded():

@@ -256,3 +256,24 @@ def test_the_same_model_is_written_as_the_same_bytes(tokenizer_dir, tmp_path):
     modes = {path.stat().st_mode for path in (tmp_path / "one").iterdir()}
     assert len(modes) == 1, "whoever may read one file of an export may read all of it"
     assert set(digests[0]) >= {"model.safetensors", "config.json", "tokenizer.json", "README.md"}
+
+
+def test_a_data_card_lies_beside_the_model_and_the_model_card_names_it(tokenizer_dir, tmp_path):
+    model = random_model(model_settings(**SHAPES["llama"]))
+    card = {
+        "format": "headwater-data-card",
+        "name": "mine",
+        "sources": {},
+        "licences": None,
+        "decontamination": None,
+        "redaction": None,
+        "settings": {"seed": 0},
+        "digests": {"corpus": "abc"},
+    }
+    export(model, tokenizer_dir, tmp_path / "with", data_card=card)
+    export(model, tokenizer_dir, tmp_path / "without")
+    assert files.read_json(tmp_path / "with" / "data_card.json") == card
+    assert "| corpus | abc |" in (tmp_path / "with" / "DATA_CARD.md").read_text()
+    assert "(DATA_CARD.md)" in (tmp_path / "with" / "README.md").read_text()
+    assert {"DATA_CARD.md", "data_card.json"} <= set(files.read_json(tmp_path / "with" / "manifest.json")["files"])
+    assert "DATA_CARD" not in (tmp_path / "without" / "README.md").read_text()

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.frames import BadFrame, pack, unpack
-from headwater.corpus.read.html import depth
 from headwater.corpus.read.limits import (
     FREE_EXPANSION_BYTES,
     MAX_DROPS_TOLD,
@@ -164,10 +163,6 @@ def test_accents_of_any_language_are_put_in_order(count, seed):
     marks = random.Random(seed).choices("\u0315\u0300\u0301\u0327\u05b0\u093c", k=count)
     text = f"x{'e' * 2000}{''.join(marks)} and e{''.join(marks)}"
     assert clean(text, "text") == unicodedata.normalize("NFC", text)
-
-
-def test_depth_of_brackets_alone_is_told_without_a_copy_of_them():
-    assert depth("<" * 500_000) == 0
 
 
 # ---- messages

@@ -5,13 +5,15 @@ import json
 import pytest
 from small_run import call, prose, write_run_file, write_texts
 
+from headwater.export.data_card import markdown
 from headwater.recipes.balance import balance_of_run, training_of_run
+from headwater.recipes.data_card import data_card_of_run
 from headwater.recipes.rows import num_rows_of_run
 from headwater.recipes.run_config import config_of_run
 
 EXTRA = """
 [corpus.sources.more]
-paths = ["more"]
+paths = ["MORE"]
 licence = "CC0-1.0"
 
 [corpus.redact]
@@ -33,7 +35,8 @@ def prepared(tmp_path_factory):
     question = prose("quiz", 1).strip() + " " + prose("quiz 2", 2).strip()
     (cwd / "quiz.jsonl").write_text(json.dumps({"q": question}))
     (cwd / "more" / "leak.txt").write_text(prose("leak", 60) + f"\n{question}\n")
-    path = write_run_file(cwd / "mine.toml", extra=EXTRA)
+    extra = EXTRA.replace("MORE", str(cwd / "more")).replace("quiz.jsonl", str(cwd / "quiz.jsonl"))
+    path = write_run_file(cwd / "mine.toml", extra=extra)
     said = call("tokenizer", "train", str(path), cwd=cwd)
     assert said.status == 0, said
     return cwd / "runs" / "mine"
@@ -82,3 +85,23 @@ def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):
     shown = call("corpus", "show", "--run", "runs/mine", "--json", cwd=tmp_path).json
     assert shown["training"] is None
     assert shown["sources"]["mine"]["stages"]["reading"]["documents"] == 0
+
+
+def test_the_data_card_of_a_run_is_json_and_tells_no_path(prepared):
+    card = data_card_of_run(config_of_run(prepared))
+    text = json.dumps(card)
+    assert str(prepared.parent.parent) not in text
+    assert str(prepared.parent.parent) not in markdown(card)
+    more = card["sources"]["more"]
+    assert (more["licence"], set(more["by"]["licence"])) == ("CC0-1.0", {"CC0-1.0"})
+    assert more["tokens"] == training_of_run(prepared)["more"]["tokens"]
+    assert more["read"]["documents"] == more["kept"]["documents"] + sum(
+        stage["documents"] for stage in more["dropped"].values()
+    )
+    assert card["decontamination"]["quiz"]["found"] == 1
+    assert "found_items" not in text
+
+
+def test_a_run_whose_corpus_is_gone_has_no_card(prepared, tmp_path):
+    config = config_of_run(prepared)
+    assert data_card_of_run(config.model_copy(update={"runs_dir": str(tmp_path)})) is None

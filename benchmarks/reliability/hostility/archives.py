@@ -79,16 +79,26 @@ def _damaged_zstd(folder: Path, size: int) -> None:
         (folder / f"bad{number}.txt.zst").write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
 
 
-@cases("bombs that nothing here opens", "unknown_format")
-def _unopened(folder: Path, size: int) -> None:
-    data = bytes(4 * MIB)
+@cases("a bz2 and an xz of 10,000 : 1", "expands_too_far")
+def _other_bombs(folder: Path, size: int) -> None:
+    data = b"bomb" * (8 * MIB)
     (folder / "bomb.txt.bz2").write_bytes(bz2.compress(data))
     (folder / "bomb.txt.xz").write_bytes(lzma.compress(data))
-    inner = _zip({"bomb.txt": data})
+
+
+@cases("an xz that wants 256 MiB of memory", "damaged_xz")
+def _xz(folder: Path, size: int) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28}]
+    (folder / "memory.txt.xz").write_bytes(lzma.compress(PROSE.encode(), filters=filters))
+
+
+@cases("a zip of zips", "unknown_format")
+def _unopened(folder: Path, size: int) -> None:
+    inner = _zip({"bomb.txt": bytes(4 * MIB)})
     (folder / "zips.zip").write_bytes(_zip({f"{number}.zip": inner for number in range(20)}))
 
 
-@cases("archives that want to write elsewhere", "unknown_format")
+@cases("archives that want to write elsewhere", "too_short", "empty", "exact_duplicate")
 def _traversal(folder: Path, size: int) -> None:
     (folder / "up.zip").write_bytes(_zip({"../../up.txt": b"up", "/etc/headwater-up": b"up"}))
     with tarfile.open(folder / "up.tar", "w") as tar:

@@ -30,12 +30,12 @@ cases.file("frames and templates frames.html", KEPT, "too_short", "empty",
            content=b"<frameset><template><svg><math><p>" + BODY)  # fmt: skip
 
 
-@cases("elements 100,000 deep", "too_deep", "file_too_large")
+@cases("elements 100,000 deep", "too_deep", "file_too_large", *SLOW)
 def _deep(folder: Path, size: int) -> None:
     write_repeated(folder / "deep.html", b"<div>", max(size, 500_000))
 
 
-@cases("lists that aren't closed", "too_deep", "file_too_large")
+@cases("lists that aren't closed", "too_deep", "file_too_large", *SLOW)
 def _lists(folder: Path, size: int) -> None:
     write_repeated(folder / "lists.html", b"<ul><li>", max(size, 500_000))
 

@@ -12,8 +12,10 @@ from headwater.corpus.evaluation_sets import set_files
 from headwater.corpus.quality import quality_inputs
 from headwater.corpus.read.builtin import library_files
 from headwater.corpus.read.fetched import fetched_packages
+from headwater.corpus.read.hub import hub_version
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
+from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
 from headwater.corpus.settings import CorpusSettings
 
@@ -35,6 +37,8 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
     source, files = settings.sources[name], source_files(name, settings)
     if files is not None:
         return f"{_fetched_facts(name, settings)}{_files_digest(files)}"
+    if source.hf is not None:
+        return hub_version(source.hf, name)
     if source.package is not None:
         folder = package_folder(source.package, name)
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
@@ -64,6 +68,9 @@ def _data_files(folder: Path) -> list[tuple[Path, str]]:
 def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
     digest = xxhash.xxh3_128()
     for path, origin in files:
+        if is_address(origin):
+            digest.update(f"{origin}\0{version_of(origin, 'inputs')}\0".encode())
+            continue
         reason = reason_not_readable(path)
         digest.update(f"{origin}\0{reason}\0".encode())
         try:

@@ -12,7 +12,6 @@ from headwater.corpus.licence_texts import licence_of_head, licence_tag
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed, spdx_of
 from headwater.corpus.step import Candidate, Step, Verdict
-from headwater.errors import ConfigError
 
 REASON = "licence_not_allowed"
 _TAGGED_LINES = 3  # of a text that is no code: further down it may speak of tags
@@ -25,12 +24,9 @@ _SHIPPED = {
 
 
 def licence_step(settings: CorpusSettings) -> Step:
-    """Return the step that writes `licence` beside each document, and drops those that aren't allowed.
-
-    Raises ConfigError when a source's licence is no SPDX expression.
-    """
+    """Return the step that writes `licence` beside each document, and drops those that aren't allowed."""
     assert settings.licences is not None
-    declared = {name: declared_licence(name, source) for name, source in settings.sources.items()}
+    declared = {name: declared_licence(source) for name, source in settings.sources.items()}
     allow = settings.licences.allow
     patterns = allowed_patterns(allow or [])
     verdicts: dict[str, bool] = {}  # of the few licences that there are
@@ -49,17 +45,10 @@ def licence_step(settings: CorpusSettings) -> Step:
     return step
 
 
-def declared_licence(name: str, source: SourceSettings) -> str:
+def declared_licence(source: SourceSettings) -> str:
     """Return the licence that the run file gives a source, or that its package is known to have, or "unknown"."""
-    if source.licence is None:
-        return _SHIPPED.get(source.package or source.builtin or "", UNKNOWN)
-    found = spdx_of(source.licence)
-    if found is None:
-        raise ConfigError(
-            f"corpus.sources.{name}.licence = {source.licence!r} is no SPDX expression known here; write one of "
-            "https://spdx.org/licenses, PD for the public domain, or LicenseRef-… for a licence of your own"
-        )
-    return found
+    given = source.licence and spdx_of(source.licence)
+    return given or _SHIPPED.get(source.package or source.builtin or "", UNKNOWN)
 
 
 def licence_of(document: Document, declared: str) -> str:

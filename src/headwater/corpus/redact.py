@@ -19,7 +19,7 @@ from headwater.corpus.step import Candidate, Cut, Verdict
 REASON = "redacted_"
 
 # of two that overlap the first kind is taken
-_FINDERS: dict[str, Callable[[Scanned], Iterator[Span]]] = {
+FINDERS: dict[str, Callable[[Scanned], Iterator[Span]]] = {
     "private_key": find_private_keys,
     "token": find_tokens,
     "password": find_passwords,
@@ -30,14 +30,14 @@ _FINDERS: dict[str, Callable[[Scanned], Iterator[Span]]] = {
     "phone": find_phones,
     "ip_address": find_ip_addresses,
 }
-assert set(_FINDERS) == set(REDACTED_KINDS)
+assert set(FINDERS) == set(REDACTED_KINDS)
 
 
 class Redactor:
     """The step. A cut says how many of a kind were replaced, never which: `dropped/` must not hold them either."""
 
     def __init__(self, settings: RedactSettings) -> None:
-        self._kinds = [kind for kind in _FINDERS if kind in settings.kinds]
+        self._kinds = [kind for kind in FINDERS if kind in settings.kinds]
 
     def __call__(self, candidate: Candidate) -> Verdict:
         text, replaced = redact(candidate.document.text, self._kinds)
@@ -57,7 +57,7 @@ def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
     Doing it twice changes nothing.
     """
     scanned = Scanned(text)
-    found = sorted((*span, place) for place, kind in enumerate(kinds) for span in _FINDERS[kind](scanned))
+    found = sorted((*span, place) for place, kind in enumerate(kinds) for span in FINDERS[kind](scanned))
     if not found:
         return text, {}
     parts, replaced, at = [], dict[str, list[str]](), 0

@@ -18,9 +18,8 @@ _INTERNATIONAL = re.compile(
     r"(?<![\w+./~-])\+[1-9]\d{0,2}[ .-]{0,2}(?:\(0?\d{0,4}\)[ .-]?)?\d{1,4}(?:[ .-]{1,3}\d{2,5}){1,5}(?![\w-])"
     r"|(?<![^\s:;,=(<>\"'])(?<![=*/%<>,] )\+[1-9]\d{9,13}(?![\w.-])"
 )
-_US = re.compile(
-    r"(?<![\w.+/-])(?:\+?1[ .-])?(?:\([2-9]\d\d\)[ -]?|[2-9]\d\d([.-]))([2-9]\d\d)([.-])(\d{4})(?![\w-]|\.\d)"
-)
+_US = re.compile(r"(?<![\w.+/-])(?:\+?1[ .-])?(?:\([2-9]\d\d\)[ -]?|[2-9]\d\d([.-]))[2-9]\d\d([.-])\d{4}(?![\w-]|\.\d)")
+_FILM = re.compile(r"555[ .-]01\d\d$")
 _LABEL = re.compile(
     r"\b(?:tel|telephone|phone|fax|mobile|cell|hotline)(?:\.|\s(?:no|number|nr)\.?)?\s?[:.]?\s{0,3}$", re.IGNORECASE
 )
@@ -66,12 +65,11 @@ def find_phones(scanned: Scanned) -> Iterator[Span]:
         for match in _INTERNATIONAL.finditer(text, *run):
             if _MIN_INTERNATIONAL_DIGITS <= _num_digits(match.group()) <= MAX_PHONE_DIGITS:
                 found = True
-                yield match.span()
+                yield from () if _FILM.search(match.group()) else (match.span(),)
         for match in _US.finditer(text, *run):
-            is_film = match.group(2) == "555" and match.group(4).startswith("01")
-            if match.group(1) in (None, match.group(3)) and not is_film:
+            if match.group(1) in (None, match.group(2)):
                 found = True
-                yield match.span()
+                yield from () if _FILM.search(match.group()) else (match.span(),)
         if not found and _LABEL.search(text[max(run[0] - 20, 0) : run[0]]):
             labelled = _LABELLED.match(text, *run)
             if labelled is not None and MIN_DIGITS <= _num_digits(labelled.group()) <= MAX_PHONE_DIGITS:

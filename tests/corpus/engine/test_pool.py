@@ -18,6 +18,7 @@ from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.tasks.work import work_folder
 from headwater.errors import DataError
+from headwater.files import remove_leftovers
 
 NUM_FILES = 24
 
@@ -122,32 +123,43 @@ build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.ar
 """
 
 
+def num_done(out):
+    """Return how many tasks of a build are done, as an outsider sees it."""
+    return len(list(work_folder(out).glob("*/*/*/task.json")))
+
+
 @pytest.mark.slow
 def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(texts, expected, tmp_path):
-    command = [sys.executable, "-c", DRIVER, json.dumps(table_for(texts, workers=2)), str(tmp_path / "corpus")]
+    out = tmp_path / "corpus"
+    command = [sys.executable, "-c", DRIVER, json.dumps(table_for(texts, workers=2)), str(out)]
     chance, num_killed = random.Random(2), 0
     while True:
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            assert driver.wait(timeout=chance.uniform(0.6, 2.5) + num_killed / 4) == 0
+        more = num_done(out) + chance.randint(4, 9)
+        while driver.poll() is None and num_done(out) < more:
+            time.sleep(0.01)
+        time.sleep(chance.random() / 20)
+        if driver.poll() is not None:
             break
-        except subprocess.TimeoutExpired:
-            driver.kill()
-            driver.wait()
-            num_killed += 1
+        driver.kill()
+        driver.wait()
+        num_killed += 1
+    assert driver.returncode == 0
     assert num_killed >= 2
-    assert tree_bytes(tmp_path / "corpus") == expected
+    assert tree_bytes(out) == expected
+    remove_leftovers(tmp_path)  # as a run does
     assert os.listdir(tmp_path) == ["corpus"]
 
 
-def test_no_worker_outlives_a_build_that_is_killed(texts, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_worker_outlives_a_build_that_is_ended(texts, tmp_path, number):
     command = [sys.executable, "-c", DRIVER, json.dumps(table_for(texts, workers=2)), str(tmp_path / "corpus")]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
     while len(workers := children.read_text().split()) < 2 and driver.poll() is None:
         time.sleep(0.05)
-    driver.kill()
-    driver.wait()
+    driver.send_signal(number)
+    assert driver.wait(timeout=60) != 0
     assert workers
     for _ in range(100):
         left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]

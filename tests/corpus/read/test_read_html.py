@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.read.html import MAX_DEPTH, depth
+from headwater.corpus.read.html import page_text
+from headwater.corpus.read.html_blocks import MAX_DEPTH
+from headwater.corpus.read.limits import Unusable
 
 PAGE = """<!doctype html><html><head><title>A page  about
 rivers</title><script>if (a<b) alert("<div>")</script></head><body>
@@ -79,14 +81,96 @@ def test_a_page_without_text_is_a_document_that_the_filter_sees(read):
     assert text_of(read, "<html><body></body></html>") == ""
 
 
-def test_depth_counts_open_elements_only():
-    assert depth("<div><p>a<p>b<br><img/></div><div></div>") == 1
-    assert depth("<div>" * 7 + "</div>" * 7 + "<div>") == 7
-    assert depth("<script>" + "<div>" * MAX_DEPTH * 2 + "</script><b>x</b>") == 1
-    assert depth("<!-- <div><div><div> --><i>x</i>") == 1
+def test_only_elements_that_hold_others_count_as_depth():
+    page_text("<p>" * 5000 + "text")
+    page_text("<div>" * (MAX_DEPTH - 10) + "text")
+    with pytest.raises(Unusable, match="too_deep"):
+        page_text("<div>" * (MAX_DEPTH + 10) + "text")
 
 
 def test_a_processing_instruction_named_like_an_item_is_none(read):
     # found by a fuzzer
     text = text_of(read, "<p>Before.</p><ul><?li><li>one</li><?ul></ul><p>After.</p>")
     assert [word for word in text.split() if word != "-"] == ["Before.", "one", "After."]
+
+
+def body_text(body: str) -> str:
+    return page_text(f"<html><body>{body}</body></html>")[0]
+
+
+def test_code_is_kept_as_it_is_and_hard_wraps_of_prose_are_undone():
+    text = body_text("<p>one\n  two\n<b>thr</b>ee</p><pre>\nif x:\n    <span>y</span>  &lt; 2\n\n  z</pre><p>four</p>")
+    assert text == "one two three\n\nif x:\n    y  < 2\n\n  z\n\nfour"
+
+
+def test_rows_of_a_table_are_lines_and_cells_stay_apart():
+    rows = "<tr><th>Name</th><th>Size</th></tr><tr><td><p>big</p></td><td>7</td></tr>"
+    assert body_text(f"<table>{rows}</table>") == "Name | Size\nbig | 7"
+
+
+def test_a_table_that_lays_out_a_page_is_not_made_a_line():
+    text = body_text("<table><tr><td><p>One.</p><p>Two.</p></td><td><pre>a\n b</pre></td></tr></table>")
+    assert text == "One.\n\nTwo.\n\na\n b"
+
+
+def test_lists_are_numbered_and_indented():
+    text = body_text("<ol><li>one<ul><li>in</li></ul></li><li><p>two</p><p>more</p></li></ol>")
+    assert text == "1. one\n  - in\n2. two\n\n  more"
+
+
+def test_a_line_break_ends_a_line_and_definitions_follow_their_term():
+    assert body_text("<dl><dt>term</dt><dd>first<br>second</dd></dl>") == "term\nfirst\nsecond"
+
+
+SENTENCE = "Water that falls as rain on the hills finds its way into brooks, which join to become a river. "
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        '<div class="sidebar"><p>Beside</p></div>',
+        '<div id="site-footer">Beside</div>',
+        "<footer>Beside</footer>",
+        '<ul><li><a href="/1">Beside one</a></li><li><a href="/2">Beside two</a></li></ul>',
+        '<div role="navigation">Beside</div>',
+        "<div hidden>Beside</div>",
+        '<div style="display:none">Beside</div>',
+        "<form><button>Beside</button></form>",
+        '<!-- Beside <p> --><script>"Beside"</script><svg><text>Beside</text></svg>',
+        f'<section id="comments"><p>Beside. {SENTENCE * 2}</p></section>',
+    ],
+)
+def test_what_stands_beside_the_content_is_left_out(beside):
+    text = body_text(f"{beside}<div><h1>Rain</h1><p>{SENTENCE * 3}</p><p>{SENTENCE}</p></div>{beside}")
+    assert text == f"Rain\n\n{(SENTENCE * 3).strip()}\n\n{SENTENCE.strip()}"
+
+
+def test_content_is_kept_whatever_its_container_is_called():
+    assert SENTENCE.strip() in body_text(f'<div class="sidebar footer"><p>{SENTENCE}</p></div><p>Short.</p>')
+
+
+def test_the_container_that_says_it_is_main_wins():
+    other = f"<div><p>{SENTENCE}</p></div>"
+    assert body_text(f"{other}<main><p>{SENTENCE * 2}</p></main>{other}") == (SENTENCE * 2).strip()
+
+
+def test_lists_of_links_with_words_of_their_own_are_content():
+    items = "".join(f'<li><a href="/{n}">RFC {n}</a> says how it is done</li>' for n in range(3))
+    assert "- RFC 2 says how it is done" in body_text(f"<main><p>{SENTENCE}</p><ul>{items}</ul></main>")
+
+
+def test_the_head_gives_metadata(read):
+    page = """<html lang="en-GB"><head><title>Rain | The Water Site</title><meta name="author" content="A. N. Author">
+    <meta property="article:published_time" content="2021-03-04T05:06:07Z"><meta property="og:site_name" content="Water">
+    <link rel="canonical" href="https://water.example/rain?a=1&amp;b=2"></head><body><main><h1>Rain</h1><p>It falls.</p>
+    <a rel="license" href="http://creativecommons.org/licenses/by-sa/3.0/">CC</a></main></body></html>"""
+    (document,), _ = read("a.html", page.encode())
+    assert document.meta == {
+        "title": "Rain",
+        "language": "en",
+        "author": "A. N. Author",
+        "date": "2021-03-04",
+        "site": "Water",
+        "url": "https://water.example/rain?a=1&b=2",
+        "licence": "CC-BY-SA-3.0",
+    }

@@ -120,3 +120,9 @@ class TestJson:
         limits = {"max_file_bytes": 4000} if reason == "file_too_large" else {}
         documents, drops = read("a.json", content, **limits)
         assert (documents, reasons(drops)) == ([], [reason])
+
+
+def test_what_a_record_says_of_its_text_is_kept(read):
+    line = b'{"text": "words", "license": "CC0-1.0", "id": 7, "metadata": {"url": "http://a", "date": "2020-01-02", "n": 1}}'
+    (document,), _ = read("a.jsonl", line)
+    assert document.meta == {"licence": "CC0-1.0", "url": "http://a", "date": "2020-01-02"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 
 import pyarrow as pa
@@ -107,3 +108,78 @@ class TestSqlite:
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         read(name, None)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+class TestCsv:
+    @pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
+    def test_a_row_is_a_document_with_what_its_other_columns_say(self, read, name, mark):
+        table = f'id{mark}Title{mark}text{mark}license\n1{mark}One{mark}"first\nline, and ""second"""{mark}CC0-1.0\n'
+        (document,), drops = read(name, table.encode())
+        assert (document.text, drops) == ('first\nline, and "second"', [])
+        assert document.meta == {"title": "One", "licence": "CC0-1.0"}
+
+    def test_a_row_without_text_costs_that_row(self, read):
+        documents, drops = read("a.csv", b"id,text\n1,one\n2\n3,\n4,four\n")
+        assert ([document.text for document in documents], reasons(drops)) == (["one", "four"], ["no_text"] * 2)
+
+    def test_a_table_without_a_column_of_text_is_read_as_text(self, read):
+        (document,), _ = read("a.csv", b"name,size\nbig,7\n")
+        assert document.text == "name,size\nbig,7\n"
+
+    def test_a_quotation_that_never_ends_costs_the_rest(self, read):
+        documents, drops = read("a.csv", b'text\none\n"' + b"x" * 5000, max_line_bytes=1000)
+        assert ([document.text for document in documents], reasons(drops)) == (["one"], ["malformed_csv"])
+
+    def test_bytes_that_are_no_utf_8_cost_the_rest(self, read):
+        documents, drops = read("a.csv", b"text\n" + b"one\n" * 50_000 + b"\xff\n")
+        assert len(documents) >= 45_000
+        assert reasons(drops) == ["not_utf8"]
+
+
+def arrow(columns, opener) -> bytes:
+    table, sink = pa.table(columns), pa.BufferOutputStream()
+    with opener(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("opener", [pa.ipc.new_file, pa.ipc.new_stream])
+class TestArrow:
+    def test_a_row_is_a_document_with_what_its_other_columns_say(self, read, opener):
+        columns = {"id": [1, 2, 3], "text": ["one", None, "three"], "url": ["http://a", "http://b", None]}
+        documents, drops = read("a.arrow", arrow(columns, opener))
+        assert [(each.text, each.meta) for each in documents] == [("one", {"url": "http://a"}), ("three", {})]
+        assert reasons(drops) == ["no_text"]
+
+    def test_a_file_cut_short_gives_no_text_that_is_not_in_it(self, read, opener):
+        content = arrow({"text": [f"row {number}" for number in range(1000)]}, opener)
+        documents, drops = read("a.arrow", content[: len(content) // 2])
+        assert {each.text for each in documents} <= {f"row {number}" for number in range(1000)}
+        assert reasons(drops) == ["damaged_arrow"]
+
+    def test_a_table_without_a_column_of_text_is_dropped(self, read, opener):
+        assert reasons(read("a.feather", arrow({"words": ["one"]}, opener))[1]) == ["no_text"]
+
+
+def test_text_under_the_name_of_arrow_is_dropped(read):
+    assert reasons(read("a.arrow", b"plain words, no table")[1]) == ["damaged_arrow"]
+
+
+def test_a_hugging_face_data_set_on_disk_is_read_with_its_licence(read, tmp_path):
+    for split, texts in (("test", ["three"]), ("train", ["one", "two"])):
+        folder = tmp_path / "set" / split
+        folder.mkdir(parents=True)
+        (folder / "data-00000-of-00001.arrow").write_bytes(arrow({"text": texts}, pa.ipc.new_stream))
+        (folder / "state.json").write_text(json.dumps({"_split": split}))
+        (folder / "dataset_info.json").write_text(json.dumps({"license": "cc0-1.0", "features": {}}))
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["test", "train"]}')
+    documents, drops = read("set", None)
+    assert [(each.text, each.meta) for each in documents] == [
+        (text, {"licence": "cc0-1.0"}) for text in ("three", "one", "two")
+    ]
+    assert drops == []
+
+
+def test_rows_of_parquet_keep_what_their_other_columns_say(read, parquet):
+    (document,), _ = read(parquet({"text": ["one"], "title": ["One"], "author": ["A"], "score": [1.0]}), None)
+    assert document.meta == {"title": "One", "author": "A"}

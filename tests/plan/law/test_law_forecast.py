@@ -10,7 +10,7 @@ from headwater.errors import ConfigError
 from headwater.plan.law.backtest import decades_beyond, origins, thresholds
 from headwater.plan.law.fit import Law
 from headwater.plan.law.forecast import NORMAL_95, Discrepancy, Forecaster
-from headwater.plan.law.posterior import Posterior
+from headwater.plan.law.posterior import ENOUGH, Departure, Posterior, enough_tokens
 from headwater.plan.law.prior import Prior, published_prior
 from headwater.plan.law.table import runs_of
 from headwater.plan.law.tuning import regret
@@ -64,6 +64,50 @@ def test_one_wild_run_hardly_moves_a_forecast():
     wild = Forecaster(runs_of(runs.params, runs.tokens, loss))
     assert wild.posterior.num_outliers >= 1
     assert wild.forecast(*FAR).p50 == pytest.approx(Forecaster(runs).forecast(*FAR).p50, rel=0.02)
+
+
+def test_runs_that_ended_in_their_warm_up_hardly_move_a_forecast():
+    steady = ladder_runs([2e7, 6e7, 1.8e8], [5.0, 10.0, 20.0, 40.0, 80.0, 160.0], noise=0.002)
+    ratio = steady.tokens / steady.params
+    raised = steady.loss * np.where(ratio < 7, 1.1, np.where(ratio < 15, 1.03, 1.0))
+
+    def moved(departure):
+        tables = steady, runs_of(steady.params, steady.tokens, raised)
+        target = np.array([6e8, 2e9]), np.array([6e8 * 80, 2e9 * 40])
+        one, other = (Posterior(runs, published_prior(), departure).predict(*target)[0] for runs in tables)
+        return np.abs(np.log(other / one))
+
+    assert moved(Departure()).max() < 0.01
+    assert (moved(Departure()) < 0.6 * moved(Departure(starved=0.0))).all()
+
+
+def test_a_size_that_is_off_says_so_of_itself_more_than_of_others():
+    steady = ladder_runs([1e7, 3e7, 9e7, 2.7e8], [20.0, 40.0, 80.0], noise=0.001)
+    raised = steady.loss * np.where(steady.params == 9e7, 1.01, 1.0)
+    target = np.array([9e7, 8e8, 2e9]), np.array([9e7 * 320, 8e8 * 40, 2e9 * 40])
+
+    def moved(same_size):
+        tables = steady, runs_of(steady.params, steady.tokens, raised)
+        departure = Departure(same_size=same_size)
+        one, other = (Posterior(runs, published_prior(), departure).predict(*target)[0] for runs in tables)
+        return np.log(other / one)
+
+    with_it, without = moved(0.02), moved(0.0)
+    assert without[0] < with_it[0] < 0.01
+    assert (np.abs(with_it[1:]) < 0.6 * np.abs(without[1:])).all()
+
+
+def test_a_table_of_short_runs_alone_is_not_starved():
+    sizes = [1e6, 3e6, 1e7]
+    assert enough_tokens(ladder_runs(sizes, [0.5, 1.0, 2.0])) == pytest.approx(2.0)
+    assert enough_tokens(ladder_runs(sizes, [5.0, 80.0, 600.0])) == ENOUGH
+
+
+def test_the_variance_of_a_departure_is_the_diagonal_of_its_covariance():
+    runs, departure = ladder_runs([1e7, 3e7], [2.0, 20.0, 200.0]), Departure()
+    covariance = departure.covariance(runs, runs, ENOUGH)
+    assert departure.variance(runs, ENOUGH) == pytest.approx(np.diag(covariance))
+    assert np.linalg.eigvalsh(covariance).min() > -1e-12
 
 
 def test_a_small_ladder_leans_on_published_laws():

@@ -14,7 +14,7 @@ from typing import Any
 
 from headwater import errors
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
-from headwater.corpus.engine.interface import Done
+from headwater.corpus.engine.interface import Listener
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import run_task
@@ -44,7 +44,7 @@ class RayCluster:
             ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
         return self
 
-    def run(self, tasks: Sequence[Task], done: Done) -> None:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
         do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
         waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work)
         folder = str(self._work.folder.absolute())
@@ -58,7 +58,7 @@ class RayCluster:
                 task = running.pop(each)
                 failure = self._failure_of(each)
                 if failure is None:
-                    done(task)
+                    listener.done(task)
                 else:
                     failures.add(task, failure)
                     waiting.append(task)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
+_TWO_IN_ONE = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".tbz": ".tar.bz2", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
 
 _FORMATS = {
-    "text": "txt text md markdown mdx rst adoc asciidoc org tex textile",
+    "text": "txt text rst adoc asciidoc org tex textile",
+    "markdown": "md markdown mdx",
     "html": "html htm xhtml",
+    "xml": "xml nxml",
     "jsonl": "jsonl ndjson",
     "json": "json",
+    "csv": "csv tsv",
     "parquet": "parquet pq",
+    "arrow": "arrow feather",
     "sqlite": "db sqlite sqlite3",
-    "unsupported": "pdf epub mobi doc docx odt ppt pptx xls xlsx ipynb zip tar tgz bz2 xz 7z rar jar whl png jpg jpeg "
+    "epub": "epub",
+    "pdf": "pdf",
+    "warc": "warc wet",
+    "archive": "zip whl tar",
+    "unsupported": "mobi doc docx odt ppt pptx xls xlsx ipynb 7z rar jar png jpg jpeg "
     "gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf otf so dll dylib exe a o obj "
-    "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf arrow feather",
+    "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf",
 }
 
 _LANGUAGES = {
@@ -62,12 +71,13 @@ _CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cm
 
 
 def compression_of(name: str) -> str | None:
-    return COMPRESSIONS.get(PurePath(name).suffix.lower())
+    """Return the name of the compression that a file's name ends with, or None."""
+    return COMPRESSIONS.get(PurePath(_spelt_out(name)).suffix.lower())
 
 
 def format_of(name: str) -> str:
     """Return a name of _FORMATS, "code", or "unknown" for a suffix that isn't known; no suffix at all is "text"."""
-    plain = _without_compression(name)
+    plain = without_compression(name)
     suffix = PurePath(plain).suffix.lower()
     if language_of(name):
         return "code"
@@ -76,13 +86,19 @@ def format_of(name: str) -> str:
 
 def language_of(name: str) -> str | None:
     """Return the programming language that a file name stands for, or None."""
-    plain = _without_compression(name)
+    plain = without_compression(name)
     return _CODE_NAMES.get(plain.lower()) or _LANGUAGE_BY_SUFFIX.get(PurePath(plain).suffix.lower())
 
 
-def _without_compression(name: str) -> str:
-    path = PurePath(name)
+def without_compression(name: str) -> str:
+    """Return a file's name without the suffix of its compression."""
+    path = PurePath(_spelt_out(name))
     return path.stem if compression_of(name) else path.name
+
+
+def _spelt_out(name: str) -> str:
+    suffix = PurePath(name).suffix
+    return name.removesuffix(suffix) + _TWO_IN_ONE.get(suffix.lower(), suffix) if suffix else name
 
 
 def kind_of(file_format: str, source_kind: str) -> str:
@@ -93,6 +109,6 @@ def kind_of(file_format: str, source_kind: str) -> str:
     """
     if file_format == "code":
         return "code"
-    if source_kind == "code" and file_format in ("text", "html", "unknown"):
+    if source_kind == "code" and file_format in ("text", "markdown", "html", "unknown"):
         return "text"
     return source_kind

@@ -5,117 +5,86 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import DOMException, HTMLParserException, HTMLTree, NodeType
+from resiliparse.parse.html import DOMException, HTMLParserException, HTMLTree
 
 from headwater.corpus.document import Document
+from headwater.corpus.read.html_blocks import blocks_of, render
+from headwater.corpus.read.html_content import main_blocks
+from headwater.corpus.read.html_metadata import head_metadata
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.text import encoding_of
 
 _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|pre|table|article)\b", re.I)
-_NAME = re.compile(r"/?[a-z][a-z0-9-]*", re.IGNORECASE)
-# elements that need no end tag: they are not nested however often they are opened
-_END_LEFT_OUT = (
-    "p li dd dt tr td th thead tbody tfoot option optgroup br img hr input meta link area base col colgroup embed "
-    "source track wbr html head body rt rp param"
+# in XML an element may end where it begins; a page's parser would take it for one that stays open
+_IS_XML = re.compile(r"\s*<\?xml\b|\s*<!doctype[^>]{0,100}xhtml", re.IGNORECASE)
+_ENDED = re.compile(
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)([a-zA-Z][\w:-]{0,30})((?:\s[^<>]*)?)/>"
 )
-_NO_END = frozenset(_END_LEFT_OUT.split())
-MAX_DEPTH = 300  # the heuristics take seconds for a page nested ten thousand deep and hours for a deeper one
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,40})""", re.IGNORECASE)
 # codecs of texts: "punycode" and "idna" take the square of the length, "unicode_escape" reads what isn't shown
 _CHARSETS = (
     *("ascii", "big5", "cp", "euc", "gb", "hz", "iso2022", "iso8859", "johab", "koi8", "mac-", "shift_jis", "tis-"),
     "utf-",
 )
-_AFTER_BRACKET = re.compile("<([^<]*)")
-
-# resiliparse's stubs give every node the type of the plainest one
-Node = Any
 
 
-def read_html(file: InputFile, max_file_bytes: int) -> Iterator[Document]:
+def read_html(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     """Yield the page's main content.
 
     Raises Unusable: not_html, damaged_html, binary, not_utf8, too_deep, file_too_large.
     """
-    page = _decode(read_whole(file, max_file_bytes))
+    page = decode(read_whole(file, limits.max_file_bytes))
     if not _ELEMENT.search(page, 0, 100_000):
         raise Unusable("not_html")
-    if depth(page) > MAX_DEPTH:
-        raise Unusable("too_deep")
-    try:
-        tree = HTMLTree.parse(page)
-        title = " ".join((tree.title or "").split())
-        text = main_content(tree)
-    except (HTMLParserException, DOMException) as error:
-        raise Unusable("damaged_html") from error
+    text, meta = page_text(page)
+    yield file.document(text, **meta)
+
+
+def page_text(page: str) -> tuple[str, dict[str, str]]:
+    """Return the main content of a page as text, under its title, and its metadata.
+
+    Raises Unusable: damaged_html, too_deep.
+    """
+    head, body, language = _parsed(page)
+    blocks = main_blocks(blocks_of(body))
+    text, meta = render(blocks), head_metadata(head, language, body)
+    title = meta.get("title", "")
+    heading = next((block.text for block in blocks if block.kind == "heading"), "")
+    if heading and heading in title:  # the rest names the site
+        meta["title"] = title = heading
     if title and title not in text[: len(title) + 200]:
         text = f"{title}\n\n{text}"
-    yield file.document(text, **({"title": title} if title else {}))
+    return text, meta
 
 
-def depth(page: str) -> int:
-    """Return how deep the elements of a page are nested, as its tags say. Takes time in proportion to the page."""
-    deepest = now = 0
-    waiting_for = ""  # the end of a script or a comment: what looks like a tag in it is none
-    for match_after in _AFTER_BRACKET.finditer(page):  # one at a time: a split page takes fifty times its size
-        piece = match_after[1]
-        name = match.group().lower() if (match := _NAME.match(piece)) else piece[:3]
-        if waiting_for:
-            waiting_for = "" if name == waiting_for or waiting_for in piece else waiting_for
-        elif name in ("script", "style"):
-            waiting_for = f"/{name}"
-        elif name == "!--":
-            waiting_for = "" if "-->" in piece else "-->"
-        elif name[:1] == "/":
-            now -= now > 0 and name[1:] not in _NO_END
-        elif match and name not in _NO_END and "/>" not in piece[:1000]:
-            now += 1
-            deepest = max(deepest, now)
-    return deepest
+def whole_text(page: str) -> tuple[str, str]:
+    """Return all the text of a page that has nothing beside its content, as a book's, and its first heading."""
+    blocks = blocks_of(_parsed(page)[1]).blocks
+    heading = next((block.text for block in blocks if block.kind == "heading"), "")
+    return render(blocks), heading
 
 
-def main_content(tree: HTMLTree) -> str:
-    """Return the main content as text; everything visible for a page where the heuristics find none.
+def _parsed(page: str) -> tuple[str, str, str]:
+    """Return the head and the body of a page, serialised, and the language that its root names."""
+    if _IS_XML.match(page):
+        page = _ENDED.sub(r"<\1\2></\1>", page)
+    try:
+        tree = HTMLTree.parse(page)
+        head, body = tree.head.html if tree.head else "", tree.body.html if tree.body else ""
+        roots = tree.document.get_elements_by_tag_name("html") if tree.document else []
+        return head, body, (roots[0].getattr("lang") if roots else "") or ""
+    except (HTMLParserException, DOMException) as error:
+        raise Unusable("damaged_html") from error
 
-    resiliparse 2.0 takes every <ul> for a menu. Those that aren't mostly links are made into plain blocks first.
+
+def decode(data: bytes, charset: str | None = None) -> str:
+    """Decode by byte order mark, as UTF-8, or as the charset that the page, or who sent it, names.
+
+    Raises Unusable: binary, not_utf8.
     """
-    for item in reversed(list(tree.body.query_selector_all("ul")) if tree.body else []):
-        if not _is_menu(item):
-            _replace_list_(tree, item)
-    text = extract_plain_text(tree, preserve_formatting=True, main_content=True, comments=False)
-    return text if text.strip() else extract_plain_text(tree, preserve_formatting=True)
-
-
-def _is_menu(element: Node) -> bool:
-    linked = sum(len(link.text) for link in element.get_elements_by_tag_name("a"))
-    return 2 * linked > len(element.text)
-
-
-def _replace_list_(tree: HTMLTree, element: Node) -> None:
-    block: Node = tree.create_element("div")
-    for name in element.attrs:  # a class that says "sidebar" still counts
-        block[name] = element[name]
-    for item in list(element.child_nodes):
-        if item.tag == "li" and item.type == NodeType.ELEMENT:  # "<?li>" has that tag, too
-            first = item.first_element_child
-            # the dash goes into the paragraph that an item may begin with
-            (first if first and first.tag == "p" else item).prepend(tree.create_text_node("- "))
-            line: Node = tree.create_element("div")
-            for child in list(item.child_nodes):
-                line.append_child(child)
-            block.append_child(line)
-        else:
-            block.append_child(item)
-    element.replace_with(block)
-
-
-def _decode(data: bytes) -> str:
-    """Decode by byte order mark, as UTF-8, or as the charset that the page declares for itself."""
     encoding = encoding_of(data)
     if encoding.startswith("utf-8") and b"\0" in data:
         raise Unusable("binary")
@@ -123,8 +92,9 @@ def _decode(data: bytes) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError:
         declared = _CHARSET.search(data[:4096])
+        name = declared[1].decode() if declared else charset or "utf-8"
         try:
-            text = data.decode(_charset(declared[1].decode()) if declared else "utf-8")
+            text = data.decode(_charset(name))
         except (LookupError, UnicodeError):
             raise Unusable("not_utf8") from None
     if "\0" in text:

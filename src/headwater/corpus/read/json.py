@@ -10,15 +10,15 @@ from typing import Any
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl, record_document
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable
 
 
-def read_json(file: InputFile, max_file_bytes: int, max_line_bytes: int) -> Iterator[Document | Drop]:
+def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield the documents of a file. Raises Unusable: malformed_json, not_utf8, file_too_large."""
-    if _starts_with_complete_object(file, max_line_bytes):
-        yield from read_jsonl(file, max_line_bytes)
+    if _starts_with_complete_object(file, limits.max_line_bytes):
+        yield from read_jsonl(file, limits.max_line_bytes)
         return
-    data = read_whole(file, max_file_bytes)
+    data = read_whole(file, limits.max_file_bytes)
     try:
         value = json.loads(data.decode("utf-8-sig"))
         if isinstance(value, list):

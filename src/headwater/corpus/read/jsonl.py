@@ -11,6 +11,12 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 
 TEXT_FIELDS = ("text", "content")
+# what a record says of its text, by the names that data sets use, and the name under which it is kept
+META_FIELDS = {
+    **{name: name for name in ("title", "language", "licence", "date", "url", "author", "site")},
+    **{"license": "licence", "lang": "language", "timestamp": "date", "published": "date"},
+}
+_MAX_META_CHARACTERS = 300
 
 
 def read_jsonl(file: InputFile, max_line_bytes: int) -> Iterator[Document | Drop]:
@@ -59,11 +65,24 @@ def _parse(file: InputFile, line: bytes, part: str) -> Document | Drop:
 def record_document(file: InputFile, record: Any, part: str, num_bytes: int) -> Document | Drop:
     """Return the document in a JSON object, or a drop of `num_bytes` when it has no text.
 
-    The text is in the first of "text" and "content" that is a string; "title" is kept beside it.
+    The text is in the first of "text" and "content" that is a string. What else of META_FIELDS is a string, in the
+    record or in its "metadata", is kept beside it.
     """
     fields = record if isinstance(record, dict) else {}
     text = next((fields[name] for name in TEXT_FIELDS if isinstance(fields.get(name), str)), None)
     if text is None:
         return file.drop("no_text", num_bytes, part, str(record)[:200])
-    title = fields.get("title")
-    return file.document(text, part, **({"title": title} if isinstance(title, str) else {}))
+    inner = fields.get("metadata")
+    return file.document(text, part, **record_meta({**(inner if isinstance(inner, dict) else {}), **fields}))
+
+
+def record_meta(fields: dict[str, Any]) -> dict[str, str]:
+    """Return the metadata among the fields of a record; a field under the name we use goes before its synonyms."""
+    meta: dict[str, str] = {}
+    for name, ours in META_FIELDS.items():
+        value = fields.get(name)
+        if isinstance(value, str) and value.strip():
+            meta.setdefault(ours, value.strip()[:_MAX_META_CHARACTERS])
+    if "title" in meta:
+        meta["title"] = fields["title"]
+    return meta

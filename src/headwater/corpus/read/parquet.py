@@ -8,16 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.arrow import holds_text
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import TEXT_FIELDS
-from headwater.corpus.read.limits import RECORD_BYTES, Expansion, Unusable
+from headwater.corpus.read.jsonl import META_FIELDS, TEXT_FIELDS, record_meta
+from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 
 _ROWS_AT_A_TIME = 256
 _BYTES_AT_A_TIME = 16_000_000
 _READ_BYTES = 1 << 20  # of a column at a time: by default all of it, which may be a gigabyte
 
 
-def read_parquet(file: InputFile) -> Iterator[Document | Drop]:
+def read_parquet(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every row.
 
     Raises Unusable: not_parquet, damaged_parquet, no_text, not_utf8, expands_too_far.
@@ -27,8 +28,7 @@ def read_parquet(file: InputFile) -> Iterator[Document | Drop]:
             raise Unusable("not_parquet")
     try:
         with pq.ParquetFile(file.path, buffer_size=_READ_BYTES) as table:
-            names = table.schema_arrow.names
-            column = next((name for name in TEXT_FIELDS if names.count(name) == 1 and _holds_text(table, name)), None)
+            column = next((name for name in TEXT_FIELDS if holds_text(table.schema_arrow, name)), None)
             if column is None:
                 raise Unusable("no_text")
             yield from _rows(file, table, column)
@@ -40,20 +40,18 @@ def read_parquet(file: InputFile) -> Iterator[Document | Drop]:
         raise Unusable("not_utf8") from error
 
 
-def _holds_text(table: pq.ParquetFile, name: str) -> bool:
-    kind = table.schema_arrow.field(name).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
 def _rows(file: InputFile, table: pq.ParquetFile, column: str) -> Iterator[Document | Drop]:
     expansion, file_bytes = Expansion(), file.num_bytes
-    batches = table.iter_batches(_rows_at_a_time(table, column), columns=[column], use_threads=False)
-    # one value at a time: as a list they would be there twice
-    for number, value in enumerate(value for batch in batches for value in batch.column(0)):
-        text, part = value.as_py(), f"#{number}"
-        expansion.add_(max(RECORD_BYTES, len(text or "")), file_bytes)
-        yield file.drop("no_text", 0, part) if text is None else file.document(text, part)
+    kept = [name for name in META_FIELDS if holds_text(table.schema_arrow, name)]
+    batches = table.iter_batches(_rows_at_a_time(table, column), columns=[column, *kept], use_threads=False)
+    number = 0
+    for batch in batches:
+        for row in range(batch.num_rows):  # one value at a time: as a list they would be there twice
+            text, part = batch.column(column)[row].as_py(), f"#{number}"
+            number += 1
+            expansion.add_(max(RECORD_BYTES, len(text or "")), file_bytes)
+            said = record_meta({name: batch.column(name)[row].as_py() for name in kept})
+            yield file.drop("no_text", 0, part) if text is None else file.document(text, part, **said)
 
 
 def _rows_at_a_time(table: pq.ParquetFile, column: str) -> int:

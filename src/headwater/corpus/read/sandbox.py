@@ -52,7 +52,7 @@ class Sandbox:
         Beyond that a file is Unusable because its parser died, took too long or took too much memory; unless the
         process had served other files before: then a new one gets a try, whose answers up to here are known.
         """
-        request = {"path": _path(file), "format": file_format, "limits": asdict(limits)}
+        request = {"path": _path(file), "format": file_format, "kind": file.kind, "limits": asdict(limits)}
         num_taken = 0
         while True:
             worker = self._worker = self._worker or _Worker(self._limits)
@@ -215,7 +215,8 @@ def _piece(file: InputFile, answer: dict[str, Any]) -> Document | Drop:
         part = str(answer["part"])
         if "drop" not in answer:
             meta = {str(name): str(value) for name, value in answer["meta"].items()}
-            return Document(str(answer["text"]), file.source, f"{file.origin}{part}", file.origin, file.kind, meta)
+            origin, kind = f"{file.origin}{part}", str(answer["kind"])
+            return Document(str(answer["text"]), file.source, origin, file.origin, kind, meta)
         counts = int(answer["bytes"]), str(answer["excerpt"]), int(answer["documents"])
         return Drop(str(answer["drop"]), file.source, f"{file.origin}{part}", file.origin, *counts)
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -48,7 +48,9 @@ def main() -> None:
 
 def _answers(request: dict[str, Any], memory_bytes: int) -> Iterator[dict[str, Any]]:
     try:
-        for piece in parse(InputFile(_path(request), "", "", ""), request["format"], ReadLimits(**request["limits"])):
+        for piece in parse(
+            InputFile(_path(request), "", "", request["kind"]), request["format"], ReadLimits(**request["limits"])
+        ):
             yield _answer(piece)
     except MemoryError:
         raise
@@ -70,7 +72,7 @@ def _path(request: dict[str, Any]) -> Path:
 
 def _answer(piece: Document | Drop) -> dict[str, Any]:
     if isinstance(piece, Document):
-        return {"text": piece.text, "part": piece.id, "meta": piece.meta}
+        return {"text": piece.text, "part": piece.id, "kind": piece.kind, "meta": piece.meta}
     return {
         "drop": piece.reason,
         "part": piece.id,

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import fetched_files, package_of, special_pieces
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
+from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import InputFile, reason_not_readable
-from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
+from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
-from headwater.corpus.read.text import read_text
 from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import CorpusSettings, SourceSettings
+from headwater.errors import DataError
 
 Piece = Document | Drop
+
+_PARSERS = {"pdf": "pypdfium2"}
 
 
 def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
@@ -79,8 +84,10 @@ def _read_fetched(
 
 
 def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
-    """Yield the pieces of a source that comes with a package or with Python."""
-    if source.package is not None:
+    """Yield the pieces of a source that comes with a package, with Python or from the hub."""
+    if source.hf is not None:
+        yield from read_hub(source.hf, name, source.kind)
+    elif source.package is not None:
         yield from read_package(source.package, name, source.kind)
     elif source.builtin == "python-library":
         yield from read_library(name, source.kind, settings.max_document_characters)
@@ -100,7 +107,20 @@ def _almanac(name: str, kind: str, seed: int) -> Iterator[Document]:
 def read_file(
     path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
 ) -> Iterator[Piece]:
-    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
+    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason.
+
+    Where the origin is an address the file is copied from there; DataError where it can't be.
+    """
+    if not is_address(origin):
+        yield from _read_local(path, origin, source, source_kind, limits, sandbox)
+        return
+    with copied(origin, source) as copy:
+        yield from _read_local(copy, origin, source, source_kind, limits, sandbox)
+
+
+def _read_local(
+    path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
+) -> Iterator[Piece]:
     file_format = format_of(path.name)
     file = InputFile(path, origin, source, kind_of(file_format, source_kind))
     reason = reason_not_readable(path)
@@ -124,11 +144,21 @@ def read_file(
         yield file.drop("unreadable", 0, "" if is_first else "#rest")
 
 
+def _require_parser(file: InputFile, file_format: str) -> None:
+    """Raise DataError where a parser isn't installed: which documents a corpus has must not depend on it."""
+    package = _PARSERS.get(file_format)
+    if package is not None and find_spec(package) is None:
+        raise DataError(
+            f"source {file.source!r}: {file.origin} can't be read without {package}; "
+            "`pip install headwater[corpus]` installs it, or leave such files out of `paths`"
+        )
+
+
 def _read(file: InputFile, file_format: str, limits: ReadLimits, sandbox: Sandbox) -> Iterator[Piece]:
-    if file_format == "unsupported" or (file_format in ("parquet", "sqlite") and compression_of(file.path.name)):
+    is_compressed = compression_of(file.path.name) is not None
+    if file_format == "unsupported" or (file_format in ("parquet", "sqlite", "arrow") and is_compressed):
         raise Unusable("unknown_format")
     if file_format in PARSED_FORMATS:
+        _require_parser(file, file_format)
         return sandbox.read(file, file_format, limits)
-    if file_format == "jsonl":
-        return read_jsonl(file, limits.max_line_bytes)
-    return read_text(file, limits.max_document_characters)
+    return read_plain(file, file_format, limits)

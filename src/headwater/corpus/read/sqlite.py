@@ -11,7 +11,7 @@ from pathlib import Path
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import TEXT_FIELDS
-from headwater.corpus.read.limits import RECORD_BYTES, Expansion, Unusable
+from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 
 # a virtual table is code that runs when it is read
 _VIRTUAL = re.compile(rb"\s*create(?:\s|/\*.*?\*/|--[^\n]*\n)*virtual\b", re.IGNORECASE | re.DOTALL)
@@ -22,7 +22,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
-def read_sqlite(file: InputFile) -> Iterator[Document | Drop]:
+def read_sqlite(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every row of the tables that hold their rows themselves.
 
     Raises Unusable: not_sqlite, damaged_sqlite, no_text, expands_too_far.

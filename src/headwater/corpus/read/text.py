@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.formats import language_of
@@ -21,17 +21,21 @@ _BYTE_ORDER_MARKS = [
 ]
 
 
-def read_text(file: InputFile, max_document_characters: int) -> Iterator[Document]:
+Edit = Callable[[Iterator[str]], Iterator[str]]
+
+
+def read_text(file: InputFile, max_document_characters: int, edit: Edit | None = None) -> Iterator[Document]:
     """Yield the file as one document, or as sections of at most `max_document_characters`.
 
     The encoding is UTF-8 or what a byte order mark says. The whole file is checked before anything is yielded, so
     that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and for what is wrong
-    with a compressed file.
+    with a compressed file. `edit` is given the text in chunks and gives it on.
     """
     encoding = _check_encoding(file)
     language = language_of(file.path.name) if file.kind == "code" else None
     meta = {"language": language} if language else {}
-    parts = with_only(sections(_chunks(file, encoding), max_document_characters))
+    chunks = _chunks(file, encoding)
+    parts = with_only(sections(edit(chunks) if edit else chunks, max_document_characters))
     for number, (text, is_only) in enumerate(parts):
         yield file.document(text, "" if is_only else f"#{number}", **meta)
 

@@ -9,15 +9,20 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from headwater.corpus.read.remote import NOT_READ, find_addresses, is_address
 from headwater.errors import DataError
 
-_NOT_READ = {"__pycache__", "node_modules"}
+# what Hugging Face writes beside the Arrow files of a data set: it says nothing that is text
+_CARDS = {"state.json", "dataset_info.json", "dataset_dict.json"}
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
+_LOCAL = "file://"
 
 
 def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
     """Yield each file once, with its origin: the path as the settings name it, then what is below.
+
+    A file elsewhere has its address for an origin; the path beside it names nothing here (read.remote).
 
     Left out of folders: names that start with a dot, __pycache__, node_modules, and the folders that headwater made
     (a run kept beside its text must not become its own input). Links to folders are not followed: they may form a
@@ -25,12 +30,23 @@ def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
     """
     seen: set[str] = set()
     for given in paths:
+        if is_address(given):
+            yield from _remote_files(given, source, seen)
+            continue
+        given = given[len(_LOCAL) :] if given.lower().startswith(_LOCAL) else given
         for top in _expand(given, source):
             for path in _files_under(top):
                 real = os.path.realpath(path)
                 if real not in seen:
                     seen.add(real)
                     yield path, printable(path)
+
+
+def _remote_files(given: str, source: str, seen: set[str]) -> Iterator[tuple[Path, str]]:
+    for address in find_addresses(given, source):
+        if address not in seen:
+            seen.add(address)
+            yield Path(address), address
 
 
 def printable(path: Path) -> str:
@@ -118,10 +134,15 @@ def _walk(top: Path, unreadable: list[Path] | None = None) -> Iterator[tuple[Pat
             continue
         if _is_own(folder, [entry.name for entry in entries]):
             continue
-        read = [entry for entry in entries if _is_read(entry.name)]
+        skipped = _CARDS if _is_data_set({entry.name for entry in entries}) else set()
+        read = [entry for entry in entries if is_read(entry.name) and entry.name not in skipped]
         folders = [entry.name for entry in read if _is_folder(entry) and not entry.is_symlink()]
         yield folder, folders, [entry.name for entry in read if not _is_folder(entry)]
         waiting += [folder / name for name in reversed(folders)]
+
+
+def _is_data_set(names: set[str]) -> bool:
+    return "dataset_dict.json" in names or len(names & _CARDS) == 2
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -146,5 +167,6 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _is_read(name: str) -> bool:
-    return not name.startswith(".") and name not in _NOT_READ
+def is_read(name: str) -> bool:
+    """Return whether a file or folder of this name is read: hidden ones and what tools keep beside sources are not."""
+    return not name.startswith(".") and name not in NOT_READ

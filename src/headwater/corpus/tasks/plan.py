@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from headwater.corpus.read.remote import is_address, size_of
 from headwater.corpus.read.source import source_files
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
@@ -104,7 +105,7 @@ def _groups(files: Iterator[File], task_bytes: int) -> Iterator[tuple[list[File]
     group: list[File] = []
     total = 0
     for path, origin in files:
-        size = _size(path)
+        size = size_of(origin, "plan") if is_address(origin) else _size(path)
         if group and total + size + _OPENING_BYTES * len(group) > task_bytes:
             yield group, total
             group, total = [], 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
 
-ROWS_A_TASK = 1 << 20  # with what sorting them takes, some 64 MB
+ROWS_A_TASK = 1 << 18  # with what sorting them takes, some 25 MB
 
 
 @dataclass(frozen=True, slots=True)

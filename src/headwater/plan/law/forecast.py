@@ -30,8 +30,8 @@ _LARGEST_SQUARE = 25.0  # one cut that failed altogether doesn't decide alone
 class Discrepancy:
     """What no fit knows of itself, relative to loss. One set for all tables: see benchmarks/law_backtest.py."""
 
-    share: float = 0.4  # of the posterior's own deviation, which is made for the worst of tables
-    per_decade: float = 0.01
+    share: float = 0.7  # of the posterior's own deviation, which is made for the worst of tables
+    per_decade: float = 0.005
 
     def deviation(self, variance: FloatArray, decades: FloatArray, run_noise: float | None) -> FloatArray:
         """Return the standard deviation of log loss, given the posterior's variance."""

@@ -3,7 +3,9 @@
 A run's log loss is the law, plus a departure that is alike for runs of like size (a Gaussian process in log params
 and log tokens), plus noise. The departure is why residuals of neighbouring runs resemble each other, and modelling it
 does two things that a plain fit can't: forecasts near the rows follow the rows, and a hundred rows with the same
-fault count as the few independent facts they are. Exponents aren't chosen but averaged over, by likelihood and prior.
+fault count as the few independent facts they are. It has two further parts: one that runs of the same params share,
+whose shape and rates are the same, and one of starved runs, whose warm-up is a large share of their few tokens: those
+say less of the law, and more of each other. Exponents aren't chosen but averaged over, by likelihood and prior.
 
 Rows high above the best loss get more noise: they are barely trained or starved, where the law is known to be wrong,
 and no forecast is wanted there. Rows further off than the rest allow get more noise still (Huber's weights), in
@@ -27,6 +29,9 @@ from headwater.plan.law.prior import Prior
 from headwater.plan.law.table import Runs
 
 NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and reading errors of a digitised figure
+ENOUGH = 40.0  # tokens per parameter
+_LONG_QUANTILE = 0.9
+_SAME_SIZE = 0.02  # natural logs of params
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,41 @@ class Departure:
     """How runs may differ from the law, relative to loss. One set for all tables: see benchmarks/law_backtest.py."""
 
     size: float = 0.03  # standard deviation of the smooth departure
-    reach: float = 2.0  # natural logs of params or tokens over which it is alike
+    reach: float = 2.5  # natural logs of params or tokens over which it is alike
     per_log_loss: float = 0.2  # noise added per unit of log loss above the best runs
-    outlier: float = 2.0  # standard deviations beyond which a run is weighed down
+    outlier: float = 1.5  # standard deviations beyond which a run is weighed down
+    same_size: float = 0.004  # standard deviation of what runs of one size share besides
+    starved: float = 0.03  # standard deviation added per square of the log of tokens per parameter that are missing
 
-    def covariance(self, one: Runs, other: Runs) -> FloatArray:
+    def covariance(self, one: Runs, other: Runs, enough: float) -> FloatArray:
+        """Return the covariance of departures; runs of fewer than `enough` tokens per parameter are starved."""
         apart_N = np.log(one.params)[:, None] - np.log(other.params)[None, :]
         apart_D = np.log(one.tokens)[:, None] - np.log(other.tokens)[None, :]
-        return self.size**2 * np.exp(-(apart_N**2 + apart_D**2) / (2 * self.reach**2))
+        alike = np.exp(-(apart_N**2 + apart_D**2) / (2 * self.reach**2))
+        smooth = self.size**2 + np.outer(self._starvation(one, enough), self._starvation(other, enough))
+        return np.asarray(smooth * alike + self.same_size**2 * (np.abs(apart_N) < _SAME_SIZE))
+
+    def variance(self, runs: Runs, enough: float) -> FloatArray:
+        """Return the variance of each run's departure: the diagonal of `covariance`."""
+        return self.size**2 + self._starvation(runs, enough) ** 2 + self.same_size**2
+
+    def _starvation(self, runs: Runs, enough: float) -> FloatArray:
+        missing = np.log(enough * runs.params / runs.tokens).clip(0)
+        return np.asarray(self.starved * missing**2)
 
     def noise(self, runs: Runs) -> FloatArray:
         """Return each run's own variance."""
         num_best = max(1, min(3, len(runs) // 4))
         above = np.log(runs.loss / np.sort(runs.loss)[:num_best].mean()).clip(0)
         return NOISE**2 + (self.per_log_loss * above) ** 2
+
+
+def enough_tokens(runs: Runs) -> float:
+    """Return the tokens per parameter below which a run of this table is starved.
+
+    In a table of short runs alone they are what it is about, and the longest of them set the measure.
+    """
+    return min(ENOUGH, float(np.quantile(runs.tokens / runs.params, _LONG_QUANTILE)))
 
 
 _SPACE = exponents(low=0.05, high=1.2, count=33)
@@ -62,7 +88,8 @@ class Posterior:
 
     def __init__(self, runs: Runs, prior: Prior, departure: Departure | None = None) -> None:
         self.runs, self._departure = runs, departure or Departure()
-        self._covariance = self._departure.covariance(runs, runs)
+        self._enough = enough_tokens(runs)
+        self._covariance = self._departure.covariance(runs, runs, self._enough)
         own_noise = self._departure.noise(runs)
         log_prior = prior.log_density(_SPACE)
         weights = np.ones(len(runs))
@@ -127,9 +154,11 @@ class Posterior:
 
     def _departures(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return what the rows near each target say of its departure, and the variance that this leaves."""
-        shared = self._departure.covariance(Runs(params, tokens, np.ones_like(params)), self.runs)
+        targets = Runs(params, tokens, np.ones_like(params))
+        shared = self._departure.covariance(targets, self.runs, self._enough)
         known = shared @ self._whitening.T
-        left = np.maximum(self._departure.size**2 - (known**2).sum(axis=1), 0.0) * self.scale
+        before = self._departure.variance(targets, self._enough)
+        left = np.maximum(before - (known**2).sum(axis=1), 0.0) * self.scale
         return np.clip(shared @ self._pull, -_MAX_CORRECTION, _MAX_CORRECTION), left
 
     def _by_coefficients(self, by_N: FloatArray, by_D: FloatArray, loss: FloatArray) -> FloatArray:

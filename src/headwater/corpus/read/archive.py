@@ -1,0 +1,131 @@
+"""Archives of files, zip and tar: each member as the reader for its name reads it, in memory.
+
+Nothing is written anywhere, so a member's name is no more than a name. Links, devices and hidden names are passed
+over as they are in a folder; an archive in an archive is a drop.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import IO
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.formats import compression_of, format_of, kind_of, without_compression
+from headwater.corpus.read.input import InputFile, Member
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
+from headwater.corpus.read.parse import parse
+from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.walk import is_read
+from headwater.corpus.read.zip import member_bytes, open_zip
+
+_PARSED = ("html", "json", "csv", "xml", "epub", "pdf")
+_NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported")
+_MAX_READS_AT_END = 20
+_ZIP_SUFFIXES = (".zip", ".whl")
+
+
+def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield what the members hold, in the archive's order.
+
+    Raises Unusable: damaged_zip, damaged_tar, not_zip, not_tar, expands_too_far, and for a compressed file.
+    """
+    is_zip = PurePosixPath(without_compression(file.path.name)).suffix.lower() in _ZIP_SUFFIXES
+    seen: dict[str, int] = {}
+    for name, data in (_zip_members if is_zip else _tar_members)(file, limits):
+        if not all(part == ".." or is_read(part) for part in PurePosixPath(name).parts):
+            continue
+        seen[name] = seen.get(name, 0) + 1
+        part = f"#{name}" if seen[name] == 1 else f"#{name}#{seen[name]}"
+        if isinstance(data, str):
+            yield file.drop(data, 0, part)
+        else:
+            yield from _member_pieces(file, name, data, part, limits)
+
+
+def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: ReadLimits) -> Iterator[Document | Drop]:
+    file_format = format_of(name)
+    kind = kind_of(file_format, file.kind)
+    member = Member(PurePosixPath(name), f"{file.origin}{part}", file.source, kind, data)  # type: ignore[arg-type]
+    is_first = True
+    try:
+        if compression_of(name) or file_format in _NOT_IN_ARCHIVES:
+            raise Unusable("unknown_format")
+        read = parse if file_format in _PARSED else read_plain
+        for piece in bounded(read(member, file_format, limits), limits.max_document_characters):
+            is_first = False
+            yield piece
+        if is_first:
+            yield member.drop("empty", len(data))
+    except Unusable as error:
+        is_no_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
+        reason = "unknown_format" if is_no_text else error.reason
+        yield member.drop(reason, len(data) if is_first else 0, "" if is_first else "#rest")
+
+
+def _zip_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, bytes | str]]:
+    """Yield the name of each member with its bytes, or with the reason why it can't be read."""
+    expansion = Expansion()
+    with file.open() as stream:
+        if stream.read(2) != b"PK":
+            raise Unusable("not_zip")
+    source = BytesIO(read_whole(file, limits.max_file_bytes)) if compression_of(file.path.name) else file.path
+    with open_zip(source, "zip") as archive:
+        for info in archive.infolist():
+            expansion.add_(RECORD_BYTES, file.num_bytes)
+            if not info.filename or info.is_dir() or (info.external_attr >> 28) == 0xA:  # a link
+                continue
+            try:
+                yield info.filename, member_bytes(archive, info, limits.max_file_bytes, expansion, file.num_bytes)
+            except Unusable as error:
+                if error.reason == "expands_too_far":
+                    raise
+                yield info.filename, error.reason
+
+
+def _tar_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, bytes | str]]:
+    expansion = Expansion()
+    with file.open() as stream:
+        is_first = True
+        try:
+            with tarfile.open(fileobj=_Ending(stream), mode="r|", errorlevel=1) as archive:  # type: ignore[call-overload]
+                for info in archive:
+                    is_first = False
+                    expansion.add_(RECORD_BYTES, file.num_bytes)
+                    if info.isreg():
+                        yield info.name, _tar_bytes(archive, info, limits.max_file_bytes, expansion, file.num_bytes)
+                    archive.members = []  # type: ignore[attr-defined]  # it keeps all that it has seen
+        except (tarfile.TarError, ValueError, OverflowError) as error:
+            raise Unusable("not_tar" if is_first else "damaged_tar") from error
+
+
+class _Ending:
+    """A stream that says so when it is read on and on behind its end, as tarfile does for a member of 10^24 bytes."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._reads_left = _MAX_READS_AT_END
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        if not data:
+            self._reads_left -= 1
+            if self._reads_left < 0:
+                raise tarfile.ReadError("a member goes on behind the end")
+        return data
+
+
+def _tar_bytes(
+    archive: tarfile.TarFile, info: tarfile.TarInfo, max_bytes: int, expansion: Expansion, num_bytes: int
+) -> bytes | str:
+    if info.size > max_bytes:
+        return "file_too_large"
+    stream: IO[bytes] | None = archive.extractfile(info)
+    data = stream.read(info.size) if stream else b""
+    if len(data) < info.size:
+        raise tarfile.ReadError("cut short")
+    expansion.add_(len(data), num_bytes)  # a sparse member is mostly holes
+    return data

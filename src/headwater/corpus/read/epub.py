@@ -1,0 +1,106 @@
+"""EPUB books: a document a chapter, in the order of the book's spine, with the book's own metadata."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterator
+from html import unescape
+from io import BytesIO
+from urllib.parse import unquote
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.html import decode, whole_text
+from headwater.corpus.read.html_metadata import language_of
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.licence_address import licence_at
+from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
+from headwater.corpus.read.zip import member_bytes, open_zip
+
+# namespaces have prefixes of the author's choosing; a document type is what makes entities expand, and is passed over
+_ROOTFILE = re.compile(r"<(?:\w+:)?rootfile\b[^>]*?\bfull-path=[\"']([^\"']+)")
+_ELEMENT = re.compile(r"<(?:\w+:)?(title|creator|language|date|rights|identifier)\b([^>]*)>([^<]*)<")
+_ITEM = re.compile(r"<(?:\w+:)?item\b([^>]*)>")
+_ITEMREF = re.compile(r"<(?:\w+:)?itemref\b([^>]*)>")
+_ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*[\"']([^\"']*)[\"']")
+_DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
+_PAGES = ("application/xhtml+xml", "text/html")
+
+
+def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield a document for each chapter with text; one that can't be read is a drop.
+
+    Raises Unusable: not_epub, damaged_epub, encrypted, file_too_large, expands_too_far.
+    """
+    data = read_whole(file, limits.max_file_bytes)
+    if data[:4] != b"PK\3\4":
+        raise Unusable("not_epub")
+    expansion = Expansion()
+    with open_zip(BytesIO(data), "epub") as book:
+        try:
+            if "META-INF/encryption.xml" in book.NameToInfo and "META-INF/rights.xml" in book.NameToInfo:
+                raise Unusable("encrypted")
+            package_name = _package_name(_text(book, "META-INF/container.xml", limits, expansion, len(data)))
+            package = _text(book, package_name, limits, expansion, len(data))
+        except KeyError:
+            raise Unusable("damaged_epub") from None
+        meta = _metadata(package)
+        for number, name in enumerate(_spine(package, posixpath.dirname(package_name))):
+            part = f"#{number}/{name}"
+            try:
+                page = member_bytes(book, name, limits.max_file_bytes, expansion, len(data))
+                text, heading = whole_text(decode(page))
+            except KeyError:
+                yield file.drop("missing_in_archive", 0, part)
+                continue
+            except Unusable as error:
+                if error.reason == "expands_too_far":
+                    raise
+                yield file.drop(error.reason, 0, part)
+                continue
+            if text:
+                title = " — ".join(filter(None, dict.fromkeys([meta.get("title", ""), heading])))
+                yield file.document(text, part, **{**meta, **({"title": title} if title else {})})
+
+
+def _text(book: zipfile.ZipFile, name: str, limits: ReadLimits, expansion: Expansion, num_bytes: int) -> str:
+    return member_bytes(book, name, limits.max_file_bytes, expansion, num_bytes).decode("utf-8", "replace")
+
+
+def _package_name(container: str) -> str:
+    found = _ROOTFILE.search(container)
+    if not found:
+        raise Unusable("damaged_epub")
+    return unescape(found[1])
+
+
+def _metadata(package: str) -> dict[str, str]:
+    """Return title, author, language, date and licence: the first of each that the package names."""
+    said: dict[str, str] = {}
+    for name, _, text in _ELEMENT.findall(package):
+        said.setdefault(name, " ".join(unescape(text).split()))
+    date = _DATE.match(said.get("date", ""))
+    meta = {
+        "title": said.get("title", ""),
+        "author": said.get("creator", ""),
+        "language": language_of(said.get("language", "")) or "",
+        "date": date.group() if date else "",
+        "licence": licence_at(said.get("rights", "")) or "",
+    }
+    return {name: value[:300] for name, value in meta.items() if value}
+
+
+def _spine(package: str, folder: str) -> Iterator[str]:
+    """Yield the names of the pages in reading order, each once; the table of contents is none of them."""
+    items: dict[str, str] = {}
+    for attributes in _ITEM.findall(package):
+        item = dict(_ATTRIBUTE.findall(attributes))
+        is_contents = "nav" in item.get("properties", "").split()
+        if item.get("media-type") in _PAGES and not is_contents and "href" in item:
+            items[item.get("id", "")] = item["href"]
+    for attributes in _ITEMREF.findall(package):
+        href = items.pop(dict(_ATTRIBUTE.findall(attributes)).get("idref", ""), None)
+        if href is not None:
+            yield posixpath.normpath(posixpath.join(folder, unquote(unescape(href))))

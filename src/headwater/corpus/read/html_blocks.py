@@ -1,0 +1,249 @@
+"""A web page as a row of blocks (paragraphs, headings, items, rows, code) and the containers that hold them.
+
+The page comes from a parser that has balanced its tags and escaped its text, so one pattern finds every tag. White
+space is collapsed as a browser does, except in preformatted text, which stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from html import unescape
+
+from headwater.corpus.read.html_marks import marks_of
+from headwater.corpus.read.limits import Unusable
+
+MAX_DEPTH = 300  # no page that was written is nested deeper; one that was made to be takes the parser's stack
+
+_CONTAINERS = "body div section article main aside header footer nav form figure details dl ul ol dir menu table center"
+_BLOCKS = "p h1 h2 h3 h4 h5 h6 pre blockquote address dt dd li tr td th caption figcaption summary hr br legend a"
+_NAMES = "|".join((_CONTAINERS + " " + _BLOCKS).split())
+# what is never text, and the marks that a page shows beside it: line numbers, "edit", links to the line itself
+_NO_TEXT = re.compile(
+    r"<!--.*?-->"
+    r"|<(script|style|noscript|template|svg|iframe|object|canvas|audio|video|button|select|textarea|"
+    r"xmp|noembed|noframes|plaintext)[ >].*?</\1>"
+    r'|<(a|td|span) class="(?:headerlink|anchor|linenos|mark)"[^>]*>.*?</\2>'
+    r'|<span class="mw-editsection">.{0,500}?</span></span>',
+    re.DOTALL,
+)
+_INLINE = re.compile(rf"<(?!/?(?:{_NAMES})[ >])[^>]*>")
+_TAG = re.compile(rf"<(/?)({_NAMES})((?: [^>]*)?)>")
+_BREAK = "\0"  # where a line ends within a block; no page holds this character
+_LISTS_WORDS = "ul ol dir menu"
+_LISTS = frozenset(_LISTS_WORDS.split())
+_HEADINGS_WORDS = "h1 h2 h3 h4 h5 h6"
+_HEADINGS = frozenset(_HEADINGS_WORDS.split())
+_KIND = {**dict.fromkeys(_HEADINGS, "heading"), "dt": "term", "dd": "definition", "caption": "heading"}
+
+
+@dataclass(slots=True)
+class Block:
+    """A piece of text between two boundaries. `linked` of its characters are those of links, `num_links` in number."""
+
+    text: str
+    kind: str
+    linked: int
+    num_links: int
+    prefix: str = ""
+    indent: int = 0
+
+
+@dataclass(slots=True)
+class Container:
+    """An element that holds blocks: those from `start` to `end`. `depth` counts containers around it."""
+
+    name: str
+    marks: int
+    start: int
+    depth: int
+    end: int = -1
+
+
+@dataclass(slots=True)
+class Page:
+    blocks: list[Block] = field(default_factory=list)
+    containers: list[Container] = field(default_factory=list)
+
+
+def blocks_of(html: str) -> Page:
+    """Return the blocks of serialised HTML; raises Unusable: too_deep."""
+    pieces = _TAG.split(_INLINE.sub("", _NO_TEXT.sub("", html)))
+    builder = Builder()
+    builder.text(pieces[0])
+    for slash, name, attributes, text in zip(pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4]):
+        if slash:
+            builder.close_(name)
+        else:
+            builder.open_(name, attributes)
+        if text:
+            builder.text(text)
+    return builder.finish_()
+
+
+class Builder:
+    """Takes tags and texts in order and makes blocks of them."""
+
+    def __init__(self) -> None:
+        self.page = Page()
+        self.open_containers: list[Container] = []
+        self._texts: list[str] = []
+        self._linked = self._num_links = 0
+        self._in_link = False
+        self._kind = "paragraph"
+        self._pre = 0
+        self._prefix = ""
+        self._lists: list[list[int]] = []  # of each open list the number of its last item; -1 where it has bullets
+        self._rows: list[_Row] = []
+        self._marks: dict[tuple[str, str], int] = {}  # pages use the same few attributes over and over
+
+    def finish_(self) -> Page:
+        """Return the page, everything in it closed."""
+        self.flush_()
+        for container in self.open_containers:
+            container.end = len(self.page.blocks)
+        return self.page
+
+    def text(self, text: str) -> None:
+        """Take text as HTML spells it."""
+        self._texts.append(text)
+        if self._in_link:
+            self._linked += len(text)
+
+    def open_(self, name: str, attributes: str) -> None:
+        if name == "a":
+            self._in_link = True
+            self._num_links += 1
+            return
+        if name == "br":
+            self._texts.append("\n" if self._pre else _BREAK)
+            return
+        self.flush_()
+        if name in _OPENED_SPECIALLY:
+            self._open_special_(name)
+        elif name in _KIND:
+            self._kind = _KIND[name]
+        if name in _CONTAINER_NAMES:
+            self._open_container_(name, attributes)
+
+    def _open_special_(self, name: str) -> None:
+        if name == "pre":
+            self._pre += 1
+        elif name == "li":
+            if self._lists:
+                numbers = self._lists[-1]
+                numbers[0] += numbers[0] >= 0
+                self._prefix = f"{numbers[0]}. " if numbers[0] > 0 else "- "
+        elif name in _LISTS:
+            self._lists.append([0 if name == "ol" else -1])
+        elif name == "tr":
+            self._rows.append(_Row(len(self.page.blocks), len(self.page.containers)))
+        elif self._rows:  # td, th
+            self._rows[-1].cells.append(len(self.page.blocks))
+
+    def _open_container_(self, name: str, attributes: str) -> None:
+        depth = len(self.open_containers)
+        if depth > MAX_DEPTH:
+            raise Unusable("too_deep")
+        key = (name, attributes)
+        if key not in self._marks:
+            self._marks[key] = marks_of(name, attributes)
+        container = Container(name, self._marks[key], len(self.page.blocks), depth)
+        self.open_containers.append(container)
+        self.page.containers.append(container)
+
+    def close_(self, name: str) -> None:
+        if name == "a":
+            self._in_link = False
+            return
+        self.flush_()
+        if name in _KIND:
+            self._kind = "paragraph"
+        elif name == "pre":
+            self._pre -= self._pre > 0
+        elif name == "li":
+            self._prefix = ""
+        elif name == "tr" and self._rows:
+            self._close_row_(self._rows.pop())
+        if name in _LISTS and self._lists:
+            self._lists.pop()
+        if name in _CONTAINER_NAMES and self.open_containers:
+            self.open_containers.pop().end = len(self.page.blocks)
+
+    def flush_(self) -> None:
+        """End the block that is being collected, if there is anything in it."""
+        texts = self._texts
+        if not texts:
+            return
+        raw = texts[0] if len(texts) == 1 else "".join(texts)
+        linked, num_links = self._linked, self._num_links
+        self._texts, self._linked, self._num_links = [], 0, 0
+        if not raw or raw.isspace():
+            return
+        text = unescape(raw) if "&" in raw else raw
+        if self._pre:
+            text = text.replace(_BREAK, "\n").strip("\n")
+        elif _BREAK in text:
+            text = "\n".join(filter(None, (" ".join(line.split()) for line in text.split(_BREAK))))
+        else:
+            text = " ".join(text.split())
+        if text:
+            kind = "code" if self._pre else "item" if self._prefix else self._kind
+            indent = 2 * max(0, len(self._lists) - 1) + (2 if self._lists and not self._prefix else 0)
+            self.page.blocks.append(Block(text, kind, linked, num_links, self._prefix, indent))
+            self._prefix = ""
+
+    def _close_row_(self, row: _Row) -> None:
+        """Make one block of a row of plain cells; a row that lays out a page stays the blocks it is."""
+        blocks = self.page.blocks
+        found = blocks[row.start :]
+        plain = ("paragraph", "heading", "item")
+        if len(row.cells) < 2 or len(found) > len(row.cells) or any(block.kind not in plain for block in found):
+            return
+        inner = self.page.containers[row.first_container :]
+        if any(each.end != each.start for each in inner):
+            return
+        for each in inner:  # empty ones
+            each.start = each.end = row.start
+        ends = [*row.cells[1:], len(blocks)]
+        cells = [
+            " ".join(block.text for block in blocks[at:end]).replace("\n", " ") for at, end in zip(row.cells, ends)
+        ]
+        text = " | ".join(cells).strip()
+        del blocks[row.start :]
+        if text.strip("| "):
+            linked, num_links = sum(block.linked for block in found), sum(block.num_links for block in found)
+            blocks.append(Block(text, "row", linked, num_links))
+
+
+@dataclass(slots=True)
+class _Row:
+    start: int
+    first_container: int
+    cells: list[int] = field(default_factory=list)
+
+
+_CONTAINER_NAMES = frozenset(_CONTAINERS.split())
+_OPENED_SPECIALLY = _LISTS | {"pre", "li", "tr", "td", "th"}
+
+
+def render(blocks: list[Block]) -> str:
+    """Return blocks as text: a blank line between them, none between the items of a list or the rows of a table."""
+    parts: list[str] = []
+    before = ""
+    for block in blocks:
+        if parts:
+            parts.append("\n" if (before, block.kind) in _CLOSE else "\n\n")
+        before = block.kind
+        text = block.text
+        if block.indent and block.kind != "code":
+            text = (
+                " " * block.indent + block.prefix + text.replace("\n", "\n" + " " * (block.indent + len(block.prefix)))
+            )
+        elif block.prefix:
+            text = block.prefix + text.replace("\n", "\n" + " " * len(block.prefix))
+        parts.append(text)
+    return "".join(parts)
+
+
+_CLOSE = {("item", "item"), ("row", "row"), ("term", "term"), ("term", "definition"), ("heading", "row")}

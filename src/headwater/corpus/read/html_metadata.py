@@ -1,0 +1,56 @@
+"""What the head of a page says of it: title, language, licence, date, address, site and author."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from headwater.corpus.read.licence_address import licence_at
+
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
+_META = re.compile(r"<meta ([^>]*)>")
+_LINK = re.compile(r"<(?:link|a) ([^>]*\brel=\"(?:canonical|license|[^\"]*\blicense\b)[^>]*)>")
+_ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?=$|[-_])")
+_NAMES = {
+    "date": "article:published_time datepublished date dc.date dcterms.created dc.date.issued citation_date",
+    "author": "author article:author dc.creator citation_author",
+    "site": "og:site_name",
+    "url": "og:url",
+}
+_MAX_CHARACTERS = 300
+
+
+def language_of(attribute: str) -> str | None:
+    """Return the language, two letters or three, of an attribute such as "en-US"."""
+    found = _LANGUAGE.match(attribute.strip())
+    return found.group().lower() if found else None
+
+
+def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
+    """Return what a serialised head and the licence link of a body say; `language` is the page's own attribute."""
+    said: dict[str, str] = {}
+    for attributes in _META.findall(head):
+        found = dict(_ATTRIBUTE.findall(attributes))
+        name = (found.get("name") or found.get("property") or found.get("itemprop") or "").lower()
+        said.setdefault(name, _plain(found.get("content", "")))
+    meta = {key: next((said[name] for name in names.split() if said.get(name)), "") for key, names in _NAMES.items()}
+    meta["title"] = _plain(match[1]) if (match := _TITLE.search(head)) else ""
+    meta["language"] = language_of(language) or ""
+    meta["date"] = found_date.group() if (found_date := _DATE.match(meta["date"])) else ""
+    if meta["author"].startswith("http"):
+        meta["author"] = ""
+    for attributes in _LINK.findall(head) + (_LINK.findall(body) if "license" in body else []):
+        found = dict(_ATTRIBUTE.findall(attributes))
+        if found["rel"] == "canonical":
+            meta["url"] = _plain(found.get("href", "")) or meta["url"]
+        else:
+            meta.setdefault("licence", licence_at(found.get("href", "")) or "")
+    if not meta["url"].startswith(("http://", "https://")):
+        meta["url"] = ""
+    return {key: value[:_MAX_CHARACTERS] for key, value in meta.items() if value}
+
+
+def _plain(text: str) -> str:
+    return " ".join(unescape(text).split())

@@ -1,0 +1,144 @@
+"""Files at addresses that fsspec knows (s3://, https://, memory://, …): listed, told apart by version, read by a copy.
+
+A file is copied to this machine's temporary folder when its turn comes and removed when it is read: never more than
+one a process. Credentials come from the environment, as each store's own library reads them; an address that holds
+some is refused without being repeated.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from headwater.corpus.read.input import BLOCK_BYTES
+from headwater.errors import DataError
+from headwater.files import create
+
+NOT_READ = ("__pycache__", "node_modules")
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_SECRET = re.compile(r"[?&][^=]*(?:signature|token|credential|secret|password|key)[^=]*=", re.IGNORECASE)
+_PATTERN = re.compile(r"[*?\[]")
+_VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created", "sha256", "size")
+MAX_COPIED_BYTES = 16 << 30
+_NEEDS = {"s3": "s3", "s3a": "s3", "http": "s3", "https": "s3"}
+
+
+def is_address(text: str) -> bool:
+    """Return whether a path of the settings, or an origin, is an address; file:// names a file of this machine."""
+    return _ADDRESS.match(text) is not None and not text.lower().startswith("file://")
+
+
+def find_addresses(given: str, source: str) -> list[str]:
+    """Return the addresses of the files that an address, a pattern or a folder of one names, in sorted order.
+
+    In a folder the names are left out that are left out of folders here. Raises DataError for what can't be reached
+    or names nothing.
+    """
+    _refuse_secrets(given, source)
+    with _told(given, source):
+        store, path = _open_store(given, source)
+        is_web = urlsplit(given).scheme.lower() in ("http", "https")
+        if not is_web and _PATTERN.search(path):
+            found = [name for name in store.glob(path) if not store.isdir(name)]
+        elif is_web or store.isfile(path):
+            found = [path]
+        else:
+            found = [name for name in store.find(path) if _is_wanted(name, path)]
+        addresses = sorted({store.unstrip_protocol(name) for name in found})
+    if not addresses:
+        raise DataError(f"source {source!r}: no file at {given!r}; correct its `paths`")
+    return addresses
+
+
+def _is_wanted(name: str, top: str) -> bool:
+    below = name.removeprefix(top.rstrip("/"))
+    return all(not part.startswith(".") and part not in NOT_READ for part in PurePosixPath(below).parts if part != "/")
+
+
+def version_of(address: str, source: str) -> str:
+    """Return what the store says of a file that changes when its content does: its ETag, time and size."""
+    with _told(address, source):
+        store, path = _open_store(address, source)
+        info = store.info(path)
+    return " ".join(f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None)
+
+
+def size_of(address: str, source: str) -> int:
+    """Return the bytes of a file, 0 where its store doesn't say."""
+    with _told(address, source):
+        store, path = _open_store(address, source)
+        return int(store.info(path).get("size") or 0)
+
+
+@contextmanager
+def copied(address: str, source: str) -> Iterator[Path]:
+    """Yield a copy of a file under its own name, in a folder that is removed afterwards.
+
+    Raises DataError where it can't be read: what is listed and isn't there must not be missing from a corpus in
+    silence.
+    """
+    name = PurePosixPath(urlsplit(address).path).name or "file"
+    with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
+        path = Path(folder) / name[-200:]
+        with _told(address, source):
+            store, remote = _open_store(address, source)
+            with store.open(remote, "rb") as stream, create(path) as file:
+                left = MAX_COPIED_BYTES
+                while block := stream.read(BLOCK_BYTES):
+                    left -= len(block)
+                    if left < 0:
+                        raise DataError(f"source {source!r}: {address} is larger than {MAX_COPIED_BYTES:,} bytes")
+                    file.write(block)
+        yield path
+
+
+def _open_store(address: str, source: str) -> tuple[Any, str]:
+    import fsspec
+
+    store, path = fsspec.core.url_to_fs(address)
+    return store, path
+
+
+def _refuse_secrets(address: str, source: str) -> None:
+    parts = urlsplit(address)
+    if "@" in parts.netloc or _SECRET.search(address):
+        raise DataError(
+            f"source {source!r}: an address of {parts.scheme}:// holds credentials, which would be kept in the "
+            "corpus; give them in the environment instead"
+        )
+
+
+@contextmanager
+def _told(address: str, source: str) -> Iterator[None]:
+    """Raise DataError with what to do in place of what a store's library raises."""
+    scheme = urlsplit(address).scheme.lower()
+    where = f"source {source!r}: {address}"
+    try:
+        yield
+    except DataError:
+        raise
+    except ImportError:
+        extra = _NEEDS.get(scheme)
+        how = f"`pip install headwater[{extra}]`" if extra else f"the package that fsspec names for {scheme}://"
+        raise DataError(f"{where} can't be read without another package; install {how}") from None
+    except FileNotFoundError:
+        raise DataError(f"{where}: no such file, folder or bucket, or no answer; correct its `paths`") from None
+    except PermissionError:
+        raise DataError(f"{where}: access is refused; check the credentials in the environment") from None
+    except ValueError as error:
+        known = "Protocol not known" in str(error)
+        what = f"{scheme}:// is no kind of address that fsspec knows" if known else _first_line(error)
+        raise DataError(f"{where}: {what}; correct its `paths`") from None
+    except Exception as error:
+        raise DataError(f"{where} can't be reached: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    """Return the kind of an error and its first line, without what may be a secret."""
+    line = str(error).strip().split("\n")[0][:200]
+    return f"{type(error).__name__}: {line}" if line and not _SECRET.search(line) else type(error).__name__

@@ -1,0 +1,155 @@
+"""MediaWiki's markup to text: links become their words; templates, tables, references, files and categories go.
+
+Everything is done in one pass each, in time in proportion to the text: pages are written by anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+_REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{5,20}\s*:?\s*\[\[")
+_BRACES = re.compile(r"\{\{|\}\}|\{\||\|\}|\[\[|\]\]")
+# what stands between these tags is no prose
+_PAIRED = re.compile(
+    r"<(/?)(ref|gallery|math|timeline|imagemap|score|templatestyles|references|hiero|graph|syntaxhighlight)\b([^<>]*)>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,1000}>")
+_HEADING = re.compile(r"^(={1,6})[ \t]*([^\n]+?)[ \t]*=+[ \t]*$", re.MULTILINE)
+_EXTERNAL = re.compile(r"\[(?:https?:)?//[^\s\]\[]{1,2000}(?:[ \t]{1,9}([^\]\n\[]{0,2000}))?\]")
+_QUOTES = re.compile("'{2,5}")
+_ITEM = re.compile(r"^([*#:;]+)[ \t]*", re.MULTILINE)
+_MAGIC = re.compile(r"__[A-Z]{3,20}__")
+_RULE = re.compile(r"^-{4,}", re.MULTILINE)
+_EMPTY = re.compile(r"\([\s;,:]{0,100}\)")
+_SPACES = re.compile(r"(?<=\S)[ \t\u00a0]{2,}")
+_BLANK = re.compile(r"\n{3,}")
+_SPACED = re.compile(r"(?<=\S) ([,.;:)])")
+_ENDINGS = (
+    "see also",
+    "references",
+    "external links",
+    "further reading",
+    "notes",
+    "bibliography",
+    "sources",
+    "citations",
+)
+# a link whose name has a prefix of one of these kinds shows a picture, or says where the page belongs
+_PREFIX_NAMES = (
+    "file image category media datei bild kategorie fichier catégorie archivo imagen categoría immagine categoria "
+    "ficheiro imagem bestand afbeelding categorie plik grafika kategoria файл изображение категория"
+)
+_PREFIXES = frozenset(_PREFIX_NAMES.split())
+
+
+def is_redirect(text: str) -> bool:
+    """Return whether a page does nothing but point at another."""
+    return _REDIRECT.match(text) is not None
+
+
+def plain_text(text: str) -> str:
+    """Return the prose of a page: headings on lines of their own, list items with a dash, no lists of references."""
+    text = _without_comments(text)
+    text = _without_paired(text)
+    text = _without_braces(text)
+    text = _TAG.sub("", text)
+    text = _EXTERNAL.sub(lambda match: match[1] or "", text)
+    text = _MAGIC.sub("", _QUOTES.sub("", text))
+    text = unescape(text)
+    text = _RULE.sub("", _ITEM.sub(_item, text))
+    text = _sections(text)
+    text = _SPACED.sub(r"\1", _SPACES.sub(" ", _EMPTY.sub("", text)))
+    lines = (line.rstrip() for line in text.split("\n"))
+    return _BLANK.sub("\n\n", "\n".join(lines)).strip()
+
+
+def _item(match: re.Match[str]) -> str:
+    marks = match[1]
+    return "" if marks[-1] in ":;" else "  " * (len(marks) - 1) + "- "
+
+
+def _without_comments(text: str) -> str:
+    kept: list[str] = []
+    at = 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start)) >= 0:
+        kept.append(text[at:start])
+        at = end + 3
+    return "".join([*kept, text[at:]])
+
+
+def _without_paired(text: str) -> str:
+    """Return the text without references, formulas and pictures; a tag that isn't closed goes alone."""
+    kept: list[str] = []
+    at, opened = 0, ""
+    for tag in _PAIRED.finditer(text):
+        slash, name, attributes = tag.groups()
+        if opened:
+            if slash and name.lower() == opened:
+                at, opened = tag.end(), ""
+            continue
+        kept.append(text[at : tag.start()])
+        at = tag.end()
+        if not slash and not attributes.endswith("/"):
+            opened = name.lower()
+    return "".join([*kept, text[at:]])
+
+
+def _without_braces(text: str) -> str:
+    """Return the text without templates and tables, its links replaced by their words; braces may be nested."""
+    stack: list[tuple[str, list[str]]] = [("", [])]
+    at = 0
+    for brace in _BRACES.finditer(text):
+        stack[-1][1].append(text[at : brace.start()])
+        at = brace.end()
+        mark = brace.group()
+        if mark in ("{{", "{|", "[["):
+            stack.append((mark, []))
+        elif len(stack) > 1 and _CLOSED_BY[stack[-1][0]] == mark:
+            opener, parts = stack.pop()
+            if opener == "[[":
+                stack[-1][1].append(_link("".join(parts)))
+        elif mark == "}}":
+            _close_outer_(stack, mark)
+    stack[-1][1].append(text[at:])
+    return "".join(part for _, parts in stack for part in parts)  # what was never closed keeps its text
+
+
+_CLOSED_BY = {"{{": "}}", "{|": "|}", "[[": "]]", "": ""}
+
+
+def _close_outer_(stack: list[tuple[str, list[str]]], mark: str) -> None:
+    """Close the nearest template around what is open in it; what was left open in it goes with it."""
+    depth = next(
+        (at for at in range(len(stack) - 1, max(0, len(stack) - 20), -1) if _CLOSED_BY[stack[at][0]] == mark), 0
+    )
+    if depth:
+        del stack[depth:]
+
+
+def _link(inner: str) -> str:
+    """Return the words that a link shows."""
+    target, bar, words = inner.partition("|")
+    prefix = target.lstrip(": ").partition(":")[0].strip().lower() if ":" in target else ""
+    if prefix in _PREFIXES and not target.lstrip().startswith(":"):
+        return ""
+    shown = words.rpartition("|")[2] if bar else target.lstrip(":")
+    return shown if shown.strip() or not bar else target.partition("(")[0].strip()
+
+
+def _sections(text: str) -> str:
+    """Return headings as lines, and leave out sections that list references or nothing."""
+    found = list(_HEADING.finditer(text))
+    parts = [text[: found[0].start()] if found else text]
+    silent_level = 0
+    for heading, following in zip(found, [*found[1:], None]):
+        level, title = len(heading[1]), heading[2]
+        body = text[heading.end() : following.start() if following else len(text)]
+        if silent_level and level > silent_level:
+            continue
+        silent_level = level if title.strip().lower() in _ENDINGS else 0
+        has_inner = following is not None and len(following[1]) > level
+        if not silent_level and (body.strip() or has_inner):
+            parts.append(f"\n\n{title}\n\n{body.strip()}\n")
+    return "".join(parts)

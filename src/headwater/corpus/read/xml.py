@@ -1,0 +1,37 @@
+"""XML: MediaWiki dumps, articles (JATS, DocBook, TEI and their like) and XHTML, told apart by their root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.html import decode, page_text
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.jats import article
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.mediawiki import read_dump
+from headwater.corpus.read.xml_events import root_of
+
+_HEAD_BYTES = 100_000
+
+
+def read_xml(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield the pages of a dump, or one document for an article.
+
+    Raises Unusable: not_xml, damaged_xml, declares_entities, too_deep, no_text, file_too_large, and for what is wrong
+    with a compressed file.
+    """
+    with file.open() as stream:
+        head = stream.read(_HEAD_BYTES)
+    root = root_of(head)
+    if root == "mediawiki":
+        yield from read_dump(file, limits)
+    elif root == "html":
+        text, meta = page_text(decode(read_whole(file, limits.max_file_bytes)))
+        yield file.document(text, **meta)
+    else:
+        text, meta = article(read_whole(file, limits.max_file_bytes))
+        if not text:
+            raise Unusable("no_text")
+        yield file.document(text, **meta)

@@ -1,0 +1,147 @@
+"""Undoing hard wraps: lines that only a typewriter's margin ended become paragraphs again; verse, tables, code stay.
+
+A line was wrapped where the word that begins the next one would not have fitted on it. That holds for nearly every
+line of wrapped prose and for few lines of anything else: the end of a verse comes where the verse ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Literal
+
+from headwater.config import Settings
+from headwater.corpus.document import Document
+from headwater.corpus.read.formats import COMPRESSIONS
+from headwater.corpus.read.rejoin import Vocabulary, join_lines
+from headwater.corpus.step import Candidate, Step, Verdict
+
+_MIN_WIDTH, _MAX_WIDTH = 50, 110  # of the lines of a wrapped text, in characters
+_SLACK = 0.1  # of the width: typists and ragged margins fill a line only nearly
+_MIN_FULL = 0.8  # of a block's lines but the last, that the next word would have made too long
+_MAX_CAPITALS = 0.85  # of the lines that follow one in its block: nearly all lines of verse begin with a capital
+_COLUMNS = re.compile(r"\S {3,}\S|\t|\S\s*\|\s*\S")
+_CODE_END = re.compile(r"[;{}\\]$|^\s*(?:#|//|>>>|\$ )")
+_ITEM = re.compile(r"\s*(?:[-*+•o]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S")
+_FIRST_WORD = re.compile(r"\s*(?:[^\s\w]*\w+[^\W\d]-(?=\w)|\S+)")
+
+
+class UnwrapSettings(Settings):
+    """Whose hard wraps are undone. An empty list switches it off."""
+
+    kinds: list[Literal["books", "speeches", "articles", "documentation", "web", "text"]] = ["books"]
+    """Kinds of document; only those read from plain-text files, names ending in .txt or nothing, are looked at."""
+
+
+def unwrapper(settings: UnwrapSettings) -> Step:
+    """Return the step that undoes the hard wraps of plain text."""
+
+    def step(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        if document.kind not in settings.kinds or not is_plain_text(document):
+            return Verdict(candidate)
+        text = unwrap(document.text)
+        return Verdict(candidate if text == document.text else candidate.with_text(text))
+
+    return step
+
+
+def is_plain_text(document: Document) -> bool:
+    """Return whether a document was read from a file of plain text, as its origin's name says."""
+    name = PurePath(document.origin)
+    if name.suffix.lower() in COMPRESSIONS:
+        name = name.with_suffix("")
+    return name.suffix.lower() in ("", ".txt", ".text")
+
+
+def unwrap(text: str) -> str:
+    """Return the text with each wrapped paragraph on one line. What isn't wrapped prose stays as it is.
+
+    A hyphen at the end of a line goes where the text has the joined word elsewhere; otherwise it stays, without a
+    space. No other character but white space is lost.
+    """
+    blocks = _blocks(text)
+    width = _width(blocks)
+    if width is None:
+        return text
+    vocabulary = Vocabulary(line for block in blocks for line in block)
+    return "\n".join(line for block in blocks for line in _unwrapped(block, width, vocabulary))
+
+
+def _blocks(text: str) -> list[list[str]]:
+    """Return the lines of a text in blocks: those between blank lines, and the blank lines, each by itself."""
+    blocks: list[list[str]] = [[]]
+    for line in text.split("\n"):
+        if line.strip() and blocks[-1] and blocks[-1][0].strip():
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    return blocks[1:]
+
+
+def _width(blocks: list[list[str]]) -> int | None:
+    """Return the width that the text is wrapped to, or None where it isn't: short lines, or long ones."""
+    lengths = sorted(len(line) for block in blocks for line in block[:-1])
+    if not lengths:
+        return None
+    width = lengths[min(len(lengths) - 1, len(lengths) * 95 // 100)]
+    return width if _MIN_WIDTH <= width <= _MAX_WIDTH else None
+
+
+def _unwrapped(block: list[str], width: int, vocabulary: Vocabulary) -> Iterator[str]:
+    if len(block) == 1 or _is_other(block):
+        yield from block
+        return
+    for paragraph in _paragraphs(block):
+        if len(paragraph) > 1 and _is_wrapped(paragraph, width):
+            indent = paragraph[0][: len(paragraph[0]) - len(paragraph[0].lstrip())]
+            lines = [(line.strip(), False) for line in paragraph]
+            yield indent + join_lines(lines, vocabulary)
+        else:
+            yield from paragraph
+
+
+def _is_other(block: list[str]) -> bool:
+    """Return whether a block is a table or code."""
+    columns = sum(_COLUMNS.search(line) is not None for line in block)
+    code = sum(_CODE_END.search(line) is not None for line in block[:-1])  # a clause may end with a semicolon, too
+    return columns > 0.3 * len(block) or code > 0.3 * (len(block) - 1)
+
+
+def _paragraphs(block: list[str]) -> Iterator[list[str]]:
+    """Yield the paragraphs of a block: each begins with an item's mark, or farther in than the line before it."""
+    paragraph = [block[0]]
+    for above, line in pairwise(block):
+        begins_item = _ITEM.match(line) is not None and (_ITEM.match(paragraph[0]) or above.rstrip()[-1:] in ".:;!?")
+        is_indented = _indent(line) > _indent(above) and not (len(paragraph) == 1 and _hangs(paragraph[0], line))
+        if begins_item or is_indented:
+            yield paragraph
+            paragraph = [line]
+        else:
+            paragraph.append(line)
+    yield paragraph
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _hangs(first: str, second: str) -> bool:
+    """Return whether the second line of an item stands under the first word of the item."""
+    return _ITEM.match(first) is not None and _indent(second) - _indent(first) <= 6
+
+
+def _is_wrapped(paragraph: list[str], width: int) -> bool:
+    """Return whether nearly every line was ended by the margin."""
+    least = width - _SLACK * width
+    full = capitals = 0
+    for above, line in pairwise(paragraph):
+        word = _FIRST_WORD.match(line)
+        full += len(above) + 1 + len(word.group().strip() if word else "") > least
+        capitals += line.lstrip()[:1].isupper()
+    followed = len(paragraph) - 1
+    if max(len(line) for line in paragraph) > 1.15 * width:
+        return False  # lines of its own length: wrapped by nobody
+    return full >= _MIN_FULL * followed and (followed < 3 or capitals <= _MAX_CAPITALS * followed)

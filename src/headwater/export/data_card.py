@@ -1,0 +1,158 @@
+"""The data card: what a model was trained on, as one JSON object and as a page of Markdown made from it alone.
+
+In the spirit of datasheets and data statements (Gebru et al. 2018, arXiv 1803.09010; Bender and Friedman 2018), but
+only what the pipeline has counted: nothing is claimed here. Names come from strangers' metadata, so all of them are
+escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+FORMAT, FORMAT_VERSION = "headwater-data-card", 1
+_MAX_NAME_CHARACTERS, _MAX_LISTED = 100, 12
+_SPECIAL = str.maketrans(
+    {**{sign: f"\\{sign}" for sign in "\\`*_[]|~#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\t": " "}
+)
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """Return the card as Markdown; see recipes.data_card for what it holds."""
+    sections = [
+        "# Data card",
+        f"What {plain(card['name'])} was trained on, as headwater counted it while the corpus was built.",
+        _sources(card),
+        _licences(card),
+        _languages(card),
+        _dropped(card),
+        _decontamination(card),
+        _redaction(card),
+        _settings(card),
+        _digests(card),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _sources(card: Mapping[str, Any]) -> str:
+    rows = []
+    for name, source in card["sources"].items():
+        seen = source.get("training") or {}
+        weight = f"{seen['weight']:.1%}" if seen else ""
+        epochs = f"{seen['epochs']:.2f}" if seen else ""
+        kept = source["kept"]
+        tokens = source["tokens"]
+        where = f"{source['from']}" + (f" ({source['licence']})" if source["licence"] else "")
+        dates = source["dates"]
+        span = f"{dates['first']} to {dates['last']}" if dates else ""
+        rows.append([name, source["kind"], where, span, kept["documents"], kept["bytes"], tokens, weight, epochs])
+    head = ["source", "kind", "from", "dates", "documents", "bytes", "tokens", "weight", "epochs"]
+    note = (
+        "Documents and bytes are those kept, held-out ones included; tokens are those trained on. The weight is the "
+        "share of the training tokens, epochs are how often a source was gone through."
+    )
+    return f"## Sources\n\n{table(head, rows)}\n\n{note}"
+
+
+def _licences(card: Mapping[str, Any]) -> str:
+    if card["licences"] is None:
+        return "## Licences\n\nLicences were not looked for (corpus.licences is not set)."
+    allow = card["licences"]["allow"]
+    rule = "Any licence was kept." if allow is None else f"Only these were kept: {listed(allow)}."
+    rows = [[licence, *amounts] for licence, amounts in _together(card["sources"], "licence")]
+    cost = card["licences"]["not_allowed"]
+    lost = f"\n\nNot allowed, and dropped (documents): {listed(cost, cost)}." if cost else ""
+    return f"## Licences\n\n{rule}\n\n{table(['licence', 'documents', 'bytes'], rows)}{lost}"
+
+
+def _languages(card: Mapping[str, Any]) -> str:
+    rows = [[language, *amounts] for language, amounts in _together(card["sources"], "language")]
+    return f"## Languages\n\nOf code, the programming language.\n\n{table(['language', 'documents', 'bytes'], rows)}"
+
+
+def _dropped(card: Mapping[str, Any]) -> str:
+    rows = [
+        [name, stage, reason, amount["documents"], amount["bytes"]]
+        for name, source in card["sources"].items()
+        for stage, dropped in source["dropped"].items()
+        for reason, amount in dropped["reasons"].items()
+    ]
+    if not rows:
+        return "## Dropped\n\nNothing."
+    note = "A reason with bytes and no documents was cut out of documents that stay."
+    return f"## Dropped\n\n{table(['source', 'stage', 'reason', 'documents', 'bytes'], rows)}\n\n{note}"
+
+
+def _decontamination(card: Mapping[str, Any]) -> str:
+    sets = card["decontamination"]
+    if sets is None:
+        return "## Evaluation sets\n\nNo evaluation set was kept out (corpus.decontaminate is not set)."
+    rows = [
+        [name, facts["items"], facts["too_short"], facts["found"], facts["documents"], facts["bytes"]]
+        for name, facts in sets.items()
+    ]
+    head = ["set", "items", "too short to look for", "found", "in documents", "bytes taken out"]
+    how = card["settings"]["decontaminate"]
+    note = f"Found by runs of {how['ngram_words']} words, without case and punctuation; what was found was taken out."
+    return f"## Evaluation sets\n\n{table(head, rows)}\n\n{note}"
+
+
+def _redaction(card: Mapping[str, Any]) -> str:
+    kinds = card["redaction"]
+    if kinds is None:
+        return "## Personal data\n\nNothing was redacted (corpus.redact is not set)."
+    rows = [[kind, facts["replaced"], facts["bytes"]] for kind, facts in kinds.items()]
+    note = "Found by their form; names and postal addresses were not looked for."
+    return f"## Personal data\n\n{table(['kind', 'replaced', 'bytes'], rows)}\n\n{note}"
+
+
+def _settings(card: Mapping[str, Any]) -> str:
+    text = json.dumps(card["settings"], indent=2, ensure_ascii=True)
+    # four backticks: no JSON written in ASCII with this indentation begins a line with them
+    return (
+        f"## Settings\n\nFilters, duplicates, mixture and what else decided; `null` is off.\n\n````json\n{text}\n````"
+    )
+
+
+def _digests(card: Mapping[str, Any]) -> str:
+    return "## Digests\n\n" + table(["of", "digest"], [[name, value] for name, value in card["digests"].items()])
+
+
+def _together(sources: Mapping[str, Any], mark: str) -> list[tuple[str, tuple[int, int]]]:
+    """Return (value, (documents, bytes)) over all sources, the most bytes first; of many the last are one row."""
+    totals: dict[str, list[int]] = {}
+    for source in sources.values():
+        for value, amount in source["by"][mark].items():
+            total = totals.setdefault(value, [0, 0])
+            total[0] += amount["documents"]
+            total[1] += amount["bytes"]
+    ordered = sorted(totals.items(), key=lambda item: (-item[1][1], item[0]))
+    rest = ordered[_MAX_LISTED:]
+    rows = [(value, (total[0], total[1])) for value, total in ordered[:_MAX_LISTED]]
+    if rest:
+        rows.append((f"{len(rest)} others", (sum(t[0] for _, t in rest), sum(t[1] for _, t in rest))))
+    return rows
+
+
+def listed(names: Iterable[str], counts: Mapping[str, int] | None = None) -> str:
+    """Return names in a row, with their counts where they have some."""
+    return ", ".join(plain(name) + (f" {counts[name]:,}" if counts else "") for name in names)
+
+
+def table(head: list[str], rows: list[list[Any]]) -> str:
+    """Return a table; numbers are written with commas, and everything else is escaped."""
+    lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else plain(str(value))
+
+
+def plain(text: str) -> str:
+    """Return a stranger's text so that Markdown and HTML show it as it is: one line, of bounded length, no markup."""
+    short = text if len(text) <= _MAX_NAME_CHARACTERS else text[: _MAX_NAME_CHARACTERS - 1] + "…"
+    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in short)
+    # what GitHub and Hugging Face would make a link of without any markup
+    return shown.translate(_SPECIAL).replace("://", "&#58;//").replace("www.", "www&#46;")

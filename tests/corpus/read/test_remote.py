@@ -1,0 +1,215 @@
+"""Files elsewhere: in this process's memory, and in a store that speaks S3, on this machine."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from headwater.corpus.document import Drop
+from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.read import remote
+from headwater.corpus.read.source import read_source
+from headwater.corpus.settings import CorpusSettings
+from headwater.errors import DataError
+
+PAGE = b"<html><body><p>A page.</p></body></html>"
+
+
+def settings(*paths: str) -> CorpusSettings:
+    return CorpusSettings.model_validate({"sources": {"mine": {"kind": "web", "paths": list(paths)}}})
+
+
+def told(*paths: str) -> list[tuple[str, str]]:
+    """Return the id of each piece with its text or the reason why it was dropped."""
+    pieces = read_source("mine", settings(*paths))
+    return [(each.id, each.reason if isinstance(each, Drop) else each.text) for each in pieces]
+
+
+@pytest.fixture
+def memory():
+    store = fsspec.filesystem("memory")
+    files = {
+        "/r/b.txt": b"two",
+        "/r/a.txt.gz": gzip.compress(b"one"),
+        "/r/sub/c.html": PAGE,
+        "/r/sub/.hidden/d.txt": b"not read",
+        "/r/node_modules/e.txt": b"not read",
+        "/r/f.png": b"\x89PNG",
+    }
+    for name, content in files.items():
+        store.pipe(name, content)
+    yield store
+    store.rm("/r", recursive=True)
+
+
+def test_a_folder_elsewhere_is_read_like_one_here(memory):
+    assert told("memory://r") == [
+        ("memory://r/a.txt.gz", "one"),
+        ("memory://r/b.txt", "two"),
+        ("memory://r/f.png", "unknown_format"),
+        ("memory://r/sub/c.html", "A page."),
+    ] or told("memory://r") == [
+        ("memory:///r/a.txt.gz", "one"),
+        ("memory:///r/b.txt", "two"),
+        ("memory:///r/f.png", "unknown_format"),
+        ("memory:///r/sub/c.html", "A page."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts"),
+    [("memory://r/*.txt", ["two"]), ("memory://r/**/*.html", ["A page."]), ("memory://r/b.txt", ["two"])],
+)
+def test_patterns_and_files_elsewhere(memory, pattern, texts):
+    assert [text for _, text in told(pattern)] == texts
+
+
+def test_a_copy_is_gone_when_it_is_read(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote.tempfile, "tempdir", str(tmp_path))
+    copies = []
+    for _ in read_source("mine", settings("memory://r/*.txt")):
+        copies.append(list(tmp_path.rglob("b.txt")))
+    assert [len(each) for each in copies] == [1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_digest_of_inputs_follows_what_the_store_says_of_them(memory):
+    first = corpus_inputs(settings("memory://r"))
+    assert corpus_inputs(settings("memory://r")) == first
+    memory.pipe("/r/b.txt", b"three")
+    assert corpus_inputs(settings("memory://r")) != first
+
+
+def test_an_address_of_this_machine_is_a_path(tmp_path):
+    (tmp_path / "a.txt").write_text("here")
+    assert told(f"file://{tmp_path}/a.txt") == [(f"{tmp_path}/a.txt", "here")]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("memory://nothing-there", "no file"),
+        ("memory://nothing/*.txt", "no file"),
+        ("nonsense://a/b", "nonsense:// is no kind of address"),
+        ("http://127.0.0.1:9/a.txt", "no answer"),
+        ("https://user:secret-word@example.invalid/a.txt", "holds credentials"),
+        ("https://example.invalid/a.txt?X-Amz-Signature=secret-word", "holds credentials"),
+    ],
+)
+def test_what_cannot_be_reached_is_an_error_that_says_so_and_no_secret(address, message):
+    with pytest.raises(DataError, match=message) as raised:
+        told(address)
+    assert "secret-word" not in str(raised.value)
+
+
+def test_a_file_that_is_gone_when_its_turn_comes_is_never_left_out_in_silence(memory):
+    pieces = read_source("mine", settings("memory://r/*.txt", "memory://r/sub/c.html"))
+    next(pieces)
+    memory.rm("/r/sub/c.html")
+    with pytest.raises(DataError, match=r"c\.html"):
+        list(pieces)
+    memory.pipe("/r/sub/c.html", PAGE)
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch):
+    def missing(address):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(DataError, match=r"pip install headwater\[s3\]"):
+        told("s3://bucket/a.txt")
+
+
+# ---- S3
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    """Start a server that speaks S3 on this machine; return its address."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto.server")
+    errors = tmp_path_factory.mktemp("moto") / "errors"
+    port = 20_000 + os.getpid() % 20_000
+    with open(errors, "wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert time.monotonic() < deadline and server.poll() is None, errors.read_text()
+                time.sleep(0.3)
+        yield address
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_ACCESS_KEY_ID": "an-id",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-word",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    store = s3fs.S3FileSystem()
+    if not store.exists("texts"):
+        store.mkdir("texts")
+    store.pipe("texts/a.txt", b"one")
+    store.pipe("texts/sub/b.jsonl.gz", gzip.compress(b'{"text": "two"}\n{"text": "three"}\n'))
+    store.pipe("texts/sub/c.html", PAGE)
+    yield store
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_bucket_is_read_with_credentials_from_the_environment(bucket):
+    assert told("s3://texts") == [
+        ("s3://texts/a.txt", "one"),
+        ("s3://texts/sub/b.jsonl.gz#1", "two"),
+        ("s3://texts/sub/b.jsonl.gz#2", "three"),
+        ("s3://texts/sub/c.html", "A page."),
+    ]
+    assert [text for _, text in told("s3://texts/**/*.html")] == ["A page."]
+
+
+def test_a_changed_object_is_another_input(bucket):
+    first = corpus_inputs(settings("s3://texts"))
+    bucket.pipe("texts/a.txt", b"ONE")
+    bucket.invalidate_cache()
+    assert corpus_inputs(settings("s3://texts")) != first
+
+
+def test_a_bucket_that_does_not_exist_is_told_without_a_secret(bucket):
+    with pytest.raises(DataError, match=r"no such file, folder or bucket|no file at") as raised:
+        told("s3://no-such-bucket/a")
+    assert "a-secret-word" not in str(raised.value)
+
+
+def test_pages_over_http_are_read(bucket, s3):
+    bucket.chmod("texts/sub/c.html", "public-read")
+    address = f"{s3}/texts/sub/c.html"
+    assert told(address) == [(address, "A page.")]
+
+
+def test_size_is_what_the_store_says(bucket):
+    assert remote.size_of("s3://texts/sub/c.html", "mine") == len(PAGE)
+    assert Path("s3://texts/sub/c.html").name == "c.html"
