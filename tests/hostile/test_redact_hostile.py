@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import Document
-from headwater.corpus.protection import REDACTED_KINDS, DecontaminateSettings
-from headwater.corpus.redact import redact
+from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.redact import redact
+from headwater.corpus.protect.settings import REDACTED_KINDS, DecontaminateSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 

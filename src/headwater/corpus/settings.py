@@ -8,9 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
-from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
-from headwater.corpus.rules import BoilerplateSettings, RuleSettings
-from headwater.corpus.spdx import spdx_of
+from headwater.corpus.protect.settings import DecontaminateSettings, LicenceSettings, RedactSettings
+from headwater.corpus.protect.spdx import spdx_of
+from headwater.corpus.quality.rules import BoilerplateSettings, RuleSettings
 from headwater.corpus.unwrap import UnwrapSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]

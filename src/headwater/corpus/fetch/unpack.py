@@ -19,7 +19,7 @@ from headwater.corpus.fetch.archives import Member
 from headwater.corpus.fetch.known import Contents, contents_of, is_plain_text
 from headwater.corpus.fetch.licence import licence_of_copyright, licence_of_metadata
 from headwater.corpus.fetch.names import PackageName
-from headwater.corpus.spdx import UNKNOWN
+from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.errors import DataError
 from headwater.files import DigestedFile, digest_json, write_json, write_text
 
