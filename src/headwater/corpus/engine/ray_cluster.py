@@ -38,10 +38,17 @@ class RayCluster:
         except ModuleNotFoundError:
             raise ConfigError("the engine ray needs Ray; `pip install headwater[ray]` installs it") from None
         self._ray: Any = ray
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None:
-            ray.init(num_cpus=self._workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init("local", num_cpus=self._workers, include_dashboard=False, **options)
+            return self
+        try:
+            ray.init(self._address, **options)
+        except (ConnectionError, ImportError) as error:  # ImportError: its client needs what `ray[client]` installs
+            raise ConfigError(
+                f"no Ray cluster answers at {self._address} ({error}); start its client server, give its address as "
+                "ray://HOST:10001, and where it asks for a token set RAY_AUTH_TOKEN as Ray documents it"
+            ) from None
         return self
 
     def run(self, tasks: Sequence[Task], listener: Listener) -> None:

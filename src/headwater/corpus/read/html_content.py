@@ -18,6 +18,7 @@ _MAX_NOISE, _MAX_COMMENTS = 0.4, 0.9  # of the prose: a container that holds mor
 _MIN_MAIN, _MIN_ARTICLE = 0.1, 0.5  # of the prose that is no noise, in a container that calls itself one
 _MOST = 0.85  # of the prose, in the smallest container that is taken for the content
 _LINKS, _LINKS_IN_MAIN = 0.6, 0.85  # of a list's characters: a list with more is a menu
+_LINKS_OF_POINTER = 0.7  # of a paragraph's characters
 _LISTS = frozenset(["ul", "ol", "dir", "menu", "dl", "table"])
 _GROUPS = _LISTS | {"div", "section", "aside", "header", "form"}
 
@@ -32,8 +33,13 @@ def main_blocks(page: Page) -> list[Block]:
         _keep_only_([_smallest(page, kept)], kept, 0, len(kept))
     else:
         _drop_menus_(page, sums, kept, _LISTS, _LINKS_IN_MAIN)
-    found = [block for block, is_kept in zip(page.blocks, kept) if is_kept]
+    found = [block for block, is_kept in zip(page.blocks, kept) if is_kept and not _is_pointer(block)]
     return found or page.blocks
+
+
+def _is_pointer(block: Block) -> bool:
+    """Return whether a paragraph is hardly more than a link: to another article, to a profile, to the page itself."""
+    return block.kind == "paragraph" and block.num_links > 0 and block.linked > _LINKS_OF_POINTER * len(block.text)
 
 
 class _Sums:
