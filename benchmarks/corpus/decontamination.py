@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.corpus.bare_words import bare_words
-from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import Document, num_bytes
-from headwater.corpus.overlap import OverlapIndex
-from headwater.corpus.protection import DecontaminateSettings
+from headwater.corpus.protect.bare_words import bare_words
+from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.overlap import OverlapIndex
+from headwater.corpus.protect.settings import DecontaminateSettings
 from headwater.corpus.read.builtin import read_library
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.step import Candidate

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 
 from headwater.corpus.document import Document
-from headwater.corpus.filter import rules_step
-from headwater.corpus.language import LanguageModel, language_step
-from headwater.corpus.rules import RuleSettings
-from headwater.corpus.step import Candidate
-from headwater.corpus.train_classifier import (
+from headwater.corpus.quality.filter import rules_step
+from headwater.corpus.quality.language import LanguageModel, language_step
+from headwater.corpus.quality.rules import RuleSettings
+from headwater.corpus.quality.train_classifier import (
     Examples,
     area_under_curve,
     examples_of,
@@ -32,6 +31,7 @@ from headwater.corpus.train_classifier import (
     scores_of,
     train,
 )
+from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 
 PAGES = Path(__file__).parents[1] / "data" / "filtering" / "pages.jsonl"

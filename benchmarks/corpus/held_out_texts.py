@@ -15,8 +15,8 @@ import xxhash
 
 from headwater.config import Settings
 from headwater.corpus.document import Document
+from headwater.corpus.quality.rules import RuleSettings
 from headwater.corpus.read.source import read_source
-from headwater.corpus.rules import RuleSettings
 from headwater.corpus.settings import CorpusSettings
 
 EDITED = ("novels", "plays", "speeches", "articles", "manuals", "python")

@@ -22,7 +22,7 @@ from typing import Any
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document
-from headwater.corpus.language import LanguageModel
+from headwater.corpus.quality.language import LanguageModel
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
-from headwater.corpus.licence_texts import licence_of_text
-from headwater.corpus.spdx import allowed_patterns, identifiers, is_allowed, spdx_of
+from headwater.corpus.protect.licence_texts import licence_of_text
+from headwater.corpus.protect.spdx import allowed_patterns, identifiers, is_allowed, spdx_of
 
 _DEBIAN = {
     "Expat": "MIT", "BSD-2": "BSD-2-Clause", "BSD-3": "BSD-3-Clause", "BSL": "BSL-1.0", "Apache-2": "Apache-2.0",

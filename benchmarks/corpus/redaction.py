@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headwater.corpus.document import num_bytes
-from headwater.corpus.protection import REDACTED_KINDS
+from headwater.corpus.protect.redact import FINDERS, redact
+from headwater.corpus.protect.settings import REDACTED_KINDS
+from headwater.corpus.protect.spans import Scanned
 from headwater.corpus.read.packages import read_package
-from headwater.corpus.redact import FINDERS, redact
-from headwater.corpus.redact_spans import Scanned
 
 
 def main() -> None:

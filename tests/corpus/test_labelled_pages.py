@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.corpus.filter import rules_step
-from headwater.corpus.rules import RuleSettings
+from headwater.corpus.quality.filter import rules_step
+from headwater.corpus.quality.rules import RuleSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 

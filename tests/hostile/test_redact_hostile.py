@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import Document
-from headwater.corpus.protection import REDACTED_KINDS, DecontaminateSettings
-from headwater.corpus.redact import redact
+from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.redact import redact
+from headwater.corpus.protect.settings import REDACTED_KINDS, DecontaminateSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 
@@ -39,4 +39,4 @@ def test_a_document_of_one_line_that_shares_much_with_a_set_costs_one_pass(tmp_p
     runs = (" ".join([*words[at : at + 13], "other"]) for at in range(0, len(words), 13))
     verdict = step(Candidate(Document(" ".join(runs), "s", "i", "o", "text"), WordHasher()))
     assert verdict.reason == "contaminated_set"
-    assert len(verdict.note.split()) == 1500
+    assert len(verdict.note.split()) == 1 + 1500  # the set, and its items

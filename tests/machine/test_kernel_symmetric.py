@@ -33,7 +33,9 @@ def test_product_with_its_transpose_equals_fp64(library, shape, dtype):
     x_NRC = random_stack(*shape, dtype=dtype)
     ours = KernelUpdates(library, 2).symmetric_product(x_NRC)
     error = relative_error(ours, x_NRC.double() @ x_NRC.double().mT)
-    limit = torch.finfo(dtype).eps * (0.5 if dtype == torch.bfloat16 else 2)  # fp32: the sums are rounded too
+    limit = torch.finfo(dtype).eps * (
+        0.5 if dtype == torch.bfloat16 else 4
+    )  # fp32: sums are rounded too, in an order of the processor's
     assert ours.dtype == dtype
     assert error < limit, f"relative error {error:.2e}"
 

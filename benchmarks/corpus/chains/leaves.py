@@ -20,15 +20,15 @@ Work = Callable[[str], Any]
 
 
 def html_headwater(folder: Path) -> Work:
-    from headwater.corpus.read import html as reader
     from headwater.corpus.read.input import InputFile
+    from headwater.corpus.read.limits import ReadLimits
+    from headwater.corpus.read.parse import parse
 
-    place = folder / "page.html"
-    file = InputFile(place, "page", "pages", "web")
+    file, limits = InputFile(folder / "page.html", "page", "pages", "web"), ReadLimits(100_000, 1 << 24, 1 << 26)
 
     def extract(page: str) -> Any:
-        place.write_text(page, encoding="utf-8")
-        return list(reader.read_html(file, 1 << 30))
+        file.path.write_text(page, encoding="utf-8")
+        return list(parse(file, "html", limits))
 
     return extract
 

@@ -32,8 +32,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train on four fifths of two sets of documents; print what the classifier does on the rest."""
+    from headwater.corpus.quality.train_classifier import (
+        examples_of,
+        read_examples,
+        train_and_measure,
+        write_classifier,
+    )
     from headwater.corpus.settings import KINDS
-    from headwater.corpus.train_classifier import examples_of, read_examples, train_and_measure, write_classifier
 
     if kind not in KINDS:
         raise ConfigError(f"there is no kind {kind!r}; kinds: {', '.join(KINDS)}")

@@ -164,7 +164,7 @@ class _Build:
     def _do(self, stage: str, numbers: list[int] | range) -> None:
         missing = [task for number in numbers if not self._work.is_done(task := Task(stage, number))]
         progress = Progress(self._work, stage, len(numbers), missing, self._say)
-        self._engine.run(missing, progress.done)
+        self._engine.run(missing, progress)
 
 
 def _balance(work: Work) -> Balance:

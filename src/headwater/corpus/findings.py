@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from headwater.corpus.account import Balance
-from headwater.corpus.decontaminate import REASON as CONTAMINATED
-from headwater.corpus.decontaminate import Decontaminator
-from headwater.corpus.licence import REASON as NOT_ALLOWED
 from headwater.corpus.notes import Notes
-from headwater.corpus.redact import REASON as REDACTED
+from headwater.corpus.protect.decontaminate import REASON as CONTAMINATED
+from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.licence import REASON as NOT_ALLOWED
+from headwater.corpus.protect.redact import REASON as REDACTED
 from headwater.corpus.settings import CorpusSettings
 
 

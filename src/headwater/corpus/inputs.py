@@ -8,8 +8,8 @@ from pathlib import Path
 
 import xxhash
 
-from headwater.corpus.evaluation_sets import set_files
-from headwater.corpus.quality import quality_inputs
+from headwater.corpus.protect.evaluation_sets import set_files
+from headwater.corpus.quality.steps import quality_inputs
 from headwater.corpus.read.builtin import library_files
 from headwater.corpus.read.fetched import fetched_packages
 from headwater.corpus.read.hub import hub_version

@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 import xxhash
 
-from headwater.corpus.boilerplate import line_keys, site_key, site_of, tops_of, without_boilerplate
 from headwater.corpus.document import Document
-from headwater.corpus.rules import BoilerplateSettings
+from headwater.corpus.quality.boilerplate import line_keys, site_key, site_of, tops_of, without_boilerplate
+from headwater.corpus.quality.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings, RepeatSettings
 
 _PARAGRAPH = re.compile(r"[^\n](?:[^\n]|\n(?!\n))*\n*")

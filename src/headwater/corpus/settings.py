@@ -8,9 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
 from headwater.corpus.fetch.names import parse_names
-from headwater.corpus.protection import DecontaminateSettings, LicenceSettings, RedactSettings
-from headwater.corpus.rules import BoilerplateSettings, RuleSettings
-from headwater.corpus.spdx import spdx_of
+from headwater.corpus.protect.settings import DecontaminateSettings, LicenceSettings, RedactSettings
+from headwater.corpus.protect.spdx import spdx_of
+from headwater.corpus.quality.rules import BoilerplateSettings, RuleSettings
 from headwater.corpus.unwrap import UnwrapSettings
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -109,7 +109,7 @@ class EngineSettings(Settings):
     """Who does the work. Nothing here changes the corpus."""
 
     name: str = "local"
-    """Processes on this machine (local), a Slurm cluster (slurm), or a Ray cluster (ray, or its address ray://…)."""
+    """Processes here (local), a Slurm cluster (slurm), Ray on this machine (ray) or the cluster at ray://HOST:PORT."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
     task_memory_bytes: int = Field(default=4_000_000_000, ge=100_000_000)

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 
 from headwater.corpus.clean import clean
-from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.licence import licence_step
-from headwater.corpus.quality import quality_steps
-from headwater.corpus.redact import Redactor
+from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.licence import licence_step
+from headwater.corpus.protect.redact import Redactor
+from headwater.corpus.protect.withhold import withhold
+from headwater.corpus.quality.steps import quality_steps
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.unwrap import unwrapper
-from headwater.corpus.withhold import withhold
 
 
 def make_steps(settings: CorpusSettings) -> list[Step]:

@@ -6,9 +6,9 @@ from pathlib import PurePath
 from typing import Any
 
 from headwater.corpus.kept_by import DATES, MARKS
-from headwater.corpus.licence import declared_licence
+from headwater.corpus.protect.licence import declared_licence
+from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.settings import SourceSettings
-from headwater.corpus.spdx import UNKNOWN
 from headwater.errors import DataError
 from headwater.export.data_card import FORMAT, FORMAT_VERSION
 from headwater.files import read_manifest_or_none

@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,6 +52,18 @@ def test_two_workers_of_a_node_make_the_corpus_that_one_process_makes(texts, tmp
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split()[-1] == expected["digest"]
+
+
+def test_an_address_where_nothing_answers_is_told(texts, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise ConnectionError("ray client connection timeout")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=refuse))
+    settings = CorpusSettings.model_validate(table_for(texts, name="ray://nowhere:10001"))
+    with pytest.raises(
+        ConfigError, match=r"no Ray cluster answers at ray://nowhere:10001 \(ray client connection timeout"
+    ):
+        build_corpus(settings, tmp_path / "corpus", lambda line: None)
 
 
 def test_without_ray_the_error_says_what_to_install(texts, tmp_path, monkeypatch):

@@ -105,6 +105,15 @@ def test_files_under_a_name_that_leads_out_are_written_nowhere(tmp_path, make_de
     assert not list(tmp_path.rglob("escaped.txt"))
 
 
+def test_of_files_in_each_others_place_the_first_is_taken(tmp_path, make_deb):
+    names = ["usr/share/a.txt/b.txt", "usr/share/a.txt", "usr/share/c.txt", "usr/share/c.txt/d.txt"]
+    make_deb("texts", {name: name.encode() for name in names})
+    fetch(settings_of(tmp_path, "deb:texts"), tmp_path)
+    top = tmp_path / "texts/deb-texts/files"
+    found = [path.relative_to(top).as_posix() for path in sorted(top.rglob("*.txt")) if path.is_file()]
+    assert found == ["usr/share/a.txt/b.txt", "usr/share/c.txt"]
+
+
 def test_a_corpus_of_packages_never_fetched_says_how_to_fetch_them(tmp_path):
     settings = settings_of(tmp_path, "deb:texts")
     with pytest.raises(DataError, match="headwater corpus fetch"):

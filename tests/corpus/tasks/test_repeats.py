@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.corpus.boilerplate import SiteCounts
 from headwater.corpus.build import build_corpus
 from headwater.corpus.clean import clean
 from headwater.corpus.load import read_documents
-from headwater.corpus.rules import BoilerplateSettings
+from headwater.corpus.quality.boilerplate import SiteCounts
+from headwater.corpus.quality.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import ranges, repeats, sift

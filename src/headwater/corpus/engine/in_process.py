@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from headwater.corpus.engine.interface import Done
+from headwater.corpus.engine.interface import Listener
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task
@@ -18,10 +18,11 @@ class InProcess:
     def __init__(self, folder: Path) -> None:
         self._bench = Bench(folder)
 
-    def run(self, tasks: Sequence[Task], done: Done) -> None:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
+        self._bench.on_read = listener.read
         for task in tasks:
             run_task(self._bench, task)
-            done(task)
+            listener.done(task)
 
     def __enter__(self) -> InProcess:
         return self

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from headwater.corpus.tasks.work import Task
 
-Done = Callable[[Task], None]
+
+class Listener(Protocol):
+    """Whoever wants to know how far the work is."""
+
+    def done(self, task: Task) -> None:
+        """Hear that a task is done."""
+
+    def read(self, num_bytes: int) -> None:
+        """Hear that so much text more was read; from engines that know it before a task is done."""
 
 
 class Engine(Protocol):
     """Does tasks. They read and write the work folder alone and may be done twice: the output is the same."""
 
-    def run(self, tasks: Sequence[Task], done: Done) -> None:
-        """Return when the output of every task is there; `done` is told each.
+    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
+        """Return when the output of every task is there; `listener` is told each.
 
         Raises what a task raised that the user can act on, and DataError for a task that can't be done.
         """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from headwater.corpus.engine.failures import Failures
-from headwater.corpus.engine.interface import Done
+from headwater.corpus.engine.interface import Listener
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
@@ -32,7 +32,7 @@ class Pool:
         self._clock = clock
         self._workers: list[WorkerProcess] = []
 
-    def run(self, tasks: Sequence[Task], done: Done) -> None:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
         waiting, failures = deque(tasks), Failures(self._work)
         for worker in self._workers:
             worker.heard_at = self._clock()  # no one listened between two stages
@@ -42,10 +42,11 @@ class Pool:
             for worker in list(self._workers):
                 for task, failure in worker.taken_outcomes():
                     if failure is None:
-                        done(task)
+                        listener.done(task)
                     else:
                         failures.add(task, failure)
                         waiting.appendleft(task)
+                listener.read(worker.taken_bytes_read())
                 why = worker.why_lost(self._settings, self._clock())
                 if why is not None:
                     self._workers.remove(worker)

@@ -37,7 +37,7 @@ class Progress:
         self._num_tasks = num_tasks
         self._num_done = num_tasks - len(missing)
         self._left = sum(map(self._size, missing))
-        self._done_here = 0
+        self._done_here = self._num_bytes_read = 0
         self._say = say
         self._clock = clock
         self._started_at = self._told_at = clock()
@@ -51,14 +51,24 @@ class Progress:
         self._num_done += 1
         self._done_here += self._size(task)
         self._left -= self._size(task)
+        self._tell_now_and_then()
+
+    def read(self, num_bytes: int) -> None:
+        self._num_bytes_read += num_bytes
+        self._tell_now_and_then()
+
+    def _tell_now_and_then(self) -> None:
         now = self._clock()
         if now - self._told_at < SECONDS_BETWEEN_LINES or not self._left:
             return
         self._told_at = now
         seconds = now - self._started_at
-        remaining = seconds * self._left / self._done_here
-        speed = f", {self._done_here / seconds / 1e6:.1f} MB/s" if self._done_here > 1e6 else ""
-        self._say(f"{self._name}: {self._num_done:,} of {self._num_tasks:,} tasks{speed}, {_duration(remaining)} to go")
+        said = f"{self._name}: {self._num_done:,} of {self._num_tasks:,} tasks"
+        if self._num_bytes_read:
+            said += f", {self._num_bytes_read / 1e6:,.0f} MB read, {self._num_bytes_read / seconds / 1e6:.1f} MB/s"
+        if self._done_here:
+            said += f", {_duration(seconds * self._left / self._done_here)} to go"
+        self._say(said)
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from headwater import errors
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
-from headwater.corpus.engine.interface import Done
+from headwater.corpus.engine.interface import Listener
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import run_task
@@ -38,13 +38,20 @@ class RayCluster:
         except ModuleNotFoundError:
             raise ConfigError("the engine ray needs Ray; `pip install headwater[ray]` installs it") from None
         self._ray: Any = ray
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None:
-            ray.init(num_cpus=self._workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init("local", num_cpus=self._workers, include_dashboard=False, **options)
+            return self
+        try:
+            ray.init(self._address, **options)
+        except (ConnectionError, ImportError) as error:  # ImportError: its client needs what `ray[client]` installs
+            raise ConfigError(
+                f"no Ray cluster answers at {self._address} ({error}); start its client server, give its address as "
+                "ray://HOST:10001, and where it asks for a token set RAY_AUTH_TOKEN as Ray documents it"
+            ) from None
         return self
 
-    def run(self, tasks: Sequence[Task], done: Done) -> None:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
         do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
         waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work)
         folder = str(self._work.folder.absolute())
@@ -58,7 +65,7 @@ class RayCluster:
                 task = running.pop(each)
                 failure = self._failure_of(each)
                 if failure is None:
-                    done(task)
+                    listener.done(task)
                 else:
                     failures.add(task, failure)
                     waiting.append(task)

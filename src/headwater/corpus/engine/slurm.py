@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
-from headwater.corpus.engine.interface import Done
+from headwater.corpus.engine.interface import Listener
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
 from headwater.errors import ConfigError
@@ -39,13 +39,13 @@ class Slurm:
         self._work = work
         self._settings = settings
 
-    def run(self, tasks: Sequence[Task], done: Done) -> None:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
         failures, missing = Failures(self._work), list(tasks)
         for attempt in range(MAX_FAILURES):
             if not missing:
                 return
             jobs = _Jobs(self._work, missing, attempt, self._settings)
-            jobs.do(done)
+            jobs.do(listener)
             failed = [(place, task) for place, task in enumerate(missing) if not self._work.is_done(task)]
             for place, task in failed:
                 failures.add(task, jobs.last_line(place))
@@ -79,7 +79,7 @@ class _Jobs:
         counts = {"num_tasks": len(tasks), "stage": self._stage, "num_jobs": self._num_jobs}
         write_text(self._folder / "array.sh", _SCRIPT.format(**words, **counts))
 
-    def do(self, done: Done) -> None:
+    def do(self, listener: Listener) -> None:
         """Submit the array and wait until it has ended, whether it did its tasks or not."""
         command = ["sbatch", "--wait", "--parsable", f"--job-name=headwater-{self._stage}"]
         command += [f"--array=0-{self._num_jobs - 1}", f"--output={self._folder.absolute()}/job-%a.log"]
@@ -92,7 +92,7 @@ class _Jobs:
             ) from None
         try:
             while True:
-                self._tell(done)
+                self._tell(listener)
                 try:
                     process.wait(timeout=_POLL_SECONDS)
                     break
@@ -104,15 +104,15 @@ class _Jobs:
         said, complaint = process.communicate()
         if not said.strip():
             raise ConfigError(f"sbatch refuses the jobs: {complaint.decode(errors='replace').strip()}; {command}")
-        self._tell(done)
+        self._tell(listener)
 
-    def _tell(self, done: Done) -> None:
+    def _tell(self, listener: Listener) -> None:
         folder = self._work.path_of(self._stage, 0).parent
         names = os.listdir(folder) if folder.is_dir() else []
         for number in sorted(int(name) for name in names if name.isdigit()):
             task = self._missing.pop(number, None)
             if task is not None:
-                done(task)
+                listener.done(task)
 
     def last_line(self, place: int) -> str:
         """Return what the job said last that the task at `place` belongs to."""

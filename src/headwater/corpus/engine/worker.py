@@ -39,6 +39,7 @@ def main() -> None:
     pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte at once
     _limit_memory(place["memory_bytes"])
     bench = Bench(Path(place["folder"]))
+    bench.on_read = outbox.note_read
     while True:
         task = inbox.get()
         try:
@@ -59,6 +60,10 @@ class _Outbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._num_bytes_read = 0
+
+    def note_read(self, num_bytes: int) -> None:
+        self._num_bytes_read += num_bytes
 
     def send(self, message: dict[str, Any]) -> None:
         try:
@@ -69,9 +74,9 @@ class _Outbox:
             os._exit(1)
 
     def beat(self) -> None:
-        """Say that the process lives, for ever."""
+        """Say that the process lives, and how much text it has read, for ever."""
         while True:
-            self.send({"alive": True})
+            self.send({"read": self._num_bytes_read})
             threading.Event().wait(HEARTBEAT_SECONDS)
 
 

@@ -32,6 +32,7 @@ class WorkerProcess:
         self._buffer = bytearray()
         self._outcomes: list[tuple[Task, str | None]] = []
         self._is_gone = False
+        self._num_bytes_read = self._num_bytes_told = 0
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         self._process = subprocess.Popen(
             [sys.executable, "-B", "-m", _MODULE],
@@ -80,6 +81,7 @@ class WorkerProcess:
         return unpack(lambda count: next(frame))
 
     def _take_up(self, message: dict[str, Any]) -> None:
+        self._num_bytes_read = message.get("read", self._num_bytes_read)
         if "error" in message:
             name, text = message["error"]
             kind = getattr(errors, name, HeadwaterError)
@@ -92,6 +94,11 @@ class WorkerProcess:
         """Return the tasks that ended since the last call, each with why it failed, or None."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
+
+    def taken_bytes_read(self) -> int:
+        """Return how much text the worker read since the last call."""
+        new, self._num_bytes_told = self._num_bytes_read - self._num_bytes_told, self._num_bytes_read
+        return new
 
     def why_lost(self, settings: EngineSettings, now: float) -> str | None:
         """Return why the worker is of no more use, or None."""

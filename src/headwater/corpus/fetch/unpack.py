@@ -19,7 +19,7 @@ from headwater.corpus.fetch.archives import Member
 from headwater.corpus.fetch.known import Contents, contents_of, is_plain_text
 from headwater.corpus.fetch.licence import licence_of_copyright, licence_of_metadata
 from headwater.corpus.fetch.names import PackageName
-from headwater.corpus.spdx import UNKNOWN
+from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.errors import DataError
 from headwater.files import DigestedFile, digest_json, write_json, write_text
 
@@ -54,13 +54,22 @@ class _Taken:
     """The files taken so far."""
 
     digests: dict[str, str] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
     num_bytes: int = 0
     newest: date = date.min
 
     def clashes(self, name: str) -> bool:
-        """Return whether a file of this name, or one in place of a folder on the way to it, is there."""
+        """Return whether a file is there in place of this one or of a folder on its way, or a folder in its place."""
         parts = name.split("/")
-        return any("/".join(parts[:end]) in self.digests for end in range(1, len(parts) + 1))
+        on_the_way = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        return name in self.folders or not on_the_way.isdisjoint(self.digests)
+
+    def add_(self, name: str, file: DigestedFile, changed: date) -> None:
+        parts = name.split("/")
+        self.digests[name] = file.digest
+        self.folders |= {"/".join(parts[:end]) for end in range(1, len(parts))}
+        self.num_bytes += file.num_bytes
+        self.newest = max(self.newest, changed)
 
 
 def package_key(package: PackageName) -> str:
@@ -114,9 +123,7 @@ def _take_(taken: _Taken, member: Member, folder: Path) -> None:
     with DigestedFile(folder / member.name) as file:
         for block in member.blocks():
             file.write(block)
-        taken.digests[member.name] = file.digest
-        taken.num_bytes += file.num_bytes
-    taken.newest = max(taken.newest, member.date)
+        taken.add_(member.name, file, member.date)
 
 
 def _manifest(package: PackageName, contents: Contents, papers: _Papers, taken: _Taken) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.licence_texts import licence_of_text
+from headwater.corpus.protect.licence_texts import licence_of_text
 from headwater.corpus.read.formats import language_of
 from headwater.corpus.read.input import reason_not_readable
 

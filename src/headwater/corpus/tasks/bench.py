@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -18,11 +19,16 @@ from headwater.corpus.tasks.work import Work
 from headwater.corpus.words import WordHasher
 
 
+def _ignore(num_bytes: int) -> None:
+    pass
+
+
 class Bench:
     """A process's place of work in a work folder."""
 
     def __init__(self, folder: Path) -> None:
         self.work = Work(folder)
+        self.on_read: Callable[[int], None] = _ignore  # told the bytes of every document that is read
 
     @property
     def settings(self) -> CorpusSettings:

@@ -71,6 +71,7 @@ class _Sifter:
             return
         raw_bytes = num_bytes(piece.text)
         self.balance.read_(self._source, 1, raw_bytes)
+        self._bench.on_read(raw_bytes)
         verdict = put_through(self._bench.steps, Candidate(piece, self._bench.hasher))
         document = verdict.candidate.document
         if verdict.reason is not None:

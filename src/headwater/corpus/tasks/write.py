@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from headwater.corpus.account import Balance
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, drop_document, drop_part, num_bytes
-from headwater.corpus.filter import drop_reason
 from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.quality.filter import drop_reason
 from headwater.corpus.read.sections import cut_point
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.step import Candidate

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from headwater.corpus.bare_words import BareWordHasher, word_spans
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.evaluation_sets import read_set
-from headwater.corpus.overlap import OverlapIndex, Shared
-from headwater.corpus.protection import DecontaminateSettings
+from headwater.corpus.protect.bare_words import BareWordHasher, word_spans
+from headwater.corpus.protect.evaluation_sets import read_set
+from headwater.corpus.protect.overlap import OverlapIndex, Shared
+from headwater.corpus.protect.settings import DecontaminateSettings
+from headwater.corpus.protect.withhold import SHORT_CHARACTERS, passage
 from headwater.corpus.step import Candidate, Cut, Verdict
-from headwater.corpus.withhold import SHORT_CHARACTERS, passage
 
 REASON = "contaminated_"
 

@@ -4,9 +4,16 @@ import random
 
 import pytest
 
-from headwater.corpus.boilerplate import SiteCounts, least_pages, line_keys, site_of, tops_of, without_boilerplate
 from headwater.corpus.document import Document
-from headwater.corpus.rules import BoilerplateSettings
+from headwater.corpus.quality.boilerplate import (
+    SiteCounts,
+    least_pages,
+    line_keys,
+    site_of,
+    tops_of,
+    without_boilerplate,
+)
+from headwater.corpus.quality.rules import BoilerplateSettings
 
 NOTICE = "This page was last changed by a robot that nobody has ever met."
 

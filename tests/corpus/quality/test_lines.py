@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from headwater.corpus.lines import cut_lines, ends_sentence, has_sentences, line_shapes, meant_lines, wrap_width
+from headwater.corpus.quality.lines import cut_lines, ends_sentence, has_sentences, line_shapes, meant_lines, wrap_width
 
 
 def test_a_line_broken_by_a_hard_wrap_is_joined_and_others_stay():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.bare_words import bare_words, word_spans
+from headwater.corpus.protect.bare_words import bare_words, word_spans
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headwater.corpus.classifier import Classifier, classifier_digest, classifier_step
-from headwater.corpus.filter import rules_step
-from headwater.corpus.language import LanguageModel, language_step, model_digest
+from headwater.corpus.quality.classifier import Classifier, classifier_digest, classifier_step
+from headwater.corpus.quality.filter import rules_step
+from headwater.corpus.quality.language import LanguageModel, language_step, model_digest
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Step
 

@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from headwater.corpus.bare_words import bare_words
 from headwater.corpus.build import corpus_key
-from headwater.corpus.decontaminate import Decontaminator
 from headwater.corpus.document import Document
-from headwater.corpus.evaluation_sets import read_set
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.notes import Notes
-from headwater.corpus.protection import DecontaminateSettings
+from headwater.corpus.protect.bare_words import bare_words
+from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.evaluation_sets import read_set
+from headwater.corpus.protect.settings import DecontaminateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from headwater.corpus.redact_spans import Scanned, Span
+from headwater.corpus.protect.spans import Scanned, Span
 
 MIN_DIGITS, MAX_PHONE_DIGITS = 7, 15  # of all kinds; E.164
 _MIN_INTERNATIONAL_DIGITS = 8

@@ -8,9 +8,9 @@ Only the first section of a long file has its head: the others go by what comes 
 from __future__ import annotations
 
 from headwater.corpus.document import Document
-from headwater.corpus.licence_texts import licence_of_head, licence_tag
+from headwater.corpus.protect.licence_texts import licence_of_head, licence_tag
+from headwater.corpus.protect.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed, spdx_of
 from headwater.corpus.settings import CorpusSettings, SourceSettings
-from headwater.corpus.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed, spdx_of
 from headwater.corpus.step import Candidate, Step, Verdict
 
 REASON = "licence_not_allowed"

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus import language as language_module
 from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
-from headwater.corpus.quality import quality_steps
+from headwater.corpus.quality import language as language_module
+from headwater.corpus.quality.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
+from headwater.corpus.quality.steps import quality_steps
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher

@@ -7,14 +7,14 @@ import string
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, num_bytes
-from headwater.corpus.lines import cut_lines, has_sentences, line_shapes
-from headwater.corpus.repetition import (
+from headwater.corpus.quality.lines import cut_lines, has_sentences, line_shapes
+from headwater.corpus.quality.repetition import (
     has_frequent_ngram,
     has_repeated_passages,
     repeated_line_fraction,
     repeated_ngram_fraction,
 )
-from headwater.corpus.rules import CodeRules, ProseRules, RuleSettings
+from headwater.corpus.quality.rules import CodeRules, ProseRules, RuleSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.words import is_unspaced
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.protection import BUILTIN_PROBES, DecontaminateSettings
+from headwater.corpus.protect.settings import BUILTIN_PROBES, DecontaminateSettings
 from headwater.corpus.read.formats import format_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
@@ -55,7 +55,7 @@ def set_files(name: str, settings: DecontaminateSettings) -> list[tuple[Path, st
     given = settings.sets[name]
     found = list(find_files([path for path in given if path != BUILTIN_PROBES], f"decontaminate.sets.{name}"))
     if BUILTIN_PROBES in given:
-        written_by = Path(__file__).parent / "almanac"
+        written_by = Path(__file__).parents[1] / "almanac"
         found += [(path, path.name) for path in sorted(written_by.iterdir()) if path.is_file()]
     return found
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.overlap import OverlapIndex, Shared, runs_of
+from headwater.corpus.protect.overlap import OverlapIndex, Shared, runs_of
 from headwater.corpus.words import ngrams
 
 SMALL = st.lists(st.integers(0, 3), max_size=30)

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from headwater.corpus.repetition import (
+from headwater.corpus.quality.repetition import (
     covered_fraction,
     has_frequent_ngram,
     has_repeated_passages,

@@ -13,7 +13,9 @@ import xxhash
 from scipy import sparse
 from scipy.optimize import minimize
 
-from headwater.corpus.classifier import (
+from headwater.corpus.clean import clean
+from headwater.corpus.document import Document
+from headwater.corpus.quality.classifier import (
     FORMAT,
     FORMAT_VERSION,
     SHAPES,
@@ -22,8 +24,6 @@ from headwater.corpus.classifier import (
     shape_features,
     word_features,
 )
-from headwater.corpus.clean import clean
-from headwater.corpus.document import Document
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings, Kind, SourceSettings
 from headwater.corpus.step import Candidate

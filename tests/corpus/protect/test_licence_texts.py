@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.corpus.licence_texts import licence_of_head, licence_of_text, licence_tag
+from headwater.corpus.protect.licence_texts import licence_of_head, licence_of_text, licence_tag
 
 COMMON = Path("/usr/share/common-licenses")
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from headwater.corpus.filter import alpha_fraction
-from headwater.corpus.lines import line_shapes
-from headwater.corpus.repetition import repeated_line_fraction
+from headwater.corpus.quality.filter import alpha_fraction
+from headwater.corpus.quality.lines import line_shapes
+from headwater.corpus.quality.repetition import repeated_line_fraction
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.corpus.words import ngrams
 from headwater.errors import DataError

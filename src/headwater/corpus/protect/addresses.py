@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from headwater.corpus.redact_spans import Scanned, Span
+from headwater.corpus.protect.spans import Scanned, Span
 
 # any country's two letters, and the names that people have addresses under: of code and of system units (x@y.service)
 # none ends in these

@@ -6,8 +6,8 @@ import textwrap
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.corpus.filter import alpha_fraction, num_words_with_letters, rules_step
-from headwater.corpus.rules import RuleSettings
+from headwater.corpus.quality.filter import alpha_fraction, num_words_with_letters, rules_step
+from headwater.corpus.quality.rules import RuleSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 

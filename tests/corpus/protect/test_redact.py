@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.corpus.document import Document
-from headwater.corpus.protection import REDACTED_KINDS, RedactSettings
-from headwater.corpus.redact import Redactor, placeholder, redact
+from headwater.corpus.protect.redact import Redactor, placeholder, redact
+from headwater.corpus.protect.settings import REDACTED_KINDS, RedactSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 

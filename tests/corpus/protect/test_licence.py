@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from headwater.corpus.document import Document
 from headwater.corpus.kept_by import KeptBy
-from headwater.corpus.licence import licence_step
 from headwater.corpus.load import read_documents
+from headwater.corpus.protect.licence import licence_step
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import document_line
 from headwater.corpus.step import Candidate

@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.rules import BoilerplateSettings
+from headwater.corpus.quality.rules import BoilerplateSettings
 
 _OWN_LINES = 3  # in a row, and a page's own text has begun
 _MAX_CHARACTERS = 500  # a longer line is a paragraph: what repeats those is the search for repeated paragraphs

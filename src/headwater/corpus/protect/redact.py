@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from headwater.corpus.document import num_bytes
-from headwater.corpus.protection import REDACTED_KINDS, RedactSettings
-from headwater.corpus.redact_addresses import find_emails, find_ip_addresses
-from headwater.corpus.redact_numbers import find_cards, find_ibans, find_phones, find_social_security_numbers
-from headwater.corpus.redact_secrets import find_passwords, find_private_keys, find_tokens
-from headwater.corpus.redact_spans import Scanned, Span
+from headwater.corpus.protect.addresses import find_emails, find_ip_addresses
+from headwater.corpus.protect.numbers import find_cards, find_ibans, find_phones, find_social_security_numbers
+from headwater.corpus.protect.secrets import find_passwords, find_private_keys, find_tokens
+from headwater.corpus.protect.settings import REDACTED_KINDS, RedactSettings
+from headwater.corpus.protect.spans import Scanned, Span
 from headwater.corpus.step import Candidate, Cut, Verdict
 
 REASON = "redacted_"

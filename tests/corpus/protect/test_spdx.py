@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.spdx import allowed_patterns, canonical, identifiers, is_allowed, is_expression, spdx_of
+from headwater.corpus.protect.spdx import allowed_patterns, canonical, identifiers, is_allowed, is_expression, spdx_of
 
 
 @pytest.mark.parametrize(

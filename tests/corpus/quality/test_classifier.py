@@ -9,12 +9,10 @@ import pytest
 from scipy.optimize import minimize
 
 from headwater.corpus.build import build_corpus, corpus_key
-from headwater.corpus.classifier import SHAPES, Classifier, classifier_step, shape_features, word_features
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.step import Candidate
-from headwater.corpus.train_classifier import (
+from headwater.corpus.quality.classifier import SHAPES, Classifier, classifier_step, shape_features, word_features
+from headwater.corpus.quality.train_classifier import (
     area_under_curve,
     calibrate,
     examples_of,
@@ -25,6 +23,8 @@ from headwater.corpus.train_classifier import (
     train_and_measure,
     write_classifier,
 )
+from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher, ngrams
 from headwater.errors import DataError, StorageError
 

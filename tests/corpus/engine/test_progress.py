@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from headwater.corpus.engine.progress import Progress
+from headwater.corpus.tasks.plan import Part
+from headwater.corpus.tasks.work import Task
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def progress_of(sizes, missing=None, stage="sift"):
+    parts = [Part(number, "mine", number, size) for number, size in enumerate(sizes)]
+    work = SimpleNamespace(plan=SimpleNamespace(parts=parts))
+    tasks = [Task(stage, number) for number in (range(len(sizes)) if missing is None else missing)]
+    said, clock = [], Clock()
+    return Progress(work, stage, len(sizes), tasks, said.append, clock), said, clock
+
+
+def test_what_is_left_is_foretold_by_the_bytes_of_the_parts():
+    progress, said, clock = progress_of([1_000_000, 1_000_000, 6_000_000])
+    clock.now = 5
+    progress.done(Task("sift", 0))
+    assert said == [], "no more than a line in ten seconds"
+    clock.now = 20
+    progress.done(Task("sift", 1))
+    assert said == ["reading and sifting: 2 of 3 tasks, 1m00s to go"]
+
+
+def test_a_long_task_is_seen_to_go_on():
+    progress, said, clock = progress_of([4_000_000_000])
+    for seconds in range(25):
+        clock.now = float(seconds)
+        progress.read(3_000_000)
+    assert said == [
+        "reading and sifting: 0 of 1 tasks, 33 MB read, 3.3 MB/s",
+        "reading and sifting: 0 of 1 tasks, 63 MB read, 3.1 MB/s",
+    ]
+
+
+def test_what_was_done_before_is_told_and_not_counted_again():
+    progress, said, clock = progress_of([1_000_000] * 8, missing=[6, 7])
+    assert said == ["reading and sifting: 6 of 8 tasks were done before"]
+    clock.now = 30
+    progress.done(Task("sift", 6))
+    assert said[1:] == ["reading and sifting: 7 of 8 tasks, 30s to go"]
