@@ -120,6 +120,8 @@ _MARK_WORDS = (
     b"-\n",
     b"\n- ",
 )
+_ZIP_WORDS = (b"PK\3\4", b"PK\1\2", b"PK\5\6", b"\xff\xff\xff\xff", b"../", b"a.html", b"<itemref idref=")
+_TAR_WORDS = (b"ustar\x0000", b"77777777777", b"\x80" + b"\xff" * 11, b"13 path=../a\n", b"x", b"L")
 TARGETS = (
     Target("xml", lambda: (_WIKI, _JATS), partial(_file, "a.xml", "xml", _XML_REASONS), _XML_WORDS),
     Target(
@@ -132,9 +134,10 @@ TARGETS = (
         "epub",
         lambda: (_zip(_BOOK),),
         partial(_file, "a.epub", "epub", ("not_epub", "damaged_epub", "encrypted", "damaged_member")),
+        _ZIP_WORDS,
     ),
-    Target("zip", lambda: (_zip({"a.txt": "words", "b.md": "# A"}),), partial(_archive, "a.zip.gz")),
-    Target("tar", lambda: (_tar({"a.txt": "words"}),), partial(_archive, "a.tar")),
+    Target("zip", lambda: (_zip({"a.txt": "words", "b.md": "# A"}),), partial(_archive, "a.zip.gz"), _ZIP_WORDS),
+    Target("tar", lambda: (_tar({"a.txt": "words"}),), partial(_archive, "a.tar"), _TAR_WORDS),
     Target(
         "csv",
         lambda: (b'id,text\n1,"one ""two"""\n2,\n', b"text\tid\na\t1\n"),
