@@ -16,6 +16,7 @@ from headwater.errors import TokenizerError
 from headwater.files import digest_bytes
 from headwater.seals import read_manifest
 from headwater.tokenizer.cut import cut
+from headwater.tokenizer.fast import FastEncoder, merges_agree
 from headwater.tokenizer.pattern import unlike_ours, without_twins
 from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS
 
@@ -71,9 +72,8 @@ class Tokenizer:
         return [ids.tolist() for ids in self.encode_arrays(texts)]
 
     def encode_arrays(self, texts: list[str]) -> list[np.ndarray]:
-        """Return the ids of each text as uint32.
+        """Return the ids of each text as uint32; the work is spread over the cores.
 
-        The work is spread over the cores unless TOKENIZERS_PARALLELISM is false.
         Raises TokenizerError for a text with a lone surrogate.
         """
         parts = [cut(text) for text in texts]
@@ -83,6 +83,11 @@ class Tokenizer:
     def _encode_parts(self, parts: list[str]) -> Iterator[np.ndarray]:
         # in groups: the library's encoding of a text takes some 100 times the memory of its ids
         for group in _groups(parts, _GROUP_CHARS):
+            if self._fast is not None:
+                if any(not _is_unicode(part) for part in group):
+                    raise _surrogate_error(group)
+                yield from self._fast.encode(group)
+                continue
             try:
                 encodings = self._model.encode_batch_fast(group, add_special_tokens=False)
             except TypeError:
@@ -105,6 +110,18 @@ class Tokenizer:
     def bytes_per_token_table(self) -> np.ndarray:
         """Return int32 (vocab_size,): the bytes of each token, 0 for special tokens."""
         return np.array([len(data) for data in self._bytes_by_token], dtype=np.int32)
+
+    @cached_property
+    def _fast(self) -> FastEncoder | None:
+        """The faster way to the same ids; None for a vocabulary of which that isn't sure."""
+        table = json.loads(self._model.to_str())["model"]
+        merges = [
+            (merge[0], merge[1]) for merge in (m.split(" ") if isinstance(m, str) else m for m in table["merges"])
+        ]
+        ids = {token: number for token, number in table["vocab"].items() if token not in SPECIAL_IDS}
+        if not merges_agree(ids, merges):
+            return None
+        return FastEncoder({self._bytes_by_token[number]: number for number in ids.values()})
 
     @cached_property
     def _bytes_by_token(self) -> list[bytes]:
@@ -141,6 +158,13 @@ def _check_ids(path: Path, model: tokenizers.Tokenizer, manifest: dict[str, Any]
         raise TokenizerError(f"{path} has no token for some byte, so that text would be lost; train it again")
     if any(not bytes_of_text.keys() >= set(token) for token in vocabulary if token not in SPECIAL_IDS):
         raise TokenizerError(f"{path} has a token that stands for no bytes; train it again")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _surrogate_error(texts: list[str]) -> TokenizerError:
