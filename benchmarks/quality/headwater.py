@@ -23,7 +23,7 @@ from headwater.errors import ConfigError
 from headwater.files import write_text
 from headwater.machine.compiler import compiler_works
 from headwater.model.count import count_parameters
-from headwater.recipes.open import num_rows_of_run
+from headwater.recipes.rows import num_rows_of_run
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import train_plan
 from headwater.tokenizer.special import BEGIN_ID

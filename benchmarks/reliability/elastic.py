@@ -129,7 +129,7 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.checkpoint.save import Saver
     from headwater.machine.place import place_of
     from headwater.machine.ranks import join_ranks
-    from headwater.recipes.open import open_batches
+    from headwater.recipes.rows import open_batches
     from headwater.recipes.run_config import config_of_run
     from headwater.recipes.stages import train_plan
     from headwater.train.assemble import assemble
