@@ -189,6 +189,8 @@ def test_stages_that_run_backwards_are_refused():
 def test_unimax_is_uniform_where_text_is_enough_and_gives_what_a_source_lacks_to_the_others():
     settings = MixtureSettings(rule="unimax", max_epochs=2)
     assert make_plan({"a": 500, "b": 500, "c": 500}, settings, 300).counts(300) == {"a": 100, "b": 100, "c": 100}
+    own_cap = MixtureSettings(rule="unimax", max_epochs=2, max_epochs_by_source={"a": 1})
+    assert make_plan({"a": 50, "b": 500}, own_cap, 300).counts(300) == pytest.approx({"a": 50, "b": 250}, abs=2)
     # a gives 2 × 20, the 260 left are halved between b (at most 2 × 50) and c
     counts = make_plan({"a": 20, "b": 50, "c": 500}, settings, 300).counts(300)
     assert counts == pytest.approx({"a": 40, "b": 100, "c": 160}, abs=2)
@@ -197,7 +199,7 @@ def test_unimax_is_uniform_where_text_is_enough_and_gives_what_a_source_lacks_to
 @given(st.dictionaries(st.sampled_from(NAMES), st.integers(1, 500), min_size=1), st.floats(0.5, 8), st.floats(0.1, 1))
 def test_unimax_keeps_to_its_caps_and_gives_no_source_less_than_a_capped_one(rows, epochs, part):
     num_rows = int(sum(rows.values()) * epochs * part)
-    weights = by_unimax(rows, num_rows, epochs)
+    weights = by_unimax(rows, num_rows, dict.fromkeys(rows, epochs))
     given_rows = {name: weight * num_rows for name, weight in weights.items()}
     assert sum(given_rows.values()) == pytest.approx(num_rows)
     uncapped = [count for name, count in given_rows.items() if count < rows[name] * epochs * (1 - 1e-9)]
@@ -206,7 +208,7 @@ def test_unimax_keeps_to_its_caps_and_gives_no_source_less_than_a_capped_one(row
 
 
 def test_unimax_says_how_much_text_is_missing():
-    with pytest.raises(ConfigError, match="needs 300 rows, and 100 rows read 2 times at most are 200"):
+    with pytest.raises(ConfigError, match="needs 300 rows, and 100 rows, as often as max_epochs allows, are 200"):
         make_plan({"a": 50, "b": 50}, MixtureSettings(rule="unimax", max_epochs=2), 300)
 
 

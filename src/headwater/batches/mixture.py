@@ -200,7 +200,7 @@ def _first_weights(rows: dict[str, int], settings: MixtureSettings, num_rows: in
         return _checked_weights(rows, "weights", settings.weights)
     _require_rows(rows, rows)
     if settings.rule == "unimax":
-        return by_unimax(rows, num_rows, settings.max_epochs or USUAL_EPOCHS)
+        return by_unimax(rows, num_rows, {name: settings.cap_of(name) or USUAL_EPOCHS for name in rows})
     if settings.rule == "temperature":
         return by_temperature(rows, settings.temperature)
     return {name: float(count) for name, count in rows.items()}

@@ -24,16 +24,16 @@ def by_temperature(rows: Mapping[str, int], temperature: float) -> dict[str, flo
     return _normalised({name: (count / largest) ** (1 / temperature) for name, count in rows.items()})
 
 
-def by_unimax(rows: Mapping[str, int], num_rows: int, max_epochs: float) -> dict[str, float]:
-    """Return weights as equal as they can be when no source is seen more than `max_epochs` times in `num_rows` rows.
+def by_unimax(rows: Mapping[str, int], num_rows: int, max_epochs: Mapping[str, float]) -> dict[str, float]:
+    """Return weights as equal as they can be when no source is seen more than `max_epochs` allows in `num_rows` rows.
 
     UniMax (Chung et al. 2023, arXiv 2304.09151, algorithm 1): from the smallest source up, each gets an equal part of
     what is left, or all that its cap allows. Raises ConfigError when the caps leave less than the run needs.
     """
-    room = {name: count * max_epochs for name, count in rows.items()}
+    room = {name: count * max_epochs[name] for name, count in rows.items()}
     if sum(room.values()) < num_rows:
         raise ConfigError(
-            f"the run needs {num_rows:,} rows, and {sum(rows.values()):,} rows read {max_epochs:g} times at most are "
+            f"the run needs {num_rows:,} rows, and {sum(rows.values()):,} rows, as often as max_epochs allows, are "
             f"{int(sum(room.values())):,}; train on fewer tokens, raise mixture.max_epochs or give more text"
         )
     left, given = float(num_rows), dict[str, float]()

@@ -83,7 +83,8 @@ class Watchdog:
             return None
         if self._limit != "auto":
             return self._limit
-        return max(LEAST_SECONDS, TIMES_THE_SLOWEST * max(self._durations)) if self._durations else None
+        durations = tuple(self._durations)  # the thread that trains may clear them meanwhile
+        return max(LEAST_SECONDS, TIMES_THE_SLOWEST * max(durations)) if durations else None
 
     def _watch(self) -> None:
         while not self._closed.wait(self._tick_seconds):

@@ -140,7 +140,7 @@ def fit_mixture_law(
 
 
 def _left_out(fits: Sequence[_Fit]) -> float:
-    """Return the mean squared error of runs left out: one kernel for all targets, since runs are few."""
+    """Return the mean error of runs left out: one kernel for all targets, since runs are few."""
     return float(np.mean([np.abs(fit.left_out_errors) for fit in fits]))
 
 

@@ -105,7 +105,7 @@ def _origin(source: SourceSettings) -> str:
     if source.paths is not None:
         return ", ".join(map(_last_name, source.paths))
     fetched = source.fetched or []
-    return source.package or source.builtin or ", ".join(fetched)
+    return source.package or source.builtin or source.hf or ", ".join(fetched)
 
 
 def _without_items(sets: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ class WorkerProcess:
         self._num_bytes_read = self._num_bytes_told = 0
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         self._process = subprocess.Popen(
-            [sys.executable, "-B", "-m", _MODULE],
+            [sys.executable, "-P", "-B", "-m", _MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

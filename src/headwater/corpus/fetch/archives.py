@@ -123,7 +123,15 @@ def _zip_members(file: IO[bytes], archive_name: str) -> Iterator[tuple[Member, i
             kind = entry.external_attr >> 28  # of a Unix file: 0 where it isn't said, 8 for a regular one
             if name is not None and not entry.is_dir() and kind in (0, 8):
                 with archive.open(entry) as content:
-                    yield Member(name, date(*entry.date_time[:3]), archive_name, content), entry.file_size
+                    yield Member(name, _date_of(entry), archive_name, content), entry.file_size
+
+
+def _date_of(entry: zipfile.ZipInfo) -> date:
+    """Return a member's date; of one that says none, which some writers leave at zero, the first a zip can say."""
+    try:
+        return date(*entry.date_time[:3])
+    except ValueError:
+        return date(1980, 1, 1)
 
 
 @contextmanager

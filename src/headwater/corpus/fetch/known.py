@@ -19,7 +19,7 @@ class Contents:
 
     `keep` and `leave` are patterns of names inside it, in which * stands for slashes, too. `texts` are those of the
     kept files that are documents, where others are kept beside them. `licence` is set where the package's own papers
-    speak of its program and not of its text, or in words that no program reads; it was read by a person.
+    speak of its program and not of its text, or in words that no program reads.
     """
 
     keep: tuple[str, ...] = ()

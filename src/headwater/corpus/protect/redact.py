@@ -73,11 +73,12 @@ def placeholder(kind: str) -> str:
 
 
 def _apart(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Return what is found, in order, without overlaps: where two do, the one of the earlier kind stays."""
+    """Return what is found, in order, without overlaps: two that overlap become one, of the earlier kind."""
     kept: list[tuple[int, int, int]] = []
     for span in found:
         if not kept or span[0] >= kept[-1][1]:
             kept.append(span)
-        elif span[2] < kept[-1][2]:
-            kept[-1] = span
+        else:
+            start, end, place = kept[-1]
+            kept[-1] = (start, max(end, span[1]), min(place, span[2]))
     return kept

@@ -21,7 +21,9 @@ from headwater.files import create
 
 NOT_READ = ("__pycache__", "node_modules")
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-_SECRET = re.compile(r"[?&][^=]*(?:signature|token|credential|secret|password|key)[^=]*=", re.IGNORECASE)
+_SECRET = re.compile(
+    r"[?&](?:sig|sas|auth|[^=&]*(?:signature|token|credential|secret|password|key)[^=&]*)=", re.IGNORECASE
+)
 _PATTERN = re.compile(r"[*?\[]")
 _VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created", "sha256", "size")
 MAX_COPIED_BYTES = 16 << 30
