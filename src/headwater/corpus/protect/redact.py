@@ -34,7 +34,10 @@ assert set(FINDERS) == set(REDACTED_KINDS)
 
 
 class Redactor:
-    """The step. A cut says how many of a kind were replaced, never which: `dropped/` must not hold them either."""
+    """The step. A cut says how many of a kind were replaced, never which: `dropped/` must not hold them either.
+
+    Metadata (an author, a title) stay as they are.
+    """
 
     def __init__(self, settings: RedactSettings) -> None:
         self._kinds = [kind for kind in FINDERS if kind in settings.kinds]

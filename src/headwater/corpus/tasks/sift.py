@@ -7,6 +7,7 @@ hash that the split goes by.
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import xxhash
 from headwater.corpus.account import Balance
 from headwater.corpus.document import Drop, drop_document, drop_part, num_bytes
 from headwater.corpus.notes import Notes
+from headwater.corpus.protect.redact import redact
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, document_line, drop_line
 from headwater.corpus.sieve import put_through
@@ -63,6 +65,8 @@ class _Sifter:
         self._bench, self._source = bench, source
         self._output, self._candidates, self._dropped = output, candidates, dropped
         self._keys = _Keys(bench)
+        redacting = bench.settings.redact
+        self._redacted = () if redacting is None else tuple(redacting.kinds)
 
     def take(self, piece: Piece) -> None:
         if isinstance(piece, Drop):
@@ -92,6 +96,8 @@ class _Sifter:
 
     def _drop(self, drop: Drop) -> None:
         self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
+        if self._redacted:  # what is dropped before that step must not be kept with what it would have replaced
+            drop = replace(drop, excerpt=redact(drop.excerpt, self._redacted)[0])
         self._dropped.write(drop_line(drop))
 
     def end_segment(self) -> None:
