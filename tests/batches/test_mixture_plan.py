@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.batches.mixture import MAX_ROWS, MixturePlan, make_plan
-from headwater.batches.mixture_rules import by_size, by_temperature, by_unimax
+from headwater.batches.mixture_rules import by_temperature, by_unimax
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError, StoreError
 
@@ -214,7 +214,7 @@ def test_unimax_says_how_much_text_is_missing():
 
 def test_a_temperature_lies_between_sizes_and_equal_parts():
     rows = {"large": 900, "small": 100}
-    assert by_temperature(rows, 1) == pytest.approx(by_size(rows))
+    assert by_temperature(rows, 1) == pytest.approx({"large": 0.9, "small": 0.1})
     assert by_temperature(rows, 2) == pytest.approx({"large": 0.75, "small": 0.25})  # roots 30 and 10
     assert by_temperature(rows, 1e9)["small"] == pytest.approx(0.5)
     settings = MixtureSettings(rule="temperature", temperature=2)

@@ -10,11 +10,6 @@ USUAL_EPOCHS = 4.0
 "Text read up to four times teaches almost as much as new text (Muennighoff et al. 2023, arXiv 2305.16264)."
 
 
-def by_size(rows: Mapping[str, int]) -> dict[str, float]:
-    """Return weights in proportion to the rows of each source: every row is seen equally often."""
-    return _normalised({name: float(count) for name, count in rows.items()})
-
-
 def by_temperature(rows: Mapping[str, int], temperature: float) -> dict[str, float]:
     """Return weights in proportion to rows^(1 / temperature): 1 is by size, the larger the more equal.
 

@@ -18,6 +18,9 @@ from headwater.recipes.stages import Folders, split_tokens, stage_digest
 
 # what of the corpus' settings decides what a model has seen; the sources have a table of their own
 _DECIDING = (
+    "unwrap",
+    "max_document_characters",
+    "validation_fraction",
     "languages",
     "min_language_confidence",
     "rules",

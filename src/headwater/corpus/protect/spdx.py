@@ -57,7 +57,6 @@ _CREATIVE_COMMONS = re.compile(
     re.IGNORECASE,
 )
 _DEPRECATED = re.compile(r"(GPL|LGPL|AGPL|GFDL)-(\d\.\d)(\+?)")
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{1,63}")
 _TOKEN = re.compile(r"\(|\)|[A-Za-z0-9][A-Za-z0-9.+-]*")
 _MAX_EXPRESSION = 500
 
