@@ -14,7 +14,7 @@ import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from headwater.corpus.read.frames import pack, unpack
 from headwater.corpus.tasks.work import Task
@@ -26,9 +26,11 @@ HEARTBEAT_SECONDS = 1.0
 
 def main() -> None:
     """Do tasks until there are no more."""
+    messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
     place = unpack(_read_exactly)
     inbox: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    outbox = _Outbox()
+    outbox = _Outbox(messages)
     threading.Thread(target=_receive, args=(inbox,), daemon=True).start()
     threading.Thread(target=outbox.beat, daemon=True).start()
     import pyarrow as pa
@@ -56,9 +58,10 @@ def main() -> None:
 
 
 class _Outbox:
-    """The standard output, written by two threads."""
+    """The way to the process that leads, used by two threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, messages: IO[bytes]) -> None:
+        self._messages = messages
         self._lock = threading.Lock()
         self._num_bytes_read = 0
 
@@ -68,8 +71,8 @@ class _Outbox:
     def send(self, message: dict[str, Any]) -> None:
         try:
             with self._lock:
-                sys.stdout.buffer.write(pack(message))
-                sys.stdout.buffer.flush()
+                self._messages.write(pack(message))
+                self._messages.flush()
         except OSError:  # the other end is no more
             os._exit(1)
 

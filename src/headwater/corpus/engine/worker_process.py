@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from headwater import errors
 from headwater.corpus.engine.worker import OUT_OF_MEMORY
-from headwater.corpus.read.frames import HEADER_BYTES, pack, unpack
+from headwater.corpus.read.frames import HEADER_BYTES, MAX_BYTES, BadFrame, pack, unpack
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 from headwater.errors import HeadwaterError
@@ -69,11 +69,16 @@ class WorkerProcess:
         self.heard_at = now
         self._is_gone |= not data
         self._buffer += data
-        while (message := self._next_message()) is not None:
-            self._take_up(message)
+        try:
+            while (message := self._next_message()) is not None:
+                self._take_up(message)
+        except BadFrame:
+            self._is_gone = True
 
     def _next_message(self) -> dict[str, Any] | None:
         size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
+        if size > MAX_BYTES:
+            raise BadFrame
         if len(self._buffer) < HEADER_BYTES + size or not self._buffer:
             return None
         frame = iter((bytes(self._buffer[:HEADER_BYTES]), bytes(self._buffer[HEADER_BYTES : HEADER_BYTES + size])))
@@ -118,7 +123,7 @@ class WorkerProcess:
         if status == OUT_OF_MEMORY:
             return f"it took more than {self._memory_bytes / 1e6:,.0f} MB of memory"
         if status < 0:
-            return f"its process was ended by {signal.Signals(-status).name}"
+            return f"its process was ended by {signal.strsignal(-status) or f'signal {-status}'}"
         return f"its process ended with status {status}: {self._last_error()}"
 
     def _last_error(self) -> str:
