@@ -23,7 +23,6 @@ from headwater.errors import ConfigError
 from headwater.files import write_text
 from headwater.machine.compiler import compiler_works
 from headwater.model.count import count_parameters
-from headwater.recipes.rows import num_rows_of_run
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import train_plan
 from headwater.tokenizer.special import BEGIN_ID
@@ -131,7 +130,7 @@ class Headwater:
     def __init__(self, job: Job, texts: Texts) -> None:
         config = resolve(job.shape, job.seed, job.num_steps, job.settings)
         source = texts.train_rows(config.model.seq_len)
-        plan = make_plan({"text": source.num_rows}, config.mixture, num_rows_of_run(config))
+        plan = make_plan({"text": source.num_rows}, config.mixture, config.num_rows)
         batches = BatchSource({"text": source}, plan, config.model.seq_len, config.seed)
         started_at = time.perf_counter()
         compiler_works(config.machine, torch.device("cpu"))  # kept for what `assemble` asks next

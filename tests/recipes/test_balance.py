@@ -8,7 +8,6 @@ from small_run import call, prose, write_run_file, write_texts
 from headwater.export.data_card import markdown
 from headwater.recipes.balance import balance_of_run, training_of_run
 from headwater.recipes.data_card import data_card_of_run
-from headwater.recipes.rows import num_rows_of_run
 from headwater.recipes.run_config import config_of_run
 
 EXTRA = """
@@ -58,7 +57,7 @@ def test_what_the_steps_found_is_in_it(prepared):
 
 def test_nothing_is_lost_in_packing_and_the_epochs_are_what_the_rows_come_to(prepared):
     training = training_of_run(prepared)
-    num_rows = num_rows_of_run(config_of_run(prepared))
+    num_rows = config_of_run(prepared).num_rows
     assert set(training) == {"mine", "more"}
     assert sum(seen["weight"] for seen in training.values()) == pytest.approx(1, abs=1e-5)
     for seen in training.values():

@@ -84,7 +84,8 @@ def test_the_command_prints_and_gives_json(prepared):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--step", "1", "--row", "1"], ["--step", "0"], ["--step", "61"], ["--row", "-1"]]
+    "arguments",
+    [[], ["--step", "1", "--row", "1"], ["--step", "0"], ["--step", "61"], ["--row", "-1"], ["--row", "480"]],
 )
 def test_what_is_asked_for_must_be_one_thing_that_is_there(prepared, arguments):
     said = call("tokens", "where", "--run", "runs/mine", *arguments, cwd=prepared.parent.parent)
@@ -119,5 +120,5 @@ def test_a_skipped_step_is_said_to_be(prepared):
 
 
 def test_a_negative_row_is_refused(prepared):
-    with pytest.raises(ConfigError, match="row -3 can't be"):
+    with pytest.raises(ConfigError, match="row -3 is not one of this run's: they are 0 to 479"):
         where_rows(config_of_run(prepared), range(-3, 0))

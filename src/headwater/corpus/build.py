@@ -11,6 +11,7 @@ same whichever does them, in how many processes, and however often it is interru
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.notes import Notes
 from headwater.corpus.read.source import read_source
+from headwater.corpus.reasons import stage_of
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.tasks.exact import mark_copies, num_exact_tasks
@@ -155,7 +157,7 @@ class _Build:
         mark_doubtful(work, segments, len(near))
         doubtful = parts_to_verify(work, segments)
         self._do("verify", doubtful)
-        decide_fates(work, segments, doubtful)
+        decide_fates(work, doubtful)
         count_groups(work, segments)
         self._do("repeats", range(len(repeat_tasks(segments))))
         decide_splits(work, segments)
@@ -208,13 +210,31 @@ def _summary(name: str, balance: Balance) -> str:
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:
     if sum(count.documents for count in balance.splits["train"].values()) == 0:
         found = "\n".join(f"  {_where(settings, name)}: {_summary(name, balance)}" for name in settings.sources)
-        raise DataError(f"the corpus is empty: no document was kept\n{found}\nadd text, or loosen corpus.rules")
+        raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}")
     if sum(count.documents for count in balance.splits["validation"].values()) == 0:
         total = sum(count.bytes for count in balance.splits["train"].values())
         raise DataError(
             f"the corpus is too small: {total:,} bytes, in one document a source, leave nothing to validate on; "
             "add a second document or at least 1,000 bytes"
         )
+
+
+def _advice(balance: Balance) -> str:
+    """Return what to do about a corpus without a document: by the stage that dropped most of what was read."""
+    counts = Counter[str]()
+    for source in balance.sources.values():
+        for reason, count in source.dropped.items():
+            counts[reason] += count.documents
+    if not counts:
+        return "no file was found there: name folders or files that hold text"
+    reason, _ = counts.most_common(1)[0]
+    what = {
+        "reading": "no text could be read from these files: docs/corpus.md lists the formats",
+        "protection": "loosen corpus.licences or corpus.decontaminate",
+        "quality": "add text, or loosen corpus.rules (corpus.languages and corpus.quality, where they are set)",
+        "duplicates": "add text: these are copies of one another",
+    }
+    return what[stage_of(reason)]
 
 
 def _where(settings: CorpusSettings, name: str) -> str:

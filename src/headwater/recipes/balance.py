@@ -12,7 +12,7 @@ from headwater.corpus.load import read_corpus_manifest
 from headwater.corpus.reasons import dropped_by_stage
 from headwater.errors import HeadwaterError
 from headwater.files import read_manifest_or_none
-from headwater.recipes.rows import num_rows_of_run, open_batches
+from headwater.recipes.rows import open_batches
 from headwater.recipes.run_config import config_of_run
 from headwater.recipes.stages import Folders, stage_digest
 from headwater.tokens.build import tokens_key
@@ -47,7 +47,7 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
         batches = open_batches(config)
     except HeadwaterError:
         return None  # training says what is wrong
-    num_rows = num_rows_of_run(config)
+    num_rows = config.num_rows
     shares, epochs = batches.plan.counts(num_rows), batches.plan.epochs(num_rows)
     result = {}
     for name in batches.plan.sources:

@@ -21,7 +21,7 @@ from headwater.plan.arrays import FloatArray
 from headwater.plan.mixture_law import MixtureLaw, Proposal, fit_mixture_law, propose
 from headwater.recipes.ladder_design import rung_config
 from headwater.recipes.mixing_design import FORMAT, Mixing
-from headwater.recipes.mixture_shares import rows_of_run, train_rows
+from headwater.recipes.mixture_shares import train_rows
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.small_run import begin_small_run, keep_measured, measured_before, train_small_run
 from headwater.recipes.stages import Say
@@ -101,7 +101,7 @@ def _gain(mixing: Mixing, own: dict[str, float], proposed: dict[str, float]) -> 
 
 
 def _result(mixing: Mixing, law: MixtureLaw, found: Proposal, checks: list[dict[str, Any]]) -> dict[str, Any]:
-    rows, num_rows = train_rows(mixing.ladder.config), rows_of_run(mixing.ladder.config)
+    rows, num_rows = train_rows(mixing.ladder.config), mixing.ladder.config.num_rows
     gains = [check["gain"] for check in checks]
     return {
         "name": mixing.ladder.config.name,

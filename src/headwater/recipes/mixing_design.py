@@ -19,7 +19,7 @@ from headwater.plan.ladder import Rung
 from headwater.plan.mixture_law import MIN_RUNS, choose_mixtures, draw_mixtures
 from headwater.recipes.ladder_design import Ladder, LadderWishes, Sizes
 from headwater.recipes.ladder_record import same_make
-from headwater.recipes.mixture_shares import rows_of_run, shares_of, train_rows
+from headwater.recipes.mixture_shares import shares_of, train_rows
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Say, Timings, prepare_data, read_json_or_none
 
@@ -137,7 +137,7 @@ def _designed_before(found: Any, of: dict[str, Any]) -> tuple[Rung, FloatArray] 
 
 def _bounds(config: RunConfig, rows: dict[str, int], sources: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
     """Return the run's own shares, and the most that each source can give within its cap of epochs."""
-    shares, num_rows = shares_of(config, rows), rows_of_run(config)
+    shares, num_rows = shares_of(config, rows), config.num_rows
     caps = {name: config.mixture.cap_of(name) or USUAL_EPOCHS for name in sources}
     base = np.array([shares[name] for name in sources])
     most = np.array([min(1.0, caps[name] * rows[name] / num_rows) for name in sources])

@@ -24,12 +24,8 @@ def train_rows(config: RunConfig) -> dict[str, int]:
 
 def shares_of(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
     """Return the part of each source in the whole run, by the run's own mixture."""
-    num_rows = rows_of_run(config)
+    num_rows = config.num_rows
     return make_plan(rows, config.mixture, num_rows).shares(num_rows)
-
-
-def rows_of_run(config: RunConfig) -> int:
-    return config.train.num_steps * config.train.batch_tokens // config.model.seq_len
 
 
 def shares_by_rule(config: RunConfig) -> dict[str, Any]:
@@ -37,7 +33,7 @@ def shares_by_rule(config: RunConfig) -> dict[str, Any]:
 
     A rule that the text doesn't carry has the reason in place of its shares.
     """
-    rows, num_rows = train_rows(config), rows_of_run(config)
+    rows, num_rows = train_rows(config), config.num_rows
     mixture = config.mixture
     by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
     mixtures = {

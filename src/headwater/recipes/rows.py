@@ -27,9 +27,5 @@ def _batches(config: RunConfig, stores: dict[str, TokenStore]) -> BatchSource:
         raise StoreError(f"{tokens} holds no training text; see `headwater corpus show`")
     sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
     rows = {name: source.num_rows for name, source in sources.items()}
-    plan = make_plan(rows, config.mixture, num_rows_of_run(config))
+    plan = make_plan(rows, config.mixture, config.num_rows)
     return BatchSource(sources, plan, config.model.seq_len, config.seed)
-
-
-def num_rows_of_run(config: RunConfig) -> int:
-    return config.train.num_steps * config.train.batch_tokens // config.model.seq_len

@@ -96,6 +96,11 @@ class RunConfig(Settings):
         return self
 
     @property
+    def num_rows(self) -> int:
+        """How many rows of seq_len the whole run trains on."""
+        return self.train.num_steps * self.train.batch_tokens // self.model.seq_len
+
+    @property
     def run_dir(self) -> Path:
         return Path(self.runs_dir) / self.name
 

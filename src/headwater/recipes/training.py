@@ -19,7 +19,7 @@ from headwater.recipes.busy import busy_while_trained
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import open_examiner
 from headwater.recipes.planning import Questions
-from headwater.recipes.rows import num_rows_of_run, open_batches, open_verified_batches
+from headwater.recipes.rows import open_batches, open_verified_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.records import no_owner
@@ -130,7 +130,7 @@ def _record_beginning(
 
 def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[str, float]]:
     """Return {source: {tokens, epochs}} over the whole run, from the mixture plan."""
-    num_rows = num_rows_of_run(config)
+    num_rows = config.num_rows
     counts, epochs = batches.plan.counts(num_rows), batches.plan.epochs(num_rows)
     return {
         name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}

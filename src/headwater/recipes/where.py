@@ -39,10 +39,14 @@ def where_step(config: RunConfig, step: int) -> dict[str, Any]:
 def where_rows(config: RunConfig, rows: range) -> list[dict[str, Any]]:
     """Return {row, source, epoch, passages} of each row; a passage has the document's id and title and its tokens.
 
-    `epoch` counts from 0 how often the source has been gone through before. Raises ConfigError for a negative row.
+    `epoch` counts from 0 how often the source has been gone through before. Raises ConfigError for a row
+    that the run hasn't.
     """
-    if rows.start < 0:
-        raise ConfigError(f"row {rows.start} can't be: rows are counted from 0")
+    # rows that were left out after trouble are made up for: a run may go beyond those of its settings
+    rows_per_step = config.train.batch_tokens // config.model.seq_len
+    last = Interventions(config.run_dir, {}).first_row_of(config.train.num_steps + 1, rows_per_step) - 1
+    if rows.start < 0 or rows.stop - 1 > last:
+        raise ConfigError(f"row {rows.start} is not one of this run's: they are 0 to {last}")
     batches = open_batches(config)
     found = [_row(batches, row) for row in rows]
     titles = _titles(config, found)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from headwater.corpus.protect.settings import LicenceSettings
 from headwater.corpus.protect.spdx import allowed_patterns, canonical, identifiers, is_allowed, is_expression, spdx_of
 
 
@@ -102,3 +104,19 @@ def test_nothing_that_is_written_breaks_the_reader(text):
 def test_brackets_without_end_are_no_expression():
     assert not is_expression("(" * 400 + "MIT")
     assert not is_allowed("(" * 100_000, ["MIT"])
+
+
+@pytest.mark.parametrize(
+    "name", ["MIT", "PD", "permissive", "unknown", "GPL-3.0", "GPL-*", "BSD-3-Clause-Clear", "LicenseRef-ours", "Expat"]
+)
+def test_what_can_be_allowed(name):
+    assert LicenceSettings(allow=[name]).allow == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("mit", "did you mean MIT"), ("Apache2", "did you mean Apache-2.0"), ("NotALicence", "no licence known here")],
+)
+def test_what_no_licence_is_called_is_refused_with_the_nearest(name, hint):
+    with pytest.raises(ValidationError, match=hint):
+        LicenceSettings(allow=[name])

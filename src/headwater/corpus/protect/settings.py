@@ -5,6 +5,7 @@ Apart from the code that reads them, so that reading a run file loads neither nu
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
+from headwater.corpus.protect.spdx import is_allowable, known_names
 
 BUILTIN_PROBES = "builtin:probes"
 
@@ -83,7 +85,13 @@ class LicenceSettings(Settings):
     @field_validator("allow")
     @classmethod
     def _known(cls, allow: list[str] | None) -> list[str] | None:
-        wrong = [name for name in allow or [] if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\*?", name)]
+        wrong = [name for name in allow or [] if not is_allowable(name)]
         if wrong:
-            raise ValueError(f"{wrong[0]!r} is no SPDX identifier and no group (permissive, copyleft, public_domain)")
+            by_lower = {name.lower(): name for name in known_names()}
+            close = difflib.get_close_matches(wrong[0].lower(), by_lower, 1)
+            hint = f"; did you mean {by_lower[close[0]]}?" if close else ""
+            raise ValueError(
+                f"{wrong[0]!r} is no licence known here and no group (permissive, copyleft, public_domain, unknown)"
+                f"{hint}; one of your own is LicenseRef-…"
+            )
         return allow

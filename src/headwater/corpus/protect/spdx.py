@@ -149,6 +149,17 @@ def allowed_patterns(allow: Collection[str]) -> list[str]:
     return patterns
 
 
+def known_names() -> list[str]:
+    """Return the groups and the identifiers that stand in them, without patterns."""
+    listed = [name for group in GROUPS.values() for name in group if not name.endswith("*")]
+    return [*GROUPS, UNKNOWN, "PD", *dict.fromkeys(listed)]
+
+
+def is_allowable(name: str) -> bool:
+    """Return whether a name can stand in a list of what is allowed: a group, a known identifier, a known beginning."""
+    return name in known_names() or _is_known(_canonical_identifier(name.rstrip("*")))
+
+
 def is_allowed(expression: str, patterns: Collection[str]) -> bool:
     """Return whether an expression's terms can be met by allowed licences alone: one side of OR, both of AND."""
     return _evaluate(canonical(expression), lambda identifier: any(matches(identifier, each) for each in patterns))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.corpus.tasks.exact import copy_marks
-from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 
 KEPT, EXACT_DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
@@ -16,7 +15,7 @@ REASONS = {EXACT_DUPLICATE: "exact_duplicate", NEAR_DUPLICATE: "near_duplicate"}
 _FACTS = "fates"
 
 
-def decide_fates(work: Work, segments: Segments, verified_parts: list[int]) -> None:
+def decide_fates(work: Work, verified_parts: list[int]) -> None:
     """Write every candidate's fate, a byte each."""
     if work.has_facts(_FACTS):
         return
