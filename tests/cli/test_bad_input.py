@@ -210,7 +210,7 @@ def test_new_refuses_a_name_that_no_toml_file_can_hold(tmp_path):
 def test_an_empty_corpus_folder_is_told_with_what_was_found(folder):
     shutil.rmtree(folder / "texts")
     (folder / "texts").mkdir()
-    require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "texts", "add text")
+    require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "texts", "no file was found")
 
 
 def test_a_missing_corpus_folder_is_told_with_where_it_was_looked_for(folder):
