@@ -173,7 +173,7 @@ def main() -> int:
     except HeadwaterError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    publish(figures, section(figures), arguments)
+    publish(figures, section(figures), arguments.json, arguments.markdown)
     return 0
 
 

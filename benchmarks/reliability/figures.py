@@ -1,4 +1,4 @@
-"""What the programs of this folder have in common: their options, their tables, their figures as JSON."""
+"""What programs that print a section of a page have in common: their options, tables, figures as JSON."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ MIN_FREE_BYTES = 1 << 30
 FILES = ("--json", "--markdown", "--work", "--prepared", "--reference")  # options whose values say nothing elsewhere
 
 
-def options(description: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the section of the page there, too")
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_output_options(parser)
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="where the runs lie while they are tried")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the trials (1)")
     return parser
@@ -48,7 +52,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:,.1f}"
+        return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -64,7 +68,8 @@ def facts() -> dict[str, Any]:
 
 def _command(arguments: list[str]) -> str:
     """Return the command without the names of files, which say nothing elsewhere."""
-    kept, arguments = [f"python benchmarks/reliability/{Path(arguments[0]).name}"], list(arguments[1:])
+    program, arguments = Path(arguments[0]).resolve(), list(arguments[1:])
+    kept = [f"python benchmarks/{program.parent.name}/{program.name}"]
     while arguments:
         argument = arguments.pop(0)
         if argument in FILES:
