@@ -47,7 +47,7 @@ def measure(site: Site, found: list[Page], name: str, extract: Extract) -> dict[
 def _text(extract: Extract, page: Page) -> str:
     try:
         return extract(page.html)
-    except Exception:
+    except Exception:  # a contender that fails on a page has found nothing on it
         return ""
 
 

@@ -92,7 +92,7 @@ def visible_words(source: str, titles: dict[str, str]) -> str | None:
                 "smart_quotes": False,
             },
         )
-    except Exception:
+    except Exception:  # docutils raises what it likes at a source: the page then has no truth and is left out
         return None
     silent = (nodes.comment, nodes.system_message, nodes.substitution_definition, nodes.target, nodes.problematic)
     for node in list(tree.findall(lambda node: isinstance(node, silent))):

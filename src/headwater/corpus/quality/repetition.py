@@ -16,12 +16,6 @@ def repeated_line_fraction(text: str) -> float:
     return 1 - sum(map(len, set(lines))) / max(total, 1)
 
 
-def top_ngram_fraction(hashes: np.ndarray, n: int) -> float:
-    """Return the share of words covered by the most frequent n-gram, 0 where none occurs twice."""
-    most = _most(ngrams(hashes, n))
-    return most * n / max(len(hashes), 1) if most > 1 else 0.0
-
-
 def _most(values: np.ndarray) -> int:
     """Return how often the most frequent value occurs."""
     ordered = np.sort(values)
