@@ -110,3 +110,11 @@ def test_one_source_is_no_mixture(tmp_path):
     write_texts(tmp_path / "texts")
     write_run_file(tmp_path / "mine.toml", **LENGTH)
     require_clear_error(call("mixture", "search", "mine.toml", cwd=tmp_path), "one source")
+
+
+def test_a_source_too_small_to_measure_is_named(tmp_path):
+    write_two_sources(tmp_path)
+    for path in sorted((tmp_path / "cyrillic").iterdir())[1:]:
+        path.unlink()
+    (tmp_path / "cyrillic" / "00.txt").write_text(" ".join(prose("few").split()[:12]), encoding="utf-8")
+    require_clear_error(call("mixture", "search", "mine.toml", cwd=tmp_path), "nothing is held out of cyrillic")

@@ -21,7 +21,7 @@ from headwater.recipes.ladder_design import Ladder, LadderWishes, Sizes
 from headwater.recipes.ladder_record import same_make
 from headwater.recipes.mixture_shares import shares_of, train_rows
 from headwater.recipes.run_config import RunConfig, load_run
-from headwater.recipes.stages import Say, Timings, prepare_data, read_json_or_none
+from headwater.recipes.stages import Say, Timings, prepare_data, read_json_or_none, split_tokens
 
 FORMAT = "headwater-mixing"
 MIXING_SHARE = 1.0  # of the run's own time, where neither --share nor --minutes is given
@@ -110,6 +110,12 @@ def _design(run: str, overrides: list[str], wishes: MixingWishes) -> Mixing:
     sources = tuple(sorted(rows))
     if len(sources) < 2:
         raise ConfigError(f"{config.name} has one source of text; a mixture needs two")
+    held_out = split_tokens(config, "validation") or {}
+    if unmeasured := [name for name in sources if not held_out.get(name)]:
+        raise ConfigError(
+            f"nothing is held out of {', '.join(unmeasured)}, so what a mixture does for it can't be measured; give it "
+            "more text, or take it out of corpus.sources"
+        )
     sizes = Sizes(config)
     target = sizes.target()
     budget = LadderWishes(wishes.minutes, wishes.share or (MIXING_SHARE if wishes.minutes is None else None))
