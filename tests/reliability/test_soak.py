@@ -24,6 +24,7 @@ from soak import Tail, follow
 from soak_account import account, efficiency
 from soak_faults import Fault, Victim, Weather, corrupt, hang
 
+SINCE_THE_START = math.inf  # after any process was started, whose start the kernel tells to 10 ms only
 SLEEPING = "import sys, time; time.sleep(600)"
 
 
@@ -83,7 +84,7 @@ def test_a_fault_that_cannot_strike_yet_strikes_when_it_can(monkeypatch, victim)
     weather = Weather(1, 1.0, ("hang",))
     now[0] = 20.0
     assert weather.strike(victim, 0) == []
-    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, math.inf
+    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, SINCE_THE_START
     now[0] = 21.0
     (fault,) = weather.strike(victim, 0)
     assert fault.waited > 0
@@ -91,7 +92,7 @@ def test_a_fault_that_cannot_strike_yet_strikes_when_it_can(monkeypatch, victim)
 
 
 def test_a_hang_stops_one_rank_and_names_the_other(victim):
-    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, time.time()
+    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, SINCE_THE_START
     found = hang(victim, random.Random(1))
     stopped = victim.ranks()[found["rank"]]
     while "T (stopped)" not in Path(f"/proc/{stopped}/status").read_text():
@@ -103,7 +104,7 @@ def test_a_hang_stops_one_rank_and_names_the_other(victim):
 
 @pytest.mark.parametrize("step, of_attempt, stepped", [(25, 4, True), (25, 8, False), (29, 8, True), (99, 8, True)])
 def test_no_rank_is_stopped_in_its_first_steps_in_a_save_or_at_the_end(victim, step, of_attempt, stepped):
-    victim.step, victim.steps_of_attempt, victim.stepped_at = step, of_attempt, time.time() if stepped else 0.0
+    victim.step, victim.steps_of_attempt, victim.stepped_at = step, of_attempt, SINCE_THE_START if stepped else 0.0
     assert hang(victim, random.Random(1)) is None
 
 
