@@ -6,7 +6,6 @@ the parsers of Python that it calls.
 
 from __future__ import annotations
 
-import importlib
 import os
 import resource
 import shutil
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
     from fuzz.target import Target
 
 WATCHED = ["headwater", "json", "tomllib", "csv", "codecs"]
-# what is imported when it is first needed: too late to be watched
-LATE = {
-    "html": ("headwater.corpus.read.html",),
-    "json": ("headwater.corpus.read.json",),
-    "checkpoint": ("headwater.checkpoint.load",),
-    "checkpoint-manifest": ("headwater.checkpoint.load", "headwater.checkpoint.shards"),
-}
 MEMORY_BYTES = 3 << 30
 
 
@@ -56,12 +48,14 @@ def main() -> None:
     with atheris.instrument_imports(include=WATCHED):
         from fuzz.targets import TARGETS
 
-        for module in LATE.get(name, ()):
-            importlib.import_module(module)
-    target = next(target for target in TARGETS if target.name == name)
+        target = next(target for target in TARGETS if target.name == name)
+        seeds = target.seeds()
+        for seed in seeds:  # what is imported when it is first needed is watched, too
+            with tempfile.TemporaryDirectory(dir=_in_memory()) as scratch:
+                target.try_one(seed, Path(scratch))
     corpus = folder / "inputs"
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(target.seeds()):
+    for number, seed in enumerate(seeds):
         (corpus / f"seed{number}").write_bytes(seed)
     words = folder / "words"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words), encoding="ascii")

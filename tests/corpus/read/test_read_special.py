@@ -8,10 +8,12 @@ import pytest
 
 from headwater.corpus.read.dictd import read_dictd
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.rdata import read_rdata
 from headwater.corpus.read.sword import read_sword
 from headwater.corpus.read.wordnet import read_wordnet
+
+LIMITS = ReadLimits(max_document_characters=100_000, max_line_bytes=100_000, max_file_bytes=1_000_000)
 
 
 def file_of(path):
@@ -40,7 +42,7 @@ def test_vectors_of_lines_in_an_r_data_base_become_documents(tmp_path, version):
     novel = r_value([line.encode() for line in lines], version)
     path = tmp_path / "Rdata.rdb"
     path.write_bytes(rdb(r_value([b"a", b"b"]), novel, r_value([], kind=14)))
-    (document,) = read_rdata(file_of(path))
+    (document,) = read_rdata(file_of(path), LIMITS)
     assert document.text.split("\n") == lines and document.meta["title"] == "A NOVEL"
     assert document.id == "deb:x/Rdata.rdb#1"
 
@@ -48,7 +50,7 @@ def test_vectors_of_lines_in_an_r_data_base_become_documents(tmp_path, version):
 def test_missing_and_latin_1_strings_are_read(tmp_path):
     path = tmp_path / "Rdata.rdb"
     path.write_bytes(rdb(r_value([None, *["é".encode("latin-1")] * 30], encoding=1 << 14)))
-    (document,) = read_rdata(file_of(path))
+    (document,) = read_rdata(file_of(path), LIMITS)
     assert document.text == "\n".join(["", *["é"] * 30])
 
 
@@ -56,14 +58,28 @@ def test_a_damaged_r_data_base_is_unusable_and_nothing_worse(tmp_path):
     path = tmp_path / "Rdata.rdb"
     whole = rdb(r_value([b"a line of some length"] * 50), r_value([b"b"] * 30))
     path.write_bytes(whole)
-    num_whole = len(list(read_rdata(file_of(path))))
+    num_whole = len(list(read_rdata(file_of(path), LIMITS)))
     assert num_whole == 2
     for at in range(0, len(whole), 5):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
         try:
-            list(read_rdata(file_of(path)))
+            list(read_rdata(file_of(path), LIMITS))
         except Unusable as error:
             assert error.reason in ("damaged_rdata", "expands_too_far")
+
+
+def test_a_string_that_ends_before_it_begins_is_damage_not_an_endless_loop(tmp_path):
+    back = b"X\n" + struct.pack(">iii", 2, 0, 0) + struct.pack(">ii", 16, 2**31 - 1) + struct.pack(">ii", 9, -8)
+    (tmp_path / "Rdata.rdb").write_bytes(rdb(back))
+    with pytest.raises(Unusable, match="damaged_rdata"):
+        list(read_rdata(file_of(tmp_path / "Rdata.rdb"), LIMITS))
+
+
+@pytest.mark.parametrize("said", [0, 999, 1001])
+def test_a_value_is_as_long_as_it_says_or_damage(tmp_path, said):
+    (tmp_path / "Rdata.rdb").write_bytes(struct.pack(">I", said) + zlib.compress(bytes(1000)))
+    with pytest.raises(Unusable, match="damaged_rdata"):
+        list(read_rdata(file_of(tmp_path / "Rdata.rdb"), LIMITS))
 
 
 def sword_module(folder, blocks):
@@ -85,7 +101,7 @@ def test_blocks_of_a_sword_module_become_documents_without_markup(tmp_path):
         '<note>left out</note> <div eID="gen3" type="x-p"/><div sID="gen4" type="x-p"/>Another paragraph.'
     )
     path = sword_module(tmp_path / "module", ["<milestone type='x-importer'/>", marked])
-    (document,) = read_sword(file_of(path))
+    (document,) = read_sword(file_of(path), LIMITS)
     assert document.text == "Genesis\n\nVerses 1, 2. & the first verse.\n\nAnother paragraph."
     assert document.meta["title"] == "Genesis" and document.id == "deb:x/ot.bzz#1"
 
@@ -94,10 +110,25 @@ def test_a_sword_module_without_its_places_is_unusable(tmp_path):
     path = sword_module(tmp_path / "module", ["text"])
     path.with_name("ot.bzs").write_bytes(b"12345")
     with pytest.raises(Unusable, match="damaged_sword"):
-        list(read_sword(file_of(path)))
+        list(read_sword(file_of(path), LIMITS))
     path.with_name("ot.bzs").unlink()
     with pytest.raises(Unusable, match="damaged_sword"):
-        list(read_sword(file_of(path)))
+        list(read_sword(file_of(path), LIMITS))
+
+
+@pytest.mark.parametrize("said", [0, 999, 1001])
+def test_a_block_is_as_long_as_its_entry_says_or_damage(tmp_path, said):
+    path = sword_module(tmp_path / "module", ["x" * 1000])
+    start, size, _ = struct.unpack("<III", path.with_name("ot.bzs").read_bytes())
+    path.with_name("ot.bzs").write_bytes(struct.pack("<III", start, size, said))
+    with pytest.raises(Unusable, match="damaged_sword"):
+        list(read_sword(file_of(path), LIMITS))
+
+
+def test_a_note_without_its_end_keeps_the_text_after_it(tmp_path):
+    path = sword_module(tmp_path / "module", [f"One <note>{'kept ' * 2000}<note n='1'>out</note> two <note>three"])
+    (document,) = read_sword(file_of(path), LIMITS)
+    assert document.text.startswith("One kept") and "out" not in document.text and document.text.endswith("two three")
 
 
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -128,28 +159,45 @@ def test_a_dictionary_becomes_articles_of_entries_each_once(tmp_path):
     entries += [
         ([f"word{number}", f"alias{number}"], f"word{number}\n   see {{word0}} {'x' * 90}\n") for number in range(300)
     ]
-    documents = list(read_dictd(file_of(dictionary(tmp_path, entries))))
+    documents = list(read_dictd(file_of(dictionary(tmp_path, entries)), LIMITS))
     text = "\n\n".join(document.text for document in documents)
     assert [line for line in text.split("\n") if line.startswith("word")] == [f"word{number}" for number in range(300)]
     assert "{" not in text and "About this" not in text and len(documents) > 3
     assert documents[0].meta["title"].startswith("word0 to word")
 
 
-@pytest.mark.parametrize("index", [None, "word\t!!\t%%\n"])
+def test_entries_that_lie_over_one_another_are_no_bomb(tmp_path):
+    path = dictionary(tmp_path, [(["a"], "text\n" * 20_000)])
+    path.with_name("small.index").write_text("".join(f"a\t{base64_number(at)}\tZZZZ\n" for at in range(5000)))
+    with pytest.raises(Unusable, match="expands_too_far"):
+        list(read_dictd(file_of(path), LIMITS))
+
+
+@pytest.mark.parametrize("index", [None, "word\t!!\t%%\n", f"word\t{'B' * 100_000}\tB\n"])
 def test_a_dictionary_with_a_bad_index_is_unusable(tmp_path, index):
     path = dictionary(tmp_path, [(["a"], "text\n")])
     path.with_name("small.index").unlink()
     if index is not None:
         path.with_name("small.index").write_text(index)
     with pytest.raises(Unusable, match="damaged_dictionary"):
-        list(read_dictd(file_of(path)))
+        list(read_dictd(file_of(path), LIMITS))
 
 
 def test_a_cut_dictionary_is_unusable(tmp_path):
     path = dictionary(tmp_path, [([f"a{number}"], f"text {number * 7919}\n") for number in range(500)])
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(Unusable, match="damaged_dictionary"):
-        list(read_dictd(file_of(path)))
+        list(read_dictd(file_of(path), LIMITS))
+
+
+@pytest.mark.parametrize(
+    "name, read", [("a.dict.dz", read_dictd), ("a.rdb", read_rdata), ("a.bzz", read_sword), ("a", read_wordnet)]
+)
+def test_a_file_too_large_is_left(tmp_path, name, read):
+    for each in (name, "a.index", "a.bzs"):
+        (tmp_path / each).write_bytes(gzip.compress(bytes(1_000_001), 0) if each == "a.dict.dz" else bytes(1_000_001))
+    with pytest.raises(Unusable, match="file_too_large"):
+        list(read(file_of(tmp_path / name), LIMITS))
 
 
 WORDNET = """\
@@ -163,7 +211,7 @@ WORDNET = """\
 def test_synsets_become_lines_by_subject(tmp_path):
     path = tmp_path / "data.noun"
     path.write_text(WORDNET)
-    documents = list(read_wordnet(file_of(path)))
+    documents = list(read_wordnet(file_of(path), LIMITS))
     assert [document.text for document in documents] == [
         'abstraction, abstract entity (noun): a general concept; "he loved her only in the abstract"',
         "animal, beast (noun): a living organism",
@@ -175,4 +223,4 @@ def test_a_broken_synset_makes_the_file_unusable(tmp_path):
     path = tmp_path / "data.noun"
     path.write_text("00002137 03 n zz abstraction | gloss\n")
     with pytest.raises(Unusable, match="damaged_wordnet"):
-        list(read_wordnet(file_of(path)))
+        list(read_wordnet(file_of(path), LIMITS))

@@ -5,31 +5,36 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Expansion, Unusable
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
 
 ARTICLE_CHARACTERS = 8000
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _BLOCK_BYTES = 1 << 20
+_MAX_DIGITS = 10  # of a place in a file: 60 bits
 
 
-def read_dictd(file: InputFile) -> Iterator[Document]:
+def read_dictd(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     """Yield the entries in the order of the dictionary, about 8,000 characters of them a document.
 
     An entry is a line or two: alone it would be a document too short to learn from. The dictionary's notes on itself
-    (headwords that begin with 00) are left out. Raises Unusable: damaged_dictionary, expands_too_far.
+    (headwords that begin with 00) are left out. Raises Unusable: damaged_dictionary, file_too_large, expands_too_far.
     """
     index = file.path.with_name(file.path.name.removesuffix(".dz").removesuffix(".dict") + ".index")
     if not index.is_file():
         raise Unusable("damaged_dictionary")
-    data = _unzipped(file)
+    places = _places(read_whole(replace(file, path=index), limits.max_file_bytes).decode("utf-8", "replace"))
+    data, expansion = _unzipped(file, limits.max_file_bytes), Expansion()
     entries: list[str] = []
     number = size = 0
-    for start, length in _places(index.read_text(encoding="utf-8", errors="replace")):
+    for start, length in places:
         text = data[start : start + length].decode("utf-8", "replace").strip("\n")
+        expansion.add_(len(text), len(data))  # entries may lie over one another
         entries.append(plain_entry(text))
         size += len(text)
         if size >= ARTICLE_CHARACTERS:
@@ -64,20 +69,25 @@ def _places(index: str) -> list[tuple[int, int]]:
 
 
 def _number(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise Unusable("damaged_dictionary")
     value = 0
     for digit in text:
         value = value * 64 + _VALUES[digit]
     return value
 
 
-def _unzipped(file: InputFile) -> bytes:
+def _unzipped(file: InputFile, max_bytes: int) -> bytes:
     """Return the whole dictionary: .dz is gzip with an index of its own in the header."""
-    expansion, parts = Expansion(), []
+    expansion, parts, size = Expansion(), list[bytes](), 0
     try:
-        with gzip.open(file.path, "rb") as stream:
+        with file.open() as packed, gzip.open(packed, "rb") as stream:
             while block := stream.read(_BLOCK_BYTES):
                 expansion.add_(len(block), file.num_bytes)
                 parts.append(block)
+                size += len(block)
+                if size > max_bytes:
+                    raise Unusable("file_too_large")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise Unusable("damaged_dictionary") from error
     return b"".join(parts)

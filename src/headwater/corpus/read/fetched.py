@@ -14,7 +14,7 @@ from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.fetch.unpack import FORMAT, FORMAT_VERSION
 from headwater.corpus.read.dictd import read_dictd
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.packages import package_documents
 from headwater.corpus.read.rdata import read_rdata
 from headwater.corpus.read.sword import read_sword
@@ -111,19 +111,19 @@ def package_of(path: Path, origin: str) -> FetchedPackage | None:
 
 
 def special_pieces(
-    package: FetchedPackage, path: Path, origin: str, source: str, kind: str
+    package: FetchedPackage, path: Path, origin: str, source: str, kind: str, limits: ReadLimits
 ) -> Iterator[Document | Drop] | None:
     """Return the documents of a file in a form that its name doesn't tell; None for one whose name does."""
     if package.reader in _PACKAGE_READERS:
         return _shipped(package, source, kind)
     if package.reader in _FILE_READERS:
-        return _special(package.reader, InputFile(path, origin, source, kind))
+        return _special(package.reader, InputFile(path, origin, source, kind), limits)
     return None
 
 
-def _special(reader: str, file: InputFile) -> Iterator[Document | Drop]:
+def _special(reader: str, file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     try:
-        yield from _FILE_READERS[reader](file)
+        yield from _FILE_READERS[reader](file, limits)
     except Unusable as error:
         yield file.drop(error.reason, file.num_bytes)
 

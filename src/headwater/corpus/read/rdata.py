@@ -12,42 +12,56 @@ from collections.abc import Iterator
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Expansion, Unusable
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
 
 MIN_LINES = 20  # shorter vectors are names and labels
 _MAX_VALUE_BYTES = 64_000_000
+_CHUNK_BYTES = 1 << 16
 _CHARACTERS, _STRINGS = 9, 16
 _HAS_ATTRIBUTES = 1 << 9
 _MISSING = -1
 
 
-def read_rdata(file: InputFile) -> Iterator[Document]:
+def read_rdata(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     """Yield a document for each vector of at least 20 strings, which become its lines.
 
-    Raises Unusable: damaged_rdata, expands_too_far.
+    Raises Unusable: damaged_rdata, file_too_large, expands_too_far.
     """
-    for number, value in enumerate(_values(file)):
+    for number, value in enumerate(_values(read_whole(file, limits.max_file_bytes))):
         lines = _strings(value)
         if lines is not None and len(lines) >= MIN_LINES:
             title = next((line.strip() for line in lines if line.strip()), "")
             yield file.document("\n".join(lines), f"#{number}", title=title)
 
 
-def _values(file: InputFile) -> Iterator[bytes]:
-    data, at, expansion = file.path.read_bytes(), 0, Expansion()
+def _values(data: bytes) -> Iterator[bytes]:
+    at, expansion = 0, Expansion()
     while at + 4 < len(data):
         (size,) = struct.unpack_from(">I", data, at)
         expansion.add_(size, len(data))
-        stream = zlib.decompressobj()
-        try:
-            value = stream.decompress(data[at + 4 :], min(size, _MAX_VALUE_BYTES))
-        except zlib.error as error:
-            raise Unusable("damaged_rdata") from error
-        if len(value) != size:
+        if size > _MAX_VALUE_BYTES:
             raise Unusable("damaged_rdata")
-        stream.flush()
-        at = len(data) - len(stream.unused_data)
+        value, at = _decompressed(data, at + 4, size)
         yield value
+
+
+def _decompressed(data: bytes, at: int, size: int) -> tuple[bytes, int]:
+    """Return the value of `size` bytes whose stream begins at `at`, and where the stream ends."""
+    stream, value = zlib.decompressobj(), bytearray()
+    try:
+        while not stream.eof and len(value) <= size:
+            given = stream.unconsumed_tail
+            if not given:
+                given, at = data[at : at + _CHUNK_BYTES], min(at + _CHUNK_BYTES, len(data))
+            if not given:
+                raise Unusable("damaged_rdata")
+            value += stream.decompress(given, size + 1 - len(value))  # a limit of 0 would be none
+    except zlib.error as error:
+        raise Unusable("damaged_rdata") from error
+    if len(value) != size:
+        raise Unusable("damaged_rdata")
+    return bytes(value), at - len(stream.unused_data)
 
 
 def _strings(value: bytes) -> list[str] | None:
@@ -71,7 +85,7 @@ def _strings(value: bytes) -> list[str] | None:
 def _read_strings(value: bytes, at: int, count: int) -> Iterator[str]:
     for _ in range(count):
         flags, length = struct.unpack_from(">ii", value, at)
-        if flags & 0xFF != _CHARACTERS or length > len(value):
+        if flags & 0xFF != _CHARACTERS or not _MISSING <= length <= len(value):
             raise Unusable("damaged_rdata")
         at += 8
         if length == _MISSING:

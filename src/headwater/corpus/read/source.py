@@ -76,7 +76,7 @@ def _read_fetched(
     if package is None:
         yield Drop("not_fetched", name, origin, origin, 0, num_documents=0)
         return
-    pieces = special_pieces(package, path, origin, name, kind)
+    pieces = special_pieces(package, path, origin, name, kind, limits)
     if pieces is None:
         pieces = read_file(path, origin, name, kind, limits, sandbox)
     for piece in bounded(pieces, limits.max_document_characters):

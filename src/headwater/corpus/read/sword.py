@@ -11,10 +11,12 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Expansion, Unusable
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
 
 _ENTRY = struct.Struct("<III")  # place, compressed bytes, bytes
 _MAX_BLOCK_BYTES = 64_000_000
@@ -22,7 +24,8 @@ _MAX_BLOCK_BYTES = 64_000_000
 _BREAK = re.compile(
     r"<(?:div|p|lb|br|title|lg|l|list|item|chapter)\b[^<>]{0,500}>|</(?:p|title|lg|l|list|item|div)>", re.I
 )
-_LEFT_OUT = re.compile(r"<note\b[^<>]{0,500}>.{0,5000}?</note>", re.I | re.S)
+_NOTE, _NOTE_END = re.compile(r"<note\b[^<>]{0,500}>", re.I), re.compile(r"</note>", re.I)
+_MAX_NOTE_CHARACTERS = 5000  # where one seems longer, its end is missing
 _TITLE = re.compile(
     r"<title\b[^<>]{0,500}>([^<>]{1,200})</title>|<milestone n=\"([^\"]{1,200})\" type=\"x-usfm-toc1\"", re.I
 )
@@ -30,25 +33,32 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
 _SPACES = re.compile(r"[ \t\xa0]+")
 
 
-def read_sword(file: InputFile) -> Iterator[Document]:
-    """Yield a document a block that holds text. Raises Unusable: damaged_sword, expands_too_far."""
+def read_sword(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
+    """Yield a document a block that holds text. Raises Unusable: damaged_sword, file_too_large, expands_too_far."""
     blocks = file.path.with_name(file.path.name[:-1] + "s")
     if not blocks.is_file():
         raise Unusable("damaged_sword")
-    data, expansion = file.path.read_bytes(), Expansion()
-    for number, (start, size, num_bytes) in enumerate(_entries(blocks.read_bytes())):
+    data, expansion = read_whole(file, limits.max_file_bytes), Expansion()
+    places = read_whole(replace(file, path=blocks), limits.max_file_bytes)
+    for number, (start, size, num_bytes) in enumerate(_entries(places)):
         if not size:
             continue
         expansion.add_(num_bytes, len(data))
-        try:
-            marked = (
-                zlib.decompressobj().decompress(data[start : start + size], _MAX_BLOCK_BYTES).decode("utf-8", "replace")
-            )
-        except zlib.error as error:
-            raise Unusable("damaged_sword") from error
+        marked = _block(data[start : start + size], num_bytes).decode("utf-8", "replace")
         text = plain_text(marked)
         if text:
             yield file.document(text, f"#{number}", title=_title(marked, text))
+
+
+def _block(compressed: bytes, num_bytes: int) -> bytes:
+    """Return a block, which must be as long as its entry says: what it may expand to goes by that."""
+    try:
+        block = zlib.decompressobj().decompress(compressed, min(num_bytes, _MAX_BLOCK_BYTES) + 1)
+    except zlib.error as error:
+        raise Unusable("damaged_sword") from error
+    if len(block) != num_bytes:
+        raise Unusable("damaged_sword")
+    return block
 
 
 def _entries(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -59,9 +69,22 @@ def _entries(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def plain_text(marked: str) -> str:
     """Return a block's text: an empty line where paragraphs end, no notes, no markup."""
-    text = _TAG.sub("", _BREAK.sub("\n", _LEFT_OUT.sub("", marked)))
+    text = _TAG.sub("", _BREAK.sub("\n", _without_notes(marked)))
     lines = (_SPACES.sub(" ", line).strip() for line in html.unescape(text).split("\n"))
     return "\n\n".join(line for line in lines if line)
+
+
+def _without_notes(marked: str) -> str:
+    kept, at = list[str](), 0
+    ends = _NOTE_END.finditer(marked)
+    end = next(ends, None)
+    for note in _NOTE.finditer(marked):
+        while end is not None and end.start() < note.end():
+            end = next(ends, None)
+        if note.start() >= at and end is not None and end.start() - note.end() <= _MAX_NOTE_CHARACTERS:
+            kept.append(marked[at : note.start()])
+            at = end.end()
+    return "".join([*kept, marked[at:]])
 
 
 def _title(marked: str, text: str) -> str:

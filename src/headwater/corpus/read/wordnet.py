@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import ReadLimits, Unusable
 
 ARTICLE_CHARACTERS = 8000
 _PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective", "r": "adverb"}
 
 
-def read_wordnet(file: InputFile) -> Iterator[Document]:
+def read_wordnet(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     """Yield the synsets in order, which goes by subject (animals, feelings), about 8,000 characters a document.
 
-    Raises Unusable("damaged_wordnet").
+    Raises Unusable: damaged_wordnet, file_too_large.
     """
     lines: list[str] = []
     number = size = 0
     subject = ""
-    with open(file.path, encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            if line.startswith("  "):  # the licence, before the first synset
-                continue
-            found, text = _synset(line)
-            if lines and (size >= ARTICLE_CHARACTERS or found != subject):
-                yield _article(file, number, lines)
-                lines, size, number = [], 0, number + 1
-            subject = found
-            lines.append(text)
-            size += len(text)
+    for line in io.StringIO(read_whole(file, limits.max_file_bytes).decode("utf-8", "replace"), newline=None):
+        if line.startswith("  "):  # the licence, before the first synset
+            continue
+        found, text = _synset(line)
+        if lines and (size >= ARTICLE_CHARACTERS or found != subject):
+            yield _article(file, number, lines)
+            lines, size, number = [], 0, number + 1
+        subject = found
+        lines.append(text)
+        size += len(text)
     if lines:
         yield _article(file, number, lines)
 
