@@ -15,15 +15,21 @@ MIN_DIGITS, MAX_PHONE_DIGITS = 7, 15  # of all kinds; E.164
 _MIN_INTERNATIONAL_DIGITS = 8
 
 _INTERNATIONAL = re.compile(
-    r"(?<![\w+./~-])\+[1-9]\d{0,2}[ .-]{0,2}(?:\(0?\d{0,4}\)[ .-]?)?\d{1,4}(?:[ .-]{1,3}\d{2,5}){1,5}(?![\w-])"
+    r"(?<![\w+./~-])\+[1-9]\d{0,2}[ .-]{0,2}(?:\(0?\d{0,4}\)[ .-]?)?\d{1,4}(?:[ ./-]{1,3}\d{2,8}){1,5}(?![\w-])"
+    r"|(?<![\w+./~-])\+[1-9]\d{1,2} \d{8,10}(?![\w.-])"
     r"|(?<![^\s:;,=(<>\"'])(?<![=*/%<>,] )\+[1-9]\d{9,13}(?![\w.-])"
 )
 _US = re.compile(r"(?<![\w.+/-])(?:\+?1[ .-])?(?:\([2-9]\d\d\)[ -]?|[2-9]\d\d([.-]))[2-9]\d\d([.-])\d{4}(?![\w-]|\.\d)")
 _FILM = re.compile(r"555[ .-]01\d\d$")
 _LABEL = re.compile(
-    r"\b(?:tel|telephone|phone|fax|mobile|cell|hotline)(?:\.|\s(?:no|number|nr)\.?)?\s?[:.]?\s{0,3}$", re.IGNORECASE
+    r"\b(?:tel|telephone|phone|fax|mobile|cell|hotline|telefon|telefoon|telefono|teléfono|telefone|téléphone|telefax|mobil|"
+    r"móvil)(?:\.|\s(?:no|number|nr)\.?)?\s?[:.]?\s{0,3}$",
+    re.IGNORECASE,
 )
-_LABELLED = re.compile(r"(?:\(?\d{2,5}\)?[ ./-]{1,3})?\d{2,5}(?:[ ./-]\d{2,5}){1,4}(?![\w-])")
+_LABELLED = re.compile(
+    r"(?:\(?\d{2,5}\)?[ ./-]{1,3})?\d{2,5}(?:[ ./-]\d{2,5}){1,4}(?![\w-])"
+    r"|\(?\d{2,5}\)?[ ./-]{1,3}\d{5,8}(?:-\d{1,4})?(?![\w-])|\d{7,13}(?![\w-]|\.\d)"
+)
 
 _SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _SAMPLE_SSN = {"078-05-1120", "219-09-9999", "123-45-6789"}  # printed on cards that were never given to anyone
