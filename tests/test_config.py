@@ -373,6 +373,18 @@ def test_what_is_no_list_says_what_to_type(override, to_type):
     assert f"in a shell {to_type}" in str(caught.value)
 
 
+class Outer(Settings):
+    inner: Lists | None = None
+
+
+@pytest.mark.parametrize("value", ["true", "5", '"some"'])
+def test_a_value_in_place_of_a_table_says_what_stands_in_it(value):
+    raw = RawSettings({}, {})
+    apply_override(raw, f"inner={value}")
+    with pytest.raises(ConfigError, match=r"inner = .*: a table .* in it are .*words.*, and inner = {} "):
+        validate(Outer, raw)
+
+
 def test_a_word_that_is_no_choice_is_refused_where_it_stands():
     with pytest.raises(ConfigError, match=r"choices\.0 = 'c': Input should be 'a' or 'b'\n.*\(choices=c\)"):
         lists("choices=c")

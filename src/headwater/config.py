@@ -265,6 +265,12 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
     elif detail["type"] == "list_type" and isinstance(value, str | int | float):
         text = _list_of(value, _takes_strings(_annotation_at(kind, location)))
         message, hint = "a list is wanted", f"; write {path} = {text}, in a shell '{path}={text}'"
+    elif detail["type"] == "model_type":
+        names = setting_names(kind, location)
+        message, hint = (
+            "a table of settings is wanted",
+            f"; those in it are {', '.join(names)}, and {path} = {{}} takes all by rule",
+        )
     else:
         message = detail["msg"].removeprefix("Value error, ")
     # set as a whole, or in parts, or as a part of what was set

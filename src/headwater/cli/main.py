@@ -53,7 +53,7 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # outside of training, where a signal saves
-            _fail("interrupted; the same command goes on from the last stage that is complete", INTERRUPTED)
+            _fail("interrupted; the same command goes on from what is done", INTERRUPTED)
         raise
     except OSError as error:
         # of a file that no stage expects to fail; those that do say more
