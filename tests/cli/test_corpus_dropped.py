@@ -18,6 +18,7 @@ def place(tmp_path_factory):
     for number in range(4):
         text = " ".join(f"Sentence {number} {at} tells of the river and of the sea." for at in range(40))
         (base / "texts" / f"long-{number}.txt").write_text(text)
+    (base / "texts" / "long-9.txt").write_text((base / "texts" / "long-2.txt").read_text().upper())
     (base / "texts" / "hostile.txt").write_text("\x1b[2Jred\u202etxt.exe\n" + "again " * 30)
     rules = {"text": {"max_top_ngram_fractions": [0.9, 0.9, 0.9], "max_repeated_10gram_fraction": 0.6}}
     settings = {"sources": {"own": {"paths": [str(base / "texts")]}}, "dedup": {"near": False}, "rules": rules}
@@ -28,9 +29,15 @@ def place(tmp_path_factory):
 def test_hostile_text_is_shown_as_escapes(place):
     said = call("corpus", "show", "--run", "runs/mine", "--dropped", cwd=place)
     assert said.status == 0, said
-    assert said.out.startswith("repeated_ngrams: 1 documents")
+    assert "repeated_ngrams: 1 documents" in said.out
     assert "\\u202etxt.exe" in said.out
     assert not set(said.out) & {"\x1b", "\u202e"}
+
+
+def test_a_duplicate_says_of_what(place):
+    said = call("corpus", "show", "--run", "runs/mine", "--reason", "exact_duplicate", cwd=place)
+    (line,) = [line for line in said.out.splitlines() if "a duplicate of" in line]
+    assert line.endswith("long-2.txt") and "own " in line
 
 
 def test_json_holds_the_same(place):
@@ -44,7 +51,7 @@ def test_json_holds_the_same(place):
 def test_an_unknown_reason_is_an_error_without_a_traceback(place):
     said = call("corpus", "show", "--run", "runs/mine", "--reason", "ugly", cwd=place)
     assert said.status == 1
-    assert "reasons here: repeated_ngrams" in said.err
+    assert "reasons here: exact_duplicate, repeated_ngrams" in said.err
 
 
 def test_a_classifier_is_trained_and_reported(place):

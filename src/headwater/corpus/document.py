@@ -35,6 +35,7 @@ class Drop:
     num_bytes: int
     excerpt: str = ""
     num_documents: int = 1
+    duplicate_of: str = ""  # source and id of the earlier document that is kept, or was the first with this text
 
 
 def num_bytes(text: str) -> int:
@@ -48,6 +49,6 @@ def drop_part(document: Document, reason: str, num_bytes: int, excerpt: str) -> 
     return Drop(reason, document.source, document.id, document.origin, num_bytes, excerpt, num_documents=0)
 
 
-def drop_document(document: Document, reason: str, raw_bytes: int) -> Drop:
+def drop_document(document: Document, reason: str, raw_bytes: int, duplicate_of: str = "") -> Drop:
     excerpt = document.text[:EXCERPT_CHARACTERS]
-    return Drop(reason, document.source, document.id, document.origin, raw_bytes, excerpt)
+    return Drop(reason, document.source, document.id, document.origin, raw_bytes, excerpt, duplicate_of=duplicate_of)

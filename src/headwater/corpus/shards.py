@@ -77,6 +77,8 @@ def document_line(document: Document) -> bytes:
 
 def drop_line(drop: Drop) -> bytes:
     metadata = {"source": drop.source, "origin": drop.origin, "reason": drop.reason, "bytes": drop.num_bytes}
+    if drop.duplicate_of:
+        metadata["duplicate_of"] = drop.duplicate_of
     return _line({"id": drop.id, "text": drop.excerpt, "metadata": metadata})
 
 

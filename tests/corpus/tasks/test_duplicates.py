@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from duplicates_in_memory import fates_in_memory
+from duplicates_in_memory import fates_in_memory, jaccard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,7 @@ from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import near, ranges, sift, verify
+from headwater.corpus.words import words_of
 
 
 def vocabulary_text(num_words, seed, size=5000):
@@ -44,14 +45,22 @@ def fates_by_tasks(folder, texts, **table):
     }
     corpus = folder / "corpus"
     build_corpus(CorpusSettings.model_validate(table), corpus, lambda line: None)
-    fates = {}
+    fates, originals = {}, {}
     for line in read_lines(corpus / "dropped" / "mine"):
         value = json.loads(line)
         fates[value["id"]] = value["metadata"]["reason"]
+        originals[value["id"]] = value["metadata"]["duplicate_of"].removeprefix("mine ")
     for split in ("train", "validation"):
         fates |= {document.id: "kept" for document in read_documents(corpus, split, "mine")}
     ids = [f"{source}/{at // 5 * 5:05d}.jsonl#{at % 5 + 1}" for at in range(len(texts))]
     assert set(fates) == set(ids)
+    text_of, min_similarity = dict(zip(ids, texts)), table.get("dedup", {}).get("min_similarity", 0.8)
+    for copy, original in originals.items():
+        assert ids.index(original) < ids.index(copy)
+        if fates[copy] == "exact_duplicate":
+            assert words_of(text_of[original]) == words_of(text_of[copy])
+        else:
+            assert fates[original] == "kept" and jaccard(text_of[original], text_of[copy]) >= min_similarity
     return [fates[each] for each in ids]
 
 

@@ -17,10 +17,10 @@ def num_exact_tasks(segments: Segments) -> int:
 
 
 def find_copies(bench: Bench, number: int) -> None:
-    """Do the task of a range: write the numbers of the candidates whose digest an earlier one has."""
+    """Do the task of a range: write the numbers of the candidates whose digest an earlier one has, and of the first."""
     keys = KeyRange(number, num_exact_tasks(bench.segments))
     firsts = np.empty((3, 0), dtype=np.uint64)  # high, low and number of the first candidate with each digest
-    copies = [np.empty(0, dtype=np.uint64)]
+    copies = [np.empty((2, 0), dtype=np.uint64)]  # number of a copy, and of the first with its digest
     waiting: list[np.ndarray] = []
     for segment in bench.segments:
         file = bench.segments.arrays(segment)
@@ -35,16 +35,19 @@ def find_copies(bench: Bench, number: int) -> None:
             copies.append(found)
             waiting = []
     copies.append(_first_of_each(np.concatenate([firsts, *waiting], axis=1))[1])
+    found = np.concatenate(copies, axis=1)
+    found = found[:, np.argsort(found[0])]
     with bench.work.new_output(Task("exact", number)) as output:
-        output.write_arrays({"copies": np.sort(np.concatenate(copies))})
+        output.write_arrays({"copies": found[0], "firsts": found[1]})
 
 
 def _first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the row with the lowest number of each digest, and the numbers of the others."""
+    """Return the row with the lowest number of each digest, and the numbers of the others, each with that one's."""
     rows = rows[:, np.lexsort((rows[2], rows[1], rows[0]))]
     is_copy = np.zeros(rows.shape[1], dtype=bool)
     is_copy[1:] = (rows[0, 1:] == rows[0, :-1]) & (rows[1, 1:] == rows[1, :-1])
-    return rows[:, ~is_copy], rows[2, is_copy]
+    firsts = rows[:, ~is_copy]
+    return firsts, np.stack([rows[2], firsts[2, np.cumsum(~is_copy) - 1]])[:, is_copy]
 
 
 def mark_copies(work: Work, segments: Segments, num_tasks: int) -> None:
@@ -56,6 +59,17 @@ def mark_copies(work: Work, segments: Segments, num_tasks: int) -> None:
         marks[work.arrays_of("exact", number).map("copies")] = 1
     with work.new_facts(_FACTS) as output:
         output.write_arrays({"is_copy": marks})
+
+
+def firsts_of_copies(work: Work, num_tasks: int, start: int, end: int) -> dict[int, int]:
+    """Return, for each copy of a number in [start, end), the number of the first candidate with its digest."""
+    found: dict[int, int] = {}
+    for number in range(num_tasks):
+        file = work.arrays_of("exact", number)
+        copies = file.map("copies")
+        place = slice(*np.searchsorted(copies, np.array([start, end], dtype=np.uint64)))
+        found.update(zip(copies[place].tolist(), file.map("firsts")[place].tolist()))
+    return found
 
 
 def copy_marks(work: Work) -> np.ndarray:

@@ -5,9 +5,12 @@ A candidate is dropped when it is an exact copy, or similar to an earlier one th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from headwater.corpus.tasks.exact import copy_marks
+from headwater.corpus.tasks.exact import copy_marks, firsts_of_copies, num_exact_tasks
+from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 
 KEPT, EXACT_DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
@@ -21,12 +24,32 @@ def decide_fates(work: Work, verified_parts: list[int]) -> None:
         return
     fates = np.array(copy_marks(work))
     for part in verified_parts:
-        file = work.arrays_of("verify", part)
-        for later, earlier in zip(file.map("later").tolist(), file.map("earlier").tolist()):
+        for later, earlier in _verified(work, part):
             if fates[later] == KEPT and fates[earlier] == KEPT:
                 fates[later] = NEAR_DUPLICATE
     with work.new_facts(_FACTS) as output:
         output.write_arrays({"fates": fates})
+
+
+def _verified(work: Work, part: int) -> Iterator[tuple[int, int]]:
+    file = work.arrays_of("verify", part)
+    return zip(file.map("later").tolist(), file.map("earlier").tolist())
+
+
+def originals_of(work: Work, segments: Segments, part: int, fates: np.ndarray) -> dict[int, int]:
+    """Return the earlier document that each dropped document of a part is a duplicate of, by their numbers."""
+    own = segments.of_part(part)
+    if not own:
+        return {}
+    start, end = own[0][1].start, own[-1][1].end
+    found = dict[int, int]()
+    if (fates[start:end] == EXACT_DUPLICATE).any():
+        found = firsts_of_copies(work, num_exact_tasks(segments), start, end)
+    if (fates[start:end] == NEAR_DUPLICATE).any():
+        for later, earlier in _verified(work, part):
+            if fates[later] == NEAR_DUPLICATE and fates[earlier] == KEPT:
+                found.setdefault(later, earlier)
+    return found
 
 
 def fates_of(work: Work) -> np.ndarray:

@@ -19,7 +19,7 @@ from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.candidates import CandidateReader
-from headwater.corpus.tasks.fates import KEPT, REASONS, fates_of
+from headwater.corpus.tasks.fates import KEPT, REASONS, fates_of, originals_of
 from headwater.corpus.tasks.plan import Part
 from headwater.corpus.tasks.repeats import cuts_between
 from headwater.corpus.tasks.sift import DROPPED
@@ -83,11 +83,13 @@ class _PartWriter:
         self._bench = bench
         self._source = part.source
         self._split = split_of(bench.work, part.source)
+        self._originals = originals_of(bench.work, bench.segments, part.number, fates_of(bench.work))
         self._writers = writers
 
     def write(self, row: _Row) -> None:
         if row.fate != KEPT:
-            self._drop(drop_document(parse_document(row.line), REASONS[row.fate], row.left_bytes))
+            original = self._name_of(self._originals[row.number])
+            self._drop(drop_document(parse_document(row.line), REASONS[row.fate], row.left_bytes, original))
         elif row.cuts:
             self._write_shortened(row)
         elif row.number == self._split.tail_of:
@@ -130,6 +132,10 @@ class _PartWriter:
         self.balance.cut_(self._source)
         for side, part in _cut_tail(document, self._split.tail_bytes):
             self._place(side, document_line(part), num_bytes(part.text))
+
+    def _name_of(self, number: int) -> str:
+        document = parse_document(self._bench.library.line(number))
+        return f"{document.source} {document.id}"
 
     def _side_of(self, row: _Row) -> str:
         return "validation" if self._split.is_held_out(row.number, row.split_hash) else "train"
