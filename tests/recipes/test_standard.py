@@ -11,6 +11,7 @@ from small_run import call, require_clear_error
 
 from headwater.corpus.fetch.known import contents_of
 from headwater.corpus.fetch.names import parse_names
+from headwater.recipes.planned_text import source_bytes
 from headwater.recipes.run_config import list_recipes, load_run
 
 RUN = """
@@ -40,6 +41,14 @@ def test_it_is_listed_and_resolves_from_recipe_rules_and_defaults():
     assert "standard" in list_recipes()
     _, reasons = load_run("standard", [])
     assert {reason.origin for reason in reasons} == {"recipe", "rule", "default"}
+
+
+def test_a_plan_knows_how_much_text_its_sources_have():
+    sizes = {name: source_bytes(source) for name, source in sources().items()}
+    assert 100e6 < sum(sizes.values()) < 150e6
+    assert sizes["websites"] > sizes["novels"] > 1e6
+    unknown = sources()["novels"].model_copy(update={"fetched": ["deb:r-cran-janeaustenr", "deb:never-measured"]})
+    assert source_bytes(unknown) is None
 
 
 def test_every_source_has_its_weight_and_religious_prose_a_tenth_at_most():

@@ -26,12 +26,16 @@ def foreseen_held_out(config: RunConfig) -> dict[str, int]:
 
 
 def source_bytes(source: SourceSettings) -> float | None:
-    """Return the bytes of a source's files as they lie on the disk, or of a package as it was when measured.
+    """Return the bytes of a source's files as they lie on the disk, or of its packages' text as it was when measured.
 
-    None for packages to be fetched: pages and compressed books say little about the text in them.
+    None where a package was never measured: pages and compressed books say little about the text in them.
     """
+    known: dict[str, float] = constants()["known_source_bytes"]
+    if source.fetched is not None:
+        sizes = [known.get(entry.split("|")[0]) for entry in source.fetched]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
     if source.paths is None:
-        return constants()["known_source_bytes"].get(source.package or source.builtin)
+        return known.get(source.package or source.builtin or "")
     found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
     files = {file for path in found for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
     return float(sum(file.stat().st_size for file in files)) if files else None
