@@ -97,6 +97,16 @@ def test_workers_that_are_killed_are_replaced_and_their_tasks_redone(texts, expe
     assert tree_bytes(tmp_path / "corpus") == expected
 
 
+def test_what_a_killed_worker_had_on_the_disk_for_the_time_being_goes_with_it(texts, tmp_path):
+    work = tmp_path / "work"
+    worker = WorkerProcess(work, 1 << 30, 0.0)
+    (mine,) = (work / "temporary").iterdir()
+    (mine / "copy").write_bytes(bytes(1000))
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.end()
+    assert not list((work / "temporary").iterdir())
+
+
 def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch):
     give, stopped = WorkerProcess.give, []
 

@@ -10,6 +10,7 @@ import os
 import queue
 import resource
 import sys
+import tempfile
 import threading
 import traceback
 from contextlib import suppress
@@ -40,6 +41,7 @@ def main() -> None:
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte at once
     _limit_memory(place["memory_bytes"])
+    tempfile.tempdir = place["temporary"]
     bench = Bench(Path(place["folder"]))
     bench.on_read = outbox.note_read
     while True:

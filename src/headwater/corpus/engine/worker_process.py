@@ -16,8 +16,10 @@ from headwater.corpus.read.frames import HEADER_BYTES, MAX_BYTES, BadFrame, pack
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 from headwater.errors import HeadwaterError
+from headwater.files import make_folder
 
 _MODULE = "headwater.corpus.engine.worker"
+_TEMPORARY = "temporary"  # in the work folder: what a lost worker leaves there goes, at the latest with the build
 _BLOCK_BYTES = 1 << 16
 _ERROR_BYTES = 4000
 
@@ -33,6 +35,8 @@ class WorkerProcess:
         self._outcomes: list[tuple[Task, str | None]] = []
         self._is_gone = False
         self._num_bytes_read = self._num_bytes_told = 0
+        make_folder(folder / _TEMPORARY)
+        self._temporary = tempfile.TemporaryDirectory(dir=folder / _TEMPORARY)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-B", "-m", _MODULE],
@@ -44,7 +48,7 @@ class WorkerProcess:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self.handle = self._process.stdin, self._process.stdout.fileno()
-        self._send({"folder": str(folder), "memory_bytes": memory_bytes})
+        self._send({"folder": str(folder), "memory_bytes": memory_bytes, "temporary": self._temporary.name})
 
     @property
     def pid(self) -> int:
@@ -138,3 +142,4 @@ class WorkerProcess:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._errors.close()
+        self._temporary.cleanup()
