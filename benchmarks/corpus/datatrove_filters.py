@@ -1,6 +1,7 @@
 """What datatrove's filters say of labelled pages, as its FineWeb example sets them; runs in an environment of its own.
 
-Prints {"version": ..., "seconds": {filter: ...}, "dropped": {filter: {page: reason or null}}}. Needs
+The pages are a file of JSON lines, {"id": ..., "text": ...}, named on the command line. Prints
+{"version": ..., "seconds": {filter: ...}, "dropped": {filter: {page: reason or null}}}. Needs
 `pip install "datatrove[io,processing]" spacy`; called by filtering.py, which needs neither.
 """
 

@@ -1,10 +1,11 @@
 """Precision and recall of dropping pages: by the rules, by the language, by the classifier, and by datatrove.
 
-    python benchmarks/corpus/filtering.py [--datatrove PYTHON] [--json]
+    python benchmarks/corpus/filtering.py --packages DEBS [--datatrove PYTHON] [--json]
 
-The pages are benchmarks/data/filtering/pages.jsonl, labelled by reading (README.md beside it). Thresholds were chosen
-on the sites of the split dev; what counts is the split test, of other sites. --datatrove names the Python of an
-environment in which datatrove is installed (its dependencies and ours don't fit together).
+The pages are those of benchmarks/data/filtering/labels.jsonl, labelled by reading (README.md beside it); their texts
+are rebuilt from the packages unpacked in DEBS (labelled_pages.py says how to get them). Thresholds were chosen on the
+sites of the split dev; what counts is the split test, of other sites. --datatrove names the Python of an environment
+in which datatrove is installed (its dependencies and ours don't fit together).
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from labelled_pages import Page, read_labels, rebuild
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
@@ -34,9 +37,7 @@ from headwater.corpus.quality.train_classifier import (
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 
-PAGES = Path(__file__).parents[1] / "data" / "filtering" / "pages.jsonl"
 REGULARISATION = 3.0
-Page = dict[str, Any]
 Reasons = dict[str, str | None]  # of pages by id: why one is dropped
 
 
@@ -89,9 +90,12 @@ def by_classifier(pages: list[Page]) -> tuple[Reasons, Reasons, dict[str, float]
     return dropped, crossed, {name: area for name, area in areas.items() if area is not None}
 
 
-def by_datatrove(python: str) -> dict[str, Any]:
+def by_datatrove(pages: list[Page], python: str) -> dict[str, Any]:
     script = Path(__file__).parent / "datatrove_filters.py"
-    done = subprocess.run([python, str(script), str(PAGES)], capture_output=True, text=True, timeout=900)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pages.jsonl"
+        file.write_text("".join(json.dumps(page) + "\n" for page in pages), encoding="utf-8")
+        done = subprocess.run([python, str(script), str(file)], capture_output=True, text=True, timeout=900)
     if done.returncode:
         raise SystemExit(f"datatrove didn't run in {python}:\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout))
@@ -132,7 +136,7 @@ def measure(pages: list[Page], python: str | None) -> dict[str, Any]:
     }
     result: dict[str, Any] = {"pages": len(pages), "areas under the curve": areas}
     if python is not None:
-        theirs = by_datatrove(python)
+        theirs = by_datatrove(pages, python)
         rows |= {f"datatrove {name}": reasons for name, reasons in theirs["dropped"].items()}
         rows["datatrove all four"] = any_of(*theirs["dropped"].values())
         result["datatrove"] = {"version": theirs["version"], "seconds": theirs["seconds"]}
@@ -156,7 +160,7 @@ def measure(pages: list[Page], python: str | None) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    lines = [f"{result['pages']} pages; areas under the curve: {result['areas under the curve']}"]
+    lines = [result["rebuilt"], f"{result['pages']} pages; areas under the curve: {result['areas under the curve']}"]
     for split, rows in result["rows"].items():
         lines += ["", split, f"{'':<42} {'all pages: P':>12} {'R':>6}   {'English: P':>10} {'R':>6}  wrong  missed"]
         for name, row in rows.items():
@@ -173,11 +177,12 @@ def _share(value: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--packages", type=Path, required=True, metavar="DEBS", help="the folder of unpacked packages")
     parser.add_argument("--datatrove", metavar="PYTHON", help="the Python of an environment with datatrove")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    pages = [json.loads(line) for line in PAGES.read_text(encoding="utf-8").splitlines()]
-    result = measure(pages, options.datatrove)
+    rebuilt = rebuild(read_labels(), options.packages)
+    result = {"rebuilt": rebuilt.summary()} | measure(rebuilt.pages, options.datatrove)
     print(json.dumps(result, indent=1) if options.json else table(result))
 
 
