@@ -154,6 +154,19 @@ def test_the_container_that_says_it_is_main_wins():
     assert body_text(f"{other}<main><p>{SENTENCE * 2}</p></main>{other}") == (SENTENCE * 2).strip()
 
 
+MENU = "".join(f'<li><a href="{n}">Chapter {n}</a></li>' for n in range(30))
+FEW_WORDS = f"<div><ul>{MENU}</ul></div><main><h1>copy()</h1><p>Return a copy.</p></main><p>Built with a theme.</p>"
+
+
+def test_of_a_page_of_few_words_those_of_its_main_container_are_kept():
+    assert page_text(f"<body>{FEW_WORDS}</body>")[0] == "copy()\n\nReturn a copy."
+
+
+def test_a_foot_beside_the_main_container_is_none_of_the_content_however_long():
+    foot = "<footer><p>This page is under a licence whose terms it tells at length, with the names of all who hold it.</p></footer>"
+    assert page_text(f"<body>{FEW_WORDS}{foot}</body>")[0] == "copy()\n\nReturn a copy."
+
+
 def test_lists_of_links_with_words_of_their_own_are_content():
     items = "".join(f'<li><a href="/{n}">RFC {n}</a> says how it is done</li>' for n in range(3))
     assert "- RFC 2 says how it is done" in body_text(f"<main><p>{SENTENCE}</p><ul>{items}</ul></main>")

@@ -76,8 +76,15 @@ def _drop_noise_(page: Page, sums: _Sums, kept: list[bool]) -> None:
     for each in page.containers:
         share = _within(sums.prose, each) / total
         is_noise = each.marks & (NOISE | FOOT) and share < _MAX_NOISE
+        is_noise = is_noise or (each.marks & FOOT and _is_beside_main(each, page, sums))
         if is_noise or each.name == "nav" or (each.marks & COMMENTS and share < _MAX_COMMENTS):
             _drop_(each, kept)
+
+
+def _is_beside_main(each: Container, page: Page, sums: _Sums) -> bool:
+    """Return whether a container that says it holds the content, and holds some, ends before this one or follows it."""
+    mains = (main for main in page.containers if main.marks & MAIN and _within(sums.characters, main))
+    return any(each.end <= main.start or each.start >= main.end for main in mains)
 
 
 def _drop_(each: Container, kept: list[bool]) -> None:
@@ -92,9 +99,12 @@ def _drop_around_(page: Page, kept: list[bool]) -> bool:
         inside = [each for each in page.containers if each.marks & mark and start <= each.start and each.end <= end]
         if not inside:
             continue
-        prose = _Sums(page.blocks, kept).prose
-        outer = [each for each in _outermost(inside) if _within(prose, each)]
-        if outer and sum(_within(prose, each) for each in outer) >= least * (prose[end] - prose[start]):
+        sums = _Sums(page.blocks, kept)
+        # a page without prose may still say where its few words are
+        measure = sums.prose if sums.prose[end] > sums.prose[start] else sums.characters
+        outer = [each for each in _outermost(inside) if _within(measure, each)]
+        inside_all = sum(_within(measure, each) for each in outer)
+        if outer and (measure is sums.characters or inside_all >= least * (measure[end] - measure[start])):
             _keep_only_(outer, kept, start, end)
             start, end, is_found = outer[0].start, outer[-1].end, True
     return is_found
