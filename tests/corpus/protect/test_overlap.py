@@ -35,6 +35,15 @@ def test_the_index_finds_what_a_comparison_of_all_runs_finds(text, items, n):
     assert set(index.find(hashes(text))) == slowly(text, items, n)
 
 
+def test_of_the_items_that_share_a_template_the_first_are_named_and_each_is_found_by_its_own_words():
+    template = list(range(5))
+    items = [(number, hashes([*template, 100 + number, 200 + number])) for number in range(500)]
+    index = OverlapIndex(items, 5)
+    found = index.find(hashes([7, *template, 8, *template]))
+    assert found == [Shared(at, at + 5, number) for at in (1, 7) for number in range(64)]
+    assert Shared(0, 5, 499) in index.find(hashes([*template[2:], 599, 699]))
+
+
 @given(SMALL.filter(len))
 def test_a_run_has_one_hash_however_it_is_reached(text):
     for length, found in runs_of(hashes(text), range(1, len(text) + 1)):

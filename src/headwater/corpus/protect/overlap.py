@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_MAX_NAMED = 64  # items of one run, the first: a set's template is in all of them, and a text may hold it often
 _BITS_PER_RUN = 4  # 2 to the power of it: then one run in 16 passes the bits for nothing, at 2 bytes a run of memory
 
 
@@ -46,7 +47,10 @@ class _Table:
 
     def __init__(self, hashes: np.ndarray, items: np.ndarray) -> None:
         order = np.argsort(hashes, kind="stable")
-        self._hashes, self._items = hashes[order], items[order]
+        hashes, items = hashes[order], items[order]
+        is_named = np.ones(len(hashes), dtype=bool)
+        is_named[_MAX_NAMED:] = hashes[_MAX_NAMED:] != hashes[:-_MAX_NAMED]
+        self._hashes, self._items = hashes[is_named], items[is_named]
         num_bits = max(int(len(hashes) - 1).bit_length() + _BITS_PER_RUN, 6)
         self._shift = np.uint64(64 - num_bits)
         self._bits = np.zeros(1 << (num_bits - 3), dtype=np.uint8)
@@ -82,7 +86,7 @@ class OverlapIndex:
         }
 
     def find(self, hashes: np.ndarray) -> list[Shared]:
-        """Return what a text, given by the hashes of its words, shares with the items."""
+        """Return what a text, given by the hashes of its words, shares with the items: of one run the first 64."""
         found = []
         for length, runs in runs_of(hashes, self._tables):
             found += [Shared(at, at + length, item) for at, item in self._tables[length].find(runs)]
