@@ -36,13 +36,26 @@ def clean(text: str, kind: str) -> str:
 
 def _composed(text: str) -> str:
     """Return normal form C; unchanged where a thousand accents stand in a row, as only an attack has them."""
-    words = (word for word in text.split() if len(word) > _MAX_MARKS)
-    if any(_longest_marks(word) > _MAX_MARKS for word in words):
+    if _has_long_word(text) and any(_longest_marks(word) > _MAX_MARKS for word in text.split()):
         return text
     return unicodedata.normalize("NFC", text)
 
 
+def _has_long_word(text: str) -> bool:
+    """Return whether more than a thousand characters follow each other without a space or a line end."""
+    at = 0
+    while len(text) - at > _MAX_MARKS:
+        end = at + _MAX_MARKS + 1
+        space = max(text.rfind(" ", at, end), text.rfind("\n", at, end))
+        if space < 0:
+            return True
+        at = space + 1
+    return False
+
+
 def _longest_marks(text: str) -> int:
+    if len(text) <= _MAX_MARKS:
+        return 0
     runs = groupby(text, lambda character: unicodedata.combining(character) > 0)
     return max((sum(1 for _ in run) for is_marks, run in runs if is_marks), default=0)
 
