@@ -381,8 +381,14 @@ class Outer(Settings):
 def test_a_value_in_place_of_a_table_says_what_stands_in_it(value):
     raw = RawSettings({}, {})
     apply_override(raw, f"inner={value}")
-    with pytest.raises(ConfigError, match=r"inner = .*: a table .* in it are .*words.*, and inner = {} "):
+    with pytest.raises(ConfigError, match=r"inner = .*: a table .* in it are words, .*; inner = {} takes all"):
         validate(Outer, raw)
+
+
+def test_a_table_that_needs_something_is_not_said_to_do_without():
+    raw = RawSettings({"model": 3}, {"model": "here"})
+    with pytest.raises(ConfigError, match=r"in it are num_layers, d_model; num_layers needed"):
+        validate(RunTable, raw)
 
 
 def test_a_word_that_is_no_choice_is_refused_where_it_stands():

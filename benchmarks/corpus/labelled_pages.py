@@ -1,5 +1,6 @@
 """Rebuilds the labelled pages of benchmarks/data/filtering from packages: the repository has no texts.
 
+    mkdir -p DEBS
     for p in apache2-doc erlang-doc libxml2-doc postgresql-doc-17 python3.13-doc python-django-doc python-numpy-doc \\
         rust-doc sqlite3-doc; do apt-get download $p && dpkg-deb -x ${p}_*.deb DEBS/$p; done
     python benchmarks/corpus/labelled_pages.py DEBS [--texts FILE]
@@ -89,6 +90,7 @@ def _require_packages(packages: set[str], folder: Path) -> None:
     missing = sorted(package for package in packages if not (folder / package / "usr").is_dir())
     if missing:
         commands = [f"  apt-get download {each} && dpkg-deb -x {each}_*.deb {folder / each}" for each in missing]
+        commands.insert(0, f"  mkdir -p {folder}")
         raise SystemExit("\n".join([f"{folder} has no unpacked {', '.join(missing)}; on Debian 13:", *commands]))
 
 

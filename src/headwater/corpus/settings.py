@@ -150,7 +150,7 @@ class CorpusSettings(Settings):
     max_line_bytes: int = Field(default=16_000_000, ge=1000)
     """A longer line of a JSONL file is dropped without being read into memory."""
     max_file_bytes: int = Field(default=64_000_000, ge=1000)
-    """Largest file of a format that can only be read whole (HTML, JSON)."""
+    """Largest file of a format that can only be read whole (HTML, JSON, dictionaries), decompressed."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     unwrap: UnwrapSettings = UnwrapSettings()

@@ -6,6 +6,7 @@ import glob
 import math
 from pathlib import Path
 
+from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.settings import SourceSettings
 from headwater.plan.processor import constants
 from headwater.recipes.run_config import RunConfig
@@ -32,13 +33,19 @@ def source_bytes(source: SourceSettings) -> float | None:
     """
     known: dict[str, float] = constants()["known_source_bytes"]
     if source.fetched is not None:
-        sizes = [known.get(entry.split("|")[0]) for entry in source.fetched]
+        sizes = [_known_of(entry, known) for entry in source.fetched]
         return None if None in sizes else sum(size for size in sizes if size is not None)
     if source.paths is None:
         return known.get(source.package or source.builtin or "")
     found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
     files = {file for path in found for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
     return float(sum(file.stat().st_size for file in files)) if files else None
+
+
+def _known_of(entry: str, known: dict[str, float]) -> float | None:
+    """Return the size of the first of a package's alternatives that was measured."""
+    names = (f"{package.channel}:{package.name}" for package in parse_names(entry))
+    return next((known[name] for name in names if name in known), None)
 
 
 def has_almanac(config: RunConfig) -> bool:

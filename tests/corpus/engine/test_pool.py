@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.tasks.work import work_folder
+from headwater.corpus.tasks.work import Task, begin_work, work_folder
 from headwater.errors import DataError
 from headwater.files import remove_leftovers
 
@@ -97,14 +99,43 @@ def test_workers_that_are_killed_are_replaced_and_their_tasks_redone(texts, expe
     assert tree_bytes(tmp_path / "corpus") == expected
 
 
-def test_what_a_killed_worker_had_on_the_disk_for_the_time_being_goes_with_it(texts, tmp_path):
-    work = tmp_path / "work"
-    worker = WorkerProcess(work, 1 << 30, 0.0)
-    (mine,) = (work / "temporary").iterdir()
-    (mine / "copy").write_bytes(bytes(1000))
+def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/large.txt"
+        settings = CorpusSettings.model_validate({"sources": {"far": {"paths": [address]}}})
+        work = begin_work(tmp_path / "corpus", settings, "key")
+        worker = WorkerProcess(work, 4 << 30, 0.0)
+        worker.give(Task("sift", 0), 0.0)
+        _kill_in_its_copy(worker, work)
+        server.shutdown()
+    assert not list((work / "temporary").iterdir())
+
+
+class Endless(BaseHTTPRequestHandler):
+    """A file that never comes to its end."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(1 << 33))
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"words " * 20_000)
+                time.sleep(0.01)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def _kill_in_its_copy(worker, work):
+    while not any(path.is_file() for path in (work / "temporary").rglob("*")):
+        time.sleep(0.001)
     os.kill(worker.pid, signal.SIGKILL)
     worker.end()
-    assert not list((work / "temporary").iterdir())
 
 
 def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch):

@@ -27,7 +27,9 @@ def test_what_is_planted_is_found_and_nothing_else(kind):
     rng, wrong = random.Random(kind), []
     for _ in range(NUM_PLANTED):
         planted = PLANTED[kind](rng)
-        before, after = rng.choice([("Write to ", " soon."), ("(", ")"), ("x: ", "\n"), ("\n", ", or"), ("", "")])
+        before, after = rng.choice(
+            [("Write to ", " soon."), ("(", ")"), ("x: ", "\n"), ("\n", ", or"), ("Ask ", ".\n"), ("", "")]
+        )
         text, replaced = redact(before + planted + after, KINDS)
         is_right = list(replaced) == [kind] and len(replaced[kind]) == 1 and replaced[kind][0] in planted
         is_whole = text.startswith(before) and text.endswith(after) and not _secret_left(kind, text, planted)

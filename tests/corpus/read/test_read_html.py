@@ -167,6 +167,29 @@ def test_a_foot_beside_the_main_container_is_none_of_the_content_however_long():
     assert page_text(f"<body>{FEW_WORDS}{foot}</body>")[0] == "copy()\n\nReturn a copy."
 
 
+ITEMS = "".join(f"<li>{n} grams of flour, kneaded well</li>" for n in range(20))
+LITTLE = "<article><a href='x'>Other bread</a></article>"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        f"<h1>Bread</h1><ul>{ITEMS}</ul>{LITTLE}",
+        f"{LITTLE}<h1>Bread</h1><ul>{ITEMS}</ul>",
+        f"<main><h1>Bread</h1><ul>{ITEMS}</ul>{LITTLE}</main>",
+        f"<h1>Bread</h1><ul>{ITEMS}</ul><div class='post-content'>Hi</div>",
+    ],
+)
+def test_a_page_of_short_lines_is_not_given_up_for_a_teaser(page):
+    assert page_text(f"<body>{page}</body>")[0].count("kneaded well") == 20
+
+
+def test_an_aside_with_all_the_prose_is_kept():
+    prose = f"<aside><p>{'A river begins at a spring and ends in a sea. ' * 9}</p></aside>"
+    for page in (f"<main><h1>Rivers</h1></main>{prose}", f"<main>{prose}</main><main>Small</main>"):
+        assert "ends in a sea" in page_text(f"<body>{page}</body>")[0]
+
+
 def test_lists_of_links_with_words_of_their_own_are_content():
     items = "".join(f'<li><a href="/{n}">RFC {n}</a> says how it is done</li>' for n in range(3))
     assert "- RFC 2 says how it is done" in body_text(f"<main><p>{SENTENCE}</p><ul>{items}</ul></main>")

@@ -125,6 +125,14 @@ def test_a_block_is_as_long_as_its_entry_says_or_damage(tmp_path, said):
         list(read_sword(file_of(path), LIMITS))
 
 
+def test_blocks_that_lie_over_one_another_are_damage_not_a_bomb(tmp_path):
+    path = sword_module(tmp_path / "module", ["x" * 1000])
+    start, size, num_bytes = struct.unpack("<III", path.with_name("ot.bzs").read_bytes())
+    path.with_name("ot.bzs").write_bytes(struct.pack("<III", start, size, num_bytes) * 2)
+    with pytest.raises(Unusable, match="damaged_sword"):
+        list(read_sword(file_of(path), LIMITS))
+
+
 def test_a_note_without_its_end_keeps_the_text_after_it(tmp_path):
     path = sword_module(tmp_path / "module", [f"One <note>{'kept ' * 2000}<note n='1'>out</note> two <note>three"])
     (document,) = read_sword(file_of(path), LIMITS)
@@ -166,8 +174,9 @@ def test_a_dictionary_becomes_articles_of_entries_each_once(tmp_path):
     assert documents[0].meta["title"].startswith("word0 to word")
 
 
-def test_entries_that_lie_over_one_another_are_no_bomb(tmp_path):
-    path = dictionary(tmp_path, [(["a"], "text\n" * 20_000)])
+@pytest.mark.parametrize("filling", ["text\n", "\n\n\n\n\n"])
+def test_entries_that_lie_over_one_another_are_no_bomb(tmp_path, filling):
+    path = dictionary(tmp_path, [(["a"], filling * 20_000)])
     path.with_name("small.index").write_text("".join(f"a\t{base64_number(at)}\tZZZZ\n" for at in range(5000)))
     with pytest.raises(Unusable, match="expands_too_far"):
         list(read_dictd(file_of(path), LIMITS))
@@ -190,12 +199,24 @@ def test_a_cut_dictionary_is_unusable(tmp_path):
         list(read_dictd(file_of(path), LIMITS))
 
 
+LARGE = bytes(1_000_001)
+PLAIN_DICTIONARY = gzip.compress(b"a\n")
+
+
 @pytest.mark.parametrize(
-    "name, read", [("a.dict.dz", read_dictd), ("a.rdb", read_rdata), ("a.bzz", read_sword), ("a", read_wordnet)]
+    "read, name, files",
+    [
+        (read_rdata, "a.rdb", {"a.rdb": LARGE}),
+        (read_wordnet, "data.noun", {"data.noun": LARGE}),
+        (read_sword, "a.bzz", {"a.bzz": LARGE, "a.bzs": b""}),
+        (read_sword, "a.bzz", {"a.bzz": b"", "a.bzs": LARGE}),
+        (read_dictd, "a.dict.dz", {"a.dict.dz": gzip.compress(LARGE), "a.index": b"a\tA\tC\n"}),
+        (read_dictd, "a.dict.dz", {"a.dict.dz": PLAIN_DICTIONARY, "a.index": LARGE}),
+    ],
 )
-def test_a_file_too_large_is_left(tmp_path, name, read):
-    for each in (name, "a.index", "a.bzs"):
-        (tmp_path / each).write_bytes(gzip.compress(bytes(1_000_001), 0) if each == "a.dict.dz" else bytes(1_000_001))
+def test_a_file_too_large_is_left(tmp_path, read, name, files):
+    for each, data in files.items():
+        (tmp_path / each).write_bytes(data)
     with pytest.raises(Unusable, match="file_too_large"):
         list(read(file_of(tmp_path / name), LIMITS))
 

@@ -91,7 +91,8 @@ def test_the_digest_of_inputs_follows_what_the_store_says_of_them(memory):
 
 def test_an_address_of_this_machine_is_a_path(tmp_path):
     (tmp_path / "a.txt").write_text("here")
-    assert told(f"file://{tmp_path}/a.txt") == [(f"{tmp_path}/a.txt", "here")]
+    for scheme in ("file", "local"):
+        assert told(f"{scheme}://{tmp_path}/a.txt") == [(f"{tmp_path}/a.txt", "here")]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def fates_by_tasks(folder, texts, **table):
         assert ids.index(original) < ids.index(copy)
         if fates[copy] == "exact_duplicate":
             assert words_of(text_of[original]) == words_of(text_of[copy])
+            assert fates[original] != "exact_duplicate", "not the first of them"
         else:
             assert fates[original] == "kept" and jaccard(text_of[original], text_of[copy]) >= min_similarity
     return [fates[each] for each in ids]

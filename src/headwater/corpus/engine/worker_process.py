@@ -36,7 +36,7 @@ class WorkerProcess:
         self._is_gone = False
         self._num_bytes_read = self._num_bytes_told = 0
         make_folder(folder / _TEMPORARY)
-        self._temporary = tempfile.TemporaryDirectory(dir=folder / _TEMPORARY)
+        self._temporary = tempfile.TemporaryDirectory(dir=folder / _TEMPORARY, ignore_cleanup_errors=True)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-B", "-m", _MODULE],

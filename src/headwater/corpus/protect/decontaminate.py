@@ -109,7 +109,7 @@ class Decontaminator:
         """Return what was found of each set, from how many documents each word was noted for (Cut.note).
 
         {set: {items, too_short, found, documents, found_items}}: `found` items were in the corpus, in so many
-        documents; `found_items` says which.
+        documents; `found_items` says which. Of a run of words that more items than 64 share the first 64 are named.
         """
         found: dict[str, list[int]] = {name: [] for name in self._sets}
         for word in noted:

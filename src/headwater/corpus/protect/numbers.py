@@ -15,21 +15,26 @@ MIN_DIGITS, MAX_PHONE_DIGITS = 7, 15  # of all kinds; E.164
 _MIN_INTERNATIONAL_DIGITS = 8
 
 _INTERNATIONAL = re.compile(
-    r"(?<![\w+./~-])\+[1-9]\d{0,2}[ .-]{0,2}(?:\(0?\d{0,4}\)[ .-]?)?\d{1,4}(?:[ ./-]{1,3}\d{2,8}){1,5}(?![\w-])"
-    r"|(?<![\w+./~-])\+[1-9]\d{1,2} \d{8,10}(?![\w.-])"
-    r"|(?<![^\s:;,=(<>\"'])(?<![=*/%<>,] )\+[1-9]\d{9,13}(?![\w.-])"
+    r"(?<![\w+./~-])\+(?!\d{4}[./-]\d\d[./-]\d\d\b)[1-9]\d{0,2}[ .-]{0,2}(?:"
+    r"(?:\(0?\d{0,4}\)[ .-]?)?\d{1,4}(?:[ .-]{1,3}\d{2,8}){1,5}(?![\w-])"
+    r"|\(0?\d{1,4}\)[ .-]?\d{5,9}(?:-\d{1,4})?(?![\w-])"
+    r"|\d{2,5} ?/ ?\d{4,8}(?:-\d{1,4})?(?![\w/-]))"
+    r"|(?<![\w+./~-])\+[1-9]\d{1,2} \d{8,10}(?![\w-]|\.\d)"
+    r"|(?<![^\s:;,=(<>\"'])(?<![=*/%<>,] )\+[1-9]\d{9,13}(?![\w-]|\.\w)"
 )
 _US = re.compile(r"(?<![\w.+/-])(?:\+?1[ .-])?(?:\([2-9]\d\d\)[ -]?|[2-9]\d\d([.-]))[2-9]\d\d([.-])\d{4}(?![\w-]|\.\d)")
 _FILM = re.compile(r"555[ .-]01\d\d$")
 _LABEL = re.compile(
-    r"\b(?:tel|telephone|phone|fax|mobile|cell|hotline|telefon|telefoon|telefono|teléfono|telefone|téléphone|telefax|mobil|"
-    r"móvil)(?:\.|\s(?:no|number|nr)\.?)?\s?[:.]?\s{0,3}$",
+    r"\b(?:tel|telephone|phone|fax|mobile|cell|hotline|telefon|telefoon|telefono|teléfono|telefone|téléphone|telefax|"
+    r"mobil|móvil)(?:\.|\s(?:no|number|nr)\.?)?\s?[:.]?\s{0,3}$",
     re.IGNORECASE,
 )
 _LABELLED = re.compile(
+    r"(?!(?:19|20)\d\d[ ./-]{1,3}(?:19|20)\d\d\b)(?:"
     r"(?:\(?\d{2,5}\)?[ ./-]{1,3})?\d{2,5}(?:[ ./-]\d{2,5}){1,4}(?![\w-])"
-    r"|\(?\d{2,5}\)?[ ./-]{1,3}\d{5,8}(?:-\d{1,4})?(?![\w-])|\d{7,13}(?![\w-]|\.\d)"
+    r"|\(?0\d{1,4}\)?[ ./-]{1,3}\d{5,8}(?:-\d{1,4})?(?![\w-])|0\d{6,12}(?![\w-]|\.\d))"
 )
+_AFTER_COLON = re.compile(r"\d{7,13}(?![\w-]|\.\d)")  # without one "cell 1000000" may count anything
 
 _SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _SAMPLE_SSN = {"078-05-1120", "219-09-9999", "123-45-6789"}  # printed on cards that were never given to anyone
@@ -76,8 +81,11 @@ def find_phones(scanned: Scanned) -> Iterator[Span]:
             if match.group(1) in (None, match.group(2)):
                 found = True
                 yield from () if _FILM.search(match.group()) else (match.span(),)
-        if not found and _LABEL.search(text[max(run[0] - 20, 0) : run[0]]):
+        label = None if found else _LABEL.search(text[max(run[0] - 20, 0) : run[0]])
+        if label is not None:
             labelled = _LABELLED.match(text, *run)
+            if labelled is None and ":" in label.group():
+                labelled = _AFTER_COLON.match(text, *run)
             if labelled is not None and MIN_DIGITS <= _num_digits(labelled.group()) <= MAX_PHONE_DIGITS:
                 yield labelled.span()
 

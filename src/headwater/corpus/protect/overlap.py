@@ -46,8 +46,11 @@ class _Table:
     """The runs of one length, sorted, each with its item; `bits` says quickly that a run is none of them."""
 
     def __init__(self, hashes: np.ndarray, items: np.ndarray) -> None:
-        order = np.argsort(hashes, kind="stable")
+        order = np.lexsort((items, hashes))
         hashes, items = hashes[order], items[order]
+        is_new = np.ones(len(hashes), dtype=bool)  # an item of several texts may hold a run in more than one
+        is_new[1:] = (hashes[1:] != hashes[:-1]) | (items[1:] != items[:-1])
+        hashes, items = hashes[is_new], items[is_new]
         is_named = np.ones(len(hashes), dtype=bool)
         is_named[_MAX_NAMED:] = hashes[_MAX_NAMED:] != hashes[:-_MAX_NAMED]
         self._hashes, self._items = hashes[is_named], items[is_named]

@@ -33,8 +33,9 @@ def read_dictd(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     entries: list[str] = []
     number = size = 0
     for start, length in places:
-        text = data[start : start + length].decode("utf-8", "replace").strip("\n")
-        expansion.add_(len(text), len(data))  # entries may lie over one another
+        entry = data[start : start + length]
+        expansion.add_(len(entry), len(data))  # entries may lie over one another
+        text = entry.decode("utf-8", "replace").strip("\n")
         entries.append(plain_entry(text))
         size += len(text)
         if size >= ARTICLE_CHARACTERS:

@@ -73,18 +73,18 @@ def _prose(block: Block) -> int:
 
 def _drop_noise_(page: Page, sums: _Sums, kept: list[bool]) -> None:
     total = max(1, sums.prose[-1])
+    mains = [each for each in page.containers if each.marks & MAIN and _within(sums.characters, each)]
     for each in page.containers:
         share = _within(sums.prose, each) / total
         is_noise = each.marks & (NOISE | FOOT) and share < _MAX_NOISE
-        is_noise = is_noise or (each.marks & FOOT and _is_beside_main(each, page, sums))
+        is_noise = is_noise or (each.marks & FOOT and each.name != "aside" and _is_beside(each, mains))
         if is_noise or each.name == "nav" or (each.marks & COMMENTS and share < _MAX_COMMENTS):
             _drop_(each, kept)
 
 
-def _is_beside_main(each: Container, page: Page, sums: _Sums) -> bool:
-    """Return whether a container that says it holds the content, and holds some, ends before this one or follows it."""
-    mains = (main for main in page.containers if main.marks & MAIN and _within(sums.characters, main))
-    return any(each.end <= main.start or each.start >= main.end for main in mains)
+def _is_beside(each: Container, mains: list[Container]) -> bool:
+    """Return whether there are containers that say they hold the content, and this one overlaps none of them."""
+    return bool(mains) and all(each.end <= main.start or each.start >= main.end for main in mains)
 
 
 def _drop_(each: Container, kept: list[bool]) -> None:
@@ -101,10 +101,13 @@ def _drop_around_(page: Page, kept: list[bool]) -> bool:
             continue
         sums = _Sums(page.blocks, kept)
         # a page without prose may still say where its few words are
-        measure = sums.prose if sums.prose[end] > sums.prose[start] else sums.characters
+        has_prose = sums.prose[end] > sums.prose[start]
+        if not has_prose and mark != MAIN:
+            continue
+        measure = sums.prose if has_prose else sums.characters
         outer = [each for each in _outermost(inside) if _within(measure, each)]
-        inside_all = sum(_within(measure, each) for each in outer)
-        if outer and (measure is sums.characters or inside_all >= least * (measure[end] - measure[start])):
+        share = sum(_within(measure, each) for each in outer) / max(1, measure[end] - measure[start])
+        if outer and (share >= least or not has_prose):
             _keep_only_(outer, kept, start, end)
             start, end, is_found = outer[0].start, outer[-1].end, True
     return is_found

@@ -59,6 +59,7 @@ def _word_marks(value: str) -> int:
     whole = value.lower().split()
     words = {word.lower() for word in _SPLIT.split(_CAMEL.sub(" ", value))} | set(whole)
     marks = NOISE if words & _NOISE else 0
+    marks |= FOOT if "footer" in words else 0
     marks |= COMMENTS if words & _COMMENTS else 0
     marks |= BODY if not _BODY.isdisjoint(whole) else 0
     return marks | (_KEPT if words & _CONTENT else 0)

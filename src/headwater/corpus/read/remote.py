@@ -19,6 +19,7 @@ from headwater.corpus.read.input import BLOCK_BYTES
 from headwater.errors import DataError
 from headwater.files import create
 
+OF_THIS_MACHINE = ("file://", "local://")
 NOT_READ = ("__pycache__", "node_modules")
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SECRET = re.compile(
@@ -32,7 +33,7 @@ _NEEDS = {"s3": "s3", "s3a": "s3", "http": "s3", "https": "s3"}
 
 def is_address(text: str) -> bool:
     """Return whether a path of the settings, or an origin, is an address; file:// names a file of this machine."""
-    return _ADDRESS.match(text) is not None and not text.lower().startswith("file://")
+    return _ADDRESS.match(text) is not None and not text.lower().startswith(OF_THIS_MACHINE)
 
 
 def find_addresses(given: str, source: str) -> list[str]:

@@ -40,7 +40,10 @@ def read_sword(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
         raise Unusable("damaged_sword")
     data, expansion = read_whole(file, limits.max_file_bytes), Expansion()
     places = read_whole(replace(file, path=blocks), limits.max_file_bytes)
-    for number, (start, size, num_bytes) in enumerate(_entries(places)):
+    entries = _entries(places)
+    if sum(size for _, size, _ in entries) > len(data):
+        raise Unusable("damaged_sword")  # blocks that lie over one another
+    for number, (start, size, num_bytes) in enumerate(entries):
         if not size:
             continue
         expansion.add_(num_bytes, len(data))
@@ -61,10 +64,10 @@ def _block(compressed: bytes, num_bytes: int) -> bytes:
     return block
 
 
-def _entries(data: bytes) -> Iterator[tuple[int, int, int]]:
+def _entries(data: bytes) -> list[tuple[int, int, int]]:
     if len(data) % _ENTRY.size:
         raise Unusable("damaged_sword")
-    return _ENTRY.iter_unpack(data)
+    return list(_ENTRY.iter_unpack(data))
 
 
 def plain_text(marked: str) -> str:

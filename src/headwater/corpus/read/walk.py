@@ -9,14 +9,13 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from headwater.corpus.read.remote import NOT_READ, find_addresses, is_address
+from headwater.corpus.read.remote import NOT_READ, OF_THIS_MACHINE, find_addresses, is_address
 from headwater.errors import DataError
 
 # what Hugging Face writes beside the Arrow files of a data set: it says nothing that is text
 _CARDS = {"state.json", "dataset_info.json", "dataset_dict.json"}
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
-_LOCAL = "file://"
 
 
 def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
@@ -33,7 +32,7 @@ def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
         if is_address(given):
             yield from _remote_files(given, source, seen)
             continue
-        given = given[len(_LOCAL) :] if given.lower().startswith(_LOCAL) else given
+        given = given[given.index("://") + 3 :] if given.lower().startswith(OF_THIS_MACHINE) else given
         for top in _expand(given, source):
             for path in _files_under(top):
                 real = os.path.realpath(path)

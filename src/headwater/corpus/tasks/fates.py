@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from headwater.corpus.tasks.exact import copy_marks, firsts_of_copies, num_exact_tasks
-from headwater.corpus.tasks.segments import Segments
+from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Work
 
 KEPT, EXACT_DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
@@ -31,22 +31,21 @@ def decide_fates(work: Work, verified_parts: list[int]) -> None:
         output.write_arrays({"fates": fates})
 
 
-def _verified(work: Work, part: int) -> Iterator[tuple[int, int]]:
+def _verified(work: Work, part: int, start: int = 0, end: int = 2**63) -> Iterator[tuple[int, int]]:
+    """Return the pairs of a part whose later document is in [start, end), sorted by it."""
     file = work.arrays_of("verify", part)
-    return zip(file.map("later").tolist(), file.map("earlier").tolist())
+    place = slice(*np.searchsorted(file.map("later"), np.array([start, end], dtype=np.uint64)))
+    return zip(file.map("later")[place].tolist(), file.map("earlier")[place].tolist())
 
 
-def originals_of(work: Work, segments: Segments, part: int, fates: np.ndarray) -> dict[int, int]:
-    """Return the earlier document that each dropped document of a part is a duplicate of, by their numbers."""
-    own = segments.of_part(part)
-    if not own:
-        return {}
-    start, end = own[0][1].start, own[-1][1].end
+def originals_of(work: Work, segments: Segments, segment: Segment, fates: np.ndarray) -> dict[int, int]:
+    """Return the earlier document that each dropped document of a segment is a duplicate of, by their numbers."""
+    start, end = segment.start, segment.end
     found = dict[int, int]()
     if (fates[start:end] == EXACT_DUPLICATE).any():
         found = firsts_of_copies(work, num_exact_tasks(segments), start, end)
     if (fates[start:end] == NEAR_DUPLICATE).any():
-        for later, earlier in _verified(work, part):
+        for later, earlier in _verified(work, segment.part, start, end):
             if fates[later] == NEAR_DUPLICATE and fates[earlier] == KEPT:
                 found.setdefault(later, earlier)
     return found

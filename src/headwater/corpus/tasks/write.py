@@ -59,6 +59,7 @@ class _Row:
     left_bytes: int
     split_hash: int
     cuts: dict[int, set[int]]
+    duplicate_of: str
 
 
 def _rows(bench: Bench, part: Part) -> Iterator[_Row]:
@@ -70,8 +71,17 @@ def _rows(bench: Bench, part: Part) -> Iterator[_Row]:
         numbers = range(segment.start, segment.end)
         cuts = cuts_between(bench.work, bench.segments, segment.start, segment.end)
         columns.insert(0, fates[segment.start : segment.end].tolist())
+        originals = originals_of(bench.work, bench.segments, segment, fates)
+        names = _names_of(bench, set(originals.values()))
         for number, fate, text_bytes, left_bytes, value in zip(numbers, *columns, strict=True):
-            yield _Row(number, next(lines), fate, text_bytes, left_bytes, value, cuts.get(number, {}))
+            original = names[originals[number]] if fate != KEPT else ""
+            yield _Row(number, next(lines), fate, text_bytes, left_bytes, value, cuts.get(number, {}), original)
+
+
+def _names_of(bench: Bench, numbers: set[int]) -> dict[int, str]:
+    """Return source and id of documents; in rising order each block of them is read once."""
+    documents = ((number, parse_document(bench.library.line(number))) for number in sorted(numbers))
+    return {number: f"{document.source} {document.id}" for number, document in documents}
 
 
 class _PartWriter:
@@ -83,13 +93,11 @@ class _PartWriter:
         self._bench = bench
         self._source = part.source
         self._split = split_of(bench.work, part.source)
-        self._originals = originals_of(bench.work, bench.segments, part.number, fates_of(bench.work))
         self._writers = writers
 
     def write(self, row: _Row) -> None:
         if row.fate != KEPT:
-            original = self._name_of(self._originals[row.number])
-            self._drop(drop_document(parse_document(row.line), REASONS[row.fate], row.left_bytes, original))
+            self._drop(drop_document(parse_document(row.line), REASONS[row.fate], row.left_bytes, row.duplicate_of))
         elif row.cuts:
             self._write_shortened(row)
         elif row.number == self._split.tail_of:
@@ -132,10 +140,6 @@ class _PartWriter:
         self.balance.cut_(self._source)
         for side, part in _cut_tail(document, self._split.tail_bytes):
             self._place(side, document_line(part), num_bytes(part.text))
-
-    def _name_of(self, number: int) -> str:
-        document = parse_document(self._bench.library.line(number))
-        return f"{document.source} {document.id}"
 
     def _side_of(self, row: _Row) -> str:
         return "validation" if self._split.is_held_out(row.number, row.split_hash) else "train"
