@@ -118,6 +118,19 @@ def test_lists_are_numbered_and_indented():
     assert text == "1. one\n  - in\n2. two\n\n  more"
 
 
+@pytest.mark.parametrize(
+    "page", ["<p <b>word</p>", "<p <>word</p>", "<p <=1>word</p>", "<p><a=b>word</a=b></p>", "<p><?x y?>word"]
+)
+def test_a_tag_is_one_whatever_its_attributes_are_called(page):
+    assert page_text(f"<body>{page}</body>")[0] == "word"
+
+
+def test_a_row_in_which_a_container_around_it_seems_to_end_stays_as_it_is():
+    cut = '<a class="anchor"><table><caption><a>x</a></caption></table></a>'  # up to the first </a>: a </table> stays
+    text = page_text(f"<body><table><tr><td>one</td><td>two {cut}</td></tr></table></body>")[0]
+    assert text.split() == ["one", "two"]
+
+
 def test_a_line_break_ends_a_line_and_definitions_follow_their_term():
     assert body_text("<dl><dt>term</dt><dd>first<br>second</dd></dl>") == "term\nfirst\nsecond"
 

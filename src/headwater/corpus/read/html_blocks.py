@@ -27,7 +27,8 @@ _NO_TEXT = re.compile(
     r'|<span class="mw-editsection">.{0,500}?</span></span>',
     re.DOTALL,
 )
-_INLINE = re.compile(rf"<(?!/?(?:{_NAMES})[ >])[^>]*>")
+# a name followed by =" is that of an attribute, which may begin with <, too
+_INLINE = re.compile(rf'<(?!/?(?:{_NAMES})[ >])(?:[!?][^>]*|/?[a-zA-Z][^\s>=]*(?:=(?!")[^\s>=]*)*(?: [^>]*)?)>')
 _TAG = re.compile(rf"<(/?)({_NAMES})((?: [^>]*)?)>")
 _BREAK = "\0"  # where a line ends within a block; no page holds this character
 _LISTS_WORDS = "ul ol dir menu"
@@ -137,7 +138,7 @@ class Builder:
         elif name in _LISTS:
             self._lists.append([0 if name == "ol" else -1])
         elif name == "tr":
-            self._rows.append(_Row(len(self.page.blocks), len(self.page.containers)))
+            self._rows.append(_Row(len(self.page.blocks), len(self.page.containers), self._innermost()))
         elif self._rows:  # td, th
             self._rows[-1].cells.append(len(self.page.blocks))
 
@@ -170,6 +171,9 @@ class Builder:
         if name in _CONTAINER_NAMES and self.open_containers:
             self.open_containers.pop().end = len(self.page.blocks)
 
+    def _innermost(self) -> Container | None:
+        return self.open_containers[-1] if self.open_containers else None
+
     def flush_(self) -> None:
         """End the block that is being collected, if there is anything in it."""
         texts = self._texts
@@ -197,6 +201,8 @@ class Builder:
         """Make one block of a row of plain cells; a row that lays out a page stays the blocks it is."""
         blocks = self.page.blocks
         found = blocks[row.start :]
+        if self._innermost() is not row.container:  # one ended in the row that began before it: tags of markup cut out
+            return
         plain = ("paragraph", "heading", "item")
         if len(row.cells) < 2 or len(found) > len(row.cells) or any(block.kind not in plain for block in found):
             return
@@ -220,6 +226,7 @@ class Builder:
 class _Row:
     start: int
     first_container: int
+    container: Container | None
     cells: list[int] = field(default_factory=list)
 
 
