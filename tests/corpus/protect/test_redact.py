@@ -72,6 +72,24 @@ def test_redacting_twice_changes_nothing_and_what_is_kept_is_unchanged(parts):
     assert len(replaced) != 1 or once == text
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "Please pay 120 euros before 2024-05-12 to the account IBAN",
+        "call 0113 396 0123 in Leeds; IBAN",
+        "hosts 81.2.69.142 and 81.2.69.143; IBAN",
+        "DE12 3456 7890 1234 is none, but",
+        "",
+    ],
+)
+@pytest.mark.parametrize(
+    "account", ["FR76 3000 6000 0112 3456 7890 189", "GB82 WEST 1234 5698 7654 32", "DE89370400440532013000"]
+)
+def test_an_account_number_is_found_whatever_digits_stand_before_it(before, account):
+    text, replaced = redact(f"{before} {account}. {before} {account}, too", ["iban"])
+    assert replaced == {"iban": [account] * 2} and text == f"{before} <IBAN>. {before} <IBAN>, too"
+
+
 def test_of_two_that_overlap_one_placeholder_is_left():
     text, replaced = redact("Mail anna@8.31.52.93.gmx.de or postgres://anna:s7cr3tq9x@gmx.de/x", KINDS)
     assert text.count("<") == sum(map(len, replaced.values())) == 2

@@ -54,6 +54,8 @@ _SAMPLE_CARDS_TEXT = (
 )
 _SAMPLE_CARDS = frozenset(_SAMPLE_CARDS_TEXT.split())
 
+_BEFORE_DIGITS = 14  # of an account number: GB00 BANK, then a run of digits
+_IBAN_CHARACTERS = 60
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d\d(?:[ \u00a0]?[A-Z0-9]){11,30}")
 # characters of an account number by country: SWIFT's IBAN registry
 _IBAN_LENGTHS = (
@@ -109,24 +111,23 @@ def find_cards(scanned: Scanned) -> Iterator[Span]:
 
 def find_ibans(scanned: Scanned) -> Iterator[Span]:
     """Yield where account numbers stand: a country's letters and its length, a rest of 1 by 97 (ISO 7064)."""
-    text = scanned.text
-    for match in _near_digits(_IBAN, scanned):
-        length = _LENGTH_OF.get(match.group()[:2])
-        end = _end_of_characters(match, length) if length else None
-        if end is None or (end < len(text) and text[end].isalnum()):
-            continue
-        account = "".join(text[match.start() : end].split())
-        if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1:
-            yield match.start(), end
-
-
-def _near_digits(pattern: re.Pattern[str], scanned: Scanned) -> Iterator[re.Match[str]]:
-    """Yield the matches that begin at most 14 characters before a run of digits: GB00 BANK, then digits."""
-    at = 0
+    text, at = scanned.text, 0
     for start, _ in scanned.digit_runs(MIN_DIGITS):
-        for match in pattern.finditer(scanned.text, max(start - 14, at), start + 60):
-            yield match
-            at = match.end()
+        at = max(start - _BEFORE_DIGITS, at)
+        while (match := _IBAN.search(text, at, start + _IBAN_CHARACTERS)) and match.start() <= start:
+            end = _end_of_iban(text, match)
+            at = end or match.start() + 1
+            if end:
+                yield match.start(), end
+
+
+def _end_of_iban(text: str, match: re.Match[str]) -> int | None:
+    length = _LENGTH_OF.get(match.group()[:2])
+    end = _end_of_characters(match, length) if length else None
+    if end is None or (end < len(text) and text[end].isalnum()):
+        return None
+    account = "".join(text[match.start() : end].split())
+    return end if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1 else None
 
 
 def _num_digits(text: str) -> int:
