@@ -42,6 +42,24 @@ def test_headers_footers_and_long_notices_are_cut_and_headings_and_text_stay():
     assert sum("Sentence" in line for line in text.split("\n")) == 12
 
 
+CODE = """import os
+
+def main():
+    print(os.name)
+    return 0
+
+main()"""
+
+
+@pytest.mark.parametrize(
+    "code", [CODE, 'fn main() {\n    println!("Hello");\n}', "$ cargo build", '{\n  "name": "x",\n  "size": 1\n}']
+)
+def test_code_that_many_pages_show_is_left_as_it_is(code):
+    pages = [(f"Home\n\n{code}\n\n{page(number)}", "a") for number in range(20)]
+    text, cut = counts(pages).cut(*pages[3])
+    assert code in text and "Home" in cut
+
+
 def test_a_line_of_another_site_is_not_boilerplate_here():
     pages = [(page(number), "a") for number in range(20)] + [("Home\nmy own page\n" * 1 + "x\n" * 9, "b")]
     assert counts(pages).cut(*pages[-1]) == (pages[-1][0], "")

@@ -8,8 +8,10 @@ will do, `SiteCounts` in memory for a small corpus, files of sorted keys for a l
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,11 @@ from headwater.corpus.document import Document
 from headwater.corpus.quality.rules import BoilerplateSettings
 
 _OWN_LINES = 3  # in a row, and a page's own text has begun
+# indented, but no item of a list; ends a statement; begins one; calls a function; a prompt
+_CODE = re.compile(
+    r"(?:\t| {2,})(?![-*•]|\d+\.)\S|.*[;{}]\s*$|.*\):\s*$|\S+ = |[\w.:]+\([^)]*\)$|(?:\$|>>>|#) |"
+    r"(?:import|from|def|class|return|use|fn|let|const|var|#include|package|public|private|func)\b(?! *$)"
+)
 _MAX_CHARACTERS = 500  # a longer line is a paragraph: what repeats those is the search for repeated paragraphs
 
 
@@ -77,10 +84,11 @@ def without_boilerplate(
     At the page's edges, its first and last `edge_lines` lines but no more than a quarter of them each, any such line
     with a letter is cut, until three lines in a row are the page's own: there its text begins. Between the edges only
     long ones are: a word or two on a line of its own, on every page of a manual, is a heading ("Parameters"), and a
-    page without its headings is a worse text.
+    page without its headings is a worse text. Code is as it is: `import os` stands on many pages of a manual.
     """
     lines = text.split("\n")
-    filled = [number for number, line in enumerate(lines) if line.strip()]
+    code = _code_lines(lines)
+    filled = [number for number, line in enumerate(lines) if line.strip() and number not in code]
     common = {number: _is_asked(line := lines[number].strip()) and is_common(_key(line, site)) for number in filled}
     edge = min(settings.edge_lines, len(filled) // 4)
     gone = {
@@ -91,6 +99,16 @@ def without_boilerplate(
         return text, ""
     kept = "\n".join(line for number, line in enumerate(lines) if number not in gone)
     return kept, "\n".join(lines[number].strip() for number in sorted(gone))
+
+
+def _code_lines(lines: list[str]) -> set[int]:
+    """Return the numbers of the lines in blocks of which at least half look like code; empty lines end a block."""
+    found: set[int] = set()
+    for is_filled, block in groupby(range(len(lines)), key=lambda number: bool(lines[number].strip())):
+        numbers = list(block)
+        if is_filled and 2 * sum(_CODE.match(lines[number]) is not None for number in numbers) >= len(numbers):
+            found.update(numbers)
+    return found
 
 
 def _is_asked(line: str) -> bool:
