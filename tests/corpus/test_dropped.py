@@ -64,7 +64,9 @@ def test_what_was_redacted_stands_nowhere_and_its_surroundings_do(build, make_pr
     build(files, redact={"kinds": ["email", "phone"]}, dedup={"near": False})
     (example,) = dropped_sample(tmp_path / "corpus", "redacted_email", None, 3)["redacted_email"]["examples"]
     assert example["because"] == "1 place in this document"
-    assert example["excerpt"].endswith("questions about the river go to <EMAIL> or by telephone to <PHONE>, not to")
+    assert example["excerpt"].endswith(
+        "All questions about the river go to <EMAIL> or by telephone to <PHONE>, not to me."
+    )
     lines = b"".join(read_lines(tmp_path / "corpus" / "dropped" / "mine")).decode()
     assert "<PHONE>" in lines
     assert not [part for part in (secret, number, "jane", "7946") if part in lines]
@@ -119,7 +121,7 @@ def test_what_is_dropped_before_redaction_is_not_kept_unredacted(tmp_path):
     question = "Which river carries the most water of all the rivers that flow into the northern sea in spring?"
     (tmp_path / "set.txt").write_text(question)
     (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "leak.txt").write_text(f"{question} Ask jane.doe@rivers-of-the-north.org about it.")
+    (tmp_path / "texts" / "leak.txt").write_text(f"{question[:-1]}, asks jane.doe@rivers-of-the-north.org.")
     for number in range(3):
         body = " ".join(f"Sentence {number} {at} tells of the river and of the sea." for at in range(40))
         (tmp_path / "texts" / f"long-{number}.txt").write_text(body)

@@ -48,14 +48,19 @@ class Redactor:
         text, replaced = redact(candidate.document.text, self._kinds)
         if not replaced:
             return Verdict(candidate)
-        cuts = tuple(_cut(kind, replaced[kind], text) for kind in self._kinds if kind in replaced)
+        cuts = tuple(_cut(kind, replaced, text) for kind in self._kinds if kind in replaced)
         return Verdict(candidate.with_text(text), cuts=cuts)
 
 
-def _cut(kind: str, replaced: list[str], text: str) -> Cut:
-    count = len(replaced)
+def _cut(kind: str, replaced: dict[str, list[str]], text: str) -> Cut:
+    """Return the cut of one kind. Where its excerpt has what was replaced elsewhere, it has no excerpt."""
+    count = len(replaced[kind])
+    excerpt = contexts(text, kind)
+    # a password that is repeated further on without its name is found but once
+    if any(found in excerpt for each in replaced.values() for found in each):
+        excerpt = ""
     because = f"{count:,} {'places' if count > 1 else 'place'} in this document"
-    return Cut(REASON + kind, sum(map(num_bytes, replaced)), contexts(text, kind), note=str(count), because=because)
+    return Cut(REASON + kind, sum(map(num_bytes, replaced[kind])), excerpt, note=str(count), because=because)
 
 
 def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
