@@ -40,6 +40,12 @@ def test_a_duplicate_says_of_what(place):
     assert line.endswith("long-2.txt") and "own " in line
 
 
+def test_what_decided_is_printed(place):
+    said = call("corpus", "show", "--run", "runs/mine", "--reason", "repeated_ngrams", cwd=place)
+    (line,) = [line for line in said.out.splitlines() if "because: " in line]
+    assert "most frequent run of 2 words" in line and line.endswith("0.9 at most")
+
+
 def test_json_holds_the_same(place):
     said = call("corpus", "show", "--run", "runs/mine", "--reason", "repeated_ngrams", "-n", "1", "--json", cwd=place)
     value = json.loads(said.out)
@@ -63,6 +69,8 @@ def test_a_classifier_is_trained_and_reported(place):
         for n in range(60):
             (place / name / f"{n}.txt").write_text(line.format(n=n) * 20)
     verb = ["corpus", "classifier", "train", "--positive", "good", "--negative", "bad", "--kind", "text"]
+    missing = call(*verb[:4], "nowhere", *verb[5:], "--out", "judge", cwd=place)
+    assert missing.status == 1 and "--positive: no such file or folder: 'nowhere'" in missing.err
     said = call(*verb, "--out", "judge", "--json", cwd=place)
     assert said.status == 0, said
     assert json.loads(said.out)["report"]["held_out"]["auc"] == 1.0

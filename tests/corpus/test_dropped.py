@@ -5,6 +5,7 @@ import pytest
 from headwater.corpus.build import build_corpus
 from headwater.corpus.dropped import dropped_sample
 from headwater.corpus.settings import CorpusSettings
+from headwater.corpus.shards import read_lines
 from headwater.errors import DataError
 
 
@@ -48,6 +49,37 @@ def test_every_reason_is_shown_with_its_amount_and_examples(corpus):
     assert (cut["source"], cut["bytes"], cut["excerpt"]) == ("two", len("We use cookies."), "We use cookies.")
 
 
+def test_an_example_says_what_decided_where_the_reason_does_not(corpus):
+    found = dropped_sample(corpus, None, "two", 1)
+    assert found["too_short"]["examples"][0]["because"].endswith("200 at least")
+    assert "because" not in found["site_notice"]["examples"][0]
+
+
+def test_what_was_redacted_stands_nowhere_and_its_surroundings_do(build, make_prose, tmp_path):
+    """The things themselves are searched for in the bytes of every line of dropped/."""
+    secret = "jane.doe@rivers-of-the-north.org"
+    number = "+44 20 7946 0958"
+    text = f"{make_prose(200)}\nAll questions about the river go to {secret} or by telephone to {number}, not to me.\n"
+    files = {f"{at}.txt": make_prose(300, at) for at in range(3)} | {"letter.txt": text}
+    build(files, redact={"kinds": ["email", "phone"]}, dedup={"near": False})
+    (example,) = dropped_sample(tmp_path / "corpus", "redacted_email", None, 3)["redacted_email"]["examples"]
+    assert example["because"] == "1 place in this document"
+    assert example["excerpt"].endswith(
+        "All questions about the river go to <EMAIL> or by telephone to <PHONE>, not to me."
+    )
+    lines = b"".join(read_lines(tmp_path / "corpus" / "dropped" / "mine")).decode()
+    assert "<PHONE>" in lines
+    assert not [part for part in (secret, number, "jane", "7946") if part in lines]
+
+
+def test_a_licence_that_is_not_allowed_is_named(build, make_prose, tmp_path):
+    files = {f"{at}.txt": make_prose(300, at) for at in range(3)}
+    files["tagged.txt"] = f"SPDX-License-Identifier: CC-BY-NC-4.0\n{make_prose(300, 9)}"
+    build(files, licences={"allow": ["unknown"]}, dedup={"near": False})
+    found = dropped_sample(tmp_path / "corpus", "licence_not_allowed", None, 3)["licence_not_allowed"]
+    assert [example["because"] for example in found["examples"]] == ["licence CC-BY-NC-4.0"]
+
+
 def test_one_reason_and_one_source_alone(corpus):
     found = dropped_sample(corpus, "too_short", "two", 50)
     assert list(found) == ["too_short"]
@@ -89,7 +121,7 @@ def test_what_is_dropped_before_redaction_is_not_kept_unredacted(tmp_path):
     question = "Which river carries the most water of all the rivers that flow into the northern sea in spring?"
     (tmp_path / "set.txt").write_text(question)
     (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "leak.txt").write_text(f"{question} Ask jane.doe@rivers-of-the-north.org about it.")
+    (tmp_path / "texts" / "leak.txt").write_text(f"{question[:-1]}, asks jane.doe@rivers-of-the-north.org.")
     for number in range(3):
         body = " ".join(f"Sentence {number} {at} tells of the river and of the sea." for at in range(40))
         (tmp_path / "texts" / f"long-{number}.txt").write_text(body)
@@ -102,4 +134,5 @@ def test_what_is_dropped_before_redaction_is_not_kept_unredacted(tmp_path):
     }
     build_corpus(CorpusSettings.model_validate(table), tmp_path / "corpus", print)
     (example,) = dropped_sample(tmp_path / "corpus", "contaminated_quiz", None, 3)["contaminated_quiz"]["examples"]
+    assert example["because"] == "item set.txt#1"
     assert "<EMAIL>" in example["excerpt"] and "jane.doe" not in example["excerpt"]

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from headwater.corpus.findings import check_evaluation_sets
 from headwater.corpus.load import read_documents
+from headwater.corpus.settings import CorpusSettings
 
 QUESTION = "Which of the seven rivers of the old kingdom never reaches the sea in summer, and why is it so?"
 
@@ -37,6 +39,14 @@ def test_the_manifest_says_what_was_found_of_each_set(build, files, quiz):
     dropped = manifest["sources"]["mine"]["dropped"]["contaminated_quiz"]
     assert dropped == {"documents": 1, "bytes": len(files["5.txt"]) + len(QUESTION) + 1}
     assert facts["bytes"] == dropped["bytes"]
+
+
+def test_items_too_short_to_be_looked_for_are_told_before_anything_is_read(quiz):
+    table = {"sources": {"mine": {"paths": ["nowhere"]}}, "decontaminate": {"sets": {"quiz": [str(quiz)]}}}
+    said = []
+    check_evaluation_sets(CorpusSettings.model_validate(table), said.append)
+    (line,) = said
+    assert line.startswith("evaluation set quiz: 1 of 3 items are not looked for") and "min_words=8" in line
 
 
 def test_the_manifest_says_how_much_was_redacted(build, files, tmp_path):

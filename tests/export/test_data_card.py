@@ -50,7 +50,7 @@ def card():
         "licences": {"allow": ["permissive"], "not_allowed": {"GPL-3.0-only": 4}},
         "decontamination": {"quiz": {"items": 9, "too_short": 1, "found": 2, "documents": 3, "bytes": 55}},
         "redaction": {"email": {"replaced": 7, "bytes": 77}},
-        "settings": {"decontaminate": {"ngram_words": 13}, "rules": {"web": {"min_characters": 200}}},
+        "settings": {"decontaminate": {"ngram_words": 13, "min_words": 8}, "rules": {"web": {"min_characters": 200}}},
         "digests": {"corpus": "abc"},
     }
 

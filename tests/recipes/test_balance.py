@@ -5,6 +5,7 @@ import json
 import pytest
 from small_run import call, prose, write_run_file, write_texts
 
+from headwater.cli.balance import print_findings
 from headwater.export.data_card import markdown
 from headwater.recipes.balance import balance_of_run, training_of_run
 from headwater.recipes.data_card import data_card_of_run
@@ -74,6 +75,13 @@ def test_show_prints_every_stage_and_what_training_sees(prepared):
     assert "evaluation set quiz: 1 of 1 items found, in 1 documents" in said.out
     assert "redacted: email 1" in said.out
     assert "kept by licence: " in said.out
+
+
+def test_items_too_short_to_be_looked_for_are_counted(capsys):
+    found = {"items": 4, "too_short": 3, "found": 0, "documents": 0, "bytes": 0}
+    print_findings({"decontamination": {"quiz": found}})
+    assert "0 of 4 items found" in (said := capsys.readouterr().out)
+    assert "; 3 have fewer words than corpus.decontaminate.min_words: not looked for" in said
 
 
 def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):

@@ -35,10 +35,12 @@ def _print_row(source: str, name: str, amount: dict[str, int]) -> None:
 def print_findings(balance: dict[str, Any]) -> None:
     """Print what of evaluation sets was found, what was redacted, and the licences of what is kept."""
     for name, found in balance.get("decontamination", {}).items():
+        few = found["too_short"]
+        short = f"; {few:,} have fewer words than corpus.decontaminate.min_words: not looked for" if few else ""
         print(
             safe(
                 f"evaluation set {name}: {found['found']:,} of {found['items']:,} items found, in "
-                f"{found['documents']:,} documents; {count(found['bytes'])} bytes taken out"
+                f"{found['documents']:,} documents; {count(found['bytes'])} bytes taken out{short}"
             )
         )
     redacted = {kind: found["replaced"] for kind, found in balance.get("redaction", {}).items() if found["replaced"]}

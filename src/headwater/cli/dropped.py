@@ -27,6 +27,8 @@ def show_dropped(corpus: Path, reason: str | None, source: str | None, count: in
         print(safe(f"{name}: {entry['documents']:,} documents, {short_count(entry['bytes'])} bytes"))
         for example in entry["examples"]:
             print(safe(f"  {example['source']} {example['id']}, {short_count(example['bytes'])} bytes"))
+            if "because" in example:
+                print(safe(f"    because: {example['because']}"))
             if "duplicate_of" in example:
                 print(safe(f"    a duplicate of {example['duplicate_of']}"))
             for line in _shown(example):

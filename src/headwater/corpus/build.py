@@ -21,7 +21,7 @@ from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.findings import findings
+from headwater.corpus.findings import check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.notes import Notes
@@ -86,6 +86,7 @@ def build_corpus(
     disk refuses.
     """
     inputs = corpus_inputs(settings) if inputs is None else inputs
+    check_evaluation_sets(settings, say)
     key = corpus_key(settings, inputs)
     work = Work(begin_work(out_dir, settings, key))
     with engine_for(settings.engine, work) as engine:

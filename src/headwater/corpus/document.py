@@ -36,6 +36,7 @@ class Drop:
     excerpt: str = ""
     num_documents: int = 1
     duplicate_of: str = ""  # source and id of the earlier document that is kept, or was the first with this text
+    because: str = ""  # what decided, in a few words, where the reason doesn't say it: "2 words, 5 at least"
 
 
 def num_bytes(text: str) -> int:
@@ -43,12 +44,25 @@ def num_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def drop_part(document: Document, reason: str, num_bytes: int, excerpt: str) -> Drop:
+def drop_part(document: Document, reason: str, num_bytes: int, excerpt: str, because: str = "") -> Drop:
     """Return the record of a part cut out of a document that is kept."""
     excerpt = excerpt[:EXCERPT_CHARACTERS]
-    return Drop(reason, document.source, document.id, document.origin, num_bytes, excerpt, num_documents=0)
+    return Drop(
+        reason, document.source, document.id, document.origin, num_bytes, excerpt, num_documents=0, because=because
+    )
 
 
-def drop_document(document: Document, reason: str, raw_bytes: int, duplicate_of: str = "") -> Drop:
-    excerpt = document.text[:EXCERPT_CHARACTERS]
-    return Drop(reason, document.source, document.id, document.origin, raw_bytes, excerpt, duplicate_of=duplicate_of)
+def drop_document(
+    document: Document, reason: str, raw_bytes: int, duplicate_of: str = "", because: str = "", excerpt: str = ""
+) -> Drop:
+    """Return the record of a document that isn't kept; its beginning is the excerpt, where none is given."""
+    return Drop(
+        reason,
+        document.source,
+        document.id,
+        document.origin,
+        raw_bytes,
+        (excerpt or document.text)[:EXCERPT_CHARACTERS],
+        duplicate_of=duplicate_of,
+        because=because,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from headwater.corpus.account import Balance
@@ -33,6 +34,21 @@ def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[s
         noted = notes.of(NOT_ALLOWED)
         found["licences_not_allowed"] = {word.replace("_", " "): noted[word] for word in sorted(noted)}
     return found
+
+
+def check_evaluation_sets(settings: CorpusSettings, say: Callable[[str], None]) -> None:
+    """Say how many items of each evaluation set are too short to be looked for.
+
+    Raises DataError, before anything is read, for a set that can't be used: see Decontaminator.
+    """
+    if settings.decontaminate is None:
+        return
+    for name, facts in Decontaminator(settings.decontaminate).report({}).items():
+        if facts["too_short"]:
+            say(
+                f"evaluation set {name}: {facts['too_short']:,} of {facts['items']:,} items are not looked for: they "
+                f"have fewer words than corpus.decontaminate.min_words={settings.decontaminate.min_words}"
+            )
 
 
 def _total(notes: Notes, reason: str) -> int:

@@ -69,7 +69,7 @@ def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
     digest = xxhash.xxh3_128()
     for path, origin in files:
         if is_address(origin):
-            digest.update(f"{origin}\0{version_of(origin, 'inputs')}\0".encode())
+            digest.update(f"{origin}\0{version_of(origin, 'a file of the corpus')}\0".encode())
             continue
         reason = reason_not_readable(path)
         digest.update(f"{origin}\0{reason}\0".encode())

@@ -79,6 +79,8 @@ def drop_line(drop: Drop) -> bytes:
     metadata = {"source": drop.source, "origin": drop.origin, "reason": drop.reason, "bytes": drop.num_bytes}
     if drop.duplicate_of:
         metadata["duplicate_of"] = drop.duplicate_of
+    if drop.because:
+        metadata["because"] = drop.because
     return _line({"id": drop.id, "text": drop.excerpt, "metadata": metadata})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
@@ -45,7 +46,7 @@ def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
         verdict = step(candidate)
         candidate, cuts = verdict.candidate, cuts + verdict.cuts
         if verdict.reason is not None:
-            return Verdict(candidate, verdict.reason, cuts, verdict.note)
+            return replace(verdict, cuts=cuts)
     return Verdict(candidate, None, cuts)
 
 

@@ -42,26 +42,31 @@ class Candidate:
 class Cut:
     """What a step took out of a document that stays: `num_bytes` of it are counted under `reason`.
 
-    The words of `note` are counted by reason over the corpus (headwater.corpus.notes).
+    The words of `note` are counted by reason over the corpus (headwater.corpus.notes). `because` tells a person what
+    decided, in a few words.
     """
 
     reason: str
     num_bytes: int
     excerpt: str = ""
     note: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a step says: the candidate as it goes on, or the reason why its document is dropped; what was cut out.
 
-    `note` goes with the reason, as a cut's with the cut.
+    `note` and `because` go with the reason, as a cut's with the cut. So does `excerpt`: what shows best why; where
+    it is empty the document's beginning will do.
     """
 
     candidate: Candidate
     reason: str | None = None
     cuts: tuple[Cut, ...] = ()
     note: str = ""
+    because: str = ""
+    excerpt: str = ""
 
 
 Step = Callable[[Candidate], Verdict]

@@ -94,7 +94,10 @@ def _decontamination(card: Mapping[str, Any]) -> str:
     ]
     head = ["set", "items", "too short to look for", "found", "in documents", "bytes taken out"]
     how = card["settings"]["decontaminate"]
-    note = f"Found by runs of {how['ngram_words']} words, without case and punctuation; what was found was taken out."
+    note = (
+        f"Found by runs of {how['ngram_words']} words, without case and punctuation; what was found was taken out. A "
+        f"shorter text was looked for as a whole, one of fewer than {how['min_words']} words not at all."
+    )
     return f"## Evaluation sets\n\n{table(head, rows)}\n\n{note}"
 
 

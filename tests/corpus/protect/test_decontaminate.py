@@ -137,10 +137,27 @@ def test_a_document_goes_whole(make, make_prose, text, settings):
 @pytest.mark.parametrize(("num_words", "is_found"), [(7, False), (8, True), (12, True), (13, True)])
 def test_a_short_item_must_stand_there_whole(make, make_prose, num_words, is_found):
     item = " ".join(WORDS[:num_words])
-    step = make([{"text": item}])
+    step = make([{"text": item}, {"text": question(0)}])
     assert bool(step(candidate(f"{make_prose(400)}\n{item.upper()}!")).cuts) is is_found
     assert not step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[1:num_words])}.")).cuts
     assert step.report({})["quiz"]["too_short"] == (0 if is_found else 1)
+
+
+def test_a_set_without_an_item_to_look_for_is_an_error_that_says_how_long_they_are(make):
+    short = [{"text": " ".join(WORDS[:3])}, {"text": " ".join(WORDS[:6])}]
+    with pytest.raises(DataError, match=r"sets\.quiz: no item of 2 .* the longest has 6 words.*lower it to 6 or take"):
+        make(short)
+    with pytest.raises(DataError, match=r"the longest has 1 words.*min_words=2; take the set out"):
+        make([{"text": "one"}], min_words=2)
+
+
+def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, make_prose):
+    verdict = make(action="drop")(candidate(f"{make_prose(1000)}\n{question(5)}\n{make_prose(40, 3)}"))
+    assert (verdict.because, verdict.excerpt) == ("item set.jsonl#6", question(5))
+    kept = make()(candidate(f"{make_prose(400)}\n{question(5)}\n{make_prose(40, 3)}\n{question(7)}"))
+    assert [cut.because for cut in kept.cuts] == ["items set.jsonl#6, set.jsonl#8"]
+    many = make(max_passages=50)(candidate(" ".join(question(number) for number in range(6))))
+    assert many.because == "items set.jsonl#1, set.jsonl#2, set.jsonl#3 and 3 others"
 
 
 def test_an_item_of_short_fields_is_looked_for_as_one(make, make_prose):
@@ -195,6 +212,8 @@ class TestReading:
         ("name", "content", "message"),
         [
             ("s.jsonl", "{cut", "can't be read"),
+            ("s.jsonl", '{"q": "one"}\n\n{"q": two}\n', "line 3, column 7: Expecting value"),
+            ("s.jsonl", '{"q": "one"}\n' + "[" * 100_000, "line 2: "),
             ("s.parquet", "no", "can't be read"),
             ("s.html", "<p>", "format is html"),
         ],
@@ -202,6 +221,12 @@ class TestReading:
     def test_a_file_that_cannot_be_read_is_an_error_that_names_it(self, tmp_path, name, content, message):
         with pytest.raises(DataError, match=message):
             self.sets(tmp_path, name, lambda path: path.write_text(content))
+
+    def test_a_missing_set_is_told_by_its_own_setting(self, tmp_path):
+        with pytest.raises(
+            DataError, match=r"^corpus\.decontaminate\.sets\.quiz: no such file or folder: '.*s\.jsonl'"
+        ):
+            self.sets(tmp_path, "s.jsonl", lambda path: None)
 
     def test_a_set_without_text_is_an_error(self, tmp_path):
         with pytest.raises(DataError, match="no text in the fields nothing"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.corpus.document import Document
-from headwater.corpus.protect.redact import Redactor, placeholder, redact
+from headwater.corpus.protect.redact import Redactor, contexts, placeholder, redact
 from headwater.corpus.protect.settings import REDACTED_KINDS, RedactSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
@@ -102,8 +102,38 @@ def step(text, **settings):
 def test_the_account_says_how_many_and_never_which():
     verdict = step("Ask a@b.org, b@b.org or +44 20 7946 0958.")
     assert verdict.candidate.document.text == "Ask <EMAIL>, <EMAIL> or <PHONE>."
-    told = {cut.reason: (cut.num_bytes, cut.note, cut.excerpt) for cut in verdict.cuts}
-    assert told == {"redacted_email": (14, "2", ""), "redacted_phone": (16, "1", "")}
+    told = {cut.reason: (cut.num_bytes, cut.note, cut.because, cut.excerpt) for cut in verdict.cuts}
+    around = "Ask <EMAIL>, <EMAIL> or <PHONE>."
+    assert told == {
+        "redacted_email": (14, "2", "2 places in this document", around),
+        "redacted_phone": (16, "1", "1 place in this document", around),
+    }
+
+
+def test_the_excerpt_has_a_few_words_on_either_side_of_the_first_places():
+    text = " ".join(f"w{n}" if n % 100 else f"<EMAIL> w{n}" for n in range(1, 1000))
+    lines = contexts(text, "email").split("\n")
+    assert lines == [
+        " ".join(f"w{n}" if n % 100 else f"<EMAIL> w{n}" for n in range(at - 7, at + 8)) for at in (100, 200, 300)
+    ]
+    assert contexts(text, "phone") == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_replaced_stands_in_no_excerpt(kind):
+    rng = random.Random(kind)
+    for _ in range(50):
+        planted = PLANTED[kind](rng)
+        verdict = step(f"Before it some words, {planted} and some words after it. Another: {planted}.")
+        _, replaced = redact(planted, KINDS)
+        for cut in verdict.cuts:
+            assert not [part for parts in replaced.values() for part in parts if part in cut.excerpt], cut
+
+
+def test_a_password_that_is_repeated_without_its_name_is_not_quoted():
+    text = "password = 'kV9x2qLm7Tz' and then she typed kV9x2qLm7Tz once more."
+    (cut,) = step(text).cuts
+    assert (cut.reason, cut.excerpt) == ("redacted_password", "")
 
 
 def test_only_the_kinds_asked_for_are_replaced():

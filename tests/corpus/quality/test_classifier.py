@@ -228,6 +228,21 @@ def test_too_few_documents_are_an_error_that_says_how_many(documents):
         train_and_measure(examples_of([], 8), 3.0)
 
 
+def test_too_few_to_train_on_is_told_in_documents_that_were_given():
+    kinds = [(f"word{number} and more of it", number < 19) for number in range(60)]
+    documents = [(Document(text, "s", str(n), "one file", "web"), good) for n, (text, good) in enumerate(kinds)]
+    with pytest.raises(DataError, match=r"positive set has 19 documents, and \d+ of them are held out") as raised:
+        train_and_measure(examples_of(documents, 8), 3.0)
+    assert "20 to train on are the least, about 25 in all" in str(raised.value)
+
+
+def test_a_dropped_document_says_its_score():
+    candidate = Candidate(Document("Some text.", "s", "d", "d", "web"), WordHasher())
+    verdict = classifier_step(lambda candidate: 0.312, 0.5, None)(candidate)
+    assert (verdict.reason, verdict.because) == ("low_quality", "score 0.31, 0.5 at least")
+    assert classifier_step(lambda candidate: 0.5, 0.5, None)(candidate).because == ""
+
+
 def test_only_the_kinds_asked_about_are_scored():
     for kinds, asked in ((None, {"web", "books"}), (["web"], {"web"})):
         step = classifier_step(lambda _: 0.3, 0.5, kinds)

@@ -43,6 +43,7 @@ def test_one_sentence_is_enough_to_know_a_language(model, code):
     assert (found, confidence > 0.5) == (code, True), (found, confidence)
     done = verdict(model, TEXTS[code], ["en"])
     assert done.reason == (None if code == "en" else "other_language")
+    assert done.because == ("" if code == "en" else f"{code} with probability {confidence:.2f}, not en")
     assert done.candidate.document.meta["language"] == code, "what was found out replaces what was claimed"
 
 
@@ -50,7 +51,9 @@ def test_a_text_in_two_languages_is_unsure(model):
     text = "\n".join(TEXTS["en"] + "\n" + TEXTS["fr"] for _ in range(3))
     found, confidence = model.identify(text)
     assert found in ("en", "fr")
-    assert verdict(model, text, ["en", "fr"], least=0.98).reason == "unsure_language", confidence
+    unsure = verdict(model, text, ["en", "fr"], least=0.98)
+    assert unsure.reason == "unsure_language", confidence
+    assert unsure.because.startswith(f"{found} with probability 0.") and unsure.because.endswith(", 0.98 at least")
 
 
 def test_a_long_text_is_judged_by_its_beginning_middle_and_end(model):

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from headwater.corpus.quality.lines import cut_lines, ends_sentence, has_sentences, line_shapes, meant_lines, wrap_width
+from headwater.corpus.quality.lines import cut_lines, ends_sentence, line_shapes, meant_lines, num_sentences, wrap_width
 
 
 def test_a_line_broken_by_a_hard_wrap_is_joined_and_others_stay():
@@ -61,9 +61,9 @@ def test_shapes_by_hand():
 
 def test_sentences_are_counted_up_to_the_number_asked_for():
     text = 'Version 3.13.5 is out. It is "good." Is it? Yes'
-    assert has_sentences(text, 3)
-    assert not has_sentences(text, 4)
-    assert has_sentences("", 0)
+    assert num_sentences(text, 4) == 3
+    assert num_sentences(text, 2) == 2, "those beyond enough are not counted"
+    assert num_sentences("", 1) == 0
 
 
 def test_lines_with_a_phrase_are_cut_where_they_are_short():

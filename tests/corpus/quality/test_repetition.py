@@ -8,10 +8,10 @@ import pytest
 
 from headwater.corpus.quality.repetition import (
     covered_fraction,
-    has_frequent_ngram,
-    has_repeated_passages,
+    frequent_ngram,
     repeated_line_fraction,
     repeated_ngram_fraction,
+    repeated_passages,
 )
 from headwater.corpus.words import WordHasher
 
@@ -23,7 +23,8 @@ def hashes(words):
 def test_fractions_by_hand():
     assert repeated_line_fraction("one\ntwo\none\n\n") == pytest.approx(3 / 9)
     known = hashes(list("abcabd") * 4)  # "ab" eight times: 16 of 24 words
-    assert has_frequent_ngram(known, [0.6]) and not has_frequent_ngram(known, [0.67])
+    assert frequent_ngram(known, [0.6]) == (2, pytest.approx(16 / 24), 0.6)
+    assert frequent_ngram(known, [0.67]) is None
     assert repeated_ngram_fraction(hashes(list("abcabc")), 3) == pytest.approx(1 / 4)
     assert covered_fraction(hashes(list("abcdxabcd")), 3) == pytest.approx(4 / 9)
 
@@ -64,13 +65,13 @@ def test_shortcuts_change_no_answer(limit):
     for words in texts():
         known = hashes(words)
         top = any(len(words) >= 10 * n and slow_top(words, n) > limit for n in (2, 3, 4))
-        assert has_frequent_ngram(known, [limit] * 3) == top
+        assert bool(frequent_ngram(known, [limit] * 3)) == top
         covered = any(len(words) > n and slow_covered(words, n) > limit for n in range(5, 11))
-        assert has_repeated_passages(known, [limit] * 6) == covered
+        assert bool(repeated_passages(known, [limit] * 6)) == covered
 
 
 def test_a_text_without_words_repeats_nothing():
     nothing = np.empty(0, dtype=np.uint64)
-    assert not has_frequent_ngram(nothing, [0.1] * 3)
-    assert not has_repeated_passages(nothing, [0.1] * 6)
+    assert not frequent_ngram(nothing, [0.1] * 3)
+    assert not repeated_passages(nothing, [0.1] * 6)
     assert covered_fraction(nothing, 5) == 0

@@ -21,7 +21,10 @@ def tree(tmp_path):
 
 
 def names(tree, *paths):
-    return [os.path.relpath(origin, tree) for _, origin in find_files([str(path) for path in paths], "mine")]
+    return [
+        os.path.relpath(origin, tree)
+        for _, origin in find_files([str(path) for path in paths], "corpus.sources.mine.paths")
+    ]
 
 
 def test_folders_are_read_in_sorted_order_without_hidden_names(tree):
@@ -44,7 +47,7 @@ def test_a_circle_of_links_ends(tree):
 
 @pytest.mark.parametrize("path", ["nowhere", "*.nothing"])
 def test_a_path_that_names_nothing_is_an_error_that_says_which(tree, path):
-    with pytest.raises(DataError, match=r"source 'mine'.*" + path.replace("*", r"\*")):
+    with pytest.raises(DataError, match=r"^corpus\.sources\.mine\.paths: .*" + path.replace("*", r"\*")):
         names(tree, tree / path)
 
 

@@ -19,11 +19,13 @@ from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
 from headwater.corpus.protect.bare_words import BareWordHasher, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import OverlapIndex, Shared
-from headwater.corpus.protect.settings import DecontaminateSettings
+from headwater.corpus.protect.settings import LEAST_MIN_WORDS, DecontaminateSettings
 from headwater.corpus.protect.withhold import SHORT_CHARACTERS, passage
 from headwater.corpus.step import Candidate, Cut, Verdict
+from headwater.errors import DataError
 
 REASON = "contaminated_"
+_MAX_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,21 @@ class Decontaminator:
         self._names = list(self._sets)
         self._starts = np.cumsum([0, *(len(items) for items in self._sets.values())])
         self._too_short: Counter[str] = Counter()
+        self._longest: Counter[str] = Counter()
         self._index = OverlapIndex(self._texts(), settings.ngram_words)
+        for name in self._sets:
+            self._require_one(name)
+
+    def _require_one(self, name: str) -> None:
+        """Raise DataError where no item of a set can be looked for: nothing would be kept out in its name."""
+        num_items, longest = len(self._sets[name]), self._longest[name]
+        if self._too_short[name] < num_items:
+            return
+        lower = f"lower it to {longest} or " if longest >= LEAST_MIN_WORDS else ""
+        raise DataError(
+            f"corpus.decontaminate.sets.{name}: no item of {num_items:,} can be looked for: the longest has "
+            f"{longest} words, and corpus.decontaminate.min_words={self._settings.min_words}; {lower}take the set out"
+        )
 
     def _texts(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (item, word hashes) of every text that is looked for; of an item of short texts, of all as one."""
@@ -59,6 +75,7 @@ class Decontaminator:
                 if not long and len(together) >= self._settings.min_words:
                     long = [together]
                 self._too_short[name] += not long
+                self._longest[name] = max(self._longest[name], len(together))
                 yield from ((number, each) for each in long)
                 number += 1
 
@@ -68,9 +85,8 @@ class Decontaminator:
         while found := self._index.find(self._hasher.hash(text)):
             passages = _passages(text, found, self._settings.max_passages)
             if self._goes_whole(document.text, text, passages, cut):
-                items = {shared.item for shared in found}.union(*(each.items for each, _ in cut))
-                return Verdict(candidate, REASON + self._set_of(min(items)), note=self._note(items))
-            cut += [(each, text[each.start : each.end]) for each in passages]
+                return self._whole(candidate, {shared.item for shared in found}, [*cut, *_texts_of(passages, text)])
+            cut += _texts_of(passages, text)
             text = _without(text, passages)
         if not cut:
             return Verdict(candidate)
@@ -83,15 +99,28 @@ class Decontaminator:
         too_much = len(original) - left > self._settings.max_cut_fraction * len(original)
         return too_much or len(passages) + len(cut) > self._settings.max_passages
 
+    def _whole(self, candidate: Candidate, items: set[int], cut: list[tuple[_Passage, str]]) -> Verdict:
+        """Return that a document goes, with the sentences that the items stand in: its beginning may be another's."""
+        items = items.union(*(each.items for each, _ in cut))
+        excerpt = "\n".join(text.strip() for _, text in cut)[:EXCERPT_CHARACTERS]
+        reason = REASON + self._set_of(min(items))
+        return Verdict(candidate, reason, note=self._note(items), because=self._told(items), excerpt=excerpt)
+
     def _cuts(self, cut: list[tuple[_Passage, str]]) -> tuple[Cut, ...]:
         """Return a cut for every set that gives a reason; all that was found is noted with the first."""
-        by_set: dict[str, list[str]] = {}
+        by_set: dict[str, list[tuple[_Passage, str]]] = {}
         for at, text in cut:
-            by_set.setdefault(self._set_of(min(at.items)), []).append(text)
-        note = self._note(frozenset[int]().union(*(at.items for at, _ in cut)))
+            by_set.setdefault(self._set_of(min(at.items)), []).append((at, text))
+        note = self._note(_items_of(cut))
         return tuple(
-            Cut(REASON + name, sum(map(num_bytes, texts)), texts[0][:EXCERPT_CHARACTERS], "" if place else note)
-            for place, (name, texts) in enumerate(by_set.items())
+            Cut(
+                REASON + name,
+                sum(num_bytes(text) for _, text in own),
+                own[0][1][:EXCERPT_CHARACTERS],
+                "" if place else note,
+                self._told(_items_of(own)),
+            )
+            for place, (name, own) in enumerate(by_set.items())
         )
 
     def _set_of(self, item: int) -> str:
@@ -99,11 +128,18 @@ class Decontaminator:
 
     def _note(self, items: Iterable[int]) -> str:
         """Return the sets, then the items as NAME:NUMBER, the numbers from 0 in their set."""
-        numbered = [f"{self._set_of(item)}:{item - self._start_of(item)}" for item in sorted(items)]
+        numbered = [f"{(name := self._set_of(item))}:{item - self._start_of(name)}" for item in sorted(items)]
         return " ".join([*dict.fromkeys(each.partition(":")[0] for each in numbered), *numbered])
 
-    def _start_of(self, item: int) -> int:
-        return int(self._starts[self._names.index(self._set_of(item))])
+    def _told(self, items: Iterable[int]) -> str:
+        """Return the first items as a person finds them: by file and number, or by their question."""
+        ordered = sorted(items)
+        names = [self._sets[self._set_of(item)][item - self._start_of(self._set_of(item))].name for item in ordered]
+        more = f" and {len(names) - _MAX_TOLD} others" if len(names) > _MAX_TOLD else ""
+        return f"{'item' if len(names) == 1 else 'items'} {', '.join(names[:_MAX_TOLD])}{more}"
+
+    def _start_of(self, name: str) -> int:
+        return int(self._starts[self._names.index(name)])
 
     def report(self, noted: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         """Return what was found of each set, from how many documents each word was noted for (Cut.note).
@@ -126,6 +162,14 @@ class Decontaminator:
             }
             for name, items in self._sets.items()
         }
+
+
+def _texts_of(passages: list[_Passage], text: str) -> list[tuple[_Passage, str]]:
+    return [(each, text[each.start : each.end]) for each in passages]
+
+
+def _items_of(cut: list[tuple[_Passage, str]]) -> frozenset[int]:
+    return frozenset[int]().union(*(each.items for each, _ in cut))
 
 
 def _passages(text: str, found: list[Shared], limit: int) -> list[_Passage]:

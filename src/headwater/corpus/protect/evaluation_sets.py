@@ -28,6 +28,12 @@ class Item:
     label: str
     texts: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """The label without the folders of its file: short, and the same wherever a corpus is built."""
+        origin, hash_sign, number = self.label.rpartition("#")
+        return f"{origin.rpartition('/')[2]}#{number}" if hash_sign else self.label
+
 
 def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
     """Return the items of a set, in the order of its files.
@@ -39,7 +45,7 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
         if given == BUILTIN_PROBES:
             items += _own_probes()
             continue
-        for path, origin in find_files([given], f"decontaminate.sets.{name}"):
+        for path, origin in find_files([given], f"corpus.decontaminate.sets.{name}"):
             records = _records(InputFile(path, origin, name, "text"), name)
             wanted = settings.fields.get(name)
             texts = (tuple(_strings(record, wanted)) for record in records)
@@ -53,7 +59,7 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
 def set_files(name: str, settings: DecontaminateSettings) -> list[tuple[Path, str]]:
     """Return the files of a set with their origins; those of headwater's own probes are its code."""
     given = settings.sets[name]
-    found = list(find_files([path for path in given if path != BUILTIN_PROBES], f"decontaminate.sets.{name}"))
+    found = list(find_files([path for path in given if path != BUILTIN_PROBES], f"corpus.decontaminate.sets.{name}"))
     if BUILTIN_PROBES in given:
         written_by = Path(__file__).parents[1] / "almanac"
         found += [(path, path.name) for path in sorted(written_by.iterdir()) if path.is_file()]
@@ -80,7 +86,7 @@ def _records(file: InputFile, name: str) -> Iterator[Any]:
         with file.open() as stream:
             text = stream.read().decode("utf-8-sig")
         if file_format == "jsonl":
-            yield from (json.loads(line) for line in text.split("\n") if line.strip())
+            yield from _line_records(text)
         elif file_format == "json":
             yield from _listed(json.loads(text))
         elif file_format in ("text", "unknown"):
@@ -89,6 +95,18 @@ def _records(file: InputFile, name: str) -> Iterator[Any]:
             raise ValueError(f"its format is {file_format}, and sets are JSONL, JSON, Parquet or text")
     except (OSError, ValueError, RecursionError, Unusable) as error:
         raise DataError(f"corpus.decontaminate.sets.{name}: {file.origin} can't be read ({error})") from error
+
+
+def _line_records(text: str) -> Iterator[Any]:
+    """Yield the record of every line that isn't blank. Raises ValueError that says which line is none."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number:,}, column {error.colno:,}: {error.msg}") from None
+            except (ValueError, RecursionError) as error:  # a number of many digits; brackets in brackets
+                raise ValueError(f"line {number:,}: {error}") from None
 
 
 def _parquet_records(path: Path) -> Iterator[Any]:

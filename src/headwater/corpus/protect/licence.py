@@ -37,7 +37,7 @@ def licence_step(settings: CorpusSettings) -> Step:
         if licence not in verdicts:
             verdicts[licence] = UNKNOWN in (allow or []) if licence == UNKNOWN else is_allowed(licence, patterns)
         if allow is not None and not verdicts[licence]:
-            return Verdict(candidate, REASON, note=licence.replace(" ", "_"))
+            return Verdict(candidate, REASON, note=licence.replace(" ", "_"), because=f"licence {licence}")
         if document.meta.get("licence") == licence:
             return Verdict(candidate)
         return Verdict(candidate.with_text(document.text, licence=licence))

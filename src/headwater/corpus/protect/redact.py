@@ -17,6 +17,7 @@ from headwater.corpus.protect.spans import Scanned, Span
 from headwater.corpus.step import Candidate, Cut, Verdict
 
 REASON = "redacted_"
+_MAX_CONTEXTS, _CONTEXT_WORDS, _CONTEXT_CHARACTERS = 3, 8, 80
 
 # of two that overlap the first kind is taken
 FINDERS: dict[str, Callable[[Scanned], Iterator[Span]]] = {
@@ -34,8 +35,9 @@ assert set(FINDERS) == set(REDACTED_KINDS)
 
 
 class Redactor:
-    """The step. A cut says how many of a kind were replaced, never which: `dropped/` must not hold them either.
+    """The step. A cut says how many of a kind were replaced and between which words, never which they were.
 
+    What is cut out of the text must not stand in `dropped/` either: its excerpt is of the text with its placeholders.
     Metadata (an author, a title) stay as they are.
     """
 
@@ -46,12 +48,19 @@ class Redactor:
         text, replaced = redact(candidate.document.text, self._kinds)
         if not replaced:
             return Verdict(candidate)
-        cuts = tuple(
-            Cut(REASON + kind, sum(map(num_bytes, replaced[kind])), note=str(len(replaced[kind])))
-            for kind in self._kinds
-            if kind in replaced
-        )
+        cuts = tuple(_cut(kind, replaced, text) for kind in self._kinds if kind in replaced)
         return Verdict(candidate.with_text(text), cuts=cuts)
+
+
+def _cut(kind: str, replaced: dict[str, list[str]], text: str) -> Cut:
+    """Return the cut of one kind. Where its excerpt has what was replaced elsewhere, it has no excerpt."""
+    count = len(replaced[kind])
+    excerpt = contexts(text, kind)
+    # a password that is repeated further on without its name is found but once
+    if any(found in excerpt for each in replaced.values() for found in each):
+        excerpt = ""
+    because = f"{count:,} {'places' if count > 1 else 'place'} in this document"
+    return Cut(REASON + kind, sum(map(num_bytes, replaced[kind])), excerpt, note=str(count), because=because)
 
 
 def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
@@ -69,6 +78,17 @@ def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
         replaced.setdefault(kinds[place], []).append(text[start:end])
         at = end
     return "".join([*parts, text[at:]]), replaced
+
+
+def contexts(text: str, kind: str) -> str:
+    """Return the first placeholders of a kind in a redacted text, each on a line with a few words on either side."""
+    sign, lines, at = placeholder(kind), list[str](), 0
+    while len(lines) < _MAX_CONTEXTS and (at := text.find(sign, at)) >= 0:
+        before, after = text[max(0, at - _CONTEXT_CHARACTERS) : at], text[at : at + _CONTEXT_CHARACTERS]
+        few = " ".join(before.split(" ")[-_CONTEXT_WORDS:]) + " ".join(after.split(" ")[: _CONTEXT_WORDS + 1])
+        lines.append(" ".join(few.split()))
+        at += _CONTEXT_CHARACTERS  # what stands nearer is on this line already
+    return "\n".join(lines)
 
 
 def placeholder(kind: str) -> str:

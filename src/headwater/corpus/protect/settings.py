@@ -17,6 +17,7 @@ from headwater.config import Settings
 from headwater.corpus.protect.spdx import is_allowable, known_names
 
 BUILTIN_PROBES = "builtin:probes"
+LEAST_MIN_WORDS = 2
 
 RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "us_ssn", "private_key", "token", "password"]
 REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)
@@ -31,7 +32,7 @@ class DecontaminateSettings(Settings):
     """By set: the names of the fields whose strings are looked for. A set without an entry: all its strings."""
     ngram_words: int = Field(default=13, ge=4, le=50)
     """A run of so many words that a document and an item share is a hit."""
-    min_words: int = Field(default=8, ge=2)
+    min_words: int = Field(default=8, ge=LEAST_MIN_WORDS)
     """A text of fewer than `ngram_words` words is looked for as a whole; one of fewer than this isn't looked for."""
     action: Literal["mask", "drop"] = "mask"
     """mask: the sentences that a hit touches are cut out of a text of 2,000 characters or more; drop: all goes."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from headwater.corpus.quality.broken import too_little
 from headwater.corpus.quality.filter import alpha_fraction
 from headwater.corpus.quality.lines import line_shapes
 from headwater.corpus.quality.repetition import repeated_line_fraction
@@ -116,7 +117,9 @@ def classifier_step(score: Callable[[Candidate], float], min_score: float, kinds
     def step(candidate: Candidate) -> Verdict:
         kind = candidate.document.kind
         is_asked = kind not in _NOT_ASKED if kinds is None else kind in kinds
-        return Verdict(candidate, "low_quality" if is_asked and score(candidate) < min_score else None)
+        if is_asked and (found := score(candidate)) < min_score:
+            return Verdict(candidate, "low_quality", because=f"score {too_little(found, min_score)}")
+        return Verdict(candidate)
 
     return step
 

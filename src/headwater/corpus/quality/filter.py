@@ -7,12 +7,13 @@ import string
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, num_bytes
-from headwater.corpus.quality.lines import cut_lines, has_sentences, line_shapes
+from headwater.corpus.quality.broken import Broken, above, below
+from headwater.corpus.quality.lines import cut_lines, line_shapes, num_sentences
 from headwater.corpus.quality.repetition import (
-    has_frequent_ngram,
-    has_repeated_passages,
+    frequent_ngram,
     repeated_line_fraction,
     repeated_ngram_fraction,
+    repeated_passages,
 )
 from headwater.corpus.quality.rules import CodeRules, ProseRules, RuleSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
@@ -37,7 +38,10 @@ def rules_step(rules: RuleSettings) -> Step:
     def step(candidate: Candidate) -> Verdict:
         prose = rules_for(candidate.document.kind, rules)
         candidate, cuts = _without_notices(candidate, prose.cut_notices if prose else None)
-        return Verdict(candidate, drop_reason(candidate, rules), cuts)
+        broken = broken_rule(candidate, rules)
+        if broken is None:
+            return Verdict(candidate, None, cuts)
+        return Verdict(candidate, broken.reason, cuts, because=broken.because)
 
     return step
 
@@ -59,75 +63,101 @@ def _without_notices(candidate: Candidate, phrases: list[str] | None) -> tuple[C
     return candidate.with_text(clean(text, document.kind)), (Cut("site_notice", num_bytes(cut), cut),)
 
 
-def drop_reason(candidate: Candidate, rules: RuleSettings) -> str | None:
+def broken_rule(candidate: Candidate, rules: RuleSettings) -> Broken | None:
     """Return why a cleaned document is dropped, or None to keep it."""
     document = candidate.document
     if not document.text:
-        return "empty"
+        return Broken("empty")
     if document.kind == "code":
-        return _code_reason(document, rules.code)
+        return _code_rule(document, rules.code)
     prose = rules_for(document.kind, rules)
-    return None if prose is None else _prose_reason(candidate, prose)
+    return None if prose is None else _prose_rule(candidate, prose)
 
 
-def _prose_reason(candidate: Candidate, rules: ProseRules) -> str | None:
+def _prose_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
     text = candidate.document.text
-    if len(text) < rules.min_characters:
-        return "too_short"
-    if _below(alpha_fraction(text), rules.min_alpha_fraction):
-        return "low_alpha_fraction"
-    if _above(text.count("\ufffd") / len(text), rules.max_replacement_fraction):
-        return "wrongly_decoded"
-    if _above(repeated_line_fraction(text), rules.max_repeated_line_fraction):
-        return "repeated_lines"
+    broken = (
+        below("too_short", len(text), rules.min_characters, "characters")
+        or below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
+        or above(
+            *("wrongly_decoded", text.count("\ufffd") / len(text), rules.max_replacement_fraction),
+            "share of characters that a wrong decoding left behind",
+        )
+        or above(
+            *("repeated_lines", repeated_line_fraction(text), rules.max_repeated_line_fraction),
+            "share of characters in lines that came before",
+        )
+    )
+    if broken is not None:
+        return broken
     if rules.drop_placeholder and "lorem ipsum" in text.lower():
-        return "placeholder_text"
-    if _above((text.count("{") + text.count("}")) / len(text), rules.max_brace_fraction):
-        return "code_in_text"
+        return Broken("placeholder_text")
+    braces = (text.count("{") + text.count("}")) / len(text)
+    if (broken := above("code_in_text", braces, rules.max_brace_fraction, "share of curly brackets")) is not None:
+        return broken
     if is_unspaced(text):
-        return _line_reason(text, rules, None)
-    return _word_reason(candidate, rules) or _line_reason(text, rules, len(candidate.words))
+        return _line_rule(text, rules, None)
+    return _word_rule(candidate, rules) or _line_rule(text, rules, len(candidate.words))
 
 
-def _word_reason(candidate: Candidate, rules: ProseRules) -> str | None:
+def _word_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
     text, words = candidate.document.text, candidate.words
     num_words = max(len(words), 1)
     mean_word_length = sum(map(len, words)) / num_words
-    if _below(len(words), rules.min_words):
-        return "few_words"
-    if _below(mean_word_length, rules.min_mean_word_length):
-        return "short_words"
-    if _above(mean_word_length, rules.max_mean_word_length):
-        return "long_words"
+    broken = (
+        below("few_words", len(words), rules.min_words, "words")
+        or below("short_words", mean_word_length, rules.min_mean_word_length, "characters of a word, on average")
+        or above("long_words", mean_word_length, rules.max_mean_word_length, "characters of a word, on average")
+    )
     # what costs a pass over the text is counted only where a rule asks for it
-    if rules.min_alpha_word_fraction and num_words_with_letters(text) / num_words < rules.min_alpha_word_fraction:
-        return "low_alpha_fraction"
-    if _above(num_mojibake(text) / num_words, rules.max_mojibake_fraction):
-        return "wrongly_decoded"
-    if _above(max(text.count("#"), text.count("...") + text.count("…")) / num_words, rules.max_symbol_fraction):
-        return "many_symbols"
+    if broken is None and rules.min_alpha_word_fraction:
+        share = num_words_with_letters(text) / num_words
+        broken = below("low_alpha_fraction", share, rules.min_alpha_word_fraction, "share of words with a letter")
+    if broken is not None:
+        return broken
+    symbols = max(text.count("#"), text.count("...") + text.count("…"))
     is_english = candidate.document.meta.get("language", "")[:2].lower() == "en"  # pages say en-US
-    if is_english and _below(sum(word in words for word in rules.stop_words), rules.min_stop_words):
-        return "few_stop_words"
-    return _repetition_reason(candidate, rules)
+    return (
+        above(
+            *("wrongly_decoded", num_mojibake(text) / num_words, rules.max_mojibake_fraction),
+            "pairs of characters for each word that a wrong decoding left behind",
+        )
+        or above(
+            *("many_symbols", symbols / num_words, rules.max_symbol_fraction),
+            "hash signs, or ellipses, for each word",
+        )
+        or (_stop_word_rule(words, rules) if is_english else None)
+        or _repetition_rule(candidate, rules)
+    )
 
 
-def _repetition_reason(candidate: Candidate, rules: ProseRules) -> str | None:
+def _stop_word_rule(words: list[str], rules: ProseRules) -> Broken | None:
+    found = sum(word in words for word in rules.stop_words)
+    return below("few_stop_words", found, rules.min_stop_words, "different stop words")
+
+
+def _repetition_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
     hashes = candidate.hashes
-    if has_frequent_ngram(hashes, rules.max_top_ngram_fractions or ()):
-        return "repeated_ngrams"
+    if top := frequent_ngram(hashes, rules.max_top_ngram_fractions or ()):
+        what = f"share of the words that the most frequent run of {top.n} words covers"
+        return above("repeated_ngrams", top.fraction, top.limit, what)
     if len(hashes) < 50:
         return None
-    if has_repeated_passages(hashes, rules.max_repeated_ngram_fractions or ()):
-        return "repeated_passages"
+    if again := repeated_passages(hashes, rules.max_repeated_ngram_fractions or ()):
+        what = f"share of words in runs of {again.n} words that came before"
+        return above("repeated_passages", again.fraction, again.limit, what)
     limit = rules.max_repeated_10gram_fraction
-    return "repeated_passages" if limit is not None and repeated_ngram_fraction(hashes, 10) > limit else None
+    if limit is None:
+        return None
+    what = "share of runs of 10 words that came before"
+    return above("repeated_passages", repeated_ngram_fraction(hashes, 10), limit, what)
 
 
-def _line_reason(text: str, rules: ProseRules, num_words: int | None) -> str | None:
+def _line_rule(text: str, rules: ProseRules, num_words: int | None) -> Broken | None:
     """Return which rule about lines a text breaks, without `num_words`, in an unspaced script, those that fit it."""
-    if rules.min_sentences is not None and not has_sentences(text, rules.min_sentences):
-        return "few_sentences"
+    least = rules.min_sentences
+    if least is not None and (found := num_sentences(text, least)) < least:
+        return below("few_sentences", found, least, "sentences")
     limits = (
         *(rules.max_bullet_line_fraction, rules.max_ellipsis_line_fraction, rules.min_sentence_fraction),
         *(rules.min_sentence_characters, rules.max_short_line_fraction, rules.max_lines_per_word),
@@ -135,48 +165,54 @@ def _line_reason(text: str, rules: ProseRules, num_words: int | None) -> str | N
     if all(limit is None for limit in limits):
         return None
     shapes = line_shapes(text, rules.short_line_characters)
-    if _above(shapes.bullets / shapes.lines, rules.max_bullet_line_fraction):
-        return "bullet_list"
-    if _above(shapes.ellipses / shapes.lines, rules.max_ellipsis_line_fraction):
-        return "cut_off_lines"
-    if _below(shapes.sentence_characters / shapes.characters, rules.min_sentence_fraction):
-        return "unfinished_lines"
-    if num_words is not None and _below(shapes.sentence_characters, rules.min_sentence_characters):
-        return "few_sentences"
-    if _above(shapes.short_characters / shapes.characters, rules.max_short_line_fraction):
-        return "short_lines"
-    if num_words is not None and _above(shapes.lines / max(num_words, 1), rules.max_lines_per_word):
-        return "short_lines"
-    return None
+    lines, characters, in_sentences = shapes.lines, shapes.characters, shapes.sentence_characters
+    ends = "characters in lines that end as a sentence does"
+    short = f"share of characters in lines of {rules.short_line_characters} or fewer"
+    return (
+        above("bullet_list", shapes.bullets / lines, rules.max_bullet_line_fraction, "share of lines with a bullet")
+        or above(
+            *("cut_off_lines", shapes.ellipses / lines, rules.max_ellipsis_line_fraction),
+            "share of lines that end in an ellipsis",
+        )
+        or below("unfinished_lines", in_sentences / characters, rules.min_sentence_fraction, f"share of {ends}")
+        or (
+            below("few_sentences", in_sentences, rules.min_sentence_characters, ends) if num_words is not None else None
+        )
+        or above("short_lines", shapes.short_characters / characters, rules.max_short_line_fraction, short)
+        or (
+            above("short_lines", lines / max(num_words, 1), rules.max_lines_per_word, "lines for each word")
+            if num_words is not None
+            else None
+        )
+    )
 
 
-def _code_reason(document: Document, rules: CodeRules) -> str | None:
+def _code_rule(document: Document, rules: CodeRules) -> Broken | None:
     text = document.text
-    if len(text) < rules.min_characters:
-        return "too_short"
-    if rules.drop_generated and _GENERATED.search("\n".join(text[:2000].split("\n")[:8])):
-        return "generated"
+    if broken := below("too_short", len(text), rules.min_characters, "characters"):
+        return broken
+    if rules.drop_generated and (found := _GENERATED.search("\n".join(text[:2000].split("\n")[:8]))):
+        return Broken("generated", f"its first lines say “{found.group()}”")
     if rules.drop_xml and "<?xml version=" in text[:_XML_START_CHARACTERS]:
-        return "data_file"
-    if document.origin.endswith((".json", ".yaml", ".yml")) and _above(len(text), rules.max_data_characters):
-        return "data_file"
-    if _below(alpha_fraction(text), rules.min_alpha_fraction):
-        return "low_alpha_fraction"
-    if _above(max(map(len, text.split("\n"))), rules.max_line_characters):
-        return "long_lines"
-    if _above(len(text) / (text.count("\n") + 1), rules.max_mean_line_characters):
-        return "long_lines"
-    if _above(encoded_fraction(text), rules.max_encoded_fraction):
-        return "encoded_data"
-    return None
-
-
-def _below(value: float, limit: float | None) -> bool:
-    return limit is not None and value < limit
-
-
-def _above(value: float, limit: float | None) -> bool:
-    return limit is not None and value > limit
+        return Broken("data_file", "begins as XML does")
+    if document.origin.endswith((".json", ".yaml", ".yml")):
+        broken = above("data_file", len(text), rules.max_data_characters, "characters of data")
+    return (
+        broken
+        or below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
+        or above(
+            *("long_lines", max(map(len, text.split("\n"))), rules.max_line_characters),
+            "characters of the longest line",
+        )
+        or above(
+            *("long_lines", len(text) / (text.count("\n") + 1), rules.max_mean_line_characters),
+            "characters of a line, on average",
+        )
+        or above(
+            *("encoded_data", encoded_fraction(text), rules.max_encoded_fraction),
+            "share of characters in long runs of base64 or hexadecimal data",
+        )
+    )
 
 
 def alpha_fraction(text: str) -> float:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from headwater.corpus.quality.broken import too_little
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
 from headwater.files import digest_file
@@ -81,8 +82,12 @@ def language_step(languages: list[str], min_confidence: float, model: LanguageMo
         language, confidence = model.identify(document.text)
         candidate = candidate.with_text(document.text, language=language)
         if language not in languages:
-            return Verdict(candidate, "other_language")
-        return Verdict(candidate, "unsure_language" if confidence < min_confidence else None)
+            because = f"{language or 'no language'} with probability {confidence:.2f}, not {' or '.join(languages)}"
+            return Verdict(candidate, "other_language", because=because)
+        if confidence < min_confidence:
+            because = f"{language} with probability {too_little(confidence, min_confidence)}"
+            return Verdict(candidate, "unsure_language", because=because)
+        return Verdict(candidate)
 
     return step
 

@@ -86,9 +86,12 @@ def ends_sentence(line: str) -> bool:
     return line[-1:] != "" and line[-1] in _SENTENCE_ENDS
 
 
-def has_sentences(text: str, count: int) -> bool:
-    """Return whether a text has `count` sentences: full stops or their like that white space or an end follows."""
-    return sum(1 for _ in islice(_SENTENCE_END.finditer(text), count)) >= count
+def num_sentences(text: str, enough: int) -> int:
+    """Return how many sentences a text has: full stops or their like that white space or an end follows.
+
+    Those beyond `enough` are not counted.
+    """
+    return sum(1 for _ in islice(_SENTENCE_END.finditer(text), enough))
 
 
 def cut_lines(text: str, phrases: list[str], max_characters: int = 200) -> tuple[str, str]:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from headwater.corpus.words import ngrams
+
+
+class Covered(NamedTuple):
+    """Runs of `n` words cover a larger part of a text than `limit`."""
+
+    n: int
+    fraction: float
+    limit: float
 
 
 def repeated_line_fraction(text: str) -> float:
@@ -24,8 +33,8 @@ def _most(values: np.ndarray) -> int:
     return int(np.diff(edges).max(initial=0))
 
 
-def has_frequent_ngram(hashes: np.ndarray, limits: Sequence[float]) -> bool:
-    """Return whether the most frequent 2-, 3-, ... -gram covers more of the words than its limit.
+def frequent_ngram(hashes: np.ndarray, limits: Sequence[float]) -> Covered | None:
+    """Return the first of the most frequent 2-, 3-, ... -grams that covers more of the words than its limit.
 
     An n-gram is asked about in a text of at least 10 n words: in a shorter one two occurrences are a large share.
     """
@@ -35,8 +44,8 @@ def has_frequent_ngram(hashes: np.ndarray, limits: Sequence[float]) -> bool:
         if num_words >= 10 * n and most * n > limit * num_words:
             most = _most(ngrams(hashes, n))
             if most > 1 and most * n / num_words > limit:
-                return True
-    return False
+                return Covered(n, most * n / num_words, limit)
+    return None
 
 
 def repeated_ngram_fraction(hashes: np.ndarray, n: int) -> float:
@@ -61,8 +70,8 @@ def covered_fraction(hashes: np.ndarray, n: int) -> float:
     return float(np.count_nonzero(np.cumsum(edges[:-1]))) / max(len(hashes), 1)
 
 
-def has_repeated_passages(hashes: np.ndarray, limits: Sequence[float], first_n: int = 5) -> bool:
-    """Return whether the n-grams that occurred before cover more of the words than the limit, for any n.
+def repeated_passages(hashes: np.ndarray, limits: Sequence[float], first_n: int = 5) -> Covered | None:
+    """Return the first n whose n-grams that occurred before cover more of the words than their limit.
 
     `limits` are for n = `first_n` and up. Gopher counts characters; words are the same share but for their lengths.
     """
@@ -71,6 +80,6 @@ def has_repeated_passages(hashes: np.ndarray, limits: Sequence[float], first_n: 
     for n, limit in enumerate(limits, start=first_n):
         if num_words > n and num_repeated * n > limit * num_words:
             num_repeated = _num_repeated(ngrams(hashes, n))
-            if num_repeated * n > limit * num_words and covered_fraction(hashes, n) > limit:
-                return True
-    return False
+            if num_repeated * n > limit * num_words and (fraction := covered_fraction(hashes, n)) > limit:
+                return Covered(n, fraction, limit)
+    return None

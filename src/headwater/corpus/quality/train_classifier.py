@@ -24,7 +24,8 @@ from headwater.corpus.quality.classifier import (
     shape_features,
     word_features,
 )
-from headwater.corpus.read.source import read_source
+from headwater.corpus.read.source import read_files
+from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import CorpusSettings, Kind, SourceSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
@@ -57,15 +58,13 @@ def read_examples(positive: list[str], negative: list[str], kind: Kind, say: Say
 
     Raises DataError for a path that names nothing.
     """
-    sources = {
-        "positive": SourceSettings(paths=positive, kind=kind),
-        "negative": SourceSettings(paths=negative, kind=kind),
-    }
+    sets = {"positive": positive, "negative": negative}
+    sources = {name: SourceSettings(paths=paths, kind=kind) for name, paths in sets.items()}
     settings = CorpusSettings(sources=sources)
     found: dict[str, dict[bytes, Document]] = {}
-    for name in sources:
+    for name, paths in sets.items():
         found[name] = {}
-        for piece in read_source(name, settings):
+        for piece in read_files(find_files(paths, f"--{name}"), name, settings):
             if isinstance(piece, Document) and (text := clean(piece.text, piece.kind)):
                 document = Document(text, name, piece.id, piece.origin, piece.kind, piece.meta)
                 found[name].setdefault(xxhash.xxh3_128_digest(text.encode()), document)
@@ -177,7 +176,7 @@ def out_of_fold_margins(examples: Examples, regularisation: float) -> np.ndarray
 
 def train(examples: Examples, regularisation: float) -> Classifier:
     """Return a classifier fitted on all examples, calibrated by margins that each got from the others."""
-    _require_enough(examples)
+    _require_enough(examples, np.zeros(len(examples.folds), dtype=bool))
     weights = fit_weights(examples, regularisation).astype("<f4")
     slope, offset = calibrate(out_of_fold_margins(examples, regularisation), examples.is_positive)
     num_buckets = len(weights) - len(SHAPES) - 1
@@ -191,15 +190,22 @@ def train(examples: Examples, regularisation: float) -> Classifier:
     )
 
 
-def _require_enough(examples: Examples) -> None:
+def _require_enough(examples: Examples, held: np.ndarray) -> None:
+    """Raise DataError where too few documents of a set, or documents too much alike, are left beside those `held`."""
     for name, is_positive in (("positive", True), ("negative", False)):
-        chosen = examples.is_positive == is_positive
-        count, folds = int(chosen.sum()), len(np.unique(examples.folds[chosen]))
-        if count < MIN_DOCUMENTS or folds < 2:
-            raise DataError(
-                f"the {name} set has {count} documents to train on, in {folds} of {NUM_FOLDS} "
-                f"groups; {MIN_DOCUMENTS} documents in several groups are the least: add some"
-            )
+        given = examples.is_positive == is_positive
+        left = given & ~held
+        count, folds = int(left.sum()), len(np.unique(examples.folds[left]))
+        if count >= MIN_DOCUMENTS and folds >= 2:
+            continue
+        num_given, apart = int(given.sum()), int((given & held).sum())
+        beside = f", and {apart} of them are held out to measure on, which leaves {count}" if held.any() else ""
+        if folds >= 2 or num_given < MIN_DOCUMENTS:
+            enough = f", about {-(-MIN_DOCUMENTS * NUM_FOLDS // (NUM_FOLDS - 1))} in all" if held.any() else ""
+            need = f"{MIN_DOCUMENTS} to train on are the least{enough}: add some"
+        else:
+            need = "they are too much of one group (a file, or what its reader ties together): add others"
+        raise DataError(f"the {name} set has {num_given} documents{beside}; {need}")
 
 
 def scores_of(classifier: Classifier, examples: Examples) -> np.ndarray:
@@ -235,8 +241,12 @@ def area_under_curve(scores: np.ndarray, is_positive: np.ndarray) -> float | Non
 
 
 def train_and_measure(examples: Examples, regularisation: float) -> tuple[Classifier, dict[str, Any]]:
-    """Return a classifier trained on four of five folds, and what it does on the fifth."""
+    """Return a classifier trained on four of five folds, and what it does on the fifth.
+
+    Raises DataError where those four hold too few documents of a set.
+    """
     held = examples.folds == 0
+    _require_enough(examples, held)
     classifier = train(examples.where(~held), regularisation)
     held_out = examples.where(held)
     report = measure(scores_of(classifier, held_out), held_out.is_positive)

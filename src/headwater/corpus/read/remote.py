@@ -36,15 +36,15 @@ def is_address(text: str) -> bool:
     return _ADDRESS.match(text) is not None and not text.lower().startswith(OF_THIS_MACHINE)
 
 
-def find_addresses(given: str, source: str) -> list[str]:
+def find_addresses(given: str, setting: str) -> list[str]:
     """Return the addresses of the files that an address, a pattern or a folder of one names, in sorted order.
 
-    In a folder the names are left out that are left out of folders here. Raises DataError for what can't be reached
-    or names nothing.
+    `setting` is what gave the address, for messages. In a folder the names are left out that are left out of folders
+    here. Raises DataError for what can't be reached or names nothing.
     """
-    _refuse_secrets(given, source)
-    with _told(given, source):
-        store, path = _open_store(given, source)
+    _refuse_secrets(given, setting)
+    with _told(given, setting):
+        store, path = _open_store(given, setting)
         is_web = urlsplit(given).scheme.lower() in ("http", "https")
         if not is_web and _PATTERN.search(path):
             found = [name for name in store.glob(path) if not store.isdir(name)]
@@ -54,7 +54,7 @@ def find_addresses(given: str, source: str) -> list[str]:
             found = [name for name in store.find(path) if _is_wanted(name, path)]
         addresses = sorted({store.unstrip_protocol(name) for name in found})
     if not addresses:
-        raise DataError(f"source {source!r}: no file at {given!r}; correct its `paths`")
+        raise DataError(f"{setting}: no file at {given!r}; correct it")
     return addresses
 
 
@@ -63,23 +63,23 @@ def _is_wanted(name: str, top: str) -> bool:
     return all(not part.startswith(".") and part not in NOT_READ for part in PurePosixPath(below).parts if part != "/")
 
 
-def version_of(address: str, source: str) -> str:
+def version_of(address: str, setting: str) -> str:
     """Return what the store says of a file that changes when its content does: its ETag, time and size."""
-    with _told(address, source):
-        store, path = _open_store(address, source)
+    with _told(address, setting):
+        store, path = _open_store(address, setting)
         info = store.info(path)
     return " ".join(f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None)
 
 
-def size_of(address: str, source: str) -> int:
+def size_of(address: str, setting: str) -> int:
     """Return the bytes of a file, 0 where its store doesn't say."""
-    with _told(address, source):
-        store, path = _open_store(address, source)
+    with _told(address, setting):
+        store, path = _open_store(address, setting)
         return int(store.info(path).get("size") or 0)
 
 
 @contextmanager
-def copied(address: str, source: str) -> Iterator[Path]:
+def copied(address: str, setting: str) -> Iterator[Path]:
     """Yield a copy of a file under its own name, in a folder that is removed afterwards.
 
     Raises DataError where it can't be read: what is listed and isn't there must not be missing from a corpus in
@@ -88,39 +88,39 @@ def copied(address: str, source: str) -> Iterator[Path]:
     name = PurePosixPath(urlsplit(address).path).name or "file"
     with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
         path = Path(folder) / name[-200:]
-        with _told(address, source):
-            store, remote = _open_store(address, source)
+        with _told(address, setting):
+            store, remote = _open_store(address, setting)
             with store.open(remote, "rb") as stream, create(path) as file:
                 left = MAX_COPIED_BYTES
                 while block := stream.read(BLOCK_BYTES):
                     left -= len(block)
                     if left < 0:
-                        raise DataError(f"source {source!r}: {address} is larger than {MAX_COPIED_BYTES:,} bytes")
+                        raise DataError(f"{setting}: {address} is larger than {MAX_COPIED_BYTES:,} bytes")
                     file.write(block)
         yield path
 
 
-def _open_store(address: str, source: str) -> tuple[Any, str]:
+def _open_store(address: str, setting: str) -> tuple[Any, str]:
     import fsspec
 
     store, path = fsspec.core.url_to_fs(address)
     return store, path
 
 
-def _refuse_secrets(address: str, source: str) -> None:
+def _refuse_secrets(address: str, setting: str) -> None:
     parts = urlsplit(address)
     if "@" in parts.netloc or _SECRET.search(address):
         raise DataError(
-            f"source {source!r}: an address of {parts.scheme}:// holds credentials, which would be kept in the "
+            f"{setting}: an address of {parts.scheme}:// holds credentials, which would be kept in the "
             "corpus; give them in the environment instead"
         )
 
 
 @contextmanager
-def _told(address: str, source: str) -> Iterator[None]:
+def _told(address: str, setting: str) -> Iterator[None]:
     """Raise DataError with what to do in place of what a store's library raises."""
     scheme = urlsplit(address).scheme.lower()
-    where = f"source {source!r}: {address}"
+    where = f"{setting}: {address}"
     try:
         yield
     except DataError:
@@ -130,13 +130,13 @@ def _told(address: str, source: str) -> Iterator[None]:
         how = f"`pip install headwater[{extra}]`" if extra else f"the package that fsspec names for {scheme}://"
         raise DataError(f"{where} can't be read without another package; install {how}") from None
     except FileNotFoundError:
-        raise DataError(f"{where}: no such file, folder or bucket, or no answer; correct its `paths`") from None
+        raise DataError(f"{where}: no such file, folder or bucket, or no answer; correct it") from None
     except PermissionError:
         raise DataError(f"{where}: access is refused; check the credentials in the environment") from None
     except ValueError as error:
         known = "Protocol not known" in str(error)
         what = f"{scheme}:// is no kind of address that fsspec knows" if known else _first_line(error)
-        raise DataError(f"{where}: {what}; correct its `paths`") from None
+        raise DataError(f"{where}: {what}; correct it") from None
     except Exception as error:
         raise DataError(f"{where} can't be reached: {_first_line(error)}") from None
 

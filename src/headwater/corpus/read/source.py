@@ -51,7 +51,12 @@ def source_files(name: str, settings: CorpusSettings) -> Iterator[tuple[Path, st
     source = settings.sources[name]
     if source.fetched is not None:
         return fetched_files(source.fetched, settings.fetched_dir, name)
-    return None if source.paths is None else find_files(source.paths, name)
+    return None if source.paths is None else find_files(source.paths, setting_of(name))
+
+
+def setting_of(name: str) -> str:
+    """Return the setting that names the files of a source, for messages."""
+    return f"corpus.sources.{name}.paths"
 
 
 def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
@@ -114,7 +119,7 @@ def read_file(
     if not is_address(origin):
         yield from _read_local(path, origin, source, source_kind, limits, sandbox)
         return
-    with copied(origin, source) as copy:
+    with copied(origin, setting_of(source)) as copy:
         yield from _read_local(copy, origin, source, source_kind, limits, sandbox)
 
 

@@ -18,8 +18,10 @@ _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
 
 
-def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
+def find_files(paths: list[str], setting: str) -> Iterator[tuple[Path, str]]:
     """Yield each file once, with its origin: the path as the settings name it, then what is below.
+
+    `setting` is what gave the paths, for messages: "corpus.sources.mine.paths".
 
     A file elsewhere has its address for an origin; the path beside it names nothing here (read.remote).
 
@@ -30,10 +32,10 @@ def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
     seen: set[str] = set()
     for given in paths:
         if is_address(given):
-            yield from _remote_files(given, source, seen)
+            yield from _remote_files(given, setting, seen)
             continue
         given = given[given.index("://") + 3 :] if given.lower().startswith(OF_THIS_MACHINE) else given
-        for top in _expand(given, source):
+        for top in _expand(given, setting):
             for path in _files_under(top):
                 real = os.path.realpath(path)
                 if real not in seen:
@@ -41,8 +43,8 @@ def find_files(paths: list[str], source: str) -> Iterator[tuple[Path, str]]:
                     yield path, printable(path)
 
 
-def _remote_files(given: str, source: str, seen: set[str]) -> Iterator[tuple[Path, str]]:
-    for address in find_addresses(given, source):
+def _remote_files(given: str, setting: str, seen: set[str]) -> Iterator[tuple[Path, str]]:
+    for address in find_addresses(given, setting):
         if address not in seen:
             seen.add(address)
             yield Path(address), address
@@ -53,17 +55,17 @@ def printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _expand(given: str, source: str) -> list[Path]:
+def _expand(given: str, setting: str) -> list[Path]:
     try:
         path = Path(given).expanduser()
         if os.path.lexists(path):
             return [path]
         found = _outermost(sorted(_matches(str(path)))) if glob.has_magic(given) else []
     except (RuntimeError, ValueError) as error:  # no such user's home; a zero in the name
-        raise DataError(f"source {source!r}: {given!r} can't be a path ({error}); correct its `paths`") from None
+        raise DataError(f"{setting}: {given!r} can't be a path ({error}); correct it") from None
     if not found:
         what = "no file matches" if glob.has_magic(given) else "no such file or folder:"
-        raise DataError(f"source {source!r}: {what} {given!r} (looked from {Path.cwd()}); correct its `paths`")
+        raise DataError(f"{setting}: {what} {given!r} (looked from {Path.cwd()}); correct it")
     return found
 
 

@@ -105,7 +105,7 @@ def _groups(files: Iterator[File], task_bytes: int) -> Iterator[tuple[list[File]
     group: list[File] = []
     total = 0
     for path, origin in files:
-        size = size_of(origin, "plan") if is_address(origin) else _size(path)
+        size = size_of(origin, "a file of the corpus") if is_address(origin) else _size(path)
         if group and total + size + _OPENING_BYTES * len(group) > task_bytes:
             yield group, total
             group, total = [], 0

@@ -80,7 +80,9 @@ class _Sifter:
         document = verdict.candidate.document
         if verdict.reason is not None:
             self.notes.add_(verdict.reason, verdict.note)
-            self._drop(drop_document(document, verdict.reason, raw_bytes))
+            self._drop(
+                drop_document(document, verdict.reason, raw_bytes, because=verdict.because, excerpt=verdict.excerpt)
+            )
             return
         left_bytes = raw_bytes
         for cut in verdict.cuts:
@@ -88,7 +90,7 @@ class _Sifter:
             cut_bytes = min(cut.num_bytes, left_bytes)
             left_bytes -= cut_bytes
             self.notes.add_(cut.reason, cut.note)
-            self._drop(drop_part(document, cut.reason, cut_bytes, cut.excerpt))
+            self._drop(drop_part(document, cut.reason, cut_bytes, cut.excerpt, cut.because))
         self._candidates.add(document_line(document))
         self._keys.add(verdict.candidate, left_bytes)
         if self._keys.is_full:

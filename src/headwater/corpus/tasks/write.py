@@ -13,7 +13,7 @@ from headwater.corpus.account import Balance
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, drop_document, drop_part, num_bytes
 from headwater.corpus.kept_by import KeptBy
-from headwater.corpus.quality.filter import drop_reason
+from headwater.corpus.quality.filter import broken_rule
 from headwater.corpus.read.sections import cut_point
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.step import Candidate
@@ -116,10 +116,11 @@ class _PartWriter:
             parts.append((rule.reason, num_bytes(shorter.text) - num_bytes(text), cut))
             shorter = replace(shorter, text=text)
         shorter = replace(shorter, text=clean(shorter.text, document.kind))
-        broken = drop_reason(Candidate(shorter, self._bench.hasher), self._bench.settings.rules)
+        broken = broken_rule(Candidate(shorter, self._bench.hasher), self._bench.settings.rules)
         if broken is not None:
-            reason = parts[0][0] if broken == "empty" else broken
-            self._drop(drop_document(document, reason, row.left_bytes))
+            reason = parts[0][0] if broken.reason == "empty" else broken.reason
+            because = f"without what others have, too: {broken.because or 'nothing'}"
+            self._drop(drop_document(document, reason, row.left_bytes, because=because))
             return
         left_bytes = row.left_bytes
         for reason, cut_bytes, cut in parts:
