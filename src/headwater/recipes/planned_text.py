@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 
 from headwater.corpus.fetch.names import parse_names
+from headwater.corpus.read.remote import is_address
+from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import SourceSettings
 from headwater.plan.processor import constants
 from headwater.recipes.run_config import RunConfig
@@ -24,6 +26,30 @@ def foreseen_held_out(config: RunConfig) -> dict[str, int]:
     part = config.corpus.validation_fraction / usual_bytes_per_token(config.model.vocab_size)
     sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
     return {name: round(size * part) for name, size in sizes.items() if size is not None}
+
+
+def notes_of_missing_text(config: RunConfig) -> list[str]:
+    """Return a note of every path of the sources below which no file has any text; none once the text is built.
+
+    Raises DataError, as building the corpus would, for a path that names nothing. Nothing is read; addresses elsewhere
+    are not asked.
+    """
+    if split_tokens(config, "train") is not None:
+        return []
+    return [
+        f"source {name!r}: no file with text was found in {path}, and the corpus can't be built without any; name "
+        "folders or files that hold text"
+        for name, source in config.corpus.sources.items()
+        for path in source.paths or []
+        if not is_address(path) and not any(_has_bytes(file) for file, _ in find_files([path], name))
+    ]
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def source_bytes(source: SourceSettings) -> float | None:
