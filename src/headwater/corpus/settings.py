@@ -39,7 +39,7 @@ class SourceSettings(Settings):
     """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
 
     licence: str | None = None
-    """SPDX expression (or PD) of what says nothing of its own about its licence; read where corpus.licences is set."""
+    """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
@@ -172,7 +172,7 @@ class CorpusSettings(Settings):
     """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
     quality: QualitySettings = QualitySettings()
     licences: LicenceSettings | None = None
-    """Finds out licences, and drops documents of those that aren't allowed. None: licences play no part."""
+    """Finds out licences, and drops documents of those that aren't allowed. None: none is looked for."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
