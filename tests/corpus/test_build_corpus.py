@@ -237,6 +237,12 @@ class TestErrors:
         with pytest.raises(ValueError, match="source name"):
             CorpusSettings.model_validate({"sources": {name: {"paths": ["a"]}}})
 
+    def test_a_folder_that_may_not_be_read_is_no_folder_of_a_wrong_format(self, build, tmp_path, forbid):
+        (tmp_path / "in").mkdir()
+        forbid(tmp_path / "in")
+        with pytest.raises(DataError, match=r"no_permission 1; .*\npermission denied"):
+            build(engine={"workers": 1})
+
     def test_loading_what_is_no_corpus_says_so(self, tmp_path):
         with pytest.raises(DataError, match="not a headwater-corpus folder"):
             list_sources(tmp_path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import math
+import os
 from pathlib import Path
 
 from headwater.corpus.fetch.names import parse_names
+from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
 from headwater.corpus.read.remote import is_address
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import SourceSettings
@@ -37,19 +39,24 @@ def notes_of_missing_text(config: RunConfig) -> list[str]:
     if split_tokens(config, "train") is not None:
         return []
     return [
-        f"source {name!r}: no file with text was found in {path}, and the corpus can't be built without any; name "
-        "folders or files that hold text"
+        f"source {name!r}: {_why_without_text(path, name)}; name files or folders that hold text"
         for name, source in config.corpus.sources.items()
         for path in source.paths or []
-        if not is_address(path) and not any(_has_bytes(file) for file, _ in find_files([path], name))
+        if not is_address(path) and _why_without_text(path, name)
     ]
 
 
-def _has_bytes(path: Path) -> bool:
-    try:
-        return path.is_file() and path.stat().st_size > 0
-    except OSError:
-        return False
+def _why_without_text(path: str, source: str) -> str:
+    """Return why nothing can be read from a path of a source, or "" where some file can be."""
+    reasons = set()
+    for file, _ in find_files([path], source):
+        reason = reason_not_readable(file)
+        if reason is None:
+            return ""
+        reasons.add(reason)
+    if NO_PERMISSION in reasons:
+        return f"permission denied to read {path}"
+    return f"no file with text was found in {path}"
 
 
 def source_bytes(source: SourceSettings) -> float | None:
@@ -64,7 +71,7 @@ def source_bytes(source: SourceSettings) -> float | None:
     if source.paths is None:
         return known.get(source.package or source.builtin or "")
     found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
-    files = {file for path in found for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
+    files = {file for path in found for file in (path.rglob("*") if os.path.isdir(path) else [path]) if os.path.isfile(file)}
     return float(sum(file.stat().st_size for file in files)) if files else None
 
 
