@@ -244,8 +244,16 @@ class TestErrors:
             build(engine={"workers": 1})
 
     def test_loading_what_is_no_corpus_says_so(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("of something else")
         with pytest.raises(DataError, match="not a headwater-corpus folder"):
             list_sources(tmp_path)
+
+    def test_loading_what_is_not_built_says_how_to_build_it(self, tmp_path):
+        with pytest.raises(DataError, match="corpus is not built yet; `headwater corpus build RUN.toml` builds it"):
+            list_sources(tmp_path / "corpus")
+        (tmp_path / ".corpus-work").mkdir()
+        with pytest.raises(DataError, match="not built to its end: .* goes on with it"):
+            list_sources(tmp_path / "corpus")
 
     def test_a_damaged_shard_is_named(self, build, make_prose, tmp_path):
         build(mixed_files(make_prose))
