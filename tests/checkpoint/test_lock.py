@@ -153,7 +153,7 @@ def test_a_stopped_owner_is_taken_over_and_finds_itself_out_when_revived(tmp_pat
         ending = rf"if it is stopped, `kill -9 {holder.pid}` on its machine ends it$"
         with pytest.raises(LockedError, match=ending), owned(tmp_path):
             pass
-        with pytest.raises(LockedError, match="folder; try --takeover$"), owned(tmp_path, "try --takeover"):
+        with pytest.raises(LockedError, match=r"folder; try --takeover$"), owned(tmp_path, "try --takeover"):
             pass
         with taken_over(tmp_path) as owner:
             assert epoch(tmp_path) == 2

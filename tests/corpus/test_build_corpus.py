@@ -249,10 +249,10 @@ class TestErrors:
             list_sources(tmp_path)
 
     def test_loading_what_is_not_built_says_how_to_build_it(self, tmp_path):
-        with pytest.raises(DataError, match="corpus is not built yet; `headwater corpus build RUN.toml` builds it"):
+        with pytest.raises(DataError, match=r"corpus is not built yet; `headwater corpus build RUN\.toml` builds it"):
             list_sources(tmp_path / "corpus")
         (tmp_path / ".corpus-work").mkdir()
-        with pytest.raises(DataError, match="not built to its end: .* goes on with it"):
+        with pytest.raises(DataError, match=r"not built to its end: .* goes on with it"):
             list_sources(tmp_path / "corpus")
 
     def test_a_damaged_shard_is_named(self, build, make_prose, tmp_path):

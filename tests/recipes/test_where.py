@@ -34,7 +34,7 @@ def prepared(tmp_path_factory):
 
 def test_before_the_text_is_tokenized_the_command_for_that_is_named(prepared, tmp_path):
     (tmp_path / "config.json").write_bytes((prepared / "config.json").read_bytes())
-    with pytest.raises(StoreError, match="tokens is not built yet; `headwater tokenizer train RUN.toml` builds it"):
+    with pytest.raises(StoreError, match=r"tokens is not built yet; `headwater tokenizer train RUN\.toml` builds it"):
         where_step(config_of_run(tmp_path), 1)
 
 

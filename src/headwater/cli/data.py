@@ -50,9 +50,12 @@ def build(
     chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
     extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
     config, reasons = load_run(run, [*(overrides or []), *extra])
+    timings = Timings()
     with owned(config.run_dir) as owner:
-        build_corpus_stage(config, say, Timings(), owner.require)
+        build_corpus_stage(config, say, timings, owner.require)
         write_config(config, reasons, owner.require)
+    if not timings.seconds:
+        say("nothing to do: the corpus is up to date with its settings and texts")
     balance = balance_of_run(config.run_dir)
     print_balance(balance["sources"])
     print_findings(balance)

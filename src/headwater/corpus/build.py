@@ -209,9 +209,10 @@ def _summary(name: str, balance: Balance) -> str:
         f"{reason} {count.documents:,}" if count.documents else f"{reason} {count.bytes:,} bytes"
         for reason, count in sorted(source.dropped.items())
     )
+    unit, size = ("MB", 1e6) if source.read.bytes >= 1e6 else ("kB", 1e3)
     return (
         f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} documents, "
-        f"{source.kept.bytes / 1e6:.1f} of {source.read.bytes / 1e6:.1f} MB"
+        f"{source.kept.bytes / size:.1f} of {source.read.bytes / size:.1f} {unit}"
         + (f"; dropped: {reasons}" if reasons else "")
         + ("" if balance.splits["validation"][name].documents else "; too little text for a validation part")
     )

@@ -71,7 +71,8 @@ def source_bytes(source: SourceSettings) -> float | None:
     if source.paths is None:
         return known.get(source.package or source.builtin or "")
     found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
-    files = {file for path in found for file in (path.rglob("*") if os.path.isdir(path) else [path]) if os.path.isfile(file)}
+    below = (file for path in found for file in (path.rglob("*") if os.path.isdir(path) else [path]))
+    files = {file for file in below if os.path.isfile(file)}  # of os.path: no error where a folder may not be entered
     return float(sum(file.stat().st_size for file in files)) if files else None
 
 
