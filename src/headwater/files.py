@@ -384,16 +384,6 @@ def is_current(folder: Path, key: str) -> bool:
     return read_manifest_or_none(folder).get("key") == key
 
 
-def is_unmade(folder: Path) -> bool:
-    """Return whether nothing lies in `folder`, or there is none: whether its stage was never done."""
-    try:
-        return next(iter(folder.iterdir()), None) is None
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-
-
 def read_manifest_or_none(folder: Path) -> dict[str, Any]:
     """Return the manifest of `folder`, or {} where it is missing or unreadable."""
     try:

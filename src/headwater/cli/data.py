@@ -136,8 +136,8 @@ def tokenizer_show(
     as_json: AsJson = False,
 ) -> None:
     """Print a tokenizer's size and bytes per token by source, or the tokens of a text."""
-    from headwater.files import is_unmade
     from headwater.recipes.stages import Folders
+    from headwater.seals import is_unmade
     from headwater.tokenizer.tokenizer import Tokenizer
 
     folder = Folders(Path(run)).tokenizer

@@ -10,8 +10,8 @@ from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
 from headwater.corpus.tasks.work import work_folder
 from headwater.errors import DataError
-from headwater.files import digest_file, is_unmade
-from headwater.seals import read_manifest
+from headwater.files import digest_file
+from headwater.seals import is_unmade, read_manifest
 
 SPLITS = ("train", "validation")
 

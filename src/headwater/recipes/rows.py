@@ -6,9 +6,9 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.pack import pack_source
 from headwater.batches.source import BatchSource
 from headwater.errors import StoreError
-from headwater.files import is_unmade
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders
+from headwater.seals import is_unmade
 from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
 
 
