@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from finished_run import FinishedRun, finish_a_run
 from hypothesis import settings
@@ -14,3 +19,22 @@ settings.load_profile("headwater")
 def finished(tmp_path_factory) -> FinishedRun:
     """One small run from raw text to report, made once for all tests by the two commands a user types."""
     return finish_a_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def forbid(monkeypatch) -> Callable[[Path], None]:
+    """Return a function that forbids this process to read a file or a folder; what root may do anyway is feigned."""
+    forbidden: set[str] = set()
+    access, scandir = os.access, os.scandir
+
+    def scandir_if_allowed(path: Any = ".") -> Any:
+        if str(path) in forbidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    def forbid_one(path: Path) -> None:
+        forbidden.add(str(path))
+
+    monkeypatch.setattr(os, "access", lambda path, *rest, **named: str(path) not in forbidden and access(path, *rest))
+    monkeypatch.setattr(os, "scandir", scandir_if_allowed)
+    return forbid_one

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -270,10 +271,20 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
         message, hint = "a table of settings is wanted", _hint_of_table(kind, location)
     else:
         message = detail["msg"].removeprefix("Value error, ")
-    # set as a whole, or in parts, or as a part of what was set
-    where = next((origin for name, origin in raw.origins.items() if _is_part(name, path) or _is_part(path, name)), None)
+    where = _where_set(raw, path or _leading_name(message))
     place = f"\n      set in {where}" if where else ""
-    return f"  {path}{shown}: {message}{hint}{place}"
+    return f"  {path}{shown}: {message}{hint}{place}" if path else f"  {message}{hint}{place}"
+
+
+def _leading_name(message: str) -> str:
+    """Return the setting that a problem of several tables, which has no place of its own, begins with."""
+    found = re.match(r"[\w.]+", message)
+    return found[0] if found else ""
+
+
+def _where_set(raw: RawSettings, path: str) -> str | None:
+    """Return where a setting was set: as a whole, or in parts, or as a part of what was set."""
+    return next((origin for name, origin in raw.origins.items() if _is_part(name, path) or _is_part(path, name)), None)
 
 
 def _hint_of_table(kind: type[Settings], location: list[str]) -> str:

@@ -9,6 +9,16 @@ from typing import Any
 from headwater.files import digest_json, json_bytes, read_manifest_or_none
 
 
+def is_unmade(folder: Path) -> bool:
+    """Return whether nothing lies in `folder`, or there is none: whether its stage was never done."""
+    try:
+        return next(iter(folder.iterdir()), None) is None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
 def read_manifest(
     folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]
 ) -> dict[str, Any]:

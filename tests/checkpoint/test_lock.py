@@ -150,7 +150,10 @@ def test_a_stopped_owner_is_taken_over_and_finds_itself_out_when_revived(tmp_pat
     with another_process_holds(tmp_path) as holder:
         holder.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
-        with pytest.raises(LockedError, match="--takeover"), owned(tmp_path):
+        ending = rf"if it is stopped, `kill -9 {holder.pid}` on its machine ends it$"
+        with pytest.raises(LockedError, match=ending), owned(tmp_path):
+            pass
+        with pytest.raises(LockedError, match=r"folder; try --takeover$"), owned(tmp_path, "try --takeover"):
             pass
         with taken_over(tmp_path) as owner:
             assert epoch(tmp_path) == 2

@@ -237,9 +237,23 @@ class TestErrors:
         with pytest.raises(ValueError, match="source name"):
             CorpusSettings.model_validate({"sources": {name: {"paths": ["a"]}}})
 
+    def test_a_folder_that_may_not_be_read_is_no_folder_of_a_wrong_format(self, build, tmp_path, forbid):
+        (tmp_path / "in").mkdir()
+        forbid(tmp_path / "in")
+        with pytest.raises(DataError, match=r"no_permission 1; .*\npermission denied"):
+            build(engine={"workers": 1})
+
     def test_loading_what_is_no_corpus_says_so(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("of something else")
         with pytest.raises(DataError, match="not a headwater-corpus folder"):
             list_sources(tmp_path)
+
+    def test_loading_what_is_not_built_says_how_to_build_it(self, tmp_path):
+        with pytest.raises(DataError, match=r"corpus is not built yet; `headwater corpus build RUN\.toml` builds it"):
+            list_sources(tmp_path / "corpus")
+        (tmp_path / ".corpus-work").mkdir()
+        with pytest.raises(DataError, match=r"not built to its end: .* goes on with it"):
+            list_sources(tmp_path / "corpus")
 
     def test_a_damaged_shard_is_named(self, build, make_prose, tmp_path):
         build(mixed_files(make_prose))

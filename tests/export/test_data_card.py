@@ -90,6 +90,14 @@ def test_what_was_not_asked_for_is_said_to_be_so(card):
         assert part in text
 
 
+def test_licences_that_were_declared_are_counted_where_none_was_looked_for(card):
+    text = markdown({**card, "licences": None})
+    assert ["MIT", "2", "300"] in cells(text)
+    assert "declares" in text
+    card["sources"]["books"]["by"]["licence"] = {"unknown": amount()}
+    assert ["unknown", "2", "300"] not in cells(markdown({**card, "licences": None}))
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_shown_and_is_no_markup(card, name):
     source = {

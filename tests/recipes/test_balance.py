@@ -92,6 +92,11 @@ def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):
     shown = call("corpus", "show", "--run", "runs/mine", "--json", cwd=tmp_path).json
     assert shown["training"] is None
     assert shown["sources"]["mine"]["stages"]["reading"]["documents"] == 0
+    kept = shown["sources"]["mine"]["kept"]["bytes"]
+    assert kept < 1e6 and f"{kept / 1e3:.1f} of " in said.err and " kB" in said.err, said.err
+    again = call("corpus", "build", "mine.toml", cwd=tmp_path)
+    assert again.err == "nothing to do: the corpus is up to date with its settings and texts\n"
+    assert again.out == said.out
 
 
 def test_the_data_card_of_a_run_is_json_and_tells_no_path(prepared):

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, prose
 
-from headwater.recipes.new import MAX_EPOCHS, MIN_STEPS, choose_sizes
+from headwater.errors import DataError
+from headwater.recipes.new import MAX_EPOCHS, MIN_STEPS, choose_sizes, write_run_file
 from headwater.recipes.run_config import load_run
 
 
@@ -77,3 +78,11 @@ def test_every_size_in_the_file_is_the_users_to_change(tmp_path, monkeypatch):
         "train.num_steps",
         "train.batch_tokens",
     } <= users
+
+
+def test_text_that_may_not_be_read_is_not_said_to_be_of_a_wrong_form(tmp_path, forbid):
+    (tmp_path / "texts").mkdir()
+    forbid(tmp_path / "texts")
+    with pytest.raises(DataError, match="permission denied for 1 of what lies there"):
+        write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path / "texts")], 5, lambda line: None)
+    assert not (tmp_path / "mine.toml").exists()

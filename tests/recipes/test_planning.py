@@ -7,7 +7,7 @@ import json
 import pytest
 from small_run import write_run_file, write_texts
 
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, DataError
 from headwater.recipes import busy, planned_device
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.planned_device import Probe, machinery, microbatch_tokens
@@ -106,3 +106,21 @@ def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkey
     assert found[0]["hours"] == found[1]["hours"]
     beside = plan_run(config, Questions(), measured(busy="measured beside others"))
     assert beside["notes"] == ["measured beside others"]
+
+
+def test_text_that_is_not_there_is_no_plan(config):
+    (source,) = config.corpus.sources.values()
+    source = source.model_copy(update={"paths": ["texts", "tekst"]})
+    config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
+    with pytest.raises(DataError, match="no such file or folder: 'tekst'"):
+        plan_run(config, Questions(), measured())
+    write_tokens(config, 5000)  # built: what it was built from isn't needed
+    plan_run(config, Questions(), measured())
+
+
+def test_a_folder_without_text_is_said(config, tmp_path):
+    assert not any("no file with text" in note for note in plan_run(config, Questions(), measured())["notes"])
+    for path in (tmp_path / "texts").iterdir():
+        path.write_text("")
+    (note,) = [note for note in plan_run(config, Questions(), measured())["notes"] if "no file with text" in note]
+    assert note.startswith("source 'mine': no file with text was found in texts")

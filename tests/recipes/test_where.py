@@ -7,7 +7,7 @@ import pytest
 from small_run import call, prose, write_run_file, write_texts
 
 from headwater.corpus.load import read_documents
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, StoreError
 from headwater.recipes.rows import open_batches
 from headwater.recipes.run_config import config_of_run
 from headwater.recipes.where import where_rows, where_step
@@ -30,6 +30,12 @@ def prepared(tmp_path_factory):
     said = call("tokenizer", "train", str(path), cwd=cwd)
     assert said.status == 0, said
     return cwd / "runs" / "mine"
+
+
+def test_before_the_text_is_tokenized_the_command_for_that_is_named(prepared, tmp_path):
+    (tmp_path / "config.json").write_bytes((prepared / "config.json").read_bytes())
+    with pytest.raises(StoreError, match=r"tokens is not built yet; `headwater tokenizer train RUN\.toml` builds it"):
+        where_step(config_of_run(tmp_path), 1)
 
 
 def test_the_passages_are_what_the_model_is_given(prepared):

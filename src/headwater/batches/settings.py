@@ -72,10 +72,5 @@ class MixtureSettings(Settings):
             raise ValueError(f"stages must begin one after another; found starts {starts}")
         return self
 
-    @property
-    def all_weights(self) -> list[dict[str, float]]:
-        """The weights that are given, of the beginning and of every stage."""
-        return [weights for weights in (self.weights, *(stage.weights for stage in self.stages)) if weights]
-
     def cap_of(self, source: str) -> float | None:
         return self.max_epochs_by_source.get(source, self.max_epochs)

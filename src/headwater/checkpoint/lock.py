@@ -44,13 +44,17 @@ class Owner:
 
 
 @contextmanager
-def owned(run_dir: Path) -> Iterator[Owner]:
-    """Hold the lock of `run_dir`; raise LockedError that names the owner when another process holds it."""
+def owned(run_dir: Path, if_stopped: str = "") -> Iterator[Owner]:
+    """Hold the lock of `run_dir`; raise LockedError that names the owner when another process holds it.
+
+    `if_stopped` says what to do about an owner that is stopped or lost, where the caller's verb has a way.
+    """
     handle = _lock(run_dir)
     if handle is None:
+        claim = _read(run_dir / "lock")
+        advice = if_stopped or f"if it is stopped, `kill -9 {claim.get('pid', 'PID')}` on its machine ends it"
         raise LockedError(
-            f"{run_dir} is in use by {_name(_read(run_dir / 'lock'))}; wait for it, stop it, or choose another run "
-            "folder; if it is stopped or its machine is lost, `headwater train --takeover` takes it over"
+            f"{run_dir} is in use by {_name(claim)}; wait for it, stop it, or choose another run folder; {advice}"
         )
     yield from _held(run_dir, handle)
 

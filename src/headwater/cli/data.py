@@ -14,6 +14,7 @@ from headwater.cli.balance import print_balance, print_findings, print_training
 from headwater.cli.dropped import show_dropped
 from headwater.cli.fetching import fetch
 from headwater.cli.terminal import safe, say
+from headwater.errors import ConfigError, TokenizerError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,9 +50,12 @@ def build(
     chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
     extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
     config, reasons = load_run(run, [*(overrides or []), *extra])
+    timings = Timings()
     with owned(config.run_dir) as owner:
-        build_corpus_stage(config, say, Timings(), owner.require)
+        build_corpus_stage(config, say, timings, owner.require)
         write_config(config, reasons, owner.require)
+    if not timings.seconds:
+        say("nothing to do: the corpus is up to date with its settings and texts")
     balance = balance_of_run(config.run_dir)
     print_balance(balance["sources"])
     print_findings(balance)
@@ -71,9 +75,8 @@ def show(
 ) -> None:
     """Print the balance sheet: what was read, kept, and dropped for which reason; or examples of what was dropped."""
     from headwater.recipes.balance import balance_of_run, training_of_run
-    from headwater.recipes.stages import Folders
 
-    corpus = Folders(Path(run)).corpus
+    corpus = _corpus_of(run)
     if dropped or reason is not None or source is not None:
         show_dropped(corpus, reason, source, count, as_json)
         return
@@ -95,15 +98,23 @@ def trace(
 ) -> None:
     """Find the documents, of both splits, that hold this exact text."""
     from headwater.corpus.trace import trace as find
-    from headwater.recipes.stages import Folders
 
-    hits = find(Folders(Path(run)).corpus, text)
+    hits = find(_corpus_of(run), text)
     if as_json:
         print_json({"text": text, "hits": hits})
         return
     for hit in hits:
         print(safe(f"{hit['split']}/{hit['source']} {hit['id']} × {hit['count']}: {hit['excerpt']}"))
     print(f"{len(hits)} documents hold this text")
+
+
+def _corpus_of(run: str) -> Path:
+    """Return the folder of a run's corpus; raise ConfigError where there is no folder of the run."""
+    from headwater.recipes.stages import Folders
+
+    if not Path(run).is_dir():
+        raise ConfigError(f"{run} is no run folder; those made here lie in runs/")
+    return Folders(Path(run)).corpus
 
 
 def tokenizer_train(run: RunFile, overrides: Overrides = None) -> None:
@@ -126,9 +137,13 @@ def tokenizer_show(
 ) -> None:
     """Print a tokenizer's size and bytes per token by source, or the tokens of a text."""
     from headwater.recipes.stages import Folders
+    from headwater.seals import is_unmade
     from headwater.tokenizer.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(Folders(Path(run)).tokenizer)
+    folder = Folders(Path(run)).tokenizer
+    if is_unmade(folder):
+        raise TokenizerError(f"{folder} is not built yet; `headwater tokenizer train RUN.toml` builds it")
+    tokenizer = Tokenizer.load(folder)
     bytes_per_token = tokenizer.manifest.get("bytes_per_token", {})
     result: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": bytes_per_token}
     if text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,8 @@ def add_to(app: typer.Typer) -> None:
     for verb in (run, train, new, explain, schema, doctor):
         app.command()(verb)
 
+
+_TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
 
 LossTable = Annotated[
     Path | None,
@@ -103,7 +106,7 @@ def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float)
     from headwater.cli.running import Call
     from headwater.recipes.planning import Questions, loss_unit_of
 
-    own = taken_over if takeover else owned
+    own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     return Call(Questions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within)
 
 

@@ -25,7 +25,9 @@ from headwater.corpus.findings import check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.notes import Notes
+from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
 from headwater.corpus.read.source import read_source
+from headwater.corpus.read.walk import find_files
 from headwater.corpus.reasons import stage_of
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
@@ -68,6 +70,14 @@ def measure_paths(paths: list[str]) -> tuple[int, int]:
         origins.add(piece.origin)
         total += 0 if isinstance(piece, Drop) else num_bytes(piece.text)
     return len(origins), total
+
+
+def count_forbidden(paths: list[str]) -> int:
+    """Return how many of the files and folders that `paths` name, those in folders too, this user may not read.
+
+    Raises DataError as `measure_paths`.
+    """
+    return sum(reason_not_readable(path) == NO_PERMISSION for path, _ in find_files(paths, "text"))
 
 
 def build_corpus(
@@ -200,9 +210,10 @@ def _summary(name: str, balance: Balance) -> str:
         f"{reason} {count.documents:,}" if count.documents else f"{reason} {count.bytes:,} bytes"
         for reason, count in sorted(source.dropped.items())
     )
+    unit, size = ("MB", 1e6) if source.read.bytes >= 1e6 else ("kB", 1e3)
     return (
         f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} documents, "
-        f"{source.kept.bytes / 1e6:.1f} of {source.read.bytes / 1e6:.1f} MB"
+        f"{source.kept.bytes / size:.1f} of {source.read.bytes / size:.1f} {unit}"
         + (f"; dropped: {reasons}" if reasons else "")
         + ("" if balance.splits["validation"][name].documents else "; too little text for a validation part")
     )
@@ -229,6 +240,8 @@ def _advice(balance: Balance) -> str:
     if not counts:
         return "no file was found there: name folders or files that hold text"
     reason, _ = counts.most_common(1)[0]
+    if reason == NO_PERMISSION:
+        return "permission denied: allow yourself to read these files and folders (chmod -R u+rX), or name others"
     what = {
         "reading": "no text could be read from these files: docs/corpus.md lists the formats",
         "protection": "loosen corpus.licences or corpus.decontaminate",

@@ -8,15 +8,24 @@ from typing import Any
 
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
+from headwater.corpus.tasks.work import work_folder
 from headwater.errors import DataError
 from headwater.files import digest_file
-from headwater.seals import read_manifest
+from headwater.seals import is_unmade, read_manifest
 
 SPLITS = ("train", "validation")
 
 
 def read_corpus_manifest(corpus_dir: Path) -> dict[str, Any]:
-    """Return the manifest; DataError when `corpus_dir` isn't a corpus that this version reads."""
+    """Return the manifest; DataError when `corpus_dir` isn't a corpus that this version reads, or isn't built yet."""
+    if is_unmade(corpus_dir):
+        begun = work_folder(corpus_dir).is_dir()
+        raise DataError(
+            f"{corpus_dir} is not built to its end: what a build has done so far lies beside it; "
+            "`headwater corpus build RUN.toml` goes on with it"
+            if begun
+            else f"{corpus_dir} is not built yet; `headwater corpus build RUN.toml` builds it"
+        )
     return read_manifest(corpus_dir, FORMAT, FORMAT_VERSION, DataError)
 
 

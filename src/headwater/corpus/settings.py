@@ -39,7 +39,7 @@ class SourceSettings(Settings):
     """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
 
     licence: str | None = None
-    """SPDX expression (or PD) of what says nothing of its own about its licence; read where corpus.licences is set."""
+    """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
@@ -138,6 +138,19 @@ class QualitySettings(Settings):
     kinds: list[Kind] | None = None
     """Kinds it is asked about; None: all but code and the almanac."""
 
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> QualitySettings:
+        # not model_fields_set: a run's config.json has all settings, and a default in it asks for nothing
+        fields = type(self).model_fields
+        asked = [name for name in ("min_score", "kinds") if getattr(self, name) != fields[name].default]
+        if asked and self.classifier is None:
+            raise ValueError(
+                f"{asked[0]}={getattr(self, asked[0])} has no effect without a classifier; set "
+                "corpus.quality.classifier to a folder that `headwater corpus classifier train` wrote, or leave "
+                f"{asked[0]} out"
+            )
+        return self
+
 
 class CorpusSettings(Settings):
     """The corpus: named sources, in the order in which they are read."""
@@ -159,7 +172,7 @@ class CorpusSettings(Settings):
     """Folder of the packages that `headwater corpus fetch` unpacked."""
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
-    languages: list[str] | None = None
+    languages: list[str] | None = Field(default=None, min_length=1)
     """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; None: not found out."""
     min_language_confidence: float = Field(default=0.5, ge=0, le=1)
     """Probability of a wanted language from which a document is kept."""
@@ -172,7 +185,7 @@ class CorpusSettings(Settings):
     """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
     quality: QualitySettings = QualitySettings()
     licences: LicenceSettings | None = None
-    """Finds out licences, and drops documents of those that aren't allowed. None: licences play no part."""
+    """Finds out licences, and drops documents of those that aren't allowed. None: none is looked for."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
 from headwater.corpus.protect.decontaminate import Decontaminator
-from headwater.corpus.protect.licence import licence_step
+from headwater.corpus.protect.licence import declaring_step, licence_step
 from headwater.corpus.protect.redact import Redactor
 from headwater.corpus.protect.withhold import withhold
 from headwater.corpus.quality.steps import quality_steps
@@ -37,6 +37,8 @@ def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
         yield Redactor(settings.redact)
     if settings.licences is not None:
         yield licence_step(settings)
+    elif any(source.licence for source in settings.sources.values()):
+        yield declaring_step(settings)
 
 
 def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:

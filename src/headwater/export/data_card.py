@@ -56,11 +56,15 @@ def _sources(card: Mapping[str, Any]) -> str:
 
 
 def _licences(card: Mapping[str, Any]) -> str:
+    rows = [[licence, *amounts] for licence, amounts in _together(card["sources"], "licence")]
     if card["licences"] is None:
-        return "## Licences\n\nLicences were not looked for (corpus.licences is not set)."
+        said = "## Licences\n\nLicences were not looked for (corpus.licences is not set)."
+        if not {row[0] for row in rows} - {"unknown"}:
+            return said
+        how = "What is known is what the run file declares of a source, or a document's own metadata."
+        return f"{said} {how}\n\n{table(['licence', 'documents', 'bytes'], rows)}"
     allow = card["licences"]["allow"]
     rule = "Any licence was kept." if allow is None else f"Only these were kept: {listed(allow)}."
-    rows = [[licence, *amounts] for licence, amounts in _together(card["sources"], "licence")]
     cost = card["licences"]["not_allowed"]
     lost = f"\n\nNot allowed, and dropped (documents): {listed(cost, cost)}." if cost else ""
     return f"## Licences\n\n{rule}\n\n{table(['licence', 'documents', 'bytes'], rows)}{lost}"

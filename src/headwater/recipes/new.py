@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.corpus.build import measure_paths
+from headwater.corpus.build import count_forbidden, measure_paths
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.recipes.run_config import find_recipe, require_run_name
@@ -53,6 +53,12 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
     num_files, num_bytes = measure_paths(texts)
     found = f"{num_files} file" if num_files == 1 else f"{num_files} files"
     if num_bytes < MIN_BYTES:
+        forbidden = count_forbidden(texts)
+        if forbidden:
+            raise DataError(
+                f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "
+                f"{num_bytes} bytes of text; allow yourself to read it (chmod -R u+rX), or name other files"
+            )
         raise DataError(
             f"{', '.join(texts)}: {found} with {num_bytes} bytes of text that can be read; at least {MIN_BYTES} are "
             'needed, and a million make sense. Text must be UTF-8, and a JSONL line needs a field "text" or "content"'

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import glob
 import math
+import os
 from pathlib import Path
 
 from headwater.corpus.fetch.names import parse_names
+from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
+from headwater.corpus.read.remote import is_address
+from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import SourceSettings
 from headwater.plan.processor import constants
 from headwater.recipes.run_config import RunConfig
@@ -26,6 +30,35 @@ def foreseen_held_out(config: RunConfig) -> dict[str, int]:
     return {name: round(size * part) for name, size in sizes.items() if size is not None}
 
 
+def notes_of_missing_text(config: RunConfig) -> list[str]:
+    """Return a note of every path of the sources below which no file has any text; none once the text is built.
+
+    Raises DataError, as building the corpus would, for a path that names nothing. Nothing is read; addresses elsewhere
+    are not asked.
+    """
+    if split_tokens(config, "train") is not None:
+        return []
+    return [
+        f"source {name!r}: {_why_without_text(path, name)}; name files or folders that hold text"
+        for name, source in config.corpus.sources.items()
+        for path in source.paths or []
+        if not is_address(path) and _why_without_text(path, name)
+    ]
+
+
+def _why_without_text(path: str, source: str) -> str:
+    """Return why nothing can be read from a path of a source, or "" where some file can be."""
+    reasons = set()
+    for file, _ in find_files([path], source):
+        reason = reason_not_readable(file)
+        if reason is None:
+            return ""
+        reasons.add(reason)
+    if NO_PERMISSION in reasons:
+        return f"permission denied to read {path}"
+    return f"no file with text was found in {path}"
+
+
 def source_bytes(source: SourceSettings) -> float | None:
     """Return the bytes of a source's files as they lie on the disk, or of its packages' text as it was when measured.
 
@@ -38,7 +71,8 @@ def source_bytes(source: SourceSettings) -> float | None:
     if source.paths is None:
         return known.get(source.package or source.builtin or "")
     found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
-    files = {file for path in found for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
+    below = (file for path in found for file in (path.rglob("*") if os.path.isdir(path) else [path]))
+    files = {file for file in below if os.path.isfile(file)}  # of os.path: no error where a folder may not be entered
     return float(sum(file.stat().st_size for file in files)) if files else None
 
 

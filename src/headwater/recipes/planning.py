@@ -22,6 +22,7 @@ from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladde
 from headwater.recipes.planned_device import Machinery, Probe, machinery
 from headwater.recipes.planned_ladder import ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
+from headwater.recipes.planned_text import notes_of_missing_text
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig
 from headwater.report.numbers import significant, time_unit
@@ -77,6 +78,7 @@ def plan_run(
     `held_bytes` is what this process holds, where it is the run's own and has made the model and its optimizer.
     """
     asked.check()
+    missing = notes_of_missing_text(config)
     rungs = read_ladder(config)
     if probe is None and rungs and is_as_fast(config):
         probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core())
@@ -89,7 +91,7 @@ def plan_run(
     result["loss_unit"] = asked.loss_unit
     result["step_seconds"] = found.step.median
     result["limits"] = asdict(limits)
-    result["notes"] = _notes(found, probe)
+    result["notes"] = missing + _notes(found, probe)
     if loss.refused is not None:
         result["loss_refused"] = loss.refused
     return result

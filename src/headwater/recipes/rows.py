@@ -8,12 +8,19 @@ from headwater.batches.source import BatchSource
 from headwater.errors import StoreError
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders
+from headwater.seals import is_unmade
 from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
 
 
 def open_batches(config: RunConfig) -> BatchSource:
-    """Return the rows of the training split, mixed as the run's settings say; every store is verified."""
-    return _batches(config, open_stores(Folders(config.run_dir).tokens, "train"))
+    """Return the rows of the training split, mixed as the run's settings say; every store is verified.
+
+    Raises StoreError for a store that is damaged, or where none is built yet.
+    """
+    tokens = Folders(config.run_dir).tokens
+    if is_unmade(tokens):
+        raise StoreError(f"{tokens} is not built yet; `headwater tokenizer train RUN.toml` builds it")
+    return _batches(config, open_stores(tokens, "train"))
 
 
 def open_verified_batches(config: RunConfig) -> BatchSource:

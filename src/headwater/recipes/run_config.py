@@ -87,12 +87,20 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _check_mixture(self) -> RunConfig:
-        sources = set(self.corpus.sources)
-        named = [("weights", weights) for weights in self.mixture.all_weights]
-        for setting, table in (*named, ("max_epochs_by_source", self.mixture.max_epochs_by_source)):
-            unknown = sorted(set(table) - sources)
+        # as batches.mixture would, but before corpus, tokenizer and tokens are built for it
+        sources = sorted(self.corpus.sources)
+        stages = {f"stages[{number}].weights": stage.weights for number, stage in enumerate(self.mixture.stages)}
+        weights = {"weights": self.mixture.weights, **stages}
+        for setting, table in {**weights, "max_epochs_by_source": self.mixture.max_epochs_by_source}.items():
+            unknown = sorted(set(table) - set(sources))
             if unknown:
-                raise ValueError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(sources))}")
+                raise ValueError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sources)}")
+        for setting, table in weights.items():
+            missing = [name for name in sources if table and name not in table]
+            if missing:
+                raise ValueError(
+                    f"mixture.{setting} says nothing of {', '.join(missing)}; give each a weight (0 leaves it out)"
+                )
         return self
 
     @property

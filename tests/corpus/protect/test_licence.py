@@ -93,6 +93,19 @@ def test_without_the_setting_nothing_is_written_of_licences(build, make_prose, t
     assert all("licence" not in d.meta for d in read_documents(tmp_path / "corpus", "train", "mine"))
 
 
+def test_a_declared_licence_is_counted_without_the_setting_and_no_text_is_looked_through(build, make_prose, tmp_path):
+    files = {f"{n}.txt": make_prose(200, n) for n in range(8)} | {"LICENSE": MIT_HEAD, "a.py": GPL_TAG + "x = 1\n" * 9}
+    said = json.dumps({"text": make_prose(200, 9), "licence": "CC-BY-4.0"})
+    source = {"paths": [str(tmp_path / "in")], "licence": "PD"}
+    manifest = build({**files, "said.jsonl": said}, sources={"mine": source})
+    licences = manifest["kept_by"]["licence"]["mine"]
+    kept = manifest["sources"]["mine"]["kept"]["documents"]
+    assert {name: count["documents"] for name, count in licences.items()} == {
+        "LicenseRef-public-domain": kept - 1,
+        "CC-BY-4.0": 1,
+    }
+
+
 @pytest.mark.parametrize("hostile", ['"licence":"GPL"', '\\"licence\\":\\"GPL\\"', "licence", '"licence":"GPL"}}'])
 def test_no_text_and_no_title_passes_for_metadata(hostile):
     kept = KeptBy()

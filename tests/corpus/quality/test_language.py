@@ -7,6 +7,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.quality import language as language_module
 from headwater.corpus.quality.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
+from headwater.corpus.quality.language_names import _NAMES
 from headwater.corpus.quality.steps import quality_steps
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
@@ -82,6 +83,49 @@ def test_any_text_has_an_answer(model, text):
 def test_a_language_that_the_model_does_not_know_is_an_error_that_names_it(model):
     with pytest.raises(DataError, match="has english, which the model doesn't know"):
         language_step(["english"], 0.5, model)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ("english", "en"), ("English", "en"), ("EN", "en"), ("de-DE", "de"), ("zh_Hans", "zh"), ("German", "de"),
+        ("greman", "de"), ("Mandarin Chinese", "zh"), ("tlh", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_language_named_otherwise_is_met_with_its_code_and_not_with_all(model, given, code):
+    with pytest.raises(DataError) as caught:
+        language_step(["fr", given], 0.5, model)
+    said = str(caught.value)
+    assert (f"; did you mean {code}?" in said) == (code is not None), said
+    assert len(said) < 250, "no list of all codes"
+
+
+def test_every_code_of_a_name_is_one_that_the_model_knows(model):
+    codes = {entry.split(" ")[0] for entry in _NAMES.split(", ")}
+    assert codes <= model.languages
+
+
+def test_several_languages_named_otherwise_each_get_their_code(model):
+    with pytest.raises(DataError, match=r"did you mean de for de-DE, en for english\?$"):
+        language_step(["english", "de-DE"], 0.5, model)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"languages": []}, "languages\n.*at least 1 item"),
+        ({"quality": {"min_score": 0.9}}, "min_score=0.9 has no effect without a classifier"),
+        ({"quality": {"kinds": ["web"]}}, "kinds=.* has no effect without a classifier"),
+    ],
+)
+def test_a_setting_that_would_drop_all_or_nothing_is_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        settings(**wrong)
+
+
+def test_settings_as_they_are_written_down_are_read_again():
+    written = settings(languages=["en"]).model_dump(mode="json")
+    assert CorpusSettings.model_validate(written) == settings(languages=["en"])
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):

@@ -69,6 +69,16 @@ def test_pipes_and_broken_links_are_drops_and_never_opened(tree):
     assert reasons == {"pipe.txt": "not_a_file", "broken.txt": "unreadable"}
 
 
+def test_what_may_not_be_read_says_so(tree, forbid):
+    forbid(tree / "sub")
+    forbid(tree / "a.txt")
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
+    pieces = list(read_source("mine", settings))
+    reasons = {piece.id.rsplit("/")[-1]: piece.reason for piece in pieces if hasattr(piece, "reason")}
+    assert reasons == {"sub": "no_permission", "a.txt": "no_permission"}
+    assert [piece.text for piece in pieces if hasattr(piece, "text")] == ["words of b.txt"]
+
+
 def test_a_name_that_is_not_utf8_becomes_printable(tree):
     path = tree / os.fsdecode(b"caf\xe9.txt")
     path.write_text("words")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.quality.broken import too_little
+from headwater.corpus.quality.language_names import meant_code
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
 from headwater.files import digest_file
@@ -70,10 +71,8 @@ def language_step(languages: list[str], min_confidence: float, model: LanguageMo
     """
     unknown = sorted(set(languages) - model.languages)
     if unknown:
-        raise DataError(
-            f"corpus.languages has {', '.join(unknown)}, which the model doesn't know; "
-            f"it knows {', '.join(sorted(model.languages))}"
-        )
+        has = f"corpus.languages has {', '.join(unknown)}, which the model doesn't know"
+        raise DataError(f"{has}; {_hint(unknown, model)}")
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
@@ -90,6 +89,15 @@ def language_step(languages: list[str], min_confidence: float, model: LanguageMo
         return Verdict(candidate)
 
     return step
+
+
+def _hint(unknown: list[str], model: LanguageModel) -> str:
+    known = model.languages
+    meant = {given: meant_code(given, known) for given in unknown}
+    said = [code if len(unknown) == 1 else f"{code} for {given}" for given, code in meant.items() if code]
+    if said:
+        return f"did you mean {', '.join(said)}?"
+    return f"it knows {len(known)} by their ISO 639-1 code, as en, de or zh, or ISO 639-3 where there is no other"
 
 
 def model_file() -> Path:

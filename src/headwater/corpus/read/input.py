@@ -17,6 +17,7 @@ from headwater.corpus.read.formats import compression_of
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Expansion, Unusable
 
 BLOCK_BYTES = 1 << 20
+NO_PERMISSION = "no_permission"
 _XZ_MEMORY_BYTES = 128 << 20  # a file says how much it needs: one of `xz -9` 65 MiB, a hostile one 4 GiB
 _COMPRESSED_BLOCK_BYTES = 1 << 16  # what is lost before the damage in a damaged file
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd", "bz2": b"BZh", "xz": b"\xfd7zX"}
@@ -141,13 +142,20 @@ class _Xz(io.RawIOBase):
 
 
 def reason_not_readable(path: Path) -> str | None:
-    """Return why a path can't be read as a file, or None. A pipe or a device is never opened: it may never end."""
+    """Return why a path can't be read as a file, or None. A pipe or a device is never opened: it may never end.
+
+    A folder is given only where it couldn't be listed (read.walk).
+    """
     try:
         status = path.stat()
+    except PermissionError:
+        return NO_PERMISSION
     except (OSError, ValueError):
         return "unreadable"
+    if stat.S_ISDIR(status.st_mode):
+        return "unreadable" if os.access(path, os.R_OK | os.X_OK) else NO_PERMISSION
     if not stat.S_ISREG(status.st_mode):
         return "not_a_file"
     if status.st_size == 0:
         return "empty"
-    return None if os.access(path, os.R_OK) else "unreadable"
+    return None if os.access(path, os.R_OK) else NO_PERMISSION

@@ -12,7 +12,7 @@ from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import fetched_files, package_of, special_pieces
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
 from headwater.corpus.read.hub import read_hub
-from headwater.corpus.read.input import InputFile, reason_not_readable
+from headwater.corpus.read.input import NO_PERMISSION, InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
@@ -145,8 +145,9 @@ def _read_local(
         not_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
         reason = "unknown_format" if not_text else error.reason
         yield file.drop(reason, num_bytes if is_first else 0, "" if is_first else "#rest")
-    except OSError:
-        yield file.drop("unreadable", 0, "" if is_first else "#rest")
+    except OSError as error:
+        reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
+        yield file.drop(reason, 0, "" if is_first else "#rest")
 
 
 def _require_parser(file: InputFile, file_format: str) -> None:
