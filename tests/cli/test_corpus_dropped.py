@@ -34,6 +34,13 @@ def test_hostile_text_is_shown_as_escapes(place):
     assert not set(said.out) & {"\x1b", "\u202e"}
 
 
+def test_the_balance_says_how_much_is_held_out(place):
+    said = call("corpus", "show", "--run", "runs/mine", cwd=place)
+    splits = json.loads(call("corpus", "show", "--run", "runs/mine", "--json", cwd=place).out)["splits"]
+    (line,) = [line for line in said.out.splitlines() if "of it held out" in line]
+    assert line.split()[-2] == str(splits["validation"]["own"]["documents"]) != "0"
+
+
 def test_a_duplicate_says_of_what(place):
     said = call("corpus", "show", "--run", "runs/mine", "--reason", "exact_duplicate", cwd=place)
     (line,) = [line for line in said.out.splitlines() if "a duplicate of" in line]

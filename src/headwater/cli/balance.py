@@ -8,11 +8,11 @@ from headwater.cli.terminal import safe
 from headwater.report.numbers import count
 
 
-def print_balance(sources: dict[str, Any]) -> None:
-    """Print what was read, dropped by stage and reason, and kept; where there are several sources, of all at last."""
+def print_balance(sources: dict[str, Any], held_out: dict[str, dict[str, int]]) -> None:
+    """Print what was read, dropped by stage and reason, kept, and held out; of several sources the sums at last."""
     print(f"{'source':<16} {'':<34} {'documents':>10} {'bytes':>9}")
     for source, sheet in sources.items():
-        _print_source(source, sheet)
+        _print_source(source, sheet, held_out[source])
     if len(sources) > 1:
         for name in ("read", "kept"):
             documents = sum(sheet[name]["documents"] for sheet in sources.values())
@@ -20,12 +20,13 @@ def print_balance(sources: dict[str, Any]) -> None:
             _print_row("all" if name == "read" else "", name, {"documents": documents, "bytes": num_bytes})
 
 
-def _print_source(source: str, sheet: dict[str, Any]) -> None:
+def _print_source(source: str, sheet: dict[str, Any], held_out: dict[str, int]) -> None:
     _print_row(source, "read", sheet["read"])
     for stage, dropped in sheet["stages"].items():
         for reason, amount in dropped["reasons"].items():
             _print_row("", f"- {stage}: {reason}", amount)
     _print_row("", "kept", sheet["kept"])
+    _print_row("", "of it held out", held_out)
 
 
 def _print_row(source: str, name: str, amount: dict[str, int]) -> None:

@@ -57,7 +57,7 @@ def build(
     if not timings.seconds:
         say("nothing to do: the corpus is up to date with its settings and texts")
     balance = balance_of_run(config.run_dir)
-    print_balance(balance["sources"])
+    print_balance(balance["sources"], balance["splits"]["validation"])
     print_findings(balance)
 
 
@@ -84,7 +84,7 @@ def show(
     if as_json:
         print_json({**balance, "training": training})
         return
-    print_balance(balance["sources"])
+    print_balance(balance["sources"], balance["splits"]["validation"])
     print_findings(balance)
     print_training(training)
 
