@@ -130,6 +130,9 @@ class TestCsv:
         documents, drops = read("a.csv", b'text\none\n"' + b"x" * 5000, max_line_bytes=1000)
         assert ([document.text for document in documents], reasons(drops)) == (["one"], ["malformed_csv"])
 
+    def test_a_header_that_is_too_long_costs_the_file(self, read):
+        assert reasons(read("a.csv", b"x" * 5000 + b",text\none,two\n", max_line_bytes=1000)[1]) == ["malformed_csv"]
+
     def test_bytes_that_are_no_utf_8_cost_the_rest(self, read):
         documents, drops = read("a.csv", b"text\n" + b"one\n" * 50_000 + b"\xff\n")
         assert len(documents) >= 45_000

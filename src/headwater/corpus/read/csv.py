@@ -30,12 +30,15 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     encoding = encoding_of(head)
     line = next(iter(head.decode(encoding, "replace").splitlines()), "")
     delimiter = max(_DELIMITERS, key=line.count)
-    names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    csv.field_size_limit(limits.max_line_bytes)  # of this process, which only parses
+    try:
+        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        raise Unusable("malformed_csv") from None
     column = next((names.index(wanted) for wanted in TEXT_FIELDS if wanted in names), None)
     if column is None:
         yield from read_text(file, limits.max_document_characters)
         return
-    csv.field_size_limit(limits.max_line_bytes)  # of this process, which only parses
     with file.open() as stream:
         rows = csv.reader(_text_lines(stream, encoding, limits.max_line_bytes), delimiter=delimiter)
         try:
