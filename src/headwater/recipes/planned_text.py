@@ -12,6 +12,7 @@ from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
 from headwater.corpus.read.remote import is_address
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import SourceSettings
+from headwater.errors import DataError
 from headwater.plan.processor import constants
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
@@ -31,29 +32,33 @@ def foreseen_held_out(config: RunConfig) -> dict[str, int]:
 
 
 def notes_of_missing_text(config: RunConfig) -> list[str]:
-    """Return a note of every path of the sources below which no file has any text; none once the text is built.
+    """Return a note of every path of the sources that names nothing, or below which no file has any text.
 
-    Raises DataError, as building the corpus would, for a path that names nothing. Nothing is read; addresses elsewhere
-    are not asked.
+    None once the text is built. A plan may come before its text, and is one all the same. Nothing is read; addresses
+    elsewhere are not asked.
     """
     if split_tokens(config, "train") is not None:
         return []
+    paths = ((name, path) for name, source in config.corpus.sources.items() for path in source.paths or [])
+    reasons = ((name, _why_without_text(path, name)) for name, path in paths if not is_address(path))
     return [
-        f"source {name!r}: {_why_without_text(path, name)}; name files or folders that hold text"
-        for name, source in config.corpus.sources.items()
-        for path in source.paths or []
-        if not is_address(path) and _why_without_text(path, name)
+        f"source {name!r}: {reason}; nothing of it is counted here. Name files or folders that hold text"
+        for name, reason in reasons
+        if reason
     ]
 
 
 def _why_without_text(path: str, source: str) -> str:
     """Return why nothing can be read from a path of a source, or "" where some file can be."""
     reasons = set()
-    for file, _ in find_files([path], source):
-        reason = reason_not_readable(file)
-        if reason is None:
-            return ""
-        reasons.add(reason)
+    try:
+        for file, _ in find_files([path], source):
+            reason = reason_not_readable(file)
+            if reason is None:
+                return ""
+            reasons.add(reason)
+    except DataError:
+        return f"there is no {path!r} (looked from {Path.cwd()})"
     if NO_PERMISSION in reasons:
         return f"permission denied to read {path}"
     return f"no file with text was found in {path}"
