@@ -25,16 +25,13 @@ def test_a_reason_belongs_to_a_stage(reason, stage):
 
 
 def test_every_reason_that_a_rule_of_quality_returns_is_known_as_one():
-    reasons = set()
-    for name in JUDGES:
-        path = FOLDER / f"{name}.py"
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name.endswith("_reason"):
-                reasons |= {
-                    each.value.value
-                    for each in ast.walk(node)
-                    if isinstance(each, ast.Return) and isinstance(each.value, ast.Constant) and each.value.value
-                }
+    calls = [
+        node
+        for name in JUDGES
+        for node in ast.walk(ast.parse((FOLDER / f"{name}.py").read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Broken", "below", "above")
+    ]
+    reasons = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
     assert len(reasons) > 15
     assert {reason for reason in reasons if stage_of(reason) != "quality"} <= {"empty"}
 
