@@ -29,7 +29,9 @@ def test_every_reason_that_a_rule_of_quality_returns_is_known_as_one():
         node
         for name in JUDGES
         for node in ast.walk(ast.parse((FOLDER / f"{name}.py").read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Broken", "below", "above")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("Broken", "below", "above")
     ]
     reasons = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
     assert len(reasons) > 15
