@@ -80,11 +80,15 @@ def _prose_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
         below("too_short", len(text), rules.min_characters, "characters")
         or below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
         or above(
-            *("wrongly_decoded", text.count("\ufffd") / len(text), rules.max_replacement_fraction),
+            "wrongly_decoded",
+            text.count("\ufffd") / len(text),
+            rules.max_replacement_fraction,
             "share of characters that a wrong decoding left behind",
         )
         or above(
-            *("repeated_lines", repeated_line_fraction(text), rules.max_repeated_line_fraction),
+            "repeated_lines",
+            repeated_line_fraction(text),
+            rules.max_repeated_line_fraction,
             "share of characters in lines that came before",
         )
     )
@@ -119,11 +123,15 @@ def _word_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
     is_english = candidate.document.meta.get("language", "")[:2].lower() == "en"  # pages say en-US
     return (
         above(
-            *("wrongly_decoded", num_mojibake(text) / num_words, rules.max_mojibake_fraction),
+            "wrongly_decoded",
+            num_mojibake(text) / num_words,
+            rules.max_mojibake_fraction,
             "pairs of characters for each word that a wrong decoding left behind",
         )
         or above(
-            *("many_symbols", symbols / num_words, rules.max_symbol_fraction),
+            "many_symbols",
+            symbols / num_words,
+            rules.max_symbol_fraction,
             "hash signs, or ellipses, for each word",
         )
         or (_stop_word_rule(words, rules) if is_english else None)
@@ -171,7 +179,9 @@ def _line_rule(text: str, rules: ProseRules, num_words: int | None) -> Broken | 
     return (
         above("bullet_list", shapes.bullets / lines, rules.max_bullet_line_fraction, "share of lines with a bullet")
         or above(
-            *("cut_off_lines", shapes.ellipses / lines, rules.max_ellipsis_line_fraction),
+            "cut_off_lines",
+            shapes.ellipses / lines,
+            rules.max_ellipsis_line_fraction,
             "share of lines that end in an ellipsis",
         )
         or below("unfinished_lines", in_sentences / characters, rules.min_sentence_fraction, f"share of {ends}")
@@ -201,15 +211,21 @@ def _code_rule(document: Document, rules: CodeRules) -> Broken | None:
         broken
         or below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
         or above(
-            *("long_lines", max(map(len, text.split("\n"))), rules.max_line_characters),
+            "long_lines",
+            max(map(len, text.split("\n"))),
+            rules.max_line_characters,
             "characters of the longest line",
         )
         or above(
-            *("long_lines", len(text) / (text.count("\n") + 1), rules.max_mean_line_characters),
+            "long_lines",
+            len(text) / (text.count("\n") + 1),
+            rules.max_mean_line_characters,
             "characters of a line, on average",
         )
         or above(
-            *("encoded_data", encoded_fraction(text), rules.max_encoded_fraction),
+            "encoded_data",
+            encoded_fraction(text),
+            rules.max_encoded_fraction,
             "share of characters in long runs of base64 or hexadecimal data",
         )
     )
