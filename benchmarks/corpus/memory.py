@@ -2,11 +2,14 @@
 
     headwater corpus fetch standard
     python benchmarks/corpus/memory.py                     # 100 MB, 500 MB and 2 GB
-    python benchmarks/corpus/memory.py --megabytes 20000   # the stream of 20 GB; needs some 40 GB of disk
+    python benchmarks/corpus/memory.py --megabytes 20000 --file-megabytes 100 --task-megabytes 64
+
+The second is the stream of 20 GB and needs some 40 GB of disk.
 
 The text is made from real sentences (stream.py), written to compressed JSON lines before the clock starts, and goes
 through the whole chain: read, clean, filter, exact and near duplicates, write. Memory counts what the processes have
-for themselves, looked at ten times a second; disk is the most that lay in the work folder, the input left out.
+for themselves, looked at ten times a second; disk is the most that lay in the work folder, the input left out. Tasks
+are small, so that the least amount keeps every worker busy, too: as many processes hold memory at each amount.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, default=Path("texts"), help="what `headwater corpus fetch standard` made")
     parser.add_argument("--megabytes", default="100,500,2000", help="amounts of text, with commas")
-    parser.add_argument("--file-megabytes", type=float, default=100.0, help="text in one file of the input (100)")
+    parser.add_argument("--file-megabytes", type=float, default=12.5, help="text in one file of the input (12.5)")
+    parser.add_argument("--task-megabytes", type=float, default=10.0, help="bytes of files that make a task (10)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--work", type=Path, metavar="FOLDER")
     add_output_options(parser)
@@ -52,13 +56,14 @@ def seed_texts(texts: Path) -> list[str]:
     return found
 
 
-def measure(stream: Stream, num_bytes: int, file_bytes: int, workers: int, work: Path) -> Figures:
+def measure(stream: Stream, num_bytes: int, arguments: argparse.Namespace, work: Path) -> Figures:
     """Put an amount of text through the chain in a fresh folder, which is removed."""
     given, out = work / "given", work / "out"
-    num_documents = write_stream(stream, given, num_bytes, file_bytes)
+    num_documents = write_stream(stream, given, num_bytes, int(arguments.file_megabytes * 1e6))
     say(f"{num_documents:,} documents, {num_bytes / 1e6:,.0f} MB, {folder_bytes(given) / 1e6:,.0f} MB compressed")
     out.mkdir()
-    command = [sys.executable, str(CHAINS / "headwater_chain.py"), str(given), str(out), str(workers)]
+    sizes = [str(arguments.workers), str(int(arguments.task_megabytes * 1e6))]
+    command = [sys.executable, str(CHAINS / "headwater_chain.py"), str(given), str(out), *sizes]
     usage = run_measured(command, ONE_THREAD, out)
     shutil.rmtree(given)
     shutil.rmtree(out)
@@ -100,8 +105,7 @@ def main() -> int:
         stream = Stream(seed_texts(arguments.texts))
         for amount in arguments.megabytes.split(","):
             with tempfile.TemporaryDirectory(prefix="headwater-memory-", dir=arguments.work) as folder:
-                file_bytes = int(arguments.file_megabytes * 1e6)
-                run = measure(stream, int(float(amount) * 1e6), file_bytes, arguments.workers, Path(folder))
+                run = measure(stream, int(float(amount) * 1e6), arguments, Path(folder))
             figures["runs"].append(run)
             say(f"{run['megabytes']:,.0f} MB: {run['mb_per_second']:.2f} MB/s, {run['peak_mib']:.0f} MiB at most")
     except HeadwaterError as error:

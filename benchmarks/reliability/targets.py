@@ -118,6 +118,11 @@ def prepare(place: Place) -> None:
     prepare_data(place.config(), quiet, Timings())
 
 
+def prepare_in_parts(place: Place) -> None:
+    """Build the corpus in several tasks of each stage, one after the other, so that operations have an order."""
+    prepare_data(place.config(corpus__task_bytes=8_000, corpus__engine__workers=1), quiet, Timings())
+
+
 @contextmanager
 def nothing_timed() -> Iterator[None]:
     """Leave out the measurements of the machine, half a second at the start of a run: they decide no bit."""
@@ -280,6 +285,7 @@ TARGETS = [
     Target("save", "empty", lambda place: save(place, 1), save_second, checkpoints_of, (), is_made_up_state),
     Target("retention", "empty", save_five, retain, checkpoints_of, (), at_least_two),
     Target("corpus", "empty", nothing, prepare, data_of),
+    Target("corpus in parts", "empty", nothing, prepare_in_parts, data_of),
     Target("corpus, replaced", "empty", other_corpus, prepare, data_of, ("data/corpus/manifest.json",)),
     Target("tokenizer", "prepared", without("data/tokenizer", "data/tokens"), prepare, data_of, ("data/corpus",)),
     Target("tokens", "prepared", without("data/tokens"), prepare, data_of, ("data/corpus", "data/tokenizer")),

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import xxhash
 
-_MAX_CACHED_WORDS = 300_000
+_MAX_CACHED_WORDS = 1 << 15  # 6 MB; with more, looking up costs more than hashing the rare words again
 # scripts that write words without spaces between them: Thai to Khmer, Japanese, Chinese
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)

@@ -12,7 +12,7 @@ import string
 import numpy as np
 import xxhash
 
-_MAX_CACHED_WORDS = 300_000
+_MAX_CACHED_WORDS = 1 << 15
 _LETTERS = {*(string.ascii_letters + string.digits).encode(), *range(128, 256)}
 _ASCII = bytes(byte if byte in _LETTERS else 32 for byte in range(256)).lower()
 # Latin-1's signs (but not its letters and ª º), the blocks of general and of CJK punctuation, full-width signs
