@@ -67,11 +67,11 @@ class Progress:
         if self._num_bytes_read:
             said += f", {self._num_bytes_read / 1e6:,.0f} MB read, {self._num_bytes_read / seconds / 1e6:.1f} MB/s"
         if self._done_here:
-            said += f", {_duration(seconds * self._left / self._done_here)} to go"
+            said += f", {duration(seconds * self._left / self._done_here)} to go"
         self._say(said)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
