@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +30,16 @@ def _file(index: int) -> str:
     return f"marks-{index:05d}.bin"
 
 
+def _mapped(folder: Path, index: int) -> np.ndarray:
+    return ArrayFile(folder / _file(index)).map("marks")
+
+
 class Marks:
     """The marks in a folder, as views of the disk; those that are being written may be read as far as they are."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._map = lru_cache(_FILES_AT_HAND)(self._mapped)
-
-    def _mapped(self, index: int) -> np.ndarray:
-        return ArrayFile(self._folder / _file(index)).map("marks")
+        # not a method of its own: that would be a cycle, and files would stay open until it is collected
+        self._map = lru_cache(_FILES_AT_HAND)(partial(_mapped, folder))
 
     def between(self, start: int, end: int) -> np.ndarray:
         """Return the marks of the candidates from `start` to `end` (not included)."""
