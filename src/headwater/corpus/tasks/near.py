@@ -1,7 +1,7 @@
 """Pairs of candidates that may be near duplicates: those that share the key of a band.
 
-A task looks at some bands, or at one range of the keys of one band, and writes its pairs sorted by the later document,
-so that whoever verifies a part finds its pairs together.
+A task looks at some bands, or at some ranges of the keys of one band, and writes its pairs sorted by the later
+document, so that whoever verifies a part finds its pairs together.
 
 A group that shares a key may be large (pages of one site), and its pairs are the square of it. A document is paired
 with the first 16 of its group, where the one that is kept most likely is, and with the one just before it, which is
