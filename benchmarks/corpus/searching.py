@@ -7,7 +7,8 @@
 The keys of segments are made up, as sifting would write them: one document in twenty is a copy of an earlier one, one
 in ten shares half of its bands with one, one paragraph in five is another document's. A segment is small and so are
 the ranges of keys, so that files and look-ups stand to each other as in a large corpus; all pairs found count as
-similar, since there is no text. Times are of the processor, one process.
+similar, since there is no text. Times are of the processor, one process. What single operations cost is measured on
+files of a million rows.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.tasks import arrays, exact, fates, found, merge, near, ranges, repeats, splits, verify
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.found import Found, gathering, list_found, table_of
+from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
 from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.run import run_task
-from headwater.corpus.tasks.runs import GATHER
+from headwater.corpus.tasks.runs import GATHER, Run
 from headwater.corpus.tasks.segments import DIGESTS, KEYS, number_segments, segment_file
-from headwater.corpus.tasks.work import Task, Work, begin_work
+from headwater.corpus.tasks.work import Output, Task, Work, begin_work
 
 UNITS_A_DOCUMENT = 4
 Figures = dict[str, Any]
@@ -214,6 +216,50 @@ def measure(folder: Path, num_segments: int, arguments: argparse.Namespace) -> F
     }
 
 
+def single_costs(folder: Path) -> dict[str, float]:
+    """Return what one range of a run costs to open, a row of it, a look-up of what was found, and a million pairs."""
+    chance, count, num_runs = np.random.default_rng(0), 1_000_000, 12
+    runs = []
+    for index in range(num_runs):
+        keys = np.sort(chance.integers(0, 2**64, count, dtype=np.uint64))
+        arrays.write_arrays(folder / f"run-{index}", {"band0": table_of(KEYS, keys, chance.permutation(count))})
+        runs.append(Run(index * count, (index + 1) * count, arrays.ArrayFile(folder / f"run-{index}")))
+    for start, end in mark_ranges(num_runs * count):
+        write_marks(Output(folder), start, np.zeros(end - start, dtype=np.uint8))
+    decided = Marks(folder)
+
+    def range_seconds(num_rows: int) -> float:
+        def read(index: int) -> None:
+            near._rows_of_run(runs[index % num_runs], "band0", ranges.KeyRange(index, count // num_rows), decided)
+
+        return _mean_seconds(read, 600)
+
+    few, many = range_seconds(100), range_seconds(1000)
+    documents = np.sort(chance.integers(0, 2**22, count).astype(np.uint64))
+    earlier = (documents * chance.random(count)).astype(np.uint64)
+    pairs = table_of(near.PAIRS, documents, earlier)
+    arrays.write_arrays(folder / "found", {found.TABLE: pairs})
+    file, fated = arrays.ArrayFile(folder / "found"), bytearray(2**22)
+
+    def look_up(index: int) -> None:
+        file.between(found.TABLE, index * 999, index * 999 + 64)
+
+    return {
+        "microseconds_an_open": (few - (many - few) / 9) * 1e6,
+        "microseconds_a_row": (many - few) / 900 * 1e6,
+        "microseconds_a_look_up": _mean_seconds(lambda at: file.between(found.TABLE, at * 999, at * 999 + 64), 2000)
+        * 1e6,
+        "seconds_a_million_pairs": _mean_seconds(lambda _: fates._drop_near_(fated, 0, pairs, decided), 1),
+    }
+
+
+def _mean_seconds(do: Callable[[int], Any], times: int) -> float:
+    before = time.process_time()
+    for number in range(times):
+        do(number)
+    return (time.process_time() - before) / times
+
+
 def section(figures: Figures) -> str:
     runs = figures["runs"]
     header = ["stage"] + [f"{run['segments']:,} segments: {what}" for run in runs for what in ("µs", "opens", "MiB")]
@@ -227,7 +273,9 @@ def section(figures: Figures) -> str:
             row += [f"{sum(each['opened'] for each in chosen) / count:.3f}"]
             row += [f"{max(each['peak_mib'] for each in chosen):.0f}"]
         rows.append(row)
-    return f"{markdown_table(header, rows)}\n\nA document: processor time, files opened. {made(figures['made'])}"
+    single = markdown_table(["", "single operations"], [[name, value] for name, value in figures["single"].items()])
+    said = f"A document: processor time, files opened. {made(figures['made'])}"
+    return "\n\n".join([markdown_table(header, rows), said, single])
 
 
 def main() -> int:
@@ -242,6 +290,8 @@ def main() -> int:
         seconds = sum(stage["seconds"] for stage in figures["runs"][-1]["stages"].values())
         documents = figures["runs"][-1]["documents"]
         say(f"{amount:,} segments: {seconds:,.1f} s, {seconds / documents * 1e6:.1f} µs a document")
+    with tempfile.TemporaryDirectory(prefix="headwater-search-", dir=arguments.work) as folder:
+        figures["single"] = single_costs(Path(folder))
     publish(figures, section(figures), arguments.json, arguments.markdown)
     return 0
 
