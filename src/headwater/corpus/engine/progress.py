@@ -11,6 +11,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 _WORDS = {
     "sift": "reading and sifting",
+    "gather": "merging keys",
+    "gather_exact": "merging exact duplicates",
+    "gather_near": "merging pairs",
+    "gather_repeats": "merging repeated paragraphs and lines",
     "exact": "exact duplicates",
     "near": "pairs that may be near duplicates",
     "verify": "near duplicates",
