@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.files import move_file, remove_folder, remove_leftovers
+from headwater.files import discard, move_file, remove_folder, remove_leftovers
 from headwater.outputs import Output, is_whole, new_output, read_output
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
@@ -124,7 +124,7 @@ class SourceWork:
         """Remove the pieces whose documents all come before number `before`."""
         for piece in self.pieces():
             if piece.end <= before:
-                remove_folder(piece.folder)
+                discard(piece.folder)  # whatever is left of it is no whole piece
 
 
 def _piece(output: Output) -> Piece:
