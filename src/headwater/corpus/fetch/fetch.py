@@ -34,6 +34,7 @@ from headwater.files import (
 LEFT_OUT = "left-out.json"
 APT_FOLDER = ".apt"
 NEVER_FETCHED = "never fetched"
+_SHOWN_SOURCES = 3
 
 Say = Callable[[str], None]
 
@@ -92,10 +93,11 @@ def require_none_missing(missing: Sequence[Missing], folder: Path) -> None:
         return
     lines = [f"  {each.entry}, of source {each.source!r}: {each.why}" for each in missing]
     advice = "`headwater corpus fetch RUN` downloads them, without root, or takes them from --archives FOLDER"
-    sources = dict.fromkeys(each.source for each in missing if each.why != NEVER_FETCHED)
+    sources = list(dict.fromkeys(each.source for each in missing if each.why != NEVER_FETCHED))
     if sources:
-        without = " ".join(f"corpus.sources.{source}.requires_all=false" for source in sources)
-        advice += f". To do without those that can't be had set {without} (for fetch, build and run)"
+        without = " ".join(f"corpus.sources.{source}.requires_all=false" for source in sources[:_SHOWN_SOURCES])
+        more = " and so on" if len(sources) > _SHOWN_SOURCES else ""
+        advice += f". To do without those that can't be had set {without}{more} (for fetch, build and run)"
     raise DataError(
         f"{len(missing)} of the packages that this run's sources name are not in {folder} (looked from {Path.cwd()}):\n"
         + "\n".join([*lines, advice])
