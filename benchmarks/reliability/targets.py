@@ -35,6 +35,7 @@ from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Timings, prepare_data
+from headwater.tokens import build
 
 NAME = "tiny"
 SETTINGS = {
@@ -169,6 +170,12 @@ def finish(place: Place) -> None:
     report_stage(config, evaluate_stage(config, quiet), quiet)
 
 
+def encode_in_pieces(place: Place) -> None:
+    """Build the tokens a document or two at a time, in stores of several shards."""
+    with mock.patch.object(build, "_BATCH_CHARS", 3000), mock.patch.object(build, "SHARD_TOKENS", 8000):
+        prepare(place)
+
+
 # ---- states for saving
 
 
@@ -289,6 +296,14 @@ TARGETS = [
     Target("corpus, replaced", "empty", other_corpus, prepare, data_of, ("data/corpus/manifest.json",)),
     Target("tokenizer", "prepared", without("data/tokenizer", "data/tokens"), prepare, data_of, ("data/corpus",)),
     Target("tokens", "prepared", without("data/tokens"), prepare, data_of, ("data/corpus", "data/tokenizer")),
+    Target(
+        "tokens in pieces",
+        "prepared",
+        without("data/tokens"),
+        encode_in_pieces,
+        data_of,
+        ("data/corpus", "data/tokenizer"),
+    ),
     Target("export", "finished", without("export"), export, export_of, ("checkpoints",)),
     Target("export, replaced", "finished", other_export, export, export_of, ("export/hf/config.json",)),
     Target(

@@ -81,3 +81,101 @@ def test_the_size_of_the_encoding_batches_changes_nothing(corpus_dir, tokenizer,
 
 def test_the_key_follows_corpus_and_tokenizer():
     assert len({tokens_key(corpus, tokenizer) for corpus in "ab" for tokenizer in "ab"}) == 4
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def in_pieces(monkeypatch):
+    """Encode a document or two at a time, and cut a store into several shards."""
+    monkeypatch.setattr(build, "_BATCH_CHARS", 1500)
+    monkeypatch.setattr(build, "SHARD_TOKENS", 4000)
+
+
+def kill_after(num_batches: int, corpus_dir, tokenizer, out_dir, key: str = "sha256:key") -> list[str]:
+    """Begin a build, end it after some batches as a kill does, and return the texts that were encoded."""
+    found: list[list[str]] = []
+
+    def encode(texts: list[str]):
+        if len(found) == num_batches:
+            raise Killed
+        found.append(texts)
+        return tokenizer.encode_arrays(texts)
+
+    with pytest.raises(Killed):
+        build_tokens(corpus_dir, Watched(tokenizer, encode), out_dir, key, quiet)
+    assert not out_dir.exists()
+    return [text for texts in found for text in texts]
+
+
+class Watched:
+    """A tokenizer that encodes by another function."""
+
+    def __init__(self, tokenizer: Tokenizer, encode) -> None:
+        self.vocab_size, self.digest, self.encode_arrays = tokenizer.vocab_size, tokenizer.digest, encode
+
+
+def texts_encoded(corpus_dir, tokenizer, out_dir, said=quiet) -> list[str]:
+    """Build the tokens, and return the texts that were encoded for it."""
+    found: list[str] = []
+
+    def encode(texts: list[str]):
+        found.extend(texts)
+        return tokenizer.encode_arrays(texts)
+
+    build_tokens(corpus_dir, Watched(tokenizer, encode), out_dir, "sha256:key", said)
+    return found
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("num_batches", [0, 1, 7, 13, 20])
+def test_a_build_that_was_killed_goes_on_where_it_stopped(corpus_dir, tokenizer, tmp_path, in_pieces, num_batches):
+    every = texts_encoded(corpus_dir, tokenizer, tmp_path / "whole" / "tokens")
+    encoded = kill_after(num_batches, corpus_dir, tokenizer, tmp_path / "tokens")
+    assert encoded + texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens") == every
+    assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole" / "tokens")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["tokens"]
+
+
+@pytest.mark.parametrize("place", ["shards/*/*.bin", "shards/*/task.json", "pieces/*/arrays.bin", "pieces/*/task.json"])
+def test_what_was_damaged_meanwhile_is_encoded_again(corpus_dir, tokenizer, tmp_path, in_pieces, place):
+    build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+    kill_after(12, corpus_dir, tokenizer, tmp_path / "tokens")
+    damaged = sorted((tmp_path / ".tokens-work").glob(f"*/*/*/{place}"))
+    assert damaged
+    data = bytearray(damaged[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged[0].write_bytes(data)
+    build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
+
+
+def test_what_another_key_had_begun_is_removed(corpus_dir, tokenizer, tmp_path, in_pieces):
+    kill_after(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:other")
+    assert len(texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens")) == 40
+    assert not (tmp_path / ".tokens-work").exists()
+
+
+def test_pieces_and_shards_of_any_size_give_the_tokens_of_one(corpus_dir, tokenizer, tmp_path, monkeypatch):
+    build_tokens(corpus_dir, tokenizer, tmp_path / "one", "sha256:key", quiet)
+    monkeypatch.setattr(build, "_BATCH_CHARS", 1)
+    monkeypatch.setattr(build, "SHARD_TOKENS", 1)
+    build_tokens(corpus_dir, tokenizer, tmp_path / "many", "sha256:key", quiet)
+    for split in ("train", "validation"):
+        one, many = (open_stores(tmp_path / name, split) for name in ("one", "many"))
+        for source in one:
+            assert len(many[source].manifest["shards"]) == many[source].num_documents
+            assert many[source].document_ids == one[source].document_ids
+            assert (
+                many[source].slice(0, one[source].num_tokens).tolist()
+                == one[source].slice(0, one[source].num_tokens).tolist()
+            )

@@ -34,8 +34,11 @@ from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.tasks.exact import mark_copies, num_exact_tasks
 from headwater.corpus.tasks.fates import decide_fates
+from headwater.corpus.tasks.found import Found, gathering, list_found
+from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.near import near_tasks
-from headwater.corpus.tasks.repeats import count_groups, repeat_tasks
+from headwater.corpus.tasks.repeats import count_groups, mark_shortened, repeat_tasks
+from headwater.corpus.tasks.runs import GATHER, Runs
 from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
@@ -162,19 +165,29 @@ class _Build:
         self._do("sift", parts)
         number_segments(work)
         segments = Segments.read(work)
-        exact = range(num_exact_tasks(segments) if dedup.exact else 0)
-        self._do("exact", exact)
-        mark_copies(work, segments, len(exact))
-        near = range(len(near_tasks(segments, dedup.num_bands)) if dedup.near else 0)
-        self._do("near", near)
-        mark_doubtful(work, segments, len(near))
+        self._gather(GATHER, Runs(work, segments).plan)
+        self._search("exact", num_exact_tasks(segments) if dedup.exact else 0)
+        mark_copies(work, segments)
+        self._search("near", len(near_tasks(segments, dedup.num_bands)) if dedup.near else 0)
+        mark_doubtful(work, segments)
         doubtful = parts_to_verify(work, segments)
         self._do("verify", doubtful)
-        decide_fates(work, doubtful)
+        decide_fates(work, segments, doubtful)
         count_groups(work, segments)
-        self._do("repeats", range(len(repeat_tasks(segments))))
+        self._search("repeats", len(repeat_tasks(segments)))
+        mark_shortened(work, segments)
         decide_splits(work, segments)
         self._do("write", parts)
+
+    def _search(self, stage: str, num_tasks: int) -> None:
+        """Do a stage that finds something about documents, and merge it."""
+        self._do(stage, range(num_tasks))
+        list_found(self._work, stage, num_tasks)
+        self._gather(gathering(stage), Found(self._work, stage).plan)
+
+    def _gather(self, stage: str, plan: MergePlan) -> None:
+        for level in range(1, plan.num_levels + 1):
+            self._do(stage, plan.tasks(level))
 
     def _do(self, stage: str, numbers: list[int] | range) -> None:
         missing = [task for number in numbers if not self._work.is_done(task := Task(stage, number))]

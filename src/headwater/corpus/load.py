@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,12 @@ def require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None
             raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
 
 
-def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Document]:
-    """Yield the documents of one source in "train" or "validation", in the order in which they were read.
+def read_documents(corpus_dir: Path, split: str, source: str, start: int = 0) -> Iterator[Document]:
+    """Yield the documents of one source in "train" or "validation" from number `start` on, in the order of reading.
 
     A source may have none in a split. Raises DataError for an unknown source or a damaged shard.
     """
-    for line in read_lines(whole_folder(corpus_dir, split, source)):
+    for line in islice(read_lines(whole_folder(corpus_dir, split, source)), start, None):
         yield parse_document(line)
 
 

@@ -35,6 +35,10 @@ class RepeatRule(Protocol):
     def keep(self) -> int:
         """In how many documents, the first of those that have it, a unit stays."""
 
+    @property
+    def is_by_group(self) -> bool:
+        """Whether units are counted among the documents of a group, not among all."""
+
     def keys(self, document: Document) -> list[int]:
         """Return the 64-bit keys of a document's units, each once; of none where the rule doesn't concern it."""
 
@@ -58,6 +62,8 @@ class PassageRule:
     reason: str
     pattern: re.Pattern[str]
     settings: RepeatSettings
+
+    is_by_group = False
 
     @property
     def keep(self) -> int:
@@ -102,6 +108,7 @@ class BoilerplateRule:
 
     reason = "boilerplate_lines"
     keep = 0
+    is_by_group = True
 
     def _site(self, document: Document) -> str:
         return site_of(document, self.tops[document.source])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import StoreError
-from headwater.files import digest_bytes, new_folder, write_bytes, write_json
+from headwater.files import DigestedFile, new_folder, write_json
 from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID
 from headwater.tokens.format import (
     DATA_FILES,
@@ -45,30 +45,37 @@ def write_store(
 
     Raises StoreError for a document with an id outside the vocabulary, naming the document.
     """
-    shards: list[dict[str, Any]] = []
     with new_folder(out_dir, replace=True) as folder:
-        for group in _shards(_checked(documents, vocab_size), shard_tokens):
-            shards.append(_write_shard(folder, f"{len(shards):05d}", group, token_dtype(vocab_size)))
-        manifest = {
-            "format": STORE_FORMAT,
-            "format_version": STORE_VERSION,
-            "dtype": token_dtype(vocab_size).name,
-            "vocab_size": vocab_size,
-            "tokenizer": tokenizer_digest,
-            "begin_id": BEGIN_ID,
-            "end_id": END_ID,
-            "pad_id": PAD_ID,
-            "num_documents": sum(shard["num_documents"] for shard in shards),
-            "num_tokens": sum(shard["num_tokens"] for shard in shards),
-            "num_bytes": sum(shard["num_bytes"] for shard in shards),
-            "shards": shards,
-        }
-        manifest["digest"] = manifest_digest(manifest)
-        write_json(folder / "manifest.json", manifest)
+        groups = shards_of(checked(documents, vocab_size), shard_tokens)
+        shards = [write_shard(folder, number, group, vocab_size) for number, group in enumerate(groups)]
+        return write_manifest(folder, shards, vocab_size, tokenizer_digest)
+
+
+def write_manifest(
+    folder: Path, shards: list[dict[str, Any]], vocab_size: int, tokenizer_digest: str
+) -> dict[str, Any]:
+    """Write and return the manifest of the store whose shards lie in an unfinished folder."""
+    manifest = {
+        "format": STORE_FORMAT,
+        "format_version": STORE_VERSION,
+        "dtype": token_dtype(vocab_size).name,
+        "vocab_size": vocab_size,
+        "tokenizer": tokenizer_digest,
+        "begin_id": BEGIN_ID,
+        "end_id": END_ID,
+        "pad_id": PAD_ID,
+        "num_documents": sum(shard["num_documents"] for shard in shards),
+        "num_tokens": sum(shard["num_tokens"] for shard in shards),
+        "num_bytes": sum(shard["num_bytes"] for shard in shards),
+        "shards": shards,
+    }
+    manifest["digest"] = manifest_digest(manifest)
+    write_json(folder / "manifest.json", manifest)
     return manifest
 
 
-def _shards(documents: Iterable[EncodedDocument], shard_tokens: int) -> Iterator[list[EncodedDocument]]:
+def shards_of(documents: Iterable[EncodedDocument], shard_tokens: int) -> Iterator[list[EncodedDocument]]:
+    """Yield the documents of each shard: as many as fit into `shard_tokens`, one at least."""
     group: list[EncodedDocument] = []
     num_tokens = 0
     for document in documents:
@@ -82,8 +89,8 @@ def _shards(documents: Iterable[EncodedDocument], shard_tokens: int) -> Iterator
         yield group
 
 
-def _checked(documents: Iterable[EncodedDocument], vocab_size: int) -> Iterator[EncodedDocument]:
-    """Yield the documents with their ids in the dtype of the store."""
+def checked(documents: Iterable[EncodedDocument], vocab_size: int) -> Iterator[EncodedDocument]:
+    """Yield the documents with their ids in the dtype of the store; raise StoreError for one outside the vocabulary."""
     dtype = token_dtype(vocab_size)
     for document in documents:
         ids = np.asarray(document.ids, dtype=np.int64)
@@ -97,25 +104,34 @@ def _checked(documents: Iterable[EncodedDocument], vocab_size: int) -> Iterator[
         yield EncodedDocument(ids.astype(dtype), document.num_bytes, document.id)
 
 
-def _write_shard(folder: Path, name: str, group: list[EncodedDocument], dtype: np.dtype) -> dict[str, Any]:
+def write_shard(folder: Path, number: int, group: Sequence[EncodedDocument], vocab_size: int) -> dict[str, Any]:
+    """Write a shard of checked documents into an unfinished folder and return its entry of the manifest."""
+    dtype, name = token_dtype(vocab_size), f"{number:05d}"
     begin, end = np.array([BEGIN_ID], dtype=dtype), np.array([END_ID], dtype=dtype)
     tokens = np.concatenate(list(chain.from_iterable((begin, document.ids, end) for document in group)))
     lengths = np.array([len(document.ids) + 2 for document in group])
-    data = {
-        "bin": tokens.tobytes(),
+    data: dict[str, bytes | memoryview] = {
+        "bin": tokens.data.cast("B"),
         "off": np.concatenate([[0], np.cumsum(lengths)]).astype("<u8").tobytes(),
         "len": np.array([document.num_bytes for document in group], dtype="<u8").tobytes(),
-        "ids": "".join(json.dumps(document.id, ensure_ascii=False) + "\n" for document in group).encode(
-            errors="backslashreplace"
-        ),
+        "ids": document_names(group),
     }
     data["sum"] = np.concatenate([block_sums(data[kind]) for kind in DATA_FILES]).tobytes()
+    files = {}
     for kind, content in data.items():
-        write_bytes(folder / f"{name}.{kind}", content)
+        with DigestedFile(folder / f"{name}.{kind}") as file:
+            file.write(content)
+        files[kind] = file.facts()
     return {
         "name": name,
         "num_documents": len(group),
         "num_tokens": len(tokens),
         "num_bytes": sum(document.num_bytes for document in group),
-        "files": {kind: {"bytes": len(content), "digest": digest_bytes(content)} for kind, content in data.items()},
+        "files": files,
     }
+
+
+def document_names(documents: Sequence[EncodedDocument]) -> bytes:
+    """Return the ids that documents have in the corpus, one JSON string a line."""
+    lines = "".join(json.dumps(document.id, ensure_ascii=False) + "\n" for document in documents)
+    return lines.encode(errors="backslashreplace")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.plan import Part
+from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.work import Task
 
 
@@ -49,3 +50,12 @@ def test_what_was_done_before_is_told_and_not_counted_again():
     clock.now = 30
     progress.done(Task("sift", 6))
     assert said[1:] == ["reading and sifting: 7 of 8 tasks, 30s to go"]
+
+
+def test_every_stage_is_told_in_words():
+    for stage in STAGES:
+        progress, said, clock = progress_of([1, 1], stage=stage)
+        clock.now = 20
+        progress.done(Task(stage, 0))
+        name = said[0].partition(":")[0]
+        assert name not in (set(STAGES) - {"write"}) and "_" not in name, f"{stage} has no words"

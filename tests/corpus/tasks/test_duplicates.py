@@ -13,7 +13,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import near, ranges, sift, verify
+from headwater.corpus.tasks import found, marks, merge, near, ranges, sift, verify
 from headwater.corpus.words import words_of
 
 
@@ -90,15 +90,20 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
     settings = CorpusSettings.model_validate({"sources": {"mine": {"builtin": "almanac"}}, "dedup": dedup}).dedup
     with pytest.MonkeyPatch.context() as patch:
         # so few rows fit into memory that everything is cut into ranges, batches, files and segments
-        patch.setattr(ranges, "ROWS_A_TASK", 16)
-        patch.setattr(near, "ROWS_A_TASK", 16)
+        patch.setattr(ranges, "ROWS_A_RANGE", 16)
+        patch.setattr(ranges, "MOST_TASKS", 3)
+        patch.setattr(near, "ROWS_A_RANGE", 16)
         patch.setattr(near, "_BATCH_ROWS", 5)
-        patch.setattr(near, "_PAIRS_A_FILE", 7)
+        patch.setattr(found, "ROWS_A_FILE", 7)
+        patch.setattr(marks, "MARKS_A_FILE", 5)
+        patch.setattr(merge, "MOST_FILES", 3)
+        patch.setattr(merge, "MOST_MERGED", 3)
+        patch.setattr(merge, "ROWS_AT_ONCE", 9)
         patch.setattr(sift, "SEGMENT_DOCUMENTS", 3)
         patch.setattr(verify, "_CACHED_SHINGLES", 100)
         folder = tmp_path_factory.mktemp("duplicates")
-        found = fates_by_tasks(folder, texts, dedup=dedup, task_bytes=3000)
-    assert found == fates_in_memory(texts, settings)
+        fates = fates_by_tasks(folder, texts, dedup=dedup, task_bytes=3000)
+    assert fates == fates_in_memory(texts, settings)
 
 
 @pytest.mark.parametrize("task_bytes", [1000, 5000, 1_000_000])
@@ -158,7 +163,7 @@ def test_texts_shorter_than_a_shingle_are_compared_whole(folder):
 
 
 def test_of_many_exact_copies_the_first_stays_wherever_they_lie(folder, monkeypatch):
-    monkeypatch.setattr(ranges, "ROWS_A_TASK", 8)
+    monkeypatch.setattr(ranges, "ROWS_A_RANGE", 8)
     monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 4)
     texts = [vocabulary_text(30, seed % 7) for seed in range(70)]
     found = fates_by_tasks(folder, texts, task_bytes=2000)

@@ -11,6 +11,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 _WORDS = {
     "sift": "reading and sifting",
+    "gather": "merging keys",
+    "gather_exact": "merging exact duplicates",
+    "gather_near": "merging pairs",
+    "gather_repeats": "merging repeated paragraphs and lines",
     "exact": "exact duplicates",
     "near": "pairs that may be near duplicates",
     "verify": "near duplicates",
@@ -67,11 +71,11 @@ class Progress:
         if self._num_bytes_read:
             said += f", {self._num_bytes_read / 1e6:,.0f} MB read, {self._num_bytes_read / seconds / 1e6:.1f} MB/s"
         if self._done_here:
-            said += f", {_duration(seconds * self._left / self._done_here)} to go"
+            said += f", {duration(seconds * self._left / self._done_here)} to go"
         self._say(said)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -1,10 +1,18 @@
-"""Named numpy arrays in one file: what tasks hand to each other, read a slice at a time."""
+"""Named numpy arrays in one file: what tasks hand to each other, read a slice at a time.
+
+A table is an array of records that are sorted by their first field, of 64 bits. A range of it is found by reading a
+few rows, and lies together on disk.
+"""
 
 from __future__ import annotations
 
 import json
 import mmap
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,41 +20,140 @@ from headwater.errors import DataError
 from headwater.files import DigestedFile
 
 _ALIGNMENT = 64
+_FIELD_BYTES = 8  # of the field that a table is sorted by
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An array that is written a piece at a time; how many rows the pieces have together is known beforehand."""
+
+    dtype: np.dtype
+    num_rows: int
+    pieces: Iterable[np.ndarray]
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:
     """Write the arrays, each of one dimension, to a new file inside an unfinished folder; return its digest."""
+    return write_streams(path, {name: Stream(array.dtype, len(array), [array]) for name, array in arrays.items()})
+
+
+def write_streams(path: Path, streams: dict[str, Stream]) -> str:
+    """Write arrays as `write_arrays` does, one after another, without holding one of them; return the digest."""
     places, at = {}, 0
-    for name, array in arrays.items():
-        places[name] = [str(array.dtype.newbyteorder("<").str), at, len(array)]
-        at += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    for name, stream in streams.items():
+        num_bytes = stream.num_rows * stream.dtype.itemsize
+        places[name] = [_described(stream.dtype), at, stream.num_rows]
+        at += -(-num_bytes // _ALIGNMENT) * _ALIGNMENT
     header = json.dumps(places).encode()
     header += b" " * (-(len(header) + 8) % _ALIGNMENT)
     with DigestedFile(path) as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for array in arrays.values():
-            file.write(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).data.cast("B"))
-            file.write(b"\0" * (-array.nbytes % _ALIGNMENT))
+        for stream in streams.values():
+            _write_pieces(file, stream)
         return file.digest
 
 
+def _write_pieces(file: DigestedFile, stream: Stream) -> None:
+    dtype, num_rows = stream.dtype.newbyteorder("<"), 0
+    for piece in stream.pieces:
+        if len(piece):
+            file.write(np.ascontiguousarray(piece).astype(dtype, copy=False).view(np.uint8).data)
+            num_rows += len(piece)
+    assert num_rows == stream.num_rows, f"{num_rows} rows came, {stream.num_rows} were announced"
+    file.write(b"\0" * (-num_rows * dtype.itemsize % _ALIGNMENT))
+
+
+def _described(dtype: np.dtype) -> Any:
+    """Return a type as JSON has it: a name, or the fields of a record with theirs."""
+    little = dtype.newbyteorder("<")
+    return little.str if little.names is None else little.descr
+
+
+def _dtype(described: Any) -> np.dtype:
+    return np.dtype(described if isinstance(described, str) else [(name, kind) for name, kind in described])
+
+
 class ArrayFile:
-    """A file of arrays, opened; it is closed when nothing looks at it any more."""
+    """A file of arrays. What is returned is a read-only view of the disk: what isn't looked at is never read.
+
+    It holds no file open but as long as a view is in use, so that many may be at hand.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             with open(path, "rb") as file:
-                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            size = int.from_bytes(self._bytes[:8], "little")
-            self._places: dict[str, tuple[str, int, int]] = json.loads(self._bytes[8 : 8 + size])
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} can't be read ({error}); remove its folder and build the corpus again") from error
-        self._start = 8 + size
+                size = int.from_bytes(file.read(8), "little")
+                if size > os.fstat(file.fileno()).st_size:
+                    raise ValueError("it is damaged or cut off")
+                places = json.loads(file.read(size))
+            self._places: dict[str, tuple[np.dtype, int, int]] = {
+                name: (_dtype(described), 8 + size + at, num_rows) for name, (described, at, num_rows) in places.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise self._unreadable(error) from error
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the arrays that are tables."""
+        return [name for name, (dtype, _, _) in self._places.items() if dtype.names]
 
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
-    def map(self, name: str) -> np.ndarray:
-        """Return a read-only view of an array: what isn't looked at is never read."""
-        dtype, at, count = self._places[name]
-        return np.frombuffer(self._bytes, dtype=dtype, count=count, offset=self._start + at)
+    def dtype(self, name: str) -> np.dtype:
+        return self._places[name][0]
+
+    def num_rows(self, name: str) -> int:
+        return self._places[name][2]
+
+    def map(self, name: str, start: int = 0, end: int | None = None) -> np.ndarray:
+        """Return rows `start` to `end` (not included) of an array, by default all."""
+        dtype, at, num_rows = self._places[name]
+        end = num_rows if end is None else min(end, num_rows)
+        if start >= end:
+            return np.empty(0, dtype)
+        try:
+            with open(self._path, "rb") as file:
+                return _view(file.fileno(), dtype, at + start * dtype.itemsize, end - start)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def between(self, name: str, low: int, high: int) -> np.ndarray:
+        """Return the rows of a table whose first field is at least `low` and below `high`."""
+        dtype, at, num_rows = self._places[name]
+        if not num_rows:
+            return np.empty(0, dtype)
+        try:
+            with open(self._path, "rb") as file:
+                handle = file.fileno()
+                start = _bisect(handle, at, dtype.itemsize, 0, num_rows, low)
+                end = _bisect(handle, at, dtype.itemsize, start, num_rows, high)
+                if start == end:
+                    return np.empty(0, dtype)
+                return _view(handle, dtype, at + start * dtype.itemsize, end - start)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> DataError:
+        return DataError(f"{self._path} can't be read ({error}); remove its folder and build the corpus again")
+
+
+def _view(handle: int, dtype: np.dtype, at: int, num_rows: int) -> np.ndarray:
+    first = at // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+    size = at - first + num_rows * dtype.itemsize
+    mapped = mmap.mmap(handle, size, access=mmap.ACCESS_READ, offset=first)
+    return np.frombuffer(mapped, dtype=dtype, count=num_rows, offset=at - first)
+
+
+def _bisect(handle: int, at: int, row_bytes: int, low: int, high: int, value: int) -> int:
+    """Return the first of rows `low` to `high` whose first field is at least `value`, or `high`."""
+    if value >= 1 << 8 * _FIELD_BYTES:
+        return high
+    while low < high:
+        middle = (low + high) // 2
+        if int.from_bytes(os.pread(handle, _FIELD_BYTES, at + middle * row_bytes), "little") < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -14,6 +14,8 @@ from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.sieve import make_steps
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import Library
+from headwater.corpus.tasks.found import Found
+from headwater.corpus.tasks.runs import Runs
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 from headwater.corpus.words import WordHasher
@@ -28,6 +30,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.work = Work(folder)
+        self._found: dict[str, Found] = {}
         self.on_read: Callable[[int], None] = _ignore  # told the bytes of every document that is read
 
     @property
@@ -54,6 +57,16 @@ class Bench:
     def segments(self) -> Segments:
         """All candidates' numbers; known once everything is sifted."""
         return Segments.read(self.work)
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self.work, self.segments)
+
+    def found(self, stage: str) -> Found:
+        """Return what the tasks of a stage found; all of them are done."""
+        if stage not in self._found:
+            self._found[stage] = Found(self.work, stage)
+        return self._found[stage]
 
     @cached_property
     def library(self) -> Library:

@@ -1,44 +1,52 @@
-"""Exact duplicates: of all candidates with one digest the first stays. A task looks at one range of digests."""
+"""Exact duplicates: of all candidates with one digest the first stays. A task looks at some ranges of digests."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from headwater.corpus.tasks.bench import Bench
-from headwater.corpus.tasks.ranges import KeyRange, num_ranges
+from headwater.corpus.tasks.found import Found, FoundWriter
+from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.ranges import KeyRange, cut_keys
+from headwater.corpus.tasks.runs import Runs
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
 
+COPIES = np.dtype([("document", "<u8"), ("first", "<u8")])  # a copy, and the first candidate with its digest
 _FACTS = "copies"
 
 
 def num_exact_tasks(segments: Segments) -> int:
-    return num_ranges(segments.num_documents)
+    return len(cut_keys(segments.num_documents))
 
 
 def find_copies(bench: Bench, number: int) -> None:
-    """Do the task of a range: write the numbers of the candidates whose digest an earlier one has, and of the first."""
-    keys = KeyRange(number, num_exact_tasks(bench.segments))
+    """Do a task: write the numbers of the candidates whose digest an earlier one has, and of the first."""
+    with bench.work.new_output(Task("exact", number)) as output:
+        writer = FoundWriter(output, COPIES)
+        for keys in cut_keys(bench.segments.num_documents)[number]:
+            for copies, firsts in _copies(bench.runs, keys):
+                writer.add(copies, firsts)
+        writer.close()
+
+
+def _copies(runs: Runs, keys: KeyRange) -> Iterator[np.ndarray]:
+    """Yield the copies of a range, each with the first of its digest, in batches."""
     firsts = np.empty((3, 0), dtype=np.uint64)  # high, low and number of the first candidate with each digest
-    copies = [np.empty((2, 0), dtype=np.uint64)]  # number of a copy, and of the first with its digest
     waiting: list[np.ndarray] = []
-    for segment in bench.segments:
-        file = bench.segments.arrays(segment)
-        if "exact.high" not in file:
+    for run in runs:
+        if "exact" not in run.file:
             continue
-        rows = keys.slice_of(file, "exact.high")
-        numbers = file.map("exact.at")[rows].astype(np.uint64) + np.uint64(segment.start)
-        waiting.append(np.stack([file.map("exact.high")[rows], file.map("exact.low")[rows], numbers]))
+        rows = keys.rows_of(run.file, "exact")
+        waiting.append(np.stack([rows["high"], rows["low"], run.numbers(rows)]))
         # what is at hand grows by half before it is sorted again: copies never add to it
         if sum(part.shape[1] for part in waiting) > firsts.shape[1] // 2 + 65_536:
             firsts, found = _first_of_each(np.concatenate([firsts, *waiting], axis=1))
-            copies.append(found)
             waiting = []
-    copies.append(_first_of_each(np.concatenate([firsts, *waiting], axis=1))[1])
-    found = np.concatenate(copies, axis=1)
-    found = found[:, np.argsort(found[0])]
-    with bench.work.new_output(Task("exact", number)) as output:
-        output.write_arrays({"copies": found[0], "firsts": found[1]})
+            yield found
+    yield _first_of_each(np.concatenate([firsts, *waiting], axis=1))[1]
 
 
 def _first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,28 +58,24 @@ def _first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return firsts, np.stack([rows[2], firsts[2, np.cumsum(~is_copy) - 1]])[:, is_copy]
 
 
-def mark_copies(work: Work, segments: Segments, num_tasks: int) -> None:
-    """Write which candidates are copies, as `num_tasks` tasks found: a byte each, for the tasks that follow."""
+def mark_copies(work: Work, segments: Segments) -> None:
+    """Write which candidates are copies, for the tasks that follow."""
     if work.has_facts(_FACTS):
         return
-    marks = np.zeros(segments.num_documents, dtype=np.uint8)
-    for number in range(num_tasks):
-        marks[work.arrays_of("exact", number).map("copies")] = 1
+    found = Found(work, "exact")
     with work.new_facts(_FACTS) as output:
-        output.write_arrays({"is_copy": marks})
+        for start, end in mark_ranges(segments.num_documents):
+            write_marks(output, start, found.marks(start, end))
 
 
-def firsts_of_copies(work: Work, num_tasks: int, start: int, end: int) -> dict[int, int]:
+def firsts_of_copies(found: Found, start: int, end: int) -> dict[int, int]:
     """Return, for each copy of a number in [start, end), the number of the first candidate with its digest."""
-    found: dict[int, int] = {}
-    for number in range(num_tasks):
-        file = work.arrays_of("exact", number)
-        copies = file.map("copies")
-        place = slice(*np.searchsorted(copies, np.array([start, end], dtype=np.uint64)))
-        found.update(zip(copies[place].tolist(), file.map("firsts")[place].tolist()))
-    return found
+    firsts: dict[int, int] = {}
+    for rows in found.pieces(start, end):
+        firsts.update(zip(rows["document"].tolist(), rows["first"].tolist()))
+    return firsts
 
 
-def copy_marks(work: Work) -> np.ndarray:
-    """Return 1 for every candidate that is a copy, as a view of the disk."""
-    return work.arrays(_FACTS).map("is_copy")
+def copy_marks(work: Work) -> Marks:
+    """Return 1 for every candidate that is a copy."""
+    return Marks(work.facts_folder(_FACTS))

@@ -5,11 +5,11 @@ A candidate is dropped when it is an exact copy, or similar to an earlier one th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from headwater.corpus.tasks.exact import copy_marks, firsts_of_copies, num_exact_tasks
+from headwater.corpus.tasks.bench import Bench
+from headwater.corpus.tasks.exact import copy_marks, firsts_of_copies
+from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
 from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Work
 
@@ -18,39 +18,56 @@ REASONS = {EXACT_DUPLICATE: "exact_duplicate", NEAR_DUPLICATE: "near_duplicate"}
 _FACTS = "fates"
 
 
-def decide_fates(work: Work, verified_parts: list[int]) -> None:
-    """Write every candidate's fate, a byte each."""
+def decide_fates(work: Work, segments: Segments, verified_parts: list[int]) -> None:
+    """Write every candidate's fate."""
     if work.has_facts(_FACTS):
         return
-    fates = np.array(copy_marks(work))
-    for part in verified_parts:
-        for later, earlier in _verified(work, part):
-            if fates[later] == KEPT and fates[earlier] == KEPT:
-                fates[later] = NEAR_DUPLICATE
+    copies = copy_marks(work)
+    parts = np.array(verified_parts, dtype=np.int64)
+    bounds = np.append(segments.part_starts, segments.num_documents)
     with work.new_facts(_FACTS) as output:
-        output.write_arrays({"fates": fates})
+        decided = Marks(output.folder)
+        for start, end in mark_ranges(segments.num_documents):
+            fates = bytearray(copies.between(start, end))
+            first = int(np.searchsorted(bounds[parts + 1], start, side="right"))
+            last = int(np.searchsorted(bounds[parts], end))
+            for part in parts[first:last].tolist():
+                _drop_near_(fates, start, _verified(work, part, start, end), decided)
+            write_marks(output, start, np.frombuffer(fates, dtype=np.uint8))
 
 
-def _verified(work: Work, part: int, start: int = 0, end: int = 2**63) -> Iterator[tuple[int, int]]:
+def _drop_near_(fates: bytearray, start: int, pairs: np.ndarray, decided: Marks) -> None:
+    """Note which documents are near duplicates, in the fates of those from `start` on: pairs are in their order."""
+    later, earlier = pairs["document"] - np.uint64(start), pairs["earlier"]
+    is_decided = earlier < start
+    kept_before = later[is_decided][decided.of(earlier[is_decided]) == KEPT]
+    of_before = np.frombuffer(fates, dtype=np.uint8)
+    of_before[kept_before[of_before[kept_before] == KEPT]] = NEAR_DUPLICATE
+    for one, other in zip(later[~is_decided].tolist(), (earlier[~is_decided] - np.uint64(start)).tolist()):
+        if fates[one] == KEPT and fates[other] == KEPT:
+            fates[one] = NEAR_DUPLICATE
+
+
+def _verified(work: Work, part: int, start: int, end: int) -> np.ndarray:
     """Return the pairs of a part whose later document is in [start, end), sorted by it."""
-    file = work.arrays_of("verify", part)
-    place = slice(*np.searchsorted(file.map("later"), np.array([start, end], dtype=np.uint64)))
-    return zip(file.map("later")[place].tolist(), file.map("earlier")[place].tolist())
+    return work.arrays_of("verify", part).between("pairs", start, end)
 
 
-def originals_of(work: Work, segments: Segments, segment: Segment, fates: np.ndarray) -> dict[int, int]:
+def originals_of(bench: Bench, segment: Segment, fates: Marks) -> dict[int, int]:
     """Return the earlier document that each dropped document of a segment is a duplicate of, by their numbers."""
     start, end = segment.start, segment.end
-    found = dict[int, int]()
-    if (fates[start:end] == EXACT_DUPLICATE).any():
-        found = firsts_of_copies(work, num_exact_tasks(segments), start, end)
-    if (fates[start:end] == NEAR_DUPLICATE).any():
-        for later, earlier in _verified(work, segment.part, start, end):
-            if fates[later] == NEAR_DUPLICATE and fates[earlier] == KEPT:
-                found.setdefault(later, earlier)
+    own, found = fates.between(start, end), dict[int, int]()
+    if (own == EXACT_DUPLICATE).any():
+        found = firsts_of_copies(bench.found("exact"), start, end)
+    if (own == NEAR_DUPLICATE).any():
+        pairs = _verified(bench.work, segment.part, start, end)
+        is_original = fates.of(pairs["earlier"]) == KEPT
+        is_original &= own[pairs["document"] - np.uint64(start)] == NEAR_DUPLICATE
+        for later, earlier in pairs[is_original].tolist():
+            found.setdefault(later, earlier)
     return found
 
 
-def fates_of(work: Work) -> np.ndarray:
-    """Return every candidate's fate, as a view of the disk."""
-    return work.arrays(_FACTS).map("fates")
+def fates_of(work: Work) -> Marks:
+    """Return every candidate's fate."""
+    return Marks(work.facts_folder(_FACTS))

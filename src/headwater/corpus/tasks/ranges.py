@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
 
-ROWS_A_TASK = 1 << 18  # with what sorting them takes, some 25 MB
+ROWS_A_RANGE = 1 << 18  # with what sorting them takes, some 25 MB
+MOST_TASKS = 1024  # for the keys of one kind: what tasks cost beside their work must not grow with the square
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +21,25 @@ class KeyRange:
     index: int
     count: int
 
-    def slice_of(self, file: ArrayFile, name: str) -> slice:
-        """Return where the keys of this range stand in a sorted array of a file."""
-        keys = file.map(name)
-        bounds = []
-        for index in (self.index, self.index + 1):
-            first = index * 2**64 // self.count
-            bounds.append(len(keys) if first == 2**64 else int(np.searchsorted(keys, np.uint64(first))))
-        return slice(*bounds)
+    def rows_of(self, file: ArrayFile, table: str) -> np.ndarray:
+        """Return the rows of a table whose keys are in this range."""
+        return file.between(table, self.index * 2**64 // self.count, (self.index + 1) * 2**64 // self.count)
 
 
-def num_ranges(num_rows: int) -> int:
-    """Return into how many ranges the keys of so many rows are cut; keys are hashes, so ranges are alike."""
-    return max(1, -(-num_rows // ROWS_A_TASK))
+@dataclass(frozen=True, slots=True)
+class KeyRanges:
+    """The ranges that one task looks at, one after another."""
+
+    indexes: range
+    count: int
+
+    def __iter__(self) -> Iterator[KeyRange]:
+        return (KeyRange(index, self.count) for index in self.indexes)
+
+
+def cut_keys(num_rows: int) -> list[KeyRanges]:
+    """Return the ranges of each task, for so many rows; keys are hashes, so ranges are alike."""
+    count = max(1, -(-num_rows // ROWS_A_RANGE))
+    num_tasks = min(count, MOST_TASKS)
+    bounds = [task * count // num_tasks for task in range(num_tasks + 1)]
+    return [KeyRanges(range(start, end), count) for start, end in pairwise(bounds)]

@@ -2,6 +2,11 @@
 
 A segment's keys lie sorted in one file, so that the task of a range of keys reads only those: the search for
 duplicates needs no exchange of data between processes, and no process ever holds more than a segment of a part.
+
+exact          high, low, at      digests, each with the place of its document in the segment
+band0, ...     key, at            of those that are compared for near duplicates
+unit0, ...     key, at [, group]  paragraphs and lines, by the rule that counts them
+unit0.group, text_bytes, left_bytes, split_hashes: one value a document
 """
 
 from __future__ import annotations
@@ -17,6 +22,9 @@ from headwater.corpus.tasks.work import Work
 
 SEGMENT_DOCUMENTS = 1 << 16  # some 10 MB of keys
 SEGMENT_UNITS = 1 << 20  # paragraphs or lines: 12 MB
+DIGESTS = np.dtype([("high", "<u8"), ("low", "<u8"), ("at", "<u4")])
+KEYS = np.dtype([("key", "<u8"), ("at", "<u4")])
+GROUPED_KEYS = np.dtype([("key", "<u8"), ("at", "<u4"), ("group", "<u8")])
 _FACTS = "segments"
 
 
@@ -71,14 +79,14 @@ class Segments:
         return len(self._parts)
 
     def __iter__(self) -> Iterator[Segment]:
-        yield from (self._segment(at) for at in range(len(self._parts)))
+        yield from (self[at] for at in range(len(self._parts)))
 
     def of_part(self, part: int) -> list[tuple[int, Segment]]:
         """Return the segments of a part, each with its place among all."""
         first, end = np.searchsorted(self._parts, [part, part + 1])
-        return [(at, self._segment(at)) for at in range(int(first), int(end))]
+        return [(at, self[at]) for at in range(int(first), int(end))]
 
-    def _segment(self, at: int) -> Segment:
+    def __getitem__(self, at: int) -> Segment:
         start, end = int(self._starts[at]), int(self._starts[at + 1])
         return Segment(int(self._parts[at]), int(self._indexes[at]), start, end)
 

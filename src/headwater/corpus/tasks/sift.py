@@ -24,7 +24,8 @@ from headwater.corpus.split import split_hash
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.candidates import CandidateWriter
-from headwater.corpus.tasks.segments import SEGMENT_DOCUMENTS, SEGMENT_UNITS, segment_file
+from headwater.corpus.tasks.found import table_of
+from headwater.corpus.tasks.segments import DIGESTS, GROUPED_KEYS, KEYS, SEGMENT_DOCUMENTS, SEGMENT_UNITS, segment_file
 from headwater.corpus.tasks.work import Output, Task
 
 DROPPED = "dropped"
@@ -157,18 +158,19 @@ class _Keys:
         if self._digests:
             high, low = np.frombuffer(self._digests, dtype=">u8").astype(np.uint64).reshape(-1, 2).T
             order = np.lexsort((low, high))
-            arrays |= {"exact.high": high[order], "exact.low": low[order], "exact.at": order.astype(np.uint32)}
+            arrays["exact"] = table_of(DIGESTS, high[order], low[order], order)
         if self._bands:
             banded = np.array(self._banded, dtype=np.uint32)
             keys_by_band = np.array(self._bands, dtype=np.uint64).reshape(len(banded), -1).T
             for band, keys in enumerate(keys_by_band):
                 order = np.argsort(keys, kind="stable")
-                arrays |= {f"band{band}.key": keys[order], f"band{band}.at": banded[order]}
-        for place, (unit_keys, documents, groups) in enumerate(self._units):
-            keys, at = np.array(unit_keys, dtype=np.uint64), np.array(documents, dtype=np.uint32)
+                arrays[f"band{band}"] = table_of(KEYS, keys[order], banded[order])
+        for place, (unit_keys, documents, groups_of) in enumerate(self._units):
+            keys, at, groups = (np.array(each) for each in (unit_keys, documents, groups_of))
             order = np.lexsort((at, keys))
-            arrays |= {f"unit{place}.key": keys[order], f"unit{place}.at": at[order]}
-            arrays[f"unit{place}.group"] = np.array(groups, dtype=np.uint64)
+            grouped = [groups[at[order]]] if self._bench.repeat_rules[place].is_by_group else []
+            arrays[f"unit{place}"] = table_of(GROUPED_KEYS if grouped else KEYS, keys[order], at[order], *grouped)
+            arrays[f"unit{place}.group"] = groups
         return arrays
 
     def num_units(self) -> list[int]:

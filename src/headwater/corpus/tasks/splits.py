@@ -8,7 +8,7 @@ import numpy as np
 
 from headwater.corpus.split import Split, SplitTally
 from headwater.corpus.tasks.fates import KEPT, fates_of
-from headwater.corpus.tasks.repeats import mark_shortened_
+from headwater.corpus.tasks.repeats import shortened_marks
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 
@@ -19,23 +19,25 @@ def decide_splits(work: Work, segments: Segments) -> None:
     """Write the split of every source."""
     if work.has_facts(_FACTS):
         return
-    is_kept = fates_of(work) == KEPT
-    is_whole = is_kept.copy()
-    mark_shortened_(is_whole, work, segments)
-    splits, splits_of_whole = (_splits(work, segments, marks) for marks in (is_kept, is_whole))
+    splits, splits_of_whole = _splits(work, segments)
     with work.new_facts(_FACTS) as output:
         output.facts = {source: asdict(_safer(splits[source], splits_of_whole[source])) for source in splits}
 
 
-def _splits(work: Work, segments: Segments, marks: np.ndarray) -> dict[str, Split]:
-    """Return the split that every source would have if its documents were those marked."""
-    tallies = {source: SplitTally(work.plan.settings.validation_fraction) for source in work.plan.settings.sources}
+def _splits(work: Work, segments: Segments) -> list[dict[str, Split]]:
+    """Return the split that every source would have if its documents were those kept, and those kept whole."""
+    fates, shortened = fates_of(work), shortened_marks(work)
+    fraction, sources = work.plan.settings.validation_fraction, list(work.plan.settings.sources)
+    tallies = [{source: SplitTally(fraction) for source in sources} for _ in range(2)]
     for segment in segments:
-        file = segments.arrays(segment)
-        chosen = np.flatnonzero(marks[segment.start : segment.end])
-        hashes, sizes = (file.map(name)[chosen] for name in ("split_hashes", "text_bytes"))
-        tallies[work.plan.parts[segment.part].source].add_(chosen + segment.start, hashes, sizes)
-    return {source: tallies[source].split() for source in tallies}
+        file, source = segments.arrays(segment), work.plan.parts[segment.part].source
+        is_kept = fates.between(segment.start, segment.end) == KEPT
+        is_whole = is_kept & (shortened.between(segment.start, segment.end) == 0)
+        for marks, tally in zip((is_kept, is_whole), tallies):
+            chosen = np.flatnonzero(marks)
+            hashes, sizes = (file.map(name)[chosen] for name in ("split_hashes", "text_bytes"))
+            tally[source].add_(chosen + segment.start, hashes, sizes)
+    return [{source: each[source].split() for source in each} for each in tallies]
 
 
 def _safer(split: Split, split_of_whole: Split) -> Split:

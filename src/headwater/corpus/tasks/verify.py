@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import compress, pairwise
+from operator import not_
 
 import numpy as np
 
 from headwater.corpus.minhash import similarity
 from headwater.corpus.shards import parse_document
 from headwater.corpus.tasks.bench import Bench
-from headwater.corpus.tasks.near import near_tasks, pair_file, pairs_of
+from headwater.corpus.tasks.found import Found, table_of
+from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.near import PAIRS, pairs_of
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.words import ngrams, words_of
@@ -30,23 +33,21 @@ _CACHED_SHINGLES = 2_000_000  # 16 MB
 _FACTS = "doubtful"
 
 
-def mark_doubtful(work: Work, segments: Segments, num_tasks: int) -> None:
-    """Write which candidates may be near duplicates of an earlier one: a byte each, for the tasks of this stage."""
+def mark_doubtful(work: Work, segments: Segments) -> None:
+    """Write which candidates may be near duplicates of an earlier one, for the tasks of this stage."""
     if work.has_facts(_FACTS):
         return
-    marks = np.zeros(segments.num_documents, dtype=np.uint8)
-    for number in range(num_tasks):
-        for index in range(work.facts_of("near", number)["files"]):
-            marks[work.arrays_of("near", number, pair_file(index)).map("later")] = 1
+    found = Found(work, "near")
     with work.new_facts(_FACTS) as output:
-        output.write_arrays({"is_doubtful": marks})
+        for start, end in mark_ranges(segments.num_documents):
+            write_marks(output, start, found.marks(start, end))
 
 
 def parts_to_verify(work: Work, segments: Segments) -> list[int]:
     """Return the parts with a document that may be a near duplicate."""
-    marks = work.arrays(_FACTS).map("is_doubtful")
-    starts = np.append(segments.part_starts, segments.num_documents)
-    return [part for part in range(len(starts) - 1) if marks[starts[part] : starts[part + 1]].any()]
+    marks = Marks(work.facts_folder(_FACTS))
+    starts = np.append(segments.part_starts, segments.num_documents).tolist()
+    return [part for part, (start, end) in enumerate(pairwise(starts)) if marks.between(start, end).any()]
 
 
 def verify(bench: Bench, number: int) -> None:
@@ -54,12 +55,11 @@ def verify(bench: Bench, number: int) -> None:
     comparison = _Comparison(bench)
     found: list[tuple[int, int]] = []
     for _, segment in bench.segments.of_part(number):
-        num_tasks = len(near_tasks(bench.segments, bench.settings.dedup.num_bands))
-        for later, earlier in _by_later(*pairs_of(bench.work, num_tasks, segment.start, segment.end)):
+        for later, earlier in _by_later(*pairs_of(bench.found("near"), segment.start, segment.end)):
             found += [(later, each) for each in comparison.originals(later, earlier)]
     pairs = np.array(found, dtype=np.uint64).reshape(-1, 2)
     with bench.work.new_output(Task("verify", number)) as output:
-        output.write_arrays({"later": pairs[:, 0], "earlier": pairs[:, 1]})
+        output.write_arrays({"pairs": table_of(PAIRS, pairs[:, 0], pairs[:, 1])})
 
 
 def _by_later(later: np.ndarray, earlier: np.ndarray, num_shared: np.ndarray) -> Iterator[tuple[int, list[int]]]:
@@ -76,17 +76,17 @@ class _Comparison:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._dedup = bench.settings.dedup
-        self._is_doubtful = bench.work.arrays(_FACTS).map("is_doubtful")
+        self._doubtful = Marks(bench.work.facts_folder(_FACTS))
         self._shingles: OrderedDict[int, np.ndarray] = OrderedDict()
         self._num_shingles = 0
 
     def originals(self, later: int, earlier: list[int]) -> list[int]:
         """Return one of `earlier` that is similar and stays for certain, or else all similar ones."""
-        certain = [number for number in earlier if not self._is_doubtful[number]]
-        for number in certain:
+        is_doubtful = self._doubtful.of(np.array(earlier, dtype=np.uint64)).tolist()
+        for number in compress(earlier, map(not_, is_doubtful)):
             if self._is_similar(later, number):
                 return [number]
-        return [number for number in earlier if self._is_doubtful[number] and self._is_similar(later, number)]
+        return [number for number in compress(earlier, is_doubtful) if self._is_similar(later, number)]
 
     def _is_similar(self, later: int, earlier: int) -> bool:
         first, second = self._shingles_of(later), self._shingles_of(earlier)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
+from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
 from headwater.corpus.tasks.plan import Plan, write_plan
 from headwater.errors import DataError
 from headwater.files import (
@@ -36,6 +36,7 @@ from headwater.files import (
 )
 
 KEY_CHARACTERS = 16
+_LAYOUT = 2  # raise it when what tasks write is laid out differently: work that an older version began is removed
 _ARRAYS = "arrays.bin"
 _PLAN = "facts/plan"
 
@@ -63,6 +64,9 @@ class Output:
     def write_arrays(self, arrays: dict[str, np.ndarray], name: str = _ARRAYS) -> None:
         self.digests[name] = write_arrays(self.folder / name, arrays)
 
+    def write_streams(self, streams: dict[str, Stream], name: str = _ARRAYS) -> None:
+        self.digests[name] = write_streams(self.folder / name, streams)
+
 
 def work_folder(corpus_dir: Path) -> Path:
     """Return where a corpus is made. The name is hidden, so that no source that holds the run reads it as text."""
@@ -74,7 +78,7 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, key: str) -> Path:
 
     What an earlier process left there is verified: a folder that a crash damaged is removed and so done again.
     """
-    folder = work_folder(corpus_dir) / key.split(":")[-1][:KEY_CHARACTERS]
+    folder = work_folder(corpus_dir) / f"{key.split(':')[-1][:KEY_CHARACTERS]}-{_LAYOUT}"
     if folder.parent.is_dir():
         for other in folder.parent.iterdir():
             if other != folder:
@@ -123,17 +127,20 @@ class Work:
     @contextmanager
     def new_facts(self, name: str) -> Iterator[Output]:
         """Yield an output for what the driver found out between stages, under a name."""
-        with _committed(self.folder / "facts" / name) as output:
+        with _committed(self.facts_folder(name)) as output:
             yield output
 
     def has_facts(self, name: str) -> bool:
-        return (self.folder / "facts" / name).is_dir()
+        return self.facts_folder(name).is_dir()
 
     def facts(self, name: str) -> dict[str, Any]:
-        return _read_made(self.folder / "facts" / name)["facts"]
+        return _read_made(self.facts_folder(name))["facts"]
+
+    def facts_folder(self, name: str) -> Path:
+        return self.folder / "facts" / name
 
     def arrays(self, name: str) -> ArrayFile:
-        return ArrayFile(self.folder / "facts" / name / _ARRAYS)
+        return ArrayFile(self.facts_folder(name) / _ARRAYS)
 
 
 @contextmanager

@@ -69,9 +69,9 @@ def _rows(bench: Bench, part: Part) -> Iterator[_Row]:
         file = bench.segments.arrays(segment)
         columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes", "split_hashes")]
         numbers = range(segment.start, segment.end)
-        cuts = cuts_between(bench.work, bench.segments, segment.start, segment.end)
-        columns.insert(0, fates[segment.start : segment.end].tolist())
-        originals = originals_of(bench.work, bench.segments, segment, fates)
+        cuts = cuts_between(bench.found("repeats"), segment.start, segment.end)
+        columns.insert(0, fates.between(segment.start, segment.end).tolist())
+        originals = originals_of(bench, segment, fates)
         names = _names_of(bench, set(originals.values()))
         for number, fate, text_bytes, left_bytes, value in zip(numbers, *columns, strict=True):
             original = names[originals[number]] if fate != KEPT else ""

@@ -1,0 +1,116 @@
+"""What the tasks of a search find about documents: tables sorted by document, so that whoever needs those of some
+documents finds them together.
+
+Every task writes files of bounded size. Where that makes many of them, tasks of a further stage merge them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from headwater.corpus.tasks.arrays import ArrayFile
+from headwater.corpus.tasks.merge import MergePlan
+from headwater.corpus.tasks.work import Output, Work
+
+ROWS_A_FILE = 1 << 20
+TABLE = "found"
+
+
+class FoundWriter:
+    """Writes what a task finds to its output, and how many files that makes to its facts."""
+
+    def __init__(self, output: Output, dtype: np.dtype) -> None:
+        self._output = output
+        self._dtype = dtype
+        self._waiting: list[np.ndarray] = []
+        self._num_waiting = 0
+        self._num_files = 0
+
+    def add(self, *columns: np.ndarray) -> None:
+        """Add rows, a column a field; the first is the number of a document."""
+        if len(columns[0]):
+            self._waiting.append(table_of(self._dtype, *columns))
+            self._num_waiting += len(columns[0])
+            if self._num_waiting > ROWS_A_FILE:
+                self._write()
+
+    def _write(self) -> None:
+        rows = np.concatenate(self._waiting)
+        # by all fields, so that the bytes don't depend on the order in which they were found
+        fields = self._dtype.names or ()
+        order = np.lexsort([np.ascontiguousarray(rows[name]) for name in reversed(fields)])
+        self._output.write_arrays({TABLE: rows[order]}, _file(self._num_files))
+        self._waiting, self._num_waiting = [], 0
+        self._num_files += 1
+
+    def close(self) -> None:
+        if self._waiting:
+            self._write()
+        self._output.facts = {"files": self._num_files}
+
+
+def table_of(dtype: np.dtype, *columns: np.ndarray) -> np.ndarray:
+    """Return columns as records."""
+    rows = np.empty(len(columns[0]), dtype)
+    for name, column in zip(dtype.names or (), columns, strict=True):
+        rows[name] = column
+    return rows
+
+
+def _file(index: int) -> str:
+    return f"found-{index:05d}.bin"
+
+
+def _facts(stage: str) -> str:
+    return f"found-{stage}"
+
+
+def gathering(stage: str) -> str:
+    """Return the stage that merges what `stage` found."""
+    return f"gather_{stage}"
+
+
+def list_found(work: Work, stage: str, num_tasks: int) -> None:
+    """Write down which files the tasks of a stage made, once all are done."""
+    if work.has_facts(_facts(stage)):
+        return
+    counts = [work.facts_of(stage, number)["files"] for number in range(num_tasks)]
+    tasks = np.repeat(np.arange(num_tasks), counts)
+    indexes = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts if count)])
+    with work.new_facts(_facts(stage)) as output:
+        output.write_arrays({"tasks": tasks.astype(np.int64), "indexes": indexes.astype(np.int64)})
+
+
+class Found:
+    """All that the tasks of a stage found, in few files; readable once `list_found` and the merging are done."""
+
+    def __init__(self, work: Work, stage: str) -> None:
+        self._work, self._stage = work, stage
+        listed = work.arrays(_facts(stage))
+        self._tasks, self._indexes = (listed.map(name) for name in ("tasks", "indexes"))
+        self.plan = MergePlan(len(self._tasks))
+        self._files: list[ArrayFile] | None = None
+
+    def file(self, level: int, index: int) -> ArrayFile:
+        """Return a file: of level 0 one that a task of the search made."""
+        if level == 0:
+            return self._work.arrays_of(self._stage, int(self._tasks[index]), _file(int(self._indexes[index])))
+        return self._work.arrays_of(gathering(self._stage), self.plan.tasks(level)[index])
+
+    def marks(self, start: int, end: int) -> np.ndarray:
+        """Return 1 for each document from `start` to `end` (not included) about which something was found."""
+        marks = np.zeros(end - start, dtype=np.uint8)
+        for rows in self.pieces(start, end):
+            marks[rows["document"] - np.uint64(start)] = 1
+        return marks
+
+    def pieces(self, start: int, end: int) -> Iterator[np.ndarray]:
+        """Yield the rows of documents `start` to `end` (not included), as tables that are views of the disk."""
+        if self._files is None:
+            self._files = [self.file(self.plan.num_levels, index) for index in range(self.plan.num_files)]
+        for file in self._files:
+            rows = file.between(TABLE, start, end)
+            if len(rows):
+                yield rows

@@ -1,0 +1,38 @@
+"""The tasks that merge files, so that few are left for those that look things up: keys of segments, and what was found.
+
+They hold a bounded number of rows, and what they write is in the same order as if all had been sorted at once.
+"""
+
+from __future__ import annotations
+
+from headwater.corpus.tasks.arrays import Stream
+from headwater.corpus.tasks.bench import Bench
+from headwater.corpus.tasks.found import TABLE, gathering
+from headwater.corpus.tasks.merge import Table, merged
+from headwater.corpus.tasks.runs import GATHER
+from headwater.corpus.tasks.work import Task
+
+
+def gather_keys(bench: Bench, number: int) -> None:
+    """Do a task: make one run of consecutive ones."""
+    level, places = bench.runs.plan.inputs(number)
+    runs = [bench.runs.of_level(level, place) for place in places]
+    tables: dict[str, list[Table]] = {}
+    for run in runs:  # one without documents of a kind has no table for them
+        for name in run.file.tables:
+            tables.setdefault(name, []).append(Table(run.file, name, run.start - runs[0].start))
+    with bench.work.new_output(Task(GATHER, number)) as output:
+        output.write_streams({name: _merged(tables[name]) for name in sorted(tables)})
+
+
+def gather_found(bench: Bench, number: int, stage: str) -> None:
+    """Do a task of the stage that merges what `stage` found."""
+    found = bench.found(stage)
+    level, places = found.plan.inputs(number)
+    tables = [Table(found.file(level, place), TABLE) for place in places]
+    with bench.work.new_output(Task(gathering(stage), number)) as output:
+        output.write_streams({TABLE: _merged(tables)})
+
+
+def _merged(tables: list[Table]) -> Stream:
+    return Stream(tables[0].file.dtype(tables[0].name), sum(table.num_rows for table in tables), merged(tables))

@@ -1,0 +1,60 @@
+"""A byte for every candidate, by number: in files of bounded size, so that no process needs them all in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from headwater.corpus.tasks.arrays import ArrayFile
+from headwater.corpus.tasks.work import Output
+
+MARKS_A_FILE = 1 << 22
+_FILES_AT_HAND = 64
+
+
+def mark_ranges(num_documents: int) -> Iterator[tuple[int, int]]:
+    """Yield the first number and the end of each file's candidates, in order."""
+    for start in range(0, num_documents, MARKS_A_FILE):
+        yield start, min(start + MARKS_A_FILE, num_documents)
+
+
+def write_marks(output: Output, start: int, marks: np.ndarray) -> None:
+    """Write the marks of one of `mark_ranges`."""
+    output.write_arrays({"marks": marks}, _file(start // MARKS_A_FILE))
+
+
+def _file(index: int) -> str:
+    return f"marks-{index:05d}.bin"
+
+
+def _mapped(folder: Path, index: int) -> np.ndarray:
+    return ArrayFile(folder / _file(index)).map("marks")
+
+
+class Marks:
+    """The marks in a folder, as views of the disk; those that are being written may be read as far as they are."""
+
+    def __init__(self, folder: Path) -> None:
+        # not a method of its own: that would be a cycle, and files would stay open until it is collected
+        self._map = lru_cache(_FILES_AT_HAND)(partial(_mapped, folder))
+
+    def between(self, start: int, end: int) -> np.ndarray:
+        """Return the marks of the candidates from `start` to `end` (not included)."""
+        pieces = []
+        while start < end:
+            index, at = divmod(start, MARKS_A_FILE)
+            pieces.append(self._map(index)[at : at + end - start])
+            start = (index + 1) * MARKS_A_FILE
+        return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.uint8), *pieces])
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the marks of candidates by their numbers, in any order."""
+        found = np.empty(len(numbers), dtype=np.uint8)
+        indexes = numbers // np.uint64(MARKS_A_FILE)
+        for index in np.unique(indexes):
+            chosen = indexes == index
+            found[chosen] = self._map(int(index))[numbers[chosen] - index * np.uint64(MARKS_A_FILE)]
+        return found

@@ -1,0 +1,58 @@
+"""Where the search for duplicates finds the candidates' keys: in runs, each of consecutive documents.
+
+In a small corpus every segment is a run. In a large one segments were merged first (see gather), since a task of the
+search opens all runs: the number of tasks grows with the corpus, that of runs must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from headwater.corpus.tasks.arrays import ArrayFile
+from headwater.corpus.tasks.merge import MergePlan
+from headwater.corpus.tasks.segments import Segments
+from headwater.corpus.tasks.work import Work
+
+GATHER = "gather"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The keys of documents `start` to `end` (not included): tables of keys, with places counted from `start`."""
+
+    start: int
+    end: int
+    file: ArrayFile
+
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the documents in rows of one of the tables."""
+        return rows["at"].astype(np.uint64) + np.uint64(self.start)
+
+
+class Runs:
+    """The runs of a corpus, in the order of its documents."""
+
+    def __init__(self, work: Work, segments: Segments) -> None:
+        self._work, self._segments = work, segments
+        self.plan = MergePlan(len(segments))
+
+    def of_level(self, level: int, index: int) -> Run:
+        """Return a run: of level 0 it is a segment."""
+        if level == 0:
+            segment = self._segments[index]
+            return Run(segment.start, segment.end, self._segments.arrays(segment))
+        first, end = self.plan.origins(level, index)
+        bounds = self._segments.bounds
+        file = self._work.arrays_of(GATHER, self.plan.tasks(level)[index])
+        return Run(int(bounds[first]), int(bounds[end]), file)
+
+    @cached_property
+    def _last(self) -> list[Run]:
+        return [self.of_level(self.plan.num_levels, index) for index in range(self.plan.num_files)]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._last)
