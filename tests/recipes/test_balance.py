@@ -156,6 +156,26 @@ def test_the_data_card_of_a_run_is_json_and_tells_no_path(prepared):
     assert "found_items" not in text
 
 
+@pytest.mark.parametrize(
+    ("paths", "shown"),
+    [
+        (["FOLDER/more/*.*"], "more/*.*"),
+        (["FOLDER/more/**/*.txt", "FOLDER/more/mail.txt"], "more/**/*.txt, mail.txt"),
+        (["FOLDER/more/"], "more"),
+        (["*.txt"], "*.txt"),
+    ],
+)
+def test_the_data_card_names_the_folder_of_a_pattern(prepared, paths, shown):
+    config = config_of_run(prepared)
+    folder = str(prepared.parent.parent)
+    more = config.corpus.sources["more"].model_copy(
+        update={"paths": [path.replace("FOLDER", folder) for path in paths]}
+    )
+    corpus = config.corpus.model_copy(update={"sources": {**config.corpus.sources, "more": more}})
+    card = data_card_of_run(config.model_copy(update={"corpus": corpus}))
+    assert card["sources"]["more"]["from"] == shown
+
+
 def test_a_run_whose_corpus_is_gone_has_no_card(prepared, tmp_path):
     config = config_of_run(prepared)
     assert data_card_of_run(config.model_copy(update={"runs_dir": str(tmp_path)})) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import has_magic
 from pathlib import PurePath
 from typing import Any
 
@@ -77,8 +78,10 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _last_name(path: str) -> str:
-    """Return the last name of a path: the whole would tell of a person's disk."""
-    return PurePath(path).name or path
+    """Return the last name of a path, since the whole would tell of a person's disk; of a pattern with its folder's."""
+    names = PurePath(path).parts
+    plain = [at for at, name in enumerate(names) if not has_magic(name)]
+    return str(PurePath(*names[plain[-1] :])) if plain else path
 
 
 def _sources(config: RunConfig, balance: dict[str, Any]) -> dict[str, Any]:
