@@ -138,7 +138,8 @@ class TestSmall:
         with pytest.raises(DataError):
             build()
         assert tree_bytes(tmp_path / "corpus") == before
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "in"]
+        left = sorted(path.name for path in tmp_path.iterdir())
+        assert left == [".corpus-too-little", "corpus", "in"], "what was dropped, for a person to see"
 
 
 class TestDuplicates:

@@ -43,6 +43,7 @@ from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
+from headwater.corpus.too_little import forget_dropped, leave_dropped
 from headwater.errors import DataError
 from headwater.files import digest_json, move_file, new_folder, no_check, stage_key, write_json
 
@@ -107,13 +108,6 @@ def build_corpus(
     with engine_for(settings.engine, work) as engine:
         _Build(work, engine, say).do_all()
     balance = _balance(work)
-    try:
-        _require_text(settings, balance)
-    except DataError:
-        end_work(out_dir)  # doing it again would end alike
-        raise
-    for name in settings.sources:
-        say(_summary(name, balance))
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -124,15 +118,25 @@ def build_corpus(
         "inputs": inputs,
         "settings": _deciding(settings),
     }
+    try:
+        _require_text(settings, balance)
+    except DataError:
+        leave_dropped(work, out_dir, manifest, before_commit)
+        end_work(out_dir)  # doing it again would end alike
+        raise
+    for name in settings.sources:
+        say(_summary(name, balance))
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         manifest |= _move_shards(work, folder)
         write_json(folder / "manifest.json", manifest)
+    forget_dropped(out_dir)
     end_work(out_dir)
     return manifest
 
 
 def discard_work(corpus_dir: Path) -> None:
-    """Remove what a build leaves that ended between its last two acts: when the corpus is there, nothing needs it."""
+    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
+    forget_dropped(corpus_dir)
     end_work(corpus_dir)
 
 
@@ -240,13 +244,18 @@ def _amount(reason: str, count: Count) -> str:
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:
     if sum(count.documents for count in balance.splits["train"].values()) == 0:
         found = "\n".join(f"  {_where(settings, name)}: {_summary(name, balance)}" for name in settings.sources)
-        raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}")
+        samples = "; `headwater corpus show --dropped --run RUN` shows examples" if _num_dropped(balance) else ""
+        raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}{samples}")
     if sum(count.documents for count in balance.splits["validation"].values()) == 0:
         total = sum(count.bytes for count in balance.splits["train"].values())
         raise DataError(
             f"the corpus is too small: {total:,} bytes, in one document a source, leave nothing to validate on; "
             "add a second document or at least 1,000 bytes"
         )
+
+
+def _num_dropped(balance: Balance) -> int:
+    return sum(count.documents for source in balance.sources.values() for count in source.dropped.values())
 
 
 def _advice(balance: Balance) -> str:

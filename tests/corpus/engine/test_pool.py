@@ -241,4 +241,4 @@ def test_an_error_that_the_user_can_act_on_comes_through_as_it_is(tmp_path):
     settings = CorpusSettings.model_validate({"sources": sources, "engine": {"workers": 2}})
     with pytest.raises(DataError, match="the corpus is empty: no document was kept"):
         build_corpus(settings, tmp_path / "corpus", lambda line: None)
-    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
+    assert sorted(os.listdir(tmp_path)) == [".corpus-too-little", "a.txt", "b.txt"]
