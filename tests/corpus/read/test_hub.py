@@ -20,6 +20,13 @@ def settings(spelling: str) -> CorpusSettings:
     return CorpusSettings.model_validate({"sources": {"mine": {"hf": spelling}}})
 
 
+@pytest.mark.parametrize("spelling", ["wikitext", "owner/", "a/b/c", "", "owner/name:"])
+def test_what_is_no_name_of_a_data_set_is_refused_in_words(spelling):
+    with pytest.raises(ValueError, match="owner/name") as raised:
+        settings(spelling)
+    assert "\\w" not in str(raised.value), "no regular expression"
+
+
 @pytest.fixture
 def hub(monkeypatch):
     """Put modules in place of the libraries; return what they were asked for."""

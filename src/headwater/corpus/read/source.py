@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.builtin import read_documentation, read_library
-from headwater.corpus.read.fetched import fetched_files, package_of, special_pieces
+from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
 from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import NO_PERMISSION, InputFile, reason_not_readable
@@ -79,7 +79,7 @@ def _read_fetched(
     """Yield the pieces of one of `fetched_files`, each with what its package's manifest says of it."""
     package = package_of(path, origin)
     if package is None:
-        yield Drop("not_fetched", name, origin, origin, 0, num_documents=0)
+        yield Drop(NOT_FETCHED, name, origin, origin, 0, num_documents=0)
         return
     pieces = special_pieces(package, path, origin, name, kind, limits)
     if pieces is None:
