@@ -47,7 +47,7 @@ from headwater.corpus.too_little import forget_dropped, leave_dropped
 from headwater.errors import DataError
 from headwater.files import digest_json, move_file, new_folder, no_check, stage_key, write_json
 
-CODE_VERSION = 4  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 5  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 Say = Callable[[str], None]
 
