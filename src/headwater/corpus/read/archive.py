@@ -14,7 +14,7 @@ from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.formats import compression_of, format_of, kind_of, without_compression
-from headwater.corpus.read.input import InputFile, Member
+from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import parse
@@ -105,12 +105,12 @@ def _tar_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, byt
 class _Ending:
     """A stream that says so when it is read on and on behind its end, as tarfile does for a member of 10^24 bytes."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._reads_left = _MAX_READS_AT_END
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        data: bytes = self._stream.read1(size)  # `read` loses what precedes a damage
         if not data:
             self._reads_left -= 1
             if self._reads_left < 0:

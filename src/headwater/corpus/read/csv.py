@@ -25,8 +25,7 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     it count, the rest is one drop. Raises Unusable: not_utf8, malformed_csv, binary, and for what is wrong with a
     compressed file.
     """
-    with file.open() as stream:
-        head = stream.read(_HEAD_BYTES)
+    head = file.head(_HEAD_BYTES)
     encoding = encoding_of(head)
     line = next(iter(head.decode(encoding, "replace").splitlines()), "")
     delimiter = max(_DELIMITERS, key=line.count)

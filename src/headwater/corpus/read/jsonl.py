@@ -8,7 +8,6 @@ from typing import IO, Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Unusable
 
 TEXT_FIELDS = ("text", "content")
 # what a record says of its text, by the names that data sets use, and the name under which it is kept
@@ -22,21 +21,16 @@ _MAX_META_CHARACTERS = 300
 def read_jsonl(file: InputFile, max_line_bytes: int) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every line that isn't blank.
 
-    Lines longer than `max_line_bytes` are skipped without being held in memory. In a damaged compressed
-    file the lines count that can be read before the damage; the rest is one drop.
+    Lines longer than `max_line_bytes` are skipped without being held in memory. Raises Unusable for what is wrong with
+    a compressed file, behind the lines before the damage.
     """
-    try:
-        with file.open() as stream:
-            for number, (line, num_bytes) in enumerate(capped_lines(stream, max_line_bytes), start=1):
-                part = f"#{number}"
-                if line is None:
-                    yield file.drop("line_too_long", num_bytes, part)
-                elif line.strip():
-                    yield _parse(file, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, part)
-    except Unusable as error:
-        if not error.reason.startswith("damaged"):
-            raise
-        yield file.drop(error.reason, 0, "#rest")
+    with file.open() as stream:
+        for number, (line, num_bytes) in enumerate(capped_lines(stream, max_line_bytes), start=1):
+            part = f"#{number}"
+            if line is None:
+                yield file.drop("line_too_long", num_bytes, part)
+            elif line.strip():
+                yield _parse(file, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, part)
 
 
 def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes | None, int]]:
