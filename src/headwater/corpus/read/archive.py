@@ -62,8 +62,8 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
             yield member.drop("empty", len(data))
     except Unusable as error:
         is_no_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
-        reason = "unknown_format" if is_no_text else error.reason
-        yield member.drop(reason, len(data) if is_first else 0, "" if is_first else "#rest")
+        error.reason = "unknown_format" if is_no_text else error.reason
+        yield member.drop_for(error, len(data) if is_first else 0, "" if is_first else "#rest")
 
 
 def _zip_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, bytes | str]]:

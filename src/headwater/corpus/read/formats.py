@@ -65,6 +65,19 @@ _LANGUAGES = {
     "configuration": "toml ini cfg yaml yml cmake mk tf proto",
 }
 
+# how others spell them; no two letters that are a natural language, too
+_OTHER_NAMES = {
+    **{"cpp": "c++", "cplusplus": "c++", "cuda": "c++", "csharp": "c#", "golang": "go", "js": "javascript"},
+    **{"node": "javascript", "jsx": "javascript", "tsx": "typescript", "py": "python", "python3": "python"},
+    **{"python2": "python", "cython": "python", "rb": "ruby", "bash": "shell", "zsh": "shell", "fish": "shell"},
+    **{"objc": "objective-c", "objectivec": "objective-c", "objective-c++": "objective-c", "scss": "css"},
+    **{"less": "css", "common lisp": "lisp", "emacs lisp": "lisp", "scheme": "lisp", "racket": "lisp"},
+    **{"clojure": "lisp", "vhdl": "verilog", "systemverilog": "verilog", "unix assembly": "assembly"},
+    **{"yaml": "configuration", "toml": "configuration", "ini": "configuration", "hcl": "configuration"},
+    **{"protocol buffer": "configuration", "cmake": "configuration", "makefile": "make", "dockerfile": "docker"},
+    **{"fortran free form": "fortran", "plpgsql": "sql", "tsql": "sql", "plsql": "sql"},
+}
+
 _FORMAT_BY_SUFFIX = {"." + suffix: name for name, suffixes in _FORMATS.items() for suffix in suffixes.split()}
 _LANGUAGE_BY_SUFFIX = {"." + suffix: name for name, suffixes in _LANGUAGES.items() for suffix in suffixes.split()}
 _CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cmake", "gnumakefile": "make"}
@@ -88,6 +101,12 @@ def language_of(name: str) -> str | None:
     """Return the programming language that a file name stands for, or None."""
     plain = without_compression(name)
     return _CODE_NAMES.get(plain.lower()) or _LANGUAGE_BY_SUFFIX.get(PurePath(plain).suffix.lower())
+
+
+def programming_language(name: str) -> str | None:
+    """Return our name of a programming language that somebody else's spelling, such as "C++" or "cpp", stands for."""
+    plain = name.strip().lower()
+    return _OTHER_NAMES.get(plain, plain if plain in _LANGUAGES or plain in _CODE_NAMES.values() else None)
 
 
 def without_compression(name: str) -> str:

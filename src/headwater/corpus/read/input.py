@@ -71,14 +71,17 @@ class InputFile:
                 raise
         return b"".join(blocks)
 
-    def document(self, text: str, part: str = "", **meta: str) -> Document:
+    def document(self, text: str, part: str = "", /, **meta: str) -> Document:
         """Return a document of this file; `part` tells several of one file apart."""
         if "title" in meta:
             meta["title"] = meta["title"][:MAX_TITLE_CHARACTERS]
         return Document(text, self.source, f"{self.origin}{part}", self.origin, self.kind, meta)
 
-    def drop(self, reason: str, num_bytes: int, part: str = "", excerpt: str = "") -> Drop:
-        return Drop(reason, self.source, f"{self.origin}{part}", self.origin, num_bytes, excerpt)
+    def drop(self, reason: str, num_bytes: int, part: str = "", excerpt: str = "", because: str = "") -> Drop:
+        return Drop(reason, self.source, f"{self.origin}{part}", self.origin, num_bytes, excerpt, because=because)
+
+    def drop_for(self, error: Unusable, num_bytes: int, part: str = "") -> Drop:
+        return self.drop(error.reason, num_bytes, part, error.excerpt, error.because)
 
 
 @dataclass(frozen=True, slots=True)

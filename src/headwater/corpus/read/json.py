@@ -9,31 +9,32 @@ from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import read_jsonl, record_document
+from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.record import record_document
 
 
 def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield the documents of a file. Raises Unusable: malformed_json, not_utf8, file_too_large."""
     if _starts_with_complete_object(file, limits.max_line_bytes):
-        yield from read_jsonl(file, limits.max_line_bytes)
+        yield from read_jsonl(file, limits.max_line_bytes, limits.text_column)
         return
     data = read_whole(file, limits.max_file_bytes)
     try:
         value = json.loads(data.decode("utf-8-sig"))
         if isinstance(value, list):
             for number, record in enumerate(value):
-                yield _piece(file, record, f"#{number}")
+                yield _piece(file, record, f"#{number}", limits.text_column)
         else:
-            yield record_document(file, value, "", len(data))
+            yield record_document(file, value, "", len(data), limits.text_column)
     except UnicodeDecodeError:
         raise Unusable("not_utf8") from None
     except (ValueError, RecursionError):
         raise Unusable("malformed_json") from None
 
 
-def _piece(file: InputFile, record: Any, part: str) -> Document | Drop:
-    piece = record_document(file, record, part, 0)
+def _piece(file: InputFile, record: Any, part: str, text_column: str | None) -> Document | Drop:
+    piece = record_document(file, record, part, 0, text_column)
     return replace(piece, num_bytes=_encoded_bytes(record)) if isinstance(piece, Drop) else piece
 
 

@@ -20,7 +20,7 @@ def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterato
     Raises Unusable with the reason.
     """
     if file_format == "jsonl":
-        return read_jsonl(file, limits.max_line_bytes)
+        return read_jsonl(file, limits.max_line_bytes, limits.text_column)
     if file_format == "markdown":
         return read_markdown(file, limits)
     if file_format == "text" and file.kind == "books":

@@ -19,6 +19,7 @@ from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
+from headwater.corpus.read.splits import Splits, SplitsOfFiles
 from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import CorpusSettings, SourceSettings
@@ -61,16 +62,37 @@ def setting_of(name: str) -> str:
 
 def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield what is in some of the files of the source `name`, given with their origins, as `read_source` does."""
-    limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
     source = settings.sources[name]
+    limits = _limits(settings, source)
+    splits, of_files = _splits(name, source), SplitsOfFiles(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
         for path, origin in files:
-            if source.fetched is None:
+            split = of_files.split_of(path, origin)
+            if split is not None and not splits.are_read(split):
+                yield splits.drop(split, origin, _num_bytes(path))
+            elif source.fetched is None:
                 pieces = read_file(path, origin, name, source.kind, limits, sandbox)
                 yield from pieces if trees is None else trees.marked(pieces, path, origin)
             else:
                 yield from _read_fetched(path, origin, name, source.kind, limits, sandbox)
+
+
+def _limits(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
+    return ReadLimits(
+        settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes, source.text_column
+    )
+
+
+def _splits(name: str, source: SourceSettings) -> Splits:
+    return Splits(name, None if source.splits is None else tuple(source.splits))
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # at an address, or no more
+        return 0
 
 
 def _read_fetched(
@@ -91,7 +113,7 @@ def _read_fetched(
 def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield the pieces of a source that comes with a package, with Python or from the hub."""
     if source.hf is not None:
-        yield from read_hub(source.hf, name, source.kind)
+        yield from read_hub(source.hf, name, source.kind, _splits(name, source), source.text_column)
     elif source.package is not None:
         yield from read_package(source.package, name, source.kind)
     elif source.builtin == "python-library":
@@ -143,8 +165,8 @@ def _read_local(
             yield file.drop("empty", num_bytes)
     except Unusable as error:
         not_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
-        reason = "unknown_format" if not_text else error.reason
-        yield file.drop(reason, num_bytes if is_first else 0, "" if is_first else "#rest")
+        error.reason = "unknown_format" if not_text else error.reason
+        yield file.drop_for(error, num_bytes if is_first else 0, "" if is_first else "#rest")
     except OSError as error:
         reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
         yield file.drop(reason, 0, "" if is_first else "#rest")
