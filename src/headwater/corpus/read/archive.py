@@ -19,10 +19,11 @@ from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.walk import is_read
 from headwater.corpus.read.zip import member_bytes, open_zip
 
-_PARSED = ("html", "json", "csv", "xml", "epub", "pdf")
+_PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
 _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported")
 _MAX_READS_AT_END = 20
 _ZIP_SUFFIXES = (".zip", ".whl")
@@ -54,6 +55,7 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
     try:
         if compression_of(name) or file_format in _NOT_IN_ARCHIVES:
             raise Unusable("unknown_format")
+        member, file_format = as_script(member, file_format)
         read = parse if file_format in _PARSED else read_plain
         for piece in bounded(read(member, file_format, limits), limits.max_document_characters):
             is_first = False

@@ -15,6 +15,7 @@ _FORMATS = {
     "jsonl": "jsonl ndjson",
     "json": "json",
     "csv": "csv tsv",
+    "notebook": "ipynb",
     "parquet": "parquet pq",
     "arrow": "arrow feather",
     "sqlite": "db sqlite sqlite3",
@@ -22,7 +23,7 @@ _FORMATS = {
     "pdf": "pdf",
     "warc": "warc wet",
     "archive": "zip whl tar",
-    "unsupported": "mobi doc docx odt ppt pptx xls xlsx ipynb 7z rar jar png jpg jpeg "
+    "unsupported": "mobi doc docx odt ppt pptx xls xlsx 7z rar jar png jpg jpeg "
     "gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf otf so dll dylib exe a o obj "
     "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf",
 }
@@ -56,6 +57,8 @@ _LANGUAGES = {
     "shell": "sh bash zsh fish",
     "powershell": "ps1",
     "sql": "sql",
+    "tcl": "tcl",
+    "awk": "awk",
     "css": "css scss less",
     "zig": "zig",
     "dart": "dart",
@@ -126,7 +129,7 @@ def kind_of(file_format: str, source_kind: str) -> str:
     The kind decides cleaning and filter rules: indentation in a .py file matters whatever the source is called, and
     a README in a code tree is not code.
     """
-    if file_format == "code":
+    if file_format in ("code", "notebook"):
         return "code"
     if source_kind == "code" and file_format in ("text", "markdown", "html", "unknown"):
         return "text"

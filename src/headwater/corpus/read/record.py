@@ -92,13 +92,22 @@ def record_document(
     "metadata" as if it stood beside the text.
     """
     fields = record if isinstance(record, dict) else {}
-    column = text_column((name for name, value in fields.items() if isinstance(value, str)), wanted)
+    column = _text_field(fields, wanted)
     if column is None:
         why = why_without_text(file.source, wanted) if fields else ""
         return file.drop("no_text", num_bytes, part, str(record)[:200], why)
     inner = [fields[name] for name in _INNER if isinstance(fields.get(name), dict)]
     said = {name: value for each in (*inner, fields) for name, value in each.items()}
     return file.document(fields[column], part, **record_meta(said, column))
+
+
+def has_text(record: dict[str, Any], wanted: str | None) -> bool:
+    """Return whether `record_document` finds the text of a record."""
+    return _text_field(record, wanted) is not None
+
+
+def _text_field(fields: dict[str, Any], wanted: str | None) -> str | None:
+    return text_column((name for name, value in fields.items() if isinstance(value, str)), wanted)
 
 
 def record_meta(fields: dict[str, Any], text: str = "") -> dict[str, str]:

@@ -19,6 +19,7 @@ from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
+from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.splits import Splits, SplitsOfFiles
 from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import find_files
@@ -158,6 +159,7 @@ def _read_local(
     is_first = True
     try:
         num_bytes = file.num_bytes
+        file, file_format = as_script(file, file_format)
         for piece in bounded(_read(file, file_format, limits, sandbox), limits.max_document_characters):
             is_first = False
             yield piece
