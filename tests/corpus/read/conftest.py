@@ -20,7 +20,7 @@ def read(tmp_path: Path) -> Read:
     """Return a function that writes one file and returns the documents and the drops that reading it gives."""
 
     def read_one(
-        name: str, content: bytes | None, kind: str = "text", of_source: dict[str, Any] | None = None, **limits: int
+        name: str, content: bytes | None, kind: str = "text", of_source: dict[str, Any] | None = None, **limits: Any
     ) -> tuple[list[Document], list[Drop]]:
         path = tmp_path / name
         if content is not None:

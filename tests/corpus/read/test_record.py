@@ -187,3 +187,10 @@ def test_dates_that_python_has_not_cost_their_value_only(read, tmp_path):
     pq.write_table(pa.table({"text": ["one", "two"], "seen": dates}), tmp_path / "a.parquet")
     documents, drops = read("a.parquet", None)
     assert ([document.text for document in documents], drops) == (["one", "two"], [])
+
+
+def test_what_is_redacted_in_texts_is_redacted_in_other_columns(read):
+    line = b'{"text": "words", "mail": "jane.doe@mail.net", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}'
+    (document,), _ = read("a.jsonl", line, redact={})
+    assert document.meta == {"mail": "<EMAIL>", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}
+    assert read("a.jsonl", line)[0][0].meta["mail"] == "jane.doe@mail.net"

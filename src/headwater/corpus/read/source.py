@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.protect.redact import redact
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import fetched_files, package_of, special_pieces
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
@@ -17,6 +18,7 @@ from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.record import other_columns
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.scripts import as_script
@@ -40,7 +42,8 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
     files = source_files(name, settings)
     if files is None:
-        yield from bounded(_shipped(name, source, settings), settings.max_document_characters)
+        pieces = bounded(_shipped(name, source, settings), settings.max_document_characters)
+        yield from _without_personal_columns(pieces, settings)
     else:
         yield from read_files(files, name, settings)
 
@@ -63,6 +66,24 @@ def setting_of(name: str) -> str:
 
 def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield what is in some of the files of the source `name`, given with their origins, as `read_source` does."""
+    yield from _without_personal_columns(_pieces_of_files(files, name, settings), settings)
+
+
+def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings) -> Iterator[Piece]:
+    """Yield the pieces, what is redacted in texts also redacted in the columns of tables that go with them."""
+    if settings.redact is None:
+        yield from pieces
+        return
+    kinds = tuple(settings.redact.kinds)
+    for piece in pieces:
+        columns = other_columns(piece.meta) if isinstance(piece, Document) else {}
+        if isinstance(piece, Drop) or not columns:
+            yield piece
+        else:
+            yield replace(piece, meta=piece.meta | {name: redact(value, kinds)[0] for name, value in columns.items()})
+
+
+def _pieces_of_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
     limits = _limits(settings, source)
     splits, of_files = _splits(name, source), SplitsOfFiles(source.paths or [])
