@@ -15,16 +15,17 @@ _FILLED = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|#{3,}|0{6,}|^your(?![a-z])|^your.*(?:key|token|secret|passw|pwd)|[-_]your[-_]", re.IGNORECASE
 )
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_WORDS = frozenset(
-    "a abc abcd abcde abcdef access account admin an and api app auth bar baz bearer changeit changeme change client "
-    "code config credential credentials csrf data db default demo dev dummy empty enter env example fake field file foo "
-    "foobar for guest hash header hello here hidden id input insert invalid is it key keys letmein local login me "
-    "mock my mysql name new no none not null of oauth old or other pass passphrase passwd password passwords placeholder "
-    "postgres prefix private prod production public pwd qwerty random redacted refresh root s sample secret secrets "
-    "server service session some staging string test testing tests text the this to todo token tokens type url user "
-    "username v valid value var variable version welcome word world write x xxx your "
-    "sha md hmac base utf rsa aes bcrypt pbkdf ed".split()
+_SAMPLE_WORDS = (
+    "a abc abcd abcde abcdef access account admin aes an and api app auth bar base baz bcrypt bearer change "
+    "changeit changeme client code config credential credentials csrf data db default demo dev dummy ed empty "
+    "enter env example fake field file foo foobar for guest hash header hello here hidden hmac id input insert "
+    "invalid is it key keys letmein local login md me mock my mysql name new no none not null oauth of old or "
+    "other pass passphrase passwd password passwords pbkdf placeholder postgres prefix private prod production "
+    "public pwd qwerty random redacted refresh root rsa s sample secret secrets server service session sha some "
+    "staging string test testing tests text the this to todo token tokens type url user username utf v valid "
+    "value var variable version welcome word world write x xxx your"
 )
+_WORDS = frozenset(_SAMPLE_WORDS.split())
 _LEET = str.maketrans("013457@$!", "oleastasi")
 _IDENTIFIER = re.compile(r"[a-z]+\d{0,3}(?:[_.:/-][a-z]*\d{0,3})+|[A-Z]+\d{0,3}(?:_[A-Z]+\d{0,3})+")
 _ORDERED = ("abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm")
