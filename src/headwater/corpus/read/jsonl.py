@@ -80,9 +80,18 @@ def record_meta(fields: dict[str, Any]) -> dict[str, str]:
     """Return the metadata among the fields of a record; a field under the name we use goes before its synonyms."""
     meta: dict[str, str] = {}
     for name, ours in META_FIELDS.items():
-        value = fields.get(name)
+        value = _one_name(fields.get(name)) if ours == "licence" else fields.get(name)
         if isinstance(value, str) and value.strip():
             meta.setdefault(ours, value.strip()[:_MAX_META_CHARACTERS])
     if "title" in meta:
         meta["title"] = fields["title"]
     return meta
+
+
+def _one_name(value: Any) -> Any:
+    """Return the licences of a list as one expression, that of {"name": …} and the like by its name."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("id", "name", "type") if isinstance(value.get(key), str)), None)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return " AND ".join(dict.fromkeys(value))
+    return value
