@@ -111,7 +111,7 @@ def test_an_article_is_its_title_abstract_and_sections(read):
     ("said", "licence"),
     [
         (
-            "<license><license-p>Under a Creative Commons Attribution 4.0 International licence.</license-p></license>",
+            "<license><license-p>Licensed under a Creative Commons Attribution 4.0 International licence.</license-p></license>",
             "CC-BY-4.0",
         ),
         ("<license><license-p>All rights reserved</license-p></license>", "All rights reserved"),

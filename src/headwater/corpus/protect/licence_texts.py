@@ -10,8 +10,14 @@ import re
 from dataclasses import dataclass
 
 from headwater.corpus.protect.bare_words import bare_words
-from headwater.corpus.protect.spdx import UNKNOWN, canonical, commons_identifier, gnu_identifier, is_expression
-from headwater.corpus.protect.spdx import PUBLIC_DOMAIN
+from headwater.corpus.protect.spdx import (
+    PUBLIC_DOMAIN,
+    UNKNOWN,
+    canonical,
+    commons_identifier,
+    gnu_identifier,
+    is_expression,
+)
 
 _HEAD_CHARACTERS, _MAX_CHARACTERS = 6000, 200_000
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,200})")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headwater.corpus.protect.licence_texts import licence_of_text
 from headwater.corpus.protect.spdx import spdx_of
 from headwater.corpus.read.licence_address import licence_at
 
@@ -17,12 +16,5 @@ def licence_said(names: Iterable[str]) -> str:
     A name that isn't known is handed on as it is, so that no step takes its document for one that names none.
     """
     said = [text for name in names if (text := " ".join(name.split()))]
-    known = (found for text in said if (found := _understood(text)) is not None)
+    known = (found for text in said if (found := spdx_of(text) or licence_at(text)))
     return next(known, said[0][:_MAX_CHARACTERS] if said else "")
-
-
-def _understood(text: str) -> str | None:
-    found = spdx_of(text) or licence_at(text)
-    if found is None and "all rights reserved" not in text.lower():
-        found = licence_of_text(text)
-    return found

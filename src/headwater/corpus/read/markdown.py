@@ -67,8 +67,9 @@ def front_matter(block: str) -> dict[str, str]:
     if language := language_of(fields.get("lang") or fields.get("language") or ""):
         meta["language"] = language
     meta = {name: value for name, value in meta.items() if value[:1] not in "[{|>&"}
-    licence = _LICENCE.search(block)
-    return meta | {"licence": " AND ".join(names)} if licence and (names := _names(licence[1])) else meta
+    if (licence := _LICENCE.search(block)) and (named := _names(licence[1])):
+        meta["licence"] = " AND ".join(named)
+    return meta
 
 
 def _names(value: str) -> list[str]:
