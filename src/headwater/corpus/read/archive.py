@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +28,7 @@ from headwater.corpus.read.zip import member_bytes, open_zip
 _PARSED = ("html", "json", "csv", "xml", "epub", "pdf")
 _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported")
 _MAX_READS_AT_END = 20
+_MAX_LINK_BYTES = 4096  # no path is longer
 _ZIP_SUFFIXES = (".zip", ".whl")
 
 
@@ -105,17 +107,24 @@ def _zip_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
             most = max_bytes(info.filename) if info.filename and not info.is_dir() else None
             if most is None:
                 continue
-            try:
-                data: bytes | str = member_bytes(archive, info, most, expansion, file.num_bytes)
-            except Unusable as error:
-                if error.reason == "expands_too_far":
-                    raise
-                data = error.reason
-            if (info.external_attr >> 28) == 0xA:
+            is_link = (info.external_attr >> 28) == 0xA
+            data = _zip_bytes(archive, info, _MAX_LINK_BYTES if is_link else most, expansion, file.num_bytes)
+            if is_link:
                 link = data.decode("utf-8", "replace") if isinstance(data, bytes) else ""
                 yield ArchiveMember(info.filename, link_to=_target(info.filename, link))
             else:
                 yield ArchiveMember(info.filename, data)
+
+
+def _zip_bytes(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int, expansion: Expansion, num_bytes: int
+) -> bytes | str:
+    try:
+        return member_bytes(archive, info, max_bytes, expansion, num_bytes)
+    except Unusable as error:
+        if error.reason == "expands_too_far":
+            raise
+        return error.reason
 
 
 def _target(name: str, link: str) -> str:

@@ -69,11 +69,13 @@ def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSet
     with Sandbox() as sandbox:
         for path, origin in files:
             with _local(path, origin, name) as local:
-                read = _read_local if source.fetched is None else _read_fetched
-                pieces = read(local, origin, name, source.kind, limits, sandbox)
+                if source.fetched is not None:
+                    yield from _read_fetched(local, origin, name, source.kind, limits, sandbox)
+                    continue
+                pieces = _read_local(local, origin, name, source.kind, limits, sandbox)
                 if trees is not None:
                     # in an archive what is nearest to a file lies in the archive
-                    if format_of(local.name) == "archive":
+                    if format_of(local.name) == "archive" and reason_not_readable(local) is None:
                         file = InputFile(local, origin, name, source.kind)
                         pieces = marked_archive(pieces, file, limits, sandbox)
                     pieces = trees.marked(pieces, path, origin)
