@@ -21,7 +21,6 @@ class ArchiveLicences:
 
     def __init__(self) -> None:
         self._folders: dict[PurePosixPath, FolderPapers] = {}
-        self._num_papers = 0
         self.is_whole = True
 
     def add_(self, name: str, said: str) -> None:
@@ -47,10 +46,10 @@ def find_archive_licences(file: InputFile, limits: ReadLimits, sandbox: Sandbox)
     licences = ArchiveLicences()
     try:
         for number, piece in enumerate(sandbox.read(file, "archive_papers", limits)):
-            if number == _MAX_PAPERS or isinstance(piece, Drop):
+            if number < _MAX_PAPERS and isinstance(piece, Document):
+                licences.add_(_name_in(file, piece), piece.text)
+            else:
                 licences.is_whole = False
-                break
-            licences.add_(_name_in(file, piece), piece.text)
     except Unusable:
         licences.is_whole = False
     return licences
