@@ -143,6 +143,8 @@ _RANK = {name: rank for rank, name in enumerate(_OURS)}
 
 
 def _our_value(value: Any, ours: str) -> str:
+    if ours == "licence" and isinstance(value, dict):
+        value = next((value[key] for key in ("id", "name", "type") if isinstance(value.get(key), str)), None)
     if isinstance(value, list):
         said = [each.strip() for each in value[: _MAX_IN_LIST + 1] if isinstance(each, str) and each.strip()]
         if ours == "licence":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.protect.redact import redact
+from headwater.corpus.read.archive_licence import marked_archive
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
@@ -93,11 +95,19 @@ def _pieces_of_files(files: Iterable[tuple[Path, str]], name: str, settings: Cor
             split = of_files.split_of(path, origin)
             if split is not None and not splits.are_read(split):
                 yield splits.drop(split, origin, _num_bytes(path))
-            elif source.fetched is None:
-                pieces = read_file(path, origin, name, source.kind, limits, sandbox)
-                yield from pieces if trees is None else trees.marked(pieces, path, origin)
-            else:
-                yield from _read_fetched(path, origin, name, source.kind, limits, sandbox)
+                continue
+            with _local(path, origin, name) as local:
+                if source.fetched is not None:
+                    yield from _read_fetched(local, origin, name, source.kind, limits, sandbox)
+                    continue
+                pieces = _read_local(local, origin, name, source.kind, limits, sandbox)
+                if trees is not None:
+                    # in an archive what is nearest to a file lies in the archive
+                    if format_of(local.name) == "archive" and reason_not_readable(local) is None:
+                        file = InputFile(local, origin, name, source.kind)
+                        pieces = marked_archive(pieces, file, limits, sandbox)
+                    pieces = trees.marked(pieces, path, origin)
+                yield from pieces
 
 
 def _limits(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
@@ -127,7 +137,7 @@ def _read_fetched(
         return
     pieces = special_pieces(package, path, origin, name, kind, limits)
     if pieces is None:
-        pieces = read_file(path, origin, name, kind, limits, sandbox)
+        pieces = _read_local(path, origin, name, kind, limits, sandbox)
     for piece in bounded(pieces, limits.max_document_characters):
         yield replace(piece, meta={**package.facts, **piece.meta}) if isinstance(piece, Document) else piece
 
@@ -153,23 +163,20 @@ def _almanac(name: str, kind: str, seed: int) -> Iterator[Document]:
         yield Document(document.text, name, document.id, document.origin, kind, document.meta)
 
 
-def read_file(
-    path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
-) -> Iterator[Piece]:
-    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason.
-
-    Where the origin is an address the file is copied from there; DataError where it can't be.
-    """
+@contextmanager
+def _local(path: Path, origin: str, source: str) -> Iterator[Path]:
+    """Yield where a file of a source is on this machine; one elsewhere is copied. DataError where it can't be."""
     if not is_address(origin):
-        yield from _read_local(path, origin, source, source_kind, limits, sandbox)
+        yield path
         return
     with copied(origin, setting_of(source)) as copy:
-        yield from _read_local(copy, origin, source, source_kind, limits, sandbox)
+        yield copy
 
 
 def _read_local(
     path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
 ) -> Iterator[Piece]:
+    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
     file_format = format_of(path.name)
     file = InputFile(path, origin, source, kind_of(file_format, source_kind))
     reason = reason_not_readable(path)
