@@ -44,6 +44,8 @@ def table_warnings(runs: Runs, law: Law, posterior: Posterior, profiles: tuple[P
     for name, profile in zip(("alpha", "beta"), profiles):
         if not profile.is_identified:
             found.append(_unidentified(name, profile))
+        elif not profile.holds_law:
+            found.append(_two_answers(name, profile))
     if min(law.E, law.A, law.B) < 1e-6 * float(runs.loss.min()):
         found.append(Caution("missing_term", "the best fit has no place for one of its terms: the rows don't show it"))
     if posterior.num_outliers:
@@ -78,6 +80,15 @@ def _unidentified(name: str, profile: Profile) -> Caution:
         f"unidentified_{name}",
         f"the rows fit nearly as well with any {name} {reach}: don't read it as a property of the data; "
         "forecasts average over what is left open",
+    )
+
+
+def _two_answers(name: str, profile: Profile) -> Caution:
+    of_law, top, low, high = (f"{value:.3g}" for value in (profile.of_law, profile.top, profile.low, profile.high))
+    return Caution(
+        f"disputed_{name}",
+        f"{name} is {of_law} when every run counts for itself, as in the curve, and {top} ({low} to {high}) when runs of "
+        "like size count as related: the rows don't say which, so it isn't known better than both together",
     )
 
 
