@@ -48,7 +48,7 @@ CHINCHILLA = Path(__file__).parents[2] / "benchmarks/data/scaling/chinchilla_app
 
 def test_an_interval_is_of_the_exponent_it_is_printed_with(tmp_path):
     """The upper end was the curve's own exponent to the last digit, where that lies outside the interval."""
-    rows = list(csv.DictReader(CHINCHILLA.open(encoding="utf-8", newline="")))
+    rows = list(csv.DictReader(CHINCHILLA.read_text(encoding="utf-8").splitlines()))
     lines = ["params,tokens,loss", *(f"{row['N']},{row['D_tokens_C_over_6N']},{row['loss']}" for row in rows)]
     (tmp_path / "runs.csv").write_text("\n".join(lines), encoding="utf-8")
     arguments = ("law", "fit", "runs.csv", "--drop-highest", "5")
