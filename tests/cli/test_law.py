@@ -107,6 +107,21 @@ def test_the_page_draws_all_three_pictures_without_a_request(table):
     assert "src=" not in text.split("<script>")[0]
 
 
+@pytest.mark.parametrize(("row", "says"), [("2.5", "are all 2.5"), ("{rising}", "the larger one has the higher loss")])
+def test_a_table_without_a_law_gets_words_in_place_of_every_forecast(tmp_path, row, says):
+    rows = [
+        f"{1e7 * 2**n},{1e9 * 2**d}," + row.format(rising=2 + 0.1 * n + 0.1 * d) for n in range(4) for d in range(4)
+    ]
+    (tmp_path / "runs.csv").write_text("\n".join(["params,tokens,loss", *rows]))
+    arguments = ("law", "fit", "runs.csv", "--at", "2e8,1e10")
+    value = json.loads(call(*arguments, "--json", cwd=tmp_path).out)
+    assert [warning["code"] for warning in value["warnings"]] == ["no_law"]
+    assert value["forecasts"][0]["p50"] is None and says in value["forecasts"][0]["refused"]
+    assert says in value["optimum"]["refused"]
+    said = call(*arguments, cwd=tmp_path)
+    assert says in said.out and "loss =" not in said.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [

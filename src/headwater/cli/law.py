@@ -87,6 +87,10 @@ def _target(text: str) -> list[float]:
 def _print(result: dict[str, Any]) -> None:
     from headwater.plan.law.study import NOT_THE_LAW, RELATED
 
+    absent = [warning["says"] for warning in result["warnings"] if warning["code"] == "no_law"]
+    if absent:
+        print(safe(f"{result['num_points']} runs, no forecast: {absent[0]}"))
+        return
     print(
         f"loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
         f"+ {result['B']:.5g} / tokens^{result['beta']:.4f}"
