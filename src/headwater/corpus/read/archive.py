@@ -14,15 +14,16 @@ from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.formats import compression_of, format_of, kind_of, without_compression
-from headwater.corpus.read.input import InputFile, Member
+from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.walk import is_read
 from headwater.corpus.read.zip import member_bytes, open_zip
 
-_PARSED = ("html", "json", "csv", "xml", "epub", "pdf")
+_PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
 _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported")
 _MAX_READS_AT_END = 20
 _ZIP_SUFFIXES = (".zip", ".whl")
@@ -54,6 +55,7 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
     try:
         if compression_of(name) or file_format in _NOT_IN_ARCHIVES:
             raise Unusable("unknown_format")
+        member, file_format = as_script(member, file_format)
         read = parse if file_format in _PARSED else read_plain
         for piece in bounded(read(member, file_format, limits), limits.max_document_characters):
             is_first = False
@@ -62,8 +64,8 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
             yield member.drop("empty", len(data))
     except Unusable as error:
         is_no_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
-        reason = "unknown_format" if is_no_text else error.reason
-        yield member.drop(reason, len(data) if is_first else 0, "" if is_first else "#rest")
+        error.reason = "unknown_format" if is_no_text else error.reason
+        yield member.drop_for(error, len(data) if is_first else 0, "" if is_first else "#rest")
 
 
 def _zip_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, bytes | str]]:
@@ -105,12 +107,12 @@ def _tar_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, byt
 class _Ending:
     """A stream that says so when it is read on and on behind its end, as tarfile does for a member of 10^24 bytes."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._reads_left = _MAX_READS_AT_END
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        data: bytes = self._stream.read1(size)  # `read` loses what precedes a damage
         if not data:
             self._reads_left -= 1
             if self._reads_left < 0:

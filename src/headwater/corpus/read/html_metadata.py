@@ -14,8 +14,9 @@ _ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?=$|[-_])")
 _NAMES = {
-    "date": "article:published_time datepublished date dc.date dcterms.created dc.date.issued citation_date",
-    "author": "author article:author dc.creator citation_author",
+    "date": "article:published_time datepublished date dc.date dcterms.date dcterms.issued dcterms.created "
+    "dc.date.issued dc.date.created citation_date",
+    "author": "author article:author dc.creator dcterms.creator citation_author",
     "site": "og:site_name",
     "url": "og:url",
 }

@@ -12,7 +12,10 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, bounded
 
-PARSED_FORMATS = ("archive", "arrow", "csv", "epub", "html", "json", "parquet", "pdf", "sqlite", "warc", "xml")
+PARSED_FORMATS = (
+    *("archive", "arrow", "csv", "epub", "html", "json"),
+    *("notebook", "parquet", "pdf", "sqlite", "warc", "xml"),
+)
 
 
 def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
