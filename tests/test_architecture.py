@@ -26,17 +26,17 @@ LAYERS = [
     ["batches", "model", "optim", "machine"],
     ["tokens"],
     ["corpus", "tokenizer"],
-    ["records", "config", "seals", "json_lines", "outputs", "files"],
+    ["records", "config", "validation", "seals", "json_lines", "outputs", "files"],
     ["disk", "storage"],
     ["errors"],
 ]
 LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 # records are durable, and every durable write goes through files; seals are those of files
 WITHIN_A_LINE = {("records", "json_lines"), ("json_lines", "files"), ("records", "files"), ("seals", "files")}
-WITHIN_A_LINE |= {("outputs", "files")}
+WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config")}
 
 TORCH_FREE = {"corpus", "tokenizer", "tokens", "batches", "plan", "report", "records", "config", "files", "errors"}
-TORCH_FREE |= {"disk", "storage", "seals", "json_lines", "outputs"}
+TORCH_FREE |= {"validation", "disk", "storage", "seals", "json_lines", "outputs"}
 TORCH_FREE_MODULES = {
     "headwater.model.settings",
     "headwater.model.count",

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
-from headwater.config import RawSettings, Settings, apply_override, read_settings, setting_names, validate
+from headwater.config import RawSettings, Settings, apply_override, read_settings, setting_names
 from headwater.errors import ConfigError
+from headwater.validation import validate
 
 
 class ModelTable(Settings):

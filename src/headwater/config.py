@@ -1,21 +1,18 @@
 """Settings: one declaration, TOML files that extend each other, overrides merged before validation.
 
 Overrides are merged into the raw tables before anything is validated, so that choosing `optim.name` brings that
-choice's own defaults. Every value remembers where it was set; all problems are reported at once.
+choice's own defaults. Every value remembers where it was set. What is wrong with them: `validation`.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
+import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from headwater.errors import ConfigError
@@ -26,8 +23,6 @@ MAX_FILE_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_VALUES = 5000
 _SHOWN_CHARACTERS = 200
-_SHOWN_NAMES = 8
-_SHOWN_PROBLEMS = 50
 
 
 class Settings(BaseModel):
@@ -50,12 +45,29 @@ class Settings(BaseModel):
         if bare:
             cls.model_rebuild(force=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would take "12" for 12, while rules before it compute with what the file holds
+        if isinstance(value, str | bool) and info.field_name and _is_number(cls.model_fields[info.field_name]):
+            raise ValueError("a number is wanted" + (", without quotes" if _reads_as_number(value) else ""))
+        return value
+
+
+def _is_number(field: FieldInfo) -> bool:
+    kinds = set(get_args(field.annotation)) or {field.annotation}
+    return bool(kinds & {int, float}) and kinds <= {int, float, type(None)}
+
+
+def _reads_as_number(value: str | bool) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))
+    except ValueError:
+        return False
+
 
 def _fields(kind: type) -> dict[str, Any]:
     return kind.model_fields if issubclass(kind, BaseModel) else {}
-
-
-S = TypeVar("S", bound=Settings)
 
 
 class RawSettings:
@@ -130,7 +142,7 @@ def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, s
         beside = path.parent / str(parent)
         found = beside if _is_file(beside) else find(str(parent))
         if found is None:
-            raise ConfigError(f"{path} extends {_shown(parent)}, which is neither a file beside it nor a recipe")
+            raise ConfigError(f"{path} extends {shown(parent)}, which is neither a file beside it nor a recipe")
         path = found
 
 
@@ -206,157 +218,49 @@ def _leaves(value: Any, path: str) -> list[str]:
     return [path]
 
 
-def validate(kind: type[S], raw: RawSettings) -> S:
-    """Return the settings, or raise one ConfigError that lists every problem with where it was set.
-
-    TOML has no null: the word "off" stands for None wherever a setting admits it. A lone string where a list of strings
-    is wanted is a list of one.
-    """
-    try:
-        return kind.model_validate(_as_meant(kind, raw.table))
-    except ValidationError as error:
-        found = error.errors()
-        problems = [_problem(kind, raw, detail) for detail in found[:_SHOWN_PROBLEMS]]
-        problems += [f"  and {len(found) - _SHOWN_PROBLEMS} more"] if len(found) > _SHOWN_PROBLEMS else []
-        count = f"{len(found)} problem" + ("s" if len(found) > 1 else "")
-        raise ConfigError(f"the settings have {count}:\n" + "\n".join(problems)) from None
+def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
+    """Return the names of the settings in the table at `parents`, or [] where that is no fixed table."""
+    table = table_at(kind, parents)
+    return list(table.model_fields) if is_settings(table) else []
 
 
-def _as_meant(kind: Any, value: Any) -> Any:
-    """Return `value`, a table of settings `kind` or a part of one, with None for "off" and lists for lone strings."""
-    if value == "off" and type(None) in get_args(kind):
-        return None
-    if isinstance(value, str) and value != "off" and _takes_strings(kind) and not _is_bracketed(value):
-        return [value]
-    if not isinstance(value, dict):
-        return value
-    table = _table_of(kind)
-    if _is_settings(table):
-        fields = table.model_fields
-        return {name: _as_meant(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
-    inner = next((found for found in map(_table_of, get_args(table)) if found is not None), None)
-    return {name: _as_meant(inner, v) for name, v in value.items()}
+def describe(kind: type[Settings], path: str) -> str:
+    """Return the description of the setting at `path`, "" where it has none."""
+    field = field_at(kind, path.split("."))
+    return "" if field is None else field.description or ""
 
 
-def _takes_strings(annotation: Any) -> bool:
-    """Return whether an annotation is a list of strings, or of words to choose from, or that or None."""
-    if get_origin(annotation) is list:
-        (inner,) = get_args(annotation)
-        return inner is str or (get_origin(inner) is Literal and all(isinstance(word, str) for word in get_args(inner)))
-    return get_origin(annotation) in (Union, UnionType) and any(map(_takes_strings, get_args(annotation)))
+def field_at(kind: type[Settings], path: list[str]) -> FieldInfo | None:
+    table = table_at(kind, path[:-1])
+    return table.model_fields.get(path[-1]) if is_settings(table) else None
 
 
-def _is_bracketed(text: str) -> bool:
-    """Return whether a string was to be a list: [FOLDER], whose quotes were left out or taken away by a shell."""
-    return text.startswith("[") and text.endswith("]")
+def table_at(kind: type[Settings], parents: list[str]) -> Any:
+    current: Any = kind
+    for part in parents:
+        if is_settings(current):
+            field = current.model_fields.get(part)
+            current = None if field is None else table_of(field.annotation)
+        else:  # a dict or list of settings: its keys are the user's names
+            current = next((inner for inner in map(table_of, get_args(current)) if inner is not None), None)
+    return current
 
 
-def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
-    location = [str(part) for part in detail["loc"]]
-    path = ".".join(location)
-    value = detail.get("input")
-    shown = "" if isinstance(value, dict) else f" = {_shown(value)}"
-    hint = ""
-    if detail["type"] == "extra_forbidden":
-        # what stands under a name that is none of ours may be a key or a password
-        message, shown = "unknown setting", shown if isinstance(value, int | float) else ""
-        close = difflib.get_close_matches(location[-1], setting_names(kind, location[:-1]), n=2)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    elif detail["type"] == "missing":
-        message, shown = "is needed and nothing sets it", ""
-    elif detail["type"] == "list_type" and isinstance(value, str | int | float):
-        text = _list_of(value, _takes_strings(_annotation_at(kind, location)))
-        message, hint = "a list is wanted", f"; write {path} = {text}, in a shell '{path}={text}'"
-    elif detail["type"] == "model_type":
-        message, hint = "a table of settings is wanted", _hint_of_table(kind, location)
-    else:
-        message = detail["msg"].removeprefix("Value error, ")
-    where = _where_set(raw, path or _leading_name(message))
-    place = f"\n      set in {where}" if where else ""
-    return f"  {path}{shown}: {message}{hint}{place}" if path else f"  {message}{hint}{place}"
+def is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
 
 
-def _leading_name(message: str) -> str:
-    """Return the setting that a problem of several tables, which has no place of its own, begins with."""
-    found = re.match(r"[\w.]+", message)
-    return found[0] if found else ""
+def table_of(annotation: Any) -> Any:
+    """Return the settings class, or the dict or list of one, in an annotation such as `Table | None`; else None."""
+    if is_settings(annotation):
+        return annotation
+    inner = next((found for found in map(table_of, get_args(annotation)) if found is not None), None)
+    return annotation if inner is not None and get_origin(annotation) in (dict, list) else inner
 
 
-def _where_set(raw: RawSettings, path: str) -> str | None:
-    """Return where a setting was set: as a whole, or in parts, or as a part of what was set."""
-    return next((origin for name, origin in raw.origins.items() if _is_part(name, path) or _is_part(path, name)), None)
-
-
-def _hint_of_table(kind: type[Settings], location: list[str]) -> str:
-    """Return what stands in the table at a place, and that it may be empty where nothing in it is needed."""
-    table = _table_at(kind, location)
-    fields = table.model_fields if _is_settings(table) else {}
-    names = list(fields)[:_SHOWN_NAMES] + ["…"] * (len(fields) > _SHOWN_NAMES)
-    needed = [name for name in fields if fields[name].is_required()]
-    how = f"{', '.join(needed)} needed" if needed else f"{'.'.join(location)} = {{}} takes all by rule"
-    return f"; in it are {', '.join(names)}; {how}"
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # a whole number of thousands of digits
         text = type(value).__name__
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-
-
-def _is_part(path: str, whole: str) -> bool:
-    return path == whole or path.startswith(whole + ".")
-
-
-def _list_of(value: str | int | float, of_strings: bool) -> str:
-    """Return a list in TOML of what was given where a list is wanted."""
-    text = str(value)
-    if _is_bracketed(text):
-        return json.dumps([part.strip(" \"'") for part in text[1:-1].split(",")], ensure_ascii=False)
-    return json.dumps([text if of_strings else value], ensure_ascii=False)
-
-
-def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
-    """Return the names of the settings in the table at `parents`, or [] where that is no fixed table."""
-    table = _table_at(kind, parents)
-    return list(table.model_fields) if _is_settings(table) else []
-
-
-def describe(kind: type[Settings], path: str) -> str:
-    """Return the description of the setting at `path`, "" where it has none."""
-    field = _field_at(kind, path.split("."))
-    return "" if field is None else field.description or ""
-
-
-def _annotation_at(kind: type[Settings], path: list[str]) -> Any:
-    field = _field_at(kind, path)
-    return None if field is None else field.annotation
-
-
-def _field_at(kind: type[Settings], path: list[str]) -> FieldInfo | None:
-    table = _table_at(kind, path[:-1])
-    return table.model_fields.get(path[-1]) if _is_settings(table) else None
-
-
-def _table_at(kind: type[Settings], parents: list[str]) -> Any:
-    current: Any = kind
-    for part in parents:
-        if _is_settings(current):
-            field = current.model_fields.get(part)
-            current = None if field is None else _table_of(field.annotation)
-        else:  # a dict or list of settings: its keys are the user's names
-            current = next((inner for inner in map(_table_of, get_args(current)) if inner is not None), None)
-    return current
-
-
-def _is_settings(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Settings)
-
-
-def _table_of(annotation: Any) -> Any:
-    """Return the settings class, or the dict or list of one, in an annotation such as `Table | None`; else None."""
-    if _is_settings(annotation):
-        return annotation
-    inner = next((found for found in map(_table_of, get_args(annotation)) if found is not None), None)
-    return annotation if inner is not None and get_origin(annotation) in (dict, list) else inner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from small_run import call
@@ -40,6 +41,27 @@ def test_json_has_the_promised_shape(table):
     assert [(found["params"], found["tokens"]) for found in value["forecasts"]] == [(1e9, 1e11), (2e9, 2e11)]
     assert all(found["p5"] < found["p50"] < found["p95"] for found in value["forecasts"])
     assert value["forecasts"][0]["p50"] == pytest.approx(1.7 + 400 * 1e9**-0.33 + 900 * 1e11**-0.31, rel=0.005)
+
+
+CHINCHILLA = Path(__file__).parents[2] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
+
+
+def test_an_interval_is_of_the_exponent_it_is_printed_with(tmp_path):
+    """The upper end was the curve's own exponent to the last digit, where that lies outside the interval."""
+    rows = list(csv.DictReader(CHINCHILLA.read_text(encoding="utf-8").splitlines()))
+    lines = ["params,tokens,loss", *(f"{row['N']},{row['D_tokens_C_over_6N']},{row['loss']}" for row in rows)]
+    (tmp_path / "runs.csv").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ("law", "fit", "runs.csv", "--drop-highest", "5")
+    value = json.loads(call(*arguments, "--json", cwd=tmp_path).out)
+    said = call(*arguments, cwd=tmp_path).out
+    codes = {each["code"] for each in value["warnings"]}
+    disputed = [name for name in ("alpha", "beta") if f"disputed_{name}" in codes]
+    assert disputed == ["alpha", "beta"]
+    for name, found in value["exponent_intervals"].items():
+        assert found["p5"] < found["likeliest"] < found["p95"]
+        assert value[name] not in (found["p5"], found["p95"])
+        assert f"in the curve {value[name]:.4f}" in said
+        assert (found["p5"] < value[name] < found["p95"]) == (name not in disputed)
 
 
 def test_settings_beside_the_best_raise_the_forecast_as_measured(table):
@@ -83,6 +105,21 @@ def test_the_page_draws_all_three_pictures_without_a_request(table):
     assert all(words in text for words in ("at equal compute", "Least loss by compute", "exponents", "Forecasts"))
     assert "the median of a forecast is not the curve of the law" in text
     assert "src=" not in text.split("<script>")[0]
+
+
+@pytest.mark.parametrize(("row", "says"), [("2.5", "are all 2.5"), ("{rising}", "the larger one has the higher loss")])
+def test_a_table_without_a_law_gets_words_in_place_of_every_forecast(tmp_path, row, says):
+    rows = [
+        f"{1e7 * 2**n},{1e9 * 2**d}," + row.format(rising=2 + 0.1 * n + 0.1 * d) for n in range(4) for d in range(4)
+    ]
+    (tmp_path / "runs.csv").write_text("\n".join(["params,tokens,loss", *rows]))
+    arguments = ("law", "fit", "runs.csv", "--at", "2e8,1e10")
+    value = json.loads(call(*arguments, "--json", cwd=tmp_path).out)
+    assert [warning["code"] for warning in value["warnings"]] == ["no_law"]
+    assert value["forecasts"][0]["p50"] is None and says in value["forecasts"][0]["refused"]
+    assert says in value["optimum"]["refused"]
+    said = call(*arguments, cwd=tmp_path)
+    assert says in said.out and "loss =" not in said.out
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,13 @@ def test_a_run_may_stand_before_or_after(tmp_path, order):
     assert value["choices"][0]["shape"]["vocab_size"] == 384
 
 
+def test_the_largest_budget_that_is_named_can_be_asked(tmp_path):
+    said = call("plan", "--budget", "$1e30", "--hardware", "8xH100", cwd=tmp_path)
+    assert said.status == 2, said
+    most = said.err.rpartition("at most $")[2].strip().replace(",", "")
+    assert call("plan", "--budget", f"${float(most) * 0.999:.0f}", "--hardware", "8xH100", cwd=tmp_path).status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -54,6 +61,12 @@ def test_a_run_may_stand_before_or_after(tmp_path, order):
         (["--budget", "2h", "--hardware", "8xH1000"], "did you mean H100-SXM"),
         (["--budget", "1s", "--hardware", "8xH100"], "raise the budget"),
         (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
+        (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware, or a budget of at most $"),
+        (["--budget", "11 years", "--hardware", "8xH100"], "neither money"),
+        (
+            ["--budget", "96000h", "--hardware", "8xH100"],
+            "more than 10 years: take more hardware, or a budget of at most 87,660h",
+        ),
         (["nowhere", "--budget", "2h"], "neither a run file nor a recipe"),
     ],
 )

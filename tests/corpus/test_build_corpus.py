@@ -330,7 +330,8 @@ def test_whatever_is_in_a_folder_the_books_balance(files, seed):
 
 
 def test_every_problem_of_the_settings_is_a_config_error_for_the_user():
-    from headwater.config import RawSettings, validate
+    from headwater.config import RawSettings
+    from headwater.validation import validate
 
     raw = RawSettings({"sources": {"mine": {"paths": ["a"]}}, "validation_fraktion": 0.1}, {})
     with pytest.raises(ConfigError, match="did you mean validation_fraction"):

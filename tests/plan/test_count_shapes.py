@@ -116,11 +116,19 @@ def test_conventions_are_in_the_order_of_what_they_count():
         ("mamba", [], "no family 'mamba'"),
         ("lama", [], "did you mean llama"),
         ("llama", ["d_model"], "has no '='"),
-        ("llama", ["d_model=64"], "num_layers: is needed"),
+        ("llama", ["d_model=64"], "family llama needs vocab_size, num_layers; give each"),
         ("llama", ["d_modl=64"], "did you mean d_model"),
         ("llama", [f"{name}={value}" for name, value in (SHAPE | {"num_heads": 3}).items()], "must be a multiple"),
-        ("qwen3", [f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()], "must be at least 1"),
+        (
+            "qwen3",
+            [f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()],
+            "greater than or equal to 1",
+        ),
         ("mixtral", ["num_local_experts=0"], "must be a whole number"),
+        ("mixtral", ["d_model=abc"], "d_model='abc' must be a whole number"),
+        ("mixtral", ["d_modl=4"], "no setting 'd_modl'; did you mean d_model?"),
+        ("deepseek_v3", ["num_experts=8", "kv_lora_rank=4"], "needs num_heads, qk_nope_head_dim, qk_rope_head_dim,"),
+        ("qwen3_moe", ["mlp_only_layers=3"], "mlp_only_layers=3 must be a list"),
         (
             "gpt_neox",
             ["vocab_size=9", "d_model=8", "num_layers=1", "num_heads=2", "vocabsize=7"],
@@ -131,6 +139,37 @@ def test_conventions_are_in_the_order_of_what_they_count():
 def test_a_family_that_cannot_be_says_why(family, settings, message):
     with pytest.raises(ConfigError, match=message):
         shape_of_family(family, settings)
+
+
+def said(family: str, *settings: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        shape_of_family(family, list(settings))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_what_a_family_needs_is_one_line_and_nothing_that_a_rule_makes(family):
+    assert said(family) == f"family {family} needs vocab_size, num_layers; give each with --set NAME=NUMBER"
+
+
+def test_a_mixture_of_experts_names_all_it_needs_at_once_in_our_words():
+    needed = said("mixtral", "d_model=64", "num_heads=7", "vocab_size=9")
+    assert needed == (
+        "family mixtral needs num_experts, num_active_experts, expert_d_ff, num_layers; "
+        "give each with --set NAME=NUMBER"
+    )
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral", "deepseek_v3", "gpt_neox", "qwen2_moe"])
+def test_settings_said_to_be_needed_are_enough(family):
+    names = said(family).split(" needs ")[1].split(";")[0].split(", ")
+    shape_of_family(family, [f"{name}=64" for name in names])
+
+
+def test_no_rule_computes_with_a_wrong_value():
+    text = said("llama", "num_layers=abc")
+    assert text.splitlines()[1] == "  num_layers = 'abc': a number is wanted"
+    assert "d_model" not in text
 
 
 def test_a_matrix_counts_its_copies():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, DataError
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.energy import energy_kwh, find_site, mean_watts, tonnes_co2
 from headwater.plan.money import PROGRAMME_FACTOR, cost, find_price
 
 DEVICES = read_devices()
+HARDWARE = "name,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size"
 
 
 def test_energy_of_llama_65b_is_that_of_its_table():
@@ -71,3 +72,24 @@ def test_a_power_limit_slows_the_clock_by_the_cube_root():
 def test_devices_go_by_the_names_of_the_tables():
     for name in ("A100-80GB", "a100_80gb", "A100-40GB", "a100_40gb", "h100_80gb", "H100", "V100", "TPUv4", "H800"):
         assert find_device(name, DEVICES)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "says"),
+    [
+        ("prices", ["device,kind,usd_per_hour", "", "H100,spot,2", "H100,reserved,abc"], "line 4, H100 reserved: usd"),
+        ("hardware", [HARDWARE, "X1,new,1000,80,3,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
+        ("sites", ["site,pue,kg_co2_per_kwh", "here,1.1,"], "line 2, here: kg_co2_per_kwh is needed and blank"),
+    ],
+)
+def test_a_wrong_cell_of_a_table_is_named_with_file_and_line(tmp_path, name, rows, says):
+    path = tmp_path / f"{name}.csv"
+    path.write_text("\n".join(rows))
+    read = {
+        "prices": lambda: find_price(find_device("H100", DEVICES), "reserved", path),
+        "hardware": lambda: read_devices(path),
+        "sites": lambda: find_site("here", path),
+    }
+    with pytest.raises(DataError) as caught:
+        read[name]()
+    assert f"{path} {says}" in str(caught.value)

@@ -85,17 +85,22 @@ def _target(text: str) -> list[float]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from headwater.plan.law.study import NOT_THE_LAW
+    from headwater.plan.law.study import NOT_THE_LAW, RELATED
 
+    absent = [warning["says"] for warning in result["warnings"] if warning["code"] == "no_law"]
+    if absent:
+        print(safe(f"{result['num_points']} runs, no forecast: {absent[0]}"))
+        return
     print(
         f"loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
         f"+ {result['B']:.5g} / tokens^{result['beta']:.4f}"
     )
     cuts = result["backtest"]["num_cuts"]
     print(f"{result['num_points']} runs, {cuts} cuts back-tested, {result['seconds']:.2f} s\n")
+    print(f"exponents, {RELATED}, with 90 % intervals; in the curve, every run for itself:")
     for name, found in result["exponent_intervals"].items():
-        low, estimate, high = apart(found["p5"], result[name], found["p95"])
-        print(f"{name:<6} {estimate}   90 % likelihood interval {low} to {high}")
+        low, likeliest, high = apart(found["p5"], found["likeliest"], found["p95"])
+        print(f"{name:<6} {likeliest} ({low} to {high}); in the curve {result[name]:.4f}")
     _print_optimum(result["optimum"])
     if result.get("forecasts"):
         print(f"\n{'params':>10} {'tokens':>10} {'p5':>9} {'p50':>9} {'p95':>9}")

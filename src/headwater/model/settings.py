@@ -21,21 +21,21 @@ class ModelSettings(Settings):
 
     family: Family = "qwen3"
     "Architecture: qwen3, llama or gpt2."
-    vocab_size: int
+    vocab_size: int = Field(ge=1)
     "Number of token ids the embedding and the head have; the tokenizer's."
-    num_layers: int
+    num_layers: int = Field(ge=1)
     "Number of transformer blocks."
-    d_model: int
+    d_model: int = Field(ge=1)
     "Width of the residual stream."
-    d_ff: int
+    d_ff: int = Field(ge=1)
     "Width inside the MLP."
-    num_heads: int
+    num_heads: int = Field(ge=1)
     "Number of query heads."
-    num_kv_heads: int
+    num_kv_heads: int = Field(ge=1)
     "Number of key and value heads; divides num_heads."
-    head_dim: int
+    head_dim: int = Field(ge=1)
     "Width of one head."
-    seq_len: int
+    seq_len: int = Field(ge=1)
     "Number of input tokens of a row in training."
     rope_theta: float = Field(default=10000.0, gt=0)
     "Base of the rotary positions (qwen3, llama)."
@@ -46,9 +46,6 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _check_shapes(self) -> ModelSettings:
-        for name in ("vocab_size", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads={self.num_heads} must be a multiple of num_kv_heads={self.num_kv_heads}")
         if self.head_dim % 2:

@@ -14,6 +14,8 @@ FINAL_SHARE_SOURCE = (
     "the programme; Olmo 3's was 18 %"
 )
 MIN_TEXT_TOKENS = 1000
+MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
+"Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ class Asked:
             )
         if self.budget.usd is not None and self.rates.usd_per_hour is None:
             raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
+        if self.final_hours > MAX_YEARS * HOURS_PER_YEAR:
+            raise ConfigError(self._too_long())
+
+    def _too_long(self) -> str:
+        times = self.final_hours / (MAX_YEARS * HOURS_PER_YEAR)
+        budget, rates = self.budget, self.rates
+        most = f"{(budget.hours or 0) / times:,.0f}h" if budget.usd is None else f"${budget.usd / times:,.0f}"
+        return (
+            f"the budget {budget.text} is {times * MAX_YEARS:,.3g} years of the final run on {rates.num_devices} × "
+            f"{rates.device}, and no run is planned that takes more than {MAX_YEARS} years: take more hardware, or a "
+            f"budget of at most {most}"
+        )
 
     @property
     def final_hours(self) -> float:

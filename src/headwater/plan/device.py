@@ -57,8 +57,8 @@ class Device:
 def read_devices(path: Path | None = None) -> dict[str, Device]:
     """Return devices by every name they go by, in lower case without punctuation."""
     devices: dict[str, Device] = {}
-    for row in table("hardware.csv", path, COLUMNS):
-        device = _device(row)
+    for place, row in table("hardware.csv", path, COLUMNS):
+        device = _device(place, row)
         for name in [device.name, *(row.get("aliases") or "").split(";")]:
             if name.strip():
                 devices[_key(name)] = device
@@ -85,8 +85,8 @@ def _key(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def _device(row: CsvRow) -> Device:
-    where = f"hardware table, {row['name'] or 'a row without name'}"
+def _device(place: str, row: CsvRow) -> Device:
+    where = f"{place}, {row['name'] or 'a row without name'}"
     bf16 = required(row, "bf16_TFLOPs", where=where)
     fp8 = number(row, "fp8_TFLOPs", where=where) or bf16
     watts = required(row, "watts", where=where)

@@ -25,16 +25,16 @@ class Site:
 def find_site(name: str = "average", path: Path | None = None) -> Site:
     """Return a site of the table; raise ConfigError with the names there are."""
     rows = table("sites.csv", path, SITE_COLUMNS)
-    for row in rows:
+    for place, row in rows:
         if row["site"] == name:
-            where = f"sites table, {name}"
+            where = f"{place}, {name}"
             pue = required(row, "pue", where=where)
             if pue < 1:
                 raise ConfigError(
                     f"{where}: pue={pue} is below 1, which is a data centre that uses less than its computers"
                 )
             return Site(name, pue, required(row, "kg_co2_per_kwh", where=where), row.get("source") or "")
-    raise ConfigError(f"no site {name!r} in the sites table; it has {', '.join(row['site'] for row in rows)}")
+    raise ConfigError(f"no site {name!r} in the sites table; it has {', '.join(row['site'] for _, row in rows)}")
 
 
 def mean_watts(device: Device, power_part: float) -> float:

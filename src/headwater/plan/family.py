@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, get_args
 
-from headwater.config import RawSettings, apply_override, validate
+from headwater.config import RawSettings, apply_override
 from headwater.errors import ConfigError
 from headwater.model.settings import Family, ModelSettings
-from headwater.optim.rules import apply_rules_
-from headwater.plan.hf_config import FAMILIES, shape_of_config
+from headwater.optim.rules import RULES, apply_rules_
+from headwater.plan.hf_config import FAMILIES, missing_sizes, shape_of_config
 from headwater.plan.shape import Shape, shape_of
+from headwater.validation import missing_settings, require_sound, validate
 
 OWN = set(get_args(Family))
 HF_NAMES = {
@@ -26,6 +28,8 @@ HF_NAMES = {
     "num_active_experts": "num_experts_per_tok",
 }
 "What Hugging Face calls our settings."
+EXPERTS_NAMES = {"num_local_experts": "num_experts", "n_routed_experts": "num_experts"}
+"Families differ in what they call the number of experts."
 GPT2_NAMES = {
     "n_embd": "d_model",
     "n_layer": "num_layers",
@@ -34,6 +38,9 @@ GPT2_NAMES = {
     "n_positions": "seq_len",
 }
 OWN_NAMES = {hf: own for own, hf in HF_NAMES.items() if own in ModelSettings.model_fields} | GPT2_NAMES
+SAID_NAMES = {hf: own for own, hf in HF_NAMES.items()} | GPT2_NAMES | EXPERTS_NAMES
+"What a message calls what Hugging Face calls otherwise."
+BY_RULE = {name.removeprefix("model.") for name in RULES}
 
 
 def shape_of_family(family: str, overrides: list[str]) -> Shape:
@@ -50,14 +57,37 @@ def shape_of_family(family: str, overrides: list[str]) -> Shape:
         near = difflib.get_close_matches(family, [*OWN, *FAMILIES], n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ConfigError(f"no family {family!r}{hint} Known are {', '.join(sorted(OWN | set(FAMILIES)))}")
-    config = _Asked({"model_type": family, **{HF_NAMES.get(name, name): value for name, value in raw.table.items()}})
-    shape = shape_of_config(config)
+    return _hf_shape(family, raw)
+
+
+def _hf_shape(family: str, raw: RawSettings) -> Shape:
+    """Return the shape of a family that Hugging Face names; messages speak in headwater's words, as for our own."""
+    table = {HF_NAMES.get(name, name): value for name, value in raw.table.items()}
+    if family.startswith("deepseek") and "num_experts" in table:
+        table["n_routed_experts"] = table.pop("num_experts")
+    config = _Asked({"model_type": family, **table})
+    try:
+        missing = missing_sizes(config)
+        shape = None if missing else shape_of_config(config)
+    except ConfigError as error:
+        raise ConfigError(re.sub(r"[a-z]\w+", lambda word: SAID_NAMES.get(word[0], word[0]), str(error))) from None
+    _require_known(family, config)
+    if shape is None:
+        raise ConfigError(_needs(family, [SAID_NAMES.get(name, name) for name in missing]))
+    return shape
+
+
+def _require_known(family: str, config: _Asked) -> None:
+    """Raise ConfigError for a setting that the family's reader didn't ask for."""
     unknown = sorted(set(config) - config.asked)
     if unknown:
-        near = difflib.get_close_matches(unknown[0], config.asked, n=1)
+        near = difflib.get_close_matches(unknown[0], {SAID_NAMES.get(name, name) for name in config.asked}, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"family {family} has no setting {unknown[0]!r}{hint}")
-    return shape
+
+
+def _needs(family: str, names: list[str]) -> str:
+    return f"family {family} needs {', '.join(names)}; give {'each' if len(names) > 1 else 'it'} with --set NAME=NUMBER"
 
 
 class _Asked(dict[str, Any]):
@@ -89,8 +119,21 @@ def _own_settings(family: str, raw: RawSettings) -> ModelSettings:
     for name, value in usual.items():
         if name not in given:
             ruled.set_(f"model.{name}", value, "rule: usual shape")
+    _require_sound(family, _model_of(ruled))
     apply_rules_(ruled)
+    return validate(ModelSettings, _model_of(ruled), BY_RULE)
+
+
+def _require_sound(family: str, model: RawSettings) -> None:
+    """Raise ConfigError for what is unknown or wrong, or else for all that is missing and no rule makes."""
+    require_sound(ModelSettings, model, BY_RULE)
+    if missing := missing_settings(ModelSettings, model, BY_RULE):
+        raise ConfigError(_needs(family, missing))
+
+
+def _model_of(ruled: RawSettings) -> RawSettings:
+    """Return the settings of the table `model` by their own names."""
     model = RawSettings({}, {})
     for name, value in ruled.table["model"].items():
         model.set_(name, value, ruled.origins.get(f"model.{name}", "a rule"))
-    return validate(ModelSettings, model)
+    return model

@@ -15,6 +15,8 @@ Config = Mapping[str, Any]
 MAX_FILE_BYTES = 10_000_000
 MAX_SIZE = 1 << 40  # of any number in a shape
 LAYERS, MAX_LAYERS = ("num_hidden_layers", "n_layer"), 10_000  # each is an object of its own here
+DECIDING = (*LAYERS, "decoder_sparse_step", "first_k_dense_replace")
+"Sizes on which it hangs which others are read."
 _SHOWN_CHARACTERS = 100
 
 
@@ -55,12 +57,71 @@ def shape_of_config(config: Config) -> Shape:
     inner = config.get("text_config")
     if isinstance(inner, dict) and "model_type" in inner:
         config = {"tie_word_embeddings": config.get("tie_word_embeddings"), **inner}
+    if missing := missing_sizes(config):
+        raise ConfigError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} needed and missing")
+    return _reader(config)(config)
+
+
+def missing_sizes(config: Config) -> list[str]:
+    """Return every size that the family needs and the configuration lacks; raise ConfigError for a value that is none.
+
+    The configuration is read with all sizes at 1, which fit each other whatever is missing.
+    """
+    trial = _Trial(config)
+    while True:
+        try:
+            _reader(config)(trial)
+        except _Missing as needed:
+            trial.missing.append(needed.name)
+        else:
+            return trial.missing
+
+
+def _reader(config: Config) -> Callable[[Config], Shape]:
     family = config.get("model_type")
     build = FAMILIES.get(family) if isinstance(family, str) else None
     if build is None:
         known = ", ".join(sorted(FAMILIES))
         raise ConfigError(f"model_type {_shown(family)} is none of those that can be counted: {known}")
-    return build(config)
+    return build
+
+
+class _Missing(Exception):
+    """A size that the family needs and the configuration lacks."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class _Trial(dict[str, Any]):
+    """A configuration in which every size is 1, also one that is missing, but for those that say what else is read."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self._config, self.missing = config, list[str]()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = 1 if key in self.missing else self._config.get(key, default)
+        is_size = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SIZE
+        return _One(value) if is_size and key not in DECIDING else value
+
+    def __getitem__(self, key: str) -> Any:
+        return self.get(key)
+
+
+class _One(int):
+    """1, shown as the number that it stands for: where that is wrong, the message is of what the user wrote."""
+
+    def __new__(cls, given: int) -> _One:
+        one = super().__new__(cls, 1)
+        one._given = given
+        return one
+
+    _given: int
+
+    def __repr__(self) -> str:
+        return repr(self._given)
 
 
 def _shown(value: Any) -> str:
@@ -86,7 +147,7 @@ def _size(config: Config, *names: str, default: int | None = None) -> int:
             )
         return value
     if default is None:
-        raise ConfigError(f"{names[0]} is needed and missing")
+        raise _Missing(names[0])
     return default
 
 

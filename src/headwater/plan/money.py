@@ -37,14 +37,14 @@ class Cost:
     price: Price
 
 
-def read_prices(kind: str | None = None, path: Path | None = None) -> list[CsvRow]:
-    """Return the prices of a kind, of every kind where it is None.
+def read_prices(kind: str | None = None, path: Path | None = None) -> list[tuple[str, CsvRow]]:
+    """Return the prices of a kind, of every kind where it is None, each with its file and line.
 
     Raises ConfigError for a kind that isn't one or a table that lacks a column, DataError for a file that is no table.
     """
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"{kind!r} is no kind of price; there are {', '.join(KINDS)}")
-    return [row for row in table("prices.csv", path, COLUMNS) if kind in (None, row["kind"])]
+    return [(place, row) for place, row in table("prices.csv", path, COLUMNS) if kind in (None, row["kind"])]
 
 
 def find_price(
@@ -56,11 +56,11 @@ def find_price(
     Raises what `read_prices` does.
     """
     known = read_devices(devices)
-    for row in read_prices(kind, path):
+    for place, row in read_prices(kind, path):
         priced = known_device(row["device"], known)
         if priced is None or priced.name != device.name:
             continue
-        where = f"price table, {row['device']} {row['kind']}"
+        where = f"{place}, {row['device']} {row['kind']}"
         usd = required(row, "usd_per_hour", where=where)
         low, high = number(row, "low", where=where) or usd, number(row, "high", where=where) or usd
         return Price(row["kind"], usd, low, high, row.get("date") or "", row.get("source") or "")

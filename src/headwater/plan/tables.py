@@ -101,17 +101,25 @@ def _some_rows(sheet: Sheet) -> list[tuple[int, CsvRow]]:
 
 def shipped(name: str) -> list[CsvRow]:
     """Return the rows of a table in `plan/data`."""
+    return [row for _, row in _some_rows(_shipped_sheet(name))]
+
+
+def _shipped_sheet(name: str) -> Sheet:
     text = resources.files("headwater.plan").joinpath("data", name).read_text(encoding="utf-8")
-    return [row for _, row in _some_rows(_parse(text, name))]
+    return _parse(text, name)
 
 
-def table(name: str, path: Path | None, columns: tuple[str, ...]) -> list[CsvRow]:
-    """Return the user's table at `path`, or the one that ships; raise ConfigError when it lacks one of `columns`."""
-    rows = shipped(name) if path is None else read_csv(path)
-    missing = [column for column in columns if column not in rows[0]]
+def table(name: str, path: Path | None, columns: tuple[str, ...]) -> list[tuple[str, CsvRow]]:
+    """Return the rows of the user's table at `path`, or of the one that ships, each with its file and line in words.
+
+    Raises ConfigError when it lacks one of `columns`.
+    """
+    sheet = _shipped_sheet(name) if path is None else read_sheet(path)
+    rows = _some_rows(sheet)
+    missing = [column for column in columns if column not in sheet.columns]
     if missing:
         raise ConfigError(f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(columns)}")
-    return rows
+    return [(f"{sheet.name} line {line}", row) for line, row in rows]
 
 
 def number(row: Mapping[str, str], column: str, *, where: str) -> float | None:

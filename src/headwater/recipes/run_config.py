@@ -11,18 +11,21 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings
-from headwater.config import RawSettings, Settings, describe, read_settings, validate
+from headwater.config import RawSettings, Settings, describe, read_settings
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError
 from headwater.files import read_json
 from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
-from headwater.optim.rules import Reason, apply_rules_
+from headwater.optim.rules import RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
+from headwater.validation import require_sound, validate
 
 CONFIG_FORMAT = "headwater-config"
+BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
+"Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
 
 
@@ -132,10 +135,11 @@ def load_run(name_or_path: str, overrides: list[str]) -> tuple[RunConfig, list[R
     if not _exists(path) and path.suffix != ".toml":
         raise ConfigError(_no_such_run(name_or_path))
     raw = read_settings(path, overrides, find_recipe)
+    require_sound(RunConfig, raw, BY_RULE)
     whys = _apply_rules_of_the_file_(raw, path)
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
-    config = validate(RunConfig, raw)
+    config = validate(RunConfig, raw, BY_RULE)
     return config, explain(config, raw, whys)
 
 

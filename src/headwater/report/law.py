@@ -9,7 +9,7 @@ from typing import Any
 from headwater.files import write_text
 from headwater.plan.law.pictures import Frontier, frontier, isoflops
 from headwater.plan.law.profile import DROP_90
-from headwater.plan.law.study import NOT_THE_LAW, Study
+from headwater.plan.law.study import NOT_THE_LAW, RELATED, Study
 from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, plot, series
 from headwater.report.markup import Html, tag
 from headwater.report.numbers import apart, count, decimal, significant
@@ -112,9 +112,13 @@ def _profile_card(done: Study) -> Html:
         for index, (name, profile) in enumerate(both)
     ]
     traces.append(level("90 % interval", -DROP_90, [x for trace in traces for x in trace["x"]], "muted"))
-    words = [f"{name.split(',')[0]} {' to '.join(apart(profile.low, profile.high))}" for name, profile in both]
+    words = [
+        f"{name.split(',')[0]} {' to '.join(apart(profile.low, profile.high))} (in the law above {profile.of_law:.4f})"
+        for name, profile in both
+    ]
     note = (
-        f"How much worse the best fit becomes with this exponent; 90 %: {', '.join(words)}. A flat curve is not known."
+        f"How much worse the best fit becomes with this exponent, {RELATED}; 90 %: {', '.join(words)}. "
+        "A flat curve is not known."
     )
     summary = f"Profile likelihood of the exponents. 90 % intervals: {', '.join(words)}."
     return chart_card(

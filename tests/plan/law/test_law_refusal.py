@@ -121,14 +121,15 @@ def test_the_profile_mostly_holds_the_truth_and_is_wider_with_fewer_runs():
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-9, 1e-6, 1e-4, 1e-2])
-def test_the_interval_of_an_exponent_holds_its_estimate_and_its_curve_is_drawn(noise):
+def test_the_interval_of_an_exponent_of_a_clean_law_holds_its_estimate_and_its_curve_is_drawn(noise):
     """On the grid alone, tables of less noise than its step have one point of a curve, and an interval beside it."""
     runs = isoflop_runs(noise=noise, seed=1)
     law = fit_law(runs)
     for estimate, profile in zip((law.alpha, law.beta), profiles(Forecaster(runs).posterior, law)):
         drawn = profile.log_likelihood > -DROP_90
-        assert profile.low < estimate < profile.high
-        assert profile.low < profile.exponents[profile.log_likelihood.argmax()] < profile.high
+        assert profile.holds_law, (profile.low, estimate, profile.high)
+        assert profile.low < profile.top < profile.high
+        assert profile.top == profile.exponents[profile.log_likelihood.argmax()]
         assert drawn.sum() >= 9, f"{drawn.sum()} points within the interval {profile.low} to {profile.high}"
 
 
@@ -141,7 +142,19 @@ def test_an_interval_is_as_narrow_as_the_noise():
     assert widths[1] / widths[0] == pytest.approx(10, rel=0.3)
 
 
-def test_an_estimate_off_the_likelihood_widens_the_interval():
+def test_an_estimate_off_the_likelihood_is_said_and_moves_no_end_of_the_interval():
     runs = isoflop_runs(noise=1e-4)
-    elsewhere = replace(fit_law(runs), alpha=0.4)
-    assert profiles(Forecaster(runs).posterior, elsewhere)[0].high == 0.4
+    law, posterior = fit_law(runs), Posterior(runs, published_prior())
+    elsewhere = replace(law, alpha=0.4)
+    both, moved = profiles(posterior, law), profiles(posterior, elsewhere)
+    assert (moved[0].low, moved[0].high) == (both[0].low, both[0].high)
+    assert moved[0].high < 0.4
+    assert "disputed_alpha" not in {warning.code for warning in table_warnings(runs, law, posterior, both)}
+    (said,) = [each for each in table_warnings(runs, elsewhere, posterior, moved) if each.code == "disputed_alpha"]
+    assert "alpha is 0.4 when every run counts for itself" in said.says
+
+
+def test_an_exponent_is_not_identified_where_two_ways_to_see_it_are_far_apart():
+    runs = isoflop_runs(noise=1e-4)
+    alpha, _ = profiles(Posterior(runs, published_prior()), replace(fit_law(runs), alpha=1.4))
+    assert alpha.is_bounded and not alpha.is_identified

@@ -2,7 +2,9 @@
 
 A flat profile is how an exponent that the rows can't tell is made visible; a point estimate hides it. No prior is in
 it. Errors are whitened by the posterior's covariance, so that runs which depart together don't count as separate
-evidence. A table without noise has a profile a millionth wide, so values are added around its top until they show it.
+evidence. That is another model than the law of the least Huber loss, which takes every run for itself: its exponents
+may lie outside these intervals, and then the rows don't say which to believe. A table without noise has a profile a
+millionth wide, so values are added around its top until they show it.
 
 m values of one exponent, each with all else at its best
 """
@@ -32,21 +34,30 @@ _SHRINK, _NUM_STEPS = 6.0, 9  # of the search for the other exponent: from 4 % t
 
 @dataclass(frozen=True)
 class Profile:
-    """log_likelihood is relative to the best; low and high bound the 90 % interval, or are the ends of the range.
+    """log_likelihood is relative to the best, which is at `top`; low and high bound the 90 % interval around it.
 
-    The interval holds the law's own exponent too: that is of another objective (Huber's, without a covariance), and
-    where the two disagree the exponent isn't known any better than that.
+    Without an end, low or high is that of the range. `of_law` is the exponent of the law that was fitted to the same
+    runs by the least Huber loss.
     """
 
     exponents: FloatArray
     log_likelihood: FloatArray
+    top: float
     low: float
     high: float
     is_bounded: bool
+    of_law: float
+
+    @property
+    def holds_law(self) -> bool:
+        """Return whether the law's exponent lies in the interval, as far as a table's digits tell."""
+        return self.low * (1 - LEAST_ERROR) <= self.of_law <= self.high * (1 + LEAST_ERROR)
 
     @property
     def is_identified(self) -> bool:
-        return self.is_bounded and self.high / self.low <= _MOST_UNCERTAIN
+        """Return whether both ways to see the runs together leave the exponent in a narrow range."""
+        low, high = min(self.low, self.of_law), max(self.high, self.of_law)
+        return self.is_bounded and high / low <= _MOST_UNCERTAIN
 
 
 def profiles(posterior: Posterior, law: Law) -> tuple[Profile, Profile]:
@@ -92,7 +103,7 @@ def _lowest(places: FloatArray, squares: FloatArray) -> FloatArray:
     return np.where(inside, dip, best)
 
 
-def _profile(heights_of: _Heights, estimate: float) -> Profile:
+def _profile(heights_of: _Heights, of_law: float) -> Profile:
     space, heights = _SPACE, heights_of(_SPACE)
     for _ in range(_MOST_ROUNDS):
         top = int(heights.argmax())
@@ -107,8 +118,8 @@ def _profile(heights_of: _Heights, estimate: float) -> Profile:
     top = int(relative.argmax())
     low, is_low_bounded = _crossing(np.log(space[top::-1]), relative[top::-1])
     high, is_high_bounded = _crossing(np.log(space[top:]), relative[top:])
-    low, high = min(math.exp(low), estimate), max(math.exp(high), estimate)
-    return Profile(space, relative, low, high, is_low_bounded and is_high_bounded)
+    bounded = is_low_bounded and is_high_bounded
+    return Profile(space, relative, float(space[top]), math.exp(low), math.exp(high), bounded, of_law)
 
 
 def _crossing(logs: FloatArray, heights: FloatArray) -> tuple[float, bool]:

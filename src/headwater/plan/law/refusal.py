@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.plan.law.absence import no_law
 from headwater.plan.law.backtest import MIN_SIZES, decades_beyond, span
 from headwater.plan.law.fit import Law
 from headwater.plan.law.frontier import Optimum
@@ -31,6 +32,8 @@ class Caution:
 
 def table_warnings(runs: Runs, law: Law, posterior: Posterior, profiles: tuple[Profile, Profile]) -> list[Caution]:
     """Return what a reader of the fit must know: what these rows don't show, and what was done about it."""
+    if absent := no_law(runs):  # from which all else would follow
+        return [Caution("no_law", f"these rows carry no law, and the fit says nothing of other runs: {absent}")]
     found = [*_few_sizes(runs)]
     ratio = runs.tokens / runs.params
     if ratio.max() / ratio.min() < _LEAST_RATIO_RANGE:
@@ -44,8 +47,16 @@ def table_warnings(runs: Runs, law: Law, posterior: Posterior, profiles: tuple[P
     for name, profile in zip(("alpha", "beta"), profiles):
         if not profile.is_identified:
             found.append(_unidentified(name, profile))
-    if min(law.E, law.A, law.B) < 1e-6 * float(runs.loss.min()):
-        found.append(Caution("missing_term", "the best fit has no place for one of its terms: the rows don't show it"))
+        elif not profile.holds_law:
+            found.append(_two_answers(name, profile))
+    if missing := _missing_terms(runs, law):
+        found.append(
+            Caution(
+                "missing_term",
+                f"the best fit has no place for {' and '.join(missing)}: the rows don't show it, and a forecast from "
+                "them can't know what other runs owe to it",
+            )
+        )
     if posterior.num_outliers:
         found.append(
             Caution(
@@ -55,6 +66,12 @@ def table_warnings(runs: Runs, law: Law, posterior: Posterior, profiles: tuple[P
             )
         )
     return found
+
+
+def _missing_terms(runs: Runs, law: Law) -> list[str]:
+    least = 1e-6 * float(runs.loss.min())
+    terms = (("a floor (E)", law.E), ("a term of params (A)", law.A), ("a term of tokens (B)", law.B))
+    return [name for name, value in terms if value < least]
 
 
 def _few_sizes(runs: Runs) -> list[Caution]:
@@ -78,6 +95,15 @@ def _unidentified(name: str, profile: Profile) -> Caution:
         f"unidentified_{name}",
         f"the rows fit nearly as well with any {name} {reach}: don't read it as a property of the data; "
         "forecasts average over what is left open",
+    )
+
+
+def _two_answers(name: str, profile: Profile) -> Caution:
+    of_law, top, low, high = (f"{value:.3g}" for value in (profile.of_law, profile.top, profile.low, profile.high))
+    return Caution(
+        f"disputed_{name}",
+        f"{name} is {of_law} when every run counts for itself, as in the curve, and {top} ({low} to {high}) when runs "
+        "of like size count as related: the rows don't say which, so it isn't known better than both together",
     )
 
 
@@ -135,6 +161,8 @@ def forecast_warnings(runs: Runs, params: float, tokens: float) -> list[Caution]
 
 def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
     """Return why these rows can't carry any number for this run, or None when they can."""
+    if absent := no_law(runs):
+        return absent
     for name, values, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
         if num_distinct(values) == 1 and not values.min() / _HULL_ROOM <= wanted <= values.max() * _HULL_ROOM:
             return f"all rows have the same {name} ({values[0]:.3g}): they don't show how loss changes with {name}"
@@ -149,6 +177,8 @@ def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
 
 def optimum_refusal(runs: Runs, profiles: tuple[Profile, Profile], found: Optimum | None) -> str | None:
     """Return why these rows can't carry a compute-optimal size, or None when they can."""
+    if absent := no_law(runs):
+        return absent
     if few := _few_sizes(runs):
         return few[0].says
     if found is None:

@@ -22,6 +22,7 @@ NOT_THE_LAW = (
     "the median of a forecast is not the curve of the law: it averages over exponents that the runs leave open, and "
     "follows near runs where they depart from the law"
 )
+RELATED = "counting runs of like size as related, by likelihood"
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,13 @@ def study(runs: Runs, clock: Clock = time.perf_counter) -> Study:
 
 
 def law_fields(done: Study) -> dict[str, Any]:
-    """Return the law and what bounds it."""
+    """Return the law, and what the rows say of its exponents when runs of like size count as related.
+
+    An interval is around `likeliest`, the exponent by that likelihood; the law's own may lie outside.
+    """
     law, posterior = done.law, done.forecaster.posterior
     intervals = {
-        name: {"p5": profile.low, "p95": profile.high, "identified": profile.is_identified}
+        name: {"p5": profile.low, "p95": profile.high, "identified": profile.is_identified, "likeliest": profile.top}
         for name, profile in zip(("alpha", "beta"), done.profiles)
     }
     return {

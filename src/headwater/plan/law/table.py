@@ -149,10 +149,13 @@ def _require_reruns(path: Path, rows: list[tuple[int, CsvRow]]) -> None:
     for line, row in rows:
         seed = (row.get("seed") or "").strip()
         if seed in seen:
+            same = f"params={row['params'].strip()}, tokens={row['tokens'].strip()}" + (
+                f", seed={seed}" if seed else ""
+            )
+            tell = "give each its own `seed`" if "seed" in row else "add a column `seed` that tells them apart"
             raise DataError(
-                f"{path} lines {seen[seed]} and {line} are duplicates: both have params={row['params'].strip()} and "
-                f"tokens={row['tokens'].strip()}; remove one, or, when they are reruns, add a column `seed` that "
-                "tells them apart"
+                f"{path} lines {seen[seed]} and {line} are duplicates: both have {same}; remove one, or, when they are "
+                f"reruns, {tell}"
             )
         seen[seed] = line
 
