@@ -265,7 +265,8 @@ def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> 
     if batch % whole:
         raise ConfigError(
             f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × world_size = {microbatch.tokens} × "
-            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}, or a smaller train.microbatch_tokens"
+            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}, a smaller train.microbatch_tokens, or a "
+            f"number of ranks that divides the {batch // microbatch.tokens} microbatch(es)"
         )
     if plan.train.exact and batch // microbatch.tokens > MAX_MICROBATCHES:
         raise ConfigError(
