@@ -21,8 +21,10 @@ def keep_exact_microbatch_(raw: RawSettings) -> dict[str, str]:
     compared with the settings as they are.
     """
     runs_dir, name = raw.get("runs_dir", "runs"), raw.get("name")
-    if raw.has(SETTING) or not is_on(raw.get("train.exact")) or not (isinstance(runs_dir, str) and isinstance(name, str)):
+    if raw.has(SETTING) or not is_on(raw.get("train.exact")):
         return {}
+    if not (isinstance(runs_dir, str) and isinstance(name, str)):
+        return {}  # validation says what is wrong with them
     ruled = _ruled(raw)
     saved = _saved_train(Path(runs_dir) / name)
     kept = saved.get("microbatch_tokens")
