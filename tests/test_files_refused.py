@@ -103,8 +103,8 @@ def test_a_shortfall_that_is_small_is_seen_in_the_figures(tmp_path, monkeypatch)
         ((0, 300_000), ["0.0", "0.3"]),
         ((1_000_000, 1_000_001), ["1.000000", "1.000001"]),
         ((5_000_000, 5_000_000), ["5", "5"]),
-        ((500, 5_000_000), ["0.0005", "5.0000"]),
-        ((7,), ["0.000007"]),
+        ((500, 5_000_000), ["0.001", "5.000"]),
+        ((7,), ["0.00001"]),
     ],
 )
 def test_sizes_have_the_decimals_that_tell_them_apart(sizes, shown):

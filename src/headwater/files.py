@@ -341,7 +341,8 @@ def require_writable(folder: Path, need_bytes: int = 0) -> None:
     if free < need_bytes:
         has, needs = megabytes(free, need_bytes)
         raise StorageError(
-            f"{folder} has {has} MB free and this needs about {needs} MB; free some space or choose another output folder"
+            f"{folder} has {has} MB free and this needs about {needs} MB; "
+            "free some space or choose another output folder"
         )
 
 
