@@ -26,6 +26,7 @@ from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint
 from headwater.checkpoint.lock import owned
 from headwater.checkpoint.save import Saved, Saver, retain_newest, save_checkpoint
 from headwater.cli.running import Call, run_training
+from headwater.corpus.tasks import merge
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
 from headwater.machine.place import Place as RankPlace
@@ -120,8 +121,12 @@ def prepare(place: Place) -> None:
 
 
 def prepare_in_parts(place: Place) -> None:
-    """Build the corpus in several tasks of each stage, one after the other, so that operations have an order."""
-    prepare_data(place.config(corpus__task_bytes=8_000, corpus__engine__workers=1), quiet, Timings())
+    """Build the corpus in several tasks of each stage, one after the other, so that operations have an order.
+
+    Keys and what was found are merged in levels, as only those of a large corpus are.
+    """
+    with mock.patch.object(merge, "MOST_FILES", 2), mock.patch.object(merge, "MOST_MERGED", 2):
+        prepare_data(place.config(corpus__task_bytes=8_000, corpus__engine__workers=1), quiet, Timings())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headwater.errors import DataError
 from headwater.files import create, digest_file, digest_json, json_bytes, new_scratch_folder, read_json
@@ -26,11 +26,14 @@ class Output:
     digests: dict[str, str] = field(default_factory=dict)
 
 
+OutputKind = TypeVar("OutputKind", bound=Output)
+
+
 @contextmanager
-def new_output(path: Path) -> Iterator[Output]:
+def new_output(path: Path, kind: type[OutputKind]) -> Iterator[OutputKind]:
     """Yield an output that becomes `path`, which must not exist, when the block ends without an error."""
     with new_scratch_folder(path) as folder:
-        output = Output(folder)
+        output = kind(folder)
         yield output
         made = {"facts": output.facts, "files": output.digests}
         with create(folder / TASK_FILE) as file:

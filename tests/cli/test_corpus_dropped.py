@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from small_run import call
+from small_run import call, require_clear_error, write_run_file, write_texts
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.settings import CorpusSettings
@@ -86,3 +86,22 @@ def test_a_classifier_is_trained_and_reported(place):
     assert again.status == 2 and "exists already" in again.err
     wrong = call(*verb[:-1], "prose", "--out", "other", cwd=place)
     assert wrong.status == 2 and "there is no kind 'prose'" in wrong.err
+
+
+def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_something(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for number, text in enumerate(("Hi.", "Ho.")):
+        (tmp_path / "texts" / f"{number}.txt").write_text(text)
+    run_file = str(write_run_file(tmp_path / "mine.toml"))
+    show = ("corpus", "show", "--run", "runs/mine")
+    require_clear_error(call(*show[:2], "--dropped", *show[2:], cwd=tmp_path), "no run folder")
+    require_clear_error(call("corpus", "build", run_file, cwd=tmp_path), "corpus is empty", "corpus show --dropped")
+    require_clear_error(call(*show, cwd=tmp_path), "kept too little", "--dropped")
+    said = call(*show, "--dropped", cwd=tmp_path)
+    assert said.status == 0, said
+    assert "kept too little" in said.err and "too_short: 2 documents" in said.out and "Ho." in said.out
+    write_texts(tmp_path / "texts", 4)
+    assert call("corpus", "build", run_file, cwd=tmp_path).status == 0
+    said = call(*show, "--dropped", "--json", cwd=tmp_path)
+    assert said.json["dropped"]["too_short"]["documents"] == 2 and said.err == ""
+    assert sorted(path.name for path in (tmp_path / "runs" / "mine" / "data").iterdir()) == ["corpus"]

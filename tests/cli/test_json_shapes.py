@@ -63,8 +63,8 @@ def test_corpus_show_gives_the_balance_sheet(ask):
     value = ask("corpus", "show")
     assert list(value) == ["sources", "splits", "kept_by", "training"]
     for sheet in value["sources"].values():
-        assert set(sheet) == {"read", "kept", "dropped", "stages"}
-        for amount in (sheet["read"], sheet["kept"], *sheet["dropped"].values()):
+        assert set(sheet) == {"read", "kept", "dropped", "stages", "cleaned_bytes", "text"}
+        for amount in (sheet["read"], sheet["kept"], sheet["text"], *sheet["dropped"].values()):
             assert set(amount) == {"documents", "bytes"}
             assert all(isinstance(number, int) for number in amount.values())
     seen = value["training"]["mine"]

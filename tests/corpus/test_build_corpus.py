@@ -4,6 +4,7 @@ import json
 import os
 import random
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,14 @@ class TestFolder:
 
 
 class TestSmall:
+    @pytest.mark.parametrize("seed", range(4))
+    def test_what_is_held_out_of_a_single_file_of_wrapped_lines_begins_with_a_sentence(
+        self, build, make_prose, tmp_path, seed
+    ):
+        build({"all.txt": textwrap.fill(make_prose(1200, seed), 50)})
+        (start,), (end,) = documents(tmp_path / "corpus"), documents(tmp_path / "corpus", "validation")
+        assert start.text.endswith(".") and end.text[0].isupper(), (start.text[-60:], end.text[:60])
+
     def test_a_single_file_gives_its_end_for_validation(self, build, make_prose, tmp_path):
         text = make_prose(9000)
         manifest = build({"book.txt": text}, validation_fraction=0.05)
@@ -129,7 +138,8 @@ class TestSmall:
         with pytest.raises(DataError):
             build()
         assert tree_bytes(tmp_path / "corpus") == before
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "in"]
+        left = sorted(path.name for path in tmp_path.iterdir())
+        assert left == [".corpus-too-little", "corpus", "in"], "what was dropped, for a person to see"
 
 
 class TestDuplicates:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from small_run import call, finish, prose, require_clear_error, start, write_run_file, write_texts
+
+from headwater.plan.mixture_law import MIN_RUNS
 
 ASKED = ("mixture", "search", "mine.toml", "--minutes", "0.5", "--runs", "6", "--checks", "1", "--json")
 CYRILLIC = '\n[corpus.sources.cyrillic]\npaths = ["cyrillic"]\n'
@@ -104,6 +108,27 @@ def test_rules_are_shown_side_by_side(searched):
 def test_wishes_that_cannot_be_are_refused(searched, arguments, says):
     folder, _ = searched
     require_clear_error(call("mixture", "search", "mine.toml", *arguments, cwd=folder), says)
+
+
+def test_a_time_that_is_too_short_is_answered_with_one_that_is_enough(searched):
+    folder, _ = searched
+    asked = ("mixture", "search", "mine.toml", "--runs", "6", "--checks", "1")
+    said = call(*asked, "--minutes", "0.001", cwd=folder)
+    enough = re.search(r"give --minutes ([\d.]+)", said.err)
+    assert enough is not None and 0.1 <= float(enough[1]) < 5, said
+
+
+@pytest.mark.parametrize("minutes", ["0.1", "600"])
+def test_a_run_too_short_for_small_runs_says_so_whatever_time_it_is_given(tmp_path, minutes):
+    write_two_sources(tmp_path)
+    write_run_file(tmp_path / "mine.toml", extra=CYRILLIC, model__num_layers=1, model__d_model=64, train__num_steps=59)
+    said = call("mixture", "search", "mine.toml", "--runs", "6", "--checks", "1", "--minutes", minutes, cwd=tmp_path)
+    require_clear_error(said, "59 steps", "needs 60", "train.num_steps")
+    assert not (tmp_path / "runs").exists(), "it is said before the work"
+
+
+def test_the_help_names_the_fewest_mixtures():
+    assert f"{MIN_RUNS} or more" in " ".join(call("mixture", "search", "--help", cwd=Path.cwd()).out.split())
 
 
 def test_one_source_is_no_mixture(tmp_path):

@@ -72,12 +72,16 @@ def test_what_is_text_in_its_packages_is_known(entry):
 def test_fetch_from_a_folder_of_archives_by_one_command(tmp_path: Path):
     write_deb(tmp_path / "archives", "texts", {"usr/share/doc/texts/a.txt": b"words of a text"}, licence="MIT")
     (tmp_path / "mine.toml").write_text(RUN)
-    said = call("corpus", "fetch", "mine.toml", "--archives", "archives", "--json", cwd=tmp_path)
+    fetch = ("corpus", "fetch", "mine.toml", "--archives", "archives")
+    require_clear_error(call(*fetch, cwd=tmp_path), "deb:gone-for-good", "corpus.sources.sites.requires_all=false")
+    require_clear_error(call("corpus", "build", "mine.toml", cwd=tmp_path), "deb:gone-for-good")
+    without = (*fetch, "corpus.sources.sites.requires_all=false")
+    said = call(*without, "--json", cwd=tmp_path)
     assert said.status == 0, said
     value = json.loads(said.out)
     assert [package["package"] for package in value["packages"]] == ["deb:texts"]
     assert value["packages"][0]["licence"] == "MIT" and list(value["left_out"]) == ["deb:gone-for-good"]
-    table = call("corpus", "fetch", "mine.toml", "--archives", "archives", cwd=tmp_path)
+    table = call(*without, cwd=tmp_path)
     assert "deb:texts" in table.out and "left out" in table.out
 
 

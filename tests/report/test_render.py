@@ -94,6 +94,17 @@ def test_the_balance_sheet_has_every_reason_to_the_byte_and_balances(page):
     assert "it balances." in page.text
 
 
+def test_the_text_of_a_source_is_what_lies_in_the_corpus_and_not_what_was_read(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=4)
+    manifest = corpus_manifest()
+    manifest["splits"]["train"]["books"]["bytes"] -= 1234
+    json_file(run_dir / "data" / "corpus" / "manifest.json", manifest)
+    page = read_page(render_report(run_dir))
+    text = sum(split["books"]["bytes"] for split in manifest["splits"].values())
+    assert manifest["sources"]["books"]["kept"]["bytes"] == text + 1234
+    assert f"{text:,}" in page.text and "it balances." in page.text
+
+
 def test_parts_cut_from_documents_are_told_in_bytes(tmp_path):
     run_dir = write_run(tmp_path, num_steps=4)
     manifest = corpus_manifest()

@@ -141,7 +141,7 @@ TARGETS = (
     Target(
         "csv",
         lambda: (b'id,text\n1,"one ""two"""\n2,\n', b"text\tid\na\t1\n"),
-        partial(_file, "a.csv", "csv", ("not_utf8", "binary", "malformed_csv")),
+        partial(_file, "a.csv", "csv", ("not_utf8", "binary", "malformed_csv", "no_text")),
         (b'"', b",", b"\r\n", b"\0", b"text"),
     ),
     Target("markdown", lambda: (b"---\ntitle: A\n---\n# B\n<!-- c -->\n```\nd\n```\n",), _markdown, _MARK_WORDS),

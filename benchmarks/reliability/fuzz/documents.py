@@ -64,6 +64,11 @@ def _json(data: bytes, folder: Path) -> None:
     check_parsed("a.json", "json", ("malformed_json", "not_utf8", "file_too_large"), data)
 
 
+def _notebook(data: bytes, folder: Path) -> None:
+    reasons = ("malformed_json", "not_utf8", "not_notebook", "no_text", "file_too_large")
+    check_parsed("a.ipynb", "notebook", reasons, data)
+
+
 def _html(data: bytes, folder: Path) -> None:
     reasons = ("not_html", "damaged_html", "binary", "not_utf8", "too_deep", "file_too_large")
     check_parsed("a.html", "html", reasons, data)
@@ -122,6 +127,15 @@ TARGETS = (
         lambda: (b'[{"text": "one"}, {"x": [1, 2.5, null]}]', b'{"text": "a"}\n{"text": "b"}\n'),
         _json,
         JSON_WORDS,
+    ),
+    Target(
+        "notebook",
+        lambda: (
+            b'{"cells": [{"cell_type": "markdown", "source": ["# A\\n", "b"]}, '
+            b'{"cell_type": "code", "source": "c = 1"}], "metadata": {"kernelspec": {"language": "python"}}}',
+        ),
+        _notebook,
+        (*JSON_WORDS, b'"worksheets"', b'"heading"', b'"level"', b"```"),
     ),
     Target(
         "html",

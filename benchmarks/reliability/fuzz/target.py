@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.input import InputFile, Stream
 from headwater.corpus.read.limits import ReadLimits
 
 LIMITS = ReadLimits(max_document_characters=2000, max_line_bytes=2000, max_file_bytes=4000)
@@ -42,5 +41,5 @@ class InMemory(InputFile):
         return len(self.data)
 
     @contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
+    def open(self) -> Iterator[Stream]:
         yield io.BytesIO(self.data)

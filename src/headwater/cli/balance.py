@@ -9,28 +9,52 @@ from headwater.report.numbers import count
 
 
 def print_balance(sources: dict[str, Any], held_out: dict[str, dict[str, int]]) -> None:
-    """Print what was read, dropped by stage and reason, kept, and held out; of several sources the sums at last."""
-    print(f"{'source':<16} {'':<34} {'documents':>10} {'bytes':>9}")
+    """Print what was read, dropped by stage and reason, kept, and held out; of several sources the sums at last.
+
+    To the byte, and every byte in it: read less what was dropped is kept, and that less cleaning the text.
+    """
+    print(f"{'source':<16} {'':<34} {'documents':>10} {'bytes':>17}")
     for source, sheet in sources.items():
-        _print_source(source, sheet, held_out[source])
+        dropped = [
+            (f"- {stage}: {reason}", amount)
+            for stage, found in sheet["stages"].items()
+            for reason, amount in found["reasons"].items()
+        ]
+        _print_sheet(source, sheet, dropped, held_out[source])
     if len(sources) > 1:
-        for name in ("read", "kept"):
-            documents = sum(sheet[name]["documents"] for sheet in sources.values())
-            num_bytes = sum(sheet[name]["bytes"] for sheet in sources.values())
-            _print_row("all" if name == "read" else "", name, {"documents": documents, "bytes": num_bytes})
+        _print_sheet("all", *_sums(list(sources.values()), list(held_out.values())))
 
 
-def _print_source(source: str, sheet: dict[str, Any], held_out: dict[str, int]) -> None:
+Amount = dict[str, int]
+
+
+def _print_sheet(source: str, sheet: dict[str, Any], dropped: list[tuple[str, Amount]], held_out: Amount) -> None:
     _print_row(source, "read", sheet["read"])
-    for stage, dropped in sheet["stages"].items():
-        for reason, amount in dropped["reasons"].items():
-            _print_row("", f"- {stage}: {reason}", amount)
-    _print_row("", "kept", sheet["kept"])
+    for name, amount in dropped:
+        _print_row("", name, amount)
+    _print_row("", "kept, as read", sheet["kept"])
+    cleaned = sheet["cleaned_bytes"]
+    what = "- taken away by cleaning" if cleaned >= 0 else "+ added by cleaning"
+    print(f"{'':<16} {what:<34} {'':>10} {abs(cleaned):>17,}")
+    _print_row("", "text, as trained on", sheet["text"])
     _print_row("", "of it held out", held_out)
 
 
-def _print_row(source: str, name: str, amount: dict[str, int]) -> None:
-    print(safe(f"{source:<16} {name:<34} {amount['documents']:>10,} {count(amount['bytes']):>9}"))
+def _sums(
+    sheets: list[dict[str, Any]], held_out: list[Amount]
+) -> tuple[dict[str, Any], list[tuple[str, Amount]], Amount]:
+    total: dict[str, Any] = {name: _sum([sheet[name] for sheet in sheets]) for name in ("read", "kept", "text")}
+    total["cleaned_bytes"] = sum(sheet["cleaned_bytes"] for sheet in sheets)
+    dropped = _sum([stage for sheet in sheets for stage in sheet["stages"].values()])
+    return total, [("- dropped", dropped)] if any(dropped.values()) else [], _sum(held_out)
+
+
+def _sum(amounts: list[Amount]) -> Amount:
+    return {unit: sum(amount[unit] for amount in amounts) for unit in ("documents", "bytes")}
+
+
+def _print_row(source: str, name: str, amount: Amount) -> None:
+    print(safe(f"{source:<16} {name:<34} {amount['documents']:>10,} {amount['bytes']:>17,}"))
 
 
 def print_findings(balance: dict[str, Any]) -> None:
@@ -53,7 +77,7 @@ def print_findings(balance: dict[str, Any]) -> None:
             licences[licence] = licences.get(licence, 0) + amount["bytes"]
     if set(licences) - {"unknown"}:
         largest = sorted(licences.items(), key=lambda item: (-item[1], item[0]))
-        print(safe("kept by licence: " + ", ".join(f"{licence} {count(size)}" for licence, size in largest)))
+        print(safe("text by licence: " + ", ".join(f"{licence} {count(size)}" for licence, size in largest)))
 
 
 def print_training(training: dict[str, dict[str, float]] | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.cli.arguments import print_json
-from headwater.cli.terminal import safe
+from headwater.cli.terminal import safe, say
 from headwater.report.numbers import count as short_count
 
 _SHOWN_LINES = 6
@@ -16,7 +16,11 @@ _WIDTH = 110
 
 def show_dropped(corpus: Path, reason: str | None, source: str | None, count: int, as_json: bool) -> None:
     from headwater.corpus.dropped import dropped_sample
+    from headwater.corpus.too_little import kept_too_little, too_little_folder
 
+    if kept_too_little(corpus):
+        say("the last build kept too little text for a corpus; this is what it dropped")
+        corpus = too_little_folder(corpus)
     found = dropped_sample(corpus, reason, source, count)
     if as_json:
         print_json({"dropped": found})

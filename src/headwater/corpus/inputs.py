@@ -11,7 +11,7 @@ import xxhash
 from headwater.corpus.protect.evaluation_sets import set_files
 from headwater.corpus.quality.steps import quality_inputs
 from headwater.corpus.read.builtin import library_files
-from headwater.corpus.read.fetched import fetched_packages
+from headwater.corpus.read.fetched import fetched_packages, require_packages
 from headwater.corpus.read.hub import hub_version
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
@@ -24,8 +24,9 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digest of every source's raw inputs, the names and the content of its files, and of models used on it.
 
     What is kept out of the corpus is an input, too: `decontaminate:NAME` is the digest of an evaluation set.
-    Raises DataError for a path that doesn't exist or a package that isn't installed.
+    Raises DataError for a path that doesn't exist, a package that isn't installed, or packages that weren't fetched.
     """
+    require_packages(settings)
     digests = {name: _source_digest(name, settings) for name in settings.sources} | quality_inputs(settings)
     kept_out = settings.decontaminate
     if kept_out is None:

@@ -10,6 +10,7 @@ from typing import Any
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
 from headwater.corpus.tasks.work import work_folder
+from headwater.corpus.too_little import kept_too_little
 from headwater.errors import DataError
 from headwater.files import digest_file
 from headwater.seals import is_unmade, read_manifest
@@ -21,6 +22,11 @@ def read_corpus_manifest(corpus_dir: Path) -> dict[str, Any]:
     """Return the manifest; DataError when `corpus_dir` isn't a corpus that this version reads, or isn't built yet."""
     if is_unmade(corpus_dir):
         begun = work_folder(corpus_dir).is_dir()
+        if kept_too_little(corpus_dir) and not begun:
+            raise DataError(
+                f"{corpus_dir} is not there: its last build kept too little text; `headwater corpus show "
+                "--dropped` shows what it dropped, and why"
+            )
         raise DataError(
             f"{corpus_dir} is not built to its end: what a build has done so far lies beside it; "
             "`headwater corpus build RUN.toml` goes on with it"

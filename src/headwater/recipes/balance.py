@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from headwater.corpus.account import with_text
 from headwater.corpus.load import read_corpus_manifest
 from headwater.corpus.reasons import dropped_by_stage
 from headwater.errors import HeadwaterError
@@ -23,12 +24,17 @@ _FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 def balance_of_run(run_dir: Path) -> dict[str, Any]:
     """Return {sources, splits, kept_by, …} of a run's corpus.
 
-    A source has read, kept, dropped (by reason) and stages (the same by stage). Raises DataError where there is none.
+    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; cleaned_bytes and
+    text, as account.with_text says. `splits` and `kept_by` are parts of text. Raises DataError where there is none.
     """
     manifest = read_corpus_manifest(Folders(run_dir).corpus)
-    sources = {name: {**sheet, "stages": dropped_by_stage(sheet)} for name, sheet in manifest["sources"].items()}
+    splits = manifest["splits"]
+    sources = {
+        name: {**with_text(sheet, splits, name), "stages": dropped_by_stage(sheet)}
+        for name, sheet in manifest["sources"].items()
+    }
     found = {name: manifest[name] for name in _FINDINGS if name in manifest}
-    return {"sources": sources, "splits": manifest["splits"], **found}
+    return {"sources": sources, "splits": splits, **found}
 
 
 def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import has_magic
 from pathlib import PurePath
 from typing import Any
 
@@ -37,8 +38,9 @@ def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
     """Return the data card of a run, or None where its corpus isn't there any more.
 
     {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}. A source has its
-    kind, from, licence (as declared, "" for none), read, kept, tokens (of the training part), dropped (by stage), by
-    (licence, language and kind), dates and training; what was not asked for is None.
+    kind, from, licence (as declared, "" for none), read, kept (cleaned text), cleaned_bytes, tokens (of the training
+    part), dropped (by stage), by (licence, language and kind), dates and training; what was not asked for is None.
+    Bytes read = kept + cleaned_bytes + dropped.
     """
     folders = Folders(config.run_dir)
     try:
@@ -76,8 +78,10 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _last_name(path: str) -> str:
-    """Return the last name of a path: the whole would tell of a person's disk."""
-    return PurePath(path).name or path
+    """Return the last name of a path, since the whole would tell of a person's disk; of a pattern with its folder's."""
+    names = PurePath(path).parts
+    plain = [at for at, name in enumerate(names) if not has_magic(name)]
+    return str(PurePath(*names[plain[-1] :])) if plain else path
 
 
 def _sources(config: RunConfig, balance: dict[str, Any]) -> dict[str, Any]:
@@ -88,13 +92,13 @@ def _sources(config: RunConfig, balance: dict[str, Any]) -> dict[str, Any]:
     for name, sheet in balance["sources"].items():
         source = config.corpus.sources[name]
         licence = declared_licence(source)
-        kept = [balance["splits"][split][name] for split in balance["splits"]]
         sources[name] = {
             "kind": source.kind,
             "from": _origin(source),
             "licence": "" if licence == UNKNOWN else licence,
             "read": sheet["read"],
-            "kept": {unit: sum(part[unit] for part in kept) for unit in ("documents", "bytes")},
+            "kept": sheet["text"],
+            "cleaned_bytes": sheet["cleaned_bytes"],
             "tokens": tokens.get(name, 0),
             "dropped": sheet["stages"],
             "by": {mark: kept_by.get(mark, {}).get(name, {}) for mark in MARKS},

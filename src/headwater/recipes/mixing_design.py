@@ -15,7 +15,7 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import write_json
 from headwater.plan.arrays import FloatArray
-from headwater.plan.ladder import Rung
+from headwater.plan.ladder import MIN_RUNG_STEPS, Rung
 from headwater.plan.mixture_law import MIN_RUNS, choose_mixtures, draw_mixtures
 from headwater.recipes.ladder_design import Ladder, LadderWishes, Sizes
 from headwater.recipes.ladder_record import same_make
@@ -91,6 +91,7 @@ def prepare_mixing(run: str, overrides: list[str], wishes: MixingWishes, say: Sa
     """Bring the run's text up to date and choose size and mixtures; raise ConfigError where there is no choice."""
     config, _ = load_run(run, overrides)
     wishes.check(set(config.corpus.sources))
+    _require_steps(config)
     with owned(config.run_dir) as owner:
         prepare_data(config, say, Timings(), owner.require)
         mixing = _design(run, overrides, wishes)
@@ -98,6 +99,16 @@ def prepare_mixing(run: str, overrides: list[str], wishes: MixingWishes, say: Sa
         design = {"of": _asked_of(config, wishes), "rung": asdict(mixing.rung), "weights": mixing.weights.tolist()}
         write_json(path, {"format": FORMAT, "format_version": 1, **design, "sources": list(mixing.sources)})
     return mixing
+
+
+def _require_steps(config: RunConfig) -> None:
+    """Raise ConfigError, before any work, for a run too short to have a small run: no time would be enough."""
+    if config.train.num_steps < MIN_RUNG_STEPS:
+        raise ConfigError(
+            f"{config.name} is too short to search a mixture for: it has {config.train.num_steps} steps, and a small "
+            f"run, of its own model or a smaller one, needs {MIN_RUNG_STEPS} to show what a mixture does; raise "
+            "train.num_steps"
+        )
 
 
 def _asked_of(config: RunConfig, wishes: MixingWishes) -> dict[str, Any]:
@@ -124,7 +135,7 @@ def _design(run: str, overrides: list[str], wishes: MixingWishes) -> Mixing:
     found = read_json_or_none(mixing_dir(config.run_dir) / "design.json")
     before = _designed_before(found, _asked_of(config, wishes))
     if before is None:
-        rung = _size(sizes.candidates(), seconds / wishes.num_trained)
+        rung = _size(sizes.candidates(), seconds, wishes.num_trained)
         chance = np.random.default_rng(config.seed)
         drawn = draw_mixtures(base, most, NUM_CHOSEN_FROM, chance)
         before = rung, choose_mixtures(base, drawn, wishes.num_runs, chance)
@@ -150,13 +161,14 @@ def _bounds(config: RunConfig, rows: dict[str, int], sources: tuple[str, ...]) -
     return base, np.maximum(base, most)  # a run that reads a source more often than is usual may go on doing so
 
 
-def _size(candidates: list[Rung], seconds: float) -> Rung:
-    """Return the size of most compute that takes no longer than `seconds`."""
-    fitting = [rung for rung in candidates if rung.seconds <= seconds]
+def _size(candidates: list[Rung], seconds: float, num_trained: int) -> Rung:
+    """Return the size of most compute of which `num_trained` runs take no longer than `seconds`."""
+    fitting = [rung for rung in candidates if rung.seconds * num_trained <= seconds]
     if not fitting:
-        least = min((rung.seconds for rung in candidates), default=math.inf)
+        least = min(rung.seconds for rung in candidates)
         raise ConfigError(
-            f"{seconds:.0f} s a small run are too few: the smallest takes {least:.0f} s; give more by --minutes, or "
-            "train fewer by --runs and --checks"
+            f"{seconds / num_trained:.1f} s a small run are too few: the smallest takes {least:.1f} s; give "
+            f"--minutes {math.ceil(least * num_trained / 6) / 10:g}, or train fewer by --runs ({MIN_RUNS} at least) "
+            "and --checks"
         )
     return max(fitting, key=lambda rung: rung.flops)

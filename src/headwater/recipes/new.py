@@ -61,7 +61,8 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
             )
         raise DataError(
             f"{', '.join(texts)}: {found} with {num_bytes} bytes of text that can be read; at least {MIN_BYTES} are "
-            'needed, and a million make sense. Text must be UTF-8, and a JSONL line needs a field "text" or "content"'
+            'needed, and a million make sense. Text must be UTF-8, and a table needs a column "text" or "content" '
+            "(corpus.sources.NAME.text_column in a run file names another)"
         )
     sizes = choose_sizes(num_bytes, minutes)
     write_text(path, _run_file(name, texts, found, num_bytes, minutes, sizes))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.files import move_file, remove_folder, remove_leftovers
+from headwater.files import discard, move_file, remove_folder, remove_leftovers
 from headwater.outputs import Output, is_whole, new_output, read_output
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
@@ -86,7 +86,7 @@ class SourceWork:
     def write_shard(self, number: int, documents: Sequence[EncodedDocument], vocab_size: int) -> dict[str, Any]:
         """Write a shard in place of a later one of a broken row, if there is one, and return its entry."""
         remove_folder(self._shard(number))
-        with new_output(self._shard(number)) as output:
+        with new_output(self._shard(number), Output) as output:
             output.facts = write_shard(output.folder, number, documents, vocab_size)
             name = output.facts["name"]
             output.digests = {f"{name}.{kind}": facts["digest"] for kind, facts in output.facts["files"].items()}
@@ -109,7 +109,7 @@ class SourceWork:
 
     def write_piece(self, first: int, documents: Sequence[EncodedDocument]) -> Piece:
         """Write encoded documents, of which the first has number `first`."""
-        with new_output(self._pieces / f"{first:09d}") as output:
+        with new_output(self._pieces / f"{first:09d}", Output) as output:
             arrays = {
                 "ids": np.concatenate([np.asarray(document.ids) for document in documents]),
                 "lengths": np.array([len(document.ids) for document in documents], dtype="<u8"),
@@ -124,7 +124,7 @@ class SourceWork:
         """Remove the pieces whose documents all come before number `before`."""
         for piece in self.pieces():
             if piece.end <= before:
-                remove_folder(piece.folder)
+                discard(piece.folder)  # whatever is left of it is no whole piece
 
 
 def _piece(output: Output) -> Piece:

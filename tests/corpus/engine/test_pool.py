@@ -94,8 +94,11 @@ def test_workers_that_are_killed_are_replaced_and_their_tasks_redone(texts, expe
             threading.Timer(chance.random() * 0.7, lambda: self._process.kill()).start()
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_kill)
-    build(texts, tmp_path / "corpus", workers=2)
+    said = []
+    build(texts, tmp_path / "corpus", said.append, workers=2)
     assert len(killed) > 4
+    redone = [line for line in said if "is done again: its process was ended by Killed" in line]
+    assert redone and any(" of source " in line for line in redone), said
     assert tree_bytes(tmp_path / "corpus") == expected
 
 
@@ -148,8 +151,10 @@ def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch)
         give(self, task, now)
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_stop)
-    build(texts, tmp_path / "corpus", workers=2, silent_seconds=4)
+    said = []
+    build(texts, tmp_path / "corpus", said.append, workers=2, silent_seconds=4)
     assert stopped
+    assert any("is done again: its process gave no sign of life for 4 seconds" in line for line in said), said
     with pytest.raises(ProcessLookupError):
         os.kill(stopped[0], 0)
     assert tree_bytes(tmp_path / "corpus") == expected
@@ -236,4 +241,4 @@ def test_an_error_that_the_user_can_act_on_comes_through_as_it_is(tmp_path):
     settings = CorpusSettings.model_validate({"sources": sources, "engine": {"workers": 2}})
     with pytest.raises(DataError, match="the corpus is empty: no document was kept"):
         build_corpus(settings, tmp_path / "corpus", lambda line: None)
-    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
+    assert sorted(os.listdir(tmp_path)) == [".corpus-too-little", "a.txt", "b.txt"]

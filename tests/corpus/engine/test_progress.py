@@ -44,6 +44,12 @@ def test_a_long_task_is_seen_to_go_on():
     ]
 
 
+def test_a_task_that_failed_is_told_at_once_with_the_reason():
+    progress, said, _ = progress_of([1_000_000])
+    progress.failed("source mine (a.txt)", "its process was ended by Killed")
+    assert said == ["reading and sifting: source mine (a.txt) is done again: its process was ended by Killed"]
+
+
 def test_what_was_done_before_is_told_and_not_counted_again():
     progress, said, clock = progress_of([1_000_000] * 8, missing=[6, 7])
     assert said == ["reading and sifting: 6 of 8 tasks were done before"]

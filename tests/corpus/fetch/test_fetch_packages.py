@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from headwater.corpus.build import build_corpus
+from headwater.corpus.build import build_corpus, corpus_key
 from headwater.corpus.fetch import channels
 from headwater.corpus.fetch.fetch import fetch_packages
 from headwater.corpus.inputs import corpus_inputs
@@ -70,13 +70,22 @@ def test_a_killed_fetch_goes_on_with_the_package_it_was_at(tmp_path, make_deb, m
     assert len(said) == 1 and len(fetched.manifests) == 2
 
 
-def test_a_package_that_is_gone_is_left_out_and_stands_in_the_balance(tmp_path, make_deb, make_prose):
+def make_texts(make_deb, make_prose):
     texts = {f"usr/share/doc/texts/{seed}.txt": make_prose(100, seed).encode() for seed in range(4)}
     make_deb("texts", texts)
-    settings = settings_of(tmp_path, "deb:texts", "deb:vanished")
+
+
+def test_a_source_may_do_without_a_package_and_then_it_is_told_and_stands_in_the_balance(
+    tmp_path, make_deb, make_prose
+):
+    make_texts(make_deb, make_prose)
+    settings = settings_of(tmp_path, "deb:texts", "deb:vanished", requires_all=False)
     fetched, said = fetch(settings, tmp_path)
     assert list(fetched.left_out) == ["deb:vanished"] and any("deb:vanished is left out" in line for line in said)
-    manifest = build_corpus(settings, tmp_path / "corpus", lambda line: None)
+    said = []
+    manifest = build_corpus(settings, tmp_path / "corpus", said.append)
+    assert "sites: built WITHOUT deb:vanished" in said[0] and "holds no archive of it" in said[0]
+    assert said[-1].endswith("dropped: not_fetched"), "and not how many bytes of it there weren't"
     assert manifest["sources"]["sites"]["dropped"]["not_fetched"] == {"documents": 0, "bytes": 0}
     before = corpus_inputs(settings)
     make_deb("vanished", {"usr/share/doc/vanished/a.txt": b"back again"})
@@ -85,12 +94,44 @@ def test_a_package_that_is_gone_is_left_out_and_stands_in_the_balance(tmp_path, 
     assert corpus_inputs(settings) != before, "a corpus without the package is not up to date any more"
 
 
-def test_a_source_that_requires_all_fails_after_the_rest_is_there(tmp_path, make_deb):
+def test_a_fetch_ends_with_what_is_missing_after_the_rest_is_there(tmp_path, make_deb):
     make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
-    settings = settings_of(tmp_path, "deb:vanished", "deb:texts", requires_all=True)
-    with pytest.raises(DataError, match="deb:vanished"):
+    settings = settings_of(tmp_path, "deb:vanished", "deb:texts", "pypi:unheard-of")
+    with pytest.raises(DataError) as raised:
         fetch(settings, tmp_path)
+    said = str(raised.value)
+    for entry in ("deb:vanished", "pypi:unheard-of"):
+        assert f"{entry}, of source 'sites': {tmp_path / 'archives'} holds no archive of it" in said
+    assert said.count("corpus.sources.sites.requires_all=false") == 1
     assert (tmp_path / "texts/deb-texts/manifest.json").is_file()
+
+
+def test_a_corpus_is_not_built_from_what_is_left_of_a_failed_fetch(tmp_path, make_deb, make_prose):
+    make_texts(make_deb, make_prose)
+    settings = settings_of(tmp_path, "deb:texts", "deb:vanished")
+    with pytest.raises(DataError):
+        fetch(settings, tmp_path)
+    with pytest.raises(DataError, match=r"deb:vanished, of source 'sites': .* holds no archive"):
+        build_corpus(settings, tmp_path / "corpus", lambda line: None)
+    assert not (tmp_path / "corpus").exists()
+    make_deb("vanished", {"usr/share/doc/vanished/a.txt": make_prose(100, 9).encode()})
+    fetch(settings, tmp_path)
+    assert build_corpus(settings, tmp_path / "corpus", lambda line: None)["sources"]["sites"]["dropped"] == {}
+
+
+def test_doing_without_a_package_that_is_there_makes_no_other_corpus(tmp_path, make_deb, make_prose):
+    make_texts(make_deb, make_prose)
+    strict, lenient = (settings_of(tmp_path, "deb:texts", requires_all=value) for value in (True, False))
+    fetch(strict, tmp_path)
+    assert corpus_key(strict, corpus_inputs(strict)) == corpus_key(lenient, corpus_inputs(lenient))
+
+
+def test_a_corpus_of_nothing_but_missing_packages_says_that_they_are_missing(tmp_path, make_deb):
+    make_deb("other", {"usr/share/doc/other/a.txt": b"words"})
+    settings = settings_of(tmp_path, "deb:vanished", requires_all=False)
+    fetch(settings, tmp_path)
+    with pytest.raises(DataError, match="packages are missing: `headwater corpus fetch RUN`"):
+        build_corpus(settings, tmp_path / "corpus", lambda line: None)
 
 
 def test_the_first_alternative_that_exists_is_taken(tmp_path, make_deb):
@@ -114,10 +155,12 @@ def test_of_files_in_each_others_place_the_first_is_taken(tmp_path, make_deb):
     assert found == ["usr/share/a.txt/b.txt", "usr/share/c.txt"]
 
 
-def test_a_corpus_of_packages_never_fetched_says_how_to_fetch_them(tmp_path):
-    settings = settings_of(tmp_path, "deb:texts")
-    with pytest.raises(DataError, match="headwater corpus fetch"):
+@pytest.mark.parametrize("requires_all", [True, False])
+def test_a_corpus_of_packages_never_fetched_says_which_they_are_and_how_to_fetch_them(tmp_path, requires_all):
+    settings = settings_of(tmp_path, "deb:texts", "pypi:more", requires_all=requires_all)
+    with pytest.raises(DataError, match=r"(?s)deb:texts.*never fetched.*pypi:more.*headwater corpus fetch") as raised:
         build_corpus(settings, tmp_path / "corpus", lambda line: None)
+    assert "requires_all" not in str(raised.value), "whether they can be had isn't known yet"
 
 
 def test_a_package_without_text_is_named(tmp_path, make_deb):
@@ -155,7 +198,7 @@ def test_a_client_that_fails_is_understood(monkeypatch, tmp_path, said):
     monkeypatch.setattr(channels, "_run", lambda command, folder, client: said)
     (tmp_path / "texts/.apt/lists").mkdir(parents=True)
     (tmp_path / "texts/.apt/lists/some_Packages").write_text("x")
-    settings = settings_of(tmp_path, "deb:texts")
+    settings = settings_of(tmp_path, "deb:texts", requires_all=False)
     if APT_SAID[said] is channels.PackageGone:
         assert "deb:texts" in fetch_packages(settings, lambda line: None, TODAY).left_out
     else:

@@ -103,6 +103,10 @@ def password(rng: random.Random) -> str:
         [
             f'password = "{value}"', f"DB_PASSWORD: '{value}'", f'"secret_key": "{value}"', f'api_key="{value}"',
             f"config['token'] = '{value}'", f"passwd => '{value}'", f"postgres://admin:{value.replace('#', 'x')}@db.intern/x",
+            f'aws_secret_access_key = "{mixed(rng, ALPHANUMERIC + "/+", 40)}"', f"DB_PASS={mixed(rng, ALPHANUMERIC, 12)}",
+            f"aws_secret_access_key = {mixed(rng, ALPHANUMERIC + '/+', 40)}", f"export API_TOKEN={mixed(rng, HEXADECIMAL, 32)}",
+            f'password = "{rng.choice(["hunter", "tiger", "anna"])}{rng.randint(2, 99)}{rng.choice(["Secret", "Test", "Token"])}!{draw(rng, WEB_SAFE, 2)}"',
+            f"postgresql://bob:{mixed(rng, ALPHANUMERIC, 10)}@db.acme.com:5432/x", f"redis://:{mixed(rng, ALPHANUMERIC, 12)}@cache.acme.com:6379",
         ]
     )  # fmt: skip
 
@@ -128,5 +132,9 @@ NEGATIVES = [
     "ghp_" + "x" * 36, "xoxb-your-token-here-please", 'password = "password"', 'password = "changeme123"', "password = get_password()",
     'api_key = "YOUR_API_KEY_1"', 'token = "{token_value_1}"', 'secret = "correcthorsebatterystaple"', "https://user:password1@host/x",
     "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----\n" + "A1b2" * 40 + "\n-----END PUBLIC KEY-----",
+    'password = "<password1>"', 'password = "${DB_PASSWORD_1}"', 'password = "your-password1"', 'password = "p4ssw0rd123"',
+    'api_key = "xxxxxxxx1234"', 'token = "access_token_v2"', 'password_hash = "pbkdf2_sha256"', "password = mysql_native_password2",
+    "SECRET_KEY=your_secret_key_1", "DB_PASSWORD=${DB_PASSWORD_2}", "DB_PASS=changeme123", "token = Token2Value", "API_KEY=$API_KEY_2",
+    "compass = 'north1234xyz'", "postgres://bob:pw@db.acme.com:5432/db", "http://user:pass@host.acme.com/", "token: OAuth2PasswordBearer",
     "eyJhbGciOiJIUzI1NiJ9", "d41d8cd98f00b204e9800998ecf8427e", "550e8400-e29b-41d4-a716-446655440000",
 ]  # fmt: skip

@@ -37,6 +37,19 @@ def test_what_stands_nearest_to_the_text_counts():
     assert found(**declared, **said, text=GPL_TAG + MIT_HEAD) == "GPL-2.0-only"
 
 
+@pytest.mark.parametrize("said", ["All rights reserved", "proprietary", "other", "unknown", "CC BY"])
+def test_a_licence_that_is_not_understood_is_unknown_and_never_the_one_of_the_source(said):
+    meta = judge(licence="MIT", meta={"licence": said}).candidate.document.meta
+    assert meta == {"licence": "unknown", "licence_named": said}
+    verdict = judge(licence="MIT", meta={"licence": said}, allow=["permissive"])
+    assert (verdict.reason, verdict.note) == ("licence_not_allowed", "not_understood")
+    assert verdict.because == f"licence not understood: {said}"
+
+
+def test_a_tag_that_is_not_understood_is_unknown_whatever_stands_below_it():
+    assert found(licence="MIT", text="# SPDX-License-Identifier: BUSL-1.1\n" + MIT_HEAD) == "unknown"
+
+
 def test_a_text_that_speaks_of_licences_is_not_under_them():
     assert found(text=MIT_HEAD, kind="text") == "unknown"
     assert found(text=f"About tags\n\n\nWrite\n{GPL_TAG}", kind="documentation") == "unknown"

@@ -57,7 +57,9 @@ def test_code_that_speaks_of_no_licence_has_none():
             "<!-- SPDX-License-Identifier: GPL-2.0+ WITH Linux-syscall-note -->",
             "GPL-2.0-or-later WITH Linux-syscall-note",
         ),
-        ("# SPDX-License-Identifier: nothing such", None),
+        ("# SPDX-License-Identifier: nothing such", "unknown"),
+        ("# SPDX-License-Identifier: BUSL-1.1", "unknown"),
+        ("print('SPDX-License-Identifier: ' + name)", None),
         ("\n" * 20 + "# SPDX-License-Identifier: MIT", None),
     ],
 )

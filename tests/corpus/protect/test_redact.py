@@ -95,6 +95,23 @@ def test_of_two_that_overlap_one_placeholder_is_left():
     assert text.count("<") == sum(map(len, replaced.values())) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("postgres://bob:Zk39fjQw@host:5432/db", "postgres://bob:<PASSWORD>@host:5432/db"),
+        ("postgres://bob:Zk39fjQw@db.acme.com:5432/db", "postgres://bob:<PASSWORD>@db.acme.com:5432/db"),
+        ("redis://:Zk39fjQw@cache.acme.com/0", "redis://:<PASSWORD>@cache.acme.com/0"),
+        ("DB_PASS=Zk39fjQw22xA\nDB_HOST=db.acme.com\n", "DB_PASS=<PASSWORD>\nDB_HOST=db.acme.com\n"),
+        ("db_password: Zk39fjQw22xA # ours", "db_password: <PASSWORD> # ours"),
+        ('{"password": "hunter2Secret!xx"}', '{"password": "<PASSWORD>"}'),
+        ('{"SecretAccessKey": "wJal/XUtnFEMI+K7MDENG+bPxRfiCYzk39fjQw22"}', '{"SecretAccessKey": "<PASSWORD>"}'),
+        ("SECRET_KEY_BASE=3f9a8b7c6d5e4f3a2b1c", "SECRET_KEY_BASE=<PASSWORD>"),
+    ],
+)
+def test_of_what_a_password_stands_in_nothing_else_goes(text, redacted):
+    assert redact(text, KINDS)[0] == redacted
+
+
 def step(text, **settings):
     return Redactor(RedactSettings(**settings))(Candidate(Document(text, "s", "i", "o", "text"), WordHasher()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,13 @@ def read(tmp_path: Path) -> Read:
     """Return a function that writes one file and returns the documents and the drops that reading it gives."""
 
     def read_one(
-        name: str, content: bytes | None, kind: str = "text", **limits: int
+        name: str, content: bytes | None, kind: str = "text", of_source: dict[str, Any] | None = None, **limits: Any
     ) -> tuple[list[Document], list[Drop]]:
         path = tmp_path / name
         if content is not None:
             path.write_bytes(content)
-        settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": kind, "paths": [str(path)]}}, **limits})
+        source = {"kind": kind, "paths": [str(path)], **(of_source or {})}
+        settings = CorpusSettings.model_validate({"sources": {"mine": source}, **limits})
         pieces = list(read_source("mine", settings))
         documents = [piece for piece in pieces if isinstance(piece, Document)]
         return documents, [piece for piece in pieces if isinstance(piece, Drop)]

@@ -16,8 +16,15 @@ from headwater.errors import ConfigError, DataError
 ROWS = {"train": [{"text": "one", "url": "http://a"}, {"text": None}], "test": [{"text": "two"}]}
 
 
-def settings(spelling: str) -> CorpusSettings:
-    return CorpusSettings.model_validate({"sources": {"mine": {"hf": spelling}}})
+def settings(spelling: str, **more) -> CorpusSettings:
+    return CorpusSettings.model_validate({"sources": {"mine": {"hf": spelling, **more}}})
+
+
+@pytest.mark.parametrize("spelling", ["wikitext", "owner/", "a/b/c", "", "owner/name:"])
+def test_what_is_no_name_of_a_data_set_is_refused_in_words(spelling):
+    with pytest.raises(ValueError, match="owner/name") as raised:
+        settings(spelling)
+    assert "\\w" not in str(raised.value), "no regular expression"
 
 
 @pytest.fixture
@@ -37,15 +44,33 @@ def hub(monkeypatch):
     return asked
 
 
-def test_rows_of_all_splits_are_documents_or_drops(hub):
+def test_rows_of_the_splits_that_are_read_are_documents_or_drops(hub):
     pieces = list(read_source("mine", settings("owner/name:config@main")))
     assert [(each.id, each.reason if isinstance(each, Drop) else each.text) for each in pieces] == [
-        ("hf://datasets/owner/name/test#0", "two"),
+        ("hf://datasets/owner/name/test", "split_left_out"),
         ("hf://datasets/owner/name/train#0", "one"),
         ("hf://datasets/owner/name/train#1", "no_text"),
     ]
     assert hub == [("owner/name", "config", "main", True)]
     assert pieces[1].meta == {"url": "http://a"}
+
+
+def test_the_splits_that_the_settings_name_are_read(hub):
+    pieces = list(read_source("mine", settings("owner/name", splits=["test"])))
+    assert [(each.id, each.reason if isinstance(each, Drop) else each.text) for each in pieces] == [
+        ("hf://datasets/owner/name/test#0", "two"),
+        ("hf://datasets/owner/name/train", "split_left_out"),
+    ]
+
+
+def test_a_split_that_the_data_set_has_not_is_an_error(hub):
+    with pytest.raises(DataError, match=r"corpus.sources.mine.splits: there is no split 'trian'; .*has test, train"):
+        list(read_source("mine", settings("owner/name", splits=["trian"])))
+
+
+def test_the_text_is_in_the_column_that_the_settings_name(hub):
+    pieces = list(read_source("mine", settings("owner/name", text_column="url")))
+    assert [piece.text for piece in pieces if not isinstance(piece, Drop)] == ["http://a"]
 
 
 def test_the_revision_is_the_input(hub):

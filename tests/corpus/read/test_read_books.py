@@ -55,6 +55,23 @@ def test_chapters_carry_what_the_book_says_of_itself(read):
 
 
 @pytest.mark.parametrize(
+    ("rights", "licence"),
+    [
+        (["CC BY 4.0"], "CC-BY-4.0"),
+        (["Public domain in the USA."], "LicenseRef-public-domain"),
+        (["Copyright 1911 A. Author", "CC-BY-SA 3.0"], "CC-BY-SA-3.0"),
+        (["All rights reserved"], "All rights reserved"),
+        ([], None),
+    ],
+)
+def test_what_a_book_says_of_its_rights_is_understood_or_handed_on_as_it_is(read, rights, licence):
+    said = "".join(f"<dc:rights>{each}</dc:rights>" for each in rights)
+    package = PACKAGE.replace("<dc:rights>https://creativecommons.org/publicdomain/zero/1.0/</dc:rights>", said)
+    documents, _ = read("a.epub", epub(package), kind="books")
+    assert documents[0].meta.get("licence") == licence
+
+
+@pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"words", "not_epub"),

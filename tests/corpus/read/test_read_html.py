@@ -223,3 +223,22 @@ def test_the_head_gives_metadata(read):
         "url": "https://water.example/rain?a=1&b=2",
         "licence": "CC-BY-SA-3.0",
     }
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "licence"),
+    [
+        ('<meta name="dc.rights" content="CC BY 4.0">', "", "CC-BY-4.0"),
+        ("", '<a rel="license" href="/terms">Terms</a>', "/terms"),
+        (
+            "",
+            '<a rel="license" href="/terms">T</a> <a rel="license" href="https://opensource.org/licenses/MIT">M</a>',
+            "MIT",
+        ),
+        ('<meta name="copyright" content="A. Author">', "", None),
+    ],
+)
+def test_a_page_is_under_the_first_licence_it_names_that_is_known(read, head, body, licence):
+    page = f"<html><head><title>Rain</title>{head}</head><body><main><p>It falls.</p>{body}</main></body></html>"
+    (document,), _ = read("a.html", page.encode())
+    assert document.meta.get("licence") == licence

@@ -122,7 +122,47 @@ class TestJson:
         assert (documents, reasons(drops)) == ([], [reason])
 
 
+class TestJsonAmongCode:
+    @pytest.mark.parametrize(
+        "content",
+        [b'{\n  "name": "tool",\n  "version": 2\n}\n', b'{\n  // a comment\n  "strict": true\n}\n', b"[1, 2]"],
+    )
+    def test_what_holds_no_text_is_code(self, read, content):
+        (document,), drops = read("package.json", content, kind="code")
+        assert (document.text, document.kind, drops) == (content.decode(), "code", [])
+        assert document.meta == {"language": "configuration"}
+
+    def test_records_with_text_are_documents_as_anywhere(self, read):
+        documents, drops = read("a.json", b'[{"content": "x = 1", "lang": "Python"}, {"x": 1}]', kind="code")
+        assert [(document.text, document.meta) for document in documents] == [("x = 1", {"language": "python"})]
+        assert reasons(drops) == ["no_text"]
+
+    def test_a_column_that_the_settings_name_must_be_there(self, read):
+        documents, drops = read("a.json", b'{"code": "x = 1"}', kind="code", of_source={"text_column": "code"})
+        assert ([document.text for document in documents], drops) == (["x = 1"], [])
+        assert reasons(read("b.json", b'{"x": 1}', kind="code", of_source={"text_column": "code"})[1]) == ["no_text"]
+
+    def test_bytes_that_are_no_text_are_dropped(self, read):
+        assert reasons(read("a.json", b"\xff\xfa", kind="code")[1]) == ["not_utf8"]
+
+
 def test_what_a_record_says_of_its_text_is_kept(read):
     line = b'{"text": "words", "license": "CC0-1.0", "id": 7, "metadata": {"url": "http://a", "date": "2020-01-02", "n": 1}}'
     (document,), _ = read("a.jsonl", line)
-    assert document.meta == {"licence": "CC0-1.0", "url": "http://a", "date": "2020-01-02"}
+    assert document.meta == {"licence": "CC0-1.0", "url": "http://a", "date": "2020-01-02", "id": "7", "n": "1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "licence"),
+    [
+        (b'"All rights reserved"', "All rights reserved"),
+        (b'["MIT", "Apache-2.0"]', "MIT AND Apache-2.0"),
+        (b'{"name": "CC BY 4.0", "url": "x"}', "CC BY 4.0"),
+        (b'""', None),
+        (b"null", None),
+        (b"[]", None),
+    ],
+)
+def test_a_licence_is_kept_in_whatever_form_it_is_named(read, said, licence):
+    (document,), _ = read("a.jsonl", b'{"text": "words", "license": ' + said + b"}")
+    assert document.meta.get("licence") == licence

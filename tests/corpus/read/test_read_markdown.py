@@ -22,6 +22,20 @@ def test_front_matter_becomes_metadata(read):
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "licence"),
+    [
+        ("license: Apache License, Version 2.0", "Apache License, Version 2.0"),
+        ("licence: All rights reserved", "All rights reserved"),
+        ("license: [mit]", "mit"),
+        ("license:\n- mit\n- 'apache-2.0'", "mit AND apache-2.0"),
+        ("license:", None),
+    ],
+)
+def test_a_licence_is_one_name_or_a_list(read, said, licence):
+    assert one(read, f"---\ntitle: T\n{said}\ntags: x\n---\nText.\n").meta.get("licence") == licence
+
+
 def test_markup_is_kept_and_the_first_heading_is_the_title(read):
     text = "# On *rivers*\n\n- a [link](x)\n\n```c\nint x;\n```\n"
     document = one(read, text)

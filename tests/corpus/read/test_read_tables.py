@@ -116,15 +116,20 @@ class TestCsv:
         table = f'id{mark}Title{mark}text{mark}license\n1{mark}One{mark}"first\nline, and ""second"""{mark}CC0-1.0\n'
         (document,), drops = read(name, table.encode())
         assert (document.text, drops) == ('first\nline, and "second"', [])
-        assert document.meta == {"title": "One", "licence": "CC0-1.0"}
+        assert document.meta == {"title": "One", "licence": "CC0-1.0", "id": "1"}
 
     def test_a_row_without_text_costs_that_row(self, read):
         documents, drops = read("a.csv", b"id,text\n1,one\n2\n3,\n4,four\n")
         assert ([document.text for document in documents], reasons(drops)) == (["one", "four"], ["no_text"] * 2)
 
-    def test_a_table_without_a_column_of_text_is_read_as_text(self, read):
-        (document,), _ = read("a.csv", b"name,size\nbig,7\n")
-        assert document.text == "name,size\nbig,7\n"
+    @pytest.mark.parametrize("kind", ["text", "code"])
+    def test_a_table_without_a_column_of_text_is_dropped(self, read, kind):
+        content = b"name,size\nbig,7\n"
+        documents, (drop,) = read("a.csv", content, kind=kind)
+        assert (documents, drop.reason, drop.num_bytes) == ([], "no_text", len(content))
+
+    def test_zeros_where_a_header_should_be_are_binary(self, read):
+        assert reasons(read("a.csv", b"PK\x03\x04\0\0\0words\n")[1]) == ["binary"]
 
     def test_a_quotation_that_never_ends_costs_the_rest(self, read):
         documents, drops = read("a.csv", b'text\none\n"' + b"x" * 5000, max_line_bytes=1000)
@@ -151,7 +156,10 @@ class TestArrow:
     def test_a_row_is_a_document_with_what_its_other_columns_say(self, read, opener):
         columns = {"id": [1, 2, 3], "text": ["one", None, "three"], "url": ["http://a", "http://b", None]}
         documents, drops = read("a.arrow", arrow(columns, opener))
-        assert [(each.text, each.meta) for each in documents] == [("one", {"url": "http://a"}), ("three", {})]
+        assert [(each.text, each.meta) for each in documents] == [
+            ("one", {"id": "1", "url": "http://a"}),
+            ("three", {"id": "3"}),
+        ]
         assert reasons(drops) == ["no_text"]
 
     def test_a_file_cut_short_gives_no_text_that_is_not_in_it(self, read, opener):
@@ -177,12 +185,10 @@ def test_a_hugging_face_data_set_on_disk_is_read_with_its_licence(read, tmp_path
         (folder / "dataset_info.json").write_text(json.dumps({"license": "cc0-1.0", "features": {}}))
     (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["test", "train"]}')
     documents, drops = read("set", None)
-    assert [(each.text, each.meta) for each in documents] == [
-        (text, {"licence": "cc0-1.0"}) for text in ("three", "one", "two")
-    ]
-    assert drops == []
+    assert [(each.text, each.meta) for each in documents] == [(text, {"licence": "cc0-1.0"}) for text in ("one", "two")]
+    assert reasons(drops) == ["split_left_out"]
 
 
 def test_rows_of_parquet_keep_what_their_other_columns_say(read, parquet):
     (document,), _ = read(parquet({"text": ["one"], "title": ["One"], "author": ["A"], "score": [1.0]}), None)
-    assert document.meta == {"title": "One", "author": "A"}
+    assert document.meta == {"title": "One", "author": "A", "score": "1.0"}

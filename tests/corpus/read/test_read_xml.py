@@ -107,6 +107,23 @@ def test_an_article_is_its_title_abstract_and_sections(read):
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "licence"),
+    [
+        (
+            "<license><license-p>Licensed under a Creative Commons Attribution 4.0 International licence.</license-p></license>",
+            "CC-BY-4.0",
+        ),
+        ("<license><license-p>All rights reserved</license-p></license>", "All rights reserved"),
+        ("<copyright-year>2020</copyright-year>", None),
+    ],
+)
+def test_a_licence_without_an_address_is_what_its_words_say(read, said, licence):
+    start, end = ARTICLE.index("<license "), ARTICLE.index("</permissions>")
+    (document,), _ = read("a.xml", (ARTICLE[:start] + said + ARTICLE[end:]).encode(), kind="articles")
+    assert document.meta.get("licence") == licence
+
+
 def test_docbook_is_read_too(read):
     book = (
         "<chapter><title>Streams</title><para>They are <emphasis>small</emphasis>; see <code>x</code>.</para>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.corpus.engine.interface import Listener
 from headwater.corpus.tasks.work import Task, Work
 from headwater.errors import DataError
 
@@ -11,15 +12,17 @@ MAX_FAILURES = 3
 class Failures:
     """Failures of the tasks of a stage."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, listener: Listener) -> None:
         self._work = work
+        self._listener = listener
         self._whys: dict[Task, list[str]] = {}
 
     def add(self, task: Task, why: str) -> None:
-        """Note a failure; raise DataError, which names the files and the reasons, when it is a task's third."""
+        """Tell the listener of a failure; raise DataError, with files and all reasons, when it is a task's third."""
         whys = self._whys.setdefault(task, [])
         whys.append(why)
         if len(whys) < MAX_FAILURES:
+            self._listener.failed(self._name(task), why)
             return
         reasons = "; ".join(dict.fromkeys(whys))
         raise DataError(

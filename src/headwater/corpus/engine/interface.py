@@ -18,6 +18,9 @@ class Listener(Protocol):
     def read(self, num_bytes: int) -> None:
         """Hear that so much text more was read; from engines that know it before a task is done."""
 
+    def failed(self, task: str, why: str) -> None:
+        """Hear that a task, told in words, failed and is done again: a worker was lost, or a node."""
+
 
 class Engine(Protocol):
     """Does tasks. They read and write the work folder alone and may be done twice: the output is the same."""

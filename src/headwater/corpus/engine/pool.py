@@ -33,7 +33,7 @@ class Pool:
         self._workers: list[WorkerProcess] = []
 
     def run(self, tasks: Sequence[Task], listener: Listener) -> None:
-        waiting, failures = deque(tasks), Failures(self._work)
+        waiting, failures = deque(tasks), Failures(self._work, listener)
         for worker in self._workers:
             worker.heard_at = self._clock()  # no one listened between two stages
         while waiting or any(worker.task for worker in self._workers):

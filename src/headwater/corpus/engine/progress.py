@@ -61,6 +61,9 @@ class Progress:
         self._num_bytes_read += num_bytes
         self._tell_now_and_then()
 
+    def failed(self, task: str, why: str) -> None:
+        self._say(f"{self._name}: {task} is done again: {why}")
+
     def _tell_now_and_then(self) -> None:
         now = self._clock()
         if now - self._told_at < SECONDS_BETWEEN_LINES or not self._left:

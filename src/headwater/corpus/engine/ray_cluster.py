@@ -53,7 +53,7 @@ class RayCluster:
 
     def run(self, tasks: Sequence[Task], listener: Listener) -> None:
         do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
-        waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work)
+        waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work, listener)
         folder = str(self._work.folder.absolute())
         while waiting or running:
             num_cores = self._workers or int(self._ray.cluster_resources().get("CPU", 1))

@@ -40,7 +40,7 @@ class Slurm:
         self._settings = settings
 
     def run(self, tasks: Sequence[Task], listener: Listener) -> None:
-        failures, missing = Failures(self._work), list(tasks)
+        failures, missing = Failures(self._work, listener), list(tasks)
         for attempt in range(MAX_FAILURES):
             if not missing:
                 return

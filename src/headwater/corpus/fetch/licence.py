@@ -6,10 +6,12 @@ import re
 from email.message import Message
 from email.parser import HeaderParser
 
+from headwater.corpus.protect.licence_texts import licence_of_text
 from headwater.corpus.protect.spdx import UNKNOWN, gnu_identifier, spdx_of
 
 # Debian's short names (copyright-format 1.0) that say more in Debian than elsewhere
 _DEBIAN = {"artistic": "Artistic-1.0-Perl", "psf-2": "PSF-2.0", "postgresql": "PostgreSQL", "go": "BSD-3-Clause"}
+_NO_LICENCE = ("OSI Approved", "DFSG approved")  # classifiers that say that there is one, not which
 _GNU = re.compile(r"(A?GPL|LGPL|GFDL)-(\d(?:\.\d)?)(\+?)", re.IGNORECASE)
 
 
@@ -25,10 +27,26 @@ def licence_of_copyright(text: str) -> str:
 
 def licence_of_metadata(metadata: Message) -> str:
     """Return the licence that a Python package's metadata states, in any of the three places where it may."""
-    stated = [str(metadata.get(name, "")).strip() for name in ("License-Expression", "License")]
+    expression, name = (str(metadata.get(key, "")).strip() for key in ("License-Expression", "License"))
     classifiers = [str(value) for value in metadata.get_all("Classifier", [])]
-    stated += [value.split(" :: ")[-1] for value in classifiers if value.startswith("License ::")]
-    return next((found for name in stated if (found := spdx_of(name)) is not None), UNKNOWN)
+    return stated_in_metadata(expression, name, classifiers) or UNKNOWN
+
+
+def stated_in_metadata(expression: str, name: str, classifiers: list[str]) -> str | None:
+    """Return the SPDX expression of a Python package's licence by the three fields in which it may stand.
+
+    None where none of them names one, "unknown" where what they name isn't understood. An expression decides; a name,
+    which may be a whole text, goes before classifiers, all of which apply.
+    """
+    if expression:
+        return spdx_of(expression) or UNKNOWN
+    if name and (found := spdx_of(name) or licence_of_text(name)) is not None:
+        return found
+    listed = [each.split(" :: ")[-1].strip() for each in classifiers if each.startswith("License ::")]
+    known = [spdx_of(each) for each in dict.fromkeys(listed) if each not in _NO_LICENCE]
+    if not known or None in known:
+        return UNKNOWN if name or known else None
+    return " AND ".join(dict.fromkeys(each for each in known if each is not None))
 
 
 def _expression(names: str) -> str:

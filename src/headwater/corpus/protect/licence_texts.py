@@ -10,7 +10,14 @@ import re
 from dataclasses import dataclass
 
 from headwater.corpus.protect.bare_words import bare_words
-from headwater.corpus.protect.spdx import PUBLIC_DOMAIN, canonical, commons_identifier, gnu_identifier, is_expression
+from headwater.corpus.protect.spdx import (
+    PUBLIC_DOMAIN,
+    UNKNOWN,
+    canonical,
+    commons_identifier,
+    gnu_identifier,
+    is_expression,
+)
 
 _HEAD_CHARACTERS, _MAX_CHARACTERS = 6000, 200_000
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,200})")
@@ -120,16 +127,21 @@ _CHOICE = re.compile(
 
 
 def licence_tag(text: str, num_lines: int) -> str | None:
-    """Return the expression after SPDX-License-Identifier in the first lines of a file, None where there is none."""
+    """Return the expression after SPDX-License-Identifier in the first lines of a file, None where there is no tag.
+
+    "unknown" where there are tags, and what they name isn't understood.
+    """
     head = "\n".join(text[:_HEAD_CHARACTERS].split("\n")[:num_lines])
+    found = None
     for match in _TAG.finditer(head):
+        found = UNKNOWN
         expression = match.group(1).strip()
         # a comment may go on after it: try the longest beginning that is an expression
         words = expression.split(" ")
         for count in range(len(words), 0, -1):
             if is_expression(" ".join(words[:count])):
                 return canonical(" ".join(words[:count]))
-    return None
+    return found
 
 
 def licence_of_head(text: str) -> str | None:

@@ -1,7 +1,7 @@
 """Where private keys, API tokens and passwords stand in a text; none may be learnt, and none is worth learning.
 
 Tokens have the forms that their issuers publish for scanners such as this one. A password is a string that a name
-such as `password` is set to, when it looks like no word and no placeholder.
+such as `password` is set to, when it looks like no word and no sample (protect.sample_values).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from headwater.corpus.protect.sample_values import is_sample
 from headwater.corpus.protect.spans import Scanned, Span
 
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -45,18 +46,20 @@ _TOKENS = [
 ]
 _TOKEN = [re.compile(form + r"(?![A-Za-z0-9_])") for form in _TOKENS]
 
-_ASSIGNED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
+_QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
+# the letters that names of secrets end in come first: most signs of assignment are passed over at once
+_BARE = re.compile(r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}([^\s\"'`=,;&|<>(){}\[\]\\$]{8,128}+)(?=[\s;&|,)]|$)")
 _NAME = re.compile(
-    r"(?:passw(?:or)?d|passwd|pwd|secret|token|api[_-]?key)(?:_?(?:key|token|value|hash))?[\"'\]]{0,2}\s{0,4}[:=]?$",
+    r"(?:passw(?:or)?d|passwd|passphrase|pwd|(?:^|[^a-z])(?:db|pg|my)?pass|secret|token|api[_-]?key|access[_-]?key|"
+    r"private[_-]?key|secret[_-]?access[_-]?key)(?:[_-]?(?:key|token|value|hash|base)){0,2}[\"'\]]{0,2}\s{0,4}[:=]?$",
     re.IGNORECASE,
 )
+_SETTING = re.compile(r"(?:^|[\s\"'])[A-Z][A-Z0-9_]*$")  # as the environment has them
 _NAME_CHARACTERS = 30
-_IN_ADDRESS = re.compile(r"://[^\s:/@<>\"']{1,64}:([^\s:/@<>\"']{6,64})@")
-_PLACEHOLDER = re.compile(
-    r"example|sample|dummy|changeme|password|secret|your|test|foo|bar|xxx|\*\*\*|\.\.\.|1234|abcd|placeholder|token|"
-    r"[<>{}$%()\[\]]|\\[a-z]",
-    re.IGNORECASE,
-)
+_IN_ADDRESS = re.compile(r"://[^\s:/@<>\"']{0,64}:([^\s:/@<>\"']{6,64})@")
+_RUN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+# letters of one case or digits in a row, on average: chance makes 1.6 of them, words 4 and more
+_MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
 
 
 def find_private_keys(scanned: Scanned) -> Iterator[Span]:
@@ -86,21 +89,44 @@ def find_tokens(scanned: Scanned) -> Iterator[Span]:
 
 
 def find_passwords(scanned: Scanned) -> Iterator[Span]:
-    """Yield where strings stand that a password or key is set to, or that go with a user's name in an address."""
+    """Yield where strings stand that a password or key is set to, or that go with a user's name in an address.
+
+    One without quotes counts after a name in capitals, as an environment has them; after other names only where it
+    is made of small letters, capitals and digits in no order that words have.
+    """
     text = scanned.text
-    for match in _IN_ADDRESS.finditer(text):
-        if not _PLACEHOLDER.search(match.group(1)) and _is_random(match.group(1), 2.5):
+    for match in _IN_ADDRESS.finditer(text) if "://" in text else ():
+        if _is_random(match.group(1), 2.5) and not is_sample(match.group(1)):
             yield match.span(1)
-    for match in _ASSIGNED.finditer(text):
-        before = text[max(match.start() - _NAME_CHARACTERS, 0) : match.start()]
-        value = match.group(2)
-        if _NAME.search(before) and _is_random(value, 2.75) and not _PLACEHOLDER.search(value):
+    for match in _QUOTED.finditer(text):
+        if _is_random(match.group(2), 2.75) and _NAME.search(_before(match)) and not is_sample(match.group(2)):
             yield match.span(2)
+    for match in _BARE.finditer(text):
+        if _is_random(match.group(1), 2.75) and _NAME.search(_before(match)) and _is_bare_secret(match):
+            yield match.start(1), match.end(1) - match.group(1).endswith(".")  # of the sentence
+
+
+def _before(match: re.Match[str]) -> str:
+    return match.string[max(match.start() - _NAME_CHARACTERS, 0) : match.start()]
+
+
+def _is_bare_secret(match: re.Match[str]) -> bool:
+    """Return whether a value without quotes, which may be a name in a program, is one that nobody gives as a name."""
+    value = match.group(1)
+    if is_sample(value):
+        return False
+    if _SETTING.search(_before(match)):
+        return True
+    has_cases = any(map(str.isupper, value)) and any(map(str.islower, value))
+    runs = _RUN.findall(value)
+    max_run = _MAX_RUN_OF_LONG if len(value) >= _LONG else _MAX_RUN
+    return has_cases and sum(map(len, runs)) <= max_run * len(runs)
 
 
 def _is_random(text: str, min_bits: float) -> bool:
     """Return whether a string has letters and digits, and this entropy (16 random letters: 3.5 bits each)."""
-    has_both = any(map(str.isdigit, text)) and any(map(str.isalpha, text))
+    if not (any(map(str.isdigit, text)) and any(map(str.isalpha, text))):
+        return False
     counts = Counter(text).values()
     entropy = -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
-    return has_both and entropy >= min_bits
+    return entropy >= min_bits

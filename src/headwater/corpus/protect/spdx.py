@@ -29,19 +29,21 @@ GROUPS = {
     "permissive": _PERMISSIVE.split(),
     "copyleft": _COPYLEFT.split(),
 }
+_LISTED = [name.rstrip("*") for group in GROUPS.values() for name in group]
+_BY_SMALL_LETTERS = {name.lower(): name for name in _LISTED if name[-1] != "-"}
 
 _L = r"(?: licen[cs]e)?"
 _NAMES = {
-    PUBLIC_DOMAIN: r"pd|public[ -]domain.*|.*\bin the public domain\b.*",
+    PUBLIC_DOMAIN: r"pd|public[ -]domain\b.*|.*\bin the public domain\b.*",
     "MIT": rf"(?:the )?(?:expat|mit){_L}(?: \(mit\))?",
     "Apache-2.0": rf"(?:the )?apache(?: software)?{_L}[ ,v-]*(?:version )?2(?:\.0)?{_L}|apache software license",
     "BSD-2-Clause": rf"(?:the )?(?:simplified bsd|bsd[ -]2(?:[ -]clause)?|2[ -]clause bsd){_L}",
     "BSD-3-Clause": rf"(?:the )?(?:(?:new|modified|revised)[ -])?bsd(?:[ -]3(?:[ -]clause)?)?{_L}|3[ -]clause bsd{_L}",
     "ISC": r"isc licen[cs]e(?: \(iscl\))?",
     "PSF-2.0": rf"psf{_L}|python software foundation licen[cs]e",
-    "Unlicense": r"the unlicense.*",
-    "MPL-2.0": r"mozilla public licen[cs]e[ v.]*2\.0(?: \(mpl 2\.0\))?",
-    "CC0-1.0": r"cc[ -]?0(?: 1\.0)?(?: universal)?",
+    "Unlicense": r"(?:the )?unlicense\b.*",
+    "MPL-2.0": r"(?:mozilla public licen[cs]e|mpl)[ ,v.-]*(?:version )?2(?:\.0)?",
+    "CC0-1.0": r"(?:cc[ -]?0|creative commons zero)(?:[ -]v?1\.0)?(?: universal)?(?: public domain dedication)?",
 }
 _NAMED = {identifier: re.compile(pattern, re.IGNORECASE) for identifier, pattern in _NAMES.items()}
 _GNU = re.compile(
@@ -52,11 +54,22 @@ _GNU = re.compile(
 )
 _TERMS = r"nc|nd|sa|non-?commercial|no ?derivatives|no ?derivs|share-?alike"
 _CREATIVE_COMMONS = re.compile(
-    rf"(?:cc|creative commons)[ -]?(?:by|attribution)(?P<more>(?:[ -]+(?:{_TERMS}))*)[ -]+(?P<version>\d\.\d)"
-    rf"(?: international| unported| generic)?{_L}",
+    rf"(?:(?:cc|creative commons)[ -]?(?:by|attribution)|attribution)(?P<more>(?:[ -]+(?:{_TERMS}))*){_L}[ ,-]+"
+    rf"(?:v|version )?(?P<version>\d(?:\.\d)?)(?: international| unported| generic)?(?:[ -][a-z]{{2}})?{_L}(?: deed)?",
     re.IGNORECASE,
 )
-_DEPRECATED = re.compile(r"(GPL|LGPL|AGPL|GFDL)-(\d\.\d)(\+?)")
+# what may stand before the name: "© 2020 A. Writer. This book is licensed under the"
+_BEFORE = re.compile(
+    r"(?:(?:©|\(c\)|copyright)[^;,]{0,100}[.;,] )?(?:(?:this|the) \w+(?: \w+)? is |licen[sc]e: )?"
+    r"(?:(?:licen[sc]ed|released|available|published|distributed) under )?(?:the terms of )?(?:the |a |an )?",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"\b(?:not|no longer|never|except|unless|other than|all rights reserved|non-?commercial)\b|n['’]t\b", re.IGNORECASE
+)
+_WITH_ANOTHER_NAME = re.compile(r"(.+) \(([^()]+)\)")
+_LISTED_AT = re.compile(r"(?:spdx\.org|opensource\.org)/licenses?/([\w.+-]+?)(?:\.html|\.php)?/?$", re.IGNORECASE)
+_DEPRECATED = re.compile(r"(GPL|LGPL|AGPL|GFDL)-(\d(?:\.\d)?)(\+?)")
 _TOKEN = re.compile(r"\(|\)|[A-Za-z0-9][A-Za-z0-9.+-]*")
 _MAX_EXPRESSION = 500
 
@@ -66,18 +79,61 @@ def spdx_of(text: str) -> str | None:
     text = " ".join(text.split()).strip(" .\"'")
     if not text or len(text) > _MAX_EXPRESSION:
         return None
-    if is_expression(text):
-        return canonical(text)
+    for expression in (text, _in_its_case(text)):
+        if is_expression(expression):
+            return canonical(expression)
     if (found := licence_at(text)) is not None:
         return found
+    if listed := _LISTED_AT.search(text):
+        return spdx_of(listed[1])
+    before = _BEFORE.match(text)
+    name = text[before.end() :] if before else text
+    return _named(name) or _named_twice(name) or _one_of(name)
+
+
+def _named(name: str) -> str | None:
     for identifier, pattern in _NAMED.items():
-        if pattern.fullmatch(text):
+        if pattern.fullmatch(name) and not (identifier == PUBLIC_DOMAIN and _DENIED.search(name)):
             return identifier
-    if gnu := _GNU.fullmatch(text):
+    if gnu := _GNU.fullmatch(name):
         return gnu_identifier(gnu["family"], gnu["version"], bool(gnu["later"]))
-    if commons := _CREATIVE_COMMONS.fullmatch(text):
-        return commons_identifier(commons["more"], commons["version"])
+    if commons := _CREATIVE_COMMONS.fullmatch(name):
+        version = commons["version"]
+        return commons_identifier(commons["more"], version if "." in version else f"{version}.0")
     return None
+
+
+def _named_twice(name: str) -> str | None:
+    """Return the licence of "Attribution 4.0 International (CC BY 4.0)", where both names are of the same."""
+    both = _WITH_ANOTHER_NAME.fullmatch(name)
+    first, second = (spdx_of(both[1]), spdx_of(both[2])) if both else (None, None)
+    same = first is not None and second is not None and _base(first) == _base(second)
+    return first if same else None
+
+
+def _one_of(name: str) -> str | None:
+    """Return the choice that "MIT/Apache-2.0" leaves, as Rust's packages wrote it once."""
+    found = [spdx_of(part) for part in name.split("/")] if 0 < name.count("/") < 5 else [None]
+    known = [each for each in found if each is not None]
+    return " OR ".join(known) if len(known) == len(found) else None
+
+
+def _base(identifier: str) -> str:
+    return identifier.removesuffix("-only").removesuffix("-or-later")
+
+
+def _in_its_case(text: str) -> str:
+    """Return an expression in small letters, as data sets' cards have it, with its identifiers as SPDX spells them."""
+    return _TOKEN.sub(lambda match: _identifier_in_its_case(match.group()), text)
+
+
+def _identifier_in_its_case(name: str) -> str:
+    if name.lower() in ("and", "or", "with"):
+        return name.upper()
+    if listed := _BY_SMALL_LETTERS.get(name.lower()):
+        return listed
+    capitals = name.upper().replace("-ONLY", "-only").replace("-OR-LATER", "-or-later")
+    return capitals if _is_known(capitals) else name
 
 
 def gnu_identifier(family: str, version: str, or_later: bool) -> str:
@@ -110,7 +166,7 @@ def _canonical_identifier(identifier: str) -> str:
     if identifier.upper() in ("PD", "PUBLIC-DOMAIN", PUBLIC_DOMAIN.upper()):
         return PUBLIC_DOMAIN
     if old := _DEPRECATED.fullmatch(identifier):
-        return f"{old[1]}-{old[2]}-{'or-later' if old[3] else 'only'}"
+        return gnu_identifier(old[1], old[2], or_later=bool(old[3]))
     return {"Expat": "MIT", "BSD": "BSD-3-Clause", "Python-2.0": "PSF-2.0"}.get(identifier, identifier)
 
 

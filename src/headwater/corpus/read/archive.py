@@ -6,44 +6,74 @@ over as they are in a folder; an archive in an archive is a drop.
 
 from __future__ import annotations
 
+import posixpath
 import tarfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.formats import compression_of, format_of, kind_of, without_compression
-from headwater.corpus.read.input import InputFile, Member
+from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.walk import is_read
 from headwater.corpus.read.zip import member_bytes, open_zip
 
-_PARSED = ("html", "json", "csv", "xml", "epub", "pdf")
+_PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
 _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported")
 _MAX_READS_AT_END = 20
+_MAX_LINK_BYTES = 4096  # no path is longer
 _ZIP_SUFFIXES = (".zip", ".whl")
 
 
-def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield what the members hold, in the archive's order.
+@dataclass(frozen=True, slots=True)
+class ArchiveMember:
+    """A file in an archive: its bytes, or the reason why it can't be read. Of a link, the name there it leads to."""
+
+    name: str
+    data: bytes | str = b""
+    link_to: str | None = None
+
+
+# how many bytes of a member of that name are read at most, beyond which it is too large; None passes it over
+MaxBytes = Callable[[str], int | None]
+
+
+def archive_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> Iterator[ArchiveMember]:
+    """Yield the members that would be read in a folder, one in memory at a time, and links, in the archive's order.
 
     Raises Unusable: damaged_zip, damaged_tar, not_zip, not_tar, expands_too_far, and for a compressed file.
     """
     is_zip = PurePosixPath(without_compression(file.path.name)).suffix.lower() in _ZIP_SUFFIXES
+    return (_zip_members if is_zip else _tar_members)(
+        file, limits, lambda name: max_bytes(name) if _is_read(name) else None
+    )
+
+
+def _is_read(name: str) -> bool:
+    return all(part == ".." or is_read(part) for part in PurePosixPath(name).parts)
+
+
+def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield what the members hold, in the archive's order. Raises Unusable as `archive_members` does."""
     seen: dict[str, int] = {}
-    for name, data in (_zip_members if is_zip else _tar_members)(file, limits):
-        if not all(part == ".." or is_read(part) for part in PurePosixPath(name).parts):
+    for member in archive_members(file, limits, lambda name: limits.max_file_bytes):
+        if member.link_to is not None:
             continue
+        name = member.name
         seen[name] = seen.get(name, 0) + 1
         part = f"#{name}" if seen[name] == 1 else f"#{name}#{seen[name]}"
-        if isinstance(data, str):
-            yield file.drop(data, 0, part)
+        if isinstance(member.data, str):
+            yield file.drop(member.data, 0, part)
         else:
-            yield from _member_pieces(file, name, data, part, limits)
+            yield from _member_pieces(file, name, member.data, part, limits)
 
 
 def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: ReadLimits) -> Iterator[Document | Drop]:
@@ -54,6 +84,7 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
     try:
         if compression_of(name) or file_format in _NOT_IN_ARCHIVES:
             raise Unusable("unknown_format")
+        member, file_format = as_script(member, file_format)
         read = parse if file_format in _PARSED else read_plain
         for piece in bounded(read(member, file_format, limits), limits.max_document_characters):
             is_first = False
@@ -62,12 +93,11 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
             yield member.drop("empty", len(data))
     except Unusable as error:
         is_no_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
-        reason = "unknown_format" if is_no_text else error.reason
-        yield member.drop(reason, len(data) if is_first else 0, "" if is_first else "#rest")
+        error.reason = "unknown_format" if is_no_text else error.reason
+        yield member.drop_for(error, len(data) if is_first else 0, "" if is_first else "#rest")
 
 
-def _zip_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, bytes | str]]:
-    """Yield the name of each member with its bytes, or with the reason why it can't be read."""
+def _zip_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> Iterator[ArchiveMember]:
     expansion = Expansion()
     with file.open() as stream:
         if stream.read(2) != b"PK":
@@ -76,17 +106,34 @@ def _zip_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, byt
     with open_zip(source, "zip") as archive:
         for info in archive.infolist():
             expansion.add_(RECORD_BYTES, file.num_bytes)
-            if not info.filename or info.is_dir() or (info.external_attr >> 28) == 0xA:  # a link
+            most = max_bytes(info.filename) if info.filename and not info.is_dir() else None
+            if most is None:
                 continue
-            try:
-                yield info.filename, member_bytes(archive, info, limits.max_file_bytes, expansion, file.num_bytes)
-            except Unusable as error:
-                if error.reason == "expands_too_far":
-                    raise
-                yield info.filename, error.reason
+            is_link = (info.external_attr >> 28) == 0xA
+            data = _zip_bytes(archive, info, _MAX_LINK_BYTES if is_link else most, expansion, file.num_bytes)
+            if is_link:
+                link = data.decode("utf-8", "replace") if isinstance(data, bytes) else ""
+                yield ArchiveMember(info.filename, link_to=_target(info.filename, link))
+            else:
+                yield ArchiveMember(info.filename, data)
 
 
-def _tar_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, bytes | str]]:
+def _zip_bytes(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int, expansion: Expansion, num_bytes: int
+) -> bytes | str:
+    try:
+        return member_bytes(archive, info, max_bytes, expansion, num_bytes)
+    except Unusable as error:
+        if error.reason == "expands_too_far":
+            raise
+        return error.reason
+
+
+def _target(name: str, link: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), link))
+
+
+def _tar_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> Iterator[ArchiveMember]:
     expansion = Expansion()
     with file.open() as stream:
         is_first = True
@@ -95,8 +142,16 @@ def _tar_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, byt
                 for info in archive:
                     is_first = False
                     expansion.add_(RECORD_BYTES, file.num_bytes)
-                    if info.isreg():
-                        yield info.name, _tar_bytes(archive, info, limits.max_file_bytes, expansion, file.num_bytes)
+                    most = max_bytes(info.name)
+                    if most is None:
+                        pass
+                    elif info.isreg():
+                        yield ArchiveMember(info.name, _tar_bytes(archive, info, most, expansion, file.num_bytes))
+                    elif info.issym() or info.islnk():
+                        target = (
+                            _target(info.name, info.linkname) if info.issym() else posixpath.normpath(info.linkname)
+                        )
+                        yield ArchiveMember(info.name, link_to=target)
                     archive.members = []  # type: ignore[attr-defined]  # it keeps all that it has seen
         except (tarfile.TarError, ValueError, OverflowError) as error:
             raise Unusable("not_tar" if is_first else "damaged_tar") from error
@@ -105,12 +160,12 @@ def _tar_members(file: InputFile, limits: ReadLimits) -> Iterator[tuple[str, byt
 class _Ending:
     """A stream that says so when it is read on and on behind its end, as tarfile does for a member of 10^24 bytes."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._reads_left = _MAX_READS_AT_END
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        data: bytes = self._stream.read1(size)  # `read` loses what precedes a damage
         if not data:
             self._reads_left -= 1
             if self._reads_left < 0:

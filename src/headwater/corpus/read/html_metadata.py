@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from headwater.corpus.read.licence_address import licence_at
+from headwater.corpus.read.licence_said import licence_said
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
 _META = re.compile(r"<meta ([^>]*)>")
@@ -14,11 +14,13 @@ _ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?=$|[-_])")
 _NAMES = {
-    "date": "article:published_time datepublished date dc.date dcterms.created dc.date.issued citation_date",
-    "author": "author article:author dc.creator citation_author",
+    "date": "article:published_time datepublished date dc.date dcterms.date dcterms.issued dcterms.created "
+    "dc.date.issued dc.date.created citation_date",
+    "author": "author article:author dc.creator dcterms.creator citation_author",
     "site": "og:site_name",
     "url": "og:url",
 }
+_LICENCES = ("dcterms.license", "dc.rights", "dcterms.rights", "license", "licence")
 _MAX_CHARACTERS = 300
 
 
@@ -41,12 +43,14 @@ def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
     meta["date"] = found_date.group() if (found_date := _DATE.match(meta["date"])) else ""
     if meta["author"].startswith("http"):
         meta["author"] = ""
+    licences: list[str] = []
     for attributes in _LINK.findall(head) + (_LINK.findall(body) if "license" in body else []):
         found = dict(_ATTRIBUTE.findall(attributes))
         if found["rel"] == "canonical":
             meta["url"] = _plain(found.get("href", "")) or meta["url"]
         else:
-            meta.setdefault("licence", licence_at(found.get("href", "")) or "")
+            licences.append(_plain(found.get("href", "")))
+    meta["licence"] = licence_said([*licences, *(said.get(name, "") for name in _LICENCES)])
     if not meta["url"].startswith(("http://", "https://")):
         meta["url"] = ""
     return {key: value[:_MAX_CHARACTERS] for key, value in meta.items() if value}

@@ -9,31 +9,38 @@ from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import record_document
+from headwater.corpus.read.record import record_document
+from headwater.corpus.read.splits import Splits
 from headwater.errors import DataError
 
 _SPELLING = re.compile(r"(?P<name>[^:@]+)(?::(?P<config>[^@]+))?(?:@(?P<revision>.+))?")
 
 
-def read_hub(spelling: str, source: str, kind: str) -> Iterator[Document | Drop]:
-    """Yield a document, or a drop, for every row of every split, splits in the order of their names.
+def read_hub(
+    spelling: str, source: str, kind: str, splits: Splits, text_column: str | None
+) -> Iterator[Document | Drop]:
+    """Yield a document, or a drop, for every row of the splits that are read, in the order of their names.
 
-    `spelling` is owner/name, then :configuration and @revision where they are needed. Raises DataError where the
-    library is missing or the hub doesn't answer.
+    `spelling` is owner/name, then :configuration and @revision where they are needed. A split that isn't read is one
+    drop. Raises DataError where the library is missing, the hub doesn't answer or has no split of a name.
     """
     name, config, revision = _parts(spelling)
     library = _library(source)
     try:
-        splits = library.load_dataset(name, config, revision=revision, streaming=True)
+        found = library.load_dataset(name, config, revision=revision, streaming=True)
     except Exception as error:
         raise _unreachable(spelling, source, error) from None
-    for split in sorted(splits):
+    splits.require(list(found))
+    for split in sorted(found):
         origin = f"hf://datasets/{name}/{split}"
+        if not splits.are_read(split):
+            yield splits.drop(split, origin, 0)
+            continue
         file = InputFile(PurePosixPath(split), origin, source, kind)  # type: ignore[arg-type]
-        rows = enumerate(splits[split])
-        while (found := _next(rows, spelling, source)) is not None:
-            number, row = found
-            yield record_document(file, row, f"#{number}", 0)
+        rows = enumerate(found[split])
+        while (numbered := _next(rows, spelling, source)) is not None:
+            number, row = numbered
+            yield record_document(file, row, f"#{number}", 0, text_column)
 
 
 def hub_version(spelling: str, source: str) -> str:

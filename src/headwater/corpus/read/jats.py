@@ -5,6 +5,7 @@ from __future__ import annotations
 from headwater.corpus.read.html_blocks import Builder, render
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.licence_address import licence_at
+from headwater.corpus.read.licence_said import licence_said
 from headwater.corpus.read.xml_events import XmlEvents
 
 
@@ -40,7 +41,7 @@ _SILENT_NAMES = (
 _SILENT = frozenset(_SILENT_NAMES.split())
 # what is kept as metadata: the text of the first element of that name
 _WANTED = {"article-title": "title", "title": "title", "surname": "surname", "given-names": "given", "year": "year"}
-_WANTED |= {"month": "month", "day": "day", "license_ref": "licence"}
+_WANTED |= {"month": "month", "day": "day", "license_ref": "licence", "license": "licence"}
 _CITED = ("ref-list", "bibliography", "ref", "mixed-citation", "element-citation")
 
 
@@ -110,7 +111,7 @@ class _Reader:
             "title": said.get("title", ""),
             "author": " ".join(filter(None, [said.get("given", ""), said.get("surname", "")]))[:300],
             "date": "-".join(part.zfill(2) for part in known),
-            "licence": self._licence or licence_at(said.get("licence", "")) or "",
+            "licence": self._licence or licence_said([said.get("licence", "")]),
             "language": language_of(self._language) or "",
         }
         return {name: value for name, value in meta.items() if value}

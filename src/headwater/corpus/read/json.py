@@ -1,4 +1,7 @@
-"""JSON files: an object with text, or a list of such objects; JSON lines under the name .json are read as such."""
+"""JSON files: an object with text, or a list of such objects; JSON lines under the name .json are read as such.
+
+Among code, what holds no text is code: the settings of a program's tools (package.json, tsconfig.json).
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,57 @@ from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import read_jsonl, record_document
+from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.record import has_text, record_document
+from headwater.corpus.read.text import read_text
 
 
 def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield the documents of a file. Raises Unusable: malformed_json, not_utf8, file_too_large."""
+    """Yield the documents of a file.
+
+    Raises Unusable: malformed_json, not_utf8, file_too_large, and of kind code what `read_text` does.
+    """
     if _starts_with_complete_object(file, limits.max_line_bytes):
-        yield from read_jsonl(file, limits.max_line_bytes)
+        yield from read_jsonl(file, limits.max_line_bytes, limits.text_column)
         return
     data = read_whole(file, limits.max_file_bytes)
+    is_code = file.kind == "code" and limits.text_column is None
     try:
-        value = json.loads(data.decode("utf-8-sig"))
+        value = _parsed(data)
+    except Unusable:
+        if not is_code:
+            raise
+        value = None  # tools let comments stand in their settings
+    if is_code and not _has_text(value):
+        yield from read_text(file, limits.max_document_characters)
+        return
+    try:
         if isinstance(value, list):
             for number, record in enumerate(value):
-                yield _piece(file, record, f"#{number}")
+                yield _piece(file, record, f"#{number}", limits.text_column)
         else:
-            yield record_document(file, value, "", len(data))
+            yield record_document(file, value, "", len(data), limits.text_column)
+    except (ValueError, RecursionError):
+        raise Unusable("malformed_json") from None
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise Unusable("not_utf8") from None
     except (ValueError, RecursionError):
         raise Unusable("malformed_json") from None
 
 
-def _piece(file: InputFile, record: Any, part: str) -> Document | Drop:
-    piece = record_document(file, record, part, 0)
+def _has_text(value: Any) -> bool:
+    records = value if isinstance(value, list) else [value]
+    return any(isinstance(each, dict) and has_text(each, None) for each in records)
+
+
+def _piece(file: InputFile, record: Any, part: str, text_column: str | None) -> Document | Drop:
+    piece = record_document(file, record, part, 0, text_column)
     return replace(piece, num_bytes=_encoded_bytes(record)) if isinstance(piece, Drop) else piece
 
 

@@ -7,6 +7,7 @@ import re
 _CREATIVE_COMMONS = re.compile(
     r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-nd|-sa)?)/(\d\.\d)|(publicdomain/zero)/(\d\.\d)|(publicdomain/mark))"
 )
+_GNU = re.compile(r"gnu\.org/(?:licenses|copyleft)/(?:old-licenses/)?(a?gpl|lgpl|fdl)-(\d\.\d)")
 _OTHERS = {
     "gnu.org/licenses/fdl-1.3": "GFDL-1.3-or-later",
     "gnu.org/copyleft/fdl": "GFDL-1.3-or-later",
@@ -27,4 +28,8 @@ def licence_at(address: str) -> str | None:
         if terms:
             return f"CC-{terms.upper()}-{version}"
         return f"CC0-{zero_version}" if zero else "LicenseRef-public-domain"
-    return next((name for part, name in _OTHERS.items() if part in address), None)
+    found_other = next((name for part, name in _OTHERS.items() if part in address), None)
+    if found_other is None and (gnu := _GNU.search(address)):
+        # an address doesn't say whether later versions may be used
+        return f"{gnu[1].upper().replace('FDL', 'GFDL')}-{gnu[2]}-only"
+    return found_other

@@ -19,20 +19,21 @@ MAX_TITLE_CHARACTERS = 500  # it stands beside every section of its document
 
 
 class Unusable(Exception):
-    """A file can't be used (any further); the reason is what the balance sheet shows."""
+    """A file can't be used (any further); the reason is what the balance sheet shows, the rest as in a Drop."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, because: str = "", excerpt: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.because, self.excerpt = reason, because, excerpt
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """The settings of a corpus that readers go by, under the same names."""
+    """The settings of a corpus, and of a source, that readers go by, under the same names."""
 
     max_document_characters: int
     max_line_bytes: int
     max_file_bytes: int
+    text_column: str | None = None
 
 
 class Expansion:

@@ -14,6 +14,8 @@ from headwater.corpus.read.text import encoding_of, read_text
 
 _FRONT = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.{0,20000}?\n|)\1[ \t]*(?:\r?\n|$)", re.DOTALL)
 _FIELD = re.compile(r"^([A-Za-z_-]+)[ \t]*[:=][ \t]*(.*)$", re.MULTILINE)
+# one name, or a list of several in brackets or a line each
+_LICENCE = re.compile(r"^licen[sc]e[ \t]*[:=]([^\n]*(?:\n[ \t]*-[ \t][^\n]*)*)", re.MULTILINE | re.IGNORECASE)
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _MARK = re.compile(r"^[ ]{0,3}(```|~~~)|<!--", re.MULTILINE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -58,13 +60,23 @@ def decoded(data: bytes) -> str:
 def front_matter(block: str) -> dict[str, str]:
     """Return what the fields of a front matter, YAML or TOML of one line a field, say of the document."""
     fields = {name.lower(): value.strip().strip("\"'") for name, value in _FIELD.findall(block)}
-    names = {"title": "title", "author": "author", "licence": "license", "url": "canonical_url"}
+    names = {"title": "title", "author": "author", "url": "canonical_url"}
     meta = {ours: fields[theirs] for ours, theirs in names.items() if fields.get(theirs)}
     if date := _DATE.match(fields.get("date", "")):
         meta["date"] = date.group()
     if language := language_of(fields.get("lang") or fields.get("language") or ""):
         meta["language"] = language
-    return {name: value for name, value in meta.items() if value[:1] not in "[{|>&"}
+    meta = {name: value for name, value in meta.items() if value[:1] not in "[{|>&"}
+    if (licence := _LICENCE.search(block)) and (named := _names(licence[1])):
+        meta["licence"] = " AND ".join(named)
+    return meta
+
+
+def _names(value: str) -> list[str]:
+    """Return the names in a value that is one, or a list."""
+    value = value.strip()
+    listed = value[1:-1].split(",") if value[:1] == "[" and value[-1:] == "]" else value.split("\n")
+    return list(filter(None, (name.strip(" \t-\"'") for name in listed)))
 
 
 def without_comments(text: str) -> str:

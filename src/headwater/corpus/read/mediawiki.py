@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO
 from urllib.parse import quote
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.html_metadata import language_of
-from headwater.corpus.read.input import BLOCK_BYTES, InputFile
+from headwater.corpus.read.input import BLOCK_BYTES, InputFile, Stream
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.wikitext import is_redirect, plain_text
 from headwater.corpus.read.xml_events import XmlEvents
@@ -32,8 +31,8 @@ def read_dump(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
                 number += 1
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-    while block := stream.read(BLOCK_BYTES):
+def _blocks(stream: Stream) -> Iterator[bytes]:
+    while block := stream.read1(BLOCK_BYTES):  # `read` loses what precedes a damage
         yield block
 
 

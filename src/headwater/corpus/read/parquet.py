@@ -1,4 +1,4 @@
-"""Parquet: one document a row, from the column "text" or "content"."""
+"""Parquet: one document a row."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.arrow import holds_text
+from headwater.corpus.read.arrow import rows, table_columns
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import META_FIELDS, TEXT_FIELDS, record_meta
-from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable
 
 _ROWS_AT_A_TIME = 256
 _BYTES_AT_A_TIME = 16_000_000
 _READ_BYTES = 1 << 20  # of a column at a time: by default all of it, which may be a gigabyte
+_MAX_SAID_BYTES = 2000  # of a value, on average: a column of longer ones says nothing of a text, and isn't read
 
 
 def read_parquet(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
@@ -28,10 +28,12 @@ def read_parquet(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
             raise Unusable("not_parquet")
     try:
         with pq.ParquetFile(file.path, buffer_size=_READ_BYTES) as table:
-            column = next((name for name in TEXT_FIELDS if holds_text(table.schema_arrow, name)), None)
-            if column is None:
-                raise Unusable("no_text")
-            yield from _rows(file, table, column)
+            text, *others = table_columns(file, table.schema_arrow, limits)
+            sizes = _bytes_a_row(table)
+            columns = [text, *(name for name in others if sizes.get(name, 0) <= _MAX_SAID_BYTES)]
+            largest = sum(sizes.get(name, 0) for name in columns)
+            num_rows = max(1, min(_ROWS_AT_A_TIME, _BYTES_AT_A_TIME // max(1, largest)))
+            yield from rows(file, table.iter_batches(num_rows, columns=columns, use_threads=False), columns)
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError) as error:
@@ -40,27 +42,19 @@ def read_parquet(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
         raise Unusable("not_utf8") from error
 
 
-def _rows(file: InputFile, table: pq.ParquetFile, column: str) -> Iterator[Document | Drop]:
-    expansion, file_bytes = Expansion(), file.num_bytes
-    kept = [name for name in META_FIELDS if holds_text(table.schema_arrow, name)]
-    batches = table.iter_batches(_rows_at_a_time(table, column), columns=[column, *kept], use_threads=False)
-    number = 0
-    for batch in batches:
-        for row in range(batch.num_rows):  # one value at a time: as a list they would be there twice
-            text, part = batch.column(column)[row].as_py(), f"#{number}"
-            number += 1
-            expansion.add_(max(RECORD_BYTES, len(text or "")), file_bytes)
-            said = record_meta({name: batch.column(name)[row].as_py() for name in kept})
-            yield file.drop("no_text", 0, part) if text is None else file.document(text, part, **said)
+def _bytes_a_row(table: pq.ParquetFile) -> dict[str, int]:
+    """Return the bytes of each column's value, on average in the group of rows where it is largest, as the file says.
 
-
-def _rows_at_a_time(table: pq.ParquetFile, column: str) -> int:
-    """Return how many rows come to some megabytes, as the file itself says of its columns."""
+    A column of lists or records is several leaves.
+    """
     metadata = table.metadata
-    columns = range(metadata.num_columns)  # leaves: a column of records is several
-    place = next(at for at in columns if metadata.schema.column(at).path == column)
-    largest = 1
+    sizes: dict[str, int] = {}
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        largest = max(largest, group.column(place).total_uncompressed_size // max(1, group.num_rows))
-    return max(1, min(_ROWS_AT_A_TIME, _BYTES_AT_A_TIME // largest))
+        found: dict[str, int] = {}
+        for place in range(metadata.num_columns):
+            name = metadata.schema.column(place).path.partition(".")[0]
+            found[name] = found.get(name, 0) + group.column(place).total_uncompressed_size
+        for name, size in found.items():
+            sizes[name] = max(sizes.get(name, 0), size // max(1, group.num_rows))
+    return sizes

@@ -12,7 +12,11 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, bounded
 
-PARSED_FORMATS = ("archive", "arrow", "csv", "epub", "html", "json", "parquet", "pdf", "sqlite", "warc", "xml")
+_DOCUMENT_FORMATS = (
+    *("archive", "arrow", "csv", "epub", "html", "json"),
+    *("notebook", "parquet", "pdf", "sqlite", "warc", "xml"),
+)
+PARSED_FORMATS = (*_DOCUMENT_FORMATS, "archive_papers")  # the last: an archive, read for the licences of what is in it
 
 
 def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:

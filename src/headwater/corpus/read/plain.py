@@ -11,6 +11,7 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.markdown import read_markdown
+from headwater.corpus.read.markup import markup_metadata
 from headwater.corpus.read.text import read_text
 
 
@@ -20,17 +21,26 @@ def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterato
     Raises Unusable with the reason.
     """
     if file_format == "jsonl":
-        return read_jsonl(file, limits.max_line_bytes)
+        return read_jsonl(file, limits.max_line_bytes, limits.text_column)
     if file_format == "markdown":
         return read_markdown(file, limits)
     if file_format == "text" and file.kind == "books":
         return _read_book(file, limits)
+    if file_format == "text":
+        return _read_marked_up(file, limits)
     return read_text(file, limits.max_document_characters)
+
+
+def _read_marked_up(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
+    meta = markup_metadata(file)
+    for document in read_text(file, limits.max_document_characters):
+        yield replace(document, meta={**meta, **document.meta}) if meta else document
 
 
 def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     boilerplate = Boilerplate()
-    yield from read_text(file, limits.max_document_characters, boilerplate.without)
+    for document in read_text(file, limits.max_document_characters, boilerplate.without):
+        yield replace(document, meta={**boilerplate.said, **document.meta}) if boilerplate.said else document
     if boilerplate.num_bytes:
         drop = file.drop("gutenberg_boilerplate", boilerplate.num_bytes, "#boilerplate", boilerplate.excerpt)
         yield replace(drop, num_documents=0)

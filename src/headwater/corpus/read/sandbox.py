@@ -52,7 +52,13 @@ class Sandbox:
         Beyond that a file is Unusable because its parser died, took too long or took too much memory; unless the
         process had served other files before: then a new one gets a try, whose answers up to here are known.
         """
-        request = {"path": _path(file), "format": file_format, "kind": file.kind, "limits": asdict(limits)}
+        request = {
+            "path": _path(file),
+            "format": file_format,
+            "source": file.source,
+            "kind": file.kind,
+            "limits": asdict(limits),
+        }
         num_taken = 0
         while True:
             worker = self._worker = self._worker or _Worker(self._limits)
@@ -139,7 +145,7 @@ class _Worker:
             yield answer
         self.has_served = True
         if answer["end"]:
-            raise Unusable(str(answer["end"]))
+            raise Unusable(str(answer["end"]), str(answer.get("because", "")), str(answer.get("excerpt", "")))
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -218,6 +224,7 @@ def _piece(file: InputFile, answer: dict[str, Any]) -> Document | Drop:
             origin, kind = f"{file.origin}{part}", str(answer["kind"])
             return Document(str(answer["text"]), file.source, origin, file.origin, kind, meta)
         counts = int(answer["bytes"]), str(answer["excerpt"]), int(answer["documents"])
-        return Drop(str(answer["drop"]), file.source, f"{file.origin}{part}", file.origin, *counts)
+        because = str(answer.get("because", ""))
+        return Drop(str(answer["drop"]), file.source, f"{file.origin}{part}", file.origin, *counts, because=because)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _Ended(DIED) from None

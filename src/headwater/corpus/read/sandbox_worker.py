@@ -48,16 +48,15 @@ def main() -> None:
 
 def _answers(request: dict[str, Any], memory_bytes: int) -> Iterator[dict[str, Any]]:
     try:
-        for piece in parse(
-            InputFile(_path(request), "", "", request["kind"]), request["format"], ReadLimits(**request["limits"])
-        ):
+        file = InputFile(_path(request), "", request["source"], request["kind"])
+        for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
             yield _answer(piece)
     except MemoryError:
         raise
     except Unusable as error:
         if error.reason.startswith("damaged") and _was_short_of_memory(memory_bytes):
             raise MemoryError from None  # as resiliparse says it
-        yield {"end": error.reason}
+        yield {"end": error.reason, "because": error.because, "excerpt": error.excerpt}
     except OSError:
         yield {"end": "unreadable"}
     except Exception as error:  # a library's, about bytes it wasn't ready for
@@ -79,6 +78,7 @@ def _answer(piece: Document | Drop) -> dict[str, Any]:
         "bytes": piece.num_bytes,
         "documents": piece.num_documents,
         "excerpt": piece.excerpt,
+        "because": piece.because,
     }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.protect.redact import redact
+from headwater.corpus.read.archive_licence import marked_archive
 from headwater.corpus.read.builtin import read_documentation, read_library
-from headwater.corpus.read.fetched import fetched_files, package_of, special_pieces
+from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces
 from headwater.corpus.read.formats import compression_of, format_of, kind_of
 from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import NO_PERMISSION, InputFile, reason_not_readable
@@ -17,8 +20,11 @@ from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.record import other_columns
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
+from headwater.corpus.read.scripts import as_script
+from headwater.corpus.read.splits import Splits, SplitsOfFiles
 from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.settings import CorpusSettings, SourceSettings
@@ -38,7 +44,8 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
     files = source_files(name, settings)
     if files is None:
-        yield from bounded(_shipped(name, source, settings), settings.max_document_characters)
+        pieces = bounded(_shipped(name, source, settings), settings.max_document_characters)
+        yield from _without_personal_columns(pieces, settings)
     else:
         yield from read_files(files, name, settings)
 
@@ -61,16 +68,63 @@ def setting_of(name: str) -> str:
 
 def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield what is in some of the files of the source `name`, given with their origins, as `read_source` does."""
-    limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
+    yield from _without_personal_columns(_pieces_of_files(files, name, settings), settings)
+
+
+def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings) -> Iterator[Piece]:
+    """Yield the pieces, what is redacted in texts also redacted in the columns of tables that go with them."""
+    if settings.redact is None:
+        yield from pieces
+        return
+    kinds = tuple(settings.redact.kinds)
+    for piece in pieces:
+        columns = other_columns(piece.meta) if isinstance(piece, Document) else {}
+        if isinstance(piece, Drop) or not columns:
+            yield piece
+        else:
+            yield replace(piece, meta=piece.meta | {name: redact(value, kinds)[0] for name, value in columns.items()})
+
+
+def _pieces_of_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
+    limits = _limits(settings, source)
+    splits, of_files = _splits(name, source), SplitsOfFiles(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
         for path, origin in files:
-            if source.fetched is None:
-                pieces = read_file(path, origin, name, source.kind, limits, sandbox)
-                yield from pieces if trees is None else trees.marked(pieces, path, origin)
-            else:
-                yield from _read_fetched(path, origin, name, source.kind, limits, sandbox)
+            split = of_files.split_of(path, origin)
+            if split is not None and not splits.are_read(split):
+                yield splits.drop(split, origin, _num_bytes(path))
+                continue
+            with _local(path, origin, name) as local:
+                if source.fetched is not None:
+                    yield from _read_fetched(local, origin, name, source.kind, limits, sandbox)
+                    continue
+                pieces = _read_local(local, origin, name, source.kind, limits, sandbox)
+                if trees is not None:
+                    # in an archive what is nearest to a file lies in the archive
+                    if format_of(local.name) == "archive" and reason_not_readable(local) is None:
+                        file = InputFile(local, origin, name, source.kind)
+                        pieces = marked_archive(pieces, file, limits, sandbox)
+                    pieces = trees.marked(pieces, path, origin)
+                yield from pieces
+
+
+def _limits(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
+    return ReadLimits(
+        settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes, source.text_column
+    )
+
+
+def _splits(name: str, source: SourceSettings) -> Splits:
+    return Splits(name, None if source.splits is None else tuple(source.splits))
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # at an address, or no more
+        return 0
 
 
 def _read_fetched(
@@ -79,11 +133,11 @@ def _read_fetched(
     """Yield the pieces of one of `fetched_files`, each with what its package's manifest says of it."""
     package = package_of(path, origin)
     if package is None:
-        yield Drop("not_fetched", name, origin, origin, 0, num_documents=0)
+        yield Drop(NOT_FETCHED, name, origin, origin, 0, num_documents=0)
         return
     pieces = special_pieces(package, path, origin, name, kind, limits)
     if pieces is None:
-        pieces = read_file(path, origin, name, kind, limits, sandbox)
+        pieces = _read_local(path, origin, name, kind, limits, sandbox)
     for piece in bounded(pieces, limits.max_document_characters):
         yield replace(piece, meta={**package.facts, **piece.meta}) if isinstance(piece, Document) else piece
 
@@ -91,7 +145,7 @@ def _read_fetched(
 def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield the pieces of a source that comes with a package, with Python or from the hub."""
     if source.hf is not None:
-        yield from read_hub(source.hf, name, source.kind)
+        yield from read_hub(source.hf, name, source.kind, _splits(name, source), source.text_column)
     elif source.package is not None:
         yield from read_package(source.package, name, source.kind)
     elif source.builtin == "python-library":
@@ -109,23 +163,20 @@ def _almanac(name: str, kind: str, seed: int) -> Iterator[Document]:
         yield Document(document.text, name, document.id, document.origin, kind, document.meta)
 
 
-def read_file(
-    path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
-) -> Iterator[Piece]:
-    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason.
-
-    Where the origin is an address the file is copied from there; DataError where it can't be.
-    """
+@contextmanager
+def _local(path: Path, origin: str, source: str) -> Iterator[Path]:
+    """Yield where a file of a source is on this machine; one elsewhere is copied. DataError where it can't be."""
     if not is_address(origin):
-        yield from _read_local(path, origin, source, source_kind, limits, sandbox)
+        yield path
         return
     with copied(origin, setting_of(source)) as copy:
-        yield from _read_local(copy, origin, source, source_kind, limits, sandbox)
+        yield copy
 
 
 def _read_local(
     path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
 ) -> Iterator[Piece]:
+    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
     file_format = format_of(path.name)
     file = InputFile(path, origin, source, kind_of(file_format, source_kind))
     reason = reason_not_readable(path)
@@ -136,6 +187,7 @@ def _read_local(
     is_first = True
     try:
         num_bytes = file.num_bytes
+        file, file_format = as_script(file, file_format)
         for piece in bounded(_read(file, file_format, limits, sandbox), limits.max_document_characters):
             is_first = False
             yield piece
@@ -143,8 +195,8 @@ def _read_local(
             yield file.drop("empty", num_bytes)
     except Unusable as error:
         not_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
-        reason = "unknown_format" if not_text else error.reason
-        yield file.drop(reason, num_bytes if is_first else 0, "" if is_first else "#rest")
+        error.reason = "unknown_format" if not_text else error.reason
+        yield file.drop_for(error, num_bytes if is_first else 0, "" if is_first else "#rest")
     except OSError as error:
         reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
         yield file.drop(reason, 0, "" if is_first else "#rest")

@@ -1,4 +1,4 @@
-"""SQLite databases: one document a row, from every table that has a column "text" or "content"."""
+"""SQLite databases: one document a row, from every table that has a column of text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jsonl import TEXT_FIELDS
-from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
+from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, RECORD_BYTES, Expansion, ReadLimits, Unusable
+from headwater.corpus.read.record import record_meta, said_columns, text_column, without_text
 
+_MAX_SAID_CHARACTERS = MAX_TITLE_CHARACTERS + 1
 # a virtual table is code that runs when it is read
 _VIRTUAL = re.compile(rb"\s*create(?:\s|/\*.*?\*/|--[^\n]*\n)*virtual\b", re.IGNORECASE | re.DOTALL)
 
@@ -34,46 +35,69 @@ def read_sqlite(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop
         with closing(open_database(file.path)) as database:
             database.text_factory = bytes  # decoded here, so that a bad row costs that row only
             database.execute("PRAGMA trusted_schema = OFF")  # what it says may call no function with effects
-            columns = _text_columns(database)
-            if not columns:
-                raise Unusable("no_text")
-            yield from _rows(file, database, columns)
+            tables = list(_tables(database, limits.text_column))
+            if not any(columns for _, columns, _ in tables):
+                names = [f"{table}.{name}" for table, _, names in tables for name in names]
+                raise without_text(file.source, limits.text_column, names)
+            for table, columns, _ in tables:
+                if columns:
+                    yield from _rows(file, database, table, columns)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise Unusable("damaged_sqlite") from error
 
 
-def _text_columns(database: sqlite3.Connection) -> list[tuple[str, str]]:
+def _tables(database: sqlite3.Connection, wanted: str | None) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield the tables that hold their rows themselves: name, columns to read (the text first, if any), all columns."""
     tables = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-    found = []
     for name, sql in tables:
         if not isinstance(name, bytes) or not isinstance(sql, bytes) or _VIRTUAL.match(sql):
             continue
         table = name.decode()
         names = [row[1].decode() for row in database.execute(f"PRAGMA table_info({_quoted(table)})")]
-        column = next((name for wanted in TEXT_FIELDS for name in names if name.lower() == wanted), None)
-        if column is not None:
-            found.append((table, column))
-    return found
+        column = text_column(names, wanted)
+        yield table, [] if column is None else [column, *said_columns(names, column)], names
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _rows(file: InputFile, database: sqlite3.Connection, columns: list[tuple[str, str]]) -> Iterator[Document | Drop]:
+def _rows(file: InputFile, database: sqlite3.Connection, table: str, columns: list[str]) -> Iterator[Document | Drop]:
     # pages that lead to each other give rows without end
     expansion, file_bytes = Expansion(), file.num_bytes
-    for table, column in columns:
-        rows = database.execute(f"SELECT {_quoted(column)} FROM {_quoted(table)}")  # noqa: S608 - quoted names
-        for number, (value,) in enumerate(rows):
-            expansion.add_(max(RECORD_BYTES, len(value) if isinstance(value, bytes) else 0), file_bytes)
-            yield _row(file, value, f"#{table}/{number}")
+    text, *others = columns
+    wanted = ", ".join([_quoted(text), *map(_short, others)])
+    rows = database.execute(f"SELECT {wanted} FROM {_quoted(table)}")  # noqa: S608 - quoted names
+    for number, (value, *said) in enumerate(rows):
+        part = f"#{table}/{number}"
+        meta = record_meta({name: _decoded(each) for name, each in zip(others, said)})
+        size = len(value) if isinstance(value, bytes) else 0
+        expansion.add_(max(RECORD_BYTES, size + sum(map(len, meta.values()))), file_bytes)
+        yield _row(file, value, part, meta)
 
 
-def _row(file: InputFile, value: object, part: str) -> Document | Drop:
+def _short(name: str) -> str:
+    """Return the expression for a value beside a text: no blob, and of a string no more than can be kept."""
+    column = _quoted(name)
+    return (
+        f"CASE typeof({column}) WHEN 'blob' THEN NULL "
+        f"WHEN 'text' THEN substr({column}, 1, {_MAX_SAID_CHARACTERS}) ELSE {column} END"
+    )
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _row(file: InputFile, value: object, part: str, meta: dict[str, str]) -> Document | Drop:
     if not isinstance(value, bytes):
         return file.drop("no_text", 0, part)
     try:
-        return file.document(value.decode(), part)
+        return file.document(value.decode(), part, **meta)
     except UnicodeDecodeError:
         return file.drop("not_utf8", len(value), part)

@@ -6,9 +6,9 @@ import codecs
 from collections.abc import Callable, Iterator
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.formats import language_of
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
 from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.scripts import code_language
 from headwater.corpus.read.sections import sections
 
 # the longer mark first: UTF-32's begins with UTF-16's
@@ -32,7 +32,7 @@ def read_text(file: InputFile, max_document_characters: int, edit: Edit | None =
     with a compressed file. `edit` is given the text in chunks and gives it on.
     """
     encoding = _check_encoding(file)
-    language = language_of(file.path.name) if file.kind == "code" else None
+    language = code_language(file) if file.kind == "code" else None
     meta = {"language": language} if language else {}
     chunks = _chunks(file, encoding)
     parts = with_only(sections(edit(chunks) if edit else chunks, max_document_characters))

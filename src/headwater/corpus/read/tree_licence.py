@@ -1,50 +1,52 @@
-"""The licence files of a tree: each applies to what lies beside and below it, the nearest one up counts."""
+"""The papers of a tree of folders: each applies to what lies beside and below it, the nearest one up counts."""
 
 from __future__ import annotations
 
 import glob
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.licence_texts import licence_of_text
-from headwater.corpus.read.formats import language_of
-from headwater.corpus.read.input import reason_not_readable
-
-_MAX_BYTES = 200_000
-_NAME = re.compile(r"(?:un)?licen[sc]e|copying", re.IGNORECASE)
-_PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown)", re.IGNORECASE)
+from headwater.corpus.protect.spdx import UNKNOWN
+from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
+from headwater.corpus.read.papers import MAX_PAPER_BYTES, FolderPapers, is_info, is_paper, nearest_licence, stated
 
 
 class TreeLicences:
-    """Looks for licence files between a file and the path that the settings name, never above it."""
+    """Looks for papers between a file and the path that the settings name, never above it."""
 
     def __init__(self, paths: list[str]) -> None:
         self._tops = [PurePath(os.path.expanduser(_without_pattern(path))).parts for path in paths]
-        self._found: dict[Path, str | None] = {}
+        self._found: dict[Path, FolderPapers | None] = {}
 
     def marked(self, pieces: Iterable[Document | Drop], path: Path, origin: str) -> Iterator[Document | Drop]:
         """Yield the pieces of a file, documents that name no licence of their own with that of the tree."""
         licence = self.licence_of(path, origin)
         for piece in pieces:
-            if licence is None or isinstance(piece, Drop) or "licence" in piece.meta:
-                yield piece
-            else:
-                yield replace(piece, meta={**piece.meta, "licence": licence})
+            yield with_licence(piece, licence)
 
     def licence_of(self, path: Path, origin: str) -> str | None:
-        """Return the SPDX expression for a file, by the settings' name for it; None where no licence file is known."""
+        """Return the SPDX expression for a file, by the settings' name for it; None where no paper speaks of it.
+
+        "unknown" where the nearest that does isn't understood.
+        """
         parts = PurePath(origin).parts
         levels = max((len(parts) - len(top) for top in self._tops if parts[: len(top)] == top), default=0)
-        for folder in list(path.parents)[:levels]:
-            if folder not in self._found:
-                self._found[folder] = _licence_in(folder)
-            if self._found[folder] is not None:
-                return self._found[folder]
-        return None
+        return nearest_licence(path, list(path.parents)[:levels], self._papers_in)
+
+    def _papers_in(self, folder: Path) -> FolderPapers | None:
+        if folder not in self._found:
+            self._found[folder] = _papers_in(folder) or None
+        return self._found[folder]
+
+
+def with_licence(piece: Document | Drop, licence: str | None) -> Document | Drop:
+    """Return the piece, a document that names no licence of its own with this one."""
+    if licence is None or isinstance(piece, Drop) or "licence" in piece.meta:
+        return piece
+    return replace(piece, meta={**piece.meta, "licence": licence})
 
 
 def _without_pattern(path: str) -> str:
@@ -53,47 +55,33 @@ def _without_pattern(path: str) -> str:
     return str(PurePath(*parts[: plain[0]])) if plain and plain[0] else path
 
 
-def _licence_in(folder: Path) -> str | None:
-    """Return what the licence files of a folder say.
+def _papers_in(folder: Path) -> FolderPapers:
+    papers = FolderPapers(_said_in(folder))
+    for info in _names(folder, is_info):
+        said = {**_said_in(folder / info), **_said_in(folder / info / "licenses")}
+        if said:
+            papers.distributions[info] = FolderPapers(said)
+    return papers
 
-    LICENSE or COPYING counts before LICENSE-MIT and the like, of which one may choose, except that COPYING.LESSER
-    beside the GPL narrows it down.
-    """
+
+def _said_in(folder: Path) -> dict[str, str]:
+    said = {name: _said(folder / name) for name in _names(folder, is_paper)}
+    return {name: each for name, each in said.items() if each is not None}
+
+
+def _names(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if _is_licence(entry.name))
+        return sorted(entry.name for entry in os.scandir(folder) if wanted(entry.name))
     except OSError:
-        return None
-    plain, others = list[str](), list[str]()
-    for name in names:
-        found = _licence_of_file(folder / name)
-        if found is not None:
-            (plain if _PLAIN_SUFFIX.fullmatch(name[_end_of_name(name) :]) else others).append(found)
-    lesser = [licence for licence in others if licence.startswith("LGPL")]
-    if plain and not (lesser and plain[0].startswith("GPL")):
-        return " AND ".join(_grouped(dict.fromkeys(plain)))
-    chosen = lesser or others
-    return " OR ".join(_grouped(dict.fromkeys(chosen))) or None
+        return []
 
 
-def _is_licence(name: str) -> bool:
-    return _NAME.match(name) is not None and language_of(name) is None  # license.py is code
-
-
-def _grouped(licences: Iterable[str]) -> list[str]:
-    found = list(licences)
-    return found if len(found) == 1 else [f"({each})" if " " in each else each for each in found]
-
-
-def _end_of_name(name: str) -> int:
-    match = _NAME.match(name)
-    return match.end() if match else 0
-
-
-def _licence_of_file(path: Path) -> str | None:
-    if reason_not_readable(path) is not None:
-        return None
+def _said(path: Path) -> str | None:
+    """Return what a paper says; "unknown" for one that can't be read, None where there is no text to read."""
+    if (reason := reason_not_readable(path)) is not None:
+        return UNKNOWN if reason == NO_PERMISSION and path.is_file() else None
     try:
         with open(path, "rb") as file:
-            return licence_of_text(file.read(_MAX_BYTES).decode(errors="replace"))
+            return stated(path.name, file.read(MAX_PAPER_BYTES + 1))
     except OSError:
-        return None
+        return UNKNOWN

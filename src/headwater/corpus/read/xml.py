@@ -22,9 +22,7 @@ def read_xml(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     Raises Unusable: not_xml, damaged_xml, declares_entities, too_deep, no_text, file_too_large, and for what is wrong
     with a compressed file.
     """
-    with file.open() as stream:
-        head = stream.read(_HEAD_BYTES)
-    root = root_of(head)
+    root = root_of(file.head(_HEAD_BYTES))
     if root == "mediawiki":
         yield from read_dump(file, limits)
     elif root == "html":

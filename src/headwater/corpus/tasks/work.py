@@ -14,26 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from headwater import outputs
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
 from headwater.corpus.tasks.plan import Plan, write_plan
-from headwater.errors import DataError
-from headwater.files import (
-    create,
-    digest_file,
-    digest_json,
-    json_bytes,
-    new_scratch_folder,
-    read_json,
-    remove_folder,
-    remove_leftovers,
-)
+from headwater.files import remove_folder, remove_leftovers
+from headwater.outputs import is_whole, new_output, read_output
 
 KEY_CHARACTERS = 16
 _LAYOUT = 2  # raise it when what tasks write is laid out differently: work that an older version began is removed
@@ -49,13 +41,8 @@ class Task:
     number: int
 
 
-@dataclass
-class Output:
-    """A task's folder before it is committed: its files' digests and its facts are written with it."""
-
-    folder: Path
-    facts: dict[str, Any] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
+class Output(outputs.Output):
+    """A task's folder before it is committed."""
 
     def add_digests(self, digests: dict[Path, str]) -> None:
         """Note the digests of files written into the folder."""
@@ -85,7 +72,7 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, key: str) -> Path:
                 remove_folder(other)
     _remove_damaged(folder)
     if not (folder / _PLAN).is_dir():
-        with _committed(folder / _PLAN) as output:
+        with new_output(folder / _PLAN, Output) as output:
             output.digests = write_plan(output.folder, settings, key)
     return folder
 
@@ -111,15 +98,15 @@ class Work:
     @contextmanager
     def new_output(self, task: Task) -> Iterator[Output]:
         """Yield the output of a task, which is committed when the block ends without an error."""
-        with _committed(self.path_of(task.stage, task.number)) as output:
+        with new_output(self.path_of(task.stage, task.number), Output) as output:
             yield output
 
     def facts_of(self, stage: str, number: int) -> dict[str, Any]:
-        return _read_made(self.path_of(stage, number))["facts"]
+        return read_output(self.path_of(stage, number)).facts
 
     def digests_of(self, stage: str, number: int) -> dict[str, str]:
         """Return the digest of every file that a task wrote, by its name in the task's folder."""
-        return dict(_read_made(self.path_of(stage, number))["files"])
+        return read_output(self.path_of(stage, number)).digests
 
     def arrays_of(self, stage: str, number: int, name: str = _ARRAYS) -> ArrayFile:
         return ArrayFile(self.path_of(stage, number) / name)
@@ -127,14 +114,14 @@ class Work:
     @contextmanager
     def new_facts(self, name: str) -> Iterator[Output]:
         """Yield an output for what the driver found out between stages, under a name."""
-        with _committed(self.facts_folder(name)) as output:
+        with new_output(self.facts_folder(name), Output) as output:
             yield output
 
     def has_facts(self, name: str) -> bool:
         return self.facts_folder(name).is_dir()
 
     def facts(self, name: str) -> dict[str, Any]:
-        return _read_made(self.facts_folder(name))["facts"]
+        return read_output(self.facts_folder(name)).facts
 
     def facts_folder(self, name: str) -> Path:
         return self.folder / "facts" / name
@@ -143,39 +130,10 @@ class Work:
         return ArrayFile(self.facts_folder(name) / _ARRAYS)
 
 
-@contextmanager
-def _committed(path: Path) -> Iterator[Output]:
-    with new_scratch_folder(path) as folder:
-        output = Output(folder)
-        yield output
-        made = {"facts": output.facts, "files": output.digests}
-        with create(folder / "task.json") as file:
-            file.write(json_bytes({**made, "digest": digest_json(made)}))
-
-
-def _read_made(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the facts of a task and the digests of its files."""
-    try:
-        made = read_json(folder / "task.json")
-        return {"facts": dict(made["facts"]), "files": dict(made["files"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} is no finished task ({error}); remove it and build the corpus again") from error
-
-
 def _remove_damaged(folder: Path) -> None:
     """Remove every output that isn't as it was written, or that gave files to a corpus that was not committed."""
     for stage in sorted(folder.iterdir()) if folder.is_dir() else []:
         remove_leftovers(stage)
         for path in sorted(stage.iterdir()):
-            if not _is_whole(path):
+            if not is_whole(path):
                 remove_folder(path)
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        made = read_json(folder / "task.json")
-        digest, files = made.pop("digest"), made["files"]
-        is_same = all(digest_file(folder / name) == files[name] for name in files)
-        return is_same and bool(digest == digest_json(made))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False

@@ -44,7 +44,7 @@ def _sum(sources: dict[str, Object], what: str) -> dict[str, float]:
 
 def _composition(run: RunData) -> Html:
     """Draw two bars of the same sources: the text that was kept, and the tokens that training took from it."""
-    kept = {name: amount(table(run.corpus, "sources"), name, "kept", "bytes") or 0 for name in run.sources}
+    kept = {name: amount(_text_of(run, name), "bytes") or 0 for name in run.sources}
     trained = {name: share.tokens or 0 for name, share in read_shares(run).items()}
     bars = [_bar(run, "Kept text", kept, size)]
     if any(trained.values()):
@@ -106,16 +106,23 @@ def _by_source(run: RunData) -> Html:
 
 
 def _source_row(run: RunData, name: str, share: Share) -> Html:
-    kept = table(run.corpus, "sources", name, "kept")
+    text = _text_of(run, name)
     cells = [
-        whole(number(kept.get("documents"))),
-        size(number(kept.get("bytes"))),
+        whole(amount(text, "documents")),
+        size(amount(text, "bytes")),
         decimal(bytes_per_token(run, name), 2),
         count(share.tokens),
         percent(share.fraction),
         decimal(share.epochs, 2),
     ]
     return tag("tr", _source_head(run, name), [tag("td", cell) for cell in cells])
+
+
+def _text_of(run: RunData, source: str) -> Object:
+    """Return {documents, bytes} of a source as it lies in the corpus, cleaned: the balance counts bytes as read."""
+    splits = table(run.corpus, "splits")
+    parts = [part for split in splits if (part := table(splits, split, source))]
+    return {unit: sum(amount(part, unit) or 0 for part in parts) for unit in _UNITS} if parts else {}
 
 
 def bytes_per_token(run: RunData, source: str) -> float | None:
@@ -129,10 +136,13 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
     lines = [_summary_row(_source_head(run, name), sources[name]) for name in names]
     total = {what: _sum(sources, what) for what in ("read", "kept")} | {"dropped": _all_reasons(sources)}
     lines.append(_summary_row(tag("th", "all", scope="row"), total, class_="total"))
-    details = [row for name in names for row in _reason_rows(_source_head(run, name), sources[name])]
+    details = [row for name in names for row in _reason_rows(run, name, sources[name])]
     balanced = all(_is_balanced(source) for source in sources.values())
     verdict = "it balances." if balanced else "IT DOES NOT BALANCE."
-    note = f"read = kept + dropped, in documents and in bytes: {verdict}"
+    note = (
+        f"read = kept + dropped, in documents and in bytes of the text as read: {verdict} Cleaning what was kept gives "
+        "the text of the tables above."
+    )
     heads = ["source", "read", "kept", "dropped", "why"]
     full = _table(["source", "", "documents", "bytes", "of what was read"], details, class_="reasons")
     return tag(
@@ -189,9 +199,11 @@ def _documents_and_bytes(amounts: Object) -> list[Html]:
     return [tag("span", whole(documents)), tag("span", size(num_bytes), class_="under")]
 
 
-def _reason_rows(head: Html, source: Object) -> list[Html]:
+def _reason_rows(run: RunData, name: str, source: Object) -> list[Html]:
+    head, text = _source_head(run, name), _text_of(run, name)
     read_bytes = amount(source, "read", "bytes") or 0
     lines = [("read", table(source, "read"), "read"), ("kept", table(source, "kept"), "kept")]
+    lines += [("of it, cleaned: text", text, "kept")]
     lines += [(reason, loss, "dropped") for reason, loss in _by_bytes(source)]
     return [
         tag("tr", head if index == 0 else tag("th", ""), _reason_cells(words, amounts, read_bytes), class_=kind)

@@ -1,0 +1,69 @@
+"""The licences of the files in an archive, by the papers of the tree that it holds, as if it were unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.protect.spdx import UNKNOWN
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.papers import FolderPapers, is_info, nearest_licence
+from headwater.corpus.read.sandbox import Sandbox
+from headwater.corpus.read.tree_licence import with_licence
+
+_MAX_PAPERS = 20_000  # a few megabytes of what they say
+
+
+class ArchiveLicences:
+    """What the papers of an archive say, by folder."""
+
+    def __init__(self) -> None:
+        self._folders: dict[PurePosixPath, FolderPapers] = {}
+        self.is_whole = True
+
+    def add_(self, name: str, said: str) -> None:
+        """Add what the paper of this name says: of its folder, and of a distribution beside that."""
+        path = PurePosixPath(name)
+        self._folders.setdefault(path.parent, FolderPapers()).said[path.name] = said
+        info = next((folder for folder in path.parents if is_info(folder.name)), None)
+        if info is not None:
+            beside = self._folders.setdefault(info.parent, FolderPapers()).distributions
+            beside.setdefault(info.name, FolderPapers()).said[str(path.relative_to(info))] = said
+
+    def licence_of(self, name: str) -> str | None:
+        """Return the SPDX expression for a file of the archive; None where no paper of a whole archive speaks of it.
+
+        Where not all papers could be read, what is under none of those that were is "unknown".
+        """
+        path = PurePosixPath(name)
+        return nearest_licence(path, path.parents, self._folders.get) or (None if self.is_whole else UNKNOWN)
+
+
+def find_archive_licences(file: InputFile, limits: ReadLimits, sandbox: Sandbox) -> ArchiveLicences:
+    """Return what the papers of an archive say, read in the sandbox; nothing that is wrong with it is raised here."""
+    licences = ArchiveLicences()
+    try:
+        for number, piece in enumerate(sandbox.read(file, "archive_papers", limits)):
+            if number < _MAX_PAPERS and isinstance(piece, Document):
+                licences.add_(_name_in(file, piece), piece.text)
+            else:
+                licences.is_whole = False
+    except Unusable:
+        licences.is_whole = False
+    return licences
+
+
+def marked_archive(
+    pieces: Iterable[Document | Drop], file: InputFile, limits: ReadLimits, sandbox: Sandbox
+) -> Iterator[Document | Drop]:
+    """Yield the pieces of an archive, documents that name no licence of their own with that of the tree it holds."""
+    licences = find_archive_licences(file, limits, sandbox)
+    for piece in pieces:
+        yield piece if isinstance(piece, Drop) else with_licence(piece, licences.licence_of(_name_in(file, piece)))
+
+
+def _name_in(file: InputFile, piece: Document) -> str:
+    """Return the name of a member; parts of one (#3, /0) look like files below it, which are under the same papers."""
+    return piece.id.removeprefix(f"{file.origin}#")

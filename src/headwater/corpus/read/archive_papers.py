@@ -1,0 +1,40 @@
+"""The papers in an archive, looked for before its files are read: in a tar they may stand behind what they speak of."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from headwater.corpus.document import Document
+from headwater.corpus.protect.spdx import UNKNOWN
+from headwater.corpus.read.archive import archive_members
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ReadLimits
+from headwater.corpus.read.papers import MAX_PAPER_BYTES, is_paper, stated
+
+
+def read_archive_papers(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
+    """Yield for each paper a document under the paper's name that has what it says for its text (read.papers).
+
+    A link says what the paper says that it leads to; "unknown" where it leads to none. Raises Unusable as
+    `read_archive` does.
+    """
+    said: dict[str, str | None] = {}
+    links: list[tuple[str, str]] = []
+    for member in archive_members(file, limits, _paper_bytes):
+        if member.link_to is not None:
+            links.append((member.name, member.link_to))
+            continue
+        data = member.data
+        found = stated(PurePosixPath(member.name).name, data) if isinstance(data, bytes) else UNKNOWN
+        said[posixpath.normpath(member.name)] = found
+        if found is not None:
+            yield file.document(found, f"#{member.name}")
+    for name, target in links:
+        if (found := said.get(target, UNKNOWN)) is not None:
+            yield file.document(found, f"#{name}")
+
+
+def _paper_bytes(name: str) -> int | None:
+    return MAX_PAPER_BYTES if is_paper(PurePosixPath(name).name) else None

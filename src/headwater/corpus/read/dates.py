@@ -1,0 +1,39 @@
+"""Dates as people write them, in ISO's form."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+_NAMES = "january february march april may june july august september october november december"
+_MONTHS = _NAMES.split()
+_ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_MONTH = "|".join(rf"{month}|{month[:3]}\b\.?" for month in _MONTHS) + r"|sept\b\.?"
+_MONTH_FIRST = re.compile(rf"\b({_MONTH})[ ,]+(?:(\d{{1,2}})(?:st|nd|rd|th)?[ ,]+)?(\d{{4}})\b", re.IGNORECASE)
+_DAY_FIRST = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?[ .]+({_MONTH})[ ,]+(\d{{4}})\b", re.IGNORECASE)
+
+
+def iso_date(text: str) -> str:
+    """Return the first date of a line, such as "June 25, 2008", "25 June 2008" or "March, 1994", as 2008-06-25.
+
+    Of what names no day the result is 1994-03; "" where there is no date. What is in numbers alone is read as ISO's.
+    """
+    text = text[:300]
+    if found := _ISO.search(text):
+        return _written(found[1], found[2], found[3])
+    if found := _DAY_FIRST.search(text):
+        return _written(found[3], _number(found[2]), found[1])
+    if found := _MONTH_FIRST.search(text):
+        return _written(found[3], _number(found[1]), found[2])
+    return ""
+
+
+def _number(month: str) -> str:
+    return str(next(at for at, name in enumerate(_MONTHS, start=1) if name.startswith(month.lower()[:3])))
+
+
+def _written(year: str, month: str, day: str | None) -> str:
+    try:
+        return date(int(year), int(month), int(day or 1)).isoformat()[: None if day else 7]
+    except ValueError:
+        return ""

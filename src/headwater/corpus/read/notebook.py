@@ -1,0 +1,90 @@
+"""Jupyter notebooks: the cells in order, as Markdown with fenced code; what the code printed isn't read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from headwater.corpus.document import Document
+from headwater.corpus.read.formats import programming_language
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.json import read_whole
+from headwater.corpus.read.limits import ReadLimits, Unusable
+
+_FENCES = re.compile(r"^[ ]{0,3}(`{3,})", re.MULTILINE)
+_HEADING = re.compile(r"^#[ \t]+(\S.{0,400}?)[ \t#]*$", re.MULTILINE)
+_PLAIN_NAME = re.compile(r"[a-z][a-z0-9+#._-]{0,30}")
+
+
+def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
+    """Yield a notebook as one document: cells of Markdown and of code, without outputs, attachments and raw cells.
+
+    Raises Unusable: malformed_json, not_utf8, not_notebook, no_text, file_too_large.
+    """
+    try:
+        notebook = json.loads(read_whole(file, limits.max_file_bytes).decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise Unusable("not_utf8") from None
+    except (ValueError, RecursionError):
+        raise Unusable("malformed_json") from None
+    cells = _cells(notebook)
+    language = _language(notebook, cells)
+    texts = [text for cell in cells if (text := _text(cell, language))]
+    if not texts:
+        raise Unusable("no_text")
+    prose = (_source(cell) for cell in cells if cell.get("cell_type") in ("markdown", "heading"))
+    title = next((found[1] for text in prose if (found := _HEADING.search(text[:2000]))), "")
+    meta = {"language": language, "title": title}
+    yield file.document("\n\n".join(texts) + "\n", **{name: value for name, value in meta.items() if value})
+
+
+def _cells(notebook: Any) -> list[dict[str, Any]]:
+    """Return the cells, which in the third version of the format and before stand in work sheets."""
+    if not isinstance(notebook, dict):
+        raise Unusable("not_notebook")
+    sheets = notebook.get("worksheets")
+    holders = sheets if isinstance(sheets, list) else [notebook]
+    found = [holder.get("cells") for holder in holders if isinstance(holder, dict)]
+    if not any(isinstance(cells, list) for cells in found):
+        raise Unusable("not_notebook")
+    return [cell for cells in found if isinstance(cells, list) for cell in cells if isinstance(cell, dict)]
+
+
+def _language(notebook: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+    """Return the language of the kernel, in our spelling where we know it; "" where none is told."""
+    metadata = notebook.get("metadata")
+    said = metadata if isinstance(metadata, dict) else {}
+    tables = [
+        (said.get("kernelspec"), "language"),
+        (said.get("language_info"), "name"),
+        *((c, "language") for c in cells),
+    ]
+    for table, key in tables:
+        name = table.get(key) if isinstance(table, dict) else None
+        if isinstance(name, str) and _PLAIN_NAME.fullmatch(name.strip().lower()):
+            return programming_language(name) or name.strip().lower()
+    return ""
+
+
+def _text(cell: dict[str, Any], language: str) -> str:
+    source = _source(cell).strip("\n")
+    if not source.strip():
+        return ""
+    match cell.get("cell_type"):
+        case "markdown":
+            return source
+        case "heading":
+            level = cell.get("level")
+            return f"{'#' * (level if level in (1, 2, 3, 4, 5, 6) else 1)} {source}"
+        case "code":
+            fence = "`" * max(3, 1 + max((len(found) for found in _FENCES.findall(source)), default=0))
+            return f"{fence}{language}\n{source}\n{fence}"
+    return ""
+
+
+def _source(cell: dict[str, Any]) -> str:
+    source = cell.get("source", cell.get("input", ""))
+    lines = source if isinstance(source, list) else [source]
+    return "".join(line for line in lines if isinstance(line, str))

@@ -1,0 +1,181 @@
+"""A row of a table, or an object of JSON, as a document: which column is its text, and what the others say of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.protect.spdx import spdx_of
+from headwater.corpus.read.formats import programming_language
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+
+_TEXT_COLUMNS = ("text", "content")
+_INNER = ("meta", "metadata")  # objects of an object whose fields count as its own
+# what a record says of its text, by the names that data sets use, and the name under which it is kept; the first counts
+_OURS = {
+    **{name: name for name in ("title", "language", "licence", "date", "url", "author", "site")},
+    **{"license": "licence", "licenses": "licence", "max_stars_repo_licenses": "licence"},
+    **{"detected_licenses": "licence", "lang": "language", "programming_language": "language"},
+    **{"timestamp": "date", "published": "date", "created": "date", "created_at": "date"},
+    **{"authors": "author", "creator": "author"},
+}
+_LISTS = {name for name, ours in _OURS.items() if ours in ("licence", "author")}
+_TAKEN = ("source", "origin", "kind", "group")  # what a corpus says itself under these names
+MAX_OTHER_COLUMNS, MAX_OTHER_CHARACTERS = 16, 200
+_MAX_NAME_CHARACTERS, _MAX_OUR_CHARACTERS, _MAX_IN_LIST = 60, 300, 50
+_SHOWN_NAMES = 20
+
+
+def text_column(names: Iterable[str], wanted: str | None) -> str | None:
+    """Return which of the columns that hold text is the document's: the wanted one, else "text" or "content".
+
+    As it is spelt, or else in other letters, large for small.
+    """
+    found = list(names)
+    lower = {name.lower(): name for name in reversed(found)}
+    for name in (wanted,) if wanted is not None else _TEXT_COLUMNS:
+        if name in found or name.lower() in lower:
+            return name if name in found else lower[name.lower()]
+    return None
+
+
+def without_text(source: str, wanted: str | None, columns: Sequence[str]) -> Unusable:
+    """Return what a table without its column of text is: the drop's excerpt names the columns that are there.
+
+    They are no part of what decided, since a table without a header begins with a row, which redaction must see.
+    """
+    return Unusable("no_text", why_without_text(source, wanted), shown_columns(columns))
+
+
+def why_without_text(source: str, wanted: str | None) -> str:
+    looked = " or ".join(_TEXT_COLUMNS) if wanted is None else wanted
+    return f"no text in a column {looked}; corpus.sources.{source}.text_column names another"
+
+
+def shown_columns(names: Sequence[str]) -> str:
+    """Return the names of columns, of each and of all no more than a line or two."""
+    shown = [" ".join(name[:_MAX_NAME_CHARACTERS].split()) for name in names[:_SHOWN_NAMES]]
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    return f"columns: {', '.join(shown)}{more}"
+
+
+def said_columns(names: Iterable[str], text: str) -> list[str]:
+    """Return the columns that may say something of a table's texts, in order: those we know, and 16 others."""
+    said: list[str] = []
+    num_others = 0
+    for name in names:
+        if name == text or not 0 < len(name) <= _MAX_NAME_CHARACTERS:
+            continue
+        is_other = name.lower() not in _OURS
+        num_others += is_other
+        if not is_other or num_others <= MAX_OTHER_COLUMNS:
+            said.append(name)
+    return said
+
+
+def may_be_list(name: str) -> bool:
+    """Return whether a column may hold a list of strings that says something of its text: licences, authors."""
+    return name.lower() in _LISTS
+
+
+def record_document(
+    file: InputFile, record: Any, part: str, num_bytes: int, wanted: str | None = None
+) -> Document | Drop:
+    """Return the document in a JSON object, or a drop of `num_bytes` when it has no text.
+
+    The text is the string under `wanted`, else under "text" or "content"; the rest is `record_meta`'s, what is in its
+    "metadata" as if it stood beside the text.
+    """
+    fields = record if isinstance(record, dict) else {}
+    column = _text_field(fields, wanted)
+    if column is None:
+        why = why_without_text(file.source, wanted) if fields else ""
+        return file.drop("no_text", num_bytes, part, str(record)[:200], why)
+    inner = [fields[name] for name in _INNER if isinstance(fields.get(name), dict)]
+    said = {name: value for each in (*inner, fields) for name, value in each.items()}
+    return file.document(fields[column], part, **record_meta(said, column))
+
+
+def has_text(record: dict[str, Any], wanted: str | None) -> bool:
+    """Return whether `record_document` finds the text of a record."""
+    return _text_field(record, wanted) is not None
+
+
+def _text_field(fields: dict[str, Any], wanted: str | None) -> str | None:
+    return text_column((name for name, value in fields.items() if isinstance(value, str)), wanted)
+
+
+def record_meta(fields: dict[str, Any], text: str = "") -> dict[str, str]:
+    """Return what the fields of a record but for its `text` say of it.
+
+    What is known to be a title, a language, a licence and the like is kept under our name for it; of the others 16 at
+    most, under their own, where they are a string of at most 200 characters, a number, a date or a truth value.
+    """
+    names = said_columns(fields, text)
+    meta: dict[str, str] = {}
+    used = set[str]()
+    known = sorted((name for name in names if name.lower() in _OURS), key=lambda name: _RANK[name.lower()])
+    for name in known:
+        ours = _OURS[name.lower()]
+        value = _our_value(fields[name], ours)
+        if value and ours not in meta:
+            meta[ours] = value
+            used.add(name)
+    for name in names:
+        value = _plain(fields[name])
+        if name not in used and value and len(value) <= MAX_OTHER_CHARACTERS:
+            meta.setdefault(f"row_{name}" if name in _TAKEN else name, value)
+    return meta
+
+
+def other_columns(meta: dict[str, str]) -> dict[str, str]:
+    """Return what metadata has beside that of our own names: what stood in columns of any kind."""
+    return {name: value for name, value in meta.items() if name not in _OUR_NAMES}
+
+
+_OUR_NAMES = {*_OURS.values(), "group"}
+_RANK = {name: rank for rank, name in enumerate(_OURS)}
+
+
+def _our_value(value: Any, ours: str) -> str:
+    if ours == "licence" and isinstance(value, dict):
+        value = next((value[key] for key in ("id", "name", "type") if isinstance(value.get(key), str)), None)
+    if isinstance(value, list):
+        said = [each.strip() for each in value[: _MAX_IN_LIST + 1] if isinstance(each, str) and each.strip()]
+        if ours == "licence":
+            return _all_of(said) if len(value) <= _MAX_IN_LIST else ""
+        return ", ".join(said)[:_MAX_OUR_CHARACTERS] if ours == "author" else ""
+    text = _plain(value)
+    if ours == "date" and isinstance(value, int | float):
+        return ""  # seconds since some year: kept as what it is
+    if ours == "language":
+        text = programming_language(text) or text
+    return text[: MAX_TITLE_CHARACTERS if ours == "title" else _MAX_OUR_CHARACTERS]
+
+
+def _all_of(licences: list[str]) -> str:
+    """Return the SPDX expression of licences that all hold, as files of a repository have them."""
+    found = list(dict.fromkeys(spdx_of(licence) or licence for licence in licences))
+    if len(found) > 1:
+        found = [f"({each})" if " " in each else each for each in found]
+    expression = " AND ".join(found)
+    # cut, it would leave out the terms at its end
+    return expression if len(expression) <= _MAX_OUR_CHARACTERS else ""
+
+
+def _plain(value: Any) -> str:
+    """Return a single value as text; "" for none and for what isn't one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, date):  # or a date with its time
+        return value.isoformat()
+    if isinstance(value, int | Decimal) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    return ""

@@ -1,0 +1,89 @@
+"""Splits of data sets as Hugging Face lays them out: those that a model is to be tested with are not trained on.
+
+A data set on disk is a folder with dataset_dict.json and a folder a split; one of the hub has files that are named
+test-00000-of-00002.parquet, or c4-test.00000-of-00002.json.gz, and so on.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from headwater.corpus.document import Drop
+from headwater.corpus.read.remote import OF_THIS_MACHINE
+from headwater.errors import DataError
+
+_HELD_OUT = re.compile(r"(?:test|validation|valid|val|dev|eval|evaluation)(?![a-z])", re.IGNORECASE)
+_SHARD = re.compile(r"(?:.+[-.])?(?P<split>[A-Za-z0-9_]+)[-.]\d{5}-of-\d{5}[-.]")
+_NO_SPLITS = ("data", "part")  # what shards are called, too
+_CARD = "dataset_dict.json"
+REASON = "split_left_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Which splits a source reads: those that are named, or all but test and validation."""
+
+    source: str
+    wanted: tuple[str, ...] | None
+
+    def are_read(self, split: str) -> bool:
+        return split in self.wanted if self.wanted is not None else _HELD_OUT.match(split) is None
+
+    def require(self, found: list[str]) -> None:
+        """Raise DataError where a split is wanted that isn't among those that a data set has."""
+        missing = [split for split in self.wanted or () if split not in found]
+        if missing:
+            raise DataError(
+                f"corpus.sources.{self.source}.splits: there is no split {missing[0]!r}; "
+                f"the data set has {', '.join(sorted(found))}"
+            )
+
+    def drop(self, split: str, origin: str, num_bytes: int) -> Drop:
+        return Drop(REASON, self.source, origin, origin, num_bytes, because=self._why(split))
+
+    def _why(self, split: str) -> str:
+        return f"split {split[:60]}; corpus.sources.{self.source}.splits names those to read"
+
+
+class SplitsOfFiles:
+    """Tells the split of a file that lies below a path of the settings; a path that names a split has chosen it."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._given = [_parts(path) for path in paths]
+        self._is_set: dict[Path, bool] = {}
+
+    def split_of(self, path: Path, origin: str) -> str | None:
+        """Return the split that a file belongs to, by the settings' name for it; None where a path has chosen it."""
+        parts = PurePath(origin).parts
+        split = None
+        for given, top in self._given:
+            if parts[:top] != given[:top]:
+                continue
+            split = self._below(path, parts, top)
+            if split is None or any(split in re.split(r"\W", part) for part in given[top:]):
+                return None
+        return split
+
+    def _below(self, path: Path, parts: tuple[str, ...], top: int) -> str | None:
+        """Return the split that a file belongs to by what stands in its path behind the first `top` parts."""
+        folders = path.parents
+        for above in range(1, len(parts) - top):
+            folder = folders[above]
+            if folder not in self._is_set:
+                self._is_set[folder] = (folder / _CARD).is_file()
+            if self._is_set[folder]:
+                return parts[len(parts) - above - 1]
+        shard = _SHARD.match(parts[-1]) if len(parts) > top else None
+        return shard["split"] if shard and shard["split"] not in _NO_SPLITS else None
+
+
+def _parts(given: str) -> tuple[tuple[str, ...], int]:
+    """Return the parts of a path of the settings, and how many of them stand before the first that is a pattern."""
+    if given.lower().startswith(OF_THIS_MACHINE):
+        given = given[given.index("://") + 3 :]
+    parts = PurePath(os.path.expanduser(given)).parts
+    return parts, next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))

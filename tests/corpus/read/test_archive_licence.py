@@ -1,0 +1,162 @@
+"""The licence of a file in an archive is the one it would have in a folder: every case is read both ways."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import PurePath
+
+import pytest
+
+from headwater.corpus.document import Document
+from headwater.corpus.read.source import read_source
+from headwater.corpus.settings import CorpusSettings
+
+MIT = (
+    "Permission is hereby granted, free of charge, to any person obtaining a copy … The above copyright notice and "
+    "this permission notice shall be included"
+)
+GPL_3 = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"
+APACHE = "Apache License\nVersion 2.0, January 2004"
+METADATA = "Metadata-Version: 2.4\nName: x\nLicense-Expression: GPL-3.0-or-later\n"
+MIT_METADATA = METADATA.replace("GPL-3.0-or-later", "MIT")
+
+
+def zipped(members):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return data.getvalue()
+
+
+def tarred(members, links=()):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, text in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+        for name, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            archive.addfile(info)
+    return data.getvalue()
+
+
+def licensed(folder, **settings):
+    """Return origin, text and licence of the code in a folder."""
+    source = {"kind": "code", "paths": [str(folder)]}
+    table = CorpusSettings.model_validate({"sources": {"s": source}, "licences": {}, **settings})
+    found = [piece for piece in read_source("s", table) if isinstance(piece, Document)]
+    return [(each.origin, each.text, each.meta.get("licence")) for each in found if each.text.startswith("x = ")]
+
+
+def read_licences(folder, **settings):
+    return {text: licence for _, text, licence in licensed(folder, **settings)}
+
+
+CASES = [
+    ({"g/COPYING": GPL_3, "g/a.py": "x = 1"}, {"x = 1": "GPL-3.0-only"}),
+    ({"a.py": "x = 1", "COPYING": GPL_3}, {"x = 1": "GPL-3.0-only"}),
+    ({"g/b/c/a.py": "x = 1", "g/LICENSE": MIT, "o/a.py": "x = 2"}, {"x = 1": "MIT", "x = 2": None}),
+    (
+        {"g/a.py": "x = 1", "g/v/a.py": "x = 2", "g/LICENSE": MIT, "g/v/LICENSE": APACHE},
+        {"x = 1": "MIT", "x = 2": "Apache-2.0"},
+    ),
+    ({"g/a.py": "x = 1", "g/LICENSE": "All rights reserved."}, {"x = 1": "unknown"}),
+    ({"g/a.py": "x = 1", "g/LICENSE-MIT": MIT, "g/LICENSE-APACHE": APACHE}, {"x = 1": "Apache-2.0 OR MIT"}),
+    ({"y/a.py": "x = 1", "b.py": "x = 2", "x-1.dist-info/METADATA": METADATA}, dict.fromkeys(["x = 1", "x = 2"], "GPL-3.0-or-later")),
+    ({"y/a.py": "x = 1", "x-1.dist-info/licenses/LICENSE": MIT}, {"x = 1": "MIT"}),
+    ({"y/a.py": "x = 1", "x-1.dist-info/METADATA": MIT_METADATA, "x-1.dist-info/COPYING": GPL_3}, {"x = 1": "GPL-3.0-only AND MIT"}),
+    (
+        {"y/a.py": "x = 1", "z/a.py": "x = 2", "w.py": "x = 3", "q/a.py": "x = 4", "Y-1.dist-info/METADATA": METADATA}
+        | {"w-2.egg-info/PKG-INFO": MIT_METADATA, "z-1.dist-info/METADATA": MIT_METADATA},
+        {"x = 1": "GPL-3.0-or-later", "x = 2": "MIT", "x = 3": "MIT", "x = 4": "unknown"},
+    ),
+    ({"x-1/PKG-INFO": METADATA, "x-1/src/x/a.py": "x = 1"}, {"x = 1": "GPL-3.0-or-later"}),
+    ({"p/package.json": '{"license": "GPL-3.0"}', "p/lib/a.js": "x = 1"}, {"x = 1": "GPL-3.0-only"}),
+    ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": GPL_3, "p/a.js": "x = 1"}, {"x = 1": "GPL-3.0-only AND MIT"}),
+    ({"p/package.json": '{"license": "UNLICENSED"}', "p/LICENSE": MIT, "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/package.json": '{"license": "SEE LICENSE"}', "p/LICENSE": MIT, "p/a.js": "x = 1"}, {"x = 1": "MIT"}),
+    ({"p/package.json": '{"license": "GPL-3.0+"}', "p/LICENSE": GPL_3, "p/a.js": "x = 1"}, {"x = 1": "GPL-3.0-or-later"}),
+    ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "MIT"}),
+    ({"p/pyproject.toml": '[project]\nlicense = "MPL-2.0"', "p/a/b.py": "x = 1"}, {"x = 1": "MPL-2.0"}),
+    ({"p/LICENSE": MIT, "p/q/package.json": '{"type": "module"}', "p/q/a.js": "x = 1"}, {"x = 1": "MIT"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "licences"), CASES)
+def test_an_archive_is_under_the_papers_of_its_tree_as_a_folder_is(tmp_path, files, licences):
+    for name, text in files.items():
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    late_papers = dict(sorted(files.items(), key=lambda item: not item[1].startswith("x = ")))
+    archives = {"a.zip": zipped(files), "b.whl": zipped(late_papers), "c.tgz": gzip.compress(tarred(late_papers))}
+    archives["d.tar"] = tarred({f"./{name}": text for name, text in files.items()})
+    (tmp_path / "archives").mkdir()
+    for name, content in archives.items():
+        (tmp_path / "archives" / name).write_bytes(content)
+    in_archives = [(PurePath(origin).name, text, licence) for origin, text, licence in licensed(tmp_path / "archives")]
+    assert read_licences(tmp_path / "folder") == licences
+    assert sorted(in_archives) == [(name, *each) for name in archives for each in sorted(licences.items())]
+
+
+def test_an_archive_that_says_nothing_is_under_the_papers_of_the_folder_it_lies_in(tmp_path):
+    (tmp_path / "LICENSE").write_text(GPL_3)
+    (tmp_path / "a.zip").write_bytes(zipped({"a.py": "x = 1", "v/LICENSE": MIT, "v/a.py": "x = 2"}))
+    assert read_licences(tmp_path) == {"x = 1": "GPL-3.0-only", "x = 2": "MIT"}
+
+
+def test_rows_and_sections_of_a_member_are_under_the_papers_of_its_folder(tmp_path):
+    rows = "".join(f'{{"text": "x = {n}"}}\n' for n in range(2)) + '{"text": "x = said", "license": "CC0-1.0"}\n'
+    long = "x = long\n" + "y = 1\n" * 600
+    (tmp_path / "a.zip").write_bytes(zipped({"g/rows.jsonl": rows, "g/COPYING": GPL_3, "g/a#1.py": long}))
+    found = read_licences(tmp_path, max_document_characters=2000)
+    sections = {text: licence for text, licence in found.items() if text.startswith("x = long")}
+    assert len(sections) == 1 and set(sections.values()) == {"GPL-3.0-only"}
+    assert {text: found[text] for text in found if text not in sections} == {
+        "x = 0": "GPL-3.0-only",
+        "x = 1": "GPL-3.0-only",
+        "x = said": "CC0-1.0",
+    }
+
+
+def test_a_link_says_what_the_paper_does_that_it_leads_to(tmp_path):
+    files = {"LICENSE": GPL_3, "g/a.py": "x = 1", "h/a.py": "x = 2", "terms/t.txt": MIT}
+    links = [("g/LICENSE", "../LICENSE"), ("h/LICENSE", "../terms/t.txt")]
+    (tmp_path / "a.tar").write_bytes(tarred(files, links))
+    assert read_licences(tmp_path) == {"x = 1": "GPL-3.0-only", "x = 2": "unknown"}
+
+
+def test_of_an_archive_cut_short_what_no_paper_speaks_of_is_unknown(tmp_path):
+    noise = os.urandom(20_000).hex()
+    files = {"g/LICENSE": MIT, "g/a.py": "x = 1", "h/a.py": "x = 2", "h/b.txt": noise, "h/COPYING": GPL_3}
+    (tmp_path / "a.tar").write_bytes(tarred(files)[:20_000])
+    assert read_licences(tmp_path) == {"x = 1": "MIT", "x = 2": "unknown"}
+
+
+def test_a_paper_too_long_to_be_one_is_not_understood(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"g/COPYING": MIT + " " * 2_000_000, "g/a.py": "x = 1"}))
+    assert read_licences(tmp_path) == {"x = 1": "unknown"}
+
+
+def test_more_papers_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("headwater.corpus.read.archive_licence._MAX_PAPERS", 3)
+    files = {f"g{n}/LICENSE": MIT for n in range(5)} | {f"g{n}/a.py": f"x = {n}" for n in range(5)}
+    (tmp_path / "a.zip").write_bytes(zipped(files))
+    assert list(read_licences(tmp_path).values()) == ["MIT"] * 3 + ["unknown"] * 2
+
+
+def test_without_the_setting_no_paper_is_looked_for(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"g/COPYING": GPL_3, "g/a.py": "x = 1"}))
+    assert read_licences(tmp_path, licences=None) == {"x = 1": None}
+
+
+def test_a_pipe_that_is_called_an_archive_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    assert read_licences(tmp_path) == {}

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.corpus.read.package_manifests import MANIFESTS
+
+WHEEL = "Metadata-Version: 2.4\nName: x\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("METADATA", f"{WHEEL}License-Expression: GPL-3.0-or-later\n", "GPL-3.0-or-later"),
+        ("METADATA", f"{WHEEL}License-Expression: BUSL-1.1\nLicense: MIT\n", "unknown"),
+        ("METADATA", f"{WHEEL}License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License\n", "MIT"),
+        (
+            "PKG-INFO",
+            f"{WHEEL}Classifier: License :: OSI Approved :: GNU General Public License v3 (GPLv3)\n",
+            "GPL-3.0-only",
+        ),
+        (
+            "PKG-INFO",
+            f"{WHEEL}Classifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved :: "
+            "GNU General Public License v3 (GPLv3)\n",
+            "MIT AND GPL-3.0-only",
+        ),
+        ("PKG-INFO", f"{WHEEL}Classifier: License :: Other/Proprietary License\n", "refused"),
+        ("PKG-INFO", f"{WHEEL}Classifier: License :: OSI Approved\n", None),
+        ("PKG-INFO", f"{WHEEL}License: Ask me\n", "unknown"),
+        ("METADATA", f"{WHEEL}\nLicense: MIT, says the description\n", None),
+        ("METADATA", "License: MIT\n", None),
+        ("package.json", '{"license": "GPL-3.0"}', "GPL-3.0-only"),
+        ("package.json", '{"license": {"type": "MIT", "url": "x"}}', "MIT"),
+        ("package.json", '{"licenses": [{"type": "MIT"}, {"type": "Apache-2.0"}]}', "MIT OR Apache-2.0"),
+        ("package.json", '{"license": "UNLICENSED"}', "refused"),
+        ("package.json", '{"license": "SEE LICENSE IN TERMS"}', "unknown"),
+        ("package.json", '{"type": "module"}', None),
+        ("package.json", '["license"]', None),
+        ("package.json", '{"license": ', None),
+        ("pyproject.toml", '[project]\nlicense = "AGPL-3.0-only"', "AGPL-3.0-only"),
+        ("pyproject.toml", '[project]\nlicense = {text = "BSD-3-Clause"}', "BSD-3-Clause"),
+        ("pyproject.toml", '[project]\nlicense = {file = "LICENSE"}', "unknown"),
+        (
+            "pyproject.toml",
+            '[project]\nlicense = {file = "L"}\nclassifiers = ["License :: OSI Approved :: MIT License"]',
+            "MIT",
+        ),
+        ("pyproject.toml", '[tool.poetry]\nlicense = "GPL-2.0+"', "GPL-2.0-or-later"),
+        ("pyproject.toml", '[tool.ruff]\nline-length = 120', None),
+        ("pyproject.toml", "[project", None),
+        ("Cargo.toml", '[package]\nlicense = "MIT/Apache-2.0"', "MIT OR Apache-2.0"),
+        ("Cargo.toml", "[package]\nlicense.workspace = true", None),
+        ("Cargo.toml", '[workspace.package]\nlicense = "MPL-2.0"', "MPL-2.0"),
+        ("Cargo.toml", '[package]\nlicense-file = "TERMS"', "unknown"),
+    ],
+)  # fmt: skip
+def test_what_a_manifest_says(name, text, said):
+    assert MANIFESTS[name](text) == said
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.sampled_from(["MIT", "GPL-3.0", "ask"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "name"]), inner, max_size=2),
+)
+
+
+@given(JSON, st.sampled_from(["license", "licenses"]))
+def test_a_field_of_any_form_breaks_nothing(value, name):
+    MANIFESTS["package.json"](json.dumps({name: value}))
+    MANIFESTS["package.json"](json.dumps(value))
+
+
+@given(st.text(max_size=200), st.sampled_from(sorted(MANIFESTS)))
+def test_no_text_breaks_a_manifests_reader(text, name):
+    MANIFESTS[name](text)
+
+
+def test_nesting_without_end_is_no_manifest():
+    assert MANIFESTS["package.json"]('{"license":' + "[" * 100_000) is None
+    assert MANIFESTS["pyproject.toml"]("a = " + "[" * 100_000) is None

@@ -1,0 +1,196 @@
+"""Rows of tables as documents: one suite for every format, the same columns in each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from datetime import date, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headwater.corpus.read.record import record_meta, text_column
+
+ROW = {
+    "id": 7, "body": "The words of it.", "Title": "A title", "license": "CC0-1.0", "subject": "rivers",
+    "created": "2020-01-02", "extra": True, "long": "x" * 201, "source": "elsewhere", "kind": "odd", "part": "one",
+}  # fmt: skip
+SAID = {
+    "title": "A title", "licence": "CC0-1.0", "date": "2020-01-02", "id": "7", "subject": "rivers", "row_source": "elsewhere",
+    "row_kind": "odd", "part": "one",
+}  # fmt: skip
+TRUE = {"extra": "true"}
+
+
+def json_lines(row, path):
+    path.write_text(json.dumps(row))
+    return TRUE
+
+
+def json_list(row, path):
+    path.write_text(json.dumps([row]))
+    return TRUE
+
+
+def table(row, path):
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(row)
+    writer.writerow(row.values())
+    path.write_text(out.getvalue())
+    return {"extra": "True"}
+
+
+def parquet(row, path):
+    pq.write_table(pa.table({name: [value] for name, value in row.items()}), path)
+    return TRUE
+
+
+def arrow(row, path):
+    data = pa.table({name: [value] for name, value in row.items()})
+    with pa.ipc.new_file(path, data.schema) as writer:
+        writer.write_table(data)
+    return TRUE
+
+
+def sqlite(row, path):
+    connection = sqlite3.connect(path)
+    connection.execute(f"CREATE TABLE rows ({', '.join(row)})")
+    connection.execute(f"INSERT INTO rows VALUES ({', '.join('?' * len(row))})", list(row.values()))
+    connection.commit()
+    connection.close()
+    return {"extra": "1"}
+
+
+FORMATS = {
+    "a.jsonl": json_lines, "a.json": json_list, "a.csv": table, "a.parquet": parquet, "a.arrow": arrow, "a.db": sqlite,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+class TestEveryFormat:
+    def test_the_column_that_the_settings_name_is_the_text_and_others_are_metadata(self, read, tmp_path, name):
+        extra = FORMATS[name](ROW, tmp_path / name)
+        (document,), drops = read(name, None, of_source={"text_column": "body"})
+        assert (document.text, document.meta, drops) == (ROW["body"], SAID | extra, [])
+        assert (document.source, document.kind) == ("mine", "text")
+
+    def test_a_table_without_a_column_of_text_says_what_it_has_and_which_setting_names_one(self, read, tmp_path, name):
+        FORMATS[name](ROW, tmp_path / name)
+        documents, (drop,) = read(name, None)
+        assert (documents, drop.reason) == ([], "no_text")
+        assert drop.because == "no text in a column text or content; corpus.sources.mine.text_column names another"
+        assert "body" in drop.excerpt and "subject" in drop.excerpt
+
+    def test_the_wanted_column_is_not_replaced_by_another(self, read, tmp_path, name):
+        FORMATS[name]({"text": "words", "id": 1}, tmp_path / name)
+        documents, (drop,) = read(name, None, of_source={"text_column": "body"})
+        assert (documents, drop.reason) == ([], "no_text")
+        assert drop.because == "no text in a column body; corpus.sources.mine.text_column names another"
+
+    def test_columns_beside_a_text_are_bounded_in_number(self, read, tmp_path, name):
+        FORMATS[name]({**{f"c{n}": "v" for n in range(300)}, "text": "words", "title": "T"}, tmp_path / name)
+        (document,), _ = read(name, None)
+        assert document.meta == {"title": "T", **{f"c{n}": "v" for n in range(16)}}
+
+    def test_a_name_of_a_column_may_be_anything(self, read, tmp_path, name):
+        names = ["self", "part", "x.y", "", "n" * 100] if name != "a.db" else ["self", "part", '"x.y"', "n" * 100]
+        FORMATS[name]({**dict.fromkeys(names, "v"), "text": "words"}, tmp_path / name)
+        (document,), _ = read(name, None)
+        assert {"self", "part"} <= set(document.meta) <= {"self", "part", "x.y"}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
+@pytest.mark.parametrize(
+    ("column", "value", "licence"),
+    [
+        ("licenses", ["MIT"], "MIT"),
+        ("licenses", ["mit", "apache-2.0"], "MIT AND Apache-2.0"),
+        ("max_stars_repo_licenses", ["MIT", "MIT"], "MIT"),
+        ("licenses", ["GPL-2.0 OR MIT", "ISC"], "(GPL-2.0-only OR MIT) AND ISC"),
+        ("licenses", ["my own"], "my own"),
+        ("licenses", [], None),
+        ("licenses", ["a" * 200, "b" * 200], None),
+        ("licenses", [f"L{n}" for n in range(99)], None),
+    ],
+)
+def test_a_list_of_licences_is_all_of_them_or_none(read, tmp_path, name, column, value, licence):
+    if value or name == "a.jsonl":
+        FORMATS[name]({"content": "x = 1", column: value}, tmp_path / name)
+        (document,), _ = read(name, None)
+        assert document.meta.get("licence") == licence
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ("Python", "python"), ("C++", "c++"), ("cpp", "c++"), ("C#", "c#"), ("JavaScript", "javascript"), ("Shell", "shell"),
+        ("Jupyter Notebook", "Jupyter Notebook"), ("en", "en"), ("cs", "cs"), ("pl", "pl"), ("ml", "ml"), ("ts", "ts"),
+    ],
+)  # fmt: skip
+def test_programming_languages_have_our_names_and_others_theirs(given, ours):
+    assert record_meta({"lang": given}) == {"language": ours}
+
+
+def test_a_synonym_that_lost_is_kept_under_its_own_name():
+    assert record_meta({"created": "2001", "date": "2002"}) == {"date": "2002", "created": "2001"}
+
+
+def test_seconds_are_no_date_and_dates_are_written_as_iso():
+    assert record_meta({"timestamp": 1577836800}) == {"timestamp": "1577836800"}
+    assert record_meta({"date": date(2020, 1, 2)}) == {"date": "2020-01-02"}
+    assert record_meta({"date": datetime(2020, 1, 2, 3)}) == {"date": "2020-01-02T03:00:00"}
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", [1], {"a": 1}, float("nan"), float("inf"), b"bytes", "x" * 201])
+def test_what_is_no_short_single_value_is_not_kept(value):
+    assert record_meta({"column": value}) == {}
+
+
+def test_what_is_in_an_object_of_metadata_counts_as_beside_it(read):
+    line = b'{"text": "words", "meta": {"url": "http://a", "pile_set_name": "X"}, "metadata": {"url": "http://b"}}'
+    (document,), _ = read("a.jsonl", line)
+    assert document.meta == {"url": "http://b", "pile_set_name": "X"}
+
+
+def test_a_column_is_found_in_any_letters_as_it_is_spelt_first():
+    assert text_column(["TEXT", "text"], None) == "text"
+    assert text_column(["Content"], None) == "Content"
+    assert text_column(["a", "BODY"], "body") == "BODY"
+    assert text_column(["a"], None) is None
+
+
+def test_a_long_column_beside_the_text_of_parquet_is_not_read(read, tmp_path):
+    pq.write_table(
+        pa.table({"html": [f"{n}" * 9000 for n in range(50)], "text": ["words"] * 50}), tmp_path / "a.parquet"
+    )
+    documents, drops = read("a.parquet", None)
+    assert [document.meta for document in documents] == [{}] * 50
+    assert drops == []
+
+
+def test_metadata_that_expands_too_far_ends_the_file(read, tmp_path):
+    """A kilobyte of Parquet may say the same 200 letters to each of a million rows."""
+    rows = 1_000_000
+    columns = {f"c{n}": pa.array(["x" * 200]).dictionary_encode().take(pa.array([0] * rows)) for n in range(2)}
+    pq.write_table(pa.table({"text": pa.array(["w"] * rows), **columns}), tmp_path / "a.parquet", compression="zstd")
+    documents, drops = read("a.parquet", None)
+    assert len(documents) < rows // 4
+    assert [drop.reason for drop in drops] == ["expands_too_far"]
+
+
+def test_dates_that_python_has_not_cost_their_value_only(read, tmp_path):
+    dates = pa.array([2**60, 0], pa.timestamp("ms", tz="No/Where"))
+    pq.write_table(pa.table({"text": ["one", "two"], "seen": dates}), tmp_path / "a.parquet")
+    documents, drops = read("a.parquet", None)
+    assert ([document.text for document in documents], drops) == (["one", "two"], [])
+
+
+def test_what_is_redacted_in_texts_is_redacted_in_other_columns(read):
+    line = b'{"text": "words", "mail": "jane.doe@mail.net", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}'
+    (document,), _ = read("a.jsonl", line, redact={})
+    assert document.meta == {"mail": "<EMAIL>", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}
+    assert read("a.jsonl", line)[0][0].meta["mail"] == "jane.doe@mail.net"
