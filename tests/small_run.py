@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,6 +151,7 @@ def quick() -> Iterator[None]:
     """
     import torch
 
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
         with (
@@ -158,6 +160,7 @@ def quick() -> Iterator[None]:
         ):
             yield
     finally:
+        signal.signal(signal.SIGTERM, at_sigterm)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
 

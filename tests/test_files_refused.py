@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from headwater import disk, files
 from headwater.errors import DataError, StorageError
 from headwater.json_lines import JsonLines
+from headwater.storage import megabytes
 
 
 def names(folder: Path) -> list[str]:
@@ -83,6 +85,30 @@ def test_require_writable_leaves_nothing_and_wants_room(tmp_path):
     assert names(tmp_path / "deep" / "er") == []
     with pytest.raises(StorageError, match="needs about 1000000000000 MB"):
         files.require_writable(tmp_path, 10**18)
+
+
+def test_a_shortfall_that_is_small_is_seen_in_the_figures(tmp_path, monkeypatch):
+    free = 1368 * 1024
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    with pytest.raises(StorageError, match=r"has 1\.40 MB free and this needs about 1\.41 MB; free some space"):
+        files.require_writable(tmp_path, 1_411_000)
+    files.require_writable(tmp_path, free)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ((1_368_000, 1_411_000), ["1.37", "1.41"]),
+        ((12_000_000, 3_000_000_000), ["12", "3000"]),
+        ((0, 300_000), ["0.0", "0.3"]),
+        ((1_000_000, 1_000_001), ["1.000000", "1.000001"]),
+        ((5_000_000, 5_000_000), ["5", "5"]),
+        ((500, 5_000_000), ["0.001", "5.000"]),
+        ((7,), ["0.00001"]),
+    ],
+)
+def test_sizes_have_the_decimals_that_tell_them_apart(sizes, shown):
+    assert megabytes(*sizes) == shown
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from headwater import disk
 from headwater.errors import StorageError
-from headwater.storage import TEMPORARY_MARK, storage_errors
+from headwater.storage import TEMPORARY_MARK, megabytes, storage_errors
 
 
 def _temporary(path: Path) -> Path:
@@ -339,8 +339,9 @@ def require_writable(folder: Path, need_bytes: int = 0) -> None:
             discard(probe)
         free = shutil.disk_usage(folder).free
     if free < need_bytes:
+        has, needs = megabytes(free, need_bytes)
         raise StorageError(
-            f"{folder} has {free / 1e6:.0f} MB free and this needs about {need_bytes / 1e6:.0f} MB; "
+            f"{folder} has {has} MB free and this needs about {needs} MB; "
             "free some space or choose another output folder"
         )
 

@@ -34,11 +34,20 @@ def storage_errors(path: Path, need_bytes: int | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _HINTS or not _concerns(error, path):
             raise
-        free = _free_bytes(path)
-        space = [] if free is None else [f"{free / 1e6:.0f} MB free"]
-        space += [] if need_bytes is None else [f"{need_bytes / 1e6:.1f} MB needed"]
+        known = {"free": _free_bytes(path), "needed": need_bytes}
+        sizes = {name: size for name, size in known.items() if size is not None}
+        space = [f"{text} MB {name}" for name, text in zip(sizes, megabytes(*sizes.values()), strict=True)]
         said = f" ({', '.join(space)})" if space else ""
         raise StorageError(f"can't write {_final(path)}: {error.strerror}{said}; {_HINTS[error.errno]}") from error
+
+
+def megabytes(*sizes: int) -> list[str]:
+    """Return numbers of bytes in MB, with as few decimals as tell apart what differs and leave nothing 0 that isn't."""
+    for decimals in range(6):
+        texts = [f"{size / 1e6:.{decimals}f}" for size in sizes]
+        if len({0.0, *map(float, texts)}) == len({0, *sizes}):
+            return texts
+    return [f"{size / 1e6:.6f}" for size in sizes]
 
 
 def _final(path: Path) -> Path:

@@ -92,3 +92,22 @@ def test_rows_are_cut_in_two_in_the_first_half_where_their_length_is_even(seq_le
 def test_adamw_has_no_blocks():
     raw, _ = ruled(optim={"name": "adamw"}, train={"num_steps": 300, "batch_tokens": 1024})
     assert raw.get("optim.block_rows") is None
+
+
+@given(st.integers(1, 4096), st.sampled_from([64, 1000, 2048]), st.sampled_from([True, "true", 1]))
+def test_with_exact_four_ranks_can_share_the_microbatches_wherever_they_can_share_the_batch(rows, seq_len, exact):
+    train = {"num_steps": 300, "batch_tokens": rows * seq_len, "exact": exact}
+    raw, reasons = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train=train)
+    num_microbatches = rows * seq_len / raw.get("train.microbatch_tokens")
+    assert num_microbatches.is_integer()
+    for num_ranks in (2, 4):
+        if rows % num_ranks == 0:
+            assert num_microbatches % num_ranks == 0, f"{num_microbatches} for {rows} rows and {num_ranks} ranks"
+            assert "ranks can share (train.exact)" in reasons["train.microbatch_tokens"]
+
+
+@pytest.mark.parametrize("exact", [False, "false", 0])
+def test_without_exact_the_microbatch_is_the_whole_batch_where_it_is_small(exact):
+    raw, reasons = ruled(train={"num_steps": 300, "batch_tokens": 1024, "exact": exact})
+    assert raw.get("train.microbatch_tokens") == 1024
+    assert "ranks" not in reasons["train.microbatch_tokens"]

@@ -23,8 +23,8 @@ NUM_STEPS = 12
 
 def prepare(folder: Path, **changed) -> Path:
     write_texts(folder / "texts", num_files=20)
-    settings = {"train__num_steps": NUM_STEPS, "train__save_every": 4, "train__microbatch_tokens": 64}
-    write_run_file(folder / "mine.toml", **settings | {"train__exact": "true"} | changed)
+    settings = {"train__num_steps": NUM_STEPS, "train__save_every": 4, "train__exact": "true"}
+    write_run_file(folder / "mine.toml", **settings | changed)
     return folder
 
 

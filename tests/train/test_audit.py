@@ -43,7 +43,8 @@ class FlippingMachine:
 
 
 def losses(run_dir) -> list[dict]:
-    return without_clock(read_records(run_dir / "records.jsonl", "step"))
+    records = without_clock(read_records(run_dir / "records.jsonl", "step"))
+    return [{name: value for name, value in record.items() if name != "audited"} for record in records]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,10 @@ def honest(tmp_path_factory):
     return losses(folder)
 
 
-def test_an_audit_changes_no_bit_and_says_nothing_where_all_is_well(tmp_path, honest):
+def test_an_audit_changes_no_bit_and_its_steps_say_that_they_were_audited(tmp_path, honest):
     train_here(tmp_path, plan(audit_every=EVERY))
+    records = read_records(tmp_path / "records.jsonl", "step")
+    assert [record["step"] for record in records if record.get("audited")] == [3, 6, 9, 12]
     assert losses(tmp_path) == honest
     assert not read_records(tmp_path / "records.jsonl", "audit")
 

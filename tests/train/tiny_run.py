@@ -171,6 +171,7 @@ MEASURED = (
     "evaluation_seconds",
     "background_seconds",
     "bytes",
+    "peak_memory_bytes",
 )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import NoReturn
 
 import typer
 
 from headwater import disk
 from headwater.cli import data, ladder, law, mixture, model, plan, tokens, training
+from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.errors import HeadwaterError
+from headwater.machine.termination import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
+STOPPED = "stopped by SIGTERM; the same command goes on from what is done"
 
 app = typer.Typer(
     name="headwater",
@@ -43,23 +45,41 @@ def main() -> None:
     # a terminal that isn't UTF-8 shows an escape where it has no character
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    with Termination(STOPPED_BY_SIGNAL, f"headwater: {STOPPED}") as termination:
+        try:
+            status = _run_verb()
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+        # whatever a stopped process meets on its way out, a rank that is gone, say, comes of the signal
+        if termination.is_asked and status:
+            status = STOPPED_BY_SIGNAL
+            _complain(STOPPED)
+        elif status == INTERRUPTED:  # outside of training, where a signal saves
+            _complain("interrupted; the same command goes on from what is done")
+        if status == STOPPED_BY_SIGNAL:
+            termination.ignore_further()
+    sys.exit(status)
+
+
+def _run_verb() -> int:
+    """Return the exit status of the verb that the arguments name."""
     try:
         if faults := os.environ.get("HEADWATER_FAULTS"):  # for tests: see headwater.disk
             disk.install(disk.FaultPlan.parse(faults))
         app()
     except HeadwaterError as error:
-        _fail(str(error), error.exit_status)
+        _complain(str(error))
+        return error.exit_status
     except BrokenPipeError:
-        sys.exit(1)
+        return 1
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # outside of training, where a signal saves
-            _fail("interrupted; the same command goes on from what is done", INTERRUPTED)
-        raise
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except OSError as error:
         # of a file that no stage expects to fail; those that do say more
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+        _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        return 1
+    return 0
 
 
-def _fail(message: str, exit_status: int) -> NoReturn:
+def _complain(message: str) -> None:
     print(f"headwater: {safe(message)}", file=sys.stderr)
-    sys.exit(exit_status)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +85,8 @@ def _follow(config: RunConfig, call: Call) -> bool:
 def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, owner: Owner) -> bool:
     timings = Timings()
     require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
-    prepare_data(config, say, timings, owner.require)
+    with _told_if_stopped(timings):
+        prepare_data(config, say, timings, owner.require)
     if timings.seconds:
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
     write_config(config, reasons, owner.require)
@@ -150,10 +151,26 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
 def _after_training(config: RunConfig, owner: Owner) -> dict[str, Any]:
     from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
 
-    evaluation = evaluate_stage(config, say, owner.require)
-    export_stage(config, say, owner.require)
-    report_stage(config, evaluation, say, owner.require)
+    timings = Timings()
+    with _told_if_stopped(timings):
+        timings.begin("evaluation")
+        evaluation = evaluate_stage(config, say, owner.require)
+        timings.begin("export")
+        export_stage(config, say, owner.require)
+        timings.begin("report")
+        report_stage(config, evaluation, say, owner.require)
     return evaluation
+
+
+@contextmanager
+def _told_if_stopped(timings: Timings) -> Iterator[None]:
+    """Say which stage a signal stopped; the command itself says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if timings.under_way is not None:
+            say(f"the stage {timings.under_way} was stopped before its end")
+        raise
 
 
 def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from headwater.evaluate.printable import printable
 from headwater.machine.place import named
+from headwater.report.measures import audit_line
 from headwater.report.numbers import count, energy_unit, significant
 from headwater.report.outcome import Outcome, outcomes
 from headwater.train.interventions import told as told_documents
@@ -242,6 +243,8 @@ class TrainingDisplay:
         for outcome in outcomes(self._forecast, record, self._validation, {}):
             if outcome.fact is not None and outcome.is_counted:
                 self._line(f"     {outcome.quantity} {told(outcome)}")
+        if audits := audit_line(record):
+            self._line(f"     {audits}")
 
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self._is_terminal else ""

@@ -39,6 +39,18 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+class PeakMeter:
+    """The most memory this process holds from construction on."""
+
+    def __init__(self) -> None:
+        self._before = peak_bytes()
+
+    def peak(self) -> int | None:
+        """Return bytes; None where the process had held more before."""
+        peak = peak_bytes()
+        return peak if peak > self._before else None
+
+
 def give_back_freed_memory() -> None:
     """Have the C library give the system all whole pages of freed blocks; without glibc nothing is done."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None

@@ -24,7 +24,7 @@ from headwater.errors import TrainingError
 from headwater.machine.place import Place
 
 FOR_PREPARATION = timedelta(days=7)  # how long ranks wait for the first one, which prepares the data before it joins
-POLL_SECONDS = 0.05
+POLL_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 FOR_A_STEP = timedelta(minutes=30)  # how long they wait for each other in a step or while the first one evaluates
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 
@@ -119,6 +119,7 @@ def name_of_this_start(store: dist.Store, rank: int, world_size: int) -> str:
     """
     mine = secrets.token_hex(8)
     store.set(f"start/{rank}", mine)
+    _wait_for(store, ["start/answer"] if rank else [f"start/{other}" for other in range(1, world_size)])
     while rank == 0:
         asked = [store.get(f"start/{other}").decode() for other in range(1, world_size)]  # perhaps by dead ones
         store.set("start/answer", json.dumps([mine, *asked]))
@@ -131,6 +132,14 @@ def name_of_this_start(store: dist.Store, rank: int, world_size: int) -> str:
             store.set(f"start/{answer[0]}/{rank}", "taken")
             return str(answer[0])
         time.sleep(POLL_SECONDS)
+
+
+def _wait_for(store: dist.Store, keys: list[str]) -> None:
+    """Wait until all keys are set, which may take hours; other than in the store's own wait, signals are heard."""
+    pause = POLL_SECONDS
+    while not store.check(keys):
+        time.sleep(pause)
+        pause = min(1.2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 @contextmanager

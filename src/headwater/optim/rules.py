@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from headwater.config import RawSettings
 from headwater.optim.blocks import block_rows_for, orthogonalisation_share
 
@@ -32,6 +34,8 @@ BATCH_EXPONENT = 0.383  # of a run's tokens: Power Lines (arXiv:2505.13738)
 # where that law is held: nanochat's 2^19 tokens at 10 billion, times 0.4, which meets the 4,096 that half a million
 # tokens are measured with (docs/log.md, time to quality)
 BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10
+
+MOST_RANKS = 4  # that share the rule's microbatches where train.exact promises the same bits at any number of them
 
 HEAD_LR = 0.016  # at width 768
 # the rates of matrices and embedding fall with the number of updates and rise with the tokens of each: 1 at LR_STEPS
@@ -154,9 +158,22 @@ def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
 def _microbatch_tokens(raw: RawSettings) -> tuple[Any, str]:
     batch, seq_len = raw.get("train.batch_tokens"), raw.get("model.seq_len")
     rows = batch // seq_len
+    why = "the largest even part of the batch up to 8192 tokens, for the caches of a CPU"
+    if is_on(raw.get("train.exact")):
+        num_ranks = next(number for number in (MOST_RANKS, 2, 1) if rows % number == 0)
+        rows //= num_ranks
+        why = why.replace("batch", f"batch that {num_ranks} ranks can share (train.exact)") if num_ranks > 1 else why
     while rows * seq_len > 8192 and rows % 2 == 0:
         rows //= 2
-    return rows * seq_len, "the largest even part of the batch up to 8192 tokens, for the caches of a CPU"
+    return rows * seq_len, why
+
+
+def is_on(value: Any) -> bool:
+    """Return whether a value of a settings file will be taken for true."""
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        return False
 
 
 def _half_length_fraction(raw: RawSettings) -> tuple[Any, str]:

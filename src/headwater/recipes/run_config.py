@@ -19,6 +19,7 @@ from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.recipes.kept_microbatch import keep_exact_microbatch_
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
 from headwater.validation import require_sound, validate
@@ -138,6 +139,7 @@ def load_run(name_or_path: str, overrides: list[str]) -> tuple[RunConfig, list[R
     require_sound(RunConfig, raw, BY_RULE)
     whys = _apply_rules_of_the_file_(raw, path)
     _require_whole_rows(raw)
+    whys |= keep_exact_microbatch_(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)
     return config, explain(config, raw, whys)

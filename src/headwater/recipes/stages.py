@@ -69,9 +69,13 @@ class Folders:
 
 @dataclass
 class Timings:
-    """Seconds each stage took in this call; a stage that was up to date has none."""
+    """Seconds each stage took in this call, and which one is under way; a stage that was up to date has no seconds."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    under_way: str | None = None
+
+    def begin(self, stage: str) -> None:
+        self.under_way = stage
 
     def measure(self, stage: str, started_at: float) -> None:
         self.seconds[stage] = round(time.perf_counter() - started_at, 2)
@@ -88,15 +92,18 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings, require_owner: R
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
+    timings.begin("corpus")
     build_corpus_stage(config, say, timings, require_owner)
     corpus_digest = stage_digest(folders.corpus)
 
+    timings.begin("tokenizer")
     started_at = time.perf_counter()
     key = tokenizer_key(config.tokenizer, corpus_digest)
     if not _is_current(folders, folders.tokenizer, key):
         train_tokenizer(training_texts(folders.corpus), config.tokenizer, folders.tokenizer, key, say, require_owner)
         timings.measure("tokenizer", started_at)
 
+    timings.begin("tokens")
     started_at = time.perf_counter()
     key = tokens_key(corpus_digest, stage_digest(folders.tokenizer))
     if _is_current(folders, folders.tokens, key):

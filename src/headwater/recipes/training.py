@@ -11,7 +11,7 @@ from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
-from headwater.machine.memory import give_back_freed_memory, peak_bytes, resident_bytes
+from headwater.machine.memory import give_back_freed_memory, resident_bytes
 from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
@@ -22,7 +22,8 @@ from headwater.recipes.planning import Questions
 from headwater.recipes.rows import open_batches, open_verified_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
-from headwater.records import no_owner
+from headwater.recipes.whole_run import audit_fields, memory_fields
+from headwater.records import no_owner, read_all, read_records
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 from headwater.train.wishes import is_asked_to_stop
@@ -56,7 +57,7 @@ def train_stage(
     The run's forecast is made before its first step.
     """
     around = around or Circumstances()
-    batches, peak_before = open_batches(config), peak_bytes()
+    batches = open_batches(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(around.stop_within) as stop:
         run = assemble(
@@ -69,7 +70,7 @@ def train_stage(
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):
                 return False
-            display(run.records.append("finish", run.step, **_finish_fields(run, peak_before)))
+            display(run.records.append("finish", run.step, **_finish_fields(run)))
             if run.machine.world_size == 1 and (busy := busy_while_trained(meter)):
                 say(busy)
         finally:
@@ -138,12 +139,9 @@ def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[st
     }
 
 
-def _finish_fields(run: Run, peak_before: int) -> dict[str, Any]:
-    """Return time, energy and memory of the run; the energy of earlier attempts is taken at this attempt's power.
-
-    The peak of memory is this process's; None where the process held more before it began to train, or on a GPU.
-    """
-    peak = peak_bytes()
+def _finish_fields(run: Run) -> dict[str, Any]:
+    """Return what the run took, over all attempts; the energy of earlier ones is taken at this one's power."""
+    path = run.run_dir / "records.jsonl"
     seconds = run.seconds()
     seconds_here = seconds - run.seconds_before
     watt_hours, how = run.energy.watt_hours(seconds_here)
@@ -154,5 +152,6 @@ def _finish_fields(run: Run, peak_before: int) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "energy_wh": round(watt_hours * seconds / seconds_here, 2),
         "energy_how": how,
-        "peak_memory_bytes": peak if peak > peak_before and run.machine.facts.device == "cpu" else None,
+        **memory_fields(read_all(path), run.records.attempt, run.peak_memory_bytes()),
+        **audit_fields(read_records(path)),
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 
+from headwater.records import Record
 from headwater.report.curves import Points, points
-from headwater.report.numbers import number
+from headwater.report.numbers import number, plural
 from headwater.report.run_data import RunData, amount, table
 
 _YARDSTICK_NAMES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
@@ -79,3 +80,14 @@ def time_split(run: RunData) -> dict[str, float]:
 
 def seconds_of(run: RunData, event: str, field: str) -> float:
     return sum(number(record.get(field)) or 0.0 for record in run.events(event))
+
+
+def audit_line(finish: Record) -> str | None:
+    """Return what audits came to over a run, of the record of its end; None where there were none."""
+    num_steps, num_differing = (amount(finish, "audits", name) for name in ("num_steps", "num_differing"))
+    if num_steps is None or num_differing is None:
+        return None
+    twice = f"audited {plural(num_steps, 'step')}"
+    if not num_differing:
+        return f"{twice}: computed twice, {'it' if num_steps == 1 else 'each'} had the same bits both times"
+    return f"{twice}: {plural(num_differing, 'time')} two passes differed, and a third decided"

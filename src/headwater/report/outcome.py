@@ -97,8 +97,8 @@ def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome |
 
 def _memory(forecast: Object, finish: Record) -> Outcome | None:
     peak = amount(finish, "peak_memory_bytes")
-    how = "peak of the process" if peak else "not known apart from what the process held before training"
-    return _outcome("memory", "GiB", _band(forecast, "memory_gib"), None if peak is None else peak / 2**30, how)
+    how = finish.get("peak_memory_how") or ("peak of the process" if peak else "not known")
+    return _outcome("memory", "GiB", _band(forecast, "memory_gib"), None if peak is None else peak / 2**30, str(how))
 
 
 def _energy(forecast: Object, finish: Record) -> Outcome | None:

@@ -16,6 +16,7 @@ from headwater.errors import ConfigError
 from headwater.machine.energy import EnergyMeter
 from headwater.machine.fixed_point import MAX_MICROBATCHES
 from headwater.machine.machine import Machine, MachineFacts, examine
+from headwater.machine.memory import PeakMeter
 from headwater.machine.ranks import Ranks
 from headwater.machine.watchdog import Watchdog
 from headwater.model.attention import attend
@@ -51,6 +52,7 @@ class Run:
     interventions: Interventions
     guard: Guard
     energy: EnergyMeter
+    memory: PeakMeter
     step: int  # completed updates
     rows_consumed: int  # the next step's first row: it never falls, though a run may go back to an earlier step
     tokens_seen: int  # targets of the steps taken
@@ -61,6 +63,10 @@ class Run:
     def seconds(self) -> float:
         """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
         return self.seconds_before + time.perf_counter() - self.started_at
+
+    def peak_memory_bytes(self) -> int | None:
+        """Return the most this process held since the run was built; None on a GPU, and where it had held more."""
+        return self.memory.peak() if self.machine.facts.device == "cpu" else None
 
     def identity(self) -> dict[str, Any]:
         """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
@@ -133,7 +139,7 @@ def build(
     ranks: Ranks | None = None,
 ) -> Run:
     """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it goes on with."""
-    started_at, ranks = time.perf_counter(), ranks or Ranks()
+    started_at, memory, ranks = time.perf_counter(), PeakMeter(), ranks or Ranks()
     _check_portions(plan)
     facts = _agreed_facts(plan, kept and kept["machine"], ranks)
     if facts.note:
@@ -173,6 +179,7 @@ def build(
         interventions=interventions,
         guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),
         energy=EnergyMeter(facts.num_threads, facts.device),
+        memory=memory,
         step=0 if found is None else found.step,
         rows_consumed=state["rows_consumed"],
         tokens_seen=state["tokens_seen"],
@@ -265,7 +272,8 @@ def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> 
     if batch % whole:
         raise ConfigError(
             f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × world_size = {microbatch.tokens} × "
-            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}, or a smaller train.microbatch_tokens"
+            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}, a smaller train.microbatch_tokens, or a "
+            f"number of ranks that divides the {batch // microbatch.tokens} microbatch(es)"
         )
     if plan.train.exact and batch // microbatch.tokens > MAX_MICROBATCHES:
         raise ConfigError(

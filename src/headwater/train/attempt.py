@@ -121,6 +121,7 @@ def leave_rows_out(run: Run, display: Display) -> None:
 
 
 def _step_fields(run: Run, made: Attempt) -> dict[str, Any]:
+    audited = {"audited": True} if is_audit(run.step - 1, run.plan.train) else {}
     tokens_per_second = run.plan.train.batch_tokens / made.seconds
     halved = float(is_half_length(run.step - 1, run.plan.train))
     flops_per_second = tokens_per_second * flops_per_token(run.plan.model, halved)
@@ -133,4 +134,5 @@ def _step_fields(run: Run, made: Attempt) -> dict[str, Any]:
         "mfu": round(run.machine.utilisation(flops_per_second), 4),
         "seconds": round(made.seconds, 4),
         "data_wait_fraction": round(made.waited_seconds / made.seconds, 5),
+        **audited,
     }

@@ -159,7 +159,9 @@ def record_save(run: Run, saved: Saved | None, display: Display) -> None:
     """Record a checkpoint once it is on disk: how long training waited for it, and how long writing took beside it."""
     if saved is not None:
         times = {"seconds": round(run.saving["seconds"], 4), "background_seconds": round(saved.seconds, 4)}
-        display(run.records.append("checkpoint", bytes=saved.bytes, **run.saving | times))
+        # a process that is killed has said by then what it held
+        peak = run.peak_memory_bytes()
+        display(run.records.append("checkpoint", bytes=saved.bytes, peak_memory_bytes=peak, **run.saving | times))
 
 
 def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headwater.records import Record
 from headwater.report.markup import Child, Html, tag
+from headwater.report.measures import audit_line
 from headwater.report.numbers import moment, number, plural, size, times, whole
 from headwater.report.run_data import RunData, amount
 
@@ -40,7 +41,8 @@ def _notes(run: RunData, num_attempts: int) -> list[str]:
     bad = len(run.events("skipped")) + sum(record.get("taken") is False for record in run.events("step"))
     if bad:
         notes.append(f"{plural(bad, 'step')} not taken: no finite loss or gradient, or an outlier.")
-    return notes
+    audits = audit_line(run.last("finish"))
+    return [*notes, f"{audits[0].upper()}{audits[1:]}."] if audits else notes
 
 
 def _row(records: list[Record], following: list[Record] | None) -> Html:

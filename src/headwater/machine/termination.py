@@ -1,0 +1,66 @@
+"""SIGTERM outside of training: end at once, what is done being on disk, instead of being killed without a word.
+
+It interrupts as SIGINT does. What can't be interrupted, such as a library's call that takes minutes, is ended all the
+same: whoever sends SIGTERM sends SIGKILL before long. Training has a way of its own: signals.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+STDERR = 2  # by its number: the main thread may hold the lock of sys.stderr
+GRACE_SECONDS = 5.0  # to end worker processes and to remove what is half-made; torchrun gives 30, Slurm mostly too
+
+
+class Termination:
+    """Raise KeyboardInterrupt in the main thread at the first SIGTERM; later ones are ignored.
+
+    While another handler stands in its place it does nothing. A process that has not left the block GRACE_SECONDS after
+    the signal is ended with `exit_status` and `last_words`.
+    """
+
+    def __init__(self, exit_status: int, last_words: str, grace_seconds: float = GRACE_SECONDS) -> None:
+        self.is_asked = False
+        self._exit_status, self._last_words, self._grace_seconds = exit_status, last_words, grace_seconds
+        self._left = threading.Event()
+
+    def __enter__(self) -> Termination:
+        self._from, self._to = os.pipe()
+        os.set_blocking(self._to, False)
+        self._thread = threading.Thread(target=self._watch, name="termination", daemon=True)
+        self._thread.start()
+        self._previous: Any = signal.signal(signal.SIGTERM, self._interrupt)
+        # Python runs a handler between two of its own instructions; this is written to at once
+        self._previous_wakeup = signal.set_wakeup_fd(self._to, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._left.set()
+        signal.set_wakeup_fd(self._previous_wakeup)
+        if self._is_in_charge():
+            signal.signal(signal.SIGTERM, self._previous)
+        os.close(self._to)  # which ends the thread
+        self._thread.join()
+        os.close(self._from)
+
+    def ignore_further(self) -> None:
+        """Let no SIGTERM, not even after the block, change how a process ends that has stopped for one."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def _is_in_charge(self) -> bool:
+        return signal.getsignal(signal.SIGTERM) == self._interrupt
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self.is_asked:
+            self.is_asked = True
+            raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        while numbers := os.read(self._from, 64):
+            if signal.SIGTERM in numbers and self._is_in_charge() and not self._left.wait(self._grace_seconds):
+                os.write(STDERR, f"{self._last_words}\n".encode())
+                os._exit(self._exit_status)

@@ -1,0 +1,104 @@
+"""SIGTERM while a run is prepared or finished: said, exit status 75, and the same command goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from many_ranks import start_ranks
+from small_run import call, finish, start, write_run_file, write_texts
+
+from headwater.recipes.stages import Folders, tidy
+
+STAGES = {
+    "corpus": "headwater.recipes.stages.build_corpus",
+    "tokenizer": "headwater.recipes.stages.train_tokenizer",
+    "tokens": "headwater.recipes.stages.build_tokens",
+    "evaluation": "headwater.recipes.finish.full_evaluation",
+    "export": "headwater.recipes.finish.export_hf",
+    "report": "headwater.recipes.finish.render_report",
+}
+LAST_LINE = "headwater: stopped by SIGTERM; the same command goes on from what is done"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stopped")
+    write_texts(folder / "texts")
+    write_run_file(folder / "mine.toml", train__num_steps=4)
+    return folder
+
+
+def terminated(*_: object, **__: object) -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_is_stopped_is_named_and_the_run_can_go_on(folder, stage):
+    with mock.patch(STAGES[stage], terminated):
+        said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 75, said
+    assert said.err.splitlines()[-2:] == [f"the stage {stage} was stopped before its end", LAST_LINE]
+    assert "Traceback" not in said.err
+
+
+def test_after_all_these_stops_the_run_is_done(folder):
+    said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    assert (folder / "runs/mine/report.html").exists()
+
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes can't be looked into here")
+
+
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+def maps(pid: int) -> str:
+    path = Path(f"/proc/{pid}/maps")
+    return path.read_text() if path.exists() else ""
+
+
+def lives(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@on_linux
+def test_the_workers_of_a_corpus_end_with_it_and_nothing_half_made_is_left(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", corpus__task_bytes=20_000)
+    process = start("corpus", "build", "mine.toml", "--workers", "2", cwd=tmp_path, HEADWATER_FAULTS="delay=0.5@60+")
+    while len(workers := children(process.pid)) < 2:
+        assert process.poll() is None, finish(process)
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said = finish(process)
+    assert said.status == 75, said
+    assert said.err.splitlines()[-1] == LAST_LINE
+    while any(map(lives, workers)):  # one that has just been started reads first that its pipe is closed
+        time.sleep(0.02)
+    folders = Folders(tmp_path / "runs/mine")
+    tidy(folders)
+    assert not folders.corpus.exists()
+
+
+@on_linux
+def test_ranks_that_wait_for_the_first_to_prepare_the_data_end_with_it(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml")
+    first, second = start_ranks(2, "train", "mine.toml", cwd=tmp_path, HEADWATER_FAULTS="delay=0.5@20+")
+    # it needs torch for nothing but to join, which the first does when the data is there
+    while not ("libtorch" in maps(second.pid) and (tmp_path / "runs/mine/lock").exists()):
+        assert first.poll() is None, finish(first)
+        time.sleep(0.1)
+    for process in (first, second):
+        process.send_signal(signal.SIGTERM)
+    said = [finish(process) for process in (first, second)]
+    assert [one.status for one in said] == [75, 75], "\n".join(map(str, said))
+    assert all(one.err.splitlines()[-1] == LAST_LINE for one in said), "\n".join(map(str, said))
