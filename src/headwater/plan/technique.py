@@ -14,7 +14,7 @@ from headwater.plan.layout import Precision, Sharding, Software
 
 CURRENT = Software(kernels="eager", interleaved_parts=None)
 "FSDP of PyTorch with flash attention, uncompiled."
-LLM_FOUNDRY_2023 = replace(CURRENT, is_first_flash=True)
+LLM_FOUNDRY_2023 = replace(CURRENT, is_first_flash=True, logit_bytes=4.0)
 "Its tables were made with a Triton kernel of the first flash attention."
 MEGATRON_2021 = Software(
     is_flash=False,
