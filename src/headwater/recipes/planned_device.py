@@ -209,7 +209,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
         step_how=step_how,
         memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),
         memory_how=f"plan.memory on one {device.name}, with the driver's context",
-        watts=Spread(mean_watts(device, shipped_constants()["constants"]["power_part"]), spread["energy"]),
+        watts=Spread(mean_watts(device, shipped_constants()["constants"]["power_part"]), spread["power"]),
         watts_how=f"{device.name} at its limit of {device.watts:g} W",
         usd_per_hour=usd,
         price_how=NO_PRICE if price is None else f"{price.kind} price of {device.name}: {price.source}",
