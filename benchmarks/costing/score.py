@@ -78,9 +78,7 @@ def _has_hours(row: Observed) -> bool:
 
 def run_part(rows: Sequence[Observed], constants: dict[str, float]) -> float:
     """Return the median of ideal over published device-hours: what whole runs reach of a benchmark's speed."""
-    return float(
-        np.median([ideal_hours(row, constants) / row.hours for row in rows if _has_hours(row)])
-    )
+    return float(np.median([ideal_hours(row, constants) / row.hours for row in rows if _has_hours(row)]))
 
 
 def ideal_hours(row: Observed, constants: dict[str, float]) -> float:

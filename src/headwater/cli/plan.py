@@ -113,7 +113,9 @@ def _print_estimates(result: dict[str, Any]) -> None:
     print(f"{'line':>4} {names}")
     for row in result["estimates"]:
         print(safe(f"{row['line']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
-    print("P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device, ?: not as assumed")
+    print(
+        "P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device, ?: not as assumed"
+    )
 
 
 def _estimate_cells(row: dict[str, Any]) -> str:
