@@ -25,6 +25,12 @@ def config(tmp_path, monkeypatch):
     return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
 
 
+@pytest.fixture
+def choosing(config):
+    """The same run where it chooses its dtype by itself."""
+    return load_run("mine.toml", ["machine.dtype=auto", "machine.compile=auto"])[0]
+
+
 def measured(**changed) -> Probe:
     numbers = {"step_seconds": 0.5, "log_deviation": 0.0, "num_steps": 10, "checkpoint_seconds": 0.1}
     rest = {"dtype": "float32", "num_threads": 1, "memory_bytes": 2.0**31, "how": "as it was measured"}
@@ -91,23 +97,23 @@ def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
     assert microbatch_tokens(config) <= config.train.batch_tokens
 
 
-def test_a_run_that_has_begun_is_foretold_in_the_dtype_that_it_took(config, monkeypatch):
+def test_a_run_that_has_begun_is_foretold_in_the_dtype_that_it_took(choosing, monkeypatch):
     monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
-    assert "casts in int8" in machinery(config, None).memory_how
-    assert "casts in bfloat16" in machinery(config, None, Begun("bfloat16", None)).memory_how
-    held = machinery(config, None, Begun("bfloat16", 2.0**30))
+    assert "casts in int8" in machinery(choosing, None).memory_how
+    assert "casts in bfloat16" in machinery(choosing, None, Begun("bfloat16", None)).memory_how
+    held = machinery(choosing, None, Begun("bfloat16", 2.0**30))
     assert held.memory_how.startswith("1.000 GiB held before the first step, casts in bfloat16")
     assert held.memory.median > 2**30
 
 
-def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(config, monkeypatch):
+def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
     """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
     monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
     monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
-    found = machinery(config, None)
+    found = machinery(choosing, None)
     assert "casts in bfloat16" in found.memory_how
     monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16"})
-    assert found.step.median < machinery(config, None).step.median
+    assert found.step.median < machinery(choosing, None).step.median
 
 
 def test_a_gpu_that_is_not_there_is_said():

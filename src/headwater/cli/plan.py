@@ -114,7 +114,8 @@ def _print_estimates(result: dict[str, Any]) -> None:
     for row in result["estimates"]:
         print(safe(f"{row['line']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
     print(
-        "P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device, ?: not as assumed"
+        "P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device, ?: as "
+        "assumed it doesn't"
     )
 
 

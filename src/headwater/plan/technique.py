@@ -42,7 +42,8 @@ parallelism."""
 DEEPSPEED_ZERO3 = Software(
     is_flash=False, kernels="fused", uses_all_network_cards=False, logit_bytes=10.0, gathered_part=1 / 3
 )
-"""ZeRO-3 of 2021: gathers parameter by parameter, the largest a third of a layer of GPT's, through one card at a time."""
+"""ZeRO-3 of 2021: gathers parameter by parameter, the largest a third of a layer of GPT's, and through one card at a
+time."""
 
 PROGRAMS: tuple[tuple[str, Software], ...] = (
     (r"deepspeed zero-3", DEEPSPEED_ZERO3),

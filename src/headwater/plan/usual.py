@@ -86,5 +86,6 @@ def _options(shape: Shape, device: Device, start: Layout, tensor: int, pipeline:
 def in_words(layout: Layout) -> str:
     return (
         f"layout: tensor {layout.tensor}, pipeline {layout.pipeline}, {layout.sharding}, "
-        f"{layout.batch_rows} rows a step, {layout.microbatch_rows} a microbatch, recompute {recompute_in_words(layout)}"
+        f"{layout.batch_rows} rows a step, {layout.microbatch_rows} a microbatch, "
+        f"recompute {recompute_in_words(layout)}"
     )
