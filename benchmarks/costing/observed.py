@@ -135,7 +135,7 @@ def _training_run(row: CsvRow, job: Job, work: StepWork) -> Observed:
         group=f"{row['org']} / {row['model']}",
         job=job,
         work=work,
-        hours=job.device_hours if job.tokens else None,
+        hours=_number(row, "accel_hours"),
         energy_kwh=None if energy is None else energy * 1000,
         grade=row["grade"],
     )

@@ -56,23 +56,29 @@ def memory_scores(rows: Sequence[Observed]) -> list[Score]:
 
 def power_part(rows: Sequence[Observed]) -> float:
     """Return the median of published power over the device's limit, of runs that state energy and hours."""
-    return float(np.median([row.energy_kwh / _limit_kwh(row) for row in rows if _has_energy(row)]))
+    return float(np.median([row.energy_kwh / _limit_kwh(row) for row in rows if _has_power(row)]))
 
 
 def _has_energy(row: Observed) -> bool:
     # C: energy that others estimated, or of more than the run; TPUs' power comes from such a row itself
-    return bool(row.energy_kwh and row.job.device_hours and row.grade in ("A", "B"))
+    return bool(row.energy_kwh and row.grade in ("A", "B"))
+
+
+def _has_power(row: Observed) -> bool:
+    return bool(_has_energy(row) and row.hours)
 
 
 def _limit_kwh(row: Observed) -> float:
-    return energy_kwh(row.job.device_hours or 0.0, row.job.device.watts, row.job.pue or 1.0)
+    return energy_kwh(row.hours or 0.0, row.job.device.watts, row.job.pue or 1.0)
+
+
+def _has_hours(row: Observed) -> bool:
+    return bool(row.hours and row.job.tokens and row.grade in ("A", "B"))
 
 
 def run_part(rows: Sequence[Observed], constants: dict[str, float]) -> float:
     """Return the median of ideal over published device-hours: what whole runs reach of a benchmark's speed."""
-    return float(
-        np.median([ideal_hours(row, constants) / row.hours for row in rows if row.hours and row.grade in "AB"])
-    )
+    return float(np.median([ideal_hours(row, constants) / row.hours for row in rows if _has_hours(row)]))
 
 
 def ideal_hours(row: Observed, constants: dict[str, float]) -> float:
@@ -83,18 +89,24 @@ def ideal_hours(row: Observed, constants: dict[str, float]) -> float:
 
 
 def blind_runs(rows: Sequence[Observed], constants: dict[str, float]) -> list[Score]:
-    """Score hours and energy of whole runs, each with the one constant of other organisations' runs."""
+    """Score hours, energy and power of whole runs, each with the constants of other organisations' runs.
+
+    "energy" is that of the estimated hours, as `plan estimate` says; "power" that of the reported ones: the same
+    without the error of the hours. Energy published without a PUE is taken for the computers' own.
+    """
     runs = [row for row in rows if row.kind == "training runs"]
     scores = []
     for row in runs:
         others = [other for other in runs if other.source != row.source]
-        if row.hours and row.grade in ("A", "B"):
-            hours = ideal_hours(row, constants) / run_part(others, constants)
+        hours = ideal_hours(row, constants) / run_part(others, constants)
+        if row.hours and _has_hours(row):
             scores.append(Score("hours", row.kind, row.job.name, hours / row.hours - 1))
-        if _has_energy(row):
-            watts = mean_watts(row.job.device, power_part(others))
-            kwh = energy_kwh(row.job.device_hours or 0.0, watts, row.job.pue or 1.0)
-            scores.append(Score("energy", row.kind, row.job.name, kwh / (row.energy_kwh or 1.0) - 1))
+        if row.energy_kwh and _has_energy(row):
+            watts, pue = mean_watts(row.job.device, power_part(others)), row.job.pue or 1.0
+            kwh = {"energy": energy_kwh(hours, watts, pue), "power": energy_kwh(row.hours or 0.0, watts, pue)}
+            scores += [
+                Score(name, row.kind, row.job.name, each / row.energy_kwh - 1) for name, each in kwh.items() if each
+            ]
     return scores
 
 

@@ -18,7 +18,7 @@ Z90 = 1.2816
 
 def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score], num_rows: int, **more: Any) -> None:
     """Write `efficiencies.json`: spreads are log deviations such that P10 to P90 holds 80 % of the blind errors."""
-    spread = {quantity: log_deviation(scores, quantity) for quantity in ("time", "memory", "energy", "hours")}
+    spread = {quantity: log_deviation(scores, quantity) for quantity in ("time", "memory", "power", "hours")}
     files.write_json(
         path,
         {

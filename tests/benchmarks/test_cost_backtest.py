@@ -13,7 +13,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from costing.fit import fit, predict_blind  # noqa: E402
 from costing.observed import DATA, HELD_OUT, observe, observe_held_out  # noqa: E402
-from costing.score import blind_times, flops_score, memory_scores, power_part, summary  # noqa: E402
+from costing.score import blind_runs, blind_times, flops_score, memory_scores, power_part, summary  # noqa: E402
 from headwater.plan.efficiency import Efficiency, shipped_constants  # noqa: E402
 from headwater.plan.tables import read_csv  # noqa: E402
 from headwater.plan.time import step_seconds  # noqa: E402
@@ -87,3 +87,18 @@ def test_nine_layouts_of_ten_are_within_a_fifth(timed):
     (line,) = [line for line in summary(scores)["lines"] if line["kind"] == "parallelism_benchmarks.csv"]
     assert line["median"] <= 0.10, line
     assert line["p90"] <= 0.20, line
+
+
+def test_energy_is_scored_of_estimated_hours_and_power_of_reported_ones(rows):
+    constants = shipped_constants()["constants"]
+    scores = blind_runs(rows, constants)
+    longer = [replace(row, hours=2 * row.hours) if row.job.name == "LLaMA-65B" else row for row in rows]
+    names = ("energy", "power")
+    before, after = (
+        {score.quantity: score.off for score in found if score.name == "LLaMA-65B"}
+        for found in (scores, blind_runs(longer, constants))
+    )
+    assert after["energy"] == before["energy"]
+    assert 1 + after["power"] == pytest.approx(2 * (1 + before["power"]))
+    medians = {line["quantity"]: line["median"] for line in summary(scores)["lines"] if line["kind"] == "all"}
+    assert max(medians[name] for name in names) <= 0.15, medians

@@ -14,7 +14,8 @@ from headwater.machine.host import cpu_flags, fast_dtype, float32_rate_per_core,
         ("avx2 avx512_vnni", "float32"),
         ("avx512_bf16", "bfloat16"),
         ("avx512_bf16 avx512_vnni", "int8"),
-        ("amx_bf16 amx_int8 amx_tile", "int8"),
+        ("amx_bf16 amx_int8 amx_tile", "bfloat16"),
+        ("avx512_bf16 avx512_vnni amx_bf16 amx_int8", "bfloat16"),
     ],
 )
 def test_the_fast_dtype_follows_the_instructions(tmp_path, flags, dtype):

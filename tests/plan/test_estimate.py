@@ -33,16 +33,31 @@ def one_row(name: str, index: int = 0, **changed: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_blanking_or_spoiling_the_results_changes_nothing(name, tmp_path):
+def test_blanking_or_spoiling_the_results_changes_nothing_but_what_is_of_reported_hours(name, tmp_path):
     rows = read_csv(COST / name)
-    results = table_of(list(rows[0])).results
+    results = table_of(list(rows[0])).results_in(rows[0])
     assert set(results) <= set(rows[0]), "a result column that is not in the table"
-    before = estimate_file(COST / name, Tables())
+    before = without_reported_hours(estimate_file(COST / name, Tables()))
     for text in ("", "nonsense"):
         spoilt = [row | dict.fromkeys(results, text) for row in rows]
-        assert estimate_file(write(tmp_path / "spoilt.csv", spoilt), Tables()) == before
+        found = estimate_file(write(tmp_path / "spoilt.csv", spoilt), Tables())
+        assert not any(row.get("energy_kwh_of_reported_hours") for row in found["estimates"])
+        assert without_reported_hours(found) == before
     without = [{column: text for column, text in row.items() if column not in results} for row in rows]
-    assert estimate_file(write(tmp_path / "without.csv", without), Tables()) == before
+    assert without_reported_hours(estimate_file(write(tmp_path / "without.csv", without), Tables())) == before
+
+
+def without_reported_hours(found: dict) -> list[dict]:
+    dropped = "energy_kwh_of_reported_hours"
+    return [{name: value for name, value in row.items() if name != dropped} for row in found["estimates"]]
+
+
+def test_every_result_column_is_named_as_unread_or_with_what_it_is_read_for():
+    for name in NAMES:
+        found, columns = estimate_file(COST / name, Tables()), set(read_csv(COST / name)[0])
+        named = {*found["results_not_read"], *found["results_read"]}
+        assert named == set(table_of(list(columns)).results_in(columns))
+        assert found["results_read"].keys() == ({"accel_hours"} if name == "training_runs.csv" else set())
 
 
 def test_a_file_with_the_old_names_of_columns_is_estimated_alike_and_blindly(tmp_path):
@@ -57,35 +72,67 @@ def test_a_file_with_the_old_names_of_columns_is_estimated_alike_and_blindly(tmp
         assert not row.keys() & {*old, *old.values()}
 
 
-def test_hours_are_not_those_that_the_row_reports(tmp_path):
-    rows = one_row("training_runs.csv")
+def test_energy_carbon_and_money_are_of_the_estimated_hours(tmp_path):
+    """Of a run without a number of tokens too: a billion of them, though its reported hours are the whole run's."""
+    for changed in ({}, {"tokens": ""}, {"accel_hours": ""}):
+        data = write(tmp_path / "a.csv", one_row("training_runs.csv", **changed))
+        (found,) = estimate_file(data, Tables())["estimates"]
+        hours = found["device_hours"]["p50"]
+        assert found["energy_kwh"]["p50"] == pytest.approx(hours * found["mean_watts"] / 1000 * 1.1)
+        assert found["tonnes_co2"]["p50"] == pytest.approx(found["energy_kwh"]["p50"] * 0.4 / 1000)
+        assert found["usd"]["p50"] == pytest.approx(hours * found["price"]["usd_per_hour"])
+        assert found["totals_of"].startswith("a billion tokens" if "tokens" in changed else "the whole run")
+
+
+def test_energy_of_reported_hours_has_a_name_of_its_own(tmp_path):
+    rows = one_row("training_runs.csv", pue="")
     told = estimate_file(write(tmp_path / "a.csv", rows), Tables())["estimates"][0]
-    other = estimate_file(write(tmp_path / "b.csv", [rows[0] | {"accel_hours": "1"}]), Tables())["estimates"][0]
-    assert told["device_hours"] == other["device_hours"]
-    assert told["energy_of"] == "reported hours"
-    assert other["energy_kwh"]["p50"] == pytest.approx(told["energy_kwh"]["p50"] / float(rows[0]["accel_hours"]))
-    blank = estimate_file(write(tmp_path / "c.csv", [rows[0] | {"accel_hours": ""}]), Tables())["estimates"][0]
-    assert blank["energy_of"] == "estimated hours"
-    assert blank["energy_kwh"]["p50"] == blank["energy_kwh_of_estimated_hours"]
+    kwh = float(rows[0]["accel_hours"]) * told["mean_watts"] / 1000
+    assert told["energy_kwh_of_reported_hours"]["p50"] == pytest.approx(kwh)
+    assert told["energy_kwh_of_reported_hours"]["p50"] != told["energy_kwh"]["p50"]
 
 
-@pytest.mark.parametrize(
-    ("pue", "hours", "value", "source"),
-    [
-        ("1.3", "1000", 1.3, "row"),
-        ("1.3", "", 1.3, "row"),
-        ("", "1000", 1.0, "reported hours without PUE"),
-        ("", "", 1.5, "the meter"),
-    ],
-)
+@pytest.mark.parametrize("hours", ["1000", ""])
+@pytest.mark.parametrize(("pue", "value", "source"), [("1.3", 1.3, "row"), ("", 1.5, "the meter")])
 def test_the_source_of_pue_is_that_of_its_value(pue, hours, value, source, tmp_path):
     sites = tmp_path / "sites.csv"
     sites.write_text("site,pue,kg_co2_per_kwh,source\nhome,1.5,0.1,the meter\n")
     data = write(tmp_path / "t.csv", one_row("training_runs.csv", pue=pue, accel_hours=hours))
     (found,) = estimate_file(data, Tables(sites=sites, site="home"))["estimates"]
     assert found["sources"]["pue"].startswith(source)
-    drawn = float(hours or found["device_hours"]["p50"]) * found["mean_watts"] / 1000
+    drawn = found["device_hours"]["p50"] * found["mean_watts"] / 1000
     assert found["energy_kwh"]["p50"] == pytest.approx(value * drawn)
+
+
+def test_all_that_ran_fits():
+    """Every row of the three tables is of a run that took place."""
+    for name in NAMES:
+        refused = [row for row in estimate_file(COST / name, Tables())["estimates"] if row.get("fits") is False]
+        assert not refused, [(row["line"], row["memory_needed_gib"], row["device_memory_gib"]) for row in refused]
+
+
+def test_what_does_not_fit_as_assumed_is_unknown_and_says_why(tmp_path):
+    """65 billion parameters on a node of 8: whatever the layout, but the row names none, so it isn't ruled out."""
+    data = write(tmp_path / "t.csv", one_row("training_runs.csv", 2, n_accel="8"))
+    (found,) = estimate_file(data, Tables())["estimates"]
+    assert found["memory_needed_gib"] > found["device_memory_gib"]
+    assert found["fits"] is None
+    assert found["fits_unknown"].startswith("not as assumed, and the row doesn't say: layout: tensor")
+    stated = write(tmp_path / "m.csv", one_row("mpt_throughput.csv", 0, MicroBatchSize="64", GlobalBatchSize="32768"))
+    (found,) = estimate_file(stated, Tables())["estimates"]
+    assert (found["fits"], found["fits_unknown"]) == (False, None)
+
+
+def test_recomputation_of_some_layers_is_not_called_full():
+    words = set()
+    for name in NAMES:
+        for row in estimate_file(COST / name, Tables())["estimates"]:
+            if "error" not in row and 0 < row["recomputed_layers"] < 1:
+                words.add(row["recompute"])
+                assert row["recompute"] == f"full in {100 * row['recomputed_layers']:.3g} % of the layers"
+                assert row["tflops_per_device"]["hardware"] < 1.32 * row["tflops_per_device"]["causal"]
+                assert not any(text.endswith("recompute full") for text in row["assumed"])
+    assert len(words) > 1
 
 
 def test_every_row_has_an_estimate_or_a_reason():

@@ -10,7 +10,7 @@ from small_run import write_run_file, write_texts
 from headwater.errors import ConfigError
 from headwater.recipes import busy, planned_device
 from headwater.recipes.planned_around import around_of_run
-from headwater.recipes.planned_device import Probe, machinery, microbatch_tokens
+from headwater.recipes.planned_device import Begun, Probe, machinery, microbatch_tokens
 from headwater.recipes.planned_loss import worth_of_tokens
 from headwater.recipes.planned_time import _validated_steps, around_steps
 from headwater.recipes.planning import Questions, plan_run
@@ -23,6 +23,12 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_texts(tmp_path / "texts", 3)
     return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
+
+
+@pytest.fixture
+def choosing(config):
+    """The same run where it chooses its dtype by itself."""
+    return load_run("mine.toml", ["machine.dtype=auto", "machine.compile=auto"])[0]
 
 
 def measured(**changed) -> Probe:
@@ -46,7 +52,8 @@ def test_a_probe_decides_steps_and_memory(config):
     value = plan_run(config, Questions(), measured())
     assert value["step_seconds"] == 0.5
     gradients = 4 * value["counts"]["params"]
-    beside = around_of_run(config).total + gradients  # what a probe hasn't: looks, text, holes left by evaluations
+    around = around_of_run(config)  # what a probe hasn't: looks, text, holes left by evaluations
+    beside = around.text + around.looks + gradients
     assert value["memory_gib"]["p50"] == pytest.approx(2 + beside / 2**30, rel=0.001)
     assert "as it was measured" in value["how"]["hours"]
 
@@ -85,9 +92,28 @@ def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
     config, _ = load_run("gpt2-124m", [])
     found = machinery(config, None)
     assert "H100-SXM" in found.step_how
-    assert found.memory_limit_bytes == 80e9
+    assert found.memory_limit_bytes == 85e9
     assert found.usd_per_hour.median > 0
     assert microbatch_tokens(config) <= config.train.batch_tokens
+
+
+def test_a_run_that_has_begun_is_foretold_in_the_dtype_that_it_took(choosing, monkeypatch):
+    monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
+    assert "casts in int8" in machinery(choosing, None).memory_how
+    assert "casts in bfloat16" in machinery(choosing, None, Begun("bfloat16", None)).memory_how
+    held = machinery(choosing, None, Begun("bfloat16", 2.0**30))
+    assert held.memory_how.startswith("1.000 GiB held before the first step, casts in bfloat16")
+    assert held.memory.median > 2**30
+
+
+def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
+    """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
+    monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
+    monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
+    found = machinery(choosing, None)
+    assert "casts in bfloat16" in found.memory_how
+    monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16"})
+    assert found.step.median < machinery(choosing, None).step.median
 
 
 def test_a_gpu_that_is_not_there_is_said():

@@ -105,18 +105,24 @@ def estimate(
         raise typer.Exit(1)
 
 
+FITS = {True: "", False: "!", None: "?"}
+
+
 def _print_estimates(result: dict[str, Any]) -> None:
     names = f"{'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12} {'USD':>8}"
     print(f"{'line':>4} {names}")
     for row in result["estimates"]:
         print(safe(f"{row['line']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
-    print("P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device")
+    print(
+        "P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device, ?: as "
+        "assumed it doesn't"
+    )
 
 
 def _estimate_cells(row: dict[str, Any]) -> str:
     step, rate = row["step_seconds"], row["tokens_per_second_per_device"]
     seconds = f"{step['p50']:.3g} ({step['p10']:.3g}–{step['p90']:.3g})"
-    memory = f"{row['memory_gib']['p50']:.1f}{'' if row['fits'] else '!'}"
+    memory = f"{row['memory_gib']['p50']:.1f}{FITS[row['fits']]}"
     energy = short(row["energy_kwh"]["p50"])
     usd = short(None if row["usd"] is None else row["usd"]["p50"])
     return f"{row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12} {usd:>8}"

@@ -39,9 +39,14 @@ def cpu_flags(path: Path = CPUINFO) -> set[str]:
 
 
 def fast_dtype(flags: set[str]) -> str:
-    """Return what `machine.dtype = "auto"` most likely finds fastest: int8 where it is exact and bf16 is fast, too."""
-    if flags & {"avx512_bf16", "amx_bf16"}:
-        return "int8" if flags & {"avx512_vnni", "amx_int8"} else "bfloat16"
+    """Return what `machine.dtype = "auto"` most likely finds fastest: int8 where it is exact and bf16 is fast, too.
+
+    With AMX torch's products in int8 are 0.9 to 1.2 times as fast as those in bf16 (docs/log.md), too little for a run.
+    """
+    if "amx_bf16" in flags:
+        return "bfloat16"
+    if "avx512_bf16" in flags:
+        return "int8" if "avx512_vnni" in flags else "bfloat16"
     return "float32"
 
 

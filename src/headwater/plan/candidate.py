@@ -13,7 +13,7 @@ from headwater.plan.device import Device
 from headwater.plan.efficiency import shipped_constants, shipped_efficiency
 from headwater.plan.estimate import lasting_part
 from headwater.plan.failures import Pauses, Shares, daly_interval, mean_seconds_between_failures, shares
-from headwater.plan.layout import Precision
+from headwater.plan.layout import Precision, recompute_in_words
 from headwater.plan.layouts import Laid, Task, batch_regret, fastest_layout
 from headwater.plan.memory import CONTEXT_BYTES, OptimizerName
 from headwater.plan.score import Z90
@@ -195,7 +195,7 @@ def layout_fields(best: Laid, seq_len: int) -> dict[str, Any]:
         "virtual_stages": layout.virtual_stages,
         "sharding": layout.sharding,
         "shard_group": layout.num_shards if layout.sharding != "none" else 1,
-        "recompute": recompute_in_words(best),
+        "recompute": recompute_in_words(layout),
         "precision": layout.precision,
         "batch_rows": layout.batch_rows,
         "batch_tokens": layout.batch_rows * seq_len,
@@ -203,10 +203,6 @@ def layout_fields(best: Laid, seq_len: int) -> dict[str, Any]:
         "num_microbatches": layout.num_microbatches,
         "batch_over_rule": best.batch_factor,
     }
-
-
-def recompute_in_words(best: Laid) -> str:
-    return "every second product" if best.layout.keeps_half_the_matmuls else best.layout.recompute
 
 
 def in_words(best: Laid) -> str:
@@ -217,5 +213,5 @@ def in_words(best: Laid) -> str:
     sharding = {"none": "nothing sharded", "zero1": "optimizer sharded", "fsdp": "FSDP", "hsdp": "HSDP"}
     return (
         f"data {layout.data}{split}{parts}, {sharding.get(layout.sharding, layout.sharding)}, {layout.precision}, "
-        f"recompute {recompute_in_words(best)}"
+        f"recompute {recompute_in_words(layout)}"
     )

@@ -13,6 +13,7 @@ from headwater.plan.device import read_devices
 from headwater.plan.efficiency import Efficiency, shipped_constants
 from headwater.plan.energy import Site, energy_kwh, find_site, mean_watts, tonnes_co2
 from headwater.plan.failures import Pauses, goodput, mean_seconds_between_failures
+from headwater.plan.layout import recompute_in_words
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import cost, find_price, read_prices
 from headwater.plan.rows.job import Job
@@ -22,7 +23,7 @@ from headwater.plan.tables import read_lines
 from headwater.plan.time import step_seconds, step_work
 
 GIB = 2**30
-"Standard deviations from the median to the 90th percentile of a normal distribution."
+OF_REPORTED_HOURS = "energy_kwh_of_reported_hours"
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,22 @@ def estimate_file(path: Path, tables: Tables) -> dict[str, Any]:
     devices, site = read_devices(tables.hardware), find_site(tables.site, tables.sites)
     estimates = []
     for index, row in enumerate(without_results(rows, known)):
-        line, _ = lines[index]
+        line, reported = lines[index]
         try:
-            found = estimate(known.read(row, devices, f"line {line}"), site, tables)
+            job = known.read(row, devices, f"line {line}")
+            found = estimate(job, site, tables)
+            if known.reported_hours:
+                found |= drawn_fields(job, known.hours_of(reported, f"line {line}"))
         except HeadwaterError as error:
             found = {"error": str(error)}
         estimates.append({"row": index, "line": line, **found})
-    return {"table": known.name, "results_not_read": known.results_in(rows[0]), "estimates": estimates}
+    hours = known.reported_hours
+    return {
+        "table": known.name,
+        "results_not_read": [name for name in known.results_in(rows[0]) if name != hours],
+        "results_read": {hours: f"for {OF_REPORTED_HOURS} alone"} if hours else {},
+        "estimates": estimates,
+    }
 
 
 def estimate(job: Job, site: Site, tables: Tables, constants: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -80,7 +90,8 @@ def estimate(job: Job, site: Site, tables: Tables, constants: dict[str, Any] | N
         "num_devices": job.layout.num_devices,
         "params": count_params(job.shape).total,
         "active_params": count_params(job.shape).active,
-        "recompute": job.layout.recompute,
+        "recompute": recompute_in_words(job.layout),
+        "recomputed_layers": job.layout.recomputed_layers if job.layout.recompute != "none" else 0.0,
         "assumed": list(job.assumed),
         "step_seconds": band(seconds, spread["time"]),
         "tokens_per_second": band(per_device * job.layout.num_devices, spread["time"]),
@@ -102,15 +113,21 @@ def rates(job: Job, tokens_per_second: float) -> dict[str, float]:
 
 
 def memory_fields(job: Job, fitted: dict[str, Any]) -> dict[str, Any]:
-    """Return what an allocator reserves, and whether it fits with the context beside it."""
+    """Return what an allocator reserves, and whether it fits with the context beside it.
+
+    `fits` is None where it doesn't as a rule filled in what the row leaves out: it may have run otherwise.
+    """
     memory = estimate_memory(job.shape, job.layout)
+    fits = memory.peak + CONTEXT_BYTES <= job.device.memory_bytes
+    unknown = not fits and job.assumed
     parts = {name: value / GIB for name, value in vars(memory).items()}
     return {
         "memory_gib": band(memory.peak / GIB, fitted["spread"]["memory"]),
         "memory_parts_gib": parts,
         "memory_needed_gib": memory.needed / GIB,
         "device_memory_gib": job.device.memory_bytes / GIB,
-        "fits": memory.peak + CONTEXT_BYTES <= job.device.memory_bytes,
+        "fits": None if unknown else fits,
+        "fits_unknown": f"not as assumed, and the row doesn't say: {'; '.join(job.assumed)}" if unknown else None,
     }
 
 
@@ -126,42 +143,41 @@ def lasting_part(num_devices: int, pauses: Pauses) -> float:
     return good
 
 
-def pue_of(job: Job, site: Site) -> tuple[float, str]:
-    """Return PUE and where it is from: the row, else 1 for a run that is over, whose row then gives its computers'
-    energy, else the site.
+def drawn_fields(job: Job, reported_hours: float | None) -> dict[str, Any]:
+    """Return the energy drawn during the device-hours that a row reports: of its computers where it has no PUE.
+
+    It holds the power model alone against a run that is over; nothing else is estimated from those hours.
     """
-    if job.pue is not None:
-        return job.pue, "row"
-    if job.device_hours is not None:
-        return 1.0, "reported hours without PUE: energy of the computers alone"
-    return site.pue, site.source
+    if reported_hours is None:
+        return {OF_REPORTED_HOURS: None}
+    fitted = shipped_constants()
+    watts = mean_watts(job.device, fitted["constants"]["power_part"])
+    return {OF_REPORTED_HOURS: band(energy_kwh(reported_hours, watts, job.pue or 1.0), fitted["spread"]["power"])}
 
 
 def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: dict[str, Any]) -> dict[str, Any]:
     """Return hours, energy, carbon and money of the whole run, or of a billion tokens where the row names no number.
 
-    Hours follow from tokens, never from those that the row reports; energy is that of the reported hours where there
-    are any, because those are what was drawn for. Whole runs reach `run_part` of the speed that benchmarks report.
+    All follow from the same estimated hours. Whole runs reach `run_part` of the speed that benchmarks report.
     """
     spread = fitted["spread"]
     good = lasting_part(job.layout.num_devices, Pauses())
     tokens = job.tokens or 1e9
     hours = tokens / per_device / 3600 / good / fitted["constants"]["run_part"]
     watts = mean_watts(job.device, fitted["constants"]["power_part"])
-    pue, pue_source = pue_of(job, site)
-    kwh, own_kwh = energy_kwh(job.device_hours or hours, watts, pue), energy_kwh(hours, watts, pue)
-    deviation = spread["energy"] if job.device_hours else math.hypot(spread["energy"], spread["hours"])
+    pue, pue_source = (site.pue, site.source) if job.pue is None else (job.pue, "row")
+    kwh = energy_kwh(hours, watts, pue)
+    deviation = math.hypot(spread["power"], spread["hours"])
     price = find_price(job.device, tables.price_kind, tables.prices, tables.hardware)
     money = cost(hours, price) if price else None
     return {
         "tokens": tokens,
+        "totals_of": "the whole run" if job.tokens else "a billion tokens: the row has no number",
         "goodput": good,
         "device_hours": band(hours, spread["hours"]),
         "wall_days": band(hours / job.layout.num_devices / 24, spread["hours"]),
         "mean_watts": watts,
         "energy_kwh": band(kwh, deviation),
-        "energy_of": "reported hours" if job.device_hours else "estimated hours",
-        "energy_kwh_of_estimated_hours": own_kwh,
         "tonnes_co2": band(tonnes_co2(kwh, site.kg_co2_per_kwh), deviation),
         "usd": None if money is None else band(money.run_usd, spread["hours"]),
         "programme_usd": None if money is None else list(money.programme_usd),

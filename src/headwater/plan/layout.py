@@ -47,6 +47,8 @@ class Software:
     "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
     logit_bytes: float = 14.0
     "Bytes held at once for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
+    gathered_part: float = 1.0
+    "Part of a layer's weights that sharded state gathers, and reduces the gradients of, at once."
     param_bytes: float = 2.0
     "Bytes of the weights that are multiplied, where they lie beside an fp32 copy; 0: only the fp32 ones lie in memory."
 
@@ -104,6 +106,14 @@ class Layout:
     def microbatch_tokens(self, seq_len: int) -> float:
         """Return the tokens of one forward pass on one tensor-parallel group."""
         return self.microbatch_rows * seq_len / self.context
+
+
+def recompute_in_words(layout: Layout) -> str:
+    """Return what the backward pass computes again, and in which part of the layers where not in all."""
+    if layout.keeps_half_the_matmuls:
+        return "every second product"
+    part = 100 * layout.recomputed_layers
+    return layout.recompute if part == 100 else f"{layout.recompute} in {part:.3g} % of the layers"
 
 
 def check_layout(layout: Layout, shape: Shape) -> None:

@@ -137,11 +137,16 @@ class Stage:
             return 0.0
         if self.layout.pipeline > 1:
             return (2 + GRADIENT_BYTES) * (self.block_params + self.end_params)
-        return 2 * (2 * self.layer_params + self.end_params)
+        return 2 * (2 * self.gathered_params + self.end_params)
 
     @property
     def layer_params(self) -> float:
         return self.block_params / self.num_layers
+
+    @property
+    def gathered_params(self) -> float:
+        """Weights of the layers that are gathered at once."""
+        return self.layer_params * self.layout.software.gathered_part
 
     @property
     def gathered_gradient_bytes(self) -> float:
@@ -195,7 +200,7 @@ class Stage:
             again = everything - min(
                 _kept_by(layout.recompute, layer, self.shape, layout) for layer, _ in self.shape.kinds
             )
-        working = self.tokens * (again + gathered) + self.gathered_gradient_bytes * self.layer_params
+        working = self.tokens * (again + gathered) + self.gathered_gradient_bytes * self.gathered_params
         return working + self.whole_sequence_bytes()
 
     def whole_sequence_bytes(self) -> float:

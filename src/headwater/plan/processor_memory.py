@@ -20,8 +20,6 @@ Dtype = Literal["float32", "bfloat16", "int8"]
 LIBRARY_BYTES = 375 * 2**20
 """Interpreter, torch and kernels: 260 MiB before there is a model (docs/performance.md), and what is left over of the
 peaks in bf16 of the first two shapes in docs/log.md (throughput), 373 both."""
-HELD_LIBRARY_BYTES = 404 * 2**20
-"Of a run's process before its first step, without text, weights and optimizer: first-light's (docs/log.md)."
 SLACK_FRACTION = 0.08
 "Of activations: the slope of memory over layers, 41.7 bytes, over the tensors' 38.6 (docs/performance.md)."
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
@@ -29,6 +27,11 @@ CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 PACKED_OPERANDS, FP32_SUMS = 7, 3
 RUN_BYTES = 13 * 2**20
 "What a run holds beside the loop: its tokenizer, and what its own forecast brought in (docs/log.md)."
+PLANNER_BYTES = 47 * 2**20
+"torch.distributed.checkpoint with what it imports, which plans saves since the libraries were measured (docs/log.md)."
+MEASURING_BYTES = 84 * 2**20
+"""What a process takes on top of its libraries while it measures the machine's peaks, before there is a model: matrices
+of the largest shape and the one before it in three dtypes, 72 MiB with their product, and their packed copies."""
 INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 ALMANAC_BYTES = 29 * 2**20
@@ -59,7 +62,12 @@ class ProcessorMemory:
     @property
     def peak(self) -> float:
         kept = self.libraries + self.weights + self.optimizer + self.casts
-        return kept + self.of_a_step + self.beside_the_loop
+        return max(kept + self.of_a_step + self.beside_the_loop, self.while_measuring)
+
+    @property
+    def while_measuring(self) -> float:
+        """What a run's process holds at most before it has a model, 0 for the loop alone: the peak of tiny ones."""
+        return self.libraries + self.around.libraries + MEASURING_BYTES if self.around else 0.0
 
     @property
     def of_a_step(self) -> float:
@@ -68,7 +76,7 @@ class ProcessorMemory:
 
     @property
     def beside_the_loop(self) -> float:
-        """What a whole run holds more than its steps alone, which a probe measures.
+        """What a whole run holds more than its steps alone.
 
         An evaluation leaves the heap with other holes, into which the next step's gradients don't fit.
         """
@@ -89,8 +97,12 @@ class ProcessorMemory:
 
         What is more than usual was left by earlier stages, or is a larger library here: it stays.
         """
-        text = self.around.text if self.around else 0
-        return self.peak + held_bytes - (HELD_LIBRARY_BYTES + text + self.weights + self.optimizer)
+        around = self.around.libraries + self.around.text if self.around else 0.0
+        return self.peak + held_bytes - (self.libraries + around + self.weights + self.optimizer)
+
+    def peak_with(self, probe_bytes: float) -> float:
+        """Return the peak of a run whose steps alone, in a process with the same libraries, took so much."""
+        return probe_bytes + self.beside_the_loop - (self.around.libraries if self.around else 0.0)
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ class Portion:
 def around_run(token_bytes: float, num_looks: int, has_almanac: bool) -> Around:
     """Return what a run holds beside its loop: `token_bytes` of text that is mapped, read through and indexed."""
     looks = LOOK_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_looks else 0.0
-    return Around(RUN_BYTES, (1 + INDEX_FRACTION) * token_bytes, looks)
+    return Around(RUN_BYTES + PLANNER_BYTES, (1 + INDEX_FRACTION) * token_bytes, looks)
 
 
 def processor_memory(

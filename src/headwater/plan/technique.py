@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from headwater.plan.count import Recompute
 from headwater.plan.layout import Precision, Sharding, Software
 
+FUSED_LOSS_BYTES = 4.0
+"Logits and their gradient in bf16."
 CURRENT = Software(kernels="eager", interleaved_parts=None)
 "FSDP of PyTorch with flash attention, uncompiled."
-LLM_FOUNDRY_2023 = replace(CURRENT, is_first_flash=True)
-"Its tables were made with a Triton kernel of the first flash attention."
+LLM_FOUNDRY_2023 = replace(CURRENT, is_first_flash=True, logit_bytes=FUSED_LOSS_BYTES)
+"""Its tables were made with a Triton kernel of the first flash attention, and with flash attention's fused loss, which
+its models take unless told otherwise: bf16 logits and their gradient, nothing in fp32."""
 MEGATRON_2021 = Software(
     is_flash=False,
     kernels="fused",
@@ -36,10 +39,11 @@ TORCHTITAN = Software(interleaved_parts=2, repeats_keys=True)
 """FSDP2 with torch.compile; two parts a device where it interleaves; every second product kept unless all is
 recomputed; shared keys and values repeated for every query head before attention, and so exchanged by context
 parallelism."""
-COMPILED_LOSS_BYTES = 4.0
-"Since 2025 its loss is compiled as well: logits and their gradient in bf16, nothing in fp32."
-DEEPSPEED_ZERO3 = Software(is_flash=False, kernels="fused", uses_all_network_cards=False, logit_bytes=10.0)
-"ZeRO-3 of 2021: gathers parameter by parameter, through one card at a time."
+DEEPSPEED_ZERO3 = Software(
+    is_flash=False, kernels="fused", uses_all_network_cards=False, logit_bytes=10.0, gathered_part=1 / 3
+)
+"""ZeRO-3 of 2021: gathers parameter by parameter, the largest a third of a layer of GPT's, and through one card at a
+time."""
 
 PROGRAMS: tuple[tuple[str, Software], ...] = (
     (r"deepspeed zero-3", DEEPSPEED_ZERO3),
@@ -80,7 +84,8 @@ def read_technique(words: str, *, year: int | None = None) -> Technique:
     if is_torchtitan:
         software = replace(TORCHTITAN, hides_tensor_traffic=bool(re.search(r"async ?tp", text)))
         if year is not None and year >= 2025:
-            software = replace(software, logit_bytes=COMPILED_LOSS_BYTES)
+            # its loss is compiled as well since then: nothing in fp32
+            software = replace(software, logit_bytes=FUSED_LOSS_BYTES)
     recompute = _recompute(text)
     every_second = (is_torchtitan and recompute != "full") or bool(re.search(r"selective ac|op-sac", text))
     return Technique(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from headwater.plan.count import Recompute
 from headwater.plan.device import Device
 from headwater.plan.efficiency import shipped_efficiency
-from headwater.plan.layout import Layout
+from headwater.plan.layout import Layout, recompute_in_words
 from headwater.plan.memory import estimate_memory
 from headwater.plan.shape import Experts, Shape
 from headwater.plan.time import step_seconds, step_work
@@ -86,5 +86,6 @@ def _options(shape: Shape, device: Device, start: Layout, tensor: int, pipeline:
 def in_words(layout: Layout) -> str:
     return (
         f"layout: tensor {layout.tensor}, pipeline {layout.pipeline}, {layout.sharding}, "
-        f"{layout.batch_rows} rows a step, {layout.microbatch_rows} a microbatch, recompute {layout.recompute}"
+        f"{layout.batch_rows} rows a step, {layout.microbatch_rows} a microbatch, "
+        f"recompute {recompute_in_words(layout)}"
     )

@@ -17,6 +17,7 @@ from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, remove_file, write_json
 from headwater.plan.score import FORECAST_FORMAT
 from headwater.recipes.ladder_record import begun_ladder
+from headwater.recipes.planned_device import Begun
 from headwater.recipes.planning import Questions, plan_run, with_ladder
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Require, Say, read_json_or_none, stage_digest
@@ -32,17 +33,17 @@ def forecast_of_run(
     step: int,
     say: Say,
     clock: Callable[[], float],
-    held_bytes: float | None = None,
+    begun: Begun | None = None,
     require_owner: Require = no_owner,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
-    `held_bytes` is what the run's process holds before its first step. Raises nothing but what `require_owner` raises,
+    `begun` is what the run's process knows before its first step. Raises nothing but what `require_owner` raises,
     LockedError when the run was taken over: a run is worth more than its forecast. What went wrong is said.
     """
     require_owner()
     try:
-        return _kept(config, say) if step else _made(config, asked, say, clock, held_bytes, require_owner)
+        return _kept(config, say) if step else _made(config, asked, say, clock, begun, require_owner)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about
@@ -68,7 +69,7 @@ def _made(
     asked: Questions,
     say: Say,
     clock: Callable[[], float],
-    held_bytes: float | None,
+    begun: Begun | None,
     require_owner: Require,
 ) -> dict[str, Any]:
     path = config.run_dir / "forecast.json"
@@ -80,7 +81,7 @@ def _made(
         "key": forecast_key(config),
         "made_at": made_at,
         "headwater": headwater_version(),
-        **_plan(config, asked, say, held_bytes),
+        **_plan(config, asked, say, begun),
     }
     write_json(path, found, require_owner)
     for note in found.get("notes", []):
@@ -88,18 +89,18 @@ def _made(
     return found
 
 
-def _plan(config: RunConfig, asked: Questions, say: Say, held_bytes: float | None) -> dict[str, Any]:
+def _plan(config: RunConfig, asked: Questions, say: Say, begun: Begun | None) -> dict[str, Any]:
     """Return the plan, without a loss where the table of runs can't be used."""
     asked = with_ladder(config, asked)
-    if asked.runs is None and (begun := begun_ladder(config)) is not None:
-        say(begun.says)
+    if asked.runs is None and (ladder := begun_ladder(config)) is not None:
+        say(ladder.says)
     try:
-        return plan_run(config, asked, None, held_bytes)
+        return plan_run(config, asked, None, begun)
     except (ConfigError, DataError) as error:
         if asked.runs is None:
             raise
         say(f"no forecast of the loss: {error}")
-        result = plan_run(config, replace(asked, runs=None), None, held_bytes)
+        result = plan_run(config, replace(asked, runs=None), None, begun)
         refused = {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
         return result | refused | {"loss": None, "loss_unit": asked.loss_unit}
 

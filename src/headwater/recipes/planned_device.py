@@ -50,6 +50,17 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """What a run's own process knows before its first step: what it computes in, and the memory that it holds.
+
+    The model and its optimizer are made; `held_bytes` is None where the system doesn't say.
+    """
+
+    dtype: str
+    held_bytes: float | None
+
+
+@dataclass(frozen=True)
 class Machinery:
     """What the machine says of a run. `memory_limit_bytes` is a GPU's, None for the machine's own memory."""
 
@@ -68,13 +79,13 @@ class Machinery:
         return self.memory_limit_bytes is None
 
 
-def machinery(config: RunConfig, probe: Probe | None, held_bytes: float | None = None) -> Machinery:
+def machinery(config: RunConfig, probe: Probe | None, begun: Begun | None = None) -> Machinery:
     """Return the numbers of the device that the run would take here.
 
-    `held_bytes` is what this process holds, where it is the run's own and has made the model and its optimizer.
+    `begun` is what this process knows, where it is the run's own.
     """
     device = gpu_to_use(config.machine.device)
-    return _processor(config, probe, held_bytes) if device is None else _gpu(config, device, probe)
+    return _processor(config, probe, begun) if device is None else _gpu(config, device, probe)
 
 
 def microbatch_tokens(config: RunConfig) -> int:
@@ -91,10 +102,11 @@ def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
     return int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
 
 
-def _processor(config: RunConfig, probe: Probe | None, held_bytes: float | None) -> Machinery:
+def _processor(config: RunConfig, probe: Probe | None, begun: Begun | None) -> Machinery:
     cores = config.machine.num_threads or usable_cores()
     spread, flags = constants()["log_deviation"], cpu_flags()
-    dtype = probe.dtype if probe else processor_dtype(config, flags)
+    known = begun or probe
+    dtype = known.dtype if known else processor_dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
     recomputed = num_recomputed(config.train, config.model.num_layers)
     portion = Portion(portion_tokens, recomputed, num_threads=cores, exact=config.train.exact)
@@ -102,10 +114,11 @@ def _processor(config: RunConfig, probe: Probe | None, held_bytes: float | None)
     memory = processor_memory(config.model, config.optim, portion, dtype, around=around)  # type: ignore[arg-type]
     peak, memory_how = memory.peak, "libraries, text, weights, optimizer"
     if probe and probe.memory_bytes:
-        peak, memory_how = probe.memory_bytes + memory.beside_the_loop, "the probe's process, text"
-    elif held_bytes is not None:
-        peak, memory_how = memory.peak_from(held_bytes), f"{held_bytes / 2**30:.3f} GiB held before the first step"
-    step, step_how = _step(config, dtype, cores, probe)
+        peak, memory_how = memory.peak_with(probe.memory_bytes), "the probe's process, text"
+    elif begun and begun.held_bytes is not None:
+        peak = memory.peak_from(begun.held_bytes)
+        memory_how = f"{begun.held_bytes / 2**30:.3f} GiB held before the first step"
+    step, step_how = _step(config, dtype, cores, flags, probe)
     return Machinery(
         step=step,
         step_how=step_how,
@@ -128,11 +141,11 @@ def processor_dtype(config: RunConfig, flags: set[str]) -> str:
     return "bfloat16" if fast == "int8" and config.machine.compile == "off" else fast
 
 
-def _step(config: RunConfig, dtype: str, cores: int, probe: Probe | None) -> tuple[Spread, str]:
+def _step(config: RunConfig, dtype: str, cores: int, flags: set[str], probe: Probe | None) -> tuple[Spread, str]:
     spread = constants()["log_deviation"]
     if probe is not None:
         return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
-    peaks = processor_peaks(dtype, cores)
+    peaks = processor_peaks(dtype, cores, flags)
     how = f"FLOPs over {peaks.how} and efficiencies of measured shapes; --probe measures it"
     return Spread(_modelled_step(config, peaks), spread["step"]), how
 
@@ -147,13 +160,13 @@ def relative_step(config: RunConfig, dtype: str) -> float:
     device = gpu_to_use(config.machine.device)
     if device is not None:
         return _gpu(config, device, None).step.median
-    return _modelled_step(config, _peaks_at(NOMINAL_RATE, dtype, ""))
+    return _modelled_step(config, _peaks_at(NOMINAL_RATE, dtype, cpu_flags()))
 
 
-def processor_peaks(dtype: str, cores: int) -> Peaks:
+def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
     """Return the rates of this processor: float32 measured, the rest by what such processors gain."""
     float32 = cores * float32_rate_per_core()
-    peaks = _peaks_at(float32, dtype, "")
+    peaks = _peaks_at(float32, dtype, flags)
     how = (
         f"{peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} cores, times "
         "what such processors gain)"
@@ -161,10 +174,12 @@ def processor_peaks(dtype: str, cores: int) -> Peaks:
     return replace(peaks, how=how)
 
 
-def _peaks_at(float32: float, dtype: str, how: str) -> Peaks:
-    """Return what a processor of this rate in float32 reaches, by what such processors gain."""
+def _peaks_at(float32: float, dtype: str, flags: set[str]) -> Peaks:
+    """Return what a processor of this rate in float32 reaches, by what processors with such instructions gain."""
     gains = constants()["rate_over_float32"] | {"float32": 1.0}
-    return Peaks(float32 * gains[dtype], float32 * gains["float32" if dtype == "float32" else "bfloat16"], dtype, how)
+    if "amx_bf16" in flags:
+        gains |= {"bfloat16": gains["bfloat16_amx"]}
+    return Peaks(float32 * gains[dtype], float32 * gains["float32" if dtype == "float32" else "bfloat16"], dtype, "")
 
 
 def gpu_to_use(wanted: str) -> Device | None:
@@ -209,7 +224,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
         step_how=step_how,
         memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),
         memory_how=f"plan.memory on one {device.name}, with the driver's context",
-        watts=Spread(mean_watts(device, shipped_constants()["constants"]["power_part"]), spread["energy"]),
+        watts=Spread(mean_watts(device, shipped_constants()["constants"]["power_part"]), spread["power"]),
         watts_how=f"{device.name} at its limit of {device.watts:g} W",
         usd_per_hour=usd,
         price_how=NO_PRICE if price is None else f"{price.kind} price of {device.name}: {price.source}",

@@ -19,7 +19,7 @@ from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive,
 from headwater.plan.shape import shape_of
 from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladder
-from headwater.recipes.planned_device import Machinery, Probe, machinery
+from headwater.recipes.planned_device import Begun, Machinery, Probe, machinery
 from headwater.recipes.planned_ladder import ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_text import notes_of_missing_text
@@ -71,18 +71,18 @@ def with_ladder(config: RunConfig, asked: Questions) -> Questions:
 
 
 def plan_run(
-    config: RunConfig, asked: Questions, probe: Probe | None = None, held_bytes: float | None = None
+    config: RunConfig, asked: Questions, probe: Probe | None = None, begun: Begun | None = None
 ) -> dict[str, Any]:
     """Return what `headwater plan RUN --json` prints. Raises ConfigError or DataError for what can't be answered.
 
-    `held_bytes` is what this process holds, where it is the run's own and has made the model and its optimizer.
+    `begun` is what this process knows, where it is the run's own and has made the model and its optimizer.
     """
     asked.check()
     missing = notes_of_missing_text(config)
     rungs = read_ladder(config)
     if probe is None and rungs and is_as_fast(config):
         probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core())
-    found = machinery(config, probe, held_bytes)
+    found = machinery(config, probe, begun)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
     limits = Limits(asked.max_hours, asked.max_money, asked.target_loss, found.memory_limit_bytes or memory_bytes())

@@ -70,7 +70,7 @@ def _on_devices(wishes: Wishes, cluster: Cluster, site: str) -> Place:
     usd, how = _price(wishes, device)
     watts = mean_watts(device, fitted["constants"]["power_part"])
     energy_how = f"{watts:.0f} W a device, " + (f"PUE {pue} of the site {site}" if site else "nothing for cooling")
-    rates = Rates(num_devices, device.name, usd, how, watts, fitted["spread"]["energy"], pue, energy_how)
+    rates = Rates(num_devices, device.name, usd, how, watts, fitted["spread"]["power"], pue, energy_how)
     return Place(
         rates=rates,
         guess=lambda seconds: lambda model: cluster.guessed_tokens(model, seconds, math.inf),

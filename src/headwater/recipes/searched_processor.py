@@ -133,7 +133,7 @@ def processor_at_hand(config: RunConfig | None, max_memory: float | None, around
     limit = min(max_memory or math.inf, float(memory_bytes()))
     optim = config.optim if config else usual_optim()
     halved = config.train.half_length_fraction if config else None
-    return Processor(cores, processor_peaks(dtype, cores), limit, optim, around, halved)
+    return Processor(cores, processor_peaks(dtype, cores, flags), limit, optim, around, halved)
 
 
 def usual_optim() -> OptimSettings:

@@ -18,6 +18,7 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.busy import busy_while_trained
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import open_examiner
+from headwater.recipes.planned_device import Begun
 from headwater.recipes.planning import Questions
 from headwater.recipes.rows import open_batches, open_verified_batches
 from headwater.recipes.run_config import RunConfig
@@ -64,8 +65,9 @@ def train_stage(
             config.run_dir, train_plan(config), batches, say, require_owner=around.require_owner, ranks=around.ranks
         )
         try:
-            held_bytes = resident_bytes() or None  # 0: the system doesn't say
-            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, held_bytes, around.require_owner)
+            give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
+            begun = Begun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
+            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, begun, around.require_owner)
             _record_beginning(run, config, display, plan_fields, foretold)
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):

@@ -9,17 +9,14 @@ from headwater.errors import DataError
 from headwater.plan.device import Device
 from headwater.plan.layout import Layout
 from headwater.plan.shape import Shape
-from headwater.plan.tables import CsvRow, required
+from headwater.plan.tables import CsvRow, number, required
 
 Devices = dict[str, Device]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row: what is trained, on what and how. `assumed` names what the row left out and a rule filled in.
-
-    `device_hours` are those a row reports; energy may be asked for them, time never is.
-    """
+    """One row: what is trained, on what and how. `assumed` names what the row left out and a rule filled in."""
 
     name: str
     shape: Shape
@@ -27,7 +24,6 @@ class Job:
     device: Device
     assumed: tuple[str, ...] = ()
     tokens: float | None = None
-    device_hours: float | None = None
     pue: float | None = None
 
 
@@ -39,12 +35,22 @@ class Table:
     needs: tuple[str, ...]
     results: tuple[str, ...]
     read: Callable[[CsvRow, Devices, str], Job]
+    reported_hours: str | None = None
+    "The result column of device-hours, which are the measure of one thing: what was drawn during them."
     old_results: tuple[str, ...] = ()
     "Names that result columns had before, which files that circulate still have."
 
     def results_in(self, columns: Iterable[str]) -> list[str]:
         """Return all columns of results by their present names, then those of `columns` that go by an old one."""
-        return [*self.results, *(name for name in columns if name in self.old_results)]
+        hours = [self.reported_hours] if self.reported_hours else []
+        return [*self.results, *hours, *(name for name in columns if name in self.old_results)]
+
+    def hours_of(self, row: CsvRow, where: str) -> float | None:
+        """Return the device-hours that a row reports, None where it has none or none that can be."""
+        try:
+            return number(row, self.reported_hours, where=where) if self.reported_hours else None
+        except DataError:  # a result: what is wrong with it is no fault of the estimate
+            return None
 
 
 def whole(row: CsvRow, column: str, where: str) -> int:

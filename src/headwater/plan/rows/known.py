@@ -43,6 +43,7 @@ TABLES = (
             *("check_kgCO2_per_kWh", "grade", "grade_note", "note"),
         ),
         read_training_run,
+        reported_hours="accel_hours",
         old_results=("judge_grade", "judge_note"),
     ),
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from headwater.errors import DataError
 from headwater.plan.device import Device, find_device
 from headwater.plan.infer import Sizes, infer_shape
-from headwater.plan.layout import Layout, Software
+from headwater.plan.layout import Layout, Software, recompute_in_words
 from headwater.plan.rows.job import Devices, Job, maybe_whole, whole, whole_or
 from headwater.plan.shape import Shape
 from headwater.plan.tables import CsvRow, number
@@ -104,5 +104,4 @@ def _with_recompute(
     if technique.recompute is not None:
         return replace(layout, recompute=technique.recompute), ()
     layout = least_recompute(shape, layout, device)
-    part = f" in {layout.recomputed_layers:.0%} of the layers" if layout.recompute == "full" else ""
-    return layout, (f"recompute {layout.recompute}{part}: the least that fits",)
+    return layout, (f"recompute {recompute_in_words(layout)}: the least that fits",)

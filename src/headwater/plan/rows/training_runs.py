@@ -28,7 +28,6 @@ def read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:
         device=device,
         assumed=(*assumed, in_words(layout)),
         tokens=number(row, "tokens", where=where),
-        device_hours=number(row, "accel_hours", where=where),
         pue=number(row, "pue", where=where),
     )
 
