@@ -177,7 +177,7 @@ def finish(place: Place) -> None:
 
 def encode_in_pieces(place: Place) -> None:
     """Build the tokens a document or two at a time, in stores of several shards."""
-    with mock.patch.object(build, "_BATCH_CHARS", 3000), mock.patch.object(build, "SHARD_TOKENS", 8000):
+    with mock.patch.object(build, "_BATCH_CHARS", 3000), mock.patch.object(build, "MAX_SHARD_TOKENS", 8000):
         prepare(place)
 
 

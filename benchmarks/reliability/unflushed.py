@@ -134,6 +134,9 @@ class ForgetfulDisk:
             self._name(Path(target), inner)
             self._name(source, None)
 
+    def _hardlink(self, source: Path, target: str) -> None:
+        self._name(Path(target), self._find(source))
+
     def _exchange(self, first: Path, second: str) -> None:
         names = {first.name: self._find(Path(second)), Path(second).name: self._find(first)}
         self._folder(first.parent).waiting.append(names)

@@ -37,6 +37,7 @@ BUFFER_BYTES = 1 << 16  # not Python's default, which differs between versions: 
 _FAULT = re.compile(r"(crash|torn|short|flip|errno|delay)(?:=([^@]+))?@(\d+)(\+?)")
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 _NAMELESS = ("write", "sync", "truncate")  # what the system's errors of these operations don't name: the file
+_NO_SECOND_NAME = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CAN_NOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EOPNOTSUPP)
 
 
@@ -216,6 +217,17 @@ def sync_path(path: Path) -> None:
 def rename(source: Path, target: Path) -> None:
     _begin("rename", source, target)
     os.rename(source, target)
+
+
+def hard_link(source: Path, target: Path) -> None:
+    """Give a file a second name; where the system has none, or no more, the file takes it instead of its own."""
+    _begin("hardlink", source, target)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_SECOND_NAME:
+            raise
+        rename(source, target)
 
 
 def exchange(first: Path, second: Path) -> None:

@@ -282,11 +282,13 @@ def move_folder(source: Path, target: Path) -> None:
         disk.sync_path(target.parent)
 
 
-def move_file(source: Path, target: Path) -> None:
-    """Rename a file that is on disk into a folder that `new_folder` yielded, which flushes its new place."""
+def share_file(source: Path, target: Path) -> None:
+    """Give a file that is on disk a second name in a folder that `new_folder` yielded: should that be given up, the
+    first stays. Where the file system has no second names the file is moved.
+    """
     with storage_errors(target):
         make_folder(target.parent)
-        disk.rename(source, target)
+        disk.hard_link(source, target)
 
 
 def link_folder(link: Path, folder: Path) -> None:

@@ -46,11 +46,11 @@ def read_output(folder: Path) -> Output:
         made = read_json(folder / TASK_FILE)
         return Output(folder, dict(made["facts"]), dict(made["files"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} is no finished task ({error}); remove it and do the same again") from error
+        raise DataError(f"{folder} is no finished task ({error}); remove it and give the same command again") from error
 
 
 def is_whole(folder: Path) -> bool:
-    """Return whether an output is as it was written; one that gave files away isn't."""
+    """Return whether an output is as it was written; one whose files were moved isn't."""
     try:
         made = read_json(folder / TASK_FILE)
         digest, files = made.pop("digest"), made["files"]

@@ -95,7 +95,7 @@ class Killed(BaseException):
 def in_pieces(monkeypatch):
     """Encode a document or two at a time, and cut a store into several shards."""
     monkeypatch.setattr(build, "_BATCH_CHARS", 1500)
-    monkeypatch.setattr(build, "SHARD_TOKENS", 4000)
+    monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 4000)
 
 
 def kill_after(num_batches: int, corpus_dir, tokenizer, out_dir, key: str = "sha256:key") -> list[str]:
@@ -168,7 +168,7 @@ def test_what_another_key_had_begun_is_removed(corpus_dir, tokenizer, tmp_path, 
 def test_pieces_and_shards_of_any_size_give_the_tokens_of_one(corpus_dir, tokenizer, tmp_path, monkeypatch):
     build_tokens(corpus_dir, tokenizer, tmp_path / "one", "sha256:key", quiet)
     monkeypatch.setattr(build, "_BATCH_CHARS", 1)
-    monkeypatch.setattr(build, "SHARD_TOKENS", 1)
+    monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 1)
     build_tokens(corpus_dir, tokenizer, tmp_path / "many", "sha256:key", quiet)
     for split in ("train", "validation"):
         one, many = (open_stores(tmp_path / name, split) for name in ("one", "many"))

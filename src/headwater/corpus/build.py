@@ -45,7 +45,7 @@ from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
 from headwater.corpus.too_little import forget_dropped, leave_dropped
 from headwater.errors import DataError
-from headwater.files import digest_json, move_file, new_folder, no_check, stage_key, write_json
+from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
 
 CODE_VERSION = 5  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
@@ -146,7 +146,7 @@ def _move_shards(work: Work, folder: Path) -> dict[str, Any]:
     for part in work.plan.parts:
         digests = work.digests_of("write", part.number)
         for name in digests:
-            move_file(work.path_of("write", part.number) / name, folder / name)
+            share_file(work.path_of("write", part.number) / name, folder / name)
         shards |= digests
     shards = {name: shards[name] for name in sorted(shards)}
     return {

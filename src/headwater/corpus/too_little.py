@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.tasks.work import Work
-from headwater.files import move_file, new_folder, read_manifest_or_none, remove_folder, write_json
+from headwater.files import new_folder, read_manifest_or_none, remove_folder, share_file, write_json
 
 _DROPPED = "dropped/"
 
@@ -32,7 +32,7 @@ def leave_dropped(work: Work, corpus_dir: Path, manifest: dict[str, Any], before
         for part in work.plan.parts:
             digests = work.digests_of("write", part.number)
             for name in (name for name in digests if name.startswith(_DROPPED)):
-                move_file(work.path_of("write", part.number) / name, folder / name)
+                share_file(work.path_of("write", part.number) / name, folder / name)
                 shards[name] = digests[name]
         write_json(folder / "manifest.json", {**manifest, "shards": shards})
 

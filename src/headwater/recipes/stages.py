@@ -32,7 +32,7 @@ from headwater.records import no_owner, read_records
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
-from headwater.tokens.build import discard_work as discard_tokens_work
+from headwater.tokens.work import end_work as end_tokens_work
 from headwater.train.identity import TrainPlan, require_same
 
 Say = Callable[[str], None]
@@ -107,7 +107,7 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings, require_owner: R
     started_at = time.perf_counter()
     key = tokens_key(corpus_digest, stage_digest(folders.tokenizer))
     if _is_current(folders, folders.tokens, key):
-        discard_tokens_work(folders.tokens)
+        end_tokens_work(folders.tokens)
     else:
         build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
         timings.measure("tokens", started_at)

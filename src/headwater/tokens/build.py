@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
-from headwater.files import digest_json, flush, new_folder, no_check, remove_folder, stage_key, write_json
+from headwater.errors import StoreError
+from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
 from headwater.seals import seal
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
+from headwater.tokens.manifest import COUNTS
 from headwater.tokens.progress import Progress
 from headwater.tokens.work import SourceWork, begin_work, end_work
 from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
 
 STAGE_VERSION = 1
-SHARD_TOKENS = MAX_SHARD_TOKENS
 _BATCH_CHARS = 4_000_000
-_COUNTS = ("num_documents", "num_tokens", "num_bytes")
 
 
 def tokens_key(corpus_digest: str, tokenizer_digest: str) -> str:
@@ -40,25 +39,27 @@ def build_tokens(
 ) -> dict[str, Any]:
     """Write the stores of every split and source of the corpus and return the manifest over all of them.
 
-    What a build of the same key that was interrupted had encoded is not encoded again. `before_commit` may still raise
-    when all is written and nothing replaced.
+    What a build of the same key that was interrupted had encoded is not encoded again. `before_commit` may raise before
+    anything is written or replaced.
     """
     sizes = read_corpus_manifest(corpus_dir)["splits"]
-    sources = sorted(list_sources(corpus_dir))
-    progress = Progress(sum(sizes[split][source]["bytes"] for split in SPLITS for source in sources), say)
-    work_dir = begin_work(out_dir, key)
-    made: dict[tuple[str, str], SourceWork] = {}
-    for split, source in product(SPLITS, sources):
-        made[split, source] = work = SourceWork(work_dir / split / source)
-        _Source(corpus_dir, split, source, tokenizer, work, progress).encode()
-        say(_summary(split, source, work.shards()))
-    flush(path for work in made.values() for path in work.files())  # moved, they may be lost until the folder is whole
+    every = [(split, source) for split in SPLITS for source in sorted(list_sources(corpus_dir))]
+    progress = Progress(sum(sizes[split][source]["bytes"] for split, source in every), say)
+    work_dir = begin_work(out_dir, key, MAX_SHARD_TOKENS)
+    works = {(split, source): SourceWork(work_dir / split / source, before_commit) for split, source in every}
+    shards = {}
+    for split, source in every:
+        texts = _Texts(corpus_dir, split, source, sizes[split][source])
+        shards[split, source] = _encoded(texts, tokenizer, works[split, source], progress)
+        say(_summary(split, source, shards[split, source]))
+    for place, work in works.items():
+        work.flush_shards(len(shards[place]))  # by itself: a shard that can't be flushed must not be found again
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         splits: dict[str, dict[str, Any]] = {split: {} for split in SPLITS}
-        for (split, source), work in made.items():
-            shards = work.shards()
-            work.move_shards(folder / split / source)
-            store = write_manifest(folder / split / source, shards, tokenizer.vocab_size, tokenizer.digest)
+        for (split, source), work in works.items():
+            store_dir = folder / split / source
+            store = write_manifest(store_dir, shards[split, source], tokenizer.vocab_size, tokenizer.digest)
+            work.share_shards(len(shards[split, source]), store_dir)
             splits[split][source] = _facts(store)
         manifest = {
             "format": TOKENS_FORMAT,
@@ -74,59 +75,70 @@ def build_tokens(
     return manifest
 
 
-def discard_work(tokens_dir: Path) -> None:
-    """Remove what a build leaves that ended between its last two acts: when the tokens are there, nothing needs it."""
-    end_work(tokens_dir)
-
-
 @dataclass(frozen=True)
-class _Source:
-    """Encodes one split of one source, from where an earlier process stopped."""
+class _Texts:
+    """The documents of one split of one source; `size` is what the corpus says of them: documents and bytes."""
 
     corpus_dir: Path
     split: str
     source: str
-    tokenizer: Tokenizer
-    work: SourceWork
-    progress: Progress
+    size: dict[str, int]
 
-    def encode(self) -> None:
-        """Write the shards that are missing."""
-        shards = self.work.shards()
-        start = sum(shard["num_documents"] for shard in shards)
-        self.progress.was_done(sum(shard["num_bytes"] for shard in shards))
-        for number, group in enumerate(shards_of(self._documents(start), SHARD_TOKENS), len(shards)):
-            self.work.write_shard(number, group, self.tokenizer.vocab_size)
-            start += len(group)
-            self.work.forget_pieces(start)
+    def batches(self, start: int) -> Iterator[list[Document]]:
+        """Yield the documents from number `start` on; where none is left nothing is read."""
+        if start < self.size["documents"]:
+            yield from _batches(read_documents(self.corpus_dir, self.split, self.source, start))
 
-    def _documents(self, start: int) -> Iterator[EncodedDocument]:
-        """Yield the encoded documents from number `start` on; a piece is kept on disk before it is yielded."""
-        for piece in self.work.pieces():
-            if piece.first <= start < piece.end:
-                documents = list(piece.documents(start))
-                self.progress.was_done(sum(document.num_bytes for document in documents))
-                yield from documents
-                start = piece.end
-            elif piece.first > start:  # one between was damaged
-                remove_folder(piece.folder)
-        texts = read_documents(self.corpus_dir, self.split, self.source, start)
-        for batch in batches(texts):
-            encoded = list(checked(_encode_batch(self.tokenizer, batch), self.tokenizer.vocab_size))
-            piece = self.work.write_piece(start, encoded)
-            self.progress.done(sum(document.num_bytes for document in encoded))
-            del encoded  # what the piece gives is on the disk
-            yield from piece.documents(start)
+
+def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: Progress) -> list[dict[str, Any]]:
+    """Write the shards that are missing, and return the entries of all, which hold all of the texts."""
+    done = work.shards()
+    start = sum(shard["num_documents"] for shard in done)
+    progress.was_done(sum(shard["num_bytes"] for shard in done))
+    documents = _documents(texts, start, tokenizer, work, progress)
+    for number, group in enumerate(shards_of(documents, MAX_SHARD_TOKENS), len(done)):
+        work.write_shard(number, group, tokenizer.vocab_size)
+        start += len(group)
+        del group  # it looks at the pieces, whose room on the disk is free when nothing does
+        work.forget_pieces(start)
+    shards = work.shards()
+    found = {"documents": sum(shard["num_documents"] for shard in shards), "bytes": sum(s["num_bytes"] for s in shards)}
+    if found != texts.size:
+        raise StoreError(
+            f"of {texts.split} {texts.source} {found} were encoded, where the corpus has {texts.size}; the corpus or "
+            "the work beside the tokens was changed meanwhile: give the same command again"
+        )
+    return shards
+
+
+def _documents(
+    texts: _Texts, start: int, tokenizer: Tokenizer, work: SourceWork, progress: Progress
+) -> Iterator[EncodedDocument]:
+    """Yield the encoded documents from number `start` on; a piece is kept on disk before it is yielded."""
+    for piece in work.pieces():
+        if piece.first <= start < piece.end:
+            documents = list(piece.documents(start))
+            progress.was_done(sum(document.num_bytes for document in documents))
+            yield from documents
+            del documents
             start = piece.end
+        # of the others, those before are in a shard, and those behind come after one that was damaged
+    for batch in texts.batches(start):
+        encoded = list(checked(_encode_batch(tokenizer, batch), tokenizer.vocab_size))
+        piece = work.write_piece(start, encoded)
+        progress.done(sum(document.num_bytes for document in encoded))
+        del encoded  # what the piece gives is on the disk
+        yield from piece.documents(start)
+        start = piece.end
 
 
 def encode_documents(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[EncodedDocument]:
     """Encode documents in order, a few megabytes of text at a time so that all cores have work."""
-    for batch in batches(documents):
+    for batch in _batches(documents):
         yield from _encode_batch(tokenizer, batch)
 
 
-def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     """Yield documents in order, a few megabytes of text at a time."""
     batch: list[Document] = []
     num_chars = 0
@@ -159,6 +171,6 @@ def _facts(store: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary(split: str, source: str, shards: list[dict[str, Any]]) -> str:
-    num_documents, num_tokens, num_bytes = (sum(shard[name] for shard in shards) for name in _COUNTS)
+    num_documents, num_tokens, num_bytes = (sum(shard[name] for shard in shards) for name in COUNTS)
     rate = num_bytes / max(num_tokens - 2 * num_documents, 1)
     return f"{split} {source}: {num_documents:,} documents, {num_tokens:,} tokens, {rate:.2f} bytes a token"

@@ -10,7 +10,7 @@ from headwater.tokens.format import BLOCK_BYTES, DATA_FILES, token_dtype
 _SHARD_NAME = re.compile(r"\d{5,12}")  # never a path
 _MAX_VOCAB_SIZE = 1 << 32
 _MAX_COUNT = 1 << 60
-_COUNTS = ("num_documents", "num_tokens", "num_bytes")
+COUNTS = ("num_documents", "num_tokens", "num_bytes")
 
 
 def wrong_in(manifest: dict[str, Any]) -> str | None:
@@ -22,7 +22,7 @@ def wrong_in(manifest: dict[str, Any]) -> str | None:
         return "dtype"
     if not isinstance(manifest.get("tokenizer"), str):
         return "tokenizer"
-    if not all(_is_count(manifest.get(name)) for name in ("begin_id", "end_id", "pad_id", *_COUNTS)):
+    if not all(_is_count(manifest.get(name)) for name in ("begin_id", "end_id", "pad_id", *COUNTS)):
         return "a number"
     if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
         return "shards"
@@ -32,7 +32,7 @@ def wrong_in(manifest: dict[str, Any]) -> str | None:
             return f"{wrong} of shard {number}"
     if len({shard["name"] for shard in shards}) != len(shards):
         return "two shards of one name"
-    sums = [name for name in _COUNTS if sum(shard[name] for shard in shards) != manifest[name]]
+    sums = [name for name in COUNTS if sum(shard[name] for shard in shards) != manifest[name]]
     return f"{sums[0]}, which its shards don't add up to" if sums else None
 
 
@@ -40,7 +40,7 @@ def _wrong_in_shard(shard: dict[str, Any], token_bytes: int) -> str | None:
     name, files = shard.get("name"), shard.get("files")
     if not isinstance(name, str) or not _SHARD_NAME.fullmatch(name):
         return "the name"
-    if not all(_is_count(shard.get(count)) for count in _COUNTS) or shard["num_documents"] < 1:
+    if not all(_is_count(shard.get(count)) for count in COUNTS) or shard["num_documents"] < 1:
         return "a number"
     if not isinstance(files, dict) or set(files) != {*DATA_FILES, "sum"}:
         return "the files"

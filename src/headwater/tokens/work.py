@@ -3,13 +3,14 @@
 KEY/SPLIT/SOURCE/shards/00003/         a shard of the store as it will lie there
 KEY/SPLIT/SOURCE/pieces/000001250/     documents from number 1,250 on, encoded but in no shard yet
 
-Each appears at once, with the digests of its files: encoding that was killed goes on behind the last piece.
+Each appears at once, with the digests of its files: encoding that was killed goes on behind the last piece. What is
+done twice is the same: a process that has been taken over may still write here, and the other one replaces it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.files import discard, move_file, remove_folder, remove_leftovers
-from headwater.outputs import Output, is_whole, new_output, read_output
+from headwater.errors import StorageError
+from headwater.files import discard, flush, remove_folder, remove_leftovers, share_file
+from headwater.outputs import TASK_FILE, Output, is_whole, new_output, read_output
+from headwater.storage import storage_errors
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
 _KEY_CHARACTERS = 16
+_LAYOUT = 1  # raise it when pieces or shards are laid out differently: work that an older version began is removed
 _ARRAYS = "arrays.bin"
 
 
@@ -29,9 +33,9 @@ def _work_folder(tokens_dir: Path) -> Path:
     return tokens_dir.with_name(f".{tokens_dir.name}-work")
 
 
-def begin_work(tokens_dir: Path, key: str) -> Path:
+def begin_work(tokens_dir: Path, key: str, shard_tokens: int) -> Path:
     """Return the folder in which the tokens of this key are made; the work on others is removed."""
-    folder = _work_folder(tokens_dir) / key.split(":")[-1][:_KEY_CHARACTERS]
+    folder = _work_folder(tokens_dir) / f"{key.split(':')[-1][:_KEY_CHARACTERS]}-{_LAYOUT}-{shard_tokens}"
     if folder.parent.is_dir():
         for other in folder.parent.iterdir():
             if other != folder:
@@ -65,11 +69,14 @@ class Piece:
 class SourceWork:
     """The work on the store of one split of one source. What an earlier process left is verified."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, require_owner: Callable[[], None]) -> None:
+        """`require_owner` raises where another process has taken the run over: asked before anything is changed."""
         self._shards, self._pieces = folder / "shards", folder / "pieces"
+        self._require_owner = require_owner
+        require_owner()
         for inner in (self._shards, self._pieces):
             remove_leftovers(inner)
-            for path in sorted(inner.iterdir()) if inner.is_dir() else []:
+            for path in list(inner.iterdir()) if inner.is_dir() else []:
                 if not is_whole(path):
                     remove_folder(path)
 
@@ -83,32 +90,46 @@ class SourceWork:
     def _shard(self, number: int) -> Path:
         return self._shards / f"{number:05d}"
 
-    def write_shard(self, number: int, documents: Sequence[EncodedDocument], vocab_size: int) -> dict[str, Any]:
-        """Write a shard in place of a later one of a broken row, if there is one, and return its entry."""
+    def write_shard(self, number: int, documents: Sequence[EncodedDocument], vocab_size: int) -> None:
+        """Write a shard, in place of one that is there behind one that was missing."""
+        self._require_owner()
         remove_folder(self._shard(number))
         with new_output(self._shard(number), Output) as output:
             output.facts = write_shard(output.folder, number, documents, vocab_size)
             name = output.facts["name"]
             output.digests = {f"{name}.{kind}": facts["digest"] for kind, facts in output.facts["files"].items()}
-        return output.facts
 
-    def files(self) -> list[Path]:
-        """Return the files of all shards that are done."""
-        outputs = [read_output(folder) for folder in sorted(self._shards.iterdir())] if self._shards.is_dir() else []
-        return [output.folder / name for output in outputs for name in output.digests]
+    def flush_shards(self, num_shards: int) -> None:
+        """Flush the files of the first shards to the device; one that can't be isn't trusted again."""
+        for number in range(num_shards):
+            paths = self._files(number)
+            try:
+                with storage_errors(paths[0]):
+                    flush(paths)
+            except StorageError:
+                # the system says it once: asked again, it would call bytes flushed that it has given up
+                discard(self._shard(number))
+                raise
 
-    def move_shards(self, folder: Path) -> None:
-        """Move the files of all shards into the folder of the store, which `new_folder` yielded."""
-        for path in self.files():
-            move_file(path, folder / path.name)
+    def share_shards(self, num_shards: int, folder: Path) -> None:
+        """Give the files of the first shards a name in the folder of the store, which `new_folder` yielded."""
+        self._require_owner()
+        for number in range(num_shards):
+            for path in self._files(number):
+                share_file(path, folder / path.name)
+
+    def _files(self, number: int) -> list[Path]:
+        output = read_output(self._shard(number))
+        return [output.folder / name for name in output.digests]
 
     def pieces(self) -> list[Piece]:
         """Return the pieces in the order of their documents."""
-        outputs = [read_output(folder) for folder in sorted(self._pieces.iterdir())] if self._pieces.is_dir() else []
-        return [_piece(output) for output in outputs]
+        return sorted((_piece(read_output(folder)) for folder in _outputs(self._pieces)), key=lambda piece: piece.first)
 
     def write_piece(self, first: int, documents: Sequence[EncodedDocument]) -> Piece:
         """Write encoded documents, of which the first has number `first`."""
+        self._require_owner()
+        remove_folder(self._pieces / f"{first:09d}")
         with new_output(self._pieces / f"{first:09d}", Output) as output:
             arrays = {
                 "ids": np.concatenate([np.asarray(document.ids) for document in documents]),
@@ -122,9 +143,15 @@ class SourceWork:
 
     def forget_pieces(self, before: int) -> None:
         """Remove the pieces whose documents all come before number `before`."""
+        self._require_owner()
         for piece in self.pieces():
             if piece.end <= before:
                 discard(piece.folder)  # whatever is left of it is no whole piece
+
+
+def _outputs(folder: Path) -> list[Path]:
+    """Return the outputs in a folder; what is left of one that is being removed is none."""
+    return [path for path in folder.iterdir() if (path / TASK_FILE).is_file()] if folder.is_dir() else []
 
 
 def _piece(output: Output) -> Piece:

@@ -81,8 +81,9 @@ def shards_of(documents: Iterable[EncodedDocument], shard_tokens: int) -> Iterat
     for document in documents:
         length = len(document.ids) + 2
         if group and num_tokens + length > shard_tokens:
-            yield group
-            group, num_tokens = [], 0
+            full, group, num_tokens = group, [], 0
+            yield full
+            del full  # whoever took it may let it go
         group.append(document)
         num_tokens += length
     if group:

@@ -131,7 +131,7 @@ class Work:
 
 
 def _remove_damaged(folder: Path) -> None:
-    """Remove every output that isn't as it was written, or that gave files to a corpus that was not committed."""
+    """Remove every output that isn't as it was written, or that lost files to a corpus that was not committed."""
     for stage in sorted(folder.iterdir()) if folder.is_dir() else []:
         remove_leftovers(stage)
         for path in sorted(stage.iterdir()):
