@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from itertools import islice
 from random import Random
 
 import pytest
 
+from headwater import disk
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
+from headwater.errors import LockedError, StorageError, StoreError
 from headwater.files import is_current
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.tokenizer.special import BEGIN_ID, END_ID
@@ -147,22 +150,101 @@ def test_a_build_that_was_killed_goes_on_where_it_stopped(corpus_dir, tokenizer,
 
 
 @pytest.mark.parametrize("place", ["shards/*/*.bin", "shards/*/task.json", "pieces/*/arrays.bin", "pieces/*/task.json"])
-def test_what_was_damaged_meanwhile_is_encoded_again(corpus_dir, tokenizer, tmp_path, in_pieces, place):
-    build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
-    kill_after(12, corpus_dir, tokenizer, tmp_path / "tokens")
-    damaged = sorted((tmp_path / ".tokens-work").glob(f"*/*/*/{place}"))
-    assert damaged
-    data = bytearray(damaged[0].read_bytes())
+def test_what_was_damaged_meanwhile_is_encoded_again_and_nothing_before_it(
+    corpus_dir, tokenizer, tmp_path, in_pieces, place
+):
+    every = texts_encoded(corpus_dir, tokenizer, tmp_path / "whole")
+    done = kill_after(12, corpus_dir, tokenizer, tmp_path / "tokens")
+    damaged = sorted((tmp_path / ".tokens-work").glob(f"*/train/*/{place}"))[-1]
+    data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
-    damaged[0].write_bytes(data)
-    build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    damaged.write_bytes(data)
+    again = texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens")
+    assert len(every) - len(done) < len(again) < len(every)
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
 
 
 def test_what_another_key_had_begun_is_removed(corpus_dir, tokenizer, tmp_path, in_pieces):
     kill_after(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:other")
-    assert len(texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens")) == 40
-    assert not (tmp_path / ".tokens-work").exists()
+    (other,) = (tmp_path / ".tokens-work").iterdir()
+    kill_after(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key")
+    (mine,) = (tmp_path / ".tokens-work").iterdir()
+    assert mine.name != other.name
+
+
+def test_shards_of_another_size_are_not_taken_over(corpus_dir, tokenizer, tmp_path, in_pieces, monkeypatch):
+    monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 2000)
+    kill_after(12, corpus_dir, tokenizer, tmp_path / "tokens")
+    monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 4000)
+    build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+    build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("at_the_end", ["the owner", "the disk"])
+def test_what_fails_at_the_end_costs_no_encoding(corpus_dir, tokenizer, tmp_path, in_pieces, at_the_end):
+    """The commit is refused, or the last operations on the disk are: everything that was encoded is kept."""
+    with disk.faults("") as plan:
+        build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+    last_link = len(plan.operations) - plan.operations[::-1].index("hardlink")
+    asked = []
+
+    def refuse_the_last() -> None:
+        asked.append(len(asked))
+        if (tmp_path / ".tokens-work").exists() and list(tmp_path.glob(".tmp-tokens-*/*/*/*.bin")):
+            raise LockedError("taken over")
+
+    if at_the_end == "the owner":
+        with pytest.raises(LockedError):
+            build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet, refuse_the_last)
+        assert len(asked) > 30  # before every piece and shard, too
+    else:
+        with disk.faults(f"errno=ENOSPC@{last_link}+"), pytest.raises(StorageError):
+            build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    assert texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens") == []
+    assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
+
+
+def test_a_shard_that_could_not_be_flushed_is_written_again(corpus_dir, tokenizer, tmp_path, in_pieces):
+    with disk.faults("") as plan:
+        build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+    first_link = plan.operations.index("hardlink")
+    # the flush before the first link is that of a shard's file, or of the folder; those of shards are one a file
+    number = max(at for at in range(first_link) if plan.operations[at : at + 3] == ["sync"] * 3) + 1
+    with disk.faults(f"errno=EIO@{number}"), pytest.raises(StorageError, match="input/output error"):
+        build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    assert 0 < len(texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens")) < 40
+    assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
+
+
+def test_a_process_that_was_taken_over_stops_before_it_writes(corpus_dir, tokenizer, tmp_path, in_pieces):
+    """It comes back in the middle, when the one that took over is further: neither is disturbed."""
+    build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+    taken_over = []
+
+    def require_owner() -> None:
+        if taken_over:
+            raise LockedError("taken over")
+
+    def encode(texts: list[str]):
+        if len(encoded) == 9:  # it is stopped here, and the other goes on to the end
+            build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+            taken_over.append(True)
+        encoded.append(texts)
+        return tokenizer.encode_arrays(texts)
+
+    encoded: list[list[str]] = []
+    with pytest.raises(LockedError):
+        build_tokens(corpus_dir, Watched(tokenizer, encode), tmp_path / "tokens", "sha256:key", quiet, require_owner)
+    assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
+
+
+def test_work_that_lacks_documents_becomes_no_store(corpus_dir, tokenizer, tmp_path, in_pieces, monkeypatch):
+    read = build.read_documents
+    monkeypatch.setattr(build, "read_documents", lambda *where: islice(read(*where), 3))
+    with pytest.raises(StoreError, match="give the same command again"):
+        build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    assert not (tmp_path / "tokens").exists()
 
 
 def test_pieces_and_shards_of_any_size_give_the_tokens_of_one(corpus_dir, tokenizer, tmp_path, monkeypatch):
