@@ -134,7 +134,7 @@ def leave_a_part(
     simulated = ForgetfulDisk(before)
     for kind, path, *details in journal:
         moved = [_moved(path, written_at, before), *details]
-        if kind in ("rename", "exchange"):
+        if kind in ("rename", "exchange", "hardlink"):
             moved[1] = _moved(details[0], written_at, before)
         if kind == "write":
             moved[2] = details[1].encode("latin-1")

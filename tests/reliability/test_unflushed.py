@@ -80,6 +80,16 @@ def test_a_flushed_file_whose_name_was_not_may_be_lost(root, tmp_path):
     assert left == {b"12", b"none"}
 
 
+def test_a_second_name_of_a_file_may_be_lost_and_the_first_stays(root, tmp_path):
+    (root / "there").mkdir()
+
+    def work():
+        disk.hard_link(root / "old", root / "there" / "new")
+
+    found = [tuple(sorted(state.items())) for state in states(root, work, tmp_path, 60)]
+    assert set(found) == {(("old", b"old"),), (("old", b"old"), ("there/new", b"old"))}
+
+
 def test_a_file_moved_to_another_folder_may_be_in_both_in_either_or_in_none(root, tmp_path):
     (root / "there").mkdir()
 
