@@ -15,7 +15,7 @@ from headwater.corpus.quality.boilerplate import SiteCounts
 from headwater.corpus.quality.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import found, marks, merge, ranges, sift
+from headwater.corpus.tasks import found, marks, merge, ranges, repeats, runs, sift
 
 NO_RULES = {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_repeated_line_fraction": None}}
 NO_RULES["text"] |= {"min_mean_word_length": 0, "max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}
@@ -79,7 +79,7 @@ TEXTS = st.lists(st.lists(UNITS, min_size=1, max_size=5), min_size=4, max_size=1
 @given(TEXTS, st.integers(2, 4), st.integers(0, 2))
 @settings(suppress_health_check=list(HealthCheck), max_examples=8, deadline=None)
 def test_the_tasks_cut_what_a_count_in_memory_does(tmp_path_factory, name, separator, units, min_documents, keep):
-    texts = [separator.join(each) for each in units] + [words(1000), words(1001)]
+    texts = [separator.join(each) for each in units] + [words(1000, 100), words(1001, 100)]  # enough to split
     limits = {"min_characters": 1, "min_words": 3, "min_documents": min_documents, "keep": keep}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranges, "ROWS_A_RANGE", 10)
@@ -89,6 +89,8 @@ def test_the_tasks_cut_what_a_count_in_memory_does(tmp_path_factory, name, separ
         patch.setattr(merge, "MOST_FILES", 2)
         patch.setattr(merge, "MOST_MERGED", 2)
         patch.setattr(merge, "ROWS_AT_ONCE", 8)
+        patch.setattr(runs, "SLICE_ROWS", 2)
+        patch.setattr(repeats, "SLICE_ROWS", 2)
         patch.setattr(sift, "SEGMENT_DOCUMENTS", 2)
         manifest, kept = build(tmp_path_factory.mktemp("repeats"), texts, 1000, **{name: limits})
     expected = cut_in_memory(texts, separator, 3, min_documents, keep)
@@ -154,6 +156,7 @@ def test_boilerplate_is_cut_as_a_count_in_memory_does(tmp_path, monkeypatch):
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 40)
     monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 5)
     monkeypatch.setattr(merge, "MOST_FILES", 2)
+    monkeypatch.setattr(runs, "SLICE_ROWS", 3)
     pages = {}
     for site, count in (("a", 24), ("b", 15), ("c", 4)):
         for number in range(count):
