@@ -29,7 +29,7 @@ from processes import folder_bytes
 from reporting import add_output_options, facts, made, markdown_table, publish, say
 
 from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.tasks import arrays, exact, fates, found, merge, near, ranges, repeats, splits, verify
+from headwater.corpus.tasks import arrays, exact, fates, found, marks, merge, near, ranges, repeats, splits, verify
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.found import Found, gathering, list_found, table_of
 from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
@@ -40,6 +40,7 @@ from headwater.corpus.tasks.segments import DIGESTS, KEYS, number_segments, segm
 from headwater.corpus.tasks.work import Output, Task, Work, begin_work
 
 UNITS_A_DOCUMENT = 4
+FILES_OF_MARKS = 1312  # of 22 billion documents
 Figures = dict[str, Any]
 
 
@@ -230,16 +231,14 @@ def single_costs(folder: Path) -> dict[str, float]:
 
     def range_seconds(num_rows: int) -> float:
         def read(index: int) -> None:
-            near._rows_of_run(runs[index % num_runs], "band0", ranges.KeyRange(index, count // num_rows), decided)
+            list(near._rows_of_run(runs[index % num_runs], "band0", ranges.KeyRange(index, count // num_rows), decided))
 
         return _mean_seconds(read, 600)
 
     few, many = range_seconds(100), range_seconds(1000)
     documents = np.sort(chance.integers(0, 2**22, count).astype(np.uint64))
-    earlier = (documents * chance.random(count)).astype(np.uint64)
-    pairs = table_of(near.PAIRS, documents, earlier)
-    arrays.write_arrays(folder / "found", {found.TABLE: pairs})
-    file, fated = arrays.ArrayFile(folder / "found"), bytearray(2**22)
+    arrays.write_arrays(folder / "found", {found.TABLE: table_of(near.PAIRS, documents, documents)})
+    file = arrays.ArrayFile(folder / "found")
 
     def look_up(index: int) -> None:
         file.between(found.TABLE, index * 999, index * 999 + 64)
@@ -247,10 +246,45 @@ def single_costs(folder: Path) -> dict[str, float]:
     return {
         "microseconds_an_open": (few - (many - few) / 9) * 1e6,
         "microseconds_a_row": (many - few) / 900 * 1e6,
-        "microseconds_a_look_up": _mean_seconds(lambda at: file.between(found.TABLE, at * 999, at * 999 + 64), 2000)
-        * 1e6,
-        "seconds_a_million_pairs": _mean_seconds(lambda _: fates._drop_near_(fated, 0, pairs, decided), 1),
+        "microseconds_a_look_up": _mean_seconds(look_up, 2000) * 1e6,
+        **_costs_of_marks(folder / "marks"),
     }
+
+
+def _costs_of_marks(folder: Path) -> dict[str, float]:
+    """Return what the leader's decisions and a task's look-up cost with as many files of marks as 100 TB have.
+
+    The files are small, as the documents are few. Those that are decided are the last, so that they are compared with
+    documents of every file. A part has 21,000 pairs: that of 100,000 in which one document in ten has one.
+    """
+    chance, of_file, pairs_a_part, num_parts = np.random.default_rng(0), 1 << 12, 21_000, 50
+    folder.mkdir()
+    whole, marks.MARKS_A_FILE = marks.MARKS_A_FILE, of_file
+    try:
+        start = FILES_OF_MARKS * of_file
+        for first, end in mark_ranges(start):
+            write_marks(Output(folder), first, np.zeros(end - first, dtype=np.uint8))
+        decided, parts = Marks(folder), []
+        for part in range(num_parts):
+            documents = np.sort(chance.integers(0, 20_000, pairs_a_part)) + (start + part * 20_000)
+            earlier = documents * chance.random(pairs_a_part)
+            parts.append(table_of(near.PAIRS, documents, earlier.astype(np.uint64)))
+        fated = bytearray(num_parts * 20_000)
+
+        def decide(_: int) -> None:
+            for pairs in fates._together(parts):
+                fates._drop_near_(fated, start, pairs, decided)
+
+        def look_up(index: int) -> None:  # the next five files, as a range of a run needs
+            numbers = (index * 5 % (FILES_OF_MARKS - 5)) * of_file + np.arange(0, 5 * of_file, 20)
+            decided.of(numbers.astype(np.uint64))
+
+        return {
+            "seconds_a_million_pairs": _mean_seconds(decide, 1) / num_parts / pairs_a_part * 1e6,
+            "microseconds_of_marks_a_range_of_a_run": _mean_seconds(look_up, 2000) * 1e6,
+        }
+    finally:
+        marks.MARKS_A_FILE = whole
 
 
 def _mean_seconds(do: Callable[[int], Any], times: int) -> float:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -65,9 +67,18 @@ def test_a_file_that_is_not_one_is_named(tmp_path, damage):
         ArrayFile(tmp_path / "file")
 
 
-def test_a_file_that_was_cut_off_is_named_when_the_rows_are_asked_for(tmp_path):
+@pytest.mark.parametrize("num_bytes", [6000, 12_100])
+def test_a_file_that_was_cut_off_is_named_before_rows_are_asked_for(tmp_path, num_bytes):
+    write_arrays(tmp_path / "file", {"numbers": np.zeros(3, dtype=np.uint8), "rows": table(range(1000))})
+    os.truncate(tmp_path / "file", num_bytes)
+    with pytest.raises(DataError, match=f"can't be read .*cut off.* the file at {num_bytes:,}"):
+        ArrayFile(tmp_path / "file")
+
+
+@pytest.mark.parametrize("ask", [lambda file: file.between("rows", 5, 10), lambda file: file.map("rows", 5, 10)])
+def test_a_file_that_is_cut_off_while_it_is_at_hand_is_named_too(tmp_path, ask):
     write_arrays(tmp_path / "file", {"rows": table(range(1000))})
-    data = (tmp_path / "file").read_bytes()
-    (tmp_path / "file").write_bytes(data[: len(data) // 2])
+    file = ArrayFile(tmp_path / "file")
+    os.truncate(tmp_path / "file", 100)
     with pytest.raises(DataError, match="can't be read"):
-        ArrayFile(tmp_path / "file").map("rows")
+        ask(file)

@@ -11,7 +11,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import in_process
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import arrays, exact, found, marks, merge, near, ranges, sift
+from headwater.corpus.tasks import arrays, found, marks, merge, near, ranges, runs, sift
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.work import work_folder
@@ -79,6 +79,7 @@ def small(monkeypatch):
     monkeypatch.setattr(merge, "MOST_FILES", 3)
     monkeypatch.setattr(merge, "MOST_MERGED", 5)
     monkeypatch.setattr(merge, "ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(runs, "SLICE_ROWS", 3)
 
 
 @pytest.fixture
@@ -226,4 +227,3 @@ def test_tasks_of_the_search_are_no_more_than_a_thousand_a_kind_of_key():
     indexes = [index for task in tasks for index in task.indexes]
     assert indexes == list(range(tasks[0].count))
     assert rows / tasks[0].count <= ranges.ROWS_A_RANGE
-    assert exact.cut_keys is ranges.cut_keys

@@ -44,21 +44,45 @@ def test_the_merge_is_a_stable_sort_of_all_rows(tmp_path_factory, lists, rows_at
     assert all(len(piece) <= most for piece in pieces), "more rows are held than may be"
 
 
-@pytest.mark.parametrize("order", ["alike", "one after another", "one key"])
-def test_whatever_the_keys_are_few_rows_are_held(tmp_path, monkeypatch, order):
-    monkeypatch.setattr(merge, "ROWS_AT_ONCE", 80)
+def made_in_order(folder, order):
+    """Write 8 tables of 500 rows each, by how their keys lie to each other; return them with their rows."""
     chance = np.random.default_rng(0)
     keys = {
         "alike": lambda number: chance.integers(0, 2**63, 500),
         "one after another": lambda number: np.arange(500) + 500 * number,
         "one key": lambda number: np.full(500, 7),
     }[order]
-    made = [written(tmp_path, number, keys(number), 500 * number) for number in range(8)]
+    return [written(folder, number, keys(number), 500 * number) for number in range(8)]
+
+
+ORDERS = ["alike", "one after another", "one key"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_whatever_the_keys_are_few_rows_are_held(tmp_path, monkeypatch, order):
+    monkeypatch.setattr(merge, "ROWS_AT_ONCE", 80)
+    made = made_in_order(tmp_path, order)
     sizes = [len(piece) for piece in merged([table for table, _ in made])]
     assert sum(sizes) == 4000
     assert max(sizes) <= 80
     # a piece has all but the last row of some table's window, so that rows aren't looked at again and again
     assert len(sizes) <= 4000 // 9 + 8
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_whatever_the_keys_are_rows_are_read_about_twice(tmp_path, monkeypatch, order):
+    monkeypatch.setattr(merge, "ROWS_AT_ONCE", 400)
+    read, rows_of = [], Table.rows
+
+    def noted(table, start, end):
+        rows = rows_of(table, start, end)
+        read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(Table, "rows", noted)
+    made = made_in_order(tmp_path, order)
+    assert sum(len(piece) for piece in merged([table for table, _ in made])) == 4000
+    assert sum(read) < 2.5 * 4000, f"{sum(read)} rows were read of 4,000"
 
 
 @given(st.integers(0, 50_000), st.integers(1, 40), st.integers(2, 12))

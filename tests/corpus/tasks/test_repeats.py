@@ -15,7 +15,7 @@ from headwater.corpus.quality.boilerplate import SiteCounts
 from headwater.corpus.quality.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import found, marks, merge, ranges, sift
+from headwater.corpus.tasks import found, marks, merge, ranges, repeats, runs, sift
 
 NO_RULES = {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_repeated_line_fraction": None}}
 NO_RULES["text"] |= {"min_mean_word_length": 0, "max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}
@@ -30,6 +30,8 @@ def build(folder, texts, task_bytes=10_000_000, rules=NO_RULES, **dedup):
         (source / f"{start:05d}.jsonl").write_text("\n".join(lines))
     table = {
         "sources": {"mine": {"paths": [str(source)]}},
+        # that of no hash: else the one document held out may be one of which nothing stays
+        "validation_fraction": 1e-12,
         "rules": rules,
         "task_bytes": task_bytes,
         "engine": {"workers": 1},
@@ -89,6 +91,8 @@ def test_the_tasks_cut_what_a_count_in_memory_does(tmp_path_factory, name, separ
         patch.setattr(merge, "MOST_FILES", 2)
         patch.setattr(merge, "MOST_MERGED", 2)
         patch.setattr(merge, "ROWS_AT_ONCE", 8)
+        patch.setattr(runs, "SLICE_ROWS", 2)
+        patch.setattr(repeats, "SLICE_ROWS", 2)
         patch.setattr(sift, "SEGMENT_DOCUMENTS", 2)
         manifest, kept = build(tmp_path_factory.mktemp("repeats"), texts, 1000, **{name: limits})
     expected = cut_in_memory(texts, separator, 3, min_documents, keep)
@@ -154,6 +158,7 @@ def test_boilerplate_is_cut_as_a_count_in_memory_does(tmp_path, monkeypatch):
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 40)
     monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 5)
     monkeypatch.setattr(merge, "MOST_FILES", 2)
+    monkeypatch.setattr(runs, "SLICE_ROWS", 3)
     pages = {}
     for site, count in (("a", 24), ("b", 15), ("c", 4)):
         for number in range(count):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headwater.corpus.engine.interface import Listener
 from headwater.corpus.tasks.work import Task, Work
 from headwater.errors import DataError
 
 MAX_FAILURES = 3
+_MOST_REASONS = 10  # that are told of tasks that fail together
 
 
 class Failures:
@@ -19,13 +22,29 @@ class Failures:
 
     def add(self, task: Task, why: str) -> None:
         """Tell the listener of a failure; raise DataError, with files and all reasons, when it is a task's third."""
-        whys = self._whys.setdefault(task, [])
-        whys.append(why)
-        if len(whys) < MAX_FAILURES:
-            self._listener.failed(self._name(task), why)
-            return
+        self.add_all([(task, why)])
+
+    def add_all(self, failed: Sequence[tuple[Task, str]]) -> None:
+        """Do as `add` does for tasks that failed together, but tell each reason once, and the most frequent alone."""
+        by_reason: dict[str, list[Task]] = {}
+        for task, why in failed:
+            whys = self._whys.setdefault(task, [])
+            whys.append(why)
+            if len(whys) == MAX_FAILURES:
+                raise self._third(task, whys)
+            by_reason.setdefault(why, []).append(task)
+        reasons = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        for why, tasks in reasons[:_MOST_REASONS]:
+            others = f" (and {len(tasks) - 1:,} more)" if len(tasks) > 1 else ""
+            self._listener.failed(self._name(tasks[0]) + others, why)
+        rest = reasons[_MOST_REASONS:]
+        if rest:
+            count = sum(len(tasks) for _, tasks in rest)
+            self._listener.failed(f"each of {count:,} other tasks", f"{len(rest):,} other reasons")
+
+    def _third(self, task: Task, whys: list[str]) -> DataError:
         reasons = "; ".join(dict.fromkeys(whys))
-        raise DataError(
+        return DataError(
             f"{self._name(task)} could not be done in {MAX_FAILURES} tries: {reasons}; the same command tries again, "
             "without what is done already; take out of its source the files that are at fault, or raise "
             "corpus.engine.task_memory_bytes or task_seconds"

@@ -19,7 +19,7 @@ class Listener(Protocol):
         """Hear that so much text more was read; from engines that know it before a task is done."""
 
     def failed(self, task: str, why: str) -> None:
-        """Hear that a task, told in words, failed and is done again: a worker was lost, or a node."""
+        """Hear that a task, or several that are told as one, failed and is done again: a worker was lost, or a node."""
 
 
 class Engine(Protocol):

@@ -47,8 +47,8 @@ class Slurm:
             jobs = _Jobs(self._work, missing, attempt, self._settings)
             jobs.do(listener)
             failed = [(place, task) for place, task in enumerate(missing) if not self._work.is_done(task)]
-            for place, task in failed:
-                failures.add(task, jobs.last_line(place))
+            whys = jobs.last_lines([place for place, _ in failed])
+            failures.add_all([(task, why) for (_, task), why in zip(failed, whys, strict=True)])
             missing = [task for _, task in failed]
 
     def __enter__(self) -> Slurm:
@@ -114,9 +114,14 @@ class _Jobs:
             if task is not None:
                 listener.done(task)
 
-    def last_line(self, place: int) -> str:
-        """Return what the job said last that the task at `place` belongs to."""
-        log = self._folder / f"job-{place % self._num_jobs}.log"
+    def last_lines(self, places: Sequence[int]) -> list[str]:
+        """Return what the jobs said last that the tasks at `places` belong to."""
+        jobs = [place % self._num_jobs for place in places]
+        last = {job: self._last_line(job) for job in set(jobs)}
+        return [last[job] for job in jobs]
+
+    def _last_line(self, job: int) -> str:
+        log = self._folder / f"job-{job}.log"
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
         said = [line for line in lines if line.strip()]
         return said[-1] if said else "its job ended without a word"

@@ -76,20 +76,25 @@ def _dtype(described: Any) -> np.dtype:
 class ArrayFile:
     """A file of arrays. What is returned is a read-only view of the disk: what isn't looked at is never read.
 
-    It holds no file open but as long as a view is in use, so that many may be at hand.
+    It holds no file open but as long as a view is in use, so that many may be at hand. Raises DataError for a file that
+    isn't as long as its header says.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
             with open(path, "rb") as file:
-                size = int.from_bytes(file.read(8), "little")
-                if size > os.fstat(file.fileno()).st_size:
+                size, num_bytes = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+                if size > num_bytes:
                     raise ValueError("it is damaged or cut off")
                 places = json.loads(file.read(size))
             self._places: dict[str, tuple[np.dtype, int, int]] = {
                 name: (_dtype(described), 8 + size + at, num_rows) for name, (described, at, num_rows) in places.items()
             }
+            # else a search in a table would find nothing there, and say so
+            end = max((at + num_rows * dtype.itemsize for dtype, at, num_rows in self._places.values()), default=0)
+            if end > num_bytes:
+                raise ValueError(f"it is cut off: its arrays end at byte {end:,}, the file at {num_bytes:,}")
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise self._unreadable(error) from error
 
@@ -152,7 +157,10 @@ def _bisect(handle: int, at: int, row_bytes: int, low: int, high: int, value: in
         return high
     while low < high:
         middle = (low + high) // 2
-        if int.from_bytes(os.pread(handle, _FIELD_BYTES, at + middle * row_bytes), "little") < value:
+        key = os.pread(handle, _FIELD_BYTES, at + middle * row_bytes)
+        if len(key) < _FIELD_BYTES:
+            raise ValueError("it was cut off while it was in use")
+        if int.from_bytes(key, "little") < value:
             low = middle + 1
         else:
             high = middle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.found import Found, FoundWriter
 from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
 from headwater.corpus.tasks.ranges import KeyRange, cut_keys
-from headwater.corpus.tasks.runs import Runs
+from headwater.corpus.tasks.runs import SLICE_ROWS, Run
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
 
@@ -32,20 +32,18 @@ def find_copies(bench: Bench, number: int) -> None:
         writer.close()
 
 
-def _copies(runs: Runs, keys: KeyRange) -> Iterator[np.ndarray]:
+def _copies(runs: Iterable[Run], keys: KeyRange) -> Iterator[np.ndarray]:
     """Yield the copies of a range, each with the first of its digest, in batches."""
     firsts = np.empty((3, 0), dtype=np.uint64)  # high, low and number of the first candidate with each digest
     waiting: list[np.ndarray] = []
     for run in runs:
-        if "exact" not in run.file:
-            continue
-        rows = keys.rows_of(run.file, "exact")
-        waiting.append(np.stack([rows["high"], rows["low"], run.numbers(rows)]))
-        # what is at hand grows by half before it is sorted again: copies never add to it
-        if sum(part.shape[1] for part in waiting) > firsts.shape[1] // 2 + 65_536:
-            firsts, found = _first_of_each(np.concatenate([firsts, *waiting], axis=1))
-            waiting = []
-            yield found
+        for rows in run.slices("exact", keys):
+            waiting.append(np.stack([rows["high"], rows["low"], run.numbers(rows)]))
+            # what is at hand grows by half before it is sorted again: copies never add to it
+            if sum(part.shape[1] for part in waiting) > firsts.shape[1] // 2 + SLICE_ROWS:
+                firsts, found = _first_of_each(np.concatenate([firsts, *waiting], axis=1))
+                waiting = []
+                yield found
     yield _first_of_each(np.concatenate([firsts, *waiting], axis=1))[1]
 
 

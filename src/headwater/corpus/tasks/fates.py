@@ -5,6 +5,8 @@ A candidate is dropped when it is an exact copy, or similar to an earlier one th
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from headwater.corpus.tasks.bench import Bench
@@ -16,6 +18,7 @@ from headwater.corpus.tasks.work import Work
 KEPT, EXACT_DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
 REASONS = {EXACT_DUPLICATE: "exact_duplicate", NEAR_DUPLICATE: "near_duplicate"}
 _FACTS = "fates"
+_PAIRS_AT_ONCE = 1 << 17  # decided together, since pairs of a few parts each may need every file of marks
 
 
 def decide_fates(work: Work, segments: Segments, verified_parts: list[int]) -> None:
@@ -31,9 +34,24 @@ def decide_fates(work: Work, segments: Segments, verified_parts: list[int]) -> N
             fates = bytearray(copies.between(start, end))
             first = int(np.searchsorted(bounds[parts + 1], start, side="right"))
             last = int(np.searchsorted(bounds[parts], end))
-            for part in parts[first:last].tolist():
-                _drop_near_(fates, start, _verified(work, part, start, end), decided)
+            of_parts = (_verified(work, part, start, end) for part in parts[first:last].tolist())
+            for pairs in _together(of_parts):
+                _drop_near_(fates, start, pairs, decided)
             write_marks(output, start, np.frombuffer(fates, dtype=np.uint8))
+
+
+def _together(tables: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the rows of tables, in their order, in pieces of about _PAIRS_AT_ONCE."""
+    waiting, num_waiting = list[np.ndarray](), 0
+    for table in tables:
+        for start in range(0, len(table), _PAIRS_AT_ONCE):
+            waiting.append(table[start : start + _PAIRS_AT_ONCE])
+            num_waiting += len(waiting[-1])
+            if num_waiting >= _PAIRS_AT_ONCE:
+                yield np.concatenate(waiting)
+                waiting, num_waiting = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def _drop_near_(fates: bytearray, start: int, pairs: np.ndarray, decided: Marks) -> None:

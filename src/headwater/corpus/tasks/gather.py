@@ -1,6 +1,7 @@
 """The tasks that merge files, so that few are left for those that look things up: keys of segments, and what was found.
 
-They hold a bounded number of rows, and what they write is in the same order as if all had been sorted at once.
+They hold a bounded number of rows. What they write is sorted by the first field alone; of equal ones, rows of earlier
+inputs come first, which for keys are those of earlier documents. Whoever needs another order sorts what it reads.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.work import Output
 
-MARKS_A_FILE = 1 << 22
+# a large corpus has many files, and marks in no order want one after another opened; the leader holds one's marks
+MARKS_A_FILE = 1 << 24
 _FILES_AT_HAND = 64
 
 
@@ -30,16 +32,17 @@ def _file(index: int) -> str:
     return f"marks-{index:05d}.bin"
 
 
-def _mapped(folder: Path, index: int) -> np.ndarray:
-    return ArrayFile(folder / _file(index)).map("marks")
+def _array_file(folder: Path, index: int) -> ArrayFile:
+    return ArrayFile(folder / _file(index))
 
 
 class Marks:
     """The marks in a folder, as views of the disk; those that are being written may be read as far as they are."""
 
     def __init__(self, folder: Path) -> None:
-        # not a method of its own: that would be a cycle, and files would stay open until it is collected
-        self._map = lru_cache(_FILES_AT_HAND)(partial(_mapped, folder))
+        # not methods of its own: that would be a cycle, and files would stay open until it is collected
+        headers = lru_cache(None)(partial(_array_file, folder))
+        self._map = lru_cache(_FILES_AT_HAND)(lambda index: headers(index).map("marks"))
 
     def between(self, start: int, end: int) -> np.ndarray:
         """Return the marks of the candidates from `start` to `end` (not included)."""
@@ -51,10 +54,17 @@ class Marks:
         return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.uint8), *pieces])
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the marks of candidates by their numbers, in any order."""
+        """Return the marks of candidates by their numbers, in any order.
+
+        Many numbers at once cost less each: a file is opened at most once, and a large corpus has many.
+        """
         found = np.empty(len(numbers), dtype=np.uint8)
-        indexes = numbers // np.uint64(MARKS_A_FILE)
-        for index in np.unique(indexes):
-            chosen = indexes == index
-            found[chosen] = self._map(int(index))[numbers[chosen] - index * np.uint64(MARKS_A_FILE)]
+        indexes, places = np.divmod(numbers, np.uint64(MARKS_A_FILE))
+        order = np.argsort(indexes, kind="stable")
+        indexes = indexes[order]
+        bounds = [0, *(np.flatnonzero(np.diff(indexes)) + 1).tolist(), len(order)]
+        for start, end in pairwise(bounds):
+            if start < end:
+                chosen = order[start:end]
+                found[chosen] = self._map(int(indexes[start]))[places[chosen]]
         return found

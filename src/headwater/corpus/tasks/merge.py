@@ -38,29 +38,63 @@ class Table:
         return rows
 
 
+class _Window:
+    """The rows of a table that are looked at together; they are read again only where some were taken."""
+
+    def __init__(self, table: Table, num_rows: int) -> None:
+        self._table, self._num_rows, self._place = table, num_rows, 0
+        self._read()
+
+    def _read(self) -> None:
+        self._rows = self._table.rows(self._place, self._place + self._num_rows)
+        self.keys = _keys(self._rows)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the table has rows after these."""
+        return self._place + len(self._rows) < self._table.num_rows
+
+    def take_below(self, key: np.uint64) -> np.ndarray:
+        """Return the rows below a key, which are passed then."""
+        return self._take(int(np.searchsorted(self.keys, key)) if len(self.keys) and self.keys[0] < key else 0)
+
+    def take_all(self) -> np.ndarray:
+        return self._take(len(self._rows))
+
+    def take_key(self, key: np.uint64) -> Iterator[np.ndarray]:
+        """Yield the rows of a key, in pieces; there is none below it."""
+        while len(self.keys) and self.keys[0] == key:
+            yield self._take(int(np.searchsorted(self.keys, key, side="right")))
+
+    def _take(self, count: int) -> np.ndarray:
+        taken = self._rows[:count]
+        if count:
+            self._place += count
+            self._read()
+        return taken
+
+
 def merged(tables: Sequence[Table]) -> Iterator[np.ndarray]:
     """Yield the rows of tables of one type as one table, in pieces: equal ones stay in the order of the tables.
 
     What is held are some ROWS_AT_ONCE rows, whatever the keys are.
     """
-    window = max(1, ROWS_AT_ONCE // max(1, len(tables)))
-    places = [0] * len(tables)
-    while any(place < table.num_rows for place, table in zip(places, tables)):
-        pieces = [table.rows(place, place + window) for place, table in zip(places, tables)]
-        keys = [_keys(piece) for piece in pieces]
+    size = max(1, ROWS_AT_ONCE // max(1, len(tables)))
+    windows = [_Window(table, size) for table in tables]
+    while any(len(window.keys) for window in windows):
+        lasts = [window.keys[-1] for window in windows if window.has_more]
+        if not lasts:
+            yield _sorted([window.take_all() for window in windows])
+            return
         # rows below the last one seen of every table that has more are all here
-        lasts = [each[-1] for each, place, table in zip(keys, places, tables) if place + window < table.num_rows]
-        counts = [int(np.searchsorted(each, min(lasts))) if lasts else len(each) for each in keys]
-        if any(counts):
-            rows = np.concatenate([piece[:count] for piece, count in zip(pieces, counts)])
-            places = [place + count for place, count in zip(places, counts)]
-            yield rows[np.argsort(_keys(rows), kind="stable")]
+        lowest = min(lasts)
+        pieces = [rows for window in windows if len(rows := window.take_below(lowest))]
+        if pieces:
+            yield _sorted(pieces)
             continue
         # one key fills a window: its rows lie in order already, table after table
-        for index, table in enumerate(tables):
-            for same in _rows_of_key(table, places[index], min(lasts), window):
-                places[index] += len(same)
-                yield same
+        for window in windows:
+            yield from window.take_key(lowest)
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:
@@ -68,16 +102,9 @@ def _keys(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows[rows.dtype.names[0]])
 
 
-def _rows_of_key(table: Table, start: int, key: np.uint64, window: int) -> Iterator[np.ndarray]:
-    """Yield the rows from `start` on that have a key, in pieces; there is none below it."""
-    while start < table.num_rows:
-        rows = table.rows(start, start + window)
-        count = int(np.searchsorted(_keys(rows), key, side="right"))
-        if count:
-            yield rows[:count]
-        if count < len(rows):
-            return
-        start += count
+def _sorted(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    rows = np.concatenate(pieces)
+    return rows[np.argsort(_keys(rows), kind="stable")]
 
 
 class MergePlan:

@@ -10,7 +10,7 @@ the closest where a text changes from version to version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,13 @@ from headwater.corpus.tasks.exact import copy_marks
 from headwater.corpus.tasks.found import Found, FoundWriter
 from headwater.corpus.tasks.marks import Marks
 from headwater.corpus.tasks.ranges import ROWS_A_RANGE, KeyRange, KeyRanges, cut_keys
-from headwater.corpus.tasks.runs import Run, Runs
+from headwater.corpus.tasks.runs import Run
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task
 
 FIRST_OF_GROUP = 16
 PAIRS = np.dtype([("document", "<u8"), ("earlier", "<u8")])
-_BATCH_ROWS = 1 << 17  # a batch may give 17 pairs a row: 36 MB
+_BATCH_ROWS = 1 << 17  # each gives 17 pairs at most, of which those of one rank are held
 _NO_PAIRS = np.empty((2, 0), dtype=np.uint64)
 
 
@@ -77,47 +77,54 @@ def pairs_of(found: Found, start: int, end: int) -> tuple[np.ndarray, np.ndarray
     return later[places], earlier[places], np.diff(np.append(places, len(later)))
 
 
-def _pairs_of_band(runs: Runs, band: str, keys: KeyRange, marks: Marks) -> Iterator[np.ndarray]:
-    """Yield the pairs of a band, later and earlier document, in batches."""
+def _pairs_of_band(runs: Iterable[Run], band: str, keys: KeyRange, marks: Marks) -> Iterator[np.ndarray]:
+    """Yield the pairs of a band, later and earlier document, in pieces of bounded size."""
     known = _NO_PAIRS  # key and number of what later documents are paired with
-    waiting: list[np.ndarray] = []
+    waiting, num_waiting = list[np.ndarray](), 0
     for run in runs:
-        waiting.append(_rows_of_run(run, band, keys, marks))
-        if sum(rows.shape[1] for rows in waiting) > _BATCH_ROWS:
-            pairs, known = _pair(known, np.concatenate(waiting, axis=1))
-            waiting = []
-            yield pairs
-    if waiting:
-        yield _pair(known, np.concatenate(waiting, axis=1))[0]
+        for rows in _rows_of_run(run, band, keys, marks):
+            waiting.append(rows)
+            num_waiting += rows.shape[1]
+            if num_waiting > _BATCH_ROWS:
+                groups = _Groups(known, np.concatenate(waiting, axis=1))
+                known, waiting, num_waiting = groups.known(), [], 0
+                yield from groups.pairs()
+    yield from _Groups(known, np.concatenate([_NO_PAIRS, *waiting], axis=1)).pairs()
 
 
-def _rows_of_run(run: Run, band: str, keys: KeyRange, marks: Marks) -> np.ndarray:
-    """Return the keys and numbers of a run's candidates that are no exact copies."""
-    if band not in run.file:
-        return _NO_PAIRS
-    rows = keys.rows_of(run.file, band)
-    numbers = run.numbers(rows)
-    is_first = marks.of(numbers) == 0
-    return np.stack([rows["key"][is_first], numbers[is_first]])
+def _rows_of_run(run: Run, band: str, keys: KeyRange, marks: Marks) -> Iterator[np.ndarray]:
+    """Yield the keys and numbers of a run's candidates that are no exact copies, a slice at a time."""
+    for rows in run.slices(band, keys):
+        numbers = run.numbers(rows)
+        is_first = marks.of(numbers) == 0
+        yield np.stack([rows["key"][is_first], numbers[is_first]])
 
 
-def _pair(known: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs of new rows with known and new ones before them, and what later rows are to be paired with."""
-    rows = np.concatenate([known, new], axis=1)
-    is_new = np.repeat([False, True], [known.shape[1], new.shape[1]])
-    order = np.lexsort((rows[1], rows[0]))
-    (keys, numbers), is_new = rows[:, order], is_new[order]
-    places = np.arange(len(keys))
-    is_start = np.ones(len(keys), dtype=bool)
-    is_start[1:] = keys[1:] != keys[:-1]
-    starts = np.maximum.accumulate(np.where(is_start, places, 0))
-    ranks = places - starts
-    pairs = []
-    for rank in range(min(FIRST_OF_GROUP, int(ranks.max(initial=0)))):
-        at = np.flatnonzero(is_new & (ranks > rank))
-        pairs.append(np.stack([numbers[at], numbers[starts[at] + rank]]))
-    at = np.flatnonzero(is_new & (ranks > FIRST_OF_GROUP))
-    pairs.append(np.stack([numbers[at], numbers[at - 1]]))
-    is_last = np.append(is_start[1:], True)
-    kept = (ranks < FIRST_OF_GROUP) | is_last
-    return np.concatenate(pairs, axis=1), np.stack([keys[kept], numbers[kept]])
+class _Groups:
+    """Rows by key, those of one in the order of the documents; some are known from before."""
+
+    def __init__(self, known: np.ndarray, new: np.ndarray) -> None:
+        rows = np.concatenate([known, new], axis=1)
+        order = np.lexsort((rows[1], rows[0]))
+        self._rows = rows[:, order]
+        self._is_new = order >= known.shape[1]
+        keys = self._rows[0]
+        places = np.arange(len(keys))
+        self._is_start = np.ones(len(keys), dtype=bool)
+        self._is_start[1:] = keys[1:] != keys[:-1]
+        self._starts = np.maximum.accumulate(np.where(self._is_start, places, 0))
+        self._ranks = places - self._starts  # of those known and new: of those left out none is needed
+
+    def pairs(self) -> Iterator[np.ndarray]:
+        """Yield the pairs of new rows with rows before them, those with the rows of one rank together."""
+        numbers, ranks = self._rows[1], self._ranks
+        for rank in range(min(FIRST_OF_GROUP, int(ranks.max(initial=0)))):
+            at = np.flatnonzero(self._is_new & (ranks > rank))
+            yield np.stack([numbers[at], numbers[self._starts[at] + rank]])
+        at = np.flatnonzero(self._is_new & (ranks > FIRST_OF_GROUP))
+        yield np.stack([numbers[at], numbers[at - 1]])
+
+    def known(self) -> np.ndarray:
+        """Return what later rows are to be paired with: the first of every group and its last."""
+        is_last = np.append(self._is_start[1:], True)
+        return self._rows[:, (self._ranks < FIRST_OF_GROUP) | is_last]

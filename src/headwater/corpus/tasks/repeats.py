@@ -16,6 +16,7 @@ from headwater.corpus.tasks.fates import KEPT, fates_of
 from headwater.corpus.tasks.found import Found, FoundWriter
 from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
 from headwater.corpus.tasks.ranges import KeyRange, KeyRanges, cut_keys
+from headwater.corpus.tasks.runs import SLICE_ROWS
 from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
 
@@ -79,22 +80,25 @@ def _sizes(work: Work, rule: int, groups: np.ndarray) -> np.ndarray:
 
 
 def _rows(bench: Bench, rule: int, keys: KeyRange, fates: Marks) -> Iterator[np.ndarray]:
-    """Yield, run by run, key, document and group of the units of documents that stay, sorted by key."""
+    """Yield, run by run and slice by slice, key, document and group of the units of documents that stay.
+
+    Each piece is sorted by key, and one key's documents come in their order.
+    """
     for run in bench.runs:
-        rows = keys.rows_of(run.file, f"unit{rule}")
-        numbers = run.numbers(rows)
-        groups = rows["group"] if bench.repeat_rules[rule].is_by_group else np.zeros_like(numbers)
-        stays = fates.of(numbers) == KEPT
-        yield np.stack([rows["key"][stays], numbers[stays], groups[stays]])
+        for rows in run.slices(f"unit{rule}", keys):
+            numbers = run.numbers(rows)
+            groups = rows["group"] if bench.repeat_rules[rule].is_by_group else np.zeros_like(numbers)
+            stays = fates.of(numbers) == KEPT
+            yield np.stack([rows["key"][stays], numbers[stays], groups[stays]])
 
 
-def _counts(runs: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _counts(pieces: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return every key, how many documents have it, and the group that they are in."""
     known = np.empty((3, 0), dtype=np.uint64)
     waiting: list[np.ndarray] = []
-    for keys, _, groups in runs:
+    for keys, _, groups in pieces:
         waiting.append(np.stack([keys, np.ones_like(keys), groups]))
-        if sum(rows.shape[1] for rows in waiting) > known.shape[1] // 2 + 65_536:
+        if sum(rows.shape[1] for rows in waiting) > known.shape[1] // 2 + SLICE_ROWS:
             known, waiting = _summed([known, *waiting]), []
     known = _summed([known, *waiting])
     return known[0], known[1].astype(np.int64), known[2]
@@ -108,15 +112,15 @@ def _summed(parts: list[np.ndarray]) -> np.ndarray:
     return np.stack([unique, np.bincount(places, counts, len(unique)).astype(np.uint64), groups[first]])
 
 
-def _cuts(runs: Iterator[np.ndarray], frequent: np.ndarray, keep: int) -> Iterator[np.ndarray]:
+def _cuts(pieces: Iterator[np.ndarray], frequent: np.ndarray, keep: int) -> Iterator[np.ndarray]:
     """Yield document and hash of the occurrences after the first `keep` of each frequent hash."""
     seen = np.zeros(len(frequent), dtype=np.int64)
-    for hashes, numbers, _ in runs:
+    for hashes, numbers, _ in pieces:
         at = np.searchsorted(frequent, hashes)
         is_frequent = np.append(frequent, 0)[at] == hashes
         is_frequent &= at < len(frequent)
         at, hashes, numbers = at[is_frequent], hashes[is_frequent], numbers[is_frequent]
-        # documents of one hash stand in a row, in their order: rank counts on from those of earlier runs
+        # documents of one hash stand in a row, in their order: rank counts on from those of earlier pieces
         ranks = np.arange(len(at)) - np.searchsorted(at, at) + seen[at]
         seen += np.bincount(at, minlength=len(frequent))
         yield np.stack([numbers[ranks >= keep], hashes[ranks >= keep]])

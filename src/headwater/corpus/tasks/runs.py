@@ -14,10 +14,12 @@ import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.merge import MergePlan
+from headwater.corpus.tasks.ranges import KeyRange
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 
 GATHER = "gather"
+SLICE_ROWS = 1 << 16  # that are looked at together: a run may have a hundred million rows of one key
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Run:
     def numbers(self, rows: np.ndarray) -> np.ndarray:
         """Return the numbers of the documents in rows of one of the tables."""
         return rows["at"].astype(np.uint64) + np.uint64(self.start)
+
+    def slices(self, table: str, keys: KeyRange) -> Iterator[np.ndarray]:
+        """Yield the rows of a table, if there is one, whose keys are in a range: SLICE_ROWS at a time, in their order.
+
+        Rows of one key may lie in several slices; those of earlier documents come first.
+        """
+        if table in self.file:
+            rows = keys.rows_of(self.file, table)
+            for start in range(0, len(rows), SLICE_ROWS):
+                yield rows[start : start + SLICE_ROWS]
 
 
 class Runs:

@@ -28,7 +28,7 @@ from headwater.files import remove_folder, remove_leftovers
 from headwater.outputs import is_whole, new_output, read_output
 
 KEY_CHARACTERS = 16
-_LAYOUT = 2  # raise it when what tasks write is laid out differently: work that an older version began is removed
+_LAYOUT = 3  # raise it when what tasks write is laid out differently: work that an older version began is removed
 _ARRAYS = "arrays.bin"
 _PLAN = "facts/plan"
 

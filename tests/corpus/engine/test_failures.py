@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from headwater.corpus.engine.failures import MAX_FAILURES, Failures
+from headwater.corpus.tasks.work import Task
+from headwater.errors import DataError
+
+
+class Heard:
+    def __init__(self):
+        self.lines = []
+
+    def failed(self, task, why):
+        self.lines.append((task, why))
+
+
+@pytest.fixture
+def heard():
+    return Heard()
+
+
+@pytest.fixture
+def failures(heard):
+    return Failures(SimpleNamespace(plan=SimpleNamespace(parts=["a.txt", "b.txt"])), heard)
+
+
+def test_a_cancelled_array_is_told_in_a_line(failures, heard):
+    failures.add_all([(Task("near", number), "cancelled") for number in range(30_000)])
+    assert heard.lines == [("task 0 of stage near (and 29,999 more)", "cancelled")]
+
+
+def test_reasons_are_told_by_how_many_tasks_they_have_and_the_rest_counted(failures, heard):
+    reasons = [f"node {number} went down" for number in range(40)]
+    failed = [(Task("near", number), reasons[number % 40]) for number in range(400)]
+    failures.add_all([*failed, *((Task("near", number), "out of memory") for number in range(400, 450))])
+    assert heard.lines[0] == ("task 400 of stage near (and 49 more)", "out of memory")
+    assert heard.lines[1] == ("task 0 of stage near (and 9 more)", reasons[0])
+    assert len(heard.lines) == 11
+    assert heard.lines[-1] == ("each of 310 other tasks", "31 other reasons"), "every task is counted"
+
+
+def test_the_third_failure_of_a_task_gives_its_file_and_each_reason_once(failures, heard):
+    sift = Task("sift", 1)
+    failures.add(sift, "killed")
+    failures.add_all([(Task("sift", 0), "killed"), (sift, "out of memory")])
+    assert len(heard.lines) == MAX_FAILURES
+    with pytest.raises(DataError, match=r"b\.txt \(sift\) could not be done in 3 tries: killed; out of memory; the"):
+        failures.add_all([(sift, "killed")])

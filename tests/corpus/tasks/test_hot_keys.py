@@ -1,0 +1,110 @@
+"""A banner of a million pages is one key: what a task of the search holds must not grow with it."""
+
+from __future__ import annotations
+
+import tracemalloc
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from headwater.corpus.tasks import exact, near, repeats, runs
+from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
+from headwater.corpus.tasks.found import table_of
+from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.ranges import KeyRange
+from headwater.corpus.tasks.runs import Run
+from headwater.corpus.tasks.segments import DIGESTS, GROUPED_KEYS, KEYS
+from headwater.corpus.tasks.work import Output
+
+EVERY_KEY = KeyRange(0, 1)
+
+
+def slice_rows(monkeypatch, num_rows):
+    for module in (runs, exact, repeats):
+        monkeypatch.setattr(module, "SLICE_ROWS", num_rows)
+    monkeypatch.setattr(near, "_BATCH_ROWS", 2 * num_rows)
+
+
+def runs_of(folder, keys, sizes):
+    """Write runs of so many documents, a key a document, and marks of none; return both."""
+    made, start = [], 0
+    for index, size in enumerate(sizes):
+        own = keys[start : start + size]
+        order = np.argsort(own, kind="stable")
+        tables = {
+            "exact": table_of(DIGESTS, own[order], own[order] % 2, order),
+            "band0": table_of(KEYS, own[order], order),
+            "unit0": table_of(GROUPED_KEYS, own[order], order, np.full(size, 9)),
+        }
+        write_arrays(folder / f"run-{index}", tables)
+        made.append(Run(start, start + size, ArrayFile(folder / f"run-{index}")))
+        start += size
+    for first, end in mark_ranges(start):
+        write_marks(Output(folder), first, np.zeros(end - first, dtype=np.uint8))
+    return made, Marks(folder)
+
+
+def pairs(made, marks):
+    return near._pairs_of_band(made, "band0", EVERY_KEY, marks)
+
+
+def copies(made, marks):
+    return exact._copies(made, EVERY_KEY)
+
+
+def unit_rows(made, marks):
+    bench = SimpleNamespace(runs=made, repeat_rules=[SimpleNamespace(is_by_group=True)])
+    return repeats._rows(bench, 0, EVERY_KEY, marks)
+
+
+def counts(made, marks):
+    yield repeats._counts(unit_rows(made, marks))
+
+
+def cuts(made, marks):
+    return repeats._cuts(unit_rows(made, marks), np.array([7], dtype=np.uint64), 2)
+
+
+def by_row(rows):
+    return sorted(map(tuple, np.asarray(rows).T.tolist()))
+
+
+def together(pieces):
+    return by_row(np.concatenate([np.stack(piece) for piece in pieces], axis=1))
+
+
+@pytest.mark.parametrize("search", [pairs, copies, counts, cuts])
+def test_what_is_held_does_not_grow_with_the_rows_of_one_key(tmp_path, monkeypatch, search):
+    slice_rows(monkeypatch, 500)
+    peaks = []
+    for count in (10_000, 40_000):
+        (tmp_path / f"{count}").mkdir()
+        made, marks = runs_of(tmp_path / f"{count}", np.full(count, 7, dtype=np.uint64), [count])
+        tracemalloc.start()
+        for _ in search(made, marks):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0], f"{peaks} bytes for one and four times the rows"
+
+
+@pytest.mark.parametrize("num_rows", [1, 3, 7, 40, 10_000])
+def test_rows_in_slices_give_what_a_look_at_all_of_them_does(tmp_path, monkeypatch, num_rows):
+    keys = np.random.default_rng(num_rows).choice(np.array([1, 7, 7, 7, 2**63, 2**64 - 1], dtype=np.uint64), 300)
+    slice_rows(monkeypatch, num_rows)
+    made, marks = runs_of(tmp_path, keys, [1, 180, 0, 119])
+    by_key = {int(key): np.flatnonzero(keys == key).tolist() for key in np.unique(keys)}
+    expected = [
+        (later, earlier)
+        for group in by_key.values()
+        for at, later in enumerate(group)
+        for earlier in sorted({*group[: min(at, near.FIRST_OF_GROUP)], *group[max(at - 1, 0) : at]})
+    ]
+    assert together(pairs(made, marks)) == sorted(expected)
+    firsts = [(later, group[0]) for group in by_key.values() for later in group[1:]]
+    assert together(copies(made, marks)) == sorted(firsts)
+    ((found, how_often, groups),) = counts(made, marks)
+    assert dict(zip(found.tolist(), how_often.tolist())) == {key: len(group) for key, group in by_key.items()}
+    assert set(groups.tolist()) == {9}
+    assert together(cuts(made, marks)) == [(number, 7) for number in by_key[7][2:]]
