@@ -59,7 +59,8 @@ _NAMED = {identifier: re.compile(pattern, re.IGNORECASE) for identifier, pattern
 _GNU = re.compile(
     r"(?:gnu )?(?P<family>a?gpl|lgpl|gfdl|(?:lesser |library |affero )?general public licen[cs]e)"
     rf"{_L}[ ,v-]*(?:version )?(?P<version>\d(?:\.\d)?)"
-    r"(?P<later>[ ,]*(?:\+|or[ -](?:any )?(?:later|newer)(?: versions?)?)(?:,? at your option)?)?(?:[ -]only)?(?: with (?:the )?(?:\w+ )?exception)?",
+    r"(?P<later>[ ,]*(?:\+|or[ -](?:any )?(?:later|newer)(?: versions?)?)(?:,? at your option)?)?(?:[ -]only)?"
+    r"(?: with (?:the )?(?:\w+ )?exception)?",
     re.IGNORECASE,
 )
 _TERMS = r"nc|nd|sa|non-?commercial|no ?derivatives|no ?derivs|share-?alike"
@@ -98,7 +99,7 @@ _LISTED_AT = re.compile(
 )
 _DEPRECATED = re.compile(r"(GPL|LGPL|AGPL|GFDL)-(\d(?:\.\d)?)(\+?)")
 _TOKEN = re.compile(r"\(|\)|[A-Za-z0-9][A-Za-z0-9.+-]*")
-_MAX_EXPRESSION, _MAX_NAME = 500, 300
+MAX_EXPRESSION, _MAX_NAME = 500, 300  # characters
 # of what may stand behind WITH, all that gives more than the licence does
 _EXCEPTION = re.compile(r".*(?:exception|linux-syscall-note).*|GPL-CC-1\.0|SHL-2\.[01]", re.IGNORECASE)
 
@@ -109,7 +110,7 @@ def spdx_of(text: str) -> str | None:
     It is known where all of the text is understood: a name beside words that may narrow it down is none.
     """
     text = " ".join(text.split()).strip(" .\"'")
-    if not text or len(text) > _MAX_EXPRESSION:
+    if not text or len(text) > MAX_EXPRESSION:
         return None
     if (found := _expression(text)) is not None:
         return found
@@ -158,7 +159,7 @@ def _grouped(expressions: list[str]) -> list[str]:
 
 
 def _within_limit(expression: str) -> str:
-    return expression if len(expression) <= _MAX_EXPRESSION else UNKNOWN
+    return expression if len(expression) <= MAX_EXPRESSION else UNKNOWN
 
 
 def _of_one_name(name: str) -> str | None:
