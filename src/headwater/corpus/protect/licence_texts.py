@@ -19,7 +19,8 @@ from headwater.corpus.protect.spdx import (
     is_expression,
 )
 
-_HEAD_CHARACTERS, _MAX_CHARACTERS = 6000, 200_000
+MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
+_HEAD_CHARACTERS = 6000
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,200})")
 
 
@@ -153,9 +154,12 @@ def licence_of_text(text: str) -> str | None:
     """Return the expression of the licences that a text states, None where none is known.
 
     Several are joined by AND, or by OR where the text speaks of a choice. A GNU licence's own text doesn't say
-    whether later versions may be used; it is taken for that version only.
+    whether later versions may be used; it is taken for that version only. Of a text longer than MAX_CHARACTERS none
+    is known.
     """
-    words = b" ".join(bare_words(text[:_MAX_CHARACTERS])).decode()
+    if len(text) > MAX_CHARACTERS:
+        return None
+    words = b" ".join(bare_words(text)).decode()
     found = [mark.identifier for mark in _MARKS if _stands(mark, words)]
     found += _gnu(words, bool(found)) + ([] if _TITLE.search(words) else _commons(words))
     found = list(dict.fromkeys(found))
