@@ -12,6 +12,9 @@ from pathlib import PurePath
 import pytest
 
 from headwater.corpus.document import Document
+from headwater.corpus.read.archive_papers import read_archive_papers
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings
 
@@ -176,6 +179,15 @@ def test_more_papers_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch)
     files = {f"g{n}/LICENSE": MIT for n in range(5)} | {f"g{n}/a.py": f"x = {n}" for n in range(5)}
     (tmp_path / "a.zip").write_bytes(zipped(files))
     assert list(read_licences(tmp_path).values()) == ["MIT"] * 3 + ["unknown"] * 2
+
+
+def test_every_member_of_a_tar_is_answered_so_that_no_clock_runs_over_several(tmp_path):
+    files = {"p/package.json": "{}", "p/LICENSE": MIT} | {f"p/{n}.py": "x = 1" for n in range(20)}
+    (tmp_path / "a.tar").write_bytes(tarred(files))
+    file = InputFile(tmp_path / "a.tar", "a.tar", "s", "code")
+    answers = list(read_archive_papers(file, ReadLimits(1000, 1000, 100_000)))
+    assert [each.text for each in answers if isinstance(each, Document)] == ["MIT"]
+    assert len(answers) == len(files)
 
 
 def test_without_the_setting_no_paper_is_looked_for(tmp_path):

@@ -25,11 +25,14 @@ def licence_of_copyright(text: str) -> str:
     return UNKNOWN
 
 
-def licence_of_metadata(metadata: Message) -> str:
-    """Return the licence that a Python package's metadata states, in any of the three places where it may."""
+def licence_of_metadata(metadata: Message) -> str | None:
+    """Return the licence that a Python package's metadata states, in any of the three places where it may.
+
+    "unknown" where what it names isn't understood, None where it names none.
+    """
     expression, name = (str(metadata.get(key, "")).strip() for key in ("License-Expression", "License"))
     classifiers = [str(value) for value in metadata.get_all("Classifier", [])]
-    return stated_in_metadata(expression, name, classifiers) or UNKNOWN
+    return stated_in_metadata(expression, "" if name == "UNKNOWN" else name, classifiers)
 
 
 def stated_in_metadata(expression: str, name: str, classifiers: list[str]) -> str | None:
