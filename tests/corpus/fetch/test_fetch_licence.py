@@ -37,6 +37,7 @@ def test_papers_in_free_prose_are_unknown():
         ("License: MIT", "MIT"),
         ("Classifier: Topic :: Text\nClassifier: License :: OSI Approved :: Apache Software License", "Apache-2.0"),
         ("License: see the file", "unknown"),
+        ("License: Ours, not for sale\nClassifier: License :: OSI Approved :: MIT License", "unknown"),
         ("Name: x", None),
         ("License: UNKNOWN", None),
     ],

@@ -104,6 +104,14 @@ CASES = [
     ({"p/LICENSE": MIT, "p/Cargo.toml": "[package]\nlicense-file = 'LICENSE'", "p/a.rs": "x = 1"}, {"x = 1": "MIT"}),
     ({"p/LICENSE": MIT, "p/Cargo.toml": "[package]\nlicense-file = 'terms'", "p/a.rs": "x = 1"}, {"x = 1": "unknown"}),
     ({"p/LICENSE": MIT, "p/pyproject.toml": "[project]\nlicense = {file = 'LICENSE'}", "p/a.py": "x = 1"}, {"x = 1": "MIT"}),
+    (
+        {"p/a.py": "x = 1", "p/pyproject.toml": "[project]\nlicense = {file = 'LICENSE'}\nclassifiers = ['License :: OSI Approved :: MIT License']"},
+        {"x = 1": "MIT"},
+    ),
+    (
+        {"p/a.py": "x = 1", "p/pyproject.toml": "[project]\nlicense = {text = 'Ours'}\nclassifiers = ['License :: OSI Approved :: MIT License']"},
+        {"x = 1": "unknown"},
+    ),
     ({"LICENSE": MIT, "p/pyproject.toml": "[project]\nlicense = ['GPL-3.0']", "p/a.py": "x = 1"}, {"x = 1": "unknown"}),
     ({"y/a.py": "x = 1", "x-1.dist-info/LICENSE": GPL_3, "x-1.dist-info/licenses/LICENSE": MIT}, {"x = 1": "GPL-3.0-only AND MIT"}),
     ({"y/a.py": "x = 1", "x-1.dist-info/LICENSE": MIT, "x-1.dist-info/licenses/vendor/LICENSE": GPL_3}, {"x = 1": "MIT AND GPL-3.0-only"}),

@@ -93,8 +93,8 @@ MANIFESTS: dict[str, Callable[[str], str | None]] = {
 
 def _of_python(expression: str, name: str, classifiers: list[str]) -> str | None:
     name = "" if name in _NO_NAME else name
-    if _POINTS.fullmatch(name) and not expression and stated_in_metadata("", "", classifiers) is None:
-        return POINTS
+    if _POINTS.fullmatch(name) and not expression:
+        return _of_python("", "", classifiers) or POINTS
     found = stated_in_metadata(expression, name, classifiers)
     return REFUSED if found == UNKNOWN and refuses(" ".join([expression, name, *classifiers])) else found
 
