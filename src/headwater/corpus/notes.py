@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 NoteTable = dict[str, dict[str, int]]
+OTHER = "other"
+_MAX_WORDS = 500
+_OF_STRANGERS = "licence_not_allowed"  # its words are what documents say, which may be anything
 
 
 class Notes:
@@ -16,12 +19,19 @@ class Notes:
 
     def add_(self, reason: str, note: str) -> None:
         if note:
-            self._counts.setdefault(reason, Counter()).update(note.split())
+            for word in note.split():
+                self._count_(reason, word, 1)
 
     def merge_(self, table: Mapping[str, Mapping[str, int]]) -> None:
         """Add notes as `as_dict` wrote them."""
         for reason, counts in table.items():
-            self._counts.setdefault(reason, Counter()).update(counts)
+            for word, times in counts.items():
+                self._count_(reason, word, times)
+
+    def _count_(self, reason: str, word: str, times: int) -> None:
+        counts = self._counts.setdefault(reason, Counter())
+        is_counted = reason != _OF_STRANGERS or word in counts or len(counts) < _MAX_WORDS
+        counts[word if is_counted else OTHER] += times
 
     def of(self, prefix: str) -> Counter[str]:
         """Return the words noted for reasons that begin with `prefix`, together."""

@@ -37,7 +37,9 @@ def test_papers_in_free_prose_are_unknown():
         ("License: MIT", "MIT"),
         ("Classifier: Topic :: Text\nClassifier: License :: OSI Approved :: Apache Software License", "Apache-2.0"),
         ("License: see the file", "unknown"),
-        ("Name: x", "unknown"),
+        ("License: Ours, not for sale\nClassifier: License :: OSI Approved :: MIT License", "unknown"),
+        ("Name: x", None),
+        ("License: UNKNOWN", None),
     ],
 )
 def test_python_metadata_states_it_in_three_places(metadata, spdx):

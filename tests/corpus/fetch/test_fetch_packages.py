@@ -46,6 +46,20 @@ def test_what_is_fetched_is_built_with_licence_and_origin(tmp_path, make_deb, ma
     assert documents[0].origin.startswith("deb:texts/usr/share/doc/texts/html/")
 
 
+@pytest.mark.parametrize(("papers", "licence"), [("", "CC0-1.0"), ("License: my own", "unknown")])
+def test_the_licence_of_the_run_file_is_that_of_a_package_that_names_none(tmp_path, make_wheel, make_prose, papers, licence):
+    texts = {f"some_texts/{seed}.txt": make_prose(200, seed).encode() for seed in range(8)}
+    texts["some_texts-2.0.egg-info/PKG-INFO"] = f"Metadata-Version: 2.1\nName: some-texts\n{papers}\n".encode()
+    make_wheel("some-texts", texts)
+    settings = settings_of(tmp_path, "pypi:some-texts", licence="CC0-1.0", kind="text")
+    settings = CorpusSettings.model_validate(settings.model_dump() | {"licences": {"allow": ["CC0-1.0", "unknown"]}})
+    fetch(settings, tmp_path)
+    build_corpus(settings, tmp_path / "corpus", lambda line: None)
+    documents = [d for split in ("train", "validation") for d in read_documents(tmp_path / "corpus", split, "sites")]
+    assert len(documents) >= 8
+    assert {(d.meta["licence"], d.meta.get("licence_named")) for d in documents} == {(licence, None)}
+
+
 def test_what_is_there_is_not_fetched_again(tmp_path, make_deb):
     make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
     settings = settings_of(tmp_path, "deb:texts")

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from headwater.corpus.document import Document
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import read_documents
+from headwater.corpus.notes import Notes
 from headwater.corpus.protect.licence import licence_step
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import document_line
@@ -37,13 +38,34 @@ def test_what_stands_nearest_to_the_text_counts():
     assert found(**declared, **said, text=GPL_TAG + MIT_HEAD) == "GPL-2.0-only"
 
 
-@pytest.mark.parametrize("said", ["All rights reserved", "proprietary", "other", "unknown", "CC BY"])
+@pytest.mark.parametrize("said", ["All rights reserved", "proprietary", "other", "CC BY"])
 def test_a_licence_that_is_not_understood_is_unknown_and_never_the_one_of_the_source(said):
     meta = judge(licence="MIT", meta={"licence": said}).candidate.document.meta
     assert meta == {"licence": "unknown", "licence_named": said}
     verdict = judge(licence="MIT", meta={"licence": said}, allow=["permissive"])
     assert (verdict.reason, verdict.note) == ("licence_not_allowed", "not_understood")
     assert verdict.because == f"licence not understood: {said}"
+
+
+def test_what_was_read_and_not_understood_is_unknown_without_a_name_of_our_own():
+    assert judge(licence="MIT", meta={"licence": "unknown"}).candidate.document.meta == {"licence": "unknown"}
+    assert judge(licence="MIT", meta={"licence": "unknown"}, allow=["permissive"]).note == "unknown"
+
+
+def test_rows_of_as_many_licences_as_there_are_rows_fill_nothing():
+    notes = Notes()
+    step = licence_step(
+        CorpusSettings.model_validate({"sources": {"s": {"paths": ["x"]}}, "licences": {"allow": ["permissive"]}})
+    )
+    for number in range(2000):
+        document = Document("x", "s", "i", "o", "text", {"licence": f"LicenseRef-{number}"})
+        verdict = step(Candidate(document, WordHasher()))
+        notes.add_(verdict.reason, verdict.note)
+    merged = Notes()
+    for _ in range(2):
+        merged.merge_(notes.as_dict())
+    counts = merged.as_dict()["licence_not_allowed"]
+    assert (len(counts), sum(counts.values()), counts["other"]) == (501, 4000, 3000)
 
 
 def test_a_tag_that_is_not_understood_is_unknown_whatever_stands_below_it():

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.corpus.protect.settings import LicenceSettings
-from headwater.corpus.protect.spdx import allowed_patterns, canonical, identifiers, is_allowed, is_expression, spdx_of
+from headwater.corpus.protect.spdx import (
+    all_of,
+    allowed_patterns,
+    any_of,
+    canonical,
+    identifiers,
+    is_allowed,
+    is_expression,
+    names_holder_alone,
+    spdx_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +70,37 @@ from headwater.corpus.protect.spdx import allowed_patterns, canonical, identifie
         ("Mozilla Public License 2.0 (MPL 2.0)", "MPL-2.0"),
         ("https://www.gnu.org/licenses/gpl-3.0.html", "GPL-3.0-only"),
         ("https://opensource.org/licenses/BSD-3-Clause", "BSD-3-Clause"),
+        ("CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)", "CC-BY-4.0"),
+        ("CC BY-SA 4.0, see https://creativecommons.org/licenses/by-sa/4.0/deed.en", "CC-BY-SA-4.0"),
+        (
+            "This work is licensed under the Creative Commons Attribution 4.0 International License. To view a copy of "
+            "this license, visit http://creativecommons.org/licenses/by/4.0/.",
+            "CC-BY-4.0",
+        ),
+        ("licensed under <https://spdx.org/licenses/MIT.html>", "MIT"),
+        ("The Unlicense (Unlicense)", "Unlicense"),
+        ("This work is in the public domain in the United States of America", "LicenseRef-public-domain"),
+        ("https://opensource.org/licenses/mit-0", "MIT-0"),
+        ("CC-BY-3.0-US", "CC-BY-3.0-US"),
         ("all rights reserved", None),
+        ("CC BY 4.0 NC", None),
+        ("CC BY 4.0 International NC", None),
+        ("CC-BY 4.0 sa", None),
+        ("Attribution 3.0 nd", None),
+        ("CC-BY-3.0-NC", None),
+        ("CC-BY-3.0-ND", None),
+        ("Unlicense for code, proprietary for data", None),
+        ("not MIT, see https://spdx.org/licenses/MIT", None),
+        ("CC BY-NC 4.0 for the text, see https://creativecommons.org/licenses/by/4.0/ for the data", None),
+        ("CC BY-NC 4.0, see https://creativecommons.org/licenses/by/4.0/", None),
+        ("CC BY-NC 4.0 (https://creativecommons.org/licenses/by/4.0/)", None),
+        ("https://creativecommons.org/licenses/by/4.0/ for the data alone", None),
+        ("https://example.org/not/creativecommons.org/licenses/by/4.0/", None),
+        ("Copyright 2020 X. Based on a work in the public domain.", None),
+        ("Copyright 2020 X. Commercial use forbidden. MIT", None),
+        ("public domain, commercial use forbidden", None),
+        ("public domain in part", None),
+        ("MIT WITH Commons-Clause", None),
         ("Proprietary", None),
         ("UNLICENSED", None),
         ("Not in the public domain", None),
@@ -74,6 +116,64 @@ from headwater.corpus.protect.spdx import allowed_patterns, canonical, identifie
 )
 def test_what_people_write_is_an_identifier(text, identifier):
     assert spdx_of(text) == identifier
+
+
+@pytest.mark.parametrize(
+    "text", ["a/b" + " (c)" * 110, "a" + " (c)" * 120, "MIT/" * 120, "(" * 499, "MIT AND " * 62, "© " + "A. " * 160]
+)
+def test_a_hostile_name_is_judged_in_few_steps(text):
+    num_calls = 0
+
+    def count(frame, event, argument):
+        nonlocal num_calls
+        num_calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        spdx_of(text)
+    finally:
+        sys.setprofile(None)
+    assert num_calls < 20_000, num_calls
+
+
+@pytest.mark.parametrize(
+    ("names", "expression"),
+    [
+        ([], ""),
+        (["mit"], "MIT"),
+        (["MIT", "Apache 2.0", "mit"], "MIT AND Apache-2.0"),
+        (["MIT OR GPL-3.0", "CC-BY-NC-4.0"], "(MIT OR GPL-3.0-only) AND CC-BY-NC-4.0"),
+        (["MIT", "my own"], "my own"),
+        (["MIT) OR (MIT", "GPL-3.0"], "MIT) OR (MIT"),
+        (["MIT", "unknown"], "unknown"),
+        (["MIT", "x" * 301], "unknown"),
+        (["MIT", "MIT AND " * 80 + "MIT"], "unknown"),
+        ([f"LicenseRef-{n}" for n in range(50)], "unknown"),
+    ],
+)
+def test_licences_that_all_apply_are_one_expression_or_what_is_not_understood(names, expression):
+    assert all_of(names) == expression
+
+
+def test_of_licences_to_choose_from_each_keeps_its_own_terms():
+    assert any_of(["MIT AND ISC", "Apache-2.0", "Apache-2.0"]) == "(MIT AND ISC) OR Apache-2.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_holder"),
+    [
+        ("Copyright 1911 A. Author", True),
+        ("©2020-2021 Water & Sons, Inc.", True),
+        ("Copyright (c) 2020 by the Rivers Foundation", True),
+        ("Copyright 1911 A. Author. Ask me", False),
+        ("Copyright 2020 A. Author. All Rights Reserved", False),
+        ("© 2020 A. Author. Personal Use Only", False),
+        ("Copyright 2020 A. Author. GPL", False),
+        ("A. Author", False),
+    ],
+)
+def test_who_holds_the_rights_is_no_licence(text, is_holder):
+    assert names_holder_alone(text) is is_holder
 
 
 @pytest.mark.parametrize(
@@ -96,6 +196,9 @@ def test_what_people_write_is_an_identifier(text, identifier):
         ("CC-BY-NC-4.0", ["permissive", "copyleft", "public_domain"], False),
         ("CC-BY-SA-4.0", ["permissive"], False),
         ("LicenseRef-ours", ["LicenseRef-ours"], True),
+        ("CC-BY-3.0-NC", ["permissive"], False),
+        ("CC-BY-3.0-US", ["permissive"], True),
+        ("MIT WITH Commons-Clause", ["MIT"], False),
         ("MIT", [], False),
         ("MIT OR", ["MIT"], False),
         ("(MIT", ["MIT"], False),

@@ -12,6 +12,9 @@ from pathlib import PurePath
 import pytest
 
 from headwater.corpus.document import Document
+from headwater.corpus.read.archive_papers import read_archive_papers
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
 from headwater.corpus.settings import CorpusSettings
 
@@ -83,7 +86,36 @@ CASES = [
     ({"p/package.json": '{"license": "UNLICENSED"}', "p/LICENSE": MIT, "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
     ({"p/package.json": '{"license": "SEE LICENSE"}', "p/LICENSE": MIT, "p/a.js": "x = 1"}, {"x = 1": "MIT"}),
     ({"p/package.json": '{"license": "GPL-3.0+"}', "p/LICENSE": GPL_3, "p/a.js": "x = 1"}, {"x = 1": "GPL-3.0-or-later"}),
-    ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "MIT"}),
+    ({"p/package.json": '{"license": "SEE LICENSE IN LICENSE.md"}', "p/LICENSE.md": MIT, "p/a.js": "x = 1"}, {"x = 1": "MIT"}),
+    ({"p/package.json": '{"license": "SEE LICENSE IN EULA"}', "p/LICENSE": MIT, "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/package.json": '{"license": "SEE LICENSE"}', "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": "Elastic License 2.0", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/LICENSE": MIT, "p/LICENSE.txt": "All rights reserved.", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/LICENSE": MIT, "p/COPYING": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/LICENSE": MIT, "p/LICENSE.images": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "MIT"}),
+    ({"LICENSE": MIT, "p/package.json": '{"license": {"name": "GPL-3.0"}}', "p/a.js": "x = 1"}, {"x = 1": "GPL-3.0-only"}),
+    ({"LICENSE": MIT, "p/package.json": '{"license": {"spdx": "GPL-3.0"}}', "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"LICENSE": MIT, "p/package.json": '{"licenses": ["MIT", 7]}', "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"LICENSE": MIT, "p/package.json": '{"license": "GPL-3.0",}', "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"LICENSE": MIT, "p/package.json": '{"licenses": ["MIT AND ISC", "GPL-3.0"]}', "p/a.js": "x = 1"}, {"x = 1": "(MIT AND ISC) OR GPL-3.0-only"}),
+    ({"LICENSE": MIT, "p/Cargo.toml": "[package]\nlicense.workspace = true", "p/a.rs": "x = 1"}, {"x = 1": "MIT"}),
+    ({"LICENSE": MIT, "p/Cargo.toml": "[package]\nlicense = ['GPL-3.0']", "p/a.rs": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/LICENSE": MIT, "p/Cargo.toml": "[package]\nlicense-file = 'LICENSE'", "p/a.rs": "x = 1"}, {"x = 1": "MIT"}),
+    ({"p/LICENSE": MIT, "p/Cargo.toml": "[package]\nlicense-file = 'terms'", "p/a.rs": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/LICENSE": MIT, "p/pyproject.toml": "[project]\nlicense = {file = 'LICENSE'}", "p/a.py": "x = 1"}, {"x = 1": "MIT"}),
+    (
+        {"p/a.py": "x = 1", "p/pyproject.toml": "[project]\nlicense = {file = 'LICENSE'}\nclassifiers = ['License :: OSI Approved :: MIT License']"},
+        {"x = 1": "MIT"},
+    ),
+    (
+        {"p/a.py": "x = 1", "p/pyproject.toml": "[project]\nlicense = {text = 'Ours'}\nclassifiers = ['License :: OSI Approved :: MIT License']"},
+        {"x = 1": "unknown"},
+    ),
+    ({"LICENSE": MIT, "p/pyproject.toml": "[project]\nlicense = ['GPL-3.0']", "p/a.py": "x = 1"}, {"x = 1": "unknown"}),
+    ({"y/a.py": "x = 1", "x-1.dist-info/LICENSE": GPL_3, "x-1.dist-info/licenses/LICENSE": MIT}, {"x = 1": "GPL-3.0-only AND MIT"}),
+    ({"y/a.py": "x = 1", "x-1.dist-info/LICENSE": MIT, "x-1.dist-info/licenses/vendor/LICENSE": GPL_3}, {"x = 1": "MIT AND GPL-3.0-only"}),
+    ({"LICENSE": MIT, "license-plates.csv": "x", "licensed_products.txt": GPL_3, "copyingfrog.txt": GPL_3, "a.py": "x = 1"}, {"x = 1": "MIT"}),
     ({"p/pyproject.toml": '[project]\nlicense = "MPL-2.0"', "p/a/b.py": "x = 1"}, {"x = 1": "MPL-2.0"}),
     ({"p/LICENSE": MIT, "p/q/package.json": '{"type": "module"}', "p/q/a.js": "x = 1"}, {"x = 1": "MIT"}),
 ]  # fmt: skip
@@ -145,11 +177,25 @@ def test_a_paper_too_long_to_be_one_is_not_understood(tmp_path):
     assert read_licences(tmp_path) == {"x = 1": "unknown"}
 
 
+def test_terms_behind_a_long_beginning_count(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"g/COPYING": MIT + " filler" * 40_000 + GPL_3, "g/a.py": "x = 1"}))
+    assert read_licences(tmp_path) == {"x = 1": "MIT AND GPL-3.0-only"}
+
+
 def test_more_papers_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr("headwater.corpus.read.archive_licence._MAX_PAPERS", 3)
     files = {f"g{n}/LICENSE": MIT for n in range(5)} | {f"g{n}/a.py": f"x = {n}" for n in range(5)}
     (tmp_path / "a.zip").write_bytes(zipped(files))
     assert list(read_licences(tmp_path).values()) == ["MIT"] * 3 + ["unknown"] * 2
+
+
+def test_every_member_of_a_tar_is_answered_so_that_no_clock_runs_over_several(tmp_path):
+    files = {"p/package.json": "{}", "p/LICENSE": MIT} | {f"p/{n}.py": "x = 1" for n in range(20)}
+    (tmp_path / "a.tar").write_bytes(tarred(files))
+    file = InputFile(tmp_path / "a.tar", "a.tar", "s", "code")
+    answers = list(read_archive_papers(file, ReadLimits(1000, 1000, 100_000)))
+    assert [each.text for each in answers if isinstance(each, Document)] == ["MIT"]
+    assert len(answers) == len(files)
 
 
 def test_without_the_setting_no_paper_is_looked_for(tmp_path):

@@ -61,6 +61,9 @@ def test_chapters_carry_what_the_book_says_of_itself(read):
         (["Public domain in the USA."], "LicenseRef-public-domain"),
         (["Copyright 1911 A. Author", "CC-BY-SA 3.0"], "CC-BY-SA-3.0"),
         (["All rights reserved"], "All rights reserved"),
+        (["All rights reserved", "CC BY 4.0"], "All rights reserved"),
+        (["https://example.org/our-terms", "MIT"], "https://example.org/our-terms"),
+        (["Copyright 1911 A. Author"], "Copyright 1911 A. Author"),
         ([], None),
     ],
 )

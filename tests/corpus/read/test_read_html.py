@@ -233,12 +233,37 @@ def test_the_head_gives_metadata(read):
         (
             "",
             '<a rel="license" href="/terms">T</a> <a rel="license" href="https://opensource.org/licenses/MIT">M</a>',
-            "MIT",
+            "/terms",
         ),
+        ("", '<a rel="license" href="https://opensource.org/licenses/MIT">M</a>', "MIT"),
+        (
+            '<meta name="dc.rights" content="All rights reserved">',
+            '<a rel="license" href="https://creativecommons.org/licenses/by/2.0/">Photo</a>',
+            "All rights reserved",
+        ),
+        (
+            '<meta name="dc.rights" content="© 2020 A. Author">'
+            '<link rel="license" href="https://creativecommons.org/licenses/by-sa/4.0/">',
+            '<a rel="license" href="https://creativecommons.org/licenses/by/2.0/">Photo</a>',
+            "CC-BY-SA-4.0",
+        ),
+        (
+            '<meta name="dc.rights" content="Ask us"><link rel="license" href="https://opensource.org/licenses/MIT">',
+            "",
+            "Ask us",
+        ),
+        (
+            '<meta name="dc.rights" content="CC BY-NC 4.0">'
+            '<link rel="license" href="https://opensource.org/licenses/MIT">',
+            "",
+            "MIT AND CC-BY-NC-4.0",
+        ),
+        ('<meta name="dc.rights" content="CC BY 4.0"><meta name="dc.rights" content="Ask us">', "", "Ask us"),
+        (f'<meta name="license" content="{"MIT AND " * 36}MIT, for {"friends " * 9}">', "", "unknown"),
         ('<meta name="copyright" content="A. Author">', "", None),
     ],
 )
-def test_a_page_is_under_the_first_licence_it_names_that_is_known(read, head, body, licence):
+def test_a_page_is_under_all_that_its_head_names_and_only_else_under_what_its_body_does(read, head, body, licence):
     page = f"<html><head><title>Rain</title>{head}</head><body><main><p>It falls.</p>{body}</main></body></html>"
     (document,), _ = read("a.html", page.encode())
     assert document.meta.get("licence") == licence

@@ -25,10 +25,15 @@ def test_front_matter_becomes_metadata(read):
 @pytest.mark.parametrize(
     ("said", "licence"),
     [
-        ("license: Apache License, Version 2.0", "Apache License, Version 2.0"),
+        ("license: Apache License, Version 2.0", "Apache-2.0"),
         ("licence: All rights reserved", "All rights reserved"),
-        ("license: [mit]", "mit"),
-        ("license:\n- mit\n- 'apache-2.0'", "mit AND apache-2.0"),
+        ("license: [mit]", "MIT"),
+        ("license:\n- mit\n- 'apache-2.0'", "MIT AND Apache-2.0"),
+        ('license: ["MIT OR GPL-3.0", "CC-BY-NC-4.0"]', "(MIT OR GPL-3.0-only) AND CC-BY-NC-4.0"),
+        ("licenses:\n  - MIT\n  - my own", "my own"),
+        ("license:\n  name: GPL-3.0\n  url: x", "name: GPL-3.0"),
+        ("license: MIT\nlicence: GPL-3.0", "MIT AND GPL-3.0-only"),
+        ("license: " + "MIT AND " * 36 + "MIT AND GPL-3.0-only AND " + "x " * 100, "unknown"),
         ("license:", None),
     ],
 )

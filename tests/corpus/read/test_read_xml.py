@@ -116,9 +116,19 @@ def test_an_article_is_its_title_abstract_and_sections(read):
         ),
         ("<license><license-p>All rights reserved</license-p></license>", "All rights reserved"),
         ("<copyright-year>2020</copyright-year>", None),
+        ('<license xlink:href="https://example.org/terms"><license-p>Read them</license-p></license>', "https://example.org/terms"),
+        (
+            '<license><license-p>Free, see <ext-link xlink:href="https://creativecommons.org/licenses/by/4.0/">here</ext-link></license-p></license>',
+            "CC-BY-4.0",
+        ),
+        (
+            '<license xlink:href="https://creativecommons.org/licenses/by-nc/4.0/"/>'
+            '<license xlink:href="https://creativecommons.org/publicdomain/zero/1.0/"/>',
+            "CC-BY-NC-4.0 AND CC0-1.0",
+        ),
     ],
 )
-def test_a_licence_without_an_address_is_what_its_words_say(read, said, licence):
+def test_a_licence_is_its_address_and_else_what_its_words_say(read, said, licence):
     start, end = ARTICLE.index("<license "), ARTICLE.index("</permissions>")
     (document,), _ = read("a.xml", (ARTICLE[:start] + said + ARTICLE[end:]).encode(), kind="articles")
     assert document.meta.get("licence") == licence
@@ -151,3 +161,11 @@ BOMB = '<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><a><p>&b;</p></a>'
 def test_what_is_no_article_is_dropped_with_a_reason(read, content, reason):
     documents, drops = read("a.xml", content)
     assert (documents, [drop.reason for drop in drops]) == ([], [reason])
+
+
+def test_a_link_in_the_text_of_an_article_is_not_its_licence(read):
+    link = '<p>See <ext-link xlink:href="https://creativecommons.org/licenses/by/4.0/">CC BY</ext-link>.</p></sec></body>'
+    start, end = ARTICLE.index("<permissions>"), ARTICLE.index("<abstract>")
+    page = (ARTICLE[:start] + ARTICLE[end:]).replace("</sec></body>", link)
+    (document,), _ = read("a.xml", page.encode(), kind="articles")
+    assert "licence" not in document.meta

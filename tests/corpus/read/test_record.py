@@ -113,11 +113,23 @@ class TestEveryFormat:
         ("licenses", ["GPL-2.0 OR MIT", "ISC"], "(GPL-2.0-only OR MIT) AND ISC"),
         ("licenses", ["my own"], "my own"),
         ("licenses", [], None),
-        ("licenses", ["a" * 200, "b" * 200], None),
-        ("licenses", [f"L{n}" for n in range(99)], None),
+        ("licenses", ["MIT", "my own"], "my own"),
+        ("licenses", ["a" * 200, "b" * 200], "a" * 200),
+        ("licenses", ["MIT", "b" * 301], "unknown"),
+        ("licenses", ["MIT"] * 99, "unknown"),
+        ("licenses", [f"LicenseRef-{n}" for n in range(50)], "unknown"),
+        ("licenses", [{"id": "GPL-3.0"}], "GPL-3.0-only"),
+        ("licenses", [{"id": "MIT"}, {"id": "GPL-3.0"}], "MIT AND GPL-3.0-only"),
+        ("licenses", [{"text": "ours"}], "unknown"),
+        ("license", {"spdx": "GPL-3.0-only"}, "GPL-3.0-only"),
+        ("license", {"key": "other", "name": "MIT"}, "other"),
+        ("license", {"terms": "ours"}, "unknown"),
+        ("license", "MIT AND " * 36 + "MIT AND MIT AND GPL-3.0-only", "MIT AND " * 36 + "MIT AND MIT AND GPL-3.0-only"),
+        ("license", "x" * 301, "unknown"),
+        ("license", 7, "unknown"),
     ],
 )
-def test_a_list_of_licences_is_all_of_them_or_none(read, tmp_path, name, column, value, licence):
+def test_a_licence_counts_in_whatever_form_it_is_named_and_several_all_apply(read, tmp_path, name, column, value, licence):
     if value or name == "a.jsonl":
         FORMATS[name]({"content": "x = 1", column: value}, tmp_path / name)
         (document,), _ = read(name, None)
@@ -133,6 +145,48 @@ def test_a_list_of_licences_is_all_of_them_or_none(read, tmp_path, name, column,
 )  # fmt: skip
 def test_programming_languages_have_our_names_and_others_theirs(given, ours):
     assert record_meta({"lang": given}) == {"language": ours}
+
+
+def test_what_a_list_names_beside_texts_counts_too():
+    assert record_meta({"licenses": ["MIT", {"id": "GPL-3.0"}]}) == {"licence": "MIT AND GPL-3.0-only"}
+    assert record_meta({"licenses": ["MIT", ["GPL-3.0"]]}) == {"licence": "unknown"}
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+@pytest.mark.parametrize(
+    ("value", "licence"),
+    [
+        ({"spdx": "GPL-3.0-only"}, "GPL-3.0-only"),
+        ([{"id": "MIT"}, {"id": "GPL-3.0"}], "MIT AND GPL-3.0-only"),
+        (b"GPL-3.0", "unknown"),
+        ("x" * 400_000, "unknown"),
+    ],
+)
+def test_a_column_of_any_type_that_names_a_licence_counts(read, tmp_path, name, value, licence):
+    FORMATS[name]({"text": "x = 1", "license": value}, tmp_path / name)
+    (document,), _ = read(name, None)
+    assert document.meta["licence"] == licence
+
+
+def test_a_blob_that_names_a_licence_is_not_understood(read, tmp_path):
+    FORMATS["a.db"]({"text": "x = 1", "license": b"GPL-3.0", "other": b"blob"}, tmp_path / "a.db")
+    (document,), _ = read("a.db", None)
+    assert document.meta == {"licence": "unknown"}
+
+
+@pytest.mark.parametrize("value", [None, "", " ", [], {}, [""], [None], {"id": ""}, float("nan")])
+def test_an_empty_field_names_no_licence(value):
+    assert record_meta({"license": value}) == {}
+
+
+def test_an_empty_field_takes_back_nothing_that_the_metadata_says(read, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "x", "license": None, "meta": {"license": "GPL-3.0"}}))
+    (document,), _ = read("a.jsonl", None)
+    assert document.meta["licence"] == "GPL-3.0"
+
+
+def test_a_column_does_not_pass_for_what_is_said_of_a_licence_here():
+    assert record_meta({"licence_named": "mine"}) == {"row_licence_named": "mine"}
 
 
 def test_a_synonym_that_lost_is_kept_under_its_own_name():

@@ -25,27 +25,30 @@ def licence_of_copyright(text: str) -> str:
     return UNKNOWN
 
 
-def licence_of_metadata(metadata: Message) -> str:
-    """Return the licence that a Python package's metadata states, in any of the three places where it may."""
+def licence_of_metadata(metadata: Message) -> str | None:
+    """Return the licence that a Python package's metadata states, in any of the three places where it may.
+
+    "unknown" where what it names isn't understood, None where it names none.
+    """
     expression, name = (str(metadata.get(key, "")).strip() for key in ("License-Expression", "License"))
     classifiers = [str(value) for value in metadata.get_all("Classifier", [])]
-    return stated_in_metadata(expression, name, classifiers) or UNKNOWN
+    return stated_in_metadata(expression, "" if name == "UNKNOWN" else name, classifiers)
 
 
 def stated_in_metadata(expression: str, name: str, classifiers: list[str]) -> str | None:
     """Return the SPDX expression of a Python package's licence by the three fields in which it may stand.
 
     None where none of them names one, "unknown" where what they name isn't understood. An expression decides; a name,
-    which may be a whole text, goes before classifiers, all of which apply.
+    which may be a whole text, goes before classifiers, all of which apply: they say no more than it does.
     """
     if expression:
         return spdx_of(expression) or UNKNOWN
-    if name and (found := spdx_of(name) or licence_of_text(name)) is not None:
-        return found
+    if name:
+        return spdx_of(name) or licence_of_text(name) or UNKNOWN
     listed = [each.split(" :: ")[-1].strip() for each in classifiers if each.startswith("License ::")]
     known = [spdx_of(each) for each in dict.fromkeys(listed) if each not in _NO_LICENCE]
     if not known or None in known:
-        return UNKNOWN if name or known else None
+        return UNKNOWN if known else None
     return " AND ".join(dict.fromkeys(each for each in known if each is not None))
 
 

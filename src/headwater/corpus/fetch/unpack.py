@@ -24,6 +24,7 @@ from headwater.errors import DataError
 from headwater.files import DigestedFile, digest_json, write_json, write_text
 
 FORMAT, FORMAT_VERSION = "headwater-package", 1
+NOTHING_SAYS_IT = "nothing in the package says it"
 _MAX_PAPER_BYTES = 4_000_000
 _METADATA = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", "*/PKG-INFO", "PKG-INFO")
 
@@ -34,7 +35,7 @@ class _Papers:
 
     version: str = "unknown"
     licence: str = UNKNOWN
-    licence_from: str = "nothing in the package says it"
+    licence_from: str = NOTHING_SAYS_IT
     copyright: str | None = None
 
     def take_(self, name: str, text: str) -> None:
@@ -46,7 +47,8 @@ class _Papers:
         else:
             metadata = HeaderParser().parsestr(text)
             self.version = str(metadata.get("Version", self.version))
-            self.licence, self.licence_from = licence_of_metadata(metadata), name
+            if (licence := licence_of_metadata(metadata)) is not None:
+                self.licence, self.licence_from = licence, name
 
 
 @dataclass(slots=True)

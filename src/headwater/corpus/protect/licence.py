@@ -3,11 +3,13 @@
 What stands nearest to a text counts: a tag or notice at its head; what its page, book or package says; the licence
 file of the folder it lies in (read.tree_licence); what the run file says of its source; and else it is unknown.
 So it is, too, where the nearest names a licence that isn't understood ("All rights reserved"): what is said farther
-off is of those that name none. The name stays beside the document, as `licence_named`.
+off is of those that name none. The name stays beside the document, as `licence_named`, but for that of papers.
 Only the first section of a long file has its head: the others go by what comes next.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from headwater.corpus.document import Document
 from headwater.corpus.protect.licence_texts import licence_of_head, licence_tag
@@ -32,14 +34,15 @@ def licence_step(settings: CorpusSettings) -> Step:
     declared = {name: declared_licence(source) for name, source in settings.sources.items()}
     allow = settings.licences.allow
     patterns = allowed_patterns(allow or [])
-    verdicts: dict[str, bool] = {}  # of the few licences that there are
+
+    @lru_cache(maxsize=1000)  # most documents are under a few, but rows may name anything
+    def is_kept(licence: str) -> bool:
+        return UNKNOWN in (allow or []) if licence == UNKNOWN else is_allowed(licence, patterns)
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
         licence, named = licence_of(document, declared[document.source])
-        if licence not in verdicts:
-            verdicts[licence] = UNKNOWN in (allow or []) if licence == UNKNOWN else is_allowed(licence, patterns)
-        if allow is not None and not verdicts[licence]:
+        if allow is not None and not is_kept(licence):
             note, because = _told(licence, named)
             return Verdict(candidate, REASON, note=note, because=because)
         found = {"licence": licence} | ({"licence_named": named} if named else {})
@@ -86,6 +89,8 @@ def licence_of(document: Document, declared: str) -> tuple[str, str]:
     said = document.meta.get("licence", "").strip()
     if not said:
         return declared, ""
+    if said == UNKNOWN:  # by a paper, or by a name too long to be one
+        return UNKNOWN, ""
     found = spdx_of(said)
     return (found, "") if found is not None else (UNKNOWN, said[:_MAX_NAMED_CHARACTERS])
 

@@ -13,14 +13,18 @@ from headwater.corpus.protect.bare_words import bare_words
 from headwater.corpus.protect.spdx import (
     PUBLIC_DOMAIN,
     UNKNOWN,
+    all_of,
     canonical,
     commons_identifier,
     gnu_identifier,
     is_expression,
 )
 
-_HEAD_CHARACTERS, _MAX_CHARACTERS = 6000, 200_000
-_TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,200})")
+MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
+_HEAD_CHARACTERS = 6000
+_TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,201})")
+_MAX_TAG_CHARACTERS = 201
+_GO_ON = ("AND", "OR", "WITH")  # with something that isn't understood
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +133,21 @@ _CHOICE = re.compile(
 def licence_tag(text: str, num_lines: int) -> str | None:
     """Return the expression after SPDX-License-Identifier in the first lines of a file, None where there is no tag.
 
-    "unknown" where there are tags, and what they name isn't understood.
+    Of several tags all apply; "unknown" where what one of them names isn't understood.
     """
     head = "\n".join(text[:_HEAD_CHARACTERS].split("\n")[:num_lines])
-    found = None
-    for match in _TAG.finditer(head):
-        found = UNKNOWN
-        expression = match.group(1).strip()
-        # a comment may go on after it: try the longest beginning that is an expression
-        words = expression.split(" ")
-        for count in range(len(words), 0, -1):
-            if is_expression(" ".join(words[:count])):
-                return canonical(" ".join(words[:count]))
-    return found
+    found = [_tagged(match[1]) for match in _TAG.finditer(head)]
+    return (UNKNOWN if UNKNOWN in found else all_of(found)) if found else None
+
+
+def _tagged(text: str) -> str:
+    """Return the expression that a text begins with, the longest there is: a comment may go on after it."""
+    words = text.split() if len(text) <= _MAX_TAG_CHARACTERS else []
+    for count in range(len(words), 0, -1):
+        if is_expression(" ".join(words[:count])):
+            goes_on = words[count : count + 1]
+            return UNKNOWN if goes_on and goes_on[0].upper() in _GO_ON else canonical(" ".join(words[:count]))
+    return UNKNOWN
 
 
 def licence_of_head(text: str) -> str | None:
@@ -153,9 +159,12 @@ def licence_of_text(text: str) -> str | None:
     """Return the expression of the licences that a text states, None where none is known.
 
     Several are joined by AND, or by OR where the text speaks of a choice. A GNU licence's own text doesn't say
-    whether later versions may be used; it is taken for that version only.
+    whether later versions may be used; it is taken for that version only. Of a text longer than MAX_CHARACTERS none
+    is known.
     """
-    words = b" ".join(bare_words(text[:_MAX_CHARACTERS])).decode()
+    if len(text) > MAX_CHARACTERS:
+        return None
+    words = b" ".join(bare_words(text)).decode()
     found = [mark.identifier for mark in _MARKS if _stands(mark, words)]
     found += _gnu(words, bool(found)) + ([] if _TITLE.search(words) else _commons(words))
     found = list(dict.fromkeys(found))

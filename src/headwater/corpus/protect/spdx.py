@@ -6,7 +6,7 @@ The identifiers are those of https://spdx.org/licenses; the public domain, which
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from headwater.corpus.read.licence_address import licence_at
 
@@ -15,7 +15,8 @@ PUBLIC_DOMAIN, UNKNOWN = "LicenseRef-public-domain", "unknown"
 _PERMISSIVE = (
     f"{PUBLIC_DOMAIN} CC0-1.0 Unlicense PDDL-1.0 0BSD MIT-0 MIT Apache-1.1 Apache-2.0 BSD-1-Clause BSD-2-Clause* ISC "
     "BSD-3-Clause* BSD-4-Clause* Zlib zlib-acknowledgement libpng* BSL-1.0 PSF-2.0 Python-2.0* CNRI-Python* X11* HPND* "
-    "NCSA PostgreSQL curl NTP OpenSSL* ZPL-2.1 WTFPL Unicode-* W3C* CC-BY-1.0 CC-BY-2.0 CC-BY-2.5 CC-BY-3.0* CC-BY-4.0 "
+    "NCSA PostgreSQL curl NTP OpenSSL* ZPL-2.1 WTFPL Unicode-* W3C* CC-BY-1.0 CC-BY-2.0 CC-BY-2.5 CC-BY-2.5-AU "
+    "CC-BY-3.0 CC-BY-3.0-AT CC-BY-3.0-AU CC-BY-3.0-DE CC-BY-3.0-IGO CC-BY-3.0-NL CC-BY-3.0-US CC-BY-4.0 "
     "Artistic-2.0 TCL Vim Ruby PHP-3.0* BlueOak-1.0.0 AFL-3.0 MS-PL UPL-1.0 FSFAP FSFUL* FTL OLDAP-2.8 ImageMagick IJG "
     "OFL-1.1 Beerware LicenseRef-WordNet-*"
 )
@@ -31,17 +32,26 @@ GROUPS = {
 }
 _LISTED = [name.rstrip("*") for group in GROUPS.values() for name in group]
 _BY_SMALL_LETTERS = {name.lower(): name for name in _LISTED if name[-1] != "-"}
+_KNOWN = [*GROUPS["permissive"], *GROUPS["copyleft"], "CC-BY-NC*", "CC-BY-ND*", "LicenseRef-*"]
+_KNOWN_NAMES = frozenset(name for name in _KNOWN if name[-1] != "*")
+_KNOWN_BEGINNINGS = tuple(name[:-1] for name in _KNOWN if name[-1] == "*")
 
 _L = r"(?: licen[cs]e)?"
+_COUNTRY = r"u\.?s\.?a?|united states(?: of america)?|u\.?k|united kingdom|e\.?u|european union|canada|australia|world"
+_PLACE = rf"(?:[ ,]+(?:worldwide|(?:in|within|throughout) (?:the )?(?:{_COUNTRY})))?"
+_WORK = r"(?:work|text|book|e-?book|document|file|data|data ?set|image|article|edition|page|content)s?"
+# each is matched whole: what stands beside a name may take back what it gives
 _NAMES = {
-    PUBLIC_DOMAIN: r"pd|public[ -]domain\b.*|.*\bin the public domain\b.*",
+    PUBLIC_DOMAIN: rf"pd|(?:(?:this|the|these) {_WORK}(?: of this {_WORK})? (?:is|are) )?"
+    r"(?:in |released (?:in)?to |dedicated to |placed in )?(?:the )?public[ -]domain"
+    rf"(?: mark(?: 1\.0)?| dedication| work| licen[cs]e)?{_PLACE}",
     "MIT": rf"(?:the )?(?:expat|mit){_L}(?: \(mit\))?",
     "Apache-2.0": rf"(?:the )?apache(?: software)?{_L}[ ,v-]*(?:version )?2(?:\.0)?{_L}|apache software license",
     "BSD-2-Clause": rf"(?:the )?(?:simplified bsd|bsd[ -]2(?:[ -]clause)?|2[ -]clause bsd){_L}",
     "BSD-3-Clause": rf"(?:the )?(?:(?:new|modified|revised)[ -])?bsd(?:[ -]3(?:[ -]clause)?)?{_L}|3[ -]clause bsd{_L}",
     "ISC": r"isc licen[cs]e(?: \(iscl\))?",
     "PSF-2.0": rf"psf{_L}|python software foundation licen[cs]e",
-    "Unlicense": r"(?:the )?unlicense\b.*",
+    "Unlicense": rf"(?:the )?unlicense{_L}",
     "MPL-2.0": r"(?:mozilla public licen[cs]e|mpl)[ ,v.-]*(?:version )?2(?:\.0)?",
     "CC0-1.0": r"(?:cc[ -]?0|creative commons zero)(?:[ -]v?1\.0)?(?: universal)?(?: public domain dedication)?",
 }
@@ -49,13 +59,15 @@ _NAMED = {identifier: re.compile(pattern, re.IGNORECASE) for identifier, pattern
 _GNU = re.compile(
     r"(?:gnu )?(?P<family>a?gpl|lgpl|gfdl|(?:lesser |library |affero )?general public licen[cs]e)"
     rf"{_L}[ ,v-]*(?:version )?(?P<version>\d(?:\.\d)?)"
-    r"(?P<later>[ ,]*(?:\+|or[ -](?:any )?(?:later|newer)).*)?(?:[ -]only)?",
+    r"(?P<later>[ ,]*(?:\+|or[ -](?:any )?(?:later|newer)(?: versions?)?)(?:,? at your option)?)?(?:[ -]only)?"
+    r"(?: with (?:the )?(?:\w+ )?exception)?",
     re.IGNORECASE,
 )
 _TERMS = r"nc|nd|sa|non-?commercial|no ?derivatives|no ?derivs|share-?alike"
 _CREATIVE_COMMONS = re.compile(
     rf"(?:(?:cc|creative commons)[ -]?(?:by|attribution)|attribution)(?P<more>(?:[ -]+(?:{_TERMS}))*){_L}[ ,-]+"
-    rf"(?:v|version )?(?P<version>\d(?:\.\d)?)(?: international| unported| generic)?(?:[ -][a-z]{{2}})?{_L}(?: deed)?",
+    rf"(?:v|version )?(?P<version>\d(?:\.\d)?)(?: international| unported| generic)?"
+    rf"(?:[ -](?!nc|nd|sa)[a-z]{{2}})?{_L}(?: deed)?",
     re.IGNORECASE,
 )
 # what may stand before the name: "© 2020 A. Writer. This book is licensed under the"
@@ -65,36 +77,110 @@ _BEFORE = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"\b(?:not|no longer|never|except|unless|other than|all rights reserved|non-?commercial)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:not|no|no longer|never|nor|except|unless|without|other than|(?:all )?rights reserved|nc|nd|non-?commercial"
+    r"|no ?deriv\w*|proprietary|confidential|forbidden|prohibited|restricted|personal use|only|but)\b|n['’]t\b",
+    re.IGNORECASE,
 )
-_WITH_ANOTHER_NAME = re.compile(r"(.+) \(([^()]+)\)")
-_LISTED_AT = re.compile(r"(?:spdx\.org|opensource\.org)/licenses?/([\w.+-]+?)(?:\.html|\.php)?/?$", re.IGNORECASE)
+# who holds the rights, which says nothing of what others may do: "Copyright 1911 A. Author"
+_HOLDER = re.compile(
+    r"(?:©|\([Cc]\)|[Cc]opyright|COPYRIGHT)(?:[ :]+(?:©|\([Cc]\)))?"
+    r"(?:[ ,]+(?:[Bb]y|the|and|of|de|van|von|&|[A-Z\d][\w.'’-]*)){1,12}"
+)
+_LICENCE_WORDS = re.compile(r"licen[cs]|gpl|public|common|\bcc", re.IGNORECASE)
+# "Attribution 4.0 International (CC BY 4.0)", "CC BY 4.0, https://…"; both names have to be of the same
+_WITH_ANOTHER_NAME = re.compile(
+    r"(?P<name>.+?) ?\((?P<other>[^()]+)\)|(?P<first>[^/]+?)[.,;:]?"
+    r"(?: to view a copy of this licen[cs]e,? visit:?| see)? <?(?P<address>https?://[^ >]+)>?",
+    re.IGNORECASE,
+)
+_LISTED_AT = re.compile(
+    r"(?:https?:)?(?://)?(?:www\.)?(?:spdx\.org|opensource\.org)/licenses?/([\w.+-]+?)(?:\.html|\.php|\.json|\.txt)?/?",
+    re.IGNORECASE,
+)
 _DEPRECATED = re.compile(r"(GPL|LGPL|AGPL|GFDL)-(\d(?:\.\d)?)(\+?)")
 _TOKEN = re.compile(r"\(|\)|[A-Za-z0-9][A-Za-z0-9.+-]*")
-_MAX_EXPRESSION = 500
+MAX_EXPRESSION, _MAX_NAME = 500, 300  # characters
+# of what may stand behind WITH, all that gives more than the licence does
+_EXCEPTION = re.compile(r".*(?:exception|linux-syscall-note).*|GPL-CC-1\.0|SHL-2\.[01]", re.IGNORECASE)
 
 
 def spdx_of(text: str) -> str | None:
-    """Return the SPDX expression that a licence's name, identifier or address stands for; None if it isn't known."""
+    """Return the SPDX expression that a licence's name, identifier or address stands for; None if it isn't known.
+
+    It is known where all of the text is understood: a name beside words that may narrow it down is none.
+    """
     text = " ".join(text.split()).strip(" .\"'")
-    if not text or len(text) > _MAX_EXPRESSION:
+    if not text or len(text) > MAX_EXPRESSION:
         return None
-    for expression in (text, _in_its_case(text)):
-        if is_expression(expression):
-            return canonical(expression)
-    if (found := licence_at(text)) is not None:
+    if (found := _expression(text)) is not None:
         return found
-    if listed := _LISTED_AT.search(text):
-        return spdx_of(listed[1])
     before = _BEFORE.match(text)
+    if before and _DENIED.search(before.group()):
+        return None
     name = text[before.end() :] if before else text
-    return _named(name) or _named_twice(name) or _one_of(name)
+    return _of_one_name(name) or _named_twice(name) or _one_of(name)
+
+
+def all_of(names: Iterable[str]) -> str:
+    """Return the expression of licences that all apply, "" where none is named.
+
+    Where one isn't understood that name, or "unknown" in place of a long one: it stands for all of them.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if (known := spdx_of(name)) is None:
+            return handed_on(name)
+        found[known] = None
+    return _within_limit(" AND ".join(_grouped(list(found))))
+
+
+def any_of(expressions: Iterable[str]) -> str:
+    """Return the expression of licences of which one may be chosen, "" of none, "unknown" of very many."""
+    return _within_limit(" OR ".join(_grouped(list(dict.fromkeys(expressions)))))
+
+
+def handed_on(name: str) -> str:
+    """Return what a text names as its licence for the step that reads it: "unknown" for what is too long to be a name.
+
+    Never cut: what is cut off may be what counts.
+    """
+    is_name = len(name) <= _MAX_NAME or spdx_of(name) is not None
+    return name if is_name else UNKNOWN
+
+
+def names_holder_alone(text: str) -> bool:
+    """Return whether a text says who holds the rights, and nothing of what others may do."""
+    text = " ".join(text.replace("©", "© ").split()).strip(" .")
+    return _HOLDER.fullmatch(text) is not None and not (_DENIED.search(text) or _LICENCE_WORDS.search(text))
+
+
+def _grouped(expressions: list[str]) -> list[str]:
+    return expressions if len(expressions) == 1 else [f"({each})" if " " in each else each for each in expressions]
+
+
+def _within_limit(expression: str) -> str:
+    return expression if len(expression) <= MAX_EXPRESSION else UNKNOWN
+
+
+def _of_one_name(name: str) -> str | None:
+    """Return the licence of a name without any other beside it."""
+    if (found := _expression(name) or _named(name)) is not None:
+        return found
+    address = name.strip("<>")
+    if (found := licence_at(address)) is not None:
+        return found
+    listed = _LISTED_AT.fullmatch(address)
+    return _expression(listed[1]) if listed else None
+
+
+def _expression(text: str) -> str | None:
+    return next((canonical(each) for each in (text, _in_its_case(text)) if is_expression(each)), None)
 
 
 def _named(name: str) -> str | None:
-    for identifier, pattern in _NAMED.items():
-        if pattern.fullmatch(name) and not (identifier == PUBLIC_DOMAIN and _DENIED.search(name)):
-            return identifier
+    found = next((identifier for identifier, pattern in _NAMED.items() if pattern.fullmatch(name)), None)
+    if found is not None:
+        return found
     if gnu := _GNU.fullmatch(name):
         return gnu_identifier(gnu["family"], gnu["version"], bool(gnu["later"]))
     if commons := _CREATIVE_COMMONS.fullmatch(name):
@@ -106,16 +192,20 @@ def _named(name: str) -> str | None:
 def _named_twice(name: str) -> str | None:
     """Return the licence of "Attribution 4.0 International (CC BY 4.0)", where both names are of the same."""
     both = _WITH_ANOTHER_NAME.fullmatch(name)
-    first, second = (spdx_of(both[1]), spdx_of(both[2])) if both else (None, None)
+    if both is None:
+        return None
+    first = _of_one_name(both["name"] or both["first"])
+    second = _of_one_name(both["other"] or both["address"])
     same = first is not None and second is not None and _base(first) == _base(second)
     return first if same else None
 
 
 def _one_of(name: str) -> str | None:
     """Return the choice that "MIT/Apache-2.0" leaves, as Rust's packages wrote it once."""
-    found = [spdx_of(part) for part in name.split("/")] if 0 < name.count("/") < 5 else [None]
+    parts = [part.strip() for part in name.split("/")]
+    found = [_of_one_name(part) for part in parts] if 1 < len(parts) < 6 else [None]
     known = [each for each in found if each is not None]
-    return " OR ".join(known) if len(known) == len(found) else None
+    return any_of(known) if len(known) == len(found) else None
 
 
 def _base(identifier: str) -> str:
@@ -178,8 +268,7 @@ def identifiers(expression: str) -> list[str]:
 
 
 def _is_known(identifier: str) -> bool:
-    patterns = ["CC-BY-NC*", "CC-BY-ND*", "LicenseRef-*", *GROUPS["permissive"], *GROUPS["copyleft"]]
-    return any(matches(identifier, pattern) for pattern in patterns)
+    return identifier in _KNOWN_NAMES or identifier.startswith(_KNOWN_BEGINNINGS)
 
 
 def _valid(expression: str) -> bool:
@@ -259,6 +348,7 @@ def _one(tokens: list[str], at: int, holds: Callable[[str], bool], depth: int) -
         raise IndexError
     value, at = holds(tokens[at]), at + 1
     if at < len(tokens) and tokens[at] == "WITH":
-        tokens[at + 1]
+        if not _EXCEPTION.fullmatch(tokens[at + 1]):  # the Commons Clause, say, takes away
+            raise IndexError
         at += 2
     return value, at

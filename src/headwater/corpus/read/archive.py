@@ -35,10 +35,13 @@ _ZIP_SUFFIXES = (".zip", ".whl")
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """A file in an archive: its bytes, or the reason why it can't be read. Of a link, the name there it leads to."""
+    """A file in an archive: its bytes, or the reason why it can't be read; None for one that is passed over.
+
+    Of a link, the name there it leads to.
+    """
 
     name: str
-    data: bytes | str = b""
+    data: bytes | str | None = b""
     link_to: str | None = None
 
 
@@ -47,7 +50,9 @@ MaxBytes = Callable[[str], int | None]
 
 
 def archive_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> Iterator[ArchiveMember]:
-    """Yield the members that would be read in a folder, one in memory at a time, and links, in the archive's order.
+    """Yield the members, one in memory at a time, and links, in the archive's order.
+
+    What would not be read in a folder is passed over; in a zip, where that costs nothing, in silence.
 
     Raises Unusable: damaged_zip, damaged_tar, not_zip, not_tar, expands_too_far, and for a compressed file.
     """
@@ -65,7 +70,7 @@ def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
     """Yield what the members hold, in the archive's order. Raises Unusable as `archive_members` does."""
     seen: dict[str, int] = {}
     for member in archive_members(file, limits, lambda name: limits.max_file_bytes):
-        if member.link_to is not None:
+        if member.link_to is not None or member.data is None:
             continue
         name = member.name
         seen[name] = seen.get(name, 0) + 1
@@ -144,7 +149,7 @@ def _tar_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
                     expansion.add_(RECORD_BYTES, file.num_bytes)
                     most = max_bytes(info.name)
                     if most is None:
-                        pass
+                        yield ArchiveMember(info.name, None)
                     elif info.isreg():
                         yield ArchiveMember(info.name, _tar_bytes(archive, info, most, expansion, file.num_bytes))
                     elif info.issym() or info.islnk():

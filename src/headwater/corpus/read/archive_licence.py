@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.protect.spdx import UNKNOWN
+from headwater.corpus.read.archive_papers import PASSED_OVER
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.papers import FolderPapers, is_info, nearest_licence
@@ -44,11 +45,13 @@ class ArchiveLicences:
 def find_archive_licences(file: InputFile, limits: ReadLimits, sandbox: Sandbox) -> ArchiveLicences:
     """Return what the papers of an archive say, read in the sandbox; nothing that is wrong with it is raised here."""
     licences = ArchiveLicences()
+    num_papers = 0
     try:
-        for number, piece in enumerate(sandbox.read(file, "archive_papers", limits)):
-            if number < _MAX_PAPERS and isinstance(piece, Document):
+        for piece in sandbox.read(file, "archive_papers", limits):
+            if isinstance(piece, Document) and num_papers < _MAX_PAPERS:
                 licences.add_(_name_in(file, piece), piece.text)
-            else:
+                num_papers += 1
+            elif isinstance(piece, Document) or piece.reason != PASSED_OVER:
                 licences.is_whole = False
     except Unusable:
         licences.is_whole = False

@@ -6,31 +6,37 @@ import posixpath
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from headwater.corpus.document import Document
+from headwater.corpus.document import Document, Drop
 from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.archive import archive_members
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.papers import MAX_PAPER_BYTES, is_paper, stated
 
+PASSED_OVER = "passed_over"
 
-def read_archive_papers(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
+
+def read_archive_papers(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield for each paper a document under the paper's name that has what it says for its text (read.papers).
 
+    For each member of a tar that says nothing a drop that counts for nothing: the sandbox gives every answer the same
+    time, so that what can be read can be looked through, too, however large the whole is.
     A link says what the paper says that it leads to; "unknown" where it leads to none. Raises Unusable as
     `read_archive` does.
     """
     said: dict[str, str | None] = {}
     links: list[tuple[str, str]] = []
     for member in archive_members(file, limits, _paper_bytes):
+        if member.data is None:
+            yield file.drop(PASSED_OVER, 0)
+            continue
         if member.link_to is not None:
             links.append((member.name, member.link_to))
             continue
         data = member.data
         found = stated(PurePosixPath(member.name).name, data) if isinstance(data, bytes) else UNKNOWN
         said[posixpath.normpath(member.name)] = found
-        if found is not None:
-            yield file.document(found, f"#{member.name}")
+        yield file.drop(PASSED_OVER, 0) if found is None else file.document(found, f"#{member.name}")
     for name, target in links:
         if (found := said.get(target, UNKNOWN)) is not None:
             yield file.document(found, f"#{name}")

@@ -9,9 +9,18 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
-from headwater.corpus.read.record import may_be_list, record_meta, said_columns, text_column, without_text
+from headwater.corpus.read.record import (
+    may_be_list,
+    names_licence,
+    record_meta,
+    said_columns,
+    text_column,
+    without_text,
+)
+from headwater.corpus.read.row_licence import licence_of_value
 
 _FILE_MAGIC = b"ARROW1"
 _CARD = "dataset_info.json"  # beside the files of a Hugging Face data set
@@ -31,7 +40,7 @@ def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
             reader: Any = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
             batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else iter(reader)
             columns = table_columns(file, reader.schema, limits)
-            yield from _documents(file, _checked(batches), columns, shared)
+            yield from _documents(rows(file, _checked(batches), columns, reader.schema.names), shared)
     except pa.ArrowMemoryError:
         raise
     except UnicodeDecodeError as error:
@@ -46,10 +55,8 @@ def _checked(batches: Iterator[Any]) -> Iterator[Any]:
         yield batch
 
 
-def _documents(
-    file: InputFile, batches: Iterator[Any], columns: list[str], shared: dict[str, str]
-) -> Iterator[Document | Drop]:
-    for piece in rows(file, batches, columns):
+def _documents(pieces: Iterator[Document | Drop], shared: dict[str, str]) -> Iterator[Document | Drop]:
+    for piece in pieces:
         if isinstance(piece, Document):
             piece.meta.update({name: value for name, value in shared.items() if name not in piece.meta})
         yield piece
@@ -65,9 +72,13 @@ def table_columns(file: InputFile, schema: Any, limits: ReadLimits) -> list[str]
     return [column, *said_columns((name for name in names if _holds_values(name, schema.field(name).type)), column)]
 
 
-def rows(file: InputFile, batches: Iterator[Any], columns: list[str]) -> Iterator[Document | Drop]:
-    """Yield a document, or a drop, for every row of `table_columns`. Raises Unusable: expands_too_far; as pyarrow."""
+def rows(file: InputFile, batches: Iterator[Any], columns: list[str], names: list[str]) -> Iterator[Document | Drop]:
+    """Yield a document, or a drop, for every row of `table_columns`, out of a table that has columns of these names.
+
+    Where one that names licences isn't read, they aren't known. Raises Unusable: expands_too_far; as pyarrow.
+    """
     expansion, file_bytes = Expansion(), file.num_bytes
+    unread = {"licence": UNKNOWN} if any(names_licence(name) and name not in columns for name in names) else {}
     number = 0
     text_name, *others = columns
     for batch in batches:
@@ -78,17 +89,20 @@ def rows(file: InputFile, batches: Iterator[Any], columns: list[str]) -> Iterato
                 expansion.add_(RECORD_BYTES, file_bytes)
                 yield file.drop("no_text", 0, part)
                 continue
-            meta = record_meta({name: _value(batch.column(name)[row]) for name in others})
+            meta = record_meta({name: _value(batch.column(name)[row]) for name in others}) | unread
             expansion.add_(max(RECORD_BYTES, len(text) + sum(map(len, meta.values()))), file_bytes)
             yield file.document(text, part, **meta)
 
 
 def _value(scalar: Any) -> Any:
-    """Return a value beside a text as Python's; None for a date out of its range, and for letters that are none."""
+    """Return a value beside a text as Python's; bytes for a date out of its range, and for letters that are none.
+
+    Bytes are kept nowhere, but of a licence they are one that isn't understood.
+    """
     try:
         return scalar.as_py()
     except (ValueError, OverflowError, LookupError, pa.ArrowInvalid):
-        return None
+        return b"not readable"
 
 
 def _holds_text(kind: Any) -> bool:
@@ -97,8 +111,8 @@ def _holds_text(kind: Any) -> bool:
 
 
 def _holds_values(name: str, kind: Any) -> bool:
-    """Return whether a column's values may be metadata: strings, numbers, dates, truth values, lists of licences."""
-    if _holds_text(kind):
+    """Return whether a column's values may be metadata: strings, numbers, dates, truth values, licences of any form."""
+    if _holds_text(kind) or names_licence(name):
         return True
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return may_be_list(name) and _holds_text(kind.value_type)
@@ -116,5 +130,5 @@ def _card(file: InputFile) -> dict[str, str]:
         card = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    licence = card.get("license") if isinstance(card, dict) else None
-    return {"licence": licence.strip()[:100]} if isinstance(licence, str) and licence.strip() else {}
+    licence = licence_of_value(card.get("license")) if isinstance(card, dict) else ""
+    return {"licence": licence} if licence else {}

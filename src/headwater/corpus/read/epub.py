@@ -91,7 +91,7 @@ def _metadata(package: str) -> dict[str, str]:
         "date": date.group() if date else "",
         "licence": licence_said(rights),
     }
-    return {name: value[:300] for name, value in meta.items() if value}
+    return {name: value if name == "licence" else value[:300] for name, value in meta.items() if value}
 
 
 def _spine(package: str, folder: str) -> Iterator[str]:

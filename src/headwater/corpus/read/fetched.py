@@ -11,7 +11,7 @@ from typing import Any
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.fetch.fetch import LEFT_OUT, NEVER_FETCHED, Missing, read_left_out, require_none_missing
 from headwater.corpus.fetch.names import parse_names
-from headwater.corpus.fetch.unpack import FORMAT, FORMAT_VERSION
+from headwater.corpus.fetch.unpack import FORMAT, FORMAT_VERSION, NOTHING_SAYS_IT
 from headwater.corpus.read.dictd import read_dictd
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
@@ -44,8 +44,14 @@ class FetchedPackage:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Metadata of every document of the package that doesn't know better."""
-        return {"licence": str(self.manifest["licence"]), "date": str(self.manifest["date"]), "site": self.name}
+        """Metadata of every document of the package that doesn't know better.
+
+        Without a licence where nothing in the package names one: then what the run file says of the source counts.
+        """
+        facts = {"date": str(self.manifest["date"]), "site": self.name}
+        if self.manifest["licence_from"] == NOTHING_SAYS_IT:
+            return facts
+        return {"licence": str(self.manifest["licence"]), **facts}
 
     def files(self) -> Iterator[tuple[Path, str]]:
         """Yield the package's texts in order, each with its origin: the package, then the name in it.

@@ -33,27 +33,36 @@ def language_of(attribute: str) -> str | None:
 def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
     """Return what a serialised head and the licence link of a body say; `language` is the page's own attribute."""
     said: dict[str, str] = {}
+    rights: list[str] = []
     for attributes in _META.findall(head):
         found = dict(_ATTRIBUTE.findall(attributes))
         name = (found.get("name") or found.get("property") or found.get("itemprop") or "").lower()
         said.setdefault(name, _plain(found.get("content", "")))
+        rights += [_plain(found.get("content", ""))] if name in _LICENCES else []
     meta = {key: next((said[name] for name in names.split() if said.get(name)), "") for key, names in _NAMES.items()}
     meta["title"] = _plain(match[1]) if (match := _TITLE.search(head)) else ""
     meta["language"] = language_of(language) or ""
     meta["date"] = found_date.group() if (found_date := _DATE.match(meta["date"])) else ""
     if meta["author"].startswith("http"):
         meta["author"] = ""
-    licences: list[str] = []
-    for attributes in _LINK.findall(head) + (_LINK.findall(body) if "license" in body else []):
-        found = dict(_ATTRIBUTE.findall(attributes))
-        if found["rel"] == "canonical":
-            meta["url"] = _plain(found.get("href", "")) or meta["url"]
-        else:
-            licences.append(_plain(found.get("href", "")))
-    meta["licence"] = licence_said([*licences, *(said.get(name, "") for name in _LICENCES)])
+    links = _links(head)
+    meta["url"] = next((address for rel, address in reversed(links) if rel == "canonical" and address), meta["url"])
+    meta["licence"] = licence_said([*_licences(links), *rights])
+    if not meta["licence"] and "license" in body:  # else it may be that of a picture
+        meta["licence"] = licence_said(_licences(_links(body)))
     if not meta["url"].startswith(("http://", "https://")):
         meta["url"] = ""
-    return {key: value[:_MAX_CHARACTERS] for key, value in meta.items() if value}
+    return {key: value if key == "licence" else value[:_MAX_CHARACTERS] for key, value in meta.items() if value}
+
+
+def _links(html: str) -> list[tuple[str, str]]:
+    """Return what the links to a licence or to the page's own address are, and where they lead."""
+    found = (dict(_ATTRIBUTE.findall(attributes)) for attributes in _LINK.findall(html))
+    return [(each["rel"], _plain(each.get("href", ""))) for each in found]
+
+
+def _licences(links: list[tuple[str, str]]) -> list[str]:
+    return [address for rel, address in links if rel != "canonical"]
 
 
 def _plain(text: str) -> str:

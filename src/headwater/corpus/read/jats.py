@@ -38,6 +38,8 @@ _SILENT_NAMES = (
     "label custom-meta-group volume issue fpage lpage elocation-id trans-abstract script style author authorgroup "
     "copyright legalnotice date pubdate releaseinfo keywordset revhistory edition publisher"
 )
+# where a link names the article's own licence; elsewhere it may be that of a picture or of what the text speaks of
+_RIGHTS = frozenset(["permissions", "license", "copyright", "legalnotice", "releaseinfo", "availability", "licence"])
 _SILENT = frozenset(_SILENT_NAMES.split())
 # what is kept as metadata: the text of the first element of that name
 _WANTED = {"article-title": "title", "title": "title", "surname": "surname", "given-names": "given", "year": "year"}
@@ -68,14 +70,18 @@ class _Reader:
         self._blocks: list[str] = []  # of each open element, "" for one that is part of the text around it
         self._said: dict[str, list[str]] = {}
         self._keeping: tuple[str, int] | None = None  # what is being kept, and how deep its element stands
-        self._licence = self._language = ""
+        self._language = ""
+        self._licences: list[str] = []  # addresses
+        self._rights = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._blocks:
             self._language = attributes.get("xml:lang", attributes.get("lang", ""))
-        if not self._licence and name in ("license", "ulink", "ext-link", "link"):
+        self._rights += name in _RIGHTS
+        if name == "license" or (self._rights and name in ("ulink", "ext-link", "link")):
             address = next((value for key, value in attributes.items() if key.endswith(("href", "url"))), "")
-            self._licence = licence_at(address) or ""
+            # a license's own address counts, known or not; a link in its words may lead anywhere
+            self._licences += [address] if name == "license" or licence_at(address) else []
         self._silent += name in _SILENT
         self._cited += name in _CITED
         is_inline = name == "code" and self._blocks[-1:] == ["p"]  # in JATS a block, in DocBook a word
@@ -96,6 +102,7 @@ class _Reader:
             self.builder.close_(block)
         self._silent -= name in _SILENT
         self._cited -= name in _CITED
+        self._rights -= name in _RIGHTS
 
     def text(self, text: str) -> None:
         if not self._silent:
@@ -111,7 +118,7 @@ class _Reader:
             "title": said.get("title", ""),
             "author": " ".join(filter(None, [said.get("given", ""), said.get("surname", "")]))[:300],
             "date": "-".join(part.zfill(2) for part in known),
-            "licence": self._licence or licence_said([said.get("licence", "")]),
+            "licence": licence_said(self._licences) or licence_said([said.get("licence", "")]),
             "language": language_of(self._language) or "",
         }
         return {name: value for name, value in meta.items() if value}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headwater.corpus.protect.spdx import spdx_of
-from headwater.corpus.read.licence_address import licence_at
-
-_MAX_CHARACTERS = 300
+from headwater.corpus.protect.spdx import all_of, names_holder_alone
 
 
 def licence_said(names: Iterable[str]) -> str:
-    """Return the SPDX expression of the first name or address that is known; else the first of all, "" without any.
+    """Return the SPDX expression of all the names and addresses, "" without any.
 
-    A name that isn't known is handed on as it is, so that no step takes its document for one that names none.
+    Where one isn't understood it stands for all, as it is or as "unknown", so that no step takes its document for one
+    that names none. Who holds the rights counts where nothing else is said.
     """
     said = [text for name in names if (text := " ".join(name.split()))]
-    known = (found for text in said if (found := spdx_of(text) or licence_at(text)))
-    return next(known, said[0][:_MAX_CHARACTERS] if said else "")
+    named = [text for text in said if not names_holder_alone(text)]
+    return all_of(named or said)

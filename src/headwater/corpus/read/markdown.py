@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from headwater.corpus.document import Document
+from headwater.corpus.protect.spdx import all_of
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
@@ -14,8 +15,10 @@ from headwater.corpus.read.text import encoding_of, read_text
 
 _FRONT = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.{0,20000}?\n|)\1[ \t]*(?:\r?\n|$)", re.DOTALL)
 _FIELD = re.compile(r"^([A-Za-z_-]+)[ \t]*[:=][ \t]*(.*)$", re.MULTILINE)
-# one name, or a list of several in brackets or a line each
-_LICENCE = re.compile(r"^licen[sc]e[ \t]*[:=]([^\n]*(?:\n[ \t]*-[ \t][^\n]*)*)", re.MULTILINE | re.IGNORECASE)
+# one name, or a list of several in brackets or a line each; or what isn't understood
+_LICENCE = re.compile(
+    r"^licen[sc]es?[ \t]*[:=]([^\n]*(?:\n(?:[ \t]*-[ \t]|[ \t]+\S)[^\n]*)*)", re.MULTILINE | re.IGNORECASE
+)
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _MARK = re.compile(r"^[ ]{0,3}(```|~~~)|<!--", re.MULTILINE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -67,8 +70,9 @@ def front_matter(block: str) -> dict[str, str]:
     if language := language_of(fields.get("lang") or fields.get("language") or ""):
         meta["language"] = language
     meta = {name: value for name, value in meta.items() if value[:1] not in "[{|>&"}
-    if (licence := _LICENCE.search(block)) and (named := _names(licence[1])):
-        meta["licence"] = " AND ".join(named)
+    named = [name for value in _LICENCE.findall(block) for name in _names(value)]
+    if named:
+        meta["licence"] = all_of(named)
     return meta
 
 

@@ -1,7 +1,7 @@
 """What the manifests of packages say of their licence: of Python's wheels and source archives, of npm's, of Cargo's.
 
 Each function returns an SPDX expression; None where the manifest names no licence; "unknown" where it names one that
-isn't understood, or a file; "refused" where it says that there is none to be had.
+isn't understood; "in_a_file" where it points at a licence file; "refused" where it says that there is none to be had.
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ from email.parser import HeaderParser
 from typing import Any
 
 from headwater.corpus.fetch.licence import stated_in_metadata
-from headwater.corpus.protect.spdx import UNKNOWN, spdx_of
+from headwater.corpus.protect.spdx import UNKNOWN, any_of, spdx_of
 
-REFUSED = "refused"
+REFUSED, POINTS = "refused", "in_a_file"
 _REFUSES = re.compile(r"\bproprietary\b|\bunlicensed\b|\ball rights reserved\b|\bconfidential\b", re.IGNORECASE)
+_FILE = r"[\"'`<]?(?:\./)?(?:un)?(?:licen[sc]es?|copying)(?:\.(?:txt|md|rst|markdown|html?))?[\"'`>]?"
+_POINTS = re.compile(
+    rf"(?:(?:please )?(?:see|read|refer to|in|file)[: ]+)?(?:the )?(?:file )?{_FILE}(?: file)?(?: in (?:the )?{_FILE})?"
+    r"(?: for (?:more )?(?:details|information))?\.?",
+    re.IGNORECASE,
+)
 _NO_NAME = ("", "UNKNOWN")  # as old tools write it
 
 
@@ -37,14 +43,17 @@ def of_python_metadata(text: str) -> str | None:
 
 def of_pyproject(text: str) -> str | None:
     """Return what pyproject.toml says in [project], or in [tool.poetry] as it was once."""
-    manifest = _toml(text)
+    if (manifest := _toml(text)) is None:
+        return _of_damaged(text)
     project, poetry = _table(manifest, "project"), _table(manifest, "tool", "poetry")
     licence = project.get("license") or poetry.get("license")
     if isinstance(licence, dict):
         licence = licence.get("text") or licence.get("file")
+    if not isinstance(licence, str | None):
+        return UNKNOWN
     classifiers = project.get("classifiers") or poetry.get("classifiers")
     listed = [each for each in classifiers if isinstance(each, str)] if isinstance(classifiers, list) else []
-    return _of_python("", licence if isinstance(licence, str) else "", listed)
+    return _of_python("", licence or "", listed)
 
 
 def of_package_json(text: str) -> str | None:
@@ -52,23 +61,24 @@ def of_package_json(text: str) -> str | None:
     try:
         manifest = json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        return _of_damaged(text)
     said = (manifest.get("license") or manifest.get("licenses")) if isinstance(manifest, dict) else None
     listed = said if isinstance(said, list) else [said]
-    names = [each.get("type") if isinstance(each, dict) else each for each in listed]
-    found = [_named(name) for name in names if isinstance(name, str) and name.strip()]
-    unclear = next((each for each in found if each in (UNKNOWN, REFUSED)), None)
-    return unclear or " OR ".join(dict.fromkeys(found)) or None
+    names = [(each.get("type") or each.get("name")) if isinstance(each, dict) else each for each in listed if each]
+    found = [_named(name) if isinstance(name, str) else UNKNOWN for name in names]
+    if len(found) < 2 or REFUSED in found:
+        return REFUSED if REFUSED in found else next(iter(found), None)
+    return UNKNOWN if UNKNOWN in found or POINTS in found else any_of(found)
 
 
 def of_cargo(text: str) -> str | None:
     """Return what Cargo.toml says of its package, or of all the packages of its workspace."""
-    manifest = _toml(text)
+    if (manifest := _toml(text)) is None:
+        return _of_damaged(text)
     for package in (_table(manifest, "package"), _table(manifest, "workspace", "package")):
-        if isinstance(name := package.get("license"), str):
-            return _named(name)
-        if "license-file" in package:
-            return UNKNOWN
+        for name in (package.get("license"), package.get("license-file")):
+            if name and name != {"workspace": True}:  # which says it farther up
+                return _named(name) if isinstance(name, str) else UNKNOWN
     return None
 
 
@@ -82,19 +92,29 @@ MANIFESTS: dict[str, Callable[[str], str | None]] = {
 
 
 def _of_python(expression: str, name: str, classifiers: list[str]) -> str | None:
-    found = stated_in_metadata(expression, "" if name in _NO_NAME else name, classifiers)
+    name = "" if name in _NO_NAME else name
+    if _POINTS.fullmatch(name) and not expression:
+        return _of_python("", "", classifiers) or POINTS
+    found = stated_in_metadata(expression, name, classifiers)
     return REFUSED if found == UNKNOWN and refuses(" ".join([expression, name, *classifiers])) else found
 
 
 def _named(name: str) -> str:
-    return spdx_of(name) or (REFUSED if refuses(name) else UNKNOWN)
+    if (found := spdx_of(name)) is not None:
+        return found
+    return REFUSED if refuses(name) else POINTS if _POINTS.fullmatch(name) else UNKNOWN
 
 
-def _toml(text: str) -> dict[str, Any]:
+def _of_damaged(text: str) -> str | None:
+    """Return what is taken from a manifest that can't be read: that it names a licence, where it speaks of one."""
+    return UNKNOWN if "licen" in text.lower() else None
+
+
+def _toml(text: str) -> dict[str, Any] | None:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError):
-        return {}
+        return None
 
 
 def _table(manifest: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What the papers in a folder say of its licence: LICENSE and COPYING files, the manifests of packages.
 
 A file says an SPDX expression; "unknown" where it names a licence that isn't understood, so that nothing from farther
-up or from the run file is taken for it; "refused" where it reserves all rights.
+up or from the run file is taken for it; "refused" where it reserves all rights. In one folder the least permissive
+counts: a refusal, then what isn't understood.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TypeVar
 
-from headwater.corpus.protect.licence_texts import licence_of_text
-from headwater.corpus.protect.spdx import UNKNOWN, identifiers
-from headwater.corpus.read.formats import language_of
-from headwater.corpus.read.package_manifests import MANIFESTS, REFUSED, refuses
+from headwater.corpus.protect.licence_texts import MAX_CHARACTERS, licence_of_text
+from headwater.corpus.protect.spdx import UNKNOWN, all_of, any_of, identifiers
+from headwater.corpus.read.formats import format_of
+from headwater.corpus.read.package_manifests import MANIFESTS, POINTS, REFUSED, refuses
 
-MAX_PAPER_BYTES = 1_000_000  # a longer one is taken for a paper that isn't understood
-_NAME = re.compile(r"(?:un)?licen[sc]e|copying", re.IGNORECASE)
-_PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown)", re.IGNORECASE)
+MAX_PAPER_BYTES = MAX_CHARACTERS  # a longer one is taken for a paper that isn't understood
+_NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying)(?=$|[._-])", re.IGNORECASE)
+_PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown|html?)", re.IGNORECASE)
+_FORMATS = ("text", "markdown", "html", "unknown")
 # the folders in which installers write what they know of the distributions that lie beside them
 _INFO_SUFFIXES = (".dist-info", ".egg-info")
 AnyPath = TypeVar("AnyPath", bound=PurePath)
@@ -27,7 +29,7 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 def is_paper(name: str) -> bool:
     """Return whether a file of this name may say what licence its folder is under."""
-    return name in MANIFESTS or (_NAME.match(name) is not None and language_of(name) is None)  # license.py is code
+    return name in MANIFESTS or (_NAME.match(name) is not None and format_of(name) in _FORMATS)  # license.py is code
 
 
 def is_info(name: str) -> bool:
@@ -39,7 +41,7 @@ def stated(name: str, data: bytes) -> str | None:
     """Return what a paper says; None for one that names no licence, such as a manifest without that field."""
     if len(data) > MAX_PAPER_BYTES:
         return UNKNOWN
-    text = data.decode("utf-8", "replace")
+    text = data.decode("utf-8-sig", "replace")
     if name in MANIFESTS:
         return MANIFESTS[name](text)
     if not text.strip():
@@ -60,7 +62,7 @@ class FolderPapers:
     def licence_for(self, child: str) -> str | None:
         """Return the licence of what lies in the folder under the name `child`; None where nothing is said of it."""
         found = _joined(self._own(), self._of_distribution(child))
-        return UNKNOWN if found == REFUSED else found
+        return UNKNOWN if found in (REFUSED, POINTS) else found
 
     def _own(self) -> str | None:
         manifests = [said for name, said in sorted(self.said.items()) if PurePath(name).name in MANIFESTS]
@@ -106,15 +108,15 @@ def _of_files(said: dict[str, str]) -> str | None:
     plain, others = list[str](), list[str]()
     for name in sorted(said):
         (plain if _PLAIN_SUFFIX.fullmatch(_after_name(PurePath(name).name)) else others).append(said[name])
-    known, known_others = _known(plain), _known(others)
-    lesser = [licence for licence in known_others if licence.startswith("LGPL")]
-    if known and not (lesser and known[0].startswith("GPL")):
-        return " AND ".join(_grouped(known))
-    if lesser or known_others:
-        return " OR ".join(_grouped(lesser or known_others))
     if REFUSED in plain + others:
         return REFUSED
-    return UNKNOWN if plain else None
+    if UNKNOWN in plain:
+        return UNKNOWN
+    known_others = [each for each in others if each != UNKNOWN]
+    lesser = [licence for licence in known_others if licence.startswith("LGPL")]
+    if plain and not (lesser and plain[0].startswith("GPL")):
+        return all_of(plain)
+    return any_of(lesser or known_others) or None
 
 
 def _joined(first: str | None, second: str | None) -> str | None:
@@ -123,23 +125,17 @@ def _joined(first: str | None, second: str | None) -> str | None:
         return first or second
     if REFUSED in (first, second):
         return REFUSED
+    if POINTS in (first, second):
+        return second if first == POINTS else first
     if UNKNOWN in (first, second):
-        return second if first == UNKNOWN else first
+        return UNKNOWN
     if _licences(first) <= _licences(second):
         return second
-    return first if _licences(second) <= _licences(first) else " AND ".join(_grouped([first, second]))
+    return first if _licences(second) <= _licences(first) else all_of([first, second])
 
 
 def _licences(expression: str) -> set[str]:
     return {re.sub("-(?:only|or-later)$", "", each) for each in identifiers(expression)}
-
-
-def _known(said: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(each for each in said if each not in (UNKNOWN, REFUSED)))
-
-
-def _grouped(licences: list[str]) -> list[str]:
-    return licences if len(licences) == 1 else [f"({each})" if " " in each else each for each in licences]
 
 
 def _after_name(name: str) -> str:

@@ -33,7 +33,8 @@ def read_parquet(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
             columns = [text, *(name for name in others if sizes.get(name, 0) <= _MAX_SAID_BYTES)]
             largest = sum(sizes.get(name, 0) for name in columns)
             num_rows = max(1, min(_ROWS_AT_A_TIME, _BYTES_AT_A_TIME // max(1, largest)))
-            yield from rows(file, table.iter_batches(num_rows, columns=columns, use_threads=False), columns)
+            batches = table.iter_batches(num_rows, columns=columns, use_threads=False)
+            yield from rows(file, batches, columns, table.schema_arrow.names)
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError) as error:

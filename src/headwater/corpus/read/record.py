@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.spdx import spdx_of
 from headwater.corpus.read.formats import programming_language
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.corpus.read.row_licence import licence_of_value
 
 _TEXT_COLUMNS = ("text", "content")
 _INNER = ("meta", "metadata")  # objects of an object whose fields count as its own
@@ -24,8 +24,9 @@ _OURS = {
     **{"timestamp": "date", "published": "date", "created": "date", "created_at": "date"},
     **{"authors": "author", "creator": "author"},
 }
-_LISTS = {name for name, ours in _OURS.items() if ours in ("licence", "author")}
-_TAKEN = ("source", "origin", "kind", "group")  # what a corpus says itself under these names
+_LICENCES = {name for name, ours in _OURS.items() if ours == "licence"}
+_LISTS = {name for name, ours in _OURS.items() if ours == "author"}
+_TAKEN = ("source", "origin", "kind", "group", "licence_named")  # what a corpus says itself under these names
 MAX_OTHER_COLUMNS, MAX_OTHER_CHARACTERS = 16, 200
 _MAX_NAME_CHARACTERS, _MAX_OUR_CHARACTERS, _MAX_IN_LIST = 60, 300, 50
 _SHOWN_NAMES = 20
@@ -79,8 +80,13 @@ def said_columns(names: Iterable[str], text: str) -> list[str]:
 
 
 def may_be_list(name: str) -> bool:
-    """Return whether a column may hold a list of strings that says something of its text: licences, authors."""
+    """Return whether a column may hold a list of strings that says something of its text: authors."""
     return name.lower() in _LISTS
+
+
+def names_licence(name: str) -> bool:
+    """Return whether a column names a licence, whose values count in whatever form they are."""
+    return name.lower() in _LICENCES
 
 
 def record_document(
@@ -97,7 +103,9 @@ def record_document(
         why = why_without_text(file.source, wanted) if fields else ""
         return file.drop("no_text", num_bytes, part, str(record)[:200], why)
     inner = [fields[name] for name in _INNER if isinstance(fields.get(name), dict)]
-    said = {name: value for each in (*inner, fields) for name, value in each.items()}
+    said: dict[str, Any] = {}
+    for each in (*inner, fields):  # what is empty takes nothing back
+        said |= {name: value for name, value in each.items() if name not in said or value not in (None, "", [])}
     return file.document(fields[column], part, **record_meta(said, column))
 
 
@@ -143,12 +151,10 @@ _RANK = {name: rank for rank, name in enumerate(_OURS)}
 
 
 def _our_value(value: Any, ours: str) -> str:
-    if ours == "licence" and isinstance(value, dict):
-        value = next((value[key] for key in ("id", "name", "type") if isinstance(value.get(key), str)), None)
+    if ours == "licence":
+        return licence_of_value(value)
     if isinstance(value, list):
         said = [each.strip() for each in value[: _MAX_IN_LIST + 1] if isinstance(each, str) and each.strip()]
-        if ours == "licence":
-            return _all_of(said) if len(value) <= _MAX_IN_LIST else ""
         return ", ".join(said)[:_MAX_OUR_CHARACTERS] if ours == "author" else ""
     text = _plain(value)
     if ours == "date" and isinstance(value, int | float):
@@ -156,16 +162,6 @@ def _our_value(value: Any, ours: str) -> str:
     if ours == "language":
         text = programming_language(text) or text
     return text[: MAX_TITLE_CHARACTERS if ours == "title" else _MAX_OUR_CHARACTERS]
-
-
-def _all_of(licences: list[str]) -> str:
-    """Return the SPDX expression of licences that all hold, as files of a repository have them."""
-    found = list(dict.fromkeys(spdx_of(licence) or licence for licence in licences))
-    if len(found) > 1:
-        found = [f"({each})" if " " in each else each for each in found]
-    expression = " AND ".join(found)
-    # cut, it would leave out the terms at its end
-    return expression if len(expression) <= _MAX_OUR_CHARACTERS else ""
 
 
 def _plain(value: Any) -> str:

@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.protect.spdx import MAX_EXPRESSION, UNKNOWN
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, RECORD_BYTES, Expansion, ReadLimits, Unusable
-from headwater.corpus.read.record import record_meta, said_columns, text_column, without_text
+from headwater.corpus.read.record import names_licence, record_meta, said_columns, text_column, without_text
 
-_MAX_SAID_CHARACTERS = MAX_TITLE_CHARACTERS + 1
+_MAX_SAID_CHARACTERS = max(MAX_TITLE_CHARACTERS, MAX_EXPRESSION) + 1  # one more shows that it is cut
 # a virtual table is code that runs when it is read
 _VIRTUAL = re.compile(rb"\s*create(?:\s|/\*.*?\*/|--[^\n]*\n)*virtual\b", re.IGNORECASE | re.DOTALL)
 
@@ -79,8 +80,9 @@ def _rows(file: InputFile, database: sqlite3.Connection, table: str, columns: li
 def _short(name: str) -> str:
     """Return the expression for a value beside a text: no blob, and of a string no more than can be kept."""
     column = _quoted(name)
+    blob = f"'{UNKNOWN}'" if names_licence(name) else "NULL"
     return (
-        f"CASE typeof({column}) WHEN 'blob' THEN NULL "
+        f"CASE typeof({column}) WHEN 'blob' THEN {blob} "
         f"WHEN 'text' THEN substr({column}, 1, {_MAX_SAID_CHARACTERS}) ELSE {column} END"
     )
 
@@ -91,7 +93,7 @@ def _decoded(value: object) -> object:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return None
+        return value  # kept nowhere; as a licence it is one that isn't understood
 
 
 def _row(file: InputFile, value: object, part: str, meta: dict[str, str]) -> Document | Drop:

@@ -58,8 +58,7 @@ def _without_pattern(path: str) -> str:
 def _papers_in(folder: Path) -> FolderPapers:
     papers = FolderPapers(_said_in(folder))
     for info in _names(folder, is_info):
-        said = {**_said_in(folder / info), **_said_in(folder / info / "licenses")}
-        if said:
+        if said := _said_below(folder / info):
             papers.distributions[info] = FolderPapers(said)
     return papers
 
@@ -67,6 +66,16 @@ def _papers_in(folder: Path) -> FolderPapers:
 def _said_in(folder: Path) -> dict[str, str]:
     said = {name: _said(folder / name) for name in _names(folder, is_paper)}
     return {name: each for name, each in said.items() if each is not None}
+
+
+def _said_below(info: Path) -> dict[str, str]:
+    """Return what the papers of a distribution say, in its folder and below, by their names there."""
+    said: dict[str, str] = {}
+    for folder, inner, _ in os.walk(info):
+        inner[:] = [name for name in inner if not is_info(name)]
+        below = Path(folder).relative_to(info)
+        said |= {(below / name).as_posix(): each for name, each in _said_in(Path(folder)).items()}
+    return said
 
 
 def _names(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
