@@ -68,7 +68,7 @@ def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
 
     Doing it twice changes nothing.
     """
-    scanned = Scanned(text)
+    scanned = Scanned(text, kinds)
     found = sorted((*span, place) for place, kind in enumerate(kinds) for span in FINDERS[kind](scanned))
     if not found:
         return text, {}
