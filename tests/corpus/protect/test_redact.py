@@ -117,6 +117,7 @@ def test_of_two_that_overlap_one_placeholder_is_left():
         ("SECRET_KEY=dGhpc2lzYXNlY3JldDEyMzQ1Njc4OTA=", "SECRET_KEY=<PASSWORD>"),
         ("SECRET_KEY=dGhpc2lzYXNlY3JldDEyMzQ1Njc4OQ==\n", "SECRET_KEY=<PASSWORD>\n"),
         ("DB_PASSWORD=Pa$$w0rd12x", "DB_PASSWORD=<PASSWORD>"),
+        ('-e "DB_PASS=Zk39fjQw22xA"', '-e "DB_PASS=<PASSWORD>"'),
         ("UID=sa;PWD=Zk39fjQw22xA;", "UID=sa;PWD=<PASSWORD>;"),
         ("DB_PASSWORD=/Zk39fjQw22xA", "DB_PASSWORD=<PASSWORD>"),
     ],

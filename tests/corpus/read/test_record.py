@@ -189,8 +189,13 @@ def test_dates_that_python_has_not_cost_their_value_only(read, tmp_path):
     assert ([document.text for document in documents], drops) == (["one", "two"], [])
 
 
-def test_what_is_redacted_in_texts_is_redacted_in_other_columns(read):
-    line = b'{"text": "words", "mail": "jane.doe@mail.net", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}'
+def test_what_is_redacted_in_texts_is_redacted_beside_them(read):
+    line = (
+        b'{"text": "words", "mail": "jane.doe@mail.net", "author": "J. <jane.doe@mail.net>", "seen": "10:00", '
+        b'"title": "By jane.doe@mail.net", "api_key": "q8Zk9qW2xYt7Lm3", "jane.doe@mail.net": 1}'
+    )
     (document,), _ = read("a.jsonl", line, redact={})
-    assert document.meta == {"mail": "<EMAIL>", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}
+    assert document.meta == {
+        "mail": "<EMAIL>", "author": "J. <jane.doe@mail.net>", "seen": "10:00", "title": "By <EMAIL>", "api_key": "<PASSWORD>",
+    }  # fmt: skip
     assert read("a.jsonl", line)[0][0].meta["mail"] == "jane.doe@mail.net"

@@ -50,7 +50,7 @@ _TOKEN = [re.compile(form + r"(?![A-Za-z0-9_])") for form in _TOKENS]
 _QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
 # the letters that names of secrets end in come first: most signs of assignment are passed over at once
 _BARE = re.compile(
-    r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}((?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)(?=[\s;&|,)]|$)"
+    r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}((?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)(?=[\s;&|,)\"'`]|$)"
 )
 # a file, or a page of the web: of an address it is the password alone that is hidden (server_passwords)
 _PLACE = re.compile(r"(?:~|\.\.?)/|/[A-Za-z]?[a-z0-9_.-]{2,}/|[a-z][a-z0-9+.-]{1,15}://", re.IGNORECASE)

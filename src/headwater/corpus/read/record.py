@@ -133,11 +133,6 @@ def record_meta(fields: dict[str, Any], text: str = "") -> dict[str, str]:
     return meta
 
 
-def other_columns(meta: dict[str, str]) -> dict[str, str]:
-    """Return what metadata has beside that of our own names: what stood in columns of any kind."""
-    return {name: value for name, value in meta.items() if name not in _OUR_NAMES}
-
-
 _OUR_NAMES = {*_OURS.values(), "group"}
 _RANK = {name: rank for rank, name in enumerate(_OURS)}
 
