@@ -52,12 +52,15 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
 def source_files(name: str, settings: CorpusSettings) -> Iterator[tuple[Path, str]] | None:
     """Return the files of a source in order, each with its origin; None for one that comes with a package or Python.
 
-    Raises DataError, here or on the way, for what the settings name and isn't there.
+    Raises DataError, here, on the way or behind the last, for what the settings name and isn't there.
     """
     source = settings.sources[name]
     if source.fetched is not None:
         return fetched_files(source.fetched, settings.fetched_dir, name)
-    return None if source.paths is None else find_files(source.paths, setting_of(name))
+    if source.paths is None:
+        return None
+    files = find_files(source.paths, setting_of(name))
+    return SplitsOfFiles(source.paths).required(files, _splits(name, source))
 
 
 def setting_of(name: str) -> str:
