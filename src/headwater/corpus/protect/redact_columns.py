@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headwater.corpus.protect.redact import FINDERS, redact
+from headwater.corpus.protect.secrets import names_secret
 from headwater.corpus.protect.settings import RedactSettings
 
 # an author is named on purpose; a group is a name of ours
@@ -37,5 +38,9 @@ class ColumnRedactor:
 
 
 def _around(name: str, value: str) -> tuple[str, str]:
-    """Return what is written around a value so that it is set to its name; with quotes in it, it stands by itself."""
-    return (f"{name}\n", "\n") if '"' in value or "'" in value else (f'{name}="', '"')
+    """Return what is written around a value: what sets it to the name of a secret, else the name stands above it.
+
+    A value with quotes in it stands by itself, too: in others they would end it.
+    """
+    is_set = names_secret(name) and '"' not in value and "'" not in value
+    return (f'{name}="', '"') if is_set else (f"{name}\n", "\n")

@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from headwater.corpus.protect.sample_values import is_sample
 from headwater.corpus.protect.server_passwords import server_passwords
@@ -108,6 +109,12 @@ def find_passwords(scanned: Scanned) -> Iterator[Span]:
     for match in _BARE.finditer(text):
         if _is_random(match.group(1), 2.75) and _NAME.search(_before(match)) and _is_bare_secret(match):
             yield match.start(1), match.end(1) - match.group(1).endswith(".")  # of the sentence
+
+
+@lru_cache(maxsize=1000)
+def names_secret(name: str) -> bool:
+    """Return whether a string that this name is set to may be a password or key."""
+    return _NAME.search(name[-_NAME_CHARACTERS:]) is not None
 
 
 def _before(match: re.Match[str]) -> str:
