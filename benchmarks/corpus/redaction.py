@@ -77,7 +77,7 @@ def examples(texts: list[str], kind: str, count: int) -> list[str]:
     found = [
         f"{text[max(start - 15, 0) : start]}[{text[start:end]}]{text[end : end + 8]}"
         for text in texts
-        for start, end in FINDERS[kind](Scanned(text))
+        for start, end in FINDERS[kind](Scanned(text, REDACTED_KINDS))
     ]
     return random.Random(0).sample(found, min(count, len(found)))
 

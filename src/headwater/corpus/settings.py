@@ -55,6 +55,8 @@ class SourceSettings(Settings):
         for name in ("text_column", "splits"):
             if getattr(self, name) is not None and (self.package or self.builtin):
                 raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
+        if self.splits is not None and self.fetched is not None:
+            raise ValueError("splits has no effect on fetched, whose packages have no splits; leave it out")
         return self
 
     @field_validator("hf")

@@ -47,7 +47,9 @@ def test_what_is_fetched_is_built_with_licence_and_origin(tmp_path, make_deb, ma
 
 
 @pytest.mark.parametrize(("papers", "licence"), [("", "CC0-1.0"), ("License: my own", "unknown")])
-def test_the_licence_of_the_run_file_is_that_of_a_package_that_names_none(tmp_path, make_wheel, make_prose, papers, licence):
+def test_the_licence_of_the_run_file_is_that_of_a_package_that_names_none(
+    tmp_path, make_wheel, make_prose, papers, licence
+):
     texts = {f"some_texts/{seed}.txt": make_prose(200, seed).encode() for seed in range(8)}
     texts["some_texts-2.0.egg-info/PKG-INFO"] = f"Metadata-Version: 2.1\nName: some-texts\n{papers}\n".encode()
     make_wheel("some-texts", texts)

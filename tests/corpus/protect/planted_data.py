@@ -136,5 +136,8 @@ NEGATIVES = [
     'api_key = "xxxxxxxx1234"', 'token = "access_token_v2"', 'password_hash = "pbkdf2_sha256"', "password = mysql_native_password2",
     "SECRET_KEY=your_secret_key_1", "DB_PASSWORD=${DB_PASSWORD_2}", "DB_PASS=changeme123", "token = Token2Value", "API_KEY=$API_KEY_2",
     "compass = 'north1234xyz'", "postgres://bob:pw@db.acme.com:5432/db", "http://user:pass@host.acme.com/", "token: OAuth2PasswordBearer",
+    "PWD=/home/bob2/work3", "API_TOKEN: https://docs.corp.io/v2/intro", "PRIVATE_KEY=~/.ssh/id_ed25519", "PRIVATE_KEY=./keys/id_ed25519",
+    "#define API_KEY = kApiKey2Foo", "PASSWORD_HASH=argon2id", 'private_key = "~/.ssh/id_ed25519"', 'token = "https://docs.corp.io/v2/intro"',
+    "http://host.corp.com:8080/@user", "https://u:p@host.acme.com/", "git+https://github.com:org/repo@main", "ftp://{user1}:{pw1}@host.acme.com",
     "eyJhbGciOiJIUzI1NiJ9", "d41d8cd98f00b204e9800998ecf8427e", "550e8400-e29b-41d4-a716-446655440000",
 ]  # fmt: skip

@@ -106,10 +106,35 @@ def test_of_two_that_overlap_one_placeholder_is_left():
         ('{"password": "hunter2Secret!xx"}', '{"password": "<PASSWORD>"}'),
         ('{"SecretAccessKey": "wJal/XUtnFEMI+K7MDENG+bPxRfiCYzk39fjQw22"}', '{"SecretAccessKey": "<PASSWORD>"}'),
         ("SECRET_KEY_BASE=3f9a8b7c6d5e4f3a2b1c", "SECRET_KEY_BASE=<PASSWORD>"),
+        ("postgres://admin:correcthorse@db.corp.com", "postgres://admin:<PASSWORD>@db.corp.com"),
+        ("https://bob:secretpw@intranet.corp.org/a", "https://bob:<PASSWORD>@intranet.corp.org/a"),
+        ("postgres://u:p4st@db.corp.com and on", "postgres://u:<PASSWORD>@db.corp.com and on"),
+        ("mysql://u:a:b/c1@db.corp.com/x", "mysql://u:<PASSWORD>@db.corp.com/x"),
+        ("mysql://u:hun@ter@db.corp.com/x", "mysql://u:<PASSWORD>@db.corp.com/x"),
+        ("smtp://joe@corp.com:hunter@mail.corp.com", "smtp://<EMAIL>:<PASSWORD>@mail.corp.com"),
+        ("https://bob:Пароль@corp.org", "https://bob:<PASSWORD>@corp.org"),
+        ('password: "Пароль2024"', 'password: "<PASSWORD>"'),
+        ("SECRET_KEY=dGhpc2lzYXNlY3JldDEyMzQ1Njc4OTA=", "SECRET_KEY=<PASSWORD>"),
+        ("SECRET_KEY=dGhpc2lzYXNlY3JldDEyMzQ1Njc4OQ==\n", "SECRET_KEY=<PASSWORD>\n"),
+        ("DB_PASSWORD=Pa$$w0rd12x", "DB_PASSWORD=<PASSWORD>"),
+        ('-e "DB_PASS=Zk39fjQw22xA"', '-e "DB_PASS=<PASSWORD>"'),
+        ("UID=sa;PWD=Zk39fjQw22xA;", "UID=sa;PWD=<PASSWORD>;"),
+        ("DB_PASSWORD=/Zk39fjQw22xA", "DB_PASSWORD=<PASSWORD>"),
     ],
 )
 def test_of_what_a_password_stands_in_nothing_else_goes(text, redacted):
     assert redact(text, KINDS)[0] == redacted
+
+
+@pytest.mark.parametrize(
+    ("kinds", "redacted"),
+    [
+        (["email"], "ftp://bob:<EMAIL>/x ftp://u:pass@db.corp.com"),
+        (["password"], "ftp://bob:<PASSWORD>@db.corp.com/x ftp://u:pass@db.corp.com"),
+    ],
+)
+def test_a_password_in_an_address_is_hidden_by_either_kind_alone(kinds, redacted):
+    assert redact("ftp://bob:hunter@db.corp.com/x ftp://u:pass@db.corp.com", kinds)[0] == redacted
 
 
 def step(text, **settings):

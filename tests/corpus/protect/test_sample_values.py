@@ -53,6 +53,8 @@ def test_what_stands_where_a_secret_would(value):
         "blue-horse-42-run",
         "correct1horse2battery",
         "3f9a8b7c6d5e4f3a",
+        "Пароль2024",
+        "密码1234",
     ],
 )
 def test_what_somebody_may_use_though_it_has_such_a_word_in_it(value):

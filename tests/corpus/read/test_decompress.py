@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -74,6 +75,62 @@ def test_a_flipped_bit_costs_half_a_kilobyte_before_it(read, name):
     lost = len(rows) * 512 // len(content) + 1
     assert 1000 - lost <= len(documents) < 1000
     assert [drop.reason for drop in drops] == ["damaged_gzip"]
+
+
+def gzip_by_bytes(content):
+    return _by_bytes(zlib.decompressobj(31), content)
+
+
+def xz_by_bytes(content):
+    return _by_bytes(lzma.LZMADecompressor(), content)
+
+
+def _by_bytes(stream, content):
+    parts = []
+    with contextlib.suppress(*DAMAGES):
+        for at in range(len(content)):
+            parts.append(stream.decompress(content[at : at + 1]))
+    return b"".join(parts)
+
+
+def zstd_by_bytes(content):
+    stream, parts = pa.CompressedInputStream(io.BytesIO(content), "zstd"), []
+    with contextlib.suppress(OSError):
+        while data := stream.read(1):
+            parts.append(data)
+    return b"".join(parts)
+
+
+def flipped(content):
+    return content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 64]) + content[len(content) // 2 + 1 :]
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize(
+    ("compression", "damaged", "by_bytes", "num_lost"),
+    [
+        ("gzip", flipped(gzip.compress(b"".join(ROWS))), gzip_by_bytes, 512 * 12),
+        ("gzip", cut(gzip.compress(b"".join(ROWS))), gzip_by_bytes, 0),
+        ("xz", flipped(lzma.compress(b"".join(ROWS))), xz_by_bytes, 2048 * 12),
+        ("xz", cut(lzma.compress(b"".join(ROWS))), xz_by_bytes, 0),
+        ("zstd", cut(zstd(b"".join(ROWS))), zstd_by_bytes, 512),
+    ],
+)
+@pytest.mark.parametrize("at_once", [5000, 300_000])
+def test_what_stands_before_a_damage_comes_but_for_a_step(compression, damaged, by_bytes, num_lost, at_once):
+    stream, found, whole = (
+        io.BufferedReader(Decompressed(io.BytesIO(damaged), compression), at_once),
+        b"",
+        by_bytes(damaged),
+    )
+    with pytest.raises((*DAMAGES, OSError)):
+        while data := stream.read1(at_once):
+            found += data
+    assert len(whole) > 200_000
+    assert found == whole[: len(found)] and len(whole) - len(found) <= num_lost, (len(found), len(whole))
 
 
 def test_a_cut_crawl_keeps_its_whole_records(read):

@@ -40,13 +40,13 @@ WHEEL = "Metadata-Version: 2.4\nName: x\n"
         ("package.json", '{"license": "SEE LICENSE IN TERMS"}', "unknown"),
         ("package.json", '{"type": "module"}', None),
         ("package.json", '["license"]', None),
-        ("package.json", '{"license": ', None),
+        ("package.json", '{"license": ', "unknown"),
         ("pyproject.toml", '[project]\nlicense = "AGPL-3.0-only"', "AGPL-3.0-only"),
         ("pyproject.toml", '[project]\nlicense = {text = "BSD-3-Clause"}', "BSD-3-Clause"),
-        ("pyproject.toml", '[project]\nlicense = {file = "LICENSE"}', "unknown"),
+        ("pyproject.toml", '[project]\nlicense = {file = "LICENSE"}', "in_a_file"),
         (
             "pyproject.toml",
-            '[project]\nlicense = {file = "L"}\nclassifiers = ["License :: OSI Approved :: MIT License"]',
+            '[project]\nlicense = {file = "LICENSE"}\nclassifiers = ["License :: OSI Approved :: MIT License"]',
             "MIT",
         ),
         ("pyproject.toml", '[tool.poetry]\nlicense = "GPL-2.0+"', "GPL-2.0-or-later"),
@@ -79,6 +79,6 @@ def test_no_text_breaks_a_manifests_reader(text, name):
     MANIFESTS[name](text)
 
 
-def test_nesting_without_end_is_no_manifest():
-    assert MANIFESTS["package.json"]('{"license":' + "[" * 100_000) is None
+def test_nesting_without_end_names_nothing_that_is_understood():
+    assert MANIFESTS["package.json"]('{"license":' + "[" * 100_000) == "unknown"
     assert MANIFESTS["pyproject.toml"]("a = " + "[" * 100_000) is None

@@ -116,7 +116,10 @@ def test_an_article_is_its_title_abstract_and_sections(read):
         ),
         ("<license><license-p>All rights reserved</license-p></license>", "All rights reserved"),
         ("<copyright-year>2020</copyright-year>", None),
-        ('<license xlink:href="https://example.org/terms"><license-p>Read them</license-p></license>', "https://example.org/terms"),
+        (
+            '<license xlink:href="https://example.org/terms"><license-p>Read them</license-p></license>',
+            "https://example.org/terms",
+        ),
         (
             '<license><license-p>Free, see <ext-link xlink:href="https://creativecommons.org/licenses/by/4.0/">here</ext-link></license-p></license>',
             "CC-BY-4.0",
@@ -164,7 +167,9 @@ def test_what_is_no_article_is_dropped_with_a_reason(read, content, reason):
 
 
 def test_a_link_in_the_text_of_an_article_is_not_its_licence(read):
-    link = '<p>See <ext-link xlink:href="https://creativecommons.org/licenses/by/4.0/">CC BY</ext-link>.</p></sec></body>'
+    link = (
+        '<p>See <ext-link xlink:href="https://creativecommons.org/licenses/by/4.0/">CC BY</ext-link>.</p></sec></body>'
+    )
     start, end = ARTICLE.index("<permissions>"), ARTICLE.index("<abstract>")
     page = (ARTICLE[:start] + ARTICLE[end:]).replace("</sec></body>", link)
     (document,), _ = read("a.xml", page.encode(), kind="articles")

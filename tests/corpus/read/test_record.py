@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.read.record import record_meta, text_column
 
 ROW = {
@@ -129,7 +130,9 @@ class TestEveryFormat:
         ("license", 7, "unknown"),
     ],
 )
-def test_a_licence_counts_in_whatever_form_it_is_named_and_several_all_apply(read, tmp_path, name, column, value, licence):
+def test_a_licence_counts_in_whatever_form_it_is_named_and_several_all_apply(
+    read, tmp_path, name, column, value, licence
+):
     if value or name == "a.jsonl":
         FORMATS[name]({"content": "x = 1", column: value}, tmp_path / name)
         (document,), _ = read(name, None)
@@ -141,6 +144,7 @@ def test_a_licence_counts_in_whatever_form_it_is_named_and_several_all_apply(rea
     [
         ("Python", "python"), ("C++", "c++"), ("cpp", "c++"), ("C#", "c#"), ("JavaScript", "javascript"), ("Shell", "shell"),
         ("Jupyter Notebook", "Jupyter Notebook"), ("en", "en"), ("cs", "cs"), ("pl", "pl"), ("ml", "ml"), ("ts", "ts"),
+        ("en-US", "en"), ("pt_BR", "pt"), ("EN", "en"), ("Vim Script", "Vim Script"), ("English", "English"),
     ],
 )  # fmt: skip
 def test_programming_languages_have_our_names_and_others_theirs(given, ours):
@@ -193,6 +197,33 @@ def test_a_synonym_that_lost_is_kept_under_its_own_name():
     assert record_meta({"created": "2001", "date": "2002"}) == {"date": "2002", "created": "2001"}
 
 
+@pytest.mark.parametrize(
+    ("given", "date"),
+    [
+        ("2019-04-25 12:57:54", "2019-04-25"), ("May 3, 2011", "2011-05-03"), ("3 May 2011", "2011-05-03"), ("2011", "2011"),
+        ("2011-05", "2011-05"), ("2020-01-02T03:00:00Z", "2020-01-02T03:00:00Z"), ("Thu, 25 Apr 2019 12:57:54 GMT", "2019-04-25"),
+    ],
+)  # fmt: skip
+def test_a_date_is_understood_as_people_write_it(given, date):
+    assert record_meta({"created": given}) == {"date": date}
+    counted = KeptBy()
+    counted.add_("s", shard_line(date), 1)
+    assert counted.as_dict()["dates"]["s"]["first"] == date[:10]
+
+
+def shard_line(date):
+    return json.dumps({"text": "words", "metadata": {"date": date}}, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    "value", ["20190425", "last spring", "2011-13-45", 1325376000, 1325376000.5, True, "31/12/2011"]
+)
+def test_what_is_not_understood_as_a_date_is_not_called_one(value):
+    said = str(value).lower() if value is True else str(value)
+    assert record_meta({"date": value}) == {"row_date": said}
+    assert record_meta({"created": value}) == {"created": said}
+
+
 def test_seconds_are_no_date_and_dates_are_written_as_iso():
     assert record_meta({"timestamp": 1577836800}) == {"timestamp": "1577836800"}
     assert record_meta({"date": date(2020, 1, 2)}) == {"date": "2020-01-02"}
@@ -243,8 +274,13 @@ def test_dates_that_python_has_not_cost_their_value_only(read, tmp_path):
     assert ([document.text for document in documents], drops) == (["one", "two"], [])
 
 
-def test_what_is_redacted_in_texts_is_redacted_in_other_columns(read):
-    line = b'{"text": "words", "mail": "jane.doe@mail.net", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}'
+def test_what_is_redacted_in_texts_is_redacted_beside_them(read):
+    line = (
+        b'{"text": "words", "mail": "jane.doe@mail.net", "author": "J. <jane.doe@mail.net>", "seen": "10:00", '
+        b'"title": "By jane.doe@mail.net", "api_key": "q8Zk9qW2xYt7Lm3", "jane.doe@mail.net": 1}'
+    )
     (document,), _ = read("a.jsonl", line, redact={})
-    assert document.meta == {"mail": "<EMAIL>", "author": "J. <jane.doe@mail.net>", "seen": "10:00"}
+    assert document.meta == {
+        "mail": "<EMAIL>", "author": "J. <jane.doe@mail.net>", "seen": "10:00", "title": "By <EMAIL>", "api_key": "<PASSWORD>",
+    }  # fmt: skip
     assert read("a.jsonl", line)[0][0].meta["mail"] == "jane.doe@mail.net"

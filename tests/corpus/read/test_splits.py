@@ -7,14 +7,16 @@ import json
 import pytest
 
 from headwater.corpus.document import Drop
-from headwater.corpus.read.source import read_source
+from headwater.corpus.read.source import read_files, read_source
 from headwater.corpus.read.splits import Splits
 from headwater.corpus.settings import CorpusSettings
+from headwater.errors import DataError
 
 FILES = [
     "set/dataset_dict.json", "set/train/a.jsonl", "set/test/a.jsonl", "set/validation_matched/a.jsonl", "set/more/b/a.jsonl",
     "hub/train-00000-of-00001.jsonl", "hub/test-00000-of-00001.jsonl", "hub/c4-validation.00000-of-00001.jsonl",
     "hub/data-00000-of-00001.jsonl", "plain/test/a.jsonl", "plain/test.jsonl",
+    "two/test/test-00000-of-00001.jsonl", "two/train/train-00000-of-00001.jsonl",
 ]  # fmt: skip
 
 
@@ -63,6 +65,7 @@ def test_other_files_are_read_whatever_they_are_called(pieces):
         ("*/test/*.jsonl", "set/test/a.jsonl"),
         ("hub/test-*.jsonl", "hub/test-00000-of-00001.jsonl"),
         ("hub/test-00000-of-00001.jsonl", "hub/test-00000-of-00001.jsonl"),
+        ("two/test", "two/test/test-00000-of-00001.jsonl"),
     ],
 )
 def test_a_path_that_names_a_split_has_chosen_it(pieces, path, text):
@@ -90,6 +93,34 @@ def test_splits_for_training(split):
     assert Splits("mine", None).are_read(split)
 
 
-def test_splits_of_what_has_none_are_refused():
+@pytest.mark.parametrize("origin", [{"builtin": "almanac"}, {"fetched": ["deb:doc-rfc"]}])
+def test_splits_of_what_has_none_are_refused(origin):
     with pytest.raises(ValueError, match="splits has no effect"):
-        CorpusSettings.model_validate({"sources": {"mine": {"builtin": "almanac", "splits": ["train"]}}})
+        CorpusSettings.model_validate({"sources": {"mine": {**origin, "splits": ["train"]}}})
+
+
+@pytest.mark.parametrize(
+    ("paths", "splits", "has"),
+    [
+        (["hub"], ["trian"], "the data set has test, train, validation"),
+        (["set"], ["train", "tset"], "the data set has more, test, train, validation_matched"),
+        (["plain"], ["train"], "the data set has none, so leave splits out"),
+    ],
+)
+def test_a_split_that_no_file_is_of_is_refused(pieces, paths, splits, has):
+    with pytest.raises(DataError, match=f"there is no split '{splits[-1]}'; {has}"):
+        pieces(*paths, splits=splits)
+
+
+def test_a_split_that_a_path_names_is_not_missed(pieces):
+    assert pieces("set/train", "hub/train*", splits=["train"])[0] == {
+        "set/train/a.jsonl",
+        "hub/train-00000-of-00001.jsonl",
+    }
+
+
+def test_reading_a_part_of_the_files_misses_no_split(tmp_path):
+    path = tmp_path / "test-00000-of-00001.jsonl"
+    path.write_text('{"text": "words"}')
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path)], "splits": ["train"]}}})
+    assert [piece.reason for piece in read_files([(path, str(path))], "mine", settings)] == ["split_left_out"]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from headwater.corpus.protect.server_passwords import server_passwords
 from headwater.corpus.protect.spans import Scanned, Span
 
 # any country's two letters, and the names that people have addresses under: of code and of system units (x@y.service)
@@ -23,8 +24,6 @@ _LOCAL_BACKWARDS = re.compile(r"[A-Za-z0-9_%+~-][A-Za-z0-9._%+~-]{0,63}")
 _EXAMPLE_DOMAIN = re.compile(
     r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|py|js|md|sh)$", re.IGNORECASE
 )
-# what goes before an @ in the address of a server: a password, and no one's mailbox
-_USER_OF_SERVER = re.compile(r"://[^\s/@]{0,64}:$")
 _NO_PERSON = {"git", "svn", "hg", "ssh", "nobody"}
 
 _IPV4 = re.compile(r"(?<![\w.~-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w+~-]|\.\d)")
@@ -44,19 +43,20 @@ _SPECIAL_IPV6 = [IPv6Network(name) for name in ("2001::/23", "2001:db8::/32", "2
 def find_emails(scanned: Scanned) -> Iterator[Span]:
     """Yield where e-mail addresses stand, but for those under example domains (RFC 2606).
 
-    In SCHEME://USER:PASSWORD@HOST there is none: the password alone is hidden (find_passwords), the host stays.
+    In SCHEME://USER:PASSWORD@HOST there is none where the password alone is hidden, or a sample: the host stays.
     """
     text = scanned.text
     if "@" not in text:
         return
+    hides_passwords = "password" in scanned.kinds
+    servers = {end for (_, end), is_secret in server_passwords(text) if hides_passwords or not is_secret}
     for match in _DOMAIN.finditer(text):
         at = match.start()
         local = _LOCAL_BACKWARDS.match(text[max(at - 64, 0) : at][::-1])
         if local is None or _EXAMPLE_DOMAIN.search(match.group(1)):
             continue
         start = at - local.end() + (text[at - local.end()] in ".-%")
-        is_password = _USER_OF_SERVER.search(text[max(start - 70, 0) : start]) is not None
-        if text[start:at].lower() not in _NO_PERSON and not is_password:
+        if text[start:at].lower() not in _NO_PERSON and at not in servers:
             yield start, match.end()
 
 

@@ -38,7 +38,7 @@ class Redactor:
     """The step. A cut says how many of a kind were replaced and between which words, never which they were.
 
     What is cut out of the text must not stand in `dropped/` either: its excerpt is of the text with its placeholders.
-    Metadata (an author, a title) stay as they are.
+    What stands beside the text was redacted as it was read (redact_columns).
     """
 
     def __init__(self, settings: RedactSettings) -> None:
@@ -68,7 +68,7 @@ def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
 
     Doing it twice changes nothing.
     """
-    scanned = Scanned(text)
+    scanned = Scanned(text, kinds)
     found = sorted((*span, place) for place, kind in enumerate(kinds) for span in FINDERS[kind](scanned))
     if not found:
         return text, {}

@@ -16,12 +16,12 @@ _FILLED = re.compile(
 )
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SAMPLE_WORDS = (
-    "a abc abcd abcde abcdef access account admin aes an and api app auth bar base baz bcrypt bearer change "
+    "a abc abcd abcde abcdef access account admin aes an and api app argon auth bar base baz bcrypt bearer change "
     "changeit changeme client code config credential credentials csrf data db default demo dev dummy ed empty "
     "enter env example fake field file foo foobar for guest hash header hello here hidden hmac id input insert "
     "invalid is it key keys letmein local login md me mock my mysql name new no none not null oauth of old or "
     "other pass passphrase passwd password passwords pbkdf placeholder postgres prefix private prod production "
-    "public pwd qwerty random redacted refresh root rsa s sample secret secrets server service session sha some "
+    "public pw pwd qwerty random redacted refresh root rsa s sample secret secrets server service session sha some "
     "staging string test testing tests text the this to todo token tokens type url user username utf v valid "
     "value var variable version welcome word world write x xxx your"
 )
@@ -36,7 +36,7 @@ def is_sample(value: str) -> bool:
     if _TEMPLATE.search(value) or _FILLED.search(value):
         return True
     pieces = [piece.lower() for piece in _PIECE.findall(value)]
-    if all(_is_said(piece) for piece in pieces):
+    if pieces and all(_is_said(piece) for piece in pieces):  # of other letters than these there are no pieces
         return True
     if _IDENTIFIER.fullmatch(value) and any(piece in _WORDS and len(piece) > 2 for piece in pieces):
         return True

@@ -10,8 +10,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from headwater.corpus.protect.sample_values import is_sample
+from headwater.corpus.protect.server_passwords import server_passwords
 from headwater.corpus.protect.spans import Scanned, Span
 
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -48,7 +50,12 @@ _TOKEN = [re.compile(form + r"(?![A-Za-z0-9_])") for form in _TOKENS]
 
 _QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
 # the letters that names of secrets end in come first: most signs of assignment are passed over at once
-_BARE = re.compile(r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}([^\s\"'`=,;&|<>(){}\[\]\\$]{8,128}+)(?=[\s;&|,)]|$)")
+_BARE = re.compile(
+    r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}((?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)(?=[\s;&|,)\"'`]|$)"
+)
+# a file, or a page of the web: of an address it is the password alone that is hidden (server_passwords)
+_PLACE = re.compile(r"(?:~|\.\.?)/|/[A-Za-z]?[a-z0-9_.-]{2,}/|[a-z][a-z0-9+.-]{1,15}://", re.IGNORECASE)
+_CONSTANT = re.compile(r"k(?:[A-Z][a-z]+\d{0,2}){2,}")  # kApiKey2Name, the name of another
 _NAME = re.compile(
     r"(?:passw(?:or)?d|passwd|passphrase|pwd|(?:^|[^a-z])(?:db|pg|my)?pass|secret|token|api[_-]?key|access[_-]?key|"
     r"private[_-]?key|secret[_-]?access[_-]?key)(?:[_-]?(?:key|token|value|hash|base)){0,2}[\"'\]]{0,2}\s{0,4}[:=]?$",
@@ -56,7 +63,6 @@ _NAME = re.compile(
 )
 _SETTING = re.compile(r"(?:^|[\s\"'])[A-Z][A-Z0-9_]*$")  # as the environment has them
 _NAME_CHARACTERS = 30
-_IN_ADDRESS = re.compile(r"://[^\s:/@<>\"']{0,64}:([^\s:/@<>\"']{6,64})@")
 _RUN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 # letters of one case or digits in a row, on average: chance makes 1.6 of them, words 4 and more
 _MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
@@ -95,15 +101,20 @@ def find_passwords(scanned: Scanned) -> Iterator[Span]:
     is made of small letters, capitals and digits in no order that words have.
     """
     text = scanned.text
-    for match in _IN_ADDRESS.finditer(text) if "://" in text else ():
-        if _is_random(match.group(1), 2.5) and not is_sample(match.group(1)):
-            yield match.span(1)
+    yield from (span for span, is_secret in server_passwords(text) if is_secret)
     for match in _QUOTED.finditer(text):
-        if _is_random(match.group(2), 2.75) and _NAME.search(_before(match)) and not is_sample(match.group(2)):
+        value = match.group(2)
+        if _is_random(value, 2.75) and _NAME.search(_before(match)) and not (is_sample(value) or _PLACE.match(value)):
             yield match.span(2)
     for match in _BARE.finditer(text):
         if _is_random(match.group(1), 2.75) and _NAME.search(_before(match)) and _is_bare_secret(match):
             yield match.start(1), match.end(1) - match.group(1).endswith(".")  # of the sentence
+
+
+@lru_cache(maxsize=1000)
+def names_secret(name: str) -> bool:
+    """Return whether a string that this name is set to may be a password or key."""
+    return _NAME.search(name[-_NAME_CHARACTERS:]) is not None
 
 
 def _before(match: re.Match[str]) -> str:
@@ -113,7 +124,7 @@ def _before(match: re.Match[str]) -> str:
 def _is_bare_secret(match: re.Match[str]) -> bool:
     """Return whether a value without quotes, which may be a name in a program, is one that nobody gives as a name."""
     value = match.group(1)
-    if is_sample(value):
+    if is_sample(value) or _PLACE.match(value) or _CONSTANT.fullmatch(value):
         return False
     if _SETTING.search(_before(match)):
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 
 Span = tuple[int, int]  # [start, end) in characters
@@ -13,10 +13,11 @@ _MIN_DIGITS = 4
 
 
 class Scanned:
-    """A text that several searches go through; its runs of digits, spaces and signs are found once."""
+    """A text that several searches go through, for these kinds; its runs of digits, spaces and signs are found once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, kinds: Collection[str]) -> None:
         self.text = text
+        self.kinds = kinds
 
     @cached_property
     def _runs(self) -> list[tuple[int, int, int]]:

@@ -8,6 +8,7 @@ from datetime import date
 _NAMES = "january february march april may june july august september october november december"
 _MONTHS = _NAMES.split()
 _ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_ISO_WHOLE = re.compile(r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01])(?:T[0-9:.,+Z-]{2,30})?)?)?")
 _MONTH = "|".join(rf"{month}|{month[:3]}\b\.?" for month in _MONTHS) + r"|sept\b\.?"
 _MONTH_FIRST = re.compile(rf"\b({_MONTH})[ ,]+(?:(\d{{1,2}})(?:st|nd|rd|th)?[ ,]+)?(\d{{4}})\b", re.IGNORECASE)
 _DAY_FIRST = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?[ .]+({_MONTH})[ ,]+(\d{{4}})\b", re.IGNORECASE)
@@ -26,6 +27,11 @@ def iso_date(text: str) -> str:
     if found := _MONTH_FIRST.search(text):
         return _written(found[3], _number(found[1]), found[2])
     return ""
+
+
+def iso_date_or_time(text: str) -> str:
+    """Return a date that is in ISO's form with its time, if it has one behind a T; else as `iso_date`."""
+    return text if _ISO_WHOLE.fullmatch(text) else iso_date(text)
 
 
 def _number(month: str) -> str:

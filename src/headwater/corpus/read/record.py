@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.formats import programming_language
+from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
 from headwater.corpus.read.row_licence import licence_of_value
@@ -30,6 +33,7 @@ _TAKEN = ("source", "origin", "kind", "group", "licence_named")  # what a corpus
 MAX_OTHER_COLUMNS, MAX_OTHER_CHARACTERS = 16, 200
 _MAX_NAME_CHARACTERS, _MAX_OUR_CHARACTERS, _MAX_IN_LIST = 60, 300, 50
 _SHOWN_NAMES = 20
+_MAX_CACHED_NAMES, _MAX_CACHED_CHARACTERS = 64, 4000  # of a row's columns
 
 
 def text_column(names: Iterable[str], wanted: str | None) -> str | None:
@@ -124,28 +128,39 @@ def record_meta(fields: dict[str, Any], text: str = "") -> dict[str, str]:
     What is known to be a title, a language, a licence and the like is kept under our name for it; of the others 16 at
     most, under their own, where they are a string of at most 200 characters, a number, a date or a truth value.
     """
-    names = said_columns(fields, text)
+    known, kept = _columns_of(tuple(fields), text)
     meta: dict[str, str] = {}
     used = set[str]()
-    known = sorted((name for name in names if name.lower() in _OURS), key=lambda name: _RANK[name.lower()])
-    for name in known:
-        ours = _OURS[name.lower()]
-        value = _our_value(fields[name], ours)
-        if value and ours not in meta:
+    for name, ours in known:
+        if ours not in meta and (value := _our_value(fields[name], ours)):
             meta[ours] = value
             used.add(name)
-    for name in names:
-        value = _plain(fields[name])
-        if name not in used and value and len(value) <= MAX_OTHER_CHARACTERS:
-            meta.setdefault(f"row_{name}" if name in _TAKEN else name, value)
+    for name, own in kept:
+        if name not in used and (value := _plain(fields[name])) and len(value) <= MAX_OTHER_CHARACTERS:
+            meta.setdefault(own, value)
     return meta
 
 
-def other_columns(meta: dict[str, str]) -> dict[str, str]:
-    """Return what metadata has beside that of our own names: what stood in columns of any kind."""
-    return {name: value for name, value in meta.items() if name not in _OUR_NAMES}
+Named = list[tuple[str, str]]  # columns, each with a name in metadata
 
 
+def _columns_of(names: tuple[str, ...], text: str) -> tuple[Named, Named]:
+    """Return the columns that are known, in the order in which they count, and all, with names of their own.
+
+    Never under one of ours: what isn't understood as a date is none. Rows of a table have the same columns.
+    """
+    is_short = len(names) <= _MAX_CACHED_NAMES and sum(map(len, names)) <= _MAX_CACHED_CHARACTERS
+    return _cached_columns_of(names, text) if is_short else _new_columns_of(names, text)
+
+
+def _new_columns_of(names: tuple[str, ...], text: str) -> tuple[Named, Named]:
+    said = said_columns(names, text)
+    known = sorted((name for name in said if name.lower() in _OURS), key=lambda name: _RANK[name.lower()])
+    own = [(name, f"row_{name}" if name in _TAKEN or name in _OUR_NAMES else name) for name in said]
+    return [(name, _OURS[name.lower()]) for name in known], own
+
+
+_cached_columns_of = lru_cache(maxsize=64)(_new_columns_of)
 _OUR_NAMES = {*_OURS.values(), "group"}
 _RANK = {name: rank for rank, name in enumerate(_OURS)}
 
@@ -157,10 +172,10 @@ def _our_value(value: Any, ours: str) -> str:
         said = [each.strip() for each in value[: _MAX_IN_LIST + 1] if isinstance(each, str) and each.strip()]
         return ", ".join(said)[:_MAX_OUR_CHARACTERS] if ours == "author" else ""
     text = _plain(value)
-    if ours == "date" and isinstance(value, int | float):
-        return ""  # seconds since some year: kept as what it is
+    if ours == "date":  # a number is of seconds since some year: kept as what it is
+        return "" if isinstance(value, int | float | Decimal) else iso_date_or_time(text)
     if ours == "language":
-        text = programming_language(text) or text
+        text = programming_language(text) or language_of(text) or text
     return text[: MAX_TITLE_CHARACTERS if ours == "title" else _MAX_OUR_CHARACTERS]
 
 

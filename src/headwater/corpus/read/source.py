@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.redact import redact
+from headwater.corpus.protect.redact_columns import ColumnRedactor
 from headwater.corpus.read.archive_licence import marked_archive
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces
@@ -20,7 +20,6 @@ from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
-from headwater.corpus.read.record import other_columns
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.scripts import as_script
@@ -53,12 +52,15 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
 def source_files(name: str, settings: CorpusSettings) -> Iterator[tuple[Path, str]] | None:
     """Return the files of a source in order, each with its origin; None for one that comes with a package or Python.
 
-    Raises DataError, here or on the way, for what the settings name and isn't there.
+    Raises DataError, here, on the way or behind the last, for what the settings name and isn't there.
     """
     source = settings.sources[name]
     if source.fetched is not None:
         return fetched_files(source.fetched, settings.fetched_dir, name)
-    return None if source.paths is None else find_files(source.paths, setting_of(name))
+    if source.paths is None:
+        return None
+    files = find_files(source.paths, setting_of(name))
+    return SplitsOfFiles(source.paths).required(files, _splits(name, source))
 
 
 def setting_of(name: str) -> str:
@@ -72,17 +74,14 @@ def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSet
 
 
 def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings) -> Iterator[Piece]:
-    """Yield the pieces, what is redacted in texts also redacted in the columns of tables that go with them."""
+    """Yield the pieces, what is redacted in texts also redacted in what stands beside them."""
     if settings.redact is None:
         yield from pieces
         return
-    kinds = tuple(settings.redact.kinds)
+    redacted = ColumnRedactor(settings.redact)
     for piece in pieces:
-        columns = other_columns(piece.meta) if isinstance(piece, Document) else {}
-        if isinstance(piece, Drop) or not columns:
-            yield piece
-        else:
-            yield replace(piece, meta=piece.meta | {name: redact(value, kinds)[0] for name, value in columns.items()})
+        meta = redacted(piece.meta) if isinstance(piece, Document) and piece.meta else None
+        yield replace(piece, meta=meta) if isinstance(piece, Document) and meta is not None else piece
 
 
 def _pieces_of_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:

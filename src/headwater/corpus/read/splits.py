@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -39,7 +40,7 @@ class Splits:
         if missing:
             raise DataError(
                 f"corpus.sources.{self.source}.splits: there is no split {missing[0]!r}; "
-                f"the data set has {', '.join(sorted(found))}"
+                f"the data set has {', '.join(sorted(found)) or 'none, so leave splits out'}"
             )
 
     def drop(self, split: str, origin: str, num_bytes: int) -> Drop:
@@ -64,9 +65,23 @@ class SplitsOfFiles:
             if parts[:top] != given[:top]:
                 continue
             split = self._below(path, parts, top)
-            if split is None or any(split in re.split(r"\W", part) for part in given[top:]):
+            if split is None or split in _words(given[top:] or given[-1:]):
                 return None
         return split
+
+    def required(self, files: Iterable[tuple[Path, str]], splits: Splits) -> Iterator[tuple[Path, str]]:
+        """Yield all files of a source; behind the last raise DataError where a split is wanted that none is of.
+
+        One that a path names is not missed: what lies below is of no split then.
+        """
+        chosen = set().union(*(_words(given) for given, _ in self._given))
+        asked = [split for split in splits.wanted or () if split not in chosen]
+        found = set[str]()
+        for path, origin in files:
+            if asked and (split := self.split_of(path, origin)) is not None:
+                found.add(split)
+            yield path, origin
+        Splits(splits.source, tuple(asked)).require(list(found))
 
     def _below(self, path: Path, parts: tuple[str, ...], top: int) -> str | None:
         """Return the split that a file belongs to by what stands in its path behind the first `top` parts."""
@@ -79,6 +94,10 @@ class SplitsOfFiles:
                 return parts[len(parts) - above - 1]
         shard = _SHARD.match(parts[-1]) if len(parts) > top else None
         return shard["split"] if shard and shard["split"] not in _NO_SPLITS else None
+
+
+def _words(parts: tuple[str, ...]) -> set[str]:
+    return {word for part in parts for word in re.split(r"\W", part)}
 
 
 def _parts(given: str) -> tuple[tuple[str, ...], int]:
