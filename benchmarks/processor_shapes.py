@@ -3,7 +3,8 @@
     python benchmarks/processor_shapes.py --write
 
 Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 in turn, and profiled as
-its roofline does; Muon's blocks are those of the rule. The machine must be idle. Without --write the rows are printed.
+its roofline does; Muon's blocks are those of the rule. The machine must be idle. Without --write the rows are printed:
+those of a processor with AMX stand in the table by themselves, under `amx`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders.headwater import make_plan
+from headwater.machine.host import cpu_flags
 from job import Job, Shape
 from measure import Effort, choose_mode, run_rounds, summarise
 from throughput import say
@@ -42,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put the rows and the peaks into the package's table")
     parser.add_argument("--rounds", type=int, default=3, help="of either dtype in turn (3)")
     options = parser.parse_args(arguments)
+    if options.write and "amx_bf16" in cpu_flags():
+        parser.error("--write is for the table of processors without AMX: put the rows under `amx` yourself")
     with tempfile.TemporaryDirectory(prefix="processor-shapes-") as folder:
         rows = [measured_row(shape, Path(folder), options.rounds) for shape in SHAPES]
     print(json.dumps(rows))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from headwater.model.count import flops_per_token
@@ -19,15 +21,24 @@ SHAPES = constants()["shapes"]
 LARGEST = SHAPES[-1]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["d_model"]))
+@pytest.mark.parametrize("number", range(len(SHAPES)))
+@pytest.mark.parametrize("has_amx", [False, True])
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
-def test_a_measured_shape_gets_its_own_seconds(shape, dtype):
+def test_a_measured_shape_gets_its_own_seconds(number, has_amx, dtype):
+    measured = constants()["amx"] if has_amx else constants()
+    shape, peaks = measured["shapes"][number], measured["peak_flops_per_second"]
     sizes = sizes_of(processor._model(shape), is_muon=True, block_rows=shape["block_rows"])
-    peaks = constants()["peak_flops_per_second"]
-    found = step_seconds(
-        sizes, shape["rows"] * shape["seq_len"], Peaks(peaks[dtype], peaks["bfloat16"], dtype, "as measured")
-    )
+    at = Peaks(peaks[dtype], peaks["bfloat16"], dtype, "as measured", has_amx)
+    found = step_seconds(sizes, shape["rows"] * shape["seq_len"], at)
     assert found == pytest.approx(shape[f"{dtype}_ms"] / 1000, rel=1e-6)
+
+
+def test_first_light_takes_what_it_took_on_a_processor_with_amx():
+    model = processor._model(constants()["amx"]["shapes"][2] | {"vocab_size": 6144})
+    peaks = constants()["amx"]["peak_flops_per_second"]
+    at = Peaks(peaks["bfloat16"], peaks["bfloat16"], "bfloat16", "", has_amx=True)
+    # 33,400 tokens a second between looks, half of the steps in rows of half the length (docs/log.md)
+    assert step_seconds(sizes_of(model, True, None, 0.5), 4096, at) == pytest.approx(4096 / 33_400, rel=0.1)
 
 
 # seconds of a step in int8 at the machine's faster speed: first-light's rungs, seed 2 (docs/log.md); widths 64 and 128
@@ -46,8 +57,8 @@ def test_narrow_models_are_foretold_as_the_ladder_found_them(shape):
 
 def test_no_part_is_faster_than_the_peak():
     for width in (32, 64, 192, 300, 768, 2048):
-        for dtype in ("int8", "bfloat16"):
-            rates = processor.efficiencies(width, dtype)
+        for dtype, has_amx in product(("int8", "bfloat16"), (False, True)):
+            rates = processor.efficiencies(width, dtype, has_amx)
             assert all(0 < rates[part] < 1 for part in ("matmul", "loss", "attention", "optimizer")), rates
 
 

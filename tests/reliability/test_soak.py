@@ -208,7 +208,7 @@ def test_a_short_soak_of_a_tiny_run_needs_nobody_and_changes_no_bit(tmp_path):
     write_texts(tmp_path / "texts")
     write_run_file(tmp_path / "mine.toml")
     program = Path(__file__).parents[2] / "benchmarks" / "reliability" / "soak.py"
-    length = ["--steps", "200", "--seconds", "12", "--mean-seconds", "5", "--seed", "3"]
+    length = ["--steps", "200", "--seconds", "8", "--mean-seconds", "5", "--seed", "3"]
     settings = ["machine.dtype=float32", "train.microbatch_tokens=256", "train.hang_seconds=4"]
     done = subprocess.run(
         [sys.executable, program, "--run", "mine.toml", *length, "--json", "soak.json", *settings],

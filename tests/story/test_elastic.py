@@ -96,7 +96,7 @@ def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monke
     monkeypatch.chdir(folder)
     prepare_data(load_run("mine.toml", [])[0], print, Timings())
     # the first rank's operations take so long that the last save is still under way when the signal comes
-    processes = start_ranks(2, "train", "mine.toml", cwd=folder, HEADWATER_FAULTS="delay=0.25@20+")
+    processes = start_ranks(2, "train", "mine.toml", cwd=folder, HEADWATER_FAULTS="delay=0.12@20+")
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)

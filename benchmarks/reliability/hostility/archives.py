@@ -24,7 +24,9 @@ cases.file("text under the name of zstd words.txt.zst", "not_zstd", content=PROS
 cases.file("a gzip of nothing nothing.txt.gz", "empty", content=gzip.compress(b""))
 cases.file("a gzip in a gzip twice.txt.gz.gz", "unknown_format", content=gzip.compress(SHORT))
 cases.file("the start of a gzip start.txt.gz", "damaged_gzip", "not_gzip", content=SHORT[:12])
-cases.file("a gzip cut short cut.jsonl.gz", "damaged_gzip", content=gzip.compress(b'{"text": "a"}\n' * 9)[:-9])
+cases.file(
+    "a gzip cut short cut.jsonl.gz", "damaged_gzip", "too_short", content=gzip.compress(b'{"text": "a"}\n' * 9)[:-9]
+)
 cases.file("a gzip with a wrong sum sum.txt.gz", "damaged_gzip", content=SHORT[:-8] + b"\0" * 8)
 cases.file(
     "a gzip with words behind it behind.txt.gz", KEPT, "damaged_gzip", "exact_duplicate", content=SHORT + b"words"

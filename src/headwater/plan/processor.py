@@ -93,30 +93,36 @@ def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0)
 
 @dataclass(frozen=True)
 class Peaks:
-    """The machine's rates of matrix products in FLOP/s: of the blocks' maps, and of all else. `how` says from where."""
+    """The machine's rates of matrix products in FLOP/s: of the blocks' maps, and of all else. `how` says from where.
+
+    With `has_amx` small products reach a smaller part of them, since memory and what is no product don't gain.
+    """
 
     maps: float
     rest: float
     dtype: str
     how: str
+    has_amx: bool = False
 
 
 def step_seconds(sizes: Sizes, batch_tokens: int, peaks: Peaks, recompute_fraction: float = 0.0) -> float:
     """Return the seconds of a step by the efficiencies of `data/processor.json`."""
     work = step_flops(sizes, batch_tokens, recompute_fraction)
-    rates = efficiencies(sizes.d_model, peaks.dtype)
+    rates = efficiencies(sizes.d_model, peaks.dtype, peaks.has_amx)
     return sum(work[part] / ((peaks.maps if part == "matmul" else peaks.rest) * rates[part]) for part in PARTS)
 
 
-def efficiencies(d_model: int, dtype: str) -> dict[str, float]:
+def efficiencies(d_model: int, dtype: str, has_amx: bool = False) -> dict[str, float]:
     """Return each part's work over seconds and peak at a width; the peak is bf16's but for int8's linear maps."""
-    table = [_measured(shape, "int8" if dtype == "int8" else "bfloat16") for shape in constants()["shapes"]]
-    widths = [math.log(shape["d_model"]) for shape in constants()["shapes"]]
+    measured = constants()["amx"] if has_amx else constants()
+    peaks = measured["peak_flops_per_second"]
+    table = [_measured(shape, "int8" if dtype == "int8" else "bfloat16", peaks) for shape in measured["shapes"]]
+    widths = [math.log(shape["d_model"]) for shape in measured["shapes"]]
     at = math.log(d_model)
     return {part: math.exp(float(np.interp(at, widths, [math.log(row[part]) for row in table]))) for part in PARTS}
 
 
-def _measured(shape: dict[str, Any], dtype: str) -> dict[str, float]:
+def _measured(shape: dict[str, Any], dtype: str, peaks: dict[str, float]) -> dict[str, float]:
     model = _model(shape)
     tokens = shape["rows"] * shape["seq_len"]
     work = step_flops(sizes_of(model, is_muon=True, block_rows=shape["block_rows"]), tokens)
@@ -124,7 +130,6 @@ def _measured(shape: dict[str, Any], dtype: str) -> dict[str, float]:
     seconds = {part: shape["int8_ms"] / 1000 * share / total for part, share in shape["shares"].items()}
     if dtype == "bfloat16":
         seconds["matmul"] += (shape["bfloat16_ms"] - shape["int8_ms"]) / 1000
-    peaks = constants()["peak_flops_per_second"]
     peak_of = dict.fromkeys(PARTS, peaks["bfloat16"]) | {"matmul": peaks[dtype]}
     return {part: work[part] / seconds[part] / peak_of[part] for part in PARTS}
 

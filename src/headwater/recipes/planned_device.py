@@ -177,9 +177,11 @@ def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
 def _peaks_at(float32: float, dtype: str, flags: set[str]) -> Peaks:
     """Return what a processor of this rate in float32 reaches, by what processors with such instructions gain."""
     gains = constants()["rate_over_float32"] | {"float32": 1.0}
-    if "amx_bf16" in flags:
+    has_amx = "amx_bf16" in flags and dtype != "float32"
+    if has_amx:
         gains |= {"bfloat16": gains["bfloat16_amx"]}
-    return Peaks(float32 * gains[dtype], float32 * gains["float32" if dtype == "float32" else "bfloat16"], dtype, "")
+    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
+    return Peaks(float32 * gains[dtype], rest, dtype, "", has_amx)
 
 
 def gpu_to_use(wanted: str) -> Device | None:
