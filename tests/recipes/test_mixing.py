@@ -13,7 +13,7 @@ from small_run import call, finish, prose, require_clear_error, start, write_run
 
 from headwater.plan.mixture_law import MIN_RUNS
 
-ASKED = ("mixture", "search", "mine.toml", "--minutes", "0.5", "--runs", "6", "--checks", "1", "--json")
+ASKED = ("mixture", "search", "mine.toml", "--minutes", "5", "--runs", "6", "--checks", "1", "--json")
 CYRILLIC = '\n[corpus.sources.cyrillic]\npaths = ["cyrillic"]\n'
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
 
