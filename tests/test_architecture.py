@@ -28,7 +28,7 @@ LAYERS = [
     ["corpus", "tokenizer"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files"],
     ["disk", "storage"],
-    ["errors"],
+    ["errors", "durations"],
 ]
 LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 # records are durable, and every durable write goes through files; seals are those of files
@@ -36,7 +36,7 @@ WITHIN_A_LINE = {("records", "json_lines"), ("json_lines", "files"), ("records",
 WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config")}
 
 TORCH_FREE = {"corpus", "tokenizer", "tokens", "batches", "plan", "report", "records", "config", "files", "errors"}
-TORCH_FREE |= {"validation", "disk", "storage", "seals", "json_lines", "outputs"}
+TORCH_FREE |= {"validation", "disk", "storage", "seals", "json_lines", "outputs", "durations"}
 TORCH_FREE_MODULES = {
     "headwater.model.settings",
     "headwater.model.count",

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, command, environment, prose, run, write_run_file, write_texts
 
-from headwater.cli.terminal import TrainingDisplay, card, duration, safe
+from headwater.cli.terminal import TrainingDisplay, card, safe
+from headwater.durations import duration
 
 STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import TrainingDisplay, card, duration, hours_interval, interval, say
+from headwater.cli.terminal import TrainingDisplay, card, hours_interval, interval, say
+from headwater.durations import duration
 from headwater.report.numbers import count, significant
 
 if TYPE_CHECKING:

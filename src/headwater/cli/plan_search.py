@@ -8,7 +8,8 @@ from typing import Any
 
 from headwater.cli import search_options as option
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import card, duration, energy_interval, hours_interval, interval
+from headwater.cli.terminal import card, energy_interval, hours_interval, interval
+from headwater.durations import duration
 from headwater.report.numbers import count, significant
 
 PARTS_IN_WORDS = {

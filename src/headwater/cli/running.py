@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.checkpoint.lock import Owner
-from headwater.cli.terminal import TrainingDisplay, card, duration, say, told
+from headwater.cli.terminal import TrainingDisplay, card, say, told
+from headwater.durations import duration
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
 from headwater.model.count import count_parameters

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
+from headwater.durations import duration
 from headwater.evaluate.printable import printable
 from headwater.machine.place import named
 from headwater.report.measures import audit_line
@@ -26,14 +27,6 @@ def safe(text: str) -> str:
 def say(message: str) -> None:
     """Print one line of progress on standard error, which keeps standard output for results."""
     print(printable(message), file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
 def hours_interval(hours: dict[str, float]) -> str:

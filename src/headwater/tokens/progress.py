@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES, duration
+from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES
+from headwater.durations import duration
 
 
 class Progress:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from headwater.corpus.tasks.work import Task, Work
+from headwater.durations import duration
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -76,9 +77,3 @@ class Progress:
         if self._done_here:
             said += f", {duration(seconds * self._left / self._done_here)} to go"
         self._say(said)
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
