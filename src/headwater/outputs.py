@@ -1,6 +1,7 @@
 """What a task makes: a folder that appears at once, with its facts and the digests of its files in task.json.
 
-Nothing is flushed to the device, since all of it can be made again: what a power cut damaged is found by its digests.
+Outputs lie in a work folder beside what is made from them, under its key, and are removed when that is done. Nothing
+is flushed to the device, since all of it can be made again: what a power cut damaged is found by its digests.
 """
 
 from __future__ import annotations
@@ -12,9 +13,42 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headwater.errors import DataError
-from headwater.files import create, digest_file, digest_json, json_bytes, new_scratch_folder, read_json
+from headwater.files import (
+    create,
+    digest_file,
+    digest_json,
+    json_bytes,
+    new_scratch_folder,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+)
 
 TASK_FILE = "task.json"
+_KEY_CHARACTERS = 16
+
+
+def work_folder(made_dir: Path) -> Path:
+    """Return where what `made_dir` will hold is worked on.
+
+    The name is hidden, so that no source of text that holds the run reads it.
+    """
+    return made_dir.with_name(f".{made_dir.name}-work")
+
+
+def begin_work(made_dir: Path, key: str, layout: str) -> Path:
+    """Return the folder of the work of this key, laid out so; the work on others is removed."""
+    folder = work_folder(made_dir) / f"{key.split(':')[-1][:_KEY_CHARACTERS]}-{layout}"
+    if folder.parent.is_dir():
+        for other in folder.parent.iterdir():
+            if other != folder:
+                remove_folder(other)
+    return folder
+
+
+def end_work(made_dir: Path) -> None:
+    """Remove all that was made on the way to what `made_dir` holds."""
+    remove_folder(work_folder(made_dir))
 
 
 @dataclass
@@ -58,3 +92,11 @@ def is_whole(folder: Path) -> bool:
         return is_same and bool(digest == digest_json(made))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def remove_damaged(folder: Path) -> None:
+    """Remove what a killed process left in a folder of outputs, and every output that isn't whole."""
+    remove_leftovers(folder)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if not is_whole(path):
+            remove_folder(path)

@@ -42,10 +42,11 @@ from headwater.corpus.tasks.runs import GATHER, Runs
 from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
-from headwater.corpus.tasks.work import Task, Work, begin_work, end_work
+from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.corpus.too_little import forget_dropped, leave_dropped
 from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
+from headwater.outputs import end_work
 
 CODE_VERSION = 5  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
@@ -132,12 +133,6 @@ def build_corpus(
     forget_dropped(out_dir)
     end_work(out_dir)
     return manifest
-
-
-def discard_work(corpus_dir: Path) -> None:
-    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
-    forget_dropped(corpus_dir)
-    end_work(corpus_dir)
 
 
 def _move_shards(work: Work, folder: Path) -> dict[str, Any]:

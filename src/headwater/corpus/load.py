@@ -9,10 +9,10 @@ from typing import Any
 
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
-from headwater.corpus.tasks.work import work_folder
 from headwater.corpus.too_little import kept_too_little
 from headwater.errors import DataError
 from headwater.files import digest_file
+from headwater.outputs import work_folder
 from headwater.seals import is_unmade, read_manifest
 
 SPLITS = ("train", "validation")

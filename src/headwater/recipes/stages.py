@@ -14,7 +14,7 @@ from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import is_whole, read_state
-from headwater.corpus.build import build_corpus, corpus_key, discard_work
+from headwater.corpus.build import build_corpus, corpus_key
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError, ConfigError
@@ -27,12 +27,12 @@ from headwater.files import (
     write_json,
 )
 from headwater.optim.rules import Reason
+from headwater.outputs import end_work
 from headwater.recipes.run_config import RunConfig, config_record
 from headwater.records import no_owner, read_records
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
-from headwater.tokens.work import end_work as end_tokens_work
 from headwater.train.identity import TrainPlan, require_same
 
 Say = Callable[[str], None]
@@ -107,7 +107,7 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings, require_owner: R
     started_at = time.perf_counter()
     key = tokens_key(corpus_digest, stage_digest(folders.tokenizer))
     if _is_current(folders, folders.tokens, key):
-        end_tokens_work(folders.tokens)
+        end_work(folders.tokens)
     else:
         build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
         timings.measure("tokens", started_at)
@@ -138,7 +138,7 @@ def build_corpus_stage(
     folders = Folders(config.run_dir)
     inputs = corpus_inputs(config.corpus)
     if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs)):
-        discard_work(folders.corpus)
+        end_work(folders.corpus)
         return read_manifest_or_none(folders.corpus)
     manifest = build_corpus(config.corpus, folders.corpus, say, require_owner, inputs)
     timings.measure("corpus", started_at)

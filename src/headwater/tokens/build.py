@@ -11,12 +11,13 @@ from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
 from headwater.errors import StoreError
 from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
+from headwater.outputs import begin_work, end_work
 from headwater.seals import seal
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.manifest import COUNTS
 from headwater.tokens.progress import Progress
-from headwater.tokens.work import SourceWork, begin_work, end_work
+from headwater.tokens.work import LAYOUT, SourceWork
 from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
 
 STAGE_VERSION = 1
@@ -45,7 +46,7 @@ def build_tokens(
     sizes = read_corpus_manifest(corpus_dir)["splits"]
     every = [(split, source) for split in SPLITS for source in sorted(list_sources(corpus_dir))]
     progress = Progress(sum(sizes[split][source]["bytes"] for split, source in every), say)
-    work_dir = begin_work(out_dir, key, MAX_SHARD_TOKENS)
+    work_dir = begin_work(out_dir, key, f"{LAYOUT}-{MAX_SHARD_TOKENS}")
     works = {(split, source): SourceWork(work_dir / split / source, before_commit) for split, source in every}
     shards = {}
     for split, source in every:

@@ -19,33 +19,13 @@ import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.errors import StorageError
-from headwater.files import discard, flush, remove_folder, remove_leftovers, share_file
-from headwater.outputs import TASK_FILE, Output, is_whole, new_output, read_output
+from headwater.files import discard, flush, remove_folder, share_file
+from headwater.outputs import TASK_FILE, Output, new_output, read_output, remove_damaged
 from headwater.storage import storage_errors
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
-_KEY_CHARACTERS = 16
-_LAYOUT = 1  # raise it when pieces or shards are laid out differently: work that an older version began is removed
+LAYOUT = "1"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
 _ARRAYS = "arrays.bin"
-
-
-def _work_folder(tokens_dir: Path) -> Path:
-    return tokens_dir.with_name(f".{tokens_dir.name}-work")
-
-
-def begin_work(tokens_dir: Path, key: str, shard_tokens: int) -> Path:
-    """Return the folder in which the tokens of this key are made; the work on others is removed."""
-    folder = _work_folder(tokens_dir) / f"{key.split(':')[-1][:_KEY_CHARACTERS]}-{_LAYOUT}-{shard_tokens}"
-    if folder.parent.is_dir():
-        for other in folder.parent.iterdir():
-            if other != folder:
-                remove_folder(other)
-    return folder
-
-
-def end_work(tokens_dir: Path) -> None:
-    """Remove all that was made on the way to the tokens."""
-    remove_folder(_work_folder(tokens_dir))
 
 
 @dataclass(frozen=True)
@@ -75,10 +55,7 @@ class SourceWork:
         self._require_owner = require_owner
         require_owner()
         for inner in (self._shards, self._pieces):
-            remove_leftovers(inner)
-            for path in list(inner.iterdir()) if inner.is_dir() else []:
-                if not is_whole(path):
-                    remove_folder(path)
+            remove_damaged(inner)
 
     def shards(self) -> list[dict[str, Any]]:
         """Return the manifest's entries of the shards that are done, up to the first that is missing."""

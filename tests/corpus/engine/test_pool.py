@@ -18,9 +18,10 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.tasks.work import Task, begin_work, work_folder
+from headwater.corpus.tasks.work import Task, begin_work
 from headwater.errors import DataError
 from headwater.files import remove_leftovers
+from headwater.outputs import work_folder
 
 NUM_FILES = 24
 

@@ -14,7 +14,7 @@ from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import arrays, found, marks, merge, near, ranges, runs, sift
 from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import STAGES
-from headwater.corpus.tasks.work import work_folder
+from headwater.outputs import work_folder
 
 VOCABULARY = [f"word{number}" for number in range(2000)]
 GATHERING = ["gather", "gather_exact", "gather_near", "gather_repeats"]

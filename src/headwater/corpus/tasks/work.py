@@ -24,11 +24,9 @@ from headwater import outputs
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
 from headwater.corpus.tasks.plan import Plan, write_plan
-from headwater.files import remove_folder, remove_leftovers
-from headwater.outputs import is_whole, new_output, read_output
+from headwater.outputs import new_output, read_output, remove_damaged
 
-KEY_CHARACTERS = 16
-_LAYOUT = 3  # raise it when what tasks write is laid out differently: work that an older version began is removed
+_LAYOUT = "3"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 _ARRAYS = "arrays.bin"
 _PLAN = "facts/plan"
 
@@ -55,31 +53,18 @@ class Output(outputs.Output):
         self.digests[name] = write_streams(self.folder / name, streams)
 
 
-def work_folder(corpus_dir: Path) -> Path:
-    """Return where a corpus is made. The name is hidden, so that no source that holds the run reads it as text."""
-    return corpus_dir.with_name(f".{corpus_dir.name}-work")
-
-
 def begin_work(corpus_dir: Path, settings: CorpusSettings, key: str) -> Path:
     """Return the folder in which the corpus of this key is made, with its plan; the work on others is removed.
 
     What an earlier process left there is verified: a folder that a crash damaged is removed and so done again.
     """
-    folder = work_folder(corpus_dir) / f"{key.split(':')[-1][:KEY_CHARACTERS]}-{_LAYOUT}"
-    if folder.parent.is_dir():
-        for other in folder.parent.iterdir():
-            if other != folder:
-                remove_folder(other)
-    _remove_damaged(folder)
+    folder = outputs.begin_work(corpus_dir, key, _LAYOUT)
+    for stage in sorted(folder.iterdir()) if folder.is_dir() else []:
+        remove_damaged(stage)
     if not (folder / _PLAN).is_dir():
         with new_output(folder / _PLAN, Output) as output:
             output.digests = write_plan(output.folder, settings, key)
     return folder
-
-
-def end_work(corpus_dir: Path) -> None:
-    """Remove all that was made on the way to a corpus."""
-    remove_folder(work_folder(corpus_dir))
 
 
 class Work:
@@ -128,12 +113,3 @@ class Work:
 
     def arrays(self, name: str) -> ArrayFile:
         return ArrayFile(self.facts_folder(name) / _ARRAYS)
-
-
-def _remove_damaged(folder: Path) -> None:
-    """Remove every output that isn't as it was written, or that lost files to a corpus that was not committed."""
-    for stage in sorted(folder.iterdir()) if folder.is_dir() else []:
-        remove_leftovers(stage)
-        for path in sorted(stage.iterdir()):
-            if not is_whole(path):
-                remove_folder(path)
