@@ -69,7 +69,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, list[Result]
     for settings in variants.values():
         resolve(shape, 1, arguments.steps, (*arguments.set, *settings))
     texts = prepare_texts(arguments.train, arguments.held_out, shape, work, False, say)
-    workers = Workers(work, say, arguments.lock)
+    workers = Workers(work, say, arguments.lock, compiled=work / "compiled")
     results: dict[str, list[Result]] = {name: [] for name in variants}
     for seed in range(1, arguments.seeds + 1):
         for name, settings in variants.items():

@@ -74,7 +74,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
     if unknown := set(rates) - set(RATES):
         raise ConfigError(f"--rates: {', '.join(sorted(unknown))} is not one of {', '.join(RATES)}")
     texts = prepare_texts(arguments.train, arguments.held_out, base, work, False, say)
-    workers = Workers(work, say, arguments.lock)
+    workers = Workers(work, say, arguments.lock, compiled=work / "compiled")
     rows = []
     for width in arguments.widths:
         shape = replace(base, d_model=int(width))

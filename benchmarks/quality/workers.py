@@ -32,13 +32,17 @@ class RunFailed(HeadwaterError):
 class Workers:
     """Does jobs one after another; a result kept in `folder` is not measured again.
 
-    `lock` is a file locked while a job runs, to take turns with other programs that lock it.
+    `lock` is a file locked while a job runs, to take turns with other programs that lock it. `compiled` is where code
+    compiled by one job is found by the next; None where compiling is part of what is measured.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None], lock: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, say: Callable[[str], None], lock: Path | None = None, compiled: Path | None = None
+    ) -> None:
         self._folder = folder
         self._say = say
         self._lock = lock
+        self._compiled = compiled
 
     def run(self, job: Job) -> dict[str, Any]:
         """Return the result of a job; raise RunFailed when its process dies."""
@@ -53,7 +57,7 @@ class Workers:
             with self._turn():
                 done = subprocess.run(
                     [sys.executable, "-m", "quality.worker", str(job_path), str(path)],
-                    env=_environment(job, folder),
+                    env=_environment(job, self._compiled or Path(folder)),
                     cwd=folder,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -81,10 +85,10 @@ def _in_words(job: Job) -> str:
     return f"{job.contender}{how}: {what}"
 
 
-def _environment(job: Job, folder: str) -> dict[str, str]:
-    """Return an environment whose caches of compiled code are empty, and in which nothing is asked of a network."""
+def _environment(job: Job, folder: Path) -> dict[str, str]:
+    """Return an environment whose caches of compiled code lie in `folder`, and in which no network is asked."""
     caches = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "XDG_CACHE_HOME", "HOME")
-    changed = {name: str(Path(folder) / name.lower()) for name in (*caches, "NANOCHAT_BASE_DIR")}
+    changed = {name: str(folder.resolve() / name.lower()) for name in (*caches, "NANOCHAT_BASE_DIR")}
     changed["PYTHONPATH"] = os.pathsep.join([str(BENCHMARKS), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
     changed["PYTHONUSERBASE"] = site.getuserbase()  # it lies below the old HOME
     changed["HF_HUB_OFFLINE"] = "1"
