@@ -14,7 +14,17 @@ from small_run import call, command, environment, prose, run, write_run_file, wr
 
 from headwater.cli.terminal import TrainingDisplay, card, safe
 from headwater.durations import duration
+from headwater.train.settings import TrainSettings
 
+TRAIN = TrainSettings(
+    num_steps=20,
+    log_every=10,
+    batch_tokens=512,
+    microbatch_tokens=512,
+    save_every=20,
+    validate_every=20,
+    num_looks=0,
+)
 STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -71,7 +81,7 @@ def test_generated_lines_are_lines(finished):
 
 def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
     out = io.StringIO()
-    display = TrainingDisplay(num_steps=20, log_every=10, out=out)
+    display = TrainingDisplay(TRAIN, out=out)
     for step in range(1, 21):
         display(step_record(step))
     lines = out.getvalue().splitlines()
@@ -82,7 +92,7 @@ def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
 
 def test_a_terminal_shows_every_step_on_one_line():
     out = Terminal()
-    display = TrainingDisplay(num_steps=20, log_every=10, out=out)
+    display = TrainingDisplay(TRAIN, out=out)
     for step in range(1, 10):
         display(step_record(step))
     assert "\n" not in out.getvalue()
@@ -104,7 +114,7 @@ ROLLBACK = {
 
 def said_of(*records: dict) -> list[str]:
     out = io.StringIO()
-    display = TrainingDisplay(num_steps=20, log_every=1, out=out)
+    display = TrainingDisplay(TRAIN, 1, out)
     for record in records:
         display(record)
     return out.getvalue().splitlines()
@@ -143,7 +153,7 @@ def test_a_stop_without_a_save_says_why():
 
 def test_fact_and_forecast_stand_side_by_side():
     out = io.StringIO()
-    display = TrainingDisplay(num_steps=20, log_every=10, out=out)
+    display = TrainingDisplay(TRAIN, out=out)
     forecast = {
         "training": {"hours": {"p10": 347 / 3600, "p50": 370 / 3600, "p90": 397 / 3600}},
         "loss": {"p10": 1.25, "p50": 1.28, "p90": 1.31},
@@ -163,7 +173,7 @@ def test_fact_and_forecast_stand_side_by_side():
 
 def test_samples_of_no_prompt_are_shown_as_nothing():
     out = io.StringIO()
-    TrainingDisplay(20, 10, out)({"event": "samples", "step": 1, "samples": [], "next": []})
+    TrainingDisplay(TRAIN, out=out)({"event": "samples", "step": 1, "samples": [], "next": []})
     assert out.getvalue() == ""
 
 
@@ -176,7 +186,7 @@ def test_a_sample_can_not_drive_the_terminal():
         "samples": [{"prompt": "The\x1b[2J", "text": " ri\x9b"}],
         "next": following,
     }
-    TrainingDisplay(20, 10, out)(record)
+    TrainingDisplay(TRAIN, out=out)(record)
     assert "\x1b" not in out.getvalue()
     assert "\x9b" not in out.getvalue()
 

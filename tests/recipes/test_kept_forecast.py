@@ -16,6 +16,7 @@ from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.ladder_record import FORMAT, DoneRung, same_make
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import load_run
+from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.records import read_records
 
 
@@ -46,7 +47,7 @@ def write_ladder() -> Path:
     config, _ = load_run("mine.toml", [])
     sizes = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
     rung = Rung(**sizes, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
-    done = DoneRung(rung, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor")
+    done = DoneRung(rung, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor", NOT_MEASURED)
     record = {"format": FORMAT, "of": same_make(config), "rungs": [asdict(done)]}
     table = write_table(Path("runs/mine/ladder/runs.csv"))
     table.with_name("ladder.json").write_text(json.dumps(record))

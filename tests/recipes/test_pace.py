@@ -1,69 +1,119 @@
-"""A ladder's step is taken to the pace that is expected of the run: two speeds, told apart by a product of matrices."""
+"""A ladder's step is taken to the pace that is expected of the run: two speeds, told apart by steps of the run itself."""
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
+import torch
+from small_run import quick
 
 from headwater.plan.ladder import Rung
 from headwater.recipes.ladder_record import DoneRung
-from headwater.recipes.pace import MOST, NOW_SECONDS, Pacemaker, slowdown
+from headwater.recipes.metronome import metronome
+from headwater.recipes.pace import MOST, SECONDS_BETWEEN, Pacemaker, slowdown
+from headwater.recipes.rung_times import NOT_MEASURED
+from headwater.records import read_records
 
 SIZES = {"num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
 
 
 def done(num_steps: int, seconds: float, pace: float | None) -> DoneRung:
     rung = Rung(2, 16, **SIZES, num_steps=num_steps, params=1e4, tokens=4096, flops=1e9, seconds=seconds)
-    return DoneRung(rung, {"all": 2.0}, seconds / num_steps, seconds, "float32", 1, "a processor", pace)
+    return DoneRung(rung, {"all": 2.0}, seconds / num_steps, seconds, "float32", 1, "a processor", NOT_MEASURED, pace)
+
+
+@pytest.fixture(scope="module")
+def workshop(prepare):
+    return prepare()
 
 
 def test_a_machine_of_one_speed_changes_nothing():
-    rungs = [done(8, 30.0, 1e11), done(9, 60.0, 1e11)]
-    assert slowdown(rungs[:1], rungs, 1e11) == pytest.approx(1.0)
+    rungs = [done(8, 30.0, 0.2), done(9, 60.0, 0.2)]
+    assert slowdown(rungs[:1], rungs) == pytest.approx(1.0)
 
 
 def test_a_rung_that_was_fast_is_slowed_by_what_the_others_saw():
-    rungs = [done(8, 60.0, 1.2e11), done(9, 120.0, 1.0e11)]
-    # by hand: 60 s at 1/1.2 of the slow pace's seconds, 120 s at one and this moment's 60 s at one
-    expected = (60 / 1.2 + 120 + NOW_SECONDS) / (180 + NOW_SECONDS)
-    assert slowdown(rungs[:1], rungs, 1.0e11) == pytest.approx(expected * 1.2)
-    assert slowdown(rungs[1:], rungs, 1.0e11) == pytest.approx(expected)
-
-
-def test_this_moment_is_left_out_where_it_isnt_known():
-    rungs = [done(8, 60.0, 1.2e11), done(9, 60.0, 1.0e11)]
-    assert slowdown(rungs[1:], rungs, None) == pytest.approx((1 / 1.2 + 1) / 2)
+    rungs = [done(8, 60.0, 0.20), done(9, 120.0, 0.24)]
+    # by hand: a third of the time at 0.20 s a step, two thirds at 0.24
+    assert slowdown(rungs[:1], rungs) == pytest.approx((0.20 + 2 * 0.24) / 3 / 0.20)
+    assert slowdown(rungs[1:], rungs) == pytest.approx((0.20 + 2 * 0.24) / 3 / 0.24)
+    assert slowdown(rungs, rungs) == pytest.approx(1.0)
 
 
 def test_a_pace_that_cant_be_is_bounded():
-    rungs = [done(8, 60.0, 1e11)]
-    assert slowdown(rungs, rungs, 1e9) == MOST
-    assert slowdown(rungs, rungs, 1e15) >= 1 / MOST
+    rungs = [done(8, 60.0, 0.1), done(9, 600.0, 9.0)]
+    assert slowdown(rungs[:1], rungs) == MOST
+    assert slowdown(rungs[1:], [done(8, 6e9, 0.1), rungs[1]]) == 1 / MOST
 
 
 def test_rungs_without_a_pace_are_taken_as_they_were_and_say_nothing_of_others():
-    rungs = [done(8, 60.0, None), done(9, 60.0, 1e11)]
-    assert slowdown(rungs[:1], rungs, 1.1e11) == 1.0
-    assert slowdown(rungs[1:], rungs, 1.1e11) == slowdown(rungs[1:], rungs[1:], 1.1e11) < 1
+    rungs = [done(8, 60.0, None), done(9, 60.0, 0.1), done(10, 60.0, 0.2)]
+    assert slowdown(rungs[:1], rungs) == 1.0
+    assert slowdown(rungs[1:2], rungs) == slowdown(rungs[1:2], rungs[1:]) == pytest.approx(1.25)
+
+
+def paced(sample_seconds: float, times: list[float]) -> tuple[Pacemaker, list[float]]:
+    """Return a pacemaker that has been shown steps at these times, and when it took a sample."""
+    clock, taken = [0.0], []
+
+    def sample() -> float:
+        taken.append(clock[0])
+        clock[0] += sample_seconds
+        return 0.1 * len(taken)
+
+    pacemaker = Pacemaker(lambda record: None, lambda: clock[0], sample)
+    for at in times:
+        clock[0] = max(clock[0], at)
+        pacemaker({"event": "step", "step": 1})
+    return pacemaker, taken
 
 
 def test_the_pace_is_taken_between_steps_and_shown_records_are_the_same():
-    shown, clock, rates = [], [0.0], iter([2e11, 1e11, 1e11])
-
-    def rate() -> float:
-        return next(rates)
-
-    pacemaker = Pacemaker(shown.append, lambda: clock[0], rate)
-    events = [("start", 0.0), ("step", 1.0), ("step", 2.0), ("step", 6.0), ("checkpoint", 20.0), ("finish", 21.0)]
+    shown, clock, samples = [], [0.0], iter([0.1, 0.2, 0.3])
+    pacemaker = Pacemaker(shown.append, lambda: clock[0], lambda: next(samples))
+    events = [("start", 0.0), ("step", 1.0), ("step", 2.0), ("step", 11.0), ("checkpoint", 30.0), ("finish", 31.0)]
     for event, at in events:
         clock[0] = at
         pacemaker({"event": event, "step": 1})
     assert [record["event"] for record in shown] == [event for event, _ in events]
-    # steps at 1 and 6 s and the end: 0.5, 1 and 1 (× 1e-11 s a FLOP)
-    assert pacemaker.pace == pytest.approx(3 / 2.5 * 1e11)
-    assert next(rates, None) is None
+    # steps at 1 and 11 s, and the end
+    assert pacemaker.pace == pytest.approx(0.2)
+    assert next(samples, None) is None
 
 
-def test_a_clock_that_is_too_coarse_gives_no_pace():
-    pacemaker = Pacemaker(lambda record: None, lambda: 0.0, lambda: 0.0)
-    pacemaker({"event": "finish", "step": 1})
+def test_long_steps_are_sampled_rarely():
+    every_second = [float(second) for second in range(600)]
+    _, short = paced(0.5, every_second)
+    _, long = paced(20.0, every_second)
+    assert len(short) == pytest.approx(600 / (SECONDS_BETWEEN + 1), rel=0.2)
+    assert 20.0 * len(long) <= 0.1 * 600 + 20.0
+
+
+def test_a_run_of_no_step_has_no_pace():
+    pacemaker = Pacemaker(lambda record: None, lambda: 0.0, lambda: 1.0)
+    pacemaker({"event": "start", "step": 0})
     assert pacemaker.pace is None
+
+
+def test_samples_beside_a_run_leave_its_bits_as_they_are(workshop, tmp_path):
+    alone = workshop.train(tmp_path / "alone")
+    with quick(), metronome(workshop.config) as steps:
+        pacemaker = Pacemaker(lambda record: None, iter(range(0, 10**6, 100)).__next__, steps.sample)
+        beside = workshop.train(tmp_path / "beside", pacemaker)
+    assert pacemaker.pace > 0
+    states = [run.prepared.model.state_dict() for run in (alone, beside)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    losses = [
+        [r["loss"] for r in read_records(tmp_path / name / "records.jsonl", "step")] for name in ("alone", "beside")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_the_metronome_leaves_no_folder_behind(workshop, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with quick(), metronome(workshop.config) as steps:
+        assert len(list(tmp_path.iterdir())) == 1
+        assert steps.sample() > 0
+        assert steps.sample() > 0
+    assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from headwater.recipes.ladder_record import FORMAT, DoneRung, begun_ladder, read
 from headwater.recipes.planned_loss import ladder_table, loss_outlook
 from headwater.recipes.planned_schedule import factors_of
 from headwater.recipes.run_config import load_run
+from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.recipes.searching import search_budget
 from headwater.recipes.wishes import Wishes
 
@@ -46,7 +47,7 @@ def ladder(tmp_path, monkeypatch) -> Path:
     write_run_file(tmp_path / "mine.toml")
     PLACE.mkdir(parents=True)
     write_rows(PLACE / "runs.csv", (1e4, 3e4, 1e5), (3e4, 1e5, 3e5))
-    done = DoneRung(RUNG, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor")
+    done = DoneRung(RUNG, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor", NOT_MEASURED)
     record = {"format": FORMAT, "of": same_make(of()), "rungs": [asdict(done)]}
     (PLACE / "ladder.json").write_text(json.dumps(record))
     return PLACE / "runs.csv"

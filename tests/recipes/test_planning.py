@@ -12,10 +12,11 @@ from headwater.recipes import busy, planned_device
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.planned_device import Begun, Probe, machinery, microbatch_tokens
 from headwater.recipes.planned_loss import worth_of_tokens
-from headwater.recipes.planned_time import _validated_steps, around_steps
+from headwater.recipes.planned_time import around_steps, validated_tokens
 from headwater.recipes.planning import Questions, plan_run
 from headwater.recipes.run_config import load_run
-from headwater.train.settings import is_validation
+from headwater.recipes.rung_times import MeasuredAround
+from headwater.train.settings import is_validation, look_steps, validation_steps
 
 
 @pytest.fixture
@@ -32,9 +33,26 @@ def choosing(config):
 
 
 def measured(**changed) -> Probe:
-    numbers = {"step_seconds": 0.5, "log_deviation": 0.0, "num_steps": 10, "checkpoint_seconds": 0.1}
+    numbers = {"step_seconds": 0.5, "log_deviation": 0.0, "num_steps": 10}
     rest = {"dtype": "float32", "num_threads": 1, "memory_bytes": 2.0**31, "how": "as it was measured"}
     return Probe(**numbers | rest | changed)
+
+
+def test_what_was_measured_around_steps_is_taken_as_often_as_it_comes(config):
+    train = config.train
+    around = MeasuredAround(validated_token=1e-4, look=2.0, save=0.5)
+    found = around_steps(config, 0.1, around).seconds
+    assert found["looks"].median == 2.0 * len(look_steps(train))
+    assert found["checkpoints"].median == 0.5 * len([s for s in range(1, train.num_steps + 1) if is_save(s, train)])
+    num_validated = len(validation_steps(train)) * validated_tokens(config)
+    assert found["validations"].median == pytest.approx(1e-4 * num_validated)
+    usual = around_steps(config, 0.1).seconds
+    assert found["start"] == usual["start"]
+    assert found["looks"].log_deviation < usual["looks"].log_deviation
+
+
+def is_save(step: int, train) -> bool:
+    return step % train.save_every == 0 or step == train.num_steps
 
 
 def write_tokens(config, num_tokens: int) -> None:
@@ -44,8 +62,8 @@ def write_tokens(config, num_tokens: int) -> None:
 
 
 def test_validations_are_counted_as_the_loop_makes_them(config):
-    steps = {step for step in range(1, config.train.num_steps + 1) if is_validation(step, config.train)}
-    assert _validated_steps(config) == steps
+    steps = [step for step in range(1, config.train.num_steps + 1) if is_validation(step, config.train)]
+    assert validation_steps(config.train) == steps
 
 
 def test_a_probe_decides_steps_and_memory(config):
@@ -66,10 +84,10 @@ def test_first_light_is_foretold_from_its_steps():
 
 
 def test_prepared_text_takes_no_time_again(config):
-    before = around_steps(config, 0.1, None).seconds["preparation"].median
+    before = around_steps(config, 0.1).seconds["preparation"].median
     write_tokens(config, 1000)
     assert before > 0
-    assert around_steps(config, 0.1, None).seconds["preparation"].median == 0
+    assert around_steps(config, 0.1).seconds["preparation"].median == 0
 
 
 def test_repeated_text_is_worth_less_and_too_much_is_refused(config):

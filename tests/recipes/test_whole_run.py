@@ -66,7 +66,7 @@ def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, m
             train_stage(config, killed_after_a_save, print, {})
         before = next(held)
         held = itertools.count(10)  # the process that goes on holds less: it has prepared nothing
-        assert train_stage(config, TrainingDisplay(12, 1), print, {})
+        assert train_stage(config, TrainingDisplay(config.train, 1), print, {})
     (end,) = read_records(config.run_dir / "records.jsonl", "finish")
     assert 1000 < end["peak_memory_bytes"] < before
     assert end["peak_memory_how"] == "largest peak of the 2 processes that trained"

@@ -48,7 +48,7 @@ def ladder(
         print_json(foreseen) if as_json else _print_foreseen(foreseen)
         return
     chosen = prepare_ladder(run, overrides or [], wishes, say)
-    done = climb(chosen, lambda config: TrainingDisplay(config.train.num_steps, config.train.num_steps), say)
+    done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps), say)
     if done is None:
         _say_what_is_left(chosen.config)
         sys.exit(STOPPED_BY_SIGNAL)

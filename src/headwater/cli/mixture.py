@@ -73,7 +73,7 @@ def search(
 
     wishes = MixingWishes(minutes, share, runs, checks, _importance(for_ or []))
     mixing = prepare_mixing(run, overrides or [], wishes, say)
-    result = search_mixture(mixing, lambda config: TrainingDisplay(config.train.num_steps, config.train.num_steps), say)
+    result = search_mixture(mixing, lambda config: TrainingDisplay(config.train, config.train.num_steps), say)
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
     print_json(result) if as_json else _print(result, run)

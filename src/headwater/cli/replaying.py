@@ -12,7 +12,7 @@ def run_replay(config: RunConfig) -> bool:
     """Train a run anew beside itself and print what came of it; return whether every bit was the same."""
     from headwater.recipes.replaying import replay_run
 
-    display = TrainingDisplay(config.train.num_steps, config.train.log_every)
+    display = TrainingDisplay(config.train)
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
         found, interventions = replay_run(config, display, say)

@@ -116,7 +116,7 @@ def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
     plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
-    display = TrainingDisplay(config.train.num_steps, config.train.log_every)
+    display = TrainingDisplay(config.train)
     return train_stage(config, display, say, plan, Circumstances(call.asked, owner.require, ranks, call.stop_within))
 
 

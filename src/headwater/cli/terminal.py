@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
+from headwater.cli.time_left import TimeLeft
 from headwater.durations import duration
 from headwater.evaluate.printable import printable
 from headwater.machine.place import named
@@ -15,6 +16,7 @@ from headwater.report.measures import audit_line
 from headwater.report.numbers import count, energy_unit, significant
 from headwater.report.outcome import Outcome, outcomes
 from headwater.train.interventions import told as told_documents
+from headwater.train.settings import TrainSettings
 
 CARD_WIDTH = 86
 
@@ -100,19 +102,19 @@ def intervention_line(entry: dict[str, Any]) -> str:
 
 
 class TrainingDisplay:
-    """Turn records into lines: one every `log_every` steps, and one for each look, stop and resume.
+    """Turn records into lines: one every `log_every` steps (the settings'), and one for each look, stop and resume.
 
     The `start` record brings the run's forecast besides: it is shown first, beside what becomes of it, and at the end.
     """
 
-    def __init__(self, num_steps: int, log_every: int, out: TextIO | None = None) -> None:
-        self._num_steps, self._log_every, self._out = num_steps, log_every, out or sys.stderr
+    def __init__(self, train: TrainSettings, log_every: int | None = None, out: TextIO | None = None) -> None:
+        self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stderr
+        self._time_left = TimeLeft(train)
         self._is_terminal = self._out.isatty()
         self._validation: dict[str, Any] = {}
         self._forecast: dict[str, Any] = {}
         self._expected: dict[str, Outcome] = {}
         self._zero: float | None = None  # when the run's clock would have begun, had it never stopped
-        self._started: tuple[float, int] | None = None
         self._loss: float | None = None
         self._shown: dict[str, Callable[[dict[str, Any]], None]] = {
             "start": self._show_start,
@@ -130,6 +132,7 @@ class TrainingDisplay:
         }
 
     def __call__(self, record: dict[str, Any]) -> None:
+        self._time_left.note(record)
         show = self._shown.get(record["event"])
         if show is not None:
             show(record)
@@ -144,8 +147,6 @@ class TrainingDisplay:
 
     def _show_step(self, record: dict[str, Any]) -> None:
         step = record["step"]
-        if self._started is None:
-            self._started = (time.monotonic(), step)
         loss = record["loss"]
         self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
         line = self._status(record)
@@ -195,15 +196,13 @@ class TrainingDisplay:
 
     def _times(self, step: int) -> str:
         """Return the time that is left and, where there is a forecast, what the whole comes to beside it."""
-        started_at, first = self._started or (0.0, step)
-        if step <= first:
+        remaining = self._time_left.after(step)
+        if remaining is None:
             return "eta ?"
-        now = time.monotonic()
-        remaining = (now - started_at) / (step - first) * (self._num_steps - step)
         expected = self._expected.get("time")
         if expected is None or self._zero is None:
             return f"eta {duration(remaining)}"
-        whole = duration(now - self._zero + remaining)
+        whole = duration(time.monotonic() - self._zero + remaining)
         return f"eta {duration(remaining)}, in all {whole}, forecast {duration(expected.p50)}"
 
     def _show_validation(self, record: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, replace
-from statistics import fmean
 
 from headwater.checkpoint.lock import owned
 from headwater.files import remove_leftovers, write_json
@@ -27,9 +27,11 @@ from headwater.recipes.ladder_record import (
     trained_rungs,
     write_table,
 )
+from headwater.recipes.metronome import can_take_pace, metronome
 from headwater.recipes.pace import Pacemaker
-from headwater.recipes.planned_device import gpu_to_use
+from headwater.recipes.planned_time import validated_tokens
 from headwater.recipes.run_config import RunConfig, load_run
+from headwater.recipes.rung_times import rung_times
 from headwater.recipes.small_run import begin_small_run, keep_measured, measured_before, train_small_run
 from headwater.recipes.stages import Say, Timings, prepare_data
 from headwater.records import read_records
@@ -55,8 +57,9 @@ def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Sa
 
 def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
-    with owned(ladder.config.run_dir):
+    with owned(ladder.config.run_dir), ExitStack() as held:
         remove_leftovers(ladder_dir(ladder.config.run_dir))
+        sample: Callable[[], float] | None = None
         done: list[DoneRung] = []
         for number, rung in enumerate(ladder.rungs, start=1):
             config, reasons = rung_config(ladder, rung)
@@ -65,8 +68,9 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 begin_small_run(ladder.config, config)
                 display = make_display(config)
-                # the pace is the processor's: beside a GPU it would say nothing and hold up its steps
-                pacemaker = Pacemaker(display, time.perf_counter) if gpu_to_use(config.machine.device) is None else None
+                if sample is None and can_take_pace(ladder.config):
+                    sample = held.enter_context(metronome(ladder.config)).sample
+                pacemaker = None if sample is None else Pacemaker(display, time.perf_counter, sample)
                 if not train_small_run(ladder.config.run_dir, config, reasons, pacemaker or display, say):
                     return None
                 found = _measured(ladder, config, rung, pacemaker.pace if pacemaker else None)
@@ -91,14 +95,16 @@ def _known(ladder: Ladder, config: RunConfig) -> DoneRung | None:
 def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
     records = config.run_dir / "records.jsonl"
     device, finish = read_records(records, "start")[-1]["device"], read_records(records, "finish")[-1]
+    times = rung_times(read_records(records), validated_tokens(config))
     found = DoneRung(
         rung=rung,
         loss=read_records(records, "validation")[-1]["bits_per_byte"],
-        step_seconds=fmean(record["seconds"] for record in read_records(records, "step")[1:]),
+        step_seconds=times.step_seconds,
         seconds=finish["seconds"],
         dtype=device["dtype"],
         num_threads=device["cores"],
         device_name=device["name"],
+        around=times.around,
         pace=pace,
     )
     keep_measured(ladder.config, config, RUNG_FILE, {"of": same_make(ladder.config), "rung": asdict(found)})

@@ -12,15 +12,16 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.optim.rules import Reason
 from headwater.plan.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
 from headwater.plan.law.table import MIN_RUNS
-from headwater.recipes.ladder_record import ladder_dir, same_make
+from headwater.recipes.ladder_record import is_shape_of, ladder_dir, same_make
 from headwater.recipes.planned_device import machinery, relative_step
 from headwater.recipes.planned_loss import worth_of_tokens
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import read_json_or_none
+from headwater.train.settings import TrainSettings
 
 ALL_ROWS = 1_000_000  # of each source, in the one validation of a rung: all there are
-LOOKING_ONCE = {"num_looks": 0, "validation_rows": ALL_ROWS}
+VALIDATED_ONCE = {"validation_rows": ALL_ROWS}
 SHARE = 0.25  # of the run's own time, where neither --share nor --minutes is given
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
@@ -100,7 +101,7 @@ class Sizes:
         self._relative_step = relative_step(config, COMMON_DTYPE)
 
     def target(self) -> Rung:
-        around = around_steps(self._config, self._step_seconds, None).seconds
+        around = around_steps(self._config, self._step_seconds).seconds
         return self._rung(self._config, self._step_seconds, sum(part.median for part in around.values()))
 
     def candidates(self) -> list[Rung]:
@@ -112,10 +113,12 @@ class Sizes:
             smaller = self._config.model_copy(update={"model": model})
             step_seconds = self._step_seconds * relative_step(smaller, COMMON_DTYPE) / self._relative_step
             for num_steps in (steps for steps in lengths if steps >= MIN_RUNG_STEPS):
-                changes = {"num_steps": num_steps, **LOOKING_ONCE, "validate_every": num_steps}
+                changes = {"num_steps": num_steps, "validate_every": num_steps, "num_looks": 0, **VALIDATED_ONCE}
+                if model == self._config.model:
+                    changes["num_looks"] = _num_looks(train)
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
-                around = around_steps(config, step_seconds, None).seconds
-                rest = sum(around[part].median for part in ("start", "validations", "checkpoints"))
+                around = around_steps(config, step_seconds).seconds
+                rest = sum(around[part].median for part in ("start", "validations", "looks", "checkpoints"))
                 found.append(self._rung(config, step_seconds, rest))
         return found
 
@@ -136,6 +139,11 @@ class Sizes:
         )
 
 
+def _num_looks(train: TrainSettings) -> int:
+    """Return how often the rung of the run's own shape looks, for what a look of the run will take."""
+    return min(2, train.num_looks)
+
+
 def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     """Return the settings of a rung: the run's, with rules filling in anew what depends on size and length."""
     train = ladder.config.train
@@ -151,7 +159,8 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         "train.batch_tokens": train.batch_tokens,
         "train.validate_every": rung.num_steps,
         "train.save_every": max(1, rung.num_steps // 4),
-        **{f"train.{name}": value for name, value in LOOKING_ONCE.items()},
+        "train.num_looks": _num_looks(train) if is_shape_of(rung, ladder.config) else 0,
+        **{f"train.{name}": value for name, value in VALIDATED_ONCE.items()},
     }
     given = {reason.setting for reason in ladder.reasons if reason.origin in ("user", "recipe")}
     if "schedule.warmup_steps" in given:

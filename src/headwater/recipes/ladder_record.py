@@ -22,6 +22,7 @@ from headwater.optim.settings import ScheduleSettings
 from headwater.plan.ladder import Rung
 from headwater.plan.law.table import Runs, runs_of
 from headwater.recipes.run_config import RunConfig
+from headwater.recipes.rung_times import MeasuredAround
 from headwater.recipes.stages import Folders, read_json_or_none
 
 FORMAT = "headwater-ladder"
@@ -34,8 +35,8 @@ SOURCE_COLUMN = "bits_per_byte_"
 class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
-    `step_seconds` is the mean: a wall clock counts slow steps, too. `pace` is the machine's meanwhile
-    (recipes.pace); None where it wasn't measured.
+    `step_seconds` is that of steady training, what a run's other parts take is in `around` (recipes.rung_times).
+    `pace` is the machine's meanwhile (recipes.pace); None where it wasn't measured.
     """
 
     rung: Rung
@@ -45,6 +46,7 @@ class DoneRung:
     dtype: str
     num_threads: int
     device_name: str
+    around: MeasuredAround
     pace: float | None = None
 
 
@@ -70,6 +72,10 @@ class BegunLadder:
 
 def ladder_dir(run_dir: Path) -> Path:
     return run_dir / "ladder"
+
+
+def is_shape_of(rung: Rung, config: RunConfig) -> bool:
+    return rung.shape == (config.model.num_layers, config.model.d_model)
 
 
 def text_digest(config: RunConfig) -> str:
@@ -166,7 +172,8 @@ def done_rung(value: dict[str, Any]) -> DoneRung:
         raise ValueError("bits per byte must be above zero")
     if value.get("pace") is not None and not 0 < float(value["pace"]) < math.inf:
         raise ValueError("a pace must be above zero")
-    return DoneRung(**{**value, "rung": Rung(**value["rung"]), "loss": loss})
+    around = MeasuredAround(**value["around"])
+    return DoneRung(**{**value, "rung": Rung(**value["rung"]), "loss": loss, "around": around})
 
 
 def write_table(path: Path, rungs: Sequence[DoneRung], seed: int) -> None:

@@ -25,6 +25,7 @@ from headwater.plan.time import in_halves, step_work
 from headwater.plan.time import step_seconds as device_step_seconds
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.run_config import RunConfig
+from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 from headwater.train.settings import num_recomputed
 
 NOMINAL_RATE = 1e11  # FLOP/s
@@ -43,9 +44,9 @@ class Probe:
     num_steps: int
     dtype: str
     num_threads: int
-    checkpoint_seconds: float | None
     memory_bytes: float | None
     how: str
+    around: MeasuredAround = NOT_MEASURED
     busy: str | None = None
 
 

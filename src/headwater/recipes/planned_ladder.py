@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 
-from headwater.plan.ladder import Rung
-from headwater.recipes.ladder_record import DoneRung
+from headwater.recipes.ladder_record import DoneRung, is_shape_of
 from headwater.recipes.pace import slowdown
 from headwater.recipes.planned_device import Probe, relative_step
 from headwater.recipes.run_config import RunConfig
+from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 
 ANOTHER_SHAPE = 0.06  # how far the modelled ratio of two shapes' steps was off at first-light
 ONE_RUNG = 0.08  # from one run to another of the same shape: machines drift (docs/log.md, a ladder of first-light)
 
 
-def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung], pace_now: float | None = None) -> Probe:
+def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
     """Return the run's step: that of rungs of its own shape, or the largest rungs' times what the model adds.
 
-    Taken from the rungs' pace to the one that is expected of the run, with the machine's of this moment.
+    Taken from their pace to the mean of the ladder.
     """
     same = [done for done in rungs if is_shape_of(done.rung, config)]
     asked = same or sorted(rungs, key=lambda done: done.rung.params)[-2:]
@@ -29,23 +29,31 @@ def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung], pace_now: float |
         if same
         else f"as in the ladder's {len(asked)} largest models, times the modelled ratio of the shapes"
     )
-    first, slower = asked[-1], slowdown(asked, rungs, pace_now)
+    first, slower = asked[-1], slowdown(asked, rungs)
     if slower != 1:
-        how += f", × {slower:.3f} for the machine's pace in all of them and now"
+        how += f", × {slower:.3f} for the machine's pace in all of them"
     return Probe(
         step_seconds=math.exp(median(logs)) * slower,
         log_deviation=ONE_RUNG if same else math.hypot(ONE_RUNG, ANOTHER_SHAPE),
         num_steps=sum(done.rung.num_steps for done in asked),
         dtype=first.dtype,
         num_threads=first.num_threads,
-        checkpoint_seconds=None,
         memory_bytes=None,
         how=f"{how}, in {first.dtype} on {first.num_threads} × {first.device_name}",
+        around=_around(same, slower),
     )
 
 
-def is_shape_of(rung: Rung, config: RunConfig) -> bool:
-    return rung.shape == (config.model.num_layers, config.model.d_model)
+def _around(same: Sequence[DoneRung], slower: float) -> MeasuredAround:
+    """Return what rungs of the run's shape say of the time around steps, nothing without any."""
+    if not same:
+        return NOT_MEASURED
+
+    def mean_of(name: str) -> float | None:
+        found = [value for done in same if (value := getattr(done.around, name)) is not None]
+        return slower * fmean(found) if found else None
+
+    return MeasuredAround(validated_token=mean_of("validated_token"), look=mean_of("look"), save=mean_of("save"))
 
 
 def _ratio(config: RunConfig, done: DoneRung) -> float:

@@ -12,8 +12,9 @@ from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import constants
 from headwater.recipes.planned_text import foreseen_held_out, has_almanac, source_bytes
 from headwater.recipes.run_config import RunConfig
+from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 from headwater.recipes.stages import Folders
-from headwater.train.settings import look_steps
+from headwater.train.settings import look_steps, validation_steps
 
 START_SECONDS = 3.0
 "Assembling, and measuring the peak."
@@ -30,37 +31,36 @@ class Around:
     how: str
 
 
-def around_steps(config: RunConfig, step_seconds: float, checkpoint_seconds: float | None) -> Around:
-    """Return the seconds of everything but steps; `checkpoint_seconds` is one save's where it was measured."""
+def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAround = NOT_MEASURED) -> Around:
+    """Return the seconds of everything but steps, from what was measured here or from first-light's on one machine."""
     known, train = constants()["around_steps"], config.train
-    deviation = constants()["log_deviation"]["around"]
     per_token = step_seconds / train.batch_tokens
     scale = around_scale(per_token)
-    num_validations = len(_validated_steps(config))
-    tokens = _validated_tokens(config)
-    look = known["look_seconds" if has_almanac(config) else "look_seconds_without_almanac"]
+    num_validated = len(validation_steps(config.train)) * validated_tokens(config)
+    look = known["look_seconds" if has_almanac(config) else "look_seconds_without_almanac"] * scale
     num_saves = -(-train.num_steps // train.save_every)
-    save = checkpoint_seconds or checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
+    save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     prepare, how = _preparation(config)
-    medians = {
-        "start": START_SECONDS,
-        "preparation": prepare,
-        "validations": num_validations * tokens * VALIDATION_PART * per_token,
-        "looks": len(look_steps(train)) * look * scale,
-        "checkpoints": num_saves * save,
-        "after": known["after_seconds"] * scale,
+    parts = {
+        "start": _part(1, None, START_SECONDS),
+        "preparation": _part(1, None, prepare),
+        "validations": _part(num_validated, measured.validated_token, VALIDATION_PART * per_token),
+        "looks": _part(len(look_steps(train)), measured.look, look),
+        "checkpoints": _part(num_saves, measured.save, save),
+        "after": _part(1, None, known["after_seconds"] * scale),
     }
-    return Around({name: Spread(value, deviation) for name, value in medians.items()}, how)
+    return Around(parts, how)
 
 
-def _validated_steps(config: RunConfig) -> set[int]:
-    """Return the steps of which `train.settings.is_validation` is true."""
-    train = config.train
-    every = range(train.validate_every, train.num_steps + 1, train.validate_every)
-    return {*every, *look_steps(train), train.num_steps}
+def _part(times: float, measured: float | None, otherwise: float) -> Spread:
+    """Return the seconds of what comes so many times, each as it was measured, or as it is otherwise expected."""
+    spread = constants()["log_deviation"]
+    if measured is None:
+        return Spread(times * otherwise, spread["around"])
+    return Spread(times * measured, spread["around_measured"])
 
 
-def _validated_tokens(config: RunConfig) -> int:
+def validated_tokens(config: RunConfig) -> int:
     """Return the tokens of one validation: its rows of each source, as far as there are so many."""
     asked = config.train.validation_rows * config.model.seq_len
     held_out = foreseen_held_out(config)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from headwater.errors import ConfigError
-from headwater.machine.host import float32_rate_per_core
 from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.count import count_flops, count_params
@@ -25,6 +24,7 @@ from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlo
 from headwater.recipes.planned_text import notes_of_missing_text
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig
+from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.report.numbers import significant, time_unit
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
@@ -81,7 +81,7 @@ def plan_run(
     missing = notes_of_missing_text(config)
     rungs = read_ladder(config)
     if probe is None and rungs and is_as_fast(config):
-        probe = ladder_probe(config, rungs, pace_now=float32_rate_per_core())
+        probe = ladder_probe(config, rungs)
     found = machinery(config, probe, begun)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
@@ -123,7 +123,7 @@ def counts(config: RunConfig) -> dict[str, Any]:
 
 
 def _outlook(config: RunConfig, asked: Questions, found: Machinery, loss: LossOutlook, probe: Probe | None) -> Outlook:
-    around = around_steps(config, found.step.median, None if probe is None else probe.checkpoint_seconds)
+    around = around_steps(config, found.step.median, NOT_MEASURED if probe is None else probe.around)
     seconds = {"steps": Spread(found.step.median * config.train.num_steps, found.step.log_deviation)}
     site = find_site(asked.site) if asked.site else None
     watts = found.watts if asked.watts is None else Spread(asked.watts)

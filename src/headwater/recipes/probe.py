@@ -6,46 +6,32 @@ too long is measured with one, and the others are counted as often as they come.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headwater.batches.mixture import make_plan
-from headwater.batches.pack import pack_source
-from headwater.batches.settings import MixtureSettings
-from headwater.batches.source import BatchSource
 from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
-from headwater.machine.signals import StopRequest
 from headwater.recipes.busy import busy_while_measured
 from headwater.recipes.planned_device import Probe, microbatch_tokens, relative_step
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Say, train_plan
+from headwater.recipes.rung_times import MeasuredAround
+from headwater.recipes.stages import Say
+from headwater.recipes.trial import Enough, assemble_trial, train_trial
 from headwater.records import Record
-from headwater.tokens.read import TokenStore
-from headwater.tokens.write import EncodedDocument, write_store
-from headwater.train.assemble import Run, assemble
-from headwater.train.identity import TrainPlan
-from headwater.train.loop import finish_save, save, train
+from headwater.train.assemble import Run
+from headwater.train.loop import finish_save, save
 
 WARMUP_STEPS, MIN_STEPS, MAX_STEPS = 2, 3, 40
 MEASURED_SECONDS, DEADLINE_SECONDS = 12.0, 40.0
 LONG_STEP_SECONDS = 5.0  # from which one microbatch stands for all
-NEVER = 10_000_000  # steps: no save, validation or look falls into the measurement
-FIRST_ID = 32  # after the special tokens
-NUM_DOCUMENTS, DOCUMENT_ROWS = 8, 64
-
-
-class _Enough(Exception):
-    """Ends the loop."""
 
 
 class _Stopwatch:
@@ -69,7 +55,7 @@ class _Stopwatch:
         enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
         late = self.steps and now - self._begun + self.steps[-1] > DEADLINE_SECONDS
         if enough or late or len(self.steps) >= MAX_STEPS:
-            raise _Enough
+            raise Enough
         self._last = self._clock()
 
     def timed(self, update: Callable[[float], None]) -> Callable[[float], None]:
@@ -79,14 +65,6 @@ class _Stopwatch:
             self.updates.append(self._clock() - started_at)
 
         return timed_update
-
-
-class _NoExaminer:
-    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
-        return {}
-
-    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from ()
 
 
 def _unseen(record: Record) -> None:
@@ -99,26 +77,24 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     whole = config.train.batch_tokens == micro or expected_step_seconds <= LONG_STEP_SECONDS
     batch_tokens = config.train.batch_tokens if whole else micro
     with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
-        run = assemble(Path(folder), _plan(config, batch_tokens, micro), _rows(config, Path(folder), batch_tokens), say)
+        run = assemble_trial(config, Path(folder), batch_tokens, micro, say)
         stopwatch = _Stopwatch(time.perf_counter)
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
-        with contextlib.suppress(_Enough):
-            train(run, _NoExaminer(), stopwatch, StopRequest())
+        train_trial(run, stopwatch)
         busy = busy_while_measured(stopwatch.meter)
         try:
             started_at = time.perf_counter()
             save(run, _unseen)
-            checkpoint_seconds = time.perf_counter() - started_at  # what training waits for: a thread does the rest
+            save_seconds = time.perf_counter() - started_at  # what training waits for: a thread does the rest
             finish_save(run, _unseen)
         finally:
             run.saver.close()
             run.records.close()
-        return replace(_result(config, run, stopwatch, micro, whole, checkpoint_seconds), busy=busy)
+        measured = MeasuredAround(save=save_seconds)
+        return replace(_result(config, run, stopwatch, micro, whole), around=measured, busy=busy)
 
 
-def _result(
-    config: RunConfig, run: Run, stopwatch: _Stopwatch, micro: int, whole: bool, checkpoint_seconds: float
-) -> Probe:
+def _result(config: RunConfig, run: Run, stopwatch: _Stopwatch, micro: int, whole: bool) -> Probe:
     steps, facts = stopwatch.steps, run.machine.facts
     seconds = statistics.median(steps)
     if not whole:
@@ -135,30 +111,6 @@ def _result(
         num_steps=len(steps),
         dtype=facts.dtype,
         num_threads=facts.num_threads,
-        checkpoint_seconds=checkpoint_seconds,
         memory_bytes=peak_bytes() if whole and facts.device == "cpu" else None,
         how=f"median of {len(steps)} steps, {part}, in {facts.dtype} on {facts.num_threads} × {facts.device_name}",
     )
-
-
-def _plan(config: RunConfig, batch_tokens: int, micro: int) -> TrainPlan:
-    changes: dict[str, Any] = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_looks": 0}
-    changes |= {"half_length_fraction": 0.0}  # whole rows; `_result` takes off what halves save
-    changes |= {"batch_tokens": batch_tokens, "microbatch_tokens": micro}
-    return replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
-
-
-def _rows(config: RunConfig, folder: Path, batch_tokens: int) -> BatchSource:
-    """Return rows of random ids, in documents longer than a row."""
-    seq_len, vocab_size = config.model.seq_len, config.model.vocab_size
-    generator = np.random.default_rng(1)
-
-    def document(number: int) -> EncodedDocument:
-        # begin and end are added: one token less than positions, and the last one is only a target
-        ids = generator.integers(min(FIRST_ID, vocab_size - 1), vocab_size, DOCUMENT_ROWS * seq_len - 1)
-        return EncodedDocument(ids, 4 * len(ids), str(number))
-
-    write_store(folder / "text", map(document, range(NUM_DOCUMENTS)), vocab_size, "random tokens")
-    source = pack_source(TokenStore(folder / "text"), seq_len)
-    num_rows = NEVER * (batch_tokens // seq_len)
-    return BatchSource({"text": source}, make_plan({"text": source.num_rows}, MixtureSettings(), num_rows), seq_len, 1)

@@ -123,6 +123,12 @@ def look_steps(train: TrainSettings) -> list[int]:
     return sorted({round(first * ratio**i) for i in range(train.num_looks)})
 
 
+def validation_steps(train: TrainSettings) -> list[int]:
+    """Return the steps after which bits per byte are measured: every so many, at looks, and after the last step."""
+    every = range(train.validate_every, train.num_steps + 1, train.validate_every)
+    return sorted({*every, *look_steps(train), train.num_steps})
+
+
 def is_audit(step: int, train: TrainSettings) -> bool:
     """Return whether the gradient of the step after `step` is computed twice."""
     return train.audit_every is not None and (step + 1) % train.audit_every == 0

@@ -1,0 +1,41 @@
+"""How long a training still takes, from what it has done since it was started."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+from headwater.train.settings import TrainSettings, look_steps, validation_steps
+
+
+class TimeLeft:
+    """Counts steps, and evaluations apart from them: most come early, and would pass for slow steps."""
+
+    def __init__(self, train: TrainSettings) -> None:
+        self._num_steps = train.num_steps
+        self._ahead = {"validation": validation_steps(train), "look": look_steps(train)}
+        self._seconds = {"step": 0.0, "validation": 0.0, "look": 0.0}
+        self._times = dict.fromkeys(self._seconds, 0)
+        self._last_look: int | None = None
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Count a step or an evaluation; a look has several records, one for all that it measures."""
+        if record["event"] == "step":
+            self._count("step", record["seconds"])
+        elif record["event"] == "validation":
+            self._count("validation", record.get("evaluation_seconds", 0.0))
+        elif "evaluation_seconds" in record:
+            self._count("look", record["evaluation_seconds"], is_another=record["step"] != self._last_look)
+            self._last_look = record["step"]
+
+    def _count(self, kind: str, seconds: float, is_another: bool = True) -> None:
+        self._seconds[kind] += seconds
+        self._times[kind] += is_another
+
+    def after(self, step: int) -> float | None:
+        """Return the seconds from `step` to the end; None as long as no step was seen."""
+        if not self._times["step"]:
+            return None
+        times = {kind: len(steps) - bisect_right(steps, step) for kind, steps in self._ahead.items()}
+        times["step"] = self._num_steps - step
+        return sum(times[kind] * self._seconds[kind] / max(1, self._times[kind]) for kind in times)

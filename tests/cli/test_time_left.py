@@ -1,0 +1,66 @@
+"""The time that is left counts evaluations apart from steps: on a made-up run whose every part is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from headwater.cli.time_left import TimeLeft
+from headwater.train.settings import TrainSettings, is_look, is_validation
+
+STEP, VALIDATION, ABILITIES, SAMPLES = 0.1, 0.3, 1.0, 0.5
+
+
+def settings(num_looks: int = 6) -> TrainSettings:
+    portions = {"batch_tokens": 512, "microbatch_tokens": 512}
+    return TrainSettings(num_steps=1000, save_every=100, validate_every=300, num_looks=num_looks, **portions)
+
+
+def records(train: TrainSettings, first: int, last: int) -> list[dict]:
+    found = []
+    for step in range(first, last + 1):
+        found.append({"event": "step", "step": step, "seconds": STEP})
+        if is_validation(step, train):
+            found.append({"event": "validation", "step": step, "evaluation_seconds": VALIDATION})
+        if is_look(step, train):
+            found.append({"event": "abilities", "step": step, "evaluation_seconds": ABILITIES})
+            found.append({"event": "samples", "step": step, "evaluation_seconds": SAMPLES})
+        found.append({"event": "checkpoint", "step": step, "seconds": 9.0})
+    return found
+
+
+def seconds_of(found: list[dict]) -> float:
+    kinds = {"step": "seconds", "validation": "evaluation_seconds"}
+    kinds |= {"abilities": "evaluation_seconds", "samples": "evaluation_seconds"}
+    return sum(record[kinds[record["event"]]] for record in found if record["event"] in kinds)
+
+
+@pytest.mark.parametrize("first", [1, 401])
+@pytest.mark.parametrize("seen", [60, 299, 599])
+@pytest.mark.parametrize("num_looks", [0, 6])
+def test_what_is_left_is_what_will_come(first, seen, num_looks):
+    # the first sixtieth of a run has half of its looks
+    train = settings(num_looks)
+    left = TimeLeft(train)
+    for record in records(train, first, first + seen - 1):
+        left.note(record)
+    now = first + seen - 1
+    was_validated = any(is_validation(step, train) for step in range(first, now + 1))
+    expected = seconds_of(records(train, now + 1, train.num_steps))
+    unseen = 0 if was_validated else VALIDATION * sum(is_validation(s, train) for s in range(now + 1, 1001))
+    was_looked = any(is_look(step, train) for step in range(first, now + 1))
+    unseen += 0 if was_looked else (ABILITIES + SAMPLES) * sum(is_look(s, train) for s in range(now + 1, 1001))
+    assert left.after(now) == pytest.approx(expected - unseen)
+
+
+def test_nothing_is_known_before_a_step():
+    left = TimeLeft(settings())
+    left.note({"event": "start", "step": 0, "seconds": 3.0})
+    assert left.after(0) is None
+
+
+def test_nothing_is_left_at_the_end():
+    train = settings()
+    left = TimeLeft(train)
+    for record in records(train, 1, 1000):
+        left.note(record)
+    assert left.after(1000) == 0
