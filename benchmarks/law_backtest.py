@@ -15,7 +15,8 @@ last line of the output is the set that does best on all, which is what the pack
 
 With --baseline, columns "fit" show the same forecasts read off the usual fit, the law of the least Huber loss. With
 --hindsight, columns "all" show that law fitted to all rows of a table, those to be forecast too, and columns "rest"
-each row forecast from all others, the larger ones too: neither is a forecast, but they say how near one can come.
+each row forecast from all others, the larger ones too, and columns "size" each row read off a parabola through the
+runs of its own size, shorter and longer ones: no forecasts, but they say how near one can come.
 
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
 gadre: C4 validation loss, which its three training sets have in common; olmo: its four validation losses (C4, Pile,
@@ -47,7 +48,13 @@ from headwater.plan.law.table import Runs, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %
-BESIDE = {"baseline": "fit", "hindsight": "all", "rest": "rest"}  # heads of the columns beside the forecaster's
+BESIDE = {
+    "baseline": "fit",
+    "hindsight": "all",
+    "rest": "rest",
+    "size": "size",
+}  # heads of the columns beside the forecaster's
+SAME_SIZE, NEAR = 0.01, 1.4  # natural logs of params; of tokens, two doublings
 Row = dict[str, str]
 
 
@@ -233,6 +240,24 @@ def from_the_rest(cuts: list[Cut]) -> list[dict[str, Any]]:
     return found
 
 
+def from_own_size(cuts: list[Cut]) -> list[dict[str, Any]]:
+    """Return one entry a forecast of which four other runs or more have the size, shorter and longer ones."""
+    of = {(family, name): runs for family, name, runs in tables()}
+    found = []
+    for cut in cuts:
+        runs, beyond = of[cut.family, cut.table], cut.origin.beyond
+        for place in range(len(beyond)):
+            apart = np.log(runs.tokens / beyond.tokens[place])
+            others = (np.abs(np.log(runs.params / beyond.params[place])) < SAME_SIZE) & (apart != 0)
+            if others.sum() < 4:
+                continue
+            near = np.exp(-0.5 * (apart[others] / NEAR) ** 2)
+            here = np.polyfit(apart[others], np.log(runs.loss[others]), 2, w=near)[-1]
+            error, far = here - np.log(beyond.loss[place]), cut.origin.decades[place]
+            found.append({"family": cut.family, "error": float(error), "decades": float(far)})
+    return found
+
+
 def entries_of(cut: Cut, errors: FloatArray) -> list[dict[str, Any]]:
     return [
         {"family": cut.family, "error": error, "decades": far}
@@ -246,7 +271,7 @@ def add_medians_(lines: list[dict[str, Any]], found: list[dict[str, Any]], name:
         mine = [entry for entry in found if line["family"] in (entry["family"], "all")]
         for low, high, _ in BINS:
             line[f"{name}_{high:g}"] = median_error([entry for entry in mine if low < entry["decades"] <= high])
-        line[f"{name}_too_high"] = round(100 * mean(entry["error"] > 0 for entry in mine), 1)
+        line[f"{name}_too_high"] = round(100 * mean(entry["error"] > 0 for entry in mine), 1) if mine else None
 
 
 def chosen(constants: Constants, discrepancy: Discrepancy) -> dict[str, Any]:
@@ -324,6 +349,7 @@ def main() -> None:
     if arguments.hindsight:
         add_medians_(lines, hindsight(scores.cuts), "hindsight")
         add_medians_(lines, from_the_rest(scores.cuts), "rest")
+        add_medians_(lines, from_own_size(scores.cuts), "size")
     if arguments.json:
         print(json.dumps({"families": lines, "constants": choices}))
         return

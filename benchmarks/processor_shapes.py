@@ -3,8 +3,9 @@
     python benchmarks/processor_shapes.py --write
 
 Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 in turn, and profiled as
-its roofline does; Muon's blocks are those of the rule. The machine must be idle. Without --write the rows are printed:
-those of a processor with AMX stand in the table by themselves, under `amx`.
+its roofline does; Muon's blocks are those of the rule. The machine must be idle. The rows are printed; with --write
+they take the place of those of this kind of processor, with the peaks and what they are of the rate in float32. For a
+kind of its own, write its name, its flags and how it differs into the table first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from contenders.headwater import make_plan
-from headwater.machine.host import cpu_flags
+from headwater.machine.host import cpu_flags, float32_rate_per_core
+from headwater.machine.threads import usable_cores
+from headwater.plan.processor import kind_of
 from job import Job, Shape
 from measure import Effort, choose_mode, run_rounds, summarise
 from throughput import say
@@ -44,13 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put the rows and the peaks into the package's table")
     parser.add_argument("--rounds", type=int, default=3, help="of either dtype in turn (3)")
     options = parser.parse_args(arguments)
-    if options.write and "amx_bf16" in cpu_flags():
-        parser.error("--write is for the table of processors without AMX: put the rows under `amx` yourself")
     with tempfile.TemporaryDirectory(prefix="processor-shapes-") as folder:
         rows = [measured_row(shape, Path(folder), options.rounds) for shape in SHAPES]
     print(json.dumps(rows))
     if options.write:
-        DATA.write_text(with_rows(json.loads(DATA.read_text(encoding="utf-8")), rows, peaks()), encoding="utf-8")
+        table = json.loads(DATA.read_text(encoding="utf-8"))
+        DATA.write_text(with_rows(table, kind_of(cpu_flags()), rows, peaks(), core_rate()), encoding="utf-8")
     return 0
 
 
@@ -89,21 +91,43 @@ def peaks() -> dict[str, float]:
     import torch
 
     from headwater.machine.peak import matmul_peaks
-    from headwater.machine.threads import usable_cores
 
     torch.set_num_threads(usable_cores())
     rates = matmul_peaks(torch.device("cpu"), [torch.bfloat16, torch.int8])
     return {"bfloat16": rates[torch.bfloat16], "int8": rates[torch.int8]}
 
 
-def with_rows(table: dict[str, Any], rows: list[dict[str, Any]], peak_flops: dict[str, float]) -> str:
-    """Return the table's text with these rows, one a line; the note of the estimated rows goes."""
-    kept = {name: value for name, value in table.items() if name != "narrow"} | {"peak_flops_per_second": peak_flops}
-    kept["source"] = "benchmarks/processor_shapes.py; the machine and the day are in docs/log.md"
-    mark = "@rows"
-    lines = ",\n  ".join(json.dumps(row) for row in sorted(rows, key=lambda row: row["d_model"]))
-    text = json.dumps(kept | {"shapes": mark}, indent=1, ensure_ascii=False)
-    return text.replace(f'"{mark}"', f"[\n  {lines}\n ]") + "\n"
+def core_rate() -> float:
+    """Return what the cores that were used reach in float32, as a plan measures it."""
+    return usable_cores() * float32_rate_per_core()
+
+
+def with_rows(
+    table: dict[str, Any], kind: str, rows: list[dict[str, Any]], peak_flops: dict[str, float], float32_flops: float
+) -> str:
+    """Return the table's text with these rows for a kind of processor; a note of rows that were estimated goes."""
+    measured = {
+        "source": "benchmarks/processor_shapes.py; the machine and the day are in docs/log.md",
+        "cores": usable_cores(),
+        "peak_flops_per_second": {name: float(f"{rate:.4g}") for name, rate in peak_flops.items()},
+        "rate_over_float32": {name: round(rate / float32_flops, 2) for name, rate in peak_flops.items()},
+        "shapes": sorted(rows, key=lambda row: row["d_model"]),
+    }
+    kinds = [{**one, **measured} if one["name"] == kind else one for one in table["kinds"]]
+    for one in kinds:
+        if one["name"] == kind:
+            one.pop("narrow", None)
+    return table_text({**table, "kinds": kinds})
+
+
+def table_text(table: dict[str, Any]) -> str:
+    """Return the table as its file has it: a line for every measured shape."""
+    marked = [{**kind, "shapes": f"@{kind['name']}"} for kind in table["kinds"]]
+    text = json.dumps({**table, "kinds": marked}, indent=1, ensure_ascii=False)
+    for kind in table["kinds"]:
+        lines = ",\n    ".join(json.dumps(row) for row in kind["shapes"])
+        text = text.replace(f'"@{kind["name"]}"', f"[\n    {lines}\n   ]")
+    return text + "\n"
 
 
 if __name__ == "__main__":

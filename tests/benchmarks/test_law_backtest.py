@@ -10,7 +10,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from law_backtest import Cut, add_medians_, baseline, from_the_rest, hindsight, origins, runs_of, tables
+import law_backtest
+from law_backtest import (
+    Cut,
+    add_medians_,
+    baseline,
+    from_own_size,
+    from_the_rest,
+    hindsight,
+    origins,
+    runs_of,
+    tables,
+)
 
 
 def test_the_baseline_reads_a_known_law_without_error_and_one_that_bends_with_its_bend():
@@ -40,3 +51,20 @@ def test_every_forecast_of_the_forecaster_has_one_of_the_baseline():
     for others in (looking_back, from_the_rest(cuts)):
         assert [entry["decades"] for entry in others] == [entry["decades"] for entry in found]
     assert np.median([abs(entry["error"]) for entry in looking_back]) < np.median([abs(e["error"]) for e in found])
+
+
+def test_a_run_is_read_off_the_runs_of_its_own_size_alone(monkeypatch):
+    params, tokens = (sizes.ravel() for sizes in np.meshgrid([1e7, 1e8, 1e9], 1e8 * 2.0 ** np.arange(12)))
+    smooth = 3.0 * (tokens / 1e10) ** -0.05 * (params / 1e8) ** -0.1
+    bumpy = np.where((params == 1e8) & (np.arange(len(tokens)) % 2 == 0), 1.02 * smooth, smooth)
+    for loss, most in ((smooth, 0.001), (bumpy, 5.0)):
+        runs = runs_of(params, tokens, loss)
+        monkeypatch.setattr(law_backtest, "tables", lambda runs=runs: iter([("made", "t", runs)]))
+        cuts = [Cut("made", "t", origin) for origin in origins(runs)]
+        lines = [{"family": name} for name in ("made", "none", "all")]
+        add_medians_(lines, from_own_size(cuts), "size")
+        assert lines[0]["size_0.5"] < most
+        assert lines[1]["size_0.5"] is None
+    errors = [abs(entry["error"]) for entry in from_own_size(cuts)]
+    assert max(errors) > 0.005
+    assert np.median(errors) < 1e-4  # other sizes aren't bumpy, and nothing of one is taken from another

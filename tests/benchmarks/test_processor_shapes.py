@@ -26,16 +26,28 @@ def test_a_row_that_was_measured_is_one_the_planner_gives_back(shapes, monkeypat
     roofline = {"parts": {part: {"share": share} for part, share in SHARES.items()}}
     rows = [shapes.row_of(shape, None, MS, roofline) for shape in reversed(shapes.SHAPES)]
     peaks = {"int8": 9e11, "bfloat16": 4.5e11}
-    table = json.loads(shapes.with_rows(processor.constants(), rows, peaks))
-    assert [row["d_model"] for row in table["shapes"]] == [64, 128, 192, 384, 768]
-    assert "narrow" not in table
-    assert table["around_steps"] == processor.constants()["around_steps"]
+    table = json.loads(shapes.with_rows(processor.constants(), "usual", rows, peaks, 2e11))
+    changed, *others = (kind for kind in table["kinds"] if kind["name"] == "usual")
+    assert not others
+    assert [row["d_model"] for row in changed["shapes"]] == [64, 128, 192, 384, 768]
+    assert "narrow" not in changed
+    assert changed["rate_over_float32"] == {"int8": 4.5, "bfloat16": 2.25}
+    unchanged = [{**one, "kinds": [kind for kind in one["kinds"] if kind["name"] != "usual"]} for one in both(table)]
+    assert unchanged[0] == unchanged[1]
     monkeypatch.setattr(processor, "constants", lambda: table)
-    row = table["shapes"][1]
+    row = changed["shapes"][1]
     assert row["shares"]["other"] == pytest.approx(0.2)
     sizes = processor.sizes_of(processor._model(row), is_muon=True, block_rows=row["block_rows"])
     found = processor.step_seconds(sizes, 4096, processor.Peaks(9e11, 4.5e11, "int8", "as measured"))
     assert found == pytest.approx(0.2)
+
+
+def both(table: dict) -> list[dict]:
+    return [table, processor.constants()]
+
+
+def test_the_tables_file_is_as_the_benchmark_writes_it(shapes):
+    assert shapes.table_text(processor.constants()) == shapes.DATA.read_text(encoding="utf-8")
 
 
 def test_a_roofline_that_failed_is_said(shapes):

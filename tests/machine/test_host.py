@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from headwater.machine.host import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
@@ -36,3 +40,15 @@ def test_a_gpu_is_found_by_its_drivers_list(tmp_path):
 
 def test_a_core_multiplies_at_a_rate_that_can_be():
     assert 1e8 < float32_rate_per_core() < 1e13
+
+
+def test_the_rate_of_a_core_is_that_of_one_thread_whatever_numpy_would_take():
+    program = "from headwater.machine.host import float32_rate_per_core as rate; print(max(rate() for _ in range(5)))"
+    rates = [
+        float(
+            subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True, text=True).stdout
+        )
+        for env in (os.environ | {"OPENBLAS_NUM_THREADS": number} for number in ("1", "2"))
+    ]
+    # with the time of all threads the second was once and once twice the first
+    assert rates[1] == pytest.approx(rates[0], rel=0.3)

@@ -129,7 +129,7 @@ def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, mon
     monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
     monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
     found = machinery(choosing, None)
-    assert "casts in bfloat16" in found.memory_how and "435 GFLOP/s in bfloat16" in found.step_how
+    assert "casts in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
     monkeypatch.setattr(planned_device, "cpu_flags", lambda: {"avx512_bf16"})
     assert "220 GFLOP/s in bfloat16" in machinery(choosing, None).step_how
 

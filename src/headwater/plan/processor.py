@@ -22,6 +22,7 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
 
 PARTS = ("matmul", "loss", "attention", "optimizer", "other")
+USUAL = "usual"
 
 
 @cache
@@ -29,6 +30,16 @@ def constants() -> dict[str, Any]:
     """Return `data/processor.json`: what was measured, where, and the spreads that forecasts take."""
     text = resources.files("headwater.plan").joinpath("data", "processor.json").read_text(encoding="utf-8")
     return json.loads(text)
+
+
+def kind_of(flags: set[str]) -> str:
+    """Return which kind of processor lists these instructions, of those whose shapes were measured; see its `how`."""
+    return str(next(kind["name"] for kind in constants()["kinds"] if flags.issuperset(kind["flags"])))
+
+
+def measured_kind(name: str) -> dict[str, Any]:
+    """Return the shapes, the peaks and the gains over fp32 of a kind of processor."""
+    return next(kind for kind in constants()["kinds"] if kind["name"] == name)
 
 
 @dataclass(frozen=True)
@@ -95,26 +106,27 @@ def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0)
 class Peaks:
     """The machine's rates of matrix products in FLOP/s: of the blocks' maps, and of all else. `how` says from where.
 
-    With `has_amx` small products reach a smaller part of them, since memory and what is no product don't gain.
+    `kind` is that of `kind_of`: where products are faster, a step reaches a smaller part of them, since memory and
+    what is no product don't gain.
     """
 
     maps: float
     rest: float
     dtype: str
     how: str
-    has_amx: bool = False
+    kind: str = USUAL
 
 
 def step_seconds(sizes: Sizes, batch_tokens: int, peaks: Peaks, recompute_fraction: float = 0.0) -> float:
     """Return the seconds of a step by the efficiencies of `data/processor.json`."""
     work = step_flops(sizes, batch_tokens, recompute_fraction)
-    rates = efficiencies(sizes.d_model, peaks.dtype, peaks.has_amx)
+    rates = efficiencies(sizes.d_model, peaks.dtype, peaks.kind)
     return sum(work[part] / ((peaks.maps if part == "matmul" else peaks.rest) * rates[part]) for part in PARTS)
 
 
-def efficiencies(d_model: int, dtype: str, has_amx: bool = False) -> dict[str, float]:
+def efficiencies(d_model: int, dtype: str, kind: str = USUAL) -> dict[str, float]:
     """Return each part's work over seconds and peak at a width; the peak is bf16's but for int8's linear maps."""
-    measured = constants()["amx"] if has_amx else constants()
+    measured = measured_kind(kind)
     peaks = measured["peak_flops_per_second"]
     table = [_measured(shape, "int8" if dtype == "int8" else "bfloat16", peaks) for shape in measured["shapes"]]
     widths = [math.log(shape["d_model"]) for shape in measured["shapes"]]

@@ -17,7 +17,17 @@ from headwater.plan.forecast_run import Spread
 from headwater.plan.layout import Layout
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import find_price
-from headwater.plan.processor import Peaks, Sizes, constants, muon_flops, sizes_of, step_seconds
+from headwater.plan.processor import (
+    USUAL,
+    Peaks,
+    Sizes,
+    constants,
+    kind_of,
+    measured_kind,
+    muon_flops,
+    sizes_of,
+    step_seconds,
+)
 from headwater.plan.processor_memory import Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
@@ -177,12 +187,10 @@ def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
 
 def _peaks_at(float32: float, dtype: str, flags: set[str]) -> Peaks:
     """Return what a processor of this rate in float32 reaches, by what processors with such instructions gain."""
-    gains = constants()["rate_over_float32"] | {"float32": 1.0}
-    has_amx = "amx_bf16" in flags and dtype != "float32"
-    if has_amx:
-        gains |= {"bfloat16": gains["bfloat16_amx"]}
+    kind = USUAL if dtype == "float32" else kind_of(flags)
+    gains = measured_kind(kind)["rate_over_float32"] | {"float32": 1.0}
     rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
-    return Peaks(float32 * gains[dtype], rest, dtype, "", has_amx)
+    return Peaks(float32 * gains[dtype], rest, dtype, "", kind)
 
 
 def gpu_to_use(wanted: str) -> Device | None:
