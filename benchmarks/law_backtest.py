@@ -16,7 +16,7 @@ last line of the output is the set that does best on all, which is what the pack
 With --baseline, columns "fit" show the same forecasts read off the usual fit, the law of the least Huber loss. With
 --hindsight, columns "all" show that law fitted to all rows of a table, those to be forecast too, and columns "rest"
 each row forecast from all others, the larger ones too, and columns "size" each row read off a parabola through the
-runs of its own size, shorter and longer ones: no forecasts, but they say how near one can come.
+runs of its own size, for runs that have a shorter and a longer one: no forecasts, but they say how near one can come.
 
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
 gadre: C4 validation loss, which its three training sets have in common; olmo: its four validation losses (C4, Pile,
@@ -48,13 +48,9 @@ from headwater.plan.law.table import Runs, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %
-BESIDE = {
-    "baseline": "fit",
-    "hindsight": "all",
-    "rest": "rest",
-    "size": "size",
-}  # heads of the columns beside the forecaster's
-SAME_SIZE, NEAR = 0.01, 1.4  # natural logs of params; of tokens, two doublings
+# heads of the columns beside the forecaster's
+BESIDE = {"baseline": "fit", "hindsight": "all", "rest": "rest", "size": "size"}
+SAME_SIZE, NEAR = 0.01, 1.0  # natural logs of params; of tokens, a doubling and a half
 Row = dict[str, str]
 
 
@@ -241,7 +237,7 @@ def from_the_rest(cuts: list[Cut]) -> list[dict[str, Any]]:
 
 
 def from_own_size(cuts: list[Cut]) -> list[dict[str, Any]]:
-    """Return one entry a forecast of which four other runs or more have the size, shorter and longer ones."""
+    """Return one entry a forecast of which four other runs or more have the size, on either side of its tokens."""
     of = {(family, name): runs for family, name, runs in tables()}
     found = []
     for cut in cuts:
@@ -249,9 +245,9 @@ def from_own_size(cuts: list[Cut]) -> list[dict[str, Any]]:
         for place in range(len(beyond)):
             apart = np.log(runs.tokens / beyond.tokens[place])
             others = (np.abs(np.log(runs.params / beyond.params[place])) < SAME_SIZE) & (apart != 0)
-            if others.sum() < 4:
+            if others.sum() < 4 or apart[others].min() > 0 or apart[others].max() < 0:
                 continue
-            near = np.exp(-0.5 * (apart[others] / NEAR) ** 2)
+            near = np.exp(-0.25 * (apart[others] / NEAR) ** 2)  # polyfit squares it
             here = np.polyfit(apart[others], np.log(runs.loss[others]), 2, w=near)[-1]
             error, far = here - np.log(beyond.loss[place]), cut.origin.decades[place]
             found.append({"family": cut.family, "error": float(error), "decades": float(far)})

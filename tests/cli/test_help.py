@@ -10,7 +10,18 @@ from small_run import call, environment, run
 
 from headwater.cli.plan_group import QUESTIONS
 
-HEAVY = ("torch", "numpy", "pyarrow", "plotly", "tokenizers", "safetensors", "resiliparse", "scipy", "transformers")
+HEAVY = (
+    "torch",
+    "numpy",
+    "pydantic",
+    "pyarrow",
+    "plotly",
+    "tokenizers",
+    "safetensors",
+    "resiliparse",
+    "scipy",
+    "transformers",
+)
 VERBS = (
     "run",
     "train",
@@ -49,7 +60,8 @@ def loaded_by(*arguments: str) -> set[str]:
     "arguments", [("--help",), ("run", "--help"), ("corpus", "trace", "--help"), ("law", "fit", "--help")], ids=" ".join
 )
 def test_help_loads_nothing_heavy(arguments):
-    assert loaded_by(*arguments) == set()
+    # a verb's help names settings, which pydantic checks
+    assert loaded_by(*arguments) <= ({"pydantic"} if len(arguments) > 1 else set())
 
 
 @pytest.mark.parametrize("verb", ["run", "search", "count", "estimate", "track-record"])
@@ -63,7 +75,7 @@ def test_the_help_of_plan_names_every_option_of_its_verbs(tmp_path, verb):
 
 
 def test_the_help_of_plan_loads_nothing_heavy():
-    assert loaded_by("plan", "--help") == set()
+    assert loaded_by("plan", "--help") <= {"pydantic"}
 
 
 def test_explaining_settings_needs_no_torch():

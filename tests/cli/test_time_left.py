@@ -64,3 +64,29 @@ def test_nothing_is_left_at_the_end():
     for record in records(train, 1, 1000):
         left.note(record)
     assert left.after(1000) == 0
+
+
+def test_steps_in_which_kernels_are_compiled_are_left_out():
+    train = settings(0)
+    left = TimeLeft(train)
+    found = records(train, 1, 100)
+    found[0]["seconds"], found[2]["seconds"] = 60.0, 5.0
+    assert [record["step"] for record in found[:3:2]] == [1, 2]
+    for record in found:
+        left.note(record)
+        if record["event"] == "step" and record["step"] in (1, 3):
+            assert left.after(record["step"]) > 0
+    assert left.after(100) == pytest.approx(seconds_of(records(train, 101, 1000)) - 4 * VALIDATION)
+
+
+def test_a_look_that_comes_again_after_a_rollback_is_another_one():
+    train = settings()
+    once, twice = TimeLeft(train), TimeLeft(train)
+    first = records(train, 1, 10)
+    for record in first:
+        once.note(record)
+        twice.note(record)
+    twice.note({"event": "rollback", "step": 9})
+    for record in records(train, 10, 10):
+        twice.note(record)
+    assert twice.after(10) == pytest.approx(once.after(10))

@@ -9,18 +9,22 @@ import torch
 from small_run import quick
 
 from headwater.plan.ladder import Rung
+from headwater.recipes import pace
 from headwater.recipes.ladder_record import DoneRung
 from headwater.recipes.metronome import metronome
-from headwater.recipes.pace import MOST, SECONDS_BETWEEN, Pacemaker, slowdown
+from headwater.recipes.pace import MOST, SECONDS_BETWEEN, Pacemaker, share_of_samples, slowdown
+from headwater.recipes.planned_device import microbatch_tokens
 from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.records import read_records
 
 SIZES = {"num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
 
 
-def done(num_steps: int, seconds: float, pace: float | None) -> DoneRung:
+def done(num_steps: int, seconds: float, step_at_pace: float | None) -> DoneRung:
     rung = Rung(2, 16, **SIZES, num_steps=num_steps, params=1e4, tokens=4096, flops=1e9, seconds=seconds)
-    return DoneRung(rung, {"all": 2.0}, seconds / num_steps, seconds, "float32", 1, "a processor", NOT_MEASURED, pace)
+    return DoneRung(
+        rung, {"all": 2.0}, seconds / num_steps, seconds, "float32", 1, "a processor", NOT_MEASURED, step_at_pace
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,61 +57,86 @@ def test_rungs_without_a_pace_are_taken_as_they_were_and_say_nothing_of_others()
     assert slowdown(rungs[1:2], rungs) == slowdown(rungs[1:2], rungs[1:]) == pytest.approx(1.25)
 
 
-def paced(sample_seconds: float, times: list[float]) -> tuple[Pacemaker, list[float]]:
-    """Return a pacemaker that has been shown steps at these times, and when it took a sample."""
+def paced(sample_seconds: float, times: list[float]) -> list[float]:
+    """Return when samples were taken beside a rung with steps at these times."""
     clock, taken = [0.0], []
 
     def sample() -> float:
         taken.append(clock[0])
         clock[0] += sample_seconds
-        return 0.1 * len(taken)
+        return 0.1
 
-    pacemaker = Pacemaker(lambda record: None, lambda: clock[0], sample)
+    shown = Pacemaker(lambda: clock[0], sample, print).beside(lambda record: None)
     for at in times:
         clock[0] = max(clock[0], at)
-        pacemaker({"event": "step", "step": 1})
-    return pacemaker, taken
+        shown({"event": "step", "step": 1})
+    return taken
 
 
 def test_the_pace_is_taken_between_steps_and_shown_records_are_the_same():
-    shown, clock, samples = [], [0.0], iter([0.1, 0.2, 0.3])
-    pacemaker = Pacemaker(shown.append, lambda: clock[0], lambda: next(samples))
+    heard, clock, samples = [], [0.0], iter([0.1, 0.3])
+    pacemaker = Pacemaker(lambda: clock[0], lambda: next(samples), print)
+    shown = pacemaker.beside(heard.append)
     events = [("start", 0.0), ("step", 1.0), ("step", 2.0), ("step", 11.0), ("checkpoint", 30.0), ("finish", 31.0)]
     for event, at in events:
         clock[0] = at
-        pacemaker({"event": event, "step": 1})
-    assert [record["event"] for record in shown] == [event for event, _ in events]
-    # steps at 1 and 11 s, and the end
-    assert pacemaker.pace == pytest.approx(0.2)
+        shown({"event": event, "step": 1})
+    assert [record["event"] for record in heard] == [event for event, _ in events]
+    assert pacemaker.pace == pytest.approx(0.2)  # steps at 1 and 11 s
     assert next(samples, None) is None
+
+
+def test_a_rung_has_the_samples_beside_it_and_the_next_one_those_that_are_due():
+    clock, samples = [0.0], iter([0.1, 0.2, 0.4])
+    pacemaker = Pacemaker(lambda: clock[0], lambda: next(samples), print)
+    paces = []
+    for times in ((1.0, 2.0), (3.0, 4.0), (12.0, 24.0)):
+        shown = pacemaker.beside(lambda record: None)
+        for clock[0] in times:
+            shown({"event": "step", "step": 1})
+        paces.append(pacemaker.pace)
+    assert paces == [0.1, None, pytest.approx(0.3)]
 
 
 def test_long_steps_are_sampled_rarely():
     every_second = [float(second) for second in range(600)]
-    _, short = paced(0.5, every_second)
-    _, long = paced(20.0, every_second)
-    assert len(short) == pytest.approx(600 / (SECONDS_BETWEEN + 1), rel=0.2)
-    assert 20.0 * len(long) <= 0.1 * 600 + 20.0
+    assert len(paced(0.5, every_second)) == pytest.approx(600 / (SECONDS_BETWEEN + 1), rel=0.2)
+    assert 20.0 * len(paced(20.0, every_second)) <= 0.1 * 600 + 20.0
 
 
-def test_a_run_of_no_step_has_no_pace():
-    pacemaker = Pacemaker(lambda record: None, lambda: 0.0, lambda: 1.0)
-    pacemaker({"event": "start", "step": 0})
+def test_a_sample_that_fails_was_the_last_and_the_rung_goes_on():
+    said, times = [], iter(range(0, 1000, 100))
+
+    def fail() -> float:
+        raise OSError("no space left")
+
+    pacemaker = Pacemaker(lambda: float(next(times)), fail, said.append)
+    shown = pacemaker.beside(lambda record: None)
+    for _ in range(3):
+        shown({"event": "step", "step": 1})
+    assert said == ["no further measurement of the machine's pace: no space left"]
     assert pacemaker.pace is None
+
+
+def test_samples_take_no_more_than_their_share_of_a_ladder(workshop, monkeypatch):
+    monkeypatch.setattr(pace, "can_take_pace", lambda config: True)
+    portion = microbatch_tokens(workshop.config) / workshop.config.train.batch_tokens
+    assert share_of_samples(workshop.config, 0.01 / portion) == pytest.approx(6 * 0.01 / SECONDS_BETWEEN)
+    assert share_of_samples(workshop.config, 60.0 / portion) == 0.1
+    monkeypatch.setattr(pace, "can_take_pace", lambda config: False)
+    assert share_of_samples(workshop.config, 60.0) == 0
 
 
 def test_samples_beside_a_run_leave_its_bits_as_they_are(workshop, tmp_path):
     alone = workshop.train(tmp_path / "alone")
     with quick(), metronome(workshop.config) as steps:
-        pacemaker = Pacemaker(lambda record: None, iter(range(0, 10**6, 100)).__next__, steps.sample)
-        beside = workshop.train(tmp_path / "beside", pacemaker)
+        pacemaker = Pacemaker(iter(range(0, 10**6, 100)).__next__, steps.sample, print)
+        beside = workshop.train(tmp_path / "beside", pacemaker.beside(lambda record: None))
     assert pacemaker.pace > 0
     states = [run.prepared.model.state_dict() for run in (alone, beside)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    losses = [
-        [r["loss"] for r in read_records(tmp_path / name / "records.jsonl", "step")] for name in ("alone", "beside")
-    ]
-    assert losses[0] == losses[1]
+    steps_of = [read_records(tmp_path / name / "records.jsonl", "step") for name in ("alone", "beside")]
+    assert [step["loss"] for step in steps_of[0]] == [step["loss"] for step in steps_of[1]]
 
 
 def test_the_metronome_leaves_no_folder_behind(workshop, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from headwater.cli.time_left import TimeLeft
 from headwater.durations import duration
@@ -16,7 +16,9 @@ from headwater.report.measures import audit_line
 from headwater.report.numbers import count, energy_unit, significant
 from headwater.report.outcome import Outcome, outcomes
 from headwater.train.interventions import told as told_documents
-from headwater.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from headwater.train.settings import TrainSettings
 
 CARD_WIDTH = 86
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headwater.train.settings import TrainSettings, look_steps, validation_steps
+if TYPE_CHECKING:
+    from headwater.train.settings import TrainSettings
+
+SLOW_START = 2  # first steps of a process, in which kernels may be compiled
 
 
 class TimeLeft:
     """Counts steps, and evaluations apart from them: most come early, and would pass for slow steps."""
 
     def __init__(self, train: TrainSettings) -> None:
+        from headwater.train.settings import look_steps, validation_steps  # pydantic is slow to import: not for --help
+
         self._num_steps = train.num_steps
         self._ahead = {"validation": validation_steps(train), "look": look_steps(train)}
         self._seconds = {"step": 0.0, "validation": 0.0, "look": 0.0}
         self._times = dict.fromkeys(self._seconds, 0)
         self._last_look: int | None = None
+        self._num_seen = 0
 
     def note(self, record: dict[str, Any]) -> None:
         """Count a step or an evaluation; a look has several records, one for all that it measures."""
         if record["event"] == "step":
+            self._num_seen += 1
+            if self._num_seen == SLOW_START + 1:  # what stood for the others until now
+                self._seconds["step"], self._times["step"] = 0.0, 0
             self._count("step", record["seconds"])
+        elif record["event"] == "rollback":
+            self._last_look = None
         elif record["event"] == "validation":
             self._count("validation", record.get("evaluation_seconds", 0.0))
         elif "evaluation_seconds" in record:

@@ -27,13 +27,13 @@ from headwater.recipes.ladder_record import (
     trained_rungs,
     write_table,
 )
-from headwater.recipes.metronome import can_take_pace, metronome
-from headwater.recipes.pace import Pacemaker
+from headwater.recipes.metronome import metronome
+from headwater.recipes.pace import Pacemaker, can_take_pace
 from headwater.recipes.planned_time import validated_tokens
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.rung_times import rung_times
 from headwater.recipes.small_run import begin_small_run, keep_measured, measured_before, train_small_run
-from headwater.recipes.stages import Say, Timings, prepare_data
+from headwater.recipes.stages import Say, Timings, is_trained, prepare_data
 from headwater.records import read_records
 from headwater.train.loop import Display
 
@@ -59,7 +59,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
     with owned(ladder.config.run_dir), ExitStack() as held:
         remove_leftovers(ladder_dir(ladder.config.run_dir))
-        sample: Callable[[], float] | None = None
+        pacemaker: Pacemaker | None = None
         done: list[DoneRung] = []
         for number, rung in enumerate(ladder.rungs, start=1):
             config, reasons = rung_config(ladder, rung)
@@ -68,10 +68,10 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 begin_small_run(ladder.config, config)
                 display = make_display(config)
-                if sample is None and can_take_pace(ladder.config):
-                    sample = held.enter_context(metronome(ladder.config)).sample
-                pacemaker = None if sample is None else Pacemaker(display, time.perf_counter, sample)
-                if not train_small_run(ladder.config.run_dir, config, reasons, pacemaker or display, say):
+                if pacemaker is None and not is_trained(config) and can_take_pace(ladder.config):
+                    pacemaker = Pacemaker(time.perf_counter, held.enter_context(metronome(ladder.config)).sample, say)
+                shown = display if pacemaker is None else pacemaker.beside(display)
+                if not train_small_run(ladder.config.run_dir, config, reasons, shown, say):
                     return None
                 found = _measured(ladder, config, rung, pacemaker.pace if pacemaker else None)
             done.append(replace(found, rung=rung))
@@ -105,7 +105,8 @@ def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None)
         num_threads=device["cores"],
         device_name=device["name"],
         around=times.around,
-        pace=pace,
+        # steps of an earlier process were made at another one
+        pace=pace if len({record["attempt"] for record in read_records(records, "step")}) == 1 else None,
     )
     keep_measured(ladder.config, config, RUNG_FILE, {"of": same_make(ladder.config), "rung": asdict(found)})
     return found

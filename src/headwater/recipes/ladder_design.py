@@ -13,6 +13,7 @@ from headwater.optim.rules import Reason
 from headwater.plan.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
 from headwater.plan.law.table import MIN_RUNS
 from headwater.recipes.ladder_record import is_shape_of, ladder_dir, same_make
+from headwater.recipes.pace import share_of_samples
 from headwater.recipes.planned_device import machinery, relative_step
 from headwater.recipes.planned_loss import worth_of_tokens
 from headwater.recipes.planned_time import around_steps
@@ -20,8 +21,8 @@ from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import read_json_or_none
 from headwater.train.settings import TrainSettings
 
-ALL_ROWS = 1_000_000  # of each source, in the one validation of a rung: all there are
-VALIDATED_ONCE = {"validation_rows": ALL_ROWS}
+ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
+NUM_SAVES = 4  # of a rung, the last at its end
 SHARE = 0.25  # of the run's own time, where neither --share nor --minutes is given
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
@@ -107,19 +108,25 @@ class Sizes:
     def candidates(self) -> list[Rung]:
         """Return every rung that could be made: smaller models, and shares of the run's length."""
         train = self._config.train
+        with_samples = 1 + share_of_samples(self._config, self._step_seconds)
         lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
         found = []
         for model in scaled_shapes(self._config.model):
             smaller = self._config.model_copy(update={"model": model})
             step_seconds = self._step_seconds * relative_step(smaller, COMMON_DTYPE) / self._relative_step
             for num_steps in (steps for steps in lengths if steps >= MIN_RUNG_STEPS):
-                changes = {"num_steps": num_steps, "validate_every": num_steps, "num_looks": 0, **VALIDATED_ONCE}
+                changes = {
+                    "num_steps": num_steps,
+                    "validate_every": num_steps,
+                    "num_looks": 0,
+                    "validation_rows": ALL_ROWS,
+                }
                 if model == self._config.model:
                     changes["num_looks"] = _num_looks(train)
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
                 around = around_steps(config, step_seconds).seconds
                 rest = sum(around[part].median for part in ("start", "validations", "looks", "checkpoints"))
-                found.append(self._rung(config, step_seconds, rest))
+                found.append(self._rung(config, with_samples * step_seconds, rest))
         return found
 
     def _rung(self, config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
@@ -158,9 +165,9 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         "train.num_steps": rung.num_steps,
         "train.batch_tokens": train.batch_tokens,
         "train.validate_every": rung.num_steps,
-        "train.save_every": max(1, rung.num_steps // 4),
+        "train.save_every": -(-rung.num_steps // NUM_SAVES),
         "train.num_looks": _num_looks(train) if is_shape_of(rung, ladder.config) else 0,
-        **{f"train.{name}": value for name, value in VALIDATED_ONCE.items()},
+        "train.validation_rows": ALL_ROWS,
     }
     given = {reason.setting for reason in ladder.reasons if reason.origin in ("user", "recipe")}
     if "schedule.warmup_steps" in given:
@@ -171,5 +178,6 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     config, reasons = load_run(
         ladder.run, [*ladder.overrides, *(f"{name}={value}" for name, value in settings.items())]
     )
-    # not an override: a folder's name may be anything
-    return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir))}), reasons
+    # not overrides: a folder's name may be anything; and steps of the run that are taken beside a rung's aren't a hang
+    alone = config.train.model_copy(update={"hang_seconds": None})
+    return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir)), "train": alone}), reasons

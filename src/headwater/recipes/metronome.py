@@ -8,14 +8,13 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from headwater.machine.memory import memory_bytes
-from headwater.recipes.planned_device import gpu_to_use, machinery, microbatch_tokens
+from headwater.machine.host import cpu_flags
+from headwater.recipes.pace import NUM_MEASURED, NUM_WARMUP
+from headwater.recipes.planned_device import microbatch_tokens, processor_dtype
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.trial import Enough, assemble_trial, train_trial
+from headwater.recipes.trial import Enough, assemble_trial, train_trial, unsaid
 from headwater.records import Record
 from headwater.train.assemble import Run
-
-WARMUP_STEPS, NUM_STEPS = 1, 5  # the first one finds its weights out of cache
 
 
 class Metronome:
@@ -31,33 +30,24 @@ class Metronome:
         def count(record: Record) -> None:
             if record["event"] == "step":
                 found.append(record["seconds"])
-            if len(found) == WARMUP_STEPS + NUM_STEPS:
+            if len(found) == NUM_WARMUP + NUM_MEASURED:
                 raise Enough
 
         train_trial(self._run, count)
-        return median(found[WARMUP_STEPS:])
+        return median(found[NUM_WARMUP:])
 
 
 @contextmanager
 def metronome(config: RunConfig) -> Iterator[Metronome]:
     """Give the metronome of a run; it holds the memory of the run's training at one microbatch a step."""
     micro = microbatch_tokens(config)
+    # not measured anew by each process: paces of one ladder must be of one kind
+    machine = config.machine.model_copy(update={"dtype": processor_dtype(config, cpu_flags())})
+    config = config.model_copy(update={"machine": machine})
     with TemporaryDirectory(prefix="headwater-pace-") as folder:
-        run = assemble_trial(config, Path(folder), micro, micro, _unsaid)
+        run = assemble_trial(config, Path(folder), micro, micro, unsaid)
         try:
             yield Metronome(run)
         finally:
             run.saver.close()
             run.records.close()
-
-
-def can_take_pace(config: RunConfig) -> bool:
-    """Return whether the run's steps can be taken beside others: on a processor with memory for both.
-
-    A GPU keeps its pace, and steps between its own would hold it up.
-    """
-    return gpu_to_use(config.machine.device) is None and 2 * machinery(config, None).memory.median < memory_bytes()
-
-
-def _unsaid(message: str) -> None:
-    pass

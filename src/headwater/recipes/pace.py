@@ -1,7 +1,7 @@
 """How fast the machine is while a ladder climbs, by steps of the run itself. No torch.
 
-A virtual machine drifts between speeds, a fifth apart and for half a minute to many minutes each, so that a rung's step
-time is that of one of them. What else was tried for a measure of it says little: a product of matrices drifts by a
+A virtual machine drifts between speeds, 13 to 24 % apart and for half a minute to many minutes each, so that a rung's
+step time is that of one of them. What else was tried for a measure of it says little: a product of matrices drifts by a
 hundredth, copies of memory follow the steps of training half-way (docs/log.md). So a few steps of the run's own are
 taken now and then, beside whichever rung is trained, and the run is expected at the mean of all of them.
 """
@@ -11,42 +11,76 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from headwater.machine.memory import available_bytes, memory_bytes, resident_bytes
 from headwater.recipes.ladder_record import DoneRung
+from headwater.recipes.planned_device import gpu_to_use, machinery, microbatch_tokens
+from headwater.recipes.run_config import RunConfig
 from headwater.records import Record
 
 SECONDS_BETWEEN = 8.0
-MOST_SHARE = 0.1  # of a rung's time; where steps are long, samples are rarer
-MOST = 1.25  # the two speeds seen; a larger ratio is another machine, or a measurement gone wrong
+MOST_SHARE = 0.1  # of a ladder's time; where steps are long, samples are rarer
+NUM_WARMUP, NUM_MEASURED = 1, 5  # steps of a sample: the first one finds its weights out of cache
+MOST = 1.25  # the speeds seen; a larger ratio is another machine, or a measurement gone wrong
 
 Display = Callable[[Record], None]
 
 
 class Pacemaker:
-    """Shows what `display` shows, and has `sample` time the run's own step between those of a rung, in seconds."""
+    """Has `sample` time the run's own step between those of rungs, in seconds; a sample that fails was the last one."""
 
-    def __init__(self, display: Display, clock: Callable[[], float], sample: Callable[[], float]) -> None:
-        self._display, self._clock, self._sample = display, clock, sample
-        self._next_at = clock()
+    def __init__(self, clock: Callable[[], float], sample: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._clock, self._sample, self._say = clock, sample, say
+        self._next_at: float | None = clock()
         self._samples: list[float] = []
 
-    def __call__(self, record: Record) -> None:
-        self._display(record)
-        if record["event"] == "finish" or (record["event"] == "step" and self._clock() >= self._next_at):
-            started_at = self._clock()
+    def beside(self, display: Display) -> Display:
+        """Begin a rung: return a display that shows what `display` shows, and takes samples after steps."""
+        self._samples = []
+
+        def shown(record: Record) -> None:
+            display(record)
+            if record["event"] == "step" and self._next_at is not None and self._clock() >= self._next_at:
+                self._take(self._clock())
+
+        return shown
+
+    def _take(self, started_at: float) -> None:
+        try:
             self._samples.append(self._sample())
+        except Exception as error:  # of whatever kind: a ladder is worth more than its pace
+            self._say(f"no further measurement of the machine's pace: {error}")
+            self._next_at = None
+        else:
             ended_at = self._clock()
             self._next_at = ended_at + max(SECONDS_BETWEEN, (ended_at - started_at) / MOST_SHARE)
 
     @property
     def pace(self) -> float | None:
-        """The mean of all samples; None where nothing was measured."""
+        """The mean of the rung's samples; None where nothing was measured."""
         return fmean(self._samples) if self._samples else None
+
+
+def can_take_pace(config: RunConfig) -> bool:
+    """Return whether the run's steps can be taken beside others: on a processor with memory for both.
+
+    A GPU keeps its pace, and steps between its own would hold it up.
+    """
+    free = min(memory_bytes(), available_bytes() + resident_bytes())
+    return gpu_to_use(config.machine.device) is None and 2 * machinery(config, None).memory.median < free
+
+
+def share_of_samples(config: RunConfig, step_seconds: float) -> float:
+    """Return what samples take over what rungs take, where the run's step takes so long."""
+    if not can_take_pace(config):
+        return 0.0
+    portion = microbatch_tokens(config) / config.train.batch_tokens
+    return min(MOST_SHARE, (NUM_WARMUP + NUM_MEASURED) * portion * step_seconds / SECONDS_BETWEEN)
 
 
 def slowdown(asked: Sequence[DoneRung], rungs: Sequence[DoneRung]) -> float:
     """Return a step's time at the mean pace of all rungs, by their seconds, over that at the pace of the rungs `asked`.
 
-    1 where the pace of one that is `asked` wasn't measured: on a GPU, or where the process died at its end.
+    1 where the pace of one that is `asked` wasn't measured: on a GPU, in a rung that was trained in several attempts.
     """
     if any(done.pace is None for done in asked):
         return 1.0

@@ -24,8 +24,7 @@ from headwater.recipes.planned_device import Probe, microbatch_tokens, relative_
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import MeasuredAround
 from headwater.recipes.stages import Say
-from headwater.recipes.trial import Enough, assemble_trial, train_trial
-from headwater.records import Record
+from headwater.recipes.trial import Enough, assemble_trial, train_trial, unsaid
 from headwater.train.assemble import Run
 from headwater.train.loop import finish_save, save
 
@@ -67,10 +66,6 @@ class _Stopwatch:
         return timed_update
 
 
-def _unseen(record: Record) -> None:
-    pass
-
-
 def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     """Measure the run's step, its spread and a save; `expected_step_seconds` decides whether a step is run whole."""
     micro = microbatch_tokens(config)
@@ -83,14 +78,17 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
         train_trial(run, stopwatch)
         busy = busy_while_measured(stopwatch.meter)
         try:
-            started_at = time.perf_counter()
-            save(run, _unseen)
-            save_seconds = time.perf_counter() - started_at  # what training waits for: a thread does the rest
-            finish_save(run, _unseen)
+            times = [time.perf_counter()]
+            for part in (save, finish_save):
+                part(run, unsaid)
+                times.append(time.perf_counter())
         finally:
             run.saver.close()
             run.records.close()
-        measured = MeasuredAround(save=save_seconds)
+        # training waits for the copy; the thread that writes it takes one core of those that compute
+        facts, (begun, copied, written) = run.machine.facts, times
+        taken = (written - copied) / facts.num_threads if facts.device == "cpu" else 0.0
+        measured = MeasuredAround(save=copied - begun + taken)
         return replace(_result(config, run, stopwatch, micro, whole), around=measured, busy=busy)
 
 

@@ -1,7 +1,7 @@
 """What a rung's records say of the time of the run: a step, and everything around steps. No torch.
 
 A rung is short, so that what happens a few times in it weighs more than in its run: it saves as often in 125 steps as
-a run in 200, and its first steps are slow. So a step is that of steady training, and what a save takes is counted by
+a run in 625, and its first steps are slow. So a step is that of steady training, and what a save takes is counted by
 itself: the state is written while steps go on, and takes a core from those.
 """
 
@@ -14,7 +14,8 @@ from statistics import fmean, median
 from headwater.records import Record
 
 SLOW_START = 2  # steps of an attempt in which buffers are made
-MOST_MEDIANS = 1.5  # what is slower than this was held up; it counts as this
+MOST_MEDIANS = 1.5  # of the steps around it: what is slower was held up, and counts as this
+NUM_AROUND = 10  # steps of a kind, on either side
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,46 @@ def rung_times(records: Sequence[Record], num_validated_tokens: int) -> RungTime
     A validation of it has so many tokens. The last one counts, and the last look: the first compiles what looks need.
     """
     steps, saves = _of(records, "step"), _of(records, "checkpoint")
-    beside = _beside_saves(steps, saves)
-    left_out = beside | _first_steps(steps)
-    steady = [record["seconds"] for record in steps if record["step"] not in left_out]
-    if not steady:  # a rung of a handful of steps
-        steady = [record["seconds"] for record in steps]
-    most = MOST_MEDIANS * median(steady)
-    step_seconds = fmean(min(seconds, most) for seconds in steady)
+    first, beside = _first_steps(steps), _beside_saves(steps, saves)
+    left_out = first.union(*beside.values())
+    steady = [record for record in steps if record["step"] not in left_out] or steps
+    step_seconds = fmean(_without_hold_ups(steady))
 
-    validated = _of(records, "validation")[-1]["evaluation_seconds"]
     looks = [record for record in records if "evaluation_seconds" in record and record["event"] != "validation"]
     looked = sum(record["evaluation_seconds"] for record in looks if record["step"] == steps[-1]["step"])
-    waited = sum(record["seconds"] for record in saves)
-    held_up = sum(record["seconds"] - step_seconds for record in steps if record["step"] in beside)
-    followed = [record for record in saves if record["step"] < steps[-1]["step"]]
     around = MeasuredAround(
-        validated_token=validated / num_validated_tokens,
+        validated_token=_of(records, "validation")[-1]["evaluation_seconds"] / num_validated_tokens,
         look=looked or None,
-        save=max(0.0, held_up / len(followed)) + waited / len(saves) if followed else None,
+        save=_save_seconds(steps, saves, beside, step_seconds),
     )
     return RungTimes(step_seconds, around)
+
+
+def _save_seconds(
+    steps: Sequence[Record], saves: Sequence[Record], beside: dict[int, set[int]], step_seconds: float
+) -> float | None:
+    """Return what a save took from training: the wait for it, and what the steps beside it were slower by.
+
+    No more than it was written for, since it takes one core at most. None where no save had a step after it.
+    """
+    seconds = {record["step"]: record["seconds"] for record in steps}
+    found = []
+    for record in saves:
+        if together := beside.get(record["step"]):
+            slower = sum(seconds[step] - step_seconds for step in together)
+            found.append(record["seconds"] + min(max(0.0, slower), record["background_seconds"]))
+    return fmean(found) if found else None
+
+
+def _without_hold_ups(steps: Sequence[Record]) -> list[float]:
+    """Return the steps' seconds, each within bounds of those around it; audited steps are a kind of their own."""
+    found = []
+    for is_audited in (False, True):
+        kind = [record["seconds"] for record in steps if bool(record.get("audited")) is is_audited]
+        for place, seconds in enumerate(kind):
+            usual = median(kind[max(0, place - NUM_AROUND) : place + NUM_AROUND + 1])
+            found.append(min(seconds, MOST_MEDIANS * usual))
+    return found
 
 
 def _of(records: Iterable[Record], event: str) -> list[Record]:
@@ -85,13 +106,17 @@ def _first_steps(steps: Sequence[Record]) -> set[int]:
     return found
 
 
-def _beside_saves(steps: Sequence[Record], saves: Sequence[Record]) -> set[int]:
-    """Return the steps that went on while a checkpoint was written."""
+def _beside_saves(steps: Sequence[Record], saves: Sequence[Record]) -> dict[int, set[int]]:
+    """Return, by the step of each save, the steps of the same attempt that went on while it was written."""
     takes = {record["step"]: record["background_seconds"] for record in saves}
-    found, writing = set[int](), 0.0
+    found, save, left, attempt = dict[int, set[int]](), 0, 0.0, None
+    first = _first_steps(steps)
     for record in steps:
-        if writing > 0:
-            found.add(record["step"])
-            writing = max(0.0, writing - record["seconds"])
-        writing += takes.get(record["step"], 0.0)
+        if record["attempt"] != attempt:
+            attempt, left = record["attempt"], 0.0
+        if left > 0 and record["step"] not in first:
+            found.setdefault(save, set()).add(record["step"])
+            left -= record["seconds"]
+        if record["step"] in takes:
+            save, left = record["step"], takes[record["step"]]
     return found

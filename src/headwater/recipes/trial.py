@@ -53,9 +53,14 @@ def train_trial(run: Run, display: Callable[[Record], None]) -> None:
         train(run, _NoExaminer(), display, StopRequest())
 
 
+def unsaid(message: object) -> None:
+    """Say nothing of it: what an assembly says, or a record."""
+
+
 def _plan(config: RunConfig, batch_tokens: int, micro: int) -> TrainPlan:
     changes: dict[str, Any] = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_looks": 0}
     changes |= {"half_length_fraction": 0.0, "batch_tokens": batch_tokens, "microbatch_tokens": micro}
+    changes |= {"guard_sigmas": None, "audit_every": None, "hang_seconds": None}
     return replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
 
 
