@@ -174,10 +174,10 @@ def measure(train: str, held_out: str, *more: str) -> subprocess.CompletedProces
 
 @pytest.mark.slow
 def test_two_texts_give_a_table_and_a_json_line(two_texts):
-    # headwater's start measures the peak, which alone takes longer than the baseline's three seconds
+    # headwater's start measures the peak, which alone takes longer than the baseline's three seconds, and twice as long on a busy machine
     done = measure(
         *two_texts, "--minutes", "0.05", "--seeds", "1", "--shape", "1,2,32,32,384,4", "--compile", "off", "--lrs", "4e-3",
-        "--dtypes", "float32", "--fractions", "1.7,2.2", "--extensions", "0", "--set", "train.batch_tokens=256",
+        "--dtypes", "float32", "--fractions", "2.5,3.2", "--extensions", "0", "--set", "train.batch_tokens=256",
         "--set", "machine.dtype=float32",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -186,7 +186,7 @@ def test_two_texts_give_a_table_and_a_json_line(two_texts):
     assert table[0].split()[:3] == ["contender", "runs", "steps"]
     assert set(found["contenders"]) == {"headwater", "gpt2-adamw"}
     baseline, ours = found["contenders"]["gpt2-adamw"], found["contenders"]["headwater"]
-    assert [run["fraction"] for run in ours["runs"]] == [1.7, 2.2]
+    assert [run["fraction"] for run in ours["runs"]] == [2.5, 3.2]
     for run in baseline["runs"] + ours["runs"]:
         assert {"seed", "lr", "steps", "seconds", "compile_seconds", "bits_per_byte"} <= set(run)
         assert 0 < run["bits_per_byte"] < math.log2(384)
