@@ -90,3 +90,11 @@ def test_a_look_that_comes_again_after_a_rollback_is_another_one():
     for record in records(train, 10, 10):
         twice.note(record)
     assert twice.after(10) == pytest.approx(once.after(10))
+
+
+def test_a_disturbance_that_has_passed_is_forgotten():
+    train = settings(0)
+    left = TimeLeft(train)
+    for record in records(train, 1, 600):
+        left.note(record | ({"seconds": 5.0} if record["event"] == "step" and 300 < record["step"] < 350 else {}))
+    assert left.after(600) == pytest.approx(400 * STEP + 2 * VALIDATION)

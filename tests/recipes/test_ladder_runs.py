@@ -11,8 +11,11 @@ import time
 import pytest
 from small_run import call, finish, require_clear_error, start, write_run_file, write_texts
 
+from headwater.errors import ConfigError
+from headwater.plan.ladder import Rung
 from headwater.plan.law.table import read_runs
 from headwater.recipes.kept_forecast import forecast_of_run
+from headwater.recipes.ladder_design import LadderWishes, _design
 from headwater.recipes.ladder_record import read_ladder
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import load_run
@@ -235,3 +238,52 @@ def test_impossible_ladders_are_refused(ladder, arguments, says):
     folder, _ = ladder
     name = ["name=other"] if "train.num_steps=60" in arguments else []
     require_clear_error(call("ladder", "mine.toml", *name, *arguments, cwd=folder), says)
+
+
+def test_a_ladder_goes_on_without_being_asked_for_its_minutes_again(ladder):
+    folder, said = ladder
+    before = (folder / "runs/mine/ladder/design.json").read_bytes()
+    again = call("ladder", "mine.toml", "--json", cwd=folder)
+    assert [rung["name"] for rung in again.json["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
+    assert (folder / "runs/mine/ladder/design.json").read_bytes() == before
+
+
+def made_rung(num_layers: int, num_steps: int, seconds: float) -> Rung:
+    sizes = {"d_model": 64, "num_heads": 1, "num_kv_heads": 1, "head_dim": 64, "d_ff": 192}
+    params, tokens = 1e5 * num_layers, 1e3 * num_steps
+    return Rung(
+        num_layers,
+        **sizes,
+        num_steps=num_steps,
+        params=params,
+        tokens=tokens,
+        flops=6 * params * tokens,
+        seconds=seconds,
+    )
+
+
+def test_a_short_run_has_a_ladder_without_asking_for_a_share_and_what_was_asked_is_kept():
+    target = made_rung(8, 1000, 100.0)
+    candidates = [made_rung(layers, steps, 8.0) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
+    budget, rungs = _design(LadderWishes(), target, candidates)
+    assert (budget, len(rungs)) == (50.0, 6)  # 48 s: not in a quarter of the run nor in 35 %
+    with pytest.raises(ConfigError, match=r"takes 48 s at least and 25 s are given: --share 0\.48 at least"):
+        _design(LadderWishes(share=0.25), target, candidates)
+    with pytest.raises(ConfigError, match="--minutes"):
+        _design(LadderWishes(minutes=0.1), target, candidates)
+    with pytest.raises(ConfigError, match="are given"):
+        _design(LadderWishes(), made_rung(8, 1000, 40.0), candidates)  # longer than the run itself
+
+
+def test_a_table_that_is_gone_is_made_of_the_rungs(ladder):
+    folder, _ = ladder
+    table = folder / "runs/mine/ladder/runs.csv"
+    whole = table.read_bytes()
+    before = call("plan", "mine.toml", "--json", cwd=folder).json["loss"]
+    try:
+        table.write_bytes(whole[:60])
+        assert call("plan", "mine.toml", "--json", cwd=folder).json["loss"] == pytest.approx(before, rel=1e-6)
+        table.unlink()
+        assert call("plan", "mine.toml", "--json", cwd=folder).json["loss"] == pytest.approx(before, rel=1e-6)
+    finally:
+        table.write_bytes(whole)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.train.settings import TrainSettings
 
 SLOW_START = 2  # first steps of a process, in which kernels may be compiled
+RECENT = 200  # steps: a disturbance that has passed is forgotten
 
 
 class TimeLeft:
@@ -19,18 +22,19 @@ class TimeLeft:
 
         self._num_steps = train.num_steps
         self._ahead = {"validation": validation_steps(train), "look": look_steps(train)}
-        self._seconds = {"step": 0.0, "validation": 0.0, "look": 0.0}
+        self._seconds = {"validation": 0.0, "look": 0.0}
         self._times = dict.fromkeys(self._seconds, 0)
         self._last_look: int | None = None
         self._num_seen = 0
+        self._steps: deque[float] = deque(maxlen=RECENT)
 
     def note(self, record: dict[str, Any]) -> None:
         """Count a step or an evaluation; a look has several records, one for all that it measures."""
         if record["event"] == "step":
             self._num_seen += 1
             if self._num_seen == SLOW_START + 1:  # what stood for the others until now
-                self._seconds["step"], self._times["step"] = 0.0, 0
-            self._count("step", record["seconds"])
+                self._steps.clear()
+            self._steps.append(record["seconds"])
         elif record["event"] == "rollback":
             self._last_look = None
         elif record["event"] == "validation":
@@ -45,8 +49,8 @@ class TimeLeft:
 
     def after(self, step: int) -> float | None:
         """Return the seconds from `step` to the end; None as long as no step was seen."""
-        if not self._times["step"]:
+        if not self._steps:
             return None
         times = {kind: len(steps) - bisect_right(steps, step) for kind, steps in self._ahead.items()}
-        times["step"] = self._num_steps - step
-        return sum(times[kind] * self._seconds[kind] / max(1, self._times[kind]) for kind in times)
+        evaluations = sum(times[kind] * self._seconds[kind] / max(1, self._times[kind]) for kind in times)
+        return (self._num_steps - step) * fmean(self._steps) + evaluations

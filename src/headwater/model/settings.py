@@ -23,7 +23,7 @@ class ModelSettings(Settings):
     "Architecture: qwen3, llama or gpt2."
     vocab_size: int = Field(ge=1)
     "Number of token ids the embedding and the head have; the tokenizer's."
-    num_layers: int = Field(ge=1)
+    num_layers: int = Field(ge=1, le=10_000)
     "Number of transformer blocks."
     d_model: int = Field(ge=1)
     "Width of the residual stream."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from headwater.errors import ConfigError
@@ -24,6 +24,7 @@ from headwater.train.settings import TrainSettings
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
 SHARE = 0.25  # of the run's own time, where neither --share nor --minutes is given
+MORE_SHARES = (0.35, 0.5, 0.7, 1.0)  # where a run is so short that its ladder doesn't fit into that
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
 
@@ -34,6 +35,10 @@ class LadderWishes:
     minutes: float | None = None
     share: float | None = None
     num_rungs: int = MIN_RUNS
+
+    @property
+    def asks_for_time(self) -> bool:
+        return self.minutes is not None or self.share is not None
 
     def budget_seconds(self, run_seconds: float) -> float:
         """Return the seconds that the rungs may take; raise ConfigError for a budget that can't be."""
@@ -70,15 +75,32 @@ def design_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> Ladde
     config, reasons = load_run(run, overrides)
     sizes = Sizes(config)
     target, candidates = sizes.target(), sizes.candidates()
-    budget = wishes.budget_seconds(target.seconds)
     found = read_json_or_none(ladder_dir(config.run_dir) / "design.json")
-    rungs = _designed_before(found, _asked_of(config, wishes)) or design(candidates, target, budget, wishes.num_rungs)
+    if rungs := _designed_before(found, _asked_of(config, wishes)):
+        budget = sum(rung.seconds for rung in rungs)
+    else:
+        budget, rungs = _design(wishes, target, candidates)
     return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
+
+
+def _design(wishes: LadderWishes, target: Rung, candidates: list[Rung]) -> tuple[float, list[Rung]]:
+    """Return the seconds for the rungs, and the rungs; where no time was asked, of the least share that will do."""
+    shares = (wishes.share,) if wishes.asks_for_time else (SHARE, *MORE_SHARES)
+    for number, share in enumerate(shares, start=1):
+        budget = replace(wishes, share=share).budget_seconds(target.seconds)
+        try:
+            return budget, design(candidates, target, budget, wishes.num_rungs)
+        except ConfigError:
+            if number == len(shares):
+                raise
+    raise AssertionError("no share")
 
 
 def keep_design(ladder: Ladder, wishes: LadderWishes) -> None:
     """Write which rungs were chosen: what they take is foretold differently from call to call, and so the choice."""
     path = ladder_dir(ladder.config.run_dir) / "design.json"
+    if _designed_before(read_json_or_none(path), _asked_of(ladder.config, wishes)) == ladder.rungs:
+        return
     write_json(path, {"of": _asked_of(ladder.config, wishes), "rungs": [asdict(rung) for rung in ladder.rungs]})
 
 
@@ -88,7 +110,9 @@ def _asked_of(config: RunConfig, wishes: LadderWishes) -> dict[str, Any]:
 
 def _designed_before(found: Any, of: dict[str, Any]) -> list[Rung] | None:
     try:
-        return [Rung(**rung) for rung in found["rungs"]] if found["of"] == of else None
+        is_usual = of["asked"] == asdict(LadderWishes())  # then it goes on with whatever was asked before
+        is_same = found["of"] == of or (is_usual and found["of"]["run"] == of["run"])
+        return [Rung(**rung) for rung in found["rungs"]] if is_same else None
     except (KeyError, TypeError):
         return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.batches.mixture import make_plan
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, DataError
 from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
 from headwater.plan.law.forecast import Forecaster
@@ -47,11 +47,22 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     Without a table it is that of the run's own ladder as far as that is trained, in bits per byte.
     """
     if runs_csv is not None:
-        runs = read_runs(runs_csv)
+        runs = _rows(config, runs_csv)
         found = _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}")
         return _with_schedule(found, moved_of_table(config, runs_csv))
     begun = begun_ladder(config)
     return LossOutlook(None, NO_RUNS, NO_RUNS) if begun is None else begun_outlook(config, begun)
+
+
+def _rows(config: RunConfig, runs_csv: Path) -> Runs:
+    """Return the table; of the run's own ladder what its rungs measured, where their table is damaged or gone."""
+    try:
+        return read_runs(runs_csv)
+    except (ConfigError, DataError):
+        rungs = read_ladder(config) if runs_csv == ladder_table(config) else []
+        if len(rungs) < LEAST_FITTED:
+            raise
+        return table_of(rungs)
 
 
 def moved_of_table(config: RunConfig, runs_csv: Path) -> Moved:

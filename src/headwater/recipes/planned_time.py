@@ -22,7 +22,7 @@ VALIDATION_PART = 0.376
 "Seconds of a validated token over those of a trained one: first-light, as `around_steps` in processor.json."
 UNKNOWN_HELD_OUT = 50_000
 "Tokens held out of a source whose size isn't known: a few megabytes of text have as many."
-FIRST_LIGHT_SECONDS_PER_TOKEN = 0.255 / 4096
+FIRST_LIGHT_SECONDS_PER_TOKEN, FIRST_LIGHT_BYTES = 0.255 / 4096, 42.5e6
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
         "validations": _part(num_validated, measured.validated_token, VALIDATION_PART * per_token),
         "looks": _part(len(look_steps(train)), measured.look, look),
         "checkpoints": _part(num_saves, measured.save, save),
-        "after": _part(1, None, known["after_seconds"] * scale),
+        "after": _part(1, None, known["after_seconds"] * (scale - 0.5 + 0.5 * _share_of_first_light(config))),
     }
     return Around(parts, how)
 
@@ -75,6 +75,12 @@ def around_scale(seconds_per_token: float) -> float:
 def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> float:
     """Return weights and optimizer state: all the state but the gradients."""
     return state_bytes(model, optim) - 4 * count_parameters(model).total
+
+
+def _share_of_first_light(config: RunConfig) -> float:
+    """Return the run's text over first-light's, one at most: yardsticks count it, and that is half of the ending."""
+    sizes = [source_bytes(source) for source in config.corpus.sources.values()]
+    return min(1.0, sum(FIRST_LIGHT_BYTES if size is None else size for size in sizes) / FIRST_LIGHT_BYTES)
 
 
 def _preparation(config: RunConfig) -> tuple[float, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.plan.arrays import FloatArray
+from headwater.plan.arrays import FloatArray, on_one_thread
 from headwater.plan.law.backtest import decades_beyond, origins
 from headwater.plan.law.posterior import NOISE, Departure, Posterior
 from headwater.plan.law.prior import Prior, published_prior
@@ -72,8 +72,10 @@ class Forecaster:
     ) -> None:
         self.runs, self._prior, self._departure = runs, prior or published_prior(), departure
         self._discrepancy = discrepancy or Discrepancy()
-        self.posterior = Posterior(runs, self._prior, departure)
-        self.past = [self._past_cut(cut.fitted, cut.beyond, cut.decades) for cut in origins(runs, _MIN_FITTED_INSIDE)]
+        with on_one_thread():
+            self.posterior = Posterior(runs, self._prior, departure)
+            cuts = origins(runs, _MIN_FITTED_INSIDE)
+            self.past = [self._past_cut(cut.fitted, cut.beyond, cut.decades) for cut in cuts]
         self.widening = self.widening_by(self._discrepancy)
 
     def _past_cut(self, fitted: Runs, beyond: Runs, decades: FloatArray) -> PastCut:
@@ -102,7 +104,8 @@ class Forecaster:
 
         `tokens` are what the text is worth: see `repetition.effective_tokens` and `tuning.regret`.
         """
-        medians, deviations = self.spread(np.array([params]), np.array([tokens]))
+        with on_one_thread():
+            medians, deviations = self.spread(np.array([params]), np.array([tokens]))
         median = float(medians[0]) * (1 + regret)
         factor = math.exp(NORMAL_95 * math.hypot(float(deviations[0]), regret / 3))
         return Forecast(params, tokens, median / factor, median, median * factor)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from headwater.errors import ConfigError
+from headwater.plan.arrays import on_one_thread
 from headwater.plan.law.fit import Law, fit_law
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.frontier import optimum
@@ -52,8 +53,10 @@ def study(runs: Runs, clock: Clock = time.perf_counter) -> Study:
     if num_distinct(runs.params) == 1 and num_distinct(runs.tokens) == 1:
         raise ConfigError("all runs have the same params and tokens; the law needs runs of several sizes: add some")
     started_at = clock()
-    law, forecaster = fit_law(runs), Forecaster(runs)
-    return Study(runs, law, forecaster, profiles(forecaster.posterior, law), clock() - started_at)
+    with on_one_thread():
+        law, forecaster = fit_law(runs), Forecaster(runs)
+        found = profiles(forecaster.posterior, law)
+    return Study(runs, law, forecaster, found, clock() - started_at)
 
 
 def law_fields(done: Study) -> dict[str, Any]:
