@@ -113,10 +113,8 @@ def with_rows(
         "rate_over_float32": {name: round(rate / float32_flops, 2) for name, rate in peak_flops.items()},
         "shapes": sorted(rows, key=lambda row: row["d_model"]),
     }
-    kinds = [{**one, **measured} if one["name"] == kind else one for one in table["kinds"]]
-    for one in kinds:
-        if one["name"] == kind:
-            one.pop("narrow", None)
+    said = {name: one[name] for one in table["kinds"] if one["name"] == kind for name in ("name", "flags", "how")}
+    kinds = [said | measured if one["name"] == kind else one for one in table["kinds"]]
     return table_text({**table, "kinds": kinds})
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 
 import pytest
 import torch
 from small_run import quick
 
+from headwater.plan.forecast_run import Spread
 from headwater.plan.ladder import Rung
 from headwater.recipes import pace
 from headwater.recipes.ladder_record import DoneRung
 from headwater.recipes.metronome import metronome
 from headwater.recipes.pace import MOST, SECONDS_BETWEEN, Pacemaker, share_of_samples, slowdown
-from headwater.recipes.planned_device import microbatch_tokens
+from headwater.recipes.planned_device import machinery, microbatch_tokens
 from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.records import read_records
 
@@ -119,12 +121,18 @@ def test_a_sample_that_fails_was_the_last_and_the_rung_goes_on():
 
 
 def test_samples_take_no_more_than_their_share_of_a_ladder(workshop, monkeypatch):
-    monkeypatch.setattr(pace, "can_take_pace", lambda config: True)
+    found = machinery(workshop.config, None)
     portion = microbatch_tokens(workshop.config) / workshop.config.train.batch_tokens
-    assert share_of_samples(workshop.config, 0.01 / portion) == pytest.approx(6 * 0.01 / SECONDS_BETWEEN)
-    assert share_of_samples(workshop.config, 60.0 / portion) == 0.1
-    monkeypatch.setattr(pace, "can_take_pace", lambda config: False)
-    assert share_of_samples(workshop.config, 60.0) == 0
+
+    def share(step_seconds: float, **changed: object) -> float:
+        return share_of_samples(workshop.config, replace(found, step=Spread(step_seconds / portion), **changed))
+
+    monkeypatch.setattr(pace, "available_bytes", lambda: 2**40)
+    monkeypatch.setattr(pace, "memory_bytes", lambda: 2**40)
+    assert share(0.01) == pytest.approx(6 * 0.01 / SECONDS_BETWEEN)
+    assert share(60.0) == 0.1
+    assert share(0.01, memory=Spread(2.0**39)) == 0, "not twice as much as there is"
+    assert share(0.01, memory_limit_bytes=2.0**40) == 0, "a GPU keeps its pace"
 
 
 def test_samples_beside_a_run_leave_its_bits_as_they_are(workshop, tmp_path):

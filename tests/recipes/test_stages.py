@@ -128,3 +128,15 @@ def test_a_run_that_lost_a_file_ends_whole(done, lost):
     run_again(done)
     assert (done / "runs/mine" / lost).exists()
     assert (done / "runs/mine/report.html").exists()
+
+
+def test_what_a_build_of_too_little_text_dropped_is_forgotten_when_the_corpus_before_it_is_wanted_again(tmp_path):
+    write_texts(tmp_path / "texts", num_files=4)
+    (tmp_path / "tiny.txt").write_text("Hi.")
+    write_run_file(tmp_path / "mine.toml")
+    assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
+    too_little = tmp_path / "runs/mine/data/.corpus-too-little"
+    require_clear_error(call("corpus", "build", "mine.toml", 'corpus.sources.mine.paths=["tiny.txt"]', cwd=tmp_path))
+    assert too_little.is_dir()
+    assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
+    assert not too_little.exists()

@@ -135,6 +135,12 @@ def build_corpus(
     return manifest
 
 
+def discard_work(corpus_dir: Path) -> None:
+    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
+    forget_dropped(corpus_dir)
+    end_work(corpus_dir)
+
+
 def _move_shards(work: Work, folder: Path) -> dict[str, Any]:
     """Move what the parts wrote into the corpus; return the digest of every shard and that of all."""
     shards: dict[str, str] = {}

@@ -29,6 +29,7 @@ from headwater.recipes.ladder_record import (
 )
 from headwater.recipes.metronome import metronome
 from headwater.recipes.pace import Pacemaker, can_take_pace
+from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_time import validated_tokens
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.rung_times import rung_times
@@ -68,7 +69,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 begin_small_run(ladder.config, config)
                 display = make_display(config)
-                if pacemaker is None and not is_trained(config) and can_take_pace(ladder.config):
+                if pacemaker is None and not is_trained(config) and can_take_pace(machinery(ladder.config, None)):
                     pacemaker = Pacemaker(time.perf_counter, held.enter_context(metronome(ladder.config)).sample, say)
                 shown = display if pacemaker is None else pacemaker.beside(display)
                 if not train_small_run(ladder.config.run_dir, config, reasons, shown, say):
@@ -93,20 +94,20 @@ def _known(ladder: Ladder, config: RunConfig) -> DoneRung | None:
 
 
 def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
-    records = config.run_dir / "records.jsonl"
-    device, finish = read_records(records, "start")[-1]["device"], read_records(records, "finish")[-1]
-    times = rung_times(read_records(records), validated_tokens(config))
+    records = read_records(config.run_dir / "records.jsonl")
+    last = {record["event"]: record for record in records}
+    device, times = last["start"]["device"], rung_times(records, validated_tokens(config))
     found = DoneRung(
         rung=rung,
-        loss=read_records(records, "validation")[-1]["bits_per_byte"],
+        loss=last["validation"]["bits_per_byte"],
         step_seconds=times.step_seconds,
-        seconds=finish["seconds"],
+        seconds=last["finish"]["seconds"],
         dtype=device["dtype"],
         num_threads=device["cores"],
         device_name=device["name"],
         around=times.around,
         # steps of an earlier process were made at another one
-        pace=pace if len({record["attempt"] for record in read_records(records, "step")}) == 1 else None,
+        pace=pace if len({record["attempt"] for record in records if record["event"] == "step"}) == 1 else None,
     )
     keep_measured(ladder.config, config, RUNG_FILE, {"of": same_make(ladder.config), "rung": asdict(found)})
     return found

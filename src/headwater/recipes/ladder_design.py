@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from headwater.errors import ConfigError
@@ -23,8 +25,8 @@ from headwater.train.settings import TrainSettings
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
-SHARE = 0.25  # of the run's own time, where neither --share nor --minutes is given
-MORE_SHARES = (0.35, 0.5, 0.7, 1.0)  # where a run is so short that its ladder doesn't fit into that
+# of the run's own time, where neither --share nor --minutes is given: the first into which a ladder fits
+SHARES = (0.25, 0.35, 0.5, 0.7, 1.0)
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
 
@@ -36,10 +38,6 @@ class LadderWishes:
     share: float | None = None
     num_rungs: int = MIN_RUNS
 
-    @property
-    def asks_for_time(self) -> bool:
-        return self.minutes is not None or self.share is not None
-
     def budget_seconds(self, run_seconds: float) -> float:
         """Return the seconds that the rungs may take; raise ConfigError for a budget that can't be."""
         for name, value in (("--minutes", self.minutes), ("--share", self.share)):
@@ -49,7 +47,7 @@ class LadderWishes:
             raise ConfigError("give --minutes or --share, not both")
         if self.minutes is not None:
             return 60 * self.minutes
-        return run_seconds * (SHARE if self.share is None else self.share)
+        return run_seconds * (SHARES[0] if self.share is None else self.share)
 
 
 @dataclass(frozen=True)
@@ -75,45 +73,47 @@ def design_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> Ladde
     config, reasons = load_run(run, overrides)
     sizes = Sizes(config)
     target, candidates = sizes.target(), sizes.candidates()
-    found = read_json_or_none(ladder_dir(config.run_dir) / "design.json")
-    if rungs := _designed_before(found, _asked_of(config, wishes)):
-        budget = sum(rung.seconds for rung in rungs)
-    else:
-        budget, rungs = _design(wishes, target, candidates)
+    before = _designed_before(ladder_dir(config.run_dir) / "design.json", _asked_of(config, wishes))
+    budget, rungs = before or _design(wishes, target, candidates)
     return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
 
 
 def _design(wishes: LadderWishes, target: Rung, candidates: list[Rung]) -> tuple[float, list[Rung]]:
     """Return the seconds for the rungs, and the rungs; where no time was asked, of the least share that will do."""
-    shares = (wishes.share,) if wishes.asks_for_time else (SHARE, *MORE_SHARES)
-    for number, share in enumerate(shares, start=1):
-        budget = replace(wishes, share=share).budget_seconds(target.seconds)
-        try:
-            return budget, design(candidates, target, budget, wishes.num_rungs)
-        except ConfigError:
-            if number == len(shares):
-                raise
-    raise AssertionError("no share")
+
+    def designed(asked: LadderWishes) -> tuple[float, list[Rung]]:
+        budget = asked.budget_seconds(target.seconds)
+        return budget, design(candidates, target, budget, asked.num_rungs)
+
+    if wishes.minutes is not None or wishes.share is not None:
+        return designed(wishes)
+    *less, most = SHARES
+    for share in less:
+        with suppress(ConfigError):
+            return designed(replace(wishes, share=share))
+    return designed(replace(wishes, share=most))
 
 
 def keep_design(ladder: Ladder, wishes: LadderWishes) -> None:
     """Write which rungs were chosen: what they take is foretold differently from call to call, and so the choice."""
     path = ladder_dir(ladder.config.run_dir) / "design.json"
-    if _designed_before(read_json_or_none(path), _asked_of(ladder.config, wishes)) == ladder.rungs:
-        return
-    write_json(path, {"of": _asked_of(ladder.config, wishes), "rungs": [asdict(rung) for rung in ladder.rungs]})
+    asked = _asked_of(ladder.config, wishes)
+    if _designed_before(path, asked) is None:
+        rungs = [asdict(rung) for rung in ladder.rungs]
+        write_json(path, {"of": asked, "budget_seconds": ladder.budget_seconds, "rungs": rungs})
 
 
 def _asked_of(config: RunConfig, wishes: LadderWishes) -> dict[str, Any]:
     return {"run": same_make(config), "asked": asdict(wishes)}
 
 
-def _designed_before(found: Any, of: dict[str, Any]) -> list[Rung] | None:
+def _designed_before(path: Path, of: dict[str, Any]) -> tuple[float, list[Rung]] | None:
+    """Return the budget and the rungs that were kept for this; where nothing was asked, whatever was asked then."""
+    found = read_json_or_none(path)
     try:
-        is_usual = of["asked"] == asdict(LadderWishes())  # then it goes on with whatever was asked before
-        is_same = found["of"] == of or (is_usual and found["of"]["run"] == of["run"])
-        return [Rung(**rung) for rung in found["rungs"]] if is_same else None
-    except (KeyError, TypeError):
+        is_same = found["of"] == of or (of["asked"] == asdict(LadderWishes()) and found["of"]["run"] == of["run"])
+        return (float(found["budget_seconds"]), [Rung(**rung) for rung in found["rungs"]]) if is_same else None
+    except (KeyError, TypeError, ValueError):
         return None
 
 
@@ -122,7 +122,8 @@ class Sizes:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
-        self._step_seconds = machinery(config, None).step.median
+        self._machinery = machinery(config, None)
+        self._step_seconds = self._machinery.step.median
         self._relative_step = relative_step(config, COMMON_DTYPE)
 
     def target(self) -> Rung:
@@ -132,7 +133,7 @@ class Sizes:
     def candidates(self) -> list[Rung]:
         """Return every rung that could be made: smaller models, and shares of the run's length."""
         train = self._config.train
-        with_samples = 1 + share_of_samples(self._config, self._step_seconds)
+        with_samples = 1 + share_of_samples(self._config, self._machinery)
         lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
         found = []
         for model in scaled_shapes(self._config.model):

@@ -13,7 +13,7 @@ from statistics import fmean
 
 from headwater.machine.memory import available_bytes, memory_bytes, resident_bytes
 from headwater.recipes.ladder_record import DoneRung
-from headwater.recipes.planned_device import gpu_to_use, machinery, microbatch_tokens
+from headwater.recipes.planned_device import Machinery, microbatch_tokens
 from headwater.recipes.run_config import RunConfig
 from headwater.records import Record
 
@@ -60,21 +60,21 @@ class Pacemaker:
         return fmean(self._samples) if self._samples else None
 
 
-def can_take_pace(config: RunConfig) -> bool:
+def can_take_pace(found: Machinery) -> bool:
     """Return whether the run's steps can be taken beside others: on a processor with memory for both.
 
     A GPU keeps its pace, and steps between its own would hold it up.
     """
     free = min(memory_bytes(), available_bytes() + resident_bytes())
-    return gpu_to_use(config.machine.device) is None and 2 * machinery(config, None).memory.median < free
+    return found.is_processor and 2 * found.memory.median < free
 
 
-def share_of_samples(config: RunConfig, step_seconds: float) -> float:
-    """Return what samples take over what rungs take, where the run's step takes so long."""
-    if not can_take_pace(config):
+def share_of_samples(config: RunConfig, found: Machinery) -> float:
+    """Return what samples take over what rungs take, on the machine that was found for the run."""
+    if not can_take_pace(found):
         return 0.0
     portion = microbatch_tokens(config) / config.train.batch_tokens
-    return min(MOST_SHARE, (NUM_WARMUP + NUM_MEASURED) * portion * step_seconds / SECONDS_BETWEEN)
+    return min(MOST_SHARE, (NUM_WARMUP + NUM_MEASURED) * portion * found.step.median / SECONDS_BETWEEN)
 
 
 def slowdown(asked: Sequence[DoneRung], rungs: Sequence[DoneRung]) -> float:

@@ -35,9 +35,8 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
     """Return the seconds of everything but steps, from what was measured here or from first-light's on one machine."""
     known, train = constants()["around_steps"], config.train
     per_token = step_seconds / train.batch_tokens
-    scale = around_scale(per_token)
-    num_validated = len(validation_steps(config.train)) * validated_tokens(config)
-    look = known["look_seconds" if has_almanac(config) else "look_seconds_without_almanac"] * scale
+    num_validated = len(validation_steps(train)) * validated_tokens(config)
+    look = known["look_seconds" if has_almanac(config) else "look_seconds_without_almanac"] * _look_scale(per_token)
     num_saves = -(-train.num_steps // train.save_every)
     save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     prepare, how = _preparation(config)
@@ -47,7 +46,7 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
         "validations": _part(num_validated, measured.validated_token, VALIDATION_PART * per_token),
         "looks": _part(len(look_steps(train)), measured.look, look),
         "checkpoints": _part(num_saves, measured.save, save),
-        "after": _part(1, None, known["after_seconds"] * (scale - 0.5 + 0.5 * _share_of_first_light(config))),
+        "after": _part(1, None, ending_seconds(per_token, _text_bytes(config))),
     }
     return Around(parts, how)
 
@@ -67,9 +66,19 @@ def validated_tokens(config: RunConfig) -> int:
     return sum(min(asked, held_out.get(name, UNKNOWN_HELD_OUT)) for name in config.corpus.sources)
 
 
-def around_scale(seconds_per_token: float) -> float:
-    """Return looks' and the ending's time over first-light's: half is Python's own, half goes with the model's."""
+def _look_scale(seconds_per_token: float) -> float:
+    """Return a look's time over first-light's: half is Python's own, half goes with the model's."""
     return 0.5 + 0.5 * seconds_per_token / FIRST_LIGHT_SECONDS_PER_TOKEN
+
+
+def ending_seconds(seconds_per_token: float, text_bytes: float) -> float:
+    """Return the time of what comes after training: half goes with the model's, half with the text, for yardsticks.
+
+    Those read no more text than first-light has.
+    """
+    by_model = seconds_per_token / FIRST_LIGHT_SECONDS_PER_TOKEN
+    by_text = min(1.0, text_bytes / FIRST_LIGHT_BYTES)
+    return float(constants()["around_steps"]["after_seconds"]) * (by_model + by_text) / 2
 
 
 def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> float:
@@ -77,10 +86,10 @@ def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> float:
     return state_bytes(model, optim) - 4 * count_parameters(model).total
 
 
-def _share_of_first_light(config: RunConfig) -> float:
-    """Return the run's text over first-light's, one at most: yardsticks count it, and that is half of the ending."""
+def _text_bytes(config: RunConfig) -> float:
+    """Return the bytes of the run's text; a source of unknown size counts as all of first-light's."""
     sizes = [source_bytes(source) for source in config.corpus.sources.values()]
-    return min(1.0, sum(FIRST_LIGHT_BYTES if size is None else size for size in sizes) / FIRST_LIGHT_BYTES)
+    return sum(FIRST_LIGHT_BYTES if size is None else size for size in sizes)
 
 
 def _preparation(config: RunConfig) -> tuple[float, str]:

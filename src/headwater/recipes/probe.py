@@ -78,15 +78,16 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
         train_trial(run, stopwatch)
         busy = busy_while_measured(stopwatch.meter)
         try:
-            times = [time.perf_counter()]
-            for part in (save, finish_save):
-                part(run, unsaid)
-                times.append(time.perf_counter())
+            begun = time.perf_counter()
+            save(run, unsaid)
+            copied = time.perf_counter()
+            finish_save(run, unsaid)
+            written = time.perf_counter()
         finally:
             run.saver.close()
             run.records.close()
         # training waits for the copy; the thread that writes it takes one core of those that compute
-        facts, (begun, copied, written) = run.machine.facts, times
+        facts = run.machine.facts
         taken = (written - copied) / facts.num_threads if facts.device == "cpu" else 0.0
         measured = MeasuredAround(save=copied - begun + taken)
         return replace(_result(config, run, stopwatch, micro, whole), around=measured, busy=busy)

@@ -21,7 +21,7 @@ from headwater.plan.processor_memory import Around, Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.sizes import halved_fraction, wanted_rows
 from headwater.recipes.planned_device import processor_dtype, processor_peaks, rule_microbatch
-from headwater.recipes.planned_time import START_SECONDS, around_scale, checkpoint_bytes
+from headwater.recipes.planned_time import FIRST_LIGHT_BYTES, START_SECONDS, checkpoint_bytes, ending_seconds
 from headwater.recipes.run_config import RunConfig
 
 EVALUATION_PART = 0.09
@@ -95,7 +95,7 @@ class Processor:
         save = checkpoint_bytes(model, self.optim) / around["checkpoint_bytes_per_second"]
         saved = checkpoint(1, Pauses(save, RESTART_SECONDS, EVALUATION_PART))
         per_token = self._step(model, batch, recomputed) / batch
-        after = around["after_seconds"] * around_scale(per_token)
+        after = ending_seconds(per_token, FIRST_LIGHT_BYTES)
         return Candidate(
             model=model,
             params=params,

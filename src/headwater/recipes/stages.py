@@ -14,7 +14,7 @@ from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import is_whole, read_state
-from headwater.corpus.build import build_corpus, corpus_key
+from headwater.corpus.build import build_corpus, corpus_key, discard_work
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError, ConfigError
@@ -138,7 +138,7 @@ def build_corpus_stage(
     folders = Folders(config.run_dir)
     inputs = corpus_inputs(config.corpus)
     if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs)):
-        end_work(folders.corpus)
+        discard_work(folders.corpus)
         return read_manifest_or_none(folders.corpus)
     manifest = build_corpus(config.corpus, folders.corpus, say, require_owner, inputs)
     timings.measure("corpus", started_at)
