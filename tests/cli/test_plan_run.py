@@ -54,6 +54,40 @@ def test_price_and_watts_are_those_given(run_file, tmp_path):
     assert value["energy_kwh"]["p50"] == pytest.approx(0.05 * value["hours"]["p50"])
 
 
+def test_carbon_is_that_of_the_site(run_file, tmp_path):
+    (tmp_path / "sites.csv").write_text("site,pue,kg_co2_per_kwh\nhome,1.5,0.1\n")
+    named = ("--site", "home", "--sites", "sites.csv", "--watts", "50")
+    value = call("plan", "mine.toml", *named, "--json", cwd=tmp_path).json
+    assert value["energy_kwh"]["p50"] == pytest.approx(1.5 * 0.05 * value["hours"]["p50"])
+    assert value["kg_co2"]["p50"] == pytest.approx(0.1 * value["energy_kwh"]["p50"])
+    card = call("plan", "mine.toml", cwd=tmp_path)
+    assert " g CO2 (" in card.out
+    assert "0.4 kg of CO2 a kWh of the site average" in " ".join(card.out.replace("│", " ").split())
+
+
+def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
+    said = call("plan", "mine.toml", "--max-money", "5", "--target-loss", "1", cwd=tmp_path)
+    words = " ".join(said.out.replace("│", " ").split())
+    assert "how likely it breaks --max-money isn't known: no price is known" in words
+    assert "how likely it breaks --target-loss isn't known: no loss without runs" in words
+
+
+def test_a_probe_is_not_begun_where_the_run_cannot_fit(run_file, tmp_path):
+    huge = ("model.num_layers=2000", "model.d_model=8192", "model.d_ff=32768")
+    said = call("plan", "mine.toml", *huge, "--probe", cwd=tmp_path)
+    assert said.status == 2
+    assert "no probe: the run needs about" in said.err
+
+
+def test_a_wrong_option_is_told_in_the_words_that_were_typed(run_file, tmp_path):
+    said = call("plan", "mine.toml", "--bogus", cwd=tmp_path)
+    assert said.status == 2
+    assert "plan run" not in said.err
+    said = call("plan", "--budget", "2h", "--bogus", cwd=tmp_path)
+    assert said.status == 2
+    assert "plan search" not in said.err
+
+
 def test_loss_follows_the_law_of_a_table(run_file, tmp_path):
     table(tmp_path / "runs.csv")
     value = call("plan", "mine.toml", "--runs", "runs.csv", "--target-loss", "100", "--json", cwd=tmp_path).json

@@ -10,7 +10,13 @@ import pytest
 from headwater.errors import ConfigError
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 
-OUTLOOK = Outlook(seconds={"steps": Spread(3600.0, 0.2)}, watts=Spread(24.0), pue=1.5, memory_bytes=Spread(2**31, 0.0))
+OUTLOOK = Outlook(
+    seconds={"steps": Spread(3600.0, 0.2)},
+    watts=Spread(24.0),
+    pue=1.5,
+    memory_bytes=Spread(2**31, 0.0),
+    kg_co2_per_kwh=0.4,
+)
 
 
 def test_quantiles_are_those_of_the_distribution():

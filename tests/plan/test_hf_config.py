@@ -67,23 +67,34 @@ CASES = {
 HAS_NO_HEAD_DIM = {"olmo", "olmo2", "olmo3", "olmoe", "phi3", "qwen2", "smollm3", "gpt2", "gpt_neox", "qwen2_moe"}
 
 
-SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
+SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "qkv_bias", "use_sliding_window")
+
+
+def built_config(family, settings):
+    """Return transformers' configuration with these settings, and the parameters of its model, made without memory."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.for_model(family, **settings)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    return config, sum(parameter.numel() for parameter in model.parameters())
+
+
+def settings_of(name):
+    """Return the settings of a case's small model."""
+    family = name.split("-")[0]
+    sizes = {} if family == "gpt2" else dict(SMALL)
+    if family in HAS_NO_HEAD_DIM or family.startswith("deepseek"):
+        sizes.pop("head_dim", None)
+    return sizes | CASES[name]
 
 
 @cache
 def written_config(name):
     """Return what transformers writes for a small model of this case, its class's defaults, and its parameters."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    family = name.split("-")[0]
-    sizes = {} if family == "gpt2" else dict(SMALL)
-    if family in HAS_NO_HEAD_DIM or family.startswith("deepseek"):
-        sizes.pop("head_dim", None)
-    config = transformers.AutoConfig.for_model(family, **sizes | CASES[name])
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
+    config, built = built_config(name.split("-")[0], settings_of(name))
     written, usual = (json.loads(each.to_json_string(use_diff=False)) for each in (config, type(config)()))
-    return written, usual, sum(parameter.numel() for parameter in model.parameters())
+    return written, usual, built
 
 
 @pytest.mark.slow
@@ -100,6 +111,67 @@ def test_count_without_switches_at_their_defaults_is_the_same(name):
     config, usual, built = written_config(name)
     short = {key: value for key, value in config.items() if key not in SWITCHES or value != usual.get(key)}
     assert count_params(shape_of_config(short)).total == built
+
+
+HEADS_THAT_ALL_DIVIDE = {"hidden_size": 128, "num_attention_heads": 32, "num_key_value_heads": 4}
+
+
+def legal_changes(family):
+    """Yield settings that a legal file may have: each switch of the class on and off, each size left out."""
+    transformers = pytest.importorskip("transformers")
+    usual = type(transformers.AutoConfig.for_model(family))()
+    base = {"vocab_size": 96} | settings_of(family)
+    if "num_attention_heads" in base:
+        base |= HEADS_THAT_ALL_DIVIDE
+    if family.startswith("deepseek"):
+        base["num_key_value_heads"] = 32
+    for switch in SWITCHES:
+        if hasattr(usual, switch):
+            yield from (base | {switch: value} for value in (True, False))
+    for left_out in [*base, "nothing"]:
+        yield {name: value for name, value in base.items() if name != left_out}
+    for nothing in ("num_key_value_heads", "q_lora_rank", "sliding_window", "layer_types", "no_rope_layers"):
+        if hasattr(usual, nothing) and not (family.startswith("deepseek") and nothing == "num_key_value_heads"):
+            yield base | {nothing: None}
+    if hasattr(usual, "sliding_window"):
+        windows = {"sliding_window": 8, "use_sliding_window": True}
+        yield base | windows
+        yield base | windows | {"max_window_layers": 2}
+        yield base | windows | {"max_window_layers": 0}
+        yield base | windows | {"layer_types": ["full_attention", "sliding_attention"] * 2}
+        yield base | windows | {"sliding_window_pattern": 2, "no_rope_layer_interval": 2}
+
+
+def windows_of(config):
+    """Return the window of each layer as transformers' models use it."""
+    window = getattr(config, "sliding_window", None) or None
+    types = getattr(config, "layer_types", None) if config.model_type not in LAYERS_ALIKE else None
+    return [
+        window if types is None or types[i] == "sliding_attention" else None for i in range(config.num_hidden_layers)
+    ]
+
+
+LAYERS_ALIKE = {"mistral", "mixtral", "phi3", "qwen3_moe"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_legal_file_counts_as_transformers_does_or_says_what_it_lacks(family):
+    num_same = 0
+    for settings in legal_changes(family):
+        try:
+            config, built = built_config(family, settings)
+        except Exception:
+            continue
+        try:
+            shape = shape_of_config({"model_type": family, **settings})
+        except ConfigError as error:
+            assert "needed and missing" in str(error), (settings, error)
+            continue
+        assert count_params(shape).total == built, settings
+        assert [layer.window for layer in shape.layers] == windows_of(config), settings
+        num_same += 1
+    assert num_same >= 4
 
 
 def test_every_family_is_compared():
@@ -222,7 +294,7 @@ def test_the_text_part_of_a_model_with_pictures_is_counted():
         ({"mlp_only_layers": 3}, "mlp_only_layers=3 must be a list of whole numbers"),
         ({"mlp_only_layers": [[1]]}, r"mlp_only_layers=\[\[1\]\] must be a list of whole numbers"),
         (
-            {"sliding_window": 64, "sliding_window_pattern": "abc"},
+            {"model_type": "gemma3_text", "sliding_window": 64, "sliding_window_pattern": "abc"},
             "sliding_window_pattern='abc' must be a whole number",
         ),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok=9 is more than the 8 experts"),

@@ -52,7 +52,10 @@ def test_every_figure_has_its_source_and_date():
 
 def test_a_device_without_price_has_none():
     assert find_price(find_device("MI300X", DEVICES)) is None
-    assert find_price(find_device("H200", DEVICES), "spot") is None
+    assert find_price(find_device("H200", DEVICES), "reserved") is None
+    spot = find_price(find_device("H200", DEVICES), "spot")
+    usual = find_price(find_device("H200", DEVICES))
+    assert spot and usual and spot.usd_per_hour < usual.usd_per_hour
 
 
 def test_unknown_names_say_what_there_is():

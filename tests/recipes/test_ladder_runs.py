@@ -31,7 +31,18 @@ def ladder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ladder")
     write_texts(folder / "texts")
     write_run_file(folder / "mine.toml", **LENGTH)
-    return folder, call(*ASKED, cwd=folder)
+    said = call(*ASKED, cwd=folder)
+    without_disturbances(folder)
+    return folder, said
+
+
+def without_disturbances(folder, busy=None):
+    """Write that nothing ran beside the rungs, or what did: tests of times shall not depend on the machine's load."""
+    for path in [*folder.glob("runs/mine/ladder/*/rung.json"), folder / "runs/mine/ladder/ladder.json"]:
+        found = json.loads(path.read_text())
+        for rung in found.get("rungs", [found.get("rung")]):
+            rung["busy"] = busy
+        path.write_text(json.dumps(found))
 
 
 def rungs_of(folder):
@@ -196,6 +207,17 @@ def test_its_steps_are_not_those_of_another_machine(ladder, monkeypatch):
     other = call("plan", "mine.toml", "machine.num_threads=2", "--json", cwd=folder).json
     assert "the ladder's" not in other["how"]["hours"]
     assert other["loss"]["p50"] > 0
+
+
+def test_times_of_disturbed_rungs_are_said_and_not_used(ladder, tmp_path):
+    here = tmp_path / "here"
+    shutil.copytree(ladder[0], here, symlinks=True)
+    without_disturbances(here, "other programs use 1.9 of the 2 CPUs here")
+    plan = call("plan", "mine.toml", "--json", cwd=here).json
+    assert "the ladder's" not in plan["how"]["hours"]
+    (note,) = [note for note in plan["notes"] if "in the ladder" in note]
+    assert "other programs use 1.9 of the 2 CPUs here" in note
+    assert plan["loss"] is not None  # which load doesn't change
 
 
 @pytest.mark.slow

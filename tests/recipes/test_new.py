@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.errors import DataError
-from headwater.recipes.new import MAX_EPOCHS, MIN_STEPS, choose_sizes, write_run_file
+from headwater.recipes.new import MAX_EPOCHS, MIN_STEPS, Foretold, choose_sizes, foretold, with_steps, write_run_file
 from headwater.recipes.run_config import load_run
+
+HERE = Foretold(step=0.1, rest=3.0)
 
 
 @given(st.integers(1000, 10**12), st.floats(0.01, 10_000))
 def test_sizes_are_ones_that_a_run_can_have(num_bytes, minutes):
-    sizes = choose_sizes(num_bytes, minutes)
+    sizes = with_steps(choose_sizes(num_bytes), num_bytes, 60 * minutes, HERE)
     assert 288 <= sizes.vocab_size <= 8192
     assert sizes.batch_tokens % sizes.seq_len == 0
     assert sizes.num_steps >= MIN_STEPS
@@ -23,14 +25,25 @@ def test_sizes_are_ones_that_a_run_can_have(num_bytes, minutes):
 
 @given(st.integers(100_000, 10**10), st.floats(0.1, 1000))
 def test_no_text_is_seen_more_often_than_makes_sense(num_bytes, minutes):
-    sizes = choose_sizes(num_bytes, minutes)
+    sizes = with_steps(choose_sizes(num_bytes), num_bytes, 60 * minutes, HERE)
     if sizes.num_steps > MIN_STEPS:
         assert sizes.num_steps * sizes.batch_tokens <= MAX_EPOCHS * num_bytes / 3.5
 
 
-@given(st.integers(1000, 10**10), st.floats(0.1, 100))
-def test_more_time_never_means_fewer_steps(num_bytes, minutes):
-    assert choose_sizes(num_bytes, 2 * minutes).num_steps >= choose_sizes(num_bytes, minutes).num_steps
+@given(st.integers(10**9, 10**10), st.floats(1, 100))
+def test_steps_are_those_that_the_time_allows(num_bytes, minutes):
+    sizes = with_steps(choose_sizes(num_bytes), num_bytes, 60 * minutes, HERE)
+    assert HERE.rest + sizes.num_steps * HERE.step == pytest.approx(60 * minutes, abs=HERE.step)
+
+
+def test_a_run_file_takes_the_minutes_that_the_plan_of_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(prose(1, 200_000))
+    write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 0.5, lambda line: None)
+    said = foretold(load_run("mine.toml", [])[0])
+    num_steps = load_run("mine.toml", [])[0].train.num_steps
+    assert num_steps > MIN_STEPS
+    assert said.rest + num_steps * said.step == pytest.approx(30, rel=0.5)  # measured twice, on a machine that drifts
 
 
 @pytest.mark.parametrize("num_bytes", [1200, 3000, 10_000, 100_000])

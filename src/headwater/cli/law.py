@@ -74,13 +74,15 @@ def fit(
 
 def _target(text: str) -> list[float]:
     """Return the numbers of PARAMS,TOKENS[,EPOCHS]."""
+    from headwater.plan.budget import parse_amount
+
     parts = text.split(",")
     try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
+        numbers = [parse_amount("--at", part, noun) for part, noun in zip(parts, ("parameters", "tokens", "epochs"))]
+    except ConfigError:
         numbers = []
-    if len(numbers) not in (2, 3) or not all(0 < number < math.inf for number in numbers):
-        raise ConfigError(f"--at {text}: give params and tokens above zero with a comma, like 70e9,1.4e12")
+    if len(numbers) != len(parts) or len(parts) < 2:
+        raise ConfigError(f"--at {text}: give params and tokens above zero with a comma, like 70e9,1.4e12 or 70B,1.4T")
     return numbers
 
 
@@ -102,10 +104,13 @@ def _print(result: dict[str, Any]) -> None:
         low, likeliest, high = apart(found["p5"], found["likeliest"], found["p95"])
         print(f"{name:<6} {likeliest} ({low} to {high}); in the curve {result[name]:.4f}")
     _print_optimum(result["optimum"])
+    repeats = any("epochs" in found for found in result.get("forecasts", []))
     if result.get("forecasts"):
-        print(f"\n{'params':>10} {'tokens':>10} {'p5':>9} {'p50':>9} {'p95':>9}")
+        print(f"\n{'params':>10} {'tokens':>10}{' epochs' if repeats else ''} {'p5':>9} {'p50':>9} {'p95':>9}")
     for found in result.get("forecasts", []):
         sizes = f"{count(found['params']):>10} {count(found['tokens']):>10}"
+        if repeats:
+            sizes += f" {found.get('epochs', 1):>6g}"
         values = [found[name] for name in ("p5", "p50", "p95")]
         print(
             f"{sizes} no forecast: {found['refused']}"
@@ -129,5 +134,7 @@ def _print_optimum(found: dict[str, Any]) -> None:
 
 def _warnings(result: dict[str, Any]) -> list[str]:
     texts = [warning["says"] for warning in result["warnings"]]
-    texts += [warning["says"] for found in result.get("forecasts", []) for warning in found.get("warnings", [])]
+    for found in result.get("forecasts", []):
+        target = f"{count(found['params'])} parameters, {count(found['tokens'])} tokens"
+        texts += [f"{target}: {warning['says']}" for warning in found.get("warnings", [])]
     return list(dict.fromkeys(texts))

@@ -13,6 +13,9 @@ VERB, SEARCH = "run", "search"
 VERB_OF_OPTION = {"--budget": SEARCH, "--track-record": TRACK_RECORD}
 "An option that asks something else, and the verb that answers it."
 
+TYPED = {VERB: "", SEARCH: "--budget AMOUNT", TRACK_RECORD: "--track-record"}
+"What is typed for a verb that an option or a run's name stands for."
+
 QUESTIONS = {
     VERB: ("RUN [a.b=c]...", "What will this run cost here, and how good will it be?"),
     SEARCH: ("--budget AMOUNT [RUN [a.b=c]...]", "Which model should be trained for this money or time, and how?"),
@@ -31,6 +34,11 @@ class PlanGroup(TyperGroup):
             asked = (VERB_OF_OPTION.get(argument.partition("=")[0]) for argument in args)
             args = [next(filter(None, asked), VERB), *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the verb under the words that a person types for it, which its errors and its usage then show."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return TYPED.get(name or "", name), command, rest
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         for number, (arguments, _) in enumerate(QUESTIONS.values()):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import card, energy_interval, hours_interval, interval, say
+from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, say
 from headwater.report.numbers import count
 
 LIMITS, MACHINE, LOSS = "Limits", "This machine", "Loss"
@@ -46,25 +46,34 @@ def run(
     ] = None,
     site: Annotated[
         str,
-        typer.Option(help="A site of the table, whose PUE counts; none: nothing for cooling.", rich_help_panel=MACHINE),
+        typer.Option(
+            help="A site of the table, whose PUE and carbon count; none: nothing for cooling, average carbon.",
+            rich_help_panel=MACHINE,
+        ),
     ] = "",
+    sites: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table of sites instead of ours.", rich_help_panel=MACHINE)
+    ] = None,
     page: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Draw the plan on a page of its own.")] = None,
     loss_unit: Annotated[
         str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.", rich_help_panel=LOSS)
     ] = "bits_per_byte",
     as_json: AsJson = False,
 ) -> None:
-    """Forecast hours, money, energy, memory and loss of a run on this machine, each with its interval."""
-    from headwater.recipes.planning import Questions, loss_unit_of, plan_run, with_ladder
+    """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval."""
+    from headwater.recipes.planning import Questions, loss_unit_of, plan_run, require_fits, with_ladder
     from headwater.recipes.run_config import load_run
 
     config, _ = load_run(run, overrides or [])
-    asked = Questions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, price_per_hour, watts, site)
+    asked = Questions(
+        runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, price_per_hour, watts, site, sites
+    )
     asked = with_ladder(config, asked)
     result = plan_run(config, asked)
     if probe:
         from headwater.recipes.probe import probe as measure
 
+        require_fits(result)
         say("measuring the run's own step here, for a minute at most")
         result = plan_run(config, asked, measure(config, result["step_seconds"], say))
     if page is not None:
@@ -86,19 +95,31 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "run",
             f"{count(counts['params'])} parameters, {count(counts['tokens'])} tokens "
-            f"({counts['tokens_per_parameter']:.1f} a parameter), {counts['flops']:.2e} FLOPs",
+            f"({counts['tokens_per_parameter']:.1f} a parameter), {counts['flops']:.2e} FLOPs"
+            + (f"; text read {counts['epochs']:.2g} times at most" if counts["epochs"] else ""),
         ),
         ("time", hours_interval(result["hours"])),
         ("", how["hours"]),
         ("memory", interval(result["memory_gib"], "GiB")),
         ("", how["memory_gib"]),
         ("energy", energy_interval(result["energy_kwh"])),
+        ("carbon", carbon_interval(result["kg_co2"])),
         ("", how["energy_kwh"]),
         ("money", interval(result["money"], "USD") if result["money"] else how["money"]),
         ("loss", interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
     ]
     lines += [("chance", text) for text in _chances(result)]
-    return lines + [("note", note) for note in result["notes"]]
+    return lines + [("note", note) for note in [*_unsaid(result), *result["notes"]]]
+
+
+def _unsaid(result: dict[str, Any]) -> list[str]:
+    """Return why a chance that was asked for isn't said."""
+    asked = {"over_max_money": ("max_money", "money"), "misses_target_loss": ("target_loss", "loss")}
+    return [
+        f"how likely it breaks --{limit.replace('_', '-')} isn't known: {result['how'][quantity]}"
+        for name, (limit, quantity) in asked.items()
+        if result["limits"][limit] is not None and result["probabilities"][name] is None
+    ]
 
 
 def _chances(result: dict[str, Any]) -> list[str]:

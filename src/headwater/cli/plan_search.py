@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.cli import search_options as option
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import card, energy_interval, hours_interval, interval
+from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval
 from headwater.durations import duration
 from headwater.report.numbers import count, significant
 
@@ -39,6 +39,7 @@ def search(
     price: option.Price = "",
     price_per_hour: option.PricePerHour = None,
     site: option.Site = "",
+    sites: option.Sites = None,
     hardware_table: option.HardwareTable = None,
     prices: option.Prices = None,
     as_json: AsJson = False,
@@ -68,6 +69,7 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("devices", f"{budget['num_devices']} × {budget['device']}")]
     if programme["usd"] is not None:
         lines.append(("price", f"${budget['usd_per_device_hour']:g} a device-hour: {budget['price_how']}"))
+    lines.append(("power", budget["energy_how"]))
     lines.append(("final run", _cost(final)))
     if rest["hours"]:
         lines.append(("programme", f"{_cost(programme)}; a ladder and attempts that fail: {_cost(rest)}"))
@@ -117,6 +119,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         ("time", hours_interval(choice["hours"])),
         *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
         ("energy", energy_interval(choice["energy_kwh"])),
+        ("carbon", carbon_interval(choice["kg_co2"])),
         ("memory", f"{interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
         ("layout", choice["layout_how"]),
         (

@@ -23,7 +23,7 @@ from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Timings, is_trained, prepare_data, write_config
 from headwater.report.numbers import count, size
 from headwater.report.outcome import mean_score, outcomes_of
-from headwater.report.run_data import RunData, read_run
+from headwater.report.run_data import RunData, amount, read_run
 
 if TYPE_CHECKING:
     from headwater.machine.ranks import Ranks
@@ -175,13 +175,16 @@ def _told_if_stopped(timings: Timings) -> Iterator[None]:
 
 
 def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float) -> None:
+    found = read_run(config.run_dir)
+    trained = amount(found.last("finish"), "seconds") or 0.0
+    earlier = f", after earlier ones: {duration(trained)} of training in all" if trained > seconds else ""
     run = shlex.quote(str(config.run_dir))
     first, second = [*config.train.prompts, "The", "In the"][:2]
     card(
-        f"{config.name} is done in {duration(seconds)}",
+        f"{config.name} is done in {duration(seconds)}{earlier}",
         [
             *evaluation_lines(evaluation),
-            *forecast_lines(read_run(config.run_dir)),
+            *forecast_lines(found),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{Folders(config.run_dir).hf} (transformers, vLLM, TRL)"),
             ("next", f"headwater next {shlex.quote(first)} --run {run}"),

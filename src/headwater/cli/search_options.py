@@ -54,7 +54,10 @@ Price = Annotated[
 PricePerHour = Annotated[
     float | None, typer.Option(help="Dollars a device-hour, instead of the table's.", rich_help_panel=DEVICES)
 ]
-Site = Annotated[str, typer.Option(help="The site whose PUE counts.", rich_help_panel=DEVICES)]
+Site = Annotated[str, typer.Option(help="The site whose PUE and carbon count.", rich_help_panel=DEVICES)]
+Sites = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A table of sites instead of ours.", rich_help_panel=DEVICES)
+]
 HardwareTable = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A hardware table for ours.", rich_help_panel=DEVICES)
 ]

@@ -13,8 +13,8 @@ from headwater.durations import duration
 from headwater.evaluate.printable import printable
 from headwater.machine.place import named
 from headwater.report.measures import audit_line
-from headwater.report.numbers import count, energy_unit, significant
-from headwater.report.outcome import Outcome, outcomes
+from headwater.report.numbers import carbon_unit, count, energy_unit, significant
+from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
 from headwater.train.interventions import told as told_documents
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ def energy_interval(kwh: dict[str, float]) -> str:
     return interval({name: factor * value for name, value in kwh.items()}, unit)
 
 
+def carbon_interval(kg: dict[str, float]) -> str:
+    """Return the median of kg of CO2 with P10 and P90, in g or tonnes where that reads better."""
+    unit, factor = carbon_unit(kg["p50"])
+    return interval({name: factor * value for name, value in kg.items()}, f"{unit} CO2")
+
+
 def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:
     """Print a boxed list of (name, value), on standard error if nothing else is said; long values are wrapped."""
     out, title = out or sys.stderr, printable(title)
@@ -77,6 +83,9 @@ def told(outcome: Outcome) -> str:
     """Return a fact against its forecast: 5m36s, forecast 6m10s (5m47s to 6m37s): inside."""
     if outcome.fact is None or outcome.error is None:
         return f"forecast {foretold(outcome)}"
+    if outcome.how == LAST_VALIDATION:  # the forecast is of all held-out text, and a sample of it is no verdict
+        fact = shown(outcome, outcome.fact)
+        return f"{fact} of a sample, forecast {foretold(outcome)}: all held-out text decides"
     off = f"{abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
     verdict = "inside" if outcome.is_inside else f"outside, {off}"
     return f"{shown(outcome, outcome.fact)}, forecast {foretold(outcome)}: {verdict}"

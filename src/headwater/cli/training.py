@@ -117,8 +117,8 @@ def new(
     minutes: Annotated[
         float,
         typer.Option(
-            help="Sets the number of steps alone, to about so long on two CPU cores. No limit: here it may take more "
-            "or less, and `headwater plan` says how long."
+            help="Sets the number of steps alone, to about so long on this machine. No limit: it may take more or "
+            "less, and `headwater plan` says how long."
         ),
     ] = 8.0,
 ) -> None:

@@ -40,10 +40,14 @@ class LoadMeter:
             return None  # with a quota of the host's CPUs, what others do on them takes nothing from it
         return max(0.0, (busy - busy_before - (own - own_before)) / (now - begun))
 
-    def note(self) -> str | None:
-        """Return "other programs use 1.8 of 2 CPUs" where that is so many that timings suffer; None elsewhere."""
+    def note(self, num_threads: int | None = None) -> str | None:
+        """Return "other programs use 1.8 of 2 CPUs" where that is so many that timings suffer; None elsewhere.
+
+        What computes in `num_threads` leaves the other CPUs to them; None: it needs all.
+        """
         others, num_cpus = self.others(), len(allowed_cpus())
-        if others is None or others < BUSY_SHARE * num_cpus:
+        spare = 0 if num_threads is None else max(0, num_cpus - num_threads)
+        if others is None or others < spare + BUSY_SHARE * num_cpus:
             return None
         return f"other programs use {min(others, num_cpus):.1f} of the {num_cpus} CPUs here"
 

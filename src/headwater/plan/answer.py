@@ -65,6 +65,7 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
     usd = rates.usd_per_hour
     serving_hours = served * choice.cost[2] / 3600
     kwh = hours * rates.num_devices * rates.watts / 1000 * rates.pue
+    energy = band(kwh, math.hypot(each.hours_deviation, rates.watts_deviation))
     return {
         "kinds": list(choice.kinds),
         "reasons": list(choice.reasons),
@@ -82,7 +83,8 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
         "hours": band(hours, each.hours_deviation),
         "device_hours": device_hours,
         "money": None if usd is None else {name: value * usd for name, value in device_hours.items()},
-        "energy_kwh": band(kwh, math.hypot(each.hours_deviation, rates.watts_deviation)),
+        "energy_kwh": energy,
+        "kg_co2": {name: value * rates.kg_co2_per_kwh for name, value in energy.items()},
         "memory_gib": band(each.memory_bytes / GIB, each.memory_deviation),
         "memory_limit_gib": each.memory_limit / GIB,
         "layout": each.layout,

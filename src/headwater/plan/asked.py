@@ -29,6 +29,7 @@ class Rates:
     watts: float
     watts_deviation: float
     pue: float
+    kg_co2_per_kwh: float
     energy_how: str
 
 

@@ -112,10 +112,11 @@ class Cluster:
         return min(self.max_memory or math.inf, self.device.memory_bytes)
 
     def precisions(self) -> tuple[Precision, ...]:
-        """Return what to try: bf16, and fp8 on devices that multiply faster in it."""
-        if self.precision != "auto":
-            return ("fp8",) if self.precision == "fp8" else ("bf16",)
-        return ("bf16", "fp8") if self.device.fp8_flops > self.device.bf16_flops else ("bf16",)
+        """Return what to try: bf16, and fp8 on devices that have it; raise ConfigError where it is asked of others."""
+        if self.precision == "fp8":
+            self.device.peak_flops("fp8")
+            return ("fp8",)
+        return ("bf16", "fp8") if self.precision == "auto" and self.device.has_fp8 else ("bf16",)
 
     def guessed_tokens(self, model: ModelSettings, seconds: float, most: float) -> float:
         """Return about how many tokens a time allows, before any layout is known."""

@@ -27,14 +27,15 @@ class Device:
     """One accelerator. Rates are dense peaks and one-directional bandwidths of the data sheet, in FLOP/s and bytes/s.
 
     `links` is what a device exchanges with all others of its node of `node_size` together, `network` its part of the
-    node's network cards. `watts` is the limit it runs at, `full_watts` that of the data sheet's peaks.
+    node's network cards; a rate in fp8 or fp4 is None where there are no such units. `watts` is the limit it runs at,
+    `full_watts` that of the data sheet's peaks.
     """
 
     name: str
     architecture: str
     bf16_flops: float
-    fp8_flops: float
-    fp4_flops: float
+    fp8_flops: float | None
+    fp4_flops: float | None
     memory_bytes: float
     memory_bandwidth: float
     watts: float
@@ -45,8 +46,20 @@ class Device:
     source: str
 
     def peak_flops(self, precision: str) -> float:
-        """Return the dense peak of matrix multiplication; a device without fp8 or fp4 units uses the next wider."""
-        return {"fp8": self.fp8_flops, "fp4": self.fp4_flops}.get(precision, self.bf16_flops)
+        """Return the dense peak of matrix multiplication; raise ConfigError where the device has no such units."""
+        peaks = {"fp8": self.fp8_flops, "fp4": self.fp4_flops}
+        peak = peaks.get(precision, self.bf16_flops)
+        if peak is None:
+            has = [name for name, value in peaks.items() if value is not None]
+            raise ConfigError(
+                f"{self.name} multiplies no {precision}: the hardware table has no {precision} rate of it; take "
+                f"{' or '.join(['bf16', *has])}, or another device"
+            )
+        return peak
+
+    @property
+    def has_fp8(self) -> bool:
+        return self.fp8_flops is not None
 
     @property
     def clock(self) -> float:
@@ -88,14 +101,15 @@ def _key(name: str) -> str:
 def _device(place: str, row: CsvRow) -> Device:
     where = f"{place}, {row['name'] or 'a row without name'}"
     bf16 = required(row, "bf16_TFLOPs", where=where)
-    fp8 = number(row, "fp8_TFLOPs", where=where) or bf16
+    narrow = {name: number(row, f"{name}_TFLOPs", where=where) for name in ("fp8", "fp4")}
+    fp8, fp4 = (None if rate is None else rate * 1e12 for rate in narrow.values())
     watts = required(row, "watts", where=where)
     return Device(
         name=row["name"],
         architecture=row["architecture"],
         bf16_flops=bf16 * 1e12,
-        fp8_flops=fp8 * 1e12,
-        fp4_flops=(number(row, "fp4_TFLOPs", where=where) or fp8) * 1e12,
+        fp8_flops=fp8,
+        fp4_flops=fp4,
         memory_bytes=required(row, "memory_GB", where=where) * 1e9,
         memory_bandwidth=required(row, "memory_TBps", where=where) * 1e12,
         watts=watts,

@@ -9,6 +9,7 @@ from headwater.errors import ConfigError
 from headwater.plan.device import Device
 from headwater.plan.tables import required, table
 
+AVERAGE = "average"
 SITE_COLUMNS = ("site", "pue", "kg_co2_per_kwh")
 
 
@@ -22,7 +23,7 @@ class Site:
     source: str
 
 
-def find_site(name: str = "average", path: Path | None = None) -> Site:
+def find_site(name: str = AVERAGE, path: Path | None = None) -> Site:
     """Return a site of the table; raise ConfigError with the names there are."""
     rows = table("sites.csv", path, SITE_COLUMNS)
     for place, row in rows:
@@ -35,6 +36,18 @@ def find_site(name: str = "average", path: Path | None = None) -> Site:
                 )
             return Site(name, pue, required(row, "kg_co2_per_kwh", where=where), row.get("source") or "")
     raise ConfigError(f"no site {name!r} in the sites table; it has {', '.join(row['site'] for _, row in rows)}")
+
+
+def site_or_average(name: str, path: Path | None = None) -> tuple[Site, float, str]:
+    """Return the site whose electricity counts, its PUE, and both in words.
+
+    Without a name the machine stands in no data centre: nothing is spent on cooling, and carbon is the average's.
+    """
+    site = find_site(name or AVERAGE, path)
+    carbon = f"{site.kg_co2_per_kwh:g} kg of CO2 a kWh of the site {site.name}"
+    if name:
+        return site, site.pue, f"PUE {site.pue:g} and {carbon}"
+    return site, 1.0, f"nothing for cooling, {carbon}: name a --site for its own"
 
 
 def mean_watts(device: Device, power_part: float) -> float:

@@ -1,4 +1,4 @@
-"""One run's hours, money, energy, memory and loss, joined by Monte Carlo. No torch.
+"""One run's hours, money, energy, carbon, memory and loss, joined by Monte Carlo. No torch.
 
 Every quantity is drawn together: money and energy are those of the drawn hours, so that their intervals and the
 probabilities of exceeding a budget belong to the same runs.
@@ -48,6 +48,7 @@ class Outlook:
     watts: Spread
     pue: float
     memory_bytes: Spread
+    kg_co2_per_kwh: float
     usd_per_hour: Spread | None = None
     loss: Spread | None = None
     how: dict[str, str] = field(default_factory=dict)
@@ -88,6 +89,7 @@ def forecast(outlook: Outlook, limits: Limits) -> dict[str, Any]:
         "hours": quantiles(hours),
         "money": quantiles(money),
         "energy_kwh": quantiles(kwh),
+        "kg_co2": quantiles(kwh * outlook.kg_co2_per_kwh),
         "memory_gib": quantiles(gib),
         "loss": quantiles(loss),
         "training": {"hours": quantiles(trained), "energy_kwh": quantiles(trained * kilowatts)},

@@ -62,7 +62,8 @@ class GroupedAttention:
 class LatentAttention:
     """Multi-head latent attention: keys and values from one narrow vector (DeepSeek-V2, arXiv:2405.04434, section 2.1).
 
-    `query_rank` None: queries are projected in one step. The two norms are those on the narrow vectors.
+    `query_rank` None: queries are projected in one step. The two norms are those on the narrow vectors; `num_biases`
+    are those of all projections together.
     """
 
     num_heads: int
@@ -71,6 +72,7 @@ class LatentAttention:
     nope_dim: int
     rope_dim: int
     value_dim: int
+    num_biases: int = 0
 
     @property
     def key_dim(self) -> int:
@@ -86,7 +88,7 @@ class LatentAttention:
 
     @property
     def num_values(self) -> int:
-        return (self.query_rank or 0) + self.kv_rank
+        return (self.query_rank or 0) + self.kv_rank + self.num_biases
 
     def matrices(self, d_model: int) -> list[Matrix]:
         query = self.num_heads * self.key_dim

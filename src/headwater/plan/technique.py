@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from headwater.errors import DataError
 from headwater.plan.count import Recompute
 from headwater.plan.layout import Precision, Sharding, Software
 
@@ -126,8 +127,13 @@ def _recompute(text: str) -> Recompute | None:
 
 
 def read_precision(words: str) -> Precision:
-    """Return the precision of the blocks' products; fp16 counts as bf16, a scale a row is slower than one a tensor."""
+    """Return the precision of the blocks' products, bf16 where nothing is said; raise DataError for another.
+
+    fp16 counts as bf16; a scale a row is slower than one a tensor.
+    """
     text = words.lower()
+    if text.strip() and not re.search(r"(bf|fp|float|bfloat)(16|8|4)|mixed|half", text):
+        raise DataError(f"precision={words!r} is none of bf16, fp16, fp8, fp8-rowwise and fp4, which can be planned")
     if "rowwise" in text:
         return "fp8-rowwise"
     if "fp8" in text or "float8" in text:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 
 from headwater.checkpoint.lock import owned
 from headwater.files import remove_leftovers, write_json
+from headwater.machine.load import LoadMeter
 from headwater.plan.ladder import Rung
 from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_design import Ladder, LadderWishes, design_ladder, keep_design, rung_config
@@ -72,9 +73,14 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 if pacemaker is None and not is_trained(config) and can_take_pace(machinery(ladder.config, None)):
                     pacemaker = Pacemaker(time.perf_counter, held.enter_context(metronome(ladder.config)).sample, say)
                 shown = display if pacemaker is None else pacemaker.beside(display)
+                meter = LoadMeter()
                 if not train_small_run(ladder.config.run_dir, config, reasons, shown, say):
                     return None
-                found = _measured(ladder, config, rung, pacemaker.pace if pacemaker else None)
+                found = _measured(config, rung, pacemaker.pace if pacemaker else None)
+                if busy := meter.note(found.num_threads):
+                    found = replace(found, busy=busy)
+                    say(f"{busy} while this trained: its times say nothing of an idle machine and aren't used")
+                _keep(ladder, config, found)
             done.append(replace(found, rung=rung))
         folder = ladder_dir(ladder.config.run_dir)
         write_table(folder / "runs.csv", done, ladder.config.seed)
@@ -93,11 +99,11 @@ def _known(ladder: Ladder, config: RunConfig) -> DoneRung | None:
         return None
 
 
-def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
+def _measured(config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
     records = read_records(config.run_dir / "records.jsonl")
     last = {record["event"]: record for record in records}
     device, times = last["start"]["device"], rung_times(records, validated_tokens(config))
-    found = DoneRung(
+    return DoneRung(
         rung=rung,
         loss=last["validation"]["bits_per_byte"],
         step_seconds=times.step_seconds,
@@ -109,5 +115,7 @@ def _measured(ladder: Ladder, config: RunConfig, rung: Rung, pace: float | None)
         # steps of an earlier process were made at another one
         pace=pace if len({record["attempt"] for record in records if record["event"] == "step"}) == 1 else None,
     )
+
+
+def _keep(ladder: Ladder, config: RunConfig, found: DoneRung) -> None:
     keep_measured(ladder.config, config, RUNG_FILE, {"of": same_make(ladder.config), "rung": asdict(found)})
-    return found

@@ -36,7 +36,8 @@ class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
     `step_seconds` is that of steady training, what a run's other parts take is in `around` (recipes.rung_times).
-    `pace` is the machine's meanwhile (recipes.pace); None where it wasn't measured.
+    `pace` is the machine's meanwhile (recipes.pace); None where it wasn't measured. `busy` says so where other programs
+    used the processor: its times are theirs as well.
     """
 
     rung: Rung
@@ -48,6 +49,7 @@ class DoneRung:
     device_name: str
     around: MeasuredAround
     pace: float | None = None
+    busy: str | None = None
 
 
 @dataclass(frozen=True)

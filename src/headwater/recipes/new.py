@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headwater.corpus.build import count_forbidden, measure_paths
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.recipes.run_config import find_recipe, require_run_name
+from headwater.recipes.planned_device import machinery
+from headwater.recipes.planned_time import around_steps
+from headwater.recipes.run_config import RunConfig, find_recipe, load_run, require_run_name
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
-ASSUMED_FLOPS_PER_SECOND = 1.2e11  # two CPU cores, at about 40 % of their peak; see docs/log.md
+TRIAL_STEPS = 1000  # of the run whose time is foretold
 MAX_EPOCHS = 8
 SMALL_TEXT_BYTES = 6000
 MIN_STEPS = 20
@@ -24,15 +27,15 @@ MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
 @dataclass(frozen=True)
 class Sizes:
-    """What fits an amount of text and of time, and why."""
+    """What fits an amount of text, and of time where `num_steps` is set for it, and why."""
 
     vocab_size: int
     num_layers: int
     d_model: int
     seq_len: int
     batch_tokens: int
-    num_steps: int
-    why: str
+    num_steps: int = TRIAL_STEPS
+    why: str = ""
 
 
 def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Callable[[str], None]) -> Path:
@@ -64,44 +67,77 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
             'needed, and a million make sense. Text must be UTF-8, and a table needs a column "text" or "content" '
             "(corpus.sources.NAME.text_column in a run file names another)"
         )
-    sizes = choose_sizes(num_bytes, minutes)
+    chosen = choose_sizes(num_bytes)
+    seconds = _foretold_seconds(_run_file(name, texts, found, num_bytes, minutes, chosen))
+    sizes = with_steps(chosen, num_bytes, 60 * minutes, seconds)
     write_text(path, _run_file(name, texts, found, num_bytes, minutes, sizes))
     say(f"found {found}, {num_bytes / 1e6:.3g} MB; {sizes.why}")
     return path
 
 
-def choose_sizes(num_bytes: int, minutes: float) -> Sizes:
-    """Return sizes for a corpus: as many tokens as the time allows, each text seen at most 8 times.
-
-    Repeating text up to about 4 times is nearly as good as new text and worth little beyond 16 (arXiv:2305.16264).
-    """
+def choose_sizes(num_bytes: int) -> Sizes:
+    """Return sizes of a model and of its steps for a corpus."""
     corpus_tokens = num_bytes / BYTES_PER_TOKEN
     vocab_size = min(8192, max(512, 2 ** int(math.log2(max(2, num_bytes / 400)))))
     if num_bytes < SMALL_TEXT_BYTES:
         vocab_size = MIN_VOCAB_SIZE + 32  # so little text can't fill more
     num_layers = 4 if corpus_tokens > 3e5 else 3 if corpus_tokens > 5e4 else 2
-    d_model = 64 * min(num_layers, 3)
     seq_len = 256 if corpus_tokens > 1e5 else 128
-    batch_tokens = seq_len * (32 if corpus_tokens > 1e6 else 16 if corpus_tokens > 5e4 else 8)
-    flops_per_token = 6 * (12 * num_layers * d_model**2 + vocab_size * d_model)
-    affordable_tokens = 60 * minutes * ASSUMED_FLOPS_PER_SECOND / flops_per_token
-    num_tokens = min(affordable_tokens, MAX_EPOCHS * corpus_tokens)
-    num_steps = max(MIN_STEPS, int(num_tokens / batch_tokens))
-    epochs = num_steps * batch_tokens / corpus_tokens
-    limit = "the time" if affordable_tokens < MAX_EPOCHS * corpus_tokens else f"the text ({MAX_EPOCHS} times at most)"
-    limit = "the least number of steps" if num_steps == MIN_STEPS else limit
     return Sizes(
-        vocab_size, num_layers, d_model, seq_len, batch_tokens, num_steps,
-        f"about {corpus_tokens:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit",
-    )  # fmt: skip
+        vocab_size=vocab_size,
+        num_layers=num_layers,
+        d_model=64 * min(num_layers, 3),
+        seq_len=seq_len,
+        batch_tokens=seq_len * (32 if corpus_tokens > 1e6 else 16 if corpus_tokens > 5e4 else 8),
+    )
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """Seconds of training here: of each step, and of what comes however many there are."""
+
+    step: float
+    rest: float
+
+
+def with_steps(sizes: Sizes, num_bytes: int, seconds: float, foretold: Foretold) -> Sizes:
+    """Return the sizes with as many steps as the time allows, each text seen at most 8 times.
+
+    Repeating text up to about 4 times is nearly as good as new text and worth little beyond 16 (arXiv:2305.16264).
+    """
+    corpus_tokens = num_bytes / BYTES_PER_TOKEN
+    affordable = (seconds - foretold.rest) / foretold.step
+    most = MAX_EPOCHS * corpus_tokens / sizes.batch_tokens
+    num_steps = max(MIN_STEPS, int(min(affordable, most)))
+    limit = "the time" if affordable < most else f"the text ({MAX_EPOCHS} times at most)"
+    limit = "the least number of steps" if num_steps == MIN_STEPS else limit
+    epochs = num_steps * sizes.batch_tokens / corpus_tokens
+    why = f"about {corpus_tokens:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit"
+    return replace(sizes, num_steps=num_steps, why=why)
+
+
+def _foretold_seconds(run_file: str) -> Foretold:
+    """Return what `headwater plan` says of a run of this file on the machine at hand."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trial.toml"
+        write_text(path, run_file)
+        config, _ = load_run(str(path), [])
+    return foretold(config)
+
+
+def foretold(config: RunConfig) -> Foretold:
+    """Return the medians of a plan; raise ConfigError where a GPU at hand is in no table."""
+    step = machinery(config, None).step.median
+    around = around_steps(config, step).seconds
+    return Foretold(step, sum(around[name].median for name in ("start", "validations", "looks", "checkpoints")))
 
 
 def _run_file(name: str, texts: list[str], found: str, num_bytes: int, minutes: float, sizes: Sizes) -> str:
     paths = ", ".join(_quoted(str(Path(text))) for text in texts)
     return f"""\
 # {found}, {num_bytes:,} bytes: {sizes.why}.
-# --minutes {minutes:g} set num_steps alone, to about so long on two CPU cores. It is no limit: training ends after
-# num_steps, however long they take. How long they take here: headwater plan {name}.toml
+# --minutes {minutes:g} set num_steps alone, to about so long on the machine that wrote this. It is no limit: training
+# ends after num_steps, however long they take. How long they take here: headwater plan {name}.toml
 # Everything not set here comes from a rule: headwater explain {name}.toml
 
 name = "{name}"

@@ -16,8 +16,23 @@ ANOTHER_SHAPE = 0.06  # how far the modelled ratio of two shapes' steps was off 
 ONE_RUNG = 0.08  # from one run to another of the same shape: machines drift (docs/log.md, a ladder of first-light)
 
 
-def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
-    """Return the run's step: that of rungs of its own shape, or the largest rungs' times what the model adds.
+def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe | None:
+    """Return the run's step by the rungs that nothing disturbed; None where other programs ran beside all of them."""
+    quiet = [done for done in rungs if done.busy is None]
+    return _probe(config, quiet) if quiet else None
+
+
+def disturbed(rungs: Sequence[DoneRung]) -> list[str]:
+    """Return a note where other programs ran beside rungs: their times aren't used."""
+    busy = [f"{done.rung.name} ({done.busy})" for done in rungs if done.busy is not None]
+    if not busy:
+        return []
+    left = "those of the others count" if len(busy) < len(rungs) else "times are by this processor's rate instead"
+    return [f"times of {', '.join(busy)} in the ladder say nothing of an idle machine: {left}"]
+
+
+def _probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
+    """Return the step of rungs of the run's own shape, or the largest rungs' times what the model adds.
 
     Taken from their pace to the mean of the ladder.
     """

@@ -12,7 +12,7 @@ from headwater.errors import ConfigError, DataError
 from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
 from headwater.plan.law.forecast import Forecaster
-from headwater.plan.law.refusal import forecast_refusal
+from headwater.plan.law.refusal import forecast_refusal, forecast_warnings
 from headwater.plan.law.repetition import effective_tokens
 from headwater.plan.law.table import Runs, read_runs
 from headwater.recipes.ladder_record import BegunLadder, begun_ladder, done_ladder, ladder_dir, read_ladder, table_of
@@ -29,11 +29,12 @@ NO_RUNS = (
 
 @dataclass(frozen=True)
 class LossOutlook:
-    """A spread, or why there is none."""
+    """A spread, or why there is none; `notes` are what makes it less sure than its band says."""
 
     spread: Spread | None
     how: str
     refused: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def ladder_table(config: RunConfig) -> Path | None:
@@ -99,7 +100,8 @@ def _by_law(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
         return LossOutlook(None, refused, refused)
     medians, deviations = Forecaster(runs).spread(np.array([params]), np.array([tokens]))
     how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
-    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how)
+    notes = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(runs, params, tokens))
+    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how, notes=notes)
 
 
 def worth_of_tokens(config: RunConfig) -> tuple[float, str]:
@@ -108,13 +110,24 @@ def worth_of_tokens(config: RunConfig) -> tuple[float, str]:
     Raises ConfigError where a source is read too often for the law of repetition.
     """
     num_tokens = config.train.num_steps * config.train.batch_tokens
+    epochs = epochs_of_run(config)
+    if epochs is None:
+        return float(num_tokens), "text is not built yet: taken as read once at most"
+    worth = sum(effective_tokens(tokens, max(1.0, times)) for tokens, times in epochs.values())
+    return worth, f"text read {most_epochs(epochs):.2g} times at most"
+
+
+def epochs_of_run(config: RunConfig) -> dict[str, tuple[float, float]] | None:
+    """Return {source: tokens it gives to the run, how often its text is read}; None before the text is built."""
     found = split_tokens(config, "train")
     if found is None:
-        return float(num_tokens), "text is not built yet: taken as read once at most"
+        return None
     seq_len = config.model.seq_len
-    num_rows = num_tokens // seq_len
     rows = {name: max(1, count // seq_len) for name, count in found.items()}
-    plan = make_plan(rows, config.mixture, num_rows)
-    counts, epochs = plan.counts(num_rows), plan.epochs(num_rows)
-    worth = sum(effective_tokens(counts[name] * seq_len, max(1.0, epochs[name])) for name in rows)
-    return worth, f"text read {max(epochs.values()):.2g} times at most"
+    plan = make_plan(rows, config.mixture, config.num_rows)
+    counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
+    return {name: (float(counts[name] * seq_len), epochs[name]) for name in rows}
+
+
+def most_epochs(epochs: dict[str, tuple[float, float]]) -> float:
+    return max(times for _, times in epochs.values())

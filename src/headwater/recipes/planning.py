@@ -13,14 +13,14 @@ from headwater.errors import ConfigError
 from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.count import count_flops, count_params
-from headwater.plan.energy import find_site
+from headwater.plan.energy import site_or_average
 from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
 from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladder
 from headwater.recipes.planned_device import Begun, Machinery, Probe, machinery
-from headwater.recipes.planned_ladder import ladder_probe
-from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
+from headwater.recipes.planned_ladder import disturbed, ladder_probe
+from headwater.recipes.planned_loss import LossOutlook, epochs_of_run, ladder_table, loss_outlook, most_epochs
 from headwater.recipes.planned_text import notes_of_missing_text
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig
@@ -42,6 +42,7 @@ class Questions:
     price_per_hour: float | None = None
     watts: float | None = None
     site: str = ""
+    sites: Path | None = None
 
     def check(self) -> None:
         """Raise ConfigError for a number that can't be."""
@@ -80,8 +81,9 @@ def plan_run(
     asked.check()
     missing = notes_of_missing_text(config)
     rungs = read_ladder(config)
+    disturbances: list[str] = []
     if probe is None and rungs and is_as_fast(config):
-        probe = ladder_probe(config, rungs)
+        probe, disturbances = ladder_probe(config, rungs), disturbed(rungs)
     found = machinery(config, probe, begun)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
@@ -91,10 +93,21 @@ def plan_run(
     result["loss_unit"] = asked.loss_unit
     result["step_seconds"] = found.step.median
     result["limits"] = asdict(limits)
-    result["notes"] = missing + _notes(found, probe)
+    result["notes"] = [*missing, *loss.notes, *disturbances, *_notes(found, probe)]
     if loss.refused is not None:
         result["loss_refused"] = loss.refused
     return result
+
+
+def require_fits(plan: dict[str, Any]) -> None:
+    """Raise ConfigError where a run more likely than not needs more memory than there is: a probe would hang here."""
+    chance = plan["probabilities"]["over_memory"]
+    if chance is not None and chance > 0.5:
+        needed, limit = plan["memory_gib"]["p50"], plan["limits"]["memory_bytes"] / 2**30
+        raise ConfigError(
+            f"no probe: the run needs about {significant(needed)} GiB and there are {significant(limit)}; lower "
+            "train.microbatch_tokens or the model, or leave --probe out"
+        )
 
 
 def _notes(found: Machinery, probe: Probe | None) -> list[str]:
@@ -106,16 +119,20 @@ def _notes(found: Machinery, probe: Probe | None) -> list[str]:
 
 
 def counts(config: RunConfig) -> dict[str, Any]:
-    """Return parameters, tokens and FLOPs of the run, exact; a token's FLOPs are those in a whole row."""
+    """Return parameters, tokens and FLOPs of the run, exact; a token's FLOPs are those in a whole row.
+
+    `epochs` is how often the source that is read most is read, None before the text is built.
+    """
     shape = shape_of(config.model)
     params, tokens = count_params(shape), config.train.num_steps * config.train.batch_tokens
-    flops = count_flops(shape)
+    flops, epochs = count_flops(shape), epochs_of_run(config)
     return {
         "params": params.total,
         "active_params": params.active,
         "embedding_params": params.embedding,
         "tokens": tokens,
         "num_steps": config.train.num_steps,
+        "epochs": None if epochs is None else most_epochs(epochs),
         "flops_per_token": asdict(flops),
         "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
         "tokens_per_parameter": tokens / count_parameters(config.model).total,
@@ -125,7 +142,7 @@ def counts(config: RunConfig) -> dict[str, Any]:
 def _outlook(config: RunConfig, asked: Questions, found: Machinery, loss: LossOutlook, probe: Probe | None) -> Outlook:
     around = around_steps(config, found.step.median, NOT_MEASURED if probe is None else probe.around)
     seconds = {"steps": Spread(found.step.median * config.train.num_steps, found.step.log_deviation)}
-    site = find_site(asked.site) if asked.site else None
+    site, pue, power_how = site_or_average(asked.site, asked.sites)
     watts = found.watts if asked.watts is None else Spread(asked.watts)
     price = found.usd_per_hour if asked.price_per_hour is None else Spread(asked.price_per_hour)
     medians = {name: part.median for name, part in {**seconds, **around.seconds}.items()}
@@ -135,15 +152,15 @@ def _outlook(config: RunConfig, asked: Questions, found: Machinery, loss: LossOu
         "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s, {found.step_how}; {parts}; "
         + around.how,
         "memory_gib": found.memory_how,
-        "energy_kwh": (found.watts_how if asked.watts is None else f"--watts {asked.watts:g}")
-        + (f", PUE {site.pue} of the site {site.name}" if site else ", nothing for cooling: name a --site for its PUE"),
+        "energy_kwh": f"{found.watts_how if asked.watts is None else f'--watts {asked.watts:g}'}, {power_how}",
         "money": found.price_how if asked.price_per_hour is None else f"--price-per-hour {asked.price_per_hour:g}",
         "loss": loss.how,
     }
     return Outlook(
         seconds={**seconds, **around.seconds},
         watts=watts,
-        pue=site.pue if site else 1.0,
+        pue=pue,
+        kg_co2_per_kwh=site.kg_co2_per_kwh,
         memory_bytes=found.memory,
         usd_per_hour=price,
         loss=loss.spread,

@@ -12,7 +12,7 @@ from headwater.plan.budget import parse_amount, parse_hardware
 from headwater.plan.candidate import Cluster, on_cluster
 from headwater.plan.device import Device, read_devices
 from headwater.plan.efficiency import shipped_constants
-from headwater.plan.energy import find_site, mean_watts
+from headwater.plan.energy import AVERAGE, mean_watts, site_or_average
 from headwater.plan.money import KINDS, find_price, read_prices
 from headwater.plan.search import Guess, Make
 from headwater.recipes.planned_around import around_of_search
@@ -42,7 +42,7 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
     if wishes.hardware:
         num_devices, device = parse_hardware(wishes.hardware, read_devices(wishes.hardware_table))
         cluster = Cluster(num_devices, device, max_memory, wishes.precision, half_length_fraction=halved)
-        return _on_devices(wishes, cluster, site=wishes.site or "average")
+        return _on_devices(wishes, cluster, site=wishes.site or AVERAGE)
     gpu = gpu_to_use("auto" if config is None else config.machine.device)
     if gpu is not None:
         cluster = Cluster(1, gpu, max_memory, wishes.precision, half_length_fraction=halved)
@@ -66,11 +66,20 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
 def _on_devices(wishes: Wishes, cluster: Cluster, site: str) -> Place:
     num_devices, device = cluster.num_devices, cluster.device
     fitted = shipped_constants()
-    pue = find_site(site).pue if site else 1.0
+    place, pue, power_how = site_or_average(site, wishes.sites)
     usd, how = _price(wishes, device)
     watts = mean_watts(device, fitted["constants"]["power_part"])
-    energy_how = f"{watts:.0f} W a device, " + (f"PUE {pue} of the site {site}" if site else "nothing for cooling")
-    rates = Rates(num_devices, device.name, usd, how, watts, fitted["spread"]["power"], pue, energy_how)
+    rates = Rates(
+        num_devices=num_devices,
+        device=device.name,
+        usd_per_hour=usd,
+        price_how=how,
+        watts=watts,
+        watts_deviation=fitted["spread"]["power"],
+        pue=pue,
+        kg_co2_per_kwh=place.kg_co2_per_kwh,
+        energy_how=f"{watts:.0f} W a device, {power_how}",
+    )
     return Place(
         rates=rates,
         guess=lambda seconds: lambda model: cluster.guessed_tokens(model, seconds, math.inf),
@@ -100,7 +109,7 @@ def _price(wishes: Wishes, device: Device) -> tuple[float | None, str]:
 
 
 def _processor_rates(wishes: Wishes, processor: Processor) -> Rates:
-    site = find_site(wishes.site) if wishes.site else None
+    site, pue, power_how = site_or_average(wishes.site, wishes.sites)
     return Rates(
         num_devices=1,
         device=processor.name,
@@ -110,6 +119,7 @@ def _processor_rates(wishes: Wishes, processor: Processor) -> Rates:
         else "no price is known for this machine: give --price-per-hour, or name devices: --hardware 8xH100",
         watts=processor.watts,
         watts_deviation=processor.watts_deviation,
-        pue=site.pue if site else 1.0,
-        energy_how=f"{processor.watts:g} W" + (f", PUE of {site.name}" if site else ", nothing for cooling"),
+        pue=pue,
+        kg_co2_per_kwh=site.kg_co2_per_kwh,
+        energy_how=f"{processor.watts:g} W, {power_how}",
     )

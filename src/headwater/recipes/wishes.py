@@ -35,6 +35,7 @@ class Wishes:
     price: str = ""
     price_per_hour: float | None = None
     site: str = ""
+    sites: Path | None = None
     hardware_table: Path | None = None
     prices: Path | None = None
 

@@ -142,6 +142,9 @@ def _forecasts(fields: dict[str, Any]) -> Html | None:
 
 def _notes(fields: dict[str, Any]) -> Html | None:
     texts = [warning["says"] for warning in fields["warnings"]]
+    for found in fields.get("forecasts", []):
+        target = f"{count(found['params'])} parameters, {count(found['tokens'])} tokens"
+        texts += [f"{target}: {warning['says']}" for warning in found.get("warnings", [])]
     if refused := fields["optimum"].get("refused"):
         texts.append(f"No best size for {fields['optimum']['flops']:.3g} FLOPs: {refused}.")
     if not texts:

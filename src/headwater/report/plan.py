@@ -11,7 +11,7 @@ from headwater.plan.score import NOMINAL, Z90
 from headwater.report.bar import time_bar
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot
 from headwater.report.markup import Child, Html, tag
-from headwater.report.numbers import count, energy_unit, in_unit, percent, significant, time_unit, whole
+from headwater.report.numbers import carbon_unit, count, energy_unit, in_unit, percent, significant, time_unit, whole
 from headwater.report.outcome import UNITS
 from headwater.report.page import whole_page
 
@@ -34,10 +34,11 @@ def _notes(result: dict[str, Any]) -> Html | None:
 
 
 def _sentence(counts: dict[str, Any]) -> str:
+    read = f" Text is read {counts['epochs']:.2g} times at most." if counts["epochs"] else ""
     return (
         f"A plan, before the first step: {count(counts['params'])} parameters, {count(counts['tokens'])} tokens in "
         f"{whole(counts['num_steps'])} steps ({counts['tokens_per_parameter']:.1f} a parameter), "
-        f"{counts['flops']:.2e} FLOPs. Bands are P10 to P90: they should hold {percent(NOMINAL, 0)} of facts."
+        f"{counts['flops']:.2e} FLOPs.{read} Bands are P10 to P90: they should hold {percent(NOMINAL, 0)} of facts."
     )
 
 
@@ -48,11 +49,13 @@ def _quantities(result: dict[str, Any]) -> Html:
     max_hours = None if limits["max_hours"] is None else limits["max_hours"] * 3600 / scale
     memory = None if limits["memory_bytes"] is None else limits["memory_bytes"] / 2**30
     energy, in_kwh = energy_unit(result["energy_kwh"]["p50"])
+    carbon, in_kg = carbon_unit(result["kg_co2"]["p50"])
     words = UNITS[result["loss_unit"]][1]
     cards = [
         _card("Time", hours, unit, max_hours, chances["over_max_hours"], "chance to take more than"),
         _card("Memory", result["memory_gib"], "GiB", memory, chances["over_memory"], "chance not to fit into"),
         _card("Energy", _scaled(result["energy_kwh"], in_kwh), energy),
+        _card("Carbon", _scaled(result["kg_co2"], in_kg), f"{carbon} CO₂"),
         _card(
             "Money", result["money"], "USD", limits["max_money"], chances["over_max_money"], "chance to cost more than"
         )
@@ -160,10 +163,13 @@ def _time(result: dict[str, Any]) -> Html:
 def _sources(result: dict[str, Any]) -> Html:
     time, scale = _time_unit(result)
     energy, in_kwh = energy_unit(result["energy_kwh"]["p50"])
+    carbon, in_kg = carbon_unit(result["kg_co2"]["p50"])
+    how = result["how"] | {"kg_co2": "energy and site above"}
     shown = {
         "hours": ("time", time, 3600 / scale),
         "memory_gib": ("memory", "GiB", 1.0),
         "energy_kwh": ("energy", energy, in_kwh),
+        "kg_co2": ("carbon", f"{carbon} CO₂", in_kg),
         "money": ("money", "USD", 1.0),
         "loss": ("loss", UNITS[result["loss_unit"]][1], 1.0),
     }
@@ -178,7 +184,7 @@ def _sources(result: dict[str, Any]) -> Html:
                 tag("th", words, scope="row"),
                 cells,
                 tag("td", unit),
-                tag("td", result["how"][field], class_="words"),
+                tag("td", how[field], class_="words"),
             )
         )
     names = ["", "P10", "P50", "P90", "unit", "from"]

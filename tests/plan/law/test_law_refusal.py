@@ -97,9 +97,16 @@ def test_a_size_a_little_outside_the_rows_gets_a_number_and_a_warning():
     assert forecast_refusal(runs, 2e10, 1e9) is not None
 
 
+def test_below_the_rows_there_is_no_number_beyond_a_decade_however_many_they_span():
+    runs = ladder_runs([1e6, 1e7, 1e8, 1e9, 1e10], [5.0, 20.0, 80.0])
+    assert forecast_refusal(runs, 2e5, 4e6) is None
+    assert "rises without a ceiling" in forecast_warnings(runs, 2e5, 4e6)[0].says
+    assert "1.3 decades below all rows in params" in forecast_refusal(runs, 5e4, 4e6)
+
+
 def test_another_shape_than_the_rows_is_warned_of():
     runs = isoflop_runs()
-    assert [warning.code for warning in forecast_warnings(runs, 1e7, 1e12)] == ["other_shape"]
+    assert [warning.code for warning in forecast_warnings(runs, 2e7, 1e12)] == ["other_shape"]
 
 
 def test_one_size_of_model_says_nothing_of_others():

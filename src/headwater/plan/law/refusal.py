@@ -19,6 +19,7 @@ _LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
 _HULL_ROOM = 2.0  # how far outside the rows a size may lie before it is called outside
 _FURTHEST_SPANS = 2.0  # a target further out than this many times the decades that the rows span gets no number
 _ALWAYS_DECADES = 1.0  # but one this near always does
+_SURE_BELOW = 0.5  # decades below the rows from which a number has a warning
 _WIDEST_OPTIMUM = 10.0  # p95 / p5 of the optimal size
 
 
@@ -115,11 +116,20 @@ class Distance:
     span: float
     where: str
     add: str
+    is_below: bool = False
 
     @property
     def share(self) -> float:
-        """Return the part used up of what may be forecast."""
-        return self.decades / max(_ALWAYS_DECADES, _FURTHEST_SPANS * self.span)
+        """Return the part used up of what may be forecast.
+
+        Below the rows that is a decade, however many they span: there the law rises without a ceiling, and losses
+        don't go above that of guessing.
+        """
+        return self.decades / max(_ALWAYS_DECADES, 0.0 if self.is_below else _FURTHEST_SPANS * self.span)
+
+    @property
+    def is_unsure(self) -> bool:
+        return self.decades > (min(self.span, _SURE_BELOW) if self.is_below else self.span)
 
 
 def _distances(runs: Runs, params: float, tokens: float) -> list[Distance]:
@@ -128,10 +138,16 @@ def _distances(runs: Runs, params: float, tokens: float) -> list[Distance]:
     found = [Distance(beyond, span(runs), "of compute beyond the largest run", "larger runs")]
     for name, rows, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
         low, high = float(rows.min()), float(rows.max())
-        outside, side, more = (low / wanted, "below", "fewer") if wanted < low else (wanted / high, "above", "more")
-        decades = max(0.0, math.log10(outside))
+        is_below = wanted < low
+        outside, side, more = (low / wanted, "below", "fewer") if is_below else (wanted / high, "above", "more")
         found.append(
-            Distance(decades, math.log10(high / low), f"{side} all rows in {name}", f"runs with {more} {name}")
+            Distance(
+                decades=max(0.0, math.log10(outside)),
+                span=math.log10(high / low),
+                where=f"{side} all rows in {name}",
+                add=f"runs with {more} {name}",
+                is_below=is_below,
+            )
         )
     return found
 
@@ -139,15 +155,15 @@ def _distances(runs: Runs, params: float, tokens: float) -> list[Distance]:
 def forecast_warnings(runs: Runs, params: float, tokens: float) -> list[Caution]:
     """Return what makes a forecast of this run less sure than its interval says."""
     found = []
-    furthest = max(_distances(runs, params, tokens), key=lambda distance: distance.decades - distance.span)
-    if furthest.decades > furthest.span:
-        found.append(
-            Caution(
-                "far",
-                f"the target lies {furthest.decades:.1f} decades {furthest.where}, further than the rows themselves "
-                f"reach ({furthest.span:.1f} decades)",
-            )
+    unsure = [distance for distance in _distances(runs, params, tokens) if distance.is_unsure]
+    if unsure:
+        furthest = max(unsure, key=lambda distance: distance.share)
+        why = (
+            "where the law rises without a ceiling, and losses don't"
+            if furthest.is_below
+            else f"further than the rows themselves reach ({furthest.span:.1f} decades)"
         )
+        found.append(Caution("far", f"the target lies {furthest.decades:.1f} decades {furthest.where}, {why}"))
     ratio, rows = tokens / params, runs.tokens / runs.params
     if not rows.min() / _HULL_ROOM <= ratio <= rows.max() * _HULL_ROOM:
         found.append(

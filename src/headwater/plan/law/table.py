@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
     file, the line (as a text editor counts), the column and the value.
     """
     rows = _rows(path, loss_column.strip().lower())
-    numbers = [_checked(path, line, row) for line, row in rows]
+    names = {LOSS: loss_column.strip()}
+    numbers = [_checked(path, line, row, names) for line, row in rows]
     groups: dict[tuple[float, float], list[int]] = defaultdict(list)
     for index, number in enumerate(numbers):
         groups[number["params"], number["tokens"]].append(index)
@@ -115,17 +117,20 @@ def _rows(path: Path, loss_column: str) -> list[tuple[int, CsvRow]]:
     return [(line, row | {LOSS: row[loss_column]}) for line, row in rows]
 
 
-def _checked(path: Path, line: int, row: CsvRow) -> dict[str, float]:
-    """Return the numbers of a row, with tokens counted for what repeats are worth."""
-    number = {name: _number(path, line, name, row.get(name)) for name in COLUMNS}
+def _checked(path: Path, line: int, row: CsvRow, names: Mapping[str, str]) -> dict[str, float]:
+    """Return the numbers of a row, with tokens counted for what repeats are worth; `names` has columns called so."""
+
+    def number_of(name: str) -> float:
+        return _number(f"{path} line {line}, column {names.get(name, name)}", row.get(name), _LIMITS[name])
+
+    number = {name: number_of(name) for name in COLUMNS}
     if (row.get("epochs") or "").strip():
-        epochs = _number(path, line, "epochs", row["epochs"])
+        epochs = number_of("epochs")
         number["tokens"] = effective_tokens(number["tokens"], max(1.0, epochs))
     return number
 
 
-def _number(path: Path, line: int, name: str, text: str | None) -> float:
-    place = f"{path} line {line}, column {name}"
+def _number(place: str, text: str | None, limits: tuple[float, float, str]) -> float:
     if not (text or "").strip():
         raise DataError(f"{place}: nothing there; fill it in or remove the line")
     assert text is not None
@@ -133,7 +138,7 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
         value = float(text)
     except ValueError:
         raise DataError(f"{place}: {text.strip()!r} is not a number; write it like 124e6 or 3.21") from None
-    lowest, highest, advice = _LIMITS[name]
+    lowest, highest, advice = limits
     if not math.isfinite(value):
         raise DataError(f"{place}: {text.strip()} is not a finite number; remove the line of a run that failed")
     if value <= 0:
