@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 
 import numpy as np
@@ -150,6 +151,30 @@ def test_the_digest_follows_all_that_decides_the_rows(packed):
     ]
     assert len(set(digests)) == len(digests)
     assert source_of(packed).digest == digests[0]
+
+
+def test_a_share_of_the_text_is_the_same_part_in_every_epoch(packed):
+    for name, source in packed.items():
+        others = {other: int(other == name) for other in packed}
+        batches = source_of(packed, weights=others, share_of_text=0.6)
+        n = math.ceil(0.6 * source.num_rows)
+        read = [batches.place_of(row) for row in range(3 * n)]
+        assert [epoch for _, epoch, _ in read] == [0] * n + [1] * n + [2] * n
+        parts = [{row for _, epoch, row in read if epoch == number} for number in range(3)]
+        assert len(parts[0]) == n < source.num_rows
+        assert parts[0] == parts[1] == parts[2]
+        documents = {document for _, document in batches.documents_of(0)}
+        assert documents == set(source.documents_of(read[0][2]))
+        assert np.array_equal(batches.rows(0, 1).tokens_BT, batches.rows(0, n).tokens_BT[:1])
+
+
+def test_another_seed_reads_another_part(packed):
+    whole = packed["code"].num_rows
+    parts = set()
+    for seed in range(6):
+        batches = source_of(packed, seed=seed, weights={"books": 0, "code": 1}, share_of_text=0.5)
+        parts.add(frozenset(batches.place_of(row)[2] for row in range(math.ceil(whole / 2))))
+    assert len(parts) > 1
 
 
 def test_a_plan_for_other_stores_is_refused(packed):

@@ -142,6 +142,14 @@ def test_a_plan_survives_json_and_keeps_its_digest():
     assert draws(again, 0, 60) == draws(plan, 0, 60)
 
 
+def test_a_share_of_the_text_is_read_more_often_and_survives_json():
+    plan = plan_of({"a": 0.5, "b": 0.5}, rows=100, num_rows=100, share_of_text=0.25)
+    assert plan.epochs(100) == {"a": 2.0, "b": 2.0}
+    assert plan_of({"a": 0.5, "b": 0.5}, rows=100, num_rows=100).epochs(100) == {"a": 0.5, "b": 0.5}
+    assert MixturePlan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
+    assert plan.with_stage(50, {"a": 1.0}).of_rows == {"a": 100, "b": 100}
+
+
 def test_new_weights_from_a_row_on_change_nothing_before_it():
     plan = plan_of({"a": 0.5, "b": 0.5})
     changed = plan.with_stage(37, {"a": 0.9, "b": 0.1})

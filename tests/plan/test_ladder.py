@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -103,6 +104,19 @@ def test_smaller_models_are_models(changes):
         ModelSettings.model_validate(shape.model_dump())  # head counts divide, gpt2's heads fill its width
         assert count_parameters(shape).total <= count_parameters(model).total
         assert shape.num_heads // shape.num_kv_heads == model.num_heads // model.num_kv_heads
+
+
+@pytest.mark.parametrize("budget", [1.0, 20.0, 60.0])
+def test_the_minutes_that_are_advised_are_enough(budget):
+    # the cheapest six are all of one size, which carry no law
+    cheap = [replace(CANDIDATES[0], num_steps=60 + step, seconds=1.0) for step in range(8)]
+    cheap = [replace(rung, flops=TARGET.flops / 30) for rung in cheap]
+    others = [rung for rung in CANDIDATES if rung.seconds > budget / 6]
+    with pytest.raises(ConfigError) as error:
+        design([*cheap, *others], TARGET, min(budget, 5.0), 6)
+    advised = re.search(r"--minutes ([\d.]+)", str(error.value))
+    assert advised is not None, str(error.value)
+    assert len(design([*cheap, *others], TARGET, 60 * float(advised[1]), 6)) == 6
 
 
 @pytest.mark.parametrize(

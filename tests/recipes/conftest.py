@@ -25,7 +25,7 @@ from headwater.train.loop import train
 def quiet_machine(monkeypatch):
     """Notes about other programs would depend on what else runs here; tests of them put their own back."""
     monkeypatch.setattr(busy, "busy_now", lambda: None)
-    monkeypatch.setattr(LoadMeter, "note", lambda self: None)
+    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)
 
 
 Display = Callable[[dict[str, Any]], None]

@@ -17,11 +17,13 @@ from headwater.plan.law.table import read_runs
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.ladder_design import LadderWishes, _design
 from headwater.recipes.ladder_record import read_ladder
+from headwater.recipes.planned_loss import epochs_of_run
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import load_run
 
 ASKED = ("ladder", "mine.toml", "--minutes", "2", "--json")
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
+NUM_FILES = 90  # the run reads them twice
 CONSTANT = "schedule.final_fraction=1.0"
 
 
@@ -29,7 +31,7 @@ CONSTANT = "schedule.final_fraction=1.0"
 def ladder(tmp_path_factory):
     """A folder with a run whose ladder is done, and what the command said."""
     folder = tmp_path_factory.mktemp("ladder")
-    write_texts(folder / "texts")
+    write_texts(folder / "texts", NUM_FILES)
     write_run_file(folder / "mine.toml", **LENGTH)
     said = call(*ASKED, cwd=folder)
     without_disturbances(folder)
@@ -61,6 +63,17 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
         assert config["train"]["num_steps"] == rung["num_steps"]
         assert config["train"]["batch_tokens"] == 512
         assert config["model"]["d_model"] == rung["d_model"]
+
+
+def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):
+    folder, said = ladder
+    monkeypatch.chdir(folder)
+    (times,) = [tokens_and_times[1] for tokens_and_times in epochs_of_run(load_run("mine.toml", [])[0]).values()]
+    assert times > 1
+    for rung in said.json["rungs"]:
+        records = (folder / "runs/mine/ladder" / rung["name"] / "records.jsonl").read_text().splitlines()
+        (start,) = [record for record in map(json.loads, records) if record["event"] == "start"]
+        assert start["plan"]["sources"]["mine"]["epochs"] == pytest.approx(times, rel=0.05)
 
 
 def test_the_table_is_one_for_law_fit(ladder):
@@ -171,7 +184,7 @@ def test_a_half_finished_ladder_of_other_settings_says_nothing(ladder, tmp_path)
 
 
 def test_a_dry_run_writes_nothing_and_says_what_it_took_for_granted(ladder, tmp_path):
-    write_texts(tmp_path / "texts")
+    write_texts(tmp_path / "texts", NUM_FILES)
     write_run_file(tmp_path / "mine.toml", **LENGTH)
     foreseen = call(*ASKED, "--dry-run", cwd=tmp_path).json
     assert not (tmp_path / "runs").exists()
@@ -189,7 +202,7 @@ def test_rungs_of_other_text_or_settings_are_made_anew(ladder, tmp_path):
     folder, said = ladder
     here = tmp_path / "here"
     shutil.copytree(folder, here, symlinks=True)
-    write_texts(here / "texts", 40)
+    write_texts(here / "texts", NUM_FILES + 10)
     changed = call(*ASKED, cwd=here)
     assert changed.status == 0, changed
     before = {rung["name"]: rung["loss"] for rung in said.json["rungs"]}
@@ -223,7 +236,7 @@ def test_times_of_disturbed_rungs_are_said_and_not_used(ladder, tmp_path):
 @pytest.mark.slow
 def test_an_interrupted_ladder_goes_on_to_the_same_losses(ladder, tmp_path):
     folder, said = ladder
-    write_texts(tmp_path / "texts")
+    write_texts(tmp_path / "texts", NUM_FILES)
     write_run_file(tmp_path / "mine.toml", **LENGTH)
     design = folder / "runs/mine/ladder/design.json"
     place = tmp_path / "runs/mine/ladder/design.json"

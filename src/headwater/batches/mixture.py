@@ -9,8 +9,9 @@ floor(g · C_(j-1) / C), doesn't have this: it can fall.) A row's source and dra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -48,10 +49,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class MixturePlan:
-    """`rows` of each source (its row count) and the stages, in order; a plan is finite JSON."""
+    """`rows` of each source that are read, and the stages, in order; a plan is finite JSON.
+
+    `of_rows` is how many rows each source has, None where all of them are read.
+    """
 
     rows: dict[str, int]
     stages: tuple[Stage, ...]
+    of_rows: dict[str, int] | None = None
 
     @property
     def sources(self) -> list[str]:
@@ -93,9 +98,9 @@ class MixturePlan:
     def with_stage(self, first_row: int, weights: dict[str, float]) -> MixturePlan:
         """Return a plan with other weights from `first_row` on; what comes before stays as it is."""
         kept = tuple(stage for stage in self.stages if stage.first_row < first_row)
-        before = MixturePlan(self.rows, kept) if kept else None
+        before = replace(self, stages=kept) if kept else None
         drawn = before.counts(first_row) if before else dict.fromkeys(self.sources, 0)
-        return MixturePlan(self.rows, (*kept, Stage(first_row, _integer_weights(weights), drawn)))
+        return replace(self, stages=(*kept, Stage(first_row, _integer_weights(weights), drawn)))
 
     def as_json(self) -> dict[str, Any]:
         stages = [
@@ -103,14 +108,15 @@ class MixturePlan:
             {"first_row": stage.first_row, "weights": [[*pair] for pair in stage.weights.items()], "drawn": stage.drawn}
             for stage in self.stages
         ]
-        return {"version": PLAN_VERSION, "rows": self.rows, "stages": stages}
+        part = {} if self.of_rows is None else {"of_rows": self.of_rows}
+        return {"version": PLAN_VERSION, "rows": self.rows, **part, "stages": stages}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> MixturePlan:
         if value.get("version") != PLAN_VERSION:
             raise StoreError(f"mixture plan version {value.get('version')} is not {PLAN_VERSION}; plan again")
         stages = [Stage(item["first_row"], dict(item["weights"]), item["drawn"]) for item in value["stages"]]
-        return cls(value["rows"], tuple(stages))
+        return cls(value["rows"], tuple(stages), value.get("of_rows"))
 
     @property
     def digest(self) -> str:
@@ -136,18 +142,20 @@ def _locate(stage: Stage, x: np.ndarray, number_of: dict[str, int]) -> tuple[np.
 
 
 def make_plan(rows: dict[str, int], settings: MixtureSettings, num_rows: int) -> MixturePlan:
-    """Return the plan of a run of `num_rows` rows over sources with these row counts.
+    """Return the plan of a run of `num_rows` rows over sources with these row counts, or over `share_of_text` of each.
 
     A source that reaches its cap of epochs is left out from that row on, in a new stage.
     Raises ConfigError for weights that name no source or miss one, for a source without rows, and when the caps
     leave fewer rows than the run needs.
     """
+    all_rows = rows
+    rows = {name: math.ceil(count * settings.share_of_text) for name, count in all_rows.items()}
     _require_known(rows, "max_epochs_by_source", settings.max_epochs_by_source)
     caps = {name: _cap(rows[name], settings.cap_of(name)) for name in rows}
     weighings = {0: _first_weights(rows, settings, num_rows)}
     for number, stage in enumerate(settings.stages):
         weighings[int(stage.start * num_rows)] = _checked_weights(rows, f"stages[{number}].weights", stage.weights)
-    plan = MixturePlan(dict(rows), ())
+    plan = MixturePlan(rows, (), None if rows == all_rows else dict(all_rows))
     for first_row, end in pairwise([*weighings, num_rows]):
         plan = _extended(plan, weighings[first_row], caps, first_row, end, num_rows)
     return plan

@@ -49,6 +49,9 @@ class MixtureSettings(Settings):
     stages: list[StageSettings] = []
     """Other weights from some point of the run on, in their order."""
 
+    share_of_text: float = Field(default=1.0, gt=0, le=1)
+    """The part of each source's rows that the run reads, chosen by the seed: the less, the more often it reads them."""
+
     max_epochs: float | None = Field(default=None, gt=0)
     """How often any source may be seen; a source that reaches it gives way to the others. None: no limit."""
 

@@ -25,8 +25,9 @@ class BatchSource:
         self.seq_len = seq_len
         self.seed = seed
         found = {name: source.num_rows for name, source in sources.items()}
-        if found != plan.rows:
-            raise StoreError(f"the mixture plan is for rows {plan.rows} and the token stores have {found}; plan again")
+        planned = plan.of_rows or plan.rows
+        if found != planned:
+            raise StoreError(f"the mixture plan is for rows {planned} and the token stores have {found}; plan again")
         for name, source in sources.items():
             if source.index.seq_len != seq_len:
                 raise StoreError(f"{name} is packed for seq_len={source.index.seq_len}, not {seq_len}; pack it again")
@@ -53,13 +54,20 @@ class BatchSource:
         source_of, draw = self.plan.locate_array(rows)
         row_of = np.empty_like(draw)
         for number, name in enumerate(self.plan.sources):
-            n = self._sources[name].num_rows
+            n = self.plan.rows[name]
             here = np.flatnonzero(source_of == number)
             epochs = draw[here] // n if len(here) else draw[here]
             for epoch in np.unique(epochs).tolist():
                 chosen = here[epochs == epoch]
                 row_of[chosen] = permute_array(n, order_key(self.seed, name, epoch), draw[chosen] - epoch * n)
+            row_of[here] = self._among_all(name, row_of[here])
         return source_of, row_of
+
+    def _among_all(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return which rows of a source's store those are that the plan counts: a shuffled part of them, or all."""
+        if self.plan.of_rows is None:
+            return rows
+        return permute_array(self.plan.of_rows[name], order_key(self.seed, f"part of {name}", 0), rows)
 
     def stage_of(self, row: int) -> int:
         """Return the number of the mixture's stage that a global row is in: in each the sources have other shares."""
@@ -82,9 +90,10 @@ class BatchSource:
     def place_of(self, row: int) -> tuple[str, int, int]:
         """Return the source of a global row, which time its text is gone through (from 0), and its row there."""
         name, draw = self.plan.locate(row)
-        num_rows = self._sources[name].num_rows
+        num_rows = self.plan.rows[name]
         epoch, index = divmod(draw, num_rows)
-        return name, epoch, permute(num_rows, order_key(self.seed, name, epoch), index)
+        row = permute(num_rows, order_key(self.seed, name, epoch), index)
+        return name, epoch, int(self._among_all(name, np.array([row]))[0])
 
 
 def rank_rows(step_first_row: int, batch_rows: int, rank: int, world_size: int) -> tuple[int, int]:

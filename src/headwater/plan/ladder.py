@@ -26,6 +26,7 @@ from headwater.plan.law.table import MIN_RUNS, Runs, num_distinct
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0
 USUAL_STEPS = 4 * 60  # from which most runs have enough rungs
 SLACK = 1.1  # foretold seconds differ by as much from call to call
+NUM_BUDGETS = 16  # tried where a ladder doesn't fit
 MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
@@ -103,21 +104,27 @@ def design(candidates: Sequence[Rung], target: Rung, budget_seconds: float, num_
     if num_rungs < MIN_RUNS:
         raise ConfigError(f"a ladder of {num_rungs} runs can't carry a law; give --rungs {MIN_RUNS} or more")
     allowed = _near(candidates, target)
-    least = sum(sorted(rung.seconds for rung in allowed)[:num_rungs])
+    chosen = _best_within(budget_seconds, allowed, target, num_rungs)
+    if chosen is None:
+        raise ConfigError(_too_little(allowed, num_rungs, budget_seconds, target))
+    return sorted(chosen, key=lambda rung: rung.flops)
+
+
+def _best_within(budget_seconds: float, allowed: list[Rung], target: Rung, num_rungs: int) -> list[Rung] | None:
+    """Return the rungs of the least variance within a time, None where none that carry a law fit into it."""
+    least = _least_seconds(allowed, num_rungs)
     if budget_seconds < least <= SLACK * budget_seconds:
         budget_seconds = least
     affordable = [rung for rung in allowed if rung.seconds <= budget_seconds]
     if len(affordable) < num_rungs or least > budget_seconds:
-        raise ConfigError(_too_little(allowed, num_rungs, least, budget_seconds, target))
+        return None
     problem = _Problem(affordable, target, budget_seconds)
     chosen = problem.solve(num_rungs)
-    information = problem.information
-    if math.isinf(information.variance(chosen)):
-        raise ConfigError(
-            f"no ladder of {num_rungs} runs in {budget_seconds:.0f} s has {MIN_SIZES} sizes of model and as many "
-            "lengths; raise --minutes or --share, or plan a larger model"
-        )
-    return sorted((affordable[place] for place in chosen), key=lambda rung: rung.flops)
+    return None if math.isinf(problem.information.variance(chosen)) else [affordable[place] for place in chosen]
+
+
+def _least_seconds(allowed: list[Rung], num_rungs: int) -> float:
+    return sum(sorted(rung.seconds for rung in allowed)[:num_rungs])
 
 
 def worth_of_another(done: Sequence[Rung], candidates: Sequence[Rung], target: Rung, most_seconds: float) -> Worth:
@@ -137,7 +144,8 @@ def _near(candidates: Sequence[Rung], target: Rung) -> list[Rung]:
     return [rung for rung in candidates if LEAST_RATIO <= target.flops / rung.flops <= MOST_RATIO]
 
 
-def _too_little(allowed: list[Rung], num_rungs: int, least: float, budget_seconds: float, target: Rung) -> str:
+def _too_little(allowed: list[Rung], num_rungs: int, budget_seconds: float, target: Rung) -> str:
+    """Say what would do instead of so few seconds: more of them, or another run."""
     if len(allowed) < num_rungs:
         found = f"only {len(allowed)}" if allowed else "no"
         return (
@@ -145,9 +153,17 @@ def _too_little(allowed: list[Rung], num_rungs: int, least: float, budget_second
             f"1/{MOST_RATIO:g} to 1/{LEAST_RATIO:g} of its compute, and {num_rungs} are needed; from {USUAL_STEPS} "
             "steps there are, and a run so short is soon trained itself"
         )
+    least, most = _least_seconds(allowed, num_rungs), sum(rung.seconds for rung in allowed)
+    budgets = np.geomspace(max(least, budget_seconds), max(most, budget_seconds), NUM_BUDGETS).tolist()
+    enough = next((budget for budget in budgets if _best_within(budget, allowed, target, num_rungs)), None)
+    if enough is None:
+        return (
+            f"no ladder of {num_rungs} runs of this run has {MIN_SIZES} sizes of model and as many lengths: plan a "
+            "larger model or a longer run"
+        )
     return (
-        f"a ladder of {num_rungs} runs takes {least:.0f} s at least and {budget_seconds:.0f} s are given: --share "
-        f"{math.ceil(100 * least / target.seconds) / 100:g} at least, or --minutes {math.ceil(least / 6) / 10:g}"
+        f"a ladder of {num_rungs} runs takes {enough:.0f} s at least and {budget_seconds:.0f} s are given: --share "
+        f"{math.ceil(100 * enough / target.seconds) / 100:g} at least, or --minutes {math.ceil(enough / 6) / 10:g}"
     )
 
 

@@ -17,7 +17,6 @@ from headwater.plan.law.table import MIN_RUNS
 from headwater.recipes.ladder_record import is_shape_of, ladder_dir, same_make
 from headwater.recipes.pace import share_of_samples
 from headwater.recipes.planned_device import machinery, relative_step
-from headwater.recipes.planned_loss import worth_of_tokens
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import read_json_or_none
@@ -165,7 +164,7 @@ class Sizes:
             d_ff=model.d_ff,
             num_steps=train.num_steps,
             params=float(count_parameters(model).total),
-            tokens=worth_of_tokens(config)[0],
+            tokens=float(train.num_steps * train.batch_tokens),
             flops=float(flops_per_token(model, train.half_length_fraction) * train.num_steps * train.batch_tokens),
             seconds=train.num_steps * step_seconds + other_seconds,
         )
@@ -193,6 +192,8 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         "train.save_every": -(-rung.num_steps // NUM_SAVES),
         "train.num_looks": _num_looks(train) if is_shape_of(rung, ladder.config) else 0,
         "train.validation_rows": ALL_ROWS,
+        # so that its text is read as often as the run's
+        "mixture.share_of_text": ladder.config.mixture.share_of_text * min(1.0, rung.num_steps / train.num_steps),
     }
     given = {reason.setting for reason in ladder.reasons if reason.origin in ("user", "recipe")}
     if "schedule.warmup_steps" in given:

@@ -13,13 +13,12 @@ from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.table import Runs
 from headwater.recipes.ladder_design import Ladder
 from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung, table_of
-from headwater.recipes.planned_loss import LEAST_FITTED, worth_of_tokens
+from headwater.recipes.planned_loss import LEAST_FITTED
 from headwater.recipes.planning import Questions, plan_run, with_ladder
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     """Return what `headwater ladder RUN --json` prints."""
-    tokens, _ = worth_of_tokens(ladder.config)
     return {
         "name": ladder.config.name,
         "unit": BITS_PER_BYTE,
@@ -28,7 +27,8 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
         "share": sum(rung.seconds for rung in done) / ladder.target.seconds,
         "rungs": [_rung_fields(rung) for rung in done],
         "forecast": {
-            source: _forecast(table_of(done, source), ladder.target.params, tokens) for source in done[0].loss
+            source: _forecast(table_of(done, source), ladder.target.params, ladder.target.tokens)
+            for source in done[0].loss
         },
         "backtest": backtest(done),
         "another": another(ladder),

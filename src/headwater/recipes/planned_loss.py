@@ -13,7 +13,7 @@ from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings
-from headwater.plan.law.repetition import effective_tokens
+from headwater.plan.law.repetition import effective_tokens, worth
 from headwater.plan.law.table import Runs, read_runs
 from headwater.recipes.ladder_record import BegunLadder, begun_ladder, done_ladder, ladder_dir, read_ladder, table_of
 from headwater.recipes.planned_schedule import Moved, moved_by_schedule
@@ -21,6 +21,8 @@ from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 
 LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
+LEAST_REPEATED, MUCH_MORE = 2.0, 1.5
+"Readings of the text from which repetition is noted, and how many times those of the runs that tell the loss."
 NO_RUNS = (
     "no loss without runs to forecast from: `headwater ladder RUN` makes a table of small ones, or give --runs CSV, a "
     "table of at least six finished runs on this text with the columns params, tokens and loss"
@@ -49,7 +51,8 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     """
     if runs_csv is not None:
         runs = _rows(config, runs_csv)
-        found = _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}")
+        by_law = _by_rungs if runs_csv == ladder_table(config) else _by_table
+        found = by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}")
         return _with_schedule(found, moved_of_table(config, runs_csv))
     begun = begun_ladder(config)
     return LossOutlook(None, NO_RUNS, NO_RUNS) if begun is None else begun_outlook(config, begun)
@@ -84,24 +87,48 @@ def begun_outlook(config: RunConfig, begun: BegunLadder) -> LossOutlook:
     if num_done < LEAST_FITTED:
         refused = f"no loss yet: {begun.says}, and {LEAST_FITTED} carry a first forecast"
         return LossOutlook(None, refused, refused)
-    found = _by_law(config, table_of(begun.done), f"law of those {num_done}")
+    found = _by_rungs(config, table_of(begun.done), f"law of those {num_done}")
     how = f"{begun.says}; so far: {found.how}"
     return replace(found, how=how, refused=None if found.spread else how)
 
 
-def _by_law(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
-    params = float(count_parameters(config.model).total)
+def _by_rungs(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
+    """Return what rungs say, which read their text as often as the run: repetition is in their losses."""
+    tokens, epochs = _num_tokens(config), epochs_of_run(config)
+    read = "" if epochs is None else f" (text read {most_epochs(epochs):.2g} times at most, as in those)"
+    return _by_law(config, runs, tokens, f"{name}, {tokens:.3g} tokens{read}")
+
+
+def _by_table(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
+    """Return what a table of other runs says; its tokens are worth what fresh ones are."""
     try:
         tokens, read = worth_of_tokens(config)
     except ConfigError as error:
         return LossOutlook(None, str(error), str(error))
+    found, epochs = _by_law(config, runs, tokens, f"{name}, {tokens:.3g} tokens ({read})"), epochs_of_run(config)
+    repeated = [] if epochs is None else notes_of_repetition("the run", most_epochs(epochs), 1.0)
+    return replace(found, notes=(*found.notes, *repeated))
+
+
+def _by_law(config: RunConfig, runs: Runs, tokens: float, how: str) -> LossOutlook:
+    params = float(count_parameters(config.model).total)
     refused = forecast_refusal(runs, params, tokens)
     if refused is not None:
         return LossOutlook(None, refused, refused)
     medians, deviations = Forecaster(runs).spread(np.array([params]), np.array([tokens]))
-    how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
     notes = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(runs, params, tokens))
-    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how, notes=notes)
+    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), f"{how}, {params:.3g} parameters", notes=notes)
+
+
+def notes_of_repetition(who: str, epochs: float, read: float) -> list[str]:
+    """Return a note where a run reads its text far more often than those did that its loss is forecast from."""
+    if epochs < max(LEAST_REPEATED, MUCH_MORE * read):
+        return []
+    return [
+        f"{who} reads its text {epochs:.1f} times, and the runs that its loss is forecast from {read:.2g} times: "
+        "models with more parameters than their text has tokens learn it by heart, and were up to a quarter worse than "
+        "forecast; `headwater ladder` shows that beforehand, for its runs read as often as the run"
+    ]
 
 
 def worth_of_tokens(config: RunConfig) -> tuple[float, str]:
@@ -109,12 +136,15 @@ def worth_of_tokens(config: RunConfig) -> tuple[float, str]:
 
     Raises ConfigError where a source is read too often for the law of repetition.
     """
-    num_tokens = config.train.num_steps * config.train.batch_tokens
     epochs = epochs_of_run(config)
     if epochs is None:
-        return float(num_tokens), "text is not built yet: taken as read once at most"
-    worth = sum(effective_tokens(tokens, max(1.0, times)) for tokens, times in epochs.values())
-    return worth, f"text read {most_epochs(epochs):.2g} times at most"
+        return _num_tokens(config), "text is not built yet: taken as read once at most"
+    fresh = sum(effective_tokens(tokens, max(1.0, times)) for tokens, times in epochs.values())
+    return fresh, f"text read {most_epochs(epochs):.2g} times at most"
+
+
+def _num_tokens(config: RunConfig) -> float:
+    return float(config.train.num_steps * config.train.batch_tokens)
 
 
 def epochs_of_run(config: RunConfig) -> dict[str, tuple[float, float]] | None:
@@ -127,6 +157,13 @@ def epochs_of_run(config: RunConfig) -> dict[str, tuple[float, float]] | None:
     plan = make_plan(rows, config.mixture, config.num_rows)
     counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
     return {name: (float(counts[name] * seq_len), epochs[name]) for name in rows}
+
+
+def fresh_part(epochs: dict[str, tuple[float, float]]) -> float:
+    """Return what tokens that are read so often are worth, over their number; unchecked beyond 7 times."""
+    tokens = {name: np.array([number]) for name, (number, _) in epochs.items()}
+    fresh = sum(float(worth(tokens[name], number / max(1.0, times))[0]) for name, (number, times) in epochs.items())
+    return fresh / sum(number for number, _ in epochs.values())
 
 
 def most_epochs(epochs: dict[str, tuple[float, float]]) -> float:

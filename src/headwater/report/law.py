@@ -129,15 +129,19 @@ def _profile_card(done: Study) -> Html:
 def _forecasts(fields: dict[str, Any]) -> Html | None:
     if not fields.get("forecasts"):
         return None
-    head = tag("tr", [tag("th", name) for name in ("parameters", "tokens", "5 %", "50 %", "95 %")])
+    names = ("parameters", "tokens", "epochs", "5 %", "50 %", "95 %")
+    head = tag("tr", [tag("th", name, scope="col") for name in names])
     rows = []
     for found in fields["forecasts"]:
-        sizes = [tag("td", count(found["params"])), tag("td", count(found["tokens"]))]
+        given = (count(found["params"]), count(found["tokens"]), f"{found.get('epochs', 1):g}")
+        sizes = [tag("td", text) for text in given]
         if "refused" in found:
             rows.append(tag("tr", sizes, tag("td", found["refused"], colspan="3")))
         else:
             rows.append(tag("tr", sizes, [tag("td", decimal(found[name], 4)) for name in ("p5", "p50", "p95")]))
-    return tag("section", tag("h2", "Forecasts"), tag("table", tag("thead", head), tag("tbody", rows)))
+    body = tag("table", tag("thead", head), tag("tbody", rows))
+    figure = tag("figure", tag("div", body, class_="scroll"), class_="card")
+    return tag("section", tag("h2", "Forecasts"), figure)
 
 
 def _notes(fields: dict[str, Any]) -> Html | None:
@@ -149,4 +153,8 @@ def _notes(fields: dict[str, Any]) -> Html | None:
         texts.append(f"No best size for {fields['optimum']['flops']:.3g} FLOPs: {refused}.")
     if not texts:
         return None
-    return tag("section", tag("h2", "What these rows don't show"), tag("ul", [tag("li", text) for text in texts]))
+    return tag(
+        "section",
+        tag("h2", "What these rows don't show"),
+        tag("ul", [tag("li", text) for text in texts], class_="notes"),
+    )

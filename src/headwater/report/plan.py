@@ -57,10 +57,16 @@ def _quantities(result: dict[str, Any]) -> Html:
         _card("Energy", _scaled(result["energy_kwh"], in_kwh), energy),
         _card("Carbon", _scaled(result["kg_co2"], in_kg), f"{carbon} CO₂"),
         _card(
-            "Money", result["money"], "USD", limits["max_money"], chances["over_max_money"], "chance to cost more than"
+            "Money",
+            result["money"],
+            "USD",
+            limits["max_money"],
+            chances["over_max_money"],
+            "chance to cost more than",
+            True,
         )
         if result["money"]
-        else _unknown("Money", result["how"]["money"]),
+        else _unknown("Money", result["how"]["money"], wide=True),
         _card(
             "Loss", result["loss"], words, limits["target_loss"], chances["misses_target_loss"], "chance to miss", True
         )

@@ -8,7 +8,7 @@ from headwater.plan.score import NOMINAL
 from headwater.report.chart import Spec, chart_card, layout, line, plot
 from headwater.report.curves import Points, on_log_axis, points, thin
 from headwater.report.markup import Child, Html, tag
-from headwater.report.numbers import duration, percent, plural, time_unit
+from headwater.report.numbers import duration, percent, plural, significant, time_unit
 from headwater.report.outcome import UNITS, Outcome, mean_score, outcomes_of
 from headwater.report.run_data import RunData, amount
 
@@ -49,7 +49,7 @@ def _lead(run: RunData) -> str:
 
 
 def _table(found: list[Outcome]) -> Html:
-    names = ["", "P10", "P50", "P90", "fact", "off by", "in the band", "what the fact is"]
+    names = ["", "P10", "P50", "P90", "fact", "unit", "off by", "in the band", "what the fact is"]
     head = tag("tr", [tag("th", name, scope="col", class_="words" if name == names[-1] else None) for name in names])
     body = tag(
         "table", tag("thead", head), tag("tbody", [_row(outcome) for outcome in found]), class_="numbers forecast"
@@ -59,8 +59,11 @@ def _table(found: list[Outcome]) -> Html:
 
 def _row(outcome: Outcome) -> Html:
     fact, error = outcome.fact, outcome.error
-    cells: list[Child] = [tag("td", outcome.show(value)) for value in (outcome.p10, outcome.p50, outcome.p90)]
-    cells.append(tag("td", tag("b", outcome.show(fact)) if fact is not None else "not known"))
+    unit, scale = time_unit(outcome.p50) if outcome.unit == "seconds" else (outcome.unit, 1.0)
+    band = (outcome.p10, outcome.p50, outcome.p90)
+    cells: list[Child] = [tag("td", significant(value / scale, 4)) for value in band]
+    cells.append(tag("td", tag("b", significant(fact / scale, 4)) if fact is not None else "not known"))
+    cells.append(tag("td", unit))
     cells.append(tag("td", f"{100 * error:+.1f}\u00a0%".replace("-", "−") if error is not None else ""))
     verdict = "" if fact is None else "inside" if outcome.is_inside else "outside"
     badge = tag("span", verdict, class_=f"badge {verdict}") if verdict and outcome.is_counted else None
