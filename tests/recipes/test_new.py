@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.errors import DataError
-from headwater.recipes.new import MAX_EPOCHS, MIN_STEPS, Foretold, choose_sizes, foretold, with_steps, write_run_file
+from headwater.recipes.new import (
+    MIN_STEPS,
+    MOST_READINGS,
+    Foretold,
+    choose_sizes,
+    foretold,
+    useful_readings,
+    with_steps,
+    write_run_file,
+)
 from headwater.recipes.run_config import load_run
 
 HERE = Foretold(step=0.1, rest=3.0)
@@ -27,7 +36,16 @@ def test_sizes_are_ones_that_a_run_can_have(num_bytes, minutes):
 def test_no_text_is_seen_more_often_than_makes_sense(num_bytes, minutes):
     sizes = with_steps(choose_sizes(num_bytes), num_bytes, 60 * minutes, HERE)
     if sizes.num_steps > MIN_STEPS:
-        assert sizes.num_steps * sizes.batch_tokens <= MAX_EPOCHS * num_bytes / 3.5
+        assert sizes.num_steps * sizes.batch_tokens <= MOST_READINGS * num_bytes / 3.5
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "least", "most"),
+    # measured: 0.14 MB was best at 5.5 of 2.8, 5.5 and 8 readings, 1.2 MB at 1.8 of 1.8, 3.6 and 7
+    [(143_000, 4, 6), (1_210_000, 1.8, 2.6), (30_000_000, 4, 8)],
+)
+def test_readings_are_about_those_that_were_best(num_bytes, least, most):
+    assert least <= useful_readings(choose_sizes(num_bytes), num_bytes / 3.5) <= most
 
 
 @given(st.integers(10**9, 10**10), st.floats(1, 100))

@@ -11,7 +11,7 @@ from headwater.errors import ConfigError
 from headwater.recipes import busy, planned_device
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.planned_device import Begun, Probe, machinery, microbatch_tokens
-from headwater.recipes.planned_loss import worth_of_tokens
+from headwater.recipes.planned_loss import epochs_of_run, epochs_together, most_epochs
 from headwater.recipes.planned_time import around_steps, validated_tokens
 from headwater.recipes.planning import Questions, plan_run
 from headwater.recipes.run_config import load_run
@@ -90,19 +90,18 @@ def test_prepared_text_takes_no_time_again(config):
     assert around_steps(config, 0.1).seconds["preparation"].median == 0
 
 
-def test_repeated_text_is_worth_less_and_too_much_is_refused(config):
-    fresh, read = worth_of_tokens(config)
-    assert fresh == 24 * 512
-    assert "not built yet" in read
-    write_tokens(config, 24 * 512 // 4)  # read four times
-    repeated, _ = worth_of_tokens(config)
-    assert 0.8 * fresh < repeated < fresh
+def test_readings_are_those_of_the_built_text(config):
+    assert epochs_of_run(config) is None
+    write_tokens(config, 24 * 512 // 4)
+    assert most_epochs(epochs_of_run(config)) == pytest.approx(4, rel=0.1)
+    assert epochs_together(epochs_of_run(config)) == pytest.approx(4, rel=0.1)
+    assert plan_run(config, Questions())["counts"]["epochs"] == pytest.approx(4, rel=0.1)
 
 
-def test_text_read_too_often_gets_no_number(config):
-    write_tokens(config, 640)
-    with pytest.raises(ConfigError, match="epochs"):
-        worth_of_tokens(config)
+def test_sources_that_are_read_once_dilute_those_that_are_repeated():
+    assert epochs_together({"a": (100.0, 0.5), "b": (100.0, 4.0)}) == pytest.approx(200 / 125)
+    assert epochs_together({"a": (100.0, 0.5), "b": (100.0, 0.9)}) == 1.0
+    assert epochs_together(None) == 1.0
 
 
 def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):

@@ -20,6 +20,8 @@ PARTS_IN_WORDS = {
     "text": "preparing text",
 }
 "What a run's time goes into besides steps."
+LEAST_REPEATED = 0.001
+"Of a loss: what repetition costs less isn't said."
 
 
 def search(
@@ -115,7 +117,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
             f"{choice['num_steps']:,} steps of {layout['batch_rows']} rows × {shape['seq_len']}"
             + (f", text read {choice['epochs']:.1f} times" if choice["epochs"] > 1 else ""),
         ),
-        *([("loss", interval(choice["loss"], result["loss"]["unit"]))] if choice["loss"] else []),
+        *([("loss", _loss(choice, result["loss"]["unit"]))] if choice["loss"] else []),
         ("time", hours_interval(choice["hours"])),
         *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
         ("energy", energy_interval(choice["energy_kwh"])),
@@ -133,6 +135,12 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         ("serving", _serving(choice["serving"], result["serving"]["tokens"])),
     ]
     return lines
+
+
+def _loss(choice: dict[str, Any], unit: str) -> str:
+    repeated = choice["repetition_costs"]
+    share = f"; {repeated / (1 + repeated):.1%} of it for reading again" if repeated > LEAST_REPEATED else ""
+    return interval(choice["loss"], unit) + share
 
 
 def _goodput(choice: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from headwater.plan.candidate import Candidate
 from headwater.plan.choices import SERVED_RATE, TOO_SHORT, Choice, Field, LossModel
 from headwater.plan.count import count_flops
 from headwater.plan.estimate import GIB, band
-from headwater.plan.law.repetition import worth
 from headwater.plan.shape import shape_of
 
 LONG_HOURS = 90 * 24
@@ -56,9 +55,9 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
     """Return one choice: sizes, what it takes with bands, how it is laid out, saved and served."""
     each, rates = choice.candidate, asked.rates
     epochs = max(1.0, choice.tokens / asked.unique)
-    fresh = float(worth(np.array([choice.tokens]), asked.unique)[0])
-    size = field.size(each)
-    loss = losses.quantiles(size, fresh, each.log_penalty)
+    size, run = field.size(each), (float(each.params), choice.tokens, asked.unique)
+    repeated = float(losses.strength.log_cost(np.array(run[0]), np.array(run[1]), run[2]))
+    loss = losses.quantiles(size, choice.tokens, each.log_penalty + repeated, losses.strength.deviation(*run))
     hours = each.seconds(choice.tokens, asked.unique) / 3600
     parts = {name: part / 3600 for name, part in each.seconds_by_part(choice.tokens, asked.unique).items()}
     device_hours = band(hours * rates.num_devices, each.hours_deviation)
@@ -73,8 +72,7 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
         "shape": each.model.model_dump(mode="json"),
         "tokens": choice.tokens,
         "epochs": epochs,
-        "effective_tokens": fresh,
-        "effective_params": size,
+        "repetition_costs": math.expm1(repeated),
         "tokens_per_parameter": choice.tokens / each.params,
         "num_steps": round(choice.tokens / each.batch_tokens),
         "batch_tokens": each.batch_tokens,

@@ -19,7 +19,8 @@ import numpy as np
 
 from headwater.plan.arrays import FloatArray
 from headwater.plan.candidate import Candidate
-from headwater.plan.law.repetition import MAX_EPOCHS, worth, worth_of_params
+from headwater.plan.law.overfit import Strength
+from headwater.plan.law.table import MAX_EPOCHS
 
 SLACK = 0.01
 "Of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of."
@@ -29,6 +30,7 @@ SERVED_RATE = 0.25
 "Of the FLOP/s of training that serving reaches; assumed: prompts run as fast, but answers a token at a time."
 MIN_STEPS = 20
 TOO_SHORT = "too few steps"
+SAME_LOSS, SAME_LENGTH = 1e-5, 0.01  # in log loss, of tokens
 MIN_SAVING = 0.1
 "Of time or of serving's cost: a choice that saves less isn't one."
 NUM_GRID = 128
@@ -43,8 +45,8 @@ class Losses(Protocol):
     def counts_embedding(self) -> bool: ...
 
     @property
-    def counts_idle_params(self) -> bool:
-        """Whether parameters that repeated text can't fill are in it already, as in runs on the very text."""
+    def strength(self) -> Strength:
+        """What repetition costs; the losses below are of text that is read once."""
         ...
 
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
@@ -61,7 +63,9 @@ class LossModel(Losses, Protocol):
     @property
     def members(self) -> Sequence[tuple[str, LossModel]]: ...
 
-    def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> Quantiles | None: ...
+    def quantiles(
+        self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
+    ) -> Quantiles | None: ...
 
     def how(self, params: float, tokens: float) -> str: ...
 
@@ -88,25 +92,21 @@ class Field:
     losses: Losses
 
     def size(self, candidate: Candidate) -> float:
-        """Return the parameters as the laws count them, for what they are worth on this text."""
-        counted = float(candidate.params if self.losses.counts_embedding else candidate.multiplied)
-        if self.losses.counts_idle_params:
-            return counted
-        return float(worth_of_params(np.array([counted]), self.unique)[0])
+        """Return the parameters as the laws count them."""
+        return float(candidate.params if self.losses.counts_embedding else candidate.multiplied)
 
     @cached_property
     def most_tokens(self) -> FloatArray:
-        """Whole steps of tokens that each may train on: by the budget, and the text read seven times."""
+        """Whole steps of tokens that each may train on: by the budget, and the text read sixteen times."""
         cap = MAX_EPOCHS * self.unique
         return np.array([_whole_steps(c, min(cap, c.tokens(self.seconds, self.unique))) for c in self.candidates])
 
     @cached_property
     def refused(self) -> list[str | None]:
         """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
-        worths = worth(self.most_tokens, self.unique)
         return [
-            TOO_SHORT if tokens < MIN_STEPS * each.batch_tokens else self.losses.refusal(self.size(each), float(fresh))
-            for each, tokens, fresh in zip(self.candidates, self.most_tokens, worths, strict=True)
+            TOO_SHORT if tokens < MIN_STEPS * each.batch_tokens else self.losses.refusal(self.size(each), float(tokens))
+            for each, tokens in zip(self.candidates, self.most_tokens, strict=True)
         ]
 
     @cached_property
@@ -121,7 +121,9 @@ class Field:
         """Log loss along the grid, penalties included, never rising; infinite for who is refused."""
         params = np.array([[self.size(each)] for each in self.candidates])
         penalty = np.array([[each.log_penalty] for each in self.candidates])
-        logs = self.losses.log_loss(params, worth(self.grid_cg, self.unique)) + penalty
+        total = np.array([[float(each.params)] for each in self.candidates])
+        penalty = penalty + self.losses.strength.log_cost(total, self.grid_cg, self.unique)
+        logs = self.losses.log_loss(params, self.grid_cg) + penalty
         logs = np.minimum.accumulate(logs, axis=1)
         return np.where(np.array([[each is not None] for each in self.refused]), np.inf, logs)
 
@@ -179,13 +181,15 @@ def choose(field_: Field, serve_tokens: float | None) -> tuple[list[Choice], flo
 
 
 def _compute_optimal(field_: Field, best: int) -> Choice:
-    tokens = float(field_.most_tokens[best])
+    most = float(field_.most_tokens[best])
+    tokens = float(field_.tokens_to(float(field_.log_loss_cg[best, -1]) + SAME_LOSS)[best])
+    tokens = most if tokens > (1 - SAME_LENGTH) * most else tokens
     reason = "the least expected loss that the budget buys"
     epochs = tokens / field_.unique
     if epochs > 1:
         reason += f"; the text is read {epochs:.1f} times, and what repeats is worth less"
-    if tokens > 0.99 * MAX_EPOCHS * field_.unique:
-        reason += f"; more than {MAX_EPOCHS:g} readings teach nothing that a law foretells"
+    if tokens < most:
+        reason += "; read more often it would be learnt by heart"
     return field_.choice(best, tokens, COMPUTE, reason)
 
 

@@ -27,7 +27,7 @@ from headwater.plan.asked import Asked
 from headwater.plan.candidate import Candidate, Looked
 from headwater.plan.choices import MIN_STEPS, TOO_SHORT, Field, LossModel, choose
 from headwater.plan.count import count_flops, count_params
-from headwater.plan.law.repetition import MAX_EPOCHS, worth, worth_of_params
+from headwater.plan.law.table import MAX_EPOCHS
 from headwater.plan.shape import shape_of
 
 WINDOW = 0.08
@@ -64,13 +64,12 @@ def search(asked: Asked, models: list[ModelSettings], guess: Guess, make: Make, 
         raise ConfigError(_nothing_trains(asked, field))
     choices, served = choose(field, asked.serve_tokens)
     first = choices[0]
-    fresh = float(worth(np.array([first.tokens]), asked.unique)[0])
     return {
         "budget": budget_fields(asked),
         "text": text_fields(asked),
         "serving": serving_fields(asked, served),
         "choices": [choice_fields(asked, choice, field, losses, served) for choice in choices],
-        "loss": {"unit": losses.unit, "how": losses.how(field.size(first.candidate), fresh)},
+        "loss": {"unit": losses.unit, "how": losses.how(field.size(first.candidate), first.tokens)},
         "by_law": by_law(field, losses),
         "frontier": frontier(field),
         "searched": {
@@ -97,10 +96,9 @@ def _near_the_best(asked: Asked, models: list[ModelSettings], guess: Guess, loss
     tokens = np.array([max(1.0, min(MAX_EPOCHS * asked.unique, guess(model))) for model in models])
     counts = [count_params(shape_of(model)) for model in models]
     params = np.array([float(each.total if losses.counts_embedding else each.matmul) for each in counts])
-    worths = worth(tokens, asked.unique)
-    params = params if losses.counts_idle_params else worth_of_params(params, asked.unique)
-    logs = losses.log_loss(params, worths)
-    refused = [losses.refusal(size, seen) is not None for size, seen in zip(params, worths, strict=True)]
+    total = np.array([float(each.total) for each in counts])
+    logs = losses.log_loss(params, tokens) + losses.strength.log_cost(total, tokens, asked.unique)
+    refused = [losses.refusal(size, seen) is not None for size, seen in zip(params, tokens, strict=True)]
     # tokens of a tenth of the parameters are beyond any law
     logs = np.where((tokens < 0.1 * params) | (np.array(refused) & (not all(refused))), np.inf, logs)
     sizes = [Guessed(*each) for each in zip(models, tokens.tolist(), logs.tolist(), strict=True)]

@@ -8,17 +8,19 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.plan.ladder import Rung, worth_of_another
-from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.overfit import RepeatedForecaster
 from headwater.plan.law.refusal import forecast_refusal
-from headwater.plan.law.table import Runs
+from headwater.plan.law.table import Runs, read_so_often
 from headwater.recipes.ladder_design import Ladder
 from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung, table_of
-from headwater.recipes.planned_loss import LEAST_FITTED
+from headwater.recipes.planned_loss import LEAST_FITTED, epochs_of_run, epochs_together
 from headwater.recipes.planning import Questions, plan_run, with_ladder
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     """Return what `headwater ladder RUN --json` prints."""
+    read = epochs_of_run(ladder.config) or {}
+    epochs = {name: max(1.0, times) for name, (_, times) in read.items()} | {"all": epochs_together(read or None)}
     return {
         "name": ladder.config.name,
         "unit": BITS_PER_BYTE,
@@ -27,10 +29,9 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
         "share": sum(rung.seconds for rung in done) / ladder.target.seconds,
         "rungs": [_rung_fields(rung) for rung in done],
         "forecast": {
-            source: _forecast(table_of(done, source), ladder.target.params, ladder.target.tokens)
-            for source in done[0].loss
+            source: _forecast(table_of(done, source), ladder.target, epochs.get(source, 1.0)) for source in done[0].loss
         },
-        "backtest": backtest(done),
+        "backtest": backtest(done, epochs["all"]),
         "another": another(ladder),
         "plan": plan_run(ladder.config, with_ladder(ladder.config, Questions())),
     }
@@ -42,20 +43,25 @@ def _rung_fields(done: DoneRung) -> dict[str, Any]:
     return planned | measured | {"name": done.rung.name, "step_seconds": done.step_seconds}
 
 
-def _forecast(runs: Runs, params: float, tokens: float) -> dict[str, Any]:
-    if refused := forecast_refusal(runs, params, tokens):
+def _forecast(runs: Runs, target: Rung, epochs: float) -> dict[str, Any]:
+    forecaster = RepeatedForecaster(read_so_often(runs, epochs))
+    if refused := forecast_refusal(forecaster.likeliest.runs, target.params, target.tokens):
         return {"p5": None, "p50": None, "p95": None, "refused": refused}
-    found = Forecaster(runs).forecast(params, tokens)
+    found = forecaster.forecast(target.params, target.tokens, target.tokens / epochs)
     return {"p5": found.p5, "p50": found.p50, "p95": found.p95}
 
 
-def backtest(done: Sequence[DoneRung]) -> list[dict[str, Any]]:
-    """Return each larger rung as the smaller ones alone would have forecast it, and what it was."""
+def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[dict[str, Any]]:
+    """Return each larger rung as the smaller ones alone would have forecast it, and what it was.
+
+    All of them read their text so often.
+    """
     found = []
     for number in range(LEAST_FITTED, len(done)):
         target, runs = done[number], table_of(done[:number])
         rung, fact = target.rung, target.loss["all"]
-        foretold = Forecaster(runs).forecast(rung.params, rung.tokens)
+        forecaster = RepeatedForecaster(read_so_often(runs, epochs))
+        foretold = forecaster.forecast(rung.params, rung.tokens, rung.tokens / epochs)
         found.append(
             {
                 "name": rung.name,

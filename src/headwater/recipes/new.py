@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from headwater.corpus.build import count_forbidden, measure_paths
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
+from headwater.plan.law.overfit import OWN
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig, find_recipe, load_run, require_run_name
@@ -19,7 +22,9 @@ from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
 TRIAL_STEPS = 1000  # of the run whose time is foretold
-MAX_EPOCHS = 8
+LEAST_READINGS, MOST_READINGS, NUM_READINGS = 2.0, 8.0, 61
+LOSS_PER_LOG_TOKENS = 0.11  # by which the loss of first-light's model falls, relative
+STEPS_TO_BEGIN, MOST_TO_BEGIN = 200, 6.0
 SMALL_TEXT_BYTES = 6000
 MIN_STEPS = 20
 MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
@@ -101,19 +106,30 @@ class Foretold:
 
 
 def with_steps(sizes: Sizes, num_bytes: int, seconds: float, foretold: Foretold) -> Sizes:
-    """Return the sizes with as many steps as the time allows, each text seen at most 8 times.
-
-    Repeating text up to about 4 times is nearly as good as new text and worth little beyond 16 (arXiv:2305.16264).
-    """
+    """Return the sizes with as many steps as the time allows, and no more readings of the text than teach something."""
     corpus_tokens = num_bytes / BYTES_PER_TOKEN
     affordable = (seconds - foretold.rest) / foretold.step
-    most = MAX_EPOCHS * corpus_tokens / sizes.batch_tokens
+    most = useful_readings(sizes, corpus_tokens) * corpus_tokens / sizes.batch_tokens
     num_steps = max(MIN_STEPS, int(min(affordable, most)))
-    limit = "the time" if affordable < most else f"the text ({MAX_EPOCHS} times at most)"
+    limit = "the time" if affordable < most else "the text (read more often, it would be learnt by heart)"
     limit = "the least number of steps" if num_steps == MIN_STEPS else limit
     epochs = num_steps * sizes.batch_tokens / corpus_tokens
     why = f"about {corpus_tokens:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit"
     return replace(sizes, num_steps=num_steps, why=why)
+
+
+def useful_readings(sizes: Sizes, corpus_tokens: float) -> float:
+    """Return how often to read a text, at most: where what more tokens bring is what reading again costs.
+
+    But a run of fewer than 200 steps has hardly begun to learn, whatever it reads (docs/log.md, texts of 0.14 and 1.2
+    MB).
+    """
+    params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
+    readings = np.linspace(LEAST_READINGS, MOST_READINGS, NUM_READINGS)
+    cost = OWN.log_cost(np.array(float(params)), readings * corpus_tokens, corpus_tokens)
+    best = float(readings[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(readings))])
+    begun = min(MOST_TO_BEGIN, STEPS_TO_BEGIN * sizes.batch_tokens / corpus_tokens)
+    return max(best, begun)
 
 
 def _foretold_seconds(run_file: str) -> Foretold:

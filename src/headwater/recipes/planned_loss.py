@@ -11,16 +11,17 @@ from headwater.batches.mixture import make_plan
 from headwater.errors import ConfigError, DataError
 from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
-from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.overfit import RepeatedForecaster
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings
-from headwater.plan.law.repetition import effective_tokens, worth
-from headwater.plan.law.table import Runs, read_runs
+from headwater.plan.law.table import Runs, read_runs, read_so_often
 from headwater.recipes.ladder_record import BegunLadder, begun_ladder, done_ladder, ladder_dir, read_ladder, table_of
 from headwater.recipes.planned_schedule import Moved, moved_by_schedule
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 
 LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
+LEAST_COST = 0.001
+"Of a loss: what repetition costs less isn't said."
 LEAST_REPEATED, MUCH_MORE = 2.0, 1.5
 "Readings of the text from which repetition is noted, and how many times those of the runs that tell the loss."
 NO_RUNS = (
@@ -93,31 +94,35 @@ def begun_outlook(config: RunConfig, begun: BegunLadder) -> LossOutlook:
 
 
 def _by_rungs(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
-    """Return what rungs say, which read their text as often as the run: repetition is in their losses."""
-    tokens, epochs = _num_tokens(config), epochs_of_run(config)
-    read = "" if epochs is None else f" (text read {most_epochs(epochs):.2g} times at most, as in those)"
-    return _by_law(config, runs, tokens, f"{name}, {tokens:.3g} tokens{read}")
+    """Return what rungs say, which read their text as often as the run and show what that costs."""
+    runs = read_so_often(runs, epochs_together(epochs_of_run(config)))
+    return _by_law(config, RepeatedForecaster(runs), f"{name}, which read their text as often")
 
 
 def _by_table(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
-    """Return what a table of other runs says; its tokens are worth what fresh ones are."""
-    try:
-        tokens, read = worth_of_tokens(config)
-    except ConfigError as error:
-        return LossOutlook(None, str(error), str(error))
-    found, epochs = _by_law(config, runs, tokens, f"{name}, {tokens:.3g} tokens ({read})"), epochs_of_run(config)
-    repeated = [] if epochs is None else notes_of_repetition("the run", most_epochs(epochs), 1.0)
+    """Return what a table of other runs says, whose own column tells how often they read their text."""
+    found, epochs = _by_law(config, RepeatedForecaster(runs), name), epochs_of_run(config)
+    if epochs is None or found.spread is None:
+        return found
+    repeated = notes_of_repetition("the run", most_epochs(epochs), 1.0)
     return replace(found, notes=(*found.notes, *repeated))
 
 
-def _by_law(config: RunConfig, runs: Runs, tokens: float, how: str) -> LossOutlook:
-    params = float(count_parameters(config.model).total)
-    refused = forecast_refusal(runs, params, tokens)
+def _by_law(config: RunConfig, forecaster: RepeatedForecaster, name: str) -> LossOutlook:
+    params, epochs = float(count_parameters(config.model).total), epochs_of_run(config)
+    tokens = float(config.train.num_steps * config.train.batch_tokens)
+    unique, fresh = tokens / epochs_together(epochs), forecaster.likeliest.runs
+    refused = forecast_refusal(fresh, params, tokens)
     if refused is not None:
         return LossOutlook(None, refused, refused)
-    medians, deviations = Forecaster(runs).spread(np.array([params]), np.array([tokens]))
-    notes = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(runs, params, tokens))
-    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), f"{how}, {params:.3g} parameters", notes=notes)
+    medians, deviations = forecaster.spread(np.array([params]), np.array([tokens]), unique)
+    notes = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))
+    read = "not built yet: taken as read once" if epochs is None else f"read {most_epochs(epochs):.2g} times at most"
+    how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens (text {read})"
+    cost = float(np.expm1(forecaster.strength.log_cost(np.array(params), np.array(tokens), unique)))
+    if cost > LEAST_COST:
+        how += f"; of it {cost / (1 + cost):.1%} come of reading again"
+    return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how, notes=notes)
 
 
 def notes_of_repetition(who: str, epochs: float, read: float) -> list[str]:
@@ -125,26 +130,10 @@ def notes_of_repetition(who: str, epochs: float, read: float) -> list[str]:
     if epochs < max(LEAST_REPEATED, MUCH_MORE * read):
         return []
     return [
-        f"{who} reads its text {epochs:.1f} times, and the runs that its loss is forecast from {read:.2g} times: "
-        "models with more parameters than their text has tokens learn it by heart, and were up to a quarter worse than "
-        "forecast; `headwater ladder` shows that beforehand, for its runs read as often as the run"
+        f"{who} reads its text {epochs:.1f} times, and what its loss is forecast from {read:.2g} times: what that "
+        "costs is reckoned by other runs, and differs three-fold from one way of training to another; `headwater "
+        "ladder RUN` shows it, for its runs read as often"
     ]
-
-
-def worth_of_tokens(config: RunConfig) -> tuple[float, str]:
-    """Return how many tokens of fresh text the run's are worth, and how often text is read.
-
-    Raises ConfigError where a source is read too often for the law of repetition.
-    """
-    epochs = epochs_of_run(config)
-    if epochs is None:
-        return _num_tokens(config), "text is not built yet: taken as read once at most"
-    fresh = sum(effective_tokens(tokens, max(1.0, times)) for tokens, times in epochs.values())
-    return fresh, f"text read {most_epochs(epochs):.2g} times at most"
-
-
-def _num_tokens(config: RunConfig) -> float:
-    return float(config.train.num_steps * config.train.batch_tokens)
 
 
 def epochs_of_run(config: RunConfig) -> dict[str, tuple[float, float]] | None:
@@ -159,11 +148,12 @@ def epochs_of_run(config: RunConfig) -> dict[str, tuple[float, float]] | None:
     return {name: (float(counts[name] * seq_len), epochs[name]) for name in rows}
 
 
-def fresh_part(epochs: dict[str, tuple[float, float]]) -> float:
-    """Return what tokens that are read so often are worth, over their number; unchecked beyond 7 times."""
-    tokens = {name: np.array([number]) for name, (number, _) in epochs.items()}
-    fresh = sum(float(worth(tokens[name], number / max(1.0, times))[0]) for name, (number, times) in epochs.items())
-    return fresh / sum(number for number, _ in epochs.values())
+def epochs_together(epochs: dict[str, tuple[float, float]] | None) -> float:
+    """Return all tokens over those that are different: 1 where nothing is read twice, or isn't known yet."""
+    if epochs is None:
+        return 1.0
+    different = sum(tokens / max(1.0, times) for tokens, times in epochs.values())
+    return sum(tokens for tokens, _ in epochs.values()) / different
 
 
 def most_epochs(epochs: dict[str, tuple[float, float]]) -> float:

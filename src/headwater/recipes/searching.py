@@ -17,7 +17,7 @@ from headwater.plan.search import search, usual_flops
 from headwater.plan.sizes import sizes
 from headwater.recipes.planned_loss import (
     epochs_of_run,
-    fresh_part,
+    epochs_together,
     ladder_table,
     most_epochs,
     moved_of_table,
@@ -63,7 +63,7 @@ def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
     if config is None:
         return own_runs(runs)
     moved, epochs = moved_of_table(config, runs), _epochs_of_rungs(runs, config)
-    return own_runs(runs, moved.move, moved.how, 1.0 if epochs is None else fresh_part(epochs))
+    return own_runs(runs, moved.move, moved.how, epochs_together(epochs))
 
 
 def _epochs_of_rungs(runs: Path, config: RunConfig) -> dict[str, tuple[float, float]] | None:

@@ -7,7 +7,6 @@ import math
 import pytest
 
 from headwater.errors import ConfigError, DataError
-from headwater.plan.law.repetition import effective_tokens
 from headwater.plan.law.table import num_distinct, read_runs, runs_of
 
 GOOD = [f"{1e6 * 2**i:g},{2e7 * 3**i:g},{4 - 0.1 * i:.2f}" for i in range(8)]
@@ -138,16 +137,21 @@ def test_sizes_within_five_percent_are_one():
     assert num_distinct(runs_of([100, 102, 104, 200, 400, 410], [1] * 6, [1] * 6).params) == 3
 
 
-def test_repeated_tokens_are_worth_less_as_published(tmp_path):
-    assert effective_tokens(1e9, 1) == 1e9
-    # arXiv:2305.16264: up to 4 epochs are nearly as good as fresh text
-    assert 0.90 < effective_tokens(4e9, 4) / 4e9 < 0.97
-    assert effective_tokens(7e9, 7) < 0.9 * 7e9
+def test_rows_say_how_often_their_text_was_read(tmp_path):
     rows = [f"{line},1" for line in GOOD] + ["3e6,4e8,3.7,4"]
     runs = read_runs(written(tmp_path, rows, "params,tokens,loss,epochs"))
-    assert runs.tokens[-1] == effective_tokens(4e8, 4)
+    assert (runs.tokens[-1], runs.unique[-1]) == (4e8, 1e8)
+    assert (runs.unique[:-1] == runs.tokens[:-1]).all()
+    assert runs.where(runs.loss > 0).unique[-1] == 1e8
 
 
-def test_many_epochs_have_no_number():
-    with pytest.raises(ConfigError, match="about 7 epochs"):
-        effective_tokens(1e9, 40)
+def test_rows_that_were_read_once_have_no_other_text(tmp_path):
+    rows = [f"{line},0.5" for line in GOOD]
+    assert read_runs(written(tmp_path, rows, "params,tokens,loss,epochs")).unique is None
+
+
+def test_the_same_sizes_on_other_text_are_no_duplicates(tmp_path):
+    rows = [f"{line},1" for line in GOOD]
+    params, tokens, loss = GOOD[0].split(",")
+    runs = read_runs(written(tmp_path, [*rows, f"{params},{tokens},{float(loss) + 1},4"], "params,tokens,loss,epochs"))
+    assert len(runs) == len(GOOD) + 1

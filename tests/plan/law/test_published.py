@@ -9,7 +9,6 @@ import pytest
 
 from headwater.plan.law.prior import published_prior
 from headwater.plan.law.published import PublishedLaws, published_laws, weights
-from headwater.plan.law.repetition import PARAMS_PER_TOKEN, effective_tokens, worth, worth_of_params
 
 LAWS = published_laws()
 
@@ -74,23 +73,6 @@ def test_near_laws_count_more_than_far_ones():
     small, large = published_laws(1e17), published_laws(1e24)
     porian = [law.family for law in LAWS.choosing].index("porian")
     assert small._shares(LAWS.choosing, 1e17)[porian] > 2 * large._shares(LAWS.choosing, 1e24)[porian]
-
-
-@pytest.mark.parametrize("epochs", [1.0, 1.5, 4.0, 7.0])
-def test_worth_is_that_of_one_run(epochs):
-    assert worth(np.array([epochs * 1e9]), 1e9)[0] == pytest.approx(effective_tokens(epochs * 1e9, epochs))
-
-
-def test_text_that_isnt_read_whole_is_worth_itself():
-    assert worth(np.array([3e8]), 1e9)[0] == 3e8
-    assert worth(np.array([3e8]), math.inf)[0] == 3e8
-
-
-def test_parameters_beyond_the_text_decay():
-    fitting = PARAMS_PER_TOKEN * 1e9
-    assert pytest.approx(19.6, abs=0.1) == 1 / PARAMS_PER_TOKEN
-    sizes = worth_of_params(fitting * np.array([0.5, 1.0, 2.0, 1e6]), 1e9) / fitting
-    assert sizes == pytest.approx([0.5, 1.0, 1 + 5.309743 * (1 - math.exp(-1 / 5.309743)), 6.309743])
 
 
 def test_one_law_alone_is_itself():

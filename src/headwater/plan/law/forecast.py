@@ -102,7 +102,7 @@ class Forecaster:
     def forecast(self, params: float, tokens: float, regret: float = 0.0) -> Forecast:
         """Return the forecast of a run; `regret` is what its learning rate and batch cost, itself known to a third.
 
-        `tokens` are what the text is worth: see `repetition.effective_tokens` and `tuning.regret`.
+        Its text is read once: see `overfit.RepeatedForecaster`, and `tuning.regret`.
         """
         with on_one_thread():
             medians, deviations = self.spread(np.array([params]), np.array([tokens]))

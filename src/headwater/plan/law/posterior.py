@@ -84,7 +84,10 @@ _MAX_CORRECTION = 0.1
 
 
 class Posterior:
-    """The fit of one table. `num_outliers` runs were weighed down to less than half."""
+    """The fit of one table. `num_outliers` runs were weighed down to less than half.
+
+    `log_evidence` is the log likelihood of the rows over all exponents, up to a constant of their number.
+    """
 
     def __init__(self, runs: Runs, prior: Prior, departure: Departure | None = None) -> None:
         self.runs, self._departure = runs, departure or Departure()
@@ -108,6 +111,9 @@ class Posterior:
         self._grid = solve_grid(runs, _SPACE, _SPACE, self.whitening)
         # the overall scale of errors is unknown and integrated out, which leaves a power of the sum of squares
         log_density = log_prior - 0.5 * (len(runs) + _PRIOR_RUNS) * np.log(_PRIOR_RUNS + self._grid.squares)
+        log_determinant = float(np.log(np.diag(self._whitening)).sum())
+        peak = float(log_density.max())
+        self.log_evidence = peak + math.log(float(np.exp(log_density - peak).sum())) + log_determinant
         self.density = np.exp(log_density - log_density.max())
         self.density /= self.density.sum()
         self._best = tuple(int(place) for place in np.unravel_index(int(self.density.argmax()), self.density.shape))

@@ -24,6 +24,7 @@ import numpy as np
 from headwater.plan.arrays import FloatArray
 from headwater.plan.law.fit import Law
 from headwater.plan.law.frontier import optimal_params
+from headwater.plan.law.overfit import PUBLISHED, Strength
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN
 
 NATS = "nats per token"
@@ -102,19 +103,24 @@ class PublishedLaws:
         return False
 
     @property
-    def counts_idle_params(self) -> bool:
-        """Whether parameters that repeated text can't fill are in the law: it is of runs that read their text once."""
-        return False
+    def strength(self) -> Strength:
+        """What repetition costs: these laws are of runs that read their text once."""
+        return PUBLISHED
 
-    def quantiles(self, params: float, tokens: float, log_factor: float = 0.0) -> tuple[float, float, float] | None:
-        """Return P10, P50 and P90 in nats per token of the mixture, shifted by `log_factor`; None where `how` says."""
+    def quantiles(
+        self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
+    ) -> tuple[float, float, float] | None:
+        """Return P10, P50 and P90 in nats per token of the mixture, shifted by `log_factor`; None where `how` says.
+
+        `deviation` is that of the factor.
+        """
         if self._too_far(params, tokens):
             return None
         one = np.array([params]), np.array([tokens])
         centres = np.array([math.log(float(each.law.loss(*one)[0])) for each in self.in_nats]) + log_factor
         flops = FLOPS_PER_PARAM_TOKEN * params * tokens
         decades = np.array([float(each.decades_outside(np.array(flops))) for each in self.in_nats])
-        deviations = np.hypot(AT_ANY, PER_DECADE * decades)
+        deviations = np.hypot(np.hypot(AT_ANY, PER_DECADE * decades), deviation)
         shares = self._shares(self.in_nats, flops)
         low, middle, high = (_mixture_quantile(share, centres, deviations, shares) for share in QUANTILES)
         return low, middle, high

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from headwater.errors import ConfigError
 from headwater.plan.arrays import on_one_thread
 from headwater.plan.law.fit import Law, fit_law
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.frontier import optimum
+from headwater.plan.law.overfit import RepeatedForecaster
 from headwater.plan.law.profile import Profile, profiles
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings, optimum_refusal, table_warnings
-from headwater.plan.law.repetition import effective_tokens
-from headwater.plan.law.table import Runs, num_distinct
+from headwater.plan.law.table import MAX_EPOCHS, Runs, num_distinct
 from headwater.plan.law.tuning import regret
 
 Clock = Callable[[], float]
@@ -39,11 +41,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Study:
-    """A fitted table; profiles are those of alpha and beta. `seconds` is what fitting and back-testing took."""
+    """A fitted table; profiles are those of alpha and beta. `seconds` is what fitting and back-testing took.
+
+    `runs`, law and forecaster are those of fresh text: what repetition cost the rows is taken out, as in `repeated`.
+    """
 
     runs: Runs
     law: Law
     forecaster: Forecaster
+    repeated: RepeatedForecaster
     profiles: tuple[Profile, Profile]
     seconds: float
 
@@ -54,9 +60,11 @@ def study(runs: Runs, clock: Clock = time.perf_counter) -> Study:
         raise ConfigError("all runs have the same params and tokens; the law needs runs of several sizes: add some")
     started_at = clock()
     with on_one_thread():
-        law, forecaster = fit_law(runs), Forecaster(runs)
+        repeated = RepeatedForecaster(runs)
+        forecaster = repeated.likeliest
+        law = fit_law(forecaster.runs)
         found = profiles(forecaster.posterior, law)
-    return Study(runs, law, forecaster, found, clock() - started_at)
+    return Study(forecaster.runs, law, forecaster, repeated, found, clock() - started_at)
 
 
 def law_fields(done: Study) -> dict[str, Any]:
@@ -86,18 +94,28 @@ def law_fields(done: Study) -> dict[str, Any]:
 
 def forecast_fields(done: Study, target: Target) -> dict[str, Any]:
     """Return p5, p50 and p95 of a target's loss; each is None where the rows can't carry it, and `refused` says why."""
-    worth = effective_tokens(target.tokens, target.epochs)
+    _require_epochs(target.epochs)
+    unique = target.tokens / target.epochs
     asked: dict[str, Any] = {"params": target.params, "tokens": target.tokens}
     if target.epochs != 1:
-        asked |= {"epochs": target.epochs, "effective_tokens": worth}
+        rise = done.repeated.strength.log_cost(np.array(target.params), np.array(target.tokens), unique)
+        asked |= {"epochs": target.epochs, "repetition_costs": float(np.expm1(rise))}
     cost = regret(target.lr_factor, target.batch_factor)
     if cost:
         asked |= {"lr_factor": target.lr_factor, "batch_factor": target.batch_factor}
-    if refused := forecast_refusal(done.runs, target.params, worth):
+    if refused := forecast_refusal(done.runs, target.params, target.tokens):
         return {**asked, "p5": None, "p50": None, "p95": None, "refused": refused}
-    found = done.forecaster.forecast(target.params, worth, cost)
-    warnings = [asdict(warning) for warning in forecast_warnings(done.runs, target.params, worth)]
+    found = done.repeated.forecast(target.params, target.tokens, unique, cost)
+    warnings = [asdict(warning) for warning in forecast_warnings(done.runs, target.params, target.tokens)]
     return {**asked, "p5": found.p5, "p50": found.p50, "p95": found.p95, "warnings": warnings}
+
+
+def _require_epochs(epochs: float) -> None:
+    if not 1 <= epochs <= MAX_EPOCHS:
+        raise ConfigError(
+            f"{epochs:g} epochs: runs were measured from 1 to {MAX_EPOCHS:g} readings of a text; use more text or "
+            "fewer tokens"
+        )
 
 
 def optimum_fields(done: Study, flops: float | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +19,34 @@ from numpy.typing import NDArray
 
 from headwater.errors import ConfigError, DataError
 from headwater.plan.arrays import FloatArray
-from headwater.plan.law.repetition import MAX_EPOCHS, effective_tokens
 from headwater.plan.tables import CsvRow, read_sheet
 
 LOSS = "loss"
 COLUMNS = ("params", "tokens", LOSS)
 MIN_RUNS = 6  # the law has five unknowns
 FLOPS_PER_PARAM_TOKEN = 6
+MAX_EPOCHS = 16.0  # to which runs were measured
 _LIMITS = {
     # lowest, highest, what a number outside them usually is
     "params": (1e3, 1e15, "give the plain count of parameters, not millions or billions"),
     "tokens": (1e3, 1e18, "give the plain count of training tokens, not millions or billions"),
     "loss": (1e-6, 30.0, "give the mean loss in nats per token, or bits per byte, not a perplexity"),
-    "epochs": (1e-9, MAX_EPOCHS, f"the law of repeated data holds to about {MAX_EPOCHS:g} epochs; leave the line out"),
+    "epochs": (1e-9, MAX_EPOCHS, f"runs were measured to {MAX_EPOCHS:g} readings of a text; leave the line out"),
 }
 
 
 @dataclass(frozen=True)
 class Runs:
-    """One entry a run, in the order of the table. `run_noise` is the relative spread of reruns, None without any."""
+    """One entry a run, in the order of the table. `run_noise` is the relative spread of reruns, None without any.
+
+    `unique` has the tokens of each run's text that are different, None where all runs read theirs once.
+    """
 
     params: FloatArray
     tokens: FloatArray
     loss: FloatArray
     run_noise: float | None = field(default=None)
+    unique: FloatArray | None = field(default=None)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -52,7 +56,8 @@ class Runs:
         return FLOPS_PER_PARAM_TOKEN * self.params * self.tokens
 
     def where(self, mask: NDArray[np.bool_]) -> Runs:
-        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise)
+        unique = None if self.unique is None else self.unique[mask]
+        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique)
 
     def without_highest(self, count: int) -> Runs:
         """Return the runs without the `count` of the highest loss: outliers are named by the user, never guessed."""
@@ -72,6 +77,11 @@ def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
     return Runs(params, tokens, loss)
 
 
+def read_so_often(runs: Runs, epochs: float) -> Runs:
+    """Return the same runs as ones that read their text `epochs` times each; up to 1 is once."""
+    return replace(runs, unique=runs.tokens / epochs if epochs > 1 else None)
+
+
 def num_distinct(values: FloatArray, least_ratio: float = 1.05) -> int:
     """Return how many sizes differ from the next smaller one by more than `least_ratio`."""
     return 1 + int((np.diff(np.sort(np.log(values))) > math.log(least_ratio)).sum()) if len(values) else 0
@@ -86,9 +96,9 @@ def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
     rows = _rows(path, loss_column.strip().lower())
     names = {LOSS: loss_column.strip()}
     numbers = [_checked(path, line, row, names) for line, row in rows]
-    groups: dict[tuple[float, float], list[int]] = defaultdict(list)
+    groups: dict[tuple[float, float, float], list[int]] = defaultdict(list)
     for index, number in enumerate(numbers):
-        groups[number["params"], number["tokens"]].append(index)
+        groups[number["params"], number["tokens"], number["unique"]].append(index)
     for members in groups.values():
         _require_reruns(path, [rows[index] for index in members])
     if len(groups) < MIN_RUNS:
@@ -96,9 +106,10 @@ def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
             f"{path} holds {len(groups)} different runs; the law has five unknowns and needs at least {MIN_RUNS} runs, "
             "better ten or more over a decade of compute: add rows"
         )
-    params, tokens = (np.array([key[place] for key in groups]) for place in (0, 1))
+    params, tokens, unique = (np.array([key[place] for key in groups]) for place in range(3))
     losses = [np.array([numbers[index]["loss"] for index in members]) for members in groups.values()]
-    return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses))
+    repeated = unique if (unique < tokens).any() else None
+    return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses), repeated)
 
 
 def _rows(path: Path, loss_column: str) -> list[tuple[int, CsvRow]]:
@@ -118,16 +129,14 @@ def _rows(path: Path, loss_column: str) -> list[tuple[int, CsvRow]]:
 
 
 def _checked(path: Path, line: int, row: CsvRow, names: Mapping[str, str]) -> dict[str, float]:
-    """Return the numbers of a row, with tokens counted for what repeats are worth; `names` has columns called so."""
+    """Return the numbers of a row, and its different tokens; `names` has columns called so."""
 
     def number_of(name: str) -> float:
         return _number(f"{path} line {line}, column {names.get(name, name)}", row.get(name), _LIMITS[name])
 
     number = {name: number_of(name) for name in COLUMNS}
-    if (row.get("epochs") or "").strip():
-        epochs = number_of("epochs")
-        number["tokens"] = effective_tokens(number["tokens"], max(1.0, epochs))
-    return number
+    epochs = number_of("epochs") if (row.get("epochs") or "").strip() else 1.0
+    return number | {"unique": number["tokens"] / max(1.0, epochs)}
 
 
 def _number(place: str, text: str | None, limits: tuple[float, float, str]) -> float:
