@@ -28,7 +28,7 @@ def plan():
 def test_every_known_quantity_is_drawn_with_its_band_filled(plan, tmp_path):
     write_plan_page(tmp_path / "plan.html", plan)
     page = read_page(tmp_path / "plan.html")
-    assert [summary.split(":")[0] for summary in page.charts] == ["Time", "Memory", "Energy", "Money"]
+    assert [summary.split(":")[0] for summary in page.charts] == ["Time", "Memory", "Energy", "Carbon", "Money"]
     xs, _ = page.trace("Money", "P10 to P90")
     assert (xs[0], xs[-1]) == pytest.approx((plan["money"]["p10"], plan["money"]["p90"]))
     assert "no loss without runs to forecast from" in page.text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import TrainingDisplay, card, hours_interval, interval, say
+from headwater.cli.terminal import SmallRunDisplay, card, hours_interval, interval, say
 from headwater.durations import duration
 from headwater.report.numbers import count, significant
 
@@ -48,7 +48,7 @@ def ladder(
         print_json(foreseen) if as_json else _print_foreseen(foreseen)
         return
     chosen = prepare_ladder(run, overrides or [], wishes, say)
-    done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps), say)
+    done = climb(chosen, lambda config: SmallRunDisplay(config.train, config.train.num_steps), say)
     if done is None:
         _say_what_is_left(chosen.config)
         sys.exit(STOPPED_BY_SIGNAL)

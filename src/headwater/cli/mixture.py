@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import TrainingDisplay, card, say
+from headwater.cli.terminal import SmallRunDisplay, card, say
 from headwater.errors import ConfigError
 
 
@@ -73,7 +73,7 @@ def search(
 
     wishes = MixingWishes(minutes, share, runs, checks, _importance(for_ or []))
     mixing = prepare_mixing(run, overrides or [], wishes, say)
-    result = search_mixture(mixing, lambda config: TrainingDisplay(config.train, config.train.num_steps), say)
+    result = search_mixture(mixing, lambda config: SmallRunDisplay(config.train, config.train.num_steps), say)
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
     print_json(result) if as_json else _print(result, run)

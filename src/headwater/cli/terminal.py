@@ -118,6 +118,8 @@ class TrainingDisplay:
     The `start` record brings the run's forecast besides: it is shown first, beside what becomes of it, and at the end.
     """
 
+    _not_judged: frozenset[str] = frozenset()
+
     def __init__(self, train: TrainSettings, log_every: int | None = None, out: TextIO | None = None) -> None:
         self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stderr
         self._time_left = TimeLeft(train)
@@ -244,7 +246,7 @@ class TrainingDisplay:
 
     def _show_finish(self, record: dict[str, Any]) -> None:
         for outcome in outcomes(self._forecast, record, self._validation, {}):
-            if outcome.fact is not None and outcome.is_counted:
+            if outcome.fact is not None and outcome.is_counted and outcome.quantity not in self._not_judged:
                 self._line(f"     {outcome.quantity} {told(outcome)}")
         if audits := audit_line(record):
             self._line(f"     {audits}")
@@ -252,3 +254,9 @@ class TrainingDisplay:
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self._is_terminal else ""
         print(start + safe(text), file=self._out, flush=True)
+
+
+class SmallRunDisplay(TrainingDisplay):
+    """Of one of several runs that one process trains: its peak of memory may be that of another."""
+
+    _not_judged = frozenset({"memory"})

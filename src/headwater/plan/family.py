@@ -81,8 +81,9 @@ def _require_known(family: str, config: _Asked) -> None:
     """Raise ConfigError for a setting that the family's reader didn't ask for."""
     unknown = sorted(set(config) - config.asked)
     if unknown:
-        near = difflib.get_close_matches(unknown[0], {SAID_NAMES.get(name, name) for name in config.asked}, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        known = sorted({SAID_NAMES.get(name, name) for name in config.asked - {"model_type"}})
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
         raise ConfigError(f"family {family} has no setting {unknown[0]!r}{hint}")
 
 

@@ -9,7 +9,7 @@ taken now and then, beside whichever rung is trained, and the run is expected at
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import fmean
+from statistics import median
 
 from headwater.machine.memory import available_bytes, memory_bytes, resident_bytes
 from headwater.recipes.ladder_record import DoneRung
@@ -56,8 +56,8 @@ class Pacemaker:
 
     @property
     def pace(self) -> float | None:
-        """The mean of the rung's samples; None where nothing was measured."""
-        return fmean(self._samples) if self._samples else None
+        """The median of the rung's samples, since one may meet another program; None where nothing was measured."""
+        return median(self._samples) if self._samples else None
 
 
 def can_take_pace(found: Machinery) -> bool:
