@@ -17,8 +17,8 @@ from headwater.plan.law.table import read_runs
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.ladder_design import LadderWishes, _design
 from headwater.recipes.ladder_record import read_ladder
-from headwater.recipes.planned_loss import epochs_of_run
 from headwater.recipes.planning import Questions
+from headwater.recipes.readings import readings_of
 from headwater.recipes.run_config import load_run
 
 ASKED = ("ladder", "mine.toml", "--minutes", "2", "--json")
@@ -68,7 +68,7 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
 def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):
     folder, said = ladder
     monkeypatch.chdir(folder)
-    (times,) = [tokens_and_times[1] for tokens_and_times in epochs_of_run(load_run("mine.toml", [])[0]).values()]
+    (times,) = [reading.times for reading in readings_of(load_run("mine.toml", [])[0]).values()]
     assert times > 1
     for rung in said.json["rungs"]:
         records = (folder / "runs/mine/ladder" / rung["name"] / "records.jsonl").read_text().splitlines()
@@ -82,6 +82,7 @@ def test_the_table_is_one_for_law_fit(ladder):
     assert sorted(runs.loss) == pytest.approx(sorted(rung["loss"] for rung in said.json["rungs"]), abs=1e-6)
     fitted = call("law", "fit", "runs/mine/ladder/runs.csv", "--json", cwd=folder)
     assert fitted.json["num_points"] == 6
+    assert fitted.json["repetition"]["most_readings"] == pytest.approx(2, rel=0.1)
     by_source = call(
         "law", "fit", "runs/mine/ladder/runs.csv", "--loss-column", "bits_per_byte_mine", "--json", cwd=folder
     )

@@ -11,9 +11,9 @@ from headwater.errors import ConfigError
 from headwater.recipes import busy, planned_device
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.planned_device import Begun, Probe, machinery, microbatch_tokens
-from headwater.recipes.planned_loss import epochs_of_run, epochs_together, most_epochs
 from headwater.recipes.planned_time import around_steps, validated_tokens
 from headwater.recipes.planning import Questions, plan_run
+from headwater.recipes.readings import Reading, most_times, readings_of, times_together
 from headwater.recipes.run_config import load_run
 from headwater.recipes.rung_times import MeasuredAround
 from headwater.train.settings import is_validation, look_steps, validation_steps
@@ -91,17 +91,56 @@ def test_prepared_text_takes_no_time_again(config):
 
 
 def test_readings_are_those_of_the_built_text(config):
-    assert epochs_of_run(config) is None
+    assert readings_of(config) is None
     write_tokens(config, 24 * 512 // 4)
-    assert most_epochs(epochs_of_run(config)) == pytest.approx(4, rel=0.1)
-    assert epochs_together(epochs_of_run(config)) == pytest.approx(4, rel=0.1)
+    assert most_times(readings_of(config)) == pytest.approx(4, rel=0.1)
+    assert times_together(readings_of(config)) == pytest.approx(4, rel=0.1)
     assert plan_run(config, Questions())["counts"]["epochs"] == pytest.approx(4, rel=0.1)
 
 
+def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_path):
+    write_tokens(config, 24 * 512 // 4)
+    capped = load_run("mine.toml", ["mixture.max_epochs=2"])[0]
+    with pytest.raises(ConfigError, match="epoch caps"):
+        readings_of(capped)
+    assert plan_run(capped, Questions())["counts"]["epochs"] is None
+    refused = plan_run(capped, Questions(runs=a_table(tmp_path)))
+    assert "epoch caps" in refused["loss_refused"]
+    (tmp_path / "more").mkdir()
+    weights = "mixture.weights={mine=0.5, more=0.5}"
+    both = load_run("mine.toml", ['corpus.sources.more.paths=["more"]', weights])[0]
+    assert plan_run(both, Questions())["counts"]["epochs"] is None
+
+
+def a_table(folder, epochs=None):
+    rows = ["params,tokens,loss" + (",epochs" if epochs else "")]
+    for params in (1e4, 3e4, 1e5):
+        for tokens in (4e3, 1e4, 3e4):
+            loss = 1.5 + 40 * params**-0.35 + 30 * tokens**-0.3
+            rows.append(f"{params},{tokens},{loss}" + (f",{epochs}" if epochs else ""))
+    (folder / "runs.csv").write_text("\n".join(rows) + "\n")
+    return folder / "runs.csv"
+
+
+def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_path):
+    write_tokens(config, 640)
+    plan = plan_run(config, Questions(runs=a_table(tmp_path)))
+    assert plan["loss"] is None
+    assert "measured to 16 readings" in plan["loss_refused"]
+
+
+def test_repetition_is_noted_but_where_the_rows_read_as_often(config, tmp_path):
+    write_tokens(config, 24 * 512 // 4)
+    fresh = plan_run(config, Questions(runs=a_table(tmp_path)))
+    assert any("forecast from 1 times" in note for note in fresh["notes"])
+    alike = plan_run(config, Questions(runs=a_table(tmp_path, epochs=4)))
+    assert not any("reads its text" in note for note in alike["notes"])
+
+
 def test_sources_that_are_read_once_dilute_those_that_are_repeated():
-    assert epochs_together({"a": (100.0, 0.5), "b": (100.0, 4.0)}) == pytest.approx(200 / 125)
-    assert epochs_together({"a": (100.0, 0.5), "b": (100.0, 0.9)}) == 1.0
-    assert epochs_together(None) == 1.0
+    assert times_together({"a": Reading(100.0, 0.5), "b": Reading(100.0, 4.0)}) == pytest.approx(200 / 125)
+    assert times_together({"a": Reading(100.0, 0.5), "b": Reading(100.0, 0.9)}) == 1.0
+    assert times_together(None) == 1.0
 
 
 def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -74,6 +74,10 @@ class MixtureSettings(Settings):
         if any(later <= earlier for earlier, later in pairwise(starts)):
             raise ValueError(f"stages must begin one after another; found starts {starts}")
         return self
+
+    def as_key(self) -> dict[str, Any]:
+        """Return the settings for keys of what was made: as they were before there was a share of the text."""
+        return self.model_dump(mode="json", exclude={"share_of_text"} if self.share_of_text == 1 else None)
 
     def cap_of(self, source: str) -> float | None:
         return self.max_epochs_by_source.get(source, self.max_epochs)

@@ -104,6 +104,13 @@ def _print(result: dict[str, Any]) -> None:
         low, likeliest, high = apart(found["p5"], found["likeliest"], found["p95"])
         print(f"{name:<6} {likeliest} ({low} to {high}); in the curve {result[name]:.4f}")
     _print_optimum(result["optimum"])
+    repetition = result["repetition"]
+    if repetition["most_readings"] > 1:
+        factor = math.exp(repetition["log_deviation"])
+        print(
+            f"runs read their text up to {repetition['most_readings']:.2g} times: what that cost them is taken out of "
+            f"the law, by a strength of {repetition['strength']:.2g} (known to a factor of {factor:.2g})"
+        )
     repeats = any("epochs" in found for found in result.get("forecasts", []))
     if result.get("forecasts"):
         print(f"\n{'params':>10} {'tokens':>10}{' epochs' if repeats else ''} {'p5':>9} {'p50':>9} {'p95':>9}")

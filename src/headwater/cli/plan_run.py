@@ -14,6 +14,16 @@ from headwater.report.numbers import count
 
 LIMITS, MACHINE, LOSS = "Limits", "This machine", "Loss"
 "Headings of the options in the help of `headwater plan`."
+Site = Annotated[
+    str,
+    typer.Option(
+        help="A site of the table, whose PUE and carbon count; none: nothing for cooling, average carbon.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Sites = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A table of sites instead of ours.", rich_help_panel=MACHINE)
+]
 
 
 def run(
@@ -44,16 +54,8 @@ def run(
     watts: Annotated[
         float | None, typer.Option(help="What this machine draws in training.", rich_help_panel=MACHINE)
     ] = None,
-    site: Annotated[
-        str,
-        typer.Option(
-            help="A site of the table, whose PUE and carbon count; none: nothing for cooling, average carbon.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = "",
-    sites: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A table of sites instead of ours.", rich_help_panel=MACHINE)
-    ] = None,
+    site: Site = "",
+    sites: Sites = None,
     page: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Draw the plan on a page of its own.")] = None,
     loss_unit: Annotated[
         str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.", rich_help_panel=LOSS)

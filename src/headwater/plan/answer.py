@@ -55,9 +55,10 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
     """Return one choice: sizes, what it takes with bands, how it is laid out, saved and served."""
     each, rates = choice.candidate, asked.rates
     epochs = max(1.0, choice.tokens / asked.unique)
-    size, run = field.size(each), (float(each.params), choice.tokens, asked.unique)
-    repeated = float(losses.strength.log_cost(np.array(run[0]), np.array(run[1]), run[2]))
-    loss = losses.quantiles(size, choice.tokens, each.log_penalty + repeated, losses.strength.deviation(*run))
+    strength, params = losses.strength, float(each.params)
+    repeated = float(strength.log_cost(np.array(params), np.array(choice.tokens), asked.unique))
+    deviation = strength.deviation(params, choice.tokens, asked.unique)
+    loss = losses.quantiles(field.size(each), choice.tokens, each.log_penalty + repeated, deviation)
     hours = each.seconds(choice.tokens, asked.unique) / 3600
     parts = {name: part / 3600 for name, part in each.seconds_by_part(choice.tokens, asked.unique).items()}
     device_hours = band(hours * rates.num_devices, each.hours_deviation)
@@ -112,13 +113,13 @@ def by_law(field: Field, losses: LossModel) -> list[dict[str, Any]]:
     for name, law in losses.members:
         alone = replace(field, losses=law)
         best = int(np.argmin(alone.log_loss_cg[:, -1]))
-        tokens = float(field.most_tokens[best])
+        tokens = float(alone.best_tokens[best])
         found.append({"law": name, "params": field.candidates[best].params, "tokens": tokens})
     return found
 
 
 def frontier(field: Field) -> list[dict[str, Any]]:
-    """Return every size that can be trained with the whole budget, and its loss over the least."""
+    """Return every size with the tokens that serve it best within the budget, and its loss over the least."""
     least = float(field.log_loss_cg[:, -1].min())
     return [
         {
@@ -128,7 +129,7 @@ def frontier(field: Field) -> list[dict[str, Any]]:
             "hours": each.seconds(float(tokens), field.unique) / 3600,
             "loss_over_least": math.exp(float(log_loss) - least),
         }
-        for each, tokens, log_loss in zip(field.candidates, field.most_tokens, field.log_loss_cg[:, -1], strict=True)
+        for each, tokens, log_loss in zip(field.candidates, field.best_tokens, field.log_loss_cg[:, -1], strict=True)
         if math.isfinite(log_loss)
     ]
 

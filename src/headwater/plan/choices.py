@@ -30,7 +30,6 @@ SERVED_RATE = 0.25
 "Of the FLOP/s of training that serving reaches; assumed: prompts run as fast, but answers a token at a time."
 MIN_STEPS = 20
 TOO_SHORT = "too few steps"
-SAME_LOSS, SAME_LENGTH = 1e-5, 0.01  # in log loss, of tokens
 MIN_SAVING = 0.1
 "Of time or of serving's cost: a choice that saves less isn't one."
 NUM_GRID = 128
@@ -47,6 +46,11 @@ class Losses(Protocol):
     @property
     def strength(self) -> Strength:
         """What repetition costs; the losses below are of text that is read once."""
+        ...
+
+    @property
+    def readings(self) -> float:
+        """How often the runs behind the losses read their text, at most."""
         ...
 
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
@@ -105,8 +109,8 @@ class Field:
     def refused(self) -> list[str | None]:
         """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
         return [
-            TOO_SHORT if tokens < MIN_STEPS * each.batch_tokens else self.losses.refusal(self.size(each), float(tokens))
-            for each, tokens in zip(self.candidates, self.most_tokens, strict=True)
+            TOO_SHORT if most < MIN_STEPS * each.batch_tokens else self.losses.refusal(self.size(each), float(tokens))
+            for each, most, tokens in zip(self.candidates, self.most_tokens, self.best_tokens, strict=True)
         ]
 
     @cached_property
@@ -117,14 +121,26 @@ class Field:
         return np.asarray(np.exp(np.linspace(np.log(least), np.log(most), NUM_GRID, axis=1)))
 
     @cached_property
-    def log_loss_cg(self) -> FloatArray:
-        """Log loss along the grid, penalties included, never rising; infinite for who is refused."""
+    def _own_log_loss_cg(self) -> FloatArray:
+        """Log loss along the grid, penalties included: it rises again where a text is read too often."""
         params = np.array([[self.size(each)] for each in self.candidates])
         penalty = np.array([[each.log_penalty] for each in self.candidates])
         total = np.array([[float(each.params)] for each in self.candidates])
-        penalty = penalty + self.losses.strength.log_cost(total, self.grid_cg, self.unique)
-        logs = self.losses.log_loss(params, self.grid_cg) + penalty
-        logs = np.minimum.accumulate(logs, axis=1)
+        repeated = self.losses.strength.log_cost(total, self.grid_cg, self.unique)
+        return np.asarray(self.losses.log_loss(params, self.grid_cg) + penalty + repeated)
+
+    @cached_property
+    def best_tokens(self) -> FloatArray:
+        """Tokens at which each has its least loss: all that it may train on, but where the text is read too often."""
+        least = self.grid_cg[np.arange(len(self.candidates)), self._own_log_loss_cg.argmin(axis=1)]
+        wholes = [_whole_steps(each, float(tokens)) for each, tokens in zip(self.candidates, least, strict=True)]
+        is_repeated = least > self.unique
+        return np.where(is_repeated & (least < self.grid_cg[:, -1]), np.array(wholes), self.most_tokens)
+
+    @cached_property
+    def log_loss_cg(self) -> FloatArray:
+        """Log loss along the grid, penalties included, never rising; infinite for who is refused."""
+        logs = np.minimum.accumulate(self._own_log_loss_cg, axis=1)
         return np.where(np.array([[each is not None] for each in self.refused]), np.inf, logs)
 
     def tokens_to(self, log_loss: float) -> FloatArray:
@@ -181,14 +197,12 @@ def choose(field_: Field, serve_tokens: float | None) -> tuple[list[Choice], flo
 
 
 def _compute_optimal(field_: Field, best: int) -> Choice:
-    most = float(field_.most_tokens[best])
-    tokens = float(field_.tokens_to(float(field_.log_loss_cg[best, -1]) + SAME_LOSS)[best])
-    tokens = most if tokens > (1 - SAME_LENGTH) * most else tokens
+    tokens = float(field_.best_tokens[best])
     reason = "the least expected loss that the budget buys"
     epochs = tokens / field_.unique
     if epochs > 1:
         reason += f"; the text is read {epochs:.1f} times, and what repeats is worth less"
-    if tokens < most:
+    if tokens < field_.most_tokens[best]:
         reason += "; read more often it would be learnt by heart"
     return field_.choice(best, tokens, COMPUTE, reason)
 

@@ -35,7 +35,8 @@ def find_site(name: str = AVERAGE, path: Path | None = None) -> Site:
                     f"{where}: pue={pue} is below 1, which is a data centre that uses less than its computers"
                 )
             return Site(name, pue, required(row, "kg_co2_per_kwh", where=where), row.get("source") or "")
-    raise ConfigError(f"no site {name!r} in the sites table; it has {', '.join(row['site'] for _, row in rows)}")
+    known = ", ".join(row["site"] for _, row in rows)
+    raise ConfigError(f"no site {name!r} in the sites table; name one with --site: it has {known}")
 
 
 def site_or_average(name: str, path: Path | None = None) -> tuple[Site, float, str]:

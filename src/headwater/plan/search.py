@@ -32,6 +32,8 @@ from headwater.plan.shape import shape_of
 
 WINDOW = 0.08
 "In log loss by a first guess: sizes further above the best one aren't laid out."
+NUM_LENGTHS = 32
+"Of a run, from reading the text once to all that the time allows: at the best of them a size is judged."
 FEW_SIZES = 4
 "Sizes that must fit, so that there is something to choose from."
 USUAL_RATIO = 20
@@ -97,7 +99,12 @@ def _near_the_best(asked: Asked, models: list[ModelSettings], guess: Guess, loss
     counts = [count_params(shape_of(model)) for model in models]
     params = np.array([float(each.total if losses.counts_embedding else each.matmul) for each in counts])
     total = np.array([float(each.total) for each in counts])
-    logs = losses.log_loss(params, tokens) + losses.strength.log_cost(total, tokens, asked.unique)
+    # each at the length that serves it best: the longest may read the text far too often
+    lengths_sg = np.geomspace(np.minimum(tokens, asked.unique), tokens, NUM_LENGTHS, axis=1)
+    repeated = losses.strength.log_cost(total[:, None], lengths_sg, asked.unique)
+    logs_sg = losses.log_loss(params[:, None], lengths_sg) + repeated
+    best = logs_sg.argmin(axis=1)
+    logs, tokens = logs_sg.min(axis=1), lengths_sg[np.arange(len(models)), best]
     refused = [losses.refusal(size, seen) is not None for size, seen in zip(params, tokens, strict=True)]
     # tokens of a tenth of the parameters are beyond any law
     logs = np.where((tokens < 0.1 * params) | (np.array(refused) & (not all(refused))), np.inf, logs)

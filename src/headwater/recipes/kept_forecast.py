@@ -108,7 +108,7 @@ def _plan(config: RunConfig, asked: Questions, say: Say, begun: Begun | None) ->
 def forecast_key(config: RunConfig) -> str:
     """Return the digest of all that a forecast is made for: settings of the training, and its text."""
     parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
-    settings = config.model_dump(mode="json", include=parts)
+    settings = config.model_dump(mode="json", include=parts) | {"mixture": config.mixture.as_key()}
     settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
     return digest_json({"settings": settings, "tokens": stage_digest(Folders(config.run_dir).tokens)})
 

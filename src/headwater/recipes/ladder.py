@@ -1,6 +1,7 @@
 """Small runs of a run, trained and measured: what they say of it before it is paid for.
 
-A rung is a run like any other, in RUN/ladder: the same text, mixture, batch and rules, a smaller model and fewer steps.
+A rung is a run like any other, in RUN/ladder: the same mixture, batch and rules, a smaller model, fewer steps, and such
+a part of the run's text that it is read as often.
 It goes on from its own checkpoint where it was interrupted, and a rung that is done isn't trained again.
 """
 
@@ -32,6 +33,7 @@ from headwater.recipes.metronome import metronome
 from headwater.recipes.pace import Pacemaker, can_take_pace
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_time import validated_tokens
+from headwater.recipes.readings import readings_or_none, times_together
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.rung_times import rung_times
 from headwater.recipes.small_run import begin_small_run, keep_measured, measured_before, train_small_run
@@ -61,6 +63,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
     with owned(ladder.config.run_dir), ExitStack() as held:
         remove_leftovers(ladder_dir(ladder.config.run_dir))
+        is_processor = machinery(ladder.config, None).is_processor  # a GPU waits for no other program
         pacemaker: Pacemaker | None = None
         done: list[DoneRung] = []
         for number, rung in enumerate(ladder.rungs, start=1):
@@ -77,13 +80,17 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 if not train_small_run(ladder.config.run_dir, config, reasons, shown, say):
                     return None
                 found = _measured(config, rung, pacemaker.pace if pacemaker else None)
-                if busy := meter.note(found.num_threads):
+                busy = meter.note(found.num_threads) if is_processor else None
+                if busy is not None:
                     found = replace(found, busy=busy)
-                    say(f"{busy} while this trained: its times say nothing of an idle machine and aren't used")
+                    say(
+                        f"{busy} while this trained: its times say nothing of an idle machine and aren't used; "
+                        "`headwater plan RUN --probe` measures a step anew"
+                    )
                 _keep(ladder, config, found)
             done.append(replace(found, rung=rung))
         folder = ladder_dir(ladder.config.run_dir)
-        write_table(folder / "runs.csv", done, ladder.config.seed)
+        write_table(folder / "runs.csv", done, ladder.config.seed, times_together(readings_or_none(ladder.config)))
         record = {"format": FORMAT, "format_version": 1, "of": same_make(ladder.config)}
         record["speed"] = same_speed(ladder.config)
         write_json(folder / "ladder.json", record | {"rungs": [asdict(rung) for rung in done]})

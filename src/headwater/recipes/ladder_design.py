@@ -66,8 +66,7 @@ class Ladder:
 def design_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> Ladder:
     """Return the ladder of a run: the one chosen before, when the same was asked of the same run and text.
 
-    Writes nothing. Where text isn't prepared, it is taken as read once at most. Raises ConfigError for a budget that
-    no ladder fits in.
+    Writes nothing. Raises ConfigError for a budget that no ladder fits in.
     """
     config, reasons = load_run(run, overrides)
     sizes = Sizes(config)

@@ -13,14 +13,16 @@ from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.table import Runs, read_so_often
 from headwater.recipes.ladder_design import Ladder
 from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung, table_of
-from headwater.recipes.planned_loss import LEAST_FITTED, epochs_of_run, epochs_together
+from headwater.recipes.planned_loss import LEAST_FITTED
 from headwater.recipes.planning import Questions, plan_run, with_ladder
+from headwater.recipes.readings import readings_or_none, times_together
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     """Return what `headwater ladder RUN --json` prints."""
-    read = epochs_of_run(ladder.config) or {}
-    epochs = {name: max(1.0, times) for name, (_, times) in read.items()} | {"all": epochs_together(read or None)}
+    readings = readings_or_none(ladder.config) or {}
+    epochs = {name: max(1.0, reading.times) for name, reading in readings.items()}
+    epochs["all"] = times_together(readings)
     return {
         "name": ladder.config.name,
         "unit": BITS_PER_BYTE,

@@ -10,8 +10,8 @@ from headwater.recipes.ladder_record import BegunLadder, trained_rungs
 from headwater.recipes.stages import is_prepared
 
 NOT_PREPARED = (
-    "the text is not prepared, and nothing was written: it is taken as read once at most, so that the ladder may "
-    "choose somewhat other rungs when it begins; `headwater ladder RUN` prepares it first"
+    "the text is not prepared, and nothing was written: how much is held out is guessed from its size, so that the "
+    "ladder may choose somewhat other rungs when it begins; `headwater ladder RUN` prepares it first"
 )
 
 

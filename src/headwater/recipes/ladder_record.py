@@ -27,6 +27,7 @@ from headwater.recipes.stages import Folders, read_json_or_none
 
 FORMAT = "headwater-ladder"
 RUNG_FILE = "rung.json"
+LADDER_VERSION = 2  # rungs read their text as often as the run
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
 
@@ -89,8 +90,13 @@ def same_make(config: RunConfig) -> dict[str, Any]:
     """Return the settings that a run shares with its ladder: all that decide its loss."""
     settings = config.model_dump(mode="json")
     train = {name: settings["train"][name] for name in ("num_steps", "batch_tokens", "half_length_fraction")}
-    kept = {name: settings[name] for name in ("mixture", "model", "optim", "schedule")}
-    return kept | {"train": train, "dtype": settings["machine"]["dtype"], "text": text_digest(config)}
+    kept = {name: settings[name] for name in ("model", "optim", "schedule")} | {"mixture": config.mixture.as_key()}
+    return kept | {
+        "ladder": LADDER_VERSION,
+        "train": train,
+        "dtype": settings["machine"]["dtype"],
+        "text": text_digest(config),
+    }
 
 
 def same_speed(config: RunConfig) -> dict[str, Any]:
@@ -178,16 +184,19 @@ def done_rung(value: dict[str, Any]) -> DoneRung:
     return DoneRung(**{**value, "rung": Rung(**value["rung"]), "loss": loss, "around": around})
 
 
-def write_table(path: Path, rungs: Sequence[DoneRung], seed: int) -> None:
-    """Write the rungs as a table that `headwater law fit` reads; each source's bits per byte has a column."""
+def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:
+    """Write the rungs as a table that `headwater law fit` reads; each source's bits per byte has a column.
+
+    All of them read their text `epochs` times.
+    """
     sources = [name for name in rungs[0].loss if name != "all"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = ["params", "tokens", "loss", "seed", "num_layers", "d_model", "num_steps", "flops", "seconds_per_step"]
-    writer.writerow([*columns, *(SOURCE_COLUMN + name for name in sources)])
+    columns = ["params", "tokens", "epochs", "loss", "seed", "num_layers", "d_model", "num_steps", "flops"]
+    writer.writerow([*columns, "seconds_per_step", *(SOURCE_COLUMN + name for name in sources)])
     for done in rungs:
         rung = done.rung
-        sizes = [f"{rung.params:.0f}", f"{rung.tokens:.0f}", f"{done.loss['all']:.6f}", seed]
+        sizes = [f"{rung.params:.0f}", f"{rung.tokens:.0f}", f"{epochs:.4g}", f"{done.loss['all']:.6f}", seed]
         shape = [rung.num_layers, rung.d_model, rung.num_steps, f"{rung.flops:.6g}", f"{done.step_seconds:.5g}"]
         writer.writerow([*sizes, *shape, *(f"{done.loss[name]:.6f}" for name in sources)])
     write_text(path, out.getvalue())

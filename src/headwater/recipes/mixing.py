@@ -21,7 +21,7 @@ from headwater.plan.arrays import FloatArray
 from headwater.plan.mixture_law import MixtureLaw, Proposal, fit_mixture_law, propose
 from headwater.recipes.ladder_design import rung_config
 from headwater.recipes.mixing_design import FORMAT, Mixing
-from headwater.recipes.mixture_shares import train_rows
+from headwater.recipes.mixture_shares import read_rows
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.small_run import begin_small_run, keep_measured, measured_before, train_small_run
 from headwater.recipes.stages import Say
@@ -76,7 +76,8 @@ class _Trainer:
         """Return the bits per byte by source of a small run, trained now or before; raise _Stopped after a signal."""
         mixing, beside = self._mixing, self._mixing.ladder.config
         config, reasons = rung_config(mixing.ladder, mixing.rung)
-        mixture = MixtureSettings(weights=dict(zip(mixing.sources, weights.tolist(), strict=True)))
+        chosen = dict(zip(mixing.sources, weights.tolist(), strict=True))
+        mixture = MixtureSettings(weights=chosen, share_of_text=beside.mixture.share_of_text)
         changes = {"name": name, "runs_dir": str(mixing.folder), "seed": seed, "mixture": mixture}
         config = config.model_copy(update=changes)
         self._num_done += 1
@@ -101,7 +102,7 @@ def _gain(mixing: Mixing, own: dict[str, float], proposed: dict[str, float]) -> 
 
 
 def _result(mixing: Mixing, law: MixtureLaw, found: Proposal, checks: list[dict[str, Any]]) -> dict[str, Any]:
-    rows, num_rows = train_rows(mixing.ladder.config), mixing.ladder.config.num_rows
+    rows, num_rows = read_rows(mixing.ladder.config), mixing.ladder.config.num_rows
     gains = [check["gain"] for check in checks]
     return {
         "name": mixing.ladder.config.name,

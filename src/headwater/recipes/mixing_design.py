@@ -19,7 +19,7 @@ from headwater.plan.ladder import MIN_RUNG_STEPS, Rung
 from headwater.plan.mixture_law import MIN_RUNS, choose_mixtures, draw_mixtures
 from headwater.recipes.ladder_design import Ladder, LadderWishes, Sizes
 from headwater.recipes.ladder_record import same_make
-from headwater.recipes.mixture_shares import shares_of, train_rows
+from headwater.recipes.mixture_shares import read_rows, shares_of, train_rows
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Say, Timings, prepare_data, read_json_or_none, split_tokens
 
@@ -157,7 +157,8 @@ def _bounds(config: RunConfig, rows: dict[str, int], sources: tuple[str, ...]) -
     shares, num_rows = shares_of(config, rows), config.num_rows
     caps = {name: config.mixture.cap_of(name) or USUAL_EPOCHS for name in sources}
     base = np.array([shares[name] for name in sources])
-    most = np.array([min(1.0, caps[name] * rows[name] / num_rows) for name in sources])
+    different = read_rows(config)
+    most = np.array([min(1.0, caps[name] * different[name] / num_rows) for name in sources])
     return base, np.maximum(base, most)  # a run that reads a source more often than is usual may go on doing so
 
 

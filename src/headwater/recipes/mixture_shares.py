@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from headwater.batches.mixture import make_plan
@@ -20,6 +21,11 @@ def train_rows(config: RunConfig) -> dict[str, int]:
             f"the text of {config.name} isn't built yet; `headwater tokenizer train {config.name}` builds it"
         )
     return {name: -(-count // config.model.seq_len) for name, count in found.items()}
+
+
+def read_rows(config: RunConfig) -> dict[str, int]:
+    """Return about how many different rows of each source a run may read: a share of them, or all."""
+    return {name: math.ceil(count * config.mixture.share_of_text) for name, count in train_rows(config).items()}
 
 
 def shares_of(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:

@@ -73,8 +73,12 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
             "(corpus.sources.NAME.text_column in a run file names another)"
         )
     chosen = choose_sizes(num_bytes)
-    seconds = _foretold_seconds(_run_file(name, texts, found, num_bytes, minutes, chosen))
-    sizes = with_steps(chosen, num_bytes, 60 * minutes, seconds)
+    try:
+        here = _foretold_here(_run_file(name, texts, found, num_bytes, minutes, chosen))
+    except ConfigError as error:  # a GPU in no table
+        say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
+        here = NO_TIME
+    sizes = with_steps(chosen, num_bytes, 60 * minutes, here)
     write_text(path, _run_file(name, texts, found, num_bytes, minutes, sizes))
     say(f"found {found}, {num_bytes / 1e6:.3g} MB; {sizes.why}")
     return path
@@ -105,10 +109,13 @@ class Foretold:
     rest: float
 
 
-def with_steps(sizes: Sizes, num_bytes: int, seconds: float, foretold: Foretold) -> Sizes:
+NO_TIME = Foretold(step=1e-9, rest=0.0)
+
+
+def with_steps(sizes: Sizes, num_bytes: int, seconds: float, here: Foretold) -> Sizes:
     """Return the sizes with as many steps as the time allows, and no more readings of the text than teach something."""
     corpus_tokens = num_bytes / BYTES_PER_TOKEN
-    affordable = (seconds - foretold.rest) / foretold.step
+    affordable = (seconds - here.rest) / here.step
     most = useful_readings(sizes, corpus_tokens) * corpus_tokens / sizes.batch_tokens
     num_steps = max(MIN_STEPS, int(min(affordable, most)))
     limit = "the time" if affordable < most else "the text (read more often, it would be learnt by heart)"
@@ -132,11 +139,11 @@ def useful_readings(sizes: Sizes, corpus_tokens: float) -> float:
     return max(best, begun)
 
 
-def _foretold_seconds(run_file: str) -> Foretold:
+def _foretold_here(run_file: str) -> Foretold:
     """Return what `headwater plan` says of a run of this file on the machine at hand."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trial.toml"
-        write_text(path, run_file)
+        path.write_text(run_file, encoding="utf-8")  # of a moment: nobody needs it after a crash
         config, _ = load_run(str(path), [])
     return foretold(config)
 

@@ -7,23 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.batches.mixture import make_plan
 from headwater.errors import ConfigError, DataError
 from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
 from headwater.plan.law.overfit import RepeatedForecaster
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings
-from headwater.plan.law.table import Runs, read_runs, read_so_often
+from headwater.plan.law.table import MAX_EPOCHS, Runs, most_readings, read_runs, read_so_often
 from headwater.recipes.ladder_record import BegunLadder, begun_ladder, done_ladder, ladder_dir, read_ladder, table_of
 from headwater.recipes.planned_schedule import Moved, moved_by_schedule
+from headwater.recipes.readings import (
+    MUCH_MORE,
+    Readings,
+    most_times,
+    notes_of_repetition,
+    readings_of,
+    times_together,
+)
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import split_tokens
 
 LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
-LEAST_REPEATED, MUCH_MORE = 2.0, 1.5
-"Readings of the text from which repetition is noted, and how many times those of the runs that tell the loss."
 NO_RUNS = (
     "no loss without runs to forecast from: `headwater ladder RUN` makes a table of small ones, or give --runs CSV, a "
     "table of at least six finished runs on this text with the columns params, tokens and loss"
@@ -95,66 +99,47 @@ def begun_outlook(config: RunConfig, begun: BegunLadder) -> LossOutlook:
 
 def _by_rungs(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
     """Return what rungs say, which read their text as often as the run and show what that costs."""
-    runs = read_so_often(runs, epochs_together(epochs_of_run(config)))
-    return _by_law(config, RepeatedForecaster(runs), f"{name}, which read their text as often")
+    try:
+        readings = readings_of(config)
+    except ConfigError as error:
+        return LossOutlook(None, str(error), str(error))
+    repeated = read_so_often(runs, times_together(readings))
+    return _by_law(config, readings, RepeatedForecaster(repeated), f"{name}, which read their text as often")
 
 
 def _by_table(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
-    """Return what a table of other runs says, whose own column tells how often they read their text."""
-    found, epochs = _by_law(config, RepeatedForecaster(runs), name), epochs_of_run(config)
-    if epochs is None or found.spread is None:
-        return found
-    repeated = notes_of_repetition("the run", most_epochs(epochs), 1.0)
-    return replace(found, notes=(*found.notes, *repeated))
+    """Return what a table of other runs says, whose column `epochs` tells how often they read their text."""
+    try:
+        readings = readings_of(config)
+    except ConfigError as error:
+        return LossOutlook(None, str(error), str(error))
+    times, known = most_times(readings) if readings else 1.0, most_readings(runs)
+    if times > max(MAX_EPOCHS, MUCH_MORE * known):
+        refused = (
+            f"the run reads its text {times:.1f} times, and what that costs was measured to {MAX_EPOCHS:g} readings: "
+            "use more text or fewer tokens; `headwater ladder RUN` foretells it, for its runs read as often"
+        )
+        return LossOutlook(None, refused, refused)
+    found = _by_law(config, readings, RepeatedForecaster(runs), name)
+    return (
+        found
+        if found.spread is None
+        else replace(found, notes=(*found.notes, *notes_of_repetition("the run", times, known)))
+    )
 
 
-def _by_law(config: RunConfig, forecaster: RepeatedForecaster, name: str) -> LossOutlook:
-    params, epochs = float(count_parameters(config.model).total), epochs_of_run(config)
+def _by_law(config: RunConfig, readings: Readings | None, forecaster: RepeatedForecaster, name: str) -> LossOutlook:
+    params = float(count_parameters(config.model).total)
     tokens = float(config.train.num_steps * config.train.batch_tokens)
-    unique, fresh = tokens / epochs_together(epochs), forecaster.likeliest.runs
+    unique, fresh = tokens / times_together(readings), forecaster.likeliest.runs
     refused = forecast_refusal(fresh, params, tokens)
     if refused is not None:
         return LossOutlook(None, refused, refused)
     medians, deviations = forecaster.spread(np.array([params]), np.array([tokens]), unique)
     notes = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))
-    read = "not built yet: taken as read once" if epochs is None else f"read {most_epochs(epochs):.2g} times at most"
+    read = f"read {most_times(readings):.2g} times at most" if readings else "not built yet: taken as read once"
     how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens (text {read})"
     cost = float(np.expm1(forecaster.strength.log_cost(np.array(params), np.array(tokens), unique)))
     if cost > LEAST_COST:
         how += f"; of it {cost / (1 + cost):.1%} come of reading again"
     return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how, notes=notes)
-
-
-def notes_of_repetition(who: str, epochs: float, read: float) -> list[str]:
-    """Return a note where a run reads its text far more often than those did that its loss is forecast from."""
-    if epochs < max(LEAST_REPEATED, MUCH_MORE * read):
-        return []
-    return [
-        f"{who} reads its text {epochs:.1f} times, and what its loss is forecast from {read:.2g} times: what that "
-        "costs is reckoned by other runs, and differs three-fold from one way of training to another; `headwater "
-        "ladder RUN` shows it, for its runs read as often"
-    ]
-
-
-def epochs_of_run(config: RunConfig) -> dict[str, tuple[float, float]] | None:
-    """Return {source: tokens it gives to the run, how often its text is read}; None before the text is built."""
-    found = split_tokens(config, "train")
-    if found is None:
-        return None
-    seq_len = config.model.seq_len
-    rows = {name: max(1, count // seq_len) for name, count in found.items()}
-    plan = make_plan(rows, config.mixture, config.num_rows)
-    counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
-    return {name: (float(counts[name] * seq_len), epochs[name]) for name in rows}
-
-
-def epochs_together(epochs: dict[str, tuple[float, float]] | None) -> float:
-    """Return all tokens over those that are different: 1 where nothing is read twice, or isn't known yet."""
-    if epochs is None:
-        return 1.0
-    different = sum(tokens / max(1.0, times) for tokens, times in epochs.values())
-    return sum(tokens for tokens, _ in epochs.values()) / different
-
-
-def most_epochs(epochs: dict[str, tuple[float, float]]) -> float:
-    return max(times for _, times in epochs.values())

@@ -20,9 +20,10 @@ from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladder
 from headwater.recipes.planned_device import Begun, Machinery, Probe, machinery
 from headwater.recipes.planned_ladder import disturbed, ladder_probe
-from headwater.recipes.planned_loss import LossOutlook, epochs_of_run, ladder_table, loss_outlook, most_epochs
+from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_text import notes_of_missing_text
 from headwater.recipes.planned_time import around_steps
+from headwater.recipes.readings import most_times, readings_or_none
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.report.numbers import significant, time_unit
@@ -121,18 +122,18 @@ def _notes(found: Machinery, probe: Probe | None) -> list[str]:
 def counts(config: RunConfig) -> dict[str, Any]:
     """Return parameters, tokens and FLOPs of the run, exact; a token's FLOPs are those in a whole row.
 
-    `epochs` is how often the source that is read most is read, None before the text is built.
+    `epochs` is how often the source that is read most is read, None where that isn't known.
     """
     shape = shape_of(config.model)
     params, tokens = count_params(shape), config.train.num_steps * config.train.batch_tokens
-    flops, epochs = count_flops(shape), epochs_of_run(config)
+    flops, readings = count_flops(shape), readings_or_none(config)
     return {
         "params": params.total,
         "active_params": params.active,
         "embedding_params": params.embedding,
         "tokens": tokens,
         "num_steps": config.train.num_steps,
-        "epochs": None if epochs is None else most_epochs(epochs),
+        "epochs": most_times(readings) if readings else None,
         "flops_per_token": asdict(flops),
         "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
         "tokens_per_parameter": tokens / count_parameters(config.model).total,

@@ -11,19 +11,15 @@ from typing import Any
 from headwater.model.settings import Family
 from headwater.plan.asked import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates
 from headwater.plan.budget import Budget, parse_amount, parse_budget
+from headwater.plan.choices import LossModel
 from headwater.plan.law.own_runs import OwnRuns, own_runs
 from headwater.plan.law.published import published_laws
 from headwater.plan.search import search, usual_flops
 from headwater.plan.sizes import sizes
-from headwater.recipes.planned_loss import (
-    epochs_of_run,
-    epochs_together,
-    ladder_table,
-    most_epochs,
-    moved_of_table,
-    notes_of_repetition,
-)
+from headwater.recipes.planned_loss import ladder_table, moved_of_table
+from headwater.recipes.planned_schedule import Moved
 from headwater.recipes.planned_text import usual_bytes_per_token
+from headwater.recipes.readings import notes_of_repetition
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.searched_place import place_of
 from headwater.recipes.searched_text import Text, text_of
@@ -50,32 +46,21 @@ def search_budget(wishes: Wishes, clock: Callable[[], float] = time.perf_counter
     runs = wishes.runs or (ladder_table(config) if config else None)
     losses = published_laws(usual_flops(models, guess)) if runs is None else _own_losses(runs, config)
     result = search(asked, models, guess, place.make, losses)
-    result["notes"] += _notes_of_repetition(result["choices"], runs, config)
+    result["notes"] += _notes_of_repetition(result["choices"], losses)
     name = "budget" if config is None else config.name
     return {"name": name, **result, "seconds": clock() - started_at}
 
 
 def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
-    """Return the law of a table, with the run's own schedule where the table's runs had another.
-
-    Rungs read their text as often as the run they were made for.
-    """
-    if config is None:
-        return own_runs(runs)
-    moved, epochs = moved_of_table(config, runs), _epochs_of_rungs(runs, config)
-    return own_runs(runs, moved.move, moved.how, epochs_together(epochs))
+    """Return the law of a table, with the run's own schedule where the table's runs had another."""
+    moved = Moved() if config is None else moved_of_table(config, runs)
+    return own_runs(runs, moved.move, moved.how)
 
 
-def _epochs_of_rungs(runs: Path, config: RunConfig) -> dict[str, tuple[float, float]] | None:
-    return epochs_of_run(config) if runs == ladder_table(config) else None
-
-
-def _notes_of_repetition(choices: list[dict[str, Any]], runs: Path | None, config: RunConfig | None) -> list[str]:
+def _notes_of_repetition(choices: list[dict[str, Any]], losses: LossModel) -> list[str]:
     """Return a note where a choice reads its text far more often than the runs that its loss is forecast from."""
-    epochs = None if runs is None or config is None else _epochs_of_rungs(runs, config)
-    read = 1.0 if epochs is None else max(1.0, most_epochs(epochs))
     most = max(choices, key=lambda choice: float(choice["epochs"]))
-    return notes_of_repetition(f"the {' and '.join(most['kinds'])} choice", most["epochs"], read)
+    return notes_of_repetition(f"the {' and '.join(most['kinds'])} choice", most["epochs"], losses.readings)
 
 
 def _model_sizes(wishes: Wishes, config: RunConfig | None, is_processor: bool) -> tuple[Family, int, int]:

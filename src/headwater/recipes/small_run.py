@@ -22,7 +22,7 @@ from headwater.train.loop import Display
 
 def small_run_key(beside: RunConfig, config: RunConfig) -> str:
     """Return what a small run's measurements depend on: its settings, but for where it lies, and the run's text."""
-    settings = config.model_dump(mode="json")
+    settings = config.model_dump(mode="json") | {"mixture": config.mixture.as_key()}
     del settings["runs_dir"]
     return digest_json({"settings": settings, "text": text_digest(beside)})
 

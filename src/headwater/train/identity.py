@@ -19,6 +19,7 @@ WHEN_ABSENT = {
     "mixture.rule": "size",
     "mixture.temperature": 2.0,
     "mixture.stages": [],
+    "mixture.share_of_text": 1.0,
 }
 "What older checkpoints don't name, and how they were trained."
 

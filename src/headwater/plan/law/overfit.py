@@ -112,7 +112,16 @@ class RepeatedForecaster:
     @property
     def likeliest(self) -> Forecaster:
         """The forecaster of fresh text by the likeliest strength."""
-        return max(self._weighed, key=lambda each: each.weight).forecaster
+        return self._likeliest.forecaster
+
+    @property
+    def likeliest_strength(self) -> float:
+        """The strength whose penalty was divided out of the rows of `likeliest`."""
+        return self._likeliest.strength
+
+    @property
+    def _likeliest(self) -> _Weighed:
+        return max(self._weighed, key=lambda each: each.weight)
 
     def spread(
         self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float = math.inf

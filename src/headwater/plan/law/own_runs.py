@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from headwater.plan.arrays import FloatArray
 from headwater.plan.law.overfit import RepeatedForecaster, Strength
 from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.schedule import NO_MOVE, Move
-from headwater.plan.law.table import read_runs, read_so_often
+from headwater.plan.law.table import most_readings, read_runs
 from headwater.plan.score import Z90
 
 
@@ -39,7 +39,12 @@ class OwnRuns:
 
     @cached_property
     def strength(self) -> Strength:
-        return self.forecaster.strength
+        """That of the losses below: what was divided out of them is multiplied back on."""
+        return replace(self.forecaster.strength, median=self.forecaster.likeliest_strength)
+
+    @property
+    def readings(self) -> float:
+        return most_readings(self.forecaster.runs)
 
     @property
     def members(self) -> list[tuple[str, OwnRuns]]:
@@ -66,7 +71,6 @@ class OwnRuns:
         return f"{how}; {self.move_how}" if self.move_how else how
 
 
-def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "", epochs: float = 1.0) -> OwnRuns:
-    """Return the forecaster of a table, whose runs read their text so often; raise DataError where it can't be read."""
-    runs = read_runs(path)
-    return OwnRuns(RepeatedForecaster(read_so_often(runs, epochs) if epochs > 1 else runs), path, move, move_how)
+def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "") -> OwnRuns:
+    """Return the forecaster of a table; raise DataError for one that can't be read."""
+    return OwnRuns(RepeatedForecaster(read_runs(path)), path, move, move_how)

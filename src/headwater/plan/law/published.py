@@ -107,6 +107,11 @@ class PublishedLaws:
         """What repetition costs: these laws are of runs that read their text once."""
         return PUBLISHED
 
+    @property
+    def readings(self) -> float:
+        """How often the runs of these laws read their text."""
+        return 1.0
+
     def quantiles(
         self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
     ) -> tuple[float, float, float] | None:

@@ -184,9 +184,10 @@ def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
             return f"all rows have the same {name} ({values[0]:.3g}): they don't show how loss changes with {name}"
     furthest = max(_distances(runs, params, tokens), key=lambda distance: distance.share)
     if furthest.share > 1:
+        below = "; below its rows the law rises without a ceiling, so that a decade is all" if furthest.is_below else ""
         return (
             f"the target lies {furthest.decades:.1f} decades {furthest.where} and the rows span {furthest.span:.1f}: "
-            f"add {furthest.add}"
+            f"add {furthest.add}{below}"
         )
     return None
 

@@ -17,7 +17,7 @@ from headwater.plan.law.frontier import optimum
 from headwater.plan.law.overfit import RepeatedForecaster
 from headwater.plan.law.profile import Profile, profiles
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings, optimum_refusal, table_warnings
-from headwater.plan.law.table import MAX_EPOCHS, Runs, num_distinct
+from headwater.plan.law.table import MAX_EPOCHS, Runs, most_readings, num_distinct
 from headwater.plan.law.tuning import regret
 
 Clock = Callable[[], float]
@@ -72,7 +72,7 @@ def law_fields(done: Study) -> dict[str, Any]:
 
     An interval is around `likeliest`, the exponent by that likelihood; the law's own may lie outside.
     """
-    law, posterior = done.law, done.forecaster.posterior
+    law, posterior, strength = done.law, done.forecaster.posterior, done.repeated.strength
     intervals = {
         name: {"p5": profile.low, "p95": profile.high, "identified": profile.is_identified, "likeliest": profile.top}
         for name, profile in zip(("alpha", "beta"), done.profiles)
@@ -86,6 +86,11 @@ def law_fields(done: Study) -> dict[str, Any]:
         "num_points": len(done.runs),
         "seconds": done.seconds,
         "objective": law.objective,
+        "repetition": {
+            "strength": strength.median,
+            "log_deviation": strength.log_deviation,
+            "most_readings": most_readings(done.repeated.runs),
+        },
         "exponent_intervals": intervals,
         "backtest": {"num_cuts": len(done.forecaster.past), "widening": done.forecaster.widening},
         "warnings": [asdict(warning) for warning in table_warnings(done.runs, law, posterior, done.profiles)],

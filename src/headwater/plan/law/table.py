@@ -31,7 +31,7 @@ _LIMITS = {
     "params": (1e3, 1e15, "give the plain count of parameters, not millions or billions"),
     "tokens": (1e3, 1e18, "give the plain count of training tokens, not millions or billions"),
     "loss": (1e-6, 30.0, "give the mean loss in nats per token, or bits per byte, not a perplexity"),
-    "epochs": (1e-9, MAX_EPOCHS, f"runs were measured to {MAX_EPOCHS:g} readings of a text; leave the line out"),
+    "epochs": (1e-9, 1000.0, "give how often the run read its text"),
 }
 
 
@@ -80,6 +80,11 @@ def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
 def read_so_often(runs: Runs, epochs: float) -> Runs:
     """Return the same runs as ones that read their text `epochs` times each; up to 1 is once."""
     return replace(runs, unique=runs.tokens / epochs if epochs > 1 else None)
+
+
+def most_readings(runs: Runs) -> float:
+    """Return how often the run that read its text most did so."""
+    return 1.0 if runs.unique is None else float((runs.tokens / runs.unique).max())
 
 
 def num_distinct(values: FloatArray, least_ratio: float = 1.05) -> int:
