@@ -16,7 +16,8 @@ from headwater.checkpoint.load import load_state_, read_checkpoint
 from headwater.config import MAX_DEPTH, MAX_VALUES
 from headwater.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.files import digest_bytes, json_bytes, read_json
-from headwater.plan.hf_values import MAX_LAYERS, read_hf_config
+from headwater.plan.hf_config import read_hf_config
+from headwater.plan.hf_values import MAX_LAYERS
 from headwater.plan.law.table import read_runs
 from headwater.recipes.run_config import load_run
 from headwater.seals import seal
