@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from headwater.files import write_text
 from headwater.plan.law.overfit import OWN
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_time import around_steps
-from headwater.recipes.run_config import RunConfig, find_recipe, load_run, require_run_name
+from headwater.recipes.run_config import RunConfig, config_of_text, find_recipe, require_run_name
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
@@ -74,7 +73,7 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
         )
     chosen = choose_sizes(num_bytes)
     try:
-        here = _foretold_here(_run_file(name, texts, found, num_bytes, minutes, chosen))
+        here = foretold(config_of_text(_run_file(name, texts, found, num_bytes, minutes, chosen)))
     except ConfigError as error:  # a GPU in no table
         say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
         here = NO_TIME
@@ -137,15 +136,6 @@ def useful_readings(sizes: Sizes, corpus_tokens: float) -> float:
     best = float(readings[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(readings))])
     begun = min(MOST_TO_BEGIN, STEPS_TO_BEGIN * sizes.batch_tokens / corpus_tokens)
     return max(best, begun)
-
-
-def _foretold_here(run_file: str) -> Foretold:
-    """Return what `headwater plan` says of a run of this file on the machine at hand."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trial.toml"
-        path.write_text(run_file, encoding="utf-8")  # of a moment: nobody needs it after a crash
-        config, _ = load_run(str(path), [])
-    return foretold(config)
 
 
 def foretold(config: RunConfig) -> Foretold:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,19 @@ def load_run(name_or_path: str, overrides: list[str]) -> tuple[RunConfig, list[R
     path = find_recipe(name_or_path) or Path(name_or_path)
     if not _exists(path) and path.suffix != ".toml":
         raise ConfigError(_no_such_run(name_or_path))
-    raw = read_settings(path, overrides, find_recipe)
+    return _resolved(read_settings(path, overrides, find_recipe), path)
+
+
+def config_of_text(text: str) -> RunConfig:
+    """Return the settings of a run file that isn't written yet, with what rules make of it."""
+    raw = RawSettings({}, {})
+    for name, value in tomllib.loads(text).items():
+        raw.set_(name, value, "a run file")
+    return _resolved(raw, Path("run.toml"))[0]
+
+
+def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings, with what rules make of those that were read from `path`, and where each comes from."""
     require_sound(RunConfig, raw, BY_RULE)
     whys = _apply_rules_of_the_file_(raw, path)
     _require_whole_rows(raw)
