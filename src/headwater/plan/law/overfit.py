@@ -92,7 +92,8 @@ class RepeatedForecaster:
         weights = np.exp(logs - logs.max())
         kept = [place for place, weight in enumerate(weights) if weight > _LEAST_WEIGHT]
         total = float(weights[kept].sum())
-        made = {id(corrected[place]): Forecaster(corrected[place]) for place in kept}
+        different = {id(corrected[place]): corrected[place] for place in kept}
+        made = {key: Forecaster(runs) for key, runs in different.items()}
         return [_Weighed(strengths[at], float(weights[at]) / total, made[id(corrected[at])]) for at in kept]
 
     def _without_penalty(self, strength: float) -> Runs:
