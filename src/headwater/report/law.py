@@ -149,6 +149,9 @@ def _notes(fields: dict[str, Any]) -> Html | None:
     for found in fields.get("forecasts", []):
         target = f"{count(found['params'])} parameters, {count(found['tokens'])} tokens"
         texts += [f"{target}: {warning['says']}" for warning in found.get("warnings", [])]
+    readings = fields["repetition"]["most_readings"]
+    if readings > 1:
+        texts.append(f"Runs read their text up to {readings:.2g} times: what that cost is taken out of dots and curves.")
     if refused := fields["optimum"].get("refused"):
         texts.append(f"No best size for {fields['optimum']['flops']:.3g} FLOPs: {refused}.")
     if not texts:
