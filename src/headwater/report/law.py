@@ -151,7 +151,7 @@ def _notes(fields: dict[str, Any]) -> Html | None:
         texts += [f"{target}: {warning['says']}" for warning in found.get("warnings", [])]
     readings = fields["repetition"]["most_readings"]
     if readings > 1:
-        texts.append(f"Runs read their text up to {readings:.2g} times: what that cost is taken out of dots and curves.")
+        texts.append(f"Runs read their text up to {readings:.2g} times: what that cost is not in dots and curves.")
     if refused := fields["optimum"].get("refused"):
         texts.append(f"No best size for {fields['optimum']['flops']:.3g} FLOPs: {refused}.")
     if not texts:
