@@ -16,6 +16,7 @@ from headwater.recipes.ladder_record import DoneRung
 from headwater.recipes.metronome import metronome
 from headwater.recipes.pace import MOST, SECONDS_BETWEEN, Pacemaker, share_of_samples, slowdown
 from headwater.recipes.planned_device import machinery, microbatch_tokens
+from headwater.recipes.planned_ladder import disturbed, ladder_probe
 from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.records import read_records
 
@@ -45,6 +46,21 @@ def test_a_rung_that_was_fast_is_slowed_by_what_the_others_saw():
     assert slowdown(rungs[:1], rungs) == pytest.approx((0.20 + 2 * 0.24) / 3 / 0.20)
     assert slowdown(rungs[1:], rungs) == pytest.approx((0.20 + 2 * 0.24) / 3 / 0.24)
     assert slowdown(rungs, rungs) == pytest.approx(1.0)
+
+
+def test_times_of_rungs_beside_other_programs_are_left_out_of_the_probe_and_named(workshop):
+    config = workshop.config
+    model = config.model
+    own = {"num_layers": model.num_layers, "d_model": model.d_model}
+    quiet = done(8, 60.0, 0.2)
+    quiet = replace(quiet, rung=replace(quiet.rung, **own), step_seconds=0.2)
+    busy = replace(quiet, rung=replace(quiet.rung, num_steps=9), step_seconds=2.0, busy="others use 1.9 of the 2 CPUs")
+    assert ladder_probe(config, [quiet, busy]).step_seconds == pytest.approx(0.2)
+    assert ladder_probe(config, [busy]) is None
+    (one,), (all_of_them,) = disturbed([quiet, busy]), disturbed([busy])
+    assert busy.rung.name in one and "those of the others count" in one
+    assert "this processor's rate" in all_of_them
+    assert disturbed([quiet]) == []
 
 
 def test_a_pace_that_cant_be_is_bounded():

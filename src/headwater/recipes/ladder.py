@@ -76,11 +76,11 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 if pacemaker is None and not is_trained(config) and can_take_pace(machinery(ladder.config, None)):
                     pacemaker = Pacemaker(time.perf_counter, held.enter_context(metronome(ladder.config)).sample, say)
                 shown = display if pacemaker is None else pacemaker.beside(display)
-                meter = LoadMeter()
+                meter = None if is_trained(config) or not is_processor else LoadMeter()
                 if not train_small_run(ladder.config.run_dir, config, reasons, shown, say):
                     return None
                 found = _measured(config, rung, pacemaker.pace if pacemaker else None)
-                busy = meter.note(found.num_threads) if is_processor else None
+                busy = None if meter is None else meter.note(found.num_threads)
                 if busy is not None:
                     found = replace(found, busy=busy)
                     say(
