@@ -68,7 +68,7 @@ def test_corpus_show_gives_the_balance_sheet(ask):
             assert set(amount) == {"documents", "bytes"}
             assert all(isinstance(number, int) for number in amount.values())
     seen = value["training"]["mine"]
-    assert set(seen) == {"documents", "tokens", "rows", "tokens_lost", "padding", "weight", "epochs"}
+    assert set(seen) == {"documents", "tokens", "rows", "tokens_lost", "rows_read", "padding", "weight", "epochs"}
     assert seen["tokens_lost"] == 0
 
 

@@ -129,7 +129,7 @@ def test_a_table_without_a_law_gets_words_in_place_of_every_forecast(tmp_path, r
         (["runs.csv", "--at", "1e9"], 2, "give params and tokens"),
         (["runs.csv", "--at", "1e9,-5"], 2, "above zero"),
         (["runs.csv", "--at", "1e9,nan"], 2, "above zero"),
-        (["runs.csv", "--at", "1e9,1e11,40"], 2, "from 1 to 16 readings"),
+        (["runs.csv", "--at", "1e9,1e11,4,5"], 2, "and epochs if they aren't 1"),
         (["runs.csv", "--drop-highest", "40"], 2, "can't drop the 40 highest"),
         (["runs.csv", "--at", "1e9,1e11", "--lr-off", "8"], 2, "learning rate 8 times the best"),
         (["runs.csv", "--at", "1e9,1e11", "--batch-off", "-1"], 2, "batch -1 times the best"),

@@ -13,7 +13,7 @@ BANDS = ("hours", "energy_kwh", "memory_gib")
 
 @pytest.fixture
 def run_file(tmp_path):
-    write_texts(tmp_path / "texts", 3)
+    write_texts(tmp_path / "texts", 60)  # enough to be read once
     return write_run_file(tmp_path / "mine.toml")
 
 

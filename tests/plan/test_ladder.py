@@ -15,6 +15,7 @@ from headwater.model.settings import ModelSettings
 from headwater.plan.ladder import LEAST_RATIO, Rung, _Information, design, scaled_shapes, worth_of_another
 from headwater.plan.law.posterior import Posterior
 from headwater.plan.law.prior import published_prior
+from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.table import Runs
 
 BATCH = 4096
@@ -51,7 +52,7 @@ def test_no_choice_of_six_is_much_better():
 
 
 def test_a_ladder_keeps_to_its_budget_and_below_the_run():
-    for budget in (150.0, 300.0, 900.0):
+    for budget in (200.0, 300.0, 900.0):
         chosen = design(CANDIDATES, TARGET, budget)
         assert sum(rung.seconds for rung in chosen) <= budget
         assert all(rung.flops * LEAST_RATIO <= TARGET.flops for rung in chosen)
@@ -59,8 +60,16 @@ def test_a_ladder_keeps_to_its_budget_and_below_the_run():
 
 
 def test_more_time_narrows_the_forecast():
-    variances = [variance(design(CANDIDATES, TARGET, budget)) for budget in (150.0, 300.0, 900.0)]
+    variances = [variance(design(CANDIDATES, TARGET, budget)) for budget in (200.0, 300.0, 900.0)]
     assert variances == sorted(variances, reverse=True)
+
+
+@pytest.mark.parametrize("budget", [180.0, 250.0, 900.0])
+def test_the_rungs_carry_a_loss_for_the_run(budget):
+    chosen = design(CANDIDATES, TARGET, budget)
+    params, tokens = (np.array([getattr(rung, name) for rung in chosen]) for name in ("params", "tokens"))
+    rows = Runs(params, tokens, 0.9 + 40 / params**0.3 + 90 / tokens**0.3)
+    assert forecast_refusal(rows, TARGET.params, TARGET.tokens) is None
 
 
 def test_the_forecaster_narrows_as_the_design_says():

@@ -57,10 +57,11 @@ def test_times_of_rungs_beside_other_programs_are_left_out_of_the_probe_and_name
     busy = replace(quiet, rung=replace(quiet.rung, num_steps=9), step_seconds=2.0, busy="others use 1.9 of the 2 CPUs")
     assert ladder_probe(config, [quiet, busy]).step_seconds == pytest.approx(0.2)
     assert ladder_probe(config, [busy]) is None
-    (one,), (all_of_them,) = disturbed([quiet, busy]), disturbed([busy])
+    assert ladder_probe(config, [replace(quiet, rung=replace(quiet.rung, d_model=2)), busy]) is None
+    (one,), (all_of_them,) = disturbed([quiet, busy], ladder_probe(config, [quiet, busy])), disturbed([busy], None)
     assert busy.rung.name in one and "those of the others count" in one
     assert "this processor's rate" in all_of_them
-    assert disturbed([quiet]) == []
+    assert disturbed([quiet], None) == []
 
 
 def test_a_pace_that_cant_be_is_bounded():

@@ -43,7 +43,7 @@ def write_rows(path: Path, params: tuple[float, ...], tokens: tuple[float, ...])
 def ladder(tmp_path, monkeypatch) -> Path:
     """Leave a run file and what a finished ladder of it leaves; return the ladder's table."""
     monkeypatch.chdir(tmp_path)
-    write_texts(tmp_path / "texts", 3)
+    write_texts(tmp_path / "texts", 60)  # enough to be read once
     write_run_file(tmp_path / "mine.toml")
     PLACE.mkdir(parents=True)
     write_rows(PLACE / "runs.csv", (1e4, 3e4, 1e5), (3e4, 1e5, 3e5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from small_run import write_run_file, write_texts
@@ -11,6 +12,7 @@ from headwater.errors import ConfigError
 from headwater.recipes import busy, planned_device
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.planned_device import Begun, Probe, machinery, microbatch_tokens
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.planned_time import around_steps, validated_tokens
 from headwater.recipes.planning import Questions, plan_run
 from headwater.recipes.readings import Reading, most_times, readings_of, times_together
@@ -22,7 +24,7 @@ from headwater.train.settings import is_validation, look_steps, validation_steps
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_texts(tmp_path / "texts", 3)
+    write_texts(tmp_path / "texts", 60)  # enough to be read once
     return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
 
 
@@ -91,7 +93,8 @@ def test_prepared_text_takes_no_time_again(config):
 
 
 def test_readings_are_those_of_the_built_text(config):
-    assert readings_of(config) is None
+    before, num_bytes = most_times(readings_of(config)), sum(path.stat().st_size for path in Path("texts").iterdir())
+    assert before == pytest.approx(24 * 512 / (num_bytes / usual_bytes_per_token(384)), rel=0.1)
     write_tokens(config, 24 * 512 // 4)
     assert most_times(readings_of(config)) == pytest.approx(4, rel=0.1)
     assert times_together(readings_of(config)) == pytest.approx(4, rel=0.1)

@@ -92,3 +92,6 @@ def print_training(training: dict[str, dict[str, float]] | None) -> None:
                 f"{seen['weight']:>7.1%} {seen['epochs']:>7.2f}"
             )
         )
+    parts = {seen["rows_read"] / max(1, seen["rows"]) for seen in training.values()}
+    if min(parts) < 1:
+        print(f"of each source's rows {min(parts):.0%} are read, so often (mixture.share_of_text)")

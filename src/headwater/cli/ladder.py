@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from headwater.recipes.run_config import RunConfig
 
 
+WORTHWHILE = 0.95
+"Of the band that is left by one more run: a run that narrows it less isn't advised."
+
+
 def add_to(app: typer.Typer) -> None:
     app.command()(ladder)
 
@@ -91,7 +95,8 @@ def _print(result: dict[str, Any], table: str) -> None:
 
 def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
     forecast, plan = result["forecast"], result["plan"]
-    lines = [("loss", f"{_loss(forecast['all'])}, nine in ten to fall inside")]
+    inside = "" if forecast["all"]["p50"] is None else ", nine in ten to fall inside"
+    lines = [("loss", _loss(forecast["all"]) + inside)]
     by_source = [f"{name} {_loss(found)}" for name, found in forecast.items() if name != "all"]
     if len(by_source) > 1:
         lines.append(("", "; ".join(by_source)))
@@ -104,7 +109,7 @@ def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
                 f"({cut['relative_error']:+.1%})",
             )
         )
-    if result["another"]:
+    if result["another"] and result["another"]["narrows_to"] < WORTHWHILE:
         more, name = result["another"], result["another"]["name"]
         lines.append(
             (

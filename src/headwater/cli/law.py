@@ -82,7 +82,10 @@ def _target(text: str) -> list[float]:
     except ConfigError:
         numbers = []
     if len(numbers) != len(parts) or len(parts) < 2:
-        raise ConfigError(f"--at {text}: give params and tokens above zero with a comma, like 70e9,1.4e12 or 70B,1.4T")
+        raise ConfigError(
+            f"--at {text}: give params and tokens, and epochs if they aren't 1, above zero and with commas, like "
+            "70e9,1.4e12 or 70B,1.4T,4"
+        )
     return numbers
 
 

@@ -81,7 +81,15 @@ def _recompute(name: str) -> Any:
 
 
 def estimate(
-    csv: Annotated[Path, typer.Option(metavar="FILE", help="A table of layouts, throughputs or training runs.")],
+    csv: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="A table of layouts (n_layers, d_model, n_heads, seq_len, vocab, hardware, n_gpus, tp, pp, "
+            "global_batch_seqs), of whole runs (params_total and tokens instead of those from n_gpus on), or of "
+            "llm-foundry's throughputs.",
+        ),
+    ],
     hardware: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")] = None,
     prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
     sites: Annotated[
@@ -114,8 +122,8 @@ def _print_estimates(result: dict[str, Any]) -> None:
     for row in result["estimates"]:
         print(safe(f"{row['line']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
     print(
-        "P50 (P10–P90); energy and money of the whole run, or of a billion tokens; !: does not fit the device, ?: as "
-        "assumed it doesn't"
+        "P50 (P10–P90); energy and money of the whole run, or of a billion tokens, at goodput and run_part (--json), "
+        "what whole runs reach of such speeds; !: does not fit the device, ?: as assumed it doesn't"
     )
 
 

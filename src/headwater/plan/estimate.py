@@ -174,6 +174,7 @@ def run_fields(job: Job, per_device: float, site: Site, tables: Tables, fitted: 
         "tokens": tokens,
         "totals_of": "the whole run" if job.tokens else "a billion tokens: the row has no number",
         "goodput": good,
+        "run_part": fitted["constants"]["run_part"],
         "device_hours": band(hours, spread["hours"]),
         "wall_days": band(hours / job.layout.num_devices / 24, spread["hours"]),
         "mean_watts": watts,

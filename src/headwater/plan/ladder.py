@@ -20,13 +20,15 @@ from headwater.plan.arrays import FloatArray
 from headwater.plan.law.backtest import MIN_SIZES
 from headwater.plan.law.posterior import ENOUGH, Departure
 from headwater.plan.law.prior import WIDTH, published_prior
-from headwater.plan.law.table import MIN_RUNS, Runs, num_distinct
+from headwater.plan.law.refusal import reach_of
+from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, Runs, num_distinct
 
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0
 USUAL_STEPS = 4 * 60  # from which most runs have enough rungs
 SLACK = 1.1  # foretold seconds differ by as much from call to call
 NUM_BUDGETS = 16  # tried where a ladder doesn't fit
+TOO_FAR = 1e6  # above every variance
 MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
@@ -120,7 +122,7 @@ def _best_within(budget_seconds: float, allowed: list[Rung], target: Rung, num_r
         return None
     problem = _Problem(affordable, target, budget_seconds)
     chosen = problem.solve(num_rungs)
-    return None if math.isinf(problem.information.variance(chosen)) else [affordable[place] for place in chosen]
+    return None if problem.worth(chosen, num_rungs) > TOO_FAR else [affordable[place] for place in chosen]
 
 
 def _least_seconds(allowed: list[Rung], num_rungs: int) -> float:
@@ -223,7 +225,20 @@ class _Problem:
         self.information = _Information(candidates, target)
         self._seconds = np.array([rung.seconds for rung in candidates])
         self._budget = budget_seconds
+        self._logs = np.log10([FLOPS_PER_PARAM_TOKEN * rung.params * rung.tokens for rung in candidates])
+        self._target_log = math.log10(FLOPS_PER_PARAM_TOKEN * target.params * target.tokens)
         self._own = [place for place, rung in enumerate(candidates) if rung.shape == target.shape]
+
+    def worth(self, chosen: list[int], num_rungs: int) -> float:
+        """Return the variance that is left; of a whole ladder too far below the target to carry a loss, more than any.
+
+        That is the larger the further it is, so that exchanges lead out of it.
+        """
+        variance = self.information.variance(chosen)
+        if len(chosen) < num_rungs or math.isinf(variance):
+            return variance
+        beyond = self._target_log - reach_of(self._logs[chosen])
+        return variance if beyond <= 0 else TOO_FAR + beyond
 
     def solve(self, num_rungs: int) -> list[int]:
         """Return the best found from every first rung that may be one."""
@@ -231,13 +246,13 @@ class _Problem:
         firsts = [place for place in fits if place in self._own]
         starts = [[place] for place in firsts] or [[]]
         found = [self._exchange(self._filled(start, num_rungs), len(start)) for start in starts]
-        return min(found, key=self.information.variance)
+        return min(found, key=lambda chosen: self.worth(chosen, num_rungs))
 
     def _filled(self, chosen: list[int], num_rungs: int) -> list[int]:
         """Add rung after rung, each the best that leaves enough seconds for the cheapest others."""
         while len(chosen) < num_rungs:
             options = self._fitting(chosen, num_rungs - len(chosen) - 1)
-            variances = [self.information.variance([*chosen, place]) for place in options]
+            variances = [self.worth([*chosen, place], num_rungs) for place in options]
             chosen = [*chosen, options[int(np.argmin(variances))]]
         return chosen
 
@@ -253,7 +268,8 @@ class _Problem:
 
     def _exchange(self, chosen: list[int], num_kept: int) -> list[int]:
         """Swap rungs after the first `num_kept` for others as long as that narrows the forecast within the budget."""
-        best = self.information.variance(chosen)
+        num_rungs = len(chosen)
+        best = self.worth(chosen, num_rungs)
         improved = True
         while improved:
             improved = False
@@ -262,7 +278,7 @@ class _Problem:
                     changed = [*chosen[:position], place, *chosen[position + 1 :]]
                     if place in chosen or self._seconds[changed].sum() > self._budget:
                         continue
-                    variance = self.information.variance(changed)
+                    variance = self.worth(changed, num_rungs)
                     if variance < best * (1 - 1e-6):
                         chosen, best, improved = changed, variance, True
         return chosen

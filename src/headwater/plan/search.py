@@ -146,8 +146,8 @@ def _nothing_trains(asked: Asked, field: Field) -> str:
     refusals = [reason for reason in field.refused if reason not in (None, TOO_SHORT)]
     if refusals:
         return (
-            f"the table of --runs can't carry a forecast for any size of this budget: {refusals[0]}; or leave --runs "
-            "out, for published laws"
+            f"the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
+            f"{refusals[0]}; or leave --runs and RUN out, for published laws"
         )
     cap = MAX_EPOCHS * asked.unique
     smallest = field.candidates[0]

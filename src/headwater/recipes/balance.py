@@ -42,7 +42,7 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
 
     documents, tokens and rows of the source; tokens_lost, which packing left out (0: every token but a document's first
     is predicted once an epoch); padding, the share of the rows' positions that hold none; weight, the share of the
-    run's rows; epochs, how often the source's text is gone through.
+    run's rows; rows_read, how many different ones the run may read; epochs, how often it goes through those.
     """
     folders = Folders(run_dir)
     corpus, tokenizer = stage_digest(folders.corpus), stage_digest(folders.tokenizer)
@@ -63,6 +63,7 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
             "documents": store.num_documents,
             "tokens": store.num_tokens,
             "rows": source.num_rows,
+            "rows_read": batches.plan.rows[name],
             "tokens_lost": store.num_tokens - store.num_documents - source.index.num_targets,
             "padding": round(source.index.padding_fraction, 6),
             "weight": round(shares[name] / num_rows, 6),

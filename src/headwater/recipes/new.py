@@ -8,22 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from headwater.corpus.build import count_forbidden, measure_paths
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.plan.law.overfit import OWN
 from headwater.recipes.planned_device import machinery
+from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig, config_of_text, find_recipe, require_run_name
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
 TRIAL_STEPS = 1000  # of the run whose time is foretold
-LEAST_READINGS, MOST_READINGS, NUM_READINGS = 2.0, 8.0, 61
-LOSS_PER_LOG_TOKENS = 0.11  # by which the loss of first-light's model falls, relative
-STEPS_TO_BEGIN, MOST_TO_BEGIN = 200, 6.0
+STEPS_TO_BEGIN, MOST_TO_BEGIN = 200, 3.5
 SMALL_TEXT_BYTES = 6000
 MIN_STEPS = 20
 MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
@@ -102,7 +99,7 @@ def choose_sizes(num_bytes: int) -> Sizes:
 
 @dataclass(frozen=True)
 class Foretold:
-    """Seconds of training here: of each step, and of what comes however many there are."""
+    """Seconds of the run here: of each step, and of what comes however many there are."""
 
     step: float
     rest: float
@@ -113,7 +110,7 @@ NO_TIME = Foretold(step=1e-9, rest=0.0)
 
 def with_steps(sizes: Sizes, num_bytes: int, seconds: float, here: Foretold) -> Sizes:
     """Return the sizes with as many steps as the time allows, and no more readings of the text than teach something."""
-    corpus_tokens = num_bytes / BYTES_PER_TOKEN
+    corpus_tokens = num_bytes / usual_bytes_per_token(sizes.vocab_size)
     affordable = (seconds - here.rest) / here.step
     most = useful_readings(sizes, corpus_tokens) * corpus_tokens / sizes.batch_tokens
     num_steps = max(MIN_STEPS, int(min(affordable, most)))
@@ -131,18 +128,15 @@ def useful_readings(sizes: Sizes, corpus_tokens: float) -> float:
     MB).
     """
     params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
-    readings = np.linspace(LEAST_READINGS, MOST_READINGS, NUM_READINGS)
-    cost = OWN.log_cost(np.array(float(params)), readings * corpus_tokens, corpus_tokens)
-    best = float(readings[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(readings))])
+    best = OWN.best_readings(params, corpus_tokens)
     begun = min(MOST_TO_BEGIN, STEPS_TO_BEGIN * sizes.batch_tokens / corpus_tokens)
     return max(best, begun)
 
 
 def foretold(config: RunConfig) -> Foretold:
-    """Return the medians of a plan; raise ConfigError where a GPU at hand is in no table."""
+    """Return the medians of a plan of the whole run; raise ConfigError where a GPU at hand is in no table."""
     step = machinery(config, None).step.median
-    around = around_steps(config, step).seconds
-    return Foretold(step, sum(around[name].median for name in ("start", "validations", "looks", "checkpoints")))
+    return Foretold(step, sum(part.median for part in around_steps(config, step).seconds.values()))
 
 
 def _run_file(name: str, texts: list[str], found: str, num_bytes: int, minutes: float, sizes: Sizes) -> str:

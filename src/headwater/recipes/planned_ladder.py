@@ -17,17 +17,18 @@ ONE_RUNG = 0.08  # from one run to another of the same shape: machines drift (do
 
 
 def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe | None:
-    """Return the run's step by the rungs that nothing disturbed; None where other programs ran beside all of them."""
+    """Return the run's step by the rungs that nothing disturbed; None where those are all of other shapes."""
     quiet = [done for done in rungs if done.busy is None]
-    return _probe(config, quiet) if quiet else None
+    is_enough = len(quiet) == len(rungs) or any(is_shape_of(done.rung, config) for done in quiet)
+    return _probe(config, quiet) if is_enough else None
 
 
-def disturbed(rungs: Sequence[DoneRung]) -> list[str]:
-    """Return a note where other programs ran beside rungs: their times aren't used."""
+def disturbed(rungs: Sequence[DoneRung], probe: Probe | None) -> list[str]:
+    """Return a note where other programs ran beside rungs: their times aren't used, and `probe` is what is left."""
     busy = [f"{done.rung.name} ({done.busy})" for done in rungs if done.busy is not None]
     if not busy:
         return []
-    left = "those of the others count" if len(busy) < len(rungs) else "times are by this processor's rate instead"
+    left = "times are by this processor's rate instead" if probe is None else "those of the others count"
     return [f"times of {', '.join(busy)} in the ladder say nothing of an idle machine: {left}"]
 
 

@@ -18,6 +18,7 @@ from headwater.recipes.planned_schedule import Moved, moved_by_schedule
 from headwater.recipes.readings import (
     MUCH_MORE,
     Readings,
+    is_built,
     most_times,
     notes_of_repetition,
     readings_of,
@@ -137,7 +138,9 @@ def _by_law(config: RunConfig, readings: Readings | None, forecaster: RepeatedFo
         return LossOutlook(None, refused, refused)
     medians, deviations = forecaster.spread(np.array([params]), np.array([tokens]), unique)
     notes = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))
-    read = f"read {most_times(readings):.2g} times at most" if readings else "not built yet: taken as read once"
+    read = "of unknown size: taken as read once"
+    if readings:
+        read = f"read {'' if is_built(config) else 'about '}{most_times(readings):.2g} times at most"
     how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens (text {read})"
     cost = float(np.expm1(forecaster.strength.log_cost(np.array(params), np.array(tokens), unique)))
     if cost > LEAST_COST:

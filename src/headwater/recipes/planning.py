@@ -23,7 +23,7 @@ from headwater.recipes.planned_ladder import disturbed, ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_text import notes_of_missing_text
 from headwater.recipes.planned_time import around_steps
-from headwater.recipes.readings import most_times, readings_or_none
+from headwater.recipes.readings import most_times, notes_of_heart, readings_or_none
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.report.numbers import significant, time_unit
@@ -84,7 +84,8 @@ def plan_run(
     rungs = read_ladder(config)
     disturbances: list[str] = []
     if probe is None and rungs and is_as_fast(config):
-        probe, disturbances = ladder_probe(config, rungs), disturbed(rungs)
+        probe = ladder_probe(config, rungs)
+        disturbances = disturbed(rungs, probe)
     found = machinery(config, probe, begun)
     loss = loss_outlook(config, asked.runs)
     outlook = _outlook(config, asked, found, loss, probe)
@@ -94,7 +95,8 @@ def plan_run(
     result["loss_unit"] = asked.loss_unit
     result["step_seconds"] = found.step.median
     result["limits"] = asdict(limits)
-    result["notes"] = [*missing, *loss.notes, *disturbances, *_notes(found, probe)]
+    heart = notes_of_heart(config) if loss.spread is None else []
+    result["notes"] = [*missing, *loss.notes, *heart, *disturbances, *_notes(found, probe)]
     if loss.refused is not None:
         result["loss_refused"] = loss.refused
     return result

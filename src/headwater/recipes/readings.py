@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headwater.batches.mixture import make_plan
 from headwater.errors import ConfigError
+from headwater.model.count import count_parameters
+from headwater.plan.law.overfit import OWN
 from headwater.recipes.mixture_shares import train_rows
+from headwater.recipes.planned_text import source_bytes, usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 
@@ -27,16 +31,29 @@ Readings = Mapping[str, Reading]
 
 
 def readings_of(config: RunConfig) -> dict[str, Reading] | None:
-    """Return what a run reads of each source; None before its text is built, or when that is of other sources.
+    """Return what a run reads of each source, before its text is built about; None where some size isn't known.
 
     Raises ConfigError where the caps of epochs leave fewer tokens than the run needs.
     """
-    found = split_tokens(config, "train")
-    if found is None or set(found) != set(config.corpus.sources):
+    rows = train_rows(config) if is_built(config) else _foreseen_rows(config)
+    if rows is None:
         return None
-    plan = make_plan(train_rows(config), config.mixture, config.num_rows)
+    plan = make_plan(rows, config.mixture, config.num_rows)
     counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
-    return {name: Reading(float(counts[name] * config.model.seq_len), epochs[name]) for name in found}
+    return {name: Reading(float(counts[name] * config.model.seq_len), epochs[name]) for name in rows}
+
+
+def is_built(config: RunConfig) -> bool:
+    """Return whether the run's text is built, of the sources that it has now."""
+    return set(split_tokens(config, "train") or {}) == set(config.corpus.sources)
+
+
+def _foreseen_rows(config: RunConfig) -> dict[str, int] | None:
+    """Return about how many rows each source will have, by the size of its files; None where one isn't known."""
+    sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
+    row_bytes = usual_bytes_per_token(config.model.vocab_size) * config.model.seq_len
+    known = {name: math.ceil(size / row_bytes) for name, size in sizes.items() if size}
+    return known if set(known) == set(sizes) else None
 
 
 def readings_or_none(config: RunConfig) -> dict[str, Reading] | None:
@@ -57,6 +74,20 @@ def times_together(readings: Readings | None) -> float:
         return 1.0
     different = sum(reading.tokens / max(1.0, reading.times) for reading in readings.values())
     return sum(reading.tokens for reading in readings.values()) / different
+
+
+def notes_of_heart(config: RunConfig) -> list[str]:
+    """Return a note where a run reads its text so often that such a model learns it by heart."""
+    together = times_together(readings_or_none(config))
+    params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
+    best = OWN.best_readings(params, tokens / together)
+    if together < MUCH_MORE * best:
+        return []
+    return [
+        f"the run reads its text {together:.1f} times, and small models of so many parameters for their text learnt "
+        f"most from about {best:.1f} readings: more is learnt by heart, and the loss on other text rises; take fewer "
+        "steps, more text or a smaller model, or let `headwater ladder RUN` foretell it"
+    ]
 
 
 def notes_of_repetition(who: str, times: float, known: float) -> list[str]:

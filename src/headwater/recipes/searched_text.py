@@ -32,10 +32,12 @@ def text_of(wishes: Wishes, config: RunConfig | None) -> Text:
         return Text(given, None, f"--text-bytes {wishes.text_bytes}")
     if config is None:
         return Text(None, None, "not said")
+    share = config.mixture.share_of_text
+    of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
     tokens = split_tokens(config, "train")
     if tokens is not None:
         built = sum(tokens.values())
-        return Text(None, float(built), f"{built:,} tokens built for {config.name}")
+        return Text(None, share * built, f"{built:,} tokens built for {config.name}{of_it}")
     found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
     known = [size for size in found.values() if size is not None]
     if not known:
@@ -45,4 +47,5 @@ def text_of(wishes: Wishes, config: RunConfig | None) -> Text:
         )
     left_out = [name for name, size in found.items() if size is None]
     rest = f"; nothing counted for {', '.join(left_out)}" if left_out else ""
-    return Text(sum(known), None, f"{sum(known) / 1e6:.3g} MB in the sources of {config.name}{rest}")
+    how = f"{sum(known) / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}"
+    return Text(share * sum(known), None, how)

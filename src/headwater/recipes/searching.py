@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.model.settings import Family
+from headwater.model.count import count_parameters
+from headwater.model.settings import Family, ModelSettings
 from headwater.plan.asked import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates
 from headwater.plan.budget import Budget, parse_amount, parse_budget
 from headwater.plan.choices import LossModel
+from headwater.plan.ladder import scaled_shapes
 from headwater.plan.law.own_runs import OwnRuns, own_runs
 from headwater.plan.law.published import published_laws
 from headwater.plan.search import search, usual_flops
@@ -41,7 +43,7 @@ def search_budget(wishes: Wishes, clock: Callable[[], float] = time.perf_counter
     per_token = wishes.bytes_per_token or usual_bytes_per_token(vocab_size)
     asked = _asked(wishes, budget, place.rates, text, per_token)
     asked.check()
-    models = list(sizes(family, vocab_size, seq_len))
+    models = _with_own(list(sizes(family, vocab_size, seq_len)), config)
     guess = place.guess(asked.final_hours * 3600)
     runs = wishes.runs or (ladder_table(config) if config else None)
     losses = published_laws(usual_flops(models, guess)) if runs is None else _own_losses(runs, config)
@@ -61,6 +63,18 @@ def _notes_of_repetition(choices: list[dict[str, Any]], losses: LossModel) -> li
     """Return a note where a choice reads its text far more often than the runs that its loss is forecast from."""
     most = max(choices, key=lambda choice: float(choice["epochs"]))
     return notes_of_repetition(f"the {' and '.join(most['kinds'])} choice", most["epochs"], losses.readings)
+
+
+def _with_own(models: list[ModelSettings], config: RunConfig | None) -> list[ModelSettings]:
+    """Return the sizes of the dial, with the run's own model and smaller ones of its make; smallest first."""
+    first = models[0]
+    own = [] if config is None else scaled_shapes(config.model)
+    alike = [each for each in own if (each.family, each.vocab_size, each.seq_len) == _kind(first)]
+    return sorted([*models, *alike], key=lambda model: count_parameters(model).total)
+
+
+def _kind(model: ModelSettings) -> tuple[str, int, int]:
+    return model.family, model.vocab_size, model.seq_len
 
 
 def _model_sizes(wishes: Wishes, config: RunConfig | None, is_processor: bool) -> tuple[Family, int, int]:

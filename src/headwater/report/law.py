@@ -9,7 +9,7 @@ from typing import Any
 from headwater.files import write_text
 from headwater.plan.law.pictures import Frontier, frontier, isoflops
 from headwater.plan.law.profile import DROP_90
-from headwater.plan.law.study import NOT_THE_LAW, RELATED, Study
+from headwater.plan.law.study import NOT_THE_LAW, RELATED, Study, optimum_fields
 from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, plot, series
 from headwater.report.markup import Html, tag
 from headwater.report.numbers import apart, count, decimal, significant
@@ -96,6 +96,8 @@ def _frontier_card(done: Study) -> Html:
 
 
 def _at_largest(found: Frontier, done: Study) -> str:
+    if "refused" in optimum_fields(done):
+        return "Which size is best these rows don't say."
     nearest = int(abs(found.flops - done.runs.flops.max()).argmin())
     size = count(found.params[nearest])
     return f"At {found.flops[nearest]:.2g}, about the largest run's compute, the best size is {size} parameters."

@@ -23,6 +23,8 @@ from headwater.plan.law.prior import published_prior
 from headwater.plan.law.table import Runs
 
 DELTA, KAPPA = 1.2, 0.8
+LEAST_READINGS, MOST_READINGS, NUM_READINGS = 2.0, 8.0, 61
+LOSS_PER_LOG_TOKENS = 0.11  # by which the loss of first-light's model falls, relative
 LEAST_REPEATS = 0.05  # of R: less is nothing
 _NUM_STRENGTHS, _REACH = 25, 3.0  # on the grid, and how many deviations it spans on either side
 _LEAST_WEIGHT = 1e-3
@@ -38,6 +40,12 @@ class Strength:
     def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
         """Return by how much the log of the loss rises, of runs that read `tokens` of a text of `unique` ones."""
         return np.asarray(np.log1p(self.median * penalty(params, tokens, unique)))
+
+    def best_readings(self, params: float, unique: float) -> float:
+        """Return how often to read a text of `unique` tokens, 2 to 8 times: where more bring what they cost."""
+        readings = np.linspace(LEAST_READINGS, MOST_READINGS, NUM_READINGS)
+        cost = self.log_cost(np.array(float(params)), readings * unique, unique)
+        return float(readings[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(readings))])
 
     def deviation(self, params: float, tokens: float, unique: float) -> float:
         """Return the standard deviation of that rise which the strength leaves."""

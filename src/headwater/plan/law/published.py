@@ -153,7 +153,8 @@ class PublishedLaws:
         names = "; ".join(each.name for each in self.in_nats)
         return (
             f"over the published laws ({names}): they differ in text and tokenizer, on which absolute loss depends; "
-            "--runs CSV forecasts from runs of your own"
+            "sizes are compared, to a percent and less, by those that show an optimum; --runs CSV forecasts from runs "
+            "of your own"
         )
 
 

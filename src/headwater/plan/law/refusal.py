@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.plan.arrays import FloatArray
 from headwater.plan.law.absence import no_law
 from headwater.plan.law.backtest import MIN_SIZES, decades_beyond, span
 from headwater.plan.law.fit import Law
@@ -190,6 +191,12 @@ def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
             f"add {furthest.add}{below}"
         )
     return None
+
+
+def reach_of(log_flops: FloatArray) -> float:
+    """Return the decimal log of the largest compute that rows of these logs can carry a forecast for."""
+    largest, smallest = float(log_flops.max()), float(log_flops.min())
+    return largest + max(_ALWAYS_DECADES, _FURTHEST_SPANS * (largest - smallest))
 
 
 def optimum_refusal(runs: Runs, profiles: tuple[Profile, Profile], found: Optimum | None) -> str | None:

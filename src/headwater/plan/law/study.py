@@ -99,28 +99,25 @@ def law_fields(done: Study) -> dict[str, Any]:
 
 def forecast_fields(done: Study, target: Target) -> dict[str, Any]:
     """Return p5, p50 and p95 of a target's loss; each is None where the rows can't carry it, and `refused` says why."""
-    _require_epochs(target.epochs)
-    unique = target.tokens / target.epochs
+    unique = target.tokens / max(1.0, target.epochs)
     asked: dict[str, Any] = {"params": target.params, "tokens": target.tokens}
-    if target.epochs != 1:
+    if target.epochs > 1:
         rise = done.repeated.strength.log_cost(np.array(target.params), np.array(target.tokens), unique)
         asked |= {"epochs": target.epochs, "repetition_costs": float(np.expm1(rise))}
     cost = regret(target.lr_factor, target.batch_factor)
     if cost:
         asked |= {"lr_factor": target.lr_factor, "batch_factor": target.batch_factor}
-    if refused := forecast_refusal(done.runs, target.params, target.tokens):
+    if refused := _too_often(target.epochs) or forecast_refusal(done.runs, target.params, target.tokens):
         return {**asked, "p5": None, "p50": None, "p95": None, "refused": refused}
     found = done.repeated.forecast(target.params, target.tokens, unique, cost)
     warnings = [asdict(warning) for warning in forecast_warnings(done.runs, target.params, target.tokens)]
     return {**asked, "p5": found.p5, "p50": found.p50, "p95": found.p95, "warnings": warnings}
 
 
-def _require_epochs(epochs: float) -> None:
-    if not 1 <= epochs <= MAX_EPOCHS:
-        raise ConfigError(
-            f"{epochs:g} epochs: runs were measured from 1 to {MAX_EPOCHS:g} readings of a text; use more text or "
-            "fewer tokens"
-        )
+def _too_often(epochs: float) -> str | None:
+    if epochs <= MAX_EPOCHS:
+        return None
+    return f"{epochs:g} readings of a text are more than the {MAX_EPOCHS:g} that were measured"
 
 
 def optimum_fields(done: Study, flops: float | None = None) -> dict[str, Any]:
