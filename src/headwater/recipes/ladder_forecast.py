@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.plan.ladder import Rung, worth_of_another
-from headwater.plan.law.overfit import RepeatedForecaster
+from headwater.plan.law.overfit import OWN, RepeatedForecaster
 from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.table import Runs, read_so_often
 from headwater.recipes.ladder_design import Ladder
@@ -46,7 +46,7 @@ def _rung_fields(done: DoneRung) -> dict[str, Any]:
 
 
 def _forecast(runs: Runs, target: Rung, epochs: float) -> dict[str, Any]:
-    forecaster = RepeatedForecaster(read_so_often(runs, epochs))
+    forecaster = RepeatedForecaster(read_so_often(runs, epochs), OWN)
     if refused := forecast_refusal(forecaster.likeliest.runs, target.params, target.tokens):
         return {"p5": None, "p50": None, "p95": None, "refused": refused}
     found = forecaster.forecast(target.params, target.tokens, target.tokens / epochs)
@@ -62,7 +62,7 @@ def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[dict[str, An
     for number in range(LEAST_FITTED, len(done)):
         target, runs = done[number], table_of(done[:number])
         rung, fact = target.rung, target.loss["all"]
-        forecaster = RepeatedForecaster(read_so_often(runs, epochs))
+        forecaster = RepeatedForecaster(read_so_often(runs, epochs), OWN)
         foretold = forecaster.forecast(rung.params, rung.tokens, rung.tokens / epochs)
         found.append(
             {

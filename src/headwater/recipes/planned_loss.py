@@ -10,7 +10,7 @@ import numpy as np
 from headwater.errors import ConfigError, DataError
 from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
-from headwater.plan.law.overfit import RepeatedForecaster
+from headwater.plan.law.overfit import OWN, RepeatedForecaster
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings
 from headwater.plan.law.table import MAX_EPOCHS, Runs, most_readings, read_runs, read_so_often
 from headwater.recipes.ladder_record import BegunLadder, begun_ladder, done_ladder, ladder_dir, read_ladder, table_of
@@ -105,7 +105,7 @@ def _by_rungs(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
     except ConfigError as error:
         return LossOutlook(None, str(error), str(error))
     repeated = read_so_often(runs, times_together(readings))
-    return _by_law(config, readings, RepeatedForecaster(repeated), f"{name}, which read their text as often")
+    return _by_law(config, readings, RepeatedForecaster(repeated, OWN), f"{name}, which read their text as often")
 
 
 def _by_table(config: RunConfig, runs: Runs, name: str) -> LossOutlook:

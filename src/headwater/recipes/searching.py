@@ -14,12 +14,12 @@ from headwater.plan.asked import FINAL_SHARE, FINAL_SHARE_SOURCE, Asked, Rates
 from headwater.plan.budget import Budget, parse_amount, parse_budget
 from headwater.plan.choices import LossModel
 from headwater.plan.ladder import scaled_shapes
+from headwater.plan.law.overfit import OWN, USUAL
 from headwater.plan.law.own_runs import OwnRuns, own_runs
 from headwater.plan.law.published import published_laws
 from headwater.plan.search import search, usual_flops
 from headwater.plan.sizes import sizes
 from headwater.recipes.planned_loss import ladder_table, moved_of_table
-from headwater.recipes.planned_schedule import Moved
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.readings import notes_of_repetition
 from headwater.recipes.run_config import RunConfig, load_run
@@ -55,8 +55,10 @@ def search_budget(wishes: Wishes, clock: Callable[[], float] = time.perf_counter
 
 def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
     """Return the law of a table, with the run's own schedule where the table's runs had another."""
-    moved = Moved() if config is None else moved_of_table(config, runs)
-    return own_runs(runs, moved.move, moved.how)
+    if config is None:
+        return own_runs(runs)
+    moved = moved_of_table(config, runs)
+    return own_runs(runs, moved.move, moved.how, OWN if runs == ladder_table(config) else USUAL)
 
 
 def _notes_of_repetition(choices: list[dict[str, Any]], losses: LossModel) -> list[str]:

@@ -108,9 +108,23 @@ MEASURED = {
 def test_a_ladder_on_repeated_text_foretold_its_run(epochs):
     rungs, (params, tokens, fact) = MEASURED[epochs]
     rows = read_so_often(runs_of(*zip(*rungs, strict=True)), epochs)
-    found = RepeatedForecaster(rows).forecast(params, tokens, tokens / epochs)
+    found = RepeatedForecaster(rows, OWN).forecast(params, tokens, tokens / epochs)
     assert found.p50 == pytest.approx(fact, rel=0.035)
     assert found.p5 < fact < found.p95
+
+
+# the model of 2 layers and width 64 on the same text, steps of 8,192 tokens
+SMALLER = {5.2: (2883584, 1.628), 8.5: (4694016, 1.700)}
+
+
+@pytest.mark.parametrize("epochs", SMALLER)
+def test_a_ladder_foretold_a_smaller_model_that_reads_more_often(epochs):
+    rungs, _ = MEASURED[3.46]
+    tokens, fact = SMALLER[epochs]
+    found = RepeatedForecaster(read_so_often(runs_of(*zip(*rungs, strict=True)), 3.46), OWN)
+    foretold = found.forecast(619072, tokens, tokens / epochs)
+    assert foretold.p50 == pytest.approx(fact, rel=0.05)
+    assert foretold.p5 < fact < foretold.p95
 
 
 # 5.95 million tokens of text, of which a share is read: the same tokens in all, bits per byte over those of fresh text

@@ -53,7 +53,7 @@ class Strength:
         return self.log_deviation * cost / (1 + cost)
 
 
-OWN, PUBLISHED = Strength(0.012, 0.3), Strength(0.0045, 0.5)
+OWN, PUBLISHED = Strength(0.012, 0.45), Strength(0.0045, 0.5)
 "Of headwater's own small runs with Muon (docs/log.md), and of those of arXiv:2305.16264 up to 14 readings."
 USUAL = Strength(0.009, 0.7)
 "Of rows of which nothing else is known: both lie within it."
@@ -80,17 +80,20 @@ class _Weighed:
 
 
 class RepeatedForecaster:
-    """Forecasts from rows of which some, or all, read their text more than once."""
+    """Forecasts from rows of which some, or all, read their text more than once.
 
-    def __init__(self, runs: Runs) -> None:
-        self.runs = runs
+    `known` is what is known of the penalty's strength before the rows.
+    """
+
+    def __init__(self, runs: Runs, known: Strength = USUAL) -> None:
+        self.runs, self._known = runs, known
         with on_one_thread():
             self._weighed = self._weigh()
         self._weights = np.array([each.weight for each in self._weighed])
 
     def _weigh(self) -> list[_Weighed]:
         deviations = np.linspace(-_REACH, _REACH, _NUM_STRENGTHS)
-        strengths = (USUAL.median * np.exp(USUAL.log_deviation * deviations)).tolist()
+        strengths = (self._known.median * np.exp(self._known.log_deviation * deviations)).tolist()
         logs = -(deviations**2) / 2
         if not _is_repeated(self.runs):  # the rows say nothing of it
             corrected = [replace(self.runs, unique=None)] * len(strengths)

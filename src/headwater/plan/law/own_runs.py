@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.plan.arrays import FloatArray
-from headwater.plan.law.overfit import RepeatedForecaster, Strength
+from headwater.plan.law.overfit import USUAL, RepeatedForecaster, Strength
 from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.schedule import NO_MOVE, Move
 from headwater.plan.law.table import most_readings, read_runs
@@ -71,6 +71,9 @@ class OwnRuns:
         return f"{how}; {self.move_how}" if self.move_how else how
 
 
-def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "") -> OwnRuns:
-    """Return the forecaster of a table; raise DataError for one that can't be read."""
-    return OwnRuns(RepeatedForecaster(read_runs(path)), path, move, move_how)
+def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "", known: Strength = USUAL) -> OwnRuns:
+    """Return the forecaster of a table; raise DataError for one that can't be read.
+
+    `known` is what is known of repetition's cost before its rows.
+    """
+    return OwnRuns(RepeatedForecaster(read_runs(path), known), path, move, move_how)
