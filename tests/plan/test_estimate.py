@@ -186,6 +186,7 @@ def test_a_band_holds_its_median_in_the_middle_of_the_logarithm():
         ("training_runs.csv", {"n_accel": "10000000"}, "one fails every 0.3 minutes and a restart takes 20,"),
         ("training_runs.csv", {"tokens": "0"}, "tokens=0 must be a positive number"),
         ("training_runs.csv", {"pue": "0.4"}, "pue=0.4 is below 1"),
+        ("parallelism_benchmarks.csv", {"pue": "0.4"}, "pue=0.4 is below 1"),
         ("parallelism_benchmarks.csv", {"precision": "int3"}, "precision='int3' is none of bf16"),
         ("parallelism_benchmarks.csv", {"precision": "fp8"}, "A100-SXM-80 multiplies no fp8"),
     ],

@@ -10,7 +10,10 @@ def busy_before() -> str | None:
     note = busy_now()
     if note is None:
         return None
-    return f"{note} now: times are foretold for an idle machine, and beside them it takes longer; stop them, or wait"
+    return (
+        f"{note} now: times are foretold for an idle machine, and beside them it takes longer; stop them, wait, or "
+        "leave them a core (machine.num_threads)"
+    )
 
 
 def busy_while_measured(meter: LoadMeter) -> str | None:

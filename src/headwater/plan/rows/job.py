@@ -53,6 +53,14 @@ class Table:
             return None
 
 
+def pue_of(row: CsvRow, where: str) -> float | None:
+    """Return the energy of a row's data centre over its computers', None where it isn't said."""
+    pue = number(row, "pue", where=where)
+    if pue is not None and pue < 1:
+        raise DataError(f"{where}: pue={pue:g} is below 1, which is a data centre that uses less than its computers")
+    return pue
+
+
 def whole(row: CsvRow, column: str, where: str) -> int:
     value = required(row, column, where=where)
     if value != int(value):

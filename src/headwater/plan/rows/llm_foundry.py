@@ -5,7 +5,7 @@ from __future__ import annotations
 from headwater.errors import DataError
 from headwater.plan.device import find_device
 from headwater.plan.layout import Layout
-from headwater.plan.rows.job import Devices, Job, whole
+from headwater.plan.rows.job import Devices, Job, pue_of, whole
 from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
 from headwater.plan.tables import CsvRow
 from headwater.plan.technique import LLM_FOUNDRY_2023, read_precision
@@ -47,4 +47,5 @@ def read_llm_foundry(row: CsvRow, devices: Devices, where: str) -> Job:
         precision=read_precision(row["Precision"]),
         software=LLM_FOUNDRY_2023,
     )
-    return Job(f"{row['Model']} at {shape.seq_len}", shape, layout, find_device(row["GPU"], devices))
+    name, device = f"{row['Model']} at {shape.seq_len}", find_device(row["GPU"], devices)
+    return Job(name, shape, layout, device, pue=pue_of(row, where))

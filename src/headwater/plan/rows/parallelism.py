@@ -9,7 +9,7 @@ from headwater.errors import DataError
 from headwater.plan.device import Device, find_device
 from headwater.plan.infer import Sizes, infer_shape
 from headwater.plan.layout import Layout, Software, recompute_in_words
-from headwater.plan.rows.job import Devices, Job, maybe_whole, whole, whole_or
+from headwater.plan.rows.job import Devices, Job, maybe_whole, pue_of, whole, whole_or
 from headwater.plan.shape import Shape
 from headwater.plan.tables import CsvRow, number
 from headwater.plan.technique import Technique, read_precision, read_technique
@@ -42,7 +42,7 @@ def read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:
         software=_loss_over_ranks(technique.software, degrees["tp"]),
     )
     layout, assumed = _with_recompute(shape, layout, device, technique)
-    return Job(row.get("bench") or where, shape, layout, device, assumed)
+    return Job(row.get("bench") or where, shape, layout, device, assumed, pue=pue_of(row, where))
 
 
 def _loss_over_ranks(software: Software, tensor: int) -> Software:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from headwater.errors import DataError
 from headwater.plan.count import count_params
 from headwater.plan.device import find_device
 from headwater.plan.infer import Sizes, infer_shape
 from headwater.plan.layout import Layout
-from headwater.plan.rows.job import Devices, Job, maybe_whole, whole
+from headwater.plan.rows.job import Devices, Job, maybe_whole, pue_of, whole
 from headwater.plan.tables import CsvRow, number
 from headwater.plan.technique import read_precision, read_technique
 from headwater.plan.usual import in_words, usual_layout
@@ -19,9 +18,6 @@ def read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:
     stated = maybe_whole(row, "n_accel", where)
     num_devices = stated or _usual_devices(count_params(shape).total)
     software = read_technique("", year=maybe_whole(row, "year", where)).software
-    pue = number(row, "pue", where=where)
-    if pue is not None and pue < 1:
-        raise DataError(f"{where}: pue={pue:g} is below 1, which is a data centre that uses less than its computers")
     start = Layout(num_devices, num_devices, 1, precision=read_precision(row.get("precision") or ""), software=software)
     layout = usual_layout(shape, device, start, row.get("parallelism") or "")
     assumed = () if stated else (f"{num_devices} devices",)
@@ -32,7 +28,7 @@ def read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:
         device=device,
         assumed=(*assumed, in_words(layout)),
         tokens=number(row, "tokens", where=where),
-        pue=pue,
+        pue=pue_of(row, where),
     )
 
 
