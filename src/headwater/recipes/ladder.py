@@ -63,7 +63,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
     with owned(ladder.config.run_dir), ExitStack() as held:
         remove_leftovers(ladder_dir(ladder.config.run_dir))
-        is_processor = machinery(ladder.config, None).is_processor  # a GPU waits for no other program
+        here = machinery(ladder.config, None)
         pacemaker: Pacemaker | None = None
         done: list[DoneRung] = []
         for number, rung in enumerate(ladder.rungs, start=1):
@@ -73,10 +73,11 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 begin_small_run(ladder.config, config)
                 display = make_display(config)
-                if pacemaker is None and not is_trained(config) and can_take_pace(machinery(ladder.config, None)):
+                if pacemaker is None and not is_trained(config) and can_take_pace(here):
                     pacemaker = Pacemaker(time.perf_counter, held.enter_context(metronome(ladder.config)).sample, say)
                 shown = display if pacemaker is None else pacemaker.beside(display)
-                meter = None if is_trained(config) or not is_processor else LoadMeter()
+                # a GPU waits for no other program
+                meter = None if is_trained(config) or not here.is_processor else LoadMeter()
                 if not train_small_run(ladder.config.run_dir, config, reasons, shown, say):
                     return None
                 found = _measured(config, rung, pacemaker.pace if pacemaker else None)

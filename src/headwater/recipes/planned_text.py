@@ -93,8 +93,8 @@ def has_almanac(config: RunConfig) -> bool:
 
 
 def usual_bytes_per_token(vocab_size: int) -> float:
-    """Return what byte-level BPE reaches on mixed text, about: 3.5 at 8,192 ids, a third more for each doubling.
+    """Return what byte-level BPE reaches on mixed text: about 3.5 at 8,192 ids, a third of a byte more per doubling.
 
-    3.5 is `recipes.new`'s; 4.5 at 65,536 is below the 4.8 that nanochat reports on web text alone. A rule of thumb.
+    4.5 at 65,536 is below the 4.8 that nanochat reports on web text alone. A rule of thumb.
     """
     return min(5.0, max(1.5, 3.5 + (math.log2(vocab_size) - 13) / 3))
