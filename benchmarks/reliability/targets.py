@@ -31,7 +31,7 @@ from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
 from headwater.machine.place import Place as RankPlace
 from headwater.optim.rules import Reason
-from headwater.recipes import planned_device, planning
+from headwater.recipes import planned_step, planning
 from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig, load_run
@@ -134,7 +134,7 @@ def nothing_timed() -> Iterator[None]:
     """Leave out the measurements of the machine, half a second at the start of a run: they decide no bit."""
     with (
         mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
-        mock.patch.object(planned_device, "float32_rate_per_core", lambda: 1e11),
+        mock.patch.object(planned_step, "float32_rate_per_core", lambda: 1e11),
         mock.patch.object(planning, "busy_before", lambda: None),
     ):
         yield

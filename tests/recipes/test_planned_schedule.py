@@ -14,7 +14,7 @@ from small_run import write_run_file, write_texts
 from headwater.optim.settings import ScheduleSettings
 from headwater.plan.ladder import Rung
 from headwater.plan.law.schedule import move
-from headwater.recipes import planned_device
+from headwater.recipes import planned_step
 from headwater.recipes.ladder_record import FORMAT, DoneRung, begun_ladder, read_ladder, same_make
 from headwater.recipes.planned_loss import ladder_table, loss_outlook
 from headwater.recipes.planned_schedule import factors_of
@@ -143,7 +143,7 @@ def test_a_forecast_that_is_refused_stays_refused(table):
 
 def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     # both searches on the same machine: what it measures decides how many tokens a minute takes
-    monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
     large = write_rows(Path("large.csv"), (1e5, 3e5, 1e6, 3e6), (3e5, 1e6, 3e6, 1e7))
     asked = Wishes("60s", run="mine.toml", text_bytes="40M", runs=large)
     before = search_budget(asked)

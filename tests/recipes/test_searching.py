@@ -15,7 +15,7 @@ from headwater.plan.layout import Layout, check_layout
 from headwater.plan.processor_memory import Around
 from headwater.plan.shape import shape_of
 from headwater.plan.sizes import sizes
-from headwater.recipes import planned_around, planned_device, searched_processor, searching
+from headwater.recipes import planned_around, planned_device, planned_step, searched_processor, searching
 from headwater.recipes.planned_around import TOKEN_BYTES_OF_A_BYTE, around_of_search
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_text import usual_bytes_per_token
@@ -33,7 +33,7 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(planned_device, "gpu_name", lambda: None)
     for module in (searched_processor, planned_around):
         monkeypatch.setattr(module, "memory_bytes", lambda: 16 * 2**30)
-    monkeypatch.setattr(planned_device, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headwater.config import RawSettings
 from headwater.errors import ConfigError
-from headwater.machine.host import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
+from headwater.machine.host import cpu_flags, fast_dtype, gpu_name
 from headwater.machine.threads import usable_cores
 from headwater.optim.rules import RULES
 from headwater.plan.device import Device, find_device, read_devices
@@ -17,47 +17,20 @@ from headwater.plan.forecast_run import Spread
 from headwater.plan.layout import Layout
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import find_price
-from headwater.plan.processor import (
-    USUAL,
-    Peaks,
-    Sizes,
-    constants,
-    kind_of,
-    measured_kind,
-    muon_flops,
-    sizes_of,
-    step_seconds,
-)
+from headwater.plan.processor import constants, muon_flops
 from headwater.plan.processor_memory import Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.shape import shape_of
 from headwater.plan.time import in_halves, step_work
 from headwater.plan.time import step_seconds as device_step_seconds
+from headwater.recipes.earlier_runs import shape_of_steps
 from headwater.recipes.planned_around import around_of_run
+from headwater.recipes.planned_step import Probe, modelled_step, peaks_at, processor_step, sizes_of_steps
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 from headwater.train.settings import num_recomputed
 
 NOMINAL_RATE = 1e11  # FLOP/s
 NO_PRICE = "no price is known for this machine: give --price-per-hour"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What the run's own steps took here, or its ladder's; None where that wasn't measured.
-
-    `busy` says so where other programs used the processor meanwhile.
-    """
-
-    step_seconds: float
-    log_deviation: float
-    num_steps: int
-    dtype: str
-    num_threads: int
-    memory_bytes: float | None
-    how: str
-    around: MeasuredAround = NOT_MEASURED
-    busy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +102,7 @@ def _processor(config: RunConfig, probe: Probe | None, begun: Begun | None) -> M
     elif begun and begun.held_bytes is not None:
         peak = memory.peak_from(begun.held_bytes)
         memory_how = f"{begun.held_bytes / 2**30:.3f} GiB held before the first step"
-    step, step_how = _step(config, dtype, cores, flags, probe)
+    step, step_how = processor_step(config, dtype, cores, flags, probe)
     return Machinery(
         step=step,
         step_how=step_how,
@@ -152,45 +125,12 @@ def processor_dtype(config: RunConfig, flags: set[str]) -> str:
     return "bfloat16" if fast == "int8" and config.machine.compile == "off" else fast
 
 
-def _step(config: RunConfig, dtype: str, cores: int, flags: set[str], probe: Probe | None) -> tuple[Spread, str]:
-    spread = constants()["log_deviation"]
-    if probe is not None:
-        return Spread(probe.step_seconds, math.hypot(probe.log_deviation, spread["step_with_probe"])), probe.how
-    peaks = processor_peaks(dtype, cores, flags)
-    how = f"FLOPs over {peaks.how} and efficiencies of measured shapes; --probe measures it"
-    return Spread(_modelled_step(config, peaks), spread["step"]), how
-
-
-def _modelled_step(config: RunConfig, peaks: Peaks) -> float:
-    sizes = _sizes(config)
-    return step_seconds(sizes, config.train.batch_tokens, peaks, config.train.recompute_fraction)
-
-
 def relative_step(config: RunConfig, dtype: str) -> float:
     """Return the seconds of a step in a unit of its own: only ratios between runs of one machine mean something."""
     device = gpu_to_use(config.machine.device)
     if device is not None:
         return _gpu(config, device, None).step.median
-    return _modelled_step(config, _peaks_at(NOMINAL_RATE, dtype, cpu_flags()))
-
-
-def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
-    """Return the rates of this processor: float32 measured, the rest by what such processors gain."""
-    float32 = cores * float32_rate_per_core()
-    peaks = _peaks_at(float32, dtype, flags)
-    how = (
-        f"{peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} cores, times "
-        "what such processors gain)"
-    )
-    return replace(peaks, how=how)
-
-
-def _peaks_at(float32: float, dtype: str, flags: set[str]) -> Peaks:
-    """Return what a processor of this rate in float32 reaches, by what processors with such instructions gain."""
-    kind = USUAL if dtype == "float32" else kind_of(flags)
-    gains = measured_kind(kind)["rate_over_float32"] | {"float32": 1.0}
-    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
-    return Peaks(float32 * gains[dtype], rest, dtype, "", kind)
+    return modelled_step(shape_of_steps(config), peaks_at(NOMINAL_RATE, dtype, cpu_flags()))
 
 
 def gpu_to_use(wanted: str) -> Device | None:
@@ -223,7 +163,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
     work = in_halves(step_work(shape, layout, device), train.half_length_fraction)
     seconds = device_step_seconds(work, efficiency)
-    update = muon_flops(_sizes(config).matrices, on_processor=False)
+    update = muon_flops(sizes_of_steps(shape_of_steps(config)).matrices, on_processor=False)
     seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
     step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"
     if probe is not None:
@@ -241,8 +181,3 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
         price_how=NO_PRICE if price is None else f"{price.kind} price of {device.name}: {price.source}",
         memory_limit_bytes=device.memory_bytes,
     )
-
-
-def _sizes(config: RunConfig) -> Sizes:
-    is_muon = config.optim.name == "muon"
-    return sizes_of(config.model, is_muon, config.optim.block_rows, config.train.half_length_fraction)

@@ -8,12 +8,13 @@ from statistics import fmean, median
 
 from headwater.recipes.ladder_record import DoneRung, is_shape_of
 from headwater.recipes.pace import slowdown
-from headwater.recipes.planned_device import Probe, relative_step
+from headwater.recipes.planned_device import relative_step
+from headwater.recipes.planned_step import Probe
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 
 ANOTHER_SHAPE = 0.06  # how far the modelled ratio of two shapes' steps was off at first-light
-ONE_RUNG = 0.08  # from one run to another of the same shape: machines drift (docs/log.md, a ladder of first-light)
+ONE_RUNG = 0.02  # from a rung's step over its pace to another's (docs/log.md); the machine's drift comes on top
 
 
 def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe | None:
@@ -52,6 +53,7 @@ def _probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
         step_seconds=math.exp(median(logs)) * slower,
         log_deviation=ONE_RUNG if same else math.hypot(ONE_RUNG, ANOTHER_SHAPE),
         num_steps=sum(done.rung.num_steps for done in asked),
+        seconds=sum(done.seconds for done in (asked if any(done.pace is None for done in asked) else rungs)),
         dtype=first.dtype,
         num_threads=first.num_threads,
         memory_bytes=None,

@@ -16,7 +16,7 @@ from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 from headwater.recipes.stages import Folders
 from headwater.train.settings import look_steps, validation_steps
 
-START_SECONDS = 3.0
+START_SECONDS = 2.6
 "Assembling, and measuring the peak."
 VALIDATION_PART = 0.376
 "Seconds of a validated token over those of a trained one: first-light, as `around_steps` in processor.json."

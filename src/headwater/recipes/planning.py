@@ -18,9 +18,10 @@ from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive,
 from headwater.plan.shape import shape_of
 from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladder
-from headwater.recipes.planned_device import Begun, Machinery, Probe, machinery
+from headwater.recipes.planned_device import Begun, Machinery, machinery
 from headwater.recipes.planned_ladder import disturbed, ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
+from headwater.recipes.planned_step import Probe
 from headwater.recipes.planned_text import notes_of_missing_text
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.readings import most_times, notes_of_heart, readings_or_none

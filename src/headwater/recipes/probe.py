@@ -20,7 +20,8 @@ import numpy as np
 from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
 from headwater.recipes.busy import busy_while_measured
-from headwater.recipes.planned_device import Probe, microbatch_tokens, relative_step
+from headwater.recipes.planned_device import microbatch_tokens, relative_step
+from headwater.recipes.planned_step import Probe
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import MeasuredAround
 from headwater.recipes.stages import Say
@@ -108,6 +109,7 @@ def _result(config: RunConfig, run: Run, stopwatch: _Stopwatch, micro: int, whol
         step_seconds=seconds,
         log_deviation=float(deviation),
         num_steps=len(steps),
+        seconds=sum(steps),
         dtype=facts.dtype,
         num_threads=facts.num_threads,
         memory_bytes=peak_bytes() if whole and facts.device == "cpu" else None,

@@ -49,10 +49,8 @@ def rung_times(records: Sequence[Record], num_validated_tokens: int) -> RungTime
     A validation of it has so many tokens. The last one counts, and the last look: the first compiles what looks need.
     """
     steps, saves = _of(records, "step"), _of(records, "checkpoint")
-    first, beside = _first_steps(steps), _beside_saves(steps, saves)
-    left_out = first.union(*beside.values())
-    steady = [record for record in steps if record["step"] not in left_out] or steps
-    step_seconds = fmean(_without_hold_ups(steady))
+    beside = _beside_saves(steps, saves)
+    step_seconds = fmean(steady_steps(records) or _without_hold_ups(steps))
 
     looks = [record for record in records if "evaluation_seconds" in record and record["event"] != "validation"]
     looked = sum(record["evaluation_seconds"] for record in looks if record["step"] == steps[-1]["step"])
@@ -62,6 +60,13 @@ def rung_times(records: Sequence[Record], num_validated_tokens: int) -> RungTime
         save=_save_seconds(steps, saves, beside, step_seconds),
     )
     return RungTimes(step_seconds, around)
+
+
+def steady_steps(records: Sequence[Record]) -> list[float]:
+    """Return the seconds of steps that were neither an attempt's first nor beside a save; none where all were."""
+    steps = _of(records, "step")
+    left_out = _first_steps(steps).union(*_beside_saves(steps, _of(records, "checkpoint")).values())
+    return _without_hold_ups([record for record in steps if record["step"] not in left_out])
 
 
 def _save_seconds(

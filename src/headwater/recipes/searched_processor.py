@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from headwater.config import RawSettings
 from headwater.machine.host import cpu_flags, fast_dtype
 from headwater.machine.memory import memory_bytes
+from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
@@ -16,11 +18,14 @@ from headwater.optim.rules import apply_rules_
 from headwater.optim.settings import OptimSettings
 from headwater.plan.candidate import Candidate, Looked, checkpoint
 from headwater.plan.failures import Pauses
+from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.plan.processor_memory import Around, Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.sizes import halved_fraction, wanted_rows
-from headwater.recipes.planned_device import processor_dtype, processor_peaks, rule_microbatch
+from headwater.recipes.earlier_runs import speed_here
+from headwater.recipes.planned_device import processor_dtype, rule_microbatch
+from headwater.recipes.planned_step import processor_peaks, usual_here
 from headwater.recipes.planned_time import FIRST_LIGHT_BYTES, START_SECONDS, checkpoint_bytes, ending_seconds
 from headwater.recipes.run_config import RunConfig
 
@@ -35,6 +40,7 @@ GUESS_TOKENS = 1e8
 class Processor:
     """The machine: its rates, memory that a run may use, and what of it a run holds beside its loop.
 
+    `usual` is a step over what the rates say, as earlier runs here had it.
     In `half_length_fraction` of a run rows of an even length are two sequences each; None for the rule's.
     """
 
@@ -43,6 +49,7 @@ class Processor:
     memory_bytes: float
     optim: OptimSettings
     around: Around
+    usual: Spread
     half_length_fraction: float | None = None
 
     @property
@@ -65,7 +72,7 @@ class Processor:
     def _step(self, model: ModelSettings, batch_tokens: int, recomputed: float) -> float:
         block_rows = block_rows_for(model.d_model, model.d_ff, batch_tokens)
         sizes = sizes_of(model, self.optim.name == "muon", block_rows, self._halved(model))
-        return step_seconds(sizes, batch_tokens, self.peaks, recomputed)
+        return self.usual.median * step_seconds(sizes, batch_tokens, self.peaks, recomputed)
 
     def _halved(self, model: ModelSettings) -> float:
         return halved_fraction(model.seq_len, self.half_length_fraction)
@@ -118,7 +125,7 @@ class Processor:
             },
             how=f"one process, {self.peaks.dtype}"
             + (f", {recomputed:.0%} of the blocks recomputed" if recomputed else ""),
-            hours_deviation=deviation["step"],
+            hours_deviation=self.usual.log_deviation,
             memory_deviation=deviation["memory"],
             start_seconds=START_SECONDS + after,
             prepare_seconds=prepared / around["preparation_bytes_per_second"],
@@ -133,7 +140,10 @@ def processor_at_hand(config: RunConfig | None, max_memory: float | None, around
     limit = min(max_memory or math.inf, float(memory_bytes()))
     optim = config.optim if config else usual_optim()
     halved = config.train.half_length_fraction if config else None
-    return Processor(cores, processor_peaks(dtype, cores, flags), limit, optim, around, halved)
+    peaks, machine = processor_peaks(dtype, cores, flags), config.machine if config else MachineSettings()
+    runs_dir = Path(config.runs_dir if config else RunConfig.model_fields["runs_dir"].default)
+    usual = usual_here(runs_dir, speed_here(dtype, cores, machine), peaks)
+    return Processor(cores, peaks, limit, optim, around, usual, halved)
 
 
 def usual_optim() -> OptimSettings:

@@ -16,6 +16,7 @@ from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.busy import busy_while_trained
+from headwater.recipes.earlier_runs import keep_times, speed_here
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import open_examiner
 from headwater.recipes.planned_device import Begun
@@ -73,8 +74,11 @@ def train_stage(
             if not train(run, open_examiner(config), display, stop):
                 return False
             display(run.records.append("finish", run.step, **_finish_fields(run)))
-            if run.machine.world_size == 1 and (busy := busy_while_trained(meter)):
-                say(busy)
+            if run.machine.world_size == 1:
+                if busy := busy_while_trained(meter):
+                    say(busy)
+                elif run.machine.facts.device == "cpu":
+                    _keep_times(run, config, around.require_owner)
         finally:
             run.records.close()
         if is_asked_to_stop(run, stop):
@@ -83,6 +87,13 @@ def train_stage(
             return False
     stop.pass_on()
     return True
+
+
+def _keep_times(run: Run, config: RunConfig, require_owner: Callable[[], None]) -> None:
+    """Write what this process's steps took, for the plans of later runs."""
+    facts, records = run.machine.facts, read_records(run.run_dir / "records.jsonl")
+    here = [record for record in records if record["attempt"] == run.records.attempt]
+    keep_times(config, here, speed_here(facts.dtype, facts.num_threads, config.machine), time.time(), require_owner)
 
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
