@@ -297,6 +297,7 @@ def test_a_table_too_far_away_is_refused(tmp_path):
         ({"budget": "$0.01"}, "raise the budget"),
         ({"budget": "$100", "hardware": ""}, "a budget of money needs a price"),
         ({"price": "reserved", "hardware": "8xH200"}, "it has on_demand, spot"),
+        ({"hardware": "8xV100", "price_per_hour": 2.0}, "V100-SXM2 multiplies no bf16"),
         ({"precision": "fp8", "hardware": "8xA100-80GB"}, "A100-SXM-80 multiplies no fp8: .*take bf16"),
         ({"price": "cheap"}, "no kind of price"),
         ({"hardware": "8xMI300X"}, "no price of MI300X"),

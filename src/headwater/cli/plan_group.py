@@ -26,6 +26,17 @@ QUESTIONS = {
 "The arguments of each verb as they are typed, and what it answers."
 
 
+_Context: Any = TyperGroup.context_class  # typer brings its own
+
+
+class PlainContext(_Context):
+    """A command's context whose path has no space after it where the verb is an empty word."""
+
+    @property
+    def command_path(self) -> str:
+        return str(super().command_path).rstrip()
+
+
 class PlanGroup(TyperGroup):
     """Commands by name; whatever begins with anything else is `plan run`, or what an option in it asks for."""
 
@@ -38,6 +49,8 @@ class PlanGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the verb under the words that a person types for it, which its errors and its usage then show."""
         name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            command.context_class = PlainContext
         return TYPED.get(name or "", name), command, rest
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:

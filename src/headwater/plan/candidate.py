@@ -112,7 +112,8 @@ class Cluster:
         return min(self.max_memory or math.inf, self.device.memory_bytes)
 
     def precisions(self) -> tuple[Precision, ...]:
-        """Return what to try: bf16, and fp8 on devices that have it; raise ConfigError where it is asked of others."""
+        """Return what to try: bf16, and fp8 on devices that have it; raise ConfigError on devices without."""
+        self.device.require_bf16()
         if self.precision == "fp8":
             self.device.peak_flops("fp8")
             return ("fp8",)

@@ -238,7 +238,10 @@ def _data_limited(field_: Field, first: Choice, limit: float) -> Choice | None:
     params = np.array([each.params for each in field_.candidates], dtype=np.float64)
     largest = able & (params == params[able].max())
     index = int(np.argmin(np.where(largest, field_.log_loss_cg[:, -1], np.inf)))
-    reason = "the largest model that reads all of the text once within the budget: smaller, and cheaper to serve"
+    reason = (
+        f"there is {field_.unique / first.tokens:.1f} times the text that the least loss takes; this is the largest "
+        "model that reads all of it once within the budget: smaller, and cheaper to serve"
+    )
     return field_.choice(index, float(once[index]), DATA, reason)
 
 

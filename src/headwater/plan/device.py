@@ -21,6 +21,9 @@ COLUMNS = (
     "node_size",
 )
 
+WITHOUT_BF16 = frozenset({"volta", "turing"})
+"Architectures whose matrix units take 16 bits as fp16 alone (NVIDIA's architecture white papers)."
+
 
 @dataclass(frozen=True)
 class Device:
@@ -56,6 +59,14 @@ class Device:
                 f"{' or '.join(['bf16', *has])}, or another device"
             )
         return peak
+
+    def require_bf16(self) -> None:
+        """Raise ConfigError where the table's rate is that of fp16, which headwater doesn't train in."""
+        if self.architecture in WITHOUT_BF16:
+            raise ConfigError(
+                f"{self.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: name "
+                "another device (`headwater plan estimate` knows runs of other programs in fp16)"
+            )
 
     @property
     def has_fp8(self) -> bool:

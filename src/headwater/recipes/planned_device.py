@@ -150,6 +150,7 @@ def gpu_to_use(wanted: str) -> Device | None:
 
 
 def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
+    device.require_bf16()
     shape, train = shape_of(config.model), config.train
     layout = Layout(
         num_devices=1,
