@@ -100,3 +100,11 @@ def test_wrong_usage_exits_with_2_and_no_traceback(tmp_path, arguments):
     assert said.status == 2, said
     assert "Usage:" in said.err + said.out
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--bogus"), ("plan", "mine", "--bogus"), ("plan", "count", "--bogus")])
+def test_wrong_usage_of_plan_names_what_was_typed(tmp_path, arguments):
+    said = call(*arguments, cwd=tmp_path).err
+    verb = "plan count" if "count" in arguments else "plan"
+    assert f"Usage: headwater {verb} [OPTIONS]" in said
+    assert f"headwater {verb} --help" in said

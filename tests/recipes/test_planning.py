@@ -36,7 +36,7 @@ def choosing(config):
 
 
 def measured(**changed) -> Probe:
-    numbers = {"step_seconds": 0.5, "log_deviation": 0.0, "num_steps": 10, "seconds": 1e6}
+    numbers = {"step_seconds": 0.5, "log_deviation": 0.0, "num_steps": 10, "seconds": 1e6, "ended_at": 1e9}
     rest = {"dtype": "float32", "num_threads": 1, "memory_bytes": 2.0**31, "how": "as it was measured"}
     return Probe(**numbers | rest | changed)
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from headwater.errors import ConfigError
 from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.plan.count import count_flops, count_params
@@ -112,8 +113,15 @@ class Cluster:
         return min(self.max_memory or math.inf, self.device.memory_bytes)
 
     def precisions(self) -> tuple[Precision, ...]:
-        """Return what to try: bf16, and fp8 on devices that have it; raise ConfigError on devices without."""
-        self.device.require_bf16()
+        """Return what to try: bf16, and fp8 on devices that have it.
+
+        Raise ConfigError where the device has no bf16, or fp8 is asked of one that has none.
+        """
+        if not self.device.has_bf16:
+            raise ConfigError(
+                f"{self.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "
+                "name another device (`headwater plan estimate` knows runs of other programs in fp16)"
+            )
         if self.precision == "fp8":
             self.device.peak_flops("fp8")
             return ("fp8",)

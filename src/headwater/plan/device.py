@@ -21,8 +21,7 @@ COLUMNS = (
     "node_size",
 )
 
-WITHOUT_BF16 = frozenset({"volta", "turing"})
-"Architectures whose matrix units take 16 bits as fp16 alone (NVIDIA's architecture white papers)."
+WITHOUT_BF16 = frozenset({"volta", "turing"})  # by NVIDIA's white papers of these; a user's table may have Turing
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,10 @@ class Device:
             )
         return peak
 
-    def require_bf16(self) -> None:
-        """Raise ConfigError where the table's rate is that of fp16, which headwater doesn't train in."""
-        if self.architecture in WITHOUT_BF16:
-            raise ConfigError(
-                f"{self.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: name "
-                "another device (`headwater plan estimate` knows runs of other programs in fp16)"
-            )
+    @property
+    def has_bf16(self) -> bool:
+        """Whether the 16 bits of the table's rate are bf16; else they are fp16, which headwater doesn't train in."""
+        return self.architecture not in WITHOUT_BF16
 
     @property
     def has_fp8(self) -> bool:

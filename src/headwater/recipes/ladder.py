@@ -120,6 +120,7 @@ def _measured(config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
         num_threads=device["cores"],
         device_name=device["name"],
         around=times.around,
+        ended_at=last["finish"]["time"],
         # steps of an earlier process were made at another one
         pace=pace if len({record["attempt"] for record in records if record["event"] == "step"}) == 1 else None,
     )

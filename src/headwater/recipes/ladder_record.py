@@ -38,7 +38,7 @@ class DoneRung:
 
     `step_seconds` is that of steady training, what a run's other parts take is in `around` (recipes.rung_times).
     `pace` is the machine's meanwhile (recipes.pace); None where it wasn't measured. `busy` says so where other programs
-    used the processor: its times are theirs as well.
+    used the processor: its times are theirs as well. `ended_at` is in seconds since 1970, 0 where none was kept.
     """
 
     rung: Rung
@@ -51,6 +51,7 @@ class DoneRung:
     around: MeasuredAround
     pace: float | None = None
     busy: str | None = None
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,8 @@ def done_rung(value: dict[str, Any]) -> DoneRung:
         raise ValueError("bits per byte must be above zero")
     if value.get("pace") is not None and not 0 < float(value["pace"]) < math.inf:
         raise ValueError("a pace must be above zero")
+    if not 0 <= float(value.get("ended_at", 0.0)) < math.inf:
+        raise ValueError("a time must be in seconds since 1970")
     around = MeasuredAround(**value["around"])
     return DoneRung(**{**value, "rung": Rung(**value["rung"]), "loss": loss, "around": around})
 

@@ -30,6 +30,7 @@ from headwater.recipes.run_config import RunConfig
 from headwater.train.settings import num_recomputed
 
 NOMINAL_RATE = 1e11  # FLOP/s
+GPU_PROBED = 0.08  # from a measured step to a run's; a processor's, none was measured on a GPU
 NO_PRICE = "no price is known for this machine: give --price-per-hour"
 
 
@@ -150,7 +151,6 @@ def gpu_to_use(wanted: str) -> Device | None:
 
 
 def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
-    device.require_bf16()
     shape, train = shape_of(config.model), config.train
     layout = Layout(
         num_devices=1,
@@ -164,11 +164,13 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
     work = in_halves(step_work(shape, layout, device), train.half_length_fraction)
     seconds = device_step_seconds(work, efficiency)
-    update = muon_flops(sizes_of_steps(shape_of_steps(config)).matrices, on_processor=False)
+    update = muon_flops(sizes_of_steps(shape_of_steps(config), train.half_length_fraction).matrices, on_processor=False)
     seconds += update / (device.bf16_flops * efficiency.matmul(device.architecture, "bf16"))
-    step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s data sheet and fitted efficiencies"
+    sheet = "data sheet" if device.has_bf16 else "data sheet in fp16, which headwater doesn't train in (--probe),"
+    step, step_how = Spread(seconds, spread["time"]), f"{device.name}'s {sheet} and fitted efficiencies"
     if probe is not None:
-        step, step_how = Spread(probe.step_seconds, max(0.05, probe.log_deviation)), probe.how
+        shapes = constants()["log_deviation"]["step_shape"] if probe.of_another_shape else 0.0
+        step, step_how = Spread(probe.step_seconds, math.hypot(GPU_PROBED, probe.log_deviation, shapes)), probe.how
     price = find_price(device)
     usd = None if price is None else Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z90))
     return Machinery(

@@ -13,7 +13,6 @@ from headwater.recipes.planned_step import Probe
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 
-ANOTHER_SHAPE = 0.06  # how far the modelled ratio of two shapes' steps was off at first-light
 ONE_RUNG = 0.02  # from a rung's step over its pace to another's (docs/log.md); the machine's drift comes on top
 
 
@@ -51,15 +50,23 @@ def _probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
         how += f", × {slower:.3f} for the machine's pace in all of them"
     return Probe(
         step_seconds=math.exp(median(logs)) * slower,
-        log_deviation=ONE_RUNG if same else math.hypot(ONE_RUNG, ANOTHER_SHAPE),
+        log_deviation=ONE_RUNG,
         num_steps=sum(done.rung.num_steps for done in asked),
-        seconds=sum(done.seconds for done in (asked if any(done.pace is None for done in asked) else rungs)),
+        seconds=sum(done.seconds for done in _measured(asked, rungs)),
+        ended_at=max(done.ended_at for done in rungs),
         dtype=first.dtype,
         num_threads=first.num_threads,
         memory_bytes=None,
         how=f"{how}, in {first.dtype} on {first.num_threads} × {first.device_name}",
         around=_around(same, slower),
+        of_another_shape=not same,
     )
+
+
+def _measured(asked: Sequence[DoneRung], rungs: Sequence[DoneRung]) -> Sequence[DoneRung]:
+    """Return the rungs whose pace is in the step: all that have one, where those that are asked do."""
+    paced = [done for done in rungs if done.pace is not None]
+    return paced if all(done in paced for done in asked) else asked
 
 
 def _around(same: Sequence[DoneRung], slower: float) -> MeasuredAround:

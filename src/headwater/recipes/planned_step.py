@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from headwater.machine.host import float32_rate_per_core
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import USUAL, Peaks, Sizes, kind_of, measured_kind, sizes_of, step_seconds
-from headwater.plan.step_time import Seen, drift, of_this_machine, usual_ratio
+from headwater.plan.step_time import Seen, drift, newest_that_is_shared, of_this_machine, usual_ratio
 from headwater.recipes.earlier_runs import EarlierRun, StepShape, earlier_runs, shape_of_steps, speed_here
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
@@ -20,20 +21,27 @@ from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 class Probe:
     """What the run's own steps took here, or its ladder's; None where that wasn't measured.
 
-    `log_deviation` is that of the measurement itself, over `seconds` of the machine's pace. `busy` says so where other
-    programs used the processor meanwhile.
+    `log_deviation` is that of the measurement itself, which took so many `seconds` until `ended_at`, in seconds since
+    1970; the machine's drift in them comes on top. `of_another_shape`: the time is of other steps, times a modelled
+    ratio. `busy` says so where other programs used the processor meanwhile.
     """
 
     step_seconds: float
     log_deviation: float
     num_steps: int
     seconds: float
+    ended_at: float
     dtype: str
     num_threads: int
     memory_bytes: float | None
     how: str
     around: MeasuredAround = NOT_MEASURED
+    of_another_shape: bool = False
     busy: str | None = None
+
+
+OTHER_SHAPES = "other shapes"  # no digest
+MOST_RATIO = math.log(1000.0)  # a step so far from what it should take isn't one of this machine
 
 
 def processor_step(
@@ -41,53 +49,92 @@ def processor_step(
 ) -> tuple[Spread, str]:
     """Return the mean step of the run on so many cores, and where that is from.
 
-    What was measured and what the model says count by how sure they are; the drift is that of a run so long.
+    What was measured and what the model says count by how sure they are; the drift is that of a run so long. A probe
+    beside other programs counts only where there is nothing else.
     """
     peaks, shape = processor_peaks(dtype, cores, flags), shape_of_steps(config)
     modelled = modelled_step(shape, peaks)
-    earlier = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, config.machine))
-    measured = [] if probe is None else [_seen_by_probe(probe, modelled, shape)]
-    seen = measured + [_seen_by_run(run, peaks) for run in earlier]
-    agreeing = [] if not seen else [seen[0], *of_this_machine(seen[0], seen[1:])]
-    ratio = usual_ratio(shape.key, agreeing)
+    earlier = _seen_earlier(config, dtype, cores, peaks, shape)
+    counts_probe = probe is not None and not (probe.busy and earlier)
+    probed = [_seen_by_probe(probe, modelled, shape)] if probe is not None and counts_probe else []
+    counted = _of_this_machine(probed, earlier)
+    ratio = usual_ratio(shape.key, counted)
     median = modelled * ratio.median
     deviation = math.hypot(ratio.log_deviation, drift(config.train.num_steps * median))
-    how = f"FLOPs over {peaks.how} and efficiencies of measured shapes" if probe is None else probe.how
-    return Spread(median, deviation), how + _says(len(agreeing) - len(measured), len(earlier), probe, ratio)
+    num_runs = sum(one in earlier for one in counted)
+    if probe is not None and any(one in probed for one in counted):
+        return Spread(median, deviation), probe.how + _with_runs(num_runs, len(earlier), ", and as in ")
+    how = f"FLOPs over {peaks.how} and efficiencies of measured shapes"
+    if earlier:
+        return Spread(median, deviation), how + _with_runs(num_runs, len(earlier), f", × {ratio.median:.3f} as in ")
+    return Spread(median, deviation), f"{how}; --probe measures it"
 
 
-def _says(num_counted: int, num_earlier: int, probe: Probe | None, ratio: Spread) -> str:
+def _of_this_machine(probed: list[Seen], earlier: list[Seen]) -> list[Seen]:
+    """Return what agrees with the probe where that is the newest, else with the newest that has company."""
+    seen = [*probed, *earlier]
+    if not seen:
+        return []
+    newest = max(seen, key=lambda one: one.ended_at)
+    return of_this_machine(newest if newest in probed else newest_that_is_shared(seen), seen)
+
+
+def _with_runs(num_counted: int, num_earlier: int, before: str) -> str:
     """Return which earlier runs count, to come after what else the step is from."""
-    if not num_earlier:
-        return "" if probe else "; --probe measures it"
-    left_out = f" ({num_earlier - num_counted} more took another time)" if num_counted < num_earlier else ""
-    runs = f"{num_counted} earlier run{'' if num_counted == 1 else 's'} here{left_out}"
-    return f", and as in {runs}" if probe else f", × {ratio.median:.3f} as in {runs}"
+    left_out = num_earlier - num_counted
+    said = f"{before}{_runs(num_counted)} here" if num_counted else ""
+    return said + (
+        f"; {_runs(left_out)} here took another time and {'is' if left_out == 1 else 'are'} left out"
+        if left_out
+        else ""
+    )
+
+
+def _runs(number: int) -> str:
+    return f"{number} earlier run{'' if number == 1 else 's'}"
 
 
 def _seen_by_probe(probe: Probe, modelled: float, shape: StepShape) -> Seen:
-    deviation = math.hypot(probe.log_deviation, drift(probe.seconds))
-    return Seen(math.log(probe.step_seconds / modelled), deviation, shape.key)
+    key = OTHER_SHAPES if probe.of_another_shape else shape.key
+    ratio = math.log(probe.step_seconds / modelled)
+    return Seen(ratio, probe.log_deviation, key, probe.ended_at - probe.seconds, probe.ended_at)
 
 
-def _seen_by_run(run: EarlierRun, peaks: Peaks) -> Seen:
-    return Seen(math.log(run.step_seconds / modelled_step(run.shape, peaks)), drift(run.seconds), run.shape.key)
+def _seen_earlier(config: RunConfig, dtype: str, cores: int, peaks: Peaks, shape: StepShape) -> list[Seen]:
+    speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
+    return _seen_by_runs(earlier_runs(Path(config.runs_dir), speed, shape), peaks)
+
+
+def _seen_by_runs(runs: Iterable[EarlierRun], peaks: Peaks) -> list[Seen]:
+    found = []
+    for run in runs:
+        try:
+            ratio = math.log(run.step_seconds / _modelled(run.shape, peaks, run.halved))
+        except (ArithmeticError, ValueError):  # sizes that no model has, in a file that isn't ours
+            continue
+        if abs(ratio) < MOST_RATIO:
+            found.append(Seen(ratio, 0.0, run.shape.key, run.ended_at - run.measured_seconds, run.ended_at))
+    return found
 
 
 def usual_here(runs_dir: Path, speed: dict[str, Any], peaks: Peaks) -> Spread:
-    """Return a step of a shape that wasn't trained yet over the modelled one, by the runs of a folder."""
-    seen = [_seen_by_run(run, peaks) for run in earlier_runs(runs_dir, speed)]
-    return usual_ratio("", [seen[0], *of_this_machine(seen[0], seen[1:])] if seen else [])
+    """Return a step over the modelled one by the runs of a folder, whatever the shape."""
+    return usual_ratio(None, _of_this_machine([], _seen_by_runs(earlier_runs(runs_dir, speed), peaks)))
 
 
 def modelled_step(shape: StepShape, peaks: Peaks) -> float:
-    """Return the seconds of a step by FLOPs and efficiencies."""
-    return step_seconds(sizes_of_steps(shape), shape.train.batch_tokens, peaks, shape.train.recompute_fraction)
+    """Return the seconds of a step by FLOPs and efficiencies, on average over the run."""
+    return _modelled(shape, peaks, shape.train.half_length_fraction)
 
 
-def sizes_of_steps(shape: StepShape) -> Sizes:
-    is_muon = shape.optim.name == "muon"
-    return sizes_of(shape.model, is_muon, shape.optim.block_rows, shape.train.half_length_fraction)
+def _modelled(shape: StepShape, peaks: Peaks, halved: float) -> float:
+    train = shape.train
+    return step_seconds(sizes_of_steps(shape, halved), train.batch_tokens, peaks, train.recompute_fraction)
+
+
+def sizes_of_steps(shape: StepShape, halved: float) -> Sizes:
+    """Return the sizes that work is counted by, where rows are cut in two in `halved` of the steps."""
+    return sizes_of(shape.model, shape.optim.name == "muon", shape.optim.block_rows, halved)
 
 
 def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:

@@ -23,6 +23,7 @@ from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.plan.processor_memory import Around, Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.sizes import halved_fraction, wanted_rows
+from headwater.plan.step_time import drift
 from headwater.recipes.earlier_runs import speed_here
 from headwater.recipes.planned_device import processor_dtype, rule_microbatch
 from headwater.recipes.planned_step import processor_peaks, usual_here
@@ -85,7 +86,7 @@ class Processor:
             portion = Portion(micro, math.ceil(recomputed * model.num_layers), num_threads=self.cores)
             peak = self._peak(model, portion)
             if peak * math.exp(Z90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
-                found = self._candidate(model, (batch, micro), recomputed, peak, prepared_bytes_per_token)
+                found = self._candidate(model, (batch, micro), recomputed, peak, (num_tokens, prepared_bytes_per_token))
                 return Looked((found,), len(RECOMPUTED), tried)
         return Looked((), len(RECOMPUTED), len(RECOMPUTED))
 
@@ -94,9 +95,14 @@ class Processor:
         return processor_memory(model, self.optim, portion, dtype, self.around).peak  # type: ignore[arg-type]
 
     def _candidate(
-        self, model: ModelSettings, sizes: tuple[int, int], recomputed: float, peak: float, prepared: float
+        self,
+        model: ModelSettings,
+        sizes: tuple[int, int],
+        recomputed: float,
+        peak: float,
+        text: tuple[float, float],
     ) -> Candidate:
-        batch, micro = sizes
+        (batch, micro), (num_tokens, prepared) = sizes, text
         around, deviation = constants()["around_steps"], constants()["log_deviation"]
         params = count_parameters(model).total
         save = checkpoint_bytes(model, self.optim) / around["checkpoint_bytes_per_second"]
@@ -125,7 +131,7 @@ class Processor:
             },
             how=f"one process, {self.peaks.dtype}"
             + (f", {recomputed:.0%} of the blocks recomputed" if recomputed else ""),
-            hours_deviation=self.usual.log_deviation,
+            hours_deviation=math.hypot(self.usual.log_deviation, drift(num_tokens * per_token)),
             memory_deviation=deviation["memory"],
             start_seconds=START_SECONDS + after,
             prepare_seconds=prepared / around["preparation_bytes_per_second"],
@@ -142,7 +148,7 @@ def processor_at_hand(config: RunConfig | None, max_memory: float | None, around
     halved = config.train.half_length_fraction if config else None
     peaks, machine = processor_peaks(dtype, cores, flags), config.machine if config else MachineSettings()
     runs_dir = Path(config.runs_dir if config else RunConfig.model_fields["runs_dir"].default)
-    usual = usual_here(runs_dir, speed_here(dtype, cores, machine), peaks)
+    usual = usual_here(runs_dir, speed_here(dtype, cores, machine.compile != "off"), peaks)
     return Processor(cores, peaks, limit, optim, around, usual, halved)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
+from headwater.errors import LockedError
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
 from headwater.machine.memory import give_back_freed_memory, resident_bytes
@@ -74,11 +75,11 @@ def train_stage(
             if not train(run, open_examiner(config), display, stop):
                 return False
             display(run.records.append("finish", run.step, **_finish_fields(run)))
-            if run.machine.world_size == 1:
-                if busy := busy_while_trained(meter):
-                    say(busy)
-                elif run.machine.facts.device == "cpu":
-                    _keep_times(run, config, around.require_owner)
+            busy = busy_while_trained(meter) if run.machine.world_size == 1 else None
+            if busy is not None:
+                say(busy)
+            else:
+                _keep_times(run, config, say, around.require_owner)
         finally:
             run.records.close()
         if is_asked_to_stop(run, stop):
@@ -89,11 +90,22 @@ def train_stage(
     return True
 
 
-def _keep_times(run: Run, config: RunConfig, require_owner: Callable[[], None]) -> None:
-    """Write what this process's steps took, for the plans of later runs."""
-    facts, records = run.machine.facts, read_records(run.run_dir / "records.jsonl")
+def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Callable[[], None]) -> None:
+    """Write what this process's steps took, for the plans of later runs: on a processor, by one process.
+
+    Raises nothing but what `require_owner` raises: a run that is done is worth more than what it took.
+    """
+    facts = run.machine.facts
+    if facts.device != "cpu" or run.machine.world_size > 1:
+        return
+    records = read_records(run.run_dir / "records.jsonl")
     here = [record for record in records if record["attempt"] == run.records.attempt]
-    keep_times(config, here, speed_here(facts.dtype, facts.num_threads, config.machine), time.time(), require_owner)
+    try:
+        keep_times(config, here, speed_here(facts.dtype, facts.num_threads, facts.compiled), require_owner)
+    except LockedError:
+        raise
+    except Exception as error:  # of whatever kind: evaluation, export and report are still to come
+        say(f"later plans won't know what this run took: {error}")
 
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
