@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 from small_run import call, write_run_file, write_texts
 
-from headwater.cli.plan_search import search
+from headwater.cli.plan_search import _checkpoints, search
 from headwater.recipes.wishes import Wishes
 
 TEN_THOUSAND = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
@@ -75,3 +75,10 @@ def test_what_is_wrong_is_said_without_a_traceback(tmp_path, arguments, message)
     assert said.status in (1, 2), said
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("hours", [17.34, 17.342997069037, 1 / 3, 62434.789448141455 / 3600])
+def test_an_interval_within_the_run_is_never_said_to_be_longer(hours):
+    seconds = 62434.789448141455
+    saved = {"interval_seconds": seconds, "interval_hours": min(seconds / 3600, hours), "mtbf_seconds": 3.6e6}
+    assert ("longer than the run" in _checkpoints(saved)) is (hours < seconds / 3600)

@@ -281,3 +281,11 @@ def test_a_search_counts_them_and_its_runs_drift_too(config):
     (found,) = after.looked(config.model, 1e6, 0.0).candidates
     seconds = 1e6 * found.seconds_per_token
     assert found.hours_deviation == pytest.approx(math.hypot(after.usual.log_deviation, drift(seconds)), rel=0.01)
+
+
+def test_runs_far_from_what_a_processor_takes_make_a_reader_look(config):
+    usual = machinery(config, None).step.median
+    took(named(config, "near"), 1.3 * usual)
+    assert "far from" not in machinery(config, None).step_how
+    took(named(config, "near"), 10 * usual)
+    assert "far from what such a processor takes: look at RUN/times.json" in machinery(config, None).step_how

@@ -19,6 +19,7 @@ from headwater.recipes import planned_around, planned_device, planned_step, sear
 from headwater.recipes.planned_around import TOKEN_BYTES_OF_A_BYTE, around_of_search
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_text import usual_bytes_per_token
+from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import load_run
 from headwater.recipes.searched_text import Text
 from headwater.recipes.searching import search_budget
@@ -174,15 +175,17 @@ def test_more_threads_need_more_memory(monkeypatch):
 
 def run_of(choice, run_file, *overrides):
     """Return the settings of the run that a choice describes."""
-    sizes = {"train.num_steps": choice["num_steps"], "train.batch_tokens": choice["batch_tokens"]}
-    sizes |= {f"model.{name}": value for name, value in choice["shape"].items() if value is not None}
-    return load_run(run_file, [*(f"{name}={json.dumps(value)}" for name, value in sizes.items()), *overrides])[0]
+    settings = [f"{name}={json.dumps(value)}" for name, value in choice["settings"].items()]
+    return load_run(run_file, [*settings, *overrides])[0]
 
 
 @pytest.mark.parametrize("changed", [(), ("train.half_length_fraction=0.0", "train.num_looks=0")], ids=" ".join)
 def test_a_choice_takes_the_step_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
     choice = search_budget(Wishes("90s", run=run_file, overrides=changed))["choices"][0]
-    found = machinery(run_of(choice, run_file, *changed), None)
+    run = run_of(choice, run_file, *changed)
+    found = machinery(run, None)
+    assert run.model.model_dump(mode="json") == choice["shape"]
+    assert (run.train.num_steps, run.train.batch_tokens) == (choice["num_steps"], choice["batch_tokens"])
     steps_seconds = 3600 * choice["hours_by_part"]["steps"]
     assert steps_seconds / choice["num_steps"] == pytest.approx(found.step.median, rel=1e-9)
     assert choice["memory_gib"]["p50"] * 2**30 == pytest.approx(found.memory.median, rel=1e-9)
@@ -330,3 +333,11 @@ def test_a_gpu_at_hand_is_one_device(monkeypatch):
     result = search_budget(Wishes("2h"))
     assert result["budget"]["device"] == find_device("H100", read_devices()).name
     assert result["budget"]["num_devices"] == 1
+
+
+def test_validations_and_looks_of_a_choice_are_those_of_its_plan(run_file):
+    choice = search_budget(Wishes("90s", run=run_file))["choices"][0]
+    run = run_of(choice, run_file)
+    around = around_steps(run, machinery(run, None).step.median).seconds
+    planned = around["validations"].median + around["looks"].median
+    assert 3600 * choice["hours_by_part"]["evaluations"] == pytest.approx(planned, rel=0.3)

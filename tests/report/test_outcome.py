@@ -7,6 +7,7 @@ import math
 import pytest
 from fake_run import forecast, run_records
 
+from headwater.cli.terminal import told
 from headwater.machine.energy import MEASURED
 from headwater.report.outcome import mean_score, outcomes
 
@@ -70,3 +71,13 @@ def test_a_run_in_progress_has_no_facts():
 )
 def test_what_is_no_forecast_is_left_out(odd):
     assert outcomes(odd, FINISH, VALIDATION, {}) == []
+
+
+@pytest.mark.parametrize("beside", ["other programs used 1.4 of the 2 CPUs here", None, 7])
+def test_a_time_beside_other_programs_is_marked_and_counts(beside):
+    found = by_name(forecast(), FINISH | {"beside": beside}, VALIDATION)
+    assert found["time"].is_disturbed is isinstance(beside, str)
+    assert found["time"].score is not None
+    assert ("used 1.4 of the 2 CPUs" in found["time"].how) is isinstance(beside, str)
+    assert ("beside other programs" in told(found["time"])) is isinstance(beside, str)
+    assert not found["memory"].is_disturbed

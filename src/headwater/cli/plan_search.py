@@ -132,6 +132,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         ),
         ("checkpoint", _checkpoints(saved)),
         ("goodput", _goodput(choice)),
+        ("settings", " ".join(f"{name}={value}" for name, value in choice["settings"].items())),
         ("serving", _serving(choice["serving"], result["serving"]["tokens"])),
     ]
     return lines
@@ -154,7 +155,7 @@ def _goodput(choice: dict[str, Any]) -> str:
 
 def _checkpoints(saved: dict[str, float]) -> str:
     failures = f"a failure every {significant(saved['mtbf_seconds'] / 3600)} h"
-    if saved["interval_seconds"] > 3600 * saved["interval_hours"]:
+    if saved["interval_seconds"] / 3600 > saved["interval_hours"]:  # the interval, or the run where that is shorter
         return f"Daly's interval is longer than the run ({failures}); failures ask for none"
     return f"every {duration(saved['interval_seconds'])} by Daly's rule ({failures})"
 

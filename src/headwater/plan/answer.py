@@ -71,6 +71,7 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
         "reasons": list(choice.reasons),
         "params": each.params,
         "shape": each.model.model_dump(mode="json"),
+        "settings": _settings(choice),
         "tokens": choice.tokens,
         "epochs": epochs,
         "repetition_costs": math.expm1(repeated),
@@ -98,6 +99,17 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
             "flops_per_token": count_flops(shape_of(each.model)).causal / 3,
         },
     }
+
+
+def _settings(choice: Choice) -> dict[str, Any]:
+    """Return what a run file, or overrides on the command line, say of the choice: sizes, batch and steps."""
+    model, batch = choice.candidate.model, choice.candidate.batch_tokens
+    sizes = {f"model.{name}": value for name, value in model.model_dump(mode="json", include=_SIZES).items()}
+    vocabulary = {"tokenizer.vocab_size": model.vocab_size}
+    return sizes | vocabulary | {"train.batch_tokens": batch, "train.num_steps": round(choice.tokens / batch)}
+
+
+_SIZES = {"family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len"}
 
 
 def _checkpoint_fields(each: Candidate, hours: float, steps_hours: float) -> dict[str, float]:
@@ -144,7 +156,7 @@ def notes(asked: Asked, field: Field, choices: list[Choice]) -> list[str]:
         found.append(f"the text is no limit: the compute-optimal run reads {first.tokens / asked.unique:.1%} of it")
     unspent = 1 - first.cost[0] / field.seconds
     if unspent > 0.1:
-        found.append(f"{unspent:.0%} of the final run's time stay unspent: the text can't use more; more text would")
+        found.append(f"{unspent:.0%} of the final run's time stays unspent: the text can't use more; more text would")
     if any(choice.candidate.layout["precision"] == "fp8" for choice in choices):
         found.append("fp8 where its speed is worth more than the 0.25 % of loss it may cost; --precision bf16: without")
     if asked.final_hours > LONG_HOURS:

@@ -254,7 +254,7 @@ def _shortest(field_: Field, first: Choice, limit: float) -> Choice:
         reason = "the text is what limits it: more of it would bring more than more computing"
         return Choice(first.candidate, first.tokens, (DATA,), (reason,), first.cost)
     reason = (
-        f"the text gives little more: {seconds[index] / first.cost[0]:.0%} of the time come within {SLACK:.0%} of the "
+        f"the text gives little more: {seconds[index] / first.cost[0]:.0%} of the time comes within {SLACK:.0%} of the "
         f"loss, with the text read {field_.epochs(float(tokens[index])):.1f} times"
     )
     return field_.choice(index, float(tokens[index]), DATA, reason)

@@ -11,18 +11,24 @@ def busy_before() -> str | None:
     if note is None:
         return None
     return (
-        f"{note} now: times are foretold for an idle machine, and beside them it takes longer; stop them, wait, or "
-        "leave them a core (machine.num_threads)"
+        f"{note} now: times are foretold for an idle machine, and beside them it takes longer, often many times; stop "
+        "them, wait, or leave them a core (machine.num_threads)"
     )
 
 
 def busy_while_measured(meter: LoadMeter) -> str | None:
     """Return what to know of a step that was measured since `meter` began."""
-    note = meter.note()
-    return note and f"{note} while the step was measured, so that it holds beside them; stop them and measure again"
+    if (note := meter.note()) is None:
+        return None
+    return f"{past(note)} while the step was measured, so that it holds beside them; stop them and measure again"
 
 
 def busy_while_trained(meter: LoadMeter) -> str | None:
     """Return what to know of a run's time where other programs took part of it, as they did since `meter` began."""
     note = meter.note()
-    return note and f"{note} while this trained: its time is not that of an idle machine, which forecasts are for"
+    return note and past(note)
+
+
+def past(note: str) -> str:
+    """Return a LoadMeter's note as of something that is over."""
+    return note.replace("programs use ", "programs used ")

@@ -10,9 +10,9 @@ from typing import Any
 
 from headwater.machine.host import float32_rate_per_core
 from headwater.plan.forecast_run import Spread
-from headwater.plan.processor import USUAL, Peaks, Sizes, kind_of, measured_kind, sizes_of, step_seconds
-from headwater.plan.step_time import Seen, drift, newest_that_is_shared, of_this_machine, usual_ratio
-from headwater.recipes.earlier_runs import EarlierRun, StepShape, earlier_runs, shape_of_steps, speed_here
+from headwater.plan.processor import USUAL, Peaks, Sizes, constants, kind_of, measured_kind, sizes_of, step_seconds
+from headwater.plan.step_time import AT_ODDS, Seen, drift, newest_that_is_shared, of_this_machine, usual_ratio
+from headwater.recipes.earlier_runs import TIMES_FILE, EarlierRun, StepShape, earlier_runs, shape_of_steps, speed_here
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 
@@ -66,8 +66,15 @@ def processor_step(
         return Spread(median, deviation), probe.how + _with_runs(num_runs, len(earlier), ", and as in ")
     how = f"FLOPs over {peaks.how} and efficiencies of measured shapes"
     if earlier:
-        return Spread(median, deviation), how + _with_runs(num_runs, len(earlier), f", × {ratio.median:.3f} as in ")
+        times = f", × {ratio.median:.3f}{_far_off(ratio.median)} as in "
+        return Spread(median, deviation), how + _with_runs(num_runs, len(earlier), times)
     return Spread(median, deviation), f"{how}; --probe measures it"
+
+
+def _far_off(ratio: float) -> str:
+    """Return what makes a reader look at the runs that say so."""
+    is_far = abs(math.log(ratio)) > AT_ODDS * constants()["log_deviation"]["step"]
+    return f" (far from what such a processor takes: look at RUN/{TIMES_FILE}, or --probe)" if is_far else ""
 
 
 def _of_this_machine(probed: list[Seen], earlier: list[Seen]) -> list[Seen]:

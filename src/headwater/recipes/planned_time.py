@@ -14,12 +14,14 @@ from headwater.recipes.planned_text import foreseen_held_out, has_almanac, sourc
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 from headwater.recipes.stages import Folders
-from headwater.train.settings import look_steps, validation_steps
+from headwater.train.settings import TrainSettings, look_steps, validation_steps
 
 START_SECONDS = 2.6
 "Assembling, and measuring the peak."
 VALIDATION_PART = 0.376
 "Seconds of a validated token over those of a trained one: first-light, as `around_steps` in processor.json."
+USUAL_VALIDATIONS = 12
+"Of a run, by the rule of `train.validate_every`."
 UNKNOWN_HELD_OUT = 50_000
 "Tokens held out of a source whose size isn't known: a few megabytes of text have as many."
 FIRST_LIGHT_SECONDS_PER_TOKEN, FIRST_LIGHT_BYTES = 0.255 / 4096, 42.5e6
@@ -49,6 +51,30 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
         "after": _part(1, None, ending_seconds(per_token, _text_bytes(config))),
     }
     return Around(parts, how)
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What a run evaluates, whose number of steps isn't known yet: tokens of all validations together, and looks."""
+
+    validated_tokens: float
+    num_looks: int
+    look_seconds: float
+
+    def seconds(self, seconds_per_token: float) -> float:
+        """Return what they take together, where a trained token takes so long."""
+        validations = self.validated_tokens * VALIDATION_PART * seconds_per_token
+        return validations + self.num_looks * self.look_seconds * _look_scale(seconds_per_token)
+
+
+def usual_evaluations(config: RunConfig | None) -> Evaluations:
+    """Return those of the run's text, or of one text without an almanac; as often as rules say, and beside looks."""
+    known, num_looks = constants()["around_steps"], TrainSettings.model_fields["num_looks"].default
+    num_tokens, look = UNKNOWN_HELD_OUT, known["look_seconds_without_almanac"]
+    if config is not None:
+        num_looks, num_tokens = config.train.num_looks, validated_tokens(config)
+        look = known["look_seconds"] if has_almanac(config) else look
+    return Evaluations((USUAL_VALIDATIONS + num_looks) * num_tokens, num_looks, look)
 
 
 def _part(times: float, measured: float | None, otherwise: float) -> Spread:

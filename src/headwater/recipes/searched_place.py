@@ -65,6 +65,7 @@ def place_of(wishes: Wishes, config: RunConfig | None, text: Text) -> Place:
 
 def _on_devices(wishes: Wishes, cluster: Cluster, site: str) -> Place:
     num_devices, device = cluster.num_devices, cluster.device
+    cluster.precisions()  # what can't train there needs no price either
     fitted = shipped_constants()
     place, pue, power_how = site_or_average(site, wishes.sites)
     usd, how = _price(wishes, device)

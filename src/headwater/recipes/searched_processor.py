@@ -27,11 +27,16 @@ from headwater.plan.step_time import drift
 from headwater.recipes.earlier_runs import speed_here
 from headwater.recipes.planned_device import processor_dtype, rule_microbatch
 from headwater.recipes.planned_step import processor_peaks, usual_here
-from headwater.recipes.planned_time import FIRST_LIGHT_BYTES, START_SECONDS, checkpoint_bytes, ending_seconds
+from headwater.recipes.planned_time import (
+    FIRST_LIGHT_BYTES,
+    START_SECONDS,
+    Evaluations,
+    checkpoint_bytes,
+    ending_seconds,
+    usual_evaluations,
+)
 from headwater.recipes.run_config import RunConfig
 
-EVALUATION_PART = 0.09
-"Of a run's time: validations and looks took 25 s of first-light's 282 (docs/log.md, 2026-11-25)."
 RESTART_SECONDS = 60.0
 RECOMPUTED = (0.0, 0.5, 1.0)
 GUESS_TOKENS = 1e8
@@ -51,6 +56,7 @@ class Processor:
     optim: OptimSettings
     around: Around
     usual: Spread
+    evaluations: Evaluations
     half_length_fraction: float | None = None
 
     @property
@@ -106,8 +112,9 @@ class Processor:
         around, deviation = constants()["around_steps"], constants()["log_deviation"]
         params = count_parameters(model).total
         save = checkpoint_bytes(model, self.optim) / around["checkpoint_bytes_per_second"]
-        saved = checkpoint(1, Pauses(save, RESTART_SECONDS, EVALUATION_PART))
         per_token = self._step(model, batch, recomputed) / batch
+        evaluating, training = self.evaluations.seconds(per_token), num_tokens * per_token
+        saved = checkpoint(1, Pauses(save, RESTART_SECONDS, evaluating / (evaluating + training)))
         after = ending_seconds(per_token, FIRST_LIGHT_BYTES)
         return Candidate(
             model=model,
@@ -131,7 +138,7 @@ class Processor:
             },
             how=f"one process, {self.peaks.dtype}"
             + (f", {recomputed:.0%} of the blocks recomputed" if recomputed else ""),
-            hours_deviation=math.hypot(self.usual.log_deviation, drift(num_tokens * per_token)),
+            hours_deviation=math.hypot(self.usual.log_deviation, drift(training)),
             memory_deviation=deviation["memory"],
             start_seconds=START_SECONDS + after,
             prepare_seconds=prepared / around["preparation_bytes_per_second"],
@@ -149,7 +156,7 @@ def processor_at_hand(config: RunConfig | None, max_memory: float | None, around
     peaks, machine = processor_peaks(dtype, cores, flags), config.machine if config else MachineSettings()
     runs_dir = Path(config.runs_dir if config else RunConfig.model_fields["runs_dir"].default)
     usual = usual_here(runs_dir, speed_here(dtype, cores, machine.compile != "off"), peaks)
-    return Processor(cores, peaks, limit, optim, around, usual, halved)
+    return Processor(cores, peaks, limit, optim, around, usual, usual_evaluations(config), halved)
 
 
 def usual_optim() -> OptimSettings:

@@ -74,10 +74,14 @@ def train_stage(
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):
                 return False
-            display(run.records.append("finish", run.step, **_finish_fields(run)))
             busy = busy_while_trained(meter) if run.machine.world_size == 1 else None
+            beside = {} if busy is None else {"beside": busy}
+            display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
             if busy is not None:
-                say(busy)
+                say(
+                    f"{busy} while this trained: its time is not that of an idle machine, which forecasts are for, and "
+                    "later plans don't learn from it"
+                )
             else:
                 _keep_times(run, config, say, around.require_owner)
         finally:

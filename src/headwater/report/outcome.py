@@ -25,6 +25,7 @@ class Outcome:
     """One quantity: P10, P50, P90, the fact where there is one, and `how` it is known or why it isn't.
 
     `is_counted` says that the fact was measured: an energy that is assumed from the time says nothing of its own.
+    `is_disturbed` says that other programs ran beside it: it counts, and is marked.
     """
 
     quantity: str
@@ -35,6 +36,7 @@ class Outcome:
     fact: float | None
     how: str
     is_counted: bool
+    is_disturbed: bool = False
 
     @property
     def error(self) -> float | None:
@@ -82,7 +84,9 @@ def mean_score(found: list[Outcome]) -> float | None:
 
 def _time(forecast: Object, finish: Record) -> Outcome | None:
     band = _band(forecast, "training", "hours", scale=3600)
-    return _outcome("time", "seconds", band, amount(finish, "seconds"), "of training")
+    beside = finish.get("beside")
+    how = f"of training, not of an idle machine: {beside}" if isinstance(beside, str) else "of training"
+    return _outcome("time", "seconds", band, amount(finish, "seconds"), how, is_disturbed=isinstance(beside, str))
 
 
 def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome | None:
@@ -119,9 +123,15 @@ def _band(forecast: Object, *path: str, scale: float = 1.0) -> Band | None:
 
 
 def _outcome(
-    quantity: str, unit: str, band: Band | None, fact: float | None, how: str, is_counted: bool = True
+    quantity: str,
+    unit: str,
+    band: Band | None,
+    fact: float | None,
+    how: str,
+    is_counted: bool = True,
+    is_disturbed: bool = False,
 ) -> Outcome | None:
     if band is None:
         return None
     fact = fact if fact is not None and fact > 0 else None
-    return Outcome(quantity, unit, *band, fact, how, is_counted)
+    return Outcome(quantity, unit, *band, fact, how, is_counted, is_disturbed)
