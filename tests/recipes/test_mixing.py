@@ -69,7 +69,7 @@ def test_a_search_that_is_done_trains_nothing_and_says_the_same(searched):
 
 def test_a_stopped_search_goes_on_with_what_is_done(tmp_path):
     write_two_sources(tmp_path)
-    asked = (*ASKED, "--checks", "0")
+    asked = (*ASKED, "--checks", "0", "--minutes", "0.4")  # small runs as short as may be
     process = start(*asked, cwd=tmp_path)
     third = tmp_path / "runs/mine/mixing/mixture-2/records.jsonl"
     while not (third.exists() and '"step"' in third.read_text()):
