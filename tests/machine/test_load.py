@@ -34,13 +34,13 @@ def meter_of(tmp_path, monkeypatch):
 def test_what_others_take_is_the_rest_of_the_busy_time(meter_of):
     meter = meter_of((100, 100), (1100, 600), own=5.0)  # 15 s of 20 were busy, 5 of them this process's
     assert meter.others() == pytest.approx(1.0)
-    assert meter.note() == "other programs use 1.0 of the 2 CPUs here"
+    assert meter.note() == "other programs on 1.0 of the 2 CPUs here"
 
 
 def test_threads_that_leave_a_cpu_free_lend_it_to_others(meter_of):
     meter = meter_of((100, 100), (1100, 600), own=5.0)
     assert meter.note(num_threads=1) is None
-    assert meter.note(num_threads=2) == meter.note(num_threads=4) == "other programs use 1.0 of the 2 CPUs here"
+    assert meter.note(num_threads=2) == meter.note(num_threads=4) == "other programs on 1.0 of the 2 CPUs here"
 
 
 def test_a_quiet_machine_gets_no_note(meter_of):

@@ -100,7 +100,7 @@ def test_a_resumed_run_says_what_its_last_process_took(config, keeps_all):
 
 
 def test_a_run_beside_other_programs_leaves_none(config, keeps_all, monkeypatch):
-    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: "other programs use 1.9 of the 2 CPUs here")
+    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: "other programs on 1.9 of the 2 CPUs here")
     trained(config)
     assert not (config.run_dir / "times.json").exists()
 
@@ -194,7 +194,7 @@ def test_an_old_ladder_that_disagrees_with_later_runs_is_left_out(config):
 
 def test_a_probe_beside_other_programs_counts_for_less_than_quiet_runs(config):
     usual = machinery(config, None).step.median
-    busy = a_probe(3 * usual, busy="other programs use 1.9 of the 2 CPUs")
+    busy = a_probe(3 * usual, busy="other programs on 1.9 of the 2 CPUs")
     assert machinery(config, busy).step.median == pytest.approx(3 * usual, rel=0.02)
     took(named(config, "before"), usual)
     assert machinery(config, busy).step.median == pytest.approx(usual, rel=0.02)

@@ -184,7 +184,7 @@ def test_a_gpu_that_is_not_there_is_said():
 
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
     found = []
-    for note in (None, "other programs use 1.9 of the 2 CPUs here"):
+    for note in (None, "other programs on 1.9 of the 2 CPUs here"):
         monkeypatch.setattr(busy, "busy_now", lambda note=note: note)
         found.append(plan_run(config, Questions(), measured()))
     assert found[0]["notes"] == []

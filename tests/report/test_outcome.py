@@ -73,11 +73,11 @@ def test_what_is_no_forecast_is_left_out(odd):
     assert outcomes(odd, FINISH, VALIDATION, {}) == []
 
 
-@pytest.mark.parametrize("beside", ["other programs used 1.4 of the 2 CPUs here", None, 7])
+@pytest.mark.parametrize("beside", ["other programs on 1.4 of the 2 CPUs here", None, 7])
 def test_a_time_beside_other_programs_is_marked_and_counts(beside):
     found = by_name(forecast(), FINISH | {"beside": beside}, VALIDATION)
     assert found["time"].is_disturbed is isinstance(beside, str)
     assert found["time"].score is not None
-    assert ("used 1.4 of the 2 CPUs" in found["time"].how) is isinstance(beside, str)
+    assert ("on 1.4 of the 2 CPUs" in found["time"].how) is isinstance(beside, str)
     assert ("beside other programs" in told(found["time"])) is isinstance(beside, str)
     assert not found["memory"].is_disturbed

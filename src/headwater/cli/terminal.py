@@ -88,8 +88,7 @@ def told(outcome: Outcome) -> str:
         return f"{fact} of a sample, forecast {foretold(outcome)}: all held-out text decides"
     off = f"{abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
     verdict = "inside" if outcome.is_inside else f"outside, {off}"
-    beside = ", beside other programs" if outcome.is_disturbed else ""
-    return f"{shown(outcome, outcome.fact)}, forecast {foretold(outcome)}: {verdict}{beside}"
+    return f"{shown(outcome, outcome.fact)}, forecast {foretold(outcome)}: {verdict}{outcome.mark}"
 
 
 def foretold(outcome: Outcome) -> str:

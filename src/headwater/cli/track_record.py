@@ -48,8 +48,7 @@ def _row(name: str, outcome: Outcome, width: int) -> str:
     if outcome.fact is None or outcome.error is None:
         return f"{start} {'–':>22} {'':>8}  {outcome.how}"
     verdict = ("inside" if outcome.is_inside else "OUTSIDE") if outcome.is_counted else outcome.how
-    beside = ", beside other programs" if outcome.is_disturbed else ""
-    return f"{start} {shown(outcome, outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}{beside}"
+    return f"{start} {shown(outcome, outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}{outcome.mark}"
 
 
 def _summary(record: TrackRecord) -> list[str]:

@@ -41,7 +41,7 @@ class LoadMeter:
         return max(0.0, (busy - busy_before - (own - own_before)) / (now - begun))
 
     def note(self, num_threads: int | None = None) -> str | None:
-        """Return "other programs use 1.8 of 2 CPUs" where that is so many that timings suffer; None elsewhere.
+        """Return "other programs on 1.8 of the 2 CPUs here" where that is so many that timings suffer; None elsewhere.
 
         What computes in `num_threads` leaves the other CPUs to them; None: it needs all.
         """
@@ -49,7 +49,7 @@ class LoadMeter:
         spare = 0 if num_threads is None else max(0, num_cpus - num_threads)
         if others is None or others < spare + BUSY_SHARE * num_cpus:
             return None
-        return f"other programs use {min(others, num_cpus):.1f} of the {num_cpus} CPUs here"
+        return f"other programs on {min(others, num_cpus):.1f} of the {num_cpus} CPUs here"
 
 
 def busy_now() -> str | None:

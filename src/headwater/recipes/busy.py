@@ -20,15 +20,4 @@ def busy_while_measured(meter: LoadMeter) -> str | None:
     """Return what to know of a step that was measured since `meter` began."""
     if (note := meter.note()) is None:
         return None
-    return f"{past(note)} while the step was measured, so that it holds beside them; stop them and measure again"
-
-
-def busy_while_trained(meter: LoadMeter) -> str | None:
-    """Return what to know of a run's time where other programs took part of it, as they did since `meter` began."""
-    note = meter.note()
-    return note and past(note)
-
-
-def past(note: str) -> str:
-    """Return a LoadMeter's note as of something that is over."""
-    return note.replace("programs use ", "programs used ")
+    return f"{note} while the step was measured, so that it holds beside them; stop them and measure again"

@@ -16,7 +16,7 @@ from headwater.checkpoint.lock import owned
 from headwater.files import remove_leftovers, write_json
 from headwater.machine.load import LoadMeter
 from headwater.plan.ladder import Rung
-from headwater.recipes.busy import busy_before, past
+from headwater.recipes.busy import busy_before
 from headwater.recipes.ladder_design import Ladder, LadderWishes, design_ladder, keep_design, rung_config
 from headwater.recipes.ladder_record import (
     FORMAT,
@@ -85,7 +85,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 if busy is not None:
                     found = replace(found, busy=busy)
                     say(
-                        f"{past(busy)} while this trained: its times say nothing of an idle machine and aren't used; "
+                        f"{busy} while this trained: its times say nothing of an idle machine and aren't used; "
                         "`headwater plan RUN --probe` measures a step anew"
                     )
                 _keep(ladder, config, found)

@@ -55,20 +55,19 @@ def processor_step(
     peaks, shape = processor_peaks(dtype, cores, flags), shape_of_steps(config)
     modelled = modelled_step(shape, peaks)
     earlier = _seen_earlier(config, dtype, cores, peaks, shape)
-    counts_probe = probe is not None and not (probe.busy and earlier)
-    probed = [_seen_by_probe(probe, modelled, shape)] if probe is not None and counts_probe else []
+    probed = [] if probe is None or (probe.busy and earlier) else [_seen_by_probe(probe, modelled, shape)]
     counted = _of_this_machine(probed, earlier)
     ratio = usual_ratio(shape.key, counted)
     median = modelled * ratio.median
-    deviation = math.hypot(ratio.log_deviation, drift(config.train.num_steps * median))
-    num_runs = sum(one in earlier for one in counted)
-    if probe is not None and any(one in probed for one in counted):
-        return Spread(median, deviation), probe.how + _with_runs(num_runs, len(earlier), ", and as in ")
+    step = Spread(median, math.hypot(ratio.log_deviation, drift(config.train.num_steps * median)))
+    is_probed = any(one in probed for one in counted)
+    num_runs = len(counted) - is_probed
+    if probe is not None and is_probed:
+        return step, probe.how + _with_runs(num_runs, len(earlier), ", and as in ")
     how = f"FLOPs over {peaks.how} and efficiencies of measured shapes"
-    if earlier:
-        times = f", × {ratio.median:.3f}{_far_off(ratio.median)} as in "
-        return Spread(median, deviation), how + _with_runs(num_runs, len(earlier), times)
-    return Spread(median, deviation), f"{how}; --probe measures it"
+    if not earlier:
+        return step, f"{how}; --probe measures it"
+    return step, how + _with_runs(num_runs, len(earlier), f", × {ratio.median:.3f}{_far_off(ratio.median)} as in ")
 
 
 def _far_off(ratio: float) -> str:
@@ -90,11 +89,9 @@ def _with_runs(num_counted: int, num_earlier: int, before: str) -> str:
     """Return which earlier runs count, to come after what else the step is from."""
     left_out = num_earlier - num_counted
     said = f"{before}{_runs(num_counted)} here" if num_counted else ""
-    return said + (
-        f"; {_runs(left_out)} here took another time and {'is' if left_out == 1 else 'are'} left out"
-        if left_out
-        else ""
-    )
+    if left_out:
+        said += f"; {_runs(left_out)} here took another time and {'is' if left_out == 1 else 'are'} left out"
+    return said
 
 
 def _runs(number: int) -> str:

@@ -16,7 +16,6 @@ from headwater.machine.memory import give_back_freed_memory, resident_bytes
 from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
-from headwater.recipes.busy import busy_while_trained
 from headwater.recipes.earlier_runs import keep_times, speed_here
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import open_examiner
@@ -74,7 +73,7 @@ def train_stage(
             meter = LoadMeter()
             if not train(run, open_examiner(config), display, stop):
                 return False
-            busy = busy_while_trained(meter) if run.machine.world_size == 1 else None
+            busy = meter.note() if run.machine.world_size == 1 else None
             beside = {} if busy is None else {"beside": busy}
             display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
             if busy is not None:

@@ -48,6 +48,11 @@ class Outcome:
         return None if self.fact is None else self.p10 <= self.fact <= self.p90
 
     @property
+    def mark(self) -> str:
+        """Return what comes after the verdict."""
+        return ", beside other programs" if self.is_disturbed else ""
+
+    @property
     def score(self) -> float | None:
         """Relative CRPS, 0 being perfect; None where nothing was measured."""
         return crps(self.fact, self.p10, self.p50, self.p90) if self.fact is not None and self.is_counted else None
