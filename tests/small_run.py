@@ -27,8 +27,8 @@ SMALL = {
     "train.batch_tokens": 512,
     "train.save_every": 8,
     "train.validate_every": 6,
-    "train.validation_rows": 4,
-    "train.num_looks": 3,
+    "train.validation_sequences": 4,
+    "train.num_probes": 3,
     "machine.compile": '"off"',
     "machine.dtype": '"float32"',
     "machine.num_threads": 1,
@@ -176,7 +176,7 @@ def measured(run_dir: Path) -> list[str]:
     kept = [
         {name: value for name, value in record.items() if name not in TIMES}
         for record in read_records(run_dir / "records.jsonl")
-        if record["event"] in ("step", "validation", "abilities", "samples")
+        if record["event"] in ("step", "validation", "probes", "samples")
     ]
     return [json.dumps(record, sort_keys=True) for record in kept]
 

@@ -52,7 +52,7 @@ def test_a_resume_hides_the_steps_after_its_checkpoint(tmp_path):
 
 
 def test_what_was_measured_after_the_checkpoint_is_not_there_twice(tmp_path):
-    measured = [("validation", 2), ("abilities", 2), ("samples", 2)]
+    measured = [("validation", 2), ("probes", 2), ("samples", 2)]
     write(
         tmp_path / "r.jsonl",
         [("start", 0), ("validation", 1), ("step", 2), ("checkpoint", 2), *measured, ("step", 3)],
@@ -60,7 +60,7 @@ def test_what_was_measured_after_the_checkpoint_is_not_there_twice(tmp_path):
     )
     path = tmp_path / "r.jsonl"
     assert read(path, "validation") == ["validation 1 of attempt 1", "validation 2 of attempt 2"]
-    assert read(path, "abilities") == ["abilities 2 of attempt 2"]
+    assert read(path, "probes") == ["probes 2 of attempt 2"]
     assert read(path, "samples") == ["samples 2 of attempt 2"]
 
 

@@ -34,18 +34,18 @@ def train(job: Job, watch: Watch) -> None:
             watch.step(record["loss"], mfu=record["mfu"], data_wait_fraction=record["data_wait_fraction"])
 
     try:
-        train_loop(run, NoExaminer(), display, StopRequest())
+        train_loop(run, NoEvaluator(), display, StopRequest())
     finally:
         run.records.close()
 
 
-class NoExaminer:
+class NoEvaluator:
     """Measures nothing: neither a validation nor a look is due before the last step."""
 
     def validate(self, model: Any) -> dict[str, Any]:
         return {}
 
-    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ()
 
 
@@ -64,7 +64,7 @@ def make_plan(job: Job) -> TrainPlan:
     model = {"vocab_size": shape.vocab_size, "num_layers": shape.num_layers, "d_model": shape.d_model}
     model |= {"num_heads": shape.num_heads, "head_dim": shape.head_dim, "seq_len": shape.seq_len}
     train = {"num_steps": NUM_STEPS, "batch_tokens": shape.batch_tokens, "microbatch_tokens": shape.microbatch_tokens}
-    train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_looks": 0}
+    train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_probes": 0}
     train["half_length_fraction"] = 0.0  # every step is of the shape that was asked for
     raw = RawSettings({"model": model, "train": train, "optim": {}, "schedule": {}}, {})
     apply_rules_(raw)

@@ -90,7 +90,7 @@ def measure(order: Order) -> dict[str, Any]:
     `held_bytes` is what the process holds before there is a model: interpreter, libraries, kernels and their buffers.
     The peak is that of the steps alone, where the system lets a process forget an earlier one.
     """
-    from contenders.headwater import NoExaminer, make_plan, open_rows
+    from contenders.headwater import NoEvaluator, make_plan, open_rows
     from headwater.machine.compiler import compiler_works
     from headwater.machine.settings import MachineSettings
     from headwater.machine.signals import StopRequest
@@ -112,7 +112,7 @@ def measure(order: Order) -> dict[str, Any]:
     run.optimizer.step = stopwatch.timed_update(run.optimizer.step)  # type: ignore[method-assign]
     forget_peak()
     try:
-        train(run, NoExaminer(), stopwatch.step, StopRequest())
+        train(run, NoEvaluator(), stopwatch.step, StopRequest())
     except Enough:
         pass
     finally:

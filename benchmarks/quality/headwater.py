@@ -82,7 +82,7 @@ def resolve(shape: Shape, seed: int, num_steps: int, settings: tuple[str, ...]) 
         "model.seq_len": shape.seq_len,
         "train.save_every": num_steps,
         "train.validate_every": num_steps,
-        "train.num_looks": 0,
+        "train.num_probes": 0,
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "time-to-quality.toml"
@@ -102,13 +102,13 @@ def matrix_parameters(shape: Shape, settings: tuple[str, ...]) -> int:
     return model.num_layers * (heads + mlp)
 
 
-class NoExaminer:
+class NoEvaluator:
     """Measures nothing: the held-out text is judged after the run, as every contender's is."""
 
     def validate(self, model: Any, forward: Any) -> dict[str, Any]:
         return {}
 
-    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         return iter(())
 
 
@@ -154,7 +154,7 @@ class Headwater:
                 meter.step_done(record["loss"])
 
         try:
-            train(self._run, NoExaminer(), display, StopByClock(meter))  # type: ignore[arg-type]
+            train(self._run, NoEvaluator(), display, StopByClock(meter))  # type: ignore[arg-type]
         finally:
             self._run.records.close()
             self._folder.cleanup()

@@ -32,7 +32,7 @@ SETTINGS = (
     "train.microbatch_tokens=1024",
     "machine.dtype=bfloat16",
     "train.save_every=100000",
-    "train.num_looks=0",
+    "train.num_probes=0",
     "train.validate_every=100000",
 )
 DIGEST = "--digest-of"

@@ -44,7 +44,7 @@ SETTINGS = (
     "machine.dtype=bfloat16",
     "machine.num_threads=1",
     "train.microbatch_tokens=2048",
-    "train.num_looks=0",
+    "train.num_probes=0",
     "train.validate_every=100000",
     f"train.hang_seconds={HANG_SECONDS}",
 )

@@ -21,7 +21,7 @@ from headwater.tokens.read import open_stores
 JSON_FILES = ("epoch", "config.json", "stages.json", "evaluation.json", "forecast.json")
 # fields that say how long something took, and when: never the same twice
 TIMES = {"attempt", "time", "seconds", "tokens_per_second", "mfu", "data_wait_fraction", "evaluation_seconds", "bytes"}
-MEASURED = ("step", "validation", "abilities", "samples")
+MEASURED = ("step", "validation", "probes", "samples")
 
 
 def problems(run_dir: Path) -> list[str]:

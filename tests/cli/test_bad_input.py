@@ -25,7 +25,7 @@ def folder(tmp_path):
 def trained_once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     write_texts(folder / "texts")
-    write_run_file(folder / "mine.toml", train__num_steps=12, train__save_every=4, train__num_looks=0)
+    write_run_file(folder / "mine.toml", train__num_steps=12, train__save_every=4, train__num_probes=0)
     said = call("run", "mine.toml", cwd=folder)
     assert said.status == 0, said
     return folder

@@ -41,7 +41,7 @@ def mount_tmpfs(tmp_path) -> Iterator[Callable[[str], Path]]:
 @pytest.fixture
 def folder(tmp_path):
     write_texts(tmp_path / "texts")
-    write_run_file(tmp_path / "mine.toml", train__num_looks=0)
+    write_run_file(tmp_path / "mine.toml", train__num_probes=0)
     return tmp_path
 
 

@@ -23,7 +23,7 @@ TRAIN = TrainSettings(
     microbatch_tokens=512,
     save_every=20,
     validate_every=20,
-    num_looks=0,
+    num_probes=0,
 )
 STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from headwater.cli.time_left import TimeLeft
-from headwater.train.settings import TrainSettings, is_look, is_validation
+from headwater.train.settings import TrainSettings, is_probe, is_validation
 
 STEP, VALIDATION, ABILITIES, SAMPLES = 0.1, 0.3, 1.0, 0.5
 
 
-def settings(num_looks: int = 6) -> TrainSettings:
+def settings(num_probes: int = 6) -> TrainSettings:
     portions = {"batch_tokens": 512, "microbatch_tokens": 512}
-    return TrainSettings(num_steps=1000, save_every=100, validate_every=300, num_looks=num_looks, **portions)
+    return TrainSettings(num_steps=1000, save_every=100, validate_every=300, num_probes=num_probes, **portions)
 
 
 def records(train: TrainSettings, first: int, last: int) -> list[dict]:
@@ -21,8 +21,8 @@ def records(train: TrainSettings, first: int, last: int) -> list[dict]:
         found.append({"event": "step", "step": step, "seconds": STEP})
         if is_validation(step, train):
             found.append({"event": "validation", "step": step, "evaluation_seconds": VALIDATION})
-        if is_look(step, train):
-            found.append({"event": "abilities", "step": step, "evaluation_seconds": ABILITIES})
+        if is_probe(step, train):
+            found.append({"event": "probes", "step": step, "evaluation_seconds": ABILITIES})
             found.append({"event": "samples", "step": step, "evaluation_seconds": SAMPLES})
         found.append({"event": "checkpoint", "step": step, "seconds": 9.0})
     return found
@@ -30,16 +30,16 @@ def records(train: TrainSettings, first: int, last: int) -> list[dict]:
 
 def seconds_of(found: list[dict]) -> float:
     kinds = {"step": "seconds", "validation": "evaluation_seconds"}
-    kinds |= {"abilities": "evaluation_seconds", "samples": "evaluation_seconds"}
+    kinds |= {"probes": "evaluation_seconds", "samples": "evaluation_seconds"}
     return sum(record[kinds[record["event"]]] for record in found if record["event"] in kinds)
 
 
 @pytest.mark.parametrize("first", [1, 401])
 @pytest.mark.parametrize("seen", [60, 299, 599])
-@pytest.mark.parametrize("num_looks", [0, 6])
-def test_what_is_left_is_what_will_come(first, seen, num_looks):
+@pytest.mark.parametrize("num_probes", [0, 6])
+def test_what_is_left_is_what_will_come(first, seen, num_probes):
     # the first sixtieth of a run has half of its looks
-    train = settings(num_looks)
+    train = settings(num_probes)
     left = TimeLeft(train)
     for record in records(train, first, first + seen - 1):
         left.note(record)
@@ -47,8 +47,8 @@ def test_what_is_left_is_what_will_come(first, seen, num_looks):
     was_validated = any(is_validation(step, train) for step in range(first, now + 1))
     expected = seconds_of(records(train, now + 1, train.num_steps))
     unseen = 0 if was_validated else VALIDATION * sum(is_validation(s, train) for s in range(now + 1, 1001))
-    was_looked = any(is_look(step, train) for step in range(first, now + 1))
-    unseen += 0 if was_looked else (ABILITIES + SAMPLES) * sum(is_look(s, train) for s in range(now + 1, 1001))
+    was_looked = any(is_probe(step, train) for step in range(first, now + 1))
+    unseen += 0 if was_looked else (ABILITIES + SAMPLES) * sum(is_probe(s, train) for s in range(now + 1, 1001))
     assert left.after(now) == pytest.approx(expected - unseen)
 
 

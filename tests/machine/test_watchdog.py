@@ -111,7 +111,7 @@ def test_the_rank_that_waits_for_a_stopped_one_ends_and_names_the_step(tmp_path)
         tmp_path / "both.toml",
         train__hang_seconds=1,
         train__microbatch_tokens=256,
-        train__num_looks=0,
+        train__num_probes=0,
         **dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000),
     )
     ranks = start_ranks(2, "train", "both.toml", cwd=tmp_path)

@@ -122,7 +122,7 @@ def test_recomputed_blocks_take_less_and_never_nothing():
 
 
 # layers, width, sequence, tokens, dtype: MiB held before the first step and at the peak of whole runs of first-light with
-# four looks (docs/log.md); LOOK_BYTES and the gradients' holes were chosen with these in sight
+# four looks (docs/log.md); PROBE_BYTES and the gradients' holes were chosen with these in sight
 WHOLE_RUNS = {
     (4, 192, 256, 4096, "int8"): (458, 710),
     (6, 384, 512, 4096, "int8"): (553, 1162),
@@ -140,7 +140,7 @@ LEFT_OVER_MIB = 16
 def test_peaks_of_whole_runs_are_foretold(run):
     layers, width, seq_len, tokens, dtype = run
     shape = model(num_layers=layers, d_model=width, seq_len=seq_len, vocab_size=6144, tied_embeddings=False)
-    around = memory.around_run(token_bytes=26_347_156, num_looks=4, has_almanac=True)
+    around = memory.around_run(token_bytes=26_347_156, num_probes=4, has_almanac=True)
     found = processor_memory(shape, OPTIM, Portion(tokens), dtype, around=around)
     held, peak = WHOLE_RUNS[run]
     # measured before a run imported what plans its saves, and with freed memory counted as held
@@ -151,16 +151,16 @@ def test_peaks_of_whole_runs_are_foretold(run):
 
 
 def test_what_is_around_a_run_is_counted_once():
-    around = memory.around_run(token_bytes=100 * MIB, num_looks=9, has_almanac=True)
+    around = memory.around_run(token_bytes=100 * MIB, num_probes=9, has_almanac=True)
     alone = processor_memory(model(), OPTIM, Portion(4096), "int8")
     whole = processor_memory(model(), OPTIM, Portion(4096), "int8", around=around)
     assert whole.peak - alone.peak == pytest.approx(around.libraries + around.text + around.looks + whole.gradients)
     assert around.text == pytest.approx(116 * MIB)
-    assert memory.around_run(0, num_looks=0, has_almanac=True).looks == 0
+    assert memory.around_run(0, num_probes=0, has_almanac=True).looks == 0
 
 
 def test_what_a_run_holds_more_before_its_first_step_it_holds_to_the_end():
-    around = memory.around_run(token_bytes=100 * MIB, num_looks=9, has_almanac=True)
+    around = memory.around_run(token_bytes=100 * MIB, num_probes=9, has_almanac=True)
     found = processor_memory(model(), OPTIM, Portion(4096), "int8", around=around)
     usual = found.libraries + around.libraries + around.text + found.weights + found.optimizer
     assert found.peak_from(usual) == pytest.approx(found.peak)
@@ -168,7 +168,7 @@ def test_what_a_run_holds_more_before_its_first_step_it_holds_to_the_end():
 
 
 def test_a_saves_copy_counts_where_a_step_gives_back_less_than_it_takes():
-    around = memory.around_run(0, num_looks=0, has_almanac=False)
+    around = memory.around_run(0, num_probes=0, has_almanac=False)
     for tokens, is_counted in ((8192, False), (64, True)):
         found = processor_memory(model(d_model=1024), OPTIM, Portion(tokens), "int8", around=around)
         state, given_back = found.weights + found.optimizer, found.of_a_step
@@ -196,7 +196,7 @@ def test_peaks_of_later_runs_lie_in_their_band(run):
     """A tiny run's peak is that of measuring the machine, which no step of its own reaches."""
     layers, width, seq_len, dtype, looks = run
     shape = model(num_layers=layers, d_model=width, seq_len=seq_len, vocab_size=512, tied_embeddings=False)
-    around = memory.around_run(token_bytes=2.4e6, num_looks=looks, has_almanac=False)
+    around = memory.around_run(token_bytes=2.4e6, num_probes=looks, has_almanac=False)
     portion = Portion(1024 if width == 64 else 4096, num_threads=1)
     found = processor_memory(shape, OPTIM, portion, dtype, around=around)
     held, peak = LATER_RUNS[run]
@@ -221,6 +221,6 @@ print(resident_bytes())
 
 
 def test_a_probes_peak_has_the_libraries_already():
-    around = memory.around_run(token_bytes=100 * MIB, num_looks=9, has_almanac=True)
+    around = memory.around_run(token_bytes=100 * MIB, num_probes=9, has_almanac=True)
     found = processor_memory(model(), OPTIM, Portion(4096), "int8", around=around)
     assert found.peak_with(700 * MIB) == pytest.approx(700 * MIB + found.gradients + around.text + around.looks)

@@ -13,7 +13,7 @@ from small_run import overrides, quick, write_run_file, write_texts
 from headwater.machine.load import LoadMeter
 from headwater.machine.signals import StopRequest
 from headwater.recipes import busy
-from headwater.recipes.open import open_examiner
+from headwater.recipes.open import open_evaluator
 from headwater.recipes.rows import open_batches
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Timings, prepare_data, train_plan
@@ -53,7 +53,7 @@ class Workshop:
                 if run.step:
                     display(run.records.append("resume", run.step, **rows, **{"from": f"step-{run.step:09d}"}))
                 display(run.records.append("start", run.step, **rows))
-                train(run, open_examiner(self.config), display, stop or StopRequest())
+                train(run, open_evaluator(self.config), display, stop or StopRequest())
             finally:
                 run.records.close()
         return run

@@ -22,7 +22,7 @@ SHRUNKEN = [
     "model.seq_len=64",
     "train.num_steps=6",
     "train.batch_tokens=512",
-    "train.num_looks=1",
+    "train.num_probes=1",
     "machine.dtype=float32",
     "machine.num_threads=1",
 ]

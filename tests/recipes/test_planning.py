@@ -19,7 +19,7 @@ from headwater.recipes.planning import Questions, plan_run
 from headwater.recipes.readings import Reading, most_times, readings_of, times_together
 from headwater.recipes.run_config import load_run
 from headwater.recipes.rung_times import MeasuredAround
-from headwater.train.settings import is_validation, look_steps, validation_steps
+from headwater.train.settings import is_validation, probe_steps, validation_steps
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_what_was_measured_around_steps_is_taken_as_often_as_it_comes(config):
     train = config.train
     around = MeasuredAround(validated_token=1e-4, look=2.0, save=0.5)
     found = around_steps(config, 0.1, around).seconds
-    assert found["looks"].median == 2.0 * len(look_steps(train))
+    assert found["looks"].median == 2.0 * len(probe_steps(train))
     assert found["checkpoints"].median == 0.5 * len([s for s in range(1, train.num_steps + 1) if is_save(s, train)])
     num_validated = len(validation_steps(train)) * validated_tokens(config)
     assert found["validations"].median == pytest.approx(1e-4 * num_validated)

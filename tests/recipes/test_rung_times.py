@@ -19,11 +19,11 @@ def rung(num_steps: int = 100, save_every: int = 25, changed: dict[int, float] |
         if step % save_every == 0:
             save = {"step": step, "seconds": SAVE_WAIT, "background_seconds": 0.2}
             records.append({"event": "checkpoint", "attempt": 1, **save})
-    for event in ("validation", "abilities"):  # of a first look, which compiles
+    for event in ("validation", "probes"):  # of a first look, which compiles
         records.insert(2, {"event": event, "step": 1, "attempt": 1, "evaluation_seconds": 9.0})
     evaluated = {"step": num_steps, "attempt": 1}
     records.append({"event": "validation", **evaluated, "evaluation_seconds": 3.0})
-    records.append({"event": "abilities", **evaluated, "evaluation_seconds": 1.5})
+    records.append({"event": "probes", **evaluated, "evaluation_seconds": 1.5})
     records.append({"event": "samples", **evaluated, "evaluation_seconds": 0.5})
     return records
 
@@ -93,7 +93,7 @@ def test_steps_of_long_rows_after_short_ones_count_as_they_are():
 
 
 def test_a_rung_of_few_steps_and_no_looks_says_what_it_can():
-    records = [record for record in rung(num_steps=2, save_every=2) if record["event"] not in ("abilities", "samples")]
+    records = [record for record in rung(num_steps=2, save_every=2) if record["event"] not in ("probes", "samples")]
     found = rung_times(records, 1000)
     assert found.around.look is None
     assert found.around.save is None

@@ -179,7 +179,7 @@ def run_of(choice, run_file, *overrides):
     return load_run(run_file, [*settings, *overrides])[0]
 
 
-@pytest.mark.parametrize("changed", [(), ("train.half_length_fraction=0.0", "train.num_looks=0")], ids=" ".join)
+@pytest.mark.parametrize("changed", [(), ("train.half_length_fraction=0.0", "train.num_probes=0")], ids=" ".join)
 def test_a_choice_takes_the_step_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
     choice = search_budget(Wishes("90s", run=run_file, overrides=changed))["choices"][0]
     run = run_of(choice, run_file, *changed)
@@ -218,7 +218,7 @@ def test_text_and_looks_take_their_memory_in_a_search():
 
 def test_a_run_without_looks_needs_no_memory_for_them(run_file):
     text = Text(1e6, None, "said")
-    with_looks, without = (load_run(run_file, [f"train.num_looks={num}"])[0] for num in (3, 0))
+    with_looks, without = (load_run(run_file, [f"train.num_probes={num}"])[0] for num in (3, 0))
     assert around_of_search(without, text).looks == 0 < around_of_search(with_looks, text).looks
 
 

@@ -17,7 +17,7 @@ from headwater.records import read_all, read_records
 def once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("once")
     write_texts(folder / "texts", num_files=12)
-    write_run_file(folder / "mine.toml", train__num_steps=8, train__save_every=4, train__num_looks=2)
+    write_run_file(folder / "mine.toml", train__num_steps=8, train__save_every=4, train__num_probes=2)
     said = call("run", "mine.toml", cwd=folder)
     assert said.status == 0, said
     return folder
@@ -112,7 +112,7 @@ def test_a_moved_run_folder_is_still_current(done):
 
 def test_an_unfinished_run_trains_on_and_train_stops_before_the_evaluation(tmp_path):
     write_texts(tmp_path / "texts", num_files=12)
-    write_run_file(tmp_path / "mine.toml", train__num_steps=4, train__num_looks=0)
+    write_run_file(tmp_path / "mine.toml", train__num_steps=4, train__num_probes=0)
     assert call("train", "mine.toml", cwd=tmp_path).status == 0
     run_dir = tmp_path / "runs/mine"
     assert (run_dir / "checkpoints/step-000000004").is_dir()

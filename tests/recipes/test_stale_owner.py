@@ -24,7 +24,7 @@ Require = Callable[[], None]
 def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     write_texts(folder / "texts", num_files=20)
-    settings = {"train__num_steps": 4, "train__save_every": 4, "train__validate_every": 4, "train__num_looks": 0}
+    settings = {"train__num_steps": 4, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 0}
     write_run_file(folder / "mine.toml", texts=str(folder / "texts"), **settings)
     said = call("run", "mine.toml", cwd=folder)
     assert said.status == 0, said

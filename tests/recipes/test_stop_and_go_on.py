@@ -13,7 +13,7 @@ from headwater.files import digest_file
 from headwater.machine.signals import StopRequest
 from headwater.records import read_all, read_records
 
-SETTINGS = {"train__num_steps": 10, "train__save_every": 4, "train__validate_every": 4, "train__num_looks": 2}
+SETTINGS = {"train__num_steps": 10, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 2}
 
 
 class Killed(BaseException):

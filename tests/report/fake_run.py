@@ -109,10 +109,10 @@ def ability_record(step: int) -> dict[str, Any]:
         "cause": {"right": _rise(step, 120, 0.5, 0.83), "chance": 0.5, "num_items": 120},
     }
     return {
-        "event": "abilities",
+        "event": "probes",
         "step": step,
         "tokens_seen": step * BATCH_TOKENS,
-        "abilities": scores,
+        "probes": scores,
         "evaluation_seconds": 2.2,
     }
 
@@ -267,7 +267,7 @@ def config() -> dict[str, Any]:
 
 
 def evaluation(num_steps: int) -> dict[str, Any]:
-    abilities = ability_record(num_steps)["abilities"]
+    abilities = ability_record(num_steps)["probes"]
     return {
         "bits_per_byte": validation_record(num_steps)["bits_per_byte"], "bits_per_byte_real_text": 1.3127,
         "abilities": {name: score["right"] for name, score in abilities.items()}, "ability_details": abilities, "yardsticks": {"xz": 2.2381, "ngram5": 1.9034},

@@ -70,13 +70,13 @@ def test_validation_and_abilities_are_those_of_the_records(page, run_dir):
     assert page.trace("Bits per byte over", "this model")[1] == [
         record["bits_per_byte_real_text"] for record in validations
     ]
-    abilities = read_records(run_dir / "records.jsonl", "abilities")
-    assert page.trace("Facts", "Facts")[1] == [record["abilities"]["capitals"]["right"] for record in abilities]
+    abilities = read_records(run_dir / "records.jsonl", "probes")
+    assert page.trace("Facts", "Facts")[1] == [record["probes"]["capitals"]["right"] for record in abilities]
     for name, score in evaluation(NUM_STEPS)["abilities"].items():
         assert f"{100 * score:.1f} %" in page.text, name
 
 
-def test_yardsticks_are_levels_with_their_values(page):
+def test_baselines_are_levels_with_their_values(page):
     for name, value in {"xz\u00a0-9e": 2.2381, "5-gram": 1.9034}.items():
         assert page.trace("Bits per byte over", name)[1] == [value, value]
         assert f"{value:.3f}" in page.text
@@ -235,8 +235,8 @@ def hostile_run(tmp_path, text):
     json_file(manifest, corpus_manifest() | {"sources": renamed})
     records = [spoil(record, text) for record in run_records(6)]
     for record in records:
-        if record["event"] in ("validation", "abilities"):
-            for field in ("bits_per_byte", "loss", "abilities"):
+        if record["event"] in ("validation", "probes"):
+            for field in ("bits_per_byte", "loss", "probes"):
                 record[field] = {name + text: score for name, score in record.get(field, {}).items()}
     write_records(run_dir, records)
     return run_dir
@@ -295,7 +295,7 @@ def test_a_run_without_the_almanac_has_no_probes_and_says_why(tmp_path):
     del manifest["sources"]["almanac"]
     json_file(run_dir / "data" / "corpus" / "manifest.json", manifest)
     (run_dir / "evaluation.json").unlink()
-    write_records(run_dir, [record for record in run_records(8) if record["event"] != "abilities"])
+    write_records(run_dir, [record for record in run_records(8) if record["event"] != "probes"])
     page = read_page(render_report(run_dir))
     assert "this run was trained without it" in page.text and "Grammar" not in page.text
 
@@ -325,7 +325,7 @@ def test_records_of_odd_shapes_are_no_reason_to_fail(tmp_path):
     odd = [None, 3, 0, "x", [], {}, {"all": None}, {"all": 0.0}, [{"prompt": 3}], [{"prompt": []}], [None]]
     fields = [
         "bits_per_byte",
-        "abilities",
+        "probes",
         "samples",
         "next",
         "parameters",
@@ -337,7 +337,7 @@ def test_records_of_odd_shapes_are_no_reason_to_fail(tmp_path):
         "loss",
         "signal",
     ]
-    events = ["start", "step", "validation", "abilities", "samples", "checkpoint", "finish", "stopped", "else"]
+    events = ["start", "step", "validation", "probes", "samples", "checkpoint", "finish", "stopped", "else"]
     records = [
         {"event": event, "attempt": 1, "step": 1, **dict.fromkeys(fields, value)} for value in odd for event in events
     ]

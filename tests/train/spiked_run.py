@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import ROWS_PER_STEP, CountingExaminer, begin, plan, without_clock
+from tiny_run import ROWS_PER_STEP, CountingEvaluator, begin, plan, without_clock
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
@@ -23,7 +23,7 @@ from headwater.train.interventions import read_interventions
 from headwater.train.loop import train
 
 NUM_STEPS = 14
-FIELDS = ("step", "skipped", "rollback", "validation", "abilities", "samples")
+FIELDS = ("step", "skipped", "rollback", "validation", "probes", "samples")
 
 
 def spiked_plan(**changed: Any) -> TrainPlan:
@@ -48,7 +48,7 @@ def go_on(run_dir: Path, the_plan: TrainPlan, display: Any = None, stop: StopReq
     """Train on from what the folder holds, to the end or until a signal."""
     run = begin(run_dir, the_plan)
     try:
-        train(run, CountingExaminer(), display or (lambda record: None), stop or StopRequest())
+        train(run, CountingEvaluator(), display or (lambda record: None), stop or StopRequest())
     finally:
         run.records.close()
     return run

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 import torch
 from many_ranks import on_ranks
-from tiny_run import CountingExaminer, begin, plan, train_here, without_clock
+from tiny_run import CountingEvaluator, begin, plan, train_here, without_clock
 
 from headwater.errors import TrainingError
 from headwater.machine.machine import MachineFacts
@@ -84,7 +84,7 @@ def test_three_passes_that_disagree_stop_the_run(tmp_path, monkeypatch):
     FlippingMachine(monkeypatch, [3, 4, 5])
     run = begin(tmp_path, plan(audit_every=EVERY))
     with pytest.raises(TrainingError, match=f"this machine computed wrong: .*of {FLIPPED}"):
-        train(run, CountingExaminer(), lambda record: None, StopRequest())
+        train(run, CountingEvaluator(), lambda record: None, StopRequest())
     run.records.close()
     assert (run.step, run.optimizer.num_updates) == (2, 2)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_run import VOCAB_SIZE, CountingExaminer, MadeUpRows, begin, plan, train_here, weight_sum, without_clock
+from tiny_run import VOCAB_SIZE, CountingEvaluator, MadeUpRows, begin, plan, train_here, weight_sum, without_clock
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
@@ -22,9 +22,9 @@ from headwater.machine.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.assemble import Run
 from headwater.train.loop import train
-from headwater.train.settings import TrainSettings, look_steps
+from headwater.train.settings import TrainSettings, probe_steps
 
-MEASUREMENTS = ("step", "validation", "abilities", "samples")
+MEASUREMENTS = ("step", "validation", "probes", "samples")
 
 
 def measurements(run_dir: Path) -> list[dict]:
@@ -66,8 +66,8 @@ def test_every_step_is_recorded_once_with_what_it_needs(whole):
 
 
 def test_measurements_come_when_they_are_due(whole):
-    looks = [record["step"] for record in read_records(whole / "records.jsonl", "abilities")]
-    assert looks == look_steps(plan().train)
+    looks = [record["step"] for record in read_records(whole / "records.jsonl", "probes")]
+    assert looks == probe_steps(plan().train)
     validations = [record["step"] for record in read_records(whole / "records.jsonl", "validation")]
     assert validations == sorted({3, 6, 9, 12, *looks})
 
@@ -113,7 +113,7 @@ def kill_at_line(run_dir: Path, line: int) -> None:
                 return record
 
             run.records.append = append_and_die
-            train(run, CountingExaminer(), lambda record: None, StopRequest())
+            train(run, CountingEvaluator(), lambda record: None, StopRequest())
         finally:
             os._exit(0)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -137,14 +137,14 @@ def test_a_damaged_newest_checkpoint_costs_time_and_nothing_else(tmp_path, whole
 
 
 def test_an_evaluation_that_dies_loses_no_step(tmp_path, whole):
-    class Dying(CountingExaminer):
+    class Dying(CountingEvaluator):
         def validate(self, model, forward):
             if len(self.asked) >= 4:
                 raise MemoryError
             return super().validate(model, forward)
 
     with pytest.raises(MemoryError):
-        train_here(tmp_path, plan(save_every=1), examiner=Dying())
+        train_here(tmp_path, plan(save_every=1), evaluator=Dying())
     train_here(tmp_path, plan(save_every=1))
     assert_same_end(tmp_path, whole)
 
@@ -155,19 +155,19 @@ def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, mon
     def forward(machine, model):
         return lambda *inputs: calls.append(torch.is_grad_enabled()) or model(*inputs)
 
-    class Measuring(CountingExaminer):
+    class Measuring(CountingEvaluator):
         def validate(self, model, forward):
             batch = MadeUpRows().rows(0, 2)
             found = measure_surprise(model, [batch], np.ones(VOCAB_SIZE, np.int64), forward)
             return super().validate(model, forward) | {"nats": found.nats}
 
     monkeypatch.setattr(Machine, "forward", forward)
-    train_here(tmp_path, plan(num_steps=2, validate_every=2, num_looks=0), examiner=Measuring())
+    train_here(tmp_path, plan(num_steps=2, validate_every=2, num_probes=0), evaluator=Measuring())
     assert calls == [True] * 4 + [False], "two microbatches a step, then one batch without gradients"
 
 
 def test_measuring_does_not_change_training(tmp_path, whole):
-    train_here(tmp_path, plan(num_looks=0, validate_every=100))
+    train_here(tmp_path, plan(num_probes=0, validate_every=100))
     assert [r["loss"] for r in read_records(tmp_path / "records.jsonl", "step")] == [
         r["loss"] for r in read_records(whole / "records.jsonl", "step")
     ]
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "choices", [{"save_every": 2}, {"validate_every": 7}, {"num_looks": 0}, {"keep_checkpoints": 5}]
+    "choices", [{"save_every": 2}, {"validate_every": 7}, {"num_probes": 0}, {"keep_checkpoints": 5}]
 )
 def test_what_decides_no_weight_may_change(tmp_path, choices):
     train_here(tmp_path, plan(), stop_after=1)
@@ -244,21 +244,21 @@ def test_too_many_bad_steps_stop_a_run_that_may_not_go_back_with_advice(tmp_path
     with pytest.raises(
         TrainingError, match=r"3 of the last steps were not taken, up to step 0; .*Lower optim\.matrix_lr"
     ):
-        train(run, CountingExaminer(), lambda record: None, StopRequest())
+        train(run, CountingEvaluator(), lambda record: None, StopRequest())
     run.records.close()
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 150, 1000, 12345])
-@pytest.mark.parametrize("num_looks", [0, 1, 2, 9])
-def test_looks_end_at_the_last_step_and_their_distances_grow(num_steps, num_looks):
+@pytest.mark.parametrize("num_probes", [0, 1, 2, 9])
+def test_looks_end_at_the_last_step_and_their_distances_grow(num_steps, num_probes):
     settings = TrainSettings(
-        num_steps=num_steps, batch_tokens=1, microbatch_tokens=1, save_every=1, validate_every=1, num_looks=num_looks
+        num_steps=num_steps, batch_tokens=1, microbatch_tokens=1, save_every=1, validate_every=1, num_probes=num_probes
     )
-    steps = look_steps(settings)
-    assert len(steps) <= num_looks
-    assert steps[-1:] == [num_steps][:num_looks]
+    steps = probe_steps(settings)
+    assert len(steps) <= num_probes
+    assert steps[-1:] == [num_steps][:num_probes]
     assert all(1 <= step <= num_steps for step in steps)
-    if num_looks == 9 and num_steps >= 1000:
+    if num_probes == 9 and num_steps >= 1000:
         assert len(steps) == 9
         distances = [later - earlier for earlier, later in pairwise(steps)]
         assert distances == sorted(distances)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from spiked_run import NUM_STEPS, assert_same_run, end_of, go_on, log_of, plant, spiked_plan, what_counts
-from tiny_run import ROWS_PER_STEP, CountingExaminer, MadeUpRows, begin, plan
+from tiny_run import ROWS_PER_STEP, CountingEvaluator, MadeUpRows, begin, plan
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
@@ -81,7 +81,7 @@ def test_it_ends_with_the_weights_of_a_run_to_which_the_rows_were_never_given(wh
             return super().rows(first_row if first_row < 8 * ROWS_PER_STEP else first_row + gap, num_rows)
 
     run = begin(tmp_path, spiked_plan(), WithoutThem())
-    train(run, CountingExaminer(), lambda record: None, StopRequest())
+    train(run, CountingEvaluator(), lambda record: None, StopRequest())
     run.records.close()
     ours, theirs = end_of(whole), end_of(tmp_path)
     assert not [name for name in ours if name != "state" and ours[name] != theirs[name]]
@@ -125,7 +125,7 @@ def test_bad_steps_with_good_ones_between_bring_it_back_to_before_the_first(tmp_
         lambda guard, loss, norm: "planted" if run.rows_consumed in refused else None,
     )
     run = begin(tmp_path, spiked_plan(guard_window=20))
-    train(run, CountingExaminer(), lambda record: None, StopRequest())
+    train(run, CountingEvaluator(), lambda record: None, StopRequest())
     run.records.close()
     back = read_interventions(tmp_path)[-1]
     assert (back["from_step"], back["to_step"]) == (9, 4), "the save of step 8 is from within the trouble"
@@ -146,8 +146,8 @@ def test_a_batch_of_garbage_is_gone_through_without_a_trace(tmp_path):
             return super().rows(first_row + ROWS_PER_STEP * (first_row >= bad.start), num_rows)
 
     for name, rows in (("with", WithGarbage()), ("without", WithoutIt())):
-        run = begin(tmp_path / name, spiked_plan(num_steps=48, save_every=40, num_looks=0, guard_window=16), rows)
-        train(run, CountingExaminer(), lambda record: None, StopRequest())
+        run = begin(tmp_path / name, spiked_plan(num_steps=48, save_every=40, num_probes=0, guard_window=16), rows)
+        train(run, CountingEvaluator(), lambda record: None, StopRequest())
         run.records.close()
     (entry,) = read_interventions(tmp_path / "with")
     assert (entry["kind"], entry["first_row"], entry["last_row"]) == ("skip", bad.start, bad[-1])
@@ -299,7 +299,7 @@ def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path,
         nonlocal run
         run = begin(folder, spiked_plan())
         try:
-            train(run, CountingExaminer(), display, StopRequest())
+            train(run, CountingEvaluator(), display, StopRequest())
         finally:
             run.records.close()
 
@@ -328,7 +328,7 @@ def test_a_run_without_trouble_leaves_no_log(tmp_path):
     go_on(tmp_path, spiked_plan())
     assert not (tmp_path / FILE).exists()
     assert {record["event"] for record in read_all(tmp_path / "records.jsonl")} == {
-        "start", "step", "checkpoint", "validation", "abilities", "samples"
+        "start", "step", "checkpoint", "validation", "probes", "samples"
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_run import CountingExaminer, begin, plan, without_clock
+from tiny_run import CountingEvaluator, begin, plan, without_clock
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import Saver
@@ -22,7 +22,7 @@ from headwater.train.wishes import predicted_save_seconds, wishes
 def train_with(run_dir: Path, stop: StopRequest, display=lambda record: None) -> bool:
     run = begin(run_dir, plan())
     try:
-        return train(run, CountingExaminer(), display, stop)
+        return train(run, CountingEvaluator(), display, stop)
     finally:
         run.records.close()
 

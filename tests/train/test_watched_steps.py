@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tiny_run import CountingExaminer, begin, plan
+from tiny_run import CountingEvaluator, begin, plan
 
 from headwater.checkpoint.save import Saver
 from headwater.machine.place import Place
@@ -59,7 +59,7 @@ def events(monkeypatch) -> list[str]:
 
 
 def trained(run_dir: Path, events: list[str], display=lambda record: None, **settings) -> None:
-    class Examiner(CountingExaminer):
+    class Evaluator(CountingEvaluator):
         def validate(self, model, forward):
             events.append("validate")
             return super().validate(model, forward)
@@ -68,7 +68,7 @@ def trained(run_dir: Path, events: list[str], display=lambda record: None, **set
     run.watchdog = Journal(events)
     try:
         with StopRequest() as stop:
-            loop.train(run, Examiner(), display, stop)
+            loop.train(run, Evaluator(), display, stop)
     finally:
         run.records.close()
 
@@ -97,13 +97,13 @@ def test_a_save_that_a_signal_asks_for_is_not_watched(tmp_path, events, number):
         if record["event"] == "step" and record["step"] == 6:
             os.kill(os.getpid(), number)
 
-    trained(tmp_path, events, display, save_every=100, validate_every=100, num_looks=0)
+    trained(tmp_path, events, display, save_every=100, validate_every=100, num_probes=0)
     assert events.count("save") >= 1
     assert watched(events, "save") == {False}
 
 
 def test_the_way_from_one_step_to_the_next_is_watched(tmp_path, events):
-    trained(tmp_path, events, save_every=100, validate_every=100, num_looks=0)
+    trained(tmp_path, events, save_every=100, validate_every=100, num_probes=0)
     assert "rest" not in events[: events.index("begin 12")]
 
 

@@ -91,7 +91,7 @@ def plan(
         "microbatch_tokens": 2 * SEQ_LEN,
         "save_every": 4,
         "validate_every": 3,
-        "num_looks": 3,
+        "num_probes": 3,
     }
     return TrainPlan(
         seed=5,
@@ -116,7 +116,7 @@ def plan(
 
 
 @dataclass
-class CountingExaminer:
+class CountingEvaluator:
     """Measures nothing but the sum of all weights, so that a record shows which weights it was of."""
 
     asked: list[str] = field(default_factory=list)
@@ -125,9 +125,9 @@ class CountingExaminer:
         self.asked.append("validate")
         return {"weights": weight_sum(model)}
 
-    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         self.asked.append("look")
-        yield "abilities", {"weights": weight_sum(model)}
+        yield "probes", {"weights": weight_sum(model)}
         yield "samples", {"weights": weight_sum(model)}
 
 
@@ -145,7 +145,7 @@ def begin(run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows | None = None)
     return run
 
 
-def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None, examiner: Any = None) -> Run:
+def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None, evaluator: Any = None) -> Run:
     """Train to the end, or until a stop is asked for after `stop_after` steps."""
     run, stop = begin(run_dir, the_plan), StopRequest()
 
@@ -154,7 +154,7 @@ def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None
             stop.signal_name = "SIGTERM"
 
     try:
-        finished = train(run, examiner or CountingExaminer(), display, stop)
+        finished = train(run, evaluator or CountingEvaluator(), display, stop)
         assert finished == (stop_after is None or stop_after >= the_plan.train.num_steps)
     finally:
         run.records.close()

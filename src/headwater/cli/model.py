@@ -83,7 +83,7 @@ def surprise(
 
 
 def evaluate(run: RunDir, as_json: AsJson = False) -> None:
-    """Measure bits per byte by source, abilities and yardsticks on all held-out text."""
+    """Measure bits per byte by source, abilities and baselines on all held-out text."""
     from headwater.cli.running import print_evaluation
     from headwater.recipes.finish import evaluate_stage
     from headwater.recipes.run_config import config_of_run

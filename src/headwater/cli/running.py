@@ -205,13 +205,13 @@ def forecast_lines(run: RunData) -> list[tuple[str, str]]:
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     bits = evaluation["bits_per_byte"]
     lines = [("bits per byte", ", ".join(f"{name} {value:.3f}" for name, value in bits.items()))]
-    yardsticks = evaluation.get("yardsticks") or {}
-    if yardsticks and "bits_per_byte_real_text" in evaluation:
+    baselines = evaluation.get("yardsticks") or {}
+    if baselines and "bits_per_byte_real_text" in evaluation:
         named = {"xz": "xz -9e", "ngram5": "5-gram"}
-        others = ", ".join(f"{named.get(name, name)} {value:.3f}" for name, value in yardsticks.items())
+        others = ", ".join(f"{named.get(name, name)} {value:.3f}" for name, value in baselines.items())
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} beside {others}"))
     if evaluation.get("abilities"):
-        lines.append(("abilities", ", ".join(f"{name} {value:.0%}" for name, value in evaluation["abilities"].items())))
+        lines.append(("probes", ", ".join(f"{name} {value:.0%}" for name, value in evaluation["abilities"].items())))
     return lines
 
 

@@ -137,7 +137,7 @@ class TrainingDisplay:
             "audit": self._show_audit,
             "checkpoint": self._show_checkpoint,
             "validation": self._show_validation,
-            "abilities": self._show_abilities,
+            "probes": self._show_abilities,
             "samples": self._show_samples,
             "stopped": self._show_stopped,
             "resume": self._show_resume,
@@ -222,7 +222,7 @@ class TrainingDisplay:
         self._validation = record
 
     def _show_abilities(self, record: dict[str, Any]) -> None:
-        scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["abilities"].items())
+        scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["probes"].items())
         self._line(f"     abilities at step {record['step']}: {scores}")
 
     def _show_samples(self, record: dict[str, Any]) -> None:

@@ -18,10 +18,10 @@ class TimeLeft:
     """Counts steps, and evaluations apart from them: most come early, and would pass for slow steps."""
 
     def __init__(self, train: TrainSettings) -> None:
-        from headwater.train.settings import look_steps, validation_steps  # pydantic is slow to import: not for --help
+        from headwater.train.settings import probe_steps, validation_steps  # pydantic is slow to import: not for --help
 
         self._num_steps = train.num_steps
-        self._ahead = {"validation": validation_steps(train), "look": look_steps(train)}
+        self._ahead = {"validation": validation_steps(train), "look": probe_steps(train)}
         self._seconds = {"validation": 0.0, "look": 0.0}
         self._times = dict.fromkeys(self._seconds, 0)
         self._last_look: int | None = None

@@ -1,1 +1,1 @@
-"""What a model has learnt: bits per byte, abilities, yardsticks."""
+"""What a model has learnt: bits per byte, abilities, baselines."""

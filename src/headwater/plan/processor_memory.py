@@ -36,7 +36,7 @@ INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 ALMANAC_BYTES = 29 * 2**20
 "The almanac's facts and questions, from the first look on."
-LOOK_BYTES = 22 * 2**20
+PROBE_BYTES = 22 * 2**20
 "What else stays of a first look: 10 MiB of products that are compiled for its row counts (evaluate.rows), and holes."
 STACKED_NUMBERS = 1 << 23
 "Numbers of matrices that Muon makes orthogonal together, as optim.optimizer has it."
@@ -133,9 +133,9 @@ class Portion:
     exact: bool = False
 
 
-def around_run(token_bytes: float, num_looks: int, has_almanac: bool) -> Around:
+def around_run(token_bytes: float, num_probes: int, has_almanac: bool) -> Around:
     """Return what a run holds beside its loop: `token_bytes` of text that is mapped, read through and indexed."""
-    looks = LOOK_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_looks else 0.0
+    looks = PROBE_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_probes else 0.0
     return Around(RUN_BYTES + PLANNER_BYTES, (1 + INDEX_FRACTION) * token_bytes, looks)
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from headwater.checkpoint.verify import model_digest
 from headwater.corpus.load import read_documents
-from headwater.evaluate.examiner import full_evaluation
-from headwater.evaluate.yardsticks import ngram_bits_per_byte, xz_bits_per_byte
+from headwater.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
+from headwater.evaluate.evaluator import full_evaluation
 from headwater.export.hf import export_hf
 from headwater.files import digest_json, is_current, stage_key, write_json
 from headwater.model.count import count_parameters
 from headwater.recipes.data_card import data_card_of_run
-from headwater.recipes.open import final_weights, load_for_evaluation, open_examiner, synthetic_sources
+from headwater.recipes.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Require, Say, StageKeys, final_checkpoint, read_json_or_none, stage_digest
 from headwater.records import no_owner
@@ -34,16 +34,16 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
     if keys.is_current("evaluation", key, path) and (known := read_json_or_none(path)) is not None:
         return known
-    say("evaluating on all held-out text, and the yardsticks on the same bytes")
-    examiner = open_examiner(config)
-    result = full_evaluation(examiner, *load_for_evaluation(config))
-    result["yardsticks"] = measure_yardsticks(config, examiner.tokenizer)
+    say("evaluating on all held-out text, and the baselines on the same bytes")
+    evaluator = open_evaluator(config)
+    result = full_evaluation(evaluator, *load_for_evaluation(config))
+    result["yardsticks"] = measure_baselines(config, evaluator.tokenizer)
     write_json(path, result, require_owner)
     keys.done("evaluation", key)
     return result
 
 
-def measure_yardsticks(config: RunConfig, tokenizer: Tokenizer) -> dict[str, float]:
+def measure_baselines(config: RunConfig, tokenizer: Tokenizer) -> dict[str, float]:
     """Return bits per byte of `xz -9e` and of a 5-gram model on the held-out real text, the almanac left out."""
     held_out, training = _real_stores(config, "validation"), _real_stores(config, "train")
     num_bytes = sum(store.num_bytes for store in held_out.values())

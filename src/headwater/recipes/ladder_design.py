@@ -141,11 +141,11 @@ class Sizes:
                 changes = {
                     "num_steps": num_steps,
                     "validate_every": num_steps,
-                    "num_looks": 0,
-                    "validation_rows": ALL_ROWS,
+                    "num_probes": 0,
+                    "validation_sequences": ALL_ROWS,
                 }
                 if model == self._config.model:
-                    changes["num_looks"] = _num_looks(train)
+                    changes["num_probes"] = _num_probes(train)
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
                 around = around_steps(config, step_seconds).seconds
                 rest = sum(around[part].median for part in ("start", "validations", "looks", "checkpoints"))
@@ -169,9 +169,9 @@ class Sizes:
         )
 
 
-def _num_looks(train: TrainSettings) -> int:
+def _num_probes(train: TrainSettings) -> int:
     """Return how often the rung of the run's own shape looks, for what a look of the run will take."""
-    return min(2, train.num_looks)
+    return min(2, train.num_probes)
 
 
 def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
@@ -189,8 +189,8 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         "train.batch_tokens": train.batch_tokens,
         "train.validate_every": rung.num_steps,
         "train.save_every": -(-rung.num_steps // NUM_SAVES),
-        "train.num_looks": _num_looks(train) if is_shape_of(rung, ladder.config) else 0,
-        "train.validation_rows": ALL_ROWS,
+        "train.num_probes": _num_probes(train) if is_shape_of(rung, ladder.config) else 0,
+        "train.validation_sequences": ALL_ROWS,
         # so that its text is read as often as the run's
         "mixture.share_of_text": ladder.config.mixture.share_of_text * min(1.0, rung.num_steps / train.num_steps),
     }

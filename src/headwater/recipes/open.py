@@ -1,4 +1,4 @@
-"""What a run's folder holds, opened: its examiner, its model. Its rows to train on: recipes.rows."""
+"""What a run's folder holds, opened: its evaluator, its model. Its rows to train on: recipes.rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headwater.batches.pack import pack_source
 from headwater.checkpoint.load import read_model_weights
 from headwater.errors import CheckpointError
 from headwater.evaluate.bits_per_byte import Forward
-from headwater.evaluate.examiner import RunExaminer
+from headwater.evaluate.evaluator import RunEvaluator
 from headwater.machine.machine import Machine, examine_for_evaluation
 from headwater.model.transformer import Transformer
 from headwater.recipes.run_config import RunConfig, config_of_run
@@ -21,16 +21,16 @@ from headwater.tokens.read import open_stores
 from headwater.train.assemble import model_ops
 
 
-def open_examiner(config: RunConfig) -> RunExaminer:
+def open_evaluator(config: RunConfig) -> RunEvaluator:
     """Return what measures a model of this run on the validation split."""
     folders = Folders(config.run_dir)
     tokenizer = Tokenizer.load(folders.tokenizer)
     held_out = open_stores(folders.tokens, "validation")
-    return RunExaminer(
+    return RunEvaluator(
         tokenizer=tokenizer,
         held_out={name: pack_source(store, config.model.seq_len) for name, store in held_out.items()},
         token_bytes=tokenizer.bytes_per_token_table(),
-        num_rows=config.train.validation_rows,
+        num_rows=config.train.validation_sequences,
         prompts=config.train.prompts,
         synthetic=synthetic_sources(config),
     )

@@ -29,10 +29,10 @@ def around_of_search(config: RunConfig | None, text: Text) -> Around:
 
 
 def _around(token_bytes: float, config: RunConfig | None) -> Around:
-    usual = TrainSettings.model_fields["num_looks"].default
-    num_looks = usual if config is None else config.train.num_looks
+    usual = TrainSettings.model_fields["num_probes"].default
+    num_probes = usual if config is None else config.train.num_probes
     mapped = min(token_bytes, MOST_OF_MEMORY * memory_bytes())
-    return around_run(mapped, num_looks, config is not None and has_almanac(config))
+    return around_run(mapped, num_probes, config is not None and has_almanac(config))
 
 
 def _token_bytes(config: RunConfig) -> float:

@@ -14,7 +14,7 @@ from headwater.recipes.planned_text import foreseen_held_out, has_almanac, sourc
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 from headwater.recipes.stages import Folders
-from headwater.train.settings import TrainSettings, look_steps, validation_steps
+from headwater.train.settings import TrainSettings, probe_steps, validation_steps
 
 START_SECONDS = 2.6
 "Assembling, and measuring the peak."
@@ -46,7 +46,7 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
         "start": _part(1, None, START_SECONDS),
         "preparation": _part(1, None, prepare),
         "validations": _part(num_validated, measured.validated_token, VALIDATION_PART * per_token),
-        "looks": _part(len(look_steps(train)), measured.look, look),
+        "looks": _part(len(probe_steps(train)), measured.look, look),
         "checkpoints": _part(num_saves, measured.save, save),
         "after": _part(1, None, ending_seconds(per_token, _text_bytes(config))),
     }
@@ -58,23 +58,23 @@ class Evaluations:
     """What a run evaluates, whose number of steps isn't known yet: tokens of all validations together, and looks."""
 
     validated_tokens: float
-    num_looks: int
+    num_probes: int
     look_seconds: float
 
     def seconds(self, seconds_per_token: float) -> float:
         """Return what they take together, where a trained token takes so long."""
         validations = self.validated_tokens * VALIDATION_PART * seconds_per_token
-        return validations + self.num_looks * self.look_seconds * _look_scale(seconds_per_token)
+        return validations + self.num_probes * self.look_seconds * _look_scale(seconds_per_token)
 
 
 def usual_evaluations(config: RunConfig | None) -> Evaluations:
     """Return those of the run's text, or of one text without an almanac; as often as rules say, and beside looks."""
-    known, num_looks = constants()["around_steps"], TrainSettings.model_fields["num_looks"].default
+    known, num_probes = constants()["around_steps"], TrainSettings.model_fields["num_probes"].default
     num_tokens, look = UNKNOWN_HELD_OUT, known["look_seconds_without_almanac"]
     if config is not None:
-        num_looks, num_tokens = config.train.num_looks, validated_tokens(config)
+        num_probes, num_tokens = config.train.num_probes, validated_tokens(config)
         look = known["look_seconds"] if has_almanac(config) else look
-    return Evaluations((USUAL_VALIDATIONS + num_looks) * num_tokens, num_looks, look)
+    return Evaluations((USUAL_VALIDATIONS + num_probes) * num_tokens, num_probes, look)
 
 
 def _part(times: float, measured: float | None, otherwise: float) -> Spread:
@@ -87,7 +87,7 @@ def _part(times: float, measured: float | None, otherwise: float) -> Spread:
 
 def validated_tokens(config: RunConfig) -> int:
     """Return the tokens of one validation: its rows of each source, as far as there are so many."""
-    asked = config.train.validation_rows * config.model.seq_len
+    asked = config.train.validation_sequences * config.model.seq_len
     held_out = foreseen_held_out(config)
     return sum(min(asked, held_out.get(name, UNKNOWN_HELD_OUT)) for name in config.corpus.sources)
 
@@ -98,7 +98,7 @@ def _look_scale(seconds_per_token: float) -> float:
 
 
 def ending_seconds(seconds_per_token: float, text_bytes: float) -> float:
-    """Return the time of what comes after training: half goes with the model's, half with the text, for yardsticks.
+    """Return the time of what comes after training: half goes with the model's, half with the text, for baselines.
 
     Those read no more text than first-light has.
     """

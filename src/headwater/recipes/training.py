@@ -18,7 +18,7 @@ from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.earlier_runs import keep_times, speed_here
 from headwater.recipes.kept_forecast import forecast_of_run
-from headwater.recipes.open import open_examiner
+from headwater.recipes.open import open_evaluator
 from headwater.recipes.planned_device import Begun
 from headwater.recipes.planning import Questions
 from headwater.recipes.rows import open_batches, open_verified_batches
@@ -71,7 +71,7 @@ def train_stage(
             foretold = forecast_of_run(config, around.asked, run.step, say, time.time, begun, around.require_owner)
             _record_beginning(run, config, display, plan_fields, foretold)
             meter = LoadMeter()
-            if not train(run, open_examiner(config), display, stop):
+            if not train(run, open_evaluator(config), display, stop):
                 return False
             busy = meter.note() if run.machine.world_size == 1 else None
             beside = {} if busy is None else {"beside": busy}
@@ -117,7 +117,7 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     batches = open_rows(config)
     with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, _unsaid, ranks=ranks)
-        if not train(run, open_examiner(config), _unsaid, stop) or is_asked_to_stop(run, stop):
+        if not train(run, open_evaluator(config), _unsaid, stop) or is_asked_to_stop(run, stop):
             return False
     stop.pass_on()
     return True

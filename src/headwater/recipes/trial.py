@@ -33,11 +33,11 @@ class Enough(Exception):
     """Ends the loop, raised by what is shown its records."""
 
 
-class _NoExaminer:
+class _NoEvaluator:
     def validate(self, model: Any, forward: Any) -> dict[str, Any]:
         return {}
 
-    def look(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ()
 
 
@@ -50,7 +50,7 @@ def assemble_trial(config: RunConfig, folder: Path, batch_tokens: int, microbatc
 def train_trial(run: Run, display: Callable[[Record], None]) -> None:
     """Train on until `display` raises Enough."""
     with contextlib.suppress(Enough):
-        train(run, _NoExaminer(), display, StopRequest())
+        train(run, _NoEvaluator(), display, StopRequest())
 
 
 def unsaid(message: object) -> None:
@@ -58,7 +58,7 @@ def unsaid(message: object) -> None:
 
 
 def _plan(config: RunConfig, batch_tokens: int, micro: int) -> TrainPlan:
-    changes: dict[str, Any] = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_looks": 0}
+    changes: dict[str, Any] = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_probes": 0}
     changes |= {"half_length_fraction": 0.0, "batch_tokens": batch_tokens, "microbatch_tokens": micro}
     changes |= {"guard_sigmas": None, "audit_every": None, "hang_seconds": None}
     return replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))

@@ -24,7 +24,7 @@ def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
     return None, "held-out text"
 
 
-def yardsticks(run: RunData) -> list[tuple[str, float]]:
+def baselines(run: RunData) -> list[tuple[str, float]]:
     """Return what simpler models need for the same bytes, by name."""
     found = table(run.evaluation, "yardsticks")
     named = [(_YARDSTICK_NAMES.get(name, name), number(value)) for name, value in found.items()]
@@ -49,7 +49,7 @@ def bits_per_byte_curve(run: RunData, source: str) -> Points:
 
 def ability_curve(run: RunData, ability: str) -> Points:
     """Return the fraction right over tokens."""
-    return points(run.events("abilities"), "tokens_seen", "abilities", ability, "right")
+    return points(run.events("probes"), "tokens_seen", "probes", ability, "right")
 
 
 def median_of(run: RunData, field: str) -> float | None:
@@ -68,7 +68,7 @@ def time_split(run: RunData) -> dict[str, float]:
     kinds = {
         "training": seconds_of(run, "step", "seconds"),
         "validation": seconds_of(run, "validation", "evaluation_seconds"),
-        "probes": seconds_of(run, "abilities", "evaluation_seconds"),
+        "probes": seconds_of(run, "probes", "evaluation_seconds"),
         "samples": seconds_of(run, "samples", "evaluation_seconds"),
         "checkpoints": seconds_of(run, "checkpoint", "seconds"),
     }

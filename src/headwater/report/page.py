@@ -15,11 +15,11 @@ from plotly.offline import get_plotlyjs
 
 from headwater.report.markup import Html, tag
 from headwater.report.run_data import RunData
-from headwater.report.sections.abilities import abilities
 from headwater.report.sections.corpus import corpus
 from headwater.report.sections.forecast import forecast
 from headwater.report.sections.learning import learning
 from headwater.report.sections.next_steps import next_steps
+from headwater.report.sections.probes import abilities
 from headwater.report.sections.running import running
 from headwater.report.sections.samples import samples
 from headwater.report.sections.settings import settings
@@ -28,7 +28,7 @@ from headwater.report.sections.title import title
 _SECTIONS = {
     "corpus": "What it read",
     "learning": "How it learnt",
-    "abilities": "What it can do",
+    "probes": "What it can do",
     "samples": "In its own words",
     "running": "How it ran",
     "forecast": "Forecast",

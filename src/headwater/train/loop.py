@@ -16,30 +16,30 @@ from headwater.model.transformer import Transformer
 from headwater.train.assemble import Run
 from headwater.train.attempt import Attempt, Display, attempt, leave_rows_out, microbatches, note_skipped, note_taken
 from headwater.train.recover import go_back, kept_for_going_back
-from headwater.train.settings import is_half_length, is_look, is_validation
+from headwater.train.settings import is_half_length, is_probe, is_validation
 from headwater.train.wishes import predicted_save_seconds, wishes
 
 
-class Examiner(Protocol):
+class Evaluator(Protocol):
     """What the loop is given to measure a model with."""
 
     def validate(self, model: Transformer, forward: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
         """Return the fields of a validation record; `forward` is the model's pass as training runs it."""
         ...
 
-    def look(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
+    def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the event and the fields of each further record; each is measured when it is asked for, and timed."""
         ...
 
 
-def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
+def train(run: Run, evaluator: Evaluator, display: Display, stop: StopRequest) -> bool:
     """Train to the last step; return False when a signal, to any rank, stopped it before.
 
     A save comes before the evaluation of the same step and is written while that and the next steps go on; a resume
     repeats the evaluation of the step it resumes from.
     """
     try:
-        is_done = _train(run, examiner, display, stop)
+        is_done = _train(run, evaluator, display, stop)
         finish_save(run, display)
     except BaseException:
         run.saver.give_up()
@@ -50,20 +50,20 @@ def train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> 
     return is_done
 
 
-def _train(run: Run, examiner: Examiner, display: Display, stop: StopRequest) -> bool:
+def _train(run: Run, evaluator: Evaluator, display: Display, stop: StopRequest) -> bool:
     if run.step:
         run.saver.retain(kept_for_going_back(run))
-        examine_if_due(run, examiner, display)
+        evaluate_if_due(run, evaluator, display)
     while run.step < run.plan.train.num_steps:
         leave_rows_out(run, display)
         with Prefetcher(microbatches(run)) as batches:
-            if not _train_on(run, batches, examiner, display, stop):
+            if not _train_on(run, batches, evaluator, display, stop):
                 return False
     return True
 
 
 def _train_on(
-    run: Run, batches: Prefetcher[list[Batch]], examiner: Examiner, display: Display, stop: StopRequest
+    run: Run, batches: Prefetcher[list[Batch]], evaluator: Evaluator, display: Display, stop: StopRequest
 ) -> bool:
     """Train to the last step, or to one after which rows are left out; return False when a signal stopped the run."""
     settings = run.plan.train
@@ -85,7 +85,7 @@ def _train_on(
             rest_together(run)
         if is_save:
             save(run, display)
-        examine_if_due(run, examiner, display)
+        evaluate_if_due(run, evaluator, display)
     return True
 
 
@@ -164,19 +164,19 @@ def record_save(run: Run, saved: Saved | None, display: Display) -> None:
         display(run.records.append("checkpoint", bytes=saved.bytes, peak_memory_bytes=peak, **run.saving | times))
 
 
-def examine_if_due(run: Run, examiner: Examiner, display: Display) -> None:
+def evaluate_if_due(run: Run, evaluator: Evaluator, display: Display) -> None:
     if not run.machine.ranks.is_first:
         return  # it has the same weights
     model = run.prepared.model
     if is_validation(run.step, run.plan.train):
         started_at = time.perf_counter()
-        fields = examiner.validate(model, run.prepared.forward)
+        fields = evaluator.validate(model, run.prepared.forward)
         elapsed = round(time.perf_counter() - started_at, 3)
         fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
         display(run.records.append("validation", run.step, **fields))
-    if is_look(run.step, run.plan.train):
+    if is_probe(run.step, run.plan.train):
         started_at = time.perf_counter()
-        for event, fields in examiner.look(model):
+        for event, fields in evaluator.probe(model):
             elapsed, started_at = round(time.perf_counter() - started_at, 3), time.perf_counter()
             fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
             display(run.records.append(event, run.step, **fields))

@@ -35,9 +35,9 @@ class TrainSettings(Settings):
     "Number of newest checkpoints kept."
     validate_every: int = Field(ge=1)
     "Steps between validations; those at logarithmic intervals and after the last step come on top."
-    validation_rows: int = Field(default=12, ge=1)
+    validation_sequences: int = Field(default=12, ge=1)
     "Rows of each source in a validation during training; `evaluate` takes them all."
-    num_looks: int = Field(default=9, ge=0)
+    num_probes: int = Field(default=9, ge=0)
     "How often abilities and samples are looked at, at logarithmic intervals up to the last step; 0: never."
     prompts: list[str] = PROMPTS
     "Prompts that are continued at each look."
@@ -114,19 +114,19 @@ def is_half_length(step: int, train: TrainSettings) -> bool:
     return step < round(train.half_length_fraction * train.num_steps)
 
 
-def look_steps(train: TrainSettings) -> list[int]:
+def probe_steps(train: TrainSettings) -> list[int]:
     """Return the steps after which abilities and samples are looked at: logarithmic, ending at the last step."""
     first, last = max(1, train.num_steps // 100), train.num_steps
-    if train.num_looks < 2:
-        return [last] * train.num_looks
-    ratio = (last / first) ** (1 / (train.num_looks - 1))
-    return sorted({round(first * ratio**i) for i in range(train.num_looks)})
+    if train.num_probes < 2:
+        return [last] * train.num_probes
+    ratio = (last / first) ** (1 / (train.num_probes - 1))
+    return sorted({round(first * ratio**i) for i in range(train.num_probes)})
 
 
 def validation_steps(train: TrainSettings) -> list[int]:
     """Return the steps after which bits per byte are measured: every so many, at looks, and after the last step."""
     every = range(train.validate_every, train.num_steps + 1, train.validate_every)
-    return sorted({*every, *look_steps(train), train.num_steps})
+    return sorted({*every, *probe_steps(train), train.num_steps})
 
 
 def is_audit(step: int, train: TrainSettings) -> bool:
@@ -134,9 +134,9 @@ def is_audit(step: int, train: TrainSettings) -> bool:
     return train.audit_every is not None and (step + 1) % train.audit_every == 0
 
 
-def is_look(step: int, train: TrainSettings) -> bool:
-    return step in look_steps(train)
+def is_probe(step: int, train: TrainSettings) -> bool:
+    return step in probe_steps(train)
 
 
 def is_validation(step: int, train: TrainSettings) -> bool:
-    return step % train.validate_every == 0 or is_look(step, train) or step == train.num_steps
+    return step % train.validate_every == 0 or is_probe(step, train) or step == train.num_steps

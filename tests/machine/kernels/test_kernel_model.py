@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from exact import DTYPES, relative_error
-from tiny_run import CountingExaminer, plan, train_here, without_clock
+from tiny_run import CountingEvaluator, plan, train_here, without_clock
 
 from headwater.machine.kernels.int8 import Int8Ops
 from headwater.machine.kernels.ops import KernelOps
@@ -144,7 +144,7 @@ def test_twelve_steps_have_the_losses_of_plain_operations(tmp_path, family, rule
         assert rounded == pytest.approx(plain, rel=5e-2)  # AdamW turns roundings of small slopes into whole steps
 
 
-class JudgingExaminer(CountingExaminer):
+class JudgingEvaluator(CountingEvaluator):
     """Computes losses in inference mode, as the real one does."""
 
     def validate(self, model: Any, forward: Any) -> dict[str, Any]:
@@ -157,10 +157,10 @@ class JudgingExaminer(CountingExaminer):
 @pytest.mark.parametrize(("stop_after", "dtype"), [(5, "float32"), (6, "float32"), (6, "int8")])
 def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bits(tmp_path, stop_after, dtype):
     """Step 6 is one of validation, which the resumed run repeats before its first step."""
-    the_plan = plan_with_kernels(num_steps=12, validate_every=3, num_looks=0, dtype=dtype)
-    whole = train_here(tmp_path / "whole", the_plan, examiner=JudgingExaminer())
-    train_here(tmp_path / "parts", the_plan, stop_after=stop_after, examiner=JudgingExaminer())
-    resumed = train_here(tmp_path / "parts", the_plan, examiner=JudgingExaminer())
+    the_plan = plan_with_kernels(num_steps=12, validate_every=3, num_probes=0, dtype=dtype)
+    whole = train_here(tmp_path / "whole", the_plan, evaluator=JudgingEvaluator())
+    train_here(tmp_path / "parts", the_plan, stop_after=stop_after, evaluator=JudgingEvaluator())
+    resumed = train_here(tmp_path / "parts", the_plan, evaluator=JudgingEvaluator())
     after = resumed.prepared.model.state_dict()
     for name, value in whole.prepared.model.state_dict().items():
         assert torch.equal(value, after[name]), name

@@ -19,7 +19,7 @@ _NO_FORECAST = (
 _TIMED = [
     ("step", "seconds"),
     ("validation", "evaluation_seconds"),
-    ("abilities", "evaluation_seconds"),
+    ("probes", "evaluation_seconds"),
     ("samples", "evaluation_seconds"),
     ("checkpoint", "seconds"),
 ]

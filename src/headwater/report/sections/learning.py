@@ -8,11 +8,11 @@ from headwater.report.chart import Spec, chart_card, label, layout, level, line,
 from headwater.report.curves import Points, on_log_axis, points, smooth, thin
 from headwater.report.markup import Child, Html, tag
 from headwater.report.measures import (
+    baselines,
     bits_per_byte_curve,
     final_bits_per_byte,
     is_on_real_text,
     quality_curve,
-    yardsticks,
 )
 from headwater.report.numbers import count, decimal, number, percent, whole
 from headwater.report.run_data import RunData, amount, table
@@ -25,7 +25,7 @@ NO_VALIDATION = "no validation has been made; the first one, after `train.valida
 
 def learning(run: RunData) -> Html:
     one_source = len(run.sources) == 1
-    cards = [_loss(run), _against_yardsticks(run, wide=one_source), None if one_source else _by_source(run)]
+    cards = [_loss(run), _against_baselines(run, wide=one_source), None if one_source else _by_source(run)]
     body = tag("div", cards, class_="grid")
     return tag("section", tag("h2", "How it learnt"), _lead(run), body, _measurements(run), id="learning")
 
@@ -35,14 +35,14 @@ def _lead(run: RunData) -> Child:
     if score is None:
         return None
     relations = [
-        f"{_relation(score, value)} than {_PROSE.get(name, name)} ({decimal(value)})" for name, value in yardsticks(run)
+        f"{_relation(score, value)} than {_PROSE.get(name, name)} ({decimal(value)})" for name, value in baselines(run)
     ]
     beside = f": {', '.join(relations)}" if relations else ""
     return tag("p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.", class_="lead")
 
 
-def _relation(score: float, yardstick: float) -> str:
-    return f"{percent(abs(score / yardstick - 1), 0)} {'less' if score < yardstick else 'more'}"
+def _relation(score: float, baseline: float) -> str:
+    return f"{percent(abs(score / baseline - 1), 0)} {'less' if score < baseline else 'more'}"
 
 
 def _loss(run: RunData) -> Html:
@@ -84,20 +84,20 @@ def _resumes(run: RunData) -> list[Spec]:
     return [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke} for x in places if x]
 
 
-def _against_yardsticks(run: RunData, wide: bool) -> Html:
+def _against_baselines(run: RunData, wide: bool) -> Html:
     heading = "Bits per byte on real text" if is_on_real_text(run) else "Bits per byte on held-out text"
     curve = thin(on_log_axis(quality_curve(run)))
     if not curve:
         return not_measured(heading, NO_VALIDATION, wide=wide)
     traces = [line("this model", curve, "series-1", width=2.5, **_marks("series-1"))]
-    levels = sorted(yardsticks(run), key=lambda item: item[1])
+    levels = sorted(baselines(run), key=lambda item: item[1])
     for index, (name, value) in enumerate(levels):
-        traces.append(level(name, value, [x for x, _ in curve], f"yardstick-{index % 2 + 1}"))
+        traces.append(level(name, value, [x for x, _ in curve], f"baseline-{index % 2 + 1}"))
     values = [y for _, y in curve] + [value for _, value in levels]
     y_axis = log_y(values)
     labels = _level_labels(levels, y_axis["range"][1] - y_axis["range"][0])
     text = "Held-out text, the almanac left out" if is_on_real_text(run) else "Held-out text"
-    beside = "the dashed lines are what simpler models need for it" if levels else "no yardstick is measured yet"
+    beside = "the dashed lines are what simpler models need for it" if levels else "no baseline is measured yet"
     summary = f"Bits per byte over tokens, ending at {decimal(curve[-1][1])}."
     chart_layout = layout(traces, log_x=True, annotations=labels, showlegend=False, yaxis=y_axis)
     note = f"{text}; lower is better; {beside}."
@@ -110,7 +110,7 @@ def _level_labels(levels: list[tuple[str, float]], span: float) -> list[Spec]:
     for index, (name, value) in enumerate(levels):
         above = levels[index + 1][1] if index + 1 < len(levels) else None
         is_crowded = above is not None and math.log10(above / value) < _MIN_LABEL_GAP * span
-        text, color = f"{name} {decimal(value)}", f"yardstick-{index % 2 + 1}"
+        text, color = f"{name} {decimal(value)}", f"baseline-{index % 2 + 1}"
         labels.append(label(text, math.log10(value), color, above=not is_crowded, at_left=True))
     return labels
 

@@ -15,7 +15,7 @@ def next_steps(run: RunData) -> Html:
         ('headwater next "The capital of France is" --run {}', "the next-token distribution of any prompt"),
         ('headwater generate "Once upon a time" --run {}', "let it write"),
         ('headwater surprise "The sun rises in the west." --run {}', "what it finds unlikely, token by token"),
-        ("headwater evaluate --run {}", "bits per byte by source, the abilities and the yardsticks"),
+        ("headwater evaluate --run {}", "bits per byte by source, the abilities and the baselines"),
         ('headwater corpus trace "the sun" --run {}', "which documents hold a text: did it learn this by heart?"),
         ("headwater export hf --run {}", "a folder that transformers, vLLM and TRL open"),
         ("headwater new mine --text FOLDER", "a run file that trains on your own text"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headwater.report.markup import Child, Html, tag
 from headwater.report.numbers import count, whole
 from headwater.report.run_data import Object, RunData, amount, entries
-from headwater.report.sections.abilities import pick
+from headwater.report.sections.probes import pick
 
 _SHOWN = 4
 
@@ -15,7 +15,7 @@ def samples(run: RunData) -> Html:
     if not looks:
         body: Child = tag(
             "p",
-            "Not measured yet: nothing has been sampled; the next look (`train.num_looks`) fills it.",
+            "Not measured yet: nothing has been sampled; the next look (`train.num_probes`) fills it.",
             class_="missing card",
         )
     else:

@@ -6,7 +6,7 @@ import math
 
 from headwater.report.curves import points, smooth, thin
 from headwater.report.markup import Child, Html, render, tag
-from headwater.report.measures import final_bits_per_byte, median_of, seconds_trained, yardsticks
+from headwater.report.measures import baselines, final_bits_per_byte, median_of, seconds_trained
 from headwater.report.numbers import (
     MISSING,
     count,
@@ -101,7 +101,7 @@ def _tiles(run: RunData) -> list[Html]:
 
 def _quality(run: RunData) -> Html:
     score, on = final_bits_per_byte(run)
-    beside = [tag("span", f"{name} {decimal(value)}", class_="under") for name, value in yardsticks(run)]
+    beside = [tag("span", f"{name} {decimal(value)}", class_="under") for name, value in baselines(run)]
     return _tile("bits per byte", decimal(score) if score is not None else None, [on, beside])
 
 

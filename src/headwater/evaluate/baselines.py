@@ -29,7 +29,7 @@ FALLBACK_DISCOUNTS = np.array([0.0, 0.5, 1.0, 1.5])
 def xz_bits_per_byte(texts: Iterable[bytes], num_bytes: int) -> float:
     """Return the bits per byte that `xz -9e` needs for the texts one after another.
 
-    Raises EvaluationError when there is no text, or when it isn't `num_bytes` long: the yardstick is worth something
+    Raises EvaluationError when there is no text, or when it isn't `num_bytes` long: the baseline is worth something
     only on exactly the bytes that the model was scored on.
     """
     compressor = lzma.LZMACompressor(format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
@@ -85,7 +85,7 @@ class _Order:
 class KneserNey:
     """An n-gram model with interpolated modified Kneser-Ney smoothing (Chen and Goodman 1998, TR-10-98, Harvard).
 
-    It was the best of all smoothings compared there: the yardstick is no straw man. Contexts don't cross documents.
+    It was the best of all smoothings compared there: the baseline is no straw man. Contexts don't cross documents.
     An n-gram that starts with the begin token has nothing to its left, so below the highest order it keeps its plain
     count, where others count their distinct left neighbours. The shortest n-grams are interpolated with a uniform
     distribution over all tokens but the begin token, which is never predicted.

@@ -12,7 +12,7 @@ from headwater.report.numbers import count, percent, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, entries, table
 
 _MAX_TOKENS = 8
-_MAX_LOOKS = 12
+_MAX_PROBES = 12
 _NUM_SHADES = 10
 _MANY_OPTIONS = 0.3  # below this chance there are so many options that a rank says something
 
@@ -40,13 +40,13 @@ _NO_PROBES = "Not measured: the probes ask for what the almanac teaches, and thi
 
 
 def abilities(run: RunData) -> Html:
-    measured = [name for record in run.events("abilities") for name in table(record, "abilities")]
+    measured = [name for record in run.events("probes") for name in table(record, "probes")]
     names = list(dict.fromkeys([*_ABILITIES, *measured]))
     cards = [_ability(run, index, name) for index, name in enumerate(names)]
     probes: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
     if not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
         probes = tag("p", _NO_PROBES, class_="missing card")
-    return tag("section", tag("h2", "What it can do"), probes, _next_tokens(run), id="abilities")
+    return tag("section", tag("h2", "What it can do"), probes, _next_tokens(run), id="probes")
 
 
 def _ability(run: RunData, index: int, name: str) -> Html:
@@ -54,9 +54,9 @@ def _ability(run: RunData, index: int, name: str) -> Html:
     curve = thin(on_log_axis(ability_curve(run, name)))
     if not curve:
         return not_measured(
-            ability.title, "the probes have not been scored; the next look (`train.num_looks`) fills it."
+            ability.title, "the probes have not been scored; the next look (`train.num_probes`) fills it."
         )
-    latest = table(run.evaluation, "ability_details", name) or table(run.last("abilities"), "abilities", name)
+    latest = table(run.evaluation, "ability_details", name) or table(run.last("probes"), "probes", name)
     right = percent(amount(latest, "right"))
     body = _ability_plot(
         f"{ability.title}: {right} right at the end.", ability, curve, amount(latest, "chance"), series(index)
@@ -97,7 +97,7 @@ def _next_tokens(run: RunData) -> Html:
     if not any(tables):
         return not_measured(
             "The next token",
-            "no look has been taken; the next one (`train.num_looks`) fills it.",
+            "no look has been taken; the next one (`train.num_probes`) fills it.",
         )
     return render(tables)
 
@@ -106,7 +106,7 @@ def _sharpening(looks: list[Object], prompt: str) -> Html | None:
     columns = [(look, guesses) for look in looks if (guesses := _guesses(look, prompt))]
     if not columns:
         return None
-    columns = pick(columns, _MAX_LOOKS)
+    columns = pick(columns, _MAX_PROBES)
     tokens = _telling_tokens([guesses for _, guesses in columns])
     heads = [tag("th", words, scope="col") for words in ["tokens seen", *[_when(look) for look, _ in columns]]]
     rows = [

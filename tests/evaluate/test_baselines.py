@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.yardsticks import KneserNey, ngram_bits_per_byte, xz_bits_per_byte
+from headwater.evaluate.baselines import KneserNey, ngram_bits_per_byte, xz_bits_per_byte
 
 BEGIN, END = 0, 1
 

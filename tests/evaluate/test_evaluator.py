@@ -10,9 +10,9 @@ import torch
 
 from headwater.corpus.almanac.probes import probes
 from headwater.evaluate.bits_per_byte import Surprise
-from headwater.evaluate.examiner import LOOK_ITEMS, full_evaluation, surprise_fields
+from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.machine.kernels.ops import KernelOps
-from headwater.recipes.open import load_for_evaluation, load_model, open_examiner
+from headwater.recipes.open import load_for_evaluation, load_model, open_evaluator
 
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 
@@ -23,8 +23,8 @@ def loaded(finished):
 
 
 @pytest.fixture(scope="module")
-def examiner(loaded):
-    return open_examiner(loaded.config)
+def evaluator(loaded):
+    return open_evaluator(loaded.config)
 
 
 def test_all_is_the_sum_over_sources_not_the_mean_of_them():
@@ -44,43 +44,43 @@ def test_a_run_of_composed_text_alone_has_no_figure_for_real_text():
     assert "bits_per_byte_real_text" not in surprise_fields(BY_SOURCE, frozenset(BY_SOURCE))
 
 
-def test_a_validation_is_the_same_each_time_and_leaves_the_model_as_it_is(examiner, loaded):
+def test_a_validation_is_the_same_each_time_and_leaves_the_model_as_it_is(evaluator, loaded):
     weights = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     state = torch.get_rng_state()
-    assert examiner.validate(loaded.model) == examiner.validate(loaded.model)
-    assert dict(examiner.look(loaded.model)) == dict(examiner.look(loaded.model))
+    assert evaluator.validate(loaded.model) == evaluator.validate(loaded.model)
+    assert dict(evaluator.probe(loaded.model)) == dict(evaluator.probe(loaded.model))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, weights[name]) for name, value in loaded.model.state_dict().items())
     assert all(parameter.grad is None for parameter in loaded.model.parameters())
 
 
-def test_a_sample_of_all_rows_is_the_whole(examiner, loaded):
-    everything = examiner.surprise_by_source(loaded.model, None)
-    sample = examiner.surprise_by_source(loaded.model, 10_000)
+def test_a_sample_of_all_rows_is_the_whole(evaluator, loaded):
+    everything = evaluator.surprise_by_source(loaded.model, None)
+    sample = evaluator.surprise_by_source(loaded.model, 10_000)
     assert sample["mine"].num_bytes == everything["mine"].num_bytes
     assert sample["mine"].nats == pytest.approx(everything["mine"].nats, rel=1e-5)
 
 
-def test_a_look_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(examiner, loaded):
-    looks = dict(examiner.look(loaded.model))
+def test_a_look_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(evaluator, loaded):
+    looks = dict(evaluator.probe(loaded.model))
     assert set(looks) == {"samples"}  # this run has no almanac, so nothing that the probes ask for
     samples = looks["samples"]
-    assert [sample["prompt"] for sample in samples["samples"]] == list(examiner.prompts)
-    assert [item["prompt"] for item in samples["next"]] == list(examiner.prompts[:1])
+    assert [sample["prompt"] for sample in samples["samples"]] == list(evaluator.prompts)
+    assert [item["prompt"] for item in samples["next"]] == list(evaluator.prompts[:1])
     assert all(text.isprintable() for sample in samples["samples"] for text in sample.values())
 
 
-def test_no_prompts_means_no_samples(examiner, loaded):
-    samples = dict(dataclasses.replace(examiner, prompts=[]).look(loaded.model))["samples"]
+def test_no_prompts_means_no_samples(evaluator, loaded):
+    samples = dict(dataclasses.replace(evaluator, prompts=[]).probe(loaded.model))["samples"]
     assert samples == {"samples": [], "next": []}
 
 
-def test_a_run_with_an_almanac_scores_a_sample_of_every_ability(examiner, loaded):
-    looks = dict(dataclasses.replace(examiner, synthetic=frozenset({"facts"})).look(loaded.model))
-    abilities = looks["abilities"]["abilities"]
+def test_a_run_with_an_almanac_scores_a_sample_of_every_ability(evaluator, loaded):
+    looks = dict(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})).probe(loaded.model))
+    abilities = looks["probes"]["probes"]
     assert set(abilities) == {"capitals", "agreement", "sums", "cause"}
     for name, score in abilities.items():
-        assert score["num_items"] == min(LOOK_ITEMS[name], len(probes()[name]))
+        assert score["num_items"] == min(PROBE_ITEMS[name], len(probes()[name]))
         assert 0 <= score["right"] <= 1
         assert 0 < score["chance"] <= 0.5
 
@@ -96,21 +96,21 @@ def torch_as_before():
     torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
-def test_a_finished_model_is_measured_with_the_operations_of_its_machine(examiner, loaded, torch_as_before):
+def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluator, loaded, torch_as_before):
     """The run itself was compiled by nobody; with kernels its figures are the same up to rounding."""
     in_kernels = loaded.config.machine.model_copy(update={"compile": "auto", "num_threads": 1})
     model, forward = load_for_evaluation(loaded.config.model_copy(update={"machine": in_kernels}))
     if not isinstance(model.ops, KernelOps):
         pytest.skip("no compiler")
     assert model.compute_dtype == torch.float32
-    ours, plain = full_evaluation(examiner, model, forward), full_evaluation(examiner, loaded.model)
+    ours, plain = full_evaluation(evaluator, model, forward), full_evaluation(evaluator, loaded.model)
     assert ours["bits_per_byte"] == pytest.approx(plain["bits_per_byte"], rel=1e-5)
     assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-5)
 
 
 @pytest.mark.slow
-def test_the_full_evaluation_scores_every_item(examiner, loaded):
-    result = full_evaluation(dataclasses.replace(examiner, synthetic=frozenset({"facts"})), loaded.model)
+def test_the_full_evaluation_scores_every_item(evaluator, loaded):
+    result = full_evaluation(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})), loaded.model)
     assert set(result["abilities"]) == {"capitals", "agreement", "sums", "cause"}
     for name, right in result["abilities"].items():
         assert result["ability_details"][name]["num_items"] == len(probes()[name])

@@ -11,8 +11,8 @@ import numpy as np
 from headwater.batches.assemble import sample_rows, sequential_batches
 from headwater.batches.pack import PackedSource
 from headwater.corpus.almanac.probes import Choice, evenly_spaced, probes
-from headwater.evaluate.abilities import score_choices
 from headwater.evaluate.bits_per_byte import Forward, Surprise, measure_surprise
+from headwater.evaluate.choices import score_choices
 from headwater.evaluate.generate import generate, next_tokens
 from headwater.evaluate.printable import printable
 from headwater.evaluate.rows import BATCH_TOKENS
@@ -20,13 +20,13 @@ from headwater.evaluate.scorer import ModelScorer
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
 
-LOOK_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
+PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
 SAMPLE_TOKENS = 24
 NUM_NEXT_TOKENS = 8
 
 
 @dataclass(frozen=True)
-class RunExaminer:
+class RunEvaluator:
     """Measure one run's model.
 
     `held_out` has the packed validation rows by source; `synthetic` names the sources that a program composed (the
@@ -59,11 +59,11 @@ class RunExaminer:
             surprises[name] = measure_surprise(model, batches, self.token_bytes, forward)
         return surprises
 
-    def look(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
+    def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (event, fields) of the abilities, where there is an almanac, and of the samples."""
         if self.has_almanac:
-            items = {name: evenly_spaced(choices, LOOK_ITEMS[name]) for name, choices in probes().items()}
-            yield "abilities", {"abilities": self.score(model, items)}
+            items = {name: evenly_spaced(choices, PROBE_ITEMS[name]) for name, choices in probes().items()}
+            yield "probes", {"probes": self.score(model, items)}
         yield "samples", self._samples(model)
 
     def score(self, model: Transformer, items: dict[str, list[Choice]]) -> dict[str, dict[str, Any]]:
@@ -105,10 +105,10 @@ def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -
     return fields
 
 
-def full_evaluation(examiner: RunExaminer, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
+def full_evaluation(evaluator: RunEvaluator, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
     """Return all held-out text's bits per byte and all items' abilities, as `headwater evaluate --json` prints them."""
-    result = surprise_fields(examiner.surprise_by_source(model, None, forward), examiner.synthetic)
-    details = examiner.score(model, probes()) if examiner.has_almanac else {}
+    result = surprise_fields(evaluator.surprise_by_source(model, None, forward), evaluator.synthetic)
+    details = evaluator.score(model, probes()) if evaluator.has_almanac else {}
     result["abilities"] = {name: detail["right"] for name, detail in details.items()}
     result["ability_details"] = details
     return result

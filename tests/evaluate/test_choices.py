@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headwater.corpus.almanac.probes import Choice
 from headwater.errors import EvaluationError
-from headwater.evaluate.abilities import score_choices
+from headwater.evaluate.choices import score_choices
 
 LETTERS = "abcd"
 BEGIN = len(LETTERS)
