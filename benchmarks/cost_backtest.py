@@ -4,11 +4,10 @@
 
 Every row of benchmarks/data/cost is estimated with constants fitted without its group (its source, model and device;
 with --by source without everything that source measured on that device). Printed are median and 90th percentile of
-|estimate / published - 1| for time and memory; for hours of whole runs, energy (of the estimated hours, as `plan
-estimate` says it) and power (energy of the reported hours: the power model alone). "held out" are more rows of those
-publications, that no constant is fitted on and that were first scored when the effects had been chosen. --write fits on
-all other rows and writes the constants that ship, with the spread of the blind errors. With --json the last line is one
-JSON object.
+|estimate / published - 1| for time and memory; for hours of whole runs, energy (of the estimated hours) and power
+(energy of the reported hours: the power model alone). "held out" are more rows of those publications, that no constant
+is fitted on and that were first scored when the effects had been chosen. --write fits on all other rows and writes the
+constants that ship, with the spread of the blind errors. With --json the last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 
 from costing.fit import predict_blind
+from costing.llm_foundry import llm_foundry_shape
 from costing.observed import DATA, Observed
 from headwater.plan.count import count_flops
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.efficiency import Efficiency
-from headwater.plan.energy import energy_kwh, mean_watts
-from headwater.plan.estimate import GIB
+from headwater.plan.energy import mean_watts
 from headwater.plan.failures import Pauses, goodput
 from headwater.plan.memory import estimate_memory
-from headwater.plan.rows.llm_foundry import llm_foundry_shape
 from headwater.plan.tables import read_csv
 from headwater.plan.time import step_seconds
+
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ def power_part(rows: Sequence[Observed]) -> float:
     return float(np.median([row.energy_kwh / _limit_kwh(row) for row in rows if _has_power(row)]))
 
 
+def energy_kwh(device_hours: float, watts: float, pue: float) -> float:
+    return device_hours * watts / 1000 * pue
+
+
 def _has_energy(row: Observed) -> bool:
     # C: energy that others estimated, or of more than the run; TPUs' power comes from such a row itself
     return bool(row.energy_kwh and row.grade in ("A", "B"))
@@ -91,7 +96,7 @@ def ideal_hours(row: Observed, constants: dict[str, float]) -> float:
 def blind_runs(rows: Sequence[Observed], constants: dict[str, float]) -> list[Score]:
     """Score hours, energy and power of whole runs, each with the constants of other organisations' runs.
 
-    "energy" is that of the estimated hours, as `plan estimate` says; "power" that of the reported ones: the same
+    "energy" is that of the estimated hours; "power" that of the reported ones: the same
     without the error of the hours. Energy published without a PUE is taken for the computers' own.
     """
     runs = [row for row in rows if row.kind == "training runs"]

@@ -64,7 +64,7 @@ def test_help_loads_nothing_heavy(arguments):
     assert loaded_by(*arguments) <= ({"pydantic"} if len(arguments) > 1 else set())
 
 
-@pytest.mark.parametrize("verb", ["run", "search", "count", "estimate", "track-record"])
+@pytest.mark.parametrize("verb", ["run", "search", "count", "track-record"])
 def test_the_help_of_plan_names_every_option_of_its_verbs(tmp_path, verb):
     options = {word for word in call("plan", verb, "--help", cwd=tmp_path).out.split() if word.startswith("--")}
     heading, following = (

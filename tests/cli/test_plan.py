@@ -1,16 +1,12 @@
-"""`headwater plan count` and `plan estimate` as other programs and people call them."""
+"""`headwater plan count` as other programs and people call it."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from small_run import call
 
-from headwater.report.numbers import count
-
-COST = Path(__file__).parents[2] / "benchmarks/data/cost"
 LLAMA_3_8B = [
     *("vocab_size=128256", "num_layers=32", "d_model=4096", "d_ff=14336", "num_heads=32", "num_kv_heads=8"),
     "tied_embeddings=false",
@@ -44,49 +40,18 @@ def test_count_of_a_folder(tmp_path):
     assert {"six_n", "full_attention", "causal", "hardware"} <= set(value["flops_per_token"])
 
 
-def test_count_and_estimate_speak_to_people(tmp_path):
+def test_count_speaks_to_people(tmp_path):
     said = call("plan", "count", "--family", "llama", *LLAMA_3_8B, cwd=tmp_path)
     assert "8,030,261,248" in said.out
-    table = tmp_path / "t.csv"
-    table.write_text("".join((COST / "training_runs.csv").read_text().splitlines(keepends=True)[:3]))
-    said = call("plan", "estimate", "--csv", str(table), cwd=tmp_path)
-    assert said.status == 0
-    assert "LLaMA-7B" in said.out
 
 
-@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["table", "json"])
-def test_estimate_fails_when_no_row_can_be_estimated(as_json, tmp_path):
-    lines = (COST / "training_runs.csv").read_text().splitlines(keepends=True)
-    good, bad = lines[1], lines[1].replace("A100-80GB", "Z9")
-    table = tmp_path / "t.csv"
-    for rows, status in (([bad, bad], 1), ([good, bad], 0)):
-        table.write_text("".join([lines[0], *rows]))
-        said = call("plan", "estimate", "--csv", str(table), *as_json, cwd=tmp_path)
-        assert said.status == status, said.out
-        assert "no device 'Z9'" in said.out
-
-
-def test_the_table_of_estimates_shows_money_where_there_is_a_price(tmp_path):
-    lines = (COST / "training_runs.csv").read_text().splitlines(keepends=True)
-    table, prices = tmp_path / "t.csv", tmp_path / "prices.csv"
-    table.write_text("".join([lines[0], lines[1], lines[1].replace("A100-80GB", "H100")]))
-    prices.write_text("device,kind,usd_per_hour\nA100-80GB,spot,2\n")
-    options = ["plan", "estimate", "--csv", str(table), "--prices", str(prices)]
-    priced, unpriced = json.loads(call(*options, "--json", cwd=tmp_path).out)["estimates"]
-    header, first, second, _ = call(*options, cwd=tmp_path).out.splitlines()
-    assert header.split()[-1] == "USD"
-    assert priced["usd"]["p50"] == pytest.approx(2 * priced["device_hours"]["p50"])
-    assert first.split()[-1] == count(priced["usd"]["p50"])
-    assert (second.split()[-1], unpriced["usd"]) == (count(None), None)
-
-
-def test_estimate_gives_one_object(tmp_path):
-    said = call("plan", "estimate", "--csv", str(COST / "parallelism_benchmarks.csv"), "--json", cwd=tmp_path)
-    value = json.loads(said.out)
-    assert said.out.count("\n") == 1
-    assert value["table"] == "parallelism_benchmarks.csv"
-    assert "iter_s" in value["results_not_read"]
-    assert len(value["estimates"]) == 63
+def test_count_recomputes_nothing_unless_told(tmp_path):
+    flops = [
+        json.loads(call("plan", "count", "--family", "llama", *LLAMA_3_8B, *more, "--json", cwd=tmp_path).out)
+        for more in ([], ["--recompute", "none"], ["--recompute", "full"])
+    ]
+    assert flops[0] == flops[1]
+    assert flops[0]["flops_per_token"]["hardware"] < flops[2]["flops_per_token"]["hardware"]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +62,6 @@ def test_estimate_gives_one_object(tmp_path):
         (["count", "--family", "lama"], "did you mean llama"),
         (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, selective, full"),
         (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
-        (["estimate", "--csv", str(COST / "training_runs.csv"), "--price", "weekly"], "'weekly' is no kind of price"),
-        (["estimate", "--csv", str(COST / "training_runs.csv"), "--prices", "none.csv"], "none.csv doesn't exist"),
-        (["estimate", "--csv", "nowhere.csv"], "nowhere.csv doesn't exist"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(arguments, message, tmp_path):

@@ -15,10 +15,8 @@ from headwater.plan.count import count_params
 from headwater.plan.device import find_device, read_devices
 from headwater.plan.layout import Layout, Software, check_layout
 from headwater.plan.memory import GRADIENT_BYTES, MASTER_BYTES, Stage, estimate_memory
-from headwater.plan.rows.llm_foundry import read_llm_foundry
 from headwater.plan.shape import Experts, GroupedAttention, Layer, Mlp, Shape, shape_of
 from headwater.plan.tables import read_csv
-from headwater.plan.technique import read_technique
 from headwater.plan.time import device_params, updated_params
 
 GIB = 2**30
@@ -196,23 +194,6 @@ def test_fsdp_keeps_embedding_and_head_gathered():
         for is_tied in (True, False)
     )
     assert untied.gathered - tied.gathered == 2 * 50000 * 1024
-
-
-def test_llm_foundrys_loss_holds_logits_and_their_gradient_in_bf16():
-    """By hand, of MPT-125M: 26 rows of 2048 tokens and 50,368 logits of 2 + 2 bytes, which is more than a layer's."""
-    devices = read_devices()
-    rows = read_csv(COST / "mpt_throughput.csv")
-    (row,) = [row for row in rows if (row["Model"], row["MicroBatchSize"], row["# GPUs"]) == ("125m", "26", "8")]
-    job = read_llm_foundry(row, devices, "")
-    assert estimate_memory(job.shape, job.layout).working == 26 * 2048 * 50368 * 4
-
-
-def test_zero_3_gathers_parameter_by_parameter():
-    """A third of GPT's layer of 12 squares of its width is its largest matrix, 4 of them: the next and this one."""
-    software = read_technique("DeepSpeed ZeRO-3, no model parallel").software
-    shape = Shape(1000, 1024, 1024, (Layer(GroupedAttention(16, 16, 64), Mlp(4096, 2), 0),) * 4, is_tied=True)
-    gathered = estimate_memory(shape, Layout(8, 8, 1, sharding="fsdp", software=software)).gathered
-    assert gathered == pytest.approx(2 * (2 * 4 * 1024**2 + 1000 * 1024))
 
 
 def test_devices_have_the_memory_that_their_driver_reports():

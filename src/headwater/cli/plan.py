@@ -1,4 +1,4 @@
-"""Verbs about cost: plan RUN, plan --budget, plan count, plan estimate."""
+"""Verbs about cost: plan RUN, plan --budget, plan count."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ def add_to(app: typer.Typer) -> None:
     plan.command(TRACK_RECORD)(track_record)
     plan.command(SEARCH)(search)
     plan.command("count")(count)
-    plan.command("estimate")(estimate)
     app.add_typer(plan, name="plan")
 
 
@@ -41,7 +40,7 @@ def count(
         list[str] | None, typer.Option("--set", metavar="a=b", help="A setting of the family; may be repeated.")
     ] = None,
     seq_len: Annotated[int | None, typer.Option(help="Tokens in a row, where it isn't the longest.", min=1)] = None,
-    recompute: Annotated[str, typer.Option(help="What is computed again: none, selective or full.")] = "full",
+    recompute: Annotated[str, typer.Option(help="Recomputed in the backward pass: none, selective or full.")] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Count parameters and FLOPs per token, exactly, from a config.json or from a family's settings."""
@@ -78,62 +77,6 @@ def _recompute(name: str) -> Any:
     if name not in RECOMPUTES:
         raise ConfigError(f"--recompute {name} is none of {', '.join(RECOMPUTES)}")
     return name
-
-
-def estimate(
-    csv: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="A table of layouts (n_layers, d_model, n_heads, seq_len, vocab, hardware, n_gpus, tp, pp, "
-            "global_batch_seqs), of whole runs (params_total and tokens instead of those from n_gpus on), or of "
-            "llm-foundry's throughputs.",
-        ),
-    ],
-    hardware: Annotated[Path | None, typer.Option(metavar="FILE", help="A hardware table instead of ours.")] = None,
-    prices: Annotated[Path | None, typer.Option(metavar="FILE", help="A price table instead of ours.")] = None,
-    sites: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A table of PUE and carbon instead of ours.")
-    ] = None,
-    site: Annotated[str, typer.Option(help="The site whose PUE and carbon count where a row has none.")] = "average",
-    price: Annotated[
-        str, typer.Option(help="Kind of price: reserved, on_demand or spot; the table's first if none.")
-    ] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Estimate step time, tokens per second, memory, energy and money of every row, without looking at results.
-
-    The exit status is 1 when no row could be estimated.
-    """
-    from headwater.plan.estimate import Tables, estimate_file
-
-    result = estimate_file(csv, Tables(hardware, prices, sites, site, price or None))
-    print_json(result) if as_json else _print_estimates(result)
-    if all("error" in row for row in result["estimates"]):
-        raise typer.Exit(1)
-
-
-FITS = {True: "", False: "!", None: "?"}
-
-
-def _print_estimates(result: dict[str, Any]) -> None:
-    names = f"{'name':<26} {'seconds/step':>20} {'tokens/s/device':>16} {'GiB':>8} {'energy, kWh':>12} {'USD':>8}"
-    print(f"{'line':>4} {names}")
-    for row in result["estimates"]:
-        print(safe(f"{row['line']:>4} {row['error'] if 'error' in row else _estimate_cells(row)}"))
-    print(
-        "P50 (P10–P90); energy and money of the whole run, or of a billion tokens, at goodput and run_part (--json), "
-        "what whole runs reach of such speeds; !: does not fit the device, ?: as assumed it doesn't"
-    )
-
-
-def _estimate_cells(row: dict[str, Any]) -> str:
-    step, rate = row["step_seconds"], row["tokens_per_second_per_device"]
-    seconds = f"{step['p50']:.3g} ({step['p10']:.3g}–{step['p90']:.3g})"
-    memory = f"{row['memory_gib']['p50']:.1f}{FITS[row['fits']]}"
-    energy = short(row["energy_kwh"]["p50"])
-    usd = short(None if row["usd"] is None else row["usd"]["p50"])
-    return f"{row['name'][:26]:<26} {seconds:>20} {rate['p50']:>16,.0f} {memory:>8} {energy:>12} {usd:>8}"
 
 
 def _print_count(fields: dict[str, Any]) -> None:

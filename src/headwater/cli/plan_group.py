@@ -21,7 +21,6 @@ QUESTIONS = {
     SEARCH: ("--budget AMOUNT [RUN [a.b=c]...]", "Which model should be trained for this money or time, and how?"),
     TRACK_RECORD: ("--track-record [FOLDER]", "How good were the forecasts of the runs that are done?"),
     "count": ("count [FOLDER] [a=b]...", "How many parameters and FLOPs per token, exactly?"),
-    "estimate": ("estimate --csv FILE", "What would every row of this table take?"),
 }
 "The arguments of each verb as they are typed, and what it answers."
 

@@ -12,7 +12,7 @@ from headwater.plan.asked import Asked
 from headwater.plan.candidate import Candidate
 from headwater.plan.choices import SERVED_RATE, TOO_SHORT, Choice, Field, LossModel
 from headwater.plan.count import count_flops
-from headwater.plan.estimate import GIB, band
+from headwater.plan.forecast_run import Spread
 from headwater.plan.shape import shape_of
 
 LONG_HOURS = 90 * 24
@@ -61,11 +61,11 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
     loss = losses.quantiles(field.size(each), choice.tokens, each.log_penalty + repeated, deviation)
     hours = each.seconds(choice.tokens, asked.unique) / 3600
     parts = {name: part / 3600 for name, part in each.seconds_by_part(choice.tokens, asked.unique).items()}
-    device_hours = band(hours * rates.num_devices, each.hours_deviation)
+    device_hours = Spread(hours * rates.num_devices, each.hours_deviation).band()
     usd = rates.usd_per_hour
     serving_hours = served * choice.cost[2] / 3600
     kwh = hours * rates.num_devices * rates.watts / 1000 * rates.pue
-    energy = band(kwh, math.hypot(each.hours_deviation, rates.watts_deviation))
+    energy = Spread(kwh, math.hypot(each.hours_deviation, rates.watts_deviation)).band()
     return {
         "kinds": list(choice.kinds),
         "reasons": list(choice.reasons),
@@ -80,13 +80,13 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
         "batch_tokens": each.batch_tokens,
         "flops": each.flops_per_token * choice.tokens,
         "loss": None if loss is None else dict(zip(("p10", "p50", "p90"), loss, strict=True)),
-        "hours": band(hours, each.hours_deviation),
+        "hours": Spread(hours, each.hours_deviation).band(),
         "device_hours": device_hours,
         "money": None if usd is None else {name: value * usd for name, value in device_hours.items()},
         "energy_kwh": energy,
         "kg_co2": {name: value * rates.kg_co2_per_kwh for name, value in energy.items()},
-        "memory_gib": band(each.memory_bytes / GIB, each.memory_deviation),
-        "memory_limit_gib": each.memory_limit / GIB,
+        "memory_gib": Spread(each.memory_bytes / 2**30, each.memory_deviation).band(),
+        "memory_limit_gib": each.memory_limit / 2**30,
         "layout": each.layout,
         "layout_how": each.how,
         "tokens_per_second": 1 / each.seconds_per_token,

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from headwater.errors import ConfigError
 from headwater.plan.budget import Budget
-from headwater.plan.money import PROGRAMME_FACTOR
 
-FINAL_SHARE = 1 / PROGRAMME_FACTOR[0]
+FINAL_SHARE = 2 / 3
 FINAL_SHARE_SOURCE = (
     "OLMo 2's development took half of its final run's energy again (arXiv:2503.05804), so that the run is 1 / 1.5 of "
     "the programme; Olmo 3's was 18 %"

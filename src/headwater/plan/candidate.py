@@ -12,8 +12,7 @@ from headwater.model.settings import ModelSettings
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.device import Device
 from headwater.plan.efficiency import shipped_constants, shipped_efficiency
-from headwater.plan.estimate import lasting_part
-from headwater.plan.failures import Pauses, Shares, daly_interval, mean_seconds_between_failures, shares
+from headwater.plan.failures import Pauses, Shares, daly_interval, lasting_part, mean_seconds_between_failures, shares
 from headwater.plan.layout import Precision, recompute_in_words
 from headwater.plan.layouts import Laid, Task, batch_regret, fastest_layout
 from headwater.plan.memory import CONTEXT_BYTES, OptimizerName
@@ -120,7 +119,7 @@ class Cluster:
         if not self.device.has_bf16:
             raise ConfigError(
                 f"{self.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "
-                "name another device (`headwater plan estimate` knows runs of other programs in fp16)"
+                "name another device"
             )
         if self.precision == "fp8":
             self.device.peak_flops("fp8")

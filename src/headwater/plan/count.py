@@ -29,7 +29,7 @@ class Params:
 class FlopsPerToken:
     """Forward and backward FLOPs of one trained token, by convention.
 
-    six_n: 6 × active parameters (arXiv:2001.08361), the "6ND" of most papers.
+    six_n: 6 × active parameters, embeddings among them, as arXiv:2203.15556 counts N (arXiv:2001.08361 doesn't).
     palm: 6 × active parameters and full attention, 12 × layers × heads × head_dim × seq_len (arXiv:2204.02311,
         appendix B); what llm-foundry and most MFU figures use.
     full_attention: 6 × the weights that are multiplied by, and full attention inside windows.

@@ -58,11 +58,3 @@ def mean_watts(device: Device, power_part: float) -> float:
     (arXiv:2503.05804 saw 15 to 85 % of the maximum within a run).
     """
     return power_part * device.watts
-
-
-def energy_kwh(device_hours: float, watts: float, pue: float) -> float:
-    return device_hours * watts / 1000 * pue
-
-
-def tonnes_co2(kwh: float, kg_co2_per_kwh: float) -> float:
-    return kwh * kg_co2_per_kwh / 1000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headwater.errors import ConfigError
+
 HOURS_PER_YEAR = 8766
 DEVICE_FAILURES_PER_YEAR = 0.173
 "Unexpected interruptions a device and year: 419 in 54 days on 16,384 H100 (arXiv:2407.21783, table 5)."
@@ -78,3 +80,15 @@ def goodput(num_devices: int, pauses: Pauses, interval_seconds: float | None = N
     best interval. Where failures come faster than restarts the result is 0: such a run doesn't end.
     """
     return shares(num_devices, pauses, interval_seconds).steps
+
+
+def lasting_part(num_devices: int, pauses: Pauses) -> float:
+    """Return the goodput of a run that ends; raise ConfigError for one that doesn't."""
+    good = goodput(num_devices, pauses)
+    if good == 0:
+        minutes = mean_seconds_between_failures(num_devices) / 60
+        raise ConfigError(
+            f"failures come faster than restarts at {num_devices:,} devices; one fails every {minutes:.2g} minutes and "
+            f"a restart takes {pauses.restart_seconds / 60:.0f}, so the run would never end: take fewer devices"
+        )
+    return good

@@ -1,4 +1,4 @@
-"""Money: device-hours at a price, for the final run and for the programme around it. No torch."""
+"""Prices of a device-hour. No torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from headwater.plan.tables import CsvRow, number, required, table
 
 COLUMNS = ("device", "kind", "usd_per_hour")
 KINDS = ("reserved", "on_demand", "spot")
-PROGRAMME_FACTOR = (1.5, 5.6)
-"""Compute of a whole programme over its final run's: +50 % of energy for OLMo 2 (arXiv:2503.05804); development was
-82.2 % of Olmo 3's compute, 1 / (1 - 0.822)."""
+USUAL_KIND = "on_demand"
+"What every device is priced at unless another kind is named, so that devices can be compared."
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,6 @@ class Price:
     high: float
     date: str
     source: str
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Dollars of the final run, and of the programme: the least and the most that such programmes needed."""
-
-    run_usd: float
-    programme_usd: tuple[float, float]
-    price: Price
 
 
 def read_prices(kind: str | None = None, path: Path | None = None) -> list[tuple[str, CsvRow]]:
@@ -50,13 +40,14 @@ def read_prices(kind: str | None = None, path: Path | None = None) -> list[tuple
 def find_price(
     device: Device, kind: str | None = None, path: Path | None = None, devices: Path | None = None
 ) -> Price | None:
-    """Return the price of a device, of `kind` or else the first in the table; None when the table has none.
+    """Return the price of a device, of `kind`, else on demand, else the first in the table; None when there is none.
 
     Prices of devices that the hardware table lacks are passed over: a user's table may hold one device only.
     Raises what `read_prices` does.
     """
     known = read_devices(devices)
-    for place, row in read_prices(kind, path):
+    # on demand first, where no kind is named
+    for place, row in sorted(read_prices(kind, path), key=lambda found: found[1]["kind"] != USUAL_KIND):
         priced = known_device(row["device"], known)
         if priced is None or priced.name != device.name:
             continue
@@ -65,9 +56,3 @@ def find_price(
         low, high = number(row, "low", where=where) or usd, number(row, "high", where=where) or usd
         return Price(row["kind"], usd, low, high, row.get("date") or "", row.get("source") or "")
     return None
-
-
-def cost(device_hours: float, price: Price) -> Cost:
-    """Return what hours cost; they should hold what failures and pauses take (`failures.goodput`)."""
-    run = device_hours * price.usd_per_hour
-    return Cost(run, (PROGRAMME_FACTOR[0] * run, PROGRAMME_FACTOR[1] * run), price)

@@ -63,7 +63,6 @@ class EarlierRun:
     shape: StepShape
     halved: float
     step_seconds: float
-    measured_seconds: float
     ended_at: float
 
 
@@ -132,5 +131,4 @@ def _earlier_run(value: dict[str, Any]) -> EarlierRun:
         OptimSettings.model_validate(of["optim"]),
         TrainSettings.model_validate(of["train"]),
     )
-    step_seconds = numbers["step_seconds"]
-    return EarlierRun(shape, halved, step_seconds, step_seconds * numbers["num_steps"], numbers["ended_at"])
+    return EarlierRun(shape, halved, numbers["step_seconds"], numbers["ended_at"])

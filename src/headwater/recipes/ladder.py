@@ -7,9 +7,7 @@ It goes on from its own checkpoint where it was interrupted, and a rung that is 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 from headwater.checkpoint.lock import owned
@@ -29,8 +27,6 @@ from headwater.recipes.ladder_record import (
     trained_rungs,
     write_table,
 )
-from headwater.recipes.metronome import metronome
-from headwater.recipes.pace import Pacemaker, can_take_pace
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_time import validated_tokens
 from headwater.recipes.readings import readings_or_none, times_together
@@ -61,10 +57,9 @@ def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Sa
 
 def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
-    with owned(ladder.config.run_dir), ExitStack() as held:
+    with owned(ladder.config.run_dir):
         remove_leftovers(ladder_dir(ladder.config.run_dir))
         here = machinery(ladder.config, None)
-        pacemaker: Pacemaker | None = None
         done: list[DoneRung] = []
         for number, rung in enumerate(ladder.rungs, start=1):
             config, reasons = rung_config(ladder, rung)
@@ -72,15 +67,11 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
             if found is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 begin_small_run(ladder.config, config)
-                display = make_display(config)
-                if pacemaker is None and not is_trained(config) and can_take_pace(here):
-                    pacemaker = Pacemaker(time.perf_counter, held.enter_context(metronome(ladder.config)).sample, say)
-                shown = display if pacemaker is None else pacemaker.beside(display)
-                # a GPU waits for no other program
+                # a GPU waits for no other process
                 meter = None if is_trained(config) or not here.is_processor else LoadMeter()
-                if not train_small_run(ladder.config.run_dir, config, reasons, shown, say):
+                if not train_small_run(ladder.config.run_dir, config, reasons, make_display(config), say):
                     return None
-                found = _measured(config, rung, pacemaker.pace if pacemaker else None)
+                found = _measured(config, rung)
                 busy = None if meter is None else meter.note(found.num_threads)
                 if busy is not None:
                     found = replace(found, busy=busy)
@@ -107,7 +98,7 @@ def _known(ladder: Ladder, config: RunConfig) -> DoneRung | None:
         return None
 
 
-def _measured(config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
+def _measured(config: RunConfig, rung: Rung) -> DoneRung:
     records = read_records(config.run_dir / "records.jsonl")
     last = {record["event"]: record for record in records}
     device, times = last["start"]["device"], rung_times(records, validated_tokens(config))
@@ -120,9 +111,6 @@ def _measured(config: RunConfig, rung: Rung, pace: float | None) -> DoneRung:
         num_threads=device["cores"],
         device_name=device["name"],
         around=times.around,
-        ended_at=last["finish"]["time"],
-        # steps of an earlier process were made at another one
-        pace=pace if len({record["attempt"] for record in records if record["event"] == "step"}) == 1 else None,
     )
 
 

@@ -15,7 +15,6 @@ from headwater.optim.rules import Reason
 from headwater.plan.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
 from headwater.plan.law.table import MIN_RUNS
 from headwater.recipes.ladder_record import is_shape_of, ladder_dir, same_make
-from headwater.recipes.pace import share_of_samples
 from headwater.recipes.planned_device import machinery, relative_step
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig, load_run
@@ -120,8 +119,7 @@ class Sizes:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
-        self._machinery = machinery(config, None)
-        self._step_seconds = self._machinery.step.median
+        self._step_seconds = machinery(config, None).step.median
         self._relative_step = relative_step(config, COMMON_DTYPE)
 
     def target(self) -> Rung:
@@ -131,7 +129,6 @@ class Sizes:
     def candidates(self) -> list[Rung]:
         """Return every rung that could be made: smaller models, and shares of the run's length."""
         train = self._config.train
-        with_samples = 1 + share_of_samples(self._config, self._machinery)
         lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
         found = []
         for model in scaled_shapes(self._config.model):
@@ -149,7 +146,7 @@ class Sizes:
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
                 around = around_steps(config, step_seconds).seconds
                 rest = sum(around[part].median for part in ("start", "validations", "looks", "checkpoints"))
-                found.append(self._rung(config, with_samples * step_seconds, rest))
+                found.append(self._rung(config, step_seconds, rest))
         return found
 
     def _rung(self, config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
@@ -203,6 +200,5 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     config, reasons = load_run(
         ladder.run, [*ladder.overrides, *(f"{name}={value}" for name, value in settings.items())]
     )
-    # not overrides: a folder's name may be anything; and steps of the run that are taken beside a rung's aren't a hang
-    alone = config.train.model_copy(update={"hang_seconds": None})
-    return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir)), "train": alone}), reasons
+    # not overrides: a folder's name may be anything
+    return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir))}), reasons

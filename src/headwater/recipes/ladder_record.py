@@ -30,6 +30,7 @@ RUNG_FILE = "rung.json"
 LADDER_VERSION = 2  # rungs read their text as often as the run
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
+RETIRED = {"pace", "ended_at"}  # fields that older ladders have
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
     `step_seconds` is that of steady training, what a run's other parts take is in `around` (recipes.rung_times).
-    `pace` is the machine's meanwhile (recipes.pace); None where it wasn't measured. `busy` says so where other programs
-    used the processor: its times are theirs as well. `ended_at` is in seconds since 1970, 0 where none was kept.
+    `busy` is set where the machine was under load: its times say nothing of an idle one.
     """
 
     rung: Rung
@@ -49,9 +49,7 @@ class DoneRung:
     num_threads: int
     device_name: str
     around: MeasuredAround
-    pace: float | None = None
     busy: str | None = None
-    ended_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -179,12 +177,9 @@ def done_rung(value: dict[str, Any]) -> DoneRung:
     loss = {str(name): float(bits) for name, bits in value["loss"].items()}
     if not all(0 < bits < math.inf for bits in loss.values()) or "all" not in loss:
         raise ValueError("bits per byte must be above zero")
-    if value.get("pace") is not None and not 0 < float(value["pace"]) < math.inf:
-        raise ValueError("a pace must be above zero")
-    if not 0 <= float(value.get("ended_at", 0.0)) < math.inf:
-        raise ValueError("a time must be in seconds since 1970")
+    known = {name: value[name] for name in value.keys() - RETIRED}
     around = MeasuredAround(**value["around"])
-    return DoneRung(**{**value, "rung": Rung(**value["rung"]), "loss": loss, "around": around})
+    return DoneRung(**{**known, "rung": Rung(**value["rung"]), "loss": loss, "around": around})
 
 
 def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:

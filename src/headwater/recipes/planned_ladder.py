@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from headwater.recipes.ladder_record import DoneRung, is_shape_of
-from headwater.recipes.pace import slowdown
 from headwater.recipes.planned_device import relative_step
 from headwater.recipes.planned_step import Probe
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
+from headwater.recipes.rung_times import MeasuredAround
 
-ONE_RUNG = 0.02  # from a rung's step over its pace to another's (docs/log.md); the machine's drift comes on top
+ONE_RUNG = 0.02  # from one rung's step to another's (docs/log.md); the drift from run to run comes on top
 
 
 def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe | None:
@@ -33,50 +32,34 @@ def disturbed(rungs: Sequence[DoneRung], probe: Probe | None) -> list[str]:
 
 
 def _probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
-    """Return the step of rungs of the run's own shape, or the largest rungs' times what the model adds.
-
-    Taken from their pace to the mean of the ladder.
-    """
+    """Return the step of the rungs of the run's own shape; without any, the largest rungs' times the modelled ratio."""
     same = [done for done in rungs if is_shape_of(done.rung, config)]
-    asked = same or sorted(rungs, key=lambda done: done.rung.params)[-2:]
-    logs = [math.log(done.step_seconds * _ratio(config, done)) for done in asked]
+    used = same or sorted(rungs, key=lambda done: done.rung.params)[-2:]
     how = (
-        f"as in {len(asked)} of the ladder's runs, of the same shape"
+        f"as in {len(used)} of the ladder's runs, of the same shape"
         if same
-        else f"as in the ladder's {len(asked)} largest models, times the modelled ratio of the shapes"
+        else f"as in the ladder's {len(used)} largest models, times the modelled ratio of the shapes"
     )
-    first, slower = asked[-1], slowdown(asked, rungs)
-    if slower != 1:
-        how += f", × {slower:.3f} for the machine's pace in all of them"
+    last = used[-1]
     return Probe(
-        step_seconds=math.exp(median(logs)) * slower,
+        step_seconds=math.exp(median(math.log(done.step_seconds * _ratio(config, done)) for done in used)),
         log_deviation=ONE_RUNG,
-        num_steps=sum(done.rung.num_steps for done in asked),
-        seconds=sum(done.seconds for done in _measured(asked, rungs)),
-        ended_at=max(done.ended_at for done in rungs),
-        dtype=first.dtype,
-        num_threads=first.num_threads,
+        num_steps=sum(done.rung.num_steps for done in used),
+        dtype=last.dtype,
+        num_threads=last.num_threads,
         memory_bytes=None,
-        how=f"{how}, in {first.dtype} on {first.num_threads} × {first.device_name}",
-        around=_around(same, slower),
+        how=f"{how}, in {last.dtype} on {last.num_threads} × {last.device_name}",
+        around=_around(same),
         of_another_shape=not same,
     )
 
 
-def _measured(asked: Sequence[DoneRung], rungs: Sequence[DoneRung]) -> Sequence[DoneRung]:
-    """Return the rungs whose pace is in the step: all that have one, where those that are asked do."""
-    paced = [done for done in rungs if done.pace is not None]
-    return paced if all(done in paced for done in asked) else asked
-
-
-def _around(same: Sequence[DoneRung], slower: float) -> MeasuredAround:
+def _around(same: Sequence[DoneRung]) -> MeasuredAround:
     """Return what rungs of the run's shape say of the time around steps, nothing without any."""
-    if not same:
-        return NOT_MEASURED
 
     def mean_of(name: str) -> float | None:
         found = [value for done in same if (value := getattr(done.around, name)) is not None]
-        return slower * fmean(found) if found else None
+        return fmean(found) if found else None
 
     return MeasuredAround(validated_token=mean_of("validated_token"), look=mean_of("look"), save=mean_of("save"))
 

@@ -1,17 +1,17 @@
-"""How long a run's step takes on the processor at hand: by a model, by probe or ladder, by earlier runs. No torch."""
+"""How long a run's step takes on the processor at hand: a probe, a ladder, earlier runs, else a model. No torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median, pstdev
 from typing import Any
 
 from headwater.machine.host import float32_rate_per_core
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import USUAL, Peaks, Sizes, constants, kind_of, measured_kind, sizes_of, step_seconds
-from headwater.plan.step_time import AT_ODDS, Seen, drift, newest_that_is_shared, of_this_machine, usual_ratio
 from headwater.recipes.earlier_runs import TIMES_FILE, EarlierRun, StepShape, earlier_runs, shape_of_steps, speed_here
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
@@ -21,16 +21,13 @@ from headwater.recipes.rung_times import NOT_MEASURED, MeasuredAround
 class Probe:
     """What the run's own steps took here, or its ladder's; None where that wasn't measured.
 
-    `log_deviation` is that of the measurement itself, which took so many `seconds` until `ended_at`, in seconds since
-    1970; the machine's drift in them comes on top. `of_another_shape`: the time is of other steps, times a modelled
-    ratio. `busy` says so where other programs used the processor meanwhile.
+    `log_deviation` is that of the measurement itself. `of_another_shape`: the time is of other steps, times a modelled
+    ratio. `busy` is set where the machine was under load.
     """
 
     step_seconds: float
     log_deviation: float
     num_steps: int
-    seconds: float
-    ended_at: float
     dtype: str
     num_threads: int
     memory_bytes: float | None
@@ -40,90 +37,74 @@ class Probe:
     busy: str | None = None
 
 
-OTHER_SHAPES = "other shapes"  # no digest
-MOST_RATIO = math.log(1000.0)  # a step so far from what it should take isn't one of this machine
+RUN_TO_RUN = 0.06
+"Spread of the log of a run's mean step about the machine's usual one: a virtual machine drifts (docs/log.md)."
+NUM_NEWEST = 5  # earlier runs whose median counts: one under load says little, and a machine may change
+MAX_RATIO = math.log(1000.0)  # a measured step further from the model's isn't of this machine
 
 
 def processor_step(
     config: RunConfig, dtype: str, cores: int, flags: set[str], probe: Probe | None
 ) -> tuple[Spread, str]:
-    """Return the mean step of the run on so many cores, and where that is from.
+    """Return the mean step of the run on this many cores, and where that is from.
 
-    What was measured and what the model says count by how sure they are; the drift is that of a run so long. A probe
-    beside other programs counts only where there is nothing else.
+    It is the median of the newest earlier runs of the same shape, among which a probe or ladder counts as one; without
+    those the model times the median of what runs of other shapes took over it. A probe under load counts only alone.
     """
     peaks, shape = processor_peaks(dtype, cores, flags), shape_of_steps(config)
     modelled = modelled_step(shape, peaks)
-    earlier = _seen_earlier(config, dtype, cores, peaks, shape)
-    probed = [] if probe is None or (probe.busy and earlier) else [_seen_by_probe(probe, modelled, shape)]
-    counted = _of_this_machine(probed, earlier)
-    ratio = usual_ratio(shape.key, counted)
-    median = modelled * ratio.median
-    step = Spread(median, math.hypot(ratio.log_deviation, drift(config.train.num_steps * median)))
-    is_probed = any(one in probed for one in counted)
-    num_runs = len(counted) - is_probed
-    if probe is not None and is_probed:
-        return step, probe.how + _with_runs(num_runs, len(earlier), ", and as in ")
-    how = f"FLOPs over {peaks.how} and efficiencies of measured shapes"
-    if not earlier:
-        return step, f"{how}; --probe measures it"
-    return step, how + _with_runs(num_runs, len(earlier), f", × {ratio.median:.3f}{_far_off(ratio.median)} as in ")
+    speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
+    runs = earlier_runs(Path(config.runs_dir), speed, shape)
+    own = list(_log_ratios((run for run in runs if run.shape.key == shape.key), peaks))
+    others = list(_log_ratios((run for run in runs if run.shape.key != shape.key), peaks))
+    is_used = probe is not None and not (own and (probe.busy or probe.of_another_shape))
+    probed = [math.log(probe.step_seconds / modelled)] if probe is not None and is_used else []
+    is_of_shape = bool(own or (probed and probe is not None and not probe.of_another_shape))
+    counted = [*probed, *(own if is_of_shape else others)]
+    spread = constants()["log_deviation"]
+    if not counted:
+        how = f"FLOPs over {peaks.how} and efficiencies of measured shapes; --probe measures it"
+        return Spread(modelled, math.hypot(spread["step"], spread["step_shape"])), how
+    ratio = _usual_ratio(counted, 0.0 if is_of_shape else spread["step_shape"])
+    step = Spread(modelled * ratio.median, math.hypot(ratio.log_deviation, RUN_TO_RUN))
+    num_runs = min(NUM_NEWEST, len(counted)) - len(probed)
+    runs_here = f"{num_runs} earlier run{'' if num_runs == 1 else 's'} here"
+    if probe is not None and probed:
+        return step, probe.how + (f", and {runs_here}" if num_runs else "")
+    return step, f"median of {runs_here}{'' if is_of_shape else ', of other shapes'}{_far_off(ratio.median)}"
+
+
+def _usual_ratio(log_ratios: Sequence[float], extra: float = 0.0) -> Spread:
+    """Return the median of the newest, which come first, and how far the machine's usual step may be from it."""
+    newest = log_ratios[:NUM_NEWEST]
+    deviation = max(RUN_TO_RUN, pstdev(newest)) / math.sqrt(len(newest))
+    return Spread(math.exp(median(newest)), math.hypot(deviation, extra))
 
 
 def _far_off(ratio: float) -> str:
-    """Return what makes a reader look at the runs that say so."""
-    is_far = abs(math.log(ratio)) > AT_ODDS * constants()["log_deviation"]["step"]
-    return f" (far from what such a processor takes: look at RUN/{TIMES_FILE}, or --probe)" if is_far else ""
+    """Return a warning where a step took what no such processor should."""
+    is_far = abs(math.log(ratio)) > 3 * constants()["log_deviation"]["step"]
+    return f" ({ratio:.2g} times the model's: see RUN/{TIMES_FILE}, or --probe)" if is_far else ""
 
 
-def _of_this_machine(probed: list[Seen], earlier: list[Seen]) -> list[Seen]:
-    """Return what agrees with the probe where that is the newest, else with the newest that has company."""
-    seen = [*probed, *earlier]
-    if not seen:
-        return []
-    newest = max(seen, key=lambda one: one.ended_at)
-    return of_this_machine(newest if newest in probed else newest_that_is_shared(seen), seen)
-
-
-def _with_runs(num_counted: int, num_earlier: int, before: str) -> str:
-    """Return which earlier runs count, to come after what else the step is from."""
-    left_out = num_earlier - num_counted
-    said = f"{before}{_runs(num_counted)} here" if num_counted else ""
-    if left_out:
-        said += f"; {_runs(left_out)} here took another time and {'is' if left_out == 1 else 'are'} left out"
-    return said
-
-
-def _runs(number: int) -> str:
-    return f"{number} earlier run{'' if number == 1 else 's'}"
-
-
-def _seen_by_probe(probe: Probe, modelled: float, shape: StepShape) -> Seen:
-    key = OTHER_SHAPES if probe.of_another_shape else shape.key
-    ratio = math.log(probe.step_seconds / modelled)
-    return Seen(ratio, probe.log_deviation, key, probe.ended_at - probe.seconds, probe.ended_at)
-
-
-def _seen_earlier(config: RunConfig, dtype: str, cores: int, peaks: Peaks, shape: StepShape) -> list[Seen]:
-    speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
-    return _seen_by_runs(earlier_runs(Path(config.runs_dir), speed, shape), peaks)
-
-
-def _seen_by_runs(runs: Iterable[EarlierRun], peaks: Peaks) -> list[Seen]:
-    found = []
+def _log_ratios(runs: Iterable[EarlierRun], peaks: Peaks) -> Iterator[float]:
+    """Yield the log of each run's step over the modelled one; none for sizes that no model has, in a foreign file."""
     for run in runs:
         try:
             ratio = math.log(run.step_seconds / _modelled(run.shape, peaks, run.halved))
-        except (ArithmeticError, ValueError):  # sizes that no model has, in a file that isn't ours
+        except (ArithmeticError, ValueError):
             continue
-        if abs(ratio) < MOST_RATIO:
-            found.append(Seen(ratio, 0.0, run.shape.key, run.ended_at - run.measured_seconds, run.ended_at))
-    return found
+        if abs(ratio) < MAX_RATIO:
+            yield ratio
 
 
 def usual_here(runs_dir: Path, speed: dict[str, Any], peaks: Peaks) -> Spread:
-    """Return a step over the modelled one by the runs of a folder, whatever the shape."""
-    return usual_ratio(None, _of_this_machine([], _seen_by_runs(earlier_runs(runs_dir, speed), peaks)))
+    """Return a step over the modelled one by the newest runs of a folder, of whatever shape."""
+    spread = constants()["log_deviation"]
+    ratios = list(_log_ratios(earlier_runs(runs_dir, speed), peaks))
+    if not ratios:
+        return Spread(1.0, math.hypot(spread["step"], spread["step_shape"]))
+    return _usual_ratio(ratios, spread["step_shape"])
 
 
 def modelled_step(shape: StepShape, peaks: Peaks) -> float:

@@ -109,8 +109,6 @@ def _result(config: RunConfig, run: Run, stopwatch: _Stopwatch, micro: int, whol
         step_seconds=seconds,
         log_deviation=float(deviation),
         num_steps=len(steps),
-        seconds=sum(steps),
-        ended_at=time.time(),
         dtype=facts.dtype,
         num_threads=facts.num_threads,
         memory_bytes=peak_bytes() if whole and facts.device == "cpu" else None,

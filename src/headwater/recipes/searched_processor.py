@@ -23,10 +23,9 @@ from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.plan.processor_memory import Around, Portion, processor_memory
 from headwater.plan.score import Z90
 from headwater.plan.sizes import halved_fraction, wanted_rows
-from headwater.plan.step_time import drift
 from headwater.recipes.earlier_runs import speed_here
 from headwater.recipes.planned_device import processor_dtype, rule_microbatch
-from headwater.recipes.planned_step import processor_peaks, usual_here
+from headwater.recipes.planned_step import RUN_TO_RUN, processor_peaks, usual_here
 from headwater.recipes.planned_time import (
     FIRST_LIGHT_BYTES,
     START_SECONDS,
@@ -138,7 +137,7 @@ class Processor:
             },
             how=f"one process, {self.peaks.dtype}"
             + (f", {recomputed:.0%} of the blocks recomputed" if recomputed else ""),
-            hours_deviation=math.hypot(self.usual.log_deviation, drift(training)),
+            hours_deviation=math.hypot(self.usual.log_deviation, RUN_TO_RUN),
             memory_deviation=deviation["memory"],
             start_seconds=START_SECONDS + after,
             prepare_seconds=prepared / around["preparation_bytes_per_second"],

@@ -1,14 +1,14 @@
-"""Rows of mpt_throughput.csv: the throughput of llm-foundry's models (`# GPUs`, `SeqLen (T)`, …). No torch."""
+"""Rows of mpt_throughput.csv: the throughput of llm-foundry's models (`# GPUs`, `SeqLen (T)`, …)."""
 
 from __future__ import annotations
 
+from costing.job import Devices, Job, pue_of, whole
+from costing.technique import LLM_FOUNDRY_2023, read_precision
 from headwater.errors import DataError
 from headwater.plan.device import find_device
 from headwater.plan.layout import Layout
-from headwater.plan.rows.job import Devices, Job, pue_of, whole
 from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
 from headwater.plan.tables import CsvRow
-from headwater.plan.technique import LLM_FOUNDRY_2023, read_precision
 
 LLM_FOUNDRY = {
     "125m": (12, 768, 12),

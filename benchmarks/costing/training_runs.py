@@ -1,15 +1,15 @@
-"""Rows of training_runs.csv: whole runs (`params_total`, `tokens`, …), whose layout is seldom stated. No torch."""
+"""Rows of training_runs.csv: whole runs (`params_total`, `tokens`, …), whose layout is seldom stated."""
 
 from __future__ import annotations
 
+from costing.infer import Sizes, infer_shape
+from costing.job import Devices, Job, maybe_whole, pue_of, whole
+from costing.technique import read_precision, read_technique
+from costing.usual import in_words, usual_layout
 from headwater.plan.count import count_params
 from headwater.plan.device import find_device
-from headwater.plan.infer import Sizes, infer_shape
 from headwater.plan.layout import Layout
-from headwater.plan.rows.job import Devices, Job, maybe_whole, pue_of, whole
 from headwater.plan.tables import CsvRow, number
-from headwater.plan.technique import read_precision, read_technique
-from headwater.plan.usual import in_words, usual_layout
 
 
 def read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:

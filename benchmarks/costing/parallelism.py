@@ -1,19 +1,19 @@
-"""Rows of parallelism_benchmarks.csv: layouts over many devices (`n_gpus`, `tp`, `pp`, …). No torch."""
+"""Rows of parallelism_benchmarks.csv: layouts over many devices (`n_gpus`, `tp`, `pp`, …)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 
+from costing.infer import Sizes, infer_shape
+from costing.job import Devices, Job, maybe_whole, pue_of, whole, whole_or
+from costing.technique import Technique, read_precision, read_technique
+from costing.usual import least_recompute
 from headwater.errors import DataError
 from headwater.plan.device import Device, find_device
-from headwater.plan.infer import Sizes, infer_shape
 from headwater.plan.layout import Layout, Software, recompute_in_words
-from headwater.plan.rows.job import Devices, Job, maybe_whole, pue_of, whole, whole_or
 from headwater.plan.shape import Shape
 from headwater.plan.tables import CsvRow, number
-from headwater.plan.technique import Technique, read_precision, read_technique
-from headwater.plan.usual import least_recompute
 
 
 def read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:

@@ -1,4 +1,4 @@
-"""A published run's description in words, as what its software does. No torch.
+"""A published run's description in words, as what its software does.
 
 Benchmarks name programs and their options ("PTD-P, full activation recompute", "FSDP+TP+compile+float8, full AC").
 What the words of a program imply is written here once, as facts about it and not about its results.

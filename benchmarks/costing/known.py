@@ -1,12 +1,12 @@
-"""The tables that can be estimated, known by their columns. No torch."""
+"""The tables that can be estimated, known by their columns."""
 
 from __future__ import annotations
 
+from costing.job import Table
+from costing.llm_foundry import read_llm_foundry
+from costing.parallelism import read_parallelism
+from costing.training_runs import read_training_run
 from headwater.errors import DataError
-from headwater.plan.rows.job import Table
-from headwater.plan.rows.llm_foundry import read_llm_foundry
-from headwater.plan.rows.parallelism import read_parallelism
-from headwater.plan.rows.training_runs import read_training_run
 from headwater.plan.tables import CsvRow
 
 TABLES = (
@@ -34,6 +34,7 @@ TABLES = (
                 "hfu_pct",
                 "tflops_per_accel",
                 "tok_s_per_accel",
+                "accel_hours",
                 "wall_days",
                 "energy_MWh",
                 "tCO2e",
@@ -43,8 +44,6 @@ TABLES = (
             *("check_kgCO2_per_kWh", "grade", "grade_note", "note"),
         ),
         read_training_run,
-        reported_hours="accel_hours",
-        old_results=("judge_grade", "judge_note"),
     ),
 )
 
@@ -64,4 +63,4 @@ def table_of(columns: list[str]) -> Table:
 
 def without_results(rows: list[CsvRow], known: Table) -> list[CsvRow]:
     """Return rows without the columns that hold what is to be estimated."""
-    return [{name: text for name, text in row.items() if name not in known.results_in(row)} for row in rows]
+    return [{name: text for name, text in row.items() if name not in known.results} for row in rows]

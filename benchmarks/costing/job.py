@@ -1,8 +1,8 @@
-"""What a row becomes, how a table is read, and its cells. No torch."""
+"""What a row becomes, how a table is read, and its cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headwater.errors import DataError
@@ -35,22 +35,6 @@ class Table:
     needs: tuple[str, ...]
     results: tuple[str, ...]
     read: Callable[[CsvRow, Devices, str], Job]
-    reported_hours: str | None = None
-    "The result column of device-hours, which are the measure of one thing: what was drawn during them."
-    old_results: tuple[str, ...] = ()
-    "Names that result columns had before, which files that circulate still have."
-
-    def results_in(self, columns: Iterable[str]) -> list[str]:
-        """Return all columns of results by their present names, then those of `columns` that go by an old one."""
-        hours = [self.reported_hours] if self.reported_hours else []
-        return [*self.results, *hours, *(name for name in columns if name in self.old_results)]
-
-    def hours_of(self, row: CsvRow, where: str) -> float | None:
-        """Return the device-hours that a row reports, None where it has none or none that can be."""
-        try:
-            return number(row, self.reported_hours, where=where) if self.reported_hours else None
-        except DataError:  # a result: what is wrong with it is no fault of the estimate
-            return None
 
 
 def pue_of(row: CsvRow, where: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The layout of a run that states none: what a practitioner would try, and the fastest of it that fits. No torch."""
+"""The layout of a run that states none: what a practitioner would try, and the fastest of it that fits."""
 
 from __future__ import annotations
 

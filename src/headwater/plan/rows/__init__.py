@@ -1,1 +1,0 @@
-"""Rows of published tables as jobs to estimate. Columns that hold results are never read. No torch."""
