@@ -1,22 +1,59 @@
-# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`. `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= first-light
 
-.PHONY: demo test check growth cost-backtest law-backtest schedule-backtest clean
+define HELP
+To begin with:
+  make demo         install into .venv and train the demo run; RUN=NAME trains another recipe or run file
+  make test         install what the tests need and run them all, on two cores
+  make check        lint, check types, run the quick tests
+
+Measurements:
+  make growth             step time and memory by size, into docs/performance.md
+  make law-backtest       forecasts of loss against published tables of runs
+  make schedule-backtest  forecasts across learning-rate schedules
+  make cost-backtest      estimated step times against published ones
+  make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
+  make corpus-throughput  speed beside datatrove, trafilatura and others
+  make corpus-duplicates  duplicates found, beside datasketch and rensa
+  make corpus-memory      memory and disk by amount of text
+  make corpus-filtered    training on filtered text against training on raw text
+
+Reliability; results are in docs/reliability.md:
+  make faults       a crash before every disk operation
+  make powercuts    power lost at chance moments
+  make refusals     a full or failing disk at every operation
+  make corruptions  damaged checkpoints and token stores
+  make kills        training killed at chance moments, resumed, compared bit by bit
+  make elastic      a run resumed on 1, 2 and 4 processes
+  make overhead     what the safety costs
+  make soak         two hours of training with a fault a minute
+  make hostile      120 kinds of hostile file, up to 1 GB each
+  make fuzz         fuzz the parsers; EXECUTIONS=N for each
+
+  make clean        remove the environments and runs/
+endef
+export HELP
+
+.PHONY: demo help test check growth cost-backtest law-backtest schedule-backtest clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
 
+help:
+	@echo "$$HELP"
+
 # two processes, each with whole files: tests of a file share what they prepare
 test: $(VENV)/test.stamp .venv-hf4/transformers.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/test.stamp
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow"
 
@@ -32,11 +69,11 @@ law-backtest: $(VENV)/test.stamp
 schedule-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/schedule_backtest.py
 
-# what a crash, a power cut, a disk that refuses, damage and kills at random do to a run
+# a crash, a power cut, a failing disk, damage and random kills: what each does to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --jobs 2
 
-# other numbers of ranks on the way; what all of it costs
+# a run resumed on other numbers of ranks; what the safety costs
 elastic overhead: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/$@.py
 
@@ -50,7 +87,7 @@ hostile: $(VENV)/test.stamp
 fuzz: $(VENV)/fuzz.stamp
 	$(BIN)/python benchmarks/reliability/fuzz/run.py $(if $(EXECUTIONS),--executions $(EXECUTIONS))
 
-# the corpus chain beside the libraries that do parts of it; each in an environment of its own where they don't agree
+# the corpus chain beside other libraries, in environments of their own where dependencies conflict
 corpus-benchmarks: corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 
 corpus-throughput: $(VENV)/texts.stamp .venv-datatrove/datatrove.stamp .venv-peers/peers.stamp

@@ -32,7 +32,7 @@ MAX_SECONDS = 3600.0
 Result = dict[str, Any]
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, metavar="FILE")
     parser.add_argument("--held-out", type=Path, required=True, metavar="FILE")
@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep texts and results here, and use what it has")
     parser.add_argument("--lock", type=Path, metavar="FILE", help="lock this file while a run lasts, to take turns")
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def variant(text: str) -> tuple[str, list[str]]:
@@ -60,7 +60,7 @@ def say(line: str) -> None:
 
 
 def measure(arguments: argparse.Namespace, work: Path) -> dict[str, list[Result]]:
-    """Return the results of every variant, one a seed; a variant's seeds follow one another last of all."""
+    """Return each variant's results, one a seed; the variants alternate within a seed."""
     shape = Shape.parse(arguments.shape)
     names = [RULES, *(name for name, _ in arguments.variant)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -115,12 +115,12 @@ def table(results: dict[str, list[Result]]) -> list[dict[str, Any]]:
 
 
 def _known(value: Any) -> Any:
-    """Return null for a number that isn't finite: a run that diverged, one seed's interval."""
+    """Return None for a number that isn't finite: a run that diverged, the interval of a single seed."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def main() -> int:
-    arguments = parse_arguments()
+def main(given: list[str] | None = None) -> int:
+    arguments = parse_arguments(given)
     try:
         with tempfile.TemporaryDirectory() as folder:
             rows = table(measure(arguments, (arguments.work or Path(folder)).resolve()))

@@ -46,7 +46,7 @@ def numbers(text: str) -> list[float]:
     return found
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="text to train on")
     parser.add_argument("--held-out", type=Path, required=True, metavar="FILE", help="text to judge on")
@@ -64,10 +64,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fractions", type=numbers, help="headwater's planned times, as fractions of --minutes")
     parser.add_argument("--extensions", type=int, default=2, help="longer or shorter runs added when needed (2)")
     parser.add_argument("--compile", choices=["on", "off"], default="on", help="off: nobody compiles")
-    parser.add_argument("--allow-overlap", action="store_true", help="go on when held-out text was trained on")
+    parser.add_argument("--allow-overlap", action="store_true", help="continue when held-out text was trained on")
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep texts and results here, and use what it has")
     parser.add_argument("--lock", type=Path, metavar="FILE", help="lock this file while a run lasts, to take turns")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def find_peers(given: list[str]) -> dict[str, str]:
@@ -150,8 +150,8 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    arguments = parse_arguments()
+def main(given: list[str] | None = None) -> int:
+    arguments = parse_arguments(given)
     try:
         with tempfile.TemporaryDirectory() as folder:
             found = measure(arguments, (arguments.work or Path(folder)).resolve())

@@ -1,10 +1,9 @@
-"""Time to quality: what is computed from runs, by hand; and one tiny measurement from two texts to the JSON line."""
+"""Time to quality: what is computed from runs, by hand; a campaign of made-up runs; and one tiny real run a contender."""
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from headwater.errors import DataError
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import time_to_quality  # noqa: E402
+from quality import worker  # noqa: E402
 from quality.crossing import Point, bootstrap_interval, compare, crossing_seconds, t_interval, time_ratio  # noqa: E402
 from quality.job import Job, Shape  # noqa: E402
 from quality.judge import held_out_bits_per_byte  # noqa: E402
@@ -68,7 +69,7 @@ def test_the_intervals_hold_the_ratio_and_the_one_by_t_is_wider_for_three_seeds(
     assert low_t < low < ratio < high < high_t, (low_t, low, ratio, high, high_t)
 
 
-def test_without_spread_the_interval_by_t_is_as_wide_as_the_baselines_spread_by_hand():
+def test_without_spread_the_interval_by_t_spans_the_baselines_spread_by_hand():
     curves = [[Point(10.0, 3.0), Point(40.0, 2.0)]] * 3
     baseline = [Point(100.0, bits) for bits in (2.4, 2.5, 2.6)]
     low, high = t_interval(curves, baseline)
@@ -165,35 +166,53 @@ def two_texts(tmp_path_factory) -> tuple[str, str]:
     return str(folder / "train.txt"), str(folder / "held-out.txt")
 
 
-def measure(train: str, held_out: str, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / "time_to_quality.py"), "--json"]
-    return subprocess.run(
-        [*command, "--train", train, "--held-out", held_out, *more], capture_output=True, text=True, timeout=200
-    )
+class MadeUpWorkers:
+    """Stands for Workers: a second to build, a tenth of one for each step, a loss that falls with the steps."""
+
+    def __init__(self, *_: object) -> None:
+        self.jobs: list[Job] = []
+
+    def run(self, job: Job) -> dict:
+        self.jobs.append(job)
+        steps = 10 if job.probe_seconds is not None else job.num_steps
+        speed = 2.0 if job.contender == "headwater" else 1.0
+        result = {"contender": job.contender, "seed": job.seed, "lr": job.lr, "dtype": job.dtype, "steps": steps}
+        result |= {"seconds": 1.0 + 0.1 * steps, "build_seconds": 1.0, "compile_seconds": 0.0, "seconds_per_step": 0.1}
+        result |= {"was_cut": False, "peak_memory_mb": 100}
+        return result | ({} if job.probe_seconds is not None else {"bits_per_byte": 4.0 - 0.01 * speed * steps})
 
 
-@pytest.mark.slow
-def test_two_texts_give_a_table_and_a_json_line(two_texts):
-    # headwater's start measures the peak, which alone takes longer than the baseline's three seconds, and twice as long on a busy machine
-    done = measure(
-        *two_texts, "--minutes", "0.05", "--seeds", "1", "--shape", "1,2,32,32,384,4", "--compile", "off", "--lrs", "4e-3",
-        "--dtypes", "float32", "--fractions", "2.5,3.2", "--extensions", "0", "--set", "train.batch_tokens=256",
-        "--set", "machine.dtype=float32",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    *table, last = done.stdout.strip().splitlines()
+def test_a_campaign_ends_with_a_table_and_a_json_line(two_texts, monkeypatch, capsys):
+    monkeypatch.setattr(time_to_quality, "Workers", MadeUpWorkers)
+    train, held_out = two_texts
+    arguments = ["--json", "--train", train, "--held-out", held_out, "--minutes", "0.1", "--seeds", "2"]
+    arguments += ["--shape", "1,2,32,32,384,4", "--lrs", "4e-3", "--dtypes", "float32", "--fractions", "0.5,1"]
+    assert time_to_quality.main(arguments) == 0
+    *table, last = capsys.readouterr().out.strip().splitlines()
     found = json.loads(last)
     assert table[0].split()[:3] == ["contender", "runs", "steps"]
     assert set(found["contenders"]) == {"headwater", "gpt2-adamw"}
     baseline, ours = found["contenders"]["gpt2-adamw"], found["contenders"]["headwater"]
-    assert [run["fraction"] for run in ours["runs"]] == [2.5, 3.2]
-    for run in baseline["runs"] + ours["runs"]:
-        assert {"seed", "lr", "steps", "seconds", "compile_seconds", "bits_per_byte"} <= set(run)
-        assert 0 < run["bits_per_byte"] < math.log2(384)
-        parts = run["build_seconds"] + run["compile_seconds"] + run["steps"] * run["seconds_per_step"]
-        assert run["seconds"] <= parts + 1e-6
-    assert baseline["medians"]["bits_per_byte"] == baseline["runs"][0]["bits_per_byte"]
-    assert set(found["ratios"]["gpt2-adamw"]) >= {"ratio", "interval_95", "limit", "without_compilation"}
+    assert sorted(run["fraction"] for run in ours["runs"]) == [0.5, 0.5, 1.0, 1.0]
+    assert [run["steps"] for run in baseline["runs"]] == [50, 50], "6 s less a second of building, 0.1 s a step"
+    # 50 steps of the baseline are 25 of ours, in log time between 20 steps (3 s) and 50 steps (6 s)
+    assert found["ratios"]["gpt2-adamw"]["ratio"] == pytest.approx(3 * 2 ** (1 / 6) / 6, abs=1e-6)
+    assert set(found["ratios"]["gpt2-adamw"]) >= {"interval_95", "limit", "without_compilation"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("contender", ["headwater", "gpt2-adamw"])
+def test_a_worker_trains_the_planned_steps_and_judges_the_held_out_text(two_texts, tmp_path, contender):
+    shape = Shape.parse("1,2,32,32,384,4")
+    texts = prepare_texts(*map(Path, two_texts), shape, tmp_path, False, lambda line: None)
+    settings = ("train.batch_tokens=256", "machine.dtype=float32", "machine.compile=off")
+    own = settings if contender == "headwater" else ()
+    job = Job(contender, None, str(texts.folder), shape, 1, 4e-3, "float32", 4, math.inf, False, None, own)
+    result = worker.run(job)
+    assert (result["steps"], result["planned_steps"], result["was_cut"]) == (4, 4, False)
+    assert 0 < result["bits_per_byte"] < math.log2(384)
+    parts = result["build_seconds"] + result["compile_seconds"] + 4 * result["seconds_per_step"]
+    assert result["seconds"] <= parts + 1e-6
 
 
 def test_a_text_too_short_for_the_shape_is_refused_with_the_tokens_it_needs(two_texts, tmp_path):
@@ -209,27 +228,15 @@ def test_held_out_tokens_stand_for_all_bytes_of_the_held_out_text(two_texts, tmp
     assert num_bytes == held_out.stat().st_size == texts.facts["held_out_bytes"]
 
 
-@pytest.mark.slow
-def test_unusable_texts_and_settings_are_refused_in_words(two_texts, tmp_path):
+def test_unusable_texts_and_settings_are_refused_in_words(two_texts, tmp_path, capsys):
     train, held_out = two_texts
-    small = ("--shape", "1,2,32,64,384,4")
     cases = [
         ((str(tmp_path / "none.txt"), held_out), "unreadable"),
         ((train, train), "must not be trained on"),
         ((train, held_out, "--peer", f"nanoGPT={tmp_path}"), "model.py"),
+        ((train, held_out, "--only", "nanochat"), "--only: no baseline nanochat with these --peer; there are gpt2"),
     ]
-    for arguments, words in cases:
-        done = measure(*arguments[:2], *small, *arguments[2:])
-        assert done.returncode in (1, 2), done.stderr
-        assert words in done.stderr, done.stderr
-        assert "Traceback" not in done.stderr
-
-
-def test_a_baseline_that_is_not_there_is_named_with_those_that_are(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text("\n".join(f"line {i} of a text" for i in range(3000)))
-    command = [sys.executable, str(BENCHMARKS / "time_to_quality.py"), "--train", str(text), "--held-out", str(text)]
-    command += ["--allow-overlap", "--shape", "1,1,16,16,288,2", "--only", "nanochat"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    assert "--only: no baseline nanochat with these --peer; there are gpt2-adamw" in done.stderr
+    for (first, second, *more), words in cases:
+        arguments = ["--train", first, "--held-out", second, "--shape", "1,2,32,64,384,4", *more]
+        assert time_to_quality.main(arguments) in (1, 2)
+        assert words in capsys.readouterr().err

@@ -1,1 +1,0 @@
-"""Pages whose true text is known, and what several extractors make of them."""
