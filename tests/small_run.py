@@ -187,10 +187,10 @@ def final_weights(run_dir: Path) -> bytes:
 
 
 def require_clear_error(said: Said, *parts: str, status: tuple[int, ...] = (1, 2)) -> None:
-    """Check that headwater failed with a message for its user: no traceback, nothing on standard output."""
+    """Check that headwater failed with a message for its user on standard error, and no traceback."""
     assert said.status in status, said
     assert "Traceback" not in said.err, said
-    assert said.out == "", said
-    assert said.err.strip(), said
+    assert "headwater: " in said.err, said
+    assert "headwater: " not in said.out, said
     for part in parts:
         assert part in said.err, f"{part!r} is not in:\n{said}"

@@ -140,16 +140,17 @@ def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, s
         if parent is None:
             return chain
         beside = path.parent / str(parent)
-        found = beside if _is_file(beside) else find(str(parent))
+        found = beside if is_file(beside) else find(str(parent))
         if found is None:
             raise ConfigError(f"{path} extends {shown(parent)}, which is neither a file beside it nor a recipe")
         path = found
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Return whether there is a file, also where the name is longer than a file system allows."""
     try:
         return path.is_file()
-    except OSError:  # a name longer than a file system allows
+    except OSError:
         return False
 
 

@@ -49,11 +49,12 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["run", "other.toml"], ["no such run file: other.toml", "headwater new"]),
-        (["run", "first-ligth"], ["'first-ligth' is neither a run file nor a recipe", "did you mean first-light?"]),
+        (["run", "another.toml"], ["'another.toml' is no recipe, run file or run folder", "did you mean mine.toml?"]),
+        (["run", "first-ligth"], ["'first-ligth' is no recipe, run file or run folder", "did you mean first-light?"]),
         (["run", "mine"], ["did you mean mine.toml?"]),
-        (["run", "texts"], ["texts is a folder", "name the run file"]),
-        (["run", "x" * 5000], ["neither a run file nor a recipe"]),
+        (["run", "quite-other"], ["'quite-other' is no recipe", "headwater new NAME --text FOLDER"]),
+        (["run", "texts"], ["texts is a folder, and no run folder", "headwater new NAME --text texts"]),
+        (["run", "x" * 5000], ["is no recipe, run file or run folder"]),
         (["explain", "mine.toml", "train.num_step=5"], ["train.num_step", "unknown setting", "did you mean num_steps"]),
         (["explain", "mine.toml", "trian.num_steps=5"], ["trian", "unknown setting", "did you mean train"]),
         (["explain", "mine.toml", "train.num_steps"], ["has no '='", "section.setting=value"]),
@@ -228,7 +229,7 @@ def test_a_vocabulary_that_the_text_can_not_fill_is_told_with_one_that_it_can(fo
     said = call("run", "mine.toml", "tokenizer.vocab_size=60000", cwd=folder)
     require_clear_error(said, "vocab_size=60000 is more than this corpus can fill", "set tokenizer.vocab_size=")
     size = said.err.split("set tokenizer.vocab_size=")[1].split()[0]
-    assert call("tokenizer", "train", "mine.toml", f"tokenizer.vocab_size={size}", cwd=folder).status == 0
+    assert call("corpus", "tokenizer", "train", "mine.toml", f"tokenizer.vocab_size={size}", cwd=folder).status == 0
 
 
 @pytest.mark.parametrize("suffix", ["txt", "jsonl", "html", "json", "md"])
@@ -284,11 +285,11 @@ RUN_VERBS = [
     ["generate", "The"],
     ["surprise", "The"],
     ["evaluate"],
-    ["export", "hf"],
+    ["export"],
     ["report"],
     ["corpus", "show"],
     ["corpus", "trace", "The"],
-    ["tokenizer", "show"],
+    ["corpus", "tokenizer", "show"],
 ]
 
 
@@ -300,7 +301,7 @@ def test_a_folder_that_is_no_run_is_named(folder, verb, run_dir):
 
 @pytest.mark.parametrize("verb", RUN_VERBS[:5], ids=" ".join)
 def test_a_run_without_a_checkpoint_is_told_with_what_makes_one(folder, verb):
-    assert call("tokenizer", "train", "mine.toml", cwd=folder).status == 0
+    assert call("corpus", "tokenizer", "train", "mine.toml", cwd=folder).status == 0
     require_clear_error(call(*verb, "--run", "runs/mine", cwd=folder), "no checkpoint yet", "headwater train")
 
 
@@ -331,7 +332,9 @@ def test_a_damaged_file_that_can_be_made_again_is_made_again(trained, name):
 @pytest.mark.parametrize(
     "change", ["model.num_layers=3", "optim.matrix_lr=0.5", "train.num_steps=13", "seed=2", "mixture.max_epochs=9.0"]
 )
-@pytest.mark.parametrize("verb", [["run"], ["train"], ["corpus", "build"], ["tokenizer", "train"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "verb", [["run"], ["train"], ["corpus", "build"], ["corpus", "tokenizer", "train"]], ids=" ".join
+)
 def test_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(trained, verb, change):
     before = contents(trained / "runs/mine")
     said = call(*verb, "mine.toml", change, cwd=trained)
@@ -374,15 +377,15 @@ def test_a_damaged_last_checkpoint_is_put_aside_and_training_goes_on_from_the_on
     run_dir = trained / "runs/mine"
     before, weights = measured(run_dir), (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes()
     flip_a_byte(run_dir / "checkpoints/step-000000012/model.safetensors")
-    for verb in (["next", "The"], ["export", "hf"]):
+    for verb in (["next", "The"], ["export"]):
         if verb[0] == "export":
             shutil.rmtree(run_dir / "export")
         said = call(*verb, "--run", "runs/mine", cwd=trained)
         require_clear_error(said, "model.safetensors is damaged", "headwater run", status=(1,))
     said = call("run", "mine.toml", cwd=trained)
     assert said.status == 0, said
-    assert "is damaged" in said.err
-    assert "resuming from step 8" in said.err
+    assert "is damaged" in said.out
+    assert "resuming from step 8" in said.out
     assert (run_dir / "checkpoints/damaged-step-000000012").is_dir()
     assert (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes() == weights
     assert measured(run_dir) == before
@@ -394,7 +397,7 @@ def test_damage_to_any_file_of_a_checkpoint_is_seen(trained, name):
     flip_a_byte(path, len(path.read_bytes()) // 2)
     said = call("run", "mine.toml", cwd=trained)
     assert said.status == 0, said
-    assert "resuming from step 8" in said.err
+    assert "resuming from step 8" in said.out
 
 
 def test_when_every_checkpoint_is_damaged_nothing_starts_from_scratch(trained):

@@ -75,8 +75,8 @@ def test_a_classifier_is_trained_and_reported(place):
         (place / name).mkdir()
         for n in range(60):
             (place / name / f"{n}.txt").write_text(line.format(n=n) * 20)
-    verb = ["corpus", "classifier", "train", "--positive", "good", "--negative", "bad", "--kind", "text"]
-    missing = call(*verb[:4], "nowhere", *verb[5:], "--out", "judge", cwd=place)
+    verb = ["corpus", "tune", "--positive", "good", "--negative", "bad", "--kind", "text"]
+    missing = call(*verb[:3], "nowhere", *verb[4:], "--out", "judge", cwd=place)
     assert missing.status == 1 and "--positive: no such file or folder: 'nowhere'" in missing.err
     said = call(*verb, "--out", "judge", "--json", cwd=place)
     assert said.status == 0, said
@@ -94,12 +94,12 @@ def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_some
         (tmp_path / "texts" / f"{number}.txt").write_text(text)
     run_file = str(write_run_file(tmp_path / "mine.toml"))
     show = ("corpus", "show", "--run", "runs/mine")
-    require_clear_error(call(*show[:2], "--dropped", *show[2:], cwd=tmp_path), "no run folder")
+    require_clear_error(call(*show[:2], "--dropped", *show[2:], cwd=tmp_path), "is no recipe, run file or run folder")
     require_clear_error(call("corpus", "build", run_file, cwd=tmp_path), "corpus is empty", "corpus show --dropped")
     require_clear_error(call(*show, cwd=tmp_path), "kept too little", "--dropped")
     said = call(*show, "--dropped", cwd=tmp_path)
     assert said.status == 0, said
-    assert "kept too little" in said.err and "too_short: 2 documents" in said.out and "Ho." in said.out
+    assert "kept too little" in said.out and "too_short: 2 documents" in said.out and "Ho." in said.out
     write_texts(tmp_path / "texts", 4)
     assert call("corpus", "build", run_file, cwd=tmp_path).status == 0
     said = call(*show, "--dropped", "--json", cwd=tmp_path)

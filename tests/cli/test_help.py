@@ -1,14 +1,18 @@
-"""Help answers at once because it loads nothing heavy, and names every verb."""
+"""Help is immediate because it loads nothing heavy, names every verb, and fits a terminal of 80 columns."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer
 from small_run import call, environment, run
 
-from headwater.cli.plan_group import QUESTIONS
+from headwater.cli.main import app
+from headwater.cli.verbs import RENAMED, SECTIONS, summary
 
 HEAVY = (
     "torch",
@@ -22,24 +26,36 @@ HEAVY = (
     "scipy",
     "transformers",
 )
-VERBS = (
-    "run",
-    "train",
-    "new",
-    "explain",
-    "schema",
-    "doctor",
-    "next",
-    "generate",
-    "surprise",
-    "evaluate",
-    "report",
-    "corpus",
-    "tokenizer",
-    "export",
-    "plan",
-    "law",
-)
+ROOT: Any = typer.main.get_command(app)
+
+
+def below(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the words of every verb and subverb."""
+    inner = getattr(command, "commands", {})
+    return [path, *(each for name, one in inner.items() for each in below(one, (*path, name)))]
+
+
+VERBS = [path for path in below(ROOT) if path[:1] not in (("plan",), ("ladder",), ("law",))]
+
+
+def command_at(path: tuple[str, ...]) -> Any:
+    command = ROOT
+    for name in path:
+        command = command.commands[name]
+    return command
+
+
+@pytest.fixture
+def help_of(tmp_path, monkeypatch):
+    """Return what a verb's help says on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def help_of(path: tuple[str, ...], flag: str = "-h") -> str:
+        said = call(*path, flag, cwd=tmp_path)
+        assert (said.status, said.err) == (0, ""), said
+        return said.out
+
+    return help_of
 
 
 def loaded_by(*arguments: str) -> set[str]:
@@ -57,54 +73,111 @@ def loaded_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("run", "--help"), ("corpus", "trace", "--help"), ("law", "fit", "--help")], ids=" ".join
+    "arguments",
+    [(), ("--help",), ("-h",), ("run", "--help"), ("corpus", "trace", "-h"), ("ladder", "-h")],
+    ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments):
-    # a verb's help names settings, which pydantic checks
-    assert loaded_by(*arguments) <= ({"pydantic"} if len(arguments) > 1 else set())
-
-
-@pytest.mark.parametrize("verb", ["run", "search", "count", "track-record"])
-def test_the_help_of_plan_names_every_option_of_its_verbs(tmp_path, verb):
-    options = {word for word in call("plan", verb, "--help", cwd=tmp_path).out.split() if word.startswith("--")}
-    heading, following = (
-        f"plan {QUESTIONS[name][0]}:" for name in (verb, (*QUESTIONS, verb)[[*QUESTIONS].index(verb) + 1])
-    )
-    section = call("plan", "--help", cwd=tmp_path).out.split(heading)[1].split(following)[0]
-    assert options - {"--help"} <= {*heading.split(), *section.split()}, options
-
-
-def test_the_help_of_plan_loads_nothing_heavy():
-    assert loaded_by("plan", "--help") <= {"pydantic"}
+    # typer checks the options of a verb with pydantic
+    assert loaded_by(*arguments) <= (set() if arguments in (("--help",), ("-h",)) else {"pydantic"})
 
 
 def test_explaining_settings_needs_no_torch():
     assert "torch" not in loaded_by("explain", "first-light")
 
 
-def test_help_names_every_verb(tmp_path):
-    said = run("--help", cwd=tmp_path)
-    assert said.status == 0
-    assert all(f"\n  {verb} " in said.out for verb in VERBS)
+def test_there_are_at_most_18_verbs_each_in_one_section():
+    named = [verb for verbs in SECTIONS.values() for verb in verbs]
+    assert sorted(named) == sorted(ROOT.commands)
+    assert len(named) <= 18
 
 
-def test_no_arguments_show_the_help(tmp_path):
-    assert "Commands:" in (said := call(cwd=tmp_path)).out + said.err
+@pytest.mark.parametrize("path", [path for path in VERBS if hasattr(command_at(path), "commands")], ids=" ".join)
+def test_a_list_of_verbs_has_each_summary_uncut_on_its_line(help_of, path):
+    lines = help_of(path).splitlines()
+    for name, command in command_at(path).commands.items():
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert line.endswith(f"  {summary(command)}"), f"{name} is cut or wrapped: {line}"
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_the_help_of_every_verb_fits_80_columns_and_explains_every_option(help_of, path):
+    said = help_of(path)
+    assert said == help_of(path, "--help")
+    assert said.startswith(f"Usage: {' '.join(['headwater', *path])}")
+    assert max(map(len, said.splitlines())) <= 80
+    assert not re.search(r"[{}…]|<[a-z]|\]\.\.\.|None", said), said
+    unexplained = [each.name for each in command_at(path).params if not getattr(each, "help", None)]
+    assert not unexplained, f"no help for {unexplained}"
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_every_summary_and_every_option_has_plain_sentences(path):
+    command = command_at(path)
+    texts = [summary(command), *(each.help for each in command.params if each.name != "help")]
+    for text in texts:
+        assert text[0].isupper() and text.endswith((".", ")")), text
+
+
+def test_usage_lines_are_as_people_type_them(help_of):
+    assert help_of(("run",)).splitlines()[0] == "Usage: headwater run RUN [setting=value ...] [options]"
+    assert help_of(("next",)).splitlines()[0] == "Usage: headwater next PROMPT [options]"
+
+
+def test_a_group_alone_shows_its_help(tmp_path):
+    said = call("corpus", cwd=tmp_path)
+    assert (said.status, said.err) == (0, "")
+    assert said.out == call("corpus", "-h", cwd=tmp_path).out
+
+
+def test_the_version_is_the_packages(tmp_path):
+    from importlib.metadata import version
+
+    assert run("--version", cwd=tmp_path).out == f"headwater {version('headwater')}\n"
+
+
+# ---- wrong usage
 
 
 @pytest.mark.parametrize(
-    "arguments", [("rnu",), ("next",), ("next", "The"), ("run",), ("corpus",), ("run", "a", "--x")], ids=" ".join
+    ("arguments", "says"),
+    [
+        (("rnu",), "there is no verb 'rnu'; did you mean `headwater run`?"),
+        (("xyz",), "there is no verb 'xyz'; `headwater -h` lists the verbs"),
+        (("mine.toml",), "did you mean `headwater run mine.toml`?"),
+        (("corpus", "biuld"), "there is no verb 'biuld'; did you mean `headwater corpus build`?"),
+        (("next",), "next needs PROMPT: the text to continue; `headwater next -h` shows what it takes"),
+        (("next", "The"), "next needs --run RUN: a recipe (first-light), a run file (mine.toml) or a run folder"),
+        (("run",), "run needs RUN: a recipe (first-light)"),
+        (("run", "a", "--x"), "run has no option --x; `headwater run -h` shows what it takes"),
+        (("generate", "a", "--run", "b", "--topp", "1"), "generate has no option --topp; did you mean --top-p?"),
+        (("run", "a", "--train.num_steps=5"), "settings are written without dashes: train.num_steps=VALUE"),
+        (("next", "a", "--run", "b", "--top", "z"), "next: invalid value for '--top'"),
+        (("report", "a", "b"), "unexpected extra argument"),
+        (("report",), "name one run, such as runs/mine"),
+        (("report", "a", "--run", "b"), "name one run, such as runs/mine"),
+        (("explain",), "name a run to explain"),
+    ],
+    ids=str,
 )
-def test_wrong_usage_exits_with_2_and_no_traceback(tmp_path, arguments):
+def test_wrong_usage_is_one_sentence_that_says_what_to_do(tmp_path, arguments, says):
     said = call(*arguments, cwd=tmp_path)
-    assert said.status == 2, said
-    assert "Usage:" in said.err + said.out
-    assert "Traceback" not in said.err
+    assert (said.status, said.out) == (2, ""), said
+    assert said.err.startswith("headwater: ")
+    assert said.err.count("\n") == 1
+    assert says in said.err
 
 
-@pytest.mark.parametrize("arguments", [("plan", "--bogus"), ("plan", "mine", "--bogus"), ("plan", "count", "--bogus")])
-def test_wrong_usage_of_plan_names_what_was_typed(tmp_path, arguments):
-    said = call(*arguments, cwd=tmp_path).err
-    verb = "plan count" if "count" in arguments else "plan"
-    assert f"Usage: headwater {verb} [OPTIONS]" in said
-    assert f"headwater {verb} --help" in said
+@pytest.mark.parametrize("old", RENAMED)
+def test_a_verb_that_was_renamed_names_the_new_one(tmp_path, old):
+    said = call(*old.split(), "more", "--json", cwd=tmp_path)
+    assert (said.status, said.out) == (2, "")
+    assert said.err == f"headwater: `headwater {old}` is now `{RENAMED[old]}`\n"
+
+
+@pytest.mark.parametrize("new", RENAMED.values())
+def test_what_a_renamed_verb_is_now_exists(new):
+    words = [word for word in new.split()[1:] if word.islower() and not word.startswith("-")]
+    option = next((word for word in new.split() if word.startswith("--")), None)
+    options = [name for each in command_at(tuple(words)).params for name in each.opts]
+    assert option is None or option in options

@@ -101,7 +101,7 @@ def test_surprise_gives_bits_of_each_token_that_add_up(ask):
 
 
 def test_tokenizer_show_gives_pieces_that_join_to_the_text(ask):
-    value = ask("tokenizer", "show", "--text", "The river")
+    value = ask("corpus", "tokenizer", "show", "--text", "The river")
     assert value["vocab_size"] == 384
     assert "".join(piece for _, piece in value["tokens"]) == "The river"
     assert set(value["bytes_per_token"]) == {"mine"}

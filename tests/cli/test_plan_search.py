@@ -67,7 +67,7 @@ def test_the_largest_budget_that_is_named_can_be_asked(tmp_path):
             ["--budget", "96000h", "--hardware", "8xH100"],
             "more than 10 years: take more hardware, or a budget of at most 87,660h",
         ),
-        (["nowhere", "--budget", "2h"], "neither a run file nor a recipe"),
+        (["nowhere", "--budget", "2h"], "is no recipe, run file or run folder"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(tmp_path, arguments, message):

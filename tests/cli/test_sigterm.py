@@ -21,7 +21,7 @@ STAGES = {
     "export": "headwater.recipes.finish.export_hf",
     "report": "headwater.recipes.finish.render_report",
 }
-LAST_LINE = "headwater: stopped by SIGTERM; the same command goes on from what is done"
+LAST_LINE = "headwater: stopped by SIGTERM; run the same command to resume"
 
 
 @pytest.fixture(scope="module")

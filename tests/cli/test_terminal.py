@@ -124,8 +124,8 @@ def test_what_was_not_trained_on_is_said_in_one_line_each():
     skipped, rollback = SKIPPED | {"documents": DOCUMENTS}, ROLLBACK | {"documents": DOCUMENTS, "reason": "3 bad steps"}
     documents = "2 documents (books: a tale\\x1b[2J, code: x.py)"
     assert said_of(skipped, rollback) == [
-        f"after step 7: rows 56 to 63 not taken: loss 9 is above 5; {documents}",
-        f"back from step 7 to step 4, rows 32 to 87 left out: 3 bad steps; from row 48 on {documents}",
+        f"after step 7: sequences 56 to 63 skipped: loss 9 is above 5; {documents}",
+        f"back from step 7 to step 4, sequences 32 to 87 excluded: 3 bad steps; from sequence 48 on {documents}",
     ]
 
 
@@ -142,13 +142,13 @@ def test_an_audit_that_failed_names_the_parameters():
 
 def test_a_save_is_said_only_where_a_signal_asked_for_it():
     plain = {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1}
-    assert said_of(plain, plain | {"signal": "SIGUSR1"}) == ["saved step 8, as SIGUSR1 asked; going on"]
+    assert said_of(plain, plain | {"signal": "SIGUSR1"}) == ["saved step 8, as SIGUSR1 requested; training continues"]
 
 
 def test_a_stop_without_a_save_says_why():
     (line,) = said_of({"event": "stopped", "step": 9, "signal": "SIGTERM", "saved": False, "save_seconds": 40.5})
     assert "without a save, which may take 40.5 s" in line
-    assert "goes on from the last checkpoint" in line
+    assert "run the same command to resume from the last checkpoint" in line
 
 
 def test_fact_and_forecast_stand_side_by_side():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from small_run import call, write_run_file
@@ -98,21 +100,31 @@ def test_a_run_file_without_a_name_is_named_after_itself(folder):
     assert (found["name"].value, found["name"].origin) == ("mine", "rule")
 
 
-def test_explain_prints_a_line_for_every_setting(folder):
-    said = call("explain", "mine.toml", cwd=folder)
-    assert said.status == 0
-    lines = said.out.splitlines()
-    assert [line.split()[0] for line in lines] == list(reasons("mine.toml"))
-    assert not [line for line in lines if line != line.rstrip()]
+def explained(*arguments: str, cwd: Path) -> list[str]:
+    """Return the settings that explain names, in its order."""
+    said = call("explain", *arguments, cwd=cwd)
+    assert said.status == 0, said
+    assert not [line for line in said.out.splitlines() if line != line.rstrip() or len(line) > 100]
+    return [line.split()[0] for line in said.out.splitlines() if re.match(r"  \w", line)]
 
 
-def test_a_description_of_two_lines_is_explained_on_one(folder):
-    said = call("explain", "first-light", cwd=folder)
-    assert len(said.out.splitlines()) == len(load_run("first-light", [])[1])
+def test_explain_names_what_is_set_by_origin_and_all_of_it_on_demand(folder):
+    found = reasons("mine.toml")
+    shown = [name for name, reason in found.items() if reason.origin != "default" and reason.value is not None]
+    assert sorted(explained("mine.toml", cwd=folder)) == sorted(shown)
+    assert sorted(explained("mine.toml", "--all", cwd=folder)) == sorted(found)
+
+
+def test_explain_gives_the_reason_of_every_rule_and_the_number_of_heads(folder):
+    said = call("explain", "first-light", cwd=folder).out
+    assert "4 layers × 192, 3 heads of 64" in said
+    words = " ".join(said.split())
+    for reason in load_run("first-light", [])[1]:
+        assert reason.origin != "rule" or " ".join(reason.why.split()) in words, reason
 
 
 def test_the_schema_knows_every_setting_and_extends(folder):
-    said = call("schema", cwd=folder)
+    said = call("explain", "--schema", cwd=folder)
     schema = json.loads(said.out)
     assert schema == file_schema()
     assert set(schema["properties"]) == {*RunConfig.model_fields, "extends"}
@@ -149,10 +161,10 @@ def test_a_run_folder_may_be_named_in_any_way(finished, monkeypatch, way):
         link.symlink_to("runs/mine")
     said = call("evaluate", "--run", way, "--json", cwd=finished.cwd)
     assert said.status == 0, said
-    assert "evaluating" not in said.err  # it found what the run has
+    assert "evaluating" not in said.out + said.err  # it found what the run has
 
 
 def test_a_run_folder_may_be_the_current_one(finished):
     said = call("evaluate", "--run", ".", "--json", cwd=finished.run_dir)
     assert said.status == 0, said
-    assert "evaluating" not in said.err
+    assert "evaluating" not in said.out + said.err

@@ -72,7 +72,7 @@ def test_its_batch_is_what_power_lines_gives_its_length():
 def test_explain_says_what_reads_the_text(tmp_path):
     said = call("explain", "gpt2-124m", cwd=tmp_path)
     assert said.status == 0, said
-    (line,) = [line for line in said.out.splitlines() if line.startswith("corpus.sources.text.paths")]
+    (line,) = [line for line in said.out.splitlines() if line.startswith("  corpus.sources.text.paths")]
     assert '["text"]' in line
 
 
@@ -100,7 +100,7 @@ def test_a_shrunken_copy_goes_from_named_text_to_report(tmp_path):
         "run", "gpt2-124m", *SHRUNKEN, 'corpus.sources.text.paths=["mine"]', "machine.compile=off", cwd=tmp_path
     )
     assert said.status == 0, said
-    assert "2 layers × 64" in said.err
+    assert "2 layers × 64" in said.out
     run_dir = tmp_path / "runs" / "gpt2-124m"
     losses = [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
     assert len(losses) == 6

@@ -13,7 +13,7 @@ from small_run import call, finish, prose, require_clear_error, start, write_run
 
 from headwater.plan.mixture_law import MIN_RUNS
 
-ASKED = ("mixture", "search", "mine.toml", "--minutes", "5", "--runs", "6", "--checks", "1", "--json")
+ASKED = ("corpus", "mixture", "--search", "mine.toml", "--minutes", "5", "--runs", "6", "--checks", "1", "--json")
 CYRILLIC = '\n[corpus.sources.cyrillic]\npaths = ["cyrillic"]\n'
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
 
@@ -87,11 +87,11 @@ def test_a_stopped_search_goes_on_with_what_is_done(tmp_path):
 
 def test_rules_are_shown_side_by_side(searched):
     folder, _ = searched
-    found = json.loads(call("mixture", "show", "mine.toml", "--json", cwd=folder).out)
+    found = json.loads(call("corpus", "mixture", "mine.toml", "--json", cwd=folder).out)
     assert set(found["mixtures"]) == {"this run", "size", "temperature 2", "unimax 4"}
     for mixture in found["mixtures"].values():
         assert sum(source["share"] for source in mixture["sources"].values()) == pytest.approx(1)
-    assert "cyrillic" in call("mixture", "show", "mine.toml", cwd=folder).out
+    assert "cyrillic" in call("corpus", "mixture", "mine.toml", cwd=folder).out
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_rules_are_shown_side_by_side(searched):
 )
 def test_wishes_that_cannot_be_are_refused(searched, arguments, says):
     folder, _ = searched
-    require_clear_error(call("mixture", "search", "mine.toml", *arguments, cwd=folder), says)
+    require_clear_error(call("corpus", "mixture", "--search", "mine.toml", *arguments, cwd=folder), says)
 
 
 def test_a_time_that_is_too_short_is_answered_with_one_that_is_enough(searched):
     folder, _ = searched
-    asked = ("mixture", "search", "mine.toml", "--runs", "6", "--checks", "1")
+    asked = ("corpus", "mixture", "--search", "mine.toml", "--runs", "6", "--checks", "1")
     said = call(*asked, "--minutes", "0.001", cwd=folder)
     enough = re.search(r"give --minutes ([\d.]+)", said.err)
     assert enough is not None and 0.1 <= float(enough[1]) < 5, said
@@ -122,19 +122,21 @@ def test_a_time_that_is_too_short_is_answered_with_one_that_is_enough(searched):
 def test_a_run_too_short_for_small_runs_says_so_whatever_time_it_is_given(tmp_path, minutes):
     write_two_sources(tmp_path)
     write_run_file(tmp_path / "mine.toml", extra=CYRILLIC, model__num_layers=1, model__d_model=64, train__num_steps=59)
-    said = call("mixture", "search", "mine.toml", "--runs", "6", "--checks", "1", "--minutes", minutes, cwd=tmp_path)
+    said = call(
+        "corpus", "mixture", "--search", "mine.toml", "--runs", "6", "--checks", "1", "--minutes", minutes, cwd=tmp_path
+    )
     require_clear_error(said, "59 steps", "needs 60", "train.num_steps")
     assert not (tmp_path / "runs").exists(), "it is said before the work"
 
 
 def test_the_help_names_the_fewest_mixtures():
-    assert f"{MIN_RUNS} or more" in " ".join(call("mixture", "search", "--help", cwd=Path.cwd()).out.split())
+    assert f"{MIN_RUNS} or more" in " ".join(call("corpus", "mixture", "--help", cwd=Path.cwd()).out.split())
 
 
 def test_one_source_is_no_mixture(tmp_path):
     write_texts(tmp_path / "texts")
     write_run_file(tmp_path / "mine.toml", **LENGTH)
-    require_clear_error(call("mixture", "search", "mine.toml", cwd=tmp_path), "one source")
+    require_clear_error(call("corpus", "mixture", "--search", "mine.toml", cwd=tmp_path), "one source")
 
 
 def test_a_source_too_small_to_measure_is_named(tmp_path):
@@ -142,4 +144,6 @@ def test_a_source_too_small_to_measure_is_named(tmp_path):
     for path in sorted((tmp_path / "cyrillic").iterdir())[1:]:
         path.unlink()
     (tmp_path / "cyrillic" / "00.txt").write_text(" ".join(prose("few").split()[:12]), encoding="utf-8")
-    require_clear_error(call("mixture", "search", "mine.toml", cwd=tmp_path), "nothing is held out of cyrillic")
+    require_clear_error(
+        call("corpus", "mixture", "--search", "mine.toml", cwd=tmp_path), "nothing is held out of cyrillic"
+    )

@@ -82,7 +82,7 @@ def test_several_files_and_folders_make_one_source(tmp_path, monkeypatch):
         (tmp_path / name).write_text(prose(name))
     said = call("new", "my-text", "--text", "a.txt", "--text", "b.md", "folder", cwd=tmp_path)
     assert said.status == 0, said
-    assert "found 3 files" in said.err
+    assert "found 3 files" in said.out
     monkeypatch.chdir(tmp_path)
     config, _ = load_run("my-text.toml", [])
     ((name, source),) = config.corpus.sources.items()

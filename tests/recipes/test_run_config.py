@@ -31,9 +31,9 @@ def refusal(*overrides: str) -> str:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("mixture.weights={mine=1}", "  mixture.weights says nothing of books; give each a weight (0 leaves it out)"),
+        ("mixture.weights={mine=1}", "  mixture.weights has no weight for books; give each one (0 excludes it)"),
         ("mixture.weights={mine=1, books=1, nope=1}", "  mixture.weights names nope; sources: books, mine"),
-        (STAGE % "mine=1", "  mixture.stages[0].weights says nothing of books; give each a weight (0 leaves it out)"),
+        (STAGE % "mine=1", "  mixture.stages[0].weights has no weight for books; give each one (0 excludes it)"),
         (STAGE % "mine=1, books=0, nope=1", "  mixture.stages[0].weights names nope; sources: books, mine"),
         ("mixture.max_epochs_by_source={nope=1}", "  mixture.max_epochs_by_source names nope; sources: books, mine"),
     ],

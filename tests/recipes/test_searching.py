@@ -319,7 +319,7 @@ def test_a_table_too_far_away_is_refused(tmp_path):
         ({"price_per_hour": -1.0}, "--price-per-hour"),
         ({"bytes_per_token": 0.0}, "--bytes-per-token"),
         ({"serve_tokens": "lots"}, "--serve-tokens"),
-        ({"run": "nowhere"}, "neither a run file nor a recipe"),
+        ({"run": "nowhere"}, "is no recipe, run file or run folder"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -107,7 +107,7 @@ def test_a_moved_run_folder_is_still_current(done):
     os.rename(done / "runs", done / "elsewhere")
     said = call("run", "mine.toml", "runs_dir=elsewhere", cwd=done)
     assert said.status == 0, said
-    assert "training is up to date" in said.err
+    assert "training is up to date" in said.out
 
 
 def test_an_unfinished_run_trains_on_and_train_stops_before_the_evaluation(tmp_path):

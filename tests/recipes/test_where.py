@@ -27,14 +27,16 @@ def prepared(tmp_path_factory):
     (cwd / "more" / "t.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     extra = '[corpus.sources.more]\npaths = ["more"]\n'
     path = write_run_file(cwd / "mine.toml", extra=extra, train__num_steps=60)
-    said = call("tokenizer", "train", str(path), cwd=cwd)
+    said = call("corpus", "tokenizer", "train", str(path), cwd=cwd)
     assert said.status == 0, said
     return cwd / "runs" / "mine"
 
 
 def test_before_the_text_is_tokenized_the_command_for_that_is_named(prepared, tmp_path):
     (tmp_path / "config.json").write_bytes((prepared / "config.json").read_bytes())
-    with pytest.raises(StoreError, match=r"tokens is not built yet; `headwater tokenizer train RUN\.toml` builds it"):
+    with pytest.raises(
+        StoreError, match=r"tokens is not built yet; `headwater corpus tokenizer train RUN\.toml` builds it"
+    ):
         where_step(config_of_run(tmp_path), 1)
 
 
@@ -82,19 +84,26 @@ def test_titles_and_epochs_are_told(prepared):
 
 def test_the_command_prints_and_gives_json(prepared):
     runs = prepared.parent.parent
-    said = call("tokens", "where", "--run", "runs/mine", "--step", "3", "--json", cwd=runs)
+    said = call("corpus", "where", "--run", "runs/mine", "--step", "3", "--json", cwd=runs)
     assert said.json == where_step(config_of_run(prepared), 3)
-    said = call("tokens", "where", "--run", "runs/mine", "--row", "0", cwd=runs)
+    said = call("corpus", "where", "--run", "runs/mine", "--sequence", "0", cwd=runs)
     assert said.status == 0
-    assert said.out.startswith("row 0 · ")
+    assert said.out.startswith("sequence 0 · ")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--step", "1", "--row", "1"], ["--step", "0"], ["--step", "61"], ["--row", "-1"], ["--row", "480"]],
+    [
+        [],
+        ["--step", "1", "--sequence", "1"],
+        ["--step", "0"],
+        ["--step", "61"],
+        ["--sequence", "-1"],
+        ["--sequence", "480"],
+    ],
 )
 def test_what_is_asked_for_must_be_one_thing_that_is_there(prepared, arguments):
-    said = call("tokens", "where", "--run", "runs/mine", *arguments, cwd=prepared.parent.parent)
+    said = call("corpus", "where", "--run", "runs/mine", *arguments, cwd=prepared.parent.parent)
     assert said.status == 2
     assert "Traceback" not in said.err
 

@@ -72,6 +72,6 @@ def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, m
     assert end["peak_memory_how"] == "largest peak of the 2 processes that trained"
     assert end["audits"] == {"num_steps": 4, "num_differing": 0}
     line = "udited 4 steps: computed twice, each had the same bits both times"
-    assert f"     a{line}" in capsys.readouterr().err
+    assert f"     a{line}" in capsys.readouterr().out
     render_report(config.run_dir)
     assert f"A{line}." in (config.run_dir / "report.html").read_text(encoding="utf-8")

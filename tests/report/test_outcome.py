@@ -7,7 +7,7 @@ import math
 import pytest
 from fake_run import forecast, run_records
 
-from headwater.cli.terminal import told
+from headwater.cli.terminal import against_forecast
 from headwater.machine.energy import MEASURED
 from headwater.report.outcome import mean_score, outcomes
 
@@ -79,5 +79,5 @@ def test_a_time_beside_other_programs_is_marked_and_counts(beside):
     assert found["time"].is_disturbed is isinstance(beside, str)
     assert found["time"].score is not None
     assert ("on 1.4 of the 2 CPUs" in found["time"].how) is isinstance(beside, str)
-    assert ("beside other programs" in told(found["time"])) is isinstance(beside, str)
+    assert ("beside other programs" in against_forecast(found["time"])) is isinstance(beside, str)
     assert not found["memory"].is_disturbed

@@ -86,11 +86,11 @@ def test_no_call_shows_a_traceback(interrupted):
     assert not [one for one in interrupted[1] if "Traceback" in one.err]
 
 
-def test_a_stopped_run_says_that_the_same_command_goes_on(interrupted):
+def test_a_stopped_run_names_the_command_that_resumes(interrupted):
     _, (_, stopped, resumed, *_) = interrupted
-    assert "stopped by SIGINT" in stopped.err
-    assert "the same command goes on" in stopped.err
-    assert "resuming from step" in resumed.err
+    assert "stopped by SIGINT" in stopped.out
+    assert "run the same command to resume" in stopped.out
+    assert "resuming from step" in resumed.out
 
 
 def test_a_signal_that_can_be_caught_loses_no_step(interrupted):
@@ -125,11 +125,11 @@ def test_killed_writers_leave_no_temporary_files(interrupted):
     assert not [path for path in interrupted[0].rglob("*") if path.name.startswith(".")]
 
 
-def test_an_interruption_before_training_says_that_the_same_command_goes_on(tmp_path):
+def test_an_interruption_before_training_names_the_command_that_resumes(tmp_path):
     folder = prepare(tmp_path)
     said = stop_when(folder, signal.SIGINT, lambda run_dir: (run_dir / "data").exists())
     assert said.status == 130, said
-    assert "the same command goes on" in said.err
+    assert "run the same command to resume" in said.err
     assert "Traceback" not in said.err
     assert not list((folder / "runs/mine/data").glob(".tmp-*"))
 

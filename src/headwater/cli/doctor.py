@@ -14,7 +14,7 @@ EXTRAS = {
 }
 
 
-def examine_machine() -> dict[str, Any]:
+def measure_machine() -> dict[str, Any]:
     """Return cores, memory, disk, measured peaks and bandwidth, what compiles, and which extras are installed."""
     import torch
 

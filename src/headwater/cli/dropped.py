@@ -6,8 +6,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from headwater.cli.arguments import print_json
-from headwater.cli.terminal import safe, say
+from headwater.cli.arguments import print_json, say_beside
+from headwater.cli.terminal import safe
 from headwater.report.numbers import count as short_count
 
 _SHOWN_LINES = 6
@@ -19,7 +19,7 @@ def show_dropped(corpus: Path, reason: str | None, source: str | None, count: in
     from headwater.corpus.too_little import kept_too_little, too_little_folder
 
     if kept_too_little(corpus):
-        say("the last build kept too little text for a corpus; this is what it dropped")
+        say_beside(as_json)("the last build kept too little text for a corpus; this is what it dropped")
         corpus = too_little_folder(corpus)
     found = dropped_sample(corpus, reason, source, count)
     if as_json:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import SmallRunDisplay, card, hours_interval, interval, say
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json, say_beside
+from headwater.cli.terminal import SmallRunDisplay, card, hours_interval, interval
+from headwater.cli.verbs import App
 from headwater.durations import duration
 from headwater.report.numbers import count, significant
 
@@ -22,8 +24,8 @@ WORTHWHILE = 0.95
 "Of the band that is left by one more run: a run that narrows it less isn't advised."
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command()(ladder)
+def add_to(app: App) -> None:
+    app.verb(ladder)
 
 
 def ladder(
@@ -39,7 +41,10 @@ def ladder(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train small runs of a run, and forecast its loss and time from them; the same command goes on if interrupted."""
+    """Train small runs; forecast the loss and time of a large one.
+
+    Run the same command to resume.
+    """
     from headwater.recipes.ladder import climb, prepare_ladder
     from headwater.recipes.ladder_design import LadderWishes
     from headwater.recipes.ladder_forecast import ladder_result
@@ -51,16 +56,17 @@ def ladder(
         foreseen = foreseen_ladder(run, overrides or [], wishes)
         print_json(foreseen) if as_json else _print_foreseen(foreseen)
         return
+    say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
     chosen = prepare_ladder(run, overrides or [], wishes, say)
-    done = climb(chosen, lambda config: SmallRunDisplay(config.train, config.train.num_steps), say)
+    done = climb(chosen, lambda config: SmallRunDisplay(config.train, config.train.num_steps, out), say)
     if done is None:
-        _say_what_is_left(chosen.config)
+        _say_what_is_left(chosen.config, say)
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_result(chosen, done)
     print_json(result) if as_json else _print(result, str(chosen.config.run_dir / "ladder" / "runs.csv"))
 
 
-def _say_what_is_left(config: RunConfig) -> None:
+def _say_what_is_left(config: RunConfig, say: Callable[[str], None]) -> None:
     from headwater.recipes.ladder_record import begun_ladder
     from headwater.recipes.planned_loss import begun_outlook
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import safe, say
+from headwater.cli.arguments import AsJson, print_json, say_beside
+from headwater.cli.terminal import safe
 from headwater.errors import ConfigError
 from headwater.report.numbers import apart, count
 
@@ -68,7 +68,7 @@ def fit(
         from headwater.report.law import write_law_page
 
         write_law_page(Path(page), Path(table).name, done, result)
-        say(f"page: {page}")
+        say_beside(as_json)(f"page: {page}")
     print_json(result) if as_json else _print(result)
 
 

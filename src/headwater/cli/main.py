@@ -5,35 +5,55 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Annotated, Any
 
 import typer
 
 from headwater import disk
-from headwater.cli import data, ladder, law, mixture, model, plan, tokens, training
+from headwater.cli import data, ladder, law, model, overview, plan, training
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
+from headwater.cli.verbs import App, Root, require_current, usage_problem
 from headwater.errors import HeadwaterError
 from headwater.machine.termination import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
-STOPPED = "stopped by SIGTERM; the same command goes on from what is done"
+STOPPED = "stopped by SIGTERM; run the same command to resume"
 
-app = typer.Typer(
+ABOUT = """From raw text to a foundation model.
+
+`headwater` alone lists the recipes and the runs here; `headwater VERB -h` explains a verb.
+"""
+
+app = App(
+    ABOUT,
+    cls=Root,
     name="headwater",
-    help="From raw text to a foundation model: corpus, tokenizer, training, evaluation, export, report.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 training.add_to(app)
 data.add_to(app)
-tokens.add_to(app)
 model.add_to(app)
 plan.add_to(app)
 ladder.add_to(app)
 law.add_to(app)
-mixture.add_to(app)
+
+
+@app.callback()
+def headwater(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print headwater's version.")] = False,
+) -> None:
+    """Print the version, or what is here where no verb is named."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"headwater {version_of('headwater')}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        overview.show()
 
 
 def main() -> None:
@@ -55,7 +75,7 @@ def main() -> None:
             status = STOPPED_BY_SIGNAL
             _complain(STOPPED)
         elif status == INTERRUPTED:  # outside of training, where a signal saves
-            _complain("interrupted; the same command goes on from what is done")
+            _complain("interrupted; run the same command to resume")
         if status == STOPPED_BY_SIGNAL:
             termination.ignore_further()
     sys.exit(status)
@@ -66,7 +86,8 @@ def _run_verb() -> int:
     try:
         if faults := os.environ.get("HEADWATER_FAULTS"):  # for tests: see headwater.disk
             disk.install(disk.FaultPlan.parse(faults))
-        app()
+        require_current(sys.argv[1:])
+        return int(app(prog_name="headwater", standalone_mode=False) or 0)
     except HeadwaterError as error:
         _complain(str(error))
         return error.exit_status
@@ -78,7 +99,19 @@ def _run_verb() -> int:
         # of a file that no stage expects to fail; those that do say more
         _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         return 1
-    return 0
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own, a usage error
+            raise
+        return _wrong_usage(error)
+
+
+def _wrong_usage(error: Any) -> int:
+    """Say what is wrong with the arguments; a group alone shows its help, which is no error."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.ctx.get_help())
+        return 0
+    _complain(usage_problem(error))
+    return 2
 
 
 def _complain(message: str) -> None:

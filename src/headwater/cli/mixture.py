@@ -1,4 +1,4 @@
-"""headwater mixture show, search: how much each source gives, by rule or by what small runs show."""
+"""corpus mixture: how much each source gives to training, by rules or by what small runs show."""
 
 from __future__ import annotations
 
@@ -8,20 +8,56 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import SmallRunDisplay, card, say
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json, say_beside
+from headwater.cli.terminal import SmallRunDisplay, card
+from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
-
-def add_to(app: typer.Typer) -> None:
-    mixture = typer.Typer(help="How much each source gives to training: by rules, by small runs.", no_args_is_help=True)
-    mixture.command("show")(show)
-    mixture.command("search")(search)
-    app.add_typer(mixture, name="mixture")
+SEARCH = "With --search"
 
 
-def show(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print the share and the epochs of each source in a run: by its own mixture, by size, temperature and UniMax."""
+def add_to(corpus: App) -> None:
+    corpus.verb(mixture)
+
+
+def mixture(
+    run: RunFile,
+    overrides: Overrides = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Train small runs, propose a mixture by them, and check it.")
+    ] = False,
+    runs: Annotated[
+        int, typer.Option(metavar="N", help="Number of mixtures to train, 6 or more.", rich_help_panel=SEARCH)
+    ] = 12,
+    checks: Annotated[
+        int,
+        typer.Option(metavar="N", help="Number of seeds to check the proposal with.", rich_help_panel=SEARCH),
+    ] = 2,
+    share: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Time of the small runs, in runs of this length (1).", rich_help_panel=SEARCH),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", help="Time of the small runs in minutes.", rich_help_panel=SEARCH)
+    ] = None,
+    for_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            metavar="SOURCE=N",
+            help="Weight of a source's loss; may be repeated (default: all real text alike).",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print each source's share and epochs, or search for better ones.
+
+    The shares are the run's own, and those by size, by temperature and by UniMax.
+    """
+    if search:
+        _search(run, overrides or [], (minutes, share, runs, checks, _importance(for_ or [])), as_json)
+        return
     from headwater.checkpoint.lock import owned
     from headwater.recipes.mixture_shares import shares_by_rule
     from headwater.recipes.run_config import load_run
@@ -29,14 +65,14 @@ def show(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) -> 
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
-        prepare_data(config, say, Timings(), owner.require)
+        prepare_data(config, say_beside(as_json), Timings(), owner.require)
         found = shares_by_rule(config)
     print_json(found) if as_json else _print_shares(found)
 
 
 def _print_shares(found: dict[str, Any]) -> None:
     mixtures = found["mixtures"]
-    print(f"{'source':<16} {'rows':>9}" + "".join(f"{name:>22}" for name in mixtures))
+    print(f"{'source':<16} {'sequences':>9}" + "".join(f"{name:>22}" for name in mixtures))
     for source, rows in found["rows"].items():
         cells = (_cell(mixture, source) for mixture in mixtures.values())
         print(f"{source:<16} {rows:>9,}" + "".join(f"{cell:>22}" for cell in cells))
@@ -52,28 +88,14 @@ def _cell(mixture: dict[str, Any], source: str) -> str:
     return f"{given['share']:.1%} ({given['epochs']:.2f} epochs)"
 
 
-def search(
-    run: RunFile,
-    overrides: Overrides = None,
-    runs: Annotated[int, typer.Option(help="Mixtures to train small runs on, 6 or more.")] = 12,
-    checks: Annotated[int, typer.Option(help="Seeds to compare the proposal with the run's own mixture by.")] = 2,
-    share: Annotated[
-        float | None, typer.Option(help="Time of all small runs as a share of the run's own (1 unless --minutes).")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time of all small runs.")] = None,
-    for_: Annotated[
-        list[str] | None,
-        typer.Option("--for", metavar="SOURCE=N", help="How much a source's text counts (all real text alike)."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train small runs on mixtures, propose one by what they show, and check it; the same command goes on."""
+def _search(run: str, overrides: list[str], options: tuple[Any, ...], as_json: bool) -> None:
+    """Train what isn't trained yet and print the proposal; the same command resumes after a signal."""
     from headwater.recipes.mixing import search_mixture
     from headwater.recipes.mixing_design import MixingWishes, prepare_mixing
 
-    wishes = MixingWishes(minutes, share, runs, checks, _importance(for_ or []))
-    mixing = prepare_mixing(run, overrides or [], wishes, say)
-    result = search_mixture(mixing, lambda config: SmallRunDisplay(config.train, config.train.num_steps), say)
+    say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
+    mixing = prepare_mixing(run, overrides, MixingWishes(*options), say)
+    result = search_mixture(mixing, lambda config: SmallRunDisplay(config.train, config.train.num_steps, out), say)
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
     print_json(result) if as_json else _print(result, run)
@@ -98,14 +120,14 @@ def _print(result: dict[str, Any], run: str) -> None:
         epochs, rank = result["epochs"][name], result["rank"][name]
         print(f"{name:<16} {own[name]:>7.1%} {weight:>9.1%} {epochs:>7.2f}   {losses:>28} {rank:>6.2f}")
     print()
-    card(f"mixture · {result['name']}", _lines(result, run), sys.stdout)
+    card(f"mixture · {result['name']}", _lines(result, run))
 
 
 def _lines(result: dict[str, Any], run: str) -> list[tuple[str, str]]:
     gain = result["forecast"]["gain"]
     lines = [
         ("forecast", f"{gain:+.2%} fewer bits per byte than the run's own mixture, by {result['num_runs']} small runs"),
-        ("trust", f"a small run left out is foretold within {result['left_out_error']:.2%} in the median"),
+        ("trust", f"median error {result['left_out_error']:.2%} where a small run is forecast from the others"),
     ]
     if result["checks"]:
         gains = ", ".join(f"{check['gain']:+.2%}" for check in result["checks"])

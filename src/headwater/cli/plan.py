@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
     """Add `plan` with its verbs, any word that is none being a run; nothing heavy is loaded."""
     plan = typer.Typer(
         cls=PlanGroup,
-        help="Say what a run will cost before it is paid for; or with --budget which to train.",
+        help="Forecast what a run costs, or find the best run for a budget.",
         no_args_is_help=True,
     )
     plan.command(VERB)(run)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, say
+from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json, say_beside
+from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval
 from headwater.report.numbers import count
 
 LIMITS, MACHINE, LOSS = "Limits", "This machine", "Loss"
@@ -66,6 +66,7 @@ def run(
     from headwater.recipes.planning import Questions, loss_unit_of, plan_run, require_fits, with_ladder
     from headwater.recipes.run_config import load_run
 
+    say = say_beside(as_json)
     config, _ = load_run(run, overrides or [])
     asked = Questions(
         runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, price_per_hour, watts, site, sites

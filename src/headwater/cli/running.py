@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.checkpoint.lock import Owner
-from headwater.cli.terminal import TrainingDisplay, card, say, told
+from headwater.cli.terminal import TrainingDisplay, against_forecast, card, say, say_aside
 from headwater.durations import duration
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
@@ -170,7 +170,7 @@ def _told_if_stopped(timings: Timings) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if timings.under_way is not None:
-            say(f"the stage {timings.under_way} was stopped before its end")
+            say_aside(f"the stage {timings.under_way} was stopped before its end")
         raise
 
 
@@ -197,7 +197,7 @@ def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float)
 def forecast_lines(run: RunData) -> list[tuple[str, str]]:
     """Return every fact that was measured against its forecast, and the score; nothing without a forecast."""
     found = [outcome for outcome in outcomes_of(run) if outcome.fact is not None and outcome.is_counted]
-    lines = [(outcome.quantity, told(outcome)) for outcome in found]
+    lines = [(outcome.quantity, against_forecast(outcome)) for outcome in found]
     score = mean_score(found)
     return lines if score is None else [*lines, ("forecast score", f"{score:.2%} (0 is perfect; see the report)")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ from headwater.machine.place import named
 from headwater.report.measures import audit_line
 from headwater.report.numbers import carbon_unit, count, energy_unit, significant
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
-from headwater.train.interventions import told as told_documents
+from headwater.train.interventions import told as documents_line
 
 if TYPE_CHECKING:
     from headwater.train.settings import TrainSettings
@@ -29,8 +30,18 @@ def safe(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """Print one line of progress on standard error, which keeps standard output for results."""
+    """Print one line of progress."""
+    print(printable(message), flush=True)
+
+
+def say_aside(message: str) -> None:
+    """Print one line of progress on standard error, where standard output is for JSON alone."""
     print(printable(message), file=sys.stderr, flush=True)
+
+
+def width() -> int:
+    """Return the width of lines: the terminal's, from 60 to 100 characters."""
+    return max(60, min(shutil.get_terminal_size().columns, 100))
 
 
 def hours_interval(hours: dict[str, float]) -> str:
@@ -58,8 +69,8 @@ def carbon_interval(kg: dict[str, float]) -> str:
 
 
 def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:
-    """Print a boxed list of (name, value), on standard error if nothing else is said; long values are wrapped."""
-    out, title = out or sys.stderr, printable(title)
+    """Print a boxed list of (name, value), on standard output unless `out` is given; long values are wrapped."""
+    out, title = out or sys.stdout, printable(title)
     rows = [(name, piece) for name, value in lines for name, piece in _wrapped(name, safe(value))]
     inner = CARD_WIDTH - 4
     print(f"╭─ {title} " + "─" * max(0, CARD_WIDTH - 5 - len(title)) + "╮", file=out)
@@ -79,19 +90,19 @@ def _wrapped(name: str, value: str) -> list[tuple[str, str]]:
     return [(name if index == 0 else "", piece) for index, piece in enumerate(pieces)]
 
 
-def told(outcome: Outcome) -> str:
+def against_forecast(outcome: Outcome) -> str:
     """Return a fact against its forecast: 5m36s, forecast 6m10s (5m47s to 6m37s): inside."""
     if outcome.fact is None or outcome.error is None:
-        return f"forecast {foretold(outcome)}"
+        return f"forecast {forecast_of(outcome)}"
     if outcome.how == LAST_VALIDATION:  # the forecast is of all held-out text, and a sample of it is no verdict
         fact = shown(outcome, outcome.fact)
-        return f"{fact} of a sample, forecast {foretold(outcome)}: all held-out text decides"
+        return f"{fact} of a sample, forecast {forecast_of(outcome)}: all held-out text decides"
     off = f"{abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
     verdict = "inside" if outcome.is_inside else f"outside, {off}"
-    return f"{shown(outcome, outcome.fact)}, forecast {foretold(outcome)}: {verdict}{outcome.mark}"
+    return f"{shown(outcome, outcome.fact)}, forecast {forecast_of(outcome)}: {verdict}{outcome.mark}"
 
 
-def foretold(outcome: Outcome) -> str:
+def forecast_of(outcome: Outcome) -> str:
     """Return the median of a forecast with its unit, and the band in it."""
     low, high = (shown(outcome, value).removesuffix(f" {outcome.unit}") for value in (outcome.p10, outcome.p90))
     return f"{shown(outcome, outcome.p50)} ({low} to {high})"
@@ -105,11 +116,11 @@ def shown(outcome: Outcome, value: float) -> str:
 
 def intervention_line(entry: dict[str, Any]) -> str:
     """Return one line of an entry of interventions.jsonl: what wasn't trained on, and why."""
-    rows, held = f"rows {entry['first_row']} to {entry['last_row']}", told_documents(entry["documents"])
+    rows, held = f"sequences {entry['first_row']} to {entry['last_row']}", documents_line(entry["documents"])
     if entry["kind"] == "skip":
-        return f"after step {entry['from_step']}: {rows} not taken: {entry['reason']}; {held}"
-    back = f"back from step {entry['from_step']} to step {entry['to_step']}, {rows} left out: {entry['reason']}"
-    return f"{back}; from row {entry['suspect_row']} on {held}"
+        return f"after step {entry['from_step']}: {rows} skipped: {entry['reason']}; {held}"
+    back = f"back from step {entry['from_step']} to step {entry['to_step']}, {rows} excluded: {entry['reason']}"
+    return f"{back}; from sequence {entry['suspect_row']} on {held}"
 
 
 class TrainingDisplay:
@@ -121,7 +132,7 @@ class TrainingDisplay:
     _not_judged: frozenset[str] = frozenset()
 
     def __init__(self, train: TrainSettings, log_every: int | None = None, out: TextIO | None = None) -> None:
-        self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stderr
+        self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stdout
         self._time_left = TimeLeft(train)
         self._is_terminal = self._out.isatty()
         self._validation: dict[str, Any] = {}
@@ -154,7 +165,9 @@ class TrainingDisplay:
         self._zero = time.monotonic() - record.get("seconds", 0.0)
         self._forecast = record.get("forecast") or {}
         self._expected = {outcome.quantity: outcome for outcome in outcomes(self._forecast, {}, {}, {})}
-        said = [f"{name} {foretold(outcome)}" for name, outcome in self._expected.items() if name in ("time", "loss")]
+        said = [
+            f"{name} {forecast_of(outcome)}" for name, outcome in self._expected.items() if name in ("time", "loss")
+        ]
         if said:
             self._line(f"     forecast, 8 in 10 to fall inside: {', '.join(said)}")
 
@@ -181,7 +194,7 @@ class TrainingDisplay:
 
     def _show_checkpoint(self, record: dict[str, Any]) -> None:
         if record.get("signal"):  # the others come by themselves, and nobody waits for them
-            self._line(f"saved step {record['step']}, as {record['signal']} asked; going on")
+            self._line(f"saved step {record['step']}, as {record['signal']} requested; training continues")
 
     def _status(self, record: dict[str, Any]) -> str:
         step = record["step"]
@@ -234,11 +247,11 @@ class TrainingDisplay:
     def _show_stopped(self, record: dict[str, Any]) -> None:
         signal, step = record["signal"], record["step"]
         if record.get("saved", True):
-            self._line(f"stopped by {signal} after saving step {step}; the same command goes on from there")
+            self._line(f"stopped by {signal} after saving step {step}; run the same command to resume")
             return
         self._line(
-            f"stopped by {signal} at step {step} without a save, which may take {record['save_seconds']} s and would "
-            "be cut off (--stop-within); the same command goes on from the last checkpoint"
+            f"stopped by {signal} at step {step} without a save, which may take {record['save_seconds']} s: more than "
+            "--stop-within allows; run the same command to resume from the last checkpoint"
         )
 
     def _show_resume(self, record: dict[str, Any]) -> None:
@@ -247,7 +260,7 @@ class TrainingDisplay:
     def _show_finish(self, record: dict[str, Any]) -> None:
         for outcome in outcomes(self._forecast, record, self._validation, {}):
             if outcome.fact is not None and outcome.is_counted and outcome.quantity not in self._not_judged:
-                self._line(f"     {outcome.quantity} {told(outcome)}")
+                self._line(f"     {outcome.quantity} {against_forecast(outcome)}")
         if audits := audit_line(record):
             self._line(f"     {audits}")
 

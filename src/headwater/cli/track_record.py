@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import foretold, shown
+from headwater.cli.terminal import forecast_of, shown
 from headwater.evaluate.printable import printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _table(record: TrackRecord) -> list[str]:
 
 
 def _row(name: str, outcome: Outcome, width: int) -> str:
-    start = f"{name:<{width}} {outcome.quantity:<9} {foretold(outcome):<36}"
+    start = f"{name:<{width}} {outcome.quantity:<9} {forecast_of(outcome):<36}"
     if outcome.fact is None or outcome.error is None:
         return f"{start} {'–':>22} {'':>8}  {outcome.how}"
     verdict = ("inside" if outcome.is_inside else "OUTSIDE") if outcome.is_counted else outcome.how

@@ -1,8 +1,7 @@
-"""Verbs that make a run: run, train, new, explain, schema, doctor."""
+"""Verbs that make a run, and those that explain one: run, train, new, explain, doctor."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from functools import partial
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json
-from headwater.cli.terminal import safe, say
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, print_json
+from headwater.cli.terminal import say
+from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 from headwater.machine.place import place_of
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from headwater.cli.running import Call
 
 
-def add_to(app: typer.Typer) -> None:
-    for verb in (run, train, new, explain, schema, doctor):
-        app.command()(verb)
+def add_to(app: App) -> None:
+    for verb in (run, train, new, explain, doctor):
+        app.verb(verb)
 
 
 _TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
@@ -32,32 +32,26 @@ LossTable = Annotated[
     typer.Option(
         "--runs",
         metavar="CSV",
-        help="Finished runs (params, tokens, loss) to forecast the loss from; else the ladder's.",
+        help="Forecast the loss from this table of runs (params, tokens, loss).",
     ),
 ]
-LossUnit = Annotated[str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")]
+LossUnit = Annotated[
+    str, typer.Option(metavar="UNIT", help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")
+]
 Takeover = Annotated[
     bool,
-    typer.Option(
-        "--takeover",
-        help="Take the run folder from a process that is stopped, dead or on another host; what it still writes there "
-        "is refused.",
-    ),
+    typer.Option("--takeover", help="Take the run folder over from a stopped, dead or remote process."),
 ]
 StopWithin = Annotated[
     float,
     typer.Option(
         metavar="SECONDS",
-        help="After SIGTERM, end within so long: where a save would take longer, stop without one (torchrun gives 30).",
+        help="Seconds allowed after SIGTERM; if a checkpoint can't be written in time, exit without one.",
         min=0,
     ),
 ]
 Replay = Annotated[
-    bool,
-    typer.Option(
-        "--replay",
-        help="Train the finished part of the run anew beside it, by its log of interventions, and compare every bit.",
-    ),
+    bool, typer.Option("--replay", help="Train the finished part of the run a second time, and compare every bit.")
 ]
 
 
@@ -69,7 +63,10 @@ def run(
     takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
 ) -> None:
-    """Do every stage that is not up to date: corpus, tokenizer, tokens, training, evaluation, export, report."""
+    """Do every stage that is not up to date, from text to report.
+
+    The stages are corpus, tokenizer, tokens, training, evaluation, export and report. Run the same command to resume.
+    """
     from headwater.cli.running import run_all_stages
     from headwater.recipes.run_config import load_run
 
@@ -87,7 +84,10 @@ def train(
     stop_within: StopWithin = 30.0,
     replay: Replay = False,
 ) -> None:
-    """Train, or go on where training stopped; data stages that are not up to date come first."""
+    """Train or resume; data stages that are not up to date come first.
+
+    For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
+    """
     from headwater.cli.replaying import run_replay
     from headwater.cli.running import run_training
     from headwater.recipes.run_config import load_run
@@ -111,50 +111,53 @@ def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float)
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the run; its file becomes NAME.toml.")],
-    text: Annotated[list[str], typer.Option("--text", help="A file or folder of your text; may be given often.")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="More files and folders.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the run; its file becomes NAME.toml.")],
+    text: Annotated[
+        list[str], typer.Option("--text", metavar="PATH", help="A file or folder of your text; may be repeated.")
+    ],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH ...]", help="More files and folders of your text.")
+    ] = None,
     minutes: Annotated[
         float,
         typer.Option(
-            help="Sets the number of steps alone, to about so long on this machine. No limit: it may take more or "
-            "less, and `headwater plan` says how long."
+            metavar="N", help="Aim for about this much training time on this machine (an estimate, not a limit)."
         ),
     ] = 8.0,
 ) -> None:
-    """Write a run file that trains on your own text: --text FOLDER or FILE; sizes follow from its amount."""
+    """Write a run file for your own text, sized for it and this machine."""
     from headwater.recipes.new import write_run_file
 
     name = name.removesuffix(".toml")
     path = write_run_file(Path(f"{name}.toml"), name, [*text, *(more or [])], minutes, say)
-    say(f"wrote {path}; look it over, then: headwater run {path}")
+    say(f"wrote {path}; read it, then: headwater run {path}")
 
 
-def explain(run: RunFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Say for every setting whether you, a recipe, a rule or a default set it, and why."""
-    from headwater.recipes.run_config import config_record, load_run
+def explain(
+    run: RunOrNone = None,
+    overrides: Overrides = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Show the defaults too, and what is off.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of a run file, for editors; needs no RUN.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is set, by whom (you, a recipe, a rule), and why."""
+    from headwater.cli.explaining import print_reasons
+    from headwater.recipes.run_config import config_record, file_schema, load_run
 
-    config, reasons = load_run(run, overrides or [])
-    if as_json:
-        print_json(config_record(config, reasons))
+    if schema:
+        print_json(file_schema())
         return
-    for reason in reasons:
-        shown = json.dumps(reason.value, ensure_ascii=False)
-        shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        why = " ".join(reason.why.split())  # a description may be of two lines
-        print(safe(f"{reason.setting:<34} {shown:<41} {reason.origin:<8} {why}".rstrip()))
-
-
-def schema() -> None:
-    """Print the JSON schema of a run file, for editors."""
-    from headwater.recipes.run_config import file_schema
-
-    print_json(file_schema())
+    if run is None:
+        raise ConfigError("name a run to explain, such as first-light or mine.toml; or give --schema")
+    config, reasons = load_run(run, overrides or [])
+    print_json(config_record(config, reasons)) if as_json else print_reasons(config, reasons, run, show_all)
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what this machine has and lacks, and measure its matrix-multiply peak."""
-    from headwater.cli.doctor import examine_machine, print_findings
+    """Measure this machine: what it has, what it lacks, how fast it is."""
+    from headwater.cli.doctor import measure_machine, print_findings
 
-    findings = examine_machine()
+    findings = measure_machine()
     print_json(findings) if as_json else print_findings(findings)

@@ -149,7 +149,7 @@ class EngineSettings(Settings):
 
 
 class QualitySettings(Settings):
-    """A classifier trained by `headwater corpus classifier train`, beside the rules."""
+    """A classifier trained by `headwater corpus tune`, beside the rules."""
 
     classifier: str | None = None
     """Its folder."""
@@ -166,7 +166,7 @@ class QualitySettings(Settings):
         if asked and self.classifier is None:
             raise ValueError(
                 f"{asked[0]}={getattr(self, asked[0])} has no effect without a classifier; set "
-                "corpus.quality.classifier to a folder that `headwater corpus classifier train` wrote, or leave "
+                "corpus.quality.classifier to a folder that `headwater corpus tune` wrote, or leave "
                 f"{asked[0]} out"
             )
         return self

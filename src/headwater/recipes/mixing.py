@@ -34,7 +34,7 @@ MakeDisplay = Callable[[RunConfig], Display]
 
 
 def search_mixture(mixing: Mixing, make_display: MakeDisplay, say: Say) -> dict[str, Any] | None:
-    """Train what isn't trained and return what `headwater mixture search --json` prints; None: stopped by a signal."""
+    """Train what isn't trained; return what `headwater corpus mixture --search --json` prints, None after a signal."""
     config = mixing.ladder.config
     with owned(config.run_dir):
         remove_leftovers(mixing.folder)

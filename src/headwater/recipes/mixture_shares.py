@@ -18,7 +18,7 @@ def train_rows(config: RunConfig) -> dict[str, int]:
     found = split_tokens(config, "train")
     if found is None:
         raise ConfigError(
-            f"the text of {config.name} isn't built yet; `headwater tokenizer train {config.name}` builds it"
+            f"the text of {config.name} isn't built yet; `headwater corpus tokenizer train {config.name}` builds it"
         )
     return {name: -(-count // config.model.seq_len) for name, count in found.items()}
 
@@ -35,7 +35,7 @@ def shares_of(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
 
 
 def shares_by_rule(config: RunConfig) -> dict[str, Any]:
-    """Return what `headwater mixture show --json` prints: {"rows": …, "mixtures": {name: {source: share, epochs}}}.
+    """Return what `headwater corpus mixture --json` prints: {"rows": …, "mixtures": {name: {source: share, epochs}}}.
 
     A rule that the text doesn't carry has the reason in place of its shares.
     """

@@ -19,7 +19,7 @@ def open_batches(config: RunConfig) -> BatchSource:
     """
     tokens = Folders(config.run_dir).tokens
     if is_unmade(tokens):
-        raise StoreError(f"{tokens} is not built yet; `headwater tokenizer train RUN.toml` builds it")
+        raise StoreError(f"{tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
     return _batches(config, open_stores(tokens, "train"))
 
 

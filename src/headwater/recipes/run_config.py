@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from importlib import resources
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings
-from headwater.config import RawSettings, Settings, describe, read_settings
+from headwater.config import RawSettings, Settings, apply_override, describe, is_file, read_settings
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError
 from headwater.files import read_json
@@ -46,7 +47,7 @@ class RunConfig(Settings):
     name: str
     "Name of the run and of its folder: letters, digits, dot, dash, underscore."
     seed: int = Field(default=1, ge=0)
-    "Decides the initial weights and the order of the rows."
+    "Decides the initial weights and the order of the sequences."
     runs_dir: str = "runs"
     "Folder in which run folders lie."
     corpus: CorpusSettings
@@ -104,7 +105,7 @@ class RunConfig(Settings):
             missing = [name for name in sources if table and name not in table]
             if missing:
                 raise ValueError(
-                    f"mixture.{setting} says nothing of {', '.join(missing)}; give each a weight (0 leaves it out)"
+                    f"mixture.{setting} has no weight for {', '.join(missing)}; give each one (0 excludes it)"
                 )
         return self
 
@@ -125,18 +126,49 @@ def list_recipes() -> list[str]:
 
 def find_recipe(name: str) -> Path | None:
     path = Path(str(resources.files("headwater.recipes"))) / f"{name}.toml"
-    return path if _exists(path) else None
+    return path if is_file(path) else None
 
 
-def load_run(name_or_path: str, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
-    """Return the settings of a run file or a named recipe, and for each where it comes from and why.
+def load_run(name: str, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings of a recipe, a run file or a run folder, and for each where it comes from and why.
 
-    Raises ConfigError, with every problem at once, when something is missing, unknown or out of range.
+    Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
     """
-    path = find_recipe(name_or_path) or Path(name_or_path)
-    if not _exists(path) and path.suffix != ".toml":
-        raise ConfigError(_no_such_run(name_or_path))
+    path = Path(name)
+    if is_file(path / "config.json"):
+        return _load_folder(path, overrides)
+    path = find_recipe(name) or path
+    if not is_file(path):
+        raise ConfigError(_no_such_run(name))
     return _resolved(read_settings(path, overrides, find_recipe), path)
+
+
+def run_folder(name: str) -> Path:
+    """Return the folder of a run that is named by its folder, its run file or its recipe.
+
+    Raises ConfigError where there is no such folder yet.
+    """
+    if os.path.isdir(name):
+        return Path(name)
+    folder = load_run(name, [])[0].run_dir
+    if not folder.is_dir():
+        raise ConfigError(f"{name} has not been run here: there is no folder {folder}; `headwater run {name}` makes it")
+    return folder
+
+
+def _load_folder(folder: Path, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings that a run was made with; beside `overrides`, rules are applied again."""
+    config, reasons = config_of_run(folder), reasons_of_run(folder)
+    if not overrides:
+        return config, reasons
+    raw = RawSettings({"name": config.name, "runs_dir": config.runs_dir}, {})
+    for each in reasons:
+        if each.origin in ("user", "recipe") and not raw.has(each.setting):
+            recipe = find_recipe(each.where) if each.origin == "recipe" else None
+            raw.set_(each.setting, "off" if each.value is None else each.value, str(recipe or each.where))
+    for override in overrides:
+        apply_override(raw, override)
+    return _resolved(raw, folder)
 
 
 def config_of_text(text: str) -> RunConfig:
@@ -171,19 +203,19 @@ def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:
     return whys
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name longer than a file system allows
-        return False
-
-
 def _no_such_run(name: str) -> str:
-    known = list_recipes()
-    beside = [f"{name}.toml"] if _exists(Path(f"{name}.toml")) else []
-    close = beside or difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{name!r} is neither a run file nor a recipe{hint} (recipes: {', '.join(known)})"
+    """Return what to type instead of the name of a run that isn't there."""
+    if os.path.isdir(name):
+        return (
+            f"{name} is a folder, and no run folder: it has no config.json; if it holds your text, "
+            f"`headwater new NAME --text {name}` writes a run file for it"
+        )
+    recipes, files = list_recipes(), sorted(str(path) for path in Path().glob("*.toml"))
+    folders = sorted(str(path) for path in Path("runs").glob("*") if path.is_dir())
+    beside = [each for each in files + folders if name in (Path(each).stem, Path(each).name)]
+    close = beside or difflib.get_close_matches(name, recipes + files + folders, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "; `headwater new NAME --text FOLDER` writes a run file"
+    return f"{name!r} is no recipe, run file or run folder{hint} (recipes: {', '.join(recipes)})"
 
 
 def _require_whole_rows(raw: RawSettings) -> None:
@@ -236,24 +268,42 @@ def config_record(config: RunConfig, reasons: list[Reason]) -> dict[str, Any]:
 
 def config_of_run(run_dir: Path) -> RunConfig:
     """Return the resolved settings of a run from its folder."""
-    path = run_dir / "config.json"
-    if not path.exists():
-        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; `headwater run RUN.toml` makes one")
-    try:
-        settings = dict(read_json(path)["settings"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"{path} is damaged: `headwater run RUN.toml` writes it again") from None
-    config = validate(RunConfig, RawSettings(settings, {}))
+    config = validate(RunConfig, RawSettings(dict(_config_part(run_dir, "settings", dict)), {}))
     # the folder may have been moved since, or be named by a link: where it lies now is where its files are
     folder = run_dir.resolve()
     here = run_dir.parent if run_dir.name == folder.name else folder.parent
     return config.model_copy(update={"runs_dir": str(here), "name": folder.name})
 
 
+def reasons_of_run(run_dir: Path) -> list[Reason]:
+    """Return where each setting of a run comes from, as its folder says."""
+    try:
+        return [Reason(**reason) for reason in _config_part(run_dir, "reasons", list)]
+    except TypeError:
+        raise ConfigError(_damaged(run_dir)) from None
+
+
+def _config_part(run_dir: Path, name: str, kind: type) -> Any:
+    path = run_dir / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; `headwater run RUN.toml` makes one")
+    try:
+        part = read_json(path)[name]
+    except (OSError, ValueError, KeyError, TypeError):
+        part = None
+    if not isinstance(part, kind):
+        raise ConfigError(_damaged(run_dir))
+    return part
+
+
+def _damaged(run_dir: Path) -> str:
+    return f"{run_dir / 'config.json'} is damaged: `headwater run RUN.toml` writes it again"
+
+
 def file_schema() -> dict[str, Any]:
     """Return the JSON schema of a run file: as the settings' own, but nothing is required, and `extends` is known.
 
-    What a file leaves out comes from the file it extends, or from a rule.
+    What a file doesn't set comes from the file it extends, or from a rule.
     """
     schema = _without_required(RunConfig.model_json_schema())
     extends = {"type": "string", "description": "A recipe, or a run file beside this one, whose settings come first."}

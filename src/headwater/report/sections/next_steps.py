@@ -17,7 +17,7 @@ def next_steps(run: RunData) -> Html:
         ('headwater surprise "The sun rises in the west." --run {}', "what it finds unlikely, token by token"),
         ("headwater evaluate --run {}", "bits per byte by source, the abilities and the baselines"),
         ('headwater corpus trace "the sun" --run {}', "which documents hold a text: did it learn this by heart?"),
-        ("headwater export hf --run {}", "a folder that transformers, vLLM and TRL open"),
+        ("headwater export {}", "a folder that transformers, vLLM and TRL open"),
         ("headwater new mine --text FOLDER", "a run file that trains on your own text"),
     ]
     items = [tag("li", tag("code", command.format(folder)), tag("span", what)) for command, what in commands]

@@ -1,0 +1,63 @@
+"""headwater explain: what is set, under who set it, with the reason of every rule."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from headwater.cli.terminal import safe, width
+
+if TYPE_CHECKING:
+    from headwater.optim.rules import Reason
+    from headwater.recipes.run_config import RunConfig
+
+MAX_VALUE = 44
+"Characters of a value that are shown: lists of paths may be long."
+
+
+def print_reasons(config: RunConfig, reasons: list[Reason], run: str, show_all: bool) -> None:
+    """Print the settings of a run by origin; defaults, and what is off, only where all are wanted."""
+    shown = [each for each in reasons if show_all or (each.origin != "default" and each.value is not None)]
+    print(safe(f"{config.name}: {_model(config)}"))
+    for origin in ("user", "recipe", "rule", "default"):
+        for where in dict.fromkeys(each.where for each in shown if each.origin == origin):
+            print(safe(f"\n{_heading(origin, where)}"))
+            for each in shown:
+                if (each.origin, each.where) == (origin, where):
+                    _print_reason(each, has_why=origin in ("rule", "default"))
+    if len(shown) < len(reasons):
+        hidden = len(reasons) - len(shown)
+        print(safe(f"\n{hidden} more have their defaults or are off: headwater explain {run} --all"))
+
+
+def _model(config: RunConfig) -> str:
+    from headwater.model.count import count_parameters
+    from headwater.report.numbers import count
+
+    model, train = config.model, config.train
+    return (
+        f"{count(count_parameters(model).total)} parameters ({model.num_layers} layers × {model.d_model}, "
+        f"{heads(model)}), {train.num_steps} steps × {count(train.batch_tokens)} tokens"
+    )
+
+
+def heads(model: Any) -> str:
+    """Return how many heads of which width: 3 heads of 64."""
+    return f"{model.num_heads} head{'' if model.num_heads == 1 else 's'} of {model.head_dim}"
+
+
+def _heading(origin: str, where: str) -> str:
+    return {"user": f"set in {where}", "recipe": f"set in the recipe {where}", "rule": "set by rules"}.get(
+        origin, "defaults"
+    )
+
+
+def _print_reason(reason: Reason, has_why: bool) -> None:
+    value = json.dumps(reason.value, ensure_ascii=False)
+    value = value if len(value) <= MAX_VALUE else value[: MAX_VALUE - 1] + "…"
+    print(safe(f"  {reason.setting:<36} {value}"))
+    if has_why and reason.why:
+        # a description may be of two lines
+        why = textwrap.wrap(" ".join(reason.why.split()), width() - 8)
+        print(safe("\n".join(f"      {line}" for line in why)))

@@ -1,0 +1,134 @@
+"""How verbs are listed, explained and misspelt: typer's commands, with help and errors for people."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from headwater.errors import ConfigError
+
+SECTIONS = {
+    "start": ("new", "run", "train"),
+    "understand": ("evaluate", "next", "generate", "surprise", "report"),
+    "decide": ("plan", "ladder", "law"),
+    "data": ("corpus",),
+    "hand on": ("export",),
+    "help": ("explain", "doctor"),
+}
+"The verbs of headwater, as its help lists them."
+
+RENAMED = {
+    "schema": "headwater explain --schema",
+    "tokenizer": "headwater corpus tokenizer",
+    "tokens": "headwater corpus where",
+    "mixture show": "headwater corpus mixture",
+    "mixture search": "headwater corpus mixture --search",
+    "mixture": "headwater corpus mixture",
+    "corpus classifier": "headwater corpus tune",
+    "export hf": "headwater export RUN",
+}
+"What was typed before, and what is typed now."
+
+OPTIONS_COLUMN = 28
+
+
+def require_current(arguments: Sequence[str]) -> None:
+    """Raise ConfigError when the arguments begin with a verb that has another name now."""
+    for words in (2, 1):
+        old = " ".join(arguments[:words])
+        if old in RENAMED:
+            raise ConfigError(f"`headwater {old}` is now `{RENAMED[old]}`")
+
+
+class _Readable:
+    """Usage lines and lists of options as they are typed: `headwater run RUN [setting=value ...] [options]`."""
+
+    def collect_usage_pieces(self: Any, ctx: Any) -> list[str]:
+        arguments = [each for each in self.get_params(ctx) if each.param_type_name == "argument"]
+        rest = "VERB ..." if isinstance(self, TyperGroup) else "[options]"
+        return [*(each.metavar or each.name.upper() for each in arguments), rest]
+
+    def format_options(self: Any, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for each in self.get_params(ctx):
+            if each.param_type_name == "argument":
+                sections["Arguments"].append((each.metavar or each.name.upper(), each.help or ""))
+            elif (record := each.get_help_record(ctx)) is not None:
+                sections.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append(record)
+        for name, records in sections.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records, col_max=OPTIONS_COLUMN)
+
+
+class Verb(_Readable, TyperCommand):
+    """A command."""
+
+
+class Group(_Readable, TyperGroup):
+    """Verbs in sections, each with the first paragraph of its help, uncut."""
+
+    sections: dict[str, tuple[str, ...]] | None = None
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections = self.sections or {"verbs": tuple(self.commands)}
+        width = max(map(len, self.commands))
+        for heading, names in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), summary(self.commands[name])) for name in names])
+        super().format_options(ctx, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Raise ConfigError, with the nearest verb, where the first argument is none."""
+        if args[0] in self.commands or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        word, path = args[0], ctx.command_path
+        close = difflib.get_close_matches(word, list(self.commands), n=1)
+        if self.sections is not None and (word.endswith(".toml") or "/" in word):
+            close = [f"run {word}"]
+        hint = f"did you mean `{path} {close[0]}`?" if close else f"`{path} -h` lists the verbs"
+        raise ConfigError(f"there is no verb {word!a}; {hint}")
+
+
+class Root(Group):
+    sections = SECTIONS
+
+
+class App(typer.Typer):
+    """A group of verbs, whose help is plain text."""
+
+    def __init__(self, help: str, **options: Any) -> None:
+        plain = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+        super().__init__(**{"cls": Group, "help": help, "no_args_is_help": True, **plain, **options})
+
+    def verb(self, function: Callable[..., None], name: str | None = None) -> None:
+        self.command(name, cls=Verb)(function)
+
+
+def summary(command: Any) -> str:
+    """Return what a verb does, in the one line that lists of verbs have."""
+    return " ".join((command.help or "").partition("\n\n")[0].split())
+
+
+def usage_problem(error: Any) -> str:
+    """Return a usage error of typer's in one sentence, with what to do about it."""
+    path = error.ctx.command_path if error.ctx else "headwater"
+    verb, advice = path.partition(" ")[2] or path, f"; `{path} -h` shows what it takes"
+    param, option = getattr(error, "param", None), getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        if "." in option:
+            advice = f"; settings are written without dashes: {option.lstrip('-')}=VALUE"
+        elif error.possibilities:
+            advice = f"; did you mean {error.possibilities[0]}?"
+        return f"{verb} has no option {option}{advice}"
+    if param is not None and hasattr(error, "param_type"):
+        what = param.metavar or param.name.upper()
+        what = what if param.param_type_name == "argument" else f"{param.opts[0]} {what}"
+        why = f": {param.help[:1].lower()}{param.help[1:].rstrip('.')}" if param.help else ""
+        return f"{verb} needs {what}{why}{advice}"
+    message = error.format_message().rstrip(".")
+    return f"{verb}: {message[:1].lower()}{message[1:]}{advice}"
