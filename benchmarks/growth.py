@@ -2,11 +2,11 @@
 
     python benchmarks/growth.py --json [--markdown docs/performance.md] [--only tokens,width] [--lock FILE]
 
-One size at a time is varied round a base shape; every point is a process of its own, in an order drawn by chance, so
-that a machine that slows down bends no line. Beside what was measured stand the model's FLOPs, the curve of the powers
-that theory names, how far each point is off, and where the smaller points foretell a larger one wrongly. Then: one core
-beside two, a step of the recipe gpt2-124m, and the memory of other sizes. With --json the last line is one JSON object;
-the exit status is 1 when what is promised of long sequences and of gpt2-124m doesn't hold.
+One size varies at a time, around a base shape. Every point is a process of its own, in random order, so that a machine
+that slows down bends no line. Each table has the measured values, the model's FLOPs, the curve of the powers that
+theory names, how far each point is off it, and the first point that leaves the curve through the smaller ones. Then:
+one core and two, a step of the recipe gpt2-124m, and the memory of other sizes. With --json the last line is one JSON
+object. The exit status is 1 when the claims about long sequences and gpt2-124m don't hold.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the tables between the markers of this page")
     parser.add_argument("--only", type=_names, default=list(NAMES), metavar="NAME,…", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--base", type=Shape.parse, default=BASE, metavar="L,H,D,T,V,B")
-    parser.add_argument("--sweeps-alone", action="store_true", help="leave out cores, gpt2-124m and other sizes")
+    parser.add_argument("--sweeps-alone", action="store_true", help="skip cores, gpt2-124m and other sizes")
     parser.add_argument("--seconds", type=float, default=Order.min_seconds, help="of steps at each point, at least")
     parser.add_argument("--work", type=Path, help="keep tokens and logs in this folder")
     parser.add_argument("--lock", type=Path, help="lock this file while a point is measured, to take turns")
@@ -163,10 +163,10 @@ class Turns:
             time.sleep(1.0)  # the others wait already
         if self._path is not None and self._file is None:
             self._file = open(self._path, "a")  # noqa: SIM115
-            asked_at = time.monotonic()
+            waits_since = time.monotonic()
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._taken_at = time.monotonic()
-            self.waited_seconds += self._taken_at - asked_at
+            self.waited_seconds += self._taken_at - waits_since
 
     def give(self) -> None:
         if self._file is not None:
@@ -193,7 +193,7 @@ def measure_all(measure: Measurer, options: argparse.Namespace) -> dict[str, Any
     facts = {name: base[name] for name in ("dtype", "kernels", "torch", "peak_flops_per_second")}
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "command": "python benchmarks/growth.py " + " ".join(_told(sys.argv[1:])),
+        "command": "python benchmarks/growth.py " + " ".join(_shown_arguments(sys.argv[1:])),
         "machine": machine() | facts,
         "base": asdict(options.base),
         "sweeps": sweeps,
@@ -202,7 +202,7 @@ def measure_all(measure: Measurer, options: argparse.Namespace) -> dict[str, Any
     return result if options.sweeps_alone else result | extras(measure, dtype, result)
 
 
-def _told(arguments: list[str]) -> list[str]:
+def _shown_arguments(arguments: list[str]) -> list[str]:
     """Return the command's own words without places of this machine."""
     places = ("--lock", "--work", "--markdown")
     kept, skip = [], False

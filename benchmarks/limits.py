@@ -31,7 +31,7 @@ class Limit:
 
 
 def best_seconds(function: Callable[[], object]) -> float:
-    """Return the shortest of several runs: other programs only ever make one longer."""
+    """Return the shortest of several runs: load on the machine only makes a run longer."""
     function()
     best = float("inf")
     for _ in range(REPEATS):

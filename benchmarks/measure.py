@@ -14,7 +14,7 @@ from job import ContenderMissing, Job
 from workers import Steps, WorkerFailed, Workers
 
 SCREENING_SECONDS = 1.5
-HOPELESS = 1.3  # a mode whose second step takes this many times the best mode's is not looked at further
+MAX_SLOWDOWN = 1.3  # a mode whose second step takes more than this times the best mode's is dropped
 
 Say = Callable[[str], None]
 
@@ -78,9 +78,9 @@ def choose_mode(name: str, job: Job, modes: tuple[str, ...], workers: Workers, s
 
 
 def screen(job: Job, warmup: Steps, best_seconds: float, workers: Workers) -> Steps:
-    """Return a few steps of a warm worker, or its last step so far where that is hopeless beside `best_seconds`."""
+    """Return a few steps of a warm worker, or its last step where that exceeds MAX_SLOWDOWN times `best_seconds`."""
     second = warmup.seconds[-1]
-    if second > HOPELESS * best_seconds:
+    if second > MAX_SLOWDOWN * best_seconds:
         return Steps([second], warmup.losses[-1:], warmup.measures[-1:], warmup.peak_rss_bytes)
     return workers.run(job, max(3, math.ceil(min(SCREENING_SECONDS / second, 50))))
 

@@ -4,7 +4,7 @@
 
 Published loss curves (benchmarks/data/scaling/multi_power_curves.csv): three sizes, each trained with nine schedules.
 Two schedules of one size that end at the same step are a pair: given the loss of one, what is that of the other? The
-law's constants are fitted anew for every pair, without its size and without both of its kinds of schedule at any size,
+law's constants are fitted again for every pair, without its size and without both of its kinds of schedule at any size,
 so that no curve is predicted by constants fitted on it. Fitted are the logarithms of each curve's loss over that of
 the constant rate at the same step (which stays the measure for the other sizes), every curve counting alike, with the
 constants held near generic ones by a weak prior.
@@ -161,25 +161,25 @@ def fit(known: Facts) -> MultiPower:
 
 @dataclass(frozen=True)
 class Scored:
-    """A pair: what the second schedule's loss was over the first's, what was foretold, and a deviation at UNSURE."""
+    """A pair: what the second schedule's loss was over the first's, what was forecast, and a deviation at UNSURE."""
 
     size: int
     first: str
     second: str
     fact: float
-    foretold: float
+    forecast: float
     deviation: float
 
     @property
     def error(self) -> float:
-        return self.foretold - self.fact
+        return self.forecast - self.fact
 
     def is_held(self, unsure: float) -> bool:
         return abs(self.error) <= NORMAL_95 * self.deviation * unsure / UNSURE
 
 
 def scored() -> list[Scored]:
-    """Return every pair, foretold by constants that saw neither its size nor its kinds of schedule."""
+    """Return every pair, forecast by constants that saw neither its size nor its kinds of schedule."""
     found, result = curves(), []
     fitted: dict[tuple[int, frozenset[str]], MultiPower] = {}
     for size in sorted({curve.size for curve in found.values()}):
@@ -190,9 +190,9 @@ def scored() -> list[Scored]:
                 key = size, frozenset((one.kind, other.kind))
                 if key not in fitted:
                     fitted[key] = fit(facts(found, size, set(key[1])))
-                moved = move(shares_of(other.schedule, end), shares_of(one.schedule, end), end, fitted[key])
+                shift = move(shares_of(other.schedule, end), shares_of(one.schedule, end), end, fitted[key])
                 fact = math.log(other.loss_at(end) / one.loss_at(end))
-                result.append(Scored(size, *pair, fact, moved.log_ratio, moved.deviation))
+                result.append(Scored(size, *pair, fact, shift.log_ratio, shift.deviation))
     return result
 
 
@@ -212,7 +212,7 @@ def coverage(pairs: Sequence[Scored]) -> float:
 
 
 def own_runs() -> list[dict[str, Any]]:
-    """Return headwater's own runs: mean loss of each schedule over the rules', as it was and as foretold."""
+    """Return headwater's own runs: mean loss of each schedule over the rules', as it was and as forecast."""
     rows: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     with (DATA / "own_schedules.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -225,11 +225,11 @@ def own_runs() -> list[dict[str, Any]]:
         rule, its = base[num_steps]
         if schedule == rule:
             continue
-        moved = move(factors_of(schedule, num_steps), factors_of(rule, num_steps), num_steps)
+        shift = move(factors_of(schedule, num_steps), factors_of(rule, num_steps), num_steps)
         facts_ = [math.log(loss / other) for loss, other in zip(losses, its)]
         row = {"steps": num_steps, "schedule": in_words(schedule), "seeds": len(facts_), "fact": fmean(facts_)}
-        held = abs(moved.log_ratio - fmean(facts_)) <= NORMAL_95 * moved.deviation
-        result.append(row | {"foretold": moved.log_ratio, "deviation": moved.deviation, "held": held})
+        held = abs(shift.log_ratio - fmean(facts_)) <= NORMAL_95 * shift.deviation
+        result.append(row | {"forecast": shift.log_ratio, "deviation": shift.deviation, "held": held})
     return result
 
 
@@ -251,14 +251,14 @@ def summary(pairs: Sequence[Scored]) -> dict[str, Any]:
 
 
 def show(pairs: Sequence[Scored], found: dict[str, Any]) -> None:
-    print("Loss of the second schedule over the first's, %: as it was (as foretold by constants that saw neither)\n")
+    print("Loss of the second schedule over the first's, %: as it was (as forecast by constants that saw neither)\n")
     sizes = sorted({pair.size for pair in pairs})
     print(f"{'first':<20}{'second':<20}" + "".join(f"{f'{size}M':>18}" for size in sizes))
     for first, second in dict.fromkeys((pair.first, pair.second) for pair in pairs):
         cells = [pair for pair in pairs if (pair.first, pair.second) == (first, second)]
         print(
             f"{first:<20}{second:<20}"
-            + "".join(f"{f'{100 * c.fact:+.2f} ({100 * c.foretold:+.2f})':>18}" for c in cells)
+            + "".join(f"{f'{100 * c.fact:+.2f} ({100 * c.forecast:+.2f})':>18}" for c in cells)
         )
     print()
     for name, value in found["pairs"].items():
@@ -267,7 +267,7 @@ def show(pairs: Sequence[Scored], found: dict[str, Any]) -> None:
     print("the package holds:   ", asdict(FITTED))
     print("\nheadwater's own runs, against the rules' schedule, %")
     for row in found["own_runs"]:
-        numbers = f"{100 * row['fact']:+.2f} ({100 * row['foretold']:+.2f} ± {100 * row['deviation']:.2f})"
+        numbers = f"{100 * row['fact']:+.2f} ({100 * row['forecast']:+.2f} ± {100 * row['deviation']:.2f})"
         print(f"{row['steps']:>6} steps  {row['schedule']:<58}{row['seeds']} seeds  {numbers}")
 
 

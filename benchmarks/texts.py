@@ -60,7 +60,7 @@ def _texts(documents: Iterable[object]) -> Iterator[str]:
 
 
 def split(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return (training documents, held-out documents), each in the order given; copies and crumbs are left out.
+    """Return (training documents, held-out documents), each in the given order, without copies and very short texts.
 
     Raises DataError when there is too little text to hold 300 kB out and train on four times that.
     """

@@ -60,7 +60,9 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--round-seconds", type=float, default=Effort.round_seconds, help="at least, for each contender"
     )
-    parser.add_argument("--no-roofline", action="store_true", help="leave out where the time of headwater's step goes")
+    parser.add_argument(
+        "--no-roofline", action="store_true", help="skip the table of where the time of headwater's step goes"
+    )
     parser.add_argument("--work", type=Path, help="keep tokens and logs in this folder")
     parser.add_argument("--lock", type=Path, help="lock this file while anything is measured, to take turns")
     options = parser.parse_args(arguments)
@@ -137,7 +139,7 @@ def profile_headwater(findings: list[Finding], workers: Workers) -> dict[str, An
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[str, str, Path | None]]:
-    """Return (name, module, folder) of each contender asked for."""
+    """Return (name, module, folder) of each contender chosen."""
     found: list[tuple[str, str, Path | None]] = [(name, module, None) for name, module in contenders.INSTALLED.items()]
     found += [(name, contenders.REPOSITORIES[name], folder) for name, folder in options.peer]
     return [one for one in found if options.only is None or one[0] in options.only]
@@ -161,7 +163,7 @@ def _processor() -> str:
 
 
 def say(line: str) -> None:
-    """Tell how far the measurement is, on standard error."""
+    """Print progress to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 

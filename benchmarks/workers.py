@@ -106,7 +106,7 @@ class Worker:
 class Workers:
     """At most as many workers as memory holds; one that had to go is started, and warmed up, again.
 
-    `lock` is a file locked while anything runs, to take turns with other programs that lock it.
+    `lock` is a file locked while anything runs, to take turns with whatever else locks it.
     """
 
     def __init__(self, logs_dir: Path, lock: Path | None) -> None:

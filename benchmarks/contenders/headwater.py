@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from watch import Watch
 
 MODES = ("auto",)  # it measures and decides by itself; `headwater_bfloat16` gives another
-NUM_STEPS = 100_000  # never reached: no save, validation or look falls into a measurement
+NUM_STEPS = 100_000  # never reached: no save, validation or probe falls into a measurement
 
 
 def train(job: Job, watch: Watch) -> None:
@@ -40,7 +40,7 @@ def train(job: Job, watch: Watch) -> None:
 
 
 class NoEvaluator:
-    """Measures nothing: neither a validation nor a look is due before the last step."""
+    """Measures nothing: neither a validation nor a probe is due before the last step."""
 
     def validate(self, model: Any) -> dict[str, Any]:
         return {}
@@ -65,7 +65,7 @@ def make_plan(job: Job) -> TrainPlan:
     model |= {"num_heads": shape.num_heads, "head_dim": shape.head_dim, "seq_len": shape.seq_len}
     train = {"num_steps": NUM_STEPS, "batch_tokens": shape.batch_tokens, "microbatch_tokens": shape.microbatch_tokens}
     train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_probes": 0}
-    train["half_length_fraction"] = 0.0  # every step is of the shape that was asked for
+    train["half_length_fraction"] = 0.0  # every step has the requested shape
     raw = RawSettings({"model": model, "train": train, "optim": {}, "schedule": {}}, {})
     apply_rules_(raw)
     return TrainPlan(

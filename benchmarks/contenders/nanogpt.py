@@ -73,6 +73,6 @@ def load_model_file(folder: Path | None) -> ModuleType:
     spec = importlib.util.spec_from_file_location("nanogpt_model", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses find their module there
     spec.loader.exec_module(module)
     return module

@@ -7,7 +7,7 @@ Both corpora are made from the documents of the recipe standard, read alike; `ra
 duplicates switched off. Each trains the model of first-light for the same number of tokens, every source at the share
 that its text has, and is judged on the same held-out documents (held_out_texts.py) in bits per byte. --tree NAME=FOLDER
 adds a source as found, for instance all that `dpkg-deb -x` unpacks of a documentation package: the recipe's own choice
-of files has left out much of what filters would.
+of files excludes much of what filters would drop.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _NOTICE = (
-    "Accept all cookies to go on reading. This site uses cookies and similar techniques to remember you, to count its "
+    "Accept all cookies to continue. This site uses cookies and similar techniques to remember you, to count its "
     "visitors and to show what others paid for; you may change your mind at any time in the settings of your account. "
     "Sign in, register for our letter, follow us, and share this page with your friends. All rights reserved. "
 )

@@ -1,4 +1,4 @@
-"""A command run and measured: processor time of all its processes, the memory of all at once, the disk it filled."""
+"""A command run and measured: processor time and memory of all its processes together, and the disk it filled."""
 
 from __future__ import annotations
 
@@ -64,26 +64,26 @@ def last_json(text: str) -> dict[str, Any]:
 
 
 class _Watch:
-    """Looks at a process and its descendants ten times a second."""
+    """Samples a process and its descendants ten times a second."""
 
     def __init__(self, pid: int, folder: Path | None) -> None:
         self.peak_bytes = self.disk_bytes = 0
         self._pid, self._folder = pid, folder
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         self._is_over.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        looks = 0
+    def _sample(self) -> None:
+        num_samples = 0
         while not self._is_over.wait(_SAMPLE_SECONDS):
             self.peak_bytes = max(self.peak_bytes, sum(map(_private_bytes, _family(self._pid))))
-            if self._folder is not None and looks % 50 == 0:
+            if self._folder is not None and num_samples % 50 == 0:
                 self.disk_bytes = max(self.disk_bytes, folder_bytes(self._folder))
-            looks += 1
+            num_samples += 1
 
 
 def folder_bytes(folder: Path) -> int:

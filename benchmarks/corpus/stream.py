@@ -17,7 +17,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _MASK = (1 << 64) - 1
 SENTENCES_A_PARAGRAPH, PARAGRAPHS = 5, 6
 COPY, NEAR_COPY = 8, 9  # the last digit of their numbers
-COPIED_FROM = 1000  # so many documents before, or the first of all
+COPIED_FROM = 1000  # this many documents earlier, or the first
 CHANGED_WORD = 50
 
 

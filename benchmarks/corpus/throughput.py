@@ -5,7 +5,7 @@
 
 The chain: read JSON lines, clean, filter, find exact and near duplicates, write; the same real documents for both, one
 after the other in each round, one worker each. MB/s a core is text read, over the processor time of all processes; the
-ratio is the median over rounds. Peers stand in environments of their own; what isn't there is left out:
+ratio is the median over rounds. Peers stand in environments of their own; those that aren't installed are skipped:
 
     pip install "datatrove[io,processing]" spacy
     pip install trafilatura lxml_html_clean datasketch rensa tiktoken tokenizers resiliparse

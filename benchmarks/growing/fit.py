@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-BEND = 0.10  # a point this far off what the points before it foretell is a bend
+BEND = 0.10  # a point this far off the curve through the points before it is a bend
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ _POWERS = {0: "", 1: " · x", 2: " · x²", 3: " · x³"}
 
 @dataclass(frozen=True)
 class Bend:
-    """The first point that isn't where the points before it foretell it; `off` is a fraction of what they foretell."""
+    """The first point off the curve through the points before it; `off` is a fraction of that curve's value."""
 
     x: float
     off: float

@@ -27,7 +27,7 @@ FIRST_ID = 32  # after the special tokens
 
 @dataclass(frozen=True)
 class Order:
-    """What to measure: a shape on so many cores, after `warmup_steps`, at least so many steps and seconds."""
+    """What to measure: a shape on `num_cores` cores, after `warmup_steps`, `min_steps` and `min_seconds` at least."""
 
     shape: Shape
     work_dir: str

@@ -101,7 +101,9 @@ def bend_text(fitted: dict[str, Any]) -> str:
         return f"{text}, no bend"
     side = "above" if bend["off"] > 0 else "below"
     rates = f" ({bend['rates'][0]:,.0f} GFLOP/s before it, {bend['rates'][1]:,.0f} there)" if bend["rates"] else ""
-    return f"{text}, bends at x = {bend['x']:,}, {abs(bend['off']):.0%} {side} what the smaller points foretell{rates}"
+    return (
+        f"{text}, bends at x = {bend['x']:,}, {abs(bend['off']):.0%} {side} the curve through the smaller points{rates}"
+    )
 
 
 def threads_lines(rows: list[dict[str, Any]]) -> list[str]:

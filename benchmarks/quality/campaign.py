@@ -91,7 +91,7 @@ class Campaign:
         self._say(f"  {side.name}: {fastest['dtype']}, {1000 * fastest['seconds_per_step']:.1f} ms a step")
 
     def _screen(self, side: Side) -> None:
-        """Run every learning rate at full length with seed 1, go on beyond an edge that is best, keep the best."""
+        """Run every learning rate at full length with seed 1, try others beyond a best edge, keep the best."""
         for lr in side.lrs:
             self._screen_one(side, lr)
         first, last = side.screening[0], side.screening[-1]
@@ -132,7 +132,7 @@ class Campaign:
         try:
             result = self._run(replace(self.ours.job, seed=seed), self.ours, fraction * self._seconds)
         except ConfigError as error:
-            self._say(f"  left out: {error}")
+            self._say(f"  skipped: {error}")
             return
         self.ours.runs.append(result | {"fraction": fraction})
 

@@ -1,4 +1,4 @@
-"""What one run is told to do: the only thing that passes between the campaign and a worker."""
+"""The settings of one run: the only thing that passes between the campaign and a worker."""
 
 from __future__ import annotations
 

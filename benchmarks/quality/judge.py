@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NO_TARGET = -1
-MAX_LOGITS = 1 << 25  # scores held at once: 128 MB in fp32
+MAX_LOGITS = 1 << 25  # scores held at a time: 128 MB in fp32
 
 
 def held_out_bits_per_byte(

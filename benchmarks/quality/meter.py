@@ -11,7 +11,7 @@ FIRST_STEPS = 3  # in which functions are compiled; their rate says nothing abou
 class Meter:
     """Counts from its making, just before the model is built, to the end of the last step.
 
-    A contender calls `step_done` after each update and goes on while `is_over` is False.
+    A contender calls `step_done` after each update and continues while `is_over` is False.
     """
 
     def __init__(self, max_seconds: float, probe_seconds: float | None, clock: Callable[[], float]) -> None:
@@ -25,7 +25,7 @@ class Meter:
         self.final_train_loss: float | None = None
 
     def built(self, compile_seconds: float) -> None:
-        """Mark the end of building the model and its optimizer, of which so much went into compiling."""
+        """Mark the end of building the model and its optimizer, of which `compile_seconds` went into compiling."""
         self._compile_seconds = compile_seconds
         self._build_seconds = self._clock() - self._started_at - compile_seconds
 

@@ -1,4 +1,4 @@
-"""What came out of a campaign: a table to read and a value for other programs."""
+"""The results of a campaign: a table to read and a value for JSON."""
 
 from __future__ import annotations
 

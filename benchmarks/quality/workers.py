@@ -1,4 +1,4 @@
-"""Start runs, each in a process of its own with nothing compiled beforehand, and keep what came out of them."""
+"""Start runs, each in a process of its own with nothing compiled beforehand, and keep their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunFailed(HeadwaterError):
 class Workers:
     """Does jobs one after another; a result kept in `folder` is not measured again.
 
-    `lock` is a file locked while a job runs, to take turns with other programs that lock it. `compiled` is where code
+    `lock` is a file locked while a job runs, to take turns with whatever else locks it. `compiled` is where code
     compiled by one job is found by the next; None where compiling is part of what is measured.
     """
 

@@ -3,7 +3,7 @@
     python benchmarks/reliability/elastic.py [--steps 48] [--json FILE] [--markdown FILE]
 
 The settings and the real text of first-light in bfloat16, with `train.exact`. At a quarter, a half and three quarters
-of the steps a signal to one of the ranks stops all of them, and the next number of ranks goes on. After each load the
+of the steps a signal to one rank stops all of them, and the next number of ranks resumes the run. After each load the
 state is put together from all ranks and its digest compared with that of the checkpoint. A second run never leaves one
 rank; their losses, norms and final states are compared. Once more without `exact`: how far apart losses are then. Exit
 status 1 where bits differ that shouldn't.
@@ -69,7 +69,7 @@ def share_data(folder: Path, source: str, *names: str) -> None:
 
 
 def leg(number: int, num_ranks: int, num_steps: int, arguments: list[str], folder: Path) -> dict[str, Any]:
-    """Go on with some ranks to the next quarter; return what was loaded and what was saved."""
+    """Resume with some ranks to the next quarter; return what was loaded and what was saved."""
     run_dir, until = folder / "runs" / "elastic", number * num_steps // len(RANKS)
     found: dict[str, Any] = {"ranks": num_ranks}
     checkpoints = list_checkpoints(run_dir)
@@ -180,7 +180,7 @@ def section(found: dict[str, Any]) -> str:
 
 def _loaded(leg: dict[str, Any]) -> str:
     if "loaded" not in leg:
-        return "begun here"
+        return "started here"
     return "equal" if leg["loaded"] == leg["saved"] else "DIFFERENT"
 
 

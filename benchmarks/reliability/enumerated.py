@@ -79,8 +79,8 @@ def _try_target(
         "seconds": round(time.perf_counter() - started_at, 1),
         "failures": [one["says"] for one in found if one["says"]],
     }
-    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counted.items())
-    say(f"{target.name}: {len(plans)} of {len(every)}, {told}")
+    shown = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counted.items())
+    say(f"{target.name}: {len(plans)} of {len(every)}, {shown}")
     return result
 
 
@@ -97,7 +97,7 @@ def reference(target: Target, work_dir: Path) -> Reference:
 
 
 def aftermath(target: Target, work_dir: Path, plan: str, expected: Reference) -> Aftermath:
-    """Do the work under a plan, look at what is left, and do it again."""
+    """Do the work under a plan, check what is left, and do it again."""
     place = fresh_place(target, work_dir, plan)
     end = trial(lambda: target.work(place), plan)
     left = trial(lambda: wrong_after_fault(target, place))

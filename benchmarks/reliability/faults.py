@@ -3,7 +3,7 @@
     python benchmarks/reliability/faults.py [--sample N] [--target "save;training"] [--json FILE] [--markdown FILE]
 
 A crash point is a moment before an operation that changes the disk, or the middle of a write. For each target and each
-point: a copy of the target's folder, the work in a child that dies there, a look at what is left, the work again. A
+point: a copy of the target's folder, the work in a child that dies there, a check of what is left, the work again. A
 point is recovered when nothing half-made lay under a final name, nothing that was there before was gone, and the second
 call succeeds; it is bitwise equal when what that leaves has the bytes of a run that never died. Then many saves in one
 folder, killed at chance operations: never fewer than two whole checkpoints. Exit status 1 otherwise.
@@ -80,7 +80,10 @@ def many_saves(work_dir: Path, count: int) -> dict[str, Any]:
         plan = fault if step > NUM_KEPT else ""
         num_died += trial(lambda step=step: save_and_retain(step), plan).status == CRASHED
         if step >= NUM_KEPT:
-            left = required(trial(lambda: [is_whole(path) for _, path in list_checkpoints(place.run_dir)]), "a look")
+            left = required(
+                trial(lambda: [is_whole(path) for _, path in list_checkpoints(place.run_dir)]),
+                "a check of the checkpoints",
+            )
             whole_left.append(sum(left.value))
     required(trial(lambda: save_and_retain(count + 1)), "a save after many that were killed")
     kept = sum(path.stat().st_size for path in place.run_dir.rglob("*") if path.is_file())

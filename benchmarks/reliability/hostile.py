@@ -1,10 +1,10 @@
-"""What becomes of hostile files: each kind in a corpus of its own, large, in a process that is watched.
+"""Hostile files: each kind in a corpus of its own, large, in a process that is watched.
 
     python benchmarks/reliability/hostile.py [--size 1e9] [--only WORDS] [--first WORDS] [--json] [--work FOLDER]
 
 For every kind a line: what was kept and dropped and why, seconds, CPU seconds and the peak memory of headwater and its
 parser process together (an upper bound: both peaks are added). Then how many crashed, hung, took more than 1 GiB, had
-an account that is off, or met another fate than the right one; the exit status is 1 unless all are 0.
+an account that is off, or had a wrong outcome; the exit status is 1 unless all are 0.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def measure(case: Case, size: int, work: Path | None) -> dict[str, Any]:
         try:
             done = run("hostility.build", str(folder / "in"), str(folder / "out"))
         except subprocess.TimeoutExpired:
-            return {"name": case.name, "fate": "hung", "seconds": time.perf_counter() - started_at}
+            return {"name": case.name, "problem": "hung", "seconds": time.perf_counter() - started_at}
         if done.returncode:
             said = done.stderr.strip().splitlines()[-1:]
-            return {"name": case.name, "fate": f"crashed ({done.returncode}): {''.join(said)[:200]}"}
+            return {"name": case.name, "problem": f"crashed ({done.returncode}): {''.join(said)[:200]}"}
     facts = json.loads(done.stdout.splitlines()[-1])
     wrong = sorted(set(facts["outcomes"]) - case.outcomes)
-    fate = f"wrong: {', '.join(wrong)}" if wrong else "" if facts["outcomes"] else "wrong: nothing was read"
-    return {"name": case.name, "fate": fate, **facts}
+    problem = f"wrong: {', '.join(wrong)}" if wrong else "" if facts["outcomes"] else "wrong: nothing was read"
+    return {"name": case.name, "problem": problem, **facts}
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -99,28 +99,27 @@ def made(case: Case, size: int, work: Path | None) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> None:
-    subprocess.run(
-        ["rm", "-rf", "--", str(folder)], check=False
-    )  # shutil's calls itself for every level of a deep tree
+    # shutil's calls itself for every level of a deep tree
+    subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
 
 
 def line(result: dict[str, Any]) -> str:
     outcomes = result.get("outcomes", {})
-    told = ", ".join(f"{name} {count:,}" for name, count in outcomes.items())
-    fate = f"{result['fate']} " if result["fate"] else ""
+    shown = ", ".join(f"{name} {count:,}" for name, count in outcomes.items())
+    problem = f"{result['problem']} " if result["problem"] else ""
     peak = result.get("peak_bytes", 0) / (1 << 20)
     times = f"{result.get('seconds', 0):8.1f} {result.get('cpu_seconds', 0):7.1f}"
-    return f"{result['name']:44} {fate + told:52} {times} {peak:9,.0f}"
+    return f"{result['name']:44} {problem + shown:52} {times} {peak:9,.0f}"
 
 
 def total(results: list[dict[str, Any]]) -> dict[str, int]:
-    fates = [result["fate"] for result in results]
+    problems = [result["problem"] for result in results]
     return {
-        "crashes": sum(fate.startswith("crashed") for fate in fates),
-        "hangs": fates.count("hung"),
+        "crashes": sum(problem.startswith("crashed") for problem in problems),
+        "hangs": problems.count("hung"),
         "over 1 GiB": sum(result.get("peak_bytes", 0) > LIMIT_BYTES for result in results),
         "accounts off": sum(not result.get("balanced", True) for result in results),
-        "other outcomes": sum(fate.startswith("wrong") for fate in fates),
+        "other outcomes": sum(problem.startswith("wrong") for problem in problems),
     }
 
 

@@ -85,7 +85,7 @@ def unfailed(work_dir: Path) -> tuple[dict[str, Any], float]:
         if status:
             raise SystemExit("training doesn't work without a kill either")
         times.append(seconds)
-        left = required(trial(lambda place=place: whole.trained(place.run_dir)), "reading what it left").value
+        left = required(trial(lambda place=place: whole.trained(place.run_dir)), "a check of what it left").value
         shutil.rmtree(place.runs_dir)
     return left, sorted(times)[len(times) // 2]
 
@@ -140,7 +140,7 @@ def judge_run(place: Place, chance: random.Random, count: Count, expected: dict[
 
 
 def attempt(place: Place, kill_after: float | None) -> tuple[int, float]:
-    """Train in a process group of its own, killed after so many seconds; return its exit status and its seconds."""
+    """Train in a process group of its own, killed after that many seconds; return its exit status and its seconds."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)

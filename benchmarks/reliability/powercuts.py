@@ -123,7 +123,7 @@ def cut_and_recover(
 
 
 def seriously(problems: list[str]) -> list[str]:
-    """Leave out records that were never flushed: readers pass over what isn't JSON, and a checkpoint flushes first."""
+    """Return all but records that were never flushed: readers skip what isn't JSON, and a checkpoint flushes first."""
     return [problem for problem in problems if not problem.startswith("records.jsonl")]
 
 
@@ -133,16 +133,16 @@ def leave_a_part(
     """Do the operations on a forgetful disk that holds `before`, cut its power, and write what is left to `target`."""
     simulated = ForgetfulDisk(before)
     for kind, path, *details in journal:
-        moved = [_moved(path, written_at, before), *details]
+        placed = [_below(path, written_at, before), *details]
         if kind in ("rename", "exchange", "hardlink"):
-            moved[1] = _moved(details[0], written_at, before)
+            placed[1] = _below(details[0], written_at, before)
         if kind == "write":
-            moved[2] = details[1].encode("latin-1")
-        simulated.do([kind, *moved])
+            placed[2] = details[1].encode("latin-1")
+        simulated.do([kind, *placed])
     simulated.cut(chance, target)
 
 
-def _moved(path: str, source: Path, target: Path) -> str:
+def _below(path: str, source: Path, target: Path) -> str:
     return str(target / Path(path).relative_to(source)) if Path(path).is_relative_to(source) else path
 
 

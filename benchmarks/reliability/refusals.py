@@ -3,7 +3,7 @@
     python benchmarks/reliability/refusals.py [--sample N] [--target save;training] [--json FILE] [--markdown FILE]
 
 Every operation of every target fails with each of four errors, once and from there on. It must end in a StorageError
-that names a path of the run and the free space, or, where only tidying up was refused, go on; nothing half-made may
+that names a path of the run and the free space, or, where only tidying up was refused, continue; nothing half-made may
 lie under a final name, what was there before must still be there, and once the disk takes writes again the same command
 must leave what an unfailed run leaves. Exit status 1 otherwise.
 """
@@ -47,8 +47,8 @@ def judge(plan: str, after: Aftermath) -> dict[str, Any]:
     unhelpful = unhelpful_end(after.end)
     problems = unhelpful + after.problems
     return {
-        "told": after.end.error == "StorageError" and not unhelpful,
-        "went_on": after.end.is_done,
+        "reported": after.end.error == "StorageError" and not unhelpful,
+        "continued": after.end.is_done,
         "half_made": bool(after.half_made),
         "equal": after.is_equal,
         "says": f"{plan}: {'; '.join(problems)}" if problems else "",
@@ -66,15 +66,24 @@ def unhelpful_end(refused: Outcome) -> list[str]:
 
 def section(found: dict[str, Any]) -> str:
     """Return the page's section."""
-    names = ("operations", "tried", "told", "went_on", "half_made", "equal", "seconds")
+    names = ("operations", "tried", "reported", "continued", "half_made", "equal", "seconds")
     rows = [[r["target"], *(r[name] for name in names)] for r in found["targets"]]
     rows.append(["**all**", *(sum(r[name] for r in found["targets"]) for name in names)])
-    header = ["refused", "operations", "refusals", "told", "went on", "half-made", "bitwise equal after", "seconds"]
+    header = [
+        "refused",
+        "operations",
+        "refusals",
+        "reported",
+        "continued",
+        "half-made",
+        "bitwise equal after",
+        "seconds",
+    ]
     return "\n\n".join(
         [
             "## A disk that refuses at every point",
-            "No space, quota, I/O error and read-only at operation K, for every K, once and from there on. Told: a "
-            "StorageError that names the path, the free space and a remedy. Went on: only tidying up was refused, or "
+            "No space, quota, I/O error and read-only at operation K, for every K, once and from there on. Reported: a "
+            "StorageError that names the path, the free space and a remedy. Continued: only tidying up was refused, or "
             "it concerned what a run can do without. Half-made: an incomplete result under its final name, or "
             "something lost that was there before. Bitwise equal after: the same command, once there is room, leaves "
             "what an unfailed run leaves.",

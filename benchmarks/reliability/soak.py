@@ -1,4 +1,4 @@
-"""Two hours of training on two ranks with a fault a minute: does it go on by itself, and how much of the time lasts?
+"""Two hours of training on two ranks with a fault a minute: does it resume by itself, and how much of the time is kept?
 
     python benchmarks/reliability/soak.py [--seconds 7200] [--mean-seconds 60] [--json FILE] [--markdown FILE]
 
@@ -6,8 +6,8 @@ First-light on its real text, run after run, each under torchrun. Something like
 calls the same command whenever it ended with a status other than 0, and does nothing else. Faults come at random: a
 rank or all of them killed, SIGTERM, a rank stopped for good, a full disk, a damaged checkpoint. Every run that
 finishes must have the losses, the norms and the final state of one that nothing happened to, bit by bit. Exit status 1
-where one differs, or where a run would have needed somebody. Mounting the small disk that is filled needs root;
-without it that kind is left out.
+where one differs, or where a run needed a person. Mounting the small disk that is filled needs root;
+without it that kind is skipped.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ REFERENCE_SAVE_EVERY = 25
 LEAST_SAVE_EVERY = 4
 CHECKPOINTS_ON_DISK = 14  # those kept, those being written, those put aside
 POLL_SECONDS = 0.05
-NO_PROGRESS_SECONDS = 2400.0  # beyond the exchanges' own 30 minutes: somebody would have to look
+NO_PROGRESS_SECONDS = 2400.0  # beyond the exchanges' own 30 minutes: a person would have to step in
 
 
 @dataclass
 class Soak:
-    """What is known so far; written to the JSON file after every event."""
+    """What has happened until now; written to the JSON file after every event."""
 
-    begun_at: float
+    began_at: float
     steps: int
     save_every: int
     reference: dict[str, Any]
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             soak = Soak(time.time(), chosen.steps, every, reference)
             weather = Weather(chosen.seed, chosen.mean_seconds, kinds)
             given.append(f"train.save_every={every}")
-            trial = Trial(folder, disk, given, weather, soak.begun_at + chosen.seconds, chosen.json)
+            trial = Trial(folder, disk, given, weather, soak.began_at + chosen.seconds, chosen.json)
             while time.time() < trial.until and not soak.interventions:
                 one_run(soak, trial)
     soak.ended_at = time.time()
@@ -127,11 +127,11 @@ def keep(soak: Soak, path: Path | None) -> None:
 
 @contextmanager
 def small_disk(path: Path, size: int) -> Iterator[Path | None]:
-    """Yield a file system in memory of so many bytes, or None where this process may not mount one."""
+    """Yield a file system in memory of `size` bytes, or None where this process may not mount one."""
     path.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True)
     if done.returncode:
-        say("no disk of its own could be mounted (that needs root): full disks are left out")
+        say("no disk of its own could be mounted (that needs root): full disks are skipped")
         yield None
         return
     try:
@@ -245,7 +245,7 @@ def supervise(run_dir: Path, log: Path, soak: Soak, trial: Trial) -> tuple[bool,
             if status is not None:
                 victim.kill_all()  # what an ended command leaves: a control group does the same
                 victim.launcher, num_calls = launch(trial.given, run_dir, log), num_calls + 1
-            look_for_found_hangs(open_faults)
+            note_detected_hangs(open_faults)
             for fault in trial.weather.strike(victim, number):
                 note(fault, open_faults, soak)
                 keep(soak, trial.json_path)
@@ -300,7 +300,7 @@ def follow(record: dict[str, Any], victim: Victim, open_faults: list[Fault], wea
     return float(record["time"])
 
 
-def look_for_found_hangs(open_faults: list[Fault]) -> None:
+def note_detected_hangs(open_faults: list[Fault]) -> None:
     for fault in open_faults:
         if fault.watched and fault.detected_after is None and not is_alive(fault.watched):
             fault.detected_after = time.time() - fault.at
@@ -366,7 +366,7 @@ def judged(run_dir: Path, soak: Soak, number: int, is_finished: bool) -> dict[st
 
 
 def since(soak: Soak) -> str:
-    return f"{time.time() - soak.begun_at:6.0f} s"
+    return f"{time.time() - soak.began_at:6.0f} s"
 
 
 if __name__ == "__main__":

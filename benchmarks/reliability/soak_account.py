@@ -21,11 +21,11 @@ def beginnings_and_ends(runs: list[dict[str, Any]], faults: list[dict[str, Any]]
     many times the median of those in which no fault fell.
     """
     moments = {number: [fault["at"] for fault in faults if fault["run"] == number] for number in range(len(runs))}
-    begun = [(number, run) for number, run in enumerate(runs) if run["first_step_at"] is not None]
-    ended = [(number, run) for number, run in begun if run["is_finished"]]
+    stepped = [(number, run) for number, run in enumerate(runs) if run["first_step_at"] is not None]
+    ended = [(number, run) for number, run in stepped if run["is_finished"]]
     before = [
         run["first_step_at"] - run["started_at"]
-        for number, run in begun
+        for number, run in stepped
         if not any(at < run["first_step_at"] for at in moments[number])
     ]
     after = [
@@ -33,7 +33,7 @@ def beginnings_and_ends(runs: list[dict[str, Any]], faults: list[dict[str, Any]]
         for number, run in ended
         if not any(at > run["last_step_at"] for at in moments[number])
     ]
-    return (len(begun) * median(before) if before else 0.0) + (len(ended) * median(after) if after else 0.0)
+    return (len(stepped) * median(before) if before else 0.0) + (len(ended) * median(after) if after else 0.0)
 
 
 def efficiency(interval: float, pause: float, restart: float, mtbf: float) -> float:
@@ -117,12 +117,12 @@ def section(found: dict[str, Any]) -> str:
     ]
     header = ["manual interventions", "runs finished", "bitwise equal", "faults", "checkpoints put aside"]
     rows = [_row(kind, one) for kind, one in got["by_kind"].items() if one["faults"]]
-    names = ["fault", "number", "to the next step (s): median", "90th percentile", "steps done again: mean"]
+    names = ["fault", "number", "to the next step (s): median", "90th percentile", "steps repeated: mean"]
     parts = [
         "## Two hours of faults",
         f"First-light on 2 ranks of one thread under torchrun, {found['steps']} steps a run, run after run for "
-        f"{got['seconds']:,.0f} s, faults of a Poisson process, all six kinds alike; the same command is called again "
-        "whenever it ended, nothing else is done.",
+        f"{got['seconds']:,.0f} s, faults by a Poisson process, six kinds equally likely. A supervisor repeats the "
+        "same command whenever it ends and does nothing else.",
         figures.markdown_table([*header, "calls", "attempts"], [counts]),
         figures.markdown_table(names, rows),
     ]
@@ -140,11 +140,11 @@ def _time(got: dict[str, Any], found: dict[str, Any]) -> str:
     hang = got["by_kind"]["hang"]["detected_median"]
     noticed = "" if hang is None else f" A stopped rank is noticed after {hang:.1f} s (median)."
     return (
-        f"Goodput, the seconds of the steps that last by their own records: {got['lasting']:.1%} of all time, "
-        f"{got['goodput']:.1%} without the beginnings and ends that unfailed runs have, too "
-        f"({got['beginnings_and_ends']:.1%}). Steps done again {got['again']:.1%}, waiting for saves "
+        f"Goodput (time of the steps that were kept): {got['lasting']:.1%} of all time, "
+        f"{got['goodput']:.1%} without starting and finishing, which runs without faults have as well "
+        f"({got['beginnings_and_ends']:.1%}). Repeated steps {got['again']:.1%}, waiting for saves "
         f"{got['saves']:.1%}, the rest restarts. Daly's model, a save every {found['save_every']} steps costing "
         f"{got['pause']:.2f} s, a fault every {got['mtbf']:.0f} s, allows {got['bound']:.1%} at the median restart of "
         f"{got['restart_median']:.1f} s, {got['bound_by_mean']:.1%} at the mean of {got['restart_mean']:.1f} s."
-        f"{noticed} Other programs shared the two cores."
+        f"{noticed}"
     )

@@ -131,7 +131,7 @@ def prepare_in_parts(place: Place) -> None:
 
 @contextmanager
 def nothing_timed() -> Iterator[None]:
-    """Leave out the measurements of the machine, half a second at the start of a run: they decide no bit."""
+    """Drop the measurements of the machine, half a second at the start of a run: they decide no bit."""
     with (
         mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
         mock.patch.object(planned_step, "float32_rate_per_core", lambda: 1e11),

@@ -54,7 +54,7 @@ def _surviving(change: tuple[int, bytes | None], chance: Random) -> list[tuple[i
 
 @dataclass
 class Folder:
-    """`waiting` holds changes of names, each of one or two names at once: what they lead to, or None."""
+    """`waiting` holds changes of names, each of one or two names that change together: what they lead to, or None."""
 
     flushed: dict[str, Any] = field(default_factory=dict)
     waiting: list[dict[str, Any]] = field(default_factory=list)

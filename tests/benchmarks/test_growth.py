@@ -25,7 +25,7 @@ from growing.fit import find_bend, fit, residuals  # noqa: E402
 from growing.point import write_random_tokens  # noqa: E402
 from growing.sweeps import BASE, LENGTHS, SWEEPS  # noqa: E402
 from growing.tables import BEGIN, END, NoMarkers, put_between_markers  # noqa: E402
-from growth import MEMORY_TOKENS, _told, other_sizes, recipe_shape  # noqa: E402
+from growth import MEMORY_TOKENS, _shown_arguments, other_sizes, recipe_shape  # noqa: E402
 from job import Shape  # noqa: E402
 
 XS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
@@ -93,9 +93,9 @@ def test_a_sweep_has_five_points_over_a_factor_of_eight_and_varies_one_size(swee
         changed = {name for name in vars(BASE) if getattr(shape, name) != getattr(BASE, name)}
         assert changed <= varied
         assert shape.head_dim == BASE.head_dim
-        told = {"tokens": shape.batch_tokens, "layers": shape.num_layers, "width": shape.d_model}
-        told |= {"sequence": shape.seq_len, "one-row": shape.batch_tokens, "vocabulary": shape.vocab_size}
-        assert told[sweep.name] == value
+        axis = {"tokens": shape.batch_tokens, "layers": shape.num_layers, "width": shape.d_model}
+        axis |= {"sequence": shape.seq_len, "one-row": shape.batch_tokens, "vocabulary": shape.vocab_size}
+        assert axis[sweep.name] == value
     if sweep.name == "sequence":
         assert len({shape.batch_tokens for shape in shapes}) == 1
 
@@ -134,8 +134,12 @@ def test_the_page_in_the_documentation_has_the_markers():
     assert text.index(BEGIN) < text.index(END)
 
 
-def test_the_command_is_told_without_places_of_the_machine():
-    assert _told(["--json", "--lock", "/a", "--markdown=/b", "--only", "width"]) == ["--json", "--only", "width"]
+def test_the_command_is_shown_without_paths_of_the_machine():
+    assert _shown_arguments(["--json", "--lock", "/a", "--markdown=/b", "--only", "width"]) == [
+        "--json",
+        "--only",
+        "width",
+    ]
 
 
 def test_the_recipes_step_and_the_memory_of_its_size_are_those_of_the_plan():

@@ -28,7 +28,7 @@ def test_the_published_schedules_are_those_of_the_rows(curves):
         assert factor == pytest.approx(float(row["lr_factor"]), abs=1e-4), row
 
 
-def test_nothing_is_fitted_on_the_size_or_the_kinds_that_are_foretold(curves):
+def test_nothing_is_fitted_on_the_size_or_the_kinds_that_are_forecast(curves):
     hidden = {
         key: replace(curve, losses=np.full_like(curve.losses, np.nan))
         for key, curve in curves.items()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hostility.all import CASES
-from hostility.build import build_over, fates, is_balanced
+from hostility.build import build_over, decisions, is_balanced
 from hostility.case import Case
 
 SMALL = 200_000
@@ -33,8 +33,8 @@ def built(tmp_path_factory) -> Built:
         case.write(place, min(SMALL, case.largest))
     manifest = build_over(folder / "in", folder / "out")
     found = {number: Counter() for number in range(len(CASES))}
-    for origin, fate in fates(folder / "out"):
-        found[int(os.path.relpath(origin, folder / "in")[:3])][fate] += 1
+    for origin, decision in decisions(folder / "out"):
+        found[int(os.path.relpath(origin, folder / "in")[:3])][decision] += 1
     # pytest's own way of removing it calls itself for every level
     subprocess.run(["rm", "-rf", "--", str(folder / "in")], check=True)
     return Built(manifest, found)

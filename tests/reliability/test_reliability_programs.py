@@ -42,10 +42,10 @@ def test_a_sample_of_crash_points_is_recovered_bitwise(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_sample_of_refusals_is_told_and_leaves_nothing_half_made(tmp_path):
+def test_a_sample_of_refusals_is_reported_and_leaves_nothing_half_made(tmp_path):
     for target in figures("refusals", tmp_path, "--sample", "5")["targets"]:
         assert target["half_made"] == 0, target
-        assert target["told"] + target["went_on"] == target["tried"] == target["equal"] > 0, target
+        assert target["reported"] + target["continued"] == target["tried"] == target["equal"] > 0, target
 
 
 @pytest.mark.slow

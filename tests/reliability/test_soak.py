@@ -63,7 +63,7 @@ def test_the_bound_is_that_of_a_simulation(numbers):
     assert efficiency(*numbers) == pytest.approx(simulated(*numbers, random.Random(3)), rel=0.06)
 
 
-def test_faults_come_as_often_as_asked_and_of_all_kinds(monkeypatch, victim):
+def test_faults_come_at_the_requested_rate_and_of_all_kinds(monkeypatch, victim):
     now = [1000.0]
     monkeypatch.setattr(soak_faults.time, "time", lambda: now[0])
     struck = []

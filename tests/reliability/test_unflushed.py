@@ -90,7 +90,7 @@ def test_a_second_name_of_a_file_may_be_lost_and_the_first_stays(root, tmp_path)
     assert set(found) == {(("old", b"old"),), (("old", b"old"), ("there/new", b"old"))}
 
 
-def test_a_file_moved_to_another_folder_may_be_in_both_in_either_or_in_none(root, tmp_path):
+def test_a_file_renamed_into_another_folder_may_be_in_both_in_either_or_in_none(root, tmp_path):
     (root / "there").mkdir()
 
     def work():

@@ -24,10 +24,10 @@ MEMORY_BYTES = 3 << 30
 
 
 class Counted:
-    """Tries one input after another, and ends the process after so many.
+    """Tries one input after another, and ends the process after `wanted` of them.
 
-    It ends it at once: an interpreter that ends while libraries' threads are alive now and then ends with another
-    status, and libFuzzer would count the inputs it began with as well.
+    It ends by os._exit: an interpreter that ends while libraries' threads are alive sometimes ends with another
+    status, and libFuzzer would count the seeds as well.
     """
 
     def __init__(self, target: Target, scratch: Path, wanted: int) -> None:

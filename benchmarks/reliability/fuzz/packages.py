@@ -87,7 +87,7 @@ def _pdf(data: bytes, folder: Path) -> None:
 
 
 def pdf_of(page: bytes) -> bytes:
-    """Return a PDF of one page without a table of places: readers then look for its objects."""
+    """Return a PDF of one page without a table of places, so that readers search for its objects."""
     objects = (
         b"<</Type/Catalog/Pages 2 0 R/Lang(en)>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",

@@ -16,7 +16,7 @@ from hostility.case import KEPT, MIB, Cases
 from hostility.texts import JUNK, PROSE
 
 cases = Cases()
-BOMB_FACTOR = 16  # a bomb is so many times the size asked for when it has gone off, at least 64 MB
+BOMB_FACTOR = 16  # a bomb expands to this many times the requested size, and to 64 MB at least
 SHORT = gzip.compress(PROSE.encode())
 
 cases.file("text under the name of gzip words.txt.gz", "not_gzip", content=PROSE.encode())

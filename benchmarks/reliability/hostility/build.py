@@ -1,4 +1,4 @@
-"""Build a corpus over one case, and say what became of its files, in how long and in how much memory.
+"""Build a corpus over one case, and print what happened to its files, the time and the memory it took.
 
     python -m hostility.build FOLDER OUT     FOLDER holds the case's files; OUT is a folder to be made
 
@@ -52,8 +52,8 @@ def is_balanced(manifest: dict[str, Any]) -> bool:
     return all(sheet["read"][unit] == sum(part[unit] for part in parts) for unit in ("documents", "bytes"))
 
 
-def fates(out: Path) -> list[tuple[str, str]]:
-    """Return (origin, KEPT or the reason) of every document of a corpus, and of every drop that is told by itself."""
+def decisions(out: Path) -> list[tuple[str, str]]:
+    """Return (origin, KEPT or the reason for dropping) of every document that the corpus lists."""
     kept = [(document.origin, KEPT) for split in SPLITS for document in read_documents(out, split, "hostile")]
     lines = (json.loads(line)["metadata"] for line in read_lines(out / "dropped" / "hostile"))
     return kept + [(line["origin"], line["reason"]) for line in lines]

@@ -127,7 +127,7 @@ def _null_rows(folder: Path, size: int) -> None:
 
 
 @cases("a table of 100,000 columns, in parquet", KEPT, "exact_duplicate", largest=10_000_000)
-def _wide_table(folder: Path, size: int) -> None:
+def _table_of_many_columns(folder: Path, size: int) -> None:
     columns = {f"c{number}": pa.array([1]) for number in range(min(100_000, size // 1000))}
     write_table(folder / "wide.parquet", {**columns, "text": pa.array([prose("wide river")])})
 
