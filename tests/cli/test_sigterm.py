@@ -20,6 +20,7 @@ STAGES = {
     "evaluation": "headwater.recipes.finish.full_evaluation",
     "export": "headwater.recipes.finish.export_hf",
     "report": "headwater.recipes.finish.render_report",
+    "baselines": "headwater.recipes.finish.measure_baselines",
 }
 LAST_LINE = "headwater: stopped by SIGTERM; run the same command to resume"
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.baselines import KneserNey, ngram_bits_per_byte, xz_bits_per_byte
+from headwater.evaluate.baselines import KneserNey, ngram_bits_per_byte, sample, xz_bits_per_byte
 
 BEGIN, END = 0, 1
 
@@ -138,7 +138,7 @@ def test_repetitive_text_needs_fewer_bits_than_random_text():
     assert bits["cycle"] < 0.1 < math.log2(6) < bits["noise"], bits
 
 
-def test_ids_of_a_large_vocabulary_are_told_apart():
+def test_ids_of_a_large_vocabulary_stay_distinct():
     # five ids of 18 bits would not fit in one 64-bit key
     document = [150_000, 150_001, 150_000, 199_999, 150_001, 2, 150_000, 150_001, 150_000, 150_001]
     slow = SlowKneserNey([[BEGIN, *document, END]], vocab_size=200_000, order=5)
@@ -162,15 +162,42 @@ def test_unusable_input_is_an_error_that_names_it():
         ngram_bits_per_byte([good], [], 0, 8, BEGIN, END)
 
 
-def test_xz_equals_the_compressed_size_of_the_joined_text():
-    texts = [b"the river starts at its headwater; " * 20, "ein Fluß".encode(), bytes(range(256))]
-    joined = b"".join(texts)
-    expected = 8 * len(lzma.compress(joined, preset=9 | lzma.PRESET_EXTREME)) / len(joined)
-    assert xz_bits_per_byte(iter(texts), len(joined)) == expected
-
-
-def test_xz_refuses_other_text_than_was_scored():
-    with pytest.raises(EvaluationError, match="given 3 bytes of text and told 4"):
-        xz_bits_per_byte([b"abc"], 4)
+def test_xz_equals_the_compressed_size_of_the_text():
+    text = b"the river starts at its headwater; " * 20 + "ein Fluß".encode() + bytes(range(256))
+    expected = 8 * len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)) / len(text)
+    assert xz_bits_per_byte(text) == expected
     with pytest.raises(EvaluationError, match="empty"):
-        xz_bits_per_byte([], 0)
+        xz_bits_per_byte(b"")
+
+
+class Store:
+    """As much of a token store as a baseline reads."""
+
+    def __init__(self, *lengths: int) -> None:
+        self.starts = np.cumsum([0, *lengths]).astype(np.uint64)
+        self.num_tokens = int(self.starts[-1])
+
+    def gather(self, positions):
+        return positions.astype(np.int32)
+
+
+def test_a_store_that_fits_is_read_whole():
+    tokens, starts = sample(Store(3, 5, 2), share=1.7)
+    assert tokens.tolist() == list(range(10)) and starts.tolist() == [0, 3, 8, 10]
+
+
+def test_a_sample_has_whole_documents_evenly_over_the_store():
+    tokens, starts = sample(Store(*[10] * 100), share=0.25)
+    assert len(tokens) == 250
+    assert np.array_equal(tokens, np.concatenate([np.arange(first, first + 10) for first in range(0, 1000, 40)]))
+    assert starts.tolist() == list(range(0, 251, 10))
+
+
+@given(st.lists(st.integers(2, 300), min_size=1, max_size=60), st.floats(0.001, 3))
+def test_a_sample_is_never_more_than_its_share_whatever_the_documents(lengths, share):
+    store = Store(*lengths)
+    tokens, starts = sample(store, share)
+    assert 0 < len(tokens) <= math.ceil(min(share, 1) * store.num_tokens)
+    assert starts[0] == 0 and starts[-1] == len(tokens) and np.all(np.diff(starts) >= 0)
+    firsts = tokens[starts[:-1][np.diff(starts) > 0]]
+    assert set(firsts.tolist()) <= set(store.starts.tolist()), "a document is cut at its end, never at its start"

@@ -108,19 +108,19 @@ def test_an_option_that_begins_with_another_counts_as_its_own():
 
 def test_few_of_many_options_are_computed():
     class Counting(HandMade):
-        asked = 0
+        num_scored = 0
 
         def loglikelihood(self, pairs):
-            Counting.asked += len(pairs)
+            Counting.num_scored += len(pairs)
             return super().loglikelihood(pairs)
 
     many = tuple(a + b + c + d for a in LETTERS for b in LETTERS for c in LETTERS for d in LETTERS)
     scorer = Counting(seed=3, num_values=9)
     scores = scorer.loglikelihood([([BEGIN], Letters().encode(option)) for option in many])
-    Counting.asked = 0
+    Counting.num_scored = 0
     best = int(np.argmax(scores))
     assert score_choices(scorer, Letters(), [Choice("", many, best, "x")])["median_rank"] >= 1
-    assert Counting.asked <= len(many)
+    assert Counting.num_scored <= len(many)
 
 
 def test_chance_is_one_of_the_options_on_average():

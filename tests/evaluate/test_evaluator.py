@@ -61,13 +61,19 @@ def test_a_sample_of_all_rows_is_the_whole(evaluator, loaded):
     assert sample["mine"].nats == pytest.approx(everything["mine"].nats, rel=1e-5)
 
 
-def test_a_look_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(evaluator, loaded):
-    looks = dict(evaluator.probe(loaded.model))
-    assert set(looks) == {"samples"}  # this run has no almanac, so nothing that the probes ask for
-    samples = looks["samples"]
+def test_a_probe_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(evaluator, loaded):
+    found = dict(evaluator.probe(loaded.model))
+    assert set(found) == {"samples"}  # this run has no almanac, so nothing that the probes ask for
+    samples = found["samples"]
     assert [sample["prompt"] for sample in samples["samples"]] == list(evaluator.prompts)
     assert [item["prompt"] for item in samples["next"]] == list(evaluator.prompts[:1])
-    assert all(text.isprintable() for sample in samples["samples"] for text in sample.values())
+    assert all(text.replace("\n", "").isprintable() for sample in samples["samples"] for text in sample.values())
+
+
+def test_samples_keep_their_lines_and_no_other_control_character(evaluator, loaded, monkeypatch):
+    monkeypatch.setattr("headwater.evaluate.evaluator.generate", lambda *rest, **more: ":\n\treturn 1\x1b[2J\r\n")
+    samples = dict(evaluator.probe(loaded.model))["samples"]["samples"]
+    assert samples[0]["text"] == ":\n\treturn 1\\x1b[2J\\r\n"
 
 
 def test_no_prompts_means_no_samples(evaluator, loaded):
@@ -75,11 +81,11 @@ def test_no_prompts_means_no_samples(evaluator, loaded):
     assert samples == {"samples": [], "next": []}
 
 
-def test_a_run_with_an_almanac_scores_a_sample_of_every_ability(evaluator, loaded):
-    looks = dict(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})).probe(loaded.model))
-    abilities = looks["probes"]["probes"]
-    assert set(abilities) == {"capitals", "agreement", "sums", "cause"}
-    for name, score in abilities.items():
+def test_a_run_with_an_almanac_scores_a_sample_of_every_probe(evaluator, loaded):
+    found = dict(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})).probe(loaded.model))
+    scores = found["probes"]["probes"]
+    assert set(scores) == {"capitals", "agreement", "sums", "cause"}
+    for name, score in scores.items():
         assert score["num_items"] == min(PROBE_ITEMS[name], len(probes()[name]))
         assert 0 <= score["right"] <= 1
         assert 0 < score["chance"] <= 0.5

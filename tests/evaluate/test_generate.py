@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.generate import generate, next_tokens, surprise, token_text
+from headwater.evaluate.generate import generate, next_tokens, stream, surprise, token_text
 from headwater.evaluate.printable import printable
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
@@ -123,6 +123,30 @@ def test_generation_stops_at_the_end_token_and_does_not_show_it(tokenizer):
     maybe = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 0.5, letter: 0.5})
     lengths = [len(generate(maybe, tokenizer, "", 100, seed=seed)) for seed in range(20)]
     assert len(set(lengths)) > 2 and max(lengths) < 100, lengths
+
+
+def test_a_stream_is_the_text_piece_by_piece_with_the_reason_to_end(model, tokenizer):
+    pieces = list(stream(model, tokenizer, "The river", 12, seed=7))
+    assert "".join(piece.text for piece in pieces) == generate(model, tokenizer, "The river", 12, seed=7)
+    assert [piece.num_tokens for piece in pieces] == [*range(1, 13), 12]
+    assert [piece.end for piece in pieces] == [None] * 12 + ["max_tokens"]
+    ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
+    assert list(stream(ends, tokenizer, "The", 10)) == [("", 0, "end token")]
+
+
+def test_a_stream_never_cuts_a_character(tokenizer):
+    class Scripted(FixedModel):
+        def logits(self, x_D):
+            self.logits_V = torch.full((tokenizer.vocab_size,), -math.inf)
+            self.logits_V[script.pop(0)] = 0.0
+            return self.logits_V
+
+    script = [*tokenizer.encode("a🙂ß"), tokenizer.encode("🙂")[0], tokenizer.end_id]
+    assert len(script) > 5, "the emoji is several tokens"
+    pieces = list(stream(Scripted(tokenizer.vocab_size, {}), tokenizer, "", 20))
+    assert "".join(piece.text for piece in pieces) == "a🙂ß\ufffd"
+    assert {piece.text for piece in pieces} == {"", "a", "🙂", "ß", "\ufffd"}
+    assert pieces[-1].end == "end token"
 
 
 def test_draws_follow_the_temperature(tokenizer):

@@ -85,13 +85,13 @@ def test_every_part_is_there_with_its_numbers(card):
     assert '"min_characters": 200' in markdown(card)
 
 
-def test_what_was_not_asked_for_is_said_to_be_so(card):
+def test_what_was_not_requested_is_named(card):
     text = markdown({**card, "licences": None, "decontamination": None, "redaction": None})
-    for part in ("Licences were not looked for", "No evaluation set was kept out", "Nothing was redacted"):
+    for part in ("Licences were not detected", "No evaluation set was kept out", "Nothing was redacted"):
         assert part in text
 
 
-def test_licences_that_were_declared_are_counted_where_none_was_looked_for(card):
+def test_declared_licences_are_counted_where_none_is_detected(card):
     text = markdown({**card, "licences": None})
     assert ["MIT", "2", "300"] in cells(text)
     assert "declares" in text

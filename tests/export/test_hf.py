@@ -234,10 +234,13 @@ def test_bfloat16_weights_are_the_rounded_ones(tokenizer_dir, tmp_path):
 def test_an_export_replaces_an_export_and_nothing_else(tokenizer_dir, tmp_path):
     model = random_model(model_settings(**SHAPES["llama"]))
     out = tmp_path / "out"
-    export(model, tokenizer_dir, out, facts={"bits per byte": 1.25, "tokens seen": 3_000_000}, key="one")
+    scores = {"this model, held-out real text": 1.39, "a 5-gram model, the same real text": 1.35134}
+    export(model, tokenizer_dir, out, facts={"run": "a|b", "tokens seen": 3_000_000}, scores=scores, key="one")
     assert files.is_current(out, "one")
     card = (out / "README.md").read_text()
-    assert "| bits per byte | 1.25 |" in card and "| tokens seen | 3,000,000 |" in card
+    assert "| run | a\\|b |" in card and "| tokens seen | 3,000,000 |" in card
+    assert "| this model, held-out real text | 1.390 |" in card
+    assert "| a 5-gram model, the same real text | 1.351 |" in card
     export(model, tokenizer_dir, out, key="two")
     assert files.is_current(out, "two")
     (tmp_path / "mine").mkdir()
@@ -255,7 +258,8 @@ def test_the_same_model_is_written_as_the_same_bytes(tokenizer_dir, tmp_path):
     assert digests[0] == digests[1]
     modes = {path.stat().st_mode for path in (tmp_path / "one").iterdir()}
     assert len(modes) == 1, "whoever may read one file of an export may read all of it"
-    assert set(digests[0]) >= {"model.safetensors", "config.json", "tokenizer.json", "README.md"}
+    assert set(digests[0]) >= {"model.safetensors", "config.json", "tokenizer.json"}
+    assert "README.md" not in digests[0], "the card is there to be edited"
 
 
 def test_a_data_card_lies_beside_the_model_and_the_model_card_names_it(tokenizer_dir, tmp_path):

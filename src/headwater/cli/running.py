@@ -20,7 +20,7 @@ from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields, require_memory
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, Timings, is_trained, prepare_data, write_config
+from headwater.recipes.stages import Folders, StageKeys, Timings, is_trained, prepare_data, write_config
 from headwater.report.numbers import count, size
 from headwater.report.outcome import mean_score, outcomes_of
 from headwater.report.run_data import RunData, amount, read_run
@@ -89,6 +89,7 @@ def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, own
     with _told_if_stopped(timings):
         prepare_data(config, say, timings, owner.require)
     if timings.seconds:
+        StageKeys(config.run_dir, owner.require).keep_seconds(timings.seconds)
         say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
     write_config(config, reasons, owner.require)
     return _training(config, call, owner, is_fresh=bool(timings.seconds))
@@ -150,17 +151,11 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
 
 
 def _after_training(config: RunConfig, owner: Owner) -> dict[str, Any]:
-    from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
+    from headwater.recipes.finish import finish_run
 
     timings = Timings()
     with _told_if_stopped(timings):
-        timings.begin("evaluation")
-        evaluation = evaluate_stage(config, say, owner.require)
-        timings.begin("export")
-        export_stage(config, say, owner.require)
-        timings.begin("report")
-        report_stage(config, evaluation, say, owner.require)
-    return evaluation
+        return finish_run(config, say, timings, owner.require)
 
 
 @contextmanager

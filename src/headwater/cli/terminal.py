@@ -242,7 +242,8 @@ class TrainingDisplay:
         for sample in record["samples"][:1]:
             following = record["next"][0]["next"][0]
             chance = f"  (next: {following['token']!r} {following['probability']:.0%})"
-            self._line(f"     {sample['prompt']}{sample['text'][:60]}{chance}")
+            text = f"{sample['prompt']}{sample['text'][:60]}".replace("\n", "\n     ")
+            self._line(f"     {text}{chance}")
 
     def _show_stopped(self, record: dict[str, Any]) -> None:
         signal, step = record["signal"], record["step"]

@@ -1,1 +1,1 @@
-"""What a model has learnt: bits per byte, abilities, baselines."""
+"""What a model has learned: bits per byte, probes, baselines."""

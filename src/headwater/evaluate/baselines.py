@@ -1,13 +1,13 @@
 """What simpler models make of the same text: a compressor and an n-gram model, in bits per byte.
 
-A network that doesn't beat these has learnt nothing that matching and counting couldn't do.
+A network that doesn't beat these has learned nothing that matching and counting couldn't do. Both read a bounded
+sample, so that time and memory don't grow with the corpus: about 20 seconds and 0.9 GB at most (docs/log.md).
 """
 
 from __future__ import annotations
 
 import lzma
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,33 +15,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import EvaluationError
+from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.read import TokenStore
 
 Ints = NDArray[Any]
 Floats = NDArray[np.float64]
 Stream = tuple[Ints, Ints]
 "Token ids, and where each document starts followed by the number of tokens (as a token store keeps them)."
 
+MAX_COUNTED_TOKENS = 10_000_000
+MAX_SCORED_BYTES = 16_000_000
 ORDER = 5
 # What KenLM takes where a corpus is too small to estimate a discount from
 FALLBACK_DISCOUNTS = np.array([0.0, 0.5, 1.0, 1.5])
 
 
-def xz_bits_per_byte(texts: Iterable[bytes], num_bytes: int) -> float:
-    """Return the bits per byte that `xz -9e` needs for the texts one after another.
+def measure_baselines(
+    training: list[TokenStore], held_out: list[TokenStore], tokenizer: Tokenizer
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Return bits per byte of `xz -9e` and of a 5-gram model on held-out text, and how much text they read.
 
-    Raises EvaluationError when there is no text, or when it isn't `num_bytes` long: the baseline is worth something
-    only on exactly the bytes that the model was scored on.
+    The 5-gram model counts at most MAX_COUNTED_TOKENS of `training`; both score at most MAX_SCORED_BYTES of `held_out`.
+    Nothing where one of the two is missing.
     """
-    compressor = lzma.LZMACompressor(format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
-    num_read = num_compressed = 0
-    for text in texts:
-        num_read += len(text)
-        num_compressed += len(compressor.compress(text))
-    num_compressed += len(compressor.flush())
-    if num_read != num_bytes:
-        raise EvaluationError(f"xz was given {num_read} bytes of text and told {num_bytes}; give it the scored text")
-    _require_bytes(num_bytes)
-    return 8 * num_compressed / num_bytes
+    if not (training and held_out):
+        return {}, {}
+    num_tokens, num_bytes = sum(store.num_tokens for store in training), sum(store.num_bytes for store in held_out)
+    counted = [sample(store, MAX_COUNTED_TOKENS / num_tokens) for store in training]
+    scored = [sample(store, MAX_SCORED_BYTES / num_bytes) for store in held_out]
+    text = b"".join(tokenizer.decode_bytes(tokens.tolist()) for tokens, _ in scored)
+    bits = {
+        "xz": xz_bits_per_byte(text),
+        "ngram5": ngram_bits_per_byte(
+            counted, scored, len(text), tokenizer.vocab_size, tokenizer.begin_id, tokenizer.end_id
+        ),
+    }
+    read = {"counted_tokens": sum(len(tokens) for tokens, _ in counted), "of_tokens": num_tokens}
+    return bits, {**read, "scored_bytes": len(text), "of_bytes": num_bytes}
+
+
+def sample(store: TokenStore, share: float) -> Stream:
+    """Return about this share of a store, never more: documents evenly spaced over it, all of them from 1 on.
+
+    Where a few documents hold most of the text, the one that would exceed the share is cut.
+    """
+    every = max(1, math.ceil(1 / share))
+    first, ends = (starts.astype(np.int64) for starts in (store.starts[:-1:every], store.starts[1::every]))
+    starts = np.minimum(np.cumsum(np.append(0, ends - first)), math.ceil(min(1.0, share) * store.num_tokens))
+    at = np.arange(starts[-1]) + np.repeat(first - starts[:-1], np.diff(starts))
+    return store.gather(at), starts
+
+
+def xz_bits_per_byte(text: bytes) -> float:
+    """Return the bits per byte that `xz -9e` needs for the text; raise EvaluationError when there is none."""
+    _require_bytes(len(text))
+    return 8 * len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)) / len(text)
 
 
 def ngram_bits_per_byte(
@@ -77,8 +105,9 @@ class _Order:
     """
 
     keys: Ints  # sorted
-    discounted: Floats  # count less its discount, by n-gram
-    context_counts: Floats  # sum of the counts, by context
+    counts: Ints  # by n-gram
+    discounts: Floats  # of a count of 0, 1, 2, and 3 or more
+    context_counts: Ints  # sum of the counts, by context
     context_backoff: Floats  # sum of the discounts, by context
 
 
@@ -104,45 +133,50 @@ class KneserNey:
         """Return -log p of each token, given the tokens before it in its document; 0 for begin tokens."""
         tokens, positions = self._join([stream])
         probability = np.full(len(tokens), 1 / (self._vocab_size - 1))
-        grams = np.zeros(len(tokens), np.int64)
+        grams = np.zeros(len(tokens), np.int32)
         for length, order in enumerate(self._orders, 1):
             at = np.flatnonzero(positions >= length - 1)
             context = _contexts(grams, at, length)
             known = np.flatnonzero(context >= 0)
             at, context = at[known], context[known]
-            rank = _find(order.keys, context * self._vocab_size + tokens[at])
-            counted = np.where(rank >= 0, order.discounted[rank], 0.0)
+            rank = _find(order.keys, context.astype(np.int64) * self._vocab_size + tokens[at])
+            count = np.where(rank >= 0, order.counts[rank], 0)
+            counted = count - order.discounts[np.minimum(count, 3)]
             total = order.context_counts[context]
             # a context that nothing follows in training has no counts: the shorter one decides
             followed = total > 0
             mass = counted + order.context_backoff[context] * probability[at]
             probability[at[followed]] = mass[followed] / total[followed]
-            grams = np.full(len(tokens), -1, np.int64)
+            grams = np.full(len(tokens), -1, np.int32)
             grams[at] = rank
         probability[positions == 0] = 1.0
         return -np.log(probability)
 
     def _join(self, streams: list[Stream]) -> tuple[Ints, Ints]:
         """Return all tokens, and the position of each in its document."""
-        tokens = np.concatenate([np.empty(0, np.int64), *(tokens for tokens, _ in streams)])
-        positions = np.concatenate([np.empty(0, np.int64), *(_positions(starts) for _, starts in streams)])
+        tokens = np.concatenate(
+            [np.empty(0, np.int32), *(tokens.astype(np.int32, copy=False) for tokens, _ in streams)]
+        )
+        positions = np.concatenate([np.empty(0, np.int32), *(_positions(starts) for _, starts in streams)])
         if len(tokens) != len(positions):
             raise EvaluationError(f"the documents' starts cover {len(positions)} of {len(tokens)} tokens")
         if not np.array_equal(tokens == self._begin_id, positions == 0):
             raise EvaluationError(f"a document must begin with token {self._begin_id} and hold it nowhere else")
         if len(tokens) and not 0 <= tokens.min() <= tokens.max() < self._vocab_size:
             raise EvaluationError(f"a token is outside of 0 … {self._vocab_size - 1}; was another tokenizer used?")
-        return tokens.astype(np.int64, copy=False), positions
+        return tokens, positions
 
 
 def _positions(starts: Ints) -> Ints:
-    starts = np.asarray(starts).astype(np.int64)
-    return np.arange(starts[-1] if len(starts) else 0) - np.repeat(starts[:-1], np.diff(starts))
+    starts = np.asarray(starts).astype(np.int32)
+    positions = np.arange(starts[-1] if len(starts) else 0, dtype=np.int32)
+    positions -= np.repeat(starts[:-1], np.diff(starts))
+    return positions
 
 
 def _contexts(grams: Ints, at: Ints, length: int) -> Ints:
     """Return the numbers of the contexts of the n-grams that end at `at`: the shorter n-grams that end one before."""
-    return np.zeros(len(at), np.int64) if length == 1 else grams[at - 1]
+    return np.zeros(len(at), np.int32) if length == 1 else grams[at - 1]
 
 
 def _find(keys: Ints, wanted: Ints) -> Ints:
@@ -166,13 +200,13 @@ def _count(tokens: Ints, positions: Ints, vocab_size: int, order: int) -> list[_
         at = np.flatnonzero(positions >= length - 1)
         if not len(at):
             break  # no document is that long
-        longer_keys, rank, sample = _distinct(grams[at - 1] * vocab_size + tokens[at])
-        left_neighbours = np.bincount(grams[at[sample]], minlength=len(keys))
+        longer_keys, rank, example = _distinct(grams[at - 1].astype(np.int64) * vocab_size + tokens[at])
+        left_neighbours = np.bincount(grams[at[example]], minlength=len(keys))
         orders.append(_finish(keys, np.where(starts_document, counts, left_neighbours), vocab_size, num_contexts))
         num_contexts = len(keys)
         keys, counts = longer_keys, np.bincount(rank, minlength=len(longer_keys))
-        starts_document = positions[at[sample]] == length - 1
-        grams = np.full(len(tokens), -1, np.int64)
+        starts_document = positions[at[example]] == length - 1
+        grams = np.full(len(tokens), -1, np.int32)
         grams[at] = rank
     return [*orders, _finish(keys, counts, vocab_size, num_contexts)]
 
@@ -186,20 +220,17 @@ def _distinct(keys: Ints) -> tuple[Ints, Ints, Ints]:
     in_order = keys[by_key]
     is_new = np.ones(len(keys), bool)
     is_new[1:] = in_order[1:] != in_order[:-1]
-    rank = np.empty(len(keys), np.int64)
-    rank[by_key] = np.cumsum(is_new) - 1
+    del keys
+    rank = np.empty(len(by_key), np.int32)
+    rank[by_key] = np.cumsum(is_new, dtype=np.int32) - 1
     return in_order[is_new], rank, by_key[is_new]
 
 
 def _finish(keys: Ints, counts: Ints, vocab_size: int, num_contexts: int) -> _Order:
-    discount = _discounts(counts)[np.minimum(counts, 3)]
-    context = keys // vocab_size
-    return _Order(
-        keys,
-        counts - discount,
-        np.bincount(context, weights=counts, minlength=num_contexts).astype(np.float64, copy=False),
-        np.bincount(context, weights=discount, minlength=num_contexts).astype(np.float64, copy=False),
-    )
+    discounts, context = _discounts(counts), keys // vocab_size
+    totals = np.bincount(context, weights=counts, minlength=num_contexts)
+    backoff = np.bincount(context, weights=discounts[np.minimum(counts, 3)], minlength=num_contexts)
+    return _Order(keys, counts.astype(np.int32), discounts, totals.astype(np.int32), backoff)
 
 
 def _discounts(counts: Ints) -> Floats:

@@ -1,4 +1,4 @@
-"""Abilities as choices: is the right option the likeliest of all?"""
+"""Probes as choices: is the right option the likeliest of all?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def score_choices(scorer: Scorer, tokenizer: Tokenizer, choices: Sequence[Choice
     only those whose first token beats the whole right option are computed.
     """
     if not choices:
-        raise EvaluationError("an ability needs at least one item")
+        raise EvaluationError("a probe needs at least one item")
     prompts = [[tokenizer.begin_id, *tokenizer.encode(choice.prompt)] for choice in choices]
     options = _encode_options(tokenizer, choices)
     right = scorer.loglikelihood(

@@ -60,7 +60,7 @@ class RunEvaluator:
         return surprises
 
     def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (event, fields) of the abilities, where there is an almanac, and of the samples."""
+        """Yield (event, fields) of the probes, where there is an almanac, and of the samples."""
         if self.has_almanac:
             items = {name: evenly_spaced(choices, PROBE_ITEMS[name]) for name, choices in probes().items()}
             yield "probes", {"probes": self.score(model, items)}
@@ -72,20 +72,24 @@ class RunEvaluator:
 
     def _samples(self, model: Transformer) -> dict[str, Any]:
         samples = [
-            {"prompt": prompt, "text": printable(generate(model, self.tokenizer, prompt, SAMPLE_TOKENS, temperature=0))}
+            {"prompt": prompt, "text": _shown(generate(model, self.tokenizer, prompt, SAMPLE_TOKENS, temperature=0))}
             for prompt in self.prompts
         ]
         following = [
             {
                 "prompt": prompt,
                 "next": [
-                    {"token": printable(token), "probability": round(probability, 5)}
+                    {"token": _shown(token), "probability": round(probability, 5)}
                     for token, probability in next_tokens(model, self.tokenizer, prompt, NUM_NEXT_TOKENS)
                 ],
             }
             for prompt in self.prompts[:1]
         ]
         return {"samples": samples, "next": following}
+
+
+def _shown(text: str) -> str:
+    return printable(text, keep="\n\t")
 
 
 def _chosen_rows(source: PackedSource, max_rows: int | None) -> list[int] | None:
@@ -106,7 +110,7 @@ def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -
 
 
 def full_evaluation(evaluator: RunEvaluator, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
-    """Return all held-out text's bits per byte and all items' abilities, as `headwater evaluate --json` prints them."""
+    """Return bits per byte of all held-out text and the score of every probe, as `evaluate --json` has them."""
     result = surprise_fields(evaluator.surprise_by_source(model, None, forward), evaluator.synthetic)
     details = evaluator.score(model, probes()) if evaluator.has_almanac else {}
     result["abilities"] = {name: detail["right"] for name, detail in details.items()}

@@ -1,14 +1,15 @@
-"""What a model says: the next token of a prompt, text continued from it, its surprise at a text.
+"""What a model writes: the next token of a prompt, text continued from it, its surprise at a text.
 
 T time · V vocabulary
 """
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,14 @@ from headwater.tokenizer.tokenizer import Tokenizer
 class NextToken(NamedTuple):
     token: str
     probability: float
+
+
+class Piece(NamedTuple):
+    """Text generated since the piece before, in whole characters; the last piece has `end`, the reason to stop."""
+
+    text: str
+    num_tokens: int  # so far
+    end: Literal["end token", "max_tokens"] | None = None
 
 
 class TokenSurprise(NamedTuple):
@@ -49,7 +58,6 @@ def next_tokens(model: Transformer, tokenizer: Tokenizer, prompt: str, top: int 
     return [NextToken(token_text(tokenizer, token), float(probability_V[token])) for token in likeliest]
 
 
-@torch.inference_mode()
 def generate(
     model: Transformer,
     tokenizer: Tokenizer,
@@ -59,11 +67,27 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> str:
-    """Return the text that follows `prompt`: up to the end token, or `max_tokens` tokens.
+    """Return the text that follows `prompt`, as `stream` yields it."""
+    pieces = stream(model, tokenizer, prompt, max_tokens, temperature, top_p, seed)
+    return "".join(piece.text for piece in pieces)
 
-    Temperature 0 takes the likeliest token each time. `top_p` draws from the smallest set of likeliest tokens that
-    together have at least that probability (arXiv:1904.09751). A draw depends on (seed, position) alone, so that
-    asking for more tokens leaves the first ones as they were.
+
+@torch.inference_mode()
+def stream(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: str,
+    max_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> Iterator[Piece]:
+    """Yield the text that follows `prompt`, a piece a token, up to the end token or `max_tokens` tokens.
+
+    Past `seq_len` tokens the model sees the last `seq_len`. Temperature 0 takes the likeliest token each time. `top_p`
+    draws from the smallest set of likeliest tokens that together have at least that probability (arXiv:1904.09751). A
+    draw depends on (seed, position) alone, so that more tokens leave the first ones as they were. Bytes that are no
+    UTF-8 become U+FFFD.
     Raises EvaluationError for a temperature or a `top_p` that means nothing.
     """
     if not (math.isfinite(temperature) and temperature >= 0 and 0 < top_p <= 1):
@@ -72,13 +96,15 @@ def generate(
             "temperature is 0 (likeliest token) or more, top_p above 0 and at most 1 (all tokens)"
         )
     ids = [tokenizer.begin_id, *tokenizer.encode(prompt)]
-    num_given = len(ids)
-    while len(ids) < num_given + max_tokens:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for num_tokens in range(max_tokens):
         token = _draw(_next_logits(model, ids), temperature, top_p, derived_seed(seed, "generate", len(ids)))
         if token == tokenizer.end_id:
-            break
+            yield Piece(decoder.decode(b"", final=True), num_tokens, "end token")
+            return
         ids.append(token)
-    return tokenizer.decode(ids[num_given:])
+        yield Piece(decoder.decode(tokenizer.token_bytes(token)), num_tokens + 1)
+    yield Piece(decoder.decode(b"", final=True), max_tokens, "max_tokens")
 
 
 @torch.inference_mode()

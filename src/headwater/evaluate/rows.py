@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 BATCH_TOKENS = 4096  # of one forward pass; without a gradient it holds about what a training step of 2048 does
-LEAST_TOKENS = 8  # prompts and choices of the abilities have 8 to 16: filled up to 32, looks took 2.5 times as long
+LEAST_TOKENS = 8  # prompts and choices of the probes have 8 to 16: filled up to 32, probes took 2.5 times as long
 PADDING_DOCUMENT = -1
 
 

@@ -50,7 +50,7 @@ def _sources(card: Mapping[str, Any]) -> str:
     head = ["source", "kind", "from", "dates", "documents", "bytes", "tokens", "weight", "epochs"]
     note = (
         "Documents and bytes are those of the cleaned text that was kept, held-out ones included; tokens are those "
-        "trained on. The weight is the share of the training tokens, epochs are how often a source was gone through."
+        "trained on. The weight is the share of the training tokens, epochs are how often its text was read."
     )
     return f"## Sources\n\n{table(head, rows)}\n\n{note}"
 
@@ -58,7 +58,7 @@ def _sources(card: Mapping[str, Any]) -> str:
 def _licences(card: Mapping[str, Any]) -> str:
     rows = [[licence, *amounts] for licence, amounts in _together(card["sources"], "licence")]
     if card["licences"] is None:
-        said = "## Licences\n\nLicences were not looked for (corpus.licences is not set)."
+        said = "## Licences\n\nLicences were not detected (corpus.licences is not set)."
         if not {row[0] for row in rows} - {"unknown"}:
             return said
         how = "What is known is what the run file declares of a source, or a document's own metadata."
@@ -84,7 +84,7 @@ def _dropped(card: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return "## Dropped\n\nNothing."
-    note = "A reason with bytes and no documents was cut out of documents that stay."
+    note = "A reason with bytes and no documents: parts cut out of documents that stay."
     return f"## Dropped\n\n{table(['source', 'stage', 'reason', 'documents', 'bytes'], rows)}\n\n{note}"
 
 
@@ -96,11 +96,11 @@ def _decontamination(card: Mapping[str, Any]) -> str:
         [name, facts["items"], facts["too_short"], facts["found"], facts["documents"], facts["bytes"]]
         for name, facts in sets.items()
     ]
-    head = ["set", "items", "too short to look for", "found", "in documents", "bytes taken out"]
+    head = ["set", "items", "too short to search for", "found", "in documents", "bytes cut out"]
     how = card["settings"]["decontaminate"]
     note = (
-        f"Found by runs of {how['ngram_words']} words, without case and punctuation; what was found was taken out. A "
-        f"shorter text was looked for as a whole, one of fewer than {how['min_words']} words not at all."
+        f"Found by runs of {how['ngram_words']} words, without case and punctuation; what was found was cut out. A "
+        f"shorter text was searched for as a whole, one of fewer than {how['min_words']} words not at all."
     )
     return f"## Evaluation sets\n\n{table(head, rows)}\n\n{note}"
 
@@ -110,16 +110,14 @@ def _redaction(card: Mapping[str, Any]) -> str:
     if kinds is None:
         return "## Personal data\n\nNothing was redacted (corpus.redact is not set)."
     rows = [[kind, facts["replaced"], facts["bytes"]] for kind, facts in kinds.items()]
-    note = "Found by their form; names and postal addresses were not looked for."
+    note = "Found by their form; names and postal addresses were not searched for."
     return f"## Personal data\n\n{table(['kind', 'replaced', 'bytes'], rows)}\n\n{note}"
 
 
 def _settings(card: Mapping[str, Any]) -> str:
     text = json.dumps(card["settings"], indent=2, ensure_ascii=True)
     # four backticks: no JSON written in ASCII with this indentation begins a line with them
-    return (
-        f"## Settings\n\nFilters, duplicates, mixture and what else decided; `null` is off.\n\n````json\n{text}\n````"
-    )
+    return f"## Settings\n\nFilters, duplicates, mixture and all else; `null` is off.\n\n````json\n{text}\n````"
 
 
 def _digests(card: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from headwater import files
 from headwater.checkpoint.tensor_file import write_tensors
 from headwater.errors import ExportError
 from headwater.export.data_card import markdown
-from headwater.export.hf_card import model_card
+from headwater.export.hf_card import write_card
 from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.export.hf_weights import hf_tensors
 from headwater.model.settings import ModelSettings
@@ -38,13 +38,14 @@ def export_hf(
     pad_id: int,
     dtype: Dtype = "float32",
     facts: Mapping[str, str | int | float] | None = None,
+    scores: Mapping[str, float] | None = None,
     data_card: Mapping[str, Any] | None = None,
     key: str = "",
     before_commit: Callable[[], None] = files.no_check,
 ) -> None:
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
-    `state` has every parameter by its name in our model; `facts` are shown in the model card as they are; the
+    `state` has every parameter by its name in our model; `facts` and `scores` go into the model card (hf_card); the
     `data_card` (recipes.data_card) is written as DATA_CARD.md and data_card.json; `key` says what the export was made
     from (files.is_current). The folder appears complete or not at all, and replaces an
     earlier export only; `before_commit` may still raise when all is written.
@@ -61,7 +62,7 @@ def export_hf(
         with files.DigestedFile(folder / "model.safetensors") as file:
             write_tensors(file, tensors, {"format": "pt"})
         files.write_json(folder / "generation_config.json", ids)
-        has_chat = write_tokenizer(
+        write_tokenizer(
             tokenizer_dir,
             folder,
             begin_id=begin_id,
@@ -70,15 +71,13 @@ def export_hf(
             seq_len=model.seq_len,
             vocab_size=model.vocab_size,
         )
-        num_parameters = sum(tensor.numel() for tensor in tensors.values())
-        card = model_card(model, num_parameters, dtype, facts or {}, has_chat, has_data_card=data_card is not None)
-        files.write_text(folder / "README.md", card)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))
         digests = _digests(folder, {"model.safetensors": file.digest})
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
         files.write_json(folder / "manifest.json", manifest)
+        write_card(folder, model, facts or {}, scores or {})  # no digest: a card is there to be edited
 
 
 def _require_ours(out_dir: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from headwater.export.data_card import table
+from headwater.files import no_check, read_json, write_text
+from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 
 _CARD = """\
@@ -18,10 +22,8 @@ tags:
 
 It continues text. It was not trained to follow instructions or to refuse anything.
 
-| | |
-|---|---|
-{rows}
-{data}
+{facts}
+{scores}{data}
 ## Use
 
 ```python
@@ -39,8 +41,16 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40, do_sample=Tru
 - The model was trained on at most {seq_len} tokens at a time; longer input is outside of what it has seen.
 {chat}"""
 
+_SCORES = """
+## Evaluation
+
+Bits per byte; lower is better.
+
+{table}
+"""
+
 _DATA = """
-What it was trained on, under which licences, and what was left out: [DATA_CARD.md](DATA_CARD.md).
+What it was trained on, under which licences, and what was excluded: [DATA_CARD.md](DATA_CARD.md).
 """
 
 _CHAT = """\
@@ -48,30 +58,33 @@ _CHAT = """\
 """
 
 
-def model_card(
+def write_card(
+    folder: Path,
     model: ModelSettings,
-    num_parameters: int,
-    dtype: str,
     facts: Mapping[str, str | int | float],
-    has_chat: bool,
-    has_data_card: bool = False,
-) -> str:
-    """Return README.md of the export; `facts` become rows of its table, as they are."""
+    scores: Mapping[str, float],
+    before_commit: Callable[[], None] = no_check,
+) -> None:
+    """Write README.md of an export whose other files lie in `folder`.
+
+    `facts` become rows of its table, as they are; `scores` are bits per byte by what was scored.
+    """
     known: dict[str, str | int | float] = {
         "family": model.family,
-        "parameters": num_parameters,
+        "parameters": count_parameters(model).total,
         "layers": model.num_layers,
         "width": model.d_model,
         "context (tokens)": model.seq_len,
         "vocabulary": model.vocab_size,
-        "weights": dtype,
+        "number format of these weights": read_json(folder / "config.json")["dtype"],
     }
-    rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in {**known, **facts}.items())
-    return _CARD.format(
-        rows=rows, seq_len=model.seq_len, chat=_CHAT if has_chat else "", data=_DATA if has_data_card else ""
+    rows = [[name, value] for name, value in {**known, **facts}.items()]
+    measured = [[name, f"{value:.3f}"] for name, value in scores.items()]
+    text = _CARD.format(
+        facts=table(["", ""], rows),
+        scores=_SCORES.format(table=table(["on", "bits per byte"], measured)) if scores else "",
+        data=_DATA if (folder / "DATA_CARD.md").exists() else "",
+        seq_len=model.seq_len,
+        chat=_CHAT if (folder / "chat_template.jinja").exists() else "",
     )
-
-
-def _cell(value: str | int | float) -> str:
-    text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value
-    return text.replace("|", "\\|").replace("\n", " ")
+    write_text(folder / "README.md", text, before_commit)

@@ -37,10 +37,10 @@ CHAT_TOKENS = {"<|im_start|>", "<|im_end|>"}
 
 def write_tokenizer(
     tokenizer_dir: Path, out_dir: Path, *, begin_id: int, end_id: int, pad_id: int, seq_len: int, vocab_size: int
-) -> bool:
+) -> None:
     """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat template into `out_dir`.
 
-    The chat template is left out where the tokenizer lacks its tokens; return whether it is there.
+    There is no chat template where the tokenizer lacks its tokens.
     Raises ExportError when there is no readable tokenizer, when it has ids that the model has no row for, or when
     begin, end or pad is not one of its special tokens.
     """
@@ -66,7 +66,6 @@ def write_tokenizer(
     files.write_json(out_dir / "special_tokens_map.json", roles)
     if has_chat:
         files.write_text(out_dir / "chat_template.jinja", CHAT_TEMPLATE)
-    return has_chat
 
 
 def _load(path: Path) -> Tokenizer:

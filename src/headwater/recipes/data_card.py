@@ -39,7 +39,7 @@ def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
 
     {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}. A source has its
     kind, from, licence (as declared, "" for none), read, kept (cleaned text), cleaned_bytes, tokens (of the training
-    part), dropped (by stage), by (licence, language and kind), dates and training; what was not asked for is None.
+    part), dropped (by stage), by (licence, language and kind), dates and training; what was not requested is None.
     Bytes read = kept + cleaned_bytes + dropped.
     """
     folders = Folders(config.run_dir)

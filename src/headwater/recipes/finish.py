@@ -1,4 +1,7 @@
-"""What comes after training: evaluation, export and report, each done only when what it is made from has changed."""
+"""What comes after training: evaluation, export and report, each done only when what it is made from has changed.
+
+Then what a run can do without: the baselines, which go into the evaluation, the model card and the report.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,59 @@ from pathlib import Path
 from typing import Any
 
 from headwater.checkpoint.verify import model_digest
-from headwater.corpus.load import read_documents
-from headwater.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
+from headwater.errors import HeadwaterError
+from headwater.evaluate.baselines import measure_baselines
 from headwater.evaluate.evaluator import full_evaluation
 from headwater.export.hf import export_hf
+from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
-from headwater.model.count import count_parameters
 from headwater.recipes.data_card import data_card_of_run
 from headwater.recipes.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, Require, Say, StageKeys, final_checkpoint, read_json_or_none, stage_digest
+from headwater.recipes.stages import (
+    Folders,
+    Require,
+    Say,
+    StageKeys,
+    Timings,
+    final_checkpoint,
+    read_json_or_none,
+    stage_digest,
+)
 from headwater.records import no_owner
+from headwater.report.measures import number_formats
 from headwater.report.render import render_report
+from headwater.report.run_data import read_run
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.read import TokenStore, open_stores
+from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
-EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 1, 2, 3
+EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
+EVALUATION = "evaluation.json"
+
+
+def finish_run(config: RunConfig, say: Say, timings: Timings, require_owner: Require = no_owner) -> dict[str, Any]:
+    """Bring everything after training up to date and return the evaluation; what is needed comes first."""
+    timings.begin("evaluation")
+    evaluation = score_held_out(config, say, require_owner)
+    timings.begin("export")
+    export_stage(config, say, require_owner)
+    timings.begin("report")
+    report_stage(config, evaluation, say, require_owner)
+    timings.begin("baselines")
+    evaluation = add_baselines(config, evaluation, say, require_owner)
+    timings.begin("report")
+    report_stage(config, evaluation, say, require_owner)
+    return evaluation
 
 
 def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
-    """Return the full evaluation of the newest checkpoint, measured unless evaluation.json already is of it."""
-    path, keys = config.run_dir / "evaluation.json", StageKeys(config.run_dir, require_owner)
+    """Return the full evaluation of the newest checkpoint with the baselines; what is known isn't measured again."""
+    return add_baselines(config, score_held_out(config, say, require_owner), say, require_owner)
+
+
+def score_held_out(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
+    """Return the newest checkpoint's evaluation, measured unless evaluation.json already is of it."""
+    path, keys = config.run_dir / EVALUATION, StageKeys(config.run_dir, require_owner)
     inputs = {
         "model": model_digest(final_checkpoint(config.run_dir)),
         "tokens": stage_digest(Folders(config.run_dir).tokens),
@@ -34,48 +69,43 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
     if keys.is_current("evaluation", key, path) and (known := read_json_or_none(path)) is not None:
         return known
-    say("evaluating on all held-out text, and the baselines on the same bytes")
-    evaluator = open_evaluator(config)
-    result = full_evaluation(evaluator, *load_for_evaluation(config))
-    result["yardsticks"] = measure_baselines(config, evaluator.tokenizer)
+    say("evaluating on all held-out text")
+    result = full_evaluation(open_evaluator(config), *load_for_evaluation(config))
     write_json(path, result, require_owner)
     keys.done("evaluation", key)
     return result
 
 
-def measure_baselines(config: RunConfig, tokenizer: Tokenizer) -> dict[str, float]:
-    """Return bits per byte of `xz -9e` and of a 5-gram model on the held-out real text, the almanac left out."""
-    held_out, training = _real_stores(config, "validation"), _real_stores(config, "train")
-    num_bytes = sum(store.num_bytes for store in held_out.values())
-    if not num_bytes:
-        return {}
-    corpus_dir = Folders(config.run_dir).corpus
-    texts = (d.text.encode() for name in held_out for d in read_documents(corpus_dir, "validation", name))
-    return {
-        "xz": xz_bits_per_byte(texts, num_bytes),
-        "ngram5": ngram_bits_per_byte(
-            [_stream(store) for store in training.values()],
-            [_stream(store) for store in held_out.values()],
-            num_bytes,
-            tokenizer.vocab_size,
-            tokenizer.begin_id,
-            tokenizer.end_id,
-        ),
-    }
+def add_baselines(
+    config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner
+) -> dict[str, Any]:
+    """Return the evaluation with the baselines on real text; where they can't be measured, say why and go without."""
+    if "yardsticks" in evaluation:
+        return evaluation
+    keys = StageKeys(config.run_dir, require_owner)
+    try:
+        training, held_out = _real_stores(config, "train"), _real_stores(config, "validation")
+        bits, read = measure_baselines(training, held_out, Tokenizer.load(Folders(config.run_dir).tokenizer))
+    except (HeadwaterError, OSError, MemoryError) as error:
+        say(f"the baselines are not measured: {error or 'not enough memory'}")
+        return evaluation
+    evaluation = evaluation | {"yardsticks": bits, "baseline_sample": read}
+    write_json(config.run_dir / EVALUATION, evaluation, require_owner)
+    keys.done("baselines", stage_digest(Folders(config.run_dir).tokens))
+    if (folder := Folders(config.run_dir).hf).is_dir():
+        write_card(folder, config.model, *card_facts(config), require_owner)
+    return evaluation
 
 
-def _real_stores(config: RunConfig, split: str) -> dict[str, TokenStore]:
-    stores, synthetic = open_stores(Folders(config.run_dir).tokens, split), synthetic_sources(config)
-    return {name: store for name, store in stores.items() if name not in synthetic}
-
-
-def _stream(store: TokenStore) -> tuple[Any, Any]:
-    return store.slice(0, store.num_tokens), store.starts
+def _real_stores(config: RunConfig, split: str) -> list[TokenStore]:
+    # the sample alone is read: training has verified the whole store
+    stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), synthetic_sources(config)
+    return [store for name, store in stores.items() if name not in synthetic]
 
 
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
-    folders = Folders(config.run_dir)
+    folders, keys = Folders(config.run_dir), StageKeys(config.run_dir, require_owner)
     data_card = data_card_of_run(config)
     inputs = {
         "model": model_digest(final_checkpoint(config.run_dir)),
@@ -86,6 +116,7 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     if is_current(folders.hf, key):
         return folders.hf
     tokenizer = Tokenizer.load(folders.tokenizer)
+    facts, scores = card_facts(config)
     export_hf(
         final_weights(config.run_dir),
         config.model,
@@ -94,26 +125,43 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
         begin_id=tokenizer.begin_id,
         end_id=tokenizer.end_id,
         pad_id=tokenizer.pad_id,
-        facts=model_facts(config),
+        facts=facts,
+        scores=scores,
         data_card=data_card,
         key=key,
         before_commit=require_owner,
     )
+    keys.done("export", key)
     say(f"exported {folders.hf}")
     return folders.hf
 
 
-def model_facts(config: RunConfig) -> dict[str, str | int | float]:
-    """Return what the model card of an export says, all of it measured."""
-    facts: dict[str, str | int | float] = {
-        "run": config.name,
-        "parameters": count_parameters(config.model).total,
-        "training tokens": config.train.num_steps * config.train.batch_tokens,
+def card_facts(config: RunConfig) -> tuple[dict[str, str | int | float], dict[str, float]]:
+    """Return what the model card says of the run, and bits per byte by the text they are of; all of it measured."""
+    run = read_run(config.run_dir)
+    facts: dict[str, str | int | float] = {"run": config.name}
+    if run.tokens_seen is not None:
+        facts["training tokens"] = int(run.tokens_seen)
+    facts |= number_formats(run)
+    return facts, scores_of(run.evaluation)
+
+
+def scores_of(evaluation: dict[str, Any]) -> dict[str, float]:
+    """Return bits per byte by what was scored: real text first, then all text with the almanac, then the baselines."""
+    everything, real = evaluation.get("bits_per_byte", {}).get("all"), evaluation.get("bits_per_byte_real_text")
+    scores = {
+        "this model, held-out real text": real,
+        "this model, all held-out text, with the almanac that a program writes": everything,
     }
-    evaluation = read_json_or_none(config.run_dir / "evaluation.json")
-    if evaluation is not None:
-        facts["bits per byte on held-out text"] = round(evaluation["bits_per_byte"]["all"], 4)
-    return facts
+    if real in (None, everything):
+        scores = {"this model, held-out text": everything}
+    names = {"xz": "xz -9e", "ngram5": "a 5-gram model"}
+    on = "the same text" if real in (None, everything) else "the same real text"
+    baselines = evaluation.get("yardsticks", {}).items()
+    return {
+        **{name: score for name, score in scores.items() if score is not None},
+        **{f"{names.get(name, name)}, {on}": value for name, value in baselines},
+    }
 
 
 def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner) -> Path:

@@ -233,18 +233,27 @@ def final_checkpoint(run_dir: Path) -> Path:
 
 
 class StageKeys:
-    """The keys of the stages after training, in RUN/stages.json."""
+    """The keys of the stages after training, and the seconds of all stages, in RUN/stages.json.
+
+    A stage makes one when it begins, and `done` takes the time since then.
+    """
 
     def __init__(self, run_dir: Path, require_owner: Require = no_owner) -> None:
         self._path, self._require_owner = run_dir / "stages.json", require_owner
+        self._started_at = time.perf_counter()
         keys = read_json_or_none(self._path)
-        self._keys: dict[str, str] = keys if isinstance(keys, dict) else {}
+        self._keys: dict[str, Any] = keys if isinstance(keys, dict) else {}
 
     def is_current(self, stage: str, key: str, output: Path) -> bool:
         return output.exists() and self._keys.get(stage) == key
 
     def done(self, stage: str, key: str) -> None:
         self._keys[stage] = key
+        self.keep_seconds({stage: round(time.perf_counter() - self._started_at, 2)})
+
+    def keep_seconds(self, seconds: dict[str, float]) -> None:
+        """Write how long stages took, in place of what they took before."""
+        self._keys["seconds"] = {**self._keys.get("seconds", {}), **seconds}
         write_json(self._path, self._keys, self._require_owner)
 
 

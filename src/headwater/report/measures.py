@@ -82,6 +82,15 @@ def seconds_of(run: RunData, event: str, field: str) -> float:
     return sum(number(record.get(field)) or 0.0 for record in run.events(event))
 
 
+def number_formats(run: RunData) -> dict[str, str]:
+    """Return the number formats that the run was trained and validated in, as far as the records say."""
+    formats = {
+        "number format of training": table(run.start, "device").get("dtype"),
+        "number format of validation": run.last("validation").get("dtype"),
+    }
+    return {name: value for name, value in formats.items() if isinstance(value, str)}
+
+
 def audit_line(finish: Record) -> str | None:
     """Return what audits came to over a run, of the record of its end; None where there were none."""
     num_steps, num_differing = (amount(finish, "audits", name) for name in ("num_steps", "num_differing"))
