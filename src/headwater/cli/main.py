@@ -60,7 +60,7 @@ def main() -> None:
     """Run one verb; an error that the user can act on is printed without a traceback."""
     # what makes matmuls on a GPU deterministic; read when torch first multiplies there
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # torch then asks the system for large pages: steps are 3 to 4 % shorter (docs/log.md)
+    # torch then asks the system for large pages: steps are 3 to 4 % shorter (docs/log.md, 2026-11-25, Large pages)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # a terminal that isn't UTF-8 shows an escape where it has no character
     if isinstance(sys.stdout, io.TextIOWrapper):

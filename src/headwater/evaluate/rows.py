@@ -1,7 +1,8 @@
 """Rows of ids as tensors of few different shapes.
 
 A processor compiles its matrix products for every number of tokens that it meets, and keeps them: about half a megabyte
-a weight matrix. Prompts at their own lengths once took more memory than the weights of their model (docs/log.md).
+a weight matrix. Prompts at their own lengths once took more memory than the weights of their model (docs/log.md,
+2026-11-25, Memory of a whole run).
 
 B batch · T time
 """

@@ -43,7 +43,8 @@ def cpu_flags(path: Path = CPUINFO) -> set[str]:
 def fast_dtype(flags: set[str]) -> str:
     """Return what `machine.dtype = "auto"` most likely finds fastest: int8 where it is exact and bf16 is fast, too.
 
-    With AMX torch's products in int8 are 0.9 to 1.2 times as fast as those in bf16 (docs/log.md), too little for a run.
+    With AMX torch's products in int8 are 0.9 to 1.2 times as fast as those in bf16 (docs/log.md, 2026-11-26,
+    Plans: what fits), too little for a run.
     """
     if "amx_bf16" in flags:
         return "bfloat16"

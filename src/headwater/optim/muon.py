@@ -28,7 +28,8 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Upd
     """Return the nearest semi-orthogonal matrix to each of a stack: U V^T of its singular value decomposition.
 
     Approximate: singular values end between 0.76 and 1.24. Small ones (under 0.003 of the norm) stay smaller: a fifth
-    iteration would lift those of a thousandth, for a quarter more time and no better model (docs/log.md).
+    iteration would lift those of a thousandth, for a quarter more time and no better model
+    (docs/log.md, 2026-11-25, Linear maps in int8).
     """
     updates = PlainUpdates() if updates is None else updates
     x = matrices_NRC.to(compute_dtype)

@@ -32,15 +32,15 @@ Rule = Callable[[RawSettings], tuple[Any, str]]
 
 BATCH_EXPONENT = 0.383  # of a run's tokens: Power Lines (arXiv:2505.13738)
 # where that law is held: nanochat's 2^19 tokens at 10 billion, times 0.4, which meets the 4,096 that half a million
-# tokens are measured with (docs/log.md, time to quality)
+# tokens are measured with (docs/log.md, 2026-11-25, Time to quality)
 BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10
 
 MOST_RANKS = 4  # that share the rule's microbatches where train.exact promises the same bits at any number of them
 
 HEAD_LR = 0.016  # at width 768
 # the rates of matrices and embedding fall with the number of updates and rise with the tokens of each: 1 at LR_STEPS
-# of LR_BATCH tokens. The first exponent is measured from 150 to 600 steps (docs/log.md); the second makes the matrices'
-# rate meet nanochat's 0.02 at 21,000 steps of 2^19 tokens
+# of LR_BATCH tokens. The first exponent is measured from 150 to 600 steps (docs/log.md, 2026-11-25,
+# Learning rates by length); the second makes the matrices' rate meet nanochat's 0.02 at 21,000 steps of 2^19 tokens
 LR_STEPS, LR_BATCH = 600, 4096
 LR_STEPS_EXPONENT, LR_BATCH_EXPONENT = -0.4, 0.3
 LR_FACTORS = (0.25, 3.0)  # from 150 to 600 steps is measured; down to 19,200 and up to 40 is carried on
@@ -75,7 +75,7 @@ def _d_model(raw: RawSettings) -> tuple[Any, str]:
 def _tied_embeddings(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("model.family") == "gpt2":
         return True, "as GPT-2 (Radford et al. 2019)"
-    why = "an embedding of its own learns faster than one that is the head, too: 0.06 bits per byte less (docs/log.md)"
+    why = "an embedding of its own gains 0.06 bits per byte over one that is also the head (docs/log.md, 2026-11-25)"
     return False, why
 
 
@@ -91,7 +91,7 @@ def _length_scale(raw: RawSettings) -> float:
 
 LENGTH_WHY = (
     f"(steps/{LR_STEPS})^{LR_STEPS_EXPONENT:g} × (batch/{LR_BATCH})^{LR_BATCH_EXPONENT:g}: fewer updates, larger ones "
-    "(docs/log.md)"
+    "(docs/log.md, 2026-11-25)"
 )
 
 
@@ -112,11 +112,12 @@ def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
 
 
 def _head_lr(raw: RawSettings) -> tuple[Any, str]:
-    return round(HEAD_LR * _width_scale(raw), 6), "0.016 × (d_model/768)^-0.5, twice nanochat's (docs/log.md)"
+    why = "0.016 × (d_model/768)^-0.5, twice nanochat's (docs/log.md, 2026-11-25)"
+    return round(HEAD_LR * _width_scale(raw), 6), why
 
 
 def _vector_lr(raw: RawSettings) -> tuple[Any, str]:
-    return 0.04, "gains of the norms: at 0.04 they move far enough in a short run (docs/log.md)"
+    return 0.04, "gains of the norms: at 0.04 they move far enough in a short run (docs/log.md, 2026-11-25)"
 
 
 def _weight_decay(raw: RawSettings) -> tuple[Any, str]:
@@ -137,7 +138,7 @@ def _block_rows(raw: RawSettings) -> tuple[Any, str]:
     share = orthogonalisation_share(*sizes)
     why = (
         f"whole, they would take {share:.0%} of the matrices' own FLOPs at {batch:,} tokens a step; blocks cost "
-        "a little quality a step and gain more in steps (docs/log.md)"
+        "a little quality a step and gain more in steps (docs/log.md, 2026-11-25)"
     )
     return block_rows_for(*sizes), why
 
@@ -179,10 +180,8 @@ def is_on(value: Any) -> bool:
 def _half_length_fraction(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("model.seq_len") % 2:
         return 0.0, "rows of an odd length can't be cut in two"
-    return (
-        0.5,
-        "sequences of half the length teach more at first (docs/log.md; growth of length as in arXiv:2310.00576)",
-    )
+    why = "sequences of half the length teach more at first (docs/log.md, 2026-11-25; as in arXiv:2310.00576)"
+    return 0.5, why
 
 
 def _save_every(raw: RawSettings) -> tuple[Any, str]:

@@ -38,7 +38,7 @@ class Probe:
 
 
 RUN_TO_RUN = 0.06
-"Spread of the log of a run's mean step about the machine's usual one: a virtual machine drifts (docs/log.md)."
+"Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-26)."
 NUM_NEWEST = 5  # earlier runs whose median counts: one under load says little, and a machine may change
 MAX_RATIO = math.log(1000.0)  # a measured step further from the model's isn't of this machine
 

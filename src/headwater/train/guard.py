@@ -16,9 +16,9 @@ from headwater.train.settings import TrainSettings
 
 SIGMAS_OF_MAD = 1.4826  # the standard deviation of a normal distribution over its median absolute deviation
 LEAST_LOSS_SPREAD = 0.01  # of the median, or nats: among losses that are almost alike, not every step is an outlier
-LEAST_NORM_SPREAD = (
-    0.4  # of the logarithm: norms have a long tail, up to 4.8 medians in runs without trouble (docs/log.md)
-)
+# of the logarithm: norms have a long tail, up to 4.8 medians in runs without trouble
+# (docs/log.md, 2026-11-26, Faults done to runs)
+LEAST_NORM_SPREAD = 0.4
 MIN_FILLED = 0.5  # of the window, before anything is compared with it: a run begins with losses of its own kind
 
 

@@ -14,7 +14,7 @@ from headwater.machine.kernels.calls import SUFFIX, Kernels
 from headwater.machine.kernels.library import KernelError
 
 # numbers in a chunk of logits: 8 MB in bf16, that all passes find in a processor's last cache, but 512 tokens or more,
-# for the sum of the head's gradient to be touched seldom, and 32 MB at most (docs/log.md)
+# for the sum of the head's gradient to be touched seldom, and 32 MB at most (docs/log.md, 2026-11-25, Chunks of logits)
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 
 

@@ -55,7 +55,8 @@ UNSURE = 0.3
 "Of either part's change, as a standard deviation: so far were sizes and schedules off that weren't fitted."
 FEW_STEPS = 100
 """Steps of a fall that surely are enough for its noise to fade. The shortest one of the published curves took 128; of
-200 steps of headwater's own a fall over the last 10 was worth a fifth of what the law says of it (docs/log.md)."""
+200 steps of headwater's own a fall over the last 10 was worth a fifth of what the law says of it
+(docs/log.md, 2026-11-25, What a schedule is worth)."""
 
 
 @dataclass(frozen=True)
