@@ -3,8 +3,10 @@
 KEY/SPLIT/SOURCE/shards/00003/         a shard of the store as it will lie there
 KEY/SPLIT/SOURCE/pieces/000001250/     documents from number 1,250 on, encoded but in no shard yet
 
-Each appears at once, with the digests of its files: encoding that was killed goes on behind the last piece. What is
-done twice is the same: a process that has been taken over may still write here, and the other one replaces it.
+Each appears whole, with the digests of its files: encoding that was killed resumes behind the last piece. Shards alone
+would not do: one holds 67 million tokens, a whole small source. Nothing is flushed before the end; what a power cut
+damages is found by its digest and encoded again. The store gets its files as hard links, so that a failed commit costs
+no encoding. A process that was taken over may still write here, the same bytes; the other one replaces them.
 """
 
 from __future__ import annotations

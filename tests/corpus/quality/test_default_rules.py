@@ -131,7 +131,7 @@ def test_the_default_rules_drop_a_page_for_what_is_wrong_with_it(text, expected)
 
 
 def test_a_change_list_in_sentences_passes_the_rules():
-    """The rules miss these, as docs/decisions/0029 says: they are the classifier's work."""
+    # the rules miss these: they are the classifier's work
     assert reason(CHANGES_IN_SENTENCES) is None
 
 

@@ -2,7 +2,10 @@
 
 Sources: Gopher (Rae et al. 2021, arXiv 2112.11446, table A1 and section A.1.1), C4 (Raffel et al. 2020,
 arXiv 1910.10683, section 2.2), FineWeb (Penedo et al. 2024, arXiv 2406.17557, section 3.6), The Stack (Kocetkov et
-al. 2022, arXiv 2211.15533) and StarCoder (Li et al. 2023, arXiv 2305.06161).
+al. 2022, arXiv 2211.15533) and StarCoder (Li et al. 2023, arXiv 2305.06161). Ours aren't FineWeb's numbers, by which
+half of the good pages of documentation fall: hard wraps are undone first, shares are of characters, code needn't end
+with full stops. They were set on five sites and measured on four others (docs/corpus.md). Without gain: Gopher's 5- to
+10-gram rule (precision 0.74 for 0.97), C4's brace rule. Change lists pass; they are the classifier's work.
 """
 
 from __future__ import annotations

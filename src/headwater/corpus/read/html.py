@@ -1,4 +1,9 @@
-"""Web pages: the main content as text, with its title; navigation, adverts and scripts stay behind."""
+"""Web pages: the main content as text, with its title; navigation, adverts and scripts stay behind.
+
+resiliparse parses a page and writes it again, balanced; blocks, content, tables and code are ours, by patterns over it
+(13 to 43 MB/s; through the tree 7). Its own search for the main content loses what stands around lists. On news pages
+headlines, bylines and captions stay, where trafilatura removes more.
+"""
 
 from __future__ import annotations
 
