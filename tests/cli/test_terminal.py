@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import subprocess
 import unicodedata
 
@@ -85,9 +84,35 @@ def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
     for step in range(1, 21):
         display(step_record(step))
     lines = out.getvalue().splitlines()
-    assert [line.split("|")[0].split() for line in lines] == [["step", "10/20", "50.0%"], ["step", "20/20", "100.0%"]]
-    for part in ("tok 10.2k", "loss 5.000 (ema 5.000)", "gnorm 1.50", "lr 1.0e-02", "12.3k tok/s", "mfu 41%", "eta 0s"):
+    assert [line.split()[:2] for line in lines] == [["step", "10/20"], ["step", "20/20"]]
+    for part in ("loss 5.000", "grad 1.50", "lr 1.0e-02", "12.3k tok/s", "mfu 41%", "0s left"):
         assert part in lines[1]
+
+
+def status_of(out: io.StringIO, record: dict, **start: object) -> str:
+    train = TRAIN.model_copy(update={"num_steps": record["step"]})
+    display = TrainingDisplay(train, 1, out)
+    display({"event": "start", "step": 0, **start})
+    display({"event": "validation", "step": 0, "bits_per_byte": {"all": 1.2345}})
+    display(record)
+    return out.getvalue().splitlines()[-1].removeprefix("\r\x1b[K")
+
+
+def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
+    line = status_of(io.StringIO(), step_record(1000), dtype="int8")
+    assert "int8 mfu 41%" in line and "bpb 1.234" in line and "lr" in line
+    longest = step_record(1_000_000, loss=10.1, grad_norm=100.0, tokens_per_second=123456.0, data_wait_fraction=0.5)
+    line = status_of(io.StringIO(), longest, dtype="bfloat16")
+    assert len(line) <= 100
+    assert "loss 10.100" in line and "waits for data 50%" in line
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_a_line_of_training_fits_the_terminal(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    line = status_of(Terminal(), step_record(100_000), dtype="bfloat16")
+    assert len(line) < max(61, min(columns, 101))
+    assert "loss 5.000" in line and "12.3k tok/s" in line and line.endswith("left")
 
 
 def test_a_terminal_shows_every_step_on_one_line():
@@ -129,18 +154,13 @@ def test_what_was_not_trained_on_is_said_in_one_line_each():
     ]
 
 
-def test_a_skipped_step_does_not_change_the_mean_loss():
-    skipped = SKIPPED | {"documents": DOCUMENTS, "loss": math.nan}
-    assert "loss 5.000 (ema 5.000)" in said_of(step_record(1), skipped, step_record(2))[-1]
-
-
 def test_an_audit_that_failed_names_the_parameters():
     facts = {"event": "audit", "step": 9, "differing": ["embed.weight"], "rows_consumed": 80}
     (line,) = said_of({**facts, "ranks": [0], "world_size": 1})
     assert "two passes differ in embed.weight" in line
 
 
-def test_a_save_is_said_only_where_a_signal_asked_for_it():
+def test_a_save_is_shown_only_where_a_signal_requested_it():
     plain = {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1}
     assert said_of(plain, plain | {"signal": "SIGUSR1"}) == ["saved step 8, as SIGUSR1 requested; training continues"]
 
@@ -166,7 +186,7 @@ def test_fact_and_forecast_stand_side_by_side():
     display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
     first, *_, last, time, loss = out.getvalue().splitlines()
     assert "time 6m10s (5m47s to 6m37s), loss 1.280 bits per byte (1.250 to 1.310)" in first
-    assert last.endswith("eta 0s, in all 3s, forecast 6m10s")
+    assert last.endswith("0s left")
     assert time.strip() == "time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
     band = "forecast 1.280 bits per byte (1.250 to 1.310)"
     assert loss.strip() == f"loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
@@ -182,6 +202,12 @@ def test_memory_of_small_runs_in_one_process_is_not_judged():
         display({"event": "finish", "step": 20, "seconds": 336.0, "peak_memory_bytes": 2 * 2**30})
         said[kind] = "memory 2.000 GiB" in out.getvalue()
     assert said == {TrainingDisplay: True, SmallRunDisplay: False}
+
+
+def test_a_sample_keeps_its_lines():
+    record = {"event": "samples", "step": 1, "samples": [{"prompt": "def f():", "text": "\n    return 1\n"}]}
+    record |= {"next": [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]}
+    assert said_of(record) == ["     next token '\\n' 50%; sample:", "       def f():", "           return 1"]
 
 
 def test_samples_of_no_prompt_are_shown_as_nothing():

@@ -7,7 +7,7 @@ import pytest
 from headwater.cli.time_left import TimeLeft
 from headwater.train.settings import TrainSettings, is_probe, is_validation
 
-STEP, VALIDATION, ABILITIES, SAMPLES = 0.1, 0.3, 1.0, 0.5
+STEP, VALIDATION, PROBES, SAMPLES = 0.1, 0.3, 1.0, 0.5
 
 
 def settings(num_probes: int = 6) -> TrainSettings:
@@ -22,7 +22,7 @@ def records(train: TrainSettings, first: int, last: int) -> list[dict]:
         if is_validation(step, train):
             found.append({"event": "validation", "step": step, "evaluation_seconds": VALIDATION})
         if is_probe(step, train):
-            found.append({"event": "probes", "step": step, "evaluation_seconds": ABILITIES})
+            found.append({"event": "probes", "step": step, "evaluation_seconds": PROBES})
             found.append({"event": "samples", "step": step, "evaluation_seconds": SAMPLES})
         found.append({"event": "checkpoint", "step": step, "seconds": 9.0})
     return found
@@ -38,7 +38,7 @@ def seconds_of(found: list[dict]) -> float:
 @pytest.mark.parametrize("seen", [60, 299, 599])
 @pytest.mark.parametrize("num_probes", [0, 6])
 def test_what_is_left_is_what_will_come(first, seen, num_probes):
-    # the first sixtieth of a run has half of its looks
+    # the first sixtieth of a run has half of its probes
     train = settings(num_probes)
     left = TimeLeft(train)
     for record in records(train, first, first + seen - 1):
@@ -47,8 +47,8 @@ def test_what_is_left_is_what_will_come(first, seen, num_probes):
     was_validated = any(is_validation(step, train) for step in range(first, now + 1))
     expected = seconds_of(records(train, now + 1, train.num_steps))
     unseen = 0 if was_validated else VALIDATION * sum(is_validation(s, train) for s in range(now + 1, 1001))
-    was_looked = any(is_probe(step, train) for step in range(first, now + 1))
-    unseen += 0 if was_looked else (ABILITIES + SAMPLES) * sum(is_probe(s, train) for s in range(now + 1, 1001))
+    was_probed = any(is_probe(step, train) for step in range(first, now + 1))
+    unseen += 0 if was_probed else (PROBES + SAMPLES) * sum(is_probe(s, train) for s in range(now + 1, 1001))
     assert left.after(now) == pytest.approx(expected - unseen)
 
 
@@ -79,7 +79,7 @@ def test_steps_in_which_kernels_are_compiled_are_left_out():
     assert left.after(100) == pytest.approx(seconds_of(records(train, 101, 1000)) - 4 * VALIDATION)
 
 
-def test_a_look_that_comes_again_after_a_rollback_is_another_one():
+def test_a_probe_that_comes_again_after_a_rollback_is_another_one():
     train = settings()
     once, twice = TimeLeft(train), TimeLeft(train)
     first = records(train, 1, 10)

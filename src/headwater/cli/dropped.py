@@ -1,4 +1,4 @@
-"""Prints what a corpus left out: corpus show --dropped."""
+"""corpus show --dropped: examples of what a corpus dropped."""
 
 from __future__ import annotations
 

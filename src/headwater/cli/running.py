@@ -1,4 +1,4 @@
-"""Run all stages of a run, with a card before training and one after it."""
+"""Run all stages of a run, with a card before training and one after it; or replay one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.checkpoint.lock import Owner
-from headwater.cli.terminal import TrainingDisplay, against_forecast, card, say, say_aside
+from headwater.checkpoint.lock import Owner, owned
+from headwater.cli.explaining import heads
+from headwater.cli.terminal import TrainingDisplay, against_forecast, card, intervention_line, say, say_aside
 from headwater.durations import duration
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
@@ -20,7 +21,15 @@ from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields, require_memory
 from headwater.recipes.planning import Questions
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import Folders, StageKeys, Timings, is_trained, prepare_data, write_config
+from headwater.recipes.stages import (
+    Folders,
+    StageKeys,
+    Timings,
+    is_trained,
+    prepare_data,
+    require_run_dir,
+    write_config,
+)
 from headwater.report.numbers import count, size
 from headwater.report.outcome import mean_score, outcomes_of
 from headwater.report.run_data import RunData, amount, read_run
@@ -35,13 +44,13 @@ Own = Callable[[Path], AbstractContextManager[Owner]]
 class Call:
     """How a verb was called.
 
-    asked        what its forecast is made from
+    questions    what its forecast is made from
     own          how it locks the run folder: lock.owned or lock.taken_over
     place        which of several ranks this process is
     stop_within  seconds from a SIGTERM to its end
     """
 
-    asked: Questions
+    questions: Questions
     own: Own
     place: Place
     stop_within: float
@@ -71,6 +80,23 @@ def run_training(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
         return _data_and_training(config, reasons, call, owner)
 
 
+def run_replay(config: RunConfig) -> bool:
+    """Train a run a second time, apart from it, and print whether every bit was the same; return that."""
+    from headwater.recipes.replaying import replay_run
+
+    require_run_dir(config.run_dir)
+    with owned(config.run_dir):
+        found, interventions = replay_run(config, TrainingDisplay(config.train), say)
+    for entry in interventions:
+        say(intervention_line(entry))
+    if found.difference is None:
+        followed = f"{len(interventions)} intervention{'' if len(interventions) == 1 else 's'}"
+        say(f"replayed bitwise: {found.num_steps} steps, {followed}, state {found.digest}")
+    else:
+        say(f"differs: {found.difference}; the replay is kept in {config.run_dir}/replay-…")
+    return found.difference is None
+
+
 def _follow(config: RunConfig, call: Call) -> bool:
     """Train with the first rank, which joins when it has prepared the data, where there is something to train."""
     from headwater.machine.ranks import join_ranks
@@ -86,7 +112,7 @@ def _follow(config: RunConfig, call: Call) -> bool:
 def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, owner: Owner) -> bool:
     timings = Timings()
     require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
-    with _told_if_stopped(timings):
+    with _named_if_stopped(timings):
         prepare_data(config, say, timings, owner.require)
     if timings.seconds:
         StageKeys(config.run_dir, owner.require).keep_seconds(timings.seconds)
@@ -100,7 +126,7 @@ def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) ->
 
     ranks = join_ranks(call.place)
     try:
-        # where a stage was made again, training compares the rows with its checkpoint's, and is done at once
+        # where a stage was rebuilt, training compares the sequences with its checkpoint's, and ends immediately
         if ranks.from_first(is_fresh or not is_trained(config)):
             return _train(config, call, owner, ranks)
     finally:
@@ -118,7 +144,9 @@ def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
     sources = mixture_fields(open_batches(config), config)
     card(f"headwater · {config.name}", plan_lines(config, plan, sources))
     display = TrainingDisplay(config.train)
-    return train_stage(config, display, say, plan, Circumstances(call.asked, owner.require, ranks, call.stop_within))
+    return train_stage(
+        config, display, say, plan, Circumstances(call.questions, owner.require, ranks, call.stop_within)
+    )
 
 
 def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
@@ -131,7 +159,7 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
         (
             "model",
             f"{model.family}, {count(parameters.total)} parameters ({count(parameters.embedding)} embedding), "
-            f"{model.num_layers} layers × {model.d_model}, {model.num_heads} heads, vocabulary {model.vocab_size}",
+            f"{model.num_layers} layers × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}",
         ),
         (
             "training",
@@ -146,7 +174,7 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
         ),
         ("memory", f"{size(plan['state_bytes'])} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
-        ("why", "headwater explain says where each setting comes from"),
+        ("settings", f"headwater explain {shlex.quote(str(config.run_dir))} says who set what, and why"),
     ]
 
 
@@ -154,13 +182,13 @@ def _after_training(config: RunConfig, owner: Owner) -> dict[str, Any]:
     from headwater.recipes.finish import finish_run
 
     timings = Timings()
-    with _told_if_stopped(timings):
+    with _named_if_stopped(timings):
         return finish_run(config, say, timings, owner.require)
 
 
 @contextmanager
-def _told_if_stopped(timings: Timings) -> Iterator[None]:
-    """Say which stage a signal stopped; the command itself says how to go on."""
+def _named_if_stopped(timings: Timings) -> Iterator[None]:
+    """Say which stage a signal stopped; the command itself says how to resume."""
     try:
         yield
     except KeyboardInterrupt:
@@ -172,7 +200,7 @@ def _told_if_stopped(timings: Timings) -> Iterator[None]:
 def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float) -> None:
     found = read_run(config.run_dir)
     trained = amount(found.last("finish"), "seconds") or 0.0
-    earlier = f", after earlier ones: {duration(trained)} of training in all" if trained > seconds else ""
+    earlier = f" ({duration(trained)} of training in all)" if trained > seconds else ""
     run = shlex.quote(str(config.run_dir))
     first, second = [*config.train.prompts, "The", "In the"][:2]
     card(
@@ -194,7 +222,7 @@ def forecast_lines(run: RunData) -> list[tuple[str, str]]:
     found = [outcome for outcome in outcomes_of(run) if outcome.fact is not None and outcome.is_counted]
     lines = [(outcome.quantity, against_forecast(outcome)) for outcome in found]
     score = mean_score(found)
-    return lines if score is None else [*lines, ("forecast score", f"{score:.2%} (0 is perfect; see the report)")]
+    return lines if score is None else [*lines, ("forecast error", f"{score:.2%} (mean relative CRPS; 0 is perfect)")]
 
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
@@ -204,7 +232,7 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     if baselines and "bits_per_byte_real_text" in evaluation:
         named = {"xz": "xz -9e", "ngram5": "5-gram"}
         others = ", ".join(f"{named.get(name, name)} {value:.3f}" for name, value in baselines.items())
-        lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} beside {others}"))
+        lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))
     if evaluation.get("abilities"):
         lines.append(("probes", ", ".join(f"{name} {value:.0%}" for name, value in evaluation["abilities"].items())))
     return lines

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,7 +19,10 @@ from headwater.train.interventions import told as documents_line
 if TYPE_CHECKING:
     from headwater.train.settings import TrainSettings
 
-CARD_WIDTH = 86
+CARD_WIDTH, MAX_WIDTH = 86, 100
+SAMPLE_CHARACTERS = 80
+MANY_WAITS = 0.05
+"Part of a step's time that waits for data, from which a line says so."
 
 
 def safe(text: str) -> str:
@@ -40,8 +41,8 @@ def say_aside(message: str) -> None:
 
 
 def width() -> int:
-    """Return the width of lines: the terminal's, from 60 to 100 characters."""
-    return max(60, min(shutil.get_terminal_size().columns, 100))
+    """Return the width of lines: the terminal's less one, from 60 to 100 characters."""
+    return max(60, min(shutil.get_terminal_size().columns - 1, MAX_WIDTH))
 
 
 def hours_interval(hours: dict[str, float]) -> str:
@@ -124,9 +125,9 @@ def intervention_line(entry: dict[str, Any]) -> str:
 
 
 class TrainingDisplay:
-    """Turn records into lines: one every `log_every` steps (the settings'), and one for each look, stop and resume.
+    """Turn records into lines: one every `log_every` steps (the settings'), and one for each probe, stop and resume.
 
-    The `start` record brings the run's forecast besides: it is shown first, beside what becomes of it, and at the end.
+    The `start` record brings the run's forecast, which is shown first, and at the end beside what was measured.
     """
 
     _not_judged: frozenset[str] = frozenset()
@@ -137,9 +138,7 @@ class TrainingDisplay:
         self._is_terminal = self._out.isatty()
         self._validation: dict[str, Any] = {}
         self._forecast: dict[str, Any] = {}
-        self._expected: dict[str, Outcome] = {}
-        self._zero: float | None = None  # when the run's clock would have begun, had it never stopped
-        self._loss: float | None = None
+        self._dtype = ""
         self._shown: dict[str, Callable[[dict[str, Any]], None]] = {
             "start": self._show_start,
             "step": self._show_step,
@@ -148,7 +147,7 @@ class TrainingDisplay:
             "audit": self._show_audit,
             "checkpoint": self._show_checkpoint,
             "validation": self._show_validation,
-            "probes": self._show_abilities,
+            "probes": self._show_probes,
             "samples": self._show_samples,
             "stopped": self._show_stopped,
             "resume": self._show_resume,
@@ -162,19 +161,15 @@ class TrainingDisplay:
             show(record)
 
     def _show_start(self, record: dict[str, Any]) -> None:
-        self._zero = time.monotonic() - record.get("seconds", 0.0)
+        self._dtype = record.get("dtype", "")
         self._forecast = record.get("forecast") or {}
-        self._expected = {outcome.quantity: outcome for outcome in outcomes(self._forecast, {}, {}, {})}
-        said = [
-            f"{name} {forecast_of(outcome)}" for name, outcome in self._expected.items() if name in ("time", "loss")
-        ]
+        expected = outcomes(self._forecast, {}, {}, {})
+        said = [f"{each.quantity} {forecast_of(each)}" for each in expected if each.quantity in ("time", "loss")]
         if said:
-            self._line(f"     forecast, 8 in 10 to fall inside: {', '.join(said)}")
+            self._line(f"     forecast (80 % intervals): {', '.join(said)}")
 
     def _show_step(self, record: dict[str, Any]) -> None:
         step = record["step"]
-        loss = record["loss"]
-        self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
         line = self._status(record)
         if step % self._log_every == 0 or step == self._num_steps:
             self._line(line)
@@ -197,53 +192,41 @@ class TrainingDisplay:
             self._line(f"saved step {record['step']}, as {record['signal']} requested; training continues")
 
     def _status(self, record: dict[str, Any]) -> str:
-        step = record["step"]
-        parts = [
-            f"step {step:>{len(str(self._num_steps))}}/{self._num_steps} {100 * step / self._num_steps:.1f}%",
-            f"tok {count(record['tokens_seen'])}",
-            f"loss {record['loss']:.3f} (ema {math.nan if self._loss is None else self._loss:.3f})",
-            *self._validated(),
-            f"gnorm {record['grad_norm']:.2f}",
-            f"lr {record['lr']:.1e}",
-            f"{count(record['tokens_per_second'])} tok/s",
-            f"mfu {record['mfu']:.0%}",
-            f"data {record['data_wait_fraction']:.1%}",
-            self._times(step),
-        ]
-        return " | ".join(parts)
-
-    def _validated(self) -> list[str]:
-        if not self._validation:
-            return []
-        loss = self._expected.get("loss")
-        is_alike = loss is not None and loss.unit == "bits per byte"
-        beside = f" (forecast {loss.p50:.3f})" if loss is not None and is_alike else ""
-        return [f"val {self._validation['bits_per_byte']['all']:.3f} bpb{beside}"]
-
-    def _times(self, step: int) -> str:
-        """Return the time that is left and, where there is a forecast, what the whole comes to beside it."""
+        """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
+        step, waiting = record["step"], record["data_wait_fraction"]
         remaining = self._time_left.after(step)
-        if remaining is None:
-            return "eta ?"
-        expected = self._expected.get("time")
-        if expected is None or self._zero is None:
-            return f"eta {duration(remaining)}"
-        whole = duration(time.monotonic() - self._zero + remaining)
-        return f"eta {duration(remaining)}, in all {whole}, forecast {duration(expected.p50)}"
+        parts = {
+            "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
+            "loss": f"loss {record['loss']:.3f}",
+            "bpb": f"bpb {self._validation['bits_per_byte']['all']:.3f}" if self._validation else "",
+            "grad": f"grad {record['grad_norm']:.2f}",
+            "lr": f"lr {record['lr']:.1e}",
+            "rate": f"{count(record['tokens_per_second'])} tok/s",
+            "mfu": f"{self._dtype} mfu {record['mfu']:.0%}".strip(),
+            "data": f"waits for data {waiting:.0%}" if waiting >= MANY_WAITS else "",
+            "left": f"{'?' if remaining is None else duration(remaining)} left",
+        }
+        limit = width() if self._is_terminal else MAX_WIDTH
+        for name in ("", "lr", "grad", "mfu", "bpb"):
+            parts[name] = ""
+            line = "  ".join(filter(None, parts.values()))
+            if len(line) <= limit:
+                break
+        return line
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record
 
-    def _show_abilities(self, record: dict[str, Any]) -> None:
+    def _show_probes(self, record: dict[str, Any]) -> None:
         scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["probes"].items())
-        self._line(f"     abilities at step {record['step']}: {scores}")
+        self._line(f"     probes at step {record['step']}: {scores}")
 
     def _show_samples(self, record: dict[str, Any]) -> None:
         for sample in record["samples"][:1]:
             following = record["next"][0]["next"][0]
-            chance = f"  (next: {following['token']!r} {following['probability']:.0%})"
-            text = f"{sample['prompt']}{sample['text'][:60]}".replace("\n", "\n     ")
-            self._line(f"     {text}{chance}")
+            self._line(f"     next token {following['token']!r} {following['probability']:.0%}; sample:")
+            for line in f"{sample['prompt']}{sample['text'][:SAMPLE_CHARACTERS]}".rstrip().split("\n"):
+                self._line(f"       {line}".rstrip())
 
     def _show_stopped(self, record: dict[str, Any]) -> None:
         signal, step = record["signal"], record["step"]

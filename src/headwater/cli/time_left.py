@@ -21,27 +21,27 @@ class TimeLeft:
         from headwater.train.settings import probe_steps, validation_steps  # pydantic is slow to import: not for --help
 
         self._num_steps = train.num_steps
-        self._ahead = {"validation": validation_steps(train), "look": probe_steps(train)}
-        self._seconds = {"validation": 0.0, "look": 0.0}
+        self._ahead = {"validation": validation_steps(train), "probe": probe_steps(train)}
+        self._seconds = {"validation": 0.0, "probe": 0.0}
         self._times = dict.fromkeys(self._seconds, 0)
-        self._last_look: int | None = None
+        self._last_probe: int | None = None
         self._num_seen = 0
         self._steps: deque[float] = deque(maxlen=RECENT)
 
     def note(self, record: dict[str, Any]) -> None:
-        """Count a step or an evaluation; a look has several records, one for all that it measures."""
+        """Count a step or an evaluation; a probe has several records, one for each thing it measures."""
         if record["event"] == "step":
             self._num_seen += 1
             if self._num_seen == SLOW_START + 1:  # what stood for the others until now
                 self._steps.clear()
             self._steps.append(record["seconds"])
         elif record["event"] == "rollback":
-            self._last_look = None
+            self._last_probe = None
         elif record["event"] == "validation":
             self._count("validation", record.get("evaluation_seconds", 0.0))
         elif "evaluation_seconds" in record:
-            self._count("look", record["evaluation_seconds"], is_another=record["step"] != self._last_look)
-            self._last_look = record["step"]
+            self._count("probe", record["evaluation_seconds"], is_another=record["step"] != self._last_probe)
+            self._last_probe = record["step"]
 
     def _count(self, kind: str, seconds: float, is_another: bool = True) -> None:
         self._seconds[kind] += seconds

@@ -88,8 +88,7 @@ def train(
 
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
-    from headwater.cli.replaying import run_replay
-    from headwater.cli.running import run_training
+    from headwater.cli.running import run_replay, run_training
     from headwater.recipes.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
