@@ -218,9 +218,9 @@ def section(found: dict[str, Any]) -> str:
     header = ["damage", *(f"{victim['what']}: caught" for victim in victims)]
     return "\n\n".join(
         [
-            "## Damage by chance",
-            "Caught: of a checkpoint, the one before it was loaded, bit by bit, and the damaged one put aside; of a "
-            f"token store, opening it was refused. Loaded silently: {silent}.",
+            "## Random damage",
+            "*Caught*, for a checkpoint: it is put aside and the one before it is loaded, bit by bit. For a token "
+            f"store: opening it is refused. Loaded silently: {silent}.",
             figures.markdown_table(header, rows),
             f"Seed {found['seed']}, {found['seconds']:,.0f} s. {figures.made(found)}",
         ]

@@ -125,7 +125,7 @@ def section(found: dict[str, Any]) -> str:
         ["deterministic kernels (G1)", f"{found['deterministic']:+.2%}"],
         ["`train.exact` on one rank (G2)", f"{found['exact']:+.2%}"],
         [f"a save every {found['save_every']} steps: what training waits", f"{found['save_stall']:+.2%}"],
-        ["the same, with what the thread takes from the steps beside it", f"{found['save_in_all']:+.2%}"],
+        ["the same, with what its thread takes from other steps", f"{found['save_in_all']:+.2%}"],
     ]
     table = figures.markdown_table(["what", "of a step"], rows)
     return f"## What it costs\n\n{figures.made(found)} A step takes {found['step_seconds']:.3f} s.\n\n{table}"

@@ -155,10 +155,10 @@ def section(found: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## The power cut at any moment",
-            "Simulated: each operation is journaled; at moments spread over them the disk keeps what was flushed and, "
-            "of all else, a part drawn by chance (a write whole, in half, as zeros or not at all; a name new, old or "
-            "gone). Recovered: nothing half-made under a final name, nothing lost that was committed, and the same "
-            "command ends with the bytes of a run whose power was never cut.",
+            "Simulated. Each operation is journaled; at moments spread over them the disk keeps what was flushed and a "
+            "random part of the rest (a write whole, in half, as zeros or not at all; a name new, old or gone). "
+            "*Recovered*: nothing half-made has a final name, nothing that was committed is lost, and the same command "
+            "ends with the bytes of a run whose power was never cut.",
             figures.markdown_table(header, rows),
             f"Seed {found['seed']}. {figures.made(found)}",
         ]

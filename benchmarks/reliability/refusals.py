@@ -82,11 +82,11 @@ def section(found: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## A disk that refuses at every point",
-            "No space, quota, I/O error and read-only at operation K, for every K, once and from there on. Reported: a "
-            "StorageError that names the path, the free space and a remedy. Continued: only tidying up was refused, or "
-            "it concerned what a run can do without. Half-made: an incomplete result under its final name, or "
-            "something lost that was there before. Bitwise equal after: the same command, once there is room, leaves "
-            "what an unfailed run leaves.",
+            "No space, quota, I/O error and read-only at operation K, for every K, once and from there on. *Reported*: "
+            "a StorageError that names the path, the free space and a remedy. *Continued*: only tidying up failed, or "
+            "something a run can do without. *Half-made*: an incomplete result has its final name, or something that "
+            "was there before is lost. *Bitwise equal after*: once there is room, the same command leaves what an "
+            "unfailed run leaves.",
             figures.markdown_table(header, rows),
             figures.made(found),
         ]
