@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.machine.kernels.library import SOURCES
+from headwater.machine.kernels.library import SOURCES, KernelError
 
 SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
 DTYPES = {
@@ -73,8 +73,17 @@ class Kernels:
             gradient += torch.mm(dout.t(), rows)
 
 
+def require_plain(tensor: Tensor) -> None:
+    """Raise KernelError for a tensor that is spread over several processes (DTensor): its memory isn't its value."""
+    if hasattr(tensor, "placements"):
+        raise KernelError(
+            f'the kernels read plain tensors and found a {type(tensor).__name__}; set machine.compile = "off"'
+        )
+
+
 def _argument(value: Tensor | int | float | None, dtype: torch.dtype | None, name: str) -> Any:
     if isinstance(value, Tensor):
+        require_plain(value)
         if value.dtype != dtype or not value.is_contiguous():
             found = f"{value.dtype} of shape {tuple(value.shape)} and strides {value.stride()}"
             raise AssertionError(f"the kernel {name} reads contiguous {dtype} here, and was given {found}")

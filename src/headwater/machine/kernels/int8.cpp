@@ -2,7 +2,7 @@
 // int32 scaled back. N tokens, R rows and K columns of a matrix.
 //
 // 127 / 127 is exact, so that a row's largest number keeps its value. A row of zeros has the scale 0 and stays zeros; one
-// with a number that isn't finite has a scale that isn't, and every sum it enters becomes NaN: the step is then not taken.
+// with a number that isn't finite has a scale that isn't, and every sum it enters becomes NaN: the step is then skipped.
 #include <cmath>
 
 #include "numbers.h"
@@ -59,10 +59,10 @@ static void quantise_rows(const T* x, int64_t N, int64_t K, int8_t* out, float* 
     }
 }
 
-// As above, and a second copy scaled by columns of x * factors[:, None]. magnitudes holds threads x K floats.
+// As above, and a second copy scaled by columns. magnitudes holds threads x K floats.
 template <class T>
-static void quantise_both(const T* x, const float* factors, int64_t N, int64_t K, int8_t* by_rows, float* row_scales,
-                          int8_t* by_columns, float* column_scales, float* magnitudes, int threads) {
+static void quantise_both(const T* x, int64_t N, int64_t K, int8_t* by_rows, float* row_scales, int8_t* by_columns,
+                          float* column_scales, float* magnitudes, int threads) {
     Scratch inverse(1, K);
 #pragma omp parallel num_threads(threads)
     {
@@ -72,16 +72,15 @@ static void quantise_both(const T* x, const float* factors, int64_t N, int64_t K
         for (int64_t i = 0; i < K; i++) largest[i] = 0;
         for (int64_t n = own.begin; n < own.end; n++) {
             const float* row = widen(x + n * K, scratch.row(0), K);
-            const float factor = factors ? factors[n] : 1.0f;
             row_scales[n] = row_scale(row, K);
             round_row(row, nullptr, inverse_of(row_scales[n]), K, by_rows + n * K);
-            if (!(__builtin_fabsf(row_scales[n]) < INFINITY) || !(__builtin_fabsf(factor) < INFINITY)) {
+            if (!(row_scales[n] < INFINITY)) {
                 for (int64_t i = 0; i < K; i++) largest[i] = INFINITY;
                 continue;
             }
 #pragma omp simd
             for (int64_t i = 0; i < K; i++) {
-                const float size = __builtin_fabsf(row[i]) * factor;
+                const float size = __builtin_fabsf(row[i]);
                 largest[i] = size > largest[i] ? size : largest[i];
             }
         }
@@ -94,10 +93,8 @@ static void quantise_both(const T* x, const float* factors, int64_t N, int64_t K
             column_scales[i] = scale_of(magnitude, magnitude < INFINITY);
             inverse.row(0)[i] = inverse_of(column_scales[i]);
         }
-        for (int64_t n = own.begin; n < own.end; n++) {
-            const float* row = widen(x + n * K, scratch.row(0), K);
-            round_row(row, inverse.row(0), factors ? factors[n] : 1.0f, K, by_columns + n * K);
-        }
+        for (int64_t n = own.begin; n < own.end; n++)
+            round_row(widen(x + n * K, scratch.row(0), K), inverse.row(0), 1.0f, K, by_columns + n * K);
     }
 }
 
@@ -111,12 +108,9 @@ static void scale_sums(const int32_t* sums, const float* row_scales, const float
         const Range own = own_rows(N);
         for (int64_t n = own.begin; n < own.end; n++) {
             const int32_t* from = sums + n * R;
-            const float scale = row_scales ? row_scales[n] : 1.0f;
+            const float scale = row_scales[n];
             float* to = wide_place(out + n * R, scratch.row(0));
-            if (!column_scales) {
-#pragma omp simd
-                for (int64_t i = 0; i < R; i++) to[i] = float(from[i]) * scale;
-            } else if (bias) {
+            if (bias) {
 #pragma omp simd
                 for (int64_t i = 0; i < R; i++) to[i] = float(from[i]) * scale * column_scales[i] + bias[i];
             } else {
@@ -132,10 +126,9 @@ static void scale_sums(const int32_t* sums, const float* row_scales, const float
     EXPORT void hw_quantise_rows_##name(const T* x, int64_t N, int64_t K, int8_t* out, float* scales, int threads) {  \
         quantise_rows(x, N, K, out, scales, threads);                                                                 \
     }                                                                                                                 \
-    EXPORT void hw_quantise_both_##name(const T* x, const float* factors, int64_t N, int64_t K, int8_t* by_rows,      \
-                                        float* row_scales, int8_t* by_columns, float* column_scales,                  \
-                                        float* magnitudes, int threads) {                                             \
-        quantise_both(x, factors, N, K, by_rows, row_scales, by_columns, column_scales, magnitudes, threads);         \
+    EXPORT void hw_quantise_both_##name(const T* x, int64_t N, int64_t K, int8_t* by_rows, float* row_scales,         \
+                                        int8_t* by_columns, float* column_scales, float* magnitudes, int threads) {   \
+        quantise_both(x, N, K, by_rows, row_scales, by_columns, column_scales, magnitudes, threads);                  \
     }                                                                                                                 \
     EXPORT void hw_scale_sums_##name(const int32_t* sums, const float* row_scales, const float* column_scales,        \
                                      const float* bias, int64_t N, int64_t R, T* out, int threads) {                  \

@@ -7,34 +7,56 @@ F MLP width · H query heads · G key and value heads · K head width · V vocab
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from headwater.machine.kernels.calls import SUFFIX, Kernels
+from headwater.machine.kernels.calls import SUFFIX, Kernels, require_plain
 from headwater.machine.kernels.functions import AddNorm, Attend, LossSum, Project, SplitHeads, Swiglu, chunks
 
 
-class _Cast:
-    """Masters stacked and cast to the dtype of the activations, again only after one of them has changed."""
+class Copy:
+    """Masters in another dtype, stacked; made again as soon as a master may have changed.
+
+    A renewed copy is a new tensor: a graph that was built with the one before may still read that one.
+    """
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        for weight in weights:
+            require_plain(weight)
+        self._weights = list(weights)
+        self._made_of: list[Any] = []
 
     @torch.inference_mode(False)  # an evaluation may come before the first step, and the copy serves both
-    def __init__(self, weights: Sequence[Tensor], dtype: torch.dtype) -> None:
-        self.weights = list(weights)
-        self.value = torch.empty(sum(weight.shape[0] for weight in weights), weights[0].shape[1], dtype=dtype)
-        self._versions: list[int] = []
-
     @torch.no_grad()
-    def current(self) -> Tensor:
-        versions = [weight._version for weight in self.weights]
-        if versions != self._versions:
-            start = 0
-            for weight in self.weights:
-                self.value[start : start + weight.shape[0]] = weight
-                start += weight.shape[0]
-            self._versions = versions
-        return self.value
+    def current(self, generation: int, kernels: Kernels) -> Self:
+        now = [generation, *((weight.data_ptr(), weight._version) for weight in self._weights)]
+        if now != self._made_of:
+            self.renew(self._weights, kernels)
+            self._made_of = now
+        return self
+
+    def renew(self, weights: Sequence[Tensor], kernels: Kernels) -> None:
+        raise NotImplementedError
+
+
+class Cast(Copy):
+    """Masters stacked and cast to the dtype of the activations."""
+
+    def __init__(self, weights: Sequence[Tensor], dtype: torch.dtype) -> None:
+        super().__init__(weights)
+        self._dtype = dtype
+
+    def renew(self, weights: Sequence[Tensor], kernels: Kernels) -> None:
+        heights = [weight.shape[0] for weight in weights]
+        self.value = torch.empty(sum(heights), weights[0].shape[1], dtype=self._dtype)
+        for part, weight in zip(self.value.split(heights), weights, strict=True):
+            part.copy_(weight)
+
+
+OneCopy = TypeVar("OneCopy", bound=Copy)
 
 
 class KernelOps:
@@ -45,16 +67,16 @@ class KernelOps:
 
     def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
         self._kernels = Kernels(library, num_threads)
-        self._casts: dict[tuple[int, ...], _Cast] = {}  # each holds its masters, so that no other gets their ids
+        self._copies: dict[tuple[Any, ...], Any] = {}  # each holds its masters, so that no other gets their ids
+        self._generation, self._has_trained = 0, False
 
     def add_rms_norm(self, x_BTD: Tensor, y_BTD: Tensor | None, weight_D: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         y_BTD = None if y_BTD is None else y_BTD.contiguous()
         return AddNorm.apply(x_BTD.contiguous(), y_BTD, weight_D, eps, self._kernels)
 
     def project(self, x_BTD: Tensor, maps: Sequence[nn.Linear]) -> Tensor:
-        weights = [one.weight for one in maps]
-        biases: list[Tensor] = [one.bias for one in maps if one.bias is not None]
-        bias = torch.cat(biases).to(x_BTD.dtype) if biases else None
+        weights, bias = [one.weight for one in maps], bias_of(maps)
+        bias = None if bias is None else bias.to(x_BTD.dtype)
         return Project.apply(x_BTD, self._cast(weights, x_BTD.dtype), bias, self._kernels, *weights)
 
     def split_heads(
@@ -72,6 +94,11 @@ class KernelOps:
         )
 
     def visibility(self, documents_BT: Tensor) -> Tensor:
+        # A forward pass begins. Not every update raises the version of what it writes (FSDP2's all-gather doesn't):
+        # training copies the weights once a forward pass, and the first evaluation after it does, too.
+        is_training = torch.is_grad_enabled()
+        self._generation += is_training or self._has_trained
+        self._has_trained = is_training
         return first_visible(documents_BT)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, first_BT: Tensor) -> Tensor:
@@ -96,10 +123,18 @@ class KernelOps:
     def _cast(self, weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
         if len(weights) == 1 and weights[0].dtype == dtype:
             return weights[0].detach()
-        key = tuple(map(id, weights))
-        if key not in self._casts:
-            self._casts[key] = _Cast(weights, dtype)
-        return self._casts[key].current()
+        return self._copy(Cast, weights, dtype).value
+
+    def _copy(self, kind: Callable[..., OneCopy], weights: Sequence[Tensor], *more: Any) -> OneCopy:
+        key = (kind, *more, *map(id, weights))
+        if key not in self._copies:
+            self._copies[key] = kind(weights, *more)
+        return self._copies[key].current(self._generation, self._kernels)
+
+
+def bias_of(maps: Sequence[nn.Linear]) -> Tensor | None:
+    biases = [one.bias for one in maps if one.bias is not None]
+    return torch.cat(biases) if biases else None
 
 
 def first_visible(documents_BT: Tensor) -> Tensor:
