@@ -137,16 +137,15 @@ def kernel_seconds(profiler: torch.profiler.profile, num_steps: int) -> dict[str
 
 def roofline(job: Job) -> dict[str, Any]:
     """Train headwater for a few steps and return shares, times and limits of the parts."""
-    from headwater.machine.machine import examine
+    from headwater.machine.machine import inspect_machine
 
     watching = ProfilingWatch()
     absent = put_ranges()
     with contextlib.suppress(Enough):
         watch.train(job, watching)
     plan = make_plan(job)
-    limits = step_limits(
-        plan.model, plan.optim.block_rows, job.shape.rows * job.shape.num_microbatches, examine(plan.machine).dtype
-    )
+    dtype, num_rows = inspect_machine(plan.machine).dtype, job.shape.rows * job.shape.num_microbatches
+    limits = step_limits(plan.model, plan.optim.block_rows, num_rows, dtype)
     by_kernel = kernel_seconds(watching.profiler, NUM_STEPS)
     profiled = statistics.fmean(watching.profiled_seconds)
     seconds = {part: sum(by_kernel[part].values()) for part in PARTS}

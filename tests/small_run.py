@@ -145,14 +145,11 @@ def call(*arguments: str, cwd: Path) -> Said:
 
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
-    """Leave out what takes time and decides no bit of a run, and undo what a machine sets for its whole process.
+    """Skip what takes time and decides no bit of a run, and put the handler of SIGTERM back.
 
     That is the second of matrix multiplications at the start, and flushes, which matter to a power cut alone.
     """
-    import torch
-
     at_sigterm = signal.getsignal(signal.SIGTERM)
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
         with (
             mock.patch("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
@@ -161,8 +158,6 @@ def quick() -> Iterator[None]:
             yield
     finally:
         signal.signal(signal.SIGTERM, at_sigterm)
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
 
 
 # fields that say how long something took, and when: never the same twice

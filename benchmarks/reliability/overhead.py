@@ -23,7 +23,7 @@ import torch
 import figures
 from headwater.batches.assemble import Batch
 from headwater.checkpoint.save import Saver
-from headwater.machine.machine import Machine, MachineFacts, examine
+from headwater.machine.machine import Machine, MachineFacts, inspect_machine
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
@@ -76,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of all variants in turn (5)")
     chosen = parser.parse_args(arguments)
     config, _ = load_run("first-light", [])
-    facts = examine(config.machine)
+    facts = inspect_machine(config.machine)
     plain, exact = Trainer(config, facts), Trainer(config, facts, exact=True)
     times: dict[str, list[float]] = {name: [] for name in ("plain", "any order", "exact", "save")}
     stalls = []
-    with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
+    with plain.machine.at_work(), tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         saver = Saver(Path(folder), num_kept=2)
         for step in range(1, chosen.rounds + 1):
             times["plain"].append(plain.seconds_a_step())

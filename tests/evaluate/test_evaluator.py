@@ -91,25 +91,14 @@ def test_a_run_with_an_almanac_scores_a_sample_of_every_probe(evaluator, loaded)
         assert 0 < score["chance"] <= 0.5
 
 
-@pytest.fixture
-def torch_as_before():
-    """Undo what a machine sets for its whole process."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = fill
-
-
-def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluator, loaded, torch_as_before):
+def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluator, loaded):
     """The run itself was compiled by nobody; with kernels its figures are the same up to rounding."""
     in_kernels = loaded.config.machine.model_copy(update={"compile": "auto", "num_threads": 1})
-    model, forward = load_for_evaluation(loaded.config.model_copy(update={"machine": in_kernels}))
-    if not isinstance(model.ops, KernelOps):
-        pytest.skip("no compiler")
-    assert model.compute_dtype == torch.float32
-    ours, plain = full_evaluation(evaluator, model, forward), full_evaluation(evaluator, loaded.model)
+    with load_for_evaluation(loaded.config.model_copy(update={"machine": in_kernels})) as (model, forward):
+        if not isinstance(model.ops, KernelOps):
+            pytest.skip("no compiler")
+        assert model.compute_dtype == torch.float32
+        ours, plain = full_evaluation(evaluator, model, forward), full_evaluation(evaluator, loaded.model)
     assert ours["bits_per_byte"] == pytest.approx(plain["bits_per_byte"], rel=1e-5)
     assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-5)
 

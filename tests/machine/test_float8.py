@@ -12,7 +12,7 @@ from test_machine import facts, measured  # noqa: F401 - a fixture
 from headwater.errors import ConfigError
 from headwater.machine import float8, machine
 from headwater.machine.float8 import convert_linears_, require_float8
-from headwater.machine.machine import Machine, examine
+from headwater.machine.machine import Machine, inspect_machine
 from headwater.machine.settings import MachineSettings
 from headwater.model.init import initialise_
 from headwater.model.ops import ModuleOps, PlainOps
@@ -37,7 +37,7 @@ def gpu(monkeypatch):
 def test_a_processor_is_refused_with_what_to_do(measured):  # noqa: F811
     measured()
     with pytest.raises(ConfigError, match=r"the device is a processor.*; set machine\.dtype to auto or bfloat16"):
-        examine(MachineSettings(device="cpu", dtype="float8", num_threads=1))
+        inspect_machine(MachineSettings(device="cpu", dtype="float8", num_threads=1))
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measu
     asked = measured(bfloat16=3.0)
     monkeypatch.setattr(machine, "require_float8", lambda device, compiled: None)
     settings = MachineSettings(device="cpu", dtype="float8", num_threads=1)
-    found = examine(settings)
+    found = inspect_machine(settings)
     assert (found.dtype, found.peak_flops_per_second, asked) == ("float8", 3.0, ["bfloat16"])
-    assert examine(settings, found.decisive()).decisive() == found.decisive()
+    assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
     here = Machine(facts(dtype="float8"))
     assert (here.compute_dtype, here.has_own_linears) == (torch.bfloat16, True)
     assert not Machine(facts(dtype="bfloat16")).has_own_linears

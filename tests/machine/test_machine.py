@@ -13,7 +13,7 @@ from torch import nn
 from headwater.errors import ConfigError
 from headwater.machine import machine as module
 from headwater.machine import memory
-from headwater.machine.machine import Machine, MachineFacts, examine, int8_problem
+from headwater.machine.machine import Machine, MachineFacts, inspect_machine, int8_problem
 from headwater.machine.settings import MachineSettings
 
 ONE_THREAD = {"num_threads": 1}
@@ -46,7 +46,7 @@ def measured(monkeypatch):
             return {dtype: rates[name] for dtype, name in names.items()}
 
         monkeypatch.setattr(module, "matmul_peaks", peaks)
-        monkeypatch.setattr(module, "compiler_works", lambda settings, device: (not why_not, why_not))
+        monkeypatch.setattr(module, "compiler_works", lambda settings, device, head_dim: (not why_not, why_not))
         return asked
 
     return set_findings
@@ -58,7 +58,7 @@ def measured(monkeypatch):
 @pytest.mark.parametrize(("bfloat16", "taken"), [(2.0, "bfloat16"), (0.5, "float32")])
 def test_auto_takes_the_dtype_whose_matmul_is_faster_and_its_peak(measured, bfloat16, taken):
     measured(bfloat16=bfloat16)
-    found = examine(MachineSettings(**ONE_THREAD, device="cpu"))
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"))
     assert (found.dtype, found.peak_flops_per_second) == (taken, max(1.0, bfloat16))
 
 
@@ -73,16 +73,16 @@ def test_auto_takes_the_dtype_whose_matmul_is_faster_and_its_peak(measured, bflo
 )
 def test_auto_takes_int8_where_it_is_much_faster_and_there_are_kernels_for_it(measured, rates, taken):
     measured(**rates)
-    found = examine(MachineSettings(**ONE_THREAD, device="cpu"))
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"))
     assert (found.dtype, found.peak_flops_per_second) == (taken, rates[taken])
-    assert examine(MachineSettings(**ONE_THREAD, device="cpu"), found.decisive()).dtype == taken
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), found.decisive()).dtype == taken
     assert Machine(found).compute_dtype == {"float32": torch.float32}.get(taken, torch.bfloat16)
 
 
 def test_int8_without_kernels_is_an_error_that_says_what_to_do(measured):
     measured(why_not="no C++ compiler")
     with pytest.raises(ConfigError, match=r"no kernels here.*set machine\.dtype to auto or bfloat16"):
-        examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
 
 
 def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, monkeypatch):
@@ -97,11 +97,11 @@ def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, m
 
     small = torch.randint(-60, 61, (4, 8), dtype=torch.int8)
     assert torch.equal(in_pairs_of_16_bits(small, small.t()), exact(small, small.t())), "only large sums are lost"
-    assert examine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "int8"
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "int8"
     monkeypatch.setattr(torch, "_int_mm", in_pairs_of_16_bits)
-    assert examine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "bfloat16"
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "bfloat16"
     with pytest.raises(ConfigError, match="this processor's int8 products lose large sums"):
-        examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
 
 
 def test_int8_is_not_for_a_gpu():
@@ -111,65 +111,65 @@ def test_int8_is_not_for_a_gpu():
 def test_a_run_that_chose_int8_by_itself_goes_on_in_bfloat16_where_there_is_none(measured):
     measured(why_not="no C++ compiler")
     kept = facts(dtype="int8", compiled=True).decisive()
-    found = examine(MachineSettings(**ONE_THREAD, device="cpu"), kept)
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), kept)
     assert (found.dtype, found.compiled) == ("bfloat16", False)
     with pytest.raises(ConfigError, match="there are no kernels here"):
-        examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"), kept)
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"), kept)
 
 
 @pytest.mark.parametrize("kept", ["float32", "bfloat16", "int8"])
 def test_a_resumed_run_keeps_its_dtype_though_the_other_is_faster_now(measured, kept):
     measured(float32=1.0, bfloat16=0.5 if kept == "bfloat16" else 2.0, int8=1.0)
     settings = MachineSettings(**ONE_THREAD, device="cpu")
-    assert examine(settings, facts(dtype=kept, compiled=True).decisive()).dtype == kept
+    assert inspect_machine(settings, facts(dtype=kept, compiled=True).decisive()).dtype == kept
 
 
 def test_a_run_that_began_uncompiled_stays_so_though_a_compiler_came(measured):
     measured()
     settings = MachineSettings(**ONE_THREAD, device="cpu")
-    assert examine(settings).compiled
-    assert not examine(settings, facts(compiled=False).decisive()).compiled
-    assert examine(settings, facts(compiled=True).decisive()).compiled
+    assert inspect_machine(settings).compiled
+    assert not inspect_machine(settings, facts(compiled=False).decisive()).compiled
+    assert inspect_machine(settings, facts(compiled=True).decisive()).compiled
 
 
 def test_a_run_whose_compiler_went_away_goes_on_uncompiled_and_says_so(measured):
     measured(why_not="no compiler; running uncompiled")
-    found = examine(MachineSettings(**ONE_THREAD, device="cpu"), facts(compiled=True).decisive())
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), facts(compiled=True).decisive())
     assert not found.compiled
     assert found.note == "no compiler; running uncompiled"
 
 
 def test_a_dtype_that_is_set_is_taken_and_alone_measured(measured):
     asked = measured(bfloat16=9.0)
-    assert examine(MachineSettings(**ONE_THREAD, device="cpu", dtype="float32")).dtype == "float32"
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="float32")).dtype == "float32"
     assert asked == ["float32"]
 
 
 def test_compile_on_without_a_compiler_is_an_error_with_the_reason(measured):
     measured(why_not="torch.compile doesn't work here (no g++)")
     with pytest.raises(ConfigError, match=r"machine\.compile is on and torch\.compile doesn't work here \(no g\+\+\)"):
-        examine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"))
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do():
     with pytest.raises(ConfigError, match=r"torch finds no GPU here; set machine\.device to auto or cpu"):
-        examine(MachineSettings(**ONE_THREAD, device="cuda"))
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cuda"))
 
 
 def test_the_same_machine_makes_the_same_decisions_again(measured):
     measured()
     settings = MachineSettings(**ONE_THREAD)
-    first = examine(settings)
+    first = inspect_machine(settings)
     kept = json.loads(json.dumps(first.decisive()))
-    assert examine(settings, kept).decisive() == first.decisive()
+    assert inspect_machine(settings, kept).decisive() == first.decisive()
     assert torch.get_num_threads() == 1
 
 
 def test_threads_default_to_the_cores_that_this_process_may_use(measured, monkeypatch):
     measured()
     monkeypatch.setattr(module, "usable_cores", lambda: 3)
-    assert examine(MachineSettings(device="cpu")).num_threads == 3
+    assert inspect_machine(MachineSettings(device="cpu")).num_threads == 3
 
 
 def test_the_device_has_a_name():
@@ -179,9 +179,46 @@ def test_the_device_has_a_name():
 # ---- verbs
 
 
-def test_a_machine_computes_deterministically():
-    Machine(facts())
-    assert torch.are_deterministic_algorithms_enabled()
+def state_of_process() -> tuple[int, bool, bool]:
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), fill
+
+
+def test_a_machine_sets_the_process_up_only_while_it_works():
+    before = state_of_process()
+    machine = Machine(facts(num_threads=3))
+    assert state_of_process() == before
+    with pytest.raises(KeyError), machine.at_work():
+        assert state_of_process() == (3, True, False)
+        raise KeyError
+    assert state_of_process() == before
+
+
+def test_to_inspect_a_machine_leaves_the_process_as_it_was():
+    before = state_of_process()
+    inspect_machine(MachineSettings(device="cpu", num_threads=3, dtype="float32", compile="off"))
+    assert state_of_process() == before
+
+
+def test_a_peak_that_was_measured_under_load_is_marked(monkeypatch):
+    for note in ("other processes on 1.0 of the 2 CPUs here", None):
+        monkeypatch.setattr(module.LoadMeter, "note", lambda self, num_threads, note=note: note)
+        assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).peak_under_load is (note is not None)
+
+
+@pytest.mark.parametrize(("head_dim", "compiled"), [(256, True), (258, False)])
+def test_a_model_whose_heads_the_kernels_lack_runs_without_them(library, monkeypatch, head_dim, compiled):
+    """And not in int8 then, which is theirs."""
+    monkeypatch.setattr(module, "multiplies_int8_exactly", lambda: True)
+    monkeypatch.setattr(
+        module, "matmul_peaks", lambda device, dtypes: {one: one.itemsize == 1 or 0.1 for one in dtypes}
+    )
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), head_dim=head_dim)
+    assert found.compiled is compiled
+    assert ("heads of width 258" in found.note) is not compiled
+    assert found.dtype != "int8" or compiled
+    with pytest.raises(ConfigError, match="compile is on and no kernels for heads of width 258"):
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"), head_dim=258)
 
 
 def test_without_a_compiler_a_function_stays_as_it_is():
@@ -265,12 +302,12 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
-@pytest.mark.parametrize("looks_are_free", [True, False])
-def test_clipping_with_and_without_a_look_at_the_norm_gives_the_same_bits(size, looks_are_free):
+@pytest.mark.parametrize("reads_are_free", [True, False])
+def test_clipping_gives_the_same_bits_whether_the_norm_is_read_or_not(size, reads_are_free):
     looking, blind = model_with_gradients(size), model_with_gradients(size)
     machine = Machine(facts())
     norm = machine.clip_gradients_(looking, 1.0)
-    machine._looks_are_free = looks_are_free
+    machine._reads_are_free = reads_are_free
     assert torch.equal(machine.clip_gradients_(blind, 1.0), norm)
     assert all(torch.equal(a, b) for a, b in zip(gradients(looking), gradients(blind)))
 
@@ -308,6 +345,6 @@ def test_utilisation_is_never_above_one_when_the_peak_was_measured_too_low():
     assert machine.utilisation(1e29) == pytest.approx(0.1)
 
 
-def test_a_run_begun_in_float8_is_not_resumed_in_another_dtype_here():
+def test_a_run_that_began_in_float8_is_not_resumed_in_another_dtype_here():
     with pytest.raises(ConfigError, match="computes no float8"):
-        examine(MachineSettings(device="cpu"), {"dtype": "float8", "compiled": False})
+        inspect_machine(MachineSettings(device="cpu"), {"dtype": "float8", "compiled": False})

@@ -13,7 +13,7 @@ from tiny_run import ROWS_PER_STEP, MadeUpRows, plan
 from torch.nn.functional import cross_entropy
 
 from headwater.batches.assemble import NO_TARGET, Batch
-from headwater.machine.machine import Machine, examine
+from headwater.machine.machine import Machine, inspect_machine
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
@@ -26,7 +26,7 @@ class Trainer:
 
     def __init__(self, **choices) -> None:
         the_plan = plan(**choices)
-        self.machine = Machine(examine(the_plan.machine))
+        self.machine = Machine(inspect_machine(the_plan.machine))
         self.model = Transformer(the_plan.model)
         initialise_(self.model, the_plan.seed)
         self.optimizer = Optimizer(self.model.named_parameters(), the_plan.optim)
@@ -59,7 +59,7 @@ def test_loss_and_gradient_are_those_of_plain_torch_on_the_whole_batch():
     assert result.num_targets == int((targets != NO_TARGET).sum())
     assert result.loss == pytest.approx(loss.item(), rel=1e-6)
     assert result.grad_norm == pytest.approx(norm.item(), rel=1e-5)
-    assert result.taken
+    assert result.reason is None
 
 
 @pytest.mark.parametrize("rule", ["muon", "adamw"])
@@ -95,7 +95,7 @@ def test_a_step_that_is_not_finite_is_not_taken(value):
     poison(trainer, value)
     before, num_updates = trainer.everything(), trainer.optimizer.num_updates
     result = trainer.step(split(4, 2))
-    assert not result.taken
+    assert result.reason is not None
     assert not (math.isfinite(result.loss) and math.isfinite(result.grad_norm))
     after = trainer.everything()
     unchanged = [torch.equal(after[name].nan_to_num(), before[name].nan_to_num()) for name in before]
@@ -136,7 +136,7 @@ def test_the_host_waits_once_a_step_when_all_microbatches_are_queued(monkeypatch
 
     monkeypatch.setattr(trainer.machine, "read", counting_read)
     with HostWaits() as waits:
-        assert trainer.step(split(0, 1), max_grad_norm=max_grad_norm).taken
+        assert trainer.step(split(0, 1), max_grad_norm=max_grad_norm).reason is None
     assert len(reads) == 1
     assert waits.count == 0
 
@@ -171,7 +171,7 @@ def untaken(trainer: Trainer, microbatches: list[Batch]) -> StepResult:
     """Take a step that isn't taken, and check that nothing has another bit afterwards."""
     before, num_updates = trainer.everything(), trainer.optimizer.num_updates
     result = trainer.step(microbatches)
-    assert not result.taken
+    assert result.reason is not None
     after = trainer.everything()
     assert not [n for n in before if not torch.equal(before[n].view(torch.int32), after[n].view(torch.int32))]
     assert trainer.optimizer.num_updates == num_updates

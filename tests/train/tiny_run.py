@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.batches.settings import MixtureSettings
@@ -29,15 +28,10 @@ VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
 
 @pytest.fixture(autouse=True)
 def quick_machine(monkeypatch):
-    """Don't measure the peak; undo what a machine sets for its whole process."""
+    """Don't measure the peak; what a test computes outside of a run takes one thread, too."""
     monkeypatch.setattr(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = fill
+    with machine.threads(1):
+        yield
 
 
 def numbers(seed: int, count: int) -> list[int]:

@@ -18,15 +18,16 @@ def measure_machine() -> dict[str, Any]:
     """Return cores, memory, disk, measured peaks and bandwidth, what compiles, and which extras are installed."""
     import torch
 
-    from headwater.machine.machine import DTYPES, examine
+    from headwater.machine.machine import DTYPES, inspect_machine, threads
     from headwater.machine.memory import memory_bytes
     from headwater.machine.peak import matmul_peaks, memory_bandwidth
     from headwater.machine.settings import MachineSettings
 
-    facts = examine(MachineSettings())
+    facts = inspect_machine(MachineSettings())
     device = torch.device(facts.device)
     dtypes = DTYPES | ({"int8": torch.int8} if device.type == "cpu" else {})
-    peaks = matmul_peaks(device, dtypes.values())
+    with threads(facts.num_threads):
+        peaks, bandwidth = matmul_peaks(device, dtypes.values()), memory_bandwidth(device)
     return {
         "device": facts.device_name,
         "cores": facts.num_threads,
@@ -37,7 +38,7 @@ def measure_machine() -> dict[str, Any]:
         "note": facts.note,
         "dtype": facts.dtype,
         "peak_flops_per_second": {name: peaks[dtype] for name, dtype in dtypes.items()},
-        "memory_bytes_per_second": memory_bandwidth(device),
+        "memory_bytes_per_second": bandwidth,
         "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
     }
 

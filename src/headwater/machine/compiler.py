@@ -6,21 +6,26 @@ import logging
 
 import torch
 
-from headwater.machine.kernels.library import KernelError, load_kernels
+from headwater.machine.kernels.library import MAX_HEAD_DIM, KernelError, load_kernels
 from headwater.machine.settings import MachineSettings
 
 
-def compiler_works(machine: MachineSettings, device: torch.device) -> tuple[bool, str]:
-    """Return whether to compile, and a sentence that says why not.
+def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int = 1) -> tuple[bool, str]:
+    """Return whether to compile for a model with heads of `head_dim`, and a sentence that says why not.
 
     A compiler that is present may still lack headers or OpenMP, so the only honest test is a compilation.
     """
     if machine.compile == "off":
         return False, "compilation is switched off (machine.compile)"
-    return _kernels_work() if device.type == "cpu" else _torch_compiles(device)
+    return _kernels_work(head_dim) if device.type == "cpu" else _torch_compiles(device)
 
 
-def _kernels_work() -> tuple[bool, str]:
+def _kernels_work(head_dim: int) -> tuple[bool, str]:
+    if head_dim > MAX_HEAD_DIM:
+        return False, (
+            f"no kernels for heads of width {head_dim}, over {MAX_HEAD_DIM} (model.head_dim); running PyTorch's own "
+            "operations, more slowly"
+        )
     try:
         load_kernels()
     except KernelError as error:

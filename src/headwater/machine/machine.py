@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from headwater.machine.kernels.int8 import Int8Ops, multiplies_int8_exactly
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
+from headwater.machine.load import LoadMeter
 from headwater.machine.memory import available_bytes, keep_freed_memory, resident_bytes
 from headwater.machine.peak import matmul_peaks
 from headwater.machine.place import Place
@@ -32,7 +33,7 @@ from headwater.machine.threads import usable_cores
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
-INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
+MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class MachineFacts:
     peak_flops_per_second: float
     torch_version: str
     note: str
+    peak_under_load: bool = False  # other processes took part of the processor while the peak was measured
 
     def decisive(self) -> dict[str, Any]:
         """Return the facts that must be the same for a resume to give the same bits."""
@@ -59,22 +61,27 @@ class MachineFacts:
         }
 
 
-def examine(
-    settings: MachineSettings, kept: dict[str, Any] | None = None, place: Place | None = None, *, exact: bool = False
+def inspect_machine(
+    settings: MachineSettings,
+    kept: dict[str, Any] | None = None,
+    place: Place | None = None,
+    *,
+    head_dim: int = 1,
+    exact: bool = False,
 ) -> MachineFacts:
-    """Measure this machine and decide what `auto` means; `kept` holds the decisions of the run that is resumed.
+    """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
 
-    The ranks on one machine divide its cores; with `exact` each takes one thread, however many they are.
+    `kept` holds the decisions of the run that is resumed. The ranks on one machine divide its cores; with `exact` each
+    takes one thread, however many they are.
     """
     device = torch.device(_choose_device(settings.device))
     place = place or Place()
     share = 1 if exact else max(1, usable_cores() // place.local_world_size)
     # another rank than the first takes as many as that one
     num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
-    torch.set_num_threads(num_threads)
     kept = kept or {}
     wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
-    compiled, note = compiler_works(settings, device)
+    compiled, note = compiler_works(settings, device, head_dim)
     if settings.compile == "on" and not compiled:
         raise ConfigError(f"machine.compile is on and {note}")
     compiled = compiled and kept.get("compiled", True)
@@ -83,8 +90,11 @@ def examine(
     if wanted == "int8" and (problem := int8_problem(device, compiled)):
         if settings.dtype == "int8":
             raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
-        wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself goes on without
-    dtype, peak = _choose_dtype(wanted, device, compiled)
+        wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself continues without
+    with threads(num_threads):
+        meter = LoadMeter()
+        dtype, peak = _choose_dtype(wanted, device, compiled)
+        load = meter.note(num_threads)
     return MachineFacts(
         device=device.type,
         device_name=_device_name(device),
@@ -94,16 +104,17 @@ def examine(
         peak_flops_per_second=peak,
         torch_version=torch.__version__,
         note=note,
+        peak_under_load=load is not None,
     )
 
 
-def examine_for_evaluation(settings: MachineSettings) -> MachineFacts:
+def inspect_for_evaluation(settings: MachineSettings, head_dim: int = 1) -> MachineFacts:
     """Decide how a finished model is measured here: in fp32, whatever it was trained in, and with nothing timed.
 
     A model of a GPU may be measured on a machine that has none.
     """
     device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
-    compiled, note = compiler_works(settings, device)
+    compiled, note = compiler_works(settings, device, head_dim)
     return MachineFacts(
         device=device.type,
         device_name=_device_name(device),
@@ -126,9 +137,20 @@ def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[st
     rates = matmul_peaks(device, dtypes.values())
     peaks = {name: rates[dtype] for name, dtype in dtypes.items()}
     fastest = max((name for name in peaks if name != "int8"), key=lambda name: peaks[name], default="int8")
-    if fastest == ACTIVATIONS["int8"] and peaks.get("int8", 0.0) > INT8_GAIN * peaks[fastest]:
+    if fastest == ACTIVATIONS["int8"] and peaks.get("int8", 0.0) >= MIN_INT8_GAIN * peaks[fastest]:
         fastest = "int8" if multiplies_int8_exactly() else fastest
     return fastest, peaks[fastest]
+
+
+@contextmanager
+def threads(num_threads: int) -> Iterator[None]:
+    """Have PyTorch compute in so many threads, inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def peak_dtype(facts: MachineFacts) -> str:
@@ -182,16 +204,30 @@ class Machine:
         self.device = torch.device(facts.device)
         self.compute_dtype = DTYPES[ACTIVATIONS.get(facts.dtype, facts.dtype)]
         self._peak_flops_per_second = facts.peak_flops_per_second
-        self._looks_are_free = self.device.type == "cpu"  # reading a number waits for nothing
+        self._reads_are_free = self.device.type == "cpu"  # there a number of a tensor is at hand
         self.ranks = ranks or Ranks()
         self.rank, self.world_size = self.ranks.rank, self.ranks.world_size
         self._exact = exact
         self._sum: FixedPointSum | None = None  # of the step under way
-        torch.set_num_threads(facts.num_threads)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Set the process up as this machine computes, inside: threads, deterministic algorithms, memory kept.
+
+        Afterwards threads and algorithms are as they were; how the C library keeps memory can't be asked for.
+        """
+        before = torch.are_deterministic_algorithms_enabled()
+        fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         keep_freed_memory()
-        torch.use_deterministic_algorithms(True)
-        # no value is read before it is written here, and filling every new tensor with NaN costs time
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        try:
+            with threads(self.facts.num_threads):
+                torch.use_deterministic_algorithms(True)
+                # no value is read before it is written here, and filling every new tensor with NaN costs time
+                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+                yield
+        finally:
+            torch.use_deterministic_algorithms(before)
+            torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function` compiled for the shapes it is called with; itself on a processor, which has `kernels`."""
@@ -227,6 +263,10 @@ class Machine:
             return None
         ops = Int8Ops if self.facts.dtype == "int8" else KernelOps
         return ops(load_kernels(), self.facts.num_threads)
+
+    def unrounded(self, model: nn.Module) -> AbstractContextManager[None] | None:
+        """Return a context in which a model's products aren't rounded to int8; None where they never are."""
+        return model.ops.unrounded() if isinstance(model.ops, Int8Ops) else None
 
     def updates(self) -> KernelUpdates | FusedUpdates | None:
         """Return an optimizer's passes as this machine computes them fastest, or None where PyTorch's own are used."""
@@ -340,8 +380,8 @@ class Machine:
         """Scale all gradients down to `max_norm` and return their norm before that, fp32 on the device."""
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        # a look at the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
-        # for, and multiplies by 1 instead. A norm that is no number clips nothing.
-        if max_norm is not None and (not self._looks_are_free or norm > max_norm):
+        # to compare the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
+        # for, and multiplies by 1 instead. A norm that is NaN clips nothing.
+        if max_norm is not None and (not self._reads_are_free or norm > max_norm):
             torch._foreach_mul_(gradients, torch.where(norm > max_norm, max_norm / norm, 1.0))
         return norm

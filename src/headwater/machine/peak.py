@@ -8,7 +8,7 @@ from collections.abc import Collection
 import torch
 
 # tokens, outputs, inputs: a square, and attention's and the MLP's maps of widths from 384 to 1024; the peak is the best
-# any of them reaches. On a matrix unit they differ by half: with one shape left out, utilisation would be too high.
+# any of them reaches. On a matrix unit they differ by half: without one of the shapes utilisation would be too high.
 PEAK_SHAPES = (
     (1024, 1024, 1024),
     (4096, 384, 384),
@@ -21,7 +21,7 @@ PEAK_SHAPES = (
 )
 COPY_BYTES = 1 << 28  # far more than most caches hold
 REPEATS = 4
-HOPELESS = 4  # times slower than another dtype: where a library has no int8 product, a plain loop makes it
+MAX_INT8_SLOWDOWN = 4  # beside another dtype: where a library has no int8 product, a plain loop makes it
 
 
 def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[torch.dtype, float]:
@@ -44,7 +44,7 @@ def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[
                 _synchronise(device)
                 seconds = time.perf_counter() - started_at
                 best[dtype] = max(best[dtype], 2 * rows * columns * inner / seconds)
-            if torch.int8 in still and best[torch.int8] < max(best.values()) / HOPELESS:
+            if torch.int8 in still and best[torch.int8] < max(best.values()) / MAX_INT8_SLOWDOWN:
                 still.remove(torch.int8)
     return best
 

@@ -15,10 +15,20 @@ class MachineSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     "Where the model runs; auto: a GPU where there is one."
     dtype: Literal["auto", "float32", "bfloat16", "float8", "int8"] = "auto"
-    """Dtype of activations and matmuls; masters are float32. auto: the fastest here. float8 on a GPU and int8 on a
-    processor are that of the blocks' matmuls alone, bfloat16 of all else."""
+    """Number format of activations and products; weights are kept in float32. auto: the fastest here, int8 where its
+    products run at 1.5 times bfloat16's rate or more. See FORMATS for what each one covers."""
     compile: Literal["auto", "on", "off"] = "auto"
     "Compile for this machine (kernels on a processor, torch.compile on a GPU); auto: where a C++ compiler works."
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads; None: one for every physical core this process may use. OMP_NUM_THREADS doesn't change it: torchrun
     sets that to 1 unasked."""
+
+
+FORMATS = {
+    "float32": "float32 throughout",
+    "bfloat16": "bfloat16 products and activations, float32 weights and sums",
+    "int8": "int8 products forward and for activation gradients; bfloat16 weight gradients and everything else; "
+    "float32 weights",
+    "float8": "float8 products in the blocks, bfloat16 everything else; float32 weights",
+}
+"What a run computes in, by `dtype` as it was decided: for cards of runs and of models."

@@ -70,7 +70,8 @@ def score_held_out(config: RunConfig, say: Say, require_owner: Require = no_owne
     if keys.is_current("evaluation", key, path) and (known := read_json_or_none(path)) is not None:
         return known
     say("evaluating on all held-out text")
-    result = full_evaluation(open_evaluator(config), *load_for_evaluation(config))
+    with load_for_evaluation(config) as (model, forward):
+        result = full_evaluation(open_evaluator(config), model, forward)
     write_json(path, result, require_owner)
     keys.done("evaluation", key)
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from headwater.checkpoint.load import read_model_weights
 from headwater.errors import CheckpointError
 from headwater.evaluate.bits_per_byte import Forward
 from headwater.evaluate.evaluator import RunEvaluator
-from headwater.machine.machine import Machine, examine_for_evaluation
+from headwater.machine.machine import Machine, inspect_for_evaluation
 from headwater.model.transformer import Transformer
 from headwater.recipes.run_config import RunConfig, config_of_run
 from headwater.recipes.stages import Folders, final_checkpoint
@@ -58,13 +60,15 @@ def load_model(run_dir: Path) -> LoadedModel:
     return LoadedModel(config, model.eval(), Tokenizer.load(Folders(run_dir).tokenizer))
 
 
-def load_for_evaluation(config: RunConfig) -> tuple[Transformer, Forward]:
-    """Return the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
-    machine = Machine(examine_for_evaluation(config.machine))
+@contextmanager
+def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forward]]:
+    """Yield the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
+    machine = Machine(inspect_for_evaluation(config.machine, config.model.head_dim))
     model = Transformer(config.model, machine.compute_dtype, model_ops(machine))
     model.load_state_dict(final_weights(config.run_dir))
     model.eval().to(machine.device)
-    return model, machine.forward(model)
+    with machine.at_work():
+        yield model, machine.forward(model)
 
 
 def final_weights(run_dir: Path) -> dict[str, Tensor]:

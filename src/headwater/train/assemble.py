@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.machine.energy import EnergyMeter
 from headwater.machine.fixed_point import MAX_MICROBATCHES
-from headwater.machine.machine import Machine, MachineFacts, examine
+from headwater.machine.machine import Machine, MachineFacts, inspect_machine
 from headwater.machine.memory import PeakMeter
 from headwater.machine.ranks import Ranks
+from headwater.machine.settings import FORMATS
 from headwater.machine.watchdog import Watchdog
 from headwater.model.attention import attend
 from headwater.model.init import initialise_
@@ -206,9 +208,10 @@ def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) ->
     Raises ConfigError where a rank can't: then their bits, or what they decide, would differ.
     """
     exact = plan.train.exact
-    facts = examine(plan.machine, kept, ranks.place, exact=exact) if ranks.is_first else None
+    inspect = partial(inspect_machine, plan.machine, place=ranks.place, head_dim=plan.model.head_dim, exact=exact)
+    facts = inspect(kept) if ranks.is_first else None
     decided = ranks.from_first(None if facts is None else facts.decisive())
-    facts = facts or examine(plan.machine, decided, ranks.place, exact=exact)
+    facts = facts or inspect(decided)
     for rank, found in enumerate(ranks.gather(facts.decisive())):
         differing = [f"{name} {decided[name]} and {found[name]}" for name in decided if found[name] != decided[name]]
         if differing:
@@ -247,7 +250,8 @@ def _microbatch(
         return Microbatch(state["microbatch_tokens"], "measured at the run's start")
     if machine.world_size > 1:
         return Microbatch(ruled_tokens(share, plan.model.seq_len), "by rule; it is measured by one rank alone")
-    found = measured_microbatch(prepared, machine, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
+    with machine.at_work():
+        found = measured_microbatch(prepared, machine, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
 
@@ -283,9 +287,11 @@ def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> 
 
 
 def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:
-    changed = [f"{name} {kept[name]} -> {now[name]}" for name in now if kept and kept[name] != now[name]]
+    changed = {name: f"{name} {kept[name]} -> {now[name]}" for name in now if kept and kept[name] != now[name]}
     if changed:
-        say(f"this machine differs from the one that began the run ({'; '.join(changed)}): same data, other last bits")
+        means = f"other mathematics from here on ({FORMATS[now['dtype']]})" if "dtype" in changed else "other last bits"
+        changes = "; ".join(changed.values())
+        say(f"this machine differs from the one that began the run ({changes}): same data, {means}")
 
 
 def _warn_of_other_ranks(kept: dict[str, Any] | None, num_ranks: int, say: Callable[[str], None]) -> None:

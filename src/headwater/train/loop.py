@@ -39,8 +39,9 @@ def train(run: Run, evaluator: Evaluator, display: Display, stop: StopRequest) -
     repeats the evaluation of the step it resumes from.
     """
     try:
-        is_done = _train(run, evaluator, display, stop)
-        finish_save(run, display)
+        with run.machine.at_work():
+            is_done = _train(run, evaluator, display, stop)
+            finish_save(run, display)
     except BaseException:
         run.saver.give_up()
         raise

@@ -64,7 +64,8 @@ def replay(
     run = build(folder, plan, batches, interventions, say, None, saved.state)
     try:
         run.records.append("start", 0, rows_consumed=0)
-        difference = _first_difference(run, run_dir, saved, display)
+        with run.machine.at_work():
+            difference = _first_difference(run, run_dir, saved, display)
     finally:
         run.records.close()
     ours = digest_of(run.prepared.model.state_dict() | run.optimizer.state_tensors())

@@ -29,10 +29,6 @@ class StepResult:
     num_targets: int
     reason: str | None = None
 
-    @property
-    def taken(self) -> bool:
-        return self.reason is None
-
 
 @dataclass(frozen=True)
 class Prepared:

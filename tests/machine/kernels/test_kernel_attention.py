@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from headwater.machine.kernels.library import KernelError
+from headwater.machine.kernels.calls import Kernels
+from headwater.machine.kernels.functions import NO_MEMORY
+from headwater.machine.kernels.library import MAX_HEAD_DIM, KernelError
 from headwater.machine.kernels.ops import KernelOps
 from headwater.model.ops import PlainOps
 
@@ -170,16 +172,44 @@ def test_the_slope_of_a_token_reaches_nothing_after_it_and_no_other_document(ops
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("num_rows", "num_kv_heads"), [(1, 1), (2, 1), (3, 1), (2, 2)])
-def test_the_same_bits_again_and_for_any_number_of_threads(any_ops, dtype, num_rows, num_kv_heads):
+def test_the_same_bits_again_and_for_any_number_of_threads(any_library, dtype, num_rows, num_kv_heads):
     """Work is divided by rows and heads, or by parts of a head where those are too few for the threads."""
     documents_BT = documents_of(*[LENGTHS] * num_rows)
     inputs = inputs_of(*documents_BT.shape, 2 * num_kv_heads, num_kv_heads, 64, dtype)
     found = []
     for num_threads in (1, 1, 2, 3, 8):
-        torch.set_num_threads(num_threads)  # attention runs on as many threads as OpenMP has by default
-        found.append(values_and_gradients(of_kernels(any_ops, documents_BT), inputs, dtype))
+        ops = KernelOps(any_library, num_threads)
+        found.append(values_and_gradients(of_kernels(ops, documents_BT), inputs, dtype))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other))
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_memory_that_is_short_is_an_error_in_both_directions(any_library, direction):
+    """A sequence of half a billion tokens takes more scratch than there is; nothing of it is read then."""
+    num_tokens, width = 1 << 29, 256
+    num_arrays = 6 if direction == "forward" else 10
+    shape = (1, 1, 1, num_tokens, width)
+    status = Kernels(any_library, 2)(f"attention_{direction}_f32", *[None] * num_arrays, *shape, 1.0)
+    assert status == NO_MEMORY
+
+
+def test_a_backward_pass_without_memory_raises(ops, monkeypatch):
+    leaves = [x.requires_grad_() for x in inputs_of(1, 40, 2, 2, 16)]
+    out = of_kernels(ops, documents_of([40]))(*leaves).sum()
+    call = Kernels.__call__
+    monkeypatch.setattr(
+        Kernels, "__call__", lambda self, name, *more: NO_MEMORY if "backward" in name else call(self, name, *more)
+    )
+    with pytest.raises(KernelError, match="no memory for sequences of 40 tokens"):
+        out.backward()
+
+
+def test_the_widest_heads_are_those_that_are_promised(ops):
+    documents_BT = documents_of([3])
+    of_kernels(ops, documents_BT)(*inputs_of(1, 3, 1, 1, MAX_HEAD_DIM))
+    with pytest.raises(KernelError, match=f"no heads of width {MAX_HEAD_DIM + 2}"):
+        of_kernels(ops, documents_BT)(*inputs_of(1, 3, 1, 1, MAX_HEAD_DIM + 2))
 
 
 def test_documents_of_another_batch_are_not_taken_for_those_of_the_last(ops):

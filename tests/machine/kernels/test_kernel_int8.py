@@ -11,12 +11,13 @@ from test_kernel_ops import maps_of
 
 from headwater.machine.kernels import int8
 from headwater.machine.kernels.calls import Kernels
-from headwater.machine.kernels.int8 import Int8Ops, multiply, quantise_both
+from headwater.machine.kernels.int8 import Int8Ops, multiply, quantise_both, quantise_rows
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
 
 SIZES = [(1, 1), (3, 17), (40, 33), (130, 64), (257, 100)]
+WEIGHT_ERROR = 0.003  # of the gradient of the weights, in bf16 whose sums are fp32
 RANDOM_ERROR = 0.02  # of the norm: two factors with a rounding of 1/254 of their largest numbers, three times the rest
 
 
@@ -34,22 +35,16 @@ def rounded(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
 def test_rows_and_columns_are_scaled_by_their_largest_and_rounded_to_nearest(any_library, dtype, size):
-    x, factors = random(*size, dtype=dtype), random(size[0], seed=1).abs()
+    x, kernels = random(*size, dtype=dtype), Kernels(any_library, 2)
     x[0] = 0
-    found = [(torch.full(size, 55, dtype=torch.int8), torch.empty(length)) for length in size]
-    quantise_both(x, factors, *found, Kernels(any_library, 2))
-    wide = x.double().numpy()
-    expected = rounded(wide, 1), rounded(wide * factors.double().numpy()[:, None], 0)
+    found, exact_x = quantise_both(x, kernels), x.double().numpy()
+    expected = rounded(exact_x, 1), rounded(exact_x, 0)
     for (integers, scales), (true_integers, true_scales) in zip(found, expected):
         np.testing.assert_allclose(scales.numpy(), true_scales.ravel(), rtol=1e-6)
         # a number half-way between two may go either way: scales are fp32
         assert np.abs(integers.numpy() - true_integers).max() <= 1
         assert (integers.numpy() != true_integers).mean() < 0.01
-    alone, alone_scales = torch.empty(size, dtype=torch.int8), torch.empty(size[0])
-    suffix = "f32" if dtype == torch.float32 else "bf16"
-    Kernels(any_library, 2)(f"quantise_rows_{suffix}", x, *size, alone, alone_scales)
-    assert torch.equal(alone, found[0][0])
-    assert torch.equal(alone_scales, found[0][1])
+    assert all(map(torch.equal, quantise_rows(x, kernels), found[0]))
 
 
 def whole_numbers(height: int, width: int, seed: int) -> torch.Tensor:
@@ -87,30 +82,33 @@ def test_random_factors_differ_by_their_rounding_alone(int8_ops, dtype, num_toke
     weight = torch.cat(weights).double()
     expected = [x.double() @ weight.T, slopes.double() @ weight, *(slopes.double().T @ x.double()).split(heights)]
     found = outputs_and_gradients(int8_ops, x, weights, slopes)
-    for value, true in zip(found, expected, strict=True):
+    for index, (value, true) in enumerate(zip(found, expected, strict=True)):
         error = float((value.double() - true).norm() / true.norm())
-        assert 0 < error < RANDOM_ERROR, error
+        assert 0 < error < RANDOM_ERROR if index < 2 else error < WEIGHT_ERROR, error
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0])
+def test_heavy_tails_of_tokens_cost_the_gradient_of_the_weights_nothing(int8_ops, sigma):
+    """Tokens whose gradients have lognormal sizes: in int8 with a scale a channel the small ones would be zeros."""
+    x, slopes = random(4096, 32, dtype=torch.bfloat16), random(4096, 24, seed=1)
+    sizes = (sigma * random(4096, 1, seed=2)).exp()
+    slopes = (slopes * sizes).bfloat16()
+    gradient = outputs_and_gradients(int8_ops, x, [random(24, 32, seed=3)], slopes)[2]
+    true = slopes.double().T @ x.double()
+    assert float((gradient.double() - true).norm() / true.norm()) < WEIGHT_ERROR
 
 
 def test_a_token_far_larger_than_the_others_costs_them_nothing(int8_ops):
-    """Each token has a scale of its own, also in the gradient of the weights."""
+    """Each token has a scale of its own."""
     x, slopes, weights = random(64, 32), random(64, 16, seed=1), [random(16, 32, seed=2)]
     plain = outputs_and_gradients(int8_ops, x, weights, slopes)[0]
     x[5] *= 1e4
     assert torch.equal(outputs_and_gradients(int8_ops, x, weights, slopes)[0][6:], plain[6:])
-    slopes[5] = 0
-    gradient = outputs_and_gradients(int8_ops, x, weights, slopes)[2]
-    true = slopes.double().T @ x.double()
-    assert float((gradient.double() - true).norm() / true.norm()) < RANDOM_ERROR
 
 
 def test_threads_and_chunks_change_no_bit(library, monkeypatch):
     x, slopes, weights = random(70, 48), random(70, 33, seed=1), [random(33, 48, seed=2)]
     first = outputs_and_gradients(Int8Ops(library, 1), x, weights, slopes)
-    monkeypatch.setattr(int8, "MAX_SUMMED", 33)  # three parts, which are added in fp32
-    parted = outputs_and_gradients(Int8Ops(library, 1), x, weights, slopes)
-    torch.testing.assert_close(parted[2], first[2])
-    monkeypatch.undo()
     for num_threads, chunk in [(2, 1 << 21), (3, 100), (5, 1)]:
         monkeypatch.setattr(int8, "SUMS_CHUNK", chunk)
         again = outputs_and_gradients(Int8Ops(library, num_threads), x, weights, slopes)
@@ -124,7 +122,7 @@ def test_what_is_not_finite_stays_so_where_it_goes(int8_ops, bad):
     out, dx, dweight = outputs_and_gradients(int8_ops, x, weights, slopes)
     assert not out[4].isfinite().any()
     assert out[[0, 8]].isfinite().all()
-    assert not dweight.isfinite().any()
+    assert not dweight[:, 3].isfinite().any()
     assert dx.isfinite().all()
     slopes[2, 1] = bad
     _, dx, dweight = outputs_and_gradients(int8_ops, random(9, 20), weights, slopes)
@@ -151,24 +149,19 @@ def test_without_a_gradient_it_is_what_an_export_computes(library, dtype):
     assert not torch.equal(Int8Ops(library, 2).project(x, maps), KernelOps(library, 2).project(x, maps))
 
 
-def test_inputs_are_kept_in_half_of_bfloat16s_memory(library):
-    kept: list[torch.Tensor] = []
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept.append(tensor)
-        return tensor
-
-    x = random(512, 64, dtype=torch.bfloat16).requires_grad_()
-    weight = random(32, 64).requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        Int8Ops(library, 2).project(x, maps_of([weight], []))
-    assert sum(tensor.numel() * tensor.itemsize for tensor in kept) < 512 * 64 + 4 * 512 + 3 * 32 * 64
+def test_unrounded_it_computes_as_bfloat16_does(library):
+    ops, x, slopes = Int8Ops(library, 2), random(9, 20, dtype=torch.bfloat16), random(9, 6, dtype=torch.bfloat16)
+    weights = [random(6, 20, seed=2)]
+    expected = outputs_and_gradients(KernelOps(library, 2), x, weights, slopes)
+    with ops.unrounded():
+        assert all(map(torch.equal, outputs_and_gradients(ops, x, weights, slopes), expected))
+    assert not torch.equal(outputs_and_gradients(ops, x, weights, slopes)[0], expected[0])
 
 
 def test_sums_are_scaled_back(any_library):
     left, right = whole_numbers(5, 7, 1).to(torch.int8), whole_numbers(7, 3, 2).to(torch.int8)
     row_scales, column_scales, bias = random(5), random(3, seed=1), random(3, seed=2)
-    out = multiply(left, right, row_scales, column_scales, bias, torch.empty(5, 3), Kernels(any_library, 2))
+    out = multiply((left, row_scales), right, column_scales, bias, torch.empty(0), Kernels(any_library, 2))
     true = left.double() @ right.double() * row_scales.double()[:, None] * column_scales.double() + bias.double()
     assert exact.relative_error(out, true) < exact.FLOAT32_ERROR
 

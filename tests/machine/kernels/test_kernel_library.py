@@ -142,6 +142,30 @@ def test_no_compiler_is_an_error_that_names_those_that_would_do(monkeypatch, tmp
         load_kernels(tmp_path / "cache")
 
 
+def test_the_first_compiler_that_works_is_used(compiler, tmp_path):
+    gpp = Path(shutil.which("g++"))
+    shutil.copy(gpp, gpp.with_name("clang++"))
+    for broken in ("g++", "c++"):
+        write_compiler(gpp.with_name(broken), "echo no >&2\nexit 1")
+    assert hasattr(load_kernels(tmp_path / "cache"), "hw_adamw")
+
+
+def test_a_compiler_that_cannot_be_started_is_an_error(compiler, tmp_path, monkeypatch):
+    gpp = Path(shutil.which("g++"))
+    gpp.write_text("#!/no/such/interpreter\n")
+    monkeypatch.setattr(module, "COMPILERS", ("g++",))
+    with pytest.raises(KernelError, match="doesn't run"):
+        load_kernels(tmp_path / "cache")
+
+
+def test_without_a_home_folder_kernels_are_kept_in_a_temporary_one(compiler, monkeypatch):
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(module.Path, "home", home)
+    assert Path(load_kernels()._name).parent == module._fresh_folder()
+
+
 def test_a_file_that_is_no_library_is_an_error(compiler, tmp_path):
     write_compiler(Path(shutil.which("g++")), 'while [ "$1" != -o ]; do shift; done\necho junk >"$2"')
     with pytest.raises(KernelError, match="can't be loaded"):

@@ -13,7 +13,7 @@ import torch
 from exact import DTYPES, assert_near_exact, random, values_and_gradients
 from torch import nn
 
-from headwater.machine.kernels.calls import declared_dtypes
+from headwater.machine.kernels.calls import Kernels, declared_dtypes
 from headwater.machine.kernels.ops import KernelOps, first_visible
 from headwater.model.ops import PlainOps
 
@@ -215,6 +215,14 @@ def test_every_kernel_of_the_library_has_the_dtypes_that_it_declares(library):
 def test_a_weight_of_another_dtype_or_with_gaps_is_an_error_and_no_numbers(ops, weight, words):
     with pytest.raises(AssertionError, match=words):
         ops.add_rms_norm(random(1, 3, 16, dtype=torch.bfloat16), None, weight, EPS)
+
+
+def test_a_nan_of_any_bits_stays_one_in_bfloat16(any_library):
+    """Rounded up, the one with all bits set would be zero."""
+    nans = torch.tensor([0x7FFFFFFF, -1, 0x7F800001], dtype=torch.int32).view(torch.float32)
+    out = torch.empty(3, dtype=torch.bfloat16)
+    Kernels(any_library, 1)("momentum_bf16", nans, torch.zeros(3), 3, 0.0, out)
+    assert out.isnan().all()
 
 
 def test_after_inference_a_layer_can_be_trained(ops):

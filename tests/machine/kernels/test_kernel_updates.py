@@ -7,7 +7,10 @@ from itertools import chain
 import pytest
 import torch
 from exact import DTYPES, random
+from torch import nn
 
+from headwater.machine.kernels.int8 import Int8Ops
+from headwater.machine.kernels.library import KernelError
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.kernels.updates import KernelUpdates
 from headwater.model.init import initialise_
@@ -126,13 +129,52 @@ def test_a_model_computes_with_the_weights_it_has_after_each_update(library, rul
     assert losses[0] > losses[1] > losses[2]
 
 
-def test_weights_that_are_loaded_from_a_checkpoint_are_cast_anew(library):
-    first, second = (Transformer(SHAPE, torch.bfloat16, KernelOps(library, 1)) for _ in range(2))
+def copy_in_place(model: Transformer, weights: dict[str, torch.Tensor]) -> None:
+    model.load_state_dict(weights)
+
+
+def replace_parameters(model: Transformer, weights: dict[str, torch.Tensor]) -> None:
+    model.load_state_dict({name: weight.clone() for name, weight in weights.items()}, assign=True)
+
+
+def swap_data(model: Transformer, weights: dict[str, torch.Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.data = weights[name].clone()
+
+
+def copy_without_a_trace(model: Transformer, weights: dict[str, torch.Tensor]) -> None:
+    """As FSDP2 gathers its shards: the version that autograd counts stays."""
+    for name, parameter in model.named_parameters():
+        with torch.no_grad(), torch.autograd._unsafe_preserve_version_counter(parameter):
+            parameter.copy_(weights[name])
+
+
+CHANGES = [copy_in_place, replace_parameters, swap_data, copy_without_a_trace]
+
+
+@pytest.mark.parametrize("ops", [KernelOps, Int8Ops])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_never_computes_with_weights_that_it_no_longer_has(library, change, ops):
+    first, second = (Transformer(SHAPE, torch.bfloat16, ops(library, 1)) for _ in range(2))
     for seed, model in enumerate((first, second)):
         initialise_(model, seed)
     assert not torch.equal(loss_of(first), loss_of(second))
-    first.load_state_dict(second.state_dict())
+    change(first, second.state_dict())
+    with torch.no_grad():
+        assert torch.equal(loss_of(first), loss_of(second))
     assert torch.equal(loss_of(first), loss_of(second))
+
+
+def test_tensors_of_several_processes_are_refused(library):
+    class Spread(torch.Tensor):  # as a DTensor, which takes processes to make
+        placements = ()
+
+    model = Transformer(SHAPE, torch.bfloat16, KernelOps(library, 1))
+    initialise_(model, 0)
+    down = model.blocks[0].mlp.down
+    down.weight = nn.Parameter(down.weight.detach().as_subclass(Spread))
+    with pytest.raises(KernelError, match="read plain tensors and found a Spread"):
+        loss_of(model)
 
 
 @pytest.mark.parametrize("name", ["adamw_", "descend_"])

@@ -13,9 +13,6 @@
 #include "tiles_amx.h"
 #include "tiles_avx512bf16.h"
 #include "tiles_generic.h"
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace headwater {
 namespace {
@@ -27,14 +24,6 @@ bool is_supported(const Problem& problem) {
     const int64_t most_rows = int64_t(1) << 30;  // positions are 32-bit
     return problem.B > 0 && problem.G > 0 && problem.H > 0 && problem.H % problem.G == 0 && problem.T > 0 && problem.T < most_rows &&
            problem.K > 0 && problem.K <= LARGEST_HEAD_WIDTH && problem.scale > 0;
-}
-
-int64_t num_threads() {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 1;
-#endif
 }
 
 Scratch& scratch_of_thread() {
@@ -55,37 +44,39 @@ class FlushDenormals {
 #endif
 };
 
-// Runs work(worker, item) for every item on all threads, each with a worker of its own.
+// Runs work(worker, item) for every item on all threads, each with a worker of its own. A thread that has no memory leaves
+// its items out, and the call has failed: all threads of a team must meet the same loop.
 template <class Tiles, class NewWorker, class Work>
-int for_each_item(const NewWorker& new_worker, int64_t num_items, const Work& work) {
+int for_each_item(const NewWorker& new_worker, int64_t num_items, int threads, const Work& work) {
     int status = OK;
-#pragma omp parallel
+#pragma omp parallel num_threads(threads)
     {
         auto worker = new_worker();
         Scratch& scratch = scratch_of_thread();
-        if (scratch.begin(worker.scratch_bytes())) {
+        const bool is_ready = scratch.begin(worker.scratch_bytes());
+        const FlushDenormals flush_denormals;
+        (void)flush_denormals;
+        if (is_ready) {
             worker.place(scratch);
-            const FlushDenormals flush_denormals;
-            (void)flush_denormals;
             Tiles::begin_thread();
-#pragma omp for schedule(dynamic, 1)
-            for (int64_t item = 0; item < num_items; ++item) work(worker, item);
-            Tiles::end_thread();
-            scratch.end();
         } else {
 #pragma omp atomic write
             status = NO_MEMORY;
+        }
 #pragma omp for schedule(dynamic, 1)
-            for (int64_t item = 0; item < num_items; ++item) {
-            }
+        for (int64_t item = 0; item < num_items; ++item)
+            if (is_ready) work(worker, item);
+        if (is_ready) {
+            Tiles::end_thread();
+            scratch.end();
         }
     }
     return status;
 }
 
 // Into how many parts to divide the rows of each of `num_items` items so that no thread waits long for another.
-int64_t parts_per_item(int64_t num_items, int64_t row_groups) {
-    const int64_t threads = num_threads(), rounds = (num_items + threads - 1) / threads;
+int64_t parts_per_item(int64_t num_items, int64_t row_groups, int64_t threads) {
+    const int64_t rounds = (num_items + threads - 1) / threads;
     const bool balanced = num_items * 10 >= rounds * threads * 8;
     const int64_t parts = balanced ? 1 : (4 * threads + num_items - 1) / num_items;
     return parts < row_groups ? parts : row_groups;
@@ -93,11 +84,11 @@ int64_t parts_per_item(int64_t num_items, int64_t row_groups) {
 
 template <class Tiles>
 int forward(const Problem& problem, const typename Tiles::Number* q, const typename Tiles::Number* k, const typename Tiles::Number* v,
-            typename Tiles::Number* out, float* lse) {
+            typename Tiles::Number* out, float* lse, int threads) {
     if (!is_supported(problem)) return UNSUPPORTED;
-    const int64_t row_blocks = problem.row_blocks(), heads = problem.B * problem.G, parts = parts_per_item(heads, row_blocks);
+    const int64_t row_blocks = problem.row_blocks(), heads = problem.B * problem.G, parts = parts_per_item(heads, row_blocks, threads);
     const auto new_worker = [&] { return Forward<Tiles>(problem, q, k, v, out, lse); };
-    return for_each_item<Tiles>(new_worker, heads * parts, [&](Forward<Tiles>& worker, int64_t item) {
+    return for_each_item<Tiles>(new_worker, heads * parts, threads, [&](Forward<Tiles>& worker, int64_t item) {
         const int64_t part = parts - 1 - item % parts, head = item / parts;  // late rows see more keys: longest first
         worker.attend(head / problem.G, head % problem.G, part * row_blocks / parts, (part + 1) * row_blocks / parts);
     });
@@ -106,17 +97,17 @@ int forward(const Problem& problem, const typename Tiles::Number* q, const typen
 template <class Tiles>
 int backward(const Problem& problem, const typename Tiles::Number* q, const typename Tiles::Number* k, const typename Tiles::Number* v,
              const typename Tiles::Number* out, const float* lse, const typename Tiles::Number* dout, typename Tiles::Number* dq,
-             typename Tiles::Number* dk, typename Tiles::Number* dv) {
+             typename Tiles::Number* dk, typename Tiles::Number* dv, int threads) {
     if (!is_supported(problem)) return UNSUPPORTED;
     const int64_t group = Backward<Tiles>::group_blocks(), row_groups = (problem.row_blocks() + group - 1) / group;
-    const int64_t heads = problem.B * problem.G, parts = parts_per_item(heads, row_groups);
+    const int64_t heads = problem.B * problem.G, parts = parts_per_item(heads, row_groups, threads);
     const auto new_worker = [&] { return Backward<Tiles>(problem, q, k, v, out, lse, dout, dq, dk, dv); };
     if (parts == 1)
-        return for_each_item<Tiles>(new_worker, heads, [&](Backward<Tiles>& worker, int64_t head) {
+        return for_each_item<Tiles>(new_worker, heads, threads, [&](Backward<Tiles>& worker, int64_t head) {
             worker.differentiate(head / problem.G, head % problem.G);
         });
     // Parts of one head would add to the same sums: dq is computed apart from dk and dv, at the price of 7 products for 5.
-    return for_each_item<Tiles>(new_worker, 2 * heads * parts, [&](Backward<Tiles>& worker, int64_t item) {
+    return for_each_item<Tiles>(new_worker, 2 * heads * parts, threads, [&](Backward<Tiles>& worker, int64_t item) {
         const int64_t part = item / 2 % parts, head = item / 2 / parts;
         const auto row_block = [&](int64_t i) { return i == parts ? problem.row_blocks() : i * row_groups / parts * group; };
         if (item % 2 == 0)
@@ -132,44 +123,44 @@ int backward(const Problem& problem, const typename Tiles::Number* q, const type
 extern "C" {
 
 int hw_attention_forward_f32(const float* q, const float* k, const float* v, const int32_t* first, float* out, float* lse, int64_t B,
-                             int64_t H, int64_t G, int64_t T, int64_t K, float scale) {
+                             int64_t H, int64_t G, int64_t T, int64_t K, float scale, int threads) {
     using namespace headwater;
-    return forward<GenericTiles<float>>({B, H, G, T, K, scale, first}, q, k, v, out, lse);
+    return forward<GenericTiles<float>>({B, H, G, T, K, scale, first}, q, k, v, out, lse, threads);
 }
 
 int hw_attention_backward_f32(const float* q, const float* k, const float* v, const int32_t* first, const float* out, const float* lse,
                               const float* dout, float* dq, float* dk, float* dv, int64_t B, int64_t H, int64_t G, int64_t T, int64_t K,
-                              float scale) {
+                              float scale, int threads) {
     using namespace headwater;
-    return backward<GenericTiles<float>>({B, H, G, T, K, scale, first}, q, k, v, out, lse, dout, dq, dk, dv);
+    return backward<GenericTiles<float>>({B, H, G, T, K, scale, first}, q, k, v, out, lse, dout, dq, dk, dv, threads);
 }
 
 int hw_attention_forward_bf16(const uint16_t* q, const uint16_t* k, const uint16_t* v, const int32_t* first, uint16_t* out, float* lse,
-                              int64_t B, int64_t H, int64_t G, int64_t T, int64_t K, float scale) {
+                              int64_t B, int64_t H, int64_t G, int64_t T, int64_t K, float scale, int threads) {
     using namespace headwater;
     const Problem problem{B, H, G, T, K, scale, first};
 #if HW_AMX
-    if (amx_available()) return forward<AmxTiles>(problem, q, k, v, out, lse);
+    if (amx_available()) return forward<AmxTiles>(problem, q, k, v, out, lse, threads);
 #endif
 #if HW_AVX512_BF16
-    return forward<Avx512Bf16Tiles>(problem, q, k, v, out, lse);
+    return forward<Avx512Bf16Tiles>(problem, q, k, v, out, lse, threads);
 #else
-    return forward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse);
+    return forward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse, threads);
 #endif
 }
 
 int hw_attention_backward_bf16(const uint16_t* q, const uint16_t* k, const uint16_t* v, const int32_t* first, const uint16_t* out,
                                const float* lse, const uint16_t* dout, uint16_t* dq, uint16_t* dk, uint16_t* dv, int64_t B, int64_t H,
-                               int64_t G, int64_t T, int64_t K, float scale) {
+                               int64_t G, int64_t T, int64_t K, float scale, int threads) {
     using namespace headwater;
     const Problem problem{B, H, G, T, K, scale, first};
 #if HW_AMX
-    if (amx_available()) return backward<AmxTiles>(problem, q, k, v, out, lse, dout, dq, dk, dv);
+    if (amx_available()) return backward<AmxTiles>(problem, q, k, v, out, lse, dout, dq, dk, dv, threads);
 #endif
 #if HW_AVX512_BF16
-    return backward<Avx512Bf16Tiles>(problem, q, k, v, out, lse, dout, dq, dk, dv);
+    return backward<Avx512Bf16Tiles>(problem, q, k, v, out, lse, dout, dq, dk, dv, threads);
 #else
-    return backward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse, dout, dq, dk, dv);
+    return backward<GenericTiles<uint16_t>>(problem, q, k, v, out, lse, dout, dq, dk, dv, threads);
 #endif
 }
 

@@ -56,8 +56,8 @@ class Kernels:
         A kernel reads memory as what it declares. Tensors of another dtype, or with gaps, are an AssertionError.
         """
         dtypes = declared_dtypes()[name]
-        assert len(arguments) in (len(dtypes) - 1, len(dtypes)), f"{name} takes {len(dtypes)} arguments"
-        values = [_argument(value, dtype, name) for value, dtype in zip(arguments, dtypes)]
+        assert len(arguments) == len(dtypes) - 1, f"{name} takes {len(dtypes) - 1} arguments and the threads"
+        values = [_argument(value, dtype, name) for value, dtype in zip(arguments, dtypes[:-1], strict=True)]
         return getattr(self._library, f"hw_{name}")(*values, ctypes.c_int(self.num_threads))
 
     def weight_gradient_(self, gradient: Tensor, dout: Tensor, rows: Tensor, *, fresh: bool) -> None:

@@ -17,6 +17,8 @@ from headwater.machine.kernels.library import KernelError
 # for the sum of the head's gradient to be touched seldom, and 32 MB at most (docs/log.md, 2026-11-25, Chunks of logits)
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 
+NO_MEMORY = 2  # a status of attention.cpp
+
 
 class AddNorm(torch.autograd.Function):
     @staticmethod
@@ -122,8 +124,7 @@ class Attend(torch.autograd.Function):
         log_sums = torch.empty(num_rows, num_heads, num_tokens)
         shape = (num_rows, num_heads, k.shape[1], num_tokens, head_dim)
         name = f"attention_forward_{SUFFIX[q.dtype]}"
-        if kernels(name, q, k, v, first, out, log_sums, *shape, head_dim**-0.5):
-            raise KernelError(f'attention\'s kernel has no heads of width {head_dim}; set machine.compile = "off"')
+        _require_done(kernels(name, q, k, v, first, out, log_sums, *shape, head_dim**-0.5), shape)
         ctx.save_for_backward(q, k, v, first, out, log_sums)
         ctx.shape, ctx.kernels = shape, kernels
         return out
@@ -134,8 +135,17 @@ class Attend(torch.autograd.Function):
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         name = f"attention_backward_{SUFFIX[q.dtype]}"
         scale = ctx.shape[-1] ** -0.5
-        ctx.kernels(name, q, k, v, first, out, log_sums, dout.contiguous(), dq, dk, dv, *ctx.shape, scale)
+        given = (q, k, v, first, out, log_sums, dout.contiguous())
+        _require_done(ctx.kernels(name, *given, dq, dk, dv, *ctx.shape, scale), ctx.shape)
         return dq, dk, dv, None, None
+
+
+def _require_done(status: int, shape: tuple[int, ...]) -> None:
+    """Raise KernelError where attention (B, H, G, T, K) wasn't computed: its outputs are then not even zeros."""
+    if status == NO_MEMORY:
+        raise KernelError(f"attention found no memory for sequences of {shape[3]} tokens; set a smaller model.seq_len")
+    if status:
+        raise KernelError(f'attention\'s kernel has no heads of width {shape[4]}; set machine.compile = "off"')
 
 
 class Swiglu(torch.autograd.Function):

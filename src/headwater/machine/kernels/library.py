@@ -26,8 +26,9 @@ FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
 )
-WIDE_VECTORS = "-mprefer-vector-width=512"  # x86 compilers use half of AVX-512 otherwise; unknown elsewhere
+FULL_VECTORS = "-mprefer-vector-width=512"  # x86 compilers use half of AVX-512 otherwise; unknown elsewhere
 COMPILE_SECONDS = 120
+MAX_HEAD_DIM = 256  # of attention.cpp
 
 
 class KernelError(HeadwaterError):
@@ -38,29 +39,33 @@ def load_kernels(cache: Path | None = None) -> ctypes.CDLL:
     """Return the kernels as a library, compiled if no earlier compilation for this source and processor is cached.
 
     A compiled file is named by what decided it and by its own digest: one rename commits both, and a damaged file is
-    known, and compiled again, before any of it runs.
-    Raises KernelError with the compiler's telling line where that doesn't work.
+    known, and compiled again, before any of it runs. The first compiler on the path that works is used.
+    Raises KernelError with the first compiler's telling line where none does.
     """
-    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if compiler is None:
+    compilers = [path for name in COMPILERS if (path := shutil.which(name))]
+    if not compilers:
         raise KernelError(f"no C++ compiler ({', '.join(COMPILERS)}) is on the path")
-    folder = _private_folder(cache or Path.home() / ".cache" / "headwater" / "kernels")
-    deciding = _digest(compiler)
-    library = _whole_library(folder, deciding) or _compile(compiler, folder, deciding)
-    try:
-        return ctypes.CDLL(str(library))
-    except OSError as error:
-        raise KernelError(f"the compiled kernels can't be loaded: {error}") from error
+    folder, errors = _private_folder(cache), list[Exception]()
+    for compiler in compilers:
+        try:
+            deciding = _digest(compiler)
+            return ctypes.CDLL(str(_whole_library(folder, deciding) or _compile(compiler, folder, deciding)))
+        except OSError as error:
+            errors.append(KernelError(f"the kernels compiled by {compiler} can't be loaded: {error}"))
+        except KernelError as error:
+            errors.append(error)
+    raise errors[0]
 
 
-def _private_folder(folder: Path) -> Path:
-    """Return `folder`, or a fresh temporary one where it can't be written or others could put a library there."""
+def _private_folder(folder: Path | None) -> Path:
+    """Return `folder` (None: the user's cache), or a temporary one where that can't be written or others can write."""
     try:
+        folder = folder or Path.home() / ".cache" / "headwater" / "kernels"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         is_own = folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o022
         if is_own and os.access(folder, os.W_OK):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # the second: no home folder is known
         pass
     fresh = _fresh_folder()
     fresh.mkdir(exist_ok=True, mode=0o700)  # something may have tidied it away
@@ -92,7 +97,10 @@ def _digest(compiler: str) -> str:
     state = blake2b(digest_size=12)
     for path in [*HEADERS, *SOURCES]:
         state.update(path.name.encode() + path.read_bytes())
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+    try:
+        version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+    except OSError as error:
+        raise KernelError(f"{compiler} doesn't run: {error}") from error
     for part in (*_flags(), compiler, _processor()):
         state.update(part.encode())
     state.update(version)
@@ -100,11 +108,11 @@ def _digest(compiler: str) -> str:
 
 
 def _flags() -> tuple[str, ...]:
-    return (*FLAGS, WIDE_VECTORS) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+    return (*FLAGS, FULL_VECTORS) if platform.machine() in ("x86_64", "AMD64") else FLAGS
 
 
 def _processor() -> str:
-    """Return what -march=native looks at."""
+    """Return what decides the instructions of -march=native."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

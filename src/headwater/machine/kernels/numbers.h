@@ -35,6 +35,7 @@ static inline float widened(bf16 value) { return as_float(uint32_t(value.bits) <
 
 static inline bf16 narrowed(float value) {
     const uint32_t bits = as_bits(value);
+    if (value != value) return {uint16_t(bits >> 16 | 0x40)};  // rounding up could make a NaN with all bits set a zero
     return {uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};  // to nearest, ties to even
 }
 

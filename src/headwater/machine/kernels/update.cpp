@@ -22,7 +22,7 @@ EXPORT void hw_adamw(float* parameter, const float* gradient, float* mean, float
 
 constexpr int64_t PIECE = 2048;  // numbers widened at a time: 8 KB of scratch, in the first cache
 
-// Muon's first half: momentum, and the Nesterov look-ahead in `out`.
+// Muon's first half: momentum, and the gradient that Nesterov's momentum foresees in `out`.
 template <class T>
 static void momentum(const float* gradient, float* mean, int64_t n, float keep, T* out, int threads) {
 #pragma omp parallel num_threads(threads)
@@ -70,12 +70,3 @@ static void descend(float* parameter, const T* direction, int64_t n, float keep,
     }
 DEFINE(float, f32)
 DEFINE(bf16, bf16)
-
-// float to bf16: the masters' cast.
-EXPORT void hw_cast_bf16(const float* from, int64_t n, bf16* to, int threads) {
-#pragma omp parallel num_threads(threads)
-    {
-        const Range own = own_rows(n);
-        narrow(from + own.begin, to + own.begin, own.end - own.begin);
-    }
-}
