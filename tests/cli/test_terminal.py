@@ -99,10 +99,10 @@ def status_of(out: io.StringIO, record: dict, **start: object) -> str:
 
 
 def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
-    line = status_of(io.StringIO(), step_record(1000), dtype="int8")
-    assert "int8 mfu 41%" in line and "bpb 1.234" in line and "lr" in line
+    line = status_of(io.StringIO(), step_record(1000), device={"dtype": "int8"})
+    assert "12.3k tok/s int8" in line and "mfu 41%" in line and "bpb 1.234" in line and "lr" in line
     longest = step_record(1_000_000, loss=10.1, grad_norm=100.0, tokens_per_second=123456.0, data_wait_fraction=0.5)
-    line = status_of(io.StringIO(), longest, dtype="bfloat16")
+    line = status_of(io.StringIO(), longest, device={"dtype": "bfloat16"})
     assert len(line) <= 100
     assert "loss 10.100" in line and "waits for data 50%" in line
 
@@ -110,7 +110,7 @@ def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
 def test_a_line_of_training_fits_the_terminal(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    line = status_of(Terminal(), step_record(100_000), dtype="bfloat16")
+    line = status_of(Terminal(), step_record(100_000), device={"dtype": "bfloat16"})
     assert len(line) < max(61, min(columns, 101))
     assert "loss 5.000" in line and "12.3k tok/s" in line and line.endswith("left")
 

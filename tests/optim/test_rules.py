@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from headwater.config import RawSettings, Settings
 from headwater.model.settings import ModelSettings
-from headwater.optim.rules import RULES, apply_rules_
+from headwater.optim.rules import MEASURED, RULES, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.train.settings import TrainSettings
 
@@ -60,6 +60,24 @@ def test_every_depth_gives_a_model_that_can_be_built(family, num_layers):
     raw, _ = ruled(model=GIVEN["model"] | {"family": family, "num_layers": num_layers})
     model = ModelSettings.model_validate(raw.get("model"))
     assert model.num_heads * model.head_dim == model.d_model
+
+
+@given(st.integers(2, 1000).map(lambda half: 2 * half), st.sampled_from(["qwen3", "llama", "gpt2"]))
+def test_no_width_gets_heads_that_are_odd_or_wider_than_usual(d_model, family):
+    raw, _ = ruled(model=GIVEN["model"] | {"family": family, "d_model": d_model})
+    assert raw.get("model.head_dim") % 2 == 0
+    assert raw.get("model.head_dim") <= 128
+
+
+@pytest.mark.parametrize(("family", "head_dim", "num_heads"), [("qwen3", 64, 8), ("gpt2", 74, 7)])
+def test_a_width_that_no_usual_head_divides_gives_a_model_that_can_be_built(family, head_dim, num_heads):
+    raw, _ = ruled(model=GIVEN["model"] | {"family": family, "d_model": 518})
+    model = ModelSettings.model_validate(raw.get("model"))
+    assert (model.head_dim, model.num_heads) == (head_dim, num_heads)
+
+
+def test_what_was_measured_is_said_of_rules_alone():
+    assert set(MEASURED) <= set(RULES)
 
 
 @given(st.integers(1, 100_000), st.sampled_from([64, 100, 128, 512, 1000, 2048]))

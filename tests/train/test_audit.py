@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from many_ranks import on_ranks
 from tiny_run import CountingEvaluator, begin, plan, train_here, without_clock
+from torch import nn
 
+from headwater.cli.terminal import TrainingDisplay
 from headwater.errors import TrainingError
-from headwater.machine.machine import MachineFacts
+from headwater.machine.kernels.int8 import Int8Ops
+from headwater.machine.kernels.library import load_kernels
+from headwater.machine.machine import Machine, MachineFacts
+from headwater.machine.settings import MachineSettings
 from headwater.machine.signals import StopRequest
 from headwater.records import read_records
 from headwater.train import audit as audit_module
 from headwater.train import step as step_module
-from headwater.train.audit import different
+from headwater.train.audit import GradientCheck, different
 from headwater.train.loop import train
+from headwater.train.settings import MAX_GRADIENT_ERROR
 
 EVERY = 3
 FLIPPED = "blocks.1.mlp.up.weight"
@@ -44,7 +54,10 @@ class FlippingMachine:
 
 def losses(run_dir) -> list[dict]:
     records = without_clock(read_records(run_dir / "records.jsonl", "step"))
-    return [{name: value for name, value in record.items() if name != "audited"} for record in records]
+    return [
+        {name: value for name, value in record.items() if name not in ("audited", "gradient_error")}
+        for record in records
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +165,82 @@ def test_numbers_that_are_none_are_compared_by_their_bits():
     assert different({"a": nan}, {"a": other}) == ["a"]
     zero = torch.tensor([0.0])
     assert different({"a": zero}, {"a": -zero}) == ["a"]
+
+
+# ---- int8's error
+
+
+def checked_gradient(outlier: float) -> tuple[float | None, torch.Tensor, torch.Tensor]:
+    """Return the largest error of two linear maps' gradients in int8, and the second's in int8 and bfloat16.
+
+    Of each token one number is `outlier` times the others and means nothing, as in large models (arXiv:2208.07339).
+    """
+    ops = Int8Ops(load_kernels(), 1)
+    generator = torch.Generator().manual_seed(0)
+    x, slopes = (torch.randn(512, 64, generator=generator) for _ in range(2))
+    x[:, 0] *= outlier
+    x = x.bfloat16()
+    first, second = (nn.Linear(64, 64, bias=False) for _ in range(2))
+    with torch.no_grad():
+        first.weight[:, 0] = 0
+    model = nn.Module()
+    model.ops, model.blocks = ops, nn.ModuleList([first, second])
+
+    def compute(prepared: Any, machine: Machine, microbatches: Any, num_targets: int) -> torch.Tensor:
+        loss = (ops.project(ops.project(x, [first]), [second]) * slopes).sum()
+        loss.backward()
+        return loss.detach()
+
+    prepared = SimpleNamespace(model=model)
+    machine = Machine(MachineFacts("cpu", "made up", "int8", True, 1, 1e11, "2", ""))
+    check = GradientCheck(compute)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_module, "sum_gradients", compute)
+        check(prepared, machine, [], 1)
+    found = second.weight.grad
+    model.zero_grad()
+    with ops.unrounded():
+        compute(prepared, machine, [], 1)
+    return check.error, found, second.weight.grad
+
+
+@pytest.mark.parametrize(("outlier", "is_too_far"), [(1.0, False), (5.0, False), (200.0, True)])
+def test_outliers_take_int8_too_far_from_bfloat16_and_usual_numbers_do_not(outlier, is_too_far):
+    error, found, expected = checked_gradient(outlier)
+    assert error >= 0.999 * float((found - expected).norm() / expected.norm())
+    assert (error > MAX_GRADIENT_ERROR) is is_too_far, error
+
+
+def test_an_int8_run_records_its_gradients_error_now_and_then(tmp_path):
+    the_plan = plan(num_steps=200, num_probes=0, validate_every=200, save_every=200)
+    for dtype in ("int8", "bfloat16"):
+        machine = MachineSettings(device="cpu", dtype=dtype, compile="on", num_threads=1)
+        train_here(tmp_path / dtype, replace(the_plan, machine=machine))
+    records = {dtype: read_records(tmp_path / dtype / "records.jsonl", "step") for dtype in ("int8", "bfloat16")}
+    errors = {record["step"]: record["gradient_error"] for record in records["int8"] if "gradient_error" in record}
+    assert list(errors) == [100, 200]
+    assert all(0 < error < MAX_GRADIENT_ERROR for error in errors.values()), errors
+    assert not any("gradient_error" in record for record in records["bfloat16"])
+
+
+def test_a_check_of_the_gradient_changes_no_bit(tmp_path, monkeypatch):
+    machine = MachineSettings(device="cpu", dtype="int8", compile="on", num_threads=1)
+    the_plan = replace(plan(), machine=machine)
+    train_here(tmp_path / "without", the_plan)
+    monkeypatch.setattr("headwater.train.settings.MIN_CHECK_STEPS", 3)
+    train_here(tmp_path / "with", replace(the_plan, train=the_plan.train.model_copy(update={"num_steps": 12})))
+    assert [record.get("gradient_error") for record in read_records(tmp_path / "with" / "records.jsonl", "step")][2]
+    assert losses(tmp_path / "with") == losses(tmp_path / "without")
+
+
+@pytest.mark.parametrize(("error", "is_said"), [(0.05, False), (0.2, True)])
+def test_an_error_above_the_limit_is_said(error, is_said):
+    out = io.StringIO()
+    display = TrainingDisplay(plan().train, out=out)
+    display({"event": "start", "step": 0, "device": {"dtype": "int8"}})
+    numbers = {"loss": 1.0, "lr": 1.0, "grad_norm": 1.0, "seconds": 1.0, "mfu": 0.5, "data_wait_fraction": 0.0}
+    display(
+        {"event": "step", "step": 7, "tokens_seen": 9, "tokens_per_second": 1.0, "gradient_error": error, **numbers}
+    )
+    words = "step 7: rounding to int8 changes a matrix's gradient by 20% of its norm, over 10%"
+    assert (words in out.getvalue()) is is_said

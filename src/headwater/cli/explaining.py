@@ -61,3 +61,5 @@ def _print_reason(reason: Reason, has_why: bool) -> None:
         # a description may be of two lines
         why = textwrap.wrap(" ".join(reason.why.split()), width() - 8)
         print(safe("\n".join(f"      {line}" for line in why)))
+    if reason.measured:
+        print(f"      measured {reason.measured}")

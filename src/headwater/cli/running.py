@@ -16,6 +16,7 @@ from headwater.cli.terminal import TrainingDisplay, against_forecast, card, inte
 from headwater.durations import duration
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
+from headwater.machine.settings import FORMATS
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields, require_memory
@@ -142,14 +143,19 @@ def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
     num_tokens = config.train.num_steps * config.train.batch_tokens
     plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
     sources = mixture_fields(open_batches(config), config)
-    card(f"headwater · {config.name}", plan_lines(config, plan, sources))
-    display = TrainingDisplay(config.train)
+
+    def opening(dtype: str) -> None:
+        card(f"headwater · {config.name}", plan_lines(config, plan, sources, dtype))
+
+    display = TrainingDisplay(config.train, opening=opening)
     return train_stage(
         config, display, say, plan, Circumstances(call.questions, owner.require, ranks, call.stop_within)
     )
 
 
-def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
+def plan_lines(
+    config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]], dtype: str
+) -> list[tuple[str, str]]:
     model, parameters, train = config.model, count_parameters(config.model), config.train
     total = sum(source["tokens"] for source in sources.values())
     mixture = ", ".join(
@@ -172,6 +178,7 @@ def plan_lines(config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[
             f"{config.optim.name} at {config.optim.matrix_lr:g}, "
             f"{config.schedule.name} with {config.schedule.warmup_steps} warm-up steps",
         ),
+        ("format", FORMATS[dtype]),
         ("memory", f"{size(plan['state_bytes'])} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
         ("settings", f"headwater explain {shlex.quote(str(config.run_dir))} says who set what, and why"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from headwater.cli.time_left import TimeLeft
 from headwater.durations import duration
@@ -15,9 +15,7 @@ from headwater.report.measures import audit_line
 from headwater.report.numbers import carbon_unit, count, energy_unit, significant
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
 from headwater.train.interventions import told as documents_line
-
-if TYPE_CHECKING:
-    from headwater.train.settings import TrainSettings
+from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 CARD_WIDTH, MAX_WIDTH = 86, 100
 SAMPLE_CHARACTERS = 80
@@ -132,13 +130,20 @@ class TrainingDisplay:
 
     _not_judged: frozenset[str] = frozenset()
 
-    def __init__(self, train: TrainSettings, log_every: int | None = None, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        train: TrainSettings,
+        log_every: int | None = None,
+        out: TextIO | None = None,
+        opening: Callable[[str], None] | None = None,
+    ) -> None:
+        """`opening` prints the run's card once its number format is known."""
+        self._opening, self._dtype = opening, ""
         self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stdout
         self._time_left = TimeLeft(train)
         self._is_terminal = self._out.isatty()
         self._validation: dict[str, Any] = {}
         self._forecast: dict[str, Any] = {}
-        self._dtype = ""
         self._shown: dict[str, Callable[[dict[str, Any]], None]] = {
             "start": self._show_start,
             "step": self._show_step,
@@ -161,7 +166,9 @@ class TrainingDisplay:
             show(record)
 
     def _show_start(self, record: dict[str, Any]) -> None:
-        self._dtype = record.get("dtype", "")
+        self._dtype = record.get("device", {}).get("dtype", "")
+        if self._opening is not None and self._dtype:
+            self._opening(self._dtype)
         self._forecast = record.get("forecast") or {}
         expected = outcomes(self._forecast, {}, {}, {})
         said = [f"{each.quantity} {forecast_of(each)}" for each in expected if each.quantity in ("time", "loss")]
@@ -175,6 +182,11 @@ class TrainingDisplay:
             self._line(line)
         elif self._is_terminal:
             print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
+        if (error := record.get("gradient_error", 0.0)) > MAX_GRADIENT_ERROR:
+            self._line(
+                f"step {step}: rounding to {self._dtype} changes a matrix's gradient by {error:.0%} of its norm, over "
+                f'{MAX_GRADIENT_ERROR:.0%}; set machine.dtype = "bfloat16" and resume'
+            )
 
     def _show_skipped(self, record: dict[str, Any]) -> None:
         self._line(intervention_line(record | {"kind": "skip", "from_step": record["step"]}))
@@ -201,8 +213,8 @@ class TrainingDisplay:
             "bpb": f"bpb {self._validation['bits_per_byte']['all']:.3f}" if self._validation else "",
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
-            "rate": f"{count(record['tokens_per_second'])} tok/s",
-            "mfu": f"{self._dtype} mfu {record['mfu']:.0%}".strip(),
+            "rate": f"{count(record['tokens_per_second'])} tok/s {self._dtype}".rstrip(),
+            "mfu": f"mfu {record['mfu']:.0%}",
             "data": f"waits for data {waiting:.0%}" if waiting >= MANY_WAITS else "",
             "left": f"{'?' if remaining is None else duration(remaining)} left",
         }

@@ -248,6 +248,11 @@ class Machine:
         return FlexAttention(plain) if self._has_flex else plain
 
     @property
+    def evaluation_dtype(self) -> str:
+        """The number format of a pass without a gradient: int8 is training's alone."""
+        return ACTIVATIONS["int8"] if self.facts.dtype == "int8" else self.facts.dtype
+
+    @property
     def has_own_linears(self) -> bool:
         """Whether `convert_linears_` replaces linear maps, so that a model must call them as modules."""
         return self.facts.dtype == "float8"

@@ -1,7 +1,8 @@
 """Where a setting comes from when nobody gave it: small functions with their source. No torch.
 
-A rule looks at what is set so far and returns a value with a sentence that names its source. `headwater explain`
-shows the sentence. Rules are tried in order; a later one may use what an earlier one set.
+A rule reads what is set so far and returns a value with a sentence that names its source. `headwater explain` shows the
+sentence, and from MEASURED when and over which sizes it was measured here. Rules are tried in order; a later one may
+use what an earlier one set.
 """
 
 from __future__ import annotations
@@ -26,14 +27,17 @@ class Reason:
     origin: str
     where: str
     why: str
+    measured: str = ""
 
 
 Rule = Callable[[RawSettings], tuple[Any, str]]
 
-BATCH_EXPONENT = 0.383  # of a run's tokens: Power Lines (arXiv:2505.13738)
-# where that law is held: nanochat's 2^19 tokens at 10 billion, times 0.4, which meets the 4,096 that half a million
+BATCH_EXPONENT = 0.383  # of a run's tokens: the exponent alone is from Power Lines (arXiv:2505.13738)
+# the level isn't theirs: nanochat's 2^19 tokens at 10 billion, times 0.4, which meets the 4,096 that half a million
 # tokens are measured with (docs/log.md, 2026-11-25, Time to quality)
 BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10
+
+MAX_HEAD_DIM = 128
 
 MOST_RANKS = 4  # that share the rule's microbatches where train.exact promises the same bits at any number of them
 
@@ -56,8 +60,15 @@ def _d_ff(raw: RawSettings) -> tuple[Any, str]:
 
 def _head_dim(raw: RawSettings) -> tuple[Any, str]:
     width = raw.get("model.d_model")
-    size = next((size for size in (128, 64, 48, 32, 16) if width % size == 0 and width // size >= 3), width)
-    return size, "the widest usual head that divides d_model and leaves three heads or more"
+    size = next((size for size in (128, 64, 48, 32, 16) if width % size == 0 and width // size >= 3), None)
+    if size is not None:
+        return size, "the widest usual head that divides d_model and leaves three heads or more"
+    if width % 2 == 0 and width <= MAX_HEAD_DIM:
+        return width, "d_model is too small for three usual heads: one head"
+    if raw.get("model.family") == "gpt2":  # whose heads fill d_model
+        size = next((size for size in range(MAX_HEAD_DIM, 15, -2) if width % size == 0), 64)
+        return size, f"the widest even head up to {MAX_HEAD_DIM} that divides d_model"
+    return 64, "a usual head: none divides d_model, and heads needn't fill it"
 
 
 def _num_heads(raw: RawSettings) -> tuple[Any, str]:
@@ -150,8 +161,9 @@ def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
     wanted = power ** (1 / (1 - BATCH_EXPONENT))
     rows = max(8, 2 ** round(math.log2(wanted / seq_len)))
     why = (
-        f"a power of two of rows, at least 8, near {wanted:,.0f} tokens: what Power Lines' tokens^{BATCH_EXPONENT} "
-        f"(arXiv:2505.13738), held at {BATCH_TOKENS:,.0f} for {AT_RUN_TOKENS:.0e} tokens, gives {steps} such steps"
+        f"a power of two of sequences, at least 8, near {wanted:,.0f} tokens: 0.4 × nanochat's batch at "
+        f"{AT_RUN_TOKENS:.0e} tokens, times (tokens of the run)^{BATCH_EXPONENT}, the exponent of Power Lines "
+        "(arXiv:2505.13738)"
     )
     return rows * seq_len, why
 
@@ -179,7 +191,7 @@ def is_on(value: Any) -> bool:
 
 def _half_length_fraction(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("model.seq_len") % 2:
-        return 0.0, "rows of an odd length can't be cut in two"
+        return 0.0, "sequences of an odd length can't be cut in two"
     why = "sequences of half the length teach more at first (docs/log.md, 2026-11-25; as in arXiv:2310.00576)"
     return 0.5, why
 
@@ -212,6 +224,22 @@ RULES: dict[str, Rule] = {
     "train.save_every": _save_every,
     "train.validate_every": _validate_every,
 }
+
+
+MEASURED = {
+    "model.tied_embeddings": "2026-11: width 192, 150 steps of 4,096 tokens",
+    "train.batch_tokens": "2026-11: width 192, 4,096 and 8,192 tokens, runs of 0.5 to 2 million tokens",
+    "optim.matrix_lr": "2026-11: widths 128 to 512, 75 to 600 steps of 2,048 and 4,096 tokens",
+    "optim.embedding_lr": "2026-11: widths 128 to 512, 75 to 600 steps of 2,048 and 4,096 tokens",
+    "optim.head_lr": "2026-11: widths 128 to 512, 150 steps of 2,048 and 4,096 tokens",
+    "optim.vector_lr": "2026-11: width 192, 150 and 600 steps of 4,096 tokens, gains of norms alone",
+    "optim.weight_decay": "2026-11: width 192, 150 steps of 4,096 tokens, 0.1 against 0",
+    "optim.block_rows": "2026-11: widths 192 and 384, 120 to 600 steps of 4,096 tokens",
+    "train.microbatch_tokens": "2026-11: width 192 on two cores",
+    "schedule.warmup_steps": "2026-11: width 192, 150 steps of 4,096 tokens, against none",
+    "train.half_length_fraction": "2026-11: width 192, 150 and 600 steps of 4,096 tokens",
+}
+"When and over which sizes a rule was measured here; the other rules, and what is beyond, rest on their source."
 
 
 def apply_rules_(raw: RawSettings) -> dict[str, str]:

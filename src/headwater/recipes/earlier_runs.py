@@ -15,7 +15,7 @@ from headwater.machine.host import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.rung_times import steady_steps
+from headwater.recipes.rung_times import is_computed_twice, steady_steps
 from headwater.recipes.stages import Require, read_json_or_none
 from headwater.records import Record, no_owner
 from headwater.train.settings import TrainSettings, is_half_length
@@ -73,7 +73,7 @@ def keep_times(
 
     `speed` is `speed_here` of what it computed in. Steps that were computed twice, for an audit, don't count.
     """
-    plain = [record for record in records if not record.get("audited")]
+    plain = [record for record in records if not is_computed_twice(record)]
     steps = steady_steps(plain)
     if len(steps) < MIN_STEPS or sum(steps) < MIN_SECONDS:
         return

@@ -19,7 +19,7 @@ from headwater.errors import ConfigError
 from headwater.files import read_json
 from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
-from headwater.optim.rules import RULES, Reason, apply_rules_
+from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.recipes.kept_microbatch import keep_exact_microbatch_
 from headwater.tokenizer.settings import TokenizerSettings
@@ -237,7 +237,8 @@ def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[R
     for setting, value in _flatten(config.model_dump(mode="json")):
         where = raw.origins.get(setting)
         if setting in whys:
-            reasons.append(Reason(setting, value, "rule", "headwater.optim.rules", whys[setting]))
+            measured = MEASURED.get(setting, "")
+            reasons.append(Reason(setting, value, "rule", "headwater.optim.rules", whys[setting], measured))
         elif where is None:
             reasons.append(Reason(setting, value, "default", "", describe(RunConfig, setting)))
         elif where.startswith(recipes):

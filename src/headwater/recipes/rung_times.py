@@ -85,11 +85,16 @@ def _save_seconds(
     return fmean(found) if found else None
 
 
+def is_computed_twice(record: Record) -> bool:
+    """Return whether a step was computed a second time, for an audit or for int8's error: it took about double."""
+    return bool(record.get("audited")) or "gradient_error" in record
+
+
 def _without_hold_ups(steps: Sequence[Record]) -> list[float]:
-    """Return the steps' seconds, each within bounds of those around it; audited steps are a kind of their own."""
+    """Return the steps' seconds, each within bounds of its own kind's around it: those computed twice are one."""
     found = []
-    for is_audited in (False, True):
-        kind = [record["seconds"] for record in steps if bool(record.get("audited")) is is_audited]
+    for is_twice in (False, True):
+        kind = [record["seconds"] for record in steps if is_computed_twice(record) is is_twice]
         for place, seconds in enumerate(kind):
             usual = median(kind[max(0, place - NUM_AROUND) : place + NUM_AROUND + 1])
             found.append(min(seconds, MOST_MEDIANS * usual))

@@ -35,7 +35,12 @@ def _why_unknown(num_processes: int, num_known: int) -> str:
 
 
 def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
-    """Return how many of the run's steps were computed twice, and how often the two differed; {} without audits."""
+    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding.
+
+    {} where nothing was computed twice.
+    """
     num_steps = sum(bool(record.get("audited")) for record in records)
     num_differing = sum(record.get("event") == "audit" for record in records)
-    return {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
+    errors = [record["gradient_error"] for record in records if "gradient_error" in record]
+    audits = {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
+    return audits | ({"gradient_error": max(errors)} if errors else {})

@@ -95,7 +95,12 @@ def audit_line(finish: Record) -> str | None:
     """Return what audits came to over a run, of the record of its end; None where there were none."""
     num_steps, num_differing = (amount(finish, "audits", name) for name in ("num_steps", "num_differing"))
     if num_steps is None or num_differing is None:
-        return None
+        error = amount(finish, "gradient_error")
+        return (
+            None
+            if error is None
+            else f"rounding to int8 changed a matrix's gradient by {error:.1%} of its norm at most"
+        )
     twice = f"audited {plural(num_steps, 'step')}"
     if not num_differing:
         return f"{twice}: computed twice, {'it' if num_steps == 1 else 'each'} had the same bits both times"

@@ -15,9 +15,9 @@ from headwater.model.count import flops_per_token
 from headwater.optim.schedule import lr_factor
 from headwater.records import Record
 from headwater.train.assemble import Run
-from headwater.train.audit import Audit, Difference
+from headwater.train.audit import Audit, Difference, GradientCheck
 from headwater.train.interventions import documents_in
-from headwater.train.settings import is_audit, is_half_length
+from headwater.train.settings import is_audit, is_gradient_check, is_half_length
 from headwater.train.step import Judge, StepResult, sum_gradients, train_step
 
 Display = Callable[[Record], None]
@@ -31,6 +31,7 @@ class Attempt:
     lr_factor: float
     seconds: float
     waited_seconds: float
+    gradient_error: float | None = None  # of rounding to int8, where it was compared
 
 
 def microbatches(run: Run) -> Iterator[list[Batch]]:
@@ -53,6 +54,7 @@ def attempt(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: D
     run.guard.enter(run.batches.stage_of(run.rows_consumed))
     known = run.interventions.skip_at(run.rows_consumed)
     factor = lr_factor(run.step, train.num_steps, run.plan.schedule)
+    check = GradientCheck(_audit(run, display) if is_audit(run.step, train) else sum_gradients)
     result = train_step(
         run.prepared,
         run.optimizer,
@@ -61,9 +63,9 @@ def attempt(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: D
         factor,
         run.plan.optim.max_grad_norm,
         judge if known is None else lambda loss, grad_norm: str(known["reason"]),
-        _audit(run, display) if is_audit(run.step, train) else sum_gradients,
+        check if is_gradient_check(run.step, train) else sum_gradients,
     )
-    return Attempt(result, factor, time.perf_counter() - started_at, waited)
+    return Attempt(result, factor, time.perf_counter() - started_at, waited, check.error)
 
 
 def _audit(run: Run, display: Display) -> Audit:
@@ -121,7 +123,9 @@ def leave_rows_out(run: Run, display: Display) -> None:
 
 
 def _step_fields(run: Run, made: Attempt) -> dict[str, Any]:
-    audited = {"audited": True} if is_audit(run.step - 1, run.plan.train) else {}
+    audited: dict[str, Any] = {"audited": True} if is_audit(run.step - 1, run.plan.train) else {}
+    if made.gradient_error is not None:
+        audited["gradient_error"] = round(made.gradient_error, 5)
     tokens_per_second = run.plan.train.batch_tokens / made.seconds
     halved = float(is_half_length(run.step - 1, run.plan.train))
     flops_per_second = tokens_per_second * flops_per_token(run.plan.model, halved)

@@ -1,4 +1,6 @@
-"""Compute a step's gradients twice and compare all bits: a machine that computes wrong now and then says nothing.
+"""Compute a step's gradient twice: for the same bits, or to see how far rounding to int8 takes it.
+
+A machine that computes wrong now and then says nothing: an audit compares all bits.
 
 The same weights and rows give the same bits here, so that a single bit of difference is a fault of the
 machine: Llama 3's training met six of them in 54 days on 16,384 GPUs (arXiv:2407.21783). After the exchange every rank
@@ -18,9 +20,10 @@ from headwater.checkpoint.shards import bits_digest
 from headwater.errors import TrainingError
 from headwater.machine.machine import Machine
 from headwater.machine.place import named
-from headwater.train.step import Prepared, sum_own_gradients
+from headwater.train.step import Prepared, sum_gradients, sum_own_gradients
 
 Found = dict[str, Tensor]
+Compute = Callable[[Prepared, Machine, list[Batch], int], Tensor]  # as step.sum_gradients
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 
@@ -69,6 +72,32 @@ class Audit:
         return third.sums["loss"]
 
 
+class GradientCheck:
+    """Stands for `step.sum_gradients` in a step whose gradient is compared with that of bfloat16, unless it is that."""
+
+    error: float | None = None
+    """Distance of the two over the norm of bfloat16's, of the block matrix where it is largest: Muon's updates of all
+    are of one scale, however small their gradients."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+
+    def __call__(self, prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+        unrounded = machine.unrounded(prepared.model)
+        if unrounded is None:
+            return self._compute(prepared, machine, microbatches, num_targets)
+        with unrounded:
+            sum_gradients(prepared, machine, microbatches, num_targets)
+        matrices = [p for p in prepared.model.blocks.parameters() if p.ndim == 2 and p.grad is not None]
+        expected: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
+        prepared.model.zero_grad(set_to_none=True)
+        loss = self._compute(prepared, machine, microbatches, num_targets)
+        differences = [parameter.grad - one for parameter, one in zip(matrices, expected, strict=True)]
+        distances, norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (differences, expected))
+        (self.error,) = machine.read((distances / norms).nan_to_num().max())  # 0 / 0: no gradient yet
+        return loss
+
+
 def one_pass(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Pass:
     """Compute a step's gradients from nothing, and leave them at the parameters."""
     for parameter in prepared.model.parameters():
@@ -92,7 +121,7 @@ def _require_agreement(machine: Machine, seen: Difference, before: list[Pass], t
     raise TrainingError(
         f"{named(wrong, seen.world_size)} computed wrong: three passes over the same rows with the same weights gave "
         f"three gradients (of {', '.join(seen.names[:4])}{', …' if len(seen.names) > 4 else ''}); nothing was done "
-        "with them. Test its memory and processor, or go on elsewhere: the last checkpoint is from before this step"
+        "with them. Test its memory and processor, or resume elsewhere: the last checkpoint is from before this step"
     )
 
 

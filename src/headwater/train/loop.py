@@ -173,7 +173,7 @@ def evaluate_if_due(run: Run, evaluator: Evaluator, display: Display) -> None:
         started_at = time.perf_counter()
         fields = evaluator.validate(model, run.prepared.forward)
         elapsed = round(time.perf_counter() - started_at, 3)
-        fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
+        fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed, "dtype": run.machine.evaluation_dtype}
         display(run.records.append("validation", run.step, **fields))
     if is_probe(run.step, run.plan.train):
         started_at = time.perf_counter()

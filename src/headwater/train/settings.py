@@ -134,6 +134,21 @@ def is_audit(step: int, train: TrainSettings) -> bool:
     return train.audit_every is not None and (step + 1) % train.audit_every == 0
 
 
+NUM_GRADIENT_CHECKS, MIN_CHECK_STEPS = 5, 100
+# of the gradient of the blocks' matrices, by its norm: int8 is usually 0.02 to 0.04 off bfloat16, where minibatches
+# differ by more than their mean; at a tenth rounding begins to count beside that
+MAX_GRADIENT_ERROR = 0.1
+
+
+def is_gradient_check(step: int, train: TrainSettings) -> bool:
+    """Return whether the gradient of the step after `step` is compared with one that isn't rounded to int8.
+
+    Five times in a run, but at most every 100 steps, each of which costs about one step; and in every audit.
+    """
+    every = max(MIN_CHECK_STEPS, train.num_steps // NUM_GRADIENT_CHECKS)
+    return (step + 1) % every == 0 or is_audit(step, train)
+
+
 def is_probe(step: int, train: TrainSettings) -> bool:
     return step in probe_steps(train)
 
