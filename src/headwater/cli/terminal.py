@@ -213,13 +213,14 @@ class TrainingDisplay:
             "bpb": f"bpb {self._validation['bits_per_byte']['all']:.3f}" if self._validation else "",
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
-            "rate": f"{count(record['tokens_per_second'])} tok/s {self._dtype}".rstrip(),
+            "rate": f"{count(record['tokens_per_second'])} tok/s",
+            "dtype": self._dtype,
             "mfu": f"mfu {record['mfu']:.0%}",
             "data": f"waits for data {waiting:.0%}" if waiting >= MANY_WAITS else "",
             "left": f"{'?' if remaining is None else duration(remaining)} left",
         }
         limit = width() if self._is_terminal else MAX_WIDTH
-        for name in ("", "lr", "grad", "mfu", "bpb"):
+        for name in ("", "lr", "grad", "mfu", "bpb", "dtype"):
             parts[name] = ""
             line = "  ".join(filter(None, parts.values()))
             if len(line) <= limit:

@@ -135,9 +135,9 @@ def is_audit(step: int, train: TrainSettings) -> bool:
 
 
 NUM_GRADIENT_CHECKS, MIN_CHECK_STEPS = 5, 100
-# of the gradient of the blocks' matrices, by its norm: int8 is usually 0.02 to 0.04 off bfloat16, where minibatches
-# differ by more than their mean; at a tenth rounding begins to count beside that
-MAX_GRADIENT_ERROR = 0.1
+# distance of int8's gradient of a matrix from bfloat16's over its norm; 0.06 to 0.1 is usual in the worst one at 4,096
+# and 16,384 tokens. At a quarter rounding does as much as Muon's approximation: singular values end within 1 ± 0.24
+MAX_GRADIENT_ERROR = 0.25
 
 
 def is_gradient_check(step: int, train: TrainSettings) -> bool:
