@@ -42,7 +42,6 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep texts and results here, and use what it has")
-    parser.add_argument("--lock", type=Path, metavar="FILE", help="lock this file while a run lasts, to take turns")
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
     return parser.parse_args(given)
 
@@ -69,7 +68,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, list[Result]
     for settings in variants.values():
         resolve(shape, 1, arguments.steps, (*arguments.set, *settings))
     texts = prepare_texts(arguments.train, arguments.held_out, shape, work, False, say)
-    workers = Workers(work, say, arguments.lock, compiled=work / "compiled")
+    workers = Workers(work, say, compiled=work / "compiled")
     results: dict[str, list[Result]] = {name: [] for name in variants}
     for seed in range(1, arguments.seeds + 1):
         for name, settings in variants.items():

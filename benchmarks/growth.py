@@ -1,6 +1,6 @@
 """How time and memory of headwater's training step grow with tokens, layers, width, sequence and vocabulary.
 
-    python benchmarks/growth.py --json [--markdown docs/performance.md] [--only tokens,width] [--lock FILE]
+    python benchmarks/growth.py --json [--markdown docs/performance.md] [--only tokens,width]
 
 One size varies at a time, around a base shape. Every point is a process of its own, in random order, so that a machine
 that slows down bends no line. Each table has the measured values, the model's FLOPs, the curve of the powers that
@@ -12,7 +12,6 @@ object. The exit status is 1 when the claims about long sequences and gpt2-124m 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import random
@@ -22,7 +21,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from growing.fit import find_bend, fit, residuals
 from growing.point import Order, write_random_tokens
@@ -35,7 +34,6 @@ from throughput import machine, say
 from workers import OFFLINE
 
 POINT_SECONDS = 280
-TURN_SECONDS = 250
 RECIPE = "gpt2-124m"
 RECIPE_LIMIT_BYTES = 12 * GIB
 # T² numbers for every head would show as a term of x²: this is the most that may hide in a straight line
@@ -64,12 +62,8 @@ def write(options: argparse.Namespace) -> int:
     """Measure, print and write the page; return 0 when what is promised holds, else 1."""
     started_at = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="growth-") as temporary:
-        measure = Measurer(options.work or Path(temporary), options.lock)
-        try:
-            result = measure_all(measure, options)
-        finally:
-            measure.turns.give()
-    result |= {"minutes": (time.perf_counter() - started_at - measure.turns.waited_seconds) / 60}
+        result = measure_all(Measurer(options.work or Path(temporary)), options)
+    result |= {"minutes": (time.perf_counter() - started_at) / 60}
     lines = page_lines(result)
     print("\n".join(lines))
     if options.json:
@@ -88,7 +82,6 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sweeps-alone", action="store_true", help="skip cores, gpt2-124m and other sizes")
     parser.add_argument("--seconds", type=float, default=Order.min_seconds, help="of steps at each point, at least")
     parser.add_argument("--work", type=Path, help="keep tokens and logs in this folder")
-    parser.add_argument("--lock", type=Path, help="lock this file while a point is measured, to take turns")
     return parser.parse_args(arguments)
 
 
@@ -103,10 +96,9 @@ def _names(text: str) -> list[str]:
 class Measurer:
     """Runs points, each in a process of its own; one that was measured before isn't measured again."""
 
-    def __init__(self, work_dir: Path, lock: Path | None) -> None:
+    def __init__(self, work_dir: Path) -> None:
         work_dir.mkdir(parents=True, exist_ok=True)
         self.work_dir = work_dir.resolve()
-        self.turns = Turns(lock)
         self._known: dict[Order, dict[str, Any]] = {}
 
     def order(self, shape: Shape, **more: Any) -> Order:
@@ -124,7 +116,6 @@ class Measurer:
         here = str(Path(__file__).parent)
         paths = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-m", "growing.point", order.to_json()]
-        self.turns.take()
         with open(log, "wb") as log_file:
             try:
                 done = subprocess.run(
@@ -146,32 +137,6 @@ class Measurer:
             f"{point['flops'] / point['seconds'] / 1e9:,.0f} GFLOP/s, {point['num_threads']} threads"
         )
         return point
-
-
-class Turns:
-    """Holds a lock over several points, and gives others their turn after a few minutes."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
-        self._taken_at = 0.0
-        self.waited_seconds = 0.0
-
-    def take(self) -> None:
-        if self._file is not None and time.monotonic() - self._taken_at > TURN_SECONDS:
-            self.give()
-            time.sleep(1.0)  # the others wait already
-        if self._path is not None and self._file is None:
-            self._file = open(self._path, "a")  # noqa: SIM115
-            waits_since = time.monotonic()
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            self._taken_at = time.monotonic()
-            self.waited_seconds += self._taken_at - waits_since
-
-    def give(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def measure_all(measure: Measurer, options: argparse.Namespace) -> dict[str, Any]:
@@ -204,7 +169,7 @@ def measure_all(measure: Measurer, options: argparse.Namespace) -> dict[str, Any
 
 def _shown_arguments(arguments: list[str]) -> list[str]:
     """Return the command's own words without places of this machine."""
-    places = ("--lock", "--work", "--markdown")
+    places = ("--work", "--markdown")
     kept, skip = [], False
     for word in arguments:
         if not skip and not word.startswith(places):

@@ -1,4 +1,4 @@
-"""What is measured: the shape of a model and of a step, and the job that a worker is given."""
+"""The shape of a model and of a step, and the job of a worker."""
 
 from __future__ import annotations
 

@@ -52,9 +52,8 @@ def choose_mode(name: str, job: Job, modes: tuple[str, ...], workers: Workers, s
     for mode in modes:
         candidate = replace(job, mode=mode)
         try:
-            with workers.turn():
-                model, warmup = workers.start(candidate)
-                steps = screen(candidate, warmup, best_seconds, workers)
+            model, warmup = workers.start(candidate)
+            steps = screen(candidate, warmup, best_seconds, workers)
         except ContenderMissing as error:
             finding.status = f"missing: {error}"
             return finding
@@ -91,10 +90,9 @@ def run_rounds(findings: list[Finding], effort: Effort, workers: Workers, say: S
     for number in range(effort.num_rounds):
         order = running.copy()
         random.Random(number).shuffle(order)
-        with workers.turn():
-            for finding in order:
-                if not run_round(finding, effort, workers):
-                    running.remove(finding)
+        for finding in order:
+            if not run_round(finding, effort, workers):
+                running.remove(finding)
         times = ", ".join(f"{finding.name} {1000 * finding.round_seconds[-1]:.1f}" for finding in running)
         say(f"  round {number + 1} of {effort.num_rounds}, ms a step: {times}")
 

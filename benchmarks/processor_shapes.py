@@ -60,7 +60,7 @@ def measured_row(shape: Shape, folder: Path, num_rounds: int) -> dict[str, Any]:
     """Return a shape's row of the table; raise SystemExit with the reason where it can't be measured."""
     tokens_dir = folder / f"tokens-{shape.vocab_size}"
     write_tokens(read_text(None), shape.vocab_size, tokens_dir)
-    workers = Workers(folder, lock=None)
+    workers = Workers(folder)
     try:
         job = Job("headwater", "int8", shape, tokens_dir, folder / "scratch")
         findings = [choose_mode(dtype, job, (dtype,), workers, say) for dtype in DTYPES]

@@ -64,7 +64,6 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         "--no-roofline", action="store_true", help="skip the table of where the time of headwater's step goes"
     )
     parser.add_argument("--work", type=Path, help="keep tokens and logs in this folder")
-    parser.add_argument("--lock", type=Path, help="lock this file while anything is measured, to take turns")
     options = parser.parse_args(arguments)
     modules = contenders.INSTALLED | contenders.REPOSITORIES
     for name, mode in options.mode:
@@ -110,7 +109,7 @@ def measure_shape(shape: Shape, texts: list[str], options: argparse.Namespace, w
     say(f"shape {shape}: {tokens['num_tokens']:,} tokens of text, {tokens['vocab_size']:,} different ones at most")
     logs_dir = work_dir / "logs"
     logs_dir.mkdir(exist_ok=True)
-    workers = Workers(logs_dir, options.lock)
+    workers = Workers(logs_dir)
     fixed = dict(options.mode)
     findings: list[Finding] = []
     try:

@@ -66,7 +66,6 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compile", choices=["on", "off"], default="on", help="off: nobody compiles")
     parser.add_argument("--allow-overlap", action="store_true", help="continue when held-out text was trained on")
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep texts and results here, and use what it has")
-    parser.add_argument("--lock", type=Path, metavar="FILE", help="lock this file while a run lasts, to take turns")
     return parser.parse_args(given)
 
 
@@ -134,7 +133,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     ours, baselines = sides(arguments, texts, shape, peers)
     near = (NANOCHAT_FRACTIONS if side.name == "nanochat" else NANOGPT_FRACTIONS for side in baselines)
     fractions = arguments.fractions or [fraction for own in near for fraction in own]
-    campaign = Campaign(Workers(work, say, arguments.lock), ours, baselines, arguments.minutes, say)
+    campaign = Campaign(Workers(work, say), ours, baselines, arguments.minutes, say)
     campaign.run(arguments.seeds, sorted(fractions), arguments.extensions)
     print(as_text(campaign))
     return {

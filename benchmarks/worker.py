@@ -1,4 +1,4 @@
-"""A process that trains one contender in one mode, as many steps at a time as it is told to.
+"""A process that trains one contender in one mode, as many steps at a time as requested.
 
     python worker.py JOB        JOB is a Job as JSON
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -10,8 +9,6 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,14 +101,10 @@ class Worker:
 
 
 class Workers:
-    """At most as many workers as memory holds; one that had to go is started, and warmed up, again.
+    """At most as many workers as memory holds; one that had to go is started, and warmed up, again."""
 
-    `lock` is a file locked while anything runs, to take turns with whatever else locks it.
-    """
-
-    def __init__(self, logs_dir: Path, lock: Path | None) -> None:
-        self._logs_dir, self._lock = logs_dir, lock
-        self._has_turn = False
+    def __init__(self, logs_dir: Path) -> None:
+        self._logs_dir = logs_dir
         self._alive: dict[Job, Worker] = {}  # the least recently used first
         self._peaks: dict[Job, int] = {}
 
@@ -119,8 +112,7 @@ class Workers:
         """Start a worker and warm it up; return its model and those steps."""
         self._make_room(job)
         log = self._logs_dir / f"{job.module}-{job.mode}-{job.shape}.log"
-        with self.turn():
-            worker = self._alive[job] = Worker(job, log)
+        worker = self._alive[job] = Worker(job, log)
         return worker.model, self._run(job, WARMUP_STEPS)
 
     def run(self, job: Job, num_steps: int) -> Steps:
@@ -145,7 +137,7 @@ class Workers:
         script = str(Path(__file__).with_name("roofline.py"))
         command = [sys.executable, script, job.to_json()]
         log = self._logs_dir / f"roofline-{job.shape}.log"
-        with self.turn(), open(log, "ab") as log_file:
+        with open(log, "ab") as log_file:
             try:
                 done = subprocess.run(
                     command, stdout=subprocess.PIPE, stderr=log_file, timeout=ANSWER_SECONDS, env=os.environ | OFFLINE
@@ -159,8 +151,7 @@ class Workers:
     def _run(self, job: Job, num_steps: int) -> Steps:
         worker = self._alive[job] = self._alive.pop(job)
         try:
-            with self.turn():
-                steps = worker.run(num_steps)
+            steps = worker.run(num_steps)
         except WorkerFailed:
             self.end(job)
             raise
@@ -172,20 +163,6 @@ class Workers:
         others = [other for other in self._alive if other != job]
         while others and available_bytes() < needed:
             self.end(others.pop(0))
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold the lock; inside another turn this does nothing."""
-        if self._lock is None or self._has_turn:
-            yield
-            return
-        with open(self._lock, "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            self._has_turn = True
-            try:
-                yield
-            finally:
-                self._has_turn = False
 
 
 def available_bytes() -> int:

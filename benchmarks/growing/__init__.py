@@ -1,1 +1,1 @@
-"""What `growth.py` is made of."""
+"""The parts of `growth.py`."""

@@ -74,7 +74,7 @@ class Stopwatch:
         self._last = time.perf_counter()
 
     def timed_update(self, update: Callable[[float], None]) -> Callable[[float], None]:
-        """Return the optimizer's step with its seconds taken down; a processor has done it when it returns."""
+        """Return the optimizer's step, timed; on a processor it is done when it returns."""
 
         def timed(lr_factor: float) -> None:
             started_at = time.perf_counter()

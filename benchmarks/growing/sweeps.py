@@ -1,4 +1,4 @@
-"""What is varied: one size at a time round a base shape, over a factor of at least 8. No torch."""
+"""The sweeps: one size varies at a time, around a base shape, over a factor of at least 8. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 
 @dataclass(frozen=True)
 class Sweep:
-    """Points along one size, and the powers of it that theory says a step's time and memory are made of."""
+    """Points along one size, and the powers of it in which theory writes a step's time and memory."""
 
     name: str
     what: str  # heading of the column

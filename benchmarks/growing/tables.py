@@ -1,4 +1,4 @@
-"""What is read: tables in Markdown, put between two markers of a page."""
+"""Tables in Markdown, put between two markers of a page."""
 
 from __future__ import annotations
 

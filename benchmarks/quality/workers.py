@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import os
 import site
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,16 +30,12 @@ class RunFailed(HeadwaterError):
 class Workers:
     """Does jobs one after another; a result kept in `folder` is not measured again.
 
-    `lock` is a file locked while a job runs, to take turns with whatever else locks it. `compiled` is where code
-    compiled by one job is found by the next; None where compiling is part of what is measured.
+    `compiled` is where code compiled by one job is found by the next; None where compiling is part of what is measured.
     """
 
-    def __init__(
-        self, folder: Path, say: Callable[[str], None], lock: Path | None = None, compiled: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], compiled: Path | None = None) -> None:
         self._folder = folder
         self._say = say
-        self._lock = lock
         self._compiled = compiled
 
     def run(self, job: Job) -> dict[str, Any]:
@@ -54,29 +48,19 @@ class Workers:
         with tempfile.TemporaryDirectory() as folder:
             job_path = Path(folder) / "job.json"
             write_json(job_path, job.as_json())
-            with self._turn():
-                done = subprocess.run(
-                    [sys.executable, "-m", "quality.worker", str(job_path), str(path)],
-                    env=_environment(job, self._compiled or Path(folder)),
-                    cwd=folder,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    errors="replace",
-                )
+            done = subprocess.run(
+                [sys.executable, "-m", "quality.worker", str(job_path), str(path)],
+                env=_environment(job, self._compiled or Path(folder)),
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
         if done.returncode or not path.exists():
             last_lines = "\n".join(done.stdout.strip().splitlines()[-15:])
             raise RunFailed(f"{_in_words(job)}: the process ended with status {done.returncode}\n{last_lines}")
         return read_json(path)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._lock is None:
-            yield
-            return
-        with open(self._lock, "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
-            yield
 
 
 def _in_words(job: Job) -> str:

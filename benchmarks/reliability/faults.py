@@ -114,8 +114,8 @@ def section(found: dict[str, Any]) -> str:
             "## A crash at every point",
             "The process dies before operation K on the disk, for every K, and half-way through every write. Then the "
             "same command runs again. *Recovered*: nothing half-made has a final name, nothing that was there before "
-            "is lost, and the second call succeeds. *Bitwise equal*: it leaves the bytes of a run that never died (files; "
-            "for training losses, measurements, weights and optimizer state).",
+            "is lost, and the second call succeeds. *Bitwise equal*: it leaves the bytes of a run that never died "
+            "(files; for training losses, measurements, weights and optimizer state).",
             figures.markdown_table(header, rows),
             f"{saves['saves']:,} saves in one folder, the newest {NUM_KEPT} kept, {saves['died']:,} of them killed at "
             f"a random operation of the save or of the removal: never fewer than {saves['fewest_whole']} whole "

@@ -193,7 +193,8 @@ def section(found: dict[str, Any]) -> str:
             "## Killed at random",
             "SIGKILL to the process group of a training run at moments drawn uniformly over its length "
             f"({steps} steps, a save every {every}, {seconds:.2f} s from its fork to its end). It is started again "
-            "until it finishes. *Bitwise equal*: losses, measurements, weights and optimizer state of a run never killed.",
+            "until it finishes. *Bitwise equal*: losses, measurements, weights and optimizer state of a run that was "
+            "never killed.",
             figures.markdown_table(header, rows),
             f"Seed {found['seed']}, {found['seconds']:,.0f} s. {figures.made(found)}",
         ]

@@ -34,7 +34,7 @@ from headwater.files import link_folder
 from headwater.plan.failures import daly_interval
 from headwater.records import read_all, read_records
 from soak_account import account, save_seconds, section
-from soak_faults import KINDS, Fault, Victim, Weather
+from soak_faults import KINDS, Fault, FaultSchedule, Victim
 from trials import say
 
 RANKS = 2
@@ -98,9 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with small_disk(folder / "disk", size) as disk:
             kinds = KINDS if disk else tuple(kind for kind in KINDS if kind != "full disk")
             soak = Soak(time.time(), chosen.steps, every, reference)
-            weather = Weather(chosen.seed, chosen.mean_seconds, kinds)
+            schedule = FaultSchedule(chosen.seed, chosen.mean_seconds, kinds)
             given.append(f"train.save_every={every}")
-            trial = Trial(folder, disk, given, weather, soak.began_at + chosen.seconds, chosen.json)
+            trial = Trial(folder, disk, given, schedule, soak.began_at + chosen.seconds, chosen.json)
             while time.time() < trial.until and not soak.interventions:
                 one_run(soak, trial)
     soak.ended_at = time.time()
@@ -198,7 +198,7 @@ class Trial:
     folder: Path
     disk: Path | None
     given: list[str]
-    weather: Weather
+    schedule: FaultSchedule
     until: float
     json_path: Path | None
 
@@ -234,7 +234,7 @@ def supervise(run_dir: Path, log: Path, soak: Soak, trial: Trial) -> tuple[bool,
     try:
         while True:
             for record in tail.read():
-                progress_at = follow(record, victim, open_faults, trial.weather) or progress_at
+                progress_at = follow(record, victim, open_faults, trial.schedule) or progress_at
             status = victim.launcher.poll()
             if status == 0 or time.time() > trial.until:
                 return status == 0, num_calls
@@ -246,12 +246,12 @@ def supervise(run_dir: Path, log: Path, soak: Soak, trial: Trial) -> tuple[bool,
                 victim.kill_all()  # what an ended command leaves: a control group does the same
                 victim.launcher, num_calls = launch(trial.given, run_dir, log), num_calls + 1
             note_detected_hangs(open_faults)
-            for fault in trial.weather.strike(victim, number):
+            for fault in trial.schedule.strike(victim, number):
                 note(fault, open_faults, soak)
                 keep(soak, trial.json_path)
             time.sleep(POLL_SECONDS)
     finally:
-        end(victim, trial.weather, open_faults)
+        end(victim, trial.schedule, open_faults)
 
 
 def note(fault: Fault, open_faults: list[Fault], soak: Soak) -> None:
@@ -263,7 +263,7 @@ def note(fault: Fault, open_faults: list[Fault], soak: Soak) -> None:
     soak.faults.append(fault)
 
 
-def end(victim: Victim, weather: Weather, open_faults: list[Fault]) -> None:
+def end(victim: Victim, schedule: FaultSchedule, open_faults: list[Fault]) -> None:
     """Let the run save and end, and whatever is left of it end, too; a finished one has recovered from all."""
     if victim.launcher.poll() is None:
         victim.launcher.send_signal(signal.SIGTERM)
@@ -272,13 +272,13 @@ def end(victim: Victim, weather: Weather, open_faults: list[Fault]) -> None:
     victim.kill_all()
     victim.launcher.wait()
     if victim.disk is not None:
-        weather.clear(victim.disk)
+        schedule.clear(victim.disk)
     if victim.launcher.returncode == 0:
         for fault in open_faults:
             fault.step_again_after, fault.steps_lost = time.time() - fault.at, 0
 
 
-def follow(record: dict[str, Any], victim: Victim, open_faults: list[Fault], weather: Weather) -> float | None:
+def follow(record: dict[str, Any], victim: Victim, open_faults: list[Fault], schedule: FaultSchedule) -> float | None:
     """Learn from a record how far the run is, and which faults it has recovered from; return the time of a step."""
     if record["event"] == "start":
         for fault in open_faults:
@@ -290,7 +290,7 @@ def follow(record: dict[str, Any], victim: Victim, open_faults: list[Fault], wea
     victim.attempt, victim.step, victim.stepped_at = record["attempt"], record["step"], record["time"]
     victim.steps_of_attempt += 1
     for fault in list(open_faults):
-        is_over = fault.kind == "full disk" and not weather.is_full()
+        is_over = fault.kind == "full disk" and not schedule.is_full()
         if record["attempt"] > fault.attempt:
             fault.step_again_after = record["time"] - fault.at
             open_faults.remove(fault)

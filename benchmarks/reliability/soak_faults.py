@@ -174,8 +174,8 @@ STRIKES: dict[str, Strike] = {
 }
 
 
-class Weather:
-    """Faults as they come: at times of a Poisson process, each of a kind drawn with equal chance."""
+class FaultSchedule:
+    """Strikes faults at times of a Poisson process, each of a kind drawn with equal chance."""
 
     def __init__(self, seed: int, mean_seconds: float, kinds: tuple[str, ...]) -> None:
         self._chance = random.Random(seed)
@@ -215,6 +215,6 @@ class Weather:
         return bool(self._full_until)
 
     def clear(self, disk: Path) -> None:
-        """Take away what fills a disk."""
+        """Remove what fills a disk."""
         empty_disk(disk)
         self._full_until.pop(disk, None)

@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: `error` is the class of what was raised, `value` what was returned, as JSON."""
+    """The result of a trial: `error` is the class of what was raised, `value` what was returned, as JSON."""
 
     status: int
     error: str = ""

@@ -1,4 +1,4 @@
-"""What a run folder holds, looked at as an outsider would: is all under a final name whole, and what is in it?"""
+"""Check a run folder from outside: is everything under a final name whole, and what is in it?"""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_the_page_in_the_documentation_has_the_markers():
 
 
 def test_the_command_is_shown_without_paths_of_the_machine():
-    assert _shown_arguments(["--json", "--lock", "/a", "--markdown=/b", "--only", "width"]) == [
+    assert _shown_arguments(["--json", "--work", "/a", "--markdown=/b", "--only", "width"]) == [
         "--json",
         "--only",
         "width",

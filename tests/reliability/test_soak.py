@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "reliability")
 import soak_faults
 from soak import Tail, follow
 from soak_account import account, efficiency
-from soak_faults import Fault, Victim, Weather, corrupt, hang
+from soak_faults import Fault, FaultSchedule, Victim, corrupt, hang
 
 SINCE_THE_START = math.inf  # after any process was started, whose start the kernel tells to 10 ms only
 SLEEPING = "import sys, time; time.sleep(600)"
@@ -69,10 +69,10 @@ def test_faults_come_at_the_requested_rate_and_of_all_kinds(monkeypatch, victim)
     struck = []
     for kind in soak_faults.KINDS:
         monkeypatch.setitem(soak_faults.STRIKES, kind, lambda victim, chance: {})
-    weather = Weather(5, 60.0, soak_faults.KINDS)
+    schedule = FaultSchedule(5, 60.0, soak_faults.KINDS)
     for _ in range(60_000):
         now[0] += 1.0
-        struck += weather.strike(victim, 0)
+        struck += schedule.strike(victim, 0)
     assert len(struck) == pytest.approx(1000, rel=0.1)
     counts = [sum(fault.kind == kind for fault in struck) for kind in soak_faults.KINDS]
     assert all(count == pytest.approx(1000 / 6, rel=0.3) for count in counts)
@@ -81,12 +81,12 @@ def test_faults_come_at_the_requested_rate_and_of_all_kinds(monkeypatch, victim)
 def test_a_fault_that_cannot_strike_yet_strikes_when_it_can(monkeypatch, victim):
     now = [0.0]
     monkeypatch.setattr(soak_faults.time, "time", lambda: now[0])
-    weather = Weather(1, 1.0, ("hang",))
+    schedule = FaultSchedule(1, 1.0, ("hang",))
     now[0] = 20.0
-    assert weather.strike(victim, 0) == []
+    assert schedule.strike(victim, 0) == []
     victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, SINCE_THE_START
     now[0] = 21.0
-    (fault,) = weather.strike(victim, 0)
+    (fault,) = schedule.strike(victim, 0)
     assert fault.waited > 0
     assert Path(f"/proc/{fault.watched}").exists()
 
@@ -161,13 +161,13 @@ def test_records_are_read_as_they_come_whole_lines_only(tmp_path):
 
 
 def test_a_fault_is_over_with_the_first_step_of_a_new_attempt(victim):
-    weather = Weather(1, 1e9, ("kill",))
+    schedule = FaultSchedule(1, 1e9, ("kill",))
     fault = Fault("kill", 0, at=100.0, attempt=1, step=25)
     faults = [fault]
-    follow({"event": "step", "attempt": 1, "step": 25, "time": 100.1}, victim, faults, weather)
+    follow({"event": "step", "attempt": 1, "step": 25, "time": 100.1}, victim, faults, schedule)
     assert faults, "the killed attempt's last line comes late"
-    follow({"event": "start", "attempt": 2, "step": 20, "time": 109.0}, victim, faults, weather)
-    follow({"event": "step", "attempt": 2, "step": 21, "time": 110.0}, victim, faults, weather)
+    follow({"event": "start", "attempt": 2, "step": 20, "time": 109.0}, victim, faults, schedule)
+    follow({"event": "step", "attempt": 2, "step": 21, "time": 110.0}, victim, faults, schedule)
     assert not faults
     assert fault.step_again_after == 10.0
     assert fault.steps_lost == 5
