@@ -181,3 +181,16 @@ def test_what_a_renamed_verb_is_now_exists(new):
     option = next((word for word in new.split() if word.startswith("--")), None)
     options = [name for each in command_at(tuple(words)).params for name in each.opts]
     assert option is None or option in options
+
+
+def test_windows_gets_one_line_that_names_what_works(tmp_path):
+    program = (
+        "import sys\nsys.modules['fcntl'] = sys.modules['resource'] = None\n"
+        "from headwater.cli.main import main\nsys.platform, sys.argv = 'win32', ['headwater', 'run', 'first-light']\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", env=environment(), cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr == "headwater: headwater runs on Linux, and more slowly on macOS; on Windows, start it in WSL\n"

@@ -88,7 +88,9 @@ def test_corpus_trace_gives_the_documents_that_hold_a_text(ask):
 
 def test_generate_gives_the_text_that_follows(ask):
     value = ask("generate", "The", "--max-tokens", "5")
-    assert list(value) == ["prompt", "text"]
+    assert list(value) == ["prompt", "text", "num_tokens", "end"]
+    assert 0 < value["num_tokens"] <= 5
+    assert value["end"] == ("max_tokens" if value["num_tokens"] == 5 else "end token")
     assert value == ask("generate", "The", "--max-tokens", "5")
 
 
@@ -114,7 +116,7 @@ def test_explain_gives_what_config_json_keeps(finished):
 
 def test_doctor_gives_one_object(tmp_path):
     value = one_object(call("doctor", "--json", cwd=tmp_path))
-    assert {"device", "cores", "torch", "peak_flops_per_second", "extras"} <= set(value)
+    assert {"device", "gpu", "cores", "torch", "peak_flops_per_second", "extras"} <= set(value)
 
 
 def test_a_step_record_has_the_promised_keys(finished):

@@ -30,6 +30,7 @@ def measure_machine() -> dict[str, Any]:
         peaks, bandwidth = matmul_peaks(device, dtypes.values()), memory_bandwidth(device)
     return {
         "device": facts.device_name,
+        "gpu": None if facts.device == "cuda" else _why_no_gpu(torch.version.cuda, facts.torch_version),
         "cores": facts.num_threads,
         "memory_bytes": memory_bytes(),
         "free_disk_bytes": shutil.disk_usage(".").free,
@@ -43,6 +44,14 @@ def measure_machine() -> dict[str, Any]:
     }
 
 
+def _why_no_gpu(cuda: str | None, version: str) -> str:
+    """Return why no GPU is used, and what to do where there is one."""
+    if cuda is None:
+        which = "the +cpu build" if version.endswith("+cpu") else "built without CUDA"
+        return f"none: this torch is {which}; for an NVIDIA GPU: pip install --force-reinstall torch"
+    return f"none found, though this torch is built for CUDA {cuda}; `nvidia-smi` shows whether the driver finds one"
+
+
 def _is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
@@ -50,6 +59,8 @@ def _is_installed(module: str) -> bool:
 def print_findings(findings: dict[str, Any]) -> None:
     memory = findings["memory_bytes"] / 1e9
     print(f"device      {findings['device']}, {findings['cores']} cores, {memory:.0f} GB memory")
+    if findings["gpu"] is not None:
+        print(f"gpu         {findings['gpu']}")
     print(f"disk        {findings['free_disk_bytes'] / 1e9:.0f} GB free here")
     print(f"torch       {findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}")
     for name, peak in findings["peak_flops_per_second"].items():

@@ -58,6 +58,9 @@ def headwater(
 
 def main() -> None:
     """Run one verb; an error that the user can act on is printed without a traceback."""
+    if sys.platform == "win32":
+        _complain("headwater runs on Linux, and more slowly on macOS; on Windows, start it in WSL")
+        sys.exit(1)
     # what makes matmuls on a GPU deterministic; read when torch first multiplies there
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # torch then asks the system for large pages: steps are 3 to 4 % shorter (docs/log.md, 2026-11-25, Large pages)

@@ -16,8 +16,10 @@ from headwater.cli.arguments import (
     say_beside,
     unicode_text,
 )
-from headwater.cli.terminal import safe, say
+from headwater.cli.terminal import safe, say, say_aside
 from headwater.cli.verbs import App
+
+ENDS = {"end token": "the model ended the text", "max_tokens": "--max-tokens ended the text"}
 
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue.", callback=unicode_text)]
 
@@ -61,14 +63,27 @@ def generate(
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same text.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Continue a text."""
-    from headwater.evaluate import generate as generation
+    """Continue a text, shown as it is generated.
+
+    Standard error says how many tokens it took, and what ended it.
+    """
+    from headwater.evaluate.generate import stream
     from headwater.recipes.open import load_model
     from headwater.recipes.run_config import run_folder
 
     loaded = load_model(run_folder(run))
-    text = generation.generate(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
-    print_json({"prompt": prompt, "text": text}) if as_json else print(safe(prompt + text))
+    pieces = stream(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
+    if as_json:
+        whole = list(pieces)
+        text, last = "".join(piece.text for piece in whole), whole[-1]
+        print_json({"prompt": prompt, "text": text, "num_tokens": last.num_tokens, "end": last.end})
+        return
+    last = next(pieces)  # before the prompt is shown: options that mean nothing are refused here
+    print(safe(prompt + last.text), end="", flush=True)
+    for last in pieces:
+        print(safe(last.text), end="", flush=True)
+    print(flush=True)
+    say_aside(f"{last.num_tokens} token{'' if last.num_tokens == 1 else 's'}; {ENDS[str(last.end)]}")
 
 
 def surprise(

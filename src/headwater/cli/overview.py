@@ -26,7 +26,7 @@ def show() -> None:
     """Print the recipes, the runs in runs/ and three commands."""
     print("recipes")
     for path in sorted(_recipes(), key=lambda path: path.name):
-        print(f"  {path.name.removesuffix('.toml'):<24} {_first_line(path)}")
+        print(f"  {path.name.removesuffix('.toml'):<12} {_first_line(path)}")
     runs = sorted(path for path in RUNS.glob("*") if path.is_dir() and (path / "config.json").is_file())
     print("\nruns here" if runs else "\nno runs here yet (they lie in runs/)")
     for run_dir in runs:

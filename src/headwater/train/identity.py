@@ -23,6 +23,11 @@ WHEN_ABSENT = {
 }
 "What older checkpoints don't name, and how they were trained."
 
+FIXED = (
+    "seed, mixture, model, optimizer, schedule, batch and train.num_steps are fixed once a run has a checkpoint, so a "
+    "finished run can't be trained further yet; train.save_every, validate_every, num_probes and machine.* may change"
+)
+
 
 @dataclass(frozen=True)
 class TrainPlan:
@@ -59,8 +64,8 @@ def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any]) -
         return
     lines = "\n".join(f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in changed)
     raise CheckpointError(
-        f"{checkpoint} was trained with other settings:\n{lines}\nput the old values back to go on with it, or give "
-        "the new run another name (name=…)"
+        f"{checkpoint} was trained with other settings:\n{lines}\n{FIXED}; put the old values back to resume this run, "
+        "or start a new run under another name (name=…)"
     )
 
 

@@ -1,0 +1,164 @@
+"""Every verb takes a recipe's name, a run file or a run folder; a name that is none of them gets the nearest one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from small_run import call, overrides, require_clear_error
+
+from headwater.cli.main import app
+
+# what a verb needs besides; {} stands for the run
+OF_A_FOLDER = {
+    "evaluate": "{} --json",
+    "report": "{}",
+    "export": "{}",
+    "next": "The --run {}",
+    "generate": "The --run {} --max-tokens 2",
+    "surprise": "The --run {}",
+    "corpus show": "{}",
+    "corpus where": "{} --step 1",
+    "corpus trace": "The --run {}",
+    "corpus tokenizer show": "{}",
+}
+OF_SETTINGS = {
+    "run": "{}",
+    "train": "{}",
+    "explain": "{}",
+    "plan": "{} --json",
+    "ladder": "{} --dry-run --json",
+    "corpus build": "{}",
+    "corpus fetch": "{}",
+    "corpus mixture": "{}",
+    "corpus tokenizer train": "{}",
+}
+NOTHING_TO_DO = {"corpus fetch": "it needs no fetching", "ladder": "the run is too short for a ladder"}
+
+
+@pytest.fixture(scope="module")
+def here(finished, tmp_path_factory) -> Path:
+    """A copy of the finished run, which a recipe's run folder is a link to."""
+    here = tmp_path_factory.mktemp("named") / "here"
+    shutil.copytree(finished.cwd, here, symlinks=True)
+    (here / "runs/first-light").symlink_to("mine")
+    return here
+
+
+def arguments(verb: str, given: str, run: str) -> list[str]:
+    return [*verb.split(), *(part.format(run) for part in given.split())]
+
+
+def test_every_verb_that_takes_a_run_is_tried_here():
+    def below(command: Any, path: tuple[str, ...]) -> list[str]:
+        if path[:1] == ("plan",) and path[1:]:
+            return []
+        inner = [name for key, one in getattr(command, "commands", {}).items() for name in below(one, (*path, key))]
+        takes_run = any(each.metavar == "RUN" or "--run" in each.opts for each in command.params)
+        return [*inner, *([" ".join(path)] if takes_run else [])]
+
+    assert set(below(typer.main.get_command(app), ())) - {"plan"} == {*OF_A_FOLDER, *OF_SETTINGS} - {"plan"}
+
+
+@pytest.mark.parametrize("run", ["first-light", "mine.toml", "runs/mine"])
+@pytest.mark.parametrize("verb", OF_A_FOLDER)
+def test_a_verb_on_a_trained_run_takes_its_recipe_file_or_folder(here, verb, run):
+    said = call(*arguments(verb, OF_A_FOLDER[verb], run), cwd=here)
+    assert said.status == 0, said
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "report", "export", "corpus show"])
+def test_a_run_may_be_named_by_an_option_too(here, verb):
+    assert call(*verb.split(), "--run", "runs/mine", cwd=here).out == call(*verb.split(), "runs/mine", cwd=here).out
+
+
+@pytest.mark.parametrize("verb", OF_SETTINGS)
+def test_a_verb_on_settings_takes_a_run_folder_and_leaves_its_settings_alone(here, verb):
+    before = (here / "runs/mine/config.json").read_bytes()
+    said = call(*arguments(verb, OF_SETTINGS[verb], "runs/mine"), cwd=here)
+    if verb in NOTHING_TO_DO:
+        require_clear_error(said, NOTHING_TO_DO[verb])
+    else:
+        assert said.status == 0, said
+    assert (here / "runs/mine/config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("verb", ["explain", "plan", "ladder"])
+def test_a_verb_on_settings_takes_a_recipe(tmp_path, verb):
+    assert call(*arguments(verb, OF_SETTINGS[verb], "first-light"), cwd=tmp_path).status == 0
+
+
+def test_a_run_folder_has_the_settings_and_reasons_of_its_file(here):
+    of_file = call("explain", "mine.toml", *overrides(), "--json", cwd=here).json
+    assert call("explain", "runs/mine", "--json", cwd=here).json == of_file
+
+
+def test_rules_are_applied_again_beside_other_settings_of_a_run_folder(here):
+    change = "model.num_layers=3"
+    of_file = call("explain", "mine.toml", *overrides(), change, "name=other", "--json", cwd=here).json
+    of_folder = call("explain", "runs/mine", change, "name=other", "--json", cwd=here).json
+    assert of_folder["settings"] == of_file["settings"]
+    origins = [[(each["setting"], each["origin"]) for each in value["reasons"]] for value in (of_folder, of_file)]
+    assert [each for each in origins[0] if each[0] != "runs_dir"] == [
+        each for each in origins[1] if each[0] != "runs_dir"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("mien.toml", "mine.toml"),
+        ("runs/mien", "runs/mine"),
+        ("mine", "mine.toml"),
+        ("first-ligth", "first-light"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "report", "explain", "corpus show"])
+def test_a_misspelt_run_gets_the_nearest_one(finished, verb, named, meant):
+    require_clear_error(call(*verb.split(), named, cwd=finished.cwd), f"did you mean {meant}?", status=(2,))
+
+
+def test_a_run_that_was_never_run_names_the_command_that_makes_it(tmp_path):
+    said = call("report", "first-light", cwd=tmp_path)
+    require_clear_error(said, "first-light has not been run here", "`headwater run first-light`", status=(2,))
+
+
+# ---- headwater alone
+
+
+def test_headwater_alone_lists_recipes_runs_and_commands(here):
+    said = call(cwd=here)
+    assert (said.status, said.err) == (0, "")
+    for recipe in ("first-light", "gpt2-124m", "standard"):
+        assert f"  {recipe} " in said.out
+    assert "finished (24 steps)" in said.out
+    assert "headwater run first-light" in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+def test_headwater_alone_says_how_far_each_run_is(tmp_path):
+    def write(name: str, **files: str) -> None:
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"settings": {"train": {"num_steps": 1000}}}))
+        for file, text in files.items():
+            (folder / file.replace("__", "/")).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file.replace("__", "/")).write_text(text)
+
+    step = json.dumps({"event": "step", "step": 340}) + "\n"
+    write("trained", **{"records.jsonl": step + '{"event": "finish", "step": 1000}\n'})
+    write("halfway", **{"records.jsonl": step + '{"event": "ste'})
+    write("texts", data__corpus__placeholder="", **{"data__corpus__manifest.json": "{}"})
+    write("fresh")
+    said = call(cwd=tmp_path).out
+    states = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("  runs/")}
+    assert states == {
+        "runs/trained": "finished (1,000 steps)",
+        "runs/halfway": "step 340 of 1,000, stopped",
+        "runs/texts": "corpus only",
+        "runs/fresh": "nothing done yet",
+    }
