@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.corpus.account import Balance, Count
 from headwater.corpus.document import Drop, num_bytes
@@ -26,9 +26,8 @@ from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.notes import Notes
 from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
-from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
+from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
-from headwater.corpus.read.walk import find_files
 from headwater.corpus.reasons import stage_of
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
@@ -48,7 +47,7 @@ from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
 from headwater.outputs import end_work
 
-CODE_VERSION = 5  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 6  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 Say = Callable[[str], None]
 
@@ -65,25 +64,34 @@ def _deciding(settings: CorpusSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"engine": True, "sources": {"__all__": {"requires_all"}}})
 
 
-def measure_paths(paths: list[str]) -> tuple[int, int]:
-    """Return how many files `paths` name, those in folders too, and the UTF-8 bytes of the text read from them.
+class TextFound(NamedTuple):
+    """What paths hold before any rule: files with text, its UTF-8 bytes, and by reason what no text was read from."""
 
-    Everything is read, by the same readers as for a corpus. Raises DataError for a path that names nothing.
+    num_files: int
+    num_bytes: int
+    dropped: Counter[str]
+
+    def __str__(self) -> str:
+        files = f"{self.num_files:,} file" + "s" * (self.num_files != 1)
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in self.dropped.most_common())
+        size = f"{self.num_bytes / 1e6:.3g} MB" if self.num_bytes >= 1e5 else f"{self.num_bytes:,} bytes"
+        return f"{files}, {size} of text" + (f"; dropped: {reasons}" if reasons else "")
+
+
+def measure_paths(paths: list[str]) -> TextFound:
+    """Return what `paths` hold: read by the readers of a corpus, and counted as in its balance sheet.
+
+    Raises DataError for a path that names nothing.
     """
     settings = CorpusSettings(sources={"text": SourceSettings(paths=paths)})
-    origins, total = set(), 0
+    origins, total, dropped = set(), 0, Counter[str]()
     for piece in read_source("text", settings):
-        origins.add(piece.origin)
-        total += 0 if isinstance(piece, Drop) else num_bytes(piece.text)
-    return len(origins), total
-
-
-def count_forbidden(paths: list[str]) -> int:
-    """Return how many of the files and folders that `paths` name, those in folders too, this user may not read.
-
-    Raises DataError as `measure_paths`.
-    """
-    return sum(reason_not_readable(path) == NO_PERMISSION for path, _ in find_files(paths, "text"))
+        if isinstance(piece, Drop):
+            dropped[piece.reason] += piece.num_documents
+        else:
+            origins.add(piece.origin)
+            total += num_bytes(piece.text)
+    return TextFound(len(origins), total, dropped)
 
 
 def build_corpus(

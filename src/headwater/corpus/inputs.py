@@ -37,7 +37,9 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
 def _source_digest(name: str, settings: CorpusSettings) -> str:
     source, files = settings.sources[name], source_files(name, settings)
     if files is not None:
-        return f"{_fetched_facts(name, settings)}{_files_digest(files)}"
+        # what is skipped by its name decides nothing: an editor may leave a hidden file at any time
+        read = ((file.path, file.origin) for file in files if not file.skipped)
+        return f"{_fetched_facts(name, settings)}{_files_digest(read)}"
     if source.hf is not None:
         return hub_version(source.hf, name)
     if source.package is not None:

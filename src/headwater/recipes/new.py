@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headwater.corpus.build import count_forbidden, measure_paths
+from headwater.corpus.build import TextFound, measure_paths
+from headwater.corpus.read.input import NO_PERMISSION
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.plan.law.overfit import OWN
@@ -54,29 +55,29 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
     missing = [text for text in texts if not Path(text).exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
-    num_files, num_bytes = measure_paths(texts)
-    found = f"{num_files} file" if num_files == 1 else f"{num_files} files"
+    found = measure_paths(texts)
+    num_bytes = found.num_bytes
     if num_bytes < MIN_BYTES:
-        forbidden = count_forbidden(texts)
+        forbidden = found.dropped[NO_PERMISSION]
         if forbidden:
             raise DataError(
                 f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "
                 f"{num_bytes} bytes of text; allow yourself to read it (chmod -R u+rX), or name other files"
             )
         raise DataError(
-            f"{', '.join(texts)}: {found} with {num_bytes} bytes of text that can be read; at least {MIN_BYTES} are "
+            f"{', '.join(texts)}: {num_bytes} bytes of text can be read there ({found}); at least {MIN_BYTES} are "
             'needed, and a million make sense. Text must be UTF-8, and a table needs a column "text" or "content" '
             "(corpus.sources.NAME.text_column in a run file names another)"
         )
     chosen = choose_sizes(num_bytes)
     try:
-        here = foretold(config_of_text(_run_file(name, texts, found, num_bytes, minutes, chosen)))
+        here = foretold(config_of_text(_run_file(name, texts, found, minutes, chosen)))
     except ConfigError as error:  # a GPU in no table
         say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
         here = NO_TIME
     sizes = with_steps(chosen, num_bytes, 60 * minutes, here)
-    write_text(path, _run_file(name, texts, found, num_bytes, minutes, sizes))
-    say(f"found {found}, {num_bytes / 1e6:.3g} MB; {sizes.why}")
+    write_text(path, _run_file(name, texts, found, minutes, sizes))
+    say(f"found {found}; {sizes.why}")
     return path
 
 
@@ -139,10 +140,11 @@ def foretold(config: RunConfig) -> Foretold:
     return Foretold(step, sum(part.median for part in around_steps(config, step).seconds.values()))
 
 
-def _run_file(name: str, texts: list[str], found: str, num_bytes: int, minutes: float, sizes: Sizes) -> str:
+def _run_file(name: str, texts: list[str], found: TextFound, minutes: float, sizes: Sizes) -> str:
     paths = ", ".join(_quoted(str(Path(text))) for text in texts)
     return f"""\
-# {found}, {num_bytes:,} bytes: {sizes.why}.
+# {found}.
+# {sizes.why[0].upper()}{sizes.why[1:]}.
 # --minutes {minutes:g} set num_steps alone, to about so long on the machine that wrote this. It is no limit: training
 # ends after num_steps, however long they take. How long they take here: headwater plan {name}.toml
 # Everything not set here comes from a rule: headwater explain {name}.toml

@@ -71,11 +71,14 @@ def test_members_are_read_by_their_names_and_everything_is_accounted_for(read, t
         ("#../up.txt", "text", "from above"),
     ]
     assert documents[0].meta == {"language": "python"}
+    link = [("#tree/link.txt", "link_in_archive")] if ".t" in name else []
     assert [(each.id.removeprefix(origin), each.reason) for each in drops] == [
+        ("#tree/.git/config", "hidden"),
         ("#tree/logo.png", "unknown_format"),
         ("#tree/inner.zip", "unknown_format"),
         ("#tree/inner.tar.gz", "unknown_format"),
         ("#tree/empty.txt", "empty"),
+        *link,
     ]
     assert {each.origin for each in documents} == {origin}
 

@@ -52,16 +52,13 @@ def memory():
 
 
 def test_a_folder_elsewhere_is_read_like_one_here(memory):
-    assert told("memory://r") == [
+    assert [(name.replace(":///", "://"), what) for name, what in told("memory://r")] == [
         ("memory://r/a.txt.gz", "one"),
         ("memory://r/b.txt", "two"),
         ("memory://r/f.png", "unknown_format"),
+        ("memory://r/node_modules", "tool_folder"),
+        ("memory://r/sub/.hidden", "hidden"),
         ("memory://r/sub/c.html", "A page."),
-    ] or told("memory://r") == [
-        ("memory:///r/a.txt.gz", "one"),
-        ("memory:///r/b.txt", "two"),
-        ("memory:///r/f.png", "unknown_format"),
-        ("memory:///r/sub/c.html", "A page."),
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from headwater.corpus.document import Drop
 from headwater.corpus.read.source import read_files, read_source
 from headwater.corpus.read.splits import Splits
+from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
 
@@ -31,7 +32,8 @@ def pieces(tmp_path, monkeypatch):
     def read(*paths, **source):
         settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": list(paths), **source}}})
         found = list(read_source("mine", settings))
-        return {each.text for each in found if not isinstance(each, Drop)}, [d for d in found if isinstance(d, Drop)]
+        drops = [each for each in found if isinstance(each, Drop) and each.reason != "data_set_card"]
+        return {each.text for each in found if not isinstance(each, Drop)}, drops
 
     return read
 
@@ -123,4 +125,4 @@ def test_reading_a_part_of_the_files_misses_no_split(tmp_path):
     path = tmp_path / "test-00000-of-00001.jsonl"
     path.write_text('{"text": "words"}')
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path)], "splits": ["train"]}}})
-    assert [piece.reason for piece in read_files([(path, str(path))], "mine", settings)] == ["split_left_out"]
+    assert [piece.reason for piece in read_files([ListedFile(path, str(path))], "mine", settings)] == ["split_left_out"]

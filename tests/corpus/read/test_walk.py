@@ -5,8 +5,10 @@ import os
 
 import pytest
 
+from headwater.corpus.document import Drop
+from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read.source import read_source
-from headwater.corpus.read.walk import find_files, printable
+from headwater.corpus.read.walk import find_files, list_files, printable
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
 
@@ -27,6 +29,17 @@ def names(tree, *paths):
     ]
 
 
+def skipped(tree, *paths):
+    listed = list_files([str(path) for path in paths], "corpus.sources.mine.paths")
+    return {os.path.relpath(each.origin, tree): each.skipped for each in listed if each.skipped}
+
+
+def reasons(tree):
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
+    drops = [piece for piece in read_source("mine", settings) if isinstance(piece, Drop)]
+    return {os.path.relpath(drop.id, tree): drop.reason for drop in drops}
+
+
 def test_folders_are_read_in_sorted_order_without_hidden_names(tree):
     assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
 
@@ -43,6 +56,56 @@ def test_a_circle_of_links_ends(tree):
     (tree / "sub" / "loop").symlink_to(tree)
     (tree / "again.txt").symlink_to(tree / "a.txt")
     assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
+    assert skipped(tree / "sub", tree / "sub") == {"loop": "link_loop"}
+
+
+def test_a_link_to_a_folder_is_followed(tree, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "e.txt").write_text("words")
+    (tree / "linked").symlink_to(elsewhere)
+    assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt", "linked/e.txt"]
+    assert names(tree, tree / "**" / "e.txt") == ["linked/e.txt"]
+
+
+def test_a_link_to_a_folder_above_the_tree_reads_nothing_outside_it(tree):
+    (tree.parent / "outside.txt").write_text("words")
+    (tree / "sub" / "up").symlink_to(tree.parent)
+    assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
+
+
+def test_links_that_lead_to_each_other_end_and_every_file_is_read_once(tree):
+    for name, other in (("one", "two"), ("two", "one")):
+        (tree / name).mkdir()
+        (tree / name / f"{name}.txt").write_text("words")
+        (tree / name / "link").symlink_to(tree / other)
+    assert [name for name in names(tree, tree) if "one" in name or "two" in name] == ["one/one.txt", "two/two.txt"]
+    assert {name: reason for name, reason in skipped(tree, tree).items() if "link" in name} == {
+        "one/link": "already_read",
+        "two/link": "already_read",
+    }
+
+
+def test_every_name_is_read_or_skipped_with_a_reason(tree):
+    (tree / "again.txt").symlink_to(tree / "b.txt")
+    (tree / "linked").symlink_to(tree / "sub")
+    (tree / "node_modules").mkdir()
+    (tree / "node_modules" / "x.txt").write_text("words")
+    assert names(tree, tree) == ["a.txt", "again.txt", "sub/c.txt", "sub/deeper/d.txt"]
+    assert skipped(tree, tree) == {
+        ".hidden": "hidden", ".git": "hidden", "__pycache__": "tool_folder", "node_modules": "tool_folder",
+        "b.txt": "already_read", "linked": "already_read",
+    }  # fmt: skip
+    assert skipped(tree, tree, tree, tree / "a.txt") == skipped(tree, tree), "no name is counted twice"
+
+
+def test_skipped_names_are_in_the_balance_and_not_in_the_key(tree):
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
+    before = corpus_inputs(settings)
+    assert reasons(tree) == {".hidden": "hidden", ".git": "hidden", "__pycache__": "tool_folder"}
+    (tree / ".swap").write_text("an editor's")
+    assert corpus_inputs(settings) == before
+    (tree / "new.txt").write_text("words")
+    assert corpus_inputs(settings) != before
 
 
 @pytest.mark.parametrize("path", ["nowhere", "*.nothing"])
@@ -57,16 +120,19 @@ def test_a_run_beside_its_text_is_not_its_own_input(tree):
     (run / "report.html").write_text("<p>words</p>")
     (run / "config.json").write_text(json.dumps({"format": "headwater-config", "format_version": 1}, indent=1))
     assert "runs/mine/report.html" not in names(tree, tree)
+    assert skipped(tree, tree)["runs/mine"] == "own_output"
 
 
 def test_pipes_and_broken_links_are_drops_and_never_opened(tree):
     os.mkfifo(tree / "pipe.txt")
     (tree / "broken.txt").symlink_to(tree / "nowhere")
-    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
-    reasons = {
-        drop.id.rsplit("/")[-1]: drop.reason for drop in read_source("mine", settings) if hasattr(drop, "reason")
-    }
-    assert reasons == {"pipe.txt": "not_a_file", "broken.txt": "unreadable"}
+    (tree / "circle.txt").symlink_to(tree / "circle.txt")
+    found = reasons(tree)
+    assert [found[name] for name in ("pipe.txt", "broken.txt", "circle.txt")] == [
+        "not_a_file",
+        "broken_link",
+        "broken_link",
+    ]
 
 
 def test_what_may_not_be_read_says_so(tree, forbid):
@@ -74,8 +140,10 @@ def test_what_may_not_be_read_says_so(tree, forbid):
     forbid(tree / "a.txt")
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
     pieces = list(read_source("mine", settings))
-    reasons = {piece.id.rsplit("/")[-1]: piece.reason for piece in pieces if hasattr(piece, "reason")}
-    assert reasons == {"sub": "no_permission", "a.txt": "no_permission"}
+    assert {name: reason for name, reason in reasons(tree).items() if reason == "no_permission"} == {
+        "sub": "no_permission",
+        "a.txt": "no_permission",
+    }
     assert [piece.text for piece in pieces if hasattr(piece, "text")] == ["words of b.txt"]
 
 

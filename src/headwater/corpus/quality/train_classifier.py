@@ -25,7 +25,7 @@ from headwater.corpus.quality.classifier import (
     word_features,
 )
 from headwater.corpus.read.source import read_files
-from headwater.corpus.read.walk import find_files
+from headwater.corpus.read.walk import list_files
 from headwater.corpus.settings import CorpusSettings, Kind, SourceSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
@@ -64,7 +64,7 @@ def read_examples(positive: list[str], negative: list[str], kind: Kind, say: Say
     found: dict[str, dict[bytes, Document]] = {}
     for name, paths in sets.items():
         found[name] = {}
-        for piece in read_files(find_files(paths, f"--{name}"), name, settings):
+        for piece in read_files(list_files(paths, f"--{name}"), name, settings):
             if isinstance(piece, Document) and (text := clean(piece.text, piece.kind)):
                 document = Document(text, name, piece.id, piece.origin, piece.kind, piece.meta)
                 found[name].setdefault(xxhash.xxh3_128_digest(text.encode()), document)

@@ -1,7 +1,7 @@
 """Archives of files, zip and tar: each member as the reader for its name reads it, in memory.
 
-Nothing is written anywhere, so a member's name is no more than a name. Links, devices and hidden names are passed
-over as they are in a folder; an archive in an archive is a drop.
+Nothing is written anywhere, so a member's name is no more than a name. Links, devices, hidden names and an archive in
+an archive are drops.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.formats import compression_of, format_of, kind_of, without_compression
+from headwater.corpus.read.formats import compression_of, format_of, kind_of, skip_reason, without_compression
 from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import read_plain
 from headwater.corpus.read.scripts import as_script
-from headwater.corpus.read.walk import is_read
 from headwater.corpus.read.zip import member_bytes, open_zip
 
 _PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
@@ -35,7 +34,7 @@ _ZIP_SUFFIXES = (".zip", ".whl")
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """A file in an archive: its bytes, or the reason why it can't be read; None for one that is passed over.
+    """A file in an archive: its bytes, or the reason why it isn't read; None for one that nobody wants.
 
     Of a link, the name there it leads to.
     """
@@ -45,38 +44,37 @@ class ArchiveMember:
     link_to: str | None = None
 
 
-# how many bytes of a member of that name are read at most, beyond which it is too large; None passes it over
+# how many bytes of a member of that name are read at most, beyond which it is too large; None where nobody wants it
 MaxBytes = Callable[[str], int | None]
 
 
 def archive_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> Iterator[ArchiveMember]:
     """Yield the members, one in memory at a time, and links, in the archive's order.
 
-    What would not be read in a folder is passed over; in a zip, where that costs nothing, in silence.
-
     Raises Unusable: damaged_zip, damaged_tar, not_zip, not_tar, expands_too_far, and for a compressed file.
     """
     is_zip = PurePosixPath(without_compression(file.path.name)).suffix.lower() in _ZIP_SUFFIXES
-    return (_zip_members if is_zip else _tar_members)(
-        file, limits, lambda name: max_bytes(name) if _is_read(name) else None
-    )
+    return (_zip_members if is_zip else _tar_members)(file, limits, max_bytes)
 
 
-def _is_read(name: str) -> bool:
-    return all(part == ".." or is_read(part) for part in PurePosixPath(name).parts)
+def path_skip_reason(name: str) -> str:
+    """Return why a member of this name is skipped, as `skip_reason` does of a file below a folder, or ""."""
+    return next((reason for part in PurePosixPath(name).parts if part != ".." and (reason := skip_reason(part))), "")
 
 
 def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield what the members hold, in the archive's order. Raises Unusable as `archive_members` does."""
     seen: dict[str, int] = {}
     for member in archive_members(file, limits, lambda name: limits.max_file_bytes):
-        if member.link_to is not None or member.data is None:
+        if member.data is None:
             continue
         name = member.name
         seen[name] = seen.get(name, 0) + 1
         part = f"#{name}" if seen[name] == 1 else f"#{name}#{seen[name]}"
         if isinstance(member.data, str):
             yield file.drop(member.data, 0, part)
+        elif member.link_to is not None:
+            yield file.drop("link_in_archive", 0, part, because=f"it leads to {member.link_to[:200]}")
         else:
             yield from _member_pieces(file, name, member.data, part, limits)
 
@@ -114,6 +112,9 @@ def _zip_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
             most = max_bytes(info.filename) if info.filename and not info.is_dir() else None
             if most is None:
                 continue
+            if reason := path_skip_reason(info.filename):
+                yield ArchiveMember(info.filename, reason)
+                continue
             is_link = (info.external_attr >> 28) == 0xA
             data = _zip_bytes(archive, info, _MAX_LINK_BYTES if is_link else most, expansion, file.num_bytes)
             if is_link:
@@ -148,8 +149,10 @@ def _tar_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
                     is_first = False
                     expansion.add_(RECORD_BYTES, file.num_bytes)
                     most = max_bytes(info.name)
-                    if most is None:
+                    if most is None or info.isdir():
                         yield ArchiveMember(info.name, None)
+                    elif reason := path_skip_reason(info.name):
+                        yield ArchiveMember(info.name, reason)
                     elif info.isreg():
                         yield ArchiveMember(info.name, _tar_bytes(archive, info, most, expansion, file.num_bytes))
                     elif info.issym() or info.islnk():
@@ -157,6 +160,8 @@ def _tar_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
                             _target(info.name, info.linkname) if info.issym() else posixpath.normpath(info.linkname)
                         )
                         yield ArchiveMember(info.name, link_to=target)
+                    else:
+                        yield ArchiveMember(info.name, "not_a_file")
                     archive.members = []  # type: ignore[attr-defined]  # it keeps all that it has seen
         except (tarfile.TarError, ValueError, OverflowError) as error:
             raise Unusable("not_tar" if is_first else "damaged_tar") from error

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.protect.spdx import UNKNOWN
-from headwater.corpus.read.archive import archive_members
+from headwater.corpus.read.archive import archive_members, path_skip_reason
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.papers import MAX_PAPER_BYTES, is_paper, stated
@@ -43,4 +43,5 @@ def read_archive_papers(file: InputFile, limits: ReadLimits) -> Iterator[Documen
 
 
 def _paper_bytes(name: str) -> int | None:
-    return MAX_PAPER_BYTES if is_paper(PurePosixPath(name).name) else None
+    is_wanted = is_paper(PurePosixPath(name).name) and not path_skip_reason(name)
+    return MAX_PAPER_BYTES if is_wanted else None

@@ -81,9 +81,15 @@ _OTHER_NAMES = {
     **{"fortran free form": "fortran", "plpgsql": "sql", "tsql": "sql", "plsql": "sql"},
 }
 
+_TOOL_FOLDERS = ("__pycache__", "node_modules")
 _FORMAT_BY_SUFFIX = {"." + suffix: name for name, suffixes in _FORMATS.items() for suffix in suffixes.split()}
 _LANGUAGE_BY_SUFFIX = {"." + suffix: name for name, suffixes in _LANGUAGES.items() for suffix in suffixes.split()}
 _CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cmake", "gnumakefile": "make"}
+
+
+def skip_reason(name: str) -> str:
+    """Return why a file or folder of this name is skipped below a folder that is read: hidden or tool_folder; or ""."""
+    return "hidden" if name.startswith(".") else "tool_folder" if name in _TOOL_FOLDERS else ""
 
 
 def compression_of(name: str) -> str | None:

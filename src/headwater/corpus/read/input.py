@@ -109,7 +109,7 @@ def reason_not_readable(path: Path) -> str | None:
     except PermissionError:
         return NO_PERMISSION
     except (OSError, ValueError):
-        return "unreadable"
+        return "broken_link" if os.path.islink(path) else "unreadable"
     if stat.S_ISDIR(status.st_mode):
         return "unreadable" if os.access(path, os.R_OK | os.X_OK) else NO_PERMISSION
     if not stat.S_ISREG(status.st_mode):

@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from headwater.corpus.read.formats import skip_reason
 from headwater.corpus.read.input import BLOCK_BYTES
 from headwater.errors import DataError
 from headwater.files import create
 
 OF_THIS_MACHINE = ("file://", "local://")
-NOT_READ = ("__pycache__", "node_modules")
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SECRET = re.compile(
     r"[?&](?:sig|sas|auth|[^=&]*(?:signature|token|credential|secret|password|key)[^=&]*)=", re.IGNORECASE
@@ -36,31 +36,35 @@ def is_address(text: str) -> bool:
     return _ADDRESS.match(text) is not None and not text.lower().startswith(OF_THIS_MACHINE)
 
 
-def find_addresses(given: str, setting: str) -> list[str]:
+def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
     """Return the addresses of the files that an address, a pattern or a folder of one names, in sorted order.
 
-    `setting` is what gave the address, for messages. In a folder the names are left out that are left out of folders
-    here. Raises DataError for what can't be reached or names nothing.
+    Beside each stands "", or why it is skipped: the names skipped below folders are those skipped here (read.walk).
+    `setting` is what gave the address, for messages. Raises DataError for what can't be reached or names nothing.
     """
     _refuse_secrets(given, setting)
     with _told(given, setting):
         store, path = _open_store(given, setting)
         is_web = urlsplit(given).scheme.lower() in ("http", "https")
         if not is_web and _PATTERN.search(path):
-            found = [name for name in store.glob(path) if not store.isdir(name)]
+            found = {name: "" for name in store.glob(path) if not store.isdir(name)}
         elif is_web or store.isfile(path):
-            found = [path]
+            found = {path: ""}
         else:
-            found = [name for name in store.find(path) if _is_wanted(name, path)]
-        addresses = sorted({store.unstrip_protocol(name) for name in found})
+            found = dict(_below(name, path) for name in store.find(path))
+        addresses = sorted((store.unstrip_protocol(name), reason) for name, reason in found.items())
     if not addresses:
         raise DataError(f"{setting}: no file at {given!r}; correct it")
     return addresses
 
 
-def _is_wanted(name: str, top: str) -> bool:
-    below = name.removeprefix(top.rstrip("/"))
-    return all(not part.startswith(".") and part not in NOT_READ for part in PurePosixPath(below).parts if part != "/")
+def _below(name: str, top: str) -> tuple[str, str]:
+    """Return a file below `top` and "", or the first name on the way to it that is skipped and why."""
+    path, start = PurePosixPath(name), len(PurePosixPath(top).parts)
+    for at, part in enumerate(path.parts[start:], start + 1):
+        if reason := skip_reason(part):
+            return str(PurePosixPath(*path.parts[:at])), reason
+    return name, ""
 
 
 def version_of(address: str, setting: str) -> str:

@@ -25,7 +25,7 @@ from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.splits import Splits, SplitsOfFiles
 from headwater.corpus.read.tree_licence import TreeLicences
-from headwater.corpus.read.walk import find_files
+from headwater.corpus.read.walk import ListedFile, list_files
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.errors import DataError
 
@@ -49,17 +49,17 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
         yield from read_files(files, name, settings)
 
 
-def source_files(name: str, settings: CorpusSettings) -> Iterator[tuple[Path, str]] | None:
-    """Return the files of a source in order, each with its origin; None for one that comes with a package or Python.
+def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile] | None:
+    """Return the files of a source in order, skipped ones too; None for one that comes with a package or Python.
 
     Raises DataError, here, on the way or behind the last, for what the settings name and isn't there.
     """
     source = settings.sources[name]
     if source.fetched is not None:
-        return fetched_files(source.fetched, settings.fetched_dir, name)
+        return (ListedFile(*each) for each in fetched_files(source.fetched, settings.fetched_dir, name))
     if source.paths is None:
         return None
-    files = find_files(source.paths, setting_of(name))
+    files = list_files(source.paths, setting_of(name))
     return SplitsOfFiles(source.paths).required(files, _splits(name, source))
 
 
@@ -68,8 +68,8 @@ def setting_of(name: str) -> str:
     return f"corpus.sources.{name}.paths"
 
 
-def read_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
-    """Yield what is in some of the files of the source `name`, given with their origins, as `read_source` does."""
+def read_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
+    """Yield what is in some of the files of the source `name`, as `read_source` does; a skipped one is a drop."""
     yield from _without_personal_columns(_pieces_of_files(files, name, settings), settings)
 
 
@@ -84,13 +84,16 @@ def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings)
         yield replace(piece, meta=meta) if isinstance(piece, Document) and meta is not None else piece
 
 
-def _pieces_of_files(files: Iterable[tuple[Path, str]], name: str, settings: CorpusSettings) -> Iterator[Piece]:
+def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
     limits = _limits(settings, source)
     splits, of_files = _splits(name, source), SplitsOfFiles(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
-        for path, origin in files:
+        for path, origin, skipped, because in files:
+            if skipped:
+                yield Drop(skipped, name, origin, origin, 0, because=because)
+                continue
             split = of_files.split_of(path, origin)
             if split is not None and not splits.are_read(split):
                 yield splits.drop(split, origin, _num_bytes(path))

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 
 from headwater.corpus.document import Drop
 from headwater.corpus.read.remote import OF_THIS_MACHINE
+from headwater.corpus.read.walk import ListedFile
 from headwater.errors import DataError
 
 _HELD_OUT = re.compile(r"(?:test|validation|valid|val|dev|eval|evaluation)(?![a-z])", re.IGNORECASE)
@@ -69,7 +70,7 @@ class SplitsOfFiles:
                 return None
         return split
 
-    def required(self, files: Iterable[tuple[Path, str]], splits: Splits) -> Iterator[tuple[Path, str]]:
+    def required(self, files: Iterable[ListedFile], splits: Splits) -> Iterator[ListedFile]:
         """Yield all files of a source; behind the last raise DataError where a split is wanted that none is of.
 
         One that a path names is not missed: what lies below is of no split then.
@@ -77,10 +78,10 @@ class SplitsOfFiles:
         chosen = set().union(*(_words(given) for given, _ in self._given))
         asked = [split for split in splits.wanted or () if split not in chosen]
         found = set[str]()
-        for path, origin in files:
-            if asked and (split := self.split_of(path, origin)) is not None:
+        for file in files:
+            if asked and not file.skipped and (split := self.split_of(file.path, file.origin)) is not None:
                 found.add(split)
-            yield path, origin
+            yield file
         Splits(splits.source, tuple(asked)).require(list(found))
 
     def _below(self, path: Path, parts: tuple[str, ...], top: int) -> str | None:

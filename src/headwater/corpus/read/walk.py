@@ -1,15 +1,18 @@
-"""The files that a source's paths name, in an order that is the same on every machine."""
+"""The files that a source's paths name, in an order that is the same on every machine, and the names skipped there."""
 
 from __future__ import annotations
 
 import glob
 import os
+from collections import deque
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from headwater.corpus.read.remote import NOT_READ, OF_THIS_MACHINE, find_addresses, is_address
+from headwater.corpus.read.formats import skip_reason
+from headwater.corpus.read.remote import OF_THIS_MACHINE, find_addresses, is_address
 from headwater.errors import DataError
 
 # what Hugging Face writes beside the Arrow files of a data set: it says nothing that is text
@@ -18,36 +21,46 @@ _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
 
 
+class ListedFile(NamedTuple):
+    """A file to read, or, with the reason in `skipped`, a name that is not read.
+
+    `origin` is the path as the settings name it, then what is below. A file elsewhere has its address for an origin;
+    the path beside it names nothing here (read.remote).
+    """
+
+    path: Path
+    origin: str
+    skipped: str = ""
+    because: str = ""
+
+
 def find_files(paths: list[str], setting: str) -> Iterator[tuple[Path, str]]:
-    """Yield each file once, with its origin: the path as the settings name it, then what is below.
+    """Yield the path and the origin of each file to read, once. Raises DataError as `list_files`."""
+    return ((each.path, each.origin) for each in list_files(paths, setting) if not each.skipped)
+
+
+def list_files(paths: list[str], setting: str) -> Iterator[ListedFile]:
+    """Yield each file once, and each name that is skipped.
 
     `setting` is what gave the paths, for messages: "corpus.sources.mine.paths".
 
-    A file elsewhere has its address for an origin; the path beside it names nothing here (read.remote).
-
-    Left out of folders: names that start with a dot, __pycache__, node_modules, and the folders that headwater made
-    (a run kept beside its text must not become its own input). Links to folders are not followed: they may form a
-    circle. Raises DataError for a path or pattern that names nothing.
+    Folders are read whole, links to folders behind the rest. Skipped are names that start with a dot (hidden),
+    __pycache__ and node_modules (tool_folder), the folders that headwater made (own_output: a run kept beside its text
+    must not become its own input), the cards of data sets (data_set_card), a link to a folder that it lies in
+    (link_loop), and a second name of a file or folder (already_read). Raises DataError for a path or pattern that names
+    nothing.
     """
-    seen: set[str] = set()
+    names: dict[str, str] = {}  # of every real path, the name that was met first
     for given in paths:
         if is_address(given):
-            yield from _remote_files(given, setting, seen)
+            for address, reason in find_addresses(given, setting):
+                if address not in names:
+                    names[address] = address
+                    yield ListedFile(Path(address), address, reason)
             continue
         given = given[given.index("://") + 3 :] if given.lower().startswith(OF_THIS_MACHINE) else given
         for top in _expand(given, setting):
-            for path in _files_under(top):
-                real = os.path.realpath(path)
-                if real not in seen:
-                    seen.add(real)
-                    yield path, printable(path)
-
-
-def _remote_files(given: str, setting: str, seen: set[str]) -> Iterator[tuple[Path, str]]:
-    for address in find_addresses(given, setting):
-        if address not in seen:
-            seen.add(address)
-            yield Path(address), address
+            yield from _files_under(top, names)
 
 
 def printable(path: Path) -> str:
@@ -79,16 +92,17 @@ def _outermost(names: list[str]) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[str]:
-    """Return what a pattern matches, as `glob` does, but for links to folders, which its ** follows in circles."""
+    """Return what a pattern matches, as `glob` does, but without circles of links to folders, in which its ** runs."""
     parts = Path(pattern).parts
     if "**" not in parts:
         return glob.glob(pattern)
     at = parts.index("**")
     found = []
     for top in glob.glob(str(Path(*parts[:at]))) if at else ["."]:
-        for folder, folders, names in _walk(Path(top)):
-            within = folder.relative_to(top).parts
-            found += [str(folder / name) for name in (*folders, *names) if _fits((*within, name), parts[at:])]
+        for listing in _walk(Path(top), {}):
+            within = listing.folder.relative_to(top).parts
+            names = (*listing.folders, *listing.files)
+            found += [str(listing.folder / name) for name in names if _fits((*within, name), parts[at:])]
     return found
 
 
@@ -108,38 +122,78 @@ def _fits(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return fits(0, 0)
 
 
-def _files_under(top: Path) -> Iterator[Path]:
-    if not top.is_dir():
-        yield top
-        return
-    unreadable: list[Path] = []
-    for folder, _, names in _walk(top, unreadable):
-        yield from (folder / name for name in names)
-    yield from unreadable
+def _files_under(top: Path, names: dict[str, str]) -> Iterator[ListedFile]:
+    for listing in _walk(top, names) if top.is_dir() else [_Listing(top.parent, files=[top.name])]:
+        for path in (listing.folder / name for name in listing.files):
+            is_new, again = _note(path, names)
+            yield from [ListedFile(path, printable(path))] if is_new else again
+        yield from listing.skipped
 
 
-def _walk(top: Path, unreadable: list[Path] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield each folder with the folders and the files in it that are read, in sorted order; its own files first.
+def _note(path: Path, names: dict[str, str]) -> tuple[bool, list[ListedFile]]:
+    """Return whether a path is met first, and else what to say of it: nothing where it comes again under one name."""
+    real, name = os.path.realpath(path), printable(path)
+    if real not in names:
+        names[real] = name
+        return True, []
+    first = names[real]
+    return False, [] if first == name else [ListedFile(path, name, "already_read", f"it is {first}, too")]
 
-    Not os.walk, which in Python 3.11 calls itself for every level of a tree that may have two thousand.
+
+class _Listing(NamedTuple):
+    """A folder with the names in it that are read, sorted, and those that aren't."""
+
+    folder: Path
+    folders: list[str] = []
+    files: list[str] = []
+    skipped: list[ListedFile] = []
+
+
+def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
+    """Yield each folder, before those in it, and links to folders last: what they lead to may lie in the tree.
+
+    A folder that can't be listed is among the files: its reader says why. Not os.walk, which in Python 3.11 calls
+    itself for every level of a tree that may have two thousand.
     """
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
+    waiting, links = [top], deque[Path]()
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.popleft()
+        is_new, again = _note(folder, names)
+        if not is_new:
+            yield _Listing(folder, skipped=again)
+            continue
         try:
             with os.scandir(folder) as found:
                 entries = sorted((entry for entry in found), key=lambda entry: entry.name)
         except OSError:
-            if unreadable is not None:
-                unreadable.append(folder)
+            names.pop(os.path.realpath(folder))
+            yield _Listing(folder.parent, files=[folder.name])
             continue
         if _is_own(folder, [entry.name for entry in entries]):
+            yield _Listing(folder, skipped=[ListedFile(folder, printable(folder), "own_output")])
             continue
-        skipped = _CARDS if _is_data_set({entry.name for entry in entries}) else set()
-        read = [entry for entry in entries if is_read(entry.name) and entry.name not in skipped]
-        folders = [entry.name for entry in read if _is_folder(entry) and not entry.is_symlink()]
-        yield folder, folders, [entry.name for entry in read if not _is_folder(entry)]
-        waiting += [folder / name for name in reversed(folders)]
+        listing = _Listing(folder, [], [], [])
+        cards = _CARDS if _is_data_set({entry.name for entry in entries}) else set()
+        inner = []
+        for entry in entries:
+            reason = "data_set_card" if entry.name in cards else skip_reason(entry.name) or _loop(entry)
+            if reason:
+                listing.skipped.append(ListedFile(folder / entry.name, printable(folder / entry.name), reason))
+            elif _is_folder(entry):
+                listing.folders.append(entry.name)
+                (links if entry.is_symlink() else inner).append(folder / entry.name)
+            else:
+                listing.files.append(entry.name)
+        yield listing
+        waiting += reversed(inner)
+
+
+def _loop(entry: os.DirEntry[str]) -> str:
+    """Return link_loop for a link to a folder that the link lies in, else ""."""
+    if not entry.is_symlink() or not _is_folder(entry):
+        return ""
+    target, link = Path(os.path.realpath(entry.path)), Path(os.path.realpath(os.path.dirname(entry.path)), entry.name)
+    return "link_loop" if target in link.parents else ""
 
 
 def _is_data_set(names: set[str]) -> bool:
@@ -166,8 +220,3 @@ def _head(path: Path) -> bytes:
             return file.read(_HEAD_BYTES)
     except OSError:
         return b""
-
-
-def is_read(name: str) -> bool:
-    """Return whether a file or folder of this name is read: hidden ones and what tools keep beside sources are not."""
-    return not name.startswith(".") and name not in NOT_READ

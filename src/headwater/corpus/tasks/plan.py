@@ -15,13 +15,12 @@ from typing import Any
 
 from headwater.corpus.read.remote import is_address, size_of
 from headwater.corpus.read.source import source_files
+from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
 from headwater.files import DigestedFile, json_bytes, read_json
 
 FORMAT = "headwater-corpus-work"
-File = tuple[Path, str]
-
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too
 
 
@@ -60,11 +59,14 @@ class Plan:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} holds no plan ({error}); remove it and build the corpus again") from error
 
-    def files(self, part: Part) -> list[File]:
-        """Return the files of a part, each with its origin."""
+    def files(self, part: Part) -> list[ListedFile]:
+        """Return the files of a part."""
         with open(self._folder / "files.jsonl", "rb") as file:
             file.seek(part.at)
-            return [(Path(os.fsdecode(name.encode("latin-1"))), origin) for name, origin in json.loads(file.readline())]
+            return [
+                ListedFile(Path(os.fsdecode(name.encode("latin-1"))), *rest)
+                for name, *rest in json.loads(file.readline())
+            ]
 
 
 def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, str]:
@@ -80,9 +82,9 @@ def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, st
                 parts.append(Part(len(parts), source, 0, 0))
                 continue
             for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
-                part = Part(len(parts), source, index, num_bytes, lines.num_bytes, files[0][1], len(files))
+                part = Part(len(parts), source, index, num_bytes, lines.num_bytes, files[0].origin, len(files))
                 parts.append(part)
-                lines.write(json.dumps([(_name(path), origin) for path, origin in files]).encode() + b"\n")
+                lines.write(json.dumps([(_name(file.path), *file[1:]) for file in files]).encode() + b"\n")
     table = {"format": FORMAT, "key": key, "settings": _from_anywhere(settings).model_dump(mode="json")}
     data = json_bytes({**table, "parts": [asdict(part) for part in parts]})
     with DigestedFile(folder / "plan.json") as file:
@@ -97,27 +99,31 @@ def _from_anywhere(settings: CorpusSettings) -> CorpusSettings:
     return settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
 
 
-def _groups(files: Iterator[File], task_bytes: int) -> Iterator[tuple[list[File], int]]:
+def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:
     """Yield consecutive files, of `task_bytes` in all or one larger file, with their size.
 
     Large files of lines could be cut here: a part would then have a range of bytes beside its file.
     """
-    group: list[File] = []
+    group: list[ListedFile] = []
     total = 0
-    for path, origin in files:
-        size = size_of(origin, "a file of the corpus") if is_address(origin) else _size(path)
+    for file in files:
+        size = _size(file)
         if group and total + size + _OPENING_BYTES * len(group) > task_bytes:
             yield group, total
             group, total = [], 0
-        group.append((path, origin))
+        group.append(file)
         total += size
     if group:
         yield group, total
 
 
-def _size(path: Path) -> int:
+def _size(file: ListedFile) -> int:
+    if file.skipped:
+        return 0
+    if is_address(file.origin):
+        return size_of(file.origin, "a file of the corpus")
     try:
-        return path.stat().st_size
+        return file.path.stat().st_size
     except (OSError, ValueError):  # its reader says what is wrong with it
         return 0
 

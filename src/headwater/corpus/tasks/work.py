@@ -26,7 +26,7 @@ from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write
 from headwater.corpus.tasks.plan import Plan, write_plan
 from headwater.outputs import new_output, read_output, remove_damaged
 
-_LAYOUT = "3"  # raise it when what tasks write is laid out differently: work that an older version began is removed
+_LAYOUT = "4"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 _ARRAYS = "arrays.bin"
 _PLAN = "facts/plan"
 
