@@ -285,7 +285,7 @@ def test_measuring_paths_counts_files_and_their_text(tmp_path):
     (tmp_path / ".hidden").write_text("words")
     found = measure_paths([str(tmp_path)])
     assert found == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
-    assert str(found) == "2 files, 13 bytes of text; dropped: hidden 1, not_utf8 1"
+    assert str(found) == "2 files, 13 bytes of text; dropped: not_utf8 1, hidden 1"
 
 
 # something to train on and something to validate on, whatever else is there

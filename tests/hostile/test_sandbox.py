@@ -189,7 +189,7 @@ def test_it_works_from_another_folder_and_with_a_path_that_only_this_process_kno
         [sys.executable, "-I", "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, env={}
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("(1, ")
+    assert done.stdout.startswith("1 file, ")
 
 
 def test_a_page_whose_tree_takes_too_much_memory_is_not_called_damaged(files, tmp_path):

@@ -12,7 +12,7 @@ from hostility.texts import prose
 cases = Cases()
 
 
-@cases("names of every kind", KEPT)
+@cases("names of every kind", KEPT, "hidden")
 def _names(folder: Path, size: int) -> None:
     names = ["line\nend.txt", "\x1b[31mred.txt", "-rf.txt", "~.txt", "$(id).txt", "a" * 251 + ".txt", "\u202ename.txt"]
     names += ["* ? [a].txt", "\"quotes'.txt", "...txt", "CON.txt", "a\\..\\b.txt", " .txt", "%2e%2e%2fup.txt"]
@@ -21,7 +21,7 @@ def _names(folder: Path, size: int) -> None:
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9\xff.txt")).write_text(prose("coffee"), encoding="utf-8")
 
 
-@cases("links in circles", KEPT, "unreadable")
+@cases("links in circles", KEPT, "broken_link", "link_loop", "already_read")
 def _links(folder: Path, size: int) -> None:
     (folder / "words.txt").write_text(prose("circle"), encoding="utf-8")
     for number in range(5):

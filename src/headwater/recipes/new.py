@@ -144,7 +144,7 @@ def _run_file(name: str, texts: list[str], found: TextFound, minutes: float, siz
     paths = ", ".join(_quoted(str(Path(text))) for text in texts)
     return f"""\
 # {found}.
-# {sizes.why[0].upper()}{sizes.why[1:]}.
+# {sizes.why}.
 # --minutes {minutes:g} set num_steps alone, to about so long on the machine that wrote this. It is no limit: training
 # ends after num_steps, however long they take. How long they take here: headwater plan {name}.toml
 # Everything not set here comes from a rule: headwater explain {name}.toml

@@ -43,6 +43,24 @@ def test_a_book_is_read_chapter_by_chapter_in_the_order_of_its_spine(read):
     assert [drop.reason for drop in drops] == ["missing_in_archive"]
 
 
+def test_items_that_name_places_in_a_page_are_that_page_once(read):
+    item = '<item id="{}" href="text/two.xhtml#o{}" media-type="application/xhtml+xml"/>'
+    page = '<item id="b" href="text/two.xhtml" media-type="application/xhtml+xml"/>'
+    places = "".join(item.format(f"b{number}", number) for number in (8, 9))
+    refs = '<itemref idref="b8"/><itemref idref="b9"/>'
+    beside = PACKAGE.replace(page, page + places).replace('<itemref idref="b"/>', refs + '<itemref idref="b"/>')
+    instead = PACKAGE.replace(page, places).replace('<itemref idref="b"/>', refs)
+    whole = read("a.epub", epub(), kind="books")
+    assert read("a.epub", epub(beside), kind="books") == whole
+    assert read("a.epub", epub(instead), kind="books") == whole, "a chapter known by its places alone is lost"
+
+
+def test_a_place_in_the_table_of_contents_is_no_chapter(read):
+    place = '<item id="n2" href="nav.xhtml#x" media-type="application/xhtml+xml"/></manifest>'
+    package = PACKAGE.replace("</manifest>", place).replace("<spine>", '<spine><itemref idref="n2"/>')
+    assert read("a.epub", epub(package), kind="books") == read("a.epub", epub(), kind="books")
+
+
 def test_chapters_carry_what_the_book_says_of_itself(read):
     documents, _ = read("a.epub", epub(), kind="books")
     assert documents[0].meta == {

@@ -94,15 +94,16 @@ def _metadata(package: str) -> dict[str, str]:
     return {name: value if name == "licence" else value[:300] for name, value in meta.items() if value}
 
 
-def _spine(package: str, folder: str) -> Iterator[str]:
-    """Yield the names of the pages in reading order, each once; the table of contents is none of them."""
-    items: dict[str, str] = {}
+def _spine(package: str, folder: str) -> list[str]:
+    """Return the names of the pages in the spine's order, each once; the table of contents is none of them."""
+    pages: dict[str, str] = {}  # by the id of an item; several may name places in one page
+    contents = set()
     for attributes in _ITEM.findall(package):
         item = dict(_ATTRIBUTE.findall(attributes))
-        is_contents = "nav" in item.get("properties", "").split()
-        if item.get("media-type") in _PAGES and not is_contents and "href" in item:
-            items[item.get("id", "")] = item["href"]
-    for attributes in _ITEMREF.findall(package):
-        href = items.pop(dict(_ATTRIBUTE.findall(attributes)).get("idref", ""), None)
-        if href is not None:
-            yield posixpath.normpath(posixpath.join(folder, unquote(unescape(href))))
+        if item.get("media-type") in _PAGES and "href" in item:
+            page, _, _ = unescape(item["href"]).partition("#")
+            pages[item.get("id", "")] = name = posixpath.normpath(posixpath.join(folder, unquote(page)))
+            if "nav" in item.get("properties", "").split():
+                contents.add(name)
+    order = [pages.get(dict(_ATTRIBUTE.findall(attributes)).get("idref", "")) for attributes in _ITEMREF.findall(package)]
+    return [name for name in dict.fromkeys(order) if name is not None and name not in contents]
