@@ -99,9 +99,9 @@ def test_long_documents_are_cut_and_nothing_is_lost(texts):
     assert list(bounded(pieces, 2000)) == pieces
 
 
-def test_half_a_surrogate_pair_is_a_drop():
-    (drop,) = bounded([Document("a\ud800", "mine", "a", "a", "text")], 2000)
-    assert (drop.reason, drop.num_bytes) == ("not_utf8", 4)
+def test_half_a_surrogate_pair_costs_a_character_and_not_its_document():
+    (document,) = bounded([Document("cut \ud83d, whole \U0001f600", "mine", "a", "a", "text")], 2000)
+    assert document.text == "cut , whole \U0001f600"
 
 
 # ---- names

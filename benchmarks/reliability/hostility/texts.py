@@ -57,7 +57,7 @@ cases.file(
 cases.file("terminal commands esc.txt", KEPT, content=("\x1b]0;x\x07\x1b[2J" + prose("burn")).encode())
 cases.file("right-to-left overrides bidi.txt", KEPT, content=("\u202e\u2066" + prose("beck")).encode())
 cases.file("special tokens tokens.txt", KEPT, content=("<|end_of_text|>" + prose("rill")).encode())
-cases.file("half a pair, in JSON half.jsonl", "not_utf8", content=b'{"text": "\\ud800"}\n' * 3)
+cases.file("half a pair, in JSON half.jsonl", "empty", content=b'{"text": "\\ud800"}\n' * 3)
 
 
 @cases("one line of words", KEPT, "exact_duplicate", "near_duplicate", "repeated_ngrams", "repeated_passages")

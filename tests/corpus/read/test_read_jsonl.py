@@ -28,7 +28,6 @@ def test_every_line_with_text_is_a_document(read):
         (b"just words", "malformed_json"),
         (b"[" * 100_000, "malformed_json"),
         (b'{"text": "\xff"}', "not_utf8"),
-        (b'{"text": "\\ud800"}', "not_utf8"),
         (b'{"title": "only"}', "no_text"),
         (b'{"text": 5}', "no_text"),
         (b'{"text": null}', "no_text"),
@@ -44,6 +43,28 @@ def test_a_bad_line_costs_that_line_only(read, line, reason):
     assert [document.text for document in documents] == ["before", "after"]
     assert reasons(drops) == [reason]
     assert drops[0].num_bytes > 0
+
+
+def test_an_emoji_cut_in_two_costs_a_character(read):
+    documents, drops = read("a.jsonl", b'{"text": "words \\ud83d here"}\n{"text": "\\ud83d\\ude00"}\n')
+    assert ([document.text for document in documents], drops) == (["words  here", "\U0001f600"], [])
+
+
+@pytest.mark.parametrize(
+    ("record", "because"),
+    [
+        ({"messages": [{"role": "user", "content": "Hi"}]}, "chat data: messages holds a conversation"),
+        ({"text": ["one", "two"]}, "text holds a list, no string"),
+        ({"content": 5}, "content holds a number, no string"),
+        ({"text": {"en": "one"}}, "text holds an object, no string"),
+        ({"title": "only"}, "no text in a column text or content; corpus.sources.mine.text_column names another"),
+        (["text"], "not an object"),
+    ],
+)
+def test_a_record_without_text_says_what_was_found_instead(read, record, because):
+    (drop,) = read("a.jsonl", json.dumps(record).encode() + b"\n")[1]
+    assert drop.reason == "no_text"
+    assert because in drop.because
 
 
 def test_deep_nesting_is_malformed_not_a_crash(read):

@@ -128,3 +128,29 @@ def test_a_readme_in_a_code_source_is_text(read):
 @pytest.mark.parametrize(("suffix", "compress"), [(".bz2", bz2.compress), (".xz", lzma.compress)])
 def test_several_streams_are_one_text(read, suffix, compress):
     assert texts(read, f"a.txt{suffix}", compress(b"one ") + compress(b"two")) == ["one two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "found"),
+    [
+        ("a.txt", b"caf\xe9 au lait", "byte 0xE9 at offset 3 is no UTF-8"),
+        ("a.txt", b"a" * (1 << 20) + b"\xe2\x82 ", "byte 0xE2 at offset 1,048,576 is no UTF-8"),
+        ("a.txt", b"a" * ((1 << 20) - 1) + b"\xe2\x82 ", "byte 0xE2 at offset 1,048,575 is no UTF-8"),
+        ("a.md", b"caf\xe9", "byte 0xE9 at offset 3 is no UTF-8"),
+        ("a.html", b"<p>caf\xe9</p>", "byte 0xE9 at offset 6 is no UTF-8"),
+        ("a.jsonl", b'{"text": "caf\xe9"}', "byte 0xE9 at offset 13 is no UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_utf8_says_which_byte_is_not_and_what_to_do(read, name, data, found):
+    (drop,) = read(name, data)[1]
+    assert drop.because.startswith(found)
+    assert "iconv -f LATIN1 -t UTF-8" in drop.because
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.odt", "a.RTF", "a.eml", "a.srt", "a.mbox.gz"])
+def test_a_format_that_is_not_read_is_dropped_with_what_to_do_about_it(read, name):
+    documents, (drop,) = read(name, b"1\n00:00:01,000 --> 00:00:02,000\nWords.\n")
+    suffix = name.lower().removeprefix("a").removesuffix(".gz")
+    assert not documents
+    assert drop.reason == "unknown_format"
+    assert drop.because == f"{suffix} files are not read; convert them to .txt or .html"

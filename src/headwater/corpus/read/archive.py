@@ -16,7 +16,14 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.formats import compression_of, format_of, kind_of, skip_reason, without_compression
+from headwater.corpus.read.formats import (
+    compression_of,
+    conversion_hint,
+    format_of,
+    kind_of,
+    skip_reason,
+    without_compression,
+)
 from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
@@ -26,7 +33,7 @@ from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.zip import member_bytes, open_zip
 
 _PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
-_NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported")
+_NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported", "to_convert")
 _MAX_READS_AT_END = 20
 _MAX_LINK_BYTES = 4096  # no path is longer
 _ZIP_SUFFIXES = (".zip", ".whl")
@@ -86,7 +93,7 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
     is_first = True
     try:
         if compression_of(name) or file_format in _NOT_IN_ARCHIVES:
-            raise Unusable("unknown_format")
+            raise Unusable("unknown_format", conversion_hint(file_format, name))
         member, file_format = as_script(member, file_format)
         read = parse if file_format in _PARSED else read_plain
         for piece in bounded(read(member, file_format, limits), limits.max_document_characters):
@@ -95,8 +102,8 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
         if is_first:
             yield member.drop("empty", len(data))
     except Unusable as error:
-        is_no_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
-        error.reason = "unknown_format" if is_no_text else error.reason
+        if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
+            error = Unusable("unknown_format")
         yield member.drop_for(error, len(data) if is_first else 0, "" if is_first else "#rest")
 
 

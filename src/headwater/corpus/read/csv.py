@@ -10,7 +10,7 @@ from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
 from headwater.corpus.read.record import record_meta, text_column, without_text
 from headwater.corpus.read.text import encoding_of
 
@@ -46,8 +46,8 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
             next(rows, None)
         except csv.Error:
             raise Unusable("malformed_csv") from None
-        except UnicodeDecodeError:
-            raise Unusable("not_utf8") from None
+        except UnicodeDecodeError as error:
+            raise not_utf8(error) from None
         yield from _documents(file, rows, names, column)
 
 

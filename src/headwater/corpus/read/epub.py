@@ -105,5 +105,5 @@ def _spine(package: str, folder: str) -> list[str]:
             pages[item.get("id", "")] = name = posixpath.normpath(posixpath.join(folder, unquote(page)))
             if "nav" in item.get("properties", "").split():
                 contents.add(name)
-    order = [pages.get(dict(_ATTRIBUTE.findall(attributes)).get("idref", "")) for attributes in _ITEMREF.findall(package)]
-    return [name for name in dict.fromkeys(order) if name is not None and name not in contents]
+    ids = (dict(_ATTRIBUTE.findall(attributes)).get("idref", "") for attributes in _ITEMREF.findall(package))
+    return list(dict.fromkeys(pages[each] for each in ids if each in pages and pages[each] not in contents))

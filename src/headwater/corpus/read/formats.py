@@ -23,8 +23,9 @@ _FORMATS = {
     "pdf": "pdf",
     "warc": "warc wet",
     "archive": "zip whl tar",
-    "unsupported": "mobi doc docx odt ppt pptx xls xlsx 7z rar jar png jpg jpeg "
-    "gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf otf so dll dylib exe a o obj "
+    "to_convert": "doc docx odt rtf ppt pptx xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt",
+    "unsupported": "7z rar jar png jpg jpeg gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff "
+    "woff2 ttf otf so dll dylib exe a o obj "
     "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf",
 }
 
@@ -90,6 +91,12 @@ _CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cm
 def skip_reason(name: str) -> str:
     """Return why a file or folder of this name is skipped below a folder that is read: hidden or tool_folder; or ""."""
     return "hidden" if name.startswith(".") else "tool_folder" if name in _TOOL_FOLDERS else ""
+
+
+def conversion_hint(file_format: str, name: str) -> str:
+    """Return what to do with a file whose text is there and isn't read, or ""."""
+    suffix = PurePath(without_compression(name)).suffix.lower()
+    return f"{suffix} files are not read; convert them to .txt or .html" if file_format == "to_convert" else ""
 
 
 def compression_of(name: str) -> str | None:

@@ -19,7 +19,7 @@ from headwater.corpus.read.html_content import main_blocks
 from headwater.corpus.read.html_metadata import head_metadata
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
 from headwater.corpus.read.text import encoding_of
 
 _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|pre|table|article)\b", re.I)
@@ -95,13 +95,13 @@ def decode(data: bytes, charset: str | None = None) -> str:
         raise Unusable("binary")
     try:
         text = data.decode(encoding)
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
         declared = _CHARSET.search(data[:4096])
         name = declared[1].decode() if declared else charset or "utf-8"
         try:
             text = data.decode(_charset(name))
         except (LookupError, UnicodeError):
-            raise Unusable("not_utf8") from None
+            raise not_utf8(error) from None
     if "\0" in text:
         raise Unusable("binary")
     return text

@@ -13,7 +13,7 @@ from typing import Any
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl
-from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
 from headwater.corpus.read.record import has_text, record_document
 from headwater.corpus.read.text import read_text
 
@@ -50,8 +50,8 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
 def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise Unusable("not_utf8") from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(error) from None
     except (ValueError, RecursionError):
         raise Unusable("malformed_json") from None
 

@@ -8,6 +8,7 @@ from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import not_utf8
 from headwater.corpus.read.record import record_document
 
 
@@ -43,7 +44,7 @@ def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes
 def _parse(file: InputFile, line: bytes, part: str, text_column: str | None) -> Document | Drop:
     try:
         return record_document(file, json.loads(line.decode()), part, len(line), text_column)
-    except UnicodeDecodeError:
-        return file.drop("not_utf8", len(line), part)
+    except UnicodeDecodeError as error:
+        return file.drop_for(not_utf8(error), len(line), part)
     except (ValueError, RecursionError):
         return file.drop("malformed_json", len(line), part, line.decode()[:200])

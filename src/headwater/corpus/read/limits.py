@@ -26,6 +26,13 @@ class Unusable(Exception):
         self.reason, self.because, self.excerpt = reason, because, excerpt
 
 
+def not_utf8(error: UnicodeDecodeError, start: int = 0) -> Unusable:
+    """Return what a file is whose bytes can't be decoded; `start` is where in it the bytes of `error` begin."""
+    name = error.encoding.upper().replace("-SIG", "")
+    where = f"byte 0x{error.object[error.start]:02X} at offset {start + error.start:,} is no {name}"
+    return Unusable("not_utf8", f"{where}; convert the file to UTF-8, as in `iconv -f LATIN1 -t UTF-8 FILE > NEW`")
+
+
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
     """The settings of a corpus, and of a source, that readers go by, under the same names."""
@@ -52,16 +59,16 @@ class Expansion:
 def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[Document | Drop]:
     """Yield the pieces of a file in bounded size and number; nothing is lost from the account.
 
-    Documents longer than `max_characters` are cut; those that aren't Unicode become drops. Of more than 1,000 drops
-    for one reason the rest is one drop, with their number, at the end. Doing it twice changes nothing.
+    Documents longer than `max_characters` are cut; halves of surrogate pairs, which JSON can spell, are taken out. Of
+    more than 1,000 drops for one reason the rest is one drop, with their number, at the end. Doing it twice changes
+    nothing.
     """
     told: dict[str, int] = {}
     rest: dict[str, _Rest] = {}
     try:
-        for found in pieces:
-            piece = _checked(found)
+        for piece in pieces:
             if isinstance(piece, Document):
-                yield from _cut(piece, max_characters)
+                yield from _cut(_in_unicode(piece), max_characters)
             elif told.setdefault(piece.reason, 0) < MAX_DROPS_TOLD:
                 told[piece.reason] += 1
                 yield piece
@@ -75,18 +82,14 @@ def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[
     yield from (each.as_drop() for each in rest.values())
 
 
-def _checked(piece: Document | Drop) -> Document | Drop:
-    """Return the piece, or a drop in place of a text with half a surrogate pair, which JSON can spell."""
-    if isinstance(piece, Drop) or _is_unicode(piece.text):
-        return piece
-    return Drop("not_utf8", piece.source, piece.id, piece.origin, len(piece.text.encode("utf-8", "surrogatepass")))
-
-
-def _is_unicode(text: str) -> bool:
+def _in_unicode(document: Document) -> Document:
+    """Return the document without halves of surrogate pairs: emoji that were cut in two."""
     try:
-        return text.isascii() or bool(text.encode())
+        if not document.text.isascii():
+            document.text.encode()
     except UnicodeEncodeError:
-        return False
+        return replace(document, text=document.text.encode("utf-8", "ignore").decode())
+    return document
 
 
 def _cut(document: Document, max_characters: int) -> Iterator[Document]:

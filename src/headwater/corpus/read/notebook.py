@@ -11,7 +11,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.read.formats import programming_language
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
 
 _FENCES = re.compile(r"^[ ]{0,3}(`{3,})", re.MULTILINE)
 _HEADING = re.compile(r"^#[ \t]+(\S.{0,400}?)[ \t#]*$", re.MULTILINE)
@@ -25,8 +25,8 @@ def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     """
     try:
         notebook = json.loads(read_whole(file, limits.max_file_bytes).decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise Unusable("not_utf8") from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(error) from None
     except (ValueError, RecursionError):
         raise Unusable("malformed_json") from None
     cells = _cells(notebook)

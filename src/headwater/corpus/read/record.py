@@ -18,6 +18,8 @@ from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
 from headwater.corpus.read.row_licence import licence_of_value
 
 _TEXT_COLUMNS = ("text", "content")
+_CHATS = ("messages", "conversations", "conversation")
+_KINDS = {list: "a list", dict: "an object", bool: "a truth value"}
 _INNER = ("meta", "metadata")  # objects of an object whose fields count as its own
 # what a record says of its text, by the names that data sets use, and the name under which it is kept; the first counts
 _OURS = {
@@ -54,12 +56,19 @@ def without_text(source: str, wanted: str | None, columns: Sequence[str]) -> Unu
 
     They are no part of what decided, since a table without a header begins with a row, which redaction must see.
     """
-    return Unusable("no_text", why_without_text(source, wanted), shown_columns(columns))
+    return Unusable("no_text", _why_without_text(source, wanted, dict.fromkeys(columns)), shown_columns(columns))
 
 
-def why_without_text(source: str, wanted: str | None) -> str:
-    looked = " or ".join(_TEXT_COLUMNS) if wanted is None else wanted
-    return f"no text in a column {looked}; corpus.sources.{source}.text_column names another"
+def _why_without_text(source: str, wanted: str | None, fields: dict[str, Any]) -> str:
+    """Return what was found in place of a text, and what to do; `fields` without values are those of a table."""
+    names = _TEXT_COLUMNS if wanted is None else (wanted,)
+    for name in names:
+        if fields.get(name) is not None:
+            return f"{name} holds {_KINDS.get(type(fields[name]), 'a number')}, no string; write it as one string"
+    for name in _CHATS:
+        if name in fields:
+            return f"chat data: {name} holds a conversation; write each as one string, in a column {names[0]}"
+    return f"no text in a column {' or '.join(names)}; corpus.sources.{source}.text_column names another"
 
 
 def shown_columns(names: Sequence[str]) -> str:
@@ -104,7 +113,9 @@ def record_document(
     fields = record if isinstance(record, dict) else {}
     column = _text_field(fields, wanted)
     if column is None:
-        why = why_without_text(file.source, wanted) if fields else ""
+        why = "not an object, with its text in a field named text"
+        if isinstance(record, dict):
+            why = _why_without_text(file.source, wanted, fields)
         return file.drop("no_text", num_bytes, part, str(record)[:200], why)
     inner = [fields[name] for name in _INNER if isinstance(fields.get(name), dict)]
     said: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from headwater.corpus.protect.redact_columns import ColumnRedactor
 from headwater.corpus.read.archive_licence import marked_archive
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces
-from headwater.corpus.read.formats import compression_of, format_of, kind_of
+from headwater.corpus.read.formats import compression_of, conversion_hint, format_of, kind_of
 from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import NO_PERMISSION, InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
@@ -196,8 +196,8 @@ def _read_local(
         if is_first:
             yield file.drop("empty", num_bytes)
     except Unusable as error:
-        not_text = file_format == "unknown" and error.reason in ("binary", "not_utf8")
-        error.reason = "unknown_format" if not_text else error.reason
+        if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
+            error = Unusable("unknown_format")
         yield file.drop_for(error, num_bytes if is_first else 0, "" if is_first else "#rest")
     except OSError as error:
         reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
@@ -216,8 +216,10 @@ def _require_parser(file: InputFile, file_format: str) -> None:
 
 def _read(file: InputFile, file_format: str, limits: ReadLimits, sandbox: Sandbox) -> Iterator[Piece]:
     is_compressed = compression_of(file.path.name) is not None
-    if file_format == "unsupported" or (file_format in ("parquet", "sqlite", "arrow") and is_compressed):
-        raise Unusable("unknown_format")
+    if file_format in ("parquet", "sqlite", "arrow") and is_compressed:
+        raise Unusable("unknown_format", f"a compressed {file_format} file is not read; decompress it")
+    if file_format in ("unsupported", "to_convert"):
+        raise Unusable("unknown_format", conversion_hint(file_format, file.path.name))
     if file_format in PARSED_FORMATS:
         _require_parser(file, file_format)
         return sandbox.read(file, file_format, limits)

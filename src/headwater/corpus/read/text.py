@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.limits import Unusable, not_utf8
 from headwater.corpus.read.scripts import code_language
 from headwater.corpus.read.sections import sections
 
@@ -58,20 +58,22 @@ def encoding_of(head: bytes) -> str:
 
 
 def _check_encoding(file: InputFile) -> str:
+    num_bytes = 0
     with file.open() as stream:
         block = stream.read(BLOCK_BYTES)
         encoding = encoding_of(block)
         decoder = codecs.getincrementaldecoder(encoding)()
         try:
             while block:
+                num_bytes += len(block)
                 if encoding.startswith("utf-8") and b"\0" in block:
                     raise Unusable("binary")
                 if "\0" in decoder.decode(block):  # in UTF-16 a zero byte is half of most letters
                     raise Unusable("binary")
                 block = stream.read(BLOCK_BYTES)
             decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            raise Unusable("not_utf8") from None
+        except UnicodeDecodeError as error:  # its bytes may begin with the end of the block before
+            raise not_utf8(error, num_bytes - len(error.object)) from None
     return encoding
 
 
