@@ -67,8 +67,8 @@ def step_records(num_steps: int, seed: int = 0) -> list[dict[str, Any]]:
     return records
 
 
-def looks(num_steps: int) -> list[int]:
-    """Return the steps at which abilities are scored: doubling, and the last."""
+def probed_steps(num_steps: int) -> list[int]:
+    """Return the steps at which the probes are scored: doubling, and the last."""
     return [0, *[2**power for power in range(20) if 2**power < num_steps], num_steps]
 
 
@@ -95,7 +95,7 @@ def _rise(step: int, middle: float, low: float, high: float) -> float:
     return low + (high - low) / (1 + (middle / max(step, 0.1)) ** 2.5)
 
 
-def ability_record(step: int) -> dict[str, Any]:
+def probe_record(step: int) -> dict[str, Any]:
     scores = {
         "capitals": {
             "right": _rise(step, 180, 0.005, 0.88),
@@ -169,10 +169,10 @@ def start_record(num_steps: int) -> dict[str, Any]:
 
 def run_records(num_steps: int) -> list[dict[str, Any]]:
     """Return the records of a run that was stopped at two thirds and resumed from the checkpoint there."""
-    look_at, records, stop_at = set(looks(num_steps)), [start_record(num_steps)], 2 * num_steps // 3
+    probed, records, stop_at = set(probed_steps(num_steps)), [start_record(num_steps)], 2 * num_steps // 3
     attempt = 1
-    if 0 in look_at:
-        records += [ability_record(0), sample_record(0, num_steps), validation_record(0)]
+    if 0 in probed:
+        records += [probe_record(0), sample_record(0, num_steps), validation_record(0)]
     for record in step_records(num_steps):
         step = record["step"]
         records.append(record)
@@ -186,10 +186,10 @@ def run_records(num_steps: int) -> list[dict[str, Any]]:
                     "seconds": 0.41,
                 }
             )
-        if step % max(1, num_steps // 15) == 0 or step == num_steps or step in look_at:
+        if step % max(1, num_steps // 15) == 0 or step == num_steps or step in probed:
             records.append(validation_record(step))
-        if step in look_at:
-            records += [ability_record(step), sample_record(step, num_steps)]
+        if step in probed:
+            records += [probe_record(step), sample_record(step, num_steps)]
         if step == stop_at:
             records.append({"event": "stopped", "step": step, "signal": "SIGTERM"})
             records.append({"event": "resume", "step": step, "from": f"step-{step:09}", "_attempt": 2})
@@ -267,10 +267,10 @@ def config() -> dict[str, Any]:
 
 
 def evaluation(num_steps: int) -> dict[str, Any]:
-    abilities = ability_record(num_steps)["probes"]
+    details = probe_record(num_steps)["probes"]
     return {
         "bits_per_byte": validation_record(num_steps)["bits_per_byte"], "bits_per_byte_real_text": 1.3127,
-        "abilities": {name: score["right"] for name, score in abilities.items()}, "ability_details": abilities, "yardsticks": {"xz": 2.2381, "ngram5": 1.9034},
+        "abilities": {name: score["right"] for name, score in details.items()}, "ability_details": details, "yardsticks": {"xz": 2.2381, "ngram5": 1.9034},
     }  # fmt: skip
 
 

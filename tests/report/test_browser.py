@@ -94,6 +94,21 @@ def test_the_page_is_never_wider_than_the_screen(open_page, path, width):
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [360, 420, 1300])
+def test_every_figure_and_every_table_of_words_fits_its_place(open_page, tmp_path, width):
+    run_dir = write_run(tmp_path, num_steps=40)
+    records = run_records(40)
+    records[-1] |= {"seconds": 47.9 * 3600, "energy_wh": 12345.6}
+    write_records(run_dir, records)
+    page = open_page(render_report(run_dir), viewport={"width": width, "height": 800})
+    page.tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+    wider = "found => found.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"
+    assert page.tab.locator(".tile, .tile dd").evaluate_all(wider) == []
+    assert page.tab.locator(".scroll:has(> .stacked)").evaluate_all(wider) == []
+    broken = "all => all.filter(one => one.offsetWidth < 90 && one.offsetHeight > 60).map(one => one.textContent)"
+    assert page.tab.locator(".stacked td.words").evaluate_all(broken) == [], "words broken into a few letters a line"
+
+
 def wait_until(tab, expression):
     """Wait for an expression to hold; the page's own policy forbids the evaluation that wait_for_function needs."""
     for _ in range(100):

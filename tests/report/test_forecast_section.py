@@ -1,4 +1,4 @@
-"""The report's part on forecast and fact."""
+"""The report's part on the forecast and the actual values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fake_run import forecast, json_file, run_records, write_records, write_run
 from read_page import read_page
 
 from headwater.records import read_records
-from headwater.report.outcome import mean_score, outcomes_of
+from headwater.report.outcome import forecast_error, outcomes_of
 from headwater.report.render import render_report
 from headwater.report.run_data import read_run
 from headwater.report.sections.forecast import elapsed
@@ -23,8 +23,8 @@ def page(run_dir):
     return read_page(render_report(run_dir))
 
 
-def test_the_table_has_band_fact_error_and_verdict(page):
-    part = page.text.split("Forecast and fact")[1].split("Settings and their reasons")[0]
+def test_the_table_has_band_actual_value_error_and_verdict(page):
+    part = page.text.split("Forecast and actual values")[1].split("Settings and their reasons")[0]
     rows = {line: part.split(f"\n{line}\n")[1].split("\n")[:7] for line in ("time", "memory")}
     assert rows["time"] == ["6.600", "9.000", "12.00", "8.440", "minutes", "−6.2 %", "inside"]
     assert rows["memory"] == ["0.9000", "1.000", "1.100", "1.250", "GiB", "+25.0 %", "outside"]
@@ -43,11 +43,13 @@ def test_the_time_drawn_ends_at_the_time_of_the_records(page, run_dir):
     assert page.trace("Time spent", "P90")[1] == [0, pytest.approx(12)]
 
 
-def test_it_ends_with_the_score(page, run_dir):
-    score = mean_score(outcomes_of(read_run(run_dir)))
-    part = page.text.split("Forecast and fact")[1].split("Settings and their reasons")[0]
-    assert f"{100 * score:.2f} %" in part.split("\nScore")[1]
-    assert "1 of 3 facts inside" in part
+def test_it_ends_with_the_error_and_says_which_way_is_better(page, run_dir):
+    error = forecast_error(outcomes_of(read_run(run_dir)))
+    part = page.text.split("Forecast and actual values")[1].split("Settings and their reasons")[0]
+    assert f"{100 * error:.1f} %" in part.split("\nForecast error")[1]
+    assert "Smaller is better; 0 % would be a perfect forecast." in part
+    assert "1 of 3 values fell between P10 and P90" in part
+    assert "Score" not in part
 
 
 def test_a_run_in_progress_shows_the_forecast_alone(tmp_path):
@@ -55,7 +57,7 @@ def test_a_run_in_progress_shows_the_forecast_alone(tmp_path):
     write_records(run_dir, run_records(30)[:40])
     text = read_page(render_report(run_dir)).text
     assert "not known" in text
-    assert "No score yet" in text
+    assert "No forecast error yet" in text
 
 
 def test_without_a_forecast_the_page_says_how_one_is_made(tmp_path):
@@ -70,6 +72,7 @@ def test_without_a_loss_the_page_says_how_to_get_one(tmp_path):
     json_file(run_dir / "forecast.json", kept)
     page = read_page(render_report(run_dir))
     assert "no loss without runs <b>: `headwater ladder RUN` makes some" in page.text
+    assert "Loss on held-out text, and its forecast" not in page.text, "no empty card beside the chart of time"
     plain = kept | {"loss_refused": "no loss without runs"}
     json_file(run_dir / "forecast.json", plain)
     assert len(page.all("b")) == len(read_page(render_report(run_dir)).all("b"))

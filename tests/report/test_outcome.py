@@ -9,7 +9,7 @@ from fake_run import forecast, run_records
 
 from headwater.cli.terminal import against_forecast
 from headwater.machine.energy import MEASURED
-from headwater.report.outcome import mean_score, outcomes
+from headwater.report.outcome import forecast_error, outcomes
 
 RECORDS = run_records(40)
 FINISH = RECORDS[-1]
@@ -48,11 +48,11 @@ def test_an_energy_that_is_assumed_from_the_time_is_not_counted():
     assert measured.score is not None
 
 
-def test_the_mean_score_leaves_out_what_was_not_measured():
+def test_the_forecast_error_is_of_what_was_measured():
     sure = {"hours": {"p10": 0.1, "p50": 0.1, "p90": 0.1}}
     found = outcomes({"training": sure}, {"seconds": 378.0}, {}, {})
-    assert mean_score(found) == pytest.approx(math.log(1.05))
-    assert mean_score(outcomes(forecast(), {}, VALIDATION, {})) is None
+    assert forecast_error(found) == pytest.approx(math.log(1.05))
+    assert forecast_error(outcomes(forecast(), {}, VALIDATION, {})) is None
 
 
 def test_a_run_in_progress_has_no_facts():
@@ -69,15 +69,15 @@ def test_a_run_in_progress_has_no_facts():
         {"training": {"hours": {"p10": 0, "p50": math.nan, "p90": math.inf}}, "memory_gib": None},
     ],
 )
-def test_what_is_no_forecast_is_left_out(odd):
+def test_what_is_no_forecast_has_no_outcome(odd):
     assert outcomes(odd, FINISH, VALIDATION, {}) == []
 
 
-@pytest.mark.parametrize("beside", ["other programs on 1.4 of the 2 CPUs here", None, 7])
-def test_a_time_beside_other_programs_is_marked_and_counts(beside):
+@pytest.mark.parametrize("beside", ["1.4 of the 2 CPUs here are busy", None, 7])
+def test_a_time_under_load_is_marked_and_counts(beside):
     found = by_name(forecast(), FINISH | {"beside": beside}, VALIDATION)
     assert found["time"].is_disturbed is isinstance(beside, str)
     assert found["time"].score is not None
-    assert ("on 1.4 of the 2 CPUs" in found["time"].how) is isinstance(beside, str)
-    assert ("beside other programs" in against_forecast(found["time"])) is isinstance(beside, str)
+    assert ("1.4 of the 2 CPUs" in found["time"].how) is isinstance(beside, str)
+    assert ("under load" in against_forecast(found["time"])) is isinstance(beside, str)
     assert not found["memory"].is_disturbed

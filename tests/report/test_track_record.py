@@ -53,7 +53,7 @@ def test_shares_and_errors_are_those_of_the_measured_facts(runs):
     assert "energy" not in value["quantities"]
 
 
-def test_a_program_and_a_person_are_told(runs):
+def test_the_record_for_a_program_and_for_a_person(runs):
     value = call("plan", "--track-record", "--json", cwd=runs.parent).json
     assert [run["run"] for run in value["runs"]] == ["first", "second"]
     assert value["unfinished"] == ["running"]

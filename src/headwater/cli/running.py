@@ -32,7 +32,7 @@ from headwater.recipes.stages import (
     write_config,
 )
 from headwater.report.numbers import count, size
-from headwater.report.outcome import mean_score, outcomes_of
+from headwater.report.outcome import forecast_error, outcomes_of
 from headwater.report.run_data import RunData, amount, read_run
 
 if TYPE_CHECKING:
@@ -228,8 +228,8 @@ def forecast_lines(run: RunData) -> list[tuple[str, str]]:
     """Return every fact that was measured against its forecast, and the score; nothing without a forecast."""
     found = [outcome for outcome in outcomes_of(run) if outcome.fact is not None and outcome.is_counted]
     lines = [(outcome.quantity, against_forecast(outcome)) for outcome in found]
-    score = mean_score(found)
-    return lines if score is None else [*lines, ("forecast error", f"{score:.2%} (mean relative CRPS; 0 is perfect)")]
+    error = forecast_error(found)
+    return lines if error is None else [*lines, ("forecast error", f"{error:.1%} (0 is perfect; see the report)")]
 
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:

@@ -52,10 +52,10 @@ def _row(name: str, outcome: Outcome, width: int) -> str:
 
 
 def _summary(record: TrackRecord) -> list[str]:
-    from headwater.report.outcome import mean_score
+    from headwater.report.outcome import forecast_error
     from headwater.report.track_record import by_quantity, share_inside
 
-    inside, score = share_inside(record.counted), mean_score(record.counted)
+    inside, score = share_inside(record.counted), forecast_error(record.counted)
     if score is None:
         return []
     lines = [

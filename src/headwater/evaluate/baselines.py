@@ -1,7 +1,7 @@
 """What simpler models make of the same text: a compressor and an n-gram model, in bits per byte.
 
 A network that doesn't beat these has learned nothing that matching and counting couldn't do. Both read a bounded
-sample, so that time and memory don't grow with the corpus: about 20 seconds and 0.9 GB at most (docs/log.md).
+sample, so that time and memory don't grow with the corpus: about 20 seconds and 1.1 GB at most (docs/log.md).
 """
 
 from __future__ import annotations

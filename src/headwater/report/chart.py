@@ -20,7 +20,7 @@ _AXIS: Spec = {"gridcolor": "@grid", "linecolor": "@axis", "zeroline": False, "n
 
 
 def series(index: int) -> str:
-    """Return the name of the palette's colour for the source or ability of this number."""
+    """Return the name of the palette's colour for the source or probe of this number."""
     return f"series-{index % NUM_SERIES + 1}"
 
 
@@ -96,14 +96,20 @@ def _x_axis(scale: str, ranges: dict[str, list[float]], ticks: Spec) -> Spec:
     }
 
 
-def layout(traces: list[Spec], *, log_x: bool = False, max_x_ticks: int = 6, **more: Any) -> Spec:
-    """Return axes for curves over tokens. Ticks of a logarithmic axis are chosen here, at round numbers."""
+def _axis_title(text: str) -> Spec:
+    return {"automargin": True, "title": {"text": chart_text(text), "standoff": 8, "font": {"size": 12}}}
+
+
+def layout(
+    traces: list[Spec], y: str, x: str = "tokens seen", *, log_x: bool = False, max_x_ticks: int = 6, **more: Any
+) -> Spec:
+    """Return axes with the titles `x` and `y`. Ticks of a logarithmic axis are chosen here, at round numbers."""
     xs = [x for trace in traces for x in trace["x"]]
     ranges = _x_ranges(xs)
     return {
-        "xaxis": _x_axis("log" if log_x else "linear", ranges, _log_ticks(xs, max_x_ticks)),
-        "yaxis": {**_AXIS, "automargin": True} | more.pop("yaxis", {}),
-        "margin": {"l": 8, "r": 14, "t": 6, "b": 22, "pad": 4},
+        "xaxis": _x_axis("log" if log_x else "linear", ranges, _log_ticks(xs, max_x_ticks)) | _axis_title(x),
+        "yaxis": _AXIS | _axis_title(y) | more.pop("yaxis", {}),
+        "margin": {"l": 8, "r": 14, "t": 6, "b": 8, "pad": 4},
         "meta": {"ranges": ranges},
         "showlegend": len(traces) > 1,
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},

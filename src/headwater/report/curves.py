@@ -22,7 +22,7 @@ def points(records: Iterable[Record], x: str, *y: str) -> Points:
 def thin(curve: Points, max_points: int = MAX_POINTS) -> Points:
     """Return at most `max_points` of a curve: the lowest and highest of every bucket, and always both ends.
 
-    Random or evenly spaced points would hide a spike of one step, which is what a reader looks for.
+    Random or evenly spaced points would hide a spike of one step, which is what matters to a reader.
     """
     if len(curve) <= max_points:
         return list(curve)

@@ -48,9 +48,9 @@ def _dots(name: str, xs: Iterable[float], ys: Iterable[float], color: str) -> Sp
     return line(name, _pairs(xs, ys), color) | {"mode": "markers", "marker": {"color": f"@{color}", "size": 5}}
 
 
-def _axes(traces: list[Spec], unit: str, **more: Any) -> Spec:
+def _axes(traces: list[Spec], unit: str, y: str, **more: Any) -> Spec:
     """Return logarithmic axes over something other than tokens."""
-    drawn = layout(traces, log_x=True, hovermode="closest", **more)
+    drawn = layout(traces, y, unit, log_x=True, hovermode="closest", **more)
     drawn["xaxis"] |= {"unifiedhovertitle": {"text": f"%{{x:,.3s}} {unit}"}, "hoverformat": ".3s"}
     return drawn
 
@@ -70,7 +70,8 @@ def _isoflop_card(done: Study) -> Html:
         f"Loss over parameters at {len(curves)} amounts of compute; each curve has its least loss at its best size."
     )
     note = "Dots are runs, lines the fit at the same compute. Horizontal: parameters."
-    return chart_card("Loss by size at equal compute", note, plot(summary, traces, _axes(traces, "parameters"), "tall"))
+    drawn = _axes(traces, "parameters", "loss")
+    return chart_card("Loss by size at equal compute", note, plot(summary, traces, drawn, "tall"))
 
 
 def _frontier_card(done: Study) -> Html:
@@ -88,7 +89,7 @@ def _frontier_card(done: Study) -> Html:
         line("best size, 90 % band", middle, "series-1"),
         _dots("runs", runs.flops.tolist(), runs.loss.tolist(), "series-2"),
     ]
-    drawn = _axes(traces, "FLOPs", max_x_ticks=5, yaxis=log_y([y for trace in traces for y in trace["y"]]))
+    drawn = _axes(traces, "FLOPs", "loss", max_x_ticks=5, yaxis=log_y([y for trace in traces for y in trace["y"]]))
     drawn["xaxis"]["ticktext"] = [f"{tick:.0e}".replace("+", "") for tick in drawn["xaxis"]["tickvals"]]
     note = f"Horizontal: FLOPs, 6 × parameters × tokens. {_at_largest(found, done)}"
     summary = f"Least loss by compute, from {decimal(found.p50[0])} to {decimal(found.p50[-1])}, with a 90 % band."
@@ -123,9 +124,8 @@ def _profile_card(done: Study) -> Html:
         "A flat curve is not known."
     )
     summary = f"Profile likelihood of the exponents. 90 % intervals: {', '.join(words)}."
-    return chart_card(
-        "What the rows say of the exponents", note, plot(summary, traces, _axes(traces, "exponent"), "tall"), wide=True
-    )
+    drawn = _axes(traces, "exponent", "log-likelihood")
+    return chart_card("What the rows say of the exponents", note, plot(summary, traces, drawn, "tall"), wide=True)
 
 
 def _forecasts(fields: dict[str, Any]) -> Html | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _VOID = {"meta", "br", "hr"}
@@ -49,7 +50,7 @@ def render(child: Child) -> Html:
 def tag(name: str, /, *children: Child, **attributes: Any) -> Html:
     """Return one element. `class_` is class, `data_x` is data-x, True a bare attribute, None no attribute.
 
-    Event handlers and style attributes are refused: what looks different gets a class, what acts gets the script.
+    Event handlers and style attributes are refused: a class changes the appearance, the script acts.
     """
     parts = [name]
     for key, value in attributes.items():
@@ -61,6 +62,53 @@ def tag(name: str, /, *children: Child, **attributes: Any) -> Html:
             parts.append(f'{attribute}="{escape(value)}"')
     opening = f"<{' '.join(parts)}>"
     return Html(opening) if name in _VOID else Html(f"{opening}{render(children)}</{name}>")
+
+
+def section(title: str, place: str, *body: Child) -> Html:
+    """Return a part of the page; `place` is what the links at its top point to."""
+    return tag("section", tag("h2", title), body, id=place)
+
+
+def missing(why: str) -> Html:
+    """Return the card in the place of something that isn't there; `why` says what fills it."""
+    return tag("p", why, class_="missing card")
+
+
+def data_table(
+    heads: Sequence[str], rows: Iterable[Sequence[Child] | tuple[str, Sequence[Child]]], words: Sequence[str] = ()
+) -> Html:
+    """Return a table of numbers; on a narrow screen each row becomes a block with the head beside each cell.
+
+    A row is its cells, or (class of the row, its cells); the columns named in `words` hold text.
+    """
+    body = []
+    for row in rows:
+        kind, (first, *others) = row if isinstance(row, tuple) else (None, row)
+        cells = [
+            tag("td", cell, data_head=head, class_="words" if head in words else None)
+            for head, cell in zip(heads[1:], others, strict=True)
+        ]
+        body.append(tag("tr", tag("th", first, scope="row"), cells, class_=kind))
+    head = tag("tr", [tag("th", name, scope="col", class_="words" if name in words else None) for name in heads])
+    return scrolled(tag("table", tag("thead", head), tag("tbody", body), class_="numbers stacked"))
+
+
+def value_table(heads: Sequence[str], rows: Iterable[Sequence[Child]]) -> Html:
+    """Return a table of numbers that keeps its columns, however many, and is scrolled on a narrow screen."""
+    head = tag("tr", [tag("th", name, scope="col") for name in heads])
+    body = [tag("tr", tag("th", first, scope="row"), [tag("td", value) for value in rest]) for first, *rest in rows]
+    return scrolled(tag("table", tag("thead", head), tag("tbody", body), class_="numbers"))
+
+
+def scrolled(body: Html) -> Html:
+    """Return a table that may be scrolled sideways by itself."""
+    return tag("div", body, class_="scroll")
+
+
+def card(title: Child, note: Child, *body: Child) -> Html:
+    """Return a figure with its heading and a note under it."""
+    caption = [tag("h3", title) if title else None, tag("p", note) if note else None]
+    return tag("figure", tag("figcaption", caption) if title or note else None, body, class_="card")
 
 
 def data_block(value: Any) -> Html:

@@ -1,15 +1,16 @@
-"""The few numbers that several parts of the page tell, each worked out in one place."""
+"""The few numbers that several parts of the page show, each worked out in one place."""
 
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
 
 from headwater.records import Record
 from headwater.report.curves import Points, points
 from headwater.report.numbers import number, plural
-from headwater.report.run_data import RunData, amount, table
+from headwater.report.run_data import Object, RunData, amount, table
 
-_YARDSTICK_NAMES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
+_BASELINE_NAMES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
 def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
@@ -24,11 +25,11 @@ def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
     return None, "held-out text"
 
 
-def baselines(run: RunData) -> list[tuple[str, float]]:
-    """Return what simpler models need for the same bytes, by name."""
-    found = table(run.evaluation, "yardsticks")
-    named = [(_YARDSTICK_NAMES.get(name, name), number(value)) for name, value in found.items()]
-    return [(name, value) for name, value in named if value is not None and value > 0]
+def baselines(evaluation: Object) -> dict[str, float]:
+    """Return the bits per byte that simpler models need for the same text, by name."""
+    found = table(evaluation, "yardsticks")
+    named = {_BASELINE_NAMES.get(name, name): number(value) for name, value in found.items()}
+    return {name: value for name, value in named.items() if value is not None and value > 0}
 
 
 def is_on_real_text(run: RunData) -> bool:
@@ -47,9 +48,24 @@ def bits_per_byte_curve(run: RunData, source: str) -> Points:
     return points(run.events("validation"), "tokens_seen", "bits_per_byte", source)
 
 
-def ability_curve(run: RunData, ability: str) -> Points:
-    """Return the fraction right over tokens."""
-    return points(run.events("probes"), "tokens_seen", "probes", ability, "right")
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one source gives to training: its tokens, their share of all, and how often its text is read."""
+
+    tokens: float | None = None
+    fraction: float | None = None
+    epochs: float | None = None
+
+
+def read_shares(run: RunData) -> dict[str, Share]:
+    """Return the share of each source over the whole run, by the plan; {} while no plan is known."""
+    sources = table(run.start, "plan", "sources")
+    tokens = {name: amount(sources, name, "tokens") for name in sources}
+    total = sum(value for value in tokens.values() if value is not None)
+    return {
+        name: Share(value, value / total if value is not None and total else None, amount(sources, name, "epochs"))
+        for name, value in tokens.items()
+    }
 
 
 def median_of(run: RunData, field: str) -> float | None:
@@ -57,16 +73,50 @@ def median_of(run: RunData, field: str) -> float | None:
     return statistics.median(values) if values else None
 
 
+def utilisation(run: RunData) -> tuple[float | None, Points]:
+    """Return the largest peak that the run measured without load, and the fraction of it reached in each step.
+
+    A process counts from the largest peak known to it; here all steps count from the same one. (None, []) without any.
+    """
+    device = {name: table(run.start, "device").get(name) for name in ("name", "cores", "dtype")}
+    largest: float | None = None
+    known: dict[object, float] = {}
+    for record in run.all_records:
+        found = table(record, "device")
+        peak = amount(found, "peak_flops_per_second")
+        if peak is not None and "peak_under_load" not in found and device.items() <= found.items():
+            largest = max(peak, largest or 0.0)
+        if record.get("event") == "start" and largest is not None:
+            known[_attempt(record)] = largest
+    if largest is None or largest <= 0:
+        return None, []
+    steps = [record for record in run.events("step") if _attempt(record) in known]
+    curve = [
+        (seen, fraction * known[_attempt(record)] / largest)
+        for record in steps
+        for seen, fraction in points([record], "tokens_seen", "mfu")
+    ]
+    return largest, curve
+
+
+def median_share(curve: Points) -> float | None:
+    return statistics.median(y for _, y in curve) if curve else None
+
+
+def _attempt(record: Record) -> float | None:
+    return number(record.get("attempt"))
+
+
 def seconds_trained(run: RunData) -> float | None:
-    """Return the run's time: the trainer's own figure at the end, or what its records add up to so far."""
+    """Return the time of training: the trainer's own figure at the end, or what its records add up to so far."""
     finished = amount(run.last("finish"), "seconds")
     return finished if finished is not None else sum(time_split(run).values()) or None
 
 
 def time_split(run: RunData) -> dict[str, float]:
-    """Return the seconds spent on each kind of work, as the records time it, and what is left of the whole."""
+    """Return the seconds of training by kind of work, as the records time it, and what is left of the whole."""
     kinds = {
-        "training": seconds_of(run, "step", "seconds"),
+        "training steps": seconds_of(run, "step", "seconds"),
         "validation": seconds_of(run, "validation", "evaluation_seconds"),
         "probes": seconds_of(run, "probes", "evaluation_seconds"),
         "samples": seconds_of(run, "samples", "evaluation_seconds"),
@@ -80,6 +130,15 @@ def time_split(run: RunData) -> dict[str, float]:
 
 def seconds_of(run: RunData, event: str, field: str) -> float:
     return sum(number(record.get(field)) or 0.0 for record in run.events(event))
+
+
+def stage_seconds(run: RunData) -> dict[str, float]:
+    """Return the seconds of every stage of the run that was timed, training among them, in their order; {} of none."""
+    timed = {str(name): number(value) for name, value in table(run.stages, "seconds").items()}
+    before = ("corpus", "tokenizer", "tokens")
+    names = [*(name for name in before if name in timed), "training", *(name for name in timed if name not in before)]
+    every = {name: seconds for name in names if (seconds := {**timed, "training": seconds_trained(run)}[name])}
+    return every if len(every) > 1 else {}
 
 
 def number_formats(run: RunData) -> dict[str, str]:

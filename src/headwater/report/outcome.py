@@ -1,4 +1,4 @@
-"""A run's forecast beside its facts: which quantity, which band, what became of it, and how good that was.
+"""A run's forecast beside the actual values: which quantity, which band, the value, and how good that was.
 
 Each fact is held against its own forecast: the run's clock counts training, so that time and energy are those of
 training alone, without preparation and what comes after. The loss is that of all held-out text, which is what a
@@ -22,10 +22,10 @@ ALL_TEXT, LAST_VALIDATION = "all held-out text", "a sample of the held-out text,
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One quantity: P10, P50, P90, the fact where there is one, and `how` it is known or why it isn't.
+    """One quantity: P10, P50, P90, the actual value where there is one, and `how` it is known or why it isn't.
 
-    `is_counted` says that the fact was measured: an energy that is assumed from the time says nothing of its own.
-    `is_disturbed` says that other programs ran beside it: it counts, and is marked.
+    `is_counted` says that the fact was measured: an energy estimated from the time says nothing of its own.
+    `is_disturbed` says that the machine was under load: the value counts, and is marked.
     """
 
     quantity: str
@@ -50,7 +50,7 @@ class Outcome:
     @property
     def mark(self) -> str:
         """Return what comes after the verdict."""
-        return ", beside other programs" if self.is_disturbed else ""
+        return ", under load" if self.is_disturbed else ""
 
     @property
     def score(self) -> float | None:
@@ -81,7 +81,7 @@ def outcomes(forecast: Object, finish: Record, validation: Record, evaluation: O
     return [outcome for outcome in found if outcome is not None]
 
 
-def mean_score(found: list[Outcome]) -> float | None:
+def forecast_error(found: list[Outcome]) -> float | None:
     """Return the mean over the quantities that were measured."""
     scores = [outcome.score for outcome in found if outcome.score is not None]
     return sum(scores) / len(scores) if scores else None
@@ -90,7 +90,7 @@ def mean_score(found: list[Outcome]) -> float | None:
 def _time(forecast: Object, finish: Record) -> Outcome | None:
     band = _band(forecast, "training", "hours", scale=3600)
     beside = finish.get("beside")
-    how = f"of training, not of an idle machine: {beside}" if isinstance(beside, str) else "of training"
+    how = f"training, under load: {beside}" if isinstance(beside, str) else "training"
     return _outcome("time", "seconds", band, amount(finish, "seconds"), how, is_disturbed=isinstance(beside, str))
 
 
@@ -112,7 +112,7 @@ def _memory(forecast: Object, finish: Record) -> Outcome | None:
 
 def _energy(forecast: Object, finish: Record) -> Outcome | None:
     is_measured = str(finish.get("energy_how") or "").startswith(MEASURED)
-    words = "measured" if is_measured else "assumed from the time, so not counted"
+    words = "measured" if is_measured else "estimated from the time, so not counted"
     band = _band(forecast, "training", "energy_kwh", scale=1000)
     return _outcome("energy", "Wh", band, amount(finish, "energy_wh"), words, is_measured)
 

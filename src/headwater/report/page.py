@@ -19,7 +19,7 @@ from headwater.report.sections.corpus import corpus
 from headwater.report.sections.forecast import forecast
 from headwater.report.sections.learning import learning
 from headwater.report.sections.next_steps import next_steps
-from headwater.report.sections.probes import abilities
+from headwater.report.sections.probes import probes
 from headwater.report.sections.running import running
 from headwater.report.sections.samples import samples
 from headwater.report.sections.settings import settings
@@ -27,9 +27,9 @@ from headwater.report.sections.title import title
 
 _SECTIONS = {
     "corpus": "What it read",
-    "learning": "How it learnt",
+    "learning": "How it learned",
     "probes": "What it can do",
-    "samples": "In its own words",
+    "samples": "What it writes",
     "running": "How it ran",
     "forecast": "Forecast",
     "settings": "Settings",
@@ -38,7 +38,7 @@ _SECTIONS = {
 
 
 def page(run: RunData) -> str:
-    parts = [corpus, learning, abilities, samples, running, forecast, settings, next_steps]
+    parts = [corpus, learning, probes, samples, running, forecast, settings, next_steps]
     links = [tag("a", words, href=f"#{place}") for place, words in _SECTIONS.items()]
     return whole_page(
         run.name,

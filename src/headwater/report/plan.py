@@ -116,7 +116,7 @@ def _card(
     if limit is not None and chance is not None:
         note += f"; {percent(chance, 0)} {what} {significant(limit)} {unit}"
     summary = f"{title}: {significant(middle)} {unit}, {note}."
-    return chart_card([title, value], f"{note}.", plot(summary, traces, _axes(traces, marks), "small"), wide=wide)
+    return chart_card([title, value], f"{note}.", plot(summary, traces, _axes(traces, marks, unit), "small"), wide=wide)
 
 
 def _curve(band: Band) -> list[tuple[float, float]]:
@@ -141,12 +141,12 @@ def _upright(x: float, words: str, color: str, *, at_left: bool) -> tuple[Spec, 
     return shape, mark
 
 
-def _axes(traces: list[Spec], marks: list[tuple[Spec, Spec]]) -> Spec:
+def _axes(traces: list[Spec], marks: list[tuple[Spec, Spec]], unit: str) -> Spec:
     """Return a linear axis around the curve and the limits, without the axis of densities."""
     shapes, labels = [shape for shape, _ in marks], [mark for _, mark in marks]
     xs = [x for trace in traces for x in trace["x"]] + [shape["x0"] for shape in shapes]
     room = 0.04 * (max(xs) - min(xs))
-    drawn = layout(traces, showlegend=False, hovermode=False, shapes=shapes, annotations=labels)
+    drawn = layout(traces, "", unit, showlegend=False, hovermode=False, shapes=shapes, annotations=labels)
     drawn["yaxis"] |= {"visible": False, "range": [0, 1.12]}
     drawn["xaxis"] |= {"range": [min(xs) - room, max(xs) + room], "nticks": 6}
     return drawn

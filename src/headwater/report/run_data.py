@@ -1,6 +1,6 @@
 """Everything the page shows, read from a run's folder; what isn't there yet is empty.
 
-A report is asked for in the middle of a run too, so a missing, half-written or odd file is never an error here.
+A report is also made in the middle of a run, so a missing, half-written or odd file is never an error here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class RunData:
     """`by_event` has the records that count after resumes, `all_records` every line that was written."""
 
     name: str
+    folder: Path
     config: Object
     by_event: dict[str, list[Record]]
     all_records: list[Record]
@@ -32,6 +33,7 @@ class RunData:
     evaluation: Object
     forecast: Object
     interventions: list[Record]
+    stages: Object
 
     def events(self, event: str) -> list[Record]:
         return self.by_event.get(event, [])
@@ -67,6 +69,7 @@ def read_run(run_dir: Path) -> RunData:
     records = run_dir / "records.jsonl"
     return RunData(
         name=run_dir.name,
+        folder=run_dir,
         config=_read_or_empty(run_dir / "config.json"),
         by_event=_group(read_records(records)),
         all_records=read_all(records),
@@ -76,6 +79,7 @@ def read_run(run_dir: Path) -> RunData:
         evaluation=_read_or_empty(run_dir / "evaluation.json"),
         forecast=_read_or_empty(run_dir / "forecast.json"),
         interventions=read_interventions(run_dir),
+        stages=_read_or_empty(run_dir / "stages.json"),
     )
 
 

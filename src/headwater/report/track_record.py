@@ -11,7 +11,7 @@ from typing import Any
 from headwater.errors import DataError
 from headwater.files import read_json
 from headwater.plan.score import FORECAST_FORMAT, NOMINAL, binomial_interval
-from headwater.report.outcome import Outcome, mean_score, outcomes_of
+from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import Object, read_run
 
 _MARKS = ("config.json", "records.jsonl", "forecast.json")
@@ -97,11 +97,11 @@ def track_fields(record: TrackRecord) -> Object:
     return {
         "folder": str(record.folder),
         "runs": [
-            {"run": name, "score": mean_score(found), "outcomes": [outcome_fields(outcome) for outcome in found]}
+            {"run": name, "score": forecast_error(found), "outcomes": [outcome_fields(outcome) for outcome in found]}
             for name, found in record.judged.items()
         ],
         "inside": share_inside(record.counted),
-        "score": mean_score(record.counted),
+        "score": forecast_error(record.counted),
         "quantities": by_quantity(record.counted),
         "unfinished": record.unfinished,
         "without_forecast": record.without_forecast,

@@ -1,16 +1,19 @@
-"""Every process that worked on the run: where it began, how it ended, and what had to be done again."""
+"""Every process that trained the run: where it began, how it ended, what it recomputed, skipped and went back from."""
 
 from __future__ import annotations
 
 from headwater.records import Record
-from headwater.report.markup import Child, Html, tag
+from headwater.report.markup import Child, card, data_table
 from headwater.report.measures import audit_line
 from headwater.report.numbers import moment, number, plural, size, times, whole
-from headwater.report.run_data import RunData, amount
+from headwater.report.run_data import RunData, amount, table
+from headwater.train.interventions import told
+
+MAX_SHOWN = 50
 
 
 def attempts(run: RunData) -> Child:
-    """Return one row an attempt; steps past the checkpoint that the next one resumed from were done again."""
+    """Return one row an attempt; steps past the checkpoint that the next one resumed from were recomputed."""
     groups: dict[str, list[Record]] = {}
     for record in run.all_records:
         groups.setdefault(str(record.get("attempt", "–")), []).append(record)
@@ -19,18 +22,15 @@ def attempts(run: RunData) -> Child:
     in_order = list(groups.values())
     followers: list[list[Record] | None] = [*in_order[1:], None]
     rows = [_row(records, following) for records, following in zip(in_order, followers, strict=True)]
-    names = ["attempt", "began", "from step", "to step", "how it ended", "steps done again"]
-    head = tag("tr", [tag("th", name, scope="col", class_="words" if name == names[4] else None) for name in names])
-    body = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers attempts")
-    caption = tag("figcaption", tag("h3", "Attempts"), tag("p", " ".join(_notes(run, len(in_order)))))
-    return tag("figure", caption, tag("div", body, class_="scroll"), class_="card")
+    heads = ["attempt", "began", "from step", "to step", "how it ended", "steps recomputed"]
+    return card("Attempts", " ".join(_notes(run, len(in_order))), data_table(heads, rows, words=["how it ended"]))
 
 
 def _notes(run: RunData, num_attempts: int) -> list[str]:
     resumes, saves = len(run.events("resume")), run.events("checkpoint")
     notes = []
     if resumes:
-        notes.append(f"Resumed {times(resumes)}; what was lost past the last checkpoint was done again.")
+        notes.append(f"Resumed {times(resumes)}; steps past the last checkpoint were recomputed.")
     elif num_attempts == 1:
         notes.append("One process, never interrupted." if run.is_finished else "One process so far.")
     if saves:
@@ -40,24 +40,23 @@ def _notes(run: RunData, num_attempts: int) -> list[str]:
     # older runs recorded one as a step, too
     bad = len(run.events("skipped")) + sum(record.get("taken") is False for record in run.events("step"))
     if bad:
-        notes.append(f"{plural(bad, 'step')} not taken: no finite loss or gradient, or an outlier.")
+        notes.append(f"{plural(bad, 'step')} skipped: NaN or infinite loss or gradient, or an outlier.")
     audits = audit_line(run.last("finish"))
     return [*notes, f"{audits[0].upper()}{audits[1:]}."] if audits else notes
 
 
-def _row(records: list[Record], following: list[Record] | None) -> Html:
+def _row(records: list[Record], following: list[Record] | None) -> list[Child]:
     steps = [step for record in records if (step := amount(record, "step")) is not None]
     reached, resumed_at = max(steps, default=None), _resumed_at(following)
-    again = max(0.0, reached - resumed_at) if resumed_at is not None and reached is not None else None
-    return tag(
-        "tr",
-        tag("th", str(records[0].get("attempt", "–")), scope="row"),
-        tag("td", moment(number(records[0].get("time")))),
-        tag("td", whole(steps[0] if steps else None)),
-        tag("td", whole(reached)),
-        tag("td", _ending(records, following), class_="words"),
-        tag("td", whole(again)),
-    )
+    recomputed = max(0.0, reached - resumed_at) if resumed_at is not None and reached is not None else None
+    return [
+        str(records[0].get("attempt", "–")),
+        moment(number(records[0].get("time"))),
+        whole(steps[0] if steps else None),
+        whole(reached),
+        _ending(records, following),
+        whole(recomputed),
+    ]
 
 
 def _resumed_at(records: list[Record] | None) -> float | None:
@@ -71,6 +70,37 @@ def _ending(records: list[Record], following: list[Record] | None) -> str:
             return f"stopped by {record.get('signal') or 'a signal'}, after a save"
         if record.get("event") == "finish":
             return "finished"
-    if following is None:
-        return "still running, or killed"
-    return "died without a word: killed, or the machine went away"
+    return "still running, or killed" if following is None else "killed, or the machine stopped"
+
+
+def interventions(run: RunData) -> Child:
+    """Return a table of the skipped steps and of the rollbacks; nothing where there were none."""
+    entries = run.interventions
+    if not entries:
+        return None
+    shown = f", the last {MAX_SHOWN} shown" if len(entries) > MAX_SHOWN else ""
+    note = (
+        f"Skipped steps, and sequences excluded after a rollback: {len(entries)} in all{shown}. "
+        "`headwater train RUN --replay` repeats the run from this log."
+    )
+    heads = ["what", "at step", "sequences", "reason", "documents"]
+    rows = [_intervention(entry) for entry in entries[-MAX_SHOWN:]]
+    return card("Interventions", note, data_table(heads, rows, words=heads[3:]))
+
+
+def _intervention(entry: Record) -> list[Child]:
+    at = whole(amount(entry, "from_step"))
+    is_rollback = entry.get("kind") == "rollback"
+    documents = table(entry, "documents")
+    is_whole = isinstance(documents.get("count"), int) and all(map(_is_named, documents.get("listed") or [0]))
+    return [
+        "rollback" if is_rollback else "step skipped",
+        f"{at}, back to {whole(amount(entry, 'to_step'))}" if is_rollback else at,
+        f"{whole(amount(entry, 'first_row'))} to {whole(amount(entry, 'last_row'))}",
+        str(entry.get("reason") or "–"),
+        told(documents) if is_whole else "–",
+    ]
+
+
+def _is_named(document: object) -> bool:
+    return isinstance(document, list) and len(document) == 2

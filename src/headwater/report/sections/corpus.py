@@ -1,31 +1,34 @@
-"""What the corpus was: where the text came from, what was kept of it, and how often training went through it."""
+"""What the corpus was: where the text came from, what was kept of it, and how often training read it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 
+from headwater.corpus.shards import parse_document, read_lines
+from headwater.errors import HeadwaterError
 from headwater.report.chart import series
-from headwater.report.markup import Child, Html, render, tag
-from headwater.report.mixture import Share, read_shares
+from headwater.report.markup import Child, Html, card, data_table, missing, render, section, tag
+from headwater.report.measures import Share, read_shares
 from headwater.report.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
 
 MAX_ALMANAC = 0.20  # to the tenth of a percent that is shown: a plan deals in whole rows
+NUM_EXCERPTS, EXCERPT_CHARACTERS = 2, 400  # of each source
 _UNITS = ("documents", "bytes")
 
 
 def corpus(run: RunData) -> Html:
     sources = table(run.corpus, "sources")
     if not sources:
-        body: Child = tag(
-            "p",
-            "Not measured yet: the corpus has not been built; `headwater corpus build` or `run` fills it.",
-            class_="missing card",
+        return section(
+            "What it read", "corpus", missing("Not measured yet: `headwater corpus build` or `run` fills it.")
         )
-    else:
-        composition = _composition(run) if len(run.sources) > 1 else None
-        body = [tag("p", _lead(sources), class_="lead"), composition, _by_source(run), _balance(run, sources)]
-    return tag("section", tag("h2", "What it read"), body, id="corpus")
+    composition = _composition(run) if len(run.sources) > 1 else None
+    lead = tag("p", _lead(sources), class_="lead")
+    parts = [lead, composition, _by_source(run), _balance(run, sources), _excerpts(run)]
+    return section("What it read", "corpus", parts)
 
 
 def _lead(sources: dict[str, Object]) -> str:
@@ -50,13 +53,7 @@ def _composition(run: RunData) -> Html:
     if any(trained.values()):
         bars.append(_bar(run, "Training tokens", trained, count))
     legend = [tag("li", tag("span", class_=f"chip {series(index)}"), name) for index, name in enumerate(run.sources)]
-    return tag(
-        "figure",
-        tag("figcaption", tag("h3", "Where the text came from"), _almanac_note(run)),
-        bars,
-        tag("ul", legend, class_="legend"),
-        class_="card",
-    )
+    return card("Where the text came from", _almanac_note(run), bars, tag("ul", legend, class_="legend"))
 
 
 def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[float], str]) -> Html:
@@ -80,19 +77,15 @@ def _piece(left: float, width: float, color: str, words: str) -> Html:
     return render([box, text])
 
 
-def _almanac_note(run: RunData) -> Child:
+def _almanac_note(run: RunData) -> str | None:
     share = read_shares(run).get(ALMANAC, Share()).fraction
     if share is None:
         return None
-    limit = (
-        "at most 20\u00a0%, as it must be"
-        if round(share, 3) <= MAX_ALMANAC
-        else "MORE than the 20\u00a0% that it may be"
-    )
-    return tag(
-        "p",
-        f"The almanac, prose that a program writes from the World Factbook, is {percent(share)} of the training "
-        f"tokens: {limit}. Quality is measured on real text, without it.",
+    is_allowed = round(share, 3) <= MAX_ALMANAC
+    limit = "At most 20\u00a0% is allowed" if is_allowed else "This is MORE than the 20\u00a0% that are allowed"
+    return (
+        "The almanac is prose that a program writes from the World Factbook. It is "
+        f"{percent(share)} of the training tokens. {limit}. Quality is measured on real text, without it."
     )
 
 
@@ -100,14 +93,14 @@ def _by_source(run: RunData) -> Html:
     shares = read_shares(run)
     rows = [_source_row(run, name, shares.get(name, Share())) for name in run.sources]
     heads = ["source", "documents kept", "text kept", "bytes per token", "training tokens", "share", "epochs"]
-    note = "Tokens and epochs over the whole run. Below one epoch, some of a source's training text is never seen."
-    caption = tag("figcaption", tag("h3", "Source by source"), tag("p", note))
-    return tag("figure", caption, _table(heads, rows), class_="card")
+    note = "Tokens and epochs over the whole run. Below one epoch, part of a source's training text is never read."
+    return card("Source by source", note, data_table(heads, rows))
 
 
-def _source_row(run: RunData, name: str, share: Share) -> Html:
+def _source_row(run: RunData, name: str, share: Share) -> list[Child]:
     text = _text_of(run, name)
-    cells = [
+    return [
+        _source_head(run, name),
         whole(amount(text, "documents")),
         size(amount(text, "bytes")),
         decimal(bytes_per_token(run, name), 2),
@@ -115,7 +108,6 @@ def _source_row(run: RunData, name: str, share: Share) -> Html:
         percent(share.fraction),
         decimal(share.epochs, 2),
     ]
-    return tag("tr", _source_head(run, name), [tag("td", cell) for cell in cells])
 
 
 def _text_of(run: RunData, source: str) -> Object:
@@ -133,25 +125,21 @@ def bytes_per_token(run: RunData, source: str) -> float | None:
 
 def _balance(run: RunData, sources: dict[str, Object]) -> Html:
     names = [name for name in run.sources if name in sources]
-    lines = [_summary_row(_source_head(run, name), sources[name]) for name in names]
-    total = {what: _sum(sources, what) for what in ("read", "kept")} | {"dropped": _all_reasons(sources)}
-    lines.append(_summary_row(tag("th", "all", scope="row"), total, class_="total"))
+    rows: list = [_summary_row(_source_head(run, name), sources[name]) for name in names]
+    if len(names) > 1:
+        total = {what: _sum(sources, what) for what in ("read", "kept")} | {"dropped": _all_reasons(sources)}
+        rows.append(("total", _summary_row("all", total)))
     details = [row for name in names for row in _reason_rows(run, name, sources[name])]
     balanced = all(_is_balanced(source) for source in sources.values())
-    verdict = "it balances." if balanced else "IT DOES NOT BALANCE."
     note = (
-        f"read = kept + dropped, in documents and in bytes of the text as read: {verdict} Cleaning what was kept gives "
-        "the text of the tables above."
+        "read = kept + dropped, in documents and in bytes as read: "
+        + ("it balances." if balanced else "IT DOES NOT BALANCE.")
+        + " Kept text is cleaned afterwards; the tables above show it cleaned."
     )
-    heads = ["source", "read", "kept", "dropped", "why"]
-    full = _table(["source", "", "documents", "bytes", "of what was read"], details, class_="reasons")
-    return tag(
-        "figure",
-        tag("figcaption", tag("h3", "Balance sheet"), tag("p", note)),
-        _table(heads, lines, class_="balance"),
-        tag("details", tag("summary", "Every reason, to the byte"), full),
-        class_="card",
-    )
+    full = data_table(["source", "what", "documents", "bytes", "of what was read"], details, words=["what"])
+    fold = tag("details", tag("summary", "Every reason, to the byte"), full)
+    summary = data_table(["source", "read", "kept", "dropped", "reasons"], rows, words=["reasons"])
+    return card("Balance sheet", note, summary, fold)
 
 
 def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
@@ -176,17 +164,16 @@ def _is_balanced(source: Object) -> bool:
     )
 
 
-def _by_bytes(source: Object) -> list[tuple[str, Object]]:
-    """Return what was dropped by reason in words, the most bytes first."""
-    losses = sorted(table(source, "dropped").items(), key=lambda item: -(amount(item[1], "bytes") or 0))
-    return [(reason.replace("_", " "), table(loss)) for reason, loss in losses]
+def _reasons(source: Object) -> list[tuple[str, Object]]:
+    """Return what was dropped by reason in words: the most documents first, then the most bytes."""
+    losses = [(reason.replace("_", " "), table(loss)) for reason, loss in table(source, "dropped").items()]
+    return sorted(losses, key=lambda item: [-(amount(item[1], unit) or 0) for unit in _UNITS])
 
 
-def _summary_row(head: Html, source: Object, class_: str | None = None) -> Html:
-    cells = [tag("td", _documents_and_bytes(table(source, what))) for what in ("read", "kept")]
-    reasons = [f"{reason} {_extent(loss)}" for reason, loss in _by_bytes(source)]
-    why = tag("td", " · ".join(reasons) or "–", class_="words")
-    return tag("tr", head, cells, tag("td", _documents_and_bytes(_dropped(source))), why, class_=class_)
+def _summary_row(head: Child, source: Object) -> list[Child]:
+    amounts = [table(source, "read"), table(source, "kept"), _dropped(source)]
+    reasons = [f"{reason} {_extent(loss)}" for reason, loss in _reasons(source)]
+    return [head, *map(_documents_and_bytes, amounts), " · ".join(reasons) or "–"]
 
 
 def _extent(loss: Object) -> str:
@@ -194,35 +181,50 @@ def _extent(loss: Object) -> str:
     return whole(number(loss.get("documents"))) if loss.get("documents") else size(number(loss.get("bytes")))
 
 
-def _documents_and_bytes(amounts: Object) -> list[Html]:
+def _documents_and_bytes(amounts: Object) -> Child:
     documents, num_bytes = number(amounts.get("documents")), number(amounts.get("bytes"))
     return [tag("span", whole(documents)), tag("span", size(num_bytes), class_="under")]
 
 
-def _reason_rows(run: RunData, name: str, source: Object) -> list[Html]:
-    head, text = _source_head(run, name), _text_of(run, name)
+def _reason_rows(run: RunData, name: str, source: Object) -> list[tuple[str, list[Child]]]:
     read_bytes = amount(source, "read", "bytes") or 0
     lines = [("read", table(source, "read"), "read"), ("kept", table(source, "kept"), "kept")]
-    lines += [("of it, cleaned: text", text, "kept")]
-    lines += [(reason, loss, "dropped") for reason, loss in _by_bytes(source)]
-    return [
-        tag("tr", head if index == 0 else tag("th", ""), _reason_cells(words, amounts, read_bytes), class_=kind)
-        for index, (words, amounts, kind) in enumerate(lines)
-    ]
+    lines += [("kept, after cleaning", _text_of(run, name), "kept")]
+    lines += [(reason, loss, "dropped") for reason, loss in _reasons(source)]
+    return [(kind, [_source_head(run, name), words, *_cells(found, read_bytes)]) for words, found, kind in lines]
 
 
-def _reason_cells(words: str, amounts: Object, read_bytes: float) -> list[Html]:
+def _cells(amounts: Object, read_bytes: float) -> list[str]:
     num_bytes = number(amounts.get("bytes"))
     share = percent(num_bytes / read_bytes) if num_bytes is not None and read_bytes else "–"
-    documents = whole(number(amounts.get("documents")))
-    return [tag("td", words, class_="words"), *[tag("td", cell) for cell in (documents, whole(num_bytes), share)]]
+    return [whole(number(amounts.get("documents"))), whole(num_bytes), share]
 
 
-def _source_head(run: RunData, name: str) -> Html:
-    return tag("th", tag("span", class_=f"chip {series(run.sources.index(name))}"), name, scope="row")
+def _source_head(run: RunData, name: str) -> Child:
+    return [tag("span", class_=f"chip {series(run.sources.index(name))}"), name]
 
 
-def _table(heads: list[str], rows: list[Html], class_: str = "") -> Html:
-    head = tag("tr", [tag("th", name, scope="col") for name in heads])
-    body = tag("table", tag("thead", head), tag("tbody", rows), class_=f"numbers {class_}".strip())
-    return tag("div", body, class_="scroll")
+def _excerpts(run: RunData) -> Child:
+    """Return how the first training documents of each source begin; nothing where the corpus can't be read."""
+    found = [
+        tag("li", tag("span", f"{name} · {origin}", class_="when"), tag("p", text, class_="text"))
+        for name in run.sources
+        for origin, text in _first_documents(run.folder / "data" / "corpus" / "train" / Path(name).name)
+    ]
+    if not found:
+        return None
+    fold = tag(
+        "summary", tag("b", "Text that was kept"), tag("span", "the first documents of each source", class_="when")
+    )
+    return tag("details", fold, tag("ol", found, class_="samples"), class_="card")
+
+
+def _first_documents(folder: Path) -> list[tuple[str, str]]:
+    try:
+        documents = [parse_document(line) for line in islice(read_lines(folder), NUM_EXCERPTS)]
+    except (HeadwaterError, OSError, ValueError, LookupError):
+        return []
+    return [
+        (document.origin, document.text[:EXCERPT_CHARACTERS] + "…" * (len(document.text) > EXCERPT_CHARACTERS))
+        for document in documents
+    ]

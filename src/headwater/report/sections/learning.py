@@ -1,33 +1,37 @@
-"""How it learnt: loss over tokens, and bits per byte on held-out text against simpler models and by source."""
+"""How it learned: loss over tokens, and bits per byte on held-out text against simpler models and by source."""
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import math
 
 from headwater.report.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
 from headwater.report.curves import Points, on_log_axis, points, smooth, thin
-from headwater.report.markup import Child, Html, tag
+from headwater.report.markup import Child, Html, section, tag, value_table
 from headwater.report.measures import (
     baselines,
     bits_per_byte_curve,
     final_bits_per_byte,
     is_on_real_text,
+    number_formats,
     quality_curve,
 )
-from headwater.report.numbers import count, decimal, number, percent, whole
-from headwater.report.run_data import RunData, amount, table
+from headwater.report.numbers import count, count_in_words, decimal, number, percent, size, whole
+from headwater.report.run_data import Object, RunData, amount, table
 
 # two labels nearer than this share of the logarithmic axis would touch
 _MIN_LABEL_GAP = 0.08
-_PROSE = {"5-gram": "an interpolated 5-gram model"}
-NO_VALIDATION = "no validation has been made; the first one, after `train.validate_every` steps, fills it."
+_PROSE = {"5-gram": "a 5-gram model"}
+NO_VALIDATION = "the first validation fills it, after `train.validate_every` steps."
+MAX_CSV_ROWS = 4000
 
 
 def learning(run: RunData) -> Html:
     one_source = len(run.sources) == 1
     cards = [_loss(run), _against_baselines(run, wide=one_source), None if one_source else _by_source(run)]
-    body = tag("div", cards, class_="grid")
-    return tag("section", tag("h2", "How it learnt"), _lead(run), body, _measurements(run), id="learning")
+    return section("How it learned", "learning", _lead(run), tag("div", cards, class_="grid"), _measurements(run))
 
 
 def _lead(run: RunData) -> Child:
@@ -35,20 +39,45 @@ def _lead(run: RunData) -> Child:
     if score is None:
         return None
     relations = [
-        f"{_relation(score, value)} than {_PROSE.get(name, name)} ({decimal(value)})" for name, value in baselines(run)
+        f"{_relation(score, value)} than {_PROSE.get(name, name)} ({decimal(value)})"
+        for name, value in baselines(run.evaluation).items()
     ]
     beside = f": {', '.join(relations)}" if relations else ""
-    return tag("p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.", class_="lead")
+    read = _what_baselines_read(table(run.evaluation, "baseline_sample")) if relations else ""
+    return tag(
+        "p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{_formats(run)}", class_="lead"
+    )
 
 
 def _relation(score: float, baseline: float) -> str:
     return f"{percent(abs(score / baseline - 1), 0)} {'less' if score < baseline else 'more'}"
 
 
+def _what_baselines_read(read: Object) -> str:
+    """Return how much text the baselines read: bounded, whatever the corpus."""
+    counted, tokens, scored, text = (
+        amount(read, name) for name in ("counted_tokens", "of_tokens", "scored_bytes", "of_bytes")
+    )
+    if counted is None or tokens is None or scored is None or text is None:
+        return ""
+    all_of = (
+        f"all {count_in_words(tokens)}"
+        if counted >= tokens
+        else f"{count_in_words(counted)} of {count_in_words(tokens)}"
+    )
+    sample = "" if scored >= text else f" Both score a sample of the held-out text, {size(scored)} of {size(text)}."
+    return f" The 5-gram model counts {all_of} training tokens.{sample}"
+
+
+def _formats(run: RunData) -> str:
+    formats = number_formats(run)
+    return f" {'; '.join(f'{name}: {value}' for name, value in formats.items()).capitalize()}." if formats else ""
+
+
 def _loss(run: RunData) -> Html:
     curve = points(run.events("step"), "tokens_seen", "loss")
     if not curve:
-        return not_measured("Loss", "no step has been taken; the first ones fill it.", wide=True)
+        return not_measured("Loss", "the first steps fill it.", wide=True)
     smoothed = thin(smooth(curve))
     traces = [
         line("each step", thin(curve), "series-1", width=1, opacity=0.4),
@@ -58,10 +87,30 @@ def _loss(run: RunData) -> Html:
     if held_out:
         traces.append(line("held-out text", held_out, "series-2", **_marks("series-2")))
     last = smoothed[-1][1]
-    summary = f"Training loss over tokens, from {decimal(curve[0][1])} down to {decimal(last)} nats a token."
-    note = f"Nats per token, over the tokens seen. The mean of the last steps is {decimal(last)}."
-    chart_layout = layout(traces, shapes=_resumes(run), yaxis={"range": _loss_range(curve)})
+    summary = f"Training loss over tokens, from {decimal(curve[0][1])} down to {decimal(last)} nats per token."
+    resumed = " Dotted lines: resumed there." if run.events("resume") else ""
+    note = [f"The mean of the last steps is {decimal(last)} nats per token.{resumed} ", _csv_link(run)]
+    chart_layout = layout(traces, "nats per token", shapes=_resumes(run), yaxis={"range": _loss_range(curve)})
     return chart_card("Loss", note, plot(summary, traces, chart_layout, "tall"), wide=True, scale="linear")
+
+
+def _csv_link(run: RunData) -> Html:
+    """Return a link that saves the learning curve, every step of it or evenly spaced ones, as a table."""
+    measured = {amount(record, "step"): record for record in run.events("validation")}
+    steps = run.events("step")
+    every = math.ceil(len(steps) / MAX_CSV_ROWS)
+    columns = ["step", "tokens_seen", "loss", "lr", "grad_norm", "tokens_per_second"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, "validation_loss", "validation_bits_per_byte", "validation_bits_per_byte_real_text"])
+    for at, record in enumerate(steps):
+        found = measured.get(amount(record, "step"), {})
+        if found or at % every == 0 or at == len(steps) - 1:
+            validation = [(found, "loss", "all"), (found, "bits_per_byte", "all"), (found, "bits_per_byte_real_text")]
+            values = [amount(record, name) for name in columns] + [amount(*path) for path in validation]
+            writer.writerow(["" if value is None else f"{value:.6g}" if value % 1 else int(value) for value in values])
+    data = base64.b64encode(text.getvalue().encode()).decode()
+    return tag("a", "Learning curve as CSV", href=f"data:text/csv;base64,{data}", download="learning-curve.csv")
 
 
 def _marks(color: str, size: float = 5) -> Spec:
@@ -90,17 +139,17 @@ def _against_baselines(run: RunData, wide: bool) -> Html:
     if not curve:
         return not_measured(heading, NO_VALIDATION, wide=wide)
     traces = [line("this model", curve, "series-1", width=2.5, **_marks("series-1"))]
-    levels = sorted(baselines(run), key=lambda item: item[1])
+    levels = sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
     for index, (name, value) in enumerate(levels):
         traces.append(level(name, value, [x for x, _ in curve], f"baseline-{index % 2 + 1}"))
     values = [y for _, y in curve] + [value for _, value in levels]
     y_axis = log_y(values)
     labels = _level_labels(levels, y_axis["range"][1] - y_axis["range"][0])
-    text = "Held-out text, the almanac left out" if is_on_real_text(run) else "Held-out text"
-    beside = "the dashed lines are what simpler models need for it" if levels else "no baseline is measured yet"
+    text = "Held-out text without the almanac" if is_on_real_text(run) else "Held-out text"
+    beside = "Dashed: what simpler models need." if levels else "No baseline is measured yet."
     summary = f"Bits per byte over tokens, ending at {decimal(curve[-1][1])}."
-    chart_layout = layout(traces, log_x=True, annotations=labels, showlegend=False, yaxis=y_axis)
-    note = f"{text}; lower is better; {beside}."
+    chart_layout = layout(traces, "bits per byte", log_x=True, annotations=labels, showlegend=False, yaxis=y_axis)
+    note = f"{text}; lower is better. {beside}"
     return chart_card(heading, note, plot(summary, traces, chart_layout), wide=wide, scale="log")
 
 
@@ -122,39 +171,31 @@ def _by_source(run: RunData) -> Html:
         return not_measured("Bits per byte by source", NO_VALIDATION)
     traces = [line(name, curve, series(index), **_marks(series(index), 4)) for index, name, curve in curves]
     ends = ", ".join(f"{name} {decimal(curve[-1][1])}" for _, name, curve in curves)
-    chart_layout = layout(traces, log_x=True, yaxis=log_y([y for _, _, curve in curves for _, y in curve]))
-    note = "Held-out documents of each source: how well each style is picked up."
+    chart_layout = layout(
+        traces, "bits per byte", log_x=True, yaxis=log_y([y for _, _, curve in curves for _, y in curve])
+    )
     body = plot(f"Bits per byte by source, at the end: {ends}.", traces, chart_layout)
-    return chart_card("Bits per byte by source", note, body, scale="log")
+    return chart_card("Bits per byte by source", "Held-out documents of each source.", body, scale="log")
 
 
 def _measurements(run: RunData) -> Child:
-    """Return the validation figures as a table, for reading off and for those who can't see the charts."""
+    """Return the validation figures as a table, for exact values and for those who can't see the charts."""
     records = run.events("validation")
     if not records:
         return None
     measured = {name for record in records for name in table(record, "bits_per_byte")}
     names = [name for name in ["all", *run.sources] if name in measured]
-    heads = [tag("th", text, scope="col") for text in ["step", "tokens", *names]]
-    rows = [
-        tag(
-            "tr",
-            tag("th", whole(amount(record, "step")), scope="row"),
-            tag("td", count(amount(record, "tokens_seen"))),
-            [tag("td", decimal(amount(record, "bits_per_byte", name), 4)) for name in names],
-        )
+    names = names if len(names) != 2 else names[1:]  # of one source alone
+    rows: list[list[Child]] = [
+        [
+            whole(amount(record, "step")),
+            count(amount(record, "tokens_seen")),
+            *(decimal(amount(record, "bits_per_byte", name), 4) for name in names),
+        ]
         for record in records
     ]
-    rows += _final_row(run, names)
-    body = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="numbers")
-    summary = tag("summary", "Every validation, in bits per byte")
-    return tag("details", summary, tag("div", body, class_="scroll"), class_="card")
-
-
-def _final_row(run: RunData, names: list[str]) -> list[Html]:
-    """Return the row of the evaluation after training, which scores all held-out text and not a sample of it."""
     scores = table(run.evaluation, "bits_per_byte")
-    if not scores:
-        return []
-    head = tag("th", "at the end, all held-out text", scope="row", colspan=2)
-    return [tag("tr", head, [tag("td", decimal(number(scores.get(name)), 4)) for name in names])]
+    if scores:  # of all held-out text, where validations take a sample
+        rows.append(["at the end", "all text", *(decimal(number(scores.get(name)), 4) for name in names)])
+    summary = tag("summary", "Every validation, in bits per byte")
+    return tag("details", summary, value_table(["step", "tokens", *names], rows), class_="card")

@@ -1,73 +1,66 @@
-"""What it learnt to do: probes over tokens, and how its guess at the next token sharpens."""
+"""What it can do: probes over tokens, and how its guess at the next token sharpens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from headwater.report.chart import Spec, chart_card, label, layout, level, line, not_measured, plot, series
-from headwater.report.curves import Points, on_log_axis, thin
-from headwater.report.markup import Child, Html, printable, render, tag
-from headwater.report.measures import ability_curve
+from headwater.report.curves import Points, on_log_axis, points, thin
+from headwater.report.markup import Child, Html, card, missing, printable, render, scrolled, section, tag
 from headwater.report.numbers import count, percent, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, entries, table
 
 _MAX_TOKENS = 8
-_MAX_PROBES = 12
+_MAX_COLUMNS = 12
 _NUM_SHADES = 10
-_MANY_OPTIONS = 0.3  # below this chance there are so many options that a rank says something
+_MANY_OPTIONS = 0.3  # below this chance the options are many, and a rank says something
 
 
 @dataclass(frozen=True, slots=True)
-class Ability:
+class Probe:
     title: str
     what: str
 
 
-_ABILITIES = {
-    "capitals": Ability("Facts", "A country's capital is likelier than all others, in phrasings never trained on."),
-    "agreement": Ability("Grammar", "Of two sentences the one whose verb agrees is likelier."),
-    "sums": Ability("Arithmetic", "The right result is likeliest, for sums never trained on."),
-    "cause": Ability("Cause and effect", "Of two endings the one that follows is likelier."),
+_PROBES = {
+    "capitals": Probe("Capitals", "A country's capital is likelier than all others, in phrasings never trained on."),
+    "agreement": Probe("Agreement", "Of two sentences, the one whose verb agrees is likelier."),
+    "sums": Probe("Arithmetic", "The right result is likeliest, for sums never trained on."),
+    "cause": Probe("Cause and effect", "Of two endings, the one that follows is likelier."),
 }
-
-
 _LEAD = (
-    "Fraction right over the logarithm of the tokens seen; the dotted line is what guessing gets. The curve follows a "
-    "sample of the items, the figure is that of all of them once training is over. Style is shown above, as bits per "
-    "byte by source."
+    "Fraction right over the tokens seen; dotted: what guessing gets. The curve is of a sample of items, the figure "
+    "of all of them after training."
 )
-_NO_PROBES = "Not measured: the probes ask for what the almanac teaches, and this run was trained without it."
+_NO_PROBES = "Not measured: the probes are about what the almanac teaches, and this run was trained without it."
 
 
-def abilities(run: RunData) -> Html:
+def probes(run: RunData) -> Html:
     measured = [name for record in run.events("probes") for name in table(record, "probes")]
-    names = list(dict.fromkeys([*_ABILITIES, *measured]))
-    cards = [_ability(run, index, name) for index, name in enumerate(names)]
-    probes: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
+    names = list(dict.fromkeys([*_PROBES, *measured]))
+    cards = [_probe(run, index, name) for index, name in enumerate(names)]
+    body: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
     if not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
-        probes = tag("p", _NO_PROBES, class_="missing card")
-    return tag("section", tag("h2", "What it can do"), probes, _next_tokens(run), id="probes")
+        body = missing(_NO_PROBES)
+    return section("What it can do", "probes", body, _next_tokens(run))
 
 
-def _ability(run: RunData, index: int, name: str) -> Html:
-    ability = _ABILITIES.get(name, Ability(name.replace("_", " "), "Fraction right."))
-    curve = thin(on_log_axis(ability_curve(run, name)))
+def _probe(run: RunData, index: int, name: str) -> Html:
+    probe = _PROBES.get(name, Probe(name.replace("_", " "), "Fraction right."))
+    curve = thin(on_log_axis(points(run.events("probes"), "tokens_seen", "probes", name, "right")))
     if not curve:
-        return not_measured(
-            ability.title, "the probes have not been scored; the next look (`train.num_probes`) fills it."
-        )
+        return not_measured(probe.title, "the next probe (`train.num_probes`) fills it.")
     latest = table(run.evaluation, "ability_details", name) or table(run.last("probes"), "probes", name)
     right = percent(amount(latest, "right"))
-    body = _ability_plot(
-        f"{ability.title}: {right} right at the end.", ability, curve, amount(latest, "chance"), series(index)
-    )
-    note = [ability.what, tag("span", _details(latest), class_="where")]
-    return chart_card([ability.title, tag("strong", right)], note, body)
+    summary = f"{probe.title}: {right} right at the end."
+    body = _probe_plot(summary, probe, curve, amount(latest, "chance"), series(index))
+    note = [probe.what, tag("span", _details(latest), class_="where")]
+    return chart_card([probe.title, tag("strong", right)], note, body)
 
 
-def _ability_plot(summary: str, ability: Ability, curve: Points, chance: float | None, color: str) -> Html:
+def _probe_plot(summary: str, probe: Probe, curve: Points, chance: float | None, color: str) -> Html:
     marks: Spec = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{color}"}}
-    traces = [line(ability.title, curve, color, hovertemplate="%{y:.1%}", **marks)]
+    traces = [line(probe.title, curve, color, hovertemplate="%{y:.1%}", **marks)]
     annotations = []
     if chance is not None:
         traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
@@ -75,8 +68,8 @@ def _ability_plot(summary: str, ability: Ability, curve: Points, chance: float |
         text = f"chance {percent(chance, 0 if chance >= 0.1 else 1)}"
         annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=True))
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
-    chart_layout = layout(traces, log_x=True, max_x_ticks=4, annotations=annotations, showlegend=False, yaxis=y_axis)
-    return plot(summary, traces, chart_layout, "small")
+    more = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
+    return plot(summary, traces, layout(traces, "right", log_x=True, max_x_ticks=4, **more), "small")
 
 
 def _details(latest: Object) -> Child:
@@ -90,33 +83,29 @@ def _details(latest: Object) -> Child:
 
 
 def _next_tokens(run: RunData) -> Html:
-    """Return, for each prompt, a table of the likeliest next tokens: rows tokens, columns the looks over time."""
-    looks = run.events("samples")
-    prompts = dict.fromkeys(str(entry.get("prompt", "")) for look in looks for entry in entries(look, "next"))
-    tables = [_sharpening(looks, prompt) for prompt in prompts]
+    """Return, for each prompt, a table of the likeliest next tokens: rows tokens, columns the probes over time."""
+    records = run.events("samples")
+    prompts = dict.fromkeys(str(entry.get("prompt", "")) for record in records for entry in entries(record, "next"))
+    tables = [_over_time(records, prompt) for prompt in prompts]
     if not any(tables):
-        return not_measured(
-            "The next token",
-            "no look has been taken; the next one (`train.num_probes`) fills it.",
-        )
+        return not_measured("The next token", "the next probe (`train.num_probes`) fills it.")
     return render(tables)
 
 
-def _sharpening(looks: list[Object], prompt: str) -> Html | None:
-    columns = [(look, guesses) for look in looks if (guesses := _guesses(look, prompt))]
+def _over_time(records: list[Object], prompt: str) -> Html | None:
+    columns = [(record, guesses) for record in records if (guesses := _guesses(record, prompt))]
     if not columns:
         return None
-    columns = pick(columns, _MAX_PROBES)
-    tokens = _telling_tokens([guesses for _, guesses in columns])
-    heads = [tag("th", words, scope="col") for words in ["tokens seen", *[_when(look) for look, _ in columns]]]
+    columns = pick(columns, _MAX_COLUMNS)
+    tokens = _likely_tokens([guesses for _, guesses in columns])
+    heads = [tag("th", words, scope="col") for words in ["tokens seen", *[_when(record) for record, _ in columns]]]
     rows = [
         tag("tr", tag("th", _token(token), scope="row"), [_cell(guesses.get(token)) for _, guesses in columns])
         for token in tokens
     ]
     body = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="heat")
-    note = "What comes next? Probability in percent as more tokens are seen; an empty cell was not among the likeliest."
-    caption = tag("figcaption", tag("h3", tag("q", f"{prompt} …")), tag("p", note))
-    return tag("figure", caption, tag("div", body, class_="scroll"), class_="card")
+    note = "Probability of the next token, in percent, over the tokens seen. Empty: not among the likeliest."
+    return card(tag("q", f"{prompt} …"), note, scrolled(body))
 
 
 def pick(members: list, most: int) -> list:
@@ -126,8 +115,8 @@ def pick(members: list, most: int) -> list:
     return [members[round(index * (len(members) - 1) / (most - 1))] for index in range(most)]
 
 
-def _guesses(look: Object, prompt: str) -> dict[str, float]:
-    found = next((entry for entry in entries(look, "next") if str(entry.get("prompt", "")) == prompt), {})
+def _guesses(record: Object, prompt: str) -> dict[str, float]:
+    found = next((entry for entry in entries(record, "next") if str(entry.get("prompt", "")) == prompt), {})
     guesses: dict[str, float] = {}
     for guess in entries(found, "next"):
         token, probability = guess.get("token"), amount(guess, "probability")
@@ -136,8 +125,8 @@ def _guesses(look: Object, prompt: str) -> dict[str, float]:
     return guesses
 
 
-def _telling_tokens(columns: list[dict[str, float]]) -> list[str]:
-    """Return the tokens to show: the likeliest of the last look first, then those that were once likely."""
+def _likely_tokens(columns: list[dict[str, float]]) -> list[str]:
+    """Return the tokens to show: the likeliest of the last probe first, then those that were once likely."""
     last = sorted(columns[-1], key=lambda token: -columns[-1][token])
     peak = {token: max(column.get(token, 0.0) for column in columns) for column in columns for token in column}
     once = sorted((token for token in peak if token not in last[: _MAX_TOKENS // 2]), key=lambda token: -peak[token])
@@ -146,8 +135,8 @@ def _telling_tokens(columns: list[dict[str, float]]) -> list[str]:
     return sorted(chosen[:_MAX_TOKENS], key=lambda token: (-final.get(token, 0.0), -peak[token]))
 
 
-def _when(look: Object) -> str:
-    tokens_seen = amount(look, "tokens_seen")
+def _when(record: Object) -> str:
+    tokens_seen = amount(record, "tokens_seen")
     return "untrained" if tokens_seen == 0 else count(tokens_seen)
 
 

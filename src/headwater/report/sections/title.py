@@ -1,12 +1,20 @@
-"""The head of the page: the result in one sentence, and the figures that a reader looks for first."""
+"""The head of the page: the result in one sentence, and the figures that matter first."""
 
 from __future__ import annotations
 
 import math
 
+from headwater.durations import duration as short_duration
 from headwater.report.curves import points, smooth, thin
 from headwater.report.markup import Child, Html, render, tag
-from headwater.report.measures import baselines, final_bits_per_byte, median_of, seconds_trained
+from headwater.report.measures import (
+    baselines,
+    final_bits_per_byte,
+    median_of,
+    median_share,
+    seconds_trained,
+    utilisation,
+)
 from headwater.report.numbers import (
     MISSING,
     count,
@@ -39,7 +47,7 @@ def title(run: RunData) -> Html:
 
 
 def sentence(run: RunData) -> str:
-    """Return the run's result in one sentence, with what isn't known yet left out."""
+    """Return the run's result in one sentence, of what is known by now."""
     parameters = amount(run.start, "parameters", "total")
     score, on = final_bits_per_byte(run)
     seconds = seconds_trained(run)
@@ -57,7 +65,7 @@ def sentence(run: RunData) -> str:
 def status(run: RunData) -> str:
     if run.is_finished:
         num_attempts = len({str(record.get("attempt")) for record in run.all_records})
-        how = "in one go" if num_attempts == 1 else f"in {num_attempts} attempts"
+        how = "in one attempt" if num_attempts == 1 else f"in {num_attempts} attempts"
         return f"Finished {moment(amount(run.last('finish'), 'time'))}, {how}."
     step, num_steps = amount(run.last("step"), "step"), amount(run.start, "num_steps")
     if step is None:
@@ -101,7 +109,9 @@ def _tiles(run: RunData) -> list[Html]:
 
 def _quality(run: RunData) -> Html:
     score, on = final_bits_per_byte(run)
-    beside = [tag("span", f"{name} {decimal(value)}", class_="under") for name, value in baselines(run)]
+    beside = [
+        tag("span", f"{name} {decimal(value)}", class_="under") for name, value in baselines(run.evaluation).items()
+    ]
     return _tile("bits per byte", decimal(score) if score is not None else None, [on, beside])
 
 
@@ -122,16 +132,16 @@ def _tokens(run: RunData) -> Html:
 def _time(run: RunData) -> Html:
     seconds = seconds_trained(run)
     speed = median_of(run, "tokens_per_second")
-    note = f"{count(speed)} tokens a second (median)" if speed is not None else ""
-    return _tile("time", duration(seconds) if seconds is not None else None, note)
+    note = f"{count(speed)} tokens per second (median)" if speed is not None else ""
+    return _tile("training time", short_duration(seconds) if seconds is not None else None, note)
 
 
 def _utilisation(run: RunData) -> Html:
-    mfu = median_of(run, "mfu")
-    peak = amount(run.start, "device", "peak_flops_per_second")
+    peak, curve = utilisation(run)
     dtype = table(run.start, "device").get("dtype") or "matrix products"
-    note = f"of {flop_rate(peak)} in {dtype}, measured on this device" if peak is not None else ""
-    return _tile("utilisation", percent(mfu) if mfu is not None else None, note)
+    note = f"median, of {flop_rate(peak)} in {dtype} measured on this device" if peak is not None else ""
+    share = median_share(curve)
+    return _tile("utilisation", percent(share) if share is not None else None, note)
 
 
 def _energy(run: RunData) -> Html:
