@@ -15,6 +15,7 @@ Measurements:
   make law-backtest       forecasts of loss against published tables of runs
   make schedule-backtest  forecasts across learning-rate schedules
   make cost-backtest      estimated step times against published ones
+  make evaluation-memory  memory of the evaluation stage by training tokens
   make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
   make corpus-throughput  speed beside datatrove, trafilatura and others
   make corpus-duplicates  duplicates found, beside datasketch and rensa
@@ -37,7 +38,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test check growth cost-backtest law-backtest schedule-backtest clean
+.PHONY: demo help test check growth cost-backtest law-backtest schedule-backtest evaluation-memory clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
 
@@ -68,6 +69,9 @@ law-backtest: $(VENV)/test.stamp
 
 schedule-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/schedule_backtest.py
+
+evaluation-memory: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/evaluation_memory.py
 
 # a crash, a power cut, a failing disk, damage and random kills: what each does to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp

@@ -4,8 +4,6 @@ A tiny trained run gets stores of made-up tokens (Zipf) in place of its own, one
 The peak is of anonymous memory: pages of memory-mapped stores are the kernel's to drop.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess
@@ -27,66 +25,58 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.write import EncodedDocument, write_store
 
-RUN = """[corpus.sources.mine]
-kind = "code"
-paths = ["{sources}"]
-"""
-SMALL = "tokenizer.vocab_size=2048 model.num_layers=1 model.d_model=64 model.seq_len=256 train.num_steps=2 train.num_probes=0"
-HEADWATER = [sys.executable, "-m", "headwater"]
-DOCUMENT_TOKENS, BLOCK_DOCUMENTS = 500, 20_000
+SOURCE = f'[corpus.sources.mine]\nkind = "code"\npaths = ["{Path(__file__).parents[1] / "src" / "headwater"}"]\n'
+SMALL = "tokenizer.vocab_size=2048 model.num_layers=1 model.d_model=64 model.seq_len=256 train.num_steps=2"
+DOCUMENT_TOKENS, BLOCK = 500, 20_000
 
 
 def made_up(num_tokens: int, token_bytes: np.ndarray) -> Iterator[EncodedDocument]:
     chance, share = np.random.default_rng(num_tokens), 1 / np.arange(1, len(token_bytes) - 15)
-    for block in range(0, num_tokens // DOCUMENT_TOKENS, BLOCK_DOCUMENTS):
-        count = min(BLOCK_DOCUMENTS, num_tokens // DOCUMENT_TOKENS - block)
-        ids = 16 + chance.choice(len(share), (count, DOCUMENT_TOKENS - 2), p=share / share.sum())
-        yield from (EncodedDocument(row, int(token_bytes[row].sum()), f"{block + at}") for at, row in enumerate(ids))
+    for first in range(0, num_tokens // DOCUMENT_TOKENS, BLOCK):
+        num_documents = min(BLOCK, num_tokens // DOCUMENT_TOKENS - first)
+        ids = 16 + chance.choice(len(share), (num_documents, DOCUMENT_TOKENS - 2), p=share / share.sum())
+        yield from (EncodedDocument(row, int(token_bytes[row].sum()), str(first + at)) for at, row in enumerate(ids))
 
 
 def write_tokens(run_dir: Path, num_tokens: int) -> None:
-    tokenizer, folder = Tokenizer.load(Folders(run_dir).tokenizer), Folders(run_dir).tokens
-    splits: dict = {}
+    tokenizer, folder, splits = Tokenizer.load(Folders(run_dir).tokenizer), Folders(run_dir).tokens, {}
     for split, count in {"train": num_tokens, "validation": num_tokens // 200}.items():
         documents = made_up(count, tokenizer.bytes_per_token_table())
-        store = write_store(folder / split / "mine", documents, tokenizer.vocab_size, tokenizer.digest)
-        splits[split] = {"mine": {name: store[name] for name in ("digest", "num_documents", "num_tokens", "num_bytes")}}
-    manifest = {"format": TOKENS_FORMAT, "format_version": TOKENS_VERSION, "key": "", "digest": digest_json(splits)}
-    write_json(folder / "manifest.json", seal({**manifest, "tokenizer": tokenizer.digest, "splits": splits}))
+        splits[split] = {
+            "mine": write_store(folder / split / "mine", documents, tokenizer.vocab_size, tokenizer.digest)
+        }
+    about = {"format": TOKENS_FORMAT, "format_version": TOKENS_VERSION, "digest": digest_json(splits)}
+    write_json(folder / "manifest.json", seal({**about, "splits": splits}))
 
 
 def evaluate(run_dir: Path) -> None:
-    peak, status = [0], Path("/proc/self/status")
+    peak, started_at = [0], time.perf_counter()
 
     def watch() -> None:
-        while True:
-            peak[0] = max(peak[0], int(status.read_text().split("RssAnon:")[1].split()[0]) * 1024)
-            time.sleep(0.02)
+        while time.sleep(0.02) is None:
+            status = Path("/proc/self/status").read_text()
+            peak[0] = max(peak[0], int(status.split("RssAnon:")[1].split()[0]) * 1024)
 
     threading.Thread(target=watch, daemon=True).start()
-    started_at = time.perf_counter()
-    result = evaluate_stage(config_of_run(run_dir), lambda line: print(line, file=sys.stderr))
+    result = evaluate_stage(config_of_run(run_dir), lambda line: None)
     seconds = round(time.perf_counter() - started_at, 1)
-    print(json.dumps({"peak_gb": round(peak[0] / 1e9, 3), "seconds": seconds, **result["baseline_sample"]}))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=float, nargs="+", default=[2e6, 20e6, 200e6])
-    parser.add_argument("--evaluate", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.evaluate:
-        return evaluate(arguments.evaluate)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "run.toml").write_text(RUN.format(sources=Path(__file__).parents[1] / "src" / "headwater"))
-        subprocess.run([*HEADWATER, "train", "run.toml", *SMALL.split()], cwd=folder, check=True, stdout=2, stderr=2)
-        for num_tokens in map(int, arguments.tokens):
-            write_tokens(folder / "runs" / "run", num_tokens)
-            again = [sys.executable, __file__, "--evaluate", str(folder / "runs" / "run")]
-            found = subprocess.run(again, check=True, stdout=subprocess.PIPE, text=True).stdout
-            print(f"{num_tokens / 1e6:6,.0f} M training tokens: {found.strip()}", flush=True)
+    print(json.dumps({"peak_gb": round(peak[0] / 1e9, 2), "seconds": seconds, **result["baseline_sample"]}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=float, nargs="+", default=[2e6, 20e6, 200e6])
+    parser.add_argument("--evaluate", type=Path, help="a run folder to evaluate in this process")
+    arguments = parser.parse_args()
+    if arguments.evaluate:
+        sys.exit(evaluate(arguments.evaluate))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tiny.toml").write_text(SOURCE)
+        subprocess.run(
+            [sys.executable, "-m", "headwater", "train", "tiny.toml", *SMALL.split()], cwd=folder, check=True
+        )
+        run_dir = Path(folder, "runs", "tiny")
+        for num_tokens in map(int, arguments.tokens):
+            write_tokens(run_dir, num_tokens)
+            print(f"{num_tokens / 1e6:,.0f} M training tokens:", end=" ", flush=True)
+            subprocess.run([sys.executable, __file__, "--evaluate", run_dir], check=True)
