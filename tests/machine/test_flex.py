@@ -62,7 +62,7 @@ def test_blocks_are_those_that_torch_finds_by_looking_at_every_pair(num_tokens, 
     assert torch.equal(pairs, sees(torch.arange(3)[:, None, None], None, every[:, None], every))
 
 
-def test_a_long_document_has_whole_blocks_that_need_no_look_at_pairs():
+def test_a_long_document_has_whole_blocks_that_need_no_check_of_pairs():
     mask = document_mask(torch.zeros(1, 4 * BLOCK, dtype=torch.long))
     assert mask.full_kv_num_blocks.flatten().tolist() == [0, 1, 2, 3]
     assert mask.kv_num_blocks.flatten().tolist() == [1, 1, 1, 1]

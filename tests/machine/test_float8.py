@@ -62,11 +62,11 @@ def test_a_gpu_that_has_all_is_accepted(gpu, capability):
 
 
 def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measured, monkeypatch):  # noqa: F811
-    asked = measured(bfloat16=3.0)
+    queried = measured(bfloat16=3.0)
     monkeypatch.setattr(machine, "require_float8", lambda device, compiled: None)
     settings = MachineSettings(device="cpu", dtype="float8", num_threads=1)
     found = inspect_machine(settings)
-    assert (found.dtype, found.peak_flops_per_second, asked) == ("float8", 3.0, ["bfloat16"])
+    assert (found.dtype, found.peak_flops_per_second, queried) == ("float8", 3.0, ["bfloat16"])
     assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
     here = Machine(facts(dtype="float8"))
     assert (here.compute_dtype, here.has_own_linears) == (torch.bfloat16, True)

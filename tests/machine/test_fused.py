@@ -57,7 +57,7 @@ def test_muons_passes_are_the_plain_ones_to_the_bit(dtype):
     results = []
     for updates in (FusedUpdates(), PlainUpdates()):
         parameters, gradients, momenta = ([one.clone() for one in group] for group in matrices)
-        ahead_NRC = updates.look_ahead_(gradients, momenta, 0.95, dtype)
+        ahead_NRC = updates.nesterov_(gradients, momenta, 0.95, dtype)
         gram_NRR = updates.symmetric_product(ahead_NRC)
         mixed_NRR = updates.symmetric_product(gram_NRR, 0.3, gram_NRR, -2.0)
         updates.descend_(parameters, ahead_NRC, keep=0.99, rate=0.02)

@@ -38,16 +38,16 @@ def measured(monkeypatch):
     """Set what measuring finds: the rate of each dtype, and why nothing compiles ("" where it does)."""
 
     def set_findings(float32: float = 1.0, bfloat16: float = 2.0, int8: float = 0.0, why_not: str = "") -> list[str]:
-        rates, asked = {"float32": float32, "bfloat16": bfloat16, "int8": int8}, []
+        rates, queried = {"float32": float32, "bfloat16": bfloat16, "int8": int8}, []
 
         def peaks(device, dtypes):
             names = {dtype: str(dtype).removeprefix("torch.") for dtype in dtypes}
-            asked.extend(names.values())
+            queried.extend(names.values())
             return {dtype: rates[name] for dtype, name in names.items()}
 
         monkeypatch.setattr(module, "matmul_peaks", peaks)
         monkeypatch.setattr(module, "compiler_works", lambda settings, device, head_dim: (not why_not, why_not))
-        return asked
+        return queried
 
     return set_findings
 
@@ -140,9 +140,9 @@ def test_a_run_whose_compiler_went_away_goes_on_uncompiled_and_says_so(measured)
 
 
 def test_a_dtype_that_is_set_is_taken_and_alone_measured(measured):
-    asked = measured(bfloat16=9.0)
+    queried = measured(bfloat16=9.0)
     assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="float32")).dtype == "float32"
-    assert asked == ["float32"]
+    assert queried == ["float32"]
 
 
 def test_compile_on_without_a_compiler_is_an_error_with_the_reason(measured):

@@ -67,7 +67,7 @@ def test_memory_freed_below_what_is_in_use_is_given_back():
     assert int(done.stdout) > 80_000_000
 
 
-def test_it_can_be_asked_twice_and_returns():
+def test_it_can_be_called_twice_and_returns():
     assert keep_freed_memory() is None
     assert keep_freed_memory() is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.optim.adamw import adamw_update_
+from headwater.optim.updates import PlainUpdates
 
 SHAPES = [(7,), (5, 3), (1, 1)]
 
@@ -25,7 +25,7 @@ def test_ten_updates_are_those_of_torch(weight_decay, betas):
             parameter.grad = gradient.clone()
         optimizer.param_groups[0]["lr"] = lr
         optimizer.step()
-        adamw_update_(
+        PlainUpdates().adamw_(
             ours,
             gradients,
             means,
@@ -45,7 +45,7 @@ def test_the_first_update_moves_by_the_learning_rate_whatever_the_gradients_size
     for size in (1e-4, 1.0, 1e4):
         parameter, gradient = torch.zeros(3), size * torch.tensor([1.0, -1.0, 1.0])
         means, squares = torch.zeros(3), torch.zeros(3)
-        adamw_update_(
+        PlainUpdates().adamw_(
             [parameter], [gradient], [means], [squares], 1, lr=0.5, beta1=0.8, beta2=0.95, eps=1e-10, weight_decay=0.0
         )
         torch.testing.assert_close(parameter, torch.tensor([-0.5, 0.5, -0.5]))

@@ -7,14 +7,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater.optim import muon
-from headwater.optim.blocks import is_wide, orthogonalisation_flops, rows_of_block
+from headwater.optim.blocks import gram_is_cheaper, orthogonalisation_flops, rows_of_block
 from headwater.optim.muon import POLAR_EXPRESS, muon_update_, orthogonalise, orthogonalise_blocks
 from headwater.optim.updates import PlainUpdates
 
 SHAPES = {
     "square": (24, 24),
-    "wide": (16, 40),
-    "very wide": (12, 50),
+    "gram": (16, 40),
+    "very gram": (12, 50),
     "tall": (40, 16),
     "very tall": (50, 12),
     "row": (1, 9),
@@ -103,7 +103,7 @@ def test_bfloat16_is_close_enough_and_comes_back_in_the_input_type():
     assert float(values.max()) < 1.3
 
 
-@pytest.mark.parametrize(("name", "scale"), [("square", 1.0), ("wide", 1.0), ("tall", (40 / 16) ** 0.5)])
+@pytest.mark.parametrize(("name", "scale"), [("square", 1.0), ("gram", 1.0), ("tall", (40 / 16) ** 0.5)])
 def test_one_update_is_the_learning_rate_times_the_scaled_factor_after_decay(name, scale):
     parameter = random_matrices(SHAPES[name], 1)[0]
     gradient, momentum = random_matrices(SHAPES[name], 2)[1], torch.zeros(SHAPES[name])
@@ -179,14 +179,14 @@ def test_rows_of_a_block_divide_the_side(side, most, rows):
     assert rows_of_block(side, most) == rows
 
 
-def test_a_wide_matrix_in_bf16_is_no_further_from_its_polynomials_than_by_products():
+def test_an_oblong_matrix_in_bf16_is_no_further_from_its_polynomials_than_by_products():
     """With singular values over two decades: what is squared in bf16 would lose the small ones."""
     u, _, vh = decompose(random_matrices((32, 160)))
     s = torch.logspace(0, -2, 32, dtype=torch.float64)
     matrices_NRC = (u @ torch.diag(s) @ vh).bfloat16()
     exact = u @ torch.diag(polynomials(s / (1.02 * s.norm()))) @ vh
-    products, wide = muon._by_products(matrices_NRC, PlainUpdates()), muon._by_gram(matrices_NRC)
-    errors = [float((found.double() - exact).norm() / exact.norm()) for found in (products, wide)]
+    products, gram = muon._by_products(matrices_NRC, PlainUpdates()), muon._by_gram(matrices_NRC)
+    errors = [float((found.double() - exact).norm() / exact.norm()) for found in (products, gram)]
     assert errors[1] < 1.05 * errors[0] < 0.1, f"by products {errors[0]:.4f}, by the Gram matrix {errors[1]:.4f}"
 
 
@@ -196,5 +196,5 @@ def test_flops_are_those_that_torch_counts(shape):
     rows, columns = shape
     with FlopCounterMode(display=False) as counter:
         orthogonalise(random_matrices(shape, num=1), torch.float32)
-    halves = rows**2 * columns if is_wide(*shape) else 4 * (rows**2 * columns + rows**3)
+    halves = rows**2 * columns if gram_is_cheaper(*shape) else 4 * (rows**2 * columns + rows**3)
     assert orthogonalisation_flops(*shape) == counter.get_total_flops() - halves

@@ -34,7 +34,7 @@ class FixedPointSum:
             gradient, parameter.grad = parameter.grad, None
             if gradient is None or not gradient.numel():
                 continue
-            # not "larger than": what is no number is neither, and bad
+            # not "larger than": NaN is neither, and bad
             is_good = gradient.abs().max() < LARGEST_SHARE
             self._num_bad += ~is_good
             fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
@@ -49,7 +49,7 @@ class FixedPointSum:
     def give_(self, sum_tensors_: Callable[[Sequence[Tensor]], None]) -> None:
         """Put the gradients of all ranks' microbatches at the parameters, added by `sum_tensors_`.
 
-        Where one was no number or too large, they are no numbers: the step isn't taken.
+        Where one was NaN or too large, they are NaN: the step is skipped.
         """
         sum_tensors_([*self._sums, self._num_bad])
         spoilt = torch.where(self._num_bad > 0, torch.nan, 0.0)

@@ -144,7 +144,7 @@ def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[st
 
 @contextmanager
 def threads(num_threads: int) -> Iterator[None]:
-    """Have PyTorch compute in so many threads, inside."""
+    """Have PyTorch compute in `num_threads` threads, inside."""
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:

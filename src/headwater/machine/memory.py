@@ -61,7 +61,7 @@ def give_back_freed_memory() -> None:
 def keep_freed_memory() -> None:
     """Have the C library keep freed blocks for the next step instead of giving them back to the system.
 
-    A step frees and asks for the same activations again; a page that has been given back must be zeroed anew (about
+    A step frees and asks for the same activations again; a page that has been given back must be zeroed again (about
     4 µs each on a virtual machine, decision 8). Without glibc, or with one that refuses so high a threshold, nothing is
     changed.
     """

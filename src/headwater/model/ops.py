@@ -124,9 +124,9 @@ class ModuleOps(PlainOps):
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    wide = x.float()
-    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-    return (wide * scale * weight).to(x.dtype)
+    x32 = x.float()
+    scale = torch.rsqrt(x32.square().mean(-1, keepdim=True) + eps)
+    return (x32 * scale * weight).to(x.dtype)
 
 
 def rotate(x_BTHK: Tensor, table_2TP: Tensor) -> Tensor:

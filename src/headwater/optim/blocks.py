@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 BLOCK_ROWS = 128
-DEAR = 0.15  # of the matrices' own FLOPs in the step
+MAX_MUON_SHARE = 0.15  # of the matrices' own FLOPs in the step
 ITERATIONS = 4  # as many as optim.muon has polynomials
-WIDE = 4  # columns to a row, from where on X X^T is made once: its products, even in fp32, are cheaper than X's
+MIN_ASPECT = 4  # columns to a row, from where on X X^T is made once: its products, even in fp32, are cheaper than X's
 
 
-def is_wide(rows: int, columns: int) -> bool:
+def gram_is_cheaper(rows: int, columns: int) -> bool:
     """Return whether rows × columns is multiplied by its Gram matrix's polynomials once, at the end."""
-    return columns >= WIDE * rows
+    return columns >= MIN_ASPECT * rows
 
 
 def orthogonalisation_flops(rows: int, columns: int, on_processor: bool = True) -> float:
@@ -19,7 +19,7 @@ def orthogonalisation_flops(rows: int, columns: int, on_processor: bool = True) 
     Of a product of a matrix with itself half is computed (m² n and m³), the product with X takes 2 m² n. A wide one
     takes X X^T and the product with X once on a processor, and products of m × m at 2 m³ (`optim.muon` has thirteen).
     """
-    if on_processor and is_wide(rows, columns):
+    if on_processor and gram_is_cheaper(rows, columns):
         return 3 * rows**2 * columns + (4 * ITERATIONS - 3) * 2 * rows**3
     return ITERATIONS * (3 * rows**2 * columns + rows**3)
 
@@ -32,7 +32,7 @@ def orthogonalisation_share(d_model: int, d_ff: int, batch_tokens: int) -> float
 
 def block_rows_for(d_model: int, d_ff: int, batch_tokens: int) -> int | None:
     """Return the rows of Muon's blocks, None where whole matrices are cheap beside the batch."""
-    return BLOCK_ROWS if orthogonalisation_share(d_model, d_ff, batch_tokens) > DEAR else None
+    return BLOCK_ROWS if orthogonalisation_share(d_model, d_ff, batch_tokens) > MAX_MUON_SHARE else None
 
 
 def rows_of_block(shorter_side: int, most: int | None) -> int:

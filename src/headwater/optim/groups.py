@@ -25,7 +25,7 @@ class Group:
 
 
 def group_parameters(named_parameters: Iterable[tuple[str, nn.Parameter]], optim: OptimSettings) -> list[Group]:
-    """Return the groups matrices, embeddings, head and vectors; empty ones are left out."""
+    """Return the groups matrices, embeddings, head and vectors; empty ones are dropped."""
     kinds: dict[str, dict[str, nn.Parameter]] = {"matrices": {}, "embeddings": {}, "head": {}, "vectors": {}}
     for name, parameter in named_parameters:
         kinds[_kind(name, parameter)][name] = parameter

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from headwater.optim.blocks import is_wide, rows_of_block
-from headwater.optim.updates import PlainUpdates, Updates
+from headwater.optim.blocks import gram_is_cheaper, rows_of_block
+from headwater.optim.updates import PlainUpdates
 
 # the best odd polynomials of degree 5, each on the interval that the one before leaves of [0.003, 1], all but the last
 # with a safety factor of 1.02 (arXiv:2505.16932, by linear programming on a grid)
@@ -24,7 +24,7 @@ POLAR_EXPRESS = (
 )
 
 
-def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Updates | None = None) -> Tensor:
+def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: PlainUpdates | None = None) -> Tensor:
     """Return the nearest semi-orthogonal matrix to each of a stack: U V^T of its singular value decomposition.
 
     Approximate: singular values end between 0.76 and 1.24. Small ones (under 0.003 of the norm) stay smaller: a fifth
@@ -37,12 +37,12 @@ def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: Upd
     if is_tall:
         x = x.mT.contiguous()  # once, where each product would make a copy of its own
     # products in fp32, which a GPU's units for bf16 don't make
-    is_cheaper_once = is_wide(*x.shape[-2:]) and x.device.type == "cpu"
-    x = _by_gram(x) if is_cheaper_once else _by_products(x, updates)
+    by_gram = gram_is_cheaper(*x.shape[-2:]) and x.device.type == "cpu"
+    x = _by_gram(x) if by_gram else _by_products(x, updates)
     return (x.mT if is_tall else x).to(matrices_NRC.dtype)
 
 
-def _by_products(x_NRC: Tensor, updates: Updates) -> Tensor:
+def _by_products(x_NRC: Tensor, updates: PlainUpdates) -> Tensor:
     x = x_NRC / (x_NRC.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS:
         gram = updates.symmetric_product(x)
@@ -52,8 +52,8 @@ def _by_products(x_NRC: Tensor, updates: Updates) -> Tensor:
 
 def _by_gram(x_NRC: Tensor) -> Tensor:
     """Return the same as `_by_products`, of wide matrices."""
-    wide_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
-    return _factors(wide_NRC @ wide_NRC.mT).to(x_NRC.dtype) @ x_NRC
+    x32_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
+    return _factors(x32_NRC @ x32_NRC.mT).to(x_NRC.dtype) @ x_NRC
 
 
 def _factors(grams_NRR: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def _polynomial(gram_NRR: Tensor, coefficients: tuple[float, float, float]) -> T
 
 
 def orthogonalise_blocks(
-    matrices_NRC: Tensor, block_rows: int | None, compute_dtype: torch.dtype, updates: Updates | None = None
+    matrices_NRC: Tensor, block_rows: int | None, compute_dtype: torch.dtype, updates: PlainUpdates | None = None
 ) -> Tensor:
     """Return each matrix of a stack with blocks of its shorter side orthogonalised, each by itself; None: the whole.
 
@@ -102,7 +102,7 @@ def muon_update_(
     parameters: Sequence[Tensor],
     gradients: Sequence[Tensor],
     momenta: Sequence[Tensor],
-    updates: Updates,
+    updates: PlainUpdates,
     *,
     lr: float,
     momentum: float,
@@ -119,8 +119,8 @@ def muon_update_(
     shorter, longer = sorted((rows, columns))
     size = rows_of_block(shorter, block_rows)
     keep, rate = 1 - lr * weight_decay, lr * max(1.0, rows / columns) ** 0.5
-    ahead = updates.look_ahead_(gradients, momenta, momentum, compute_dtype)
-    blocks = updates.blocks if compute_dtype == torch.bfloat16 and is_wide(size, longer) else None
+    ahead = updates.nesterov_(gradients, momenta, momentum, compute_dtype)
+    blocks = updates.blocks if compute_dtype == torch.bfloat16 and gram_is_cheaper(size, longer) else None
     if blocks is not None and size <= blocks.largest:
         factors = _factors(blocks.grams(ahead, size)).to(compute_dtype)
         blocks.descend_(parameters, ahead, factors, keep=keep, rate=rate)

@@ -12,7 +12,7 @@ from headwater.optim.groups import Group, group_parameters
 from headwater.optim.muon import muon_update_
 from headwater.optim.owners import Alone, Exchange, Part, owners_of, parts_of
 from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates, Updates
+from headwater.optim.updates import PlainUpdates
 
 
 class Optimizer:
@@ -23,7 +23,7 @@ class Optimizer:
         named_parameters: Iterable[tuple[str, nn.Parameter]],
         optim: OptimSettings,
         compute_dtype: torch.dtype = torch.float32,
-        updates: Updates | None = None,
+        updates: PlainUpdates | None = None,
         ranks: Exchange | None = None,
     ) -> None:
         self.settings = optim
@@ -86,7 +86,7 @@ class Optimizer:
             raise CheckpointError(f"the checkpoint's optimizer state doesn't fit this run: {different[:4]} differ")
 
     def forget(self) -> None:
-        """Begin anew: no update was made yet."""
+        """Return to the state before the first update."""
         self.num_updates = 0
         for tensor in self._state.values():
             tensor.zero_()

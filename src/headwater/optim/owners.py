@@ -75,7 +75,7 @@ def _stacks(names: list[str], parameters: Mapping[str, Tensor]) -> list[list[str
 
 
 def owners_of(parts: Sequence[Part], world_size: int) -> list[int]:
-    """Return the rank of each part: the dearest first, each to the rank that has least to do yet."""
+    """Return the rank of each part: the most expensive first, each to the rank that has least to do yet."""
     load, owners = [0.0] * world_size, [0] * len(parts)
     for number in sorted(range(len(parts)), key=lambda number: (-parts[number].cost, number)):
         rank = min(range(world_size), key=lambda rank: (load[rank], rank))

@@ -1,72 +1,31 @@
-"""The passes over memory that an update is made of, in plain PyTorch: what any faster implementation must equal."""
+"""The passes over memory that an update is made of, in plain PyTorch; a machine may compute some of them otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
-from headwater.optim.adamw import adamw_update_
 
+class AdamW(TypedDict):
+    """The numbers of one update by AdamW."""
 
-class BlockUpdates(Protocol):
-    """What some machines do with blocks of bf16 matrices as they lie, without copies of them.
-
-    A block is `size` of the indices of a matrix's shorter side, which are its rows here: of a matrix taller than wide
-    the transposed.
-    """
-
-    largest: int  # size
-
-    def grams(self, x_NRC: Tensor, size: int) -> Tensor:
-        """Return X X^T of every block, (blocks, size, size) in fp32."""
-
-    def descend_(
-        self, parameters: Sequence[Tensor], x_NRC: Tensor, factors: Tensor, *, keep: float, rate: float
-    ) -> None:
-        """parameter = parameter × keep - rate × F X in place, F the symmetric factor in bf16 of each block."""
-
-
-class Updates(Protocol):
-    """What the optimizer asks of the machine; meanings as in `PlainUpdates`."""
-
-    @property
-    def blocks(self) -> BlockUpdates | None: ...
-
-    def adamw_(
-        self,
-        parameters: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        means: Sequence[Tensor],
-        squares: Sequence[Tensor],
-        step: int,
-        *,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-    ) -> None: ...
-
-    def look_ahead_(
-        self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
-    ) -> Tensor: ...
-
-    def symmetric_product(
-        self, x_NRC: Tensor, alpha: float = 1.0, plus_NRR: Tensor | None = None, beta: float = 1.0
-    ) -> Tensor: ...
-
-    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor: ...
-
-    def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None: ...
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
 
 
 class PlainUpdates:
-    """PyTorch's own operations over lists of tensors."""
+    """PyTorch's own operations over lists of tensors: what a subclass must equal.
 
-    blocks: BlockUpdates | None = None
+    `blocks` is what some machines do with blocks of bf16 matrices as they lie (`machine.kernels.updates.KernelBlocks`).
+    """
+
+    blocks: Any = None
 
     def adamw_(
         self,
@@ -75,21 +34,24 @@ class PlainUpdates:
         means: Sequence[Tensor],
         squares: Sequence[Tensor],
         step: int,
-        *,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
+        **numbers: Unpack[AdamW],
     ) -> None:
-        """Update parameters, means and squares in place by AdamW; `step` counts this update, from 1."""
-        lists = (list(parameters), list(gradients), list(means), list(squares))
-        adamw_update_(*lists, step, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+        """Update parameters, means and squares in place (arXiv:1711.05101); `step` counts this update, from 1."""
+        lr, beta1, beta2 = numbers["lr"], numbers["beta1"], numbers["beta2"]
+        weights, slopes = list(parameters), list(gradients)
+        torch._foreach_lerp_(list(means), slopes, 1 - beta1)
+        torch._foreach_mul_(list(squares), beta2)
+        torch._foreach_addcmul_(list(squares), slopes, slopes, 1 - beta2)
+        roots = torch._foreach_sqrt(list(squares))
+        torch._foreach_div_(roots, (1 - beta2**step) ** 0.5)
+        torch._foreach_add_(roots, numbers["eps"])
+        torch._foreach_mul_(weights, 1 - lr * numbers["weight_decay"])
+        torch._foreach_addcdiv_(weights, list(means), roots, -lr / (1 - beta1**step))
 
-    def look_ahead_(
+    def nesterov_(
         self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
     ) -> Tensor:
-        """Update n momenta of matrices of one shape; return Nesterov's look ahead, (n, R, C) in `dtype`."""
+        """Update n momenta of matrices of one shape; return Nesterov's gradients, (n, R, C) in `dtype`."""
         means, slopes = list(momenta), list(gradients)
         torch._foreach_lerp_(means, slopes, 1 - momentum)
         return torch.stack(torch._foreach_lerp(slopes, means, momentum)).to(dtype)

@@ -21,7 +21,7 @@ OTHER_PROCESSORS = {"avx2": "x86-64-v3", "sse2": "x86-64"}
 
 
 @pytest.fixture(autouse=True)
-def quick_machine_only_where_asked():
+def quick_machine_only_where_requested():
     """The fixture of that name is for every test of a folder; here most need no machine."""
 
 

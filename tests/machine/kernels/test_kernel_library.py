@@ -186,7 +186,7 @@ def test_a_damaged_library_is_compiled_again(compiler, tmp_path, damage):
         "one bit": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
         "another library": good + b"more",
     }[damage]
-    first.unlink()  # it is loaded in this process, which must go on with its own copy
+    first.unlink()  # it is loaded in this process, which continues with its own copy
     first.write_bytes(bad)
     second = load_kernels(cache)
     assert num_calls(compiler) == 2

@@ -99,7 +99,7 @@ def test_a_state_depends_on_earlier_tokens_of_its_document_and_on_no_other_to_th
         assert torch.equal(changed, (documents_T == documents_T[position]) & (torch.arange(SEQ_LEN) >= position))
 
 
-def test_documents_that_change_in_their_place_are_looked_at_again(ops):
+def test_documents_that_change_in_their_place_are_read_again(ops):
     """A batch may be read into the same memory as the one before it."""
     model = Transformer(settings("qwen3", True), torch.float32, ops)
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_twelve_steps_have_the_losses_of_plain_operations(tmp_path, family, rule
     ours = losses(tmp_path / "kernels", plan_with_kernels(**run))
     plain = losses(tmp_path / "plain", plan(**run))
     assert ours == pytest.approx(plain, rel=1e-4)
-    assert ours[-1] < 0.99 * ours[0], "nothing was learnt, so that nothing was compared"
+    assert ours[-1] < 0.99 * ours[0], "nothing was learned, so that nothing was compared"
     for dtype in ("bfloat16", "int8"):
         rounded = losses(tmp_path / dtype, plan_with_kernels(dtype=dtype, **run))
         assert rounded == pytest.approx(plain, rel=5e-2)  # AdamW turns roundings of small slopes into whole steps

@@ -123,7 +123,7 @@ def test_swiglu_of_gates_that_are_far_out(ops):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_views_are_taken_as_what_they_show(ops, dtype):
     """Inputs and slopes that aren't contiguous: every second channel, and axes that are exchanged."""
-    wide, weight = random(3, 2, 80, dtype=dtype), random(40, seed=1)
+    double_width, weight = random(3, 2, 80, dtype=dtype), random(40, seed=1)
     maps = [nn.Linear(40, 8, bias=False)]
     for function in (
         lambda x: torch.cat(ops.add_rms_norm(x, x, weight, EPS), -1),
@@ -131,9 +131,9 @@ def test_views_are_taken_as_what_they_show(ops, dtype):
         ops.swiglu,
         lambda x: torch.cat(ops.split_heads(x, 2, 1, None, None), 1),
     ):
-        whole = wide[..., ::2].transpose(0, 1).contiguous()
+        whole = double_width[..., ::2].transpose(0, 1).contiguous()
         viewed = values_and_gradients(
-            lambda x, f=function: f(x[..., ::2].transpose(0, 1)).transpose(0, 1), [wide], dtype
+            lambda x, f=function: f(x[..., ::2].transpose(0, 1)).transpose(0, 1), [double_width], dtype
         )
         slopes = random(*viewed[0].shape, seed=7, dtype=dtype).transpose(0, 1)
         leaf = whole.clone().requires_grad_()

@@ -58,13 +58,13 @@ def test_ten_updates_of_adamw_are_torchs_and_the_plain_ones(updates, betas, erro
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (71, 67)])
-def test_looking_ahead_and_descending_are_the_plain_ones(updates, dtype, shape):
+def test_nesterovs_gradients_and_descending_are_the_plain_ones(updates, dtype, shape):
     ours, plain = ([random(*shape, seed=seed) for seed in (1, 2, 3)] for _ in range(2))
     momenta, plain_momenta = ([torch.zeros(shape) for _ in range(3)] for _ in range(2))
     for step in range(4):
         gradients = [random(*shape, seed=10 * step + seed) for seed in range(3)]
-        ahead = updates.look_ahead_(gradients, momenta, 0.95, dtype)
-        plain_ahead = PlainUpdates().look_ahead_(gradients, plain_momenta, 0.95, dtype)
+        ahead = updates.nesterov_(gradients, momenta, 0.95, dtype)
+        plain_ahead = PlainUpdates().nesterov_(gradients, plain_momenta, 0.95, dtype)
         assert ahead.dtype == dtype
         torch.testing.assert_close(ahead, plain_ahead, rtol=1e-5 if dtype == torch.float32 else 2.0**-7, atol=1e-6)
         torch.testing.assert_close(momenta, plain_momenta, rtol=1e-5, atol=1e-6)
@@ -75,7 +75,7 @@ def test_looking_ahead_and_descending_are_the_plain_ones(updates, dtype, shape):
 
 def test_slopes_and_directions_may_be_views(updates):
     gradient, momentum, parameter = random(6, 5).T, torch.zeros(5, 6), random(5, 6, seed=1)
-    ahead = updates.look_ahead_([gradient], [momentum], 0.5, torch.float32)
+    ahead = updates.nesterov_([gradient], [momentum], 0.5, torch.float32)
     torch.testing.assert_close(ahead[0], 0.75 * gradient)
     expected = parameter - gradient
     updates.descend_([parameter], gradient[None], keep=1.0, rate=1.0)
@@ -89,14 +89,14 @@ def test_updates_give_the_same_bits_for_any_number_of_threads(library):
         state[1] = [tensor.abs() for tensor in state[1]]
         numbers = {"lr": 0.1, "beta1": 0.8, "beta2": 0.95, "eps": 1e-10, "weight_decay": 0.1}
         updates.adamw_(parameters, tensors(3), *state, 5, **numbers)
-        ahead = updates.look_ahead_(tensors(4)[-1:], state[0][-1:], 0.95, torch.bfloat16)
+        ahead = updates.nesterov_(tensors(4)[-1:], state[0][-1:], 0.95, torch.bfloat16)
         updates.descend_(parameters[-1:], ahead, keep=0.9, rate=0.1)
         found.append([*parameters, *state[0], *state[1], ahead])
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other))
 
 
-# ---- a weight that has been updated is cast anew
+# ---- a weight that has been updated is copied again
 
 SHAPE = ModelSettings(
     vocab_size=40, num_layers=1, d_model=32, d_ff=48, num_heads=2, num_kv_heads=1, head_dim=16, seq_len=12,

@@ -13,7 +13,7 @@ template <class Tiles>
 class Backward {
     using Number = typename Tiles::Number;
     using Packed = typename Tiles::Packed;
-    static constexpr int64_t GROUP = 4;  // blocks: 128 keys by 128 queries are in memory at once
+    static constexpr int64_t GROUP = 4;  // blocks: 128 keys by 128 queries are in memory at a time
 
    public:
     Backward(const Problem& problem, const Number* q, const Number* k, const Number* v, const Number* out, const float* lse,

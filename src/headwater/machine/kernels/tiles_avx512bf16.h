@@ -14,7 +14,7 @@ struct Avx512Bf16Tiles : Bf16Blocks {
     static void begin_thread() {}
     static void end_thread() {}
 
-    struct Product {};  // finished at once
+    struct Product {};  // nothing is left to finish
     HW_INLINE void finish(Product) {}
 
     // As in tiles_amx.h.

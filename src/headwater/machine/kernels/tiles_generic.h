@@ -41,7 +41,7 @@ struct GenericTiles {
         store_left_row(block, row + 1, second);
     }
 
-    struct Product {};  // finished at once
+    struct Product {};  // nothing is left to finish
     HW_INLINE void finish(Product) {}
 
     static Product multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,

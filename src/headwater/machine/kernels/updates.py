@@ -1,19 +1,21 @@
-"""The optimizer's passes on a processor, each one sweep over memory; `optim.updates` says what they mean."""
+"""The optimizer's passes on a processor, each one sweep over memory."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from headwater.machine.kernels.calls import SUFFIX, Kernels
+from headwater.optim.updates import AdamW, PlainUpdates
 
 
-class KernelUpdates:
-    """The same methods as `optim.updates.PlainUpdates`; parameters, gradients and state are fp32 and contiguous."""
+class KernelUpdates(PlainUpdates):
+    """Parameters, gradients and state are fp32 and contiguous."""
 
     def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
         self._kernels = Kernels(library, num_threads)
@@ -28,22 +30,17 @@ class KernelUpdates:
         means: Sequence[Tensor],
         squares: Sequence[Tensor],
         step: int,
-        *,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
+        **numbers: Unpack[AdamW],
     ) -> None:
+        lr, beta1, beta2 = numbers["lr"], numbers["beta1"], numbers["beta2"]
         rate, square_scale = lr / (1 - beta1**step), 1 / (1 - beta2**step)
-        keep = 1.0 - lr * weight_decay
-        rates = (1.0 - beta1, float(beta2), 1.0 - beta2)
+        keep = 1.0 - lr * numbers["weight_decay"]
+        rates = (1.0 - beta1, float(beta2), 1.0 - beta2, float(numbers["eps"]), keep, float(rate), float(square_scale))
         for parameter, gradient, mean, square in zip(parameters, gradients, means, squares, strict=True):
-            numbers = (parameter.numel(), *rates, float(eps), keep, float(rate), float(square_scale))
-            self._kernels("adamw", parameter, gradient.contiguous(), mean, square, *numbers)
+            self._kernels("adamw", parameter, gradient.contiguous(), mean, square, parameter.numel(), *rates)
         increment_version(list(parameters))
 
-    def look_ahead_(
+    def nesterov_(
         self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
     ) -> Tensor:
         ahead = torch.empty(len(gradients), *gradients[0].shape, dtype=dtype)
@@ -60,13 +57,7 @@ class KernelUpdates:
             out_NRR = x_NRC.new_empty(*x_NRC.shape[:2], x_NRC.shape[1])
             self._kernels("symmetric_product_bf16", x_NRC, plus_NRR, out_NRR, *x_NRC.shape, float(alpha), float(beta))
             return out_NRR
-        if plus_NRR is None:
-            product_NRR = x_NRC @ x_NRC.mT
-            return product_NRR if alpha == 1 else alpha * product_NRR
-        return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
-
-    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
-        return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
+        return super().symmetric_product(x_NRC, alpha, plus_NRR, beta)
 
     def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
         directions = directions.contiguous()
@@ -77,14 +68,19 @@ class KernelUpdates:
 
 
 class KernelBlocks:
-    """The methods of `optim.updates.BlockUpdates`; parameters are fp32 and contiguous."""
+    """Blocks of matrices without copies of them; parameters are fp32 and contiguous, x_NRC in bf16.
 
-    largest = 256  # a thread takes a whole block, and packs of it what fits into its second cache
+    A block is `size` of the indices of a matrix's shorter side, which are its rows here: of a matrix taller than wide
+    the transposed.
+    """
+
+    largest = 256  # size: a thread takes a whole block, and packs of it what fits into its second cache
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
 
     def grams(self, x_NRC: Tensor, size: int) -> Tensor:
+        """Return X X^T of every block, (blocks, size, size) in fp32."""
         rows, columns = x_NRC.shape[1:]
         grams = torch.empty(x_NRC.shape[0] * min(rows, columns) // size, size, size)
         self._kernels("block_grams_bf16", x_NRC, grams, *x_NRC.shape, size)
@@ -93,6 +89,7 @@ class KernelBlocks:
     def descend_(
         self, parameters: Sequence[Tensor], x_NRC: Tensor, factors: Tensor, *, keep: float, rate: float
     ) -> None:
+        """parameter = parameter × keep - rate × F X in place, F the symmetric factor in bf16 of each block."""
         numbers = (*x_NRC.shape[1:], factors.shape[1], float(keep), float(rate))
         for parameter, x_RC, own in zip(parameters, x_NRC, factors.chunk(len(parameters)), strict=True):
             self._kernels("descend_blocks_bf16", parameter, x_RC, own, *numbers)
