@@ -202,9 +202,6 @@ class Transformer(nn.Module):
             x_BTD, written_BTD = run(x_BTD, written_BTD, visible, table_2TP)
         return self.final_norm(x_BTD, written_BTD)[1]
 
-    def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
-        return self(tokens_BT, documents_BT)
-
     def loss_sum(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
         """Return the summed next-token loss in nats of final hidden states, in fp32; a target of -1 does not count."""
         return self.ops.loss_sum(x_BTD, self.head_weight(), targets_BT)
