@@ -1,11 +1,11 @@
-"""Measure the rows of plan/data/processor.json: what a step takes on this processor, and which part of it how much.
+"""Measure the rows of plan/data/processor.json: the time of a step on this processor, and the share of each part.
 
     python benchmarks/processor_shapes.py --write
 
-Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 in turn, and profiled as
-its roofline does; Muon's blocks are those of the rule. The machine must be idle. The rows are printed; with --write
-they take the place of those of this kind of processor, with the peaks and what they are of the rate in float32. For a
-kind of its own, write its name, its flags and how it differs into the table first.
+Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 alternately, and
+profiled by roofline.py; Muon's blocks are those of the rule. The machine must be idle. The rows are printed; with
+--write they replace those of this kind of processor, with the peaks and their ratios to the float32 rate. For a new
+kind, first write its name, its flags and how it differs into the table.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/roofline.py JOB        JOB is a Job as JSON; throughput.py starts it; the last line is JSON
 
-The product's own loop is profiled for a few steps. Every kernel belongs to the part whose range encloses it, else to
-the part that its name, or the name of an operator around it, speaks of.
+The product's own loop is profiled for a few steps. A kernel belongs to the part whose range encloses it, else to the
+part that its name, or the name of an operator around it, points to.
 """
 
 from __future__ import annotations

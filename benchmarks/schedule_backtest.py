@@ -1,22 +1,21 @@
-"""How well the law of schedules says what another schedule does to a run's last loss.
+"""How well the law of schedules forecasts what another schedule does to a run's last loss.
 
     python benchmarks/schedule_backtest.py [--json]
 
 Published loss curves (benchmarks/data/scaling/multi_power_curves.csv): three sizes, each trained with nine schedules.
 Two schedules of one size that end at the same step are a pair: given the loss of one, what is that of the other? The
 law's constants are fitted again for every pair, without its size and without both of its kinds of schedule at any size,
-so that no curve is predicted by constants fitted on it. Fitted are the logarithms of each curve's loss over that of
-the constant rate at the same step (which stays the measure for the other sizes), every curve counting alike, with the
-constants held near generic ones by a weak prior.
+so that no curve is predicted by constants fitted on it. The fit is to the logarithms of each curve's loss over that of
+the constant rate at the same step. Every curve counts alike; a weak prior holds the constants near generic ones.
 
 The published runs have one peak rate at every length, so the law counts their steps when it is fitted. Runs whose peak
-goes with their length have no such unit: the package takes each for a run of 24,000 published steps, and so does the
-score, for the pairs of 16,000 and 72,000 steps, too.
+goes with their length have no such unit: the package counts each as a run of 24,000 published steps, and so does the
+score, also for the pairs of 16,000 and 72,000 steps.
 
-How unsure a move is (`UNSURE`): "held" takes for a size the least that would have held nine of ten pairs of the other
-two within their 90 % interval, "least unsure" is the least for all. The last lines are the constants fitted to all
-curves, which the package holds, and headwater's own short runs (own_schedules.csv), on which nothing is fitted; how
-many steps a fall must take (`FEW_STEPS`) was set with two of them in sight.
+`UNSURE` is the deviation of a move. "held": with the least value that would have held nine of ten pairs of the other
+two sizes in their 90 % interval. "least unsure": the least value for all. The last lines are the constants fitted to
+all curves, which the package holds, and headwater's own short runs (own_schedules.csv), on which nothing is fitted;
+`FEW_STEPS`, the steps that a fall needs, was set with two of them in view.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Training throughput of headwater beside its peers: same shape, same tokens a step, each in its best mode.
+"""Training throughput of headwater and other trainers: same shape, same tokens a step, each in its best mode.
 
     python benchmarks/throughput.py --json --peer nanoGPT=FOLDER --peer nanochat=FOLDER
 
-Each contender's modes are screened for a few steps, then the best ones run in turn, in rounds, each in a process of
-its own that is stopped while another runs. The peers that install from PyPI come with `pip install 'headwater[bench]'`;
-one that isn't there is said to be missing. With --json the last line is one JSON object.
+Each contender's modes are tried for a few steps. The best ones then run in rounds, one after the other, each in a
+process of its own that is stopped while another runs. Peers from PyPI come with `pip install 'headwater[bench]'`; the
+table names those that are missing. With --json the last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ else transformers'), and with --peer nanochat that project's own model and optim
 best scale of learning rates. Each takes M minutes; headwater takes fractions of that, and the time at which its
 curve crosses a baseline's end is interpolated. All run on the processor. Wall time counts from building the model to
 the end of the last step, compilation included; caches of compiled code are empty at the start of every run. Loading
-programs, encoding text and judging are not counted, for anybody. Progress goes to standard error; --json adds one
+programs, encoding text and judging don't count for any contender. Progress goes to standard error; --json adds one
 JSON line at the end.
 """
 

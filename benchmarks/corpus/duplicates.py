@@ -1,11 +1,11 @@
-"""Measures which near duplicates are found: planted ones of many kinds among real documents, the truth known exactly.
+"""Measure which near duplicates are found: planted ones of many kinds among real documents, the truth known exactly.
 
     headwater corpus fetch standard
     python benchmarks/corpus/duplicates.py --peers-python VENV/bin/python
 
 A document is a duplicate when an earlier one has a Jaccard similarity of 0.8 or more (sets of five-word shingles; all
-pairs are computed, those between real documents, too). Recall: duplicates that are dropped, of all. Precision: dropped
-documents that are duplicates, of all dropped. `datasketch` and `rensa` have the same shingles, bands and rows.
+pairs are computed, also those between real documents). Recall: dropped duplicates, of all duplicates. Precision:
+dropped documents that are duplicates, of all dropped. `datasketch` and `rensa` have the same shingles, bands and rows.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Measures what filters and the search for duplicates are worth: one model, two corpora of the same documents.
+"""Measure what filters and the search for duplicates are worth: one model, two corpora of the same documents.
 
     headwater corpus fetch standard
     python benchmarks/corpus/filtered_against_raw.py --seeds 3
 
-Both corpora are made from the documents of the recipe standard, read alike; `raw` has every rule and the search for
-duplicates switched off. Each trains the model of first-light for the same number of tokens, every source at the share
-that its text has, and is judged on the same held-out documents (held_out_texts.py) in bits per byte. --tree NAME=FOLDER
-adds a source as found, for instance all that `dpkg-deb -x` unpacks of a documentation package: the recipe's own choice
-of files excludes much of what filters would drop.
+Both corpora are made from the documents of the recipe standard; `raw` has every rule and the search for duplicates
+switched off. Each trains the model of first-light for the same number of tokens, every source at the share that its
+text has. The score is bits per byte on the same held-out documents (held_out_texts.py). --tree NAME=FOLDER adds a
+source as found, for instance all that `dpkg-deb -x` unpacks of a documentation package: the recipe's own choice of
+files excludes much of what filters would drop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measures what a growing amount of text takes: speed, memory of all processes together, disk.
+"""Measure speed, memory of all processes together, and disk for growing amounts of text.
 
     headwater corpus fetch standard
     python benchmarks/corpus/memory.py                     # 100 MB, 500 MB and 2 GB
@@ -7,9 +7,9 @@
 The second is the stream of 20 GB and needs some 40 GB of disk.
 
 The text is made from real sentences (stream.py), written to compressed JSON lines before the clock starts, and goes
-through the whole chain: read, clean, filter, exact and near duplicates, write. Memory counts what the processes have
-for themselves, looked at ten times a second; disk is the most that lay in the work folder, without the input. Tasks
-are small, so that the least amount keeps every worker busy, too: as many processes hold memory at each amount.
+through the whole chain: read, clean, filter, exact and near duplicates, write. Memory is what the processes have for
+themselves, sampled ten times a second. Disk is the most that lay in the work folder, without the input. Tasks are
+small, so that the smallest amount of text keeps every worker busy as well.
 """
 
 from __future__ import annotations

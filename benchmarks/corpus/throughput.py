@@ -1,11 +1,11 @@
-"""Measures the corpus chain against datatrove's and its parts against the libraries that do one of them.
+"""Measure the corpus chain against datatrove's, and its parts against the libraries that do one of them.
 
     headwater corpus fetch standard
     python benchmarks/corpus/throughput.py --datatrove-python VENV/bin/python --peers-python VENV/bin/python
 
-The chain: read JSON lines, clean, filter, find exact and near duplicates, write; the same real documents for both, one
-after the other in each round, one worker each. MB/s a core is text read, over the processor time of all processes; the
-ratio is the median over rounds. Peers stand in environments of their own; those that aren't installed are skipped:
+The chain: read JSON lines, clean, filter, find exact and near duplicates, write. Both get the same real documents, one
+after the other in each round, one worker each. MB/s a core is text over the processor time of all processes; the ratio
+is the median over rounds. Peers live in environments of their own; those that aren't installed are skipped:
 
     pip install "datatrove[io,processing]" spacy
     pip install trafilatura lxml_html_clean datasketch rensa tiktoken tokenizers resiliparse

@@ -1,10 +1,10 @@
-"""Damage by chance, ten thousand times: is any of it ever loaded?
+"""Random damage, ten thousand times: is any of it ever loaded?
 
     python benchmarks/reliability/corruptions.py [--count 10000] [--seed 1] [--json FILE] [--markdown FILE]
 
-Half of the damage is done to a checkpoint with a good one before it, half to a token store. A checkpoint's damage is
-caught when the one before it is taken, bit by bit, and the damaged one put aside; a store's when opening it is refused.
-Everything else is loaded silently, and a failure. What changes no byte is drawn again. Exit status 1 on a failure.
+Half of the damage is done to a checkpoint with a good one before it, half to a token store. Damage to a checkpoint is
+caught when it is put aside and the one before it is loaded, bit by bit; damage to a store when opening it is refused.
+Anything else is a silent load and a failure. Damage that changes no byte is drawn again. Exit status 1 on a failure.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python benchmarks/reliability/elastic.py [--steps 48] [--json FILE] [--markdown FILE]
 
-The settings and the real text of first-light in bfloat16, with `train.exact`. At a quarter, a half and three quarters
-of the steps a signal to one rank stops all of them, and the next number of ranks resumes the run. After each load the
-state is put together from all ranks and its digest compared with that of the checkpoint. A second run never leaves one
-rank; their losses, norms and final states are compared. Once more without `exact`: how far apart losses are then. Exit
-status 1 where bits differ that shouldn't.
+The settings and the real text of first-light in bfloat16, with `train.exact`. After a quarter, a half and three
+quarters of the steps a signal to one rank stops all of them, and the next number of ranks resumes the run. After each
+load the state of all ranks is put together and its digest compared with that of the checkpoint. A second run stays on
+one rank; losses, norms and final states of both are compared. A third, without `exact`, shows how far losses are apart
+then. Exit status 1 where bits differ that shouldn't.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python benchmarks/reliability/hostile.py [--size 1e9] [--only WORDS] [--first WORDS] [--json] [--work FOLDER]
 
-For every kind a line: what was kept and dropped and why, seconds, CPU seconds and the peak memory of headwater and its
-parser process together (an upper bound: both peaks are added). Then how many crashed, hung, took more than 1 GiB, had
-an account that is off, or had a wrong outcome; the exit status is 1 unless all are 0.
+A line for every kind: what was kept and dropped and why, seconds, CPU seconds, and the peak memory of headwater and its
+parser process together (an upper bound: both peaks are added). Then counts: crashes, hangs, over 1 GiB, inexact
+accounts, wrong outcomes. The exit status is 1 unless all are 0.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
     python benchmarks/reliability/kills.py [--kills 3000] [--seed 1] [--json FILE] [--markdown FILE]
 
 A tiny run is started, killed at a moment drawn uniformly between its start and the end of an unfailed run, started
-again, and so on until it finishes before its time; then the next run begins. Moments are counted in the processor's
-time where the system tells it, so that they are as uniform on a busy machine. Every finished run must have the
-losses, the measurements, the weights and the optimizer state of the run that was never killed, bit by bit; otherwise
-the exit status is 1.
+again, and so on until it finishes; then the next run begins. Moments are counted in processor time where the system
+tells it, so that they are uniform under load as well. Every finished run must have the losses, the measurements, the
+weights and the optimizer state of a run that was never killed, bit by bit; otherwise the exit status is 1.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What reliability costs: steps with and without each part of it, in turn, in one process.
+"""What reliability costs: steps with and without each part of it, alternately, in one process.
 
     python benchmarks/reliability/overhead.py [--rounds 5] [--json FILE] [--markdown FILE]
 
 The model of first-light on made-up rows. Each round times a few steps of every variant; a variant's cost is the median
-over rounds of its time over the plain one's of the same round, less 1. `save` is what training waits for a checkpoint,
-over the steps between two (train.save_every by rule), with the thread's work beside the steps counted in full.
+over rounds of its time over the plain one's in the same round, less 1. `save` is what training waits for a checkpoint,
+over the steps between two (train.save_every by rule), with its thread's work counted in full.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The power cut at any moment, and all that wasn't flushed lost in part: does the same command make good what is left?
+"""Power lost at any moment, and with it a part of all that wasn't flushed: does the same command repair what is left?
 
     python benchmarks/reliability/powercuts.py [--cuts 2000] [--seed 1] [--json FILE] [--markdown FILE]
 
 A process that dies loses nothing that it wrote: only a power cut tests what is flushed, and in which order. Each
-target's work is done once with a journal of its operations; then, for moments spread over them, a simulated disk
-(unflushed.py) forgets a part, drawn by chance, of what wasn't flushed, and the work is done again on what is left. What
-was whole under a final name before must be whole, a checkpoint that was committed must be there, and the end must be
-bitwise that of a run whose power was never cut. Exit status 1 otherwise.
+target's work is done once with a journal of its operations. Then, for moments spread over them, a simulated disk
+(unflushed.py) forgets a random part of what wasn't flushed, and the work is done again on what is left. What was whole
+under a final name before must be whole, a checkpoint that was committed must be there, and the end must be bitwise
+that of a run whose power was never cut. Exit status 1 otherwise.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python benchmarks/reliability/refusals.py [--sample N] [--target save;training] [--json FILE] [--markdown FILE]
 
-Every operation of every target fails with each of four errors, once and from there on. It must end in a StorageError
-that names a path of the run and the free space, or, where only tidying up was refused, continue; nothing half-made may
-lie under a final name, what was there before must still be there, and once the disk takes writes again the same command
-must leave what an unfailed run leaves. Exit status 1 otherwise.
+Every operation of every target fails with each of four errors, once and from there on. The command must end in a
+StorageError that names a path of the run and the free space, or continue where only tidying up was refused. Nothing
+half-made may have a final name, what was there before must still be there, and once the disk accepts writes again the
+same command must leave what an unfailed run leaves. Exit status 1 otherwise.
 """
 
 from __future__ import annotations

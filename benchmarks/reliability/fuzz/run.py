@@ -2,9 +2,9 @@
 
     python benchmarks/reliability/fuzz/run.py [--executions N] [--only NAME,…] [--keep FOLDER] [--append FILE]
 
-Each parser is called with bytes that libFuzzer, through atheris (`pip install headwater[fuzz]`), makes so as to reach
-code not reached yet. Anything but an error of headwater's own is a crash, and so are 30 seconds or 2 GiB for one input.
-The exit status is 1 when anything crashed; the input is kept, and belongs into a test.
+libFuzzer, through atheris (`pip install headwater[fuzz]`), makes bytes that reach code not reached before, and calls
+each parser with them. Anything but an error of headwater's own is a crash; so are 30 seconds or 2 GiB for one input.
+The exit status is 1 when anything crashed. The input is kept, and belongs into a test.
 """
 
 from __future__ import annotations
