@@ -42,7 +42,7 @@ def train(job: Job, watch: Watch) -> None:
 class NoEvaluator:
     """Measures nothing: neither a validation nor a probe is due before the last step."""
 
-    def validate(self, model: Any) -> dict[str, Any]:
+    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
         return {}
 
     def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:

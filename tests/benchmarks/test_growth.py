@@ -177,7 +177,6 @@ def test_a_tiny_point_trains_in_a_process_of_its_own_and_says_what_it_took(tmp_p
     point = json.loads(done.stdout.splitlines()[-1])
     assert len(point["seconds_of_steps"]) == 4
     assert 0 < point["update_seconds"] < point["seconds"]
-    assert 0 < point["seconds"] < 10
     assert point["num_threads"] == 1
     assert (point["dtype"], point["cast_bytes"]) == ("float32", 0)
     assert 10**7 < point["held_bytes"] < point["peak_bytes"] < 4 * 10**9
