@@ -17,10 +17,10 @@ from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
 from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
-from headwater.machine.machine import Machine
+from headwater.machine.machine import Machine, MachineFacts
 from headwater.machine.signals import StopRequest
 from headwater.records import read_records
-from headwater.train.assemble import Run
+from headwater.train.assemble import Run, _warn_of_other_machine
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings, probe_steps
 
@@ -269,3 +269,19 @@ def test_a_resume_removes_the_checkpoint_that_the_attempt_before_died_too_early_
     assert [step for step, _ in list_checkpoints(tmp_path)] == [12, 8, 4]
     train_here(tmp_path, plan(keep_checkpoints=2))
     assert [step for step, _ in list_checkpoints(tmp_path)] == [12, 8]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"dtype": "bfloat16"}, "other mathematics from here on (bfloat16 products"),
+        ({"num_threads": 3}, "same data, other last bits"),
+    ],
+)
+def test_a_resume_in_another_number_format_is_said_to_be_other_mathematics(changed, words):
+    facts = MachineFacts("cpu", "made up", "int8", True, 1, 1e11, "2", "").decisive()
+    said: list[str] = []
+    _warn_of_other_machine(facts, facts | changed, said.append)
+    assert words in said[0]
+    _warn_of_other_machine(facts, facts, said.append)
+    assert len(said) == 1

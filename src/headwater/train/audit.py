@@ -92,7 +92,8 @@ class GradientCheck:
         expected: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
         prepared.model.zero_grad(set_to_none=True)
         loss = self._compute(prepared, machine, microbatches, num_targets)
-        differences = [parameter.grad - one for parameter, one in zip(matrices, expected, strict=True)]
+        found: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
+        differences = torch._foreach_sub(found, expected)
         distances, norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (differences, expected))
         (self.error,) = machine.read((distances / norms).nan_to_num().max())  # 0 / 0: no gradient yet
         return loss

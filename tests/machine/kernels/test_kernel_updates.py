@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import chain
 
 import pytest
@@ -163,6 +165,50 @@ def test_a_model_never_computes_with_weights_that_it_no_longer_has(library, chan
     with torch.no_grad():
         assert torch.equal(loss_of(first), loss_of(second))
     assert torch.equal(loss_of(first), loss_of(second))
+
+
+FULLY_SHARDED = """
+import tempfile
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from headwater.machine.kernels.library import load_kernels
+from headwater.machine.kernels.ops import KernelOps
+from headwater.model.init import initialise_
+from headwater.model.ops import PlainOps
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+dist.init_process_group("gloo", init_method=f"file://{tempfile.mkdtemp()}/store", rank=0, world_size=1)
+torch.set_num_threads(1)
+shape = ModelSettings(
+    vocab_size=61, num_layers=2, d_model=48, d_ff=72, num_heads=3, num_kv_heads=3, head_dim=16, seq_len=45,
+    tied_embeddings=False,
+)
+tokens_BT = torch.arange(45)[None]
+for ops in (PlainOps(), KernelOps(load_kernels(), 1)):
+    model = Transformer(shape, torch.bfloat16, ops)
+    initialise_(model, 0)
+    for block in [*model.blocks, model]:
+        fully_shard(block)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for step in range(6):
+        x_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
+        model.unshard()
+        loss = model.loss_sum(x_BTD, tokens_BT + 1) / 45
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    print(float(loss.detach()))
+"""
+
+
+def test_fully_sharded_weights_train_as_with_plain_operations(library):
+    command = [sys.executable, "-c", FULLY_SHARDED]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
+    plain, ours = map(float, said.split())
+    assert plain < 3, "nothing was learned"
+    assert ours == pytest.approx(plain, rel=0.01)
 
 
 def test_tensors_of_several_processes_are_refused(library):

@@ -133,7 +133,7 @@ class KernelOps:
 
 
 def bias_of(maps: Sequence[nn.Linear]) -> Tensor | None:
-    biases = [one.bias for one in maps if one.bias is not None]
+    biases: list[Tensor] = [one.bias for one in maps if one.bias is not None]
     return torch.cat(biases) if biases else None
 
 
