@@ -1,4 +1,4 @@
-"""Other programs' use of the processor is told apart from this one's."""
+"""Other processes' use of the processor is told apart from this one's."""
 
 from __future__ import annotations
 
@@ -34,13 +34,26 @@ def meter_of(tmp_path, monkeypatch):
 def test_what_others_take_is_the_rest_of_the_busy_time(meter_of):
     meter = meter_of((100, 100), (1100, 600), own=5.0)  # 15 s of 20 were busy, 5 of them this process's
     assert meter.others() == pytest.approx(1.0)
-    assert meter.note() == "other programs on 1.0 of the 2 CPUs here"
+    assert meter.note() == "Other processes use 1.0 of the 2 CPUs"
 
 
 def test_threads_that_leave_a_cpu_free_lend_it_to_others(meter_of):
     meter = meter_of((100, 100), (1100, 600), own=5.0)
     assert meter.note(num_threads=1) is None
-    assert meter.note(num_threads=2) == meter.note(num_threads=4) == "other programs on 1.0 of the 2 CPUs here"
+    assert meter.note(num_threads=2) == meter.note(num_threads=4) == "Other processes use 1.0 of the 2 CPUs"
+
+
+@pytest.mark.parametrize(
+    ("busy_ticks", "own", "is_contended"),
+    [
+        ((1100, 1100), 12.0, True),  # a busy loop on one of two CPUs that both compute
+        ((1100, 1100), 19.5, False),  # what a quiet machine does besides
+        ((1100, 600), 5.0, False),  # half a CPU is idle: nobody waits for one
+        ((100, 100), 0.0, False),
+    ],
+)
+def test_cpus_are_contended_when_all_are_in_use_and_others_have_a_part(meter_of, busy_ticks, own, is_contended):
+    assert meter_of((100, 100), busy_ticks, own).is_contended() == is_contended
 
 
 def test_a_quiet_machine_gets_no_note(meter_of):
@@ -51,6 +64,7 @@ def test_where_the_system_says_nothing_nothing_is_said(tmp_path):
     meter = LoadMeter(tmp_path / "none")
     assert meter.others() is None
     assert meter.note() is None
+    assert not meter.is_contended()
 
 
 def test_cpu_time_of_an_odd_kind_says_nothing(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""How much of the processor other programs use: what is timed beside them is not this machine's speed. No torch."""
+"""How much of the processor other processes use: what is timed under load is not this machine's speed. No torch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ PROC = Path("/proc")
 STAT = PROC / "stat"
 NOW_SECONDS = 0.1
 BUSY_SHARE = 0.2  # of the CPUs: less is what a quiet machine does besides, and what ticks of 10 ms can tell in a moment
+CONTENDED_CPUS = 0.2  # that others take or leave idle; less is what a quiet machine does besides
 _PARENT, _SPENT = 1, slice(11, 15)  # of /proc/PID/stat, after the name: parent; user, system, and its children's
 _IDLE, _WAITING, _STOLEN = 3, 4, 7  # columns of /proc/stat; of what other machines take nobody here can stop anything
 
 
 class LoadMeter:
-    """Count what other programs take of the CPUs that this process may use, from construction on."""
+    """Count what other processes take of the CPUs that this process may use, from construction on."""
 
     def __init__(
         self,
@@ -40,8 +41,13 @@ class LoadMeter:
             return None  # with a quota of the host's CPUs, what others do on them takes nothing from it
         return max(0.0, (busy - busy_before - (own - own_before)) / (now - begun))
 
+    def is_contended(self) -> bool:
+        """Return whether all CPUs were in use and others had a part of them, so that threads waited for a CPU."""
+        others, own = self.others(), (self._own_seconds() - self._begun[2]) / (self._clock() - self._begun[0])
+        return others is not None and others > CONTENDED_CPUS and own + others > len(allowed_cpus()) - CONTENDED_CPUS
+
     def note(self, num_threads: int | None = None) -> str | None:
-        """Return "other programs on 1.8 of the 2 CPUs here" where that is so many that timings suffer; None elsewhere.
+        """Return "Other processes use 1.8 of the 2 CPUs" where that is so many that timings suffer; None elsewhere.
 
         What computes in `num_threads` leaves the other CPUs to them; None: it needs all.
         """
@@ -49,7 +55,7 @@ class LoadMeter:
         spare = 0 if num_threads is None else max(0, num_cpus - num_threads)
         if others is None or others < spare + BUSY_SHARE * num_cpus:
             return None
-        return f"other programs on {min(others, num_cpus):.1f} of the {num_cpus} CPUs here"
+        return f"Other processes use {min(others, num_cpus):.1f} of the {num_cpus} CPUs"
 
 
 def busy_now() -> str | None:

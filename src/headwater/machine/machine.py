@@ -30,6 +30,7 @@ from headwater.machine.place import Place
 from headwater.machine.ranks import Ranks
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
+from headwater.machine.waiting import sleep_under_load
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
@@ -212,7 +213,7 @@ class Machine:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Set the process up as this machine computes, inside: threads, deterministic algorithms, memory kept.
+        """Set the process up as this machine computes, inside: threads and how they wait, determinism, memory kept.
 
         Afterwards threads and algorithms are as they were; how the C library keeps memory can't be asked for.
         """
@@ -220,7 +221,7 @@ class Machine:
         fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         keep_freed_memory()
         try:
-            with threads(self.facts.num_threads):
+            with threads(self.facts.num_threads), sleep_under_load():
                 torch.use_deterministic_algorithms(True)
                 # no value is read before it is written here, and filling every new tensor with NaN costs time
                 torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

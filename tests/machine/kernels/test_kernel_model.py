@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +16,8 @@ from tiny_run import CountingEvaluator, plan, train_here, without_clock
 from headwater.machine.kernels.int8 import Int8Ops
 from headwater.machine.kernels.ops import KernelOps
 from headwater.machine.settings import MachineSettings
+from headwater.machine.threads import allowed_cpus
+from headwater.machine.waiting import idle_team
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.records import read_records
@@ -142,6 +146,28 @@ def test_twelve_steps_have_the_losses_of_plain_operations(tmp_path, family, rule
     for dtype in ("bfloat16", "int8"):
         rounded = losses(tmp_path / dtype, plan_with_kernels(dtype=dtype, **run))
         assert rounded == pytest.approx(plain, rel=5e-2)  # AdamW turns roundings of small slopes into whole steps
+
+
+@pytest.fixture
+def load():
+    """Busy loops, one more than there are CPUs."""
+    command = [sys.executable, "-c", "while True: pass"]
+    loops = [subprocess.Popen(command) for _ in range(len(allowed_cpus()) + 1)]
+    yield
+    for loop in loops:
+        loop.kill()
+        loop.wait()
+
+
+def test_a_run_under_load_has_the_bits_of_a_quiet_one(tmp_path, request):
+    kernels = MachineSettings(device="cpu", dtype="int8", compile="on", num_threads=2)
+    the_plan = replace(plan(), machine=kernels)
+    quiet = train_here(tmp_path / "quiet", the_plan).prepared.model.state_dict()
+    request.getfixturevalue("load")
+    with idle_team():
+        under_load = train_here(tmp_path / "under load", the_plan).prepared.model.state_dict()
+    for name, value in quiet.items():
+        assert torch.equal(value, under_load[name]), name
 
 
 class JudgingEvaluator(CountingEvaluator):

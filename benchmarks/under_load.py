@@ -1,0 +1,165 @@
+"""Tokens per second of training while other programs want the CPUs, as a share of the quiet rate.
+
+    python benchmarks/under_load.py [--shape L,H,D,T,V,B] [--rounds N] [--seconds S] [VARIANT ...]
+
+A VARIANT is NAME or NAME:KEY=VALUE,... with environment variables of its training; SPIN=1 has its threads wait as
+libgomp does by itself. Every variant trains in a process of its own, stopped while it is not measured. Each round it is
+measured alone and under each load: a busy loop of this session, one of another session (Linux may divide the CPUs by
+session, as between two terminals), another training like it, and that with a busy loop. Printed: the median over the
+rounds, [least, most], and the share of the variant's quiet rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from growing.point import tokens_dir, write_random_tokens
+from job import Job, Shape
+from worker import end_with_parent
+from workers import OFFLINE
+
+FIRST_LIGHT = Shape(4, 4, 192, 256, 6144, 16)
+VARIANTS = ["headwater", "spinning:SPIN=1", "passive:SPIN=1,OMP_WAIT_POLICY=passive"]
+LOADS = {"quiet": "", "loop": "l", "loop elsewhere": "e", "training": "t", "both": "lt"}
+SETTLE_SECONDS = 1.0  # for threads to notice the load, or that it ended
+READY_STEPS, READY_SECONDS = 2, 60.0
+
+
+class Process:
+    """A process that is stopped but for where it is wanted."""
+
+    def __init__(self, *arguments: str, log: Path, own_session: bool = False, **environment: str) -> None:
+        with open(log, "ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=os.environ | OFFLINE | environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=own_session,
+            )
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Training(Process):
+    """A training that writes the time of every step's end."""
+
+    def __init__(self, folder: Path, name: str, shape: Shape, *, own_session: bool, **environment: str) -> None:
+        self._times = folder / f"{name}.times"
+        arguments = (__file__, "--work", str(self._times), "--shape", str(shape))
+        super().__init__(*arguments, log=folder / f"{name}.log", own_session=own_session, **environment)
+        until = time.monotonic() + READY_SECONDS
+        while len(self._ends()) < READY_STEPS:
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.end()
+                sys.exit(f"{name} doesn't train; the end of its log:\n{(folder / f'{name}.log').read_text()[-2000:]}")
+            time.sleep(0.05)
+        self.stop()
+
+    def _ends(self) -> list[float]:
+        return [float(line) for line in self._times.read_text().split()] if self._times.exists() else []
+
+    def steps_per_second(self, seconds: float, loads: list[Process]) -> float:
+        for process in [*loads, self]:
+            process.resume()
+        time.sleep(SETTLE_SECONDS)
+        begin = time.monotonic()
+        time.sleep(seconds)
+        end = time.monotonic()
+        for process in [self, *loads]:
+            process.stop()
+        ends = [at for at in self._ends() if begin < at < end]
+        return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 2 else len(ends) / seconds
+
+
+def train_for_ever(times: Path, shape: Shape) -> None:
+    """Train on random tokens and write when each step ended."""
+    end_with_parent()
+    from contenders.headwater import NoEvaluator, make_plan, open_rows
+    from headwater.machine import machine
+    from headwater.machine.settings import MachineSettings
+    from headwater.machine.signals import StopRequest
+    from headwater.train.assemble import assemble
+    from headwater.train.loop import train
+
+    if os.environ.get("SPIN"):
+        machine.SleepUnderLoad = contextlib.nullcontext  # type: ignore[misc,assignment]
+    job = Job("headwater", "auto", shape, tokens_dir(times.parent, shape), times.parent)
+    plan = replace(make_plan(job), machine=MachineSettings(dtype=os.environ.get("DTYPE", "auto")))
+    run_dir = Path(tempfile.mkdtemp(dir=times.parent))
+    run = assemble(run_dir, plan, open_rows(job, plan), say=print)
+    with open(times, "w", buffering=1, encoding="ascii") as file:
+
+        def display(record: dict[str, Any]) -> None:
+            if record["event"] == "step":
+                print(time.monotonic(), file=file)
+
+        train(run, NoEvaluator(), display, StopRequest())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", nargs="*", default=VARIANTS, metavar="VARIANT")
+    parser.add_argument("--shape", type=Shape.parse, default=FIRST_LIGHT, metavar="L,H,D,T,V,B")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)  # a training's own process
+    options = parser.parse_args()
+    if options.work:
+        return train_for_ever(options.work, options.shape)
+    with tempfile.TemporaryDirectory(prefix="under-load-") as temporary, contextlib.ExitStack() as processes:
+        folder = Path(temporary)
+        write_random_tokens(folder, options.shape)
+
+        def started(process: Process) -> Process:
+            processes.callback(process.end)
+            process.stop()
+            return process
+
+        def training(name: str, text: str, **session: bool) -> Process:
+            environment = dict(pair.split("=", 1) for pair in text.split(",") if pair)
+            return started(Training(folder, name, options.shape, **session, **environment))
+
+        loop = ("-c", "while True: pass")
+        loads = {key: started(Process(*loop, log=folder / "loop", own_session=key == "e")) for key in "le"}
+        variants = [variant.partition(":")[::2] for variant in options.variants]
+        trainings = {name: training(name, text, own_session=False) for name, text in variants}
+        others = {name: training(f"{name}-2", text, own_session=True) for name, text in variants}
+        rates: dict[tuple[str, str], list[float]] = {}
+        for _ in range(options.rounds):
+            for name, one in trainings.items():
+                for load, keys in LOADS.items():
+                    beside = [others[name] if key == "t" else loads[key] for key in keys]
+                    rate = one.steps_per_second(options.seconds, beside) * options.shape.batch_tokens
+                    rates.setdefault((name, load), []).append(rate)
+    print("| tokens/s | " + " | ".join(LOADS) + " |\n|---|" + "--:|" * len(LOADS))
+    for name in trainings:
+        quiet = statistics.median(rates[name, "quiet"])
+        found = [
+            (statistics.median(rates[name, load]), min(rates[name, load]), max(rates[name, load])) for load in LOADS
+        ]
+        cells = (f"{mid:,.0f} [{least:,.0f}, {most:,.0f}] {mid / quiet:.0%}" for mid, least, most in found)
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
