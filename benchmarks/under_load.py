@@ -102,7 +102,7 @@ def train_for_ever(times: Path, shape: Shape) -> None:
     from headwater.train.loop import train
 
     if os.environ.get("SPIN"):
-        machine.SleepUnderLoad = contextlib.nullcontext  # type: ignore[misc,assignment]
+        machine.sleep_under_load = contextlib.nullcontext  # type: ignore[misc,assignment]
     job = Job("headwater", "auto", shape, tokens_dir(times.parent, shape), times.parent)
     plan = replace(make_plan(job), machine=MachineSettings(dtype=os.environ.get("DTYPE", "auto")))
     run_dir = Path(tempfile.mkdtemp(dir=times.parent))
