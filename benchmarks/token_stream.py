@@ -19,11 +19,11 @@ from headwater.errors import TokenizerError
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import train_tokenizer
-from headwater.tokens.build import encode_documents
-from headwater.tokens.write import write_store
+from headwater.tokens.write import EncodedDocument, write_store
 
 STORE = "store"
 MAX_TEXT_BYTES = 12_000_000
+DOCUMENTS_AT_A_TIME = 256
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
 
@@ -39,6 +39,15 @@ def read_text(path: Path | None) -> list[str]:
         documents.append(file.read_text(encoding="utf-8", errors="replace"))
         num_bytes += len(documents[-1].encode())
     return documents
+
+
+def encode_documents(tokenizer: Tokenizer, documents: list[Document]) -> Iterator[EncodedDocument]:
+    """Yield the encoded documents in their order, some of them encoded together so that all cores have work."""
+    for first in range(0, len(documents), DOCUMENTS_AT_A_TIME):
+        group = documents[first : first + DOCUMENTS_AT_A_TIME]
+        encoded = tokenizer.encode_arrays([document.text for document in group])
+        for document, ids in zip(group, encoded, strict=True):
+            yield EncodedDocument(ids, len(document.text.encode()), document.id)
 
 
 def write_tokens(texts: list[str], vocab_size: int, out_dir: Path) -> dict[str, Any]:

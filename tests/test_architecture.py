@@ -52,7 +52,6 @@ TORCH_FREE_MODULES = {
     "headwater.train.settings",
     "headwater.train.guard",
     "headwater.train.interventions",
-    "headwater.train.lineage",
 }
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60

@@ -118,7 +118,7 @@ class StopByClock:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
-    save_is_asked = False
+    save_requested = False
     seconds_left = None
 
     @property

@@ -22,10 +22,10 @@ from headwater.files import digest_file, digest_json, is_current, read_json, wri
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import train_tokenizer
-from headwater.tokens.build import encode_documents
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import write_store
 from quality.job import Shape
+from token_stream import encode_documents
 
 SECTION_CHARACTERS = 100_000
 MIN_HELD_OUT_WINDOWS = 8

@@ -24,7 +24,7 @@ import whole
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint
 from headwater.checkpoint.lock import owned
-from headwater.checkpoint.save import Saved, Saver, retain_newest, save_checkpoint
+from headwater.checkpoint.save import Saved, Saver, retain_newest
 from headwater.cli.running import Call, run_training
 from headwater.corpus.tasks import merge
 from headwater.files import read_json, remove_leftovers, write_json
@@ -193,7 +193,12 @@ def made_up_state(step: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.T
 
 
 def save(place: Place, step: int) -> None:
-    save_checkpoint(place.run_dir, step, *made_up_state(step))
+    saver = Saver(place.run_dir)
+    try:
+        saver.begin(step, *made_up_state(step))
+        saver.finish()
+    finally:
+        saver.close()
 
 
 def save_second(place: Place) -> None:

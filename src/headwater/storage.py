@@ -34,7 +34,7 @@ def storage_errors(path: Path, need_bytes: int | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _HINTS or not _concerns(error, path):
             raise
-        known = {"free": _free_bytes(path), "needed": need_bytes}
+        known = {"free": free_bytes(path), "needed": need_bytes}
         sizes = {name: size for name, size in known.items() if size is not None}
         space = [f"{text} MB {name}" for name, text in zip(sizes, megabytes(*sizes.values()), strict=True)]
         said = f" ({', '.join(space)})" if space else ""
@@ -64,7 +64,8 @@ def _concerns(error: OSError, path: Path) -> bool:
     )
 
 
-def _free_bytes(path: Path) -> int | None:
+def free_bytes(path: Path) -> int | None:
+    """Return the room on the disk that `path` is, or would be, on."""
     for folder in [path, *path.parents]:
         if folder.is_dir():
             return shutil.disk_usage(folder).free

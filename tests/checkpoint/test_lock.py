@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from training_state import training_state
+from training_state import save_checkpoint, training_state
 
 import headwater
 from headwater.checkpoint import lock
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.lock import owned, taken_over
-from headwater.checkpoint.save import save_checkpoint
 from headwater.errors import LockedError, StorageError
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.records import RunRecords, read_all

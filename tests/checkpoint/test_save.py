@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_state import is_state_of, load, save, training_state
+from training_state import is_state_of, load, save, save_checkpoint, training_state
 
 from headwater import disk, files
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
-from headwater.checkpoint.save import retain_newest, save_checkpoint
+from headwater.checkpoint.save import retain_newest
 from headwater.errors import StorageError
 
 

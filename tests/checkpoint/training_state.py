@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint, read_checkpoint
-from headwater.checkpoint.save import save_checkpoint
+from headwater.checkpoint.save import Saver
 from headwater.files import read_json, write_json
+from headwater.records import no_owner
 from headwater.seals import seal
 
 Tensors = dict[str, Tensor]
@@ -22,6 +24,25 @@ def training_state(step: int) -> tuple[Tensors, Tensors, dict[str, Any]]:
     model = {"embed.weight": torch.randn(5, 3, generator=generator), "norm.weight": torch.randn(3, generator=generator)}
     optim = {f"{name}.mean": torch.randn(tensor.shape, generator=generator) for name, tensor in model.items()}
     return model, optim, {"step": step, "rows_consumed": 8 * step, "machine": {"dtype": "float32"}}
+
+
+def save_checkpoint(
+    run_dir: Path,
+    step: int,
+    model: Mapping[str, Tensor],
+    optim: Mapping[str, Tensor],
+    state: dict[str, Any],
+    require_owner: Callable[[], None] = no_owner,
+) -> int:
+    """Commit the checkpoint of `step` by one rank, wait for it, and return its size; see `Saver.begin`."""
+    saver = Saver(run_dir, before_commit=require_owner)
+    try:
+        saver.begin(step, model, optim, state)
+        saved = saver.finish()
+    finally:
+        saver.close()
+    assert saved is not None
+    return saved.bytes
 
 
 def save(run_dir: Path, step: int) -> int:

@@ -53,6 +53,6 @@ def test_the_old_handlers_come_back_also_after_an_error():
 def test_sigusr1_asks_for_a_save_and_not_to_stop():
     with StopRequest() as stop:
         send(signal.SIGUSR1)
-        assert stop.save_is_asked
+        assert stop.save_requested
         assert stop.signal_name is None
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL

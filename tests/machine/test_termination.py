@@ -41,7 +41,7 @@ def test_the_first_signal_interrupts_and_later_ones_do_not():
     with Termination(75, "") as termination:
         with pytest.raises(KeyboardInterrupt):
             terminate()
-        assert termination.is_asked
+        assert termination.is_requested
         terminate()
 
 
@@ -50,7 +50,7 @@ def test_the_old_handler_comes_back():
     with Termination(75, "") as termination:
         pass
     assert signal.getsignal(signal.SIGTERM) is old
-    assert not termination.is_asked
+    assert not termination.is_requested
     assert signal.set_wakeup_fd(-1) == -1
 
 
@@ -58,7 +58,7 @@ def test_while_a_stop_request_stands_in_its_place_nothing_is_interrupted():
     with Termination(75, "", grace_seconds=0.01) as termination:
         with StopRequest() as stop:
             terminate()
-        assert (stop.signal_name, termination.is_asked) == ("SIGTERM", False)
+        assert (stop.signal_name, termination.is_requested) == ("SIGTERM", False)
         with pytest.raises(KeyboardInterrupt):
             stop.pass_on()
 

@@ -13,7 +13,7 @@ from many_ranks import start_ranks
 from small_run import environment, finish, write_run_file, write_texts
 
 from headwater.machine.place import Place
-from headwater.machine.watchdog import LEAST_SECONDS, TIMES_THE_SLOWEST, UNWATCHED_STEPS, Watchdog
+from headwater.machine.watchdog import MAX_TIMES_THE_SLOWEST, MIN_LIMIT_SECONDS, UNWATCHED_STEPS, Watchdog
 from headwater.records import read_records
 
 ALONE, OF_TWO = Place(), Place(rank=1, world_size=2, local_rank=1, local_world_size=2)
@@ -89,10 +89,10 @@ def no_thread(monkeypatch):
 def test_the_limit_follows_the_slowest_of_the_last_steps_but_not_the_first():
     compiles = [500] * UNWATCHED_STEPS
     assert after_steps(Watchdog("auto", OF_TWO), compiles).limit_seconds() is None
-    assert after_steps(Watchdog("auto", OF_TWO), [*compiles, 0]).limit_seconds() == LEAST_SECONDS
+    assert after_steps(Watchdog("auto", OF_TWO), [*compiles, 0]).limit_seconds() == MIN_LIMIT_SECONDS
     slow = after_steps(Watchdog("auto", OF_TWO), [*compiles, 9, 0])
-    assert slow.limit_seconds() == TIMES_THE_SLOWEST * 10
-    assert after_steps(slow, [0] * 63).limit_seconds() == LEAST_SECONDS, "64 steps later it is forgotten"
+    assert slow.limit_seconds() == MAX_TIMES_THE_SLOWEST * 10
+    assert after_steps(slow, [0] * 63).limit_seconds() == MIN_LIMIT_SECONDS, "64 steps later it is forgotten"
     slow.forget()
     assert slow.limit_seconds() is None
 

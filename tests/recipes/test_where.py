@@ -12,7 +12,7 @@ from headwater.recipes.rows import open_batches
 from headwater.recipes.run_config import config_of_run
 from headwater.recipes.where import where_rows, where_step
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.train.interventions import Interventions
+from headwater.train.interventions import WrittenInterventions
 
 ROWS_PER_STEP = 512 // 64
 
@@ -109,7 +109,7 @@ def test_what_is_asked_for_must_be_one_thing_that_is_there(prepared, arguments):
 
 
 def test_the_rows_of_a_step_after_ways_back_are_those_it_was_made_from(tmp_path):
-    log = Interventions(tmp_path, {})
+    log = WrittenInterventions(tmp_path, {})
     first_rows: dict[int, int] = {}
     step = row = 0
     for goes_back_at, to in [(10, 4), (8, 6), (12, 0), (7, 5), (20, 5), (25, None)]:
@@ -125,7 +125,7 @@ def test_the_rows_of_a_step_after_ways_back_are_those_it_was_made_from(tmp_path)
 
 def test_a_skipped_step_is_said_to_be(prepared):
     config = config_of_run(prepared)
-    log = Interventions(prepared, {})
+    log = WrittenInterventions(prepared, {})
     log.append("skip", first_row=16, last_row=23, step=2)
     try:
         assert where_step(config, 3)["skipped"]

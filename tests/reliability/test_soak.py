@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_run import environment, write_run_file, write_texts
 
-from headwater.checkpoint.save import save_checkpoint
+from headwater.checkpoint.save import Saver
 from headwater.checkpoint.verify import is_whole
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "reliability"))
@@ -111,7 +111,10 @@ def test_no_rank_is_stopped_in_its_first_steps_in_a_save_or_at_the_end(victim, s
 def test_corruption_waits_for_a_second_checkpoint_and_leaves_that_one(victim):
     for step in (1, 2):
         assert corrupt(victim, random.Random(step)) is None
-        save_checkpoint(victim.run_dir, step, {"a": torch.ones(9)}, {"a": torch.ones(9)}, {"step": step})
+        saver = Saver(victim.run_dir)
+        saver.begin(step, {"a": torch.ones(9)}, {"a": torch.ones(9)}, {"step": step})
+        saver.finish()
+        saver.close()
     found = corrupt(victim, random.Random(1))
     assert found["checkpoint"] == 2
     checkpoints = victim.run_dir / "checkpoints"

@@ -16,7 +16,7 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
 from headwater.machine.signals import StopRequest
 from headwater.records import Record, read_records
-from headwater.train import attempt as attempt_module
+from headwater.train import tried_step as step_module
 from headwater.train.assemble import Run
 from headwater.train.identity import TrainPlan
 from headwater.train.interventions import read_interventions
@@ -33,15 +33,15 @@ def spiked_plan(**changed: Any) -> TrainPlan:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
-    """Let the rows that are those of these steps, as long as nothing was left out, do harm."""
-    honest = attempt_module.train_step
+    """Let the rows that are those of these steps, as long as no row was skipped, do harm."""
+    honest = step_module.train_step
     bad_rows = {step * ROWS_PER_STEP for step in steps}
 
     def train_step(prepared, optimizer, microbatches, machine, lr_factor, *rest):
         factor = 1e4 if microbatches[0].first_row in bad_rows else 1
         return honest(prepared, optimizer, microbatches, machine, factor * lr_factor, *rest)
 
-    monkeypatch.setattr(attempt_module, "train_step", train_step)
+    monkeypatch.setattr(step_module, "train_step", train_step)
 
 
 def go_on(run_dir: Path, the_plan: TrainPlan, display: Any = None, stop: StopRequest | None = None) -> Run:

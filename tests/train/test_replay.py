@@ -99,7 +99,7 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
 
 def test_a_checkpoint_that_the_run_went_back_from_is_not_what_is_replayed(tmp_path, monkeypatch):
     """The process died between writing down that it goes back and removing what it goes back from."""
-    monkeypatch.setattr("headwater.train.recover.remove_left_behind", None)
+    monkeypatch.setattr("headwater.train.recover.remove_abandoned", None)
     plant(monkeypatch, HARMED)
     stop = StopRequest()
     go_on(tmp_path, spiked_plan(), lambda r: r["step"] == 10 and setattr(stop, "signal_name", "SIGTERM"), stop)

@@ -1,4 +1,4 @@
-"""What signals make of a run: save and go on, save and stop, or stop without a save that would be cut off."""
+"""What signals make of a run: save and continue, save and stop, or stop without a save that would be cut off."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headwater.checkpoint.verify import is_whole
 from headwater.machine.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.loop import train
-from headwater.train.wishes import predicted_save_seconds, wishes
+from headwater.train.requests import predicted_save_seconds, take_requests
 
 
 def train_with(run_dir: Path, stop: StopRequest, display=lambda record: None) -> bool:
@@ -39,18 +39,18 @@ def records(run_dir: Path, event: str) -> list[dict]:
     return read_records(run_dir / "records.jsonl", event)
 
 
-def test_sigusr1_saves_and_training_goes_on_to_the_same_bits(tmp_path):
+def test_sigusr1_saves_and_training_continues_to_the_same_bits(tmp_path):
     train_with(tmp_path / "plain", StopRequest())
     with StopRequest() as stop:
-        assert train_with(tmp_path / "asked", stop, send_after(5, signal.SIGUSR1))
-    assert [(r["step"], r.get("signal")) for r in records(tmp_path / "asked", "checkpoint")] == [
+        assert train_with(tmp_path / "saved", stop, send_after(5, signal.SIGUSR1))
+    assert [(r["step"], r.get("signal")) for r in records(tmp_path / "saved", "checkpoint")] == [
         (4, None), (5, "SIGUSR1"), (8, None), (12, None)
     ]  # fmt: skip
-    steps = [without_clock(records(tmp_path / name, "step")) for name in ("plain", "asked")]
+    steps = [without_clock(records(tmp_path / name, "step")) for name in ("plain", "saved")]
     assert steps[0] == steps[1]
 
 
-def test_a_run_killed_after_sigusr1_goes_on_from_that_save(tmp_path):
+def test_a_run_killed_after_sigusr1_resumes_from_that_save(tmp_path):
     with StopRequest() as stop, pytest.raises(ZeroDivisionError):
         train_with(tmp_path, stop, lambda r: send_after(5, signal.SIGUSR1)(r) or (r["step"] == 6 and 1 / 0))
     run = begin(tmp_path, plan())
@@ -79,7 +79,7 @@ def slow_saves(monkeypatch) -> Clock:
 
     monkeypatch.setattr(Saver, "begin", save)
     monkeypatch.setattr(time, "perf_counter", clock)
-    monkeypatch.setattr("headwater.train.attempt.time", type("T", (), {"perf_counter": iter(range(10**6)).__next__}))
+    monkeypatch.setattr("headwater.train.tried_step.time", type("T", (), {"perf_counter": iter(range(10**6)).__next__}))
     return clock
 
 
@@ -136,11 +136,11 @@ def test_the_time_is_counted_from_the_first_sigterm_by_a_clock_that_only_goes_fo
     assert StopRequest()._clock is time.monotonic
 
 
-def test_what_one_rank_is_asked_for_all_ranks_do(tmp_path, monkeypatch):
+def test_what_is_requested_of_one_rank_all_ranks_do(tmp_path, monkeypatch):
     run = begin(tmp_path, plan())
     run.records.close()
     others = iter([[False] * 3, [False, True, False]])
     monkeypatch.setattr(type(run.machine), "any_rank", lambda machine, flags: [*map(any, zip(flags, next(others)))])
     stop = StopRequest()
-    assert not wishes(run, stop).stop
-    assert wishes(run, stop).stop, "another rank was"
+    assert not take_requests(run, stop).stop
+    assert take_requests(run, stop).stop, "another rank was"

@@ -53,7 +53,7 @@ def events(monkeypatch) -> list[str]:
 
         return noted
 
-    for owner, name, word in ((Saver, "begin", "save"), (loop, "attempt", "attempt")):
+    for owner, name, word in ((Saver, "begin", "save"), (loop, "try_step", "try")):
         monkeypatch.setattr(owner, name, noting(word, getattr(owner, name)))
     return found
 
@@ -86,7 +86,7 @@ def watched(events: list[str], what: str) -> set[bool]:
 def test_steps_are_watched_and_saves_and_evaluations_are_not(tmp_path, events):
     trained(tmp_path, events)
     assert [event for event in events if event.startswith("begin")] == [f"begin {step}" for step in range(1, 13)]
-    assert watched(events, "attempt") == {True}
+    assert watched(events, "try") == {True}
     assert watched(events, "save") == watched(events, "validate") == {False}
     assert "forget" not in events
 

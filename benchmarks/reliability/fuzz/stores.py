@@ -87,8 +87,8 @@ def _read_store(path: Path) -> None:
         store = TokenStore(path)
         ids = store.slice(0, store.num_tokens)
         assert len(ids) == store.num_tokens and ids.max(initial=0) < store.vocab_size
-        assert len(store.document_ids) == len(store.document_bytes) == store.num_documents
-        assert store.document_lengths.sum() == store.num_tokens
+        assert len([store.document_id(number) for number in range(store.num_documents)]) == len(store.starts) - 1
+        assert store.starts[-1] == store.num_tokens
     except StoreError as error:
         assert str(error)
 

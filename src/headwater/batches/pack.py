@@ -84,17 +84,18 @@ class PackedSource:
         """Return the passages of documents that a row holds, in order."""
         chunks = slice(self.index.row_ptr[row], self.index.row_ptr[row + 1])
         starts = self.index.chunk_start[chunks]
-        numbers = np.searchsorted(self.store.starts, starts.astype(np.uint64), side="right") - 1
-        firsts = starts - self.store.starts[numbers].astype(np.int64)
-        columns = (numbers, firsts, self.index.chunk_len[chunks], self.store.document_lengths[numbers])
+        numbers = np.searchsorted(self.store.starts, starts, side="right") - 1
+        firsts = starts - self.store.starts[numbers]
+        lengths = self.store.starts[numbers + 1] - self.store.starts[numbers]
+        columns = (numbers, firsts, self.index.chunk_len[chunks], lengths)
         return [
-            Passage(self.store.document_ids[number], first, targets, length)
+            Passage(self.store.document_id(number), first, targets, length)
             for number, first, targets, length in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
 
 def pack_source(store: TokenStore, seq_len: int) -> PackedSource:
-    return PackedSource(store, pack(store.starts.astype(np.int64), seq_len))
+    return PackedSource(store, pack(store.starts, seq_len))
 
 
 def pack(starts: np.ndarray, seq_len: int) -> RowIndex:

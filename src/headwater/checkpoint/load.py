@@ -16,6 +16,7 @@ from headwater.checkpoint.shards import DTYPES, Table, load_pieces_
 from headwater.checkpoint.verify import checked_manifest, digest_of, read_state, require_whole, state_of
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, move_folder
+from headwater.machine.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -116,26 +117,26 @@ def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A checkpoint on disk that was whole a moment ago."""
+class GoodCheckpoint:
+    """A checkpoint on disk that was whole when it was read."""
 
     step: int
     path: Path
     state: dict[str, Any]
 
 
-def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Found | None:
+def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> GoodCheckpoint | None:
     """Return the newest undamaged checkpoint, or None when the run has none at all.
 
-    A damaged one is renamed to `damaged-…`, never deleted, and the one before it is taken. When all are damaged,
-    now or in an earlier call, this is a CheckpointError: a run never starts from scratch silently.
+    A damaged one is renamed to `damaged-…` and the one before it is used. When all are damaged, now or in an earlier
+    call, this is a CheckpointError: a run never starts from scratch silently.
     """
     for step, path in list_checkpoints(run_dir):
         try:
             require_whole(path)
-            return Found(step, path, read_state(path))
+            return GoodCheckpoint(step, path, read_state(path))
         except CheckpointError as error:
-            say(f"{error}; put aside as {put_aside(path).name}, trying the checkpoint before it")
+            say(f"{error}; renamed to {put_aside(path).name}, trying the checkpoint before it")
     if list_damaged(run_dir):
         raise CheckpointError(
             f"every checkpoint of {run_dir} is damaged (kept as damaged-step-…); to train from the start, use a new "
@@ -144,8 +145,14 @@ def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> Found |
     return None
 
 
+def from_first_rank(ranks: Ranks, found: GoodCheckpoint | None) -> GoodCheckpoint | None:
+    """Return the first rank's checkpoint on every rank; all call it together, the others with None."""
+    shared = ranks.from_first(None if found is None else [found.step, str(found.path), found.state])
+    return None if shared is None else GoodCheckpoint(shared[0], Path(shared[1]), shared[2])
+
+
 def put_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it counts no more and can still be looked at; return its new name."""
+    """Rename a damaged checkpoint, so that no run resumes from it and it can still be studied; return its new name."""
     aside = _free_name(path.with_name(f"damaged-{path.name}"))
     move_folder(path, aside)
     return aside

@@ -1,4 +1,4 @@
-"""Write a checkpoint so that it is either complete under its name or not there at all, while training goes on.
+"""Write a checkpoint so that it is either complete under its name or not there at all, while training continues.
 
 A step waits for the copy of its state, not for the disk. A thread of every rank writes that rank's pieces into one
 folder of a temporary name, which the first rank's makes, and leaves a note of what they are; the first one's thread
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -53,16 +53,17 @@ from headwater.files import (
 from headwater.machine.ranks import Ranks
 from headwater.records import no_owner
 from headwater.seals import seal
-from headwater.storage import storage_errors
+from headwater.storage import free_bytes, megabytes, storage_errors
 
+SPACE_MARGIN = 1.2  # times the tensors: other writers take from the same disk meanwhile
 MIN_KEPT = 2  # a damaged one leaves another
-PATIENCE_SECONDS = 1800.0  # how long ranks wait for another one's folder or note
+MAX_WAIT_SECONDS = 86400.0  # for another rank's folder or note; a rank that fails is noticed long before
 POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A committed checkpoint: its size on disk, and how long it took beside the training that went on."""
+    """A committed checkpoint: its size on disk, and how long writing took, beside training."""
 
     step: int
     bytes: int
@@ -168,8 +169,7 @@ class Saver:
         try:
             with storage_errors(work.target, work.need_bytes):
                 self._before_commit()
-                # a fifth more than the tensors: other writers take from the same disk meanwhile
-                require_writable(work.target.parent, int(1.2 * work.need_bytes))
+                require_writable(work.target.parent, int(SPACE_MARGIN * work.need_bytes))
                 make_folder(work.folder)
                 notes = [_write_pieces(work.folder, pieces, self._ranks)]
                 notes += [_others_note(work, rank) for rank in range(1, self._ranks.world_size)]
@@ -196,7 +196,7 @@ class _Work:
 
     def wait_for(self, path: Path) -> None:
         """Return once another rank has made `path`; raise StorageError when it won't come any more."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         while not path.exists():
             if self.given_up.wait(POLL_SECONDS) or time.monotonic() > deadline:
                 raise StorageError(f"{self.target} can't be written: another rank has ended, or hangs, before its part")
@@ -268,23 +268,22 @@ def _write_manifest(work: _Work, notes: list[dict[str, Any]], state: dict[str, A
     write_json(work.folder / "manifest.json", seal(manifest))
 
 
-def save_checkpoint(
-    run_dir: Path,
-    step: int,
-    model: Mapping[str, Tensor],
-    optim: Mapping[str, Tensor],
-    state: dict[str, Any],
-    require_owner: Callable[[], None] = no_owner,
-) -> int:
-    """Commit the checkpoint of `step` by one rank, wait for it, and return its size; see `Saver.begin`."""
-    saver = Saver(run_dir, before_commit=require_owner)
-    try:
-        saver.begin(step, model, optim, state)
-        saved = saver.finish()
-    finally:
-        saver.close()
-    assert saved is not None
-    return saved.bytes
+def require_space(run_dir: Path, state: Iterable[Tensor], num_kept: int, num_saves: int) -> None:
+    """Raise StorageError unless the disk holds the checkpoints that a run keeps and one that is being written.
+
+    Each has the tensors of `state`; `num_saves` are still to come. What is there already needs no more room.
+    """
+    num_bytes = int(SPACE_MARGIN * sum(tensor.numel() * tensor.element_size() for tensor in state))
+    there = len(list_checkpoints(run_dir))
+    num_more = min(num_saves, max(1, max(MIN_KEPT, num_kept) + 1 - there))
+    free = free_bytes(run_dir)
+    if num_saves and free is not None and free < num_more * num_bytes:
+        has, needs, each = megabytes(free, num_more * num_bytes, num_bytes)
+        raise StorageError(
+            f"{run_dir} has {has} MB free and its checkpoints need {needs} MB: {num_more} more of {each} MB each "
+            f"(train.keep_checkpoints={num_kept}, one that is being written, {there} there now); free some space, set "
+            "a smaller train.keep_checkpoints, or choose another folder with runs_dir"
+        )
 
 
 def folder_bytes(folder: Path) -> int:

@@ -74,7 +74,7 @@ def main() -> None:
         except KeyboardInterrupt:
             status = INTERRUPTED
         # whatever a stopped process meets on its way out, a rank that is gone, say, comes of the signal
-        if termination.is_asked and status:
+        if termination.is_requested and status:
             status = STOPPED_BY_SIGNAL
             _complain(STOPPED)
         elif status == INTERRUPTED:  # outside of training, where a signal saves

@@ -37,6 +37,7 @@ from headwater.report.run_data import RunData, amount, read_run
 
 if TYPE_CHECKING:
     from headwater.machine.ranks import Ranks
+    from headwater.recipes.rows import RunText
 
 Own = Callable[[Path], AbstractContextManager[Owner]]
 
@@ -124,33 +125,33 @@ def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, own
 
 def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) -> bool:
     from headwater.machine.ranks import join_ranks
+    from headwater.recipes.rows import open_or_rebuild_text
 
+    # where a stage was made again, training compares the rows with its checkpoint's, and ends immediately
+    text = open_or_rebuild_text(config, say, owner.require) if is_fresh or not is_trained(config) else None
     ranks = join_ranks(call.place)
     try:
-        # where a stage was rebuilt, training compares the sequences with its checkpoint's, and ends immediately
-        if ranks.from_first(is_fresh or not is_trained(config)):
-            return _train(config, call, owner, ranks)
+        if ranks.from_first(text is not None) and text is not None:
+            return _train(config, call, owner, ranks, text)
     finally:
         ranks.leave()
     say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
     return True
 
 
-def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks) -> bool:
-    from headwater.recipes.rows import open_batches
+def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks, text: RunText) -> bool:
     from headwater.recipes.training import Circumstances, mixture_fields, train_stage
 
     num_tokens = config.train.num_steps * config.train.batch_tokens
     plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
-    sources = mixture_fields(open_batches(config), config)
+    sources = mixture_fields(text.batches, config)
 
     def opening(dtype: str) -> None:
         card(f"headwater · {config.name}", plan_lines(config, plan, sources, dtype))
 
     display = TrainingDisplay(config.train, opening=opening)
-    return train_stage(
-        config, display, say, plan, Circumstances(call.questions, owner.require, ranks, call.stop_within)
-    )
+    around = Circumstances(call.questions, text, owner.require, ranks, call.stop_within)
+    return train_stage(config, display, say, plan, around)
 
 
 def plan_lines(

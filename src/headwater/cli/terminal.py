@@ -14,7 +14,7 @@ from headwater.machine.place import named
 from headwater.report.measures import audit_line
 from headwater.report.numbers import carbon_unit, count, energy_unit, significant
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
-from headwater.train.interventions import told as documents_line
+from headwater.train.interventions import name_documents
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 CARD_WIDTH, MAX_WIDTH = 86, 100
@@ -115,7 +115,7 @@ def shown(outcome: Outcome, value: float) -> str:
 
 def intervention_line(entry: dict[str, Any]) -> str:
     """Return one line of an entry of interventions.jsonl: what wasn't trained on, and why."""
-    rows, held = f"sequences {entry['first_row']} to {entry['last_row']}", documents_line(entry["documents"])
+    rows, held = f"sequences {entry['first_row']} to {entry['last_row']}", name_documents(entry["documents"])
     if entry["kind"] == "skip":
         return f"after step {entry['from_step']}: {rows} skipped: {entry['reason']}; {held}"
     back = f"back from step {entry['from_step']} to step {entry['to_step']}, {rows} excluded: {entry['reason']}"

@@ -204,7 +204,7 @@ class Machine:
         self.facts = facts
         self.device = torch.device(facts.device)
         self.compute_dtype = DTYPES[ACTIVATIONS.get(facts.dtype, facts.dtype)]
-        self._peak_flops_per_second = facts.peak_flops_per_second
+        self._peak_flops_per_second: float | None = facts.peak_flops_per_second
         self._reads_are_free = self.device.type == "cpu"  # there a number of a tensor is at hand
         self.ranks = ranks or Ranks()
         self.rank, self.world_size = self.ranks.rank, self.ranks.world_size
@@ -326,12 +326,18 @@ class Machine:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def utilisation(self, flops_per_second: float) -> float:
-        """Return the fraction of the measured peak of all ranks, never over 1.
+    def use_peak(self, flops_per_second: float | None) -> None:
+        """Let `utilisation` count from this peak of one rank, in place of the one measured; None: from none."""
+        self._peak_flops_per_second = flops_per_second
+
+    def utilisation(self, flops_per_second: float) -> float | None:
+        """Return the fraction of the peak of all ranks, never over 1; None where no peak is known.
 
         A rate above the peak shows that other work slowed the measurement of the peak down: it is measured again, and
         the rate itself is a bound from below.
         """
+        if self._peak_flops_per_second is None:
+            return None
         flops_per_second /= self.world_size
         if flops_per_second > self._peak_flops_per_second:
             dtype = torch.int8 if self.facts.dtype == "int8" else self.compute_dtype

@@ -1,6 +1,6 @@
-"""The processes that train one run together, and what they tell one another: sums, shared tensors, JSON.
+"""The processes that train one run together, and what they exchange: sums, shared tensors, JSON.
 
-A launcher (torchrun) starts the processes and says in the environment who is who; PyTorch reads it. Tensors go by gloo
+A launcher (torchrun) starts the processes and numbers them in the environment; PyTorch reads it. Tensors go by gloo
 on processors and by NCCL on GPUs. Nothing is pickled: other values travel as JSON in tensors of bytes.
 """
 
@@ -23,9 +23,9 @@ from torch.distributed.rendezvous import rendezvous
 from headwater.errors import TrainingError
 from headwater.machine.place import Place
 
-FOR_PREPARATION = timedelta(days=7)  # how long ranks wait for the first one, which prepares the data before it joins
-POLL_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
-FOR_A_STEP = timedelta(minutes=30)  # how long they wait for each other in a step or while the first one evaluates
+LONG_TIMEOUT = timedelta(days=7)  # for the first rank's work alone: to prepare data, evaluate, save, read checkpoints
+STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
+POLL_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 
 
@@ -55,11 +55,11 @@ class Ranks:
         return [value]
 
     def from_first(self, value: Any) -> Any:
-        """Return the first rank's JSON value."""
-        return self.gather(value)[0]
+        """Return the first rank's JSON value; it may take days to come."""
+        return value
 
     def wait(self) -> None:
-        """Return when all ranks have come here."""
+        """Return when all ranks have come here; one of them may take days."""
 
     def leave(self) -> None:
         """End the exchange; call it once, at the end."""
@@ -69,13 +69,17 @@ class ManyRanks(Ranks):
     """One of several processes of the default process group."""
 
     def __init__(self, place: Place) -> None:
+        """The default group has the long time-out, another one that of a step."""
         super().__init__(place)
-        self._group = dist.new_group(timeout=FOR_A_STEP)
+        self._group = dist.new_group(timeout=STEP_TIMEOUT)
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def sum_(self, tensor: Tensor) -> Tensor:
+        return self._all_reduce(tensor, self._group)
+
+    def _all_reduce(self, tensor: Tensor, group: dist.ProcessGroup | None) -> Tensor:
         with _lost_others(self.place):
-            dist.all_reduce(tensor, group=self._group)
+            dist.all_reduce(tensor, group=group)
         return tensor
 
     def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
@@ -92,19 +96,25 @@ class ManyRanks(Ranks):
                     _copy_back(flat, same)
 
     def gather(self, value: Any) -> list[Any]:
+        return self._gather(value, self._group)
+
+    def from_first(self, value: Any) -> Any:
+        return self._gather(value, dist.group.WORLD)[0]
+
+    def wait(self) -> None:
+        self._all_reduce(torch.zeros(1, device=self._device), dist.group.WORLD)
+
+    def _gather(self, value: Any, group: dist.ProcessGroup | None) -> list[Any]:
         mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
         sizes = torch.zeros(self.world_size, dtype=torch.int64, device=self._device)
         sizes[self.rank] = mine.numel()
-        counts = self.sum_(sizes).tolist()
+        counts = self._all_reduce(sizes, group).tolist()
         padded = torch.zeros(max(counts), dtype=torch.uint8, device=self._device)
         padded[: mine.numel()] = mine
         texts = [torch.zeros_like(padded) for _ in counts]
         with _lost_others(self.place):
-            dist.all_gather(texts, padded, group=self._group)
+            dist.all_gather(texts, padded, group=group)
         return [json.loads(bytes(text[:size].tolist())) for text, size in zip(texts, counts, strict=True)]
-
-    def wait(self) -> None:
-        self.sum_(torch.zeros(1, device=self._device))
 
     def leave(self) -> None:
         dist.destroy_process_group()
@@ -121,8 +131,8 @@ def name_of_this_start(store: dist.Store, rank: int, world_size: int) -> str:
     store.set(f"start/{rank}", mine)
     _wait_for(store, ["start/answer"] if rank else [f"start/{other}" for other in range(1, world_size)])
     while rank == 0:
-        asked = [store.get(f"start/{other}").decode() for other in range(1, world_size)]  # perhaps by dead ones
-        store.set("start/answer", json.dumps([mine, *asked]))
+        names = [store.get(f"start/{other}").decode() for other in range(1, world_size)]  # perhaps by dead ones
+        store.set("start/answer", json.dumps([mine, *names]))
         if store.check([f"start/{mine}/{other}" for other in range(1, world_size)]):
             return mine
         time.sleep(POLL_SECONDS)
@@ -139,7 +149,7 @@ def _wait_for(store: dist.Store, keys: list[str]) -> None:
     pause = POLL_SECONDS
     while not store.check(keys):
         time.sleep(pause)
-        pause = min(1.2 * pause, LONGEST_PAUSE_SECONDS)
+        pause = min(1.2 * pause, MAX_PAUSE_SECONDS)
 
 
 @contextmanager
@@ -151,7 +161,7 @@ def _lost_others(place: Place) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0][:200]
         raise TrainingError(
             f"rank {place.rank} of {place.world_size} lost the others ({reason}); the rank that ended first says why. "
-            "The same command goes on from the last checkpoint"
+            "The same command resumes from the last checkpoint"
         ) from error
 
 
@@ -186,10 +196,10 @@ def join_ranks(place: Place) -> Ranks:
     if on_gpu:
         torch.cuda.set_device(place.local_rank)
     try:
-        store, rank, world_size = next(rendezvous("env://", timeout=FOR_PREPARATION))
+        store, rank, world_size = next(rendezvous("env://", timeout=LONG_TIMEOUT))
         fresh = dist.PrefixStore(name_of_this_start(store, rank, world_size), store)
         backend = "nccl" if on_gpu else "gloo"
-        dist.init_process_group(backend, store=fresh, rank=rank, world_size=world_size, timeout=FOR_PREPARATION)
+        dist.init_process_group(backend, store=fresh, rank=rank, world_size=world_size, timeout=LONG_TIMEOUT)
         return ManyRanks(place)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(

@@ -1,7 +1,7 @@
-"""Signals ask a run for something between two steps; they never interrupt one.
+"""Signals request something of a run between two steps; they never interrupt one.
 
-SIGINT and SIGTERM: save and stop. SIGUSR1: save and go on. After SIGTERM a process is mostly killed before long: what
-can't be saved by then is not begun.
+SIGINT and SIGTERM: save and stop. SIGUSR1: save and continue. A process is mostly killed soon after SIGTERM: a save
+that would not end by then is not begun.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 
 class StopRequest:
-    """Remember the first signal that asked to stop; a second SIGINT interrupts at once."""
+    """Remember the first signal that requested a stop; a second SIGINT interrupts immediately."""
 
     def __init__(self, stop_within: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """`stop_within`: seconds after the first SIGTERM in which the process must have ended; None: there is time."""
         self.signal_name: str | None = None
-        self.save_is_asked = False
+        self.save_requested = False
         self._stop_within, self._clock = stop_within, clock
         self._deadline: float | None = None
         self._previous: dict[signal.Signals, Any] = {}
@@ -27,7 +27,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._remember)
-        self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask_save)
+        self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._request_save)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -42,11 +42,11 @@ class StopRequest:
         if number == signal.SIGTERM and self._deadline is None and self._stop_within is not None:
             self._deadline = self._clock() + self._stop_within
 
-    def _ask_save(self, number: int, frame: FrameType | None) -> None:
-        self.save_is_asked = True
+    def _request_save(self, number: int, frame: FrameType | None) -> None:
+        self.save_requested = True
 
     def pass_on(self) -> None:
-        """Let a signal that came too late to be obeyed do what it does to any process; call it after the block."""
+        """Let a signal that came too late do what it does to any process; call it after the block."""
         if self.signal_name is not None:
             signal.raise_signal(signal.Signals[self.signal_name])
 

@@ -1,7 +1,7 @@
-"""SIGTERM outside of training: end at once, what is done being on disk, instead of being killed without a word.
+"""SIGTERM outside of training: end with a message while there is time. What is finished is on disk already.
 
-It interrupts as SIGINT does. What can't be interrupted, such as a library's call that takes minutes, is ended all the
-same: whoever sends SIGTERM sends SIGKILL before long. Training has a way of its own: signals.py.
+It interrupts as SIGINT does. A library's call that can't be interrupted is ended after GRACE_SECONDS: a sender of
+SIGTERM soon sends SIGKILL. Training handles signals itself: signals.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Termination:
     """
 
     def __init__(self, exit_status: int, last_words: str, grace_seconds: float = GRACE_SECONDS) -> None:
-        self.is_asked = False
+        self.is_requested = False
         self._exit_status, self._last_words, self._grace_seconds = exit_status, last_words, grace_seconds
         self._left = threading.Event()
 
@@ -34,7 +34,7 @@ class Termination:
         self._thread = threading.Thread(target=self._watch, name="termination", daemon=True)
         self._thread.start()
         self._previous: Any = signal.signal(signal.SIGTERM, self._interrupt)
-        # Python runs a handler between two of its own instructions; this is written to at once
+        # Python runs a handler between two of its own instructions; this is written to immediately
         self._previous_wakeup = signal.set_wakeup_fd(self._to, warn_on_full_buffer=False)
         return self
 
@@ -55,8 +55,8 @@ class Termination:
         return signal.getsignal(signal.SIGTERM) == self._interrupt
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self.is_asked:
-            self.is_asked = True
+        if not self.is_requested:
+            self.is_requested = True
             raise KeyboardInterrupt
 
     def _watch(self) -> None:

@@ -2,7 +2,7 @@
 
 A stopped process or a lost network raises nothing: the others wait for it in an exchange. Each rank watches its own
 steps; one that waits in vain says where all its threads are and ends. A launcher (torchrun) then kills the others,
-the one that hangs among them, and starts anew from the last checkpoint.
+the one that hangs among them, and starts all again from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from headwater.machine.place import Place
 STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
 UNWATCHED_STEPS = 3  # the first compile, and nothing says how long that may take
 REMEMBERED_STEPS = 64
-TIMES_THE_SLOWEST = 30
-LEAST_SECONDS = 60.0
+MAX_TIMES_THE_SLOWEST = 30
+MIN_LIMIT_SECONDS = 60.0
 TICK_SECONDS = 1.0
 
 Limit = float | Literal["auto"] | None
@@ -84,7 +84,7 @@ class Watchdog:
         if self._limit != "auto":
             return self._limit
         durations = tuple(self._durations)  # the thread that trains may clear them meanwhile
-        return max(LEAST_SECONDS, TIMES_THE_SLOWEST * max(durations)) if durations else None
+        return max(MIN_LIMIT_SECONDS, MAX_TIMES_THE_SLOWEST * max(durations)) if durations else None
 
     def _watch(self) -> None:
         while not self._closed.wait(self._tick_seconds):
@@ -98,7 +98,7 @@ class Watchdog:
         line = (
             f"rank {self._place.rank} of {self._place.world_size} ends: step {self._step} has taken {seconds:.1f} s, "
             f"and train.hang_seconds allows {limit:.1f}. It hangs, or waits for a rank that does; the same command, or "
-            "torchrun with --max-restarts, goes on from the last checkpoint. Its threads:\n"
+            "torchrun with --max-restarts, resumes from the last checkpoint. Its threads:\n"
         )
         os.write(STDERR, line.encode())
         faulthandler.dump_traceback(STDERR, all_threads=True)

@@ -9,28 +9,26 @@ from pathlib import Path
 
 from torch import Tensor
 
-from headwater.batches.pack import pack_source
+from headwater.batches.pack import PackedSource
 from headwater.checkpoint.load import read_model_weights
 from headwater.errors import CheckpointError
 from headwater.evaluate.bits_per_byte import Forward
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.machine.machine import Machine, inspect_for_evaluation
 from headwater.model.transformer import Transformer
+from headwater.recipes.rows import open_held_out
 from headwater.recipes.run_config import RunConfig, config_of_run
 from headwater.recipes.stages import Folders, final_checkpoint
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.read import open_stores
 from headwater.train.assemble import model_ops
 
 
-def open_evaluator(config: RunConfig) -> RunEvaluator:
-    """Return what measures a model of this run on the validation split."""
-    folders = Folders(config.run_dir)
-    tokenizer = Tokenizer.load(folders.tokenizer)
-    held_out = open_stores(folders.tokens, "validation")
+def open_evaluator(config: RunConfig, held_out: dict[str, PackedSource] | None = None) -> RunEvaluator:
+    """Return what measures a model of this run on the validation split: `held_out`, where that is open already."""
+    tokenizer = Tokenizer.load(Folders(config.run_dir).tokenizer)
     return RunEvaluator(
         tokenizer=tokenizer,
-        held_out={name: pack_source(store, config.model.seq_len) for name, store in held_out.items()},
+        held_out=open_held_out(config) if held_out is None else held_out,
         token_bytes=tokenizer.bytes_per_token_table(),
         num_rows=config.train.validation_sequences,
         prompts=config.train.prompts,
@@ -45,7 +43,7 @@ def synthetic_sources(config: RunConfig) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained model ready to be asked, with its tokenizer."""
+    """A trained model with its tokenizer."""
 
     config: RunConfig
     model: Transformer
@@ -78,5 +76,5 @@ def final_weights(run_dir: Path) -> dict[str, Tensor]:
         return read_model_weights(path)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error}; `headwater run` puts it aside and trains on from the checkpoint before it"
+            f"{error}; `headwater run` renames it and resumes from the checkpoint before it"
         ) from error

@@ -109,8 +109,15 @@ def prepare_data(config: RunConfig, say: Say, timings: Timings, require_owner: R
     if _is_current(folders, folders.tokens, key):
         end_work(folders.tokens)
     else:
-        build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
+        rebuild_tokens(config, say, require_owner)
         timings.measure("tokens", started_at)
+
+
+def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
+    """Encode the corpus, in place of the tokens that are there; the same corpus and tokenizer give the same bytes."""
+    folders = Folders(config.run_dir)
+    key = tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
+    build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
 
 
 def tidy(folders: Folders) -> None:
@@ -171,7 +178,7 @@ def require_settings_of_checkpoint(config: RunConfig) -> None:
         try:
             saved = read_state(path)["identity"]
         except (CheckpointError, KeyError):
-            return  # damaged: training says so, and goes on from the one before it
+            return  # damaged: training says so, and resumes from the one before it
         require_same(path, saved, train_plan(config).identity())
 
 

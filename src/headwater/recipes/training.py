@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
+from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
@@ -21,27 +23,29 @@ from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import open_evaluator
 from headwater.recipes.planned_device import Begun
 from headwater.recipes.planning import Questions
-from headwater.recipes.rows import open_batches, open_verified_batches
+from headwater.recipes.rows import RunText, open_batches, open_text, open_verified_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
 from headwater.recipes.whole_run import audit_fields, memory_fields
 from headwater.records import no_owner, read_all, read_records
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
-from headwater.train.wishes import is_asked_to_stop
+from headwater.train.requests import stop_requested
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What training is told beside its settings.
+    """What training is given beside its settings.
 
-    asked          how its forecast is made
+    questions      how its forecast is made
+    text           the run's text, where it is open already
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing is begun that would not end by then; None: no limit
     """
 
-    asked: Questions = field(default_factory=Questions)
+    questions: Questions = field(default_factory=Questions)
+    text: RunText | None = None
     require_owner: Callable[[], None] = no_owner
     ranks: Ranks | None = None
     stop_within: float | None = None
@@ -59,35 +63,40 @@ def train_stage(
     The run's forecast is made before its first step.
     """
     around = around or Circumstances()
-    batches = open_batches(config)
+    text = around.text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
+    meter = LoadMeter()
     with StopRequest(around.stop_within) as stop:
         run = assemble(
-            config.run_dir, train_plan(config), batches, say, require_owner=around.require_owner, ranks=around.ranks
+            config.run_dir,
+            train_plan(config),
+            text.batches,
+            say,
+            require_owner=around.require_owner,
+            ranks=around.ranks,
         )
         try:
+            _require_space(run)
+            peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             begun = Begun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
-            foretold = forecast_of_run(config, around.asked, run.step, say, time.time, begun, around.require_owner)
-            _record_beginning(run, config, display, plan_fields, foretold)
+            forecast = forecast_of_run(config, around.questions, run.step, say, time.time, begun, around.require_owner)
+            _record_beginning(run, config, display, plan_fields, peak, forecast)
             meter = LoadMeter()
-            if not train(run, open_evaluator(config), display, stop):
+            if not train(run, open_evaluator(config, text.held_out), display, stop):
                 return False
             busy = meter.note() if run.machine.world_size == 1 else None
             beside = {} if busy is None else {"beside": busy}
             display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
             if busy is not None:
-                say(
-                    f"{busy} while this trained: its time is not that of an idle machine, which forecasts are for, and "
-                    "later plans don't learn from it"
-                )
+                say(f"trained under load ({busy}): forecasts are of an idle machine and don't learn from this run")
             else:
                 _keep_times(run, config, say, around.require_owner)
         finally:
             run.records.close()
-        if is_asked_to_stop(run, stop):
+        if stop_requested(run, stop):
             name = stop.signal_name or "a signal to another rank"
-            say(f"stopped by {name} after the last step; the same command does what comes after it")
+            say(f"stopped by {name} after the last step; the same command resumes with what comes after it")
             return False
     stop.pass_on()
     return True
@@ -112,25 +121,58 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Callable[[
 
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
-    """Train as one of the ranks that are not the first, which keeps the records and says what there is to say."""
+    """Train as another rank than the first, which evaluates, keeps the records and prints."""
     open_rows = open_verified_batches if ranks.place.local_rank else open_batches
     batches = open_rows(config)
     with StopRequest(stop_within) as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, _unsaid, ranks=ranks)
-        if not train(run, open_evaluator(config), _unsaid, stop) or is_asked_to_stop(run, stop):
+        run = assemble(config.run_dir, train_plan(config), batches, _ignore, ranks=ranks)
+        if not train(run, None, _ignore, stop) or stop_requested(run, stop):
             return False
     stop.pass_on()
     return True
 
 
-def _unsaid(_: Any) -> None:
+def _ignore(_: Any) -> None:
     pass
 
 
+def _require_space(run: Run) -> None:
+    train = run.plan.train
+    state = [*run.prepared.model.state_dict().values(), *run.optimizer.state_tensors().values()]
+    num_saves = math.ceil(train.num_steps / train.save_every) - run.step // train.save_every
+    require_space(run.run_dir, state, train.keep_checkpoints, num_saves)
+
+
+def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
+    """Return the fields of the peak that this process measured; let utilisation count from the run's largest.
+
+    `meter` began before the peak was measured. One that was measured under load is too low, and its utilisation too
+    high: with no other there is none.
+    """
+    facts = run.machine.facts
+    busy = meter.note() if run.machine.world_size == 1 else None
+    fields = {
+        "peak_flops_per_second": facts.peak_flops_per_second,
+        "peak_how": f"best of several {peak_dtype(facts)} matrix multiplications, at the start of this process",
+        **({} if busy is None else {"peak_under_load": busy}),
+    }
+    same = {"name": facts.device_name, "cores": facts.num_threads, "dtype": facts.dtype}
+    earlier = [record.get("device", {}) for record in read_all(run.run_dir / "records.jsonl")]
+    alike = [device for device in [*earlier, same | fields] if same.items() <= device.items()]
+    peaks = [device["peak_flops_per_second"] for device in alike if "peak_under_load" not in device]
+    run.machine.use_peak(max(peaks, default=None))
+    return fields
+
+
 def _record_beginning(
-    run: Run, config: RunConfig, display: Display, plan_fields: dict[str, Any], foretold: dict[str, Any] | None
+    run: Run,
+    config: RunConfig,
+    display: Display,
+    plan_fields: dict[str, Any],
+    peak: dict[str, Any],
+    forecast: dict[str, Any] | None,
 ) -> None:
-    """Record what begins here; the display is told the forecast besides, which has a file of its own."""
+    """Record what begins here; the display gets the forecast besides, which has a file of its own."""
     parameters = count_parameters(config.model)
     facts = run.machine.facts
     fields = {
@@ -145,8 +187,7 @@ def _record_beginning(
             "dtype": facts.dtype,
             "compiled": facts.compiled,
             "torch": facts.torch_version,
-            "peak_flops_per_second": facts.peak_flops_per_second,
-            "peak_how": f"best of several {peak_dtype(facts)} matrix multiplications, at the start of this attempt",
+            **peak,
         },
         "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
     }
@@ -154,7 +195,7 @@ def _record_beginning(
     if run.step:
         display(run.records.append("resume", run.step, **rows, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
     record = run.records.append("start", run.step, **rows, **fields)
-    display(record | {"forecast": foretold, "seconds": run.seconds()})
+    display(record | {"forecast": forecast, "seconds": run.seconds()})
 
 
 def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[str, float]]:
@@ -168,13 +209,14 @@ def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[st
 
 
 def _finish_fields(run: Run) -> dict[str, Any]:
-    """Return what the run took, over all attempts; the energy of earlier ones is taken at this one's power."""
+    """Return what the run took, in all its processes; the energy of earlier ones is estimated by this one's power."""
     path = run.run_dir / "records.jsonl"
     seconds = run.seconds()
     seconds_here = seconds - run.seconds_before
     watt_hours, how = run.energy.watt_hours(seconds_here)
     if run.seconds_before:
-        how += f"; {run.seconds_before / seconds:.0%} of the time was in earlier attempts, taken at this one's power"
+        share = run.seconds_before / seconds
+        how += f"; {share:.0%} of the time was in earlier processes, estimated by the power of the last"
     return {
         "tokens_seen": run.tokens_seen,
         "seconds": round(seconds, 1),

@@ -1,7 +1,7 @@
 """What a model sees at a step: the documents in its rows, by a run's settings and tokens. Nothing needs to be trained.
 
-Rows are a pure function of their number, and steps take them in turn; where a training run went back, its log of
-interventions says with which row it went on.
+Rows are a pure function of their number, and steps consume them in order; after a rollback, the run's log of
+interventions says with which row it continued.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from headwater.errors import ConfigError
 from headwater.recipes.rows import open_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders
-from headwater.train.interventions import Interventions
+from headwater.train.interventions import Interventions, read_interventions
 
 
 def where_step(config: RunConfig, step: int) -> dict[str, Any]:
     """Return {step, skipped, rows}: what the update that completes `step` is made from, as `where_rows` has it.
 
-    `skipped`: the update was not taken, because its loss or gradient was not finite or stood out. Raises ConfigError
+    `skipped`: there was no update, because its loss or gradient was not finite or stood out. Raises ConfigError
     for a step that the run hasn't.
     """
     if not 1 <= step <= config.train.num_steps:
         raise ConfigError(f"step {step} is not one of this run's: they are 1 to {config.train.num_steps}")
     rows_per_step = config.train.batch_tokens // config.model.seq_len
-    interventions = Interventions(config.run_dir, {})
+    interventions = Interventions(read_interventions(config.run_dir), {})
     first_row = interventions.first_row_of(step, rows_per_step)
     return {
         "step": step,
@@ -39,12 +39,15 @@ def where_step(config: RunConfig, step: int) -> dict[str, Any]:
 def where_rows(config: RunConfig, rows: range) -> list[dict[str, Any]]:
     """Return {row, source, epoch, passages} of each row; a passage has the document's id and title and its tokens.
 
-    `epoch` counts from 0 how often the source has been gone through before. Raises ConfigError for a row
+    `epoch` counts from 0 how often the source has been seen before. Raises ConfigError for a row
     that the run hasn't.
     """
-    # rows that were left out after trouble are made up for: a run may go beyond those of its settings
+    # rows that were skipped after trouble are made up for: a run may go beyond those of its settings
     rows_per_step = config.train.batch_tokens // config.model.seq_len
-    last = Interventions(config.run_dir, {}).first_row_of(config.train.num_steps + 1, rows_per_step) - 1
+    last = (
+        Interventions(read_interventions(config.run_dir), {}).first_row_of(config.train.num_steps + 1, rows_per_step)
+        - 1
+    )
     if rows.start < 0 or rows.stop - 1 > last:
         raise ConfigError(f"row {rows.start} is not one of this run's: they are 0 to {last}")
     batches = open_batches(config)

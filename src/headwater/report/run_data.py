@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headwater.errors import TrainingError
 from headwater.files import read_json, read_manifest_or_none
 from headwater.records import Record, read_all, read_records
 from headwater.report.numbers import number
@@ -78,9 +79,16 @@ def read_run(run_dir: Path) -> RunData:
         tokens=read_manifest_or_none(data / "tokens"),
         evaluation=_read_or_empty(run_dir / "evaluation.json"),
         forecast=_read_or_empty(run_dir / "forecast.json"),
-        interventions=read_interventions(run_dir),
+        interventions=_interventions_or_none(run_dir),
         stages=_read_or_empty(run_dir / "stages.json"),
     )
+
+
+def _interventions_or_none(run_dir: Path) -> list[Record]:
+    try:
+        return read_interventions(run_dir)
+    except (TrainingError, OSError):  # training says what is wrong with it
+        return []
 
 
 def _group(records: list[Record]) -> dict[str, list[Record]]:

@@ -100,7 +100,7 @@ def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: Pr
     for number, group in enumerate(shards_of(documents, MAX_SHARD_TOKENS), len(done)):
         work.write_shard(number, group, tokenizer.vocab_size)
         start += len(group)
-        del group  # it looks at the pieces, whose room on the disk is free when nothing does
+        del group  # it maps the pieces, whose room on the disk is free when nothing does
         work.forget_pieces(start)
     shards = work.shards()
     found = {"documents": sum(shard["num_documents"] for shard in shards), "bytes": sum(s["num_bytes"] for s in shards)}
@@ -131,12 +131,6 @@ def _documents(
         del encoded  # what the piece gives is on the disk
         yield from piece.documents(start)
         start = piece.end
-
-
-def encode_documents(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[EncodedDocument]:
-    """Encode documents in order, a few megabytes of text at a time so that all cores have work."""
-    for batch in _batches(documents):
-        yield from _encode_batch(tokenizer, batch)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

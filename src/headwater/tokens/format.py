@@ -29,7 +29,7 @@ TOKENS_UNSEALED_VERSION = 1  # its manifest had no digest of its own
 BLOCK_BYTES = 1 << 20
 MAX_SHARD_TOKENS = 1 << 26  # a shard is gathered in memory before it is written
 DATA_FILES = ("bin", "off", "len", "ids")
-REBUILD = "delete the tokens folder and build that stage again"
+REBUILD = "remove the tokens folder, and `headwater run` encodes the corpus again"
 
 
 def token_dtype(vocab_size: int) -> np.dtype:

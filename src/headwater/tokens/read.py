@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from headwater.errors import StoreError
 from headwater.files import digest_bytes, digest_json, json_bytes, read_manifest_or_none
@@ -22,7 +22,6 @@ from headwater.tokens.format import (
     TOKENS_FORMAT,
     TOKENS_UNSEALED_VERSION,
     TOKENS_VERSION,
-    block_sums,
     manifest_digest,
 )
 from headwater.tokens.manifest import wrong_in
@@ -32,19 +31,17 @@ class TokenStore:
     """The token ids of one source: `num_tokens` ids, document d in [starts[d], starts[d + 1])."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the store and read it through; raise StoreError that names what is damaged."""
-        self._open(folder)
-        self.verify()
-        self._check_contents()
+        """Open the store and read each of its files through, once; raise StoreError that names what is damaged."""
+        self._open(folder, self._verified_offsets)
 
     @classmethod
     def without_verifying(cls, folder: Path) -> TokenStore:
-        """Open a store without reading it through, for one that another rank of this machine has verified."""
+        """Open a store of which only the offsets are read, for one that another rank of this machine has verified."""
         store = cls.__new__(cls)
-        store._open(folder)
+        store._open(folder, store._offsets)
         return store
 
-    def _open(self, folder: Path) -> None:
+    def _open(self, folder: Path, offsets_of: Callable[[dict[str, Any]], np.ndarray]) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder, STORE_FORMAT, STORE_VERSION, StoreError)
         written = (folder / "manifest.json").read_bytes()
@@ -63,49 +60,53 @@ class TokenStore:
         self._check_sizes()
         shards = self.manifest["shards"]
         self._shards = [self._map(shard["name"], "bin", np.dtype(self.manifest["dtype"])) for shard in shards]
-        self._shard_starts = np.concatenate([[0], np.cumsum([len(tokens) for tokens in self._shards])]).astype(np.int64)
-        offsets = [self._map(shard["name"], "off", np.dtype("<u8")) for shard in shards]
-        shifted = [part[:-1] + np.uint64(start) for part, start in zip(offsets, self._shard_starts[:-1], strict=True)]
-        self.starts = np.concatenate([*shifted, [self.num_tokens]]).astype(np.uint64)
+        self._shard_starts = _sums([len(tokens) for tokens in self._shards])
+        self._first_documents = _sums([shard["num_documents"] for shard in shards])
+        self._name_ends = dict[int, np.ndarray]()
+        offsets = [offsets_of(shard)[:-1] + first for shard, first in zip(shards, self._shard_starts[:-1], strict=True)]
+        self.starts = np.concatenate([*offsets, [self.num_tokens]]).astype(np.int64)
+        if self.starts[0] or np.any(self.starts[:-1] >= self.starts[1:]) or len(self.starts) != self.num_documents + 1:
+            raise StoreError(f"the document starts of {folder} don't rise; {REBUILD}")
+
+    def _path(self, shard: dict[str, Any], kind: str) -> Path:
+        return self.folder / f"{shard['name']}.{kind}"
 
     def _map(self, name: str, kind: str, dtype: np.dtype) -> np.ndarray:
         return np.memmap(self.folder / f"{name}.{kind}", dtype=dtype, mode="r").view(np.ndarray)
 
     def _check_sizes(self) -> None:
-        for path, facts in self._files():
-            found = path.stat().st_size if path.is_file() else None
-            if found != facts["bytes"]:
-                what = "is missing" if found is None else f"has {found} bytes where {facts['bytes']} were written"
-                raise StoreError(f"{path} {what}; {REBUILD}")
-
-    def _files(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         for shard in self.manifest["shards"]:
             for kind, facts in shard["files"].items():
-                yield self.folder / f"{shard['name']}.{kind}", facts
+                path = self._path(shard, kind)
+                found = path.stat().st_size if path.is_file() else None
+                if found != facts["bytes"]:
+                    what = "is missing" if found is None else f"has {found} bytes where {facts['bytes']} were written"
+                    raise StoreError(f"{path} {what}; {REBUILD}")
 
-    def verify(self) -> None:
-        """Compare every block of 1 MiB with its checksum; raise StoreError naming the file, block and offset."""
-        self._check_sizes()
-        for shard in self.manifest["shards"]:
-            name = shard["name"]
-            sum_path = self.folder / f"{name}.sum"
-            if digest_bytes(sum_path.read_bytes()) != shard["files"]["sum"]["digest"]:
-                raise StoreError(f"{sum_path} is damaged: its SHA-256 is not the one in the manifest; {REBUILD}")
-            expected = self._map(name, "sum", np.dtype("<u8"))
-            first = 0
-            for kind in DATA_FILES:
-                found = block_sums(self._map(name, kind, np.dtype("u1")).data)
-                _compare(self.folder / f"{name}.{kind}", found, expected[first : first + len(found)])
-                first += len(found)
+    def _offsets(self, shard: dict[str, Any]) -> np.ndarray:
+        return np.fromfile(self._path(shard, "off"), dtype="<u8").astype(np.int64)
 
-    def _check_contents(self) -> None:
-        # a store that was written wrong has right checksums
-        for shard, tokens in zip(self.manifest["shards"], self._shards, strict=True):
-            if tokens.max(initial=0) >= self.vocab_size:
-                raise StoreError(f"{self.folder / shard['name']}.bin holds ids outside {self.vocab_size}; {REBUILD}")
-        starts = self.starts
-        if starts[0] or np.any(starts[:-1] >= starts[1:]) or len(starts) != self.num_documents + 1:
-            raise StoreError(f"the document starts of {self.folder} don't rise; {REBUILD}")
+    def _verified_offsets(self, shard: dict[str, Any]) -> np.ndarray:
+        """Compare every block of 1 MiB of a shard with its checksum, and every id with the vocabulary."""
+        sum_path = self._path(shard, "sum")
+        sums = sum_path.read_bytes()
+        if digest_bytes(sums) != shard["files"]["sum"]["digest"]:
+            raise StoreError(f"{sum_path} is damaged: its SHA-256 is not the one in the manifest; {REBUILD}")
+        expected, first = np.frombuffer(sums, dtype="<u8"), 0
+        dtype, largest, offsets = np.dtype(self.manifest["dtype"]), 0, bytearray()
+        for kind in DATA_FILES:
+            found = []
+            for block in _blocks(self._path(shard, kind)):
+                found.append(xxhash.xxh3_64_intdigest(block))
+                if kind == "bin":
+                    largest = max(largest, int(np.frombuffer(block, dtype).max()))
+                elif kind == "off":
+                    offsets += block
+            _compare(self._path(shard, kind), found, expected[first : first + len(found)])
+            first += len(found)
+        if largest >= self.vocab_size:  # a store that was written wrong has right checksums
+            raise StoreError(f"{self._path(shard, 'bin')} holds ids outside {self.vocab_size}; {REBUILD}")
+        return np.frombuffer(offsets, dtype="<u8").astype(np.int64)
 
     def slice(self, start: int, stop: int) -> np.ndarray:
         """Return tokens [start, stop); they may lie in several shards."""
@@ -127,37 +128,42 @@ class TokenStore:
             raise StoreError(f"token {place} of {self.folder} is outside the vocabulary {self.vocab_size}; {REBUILD}")
         return ids
 
-    @property
-    def document_lengths(self) -> np.ndarray:
-        """int64 (num_documents,): tokens of each document, begin and end included."""
-        return np.diff(self.starts.astype(np.int64))
-
-    @cached_property
-    def document_bytes(self) -> np.ndarray:
-        """uint64 (num_documents,): UTF-8 bytes of each document's text."""
-        parts = [self._map(shard["name"], "len", np.dtype("<u8")) for shard in self.manifest["shards"]]
-        return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
-
-    @cached_property
-    def document_ids(self) -> list[str]:
-        """The corpus id of each document."""
-        return [name for shard in self.manifest["shards"] for name in self._ids_of(shard)]
-
-    def _ids_of(self, shard: dict[str, Any]) -> list[str]:
-        path = self.folder / f"{shard['name']}.ids"
+    def document_id(self, number: int) -> str:
+        """Return the corpus id of a document; the ids of all would take many times the memory of `starts`."""
+        shard_number = int(np.searchsorted(self._first_documents, number, side="right")) - 1
+        shard = self.manifest["shards"][shard_number]
+        lines = self._map(shard["name"], "ids", np.dtype("u1"))
+        if shard_number not in self._name_ends:
+            self._name_ends[shard_number] = np.concatenate([[-1], np.flatnonzero(lines == ord("\n"))])
+        ends, at = self._name_ends[shard_number], number - int(self._first_documents[shard_number])
         try:
-            names = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        except (OSError, ValueError, RecursionError):
-            names = []
-        if len(names) != shard["num_documents"] or not all(isinstance(name, str) for name in names):
-            raise StoreError(f"{path} doesn't hold the ids of {shard['num_documents']} documents; {REBUILD}")
-        return names
+            if len(ends) == shard["num_documents"] + 1:
+                name = json.loads(lines[ends[at] + 1 : ends[at + 1]].tobytes())
+                if isinstance(name, str):
+                    return name
+        except (ValueError, RecursionError):
+            pass
+        path = self._path(shard, "ids")
+        raise StoreError(f"{path} doesn't hold the ids of {shard['num_documents']} documents; {REBUILD}")
 
 
-def _compare(path: Path, found: np.ndarray, expected: np.ndarray) -> None:
+def _sums(counts: Sequence[int]) -> np.ndarray:
+    """Return 0 and the sums of the first 1, 2, … counts."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _blocks(path: Path) -> Iterator[memoryview]:
+    """Yield every block of 1 MiB of a file, the last one shorter; each is overwritten by the next."""
+    buffer = memoryview(bytearray(BLOCK_BYTES))
+    with open(path, "rb") as file:
+        while num_bytes := file.readinto(buffer):
+            yield buffer[:num_bytes]
+
+
+def _compare(path: Path, found: list[int], expected: np.ndarray) -> None:
     if len(found) != len(expected):
         raise StoreError(f"{path} has {len(found)} blocks and {len(expected)} checksums; {REBUILD}")
-    wrong = np.flatnonzero(found != expected)
+    wrong = np.flatnonzero(np.array(found, dtype="<u8") != expected)
     if len(wrong):
         block = int(wrong[0])
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""

@@ -11,7 +11,13 @@ from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import OPTIM
-from headwater.checkpoint.load import Found, load_state_, newest_good_checkpoint, saved_shapes
+from headwater.checkpoint.load import (
+    GoodCheckpoint,
+    from_first_rank,
+    load_state_,
+    newest_good_checkpoint,
+    saved_shapes,
+)
 from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.machine.energy import EnergyMeter
@@ -30,8 +36,7 @@ from headwater.optim.optimizer import Optimizer
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.guard import Guard
 from headwater.train.identity import TrainPlan, require_same
-from headwater.train.interventions import FollowedInterventions, Interventions
-from headwater.train.lineage import remove_left_behind
+from headwater.train.interventions import Interventions, WrittenInterventions, remove_abandoned
 from headwater.train.microbatch import Microbatch, measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
 from headwater.train.step import Prepared
@@ -39,7 +44,7 @@ from headwater.train.step import Prepared
 
 @dataclass
 class Run:
-    """All objects of one attempt, and the few numbers that change from step to step."""
+    """All objects of one process that trains, and the few numbers that change from step to step."""
 
     run_dir: Path
     plan: TrainPlan
@@ -57,13 +62,12 @@ class Run:
     memory: PeakMeter
     step: int  # completed updates
     rows_consumed: int  # the next step's first row: it never falls, though a run may go back to an earlier step
-    tokens_seen: int  # targets of the steps taken
-    seconds_before: float  # of earlier attempts, up to the checkpoint this one began from
+    seconds_before: float  # of the processes before, up to the checkpoint this one began from
     started_at: float  # by time.perf_counter
     saving: dict[str, Any] = field(default_factory=dict)  # what the record of the save under way will say
 
     def seconds(self) -> float:
-        """Return the time spent on the run so far, over all attempts; what a crash lost isn't counted."""
+        """Return the time spent on the run so far, by all its processes; what a crash lost isn't counted."""
         return self.seconds_before + time.perf_counter() - self.started_at
 
     def peak_memory_bytes(self) -> int | None:
@@ -73,6 +77,11 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
         return self.plan.identity() | {"batches": self.batches.digest}
+
+    @property
+    def tokens_seen(self) -> int:
+        """Tokens of the completed updates, padding included, as `train.batch_tokens` and plans count them."""
+        return self.step * self.plan.train.batch_tokens
 
     @property
     def rows_per_step(self) -> int:
@@ -99,33 +108,30 @@ def assemble(
     """
     ranks = ranks or Ranks()
     identity = plan.identity() | {"batches": batches.digest}
-    interventions, found = _way_so_far(run_dir, identity, ranks, say, require_owner)
+    interventions, found = _history(run_dir, identity, ranks, say, require_owner)
     if found is not None:
         require_same(found.path, found.state["identity"], identity)
     kept = None if found is None else found.state
     return build(run_dir, plan, batches, interventions, say, found, kept, require_owner=require_owner, ranks=ranks)
 
 
-def _way_so_far(
+def _history(
     run_dir: Path,
     identity: dict[str, Any],
     ranks: Ranks,
     say: Callable[[str], None],
     require_owner: Callable[[], None],
-) -> tuple[Interventions, Found | None]:
-    """Return what went wrong so far and the checkpoint to go on from: as the first rank finds them, on every rank."""
+) -> tuple[Interventions, GoodCheckpoint | None]:
+    """Return the interventions and the checkpoint to resume from, as the first rank finds them, on every rank."""
     if not ranks.is_first:
-        entries, told = ranks.from_first(None)
-        found = None if told is None else Found(told[0], Path(told[1]), told[2])
-        return FollowedInterventions(entries, identity), found
-    interventions = Interventions(run_dir, identity, require_owner)
-    remove_left_behind(run_dir, interventions)
+        return Interventions(ranks.from_first(None), identity), from_first_rank(ranks, None)
+    interventions = WrittenInterventions(run_dir, identity, require_owner)
+    remove_abandoned(run_dir, interventions)
     found = newest_good_checkpoint(run_dir, say)
     if found is None:
-        interventions.begin_anew(say)
-    told = None if found is None else [found.step, str(found.path), found.state]
-    ranks.from_first([interventions.entries, told])
-    return interventions, found
+        interventions.put_aside_others(say)
+    ranks.from_first(interventions.entries)
+    return interventions, from_first_rank(ranks, found)
 
 
 def build(
@@ -134,13 +140,13 @@ def build(
     batches: BatchSource,
     interventions: Interventions,
     say: Callable[[str], None],
-    found: Found | None,
+    found: GoodCheckpoint | None,
     kept: dict[str, Any] | None,
     *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
 ) -> Run:
-    """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it goes on with."""
+    """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it keeps."""
     started_at, memory, ranks = time.perf_counter(), PeakMeter(), ranks or Ranks()
     _check_portions(plan)
     facts = _agreed_facts(plan, kept and kept["machine"], ranks)
@@ -156,7 +162,7 @@ def build(
     model.to(machine.device)
     machine.convert_linears_(model.blocks)
     optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates(), ranks)
-    state: dict[str, Any] = {"tokens_seen": 0, "seconds": 0.0, "rows_consumed": 0}
+    state: dict[str, Any] = {"seconds": 0.0, "rows_consumed": 0}
     if found is not None:
         optimizer.require_state(saved_shapes(found.path, OPTIM))
         load_state_(found.path, model.state_dict(), optimizer.state_tensors())
@@ -184,7 +190,6 @@ def build(
         memory=memory,
         step=0 if found is None else found.step,
         rows_consumed=state["rows_consumed"],
-        tokens_seen=state["tokens_seen"],
         seconds_before=state["seconds"],
         started_at=started_at,
     )
@@ -203,7 +208,7 @@ def _check_of_commits(records: RunRecords | UnwrittenRecords, require_owner: Cal
 
 
 def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) -> MachineFacts:
-    """Return how this rank computes: as the first one does, which decides before the others look at their machine.
+    """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
 
     Raises ConfigError where a rank can't: then their bits, or what they decide, would differ.
     """

@@ -1,24 +1,29 @@
-"""RUN/interventions.jsonl: every step that wasn't taken and every way back, on disk before it has an effect.
+"""RUN/interventions.jsonl: every skipped step and every rollback, on disk before it has an effect.
 
 What is written there is not decided again: a resume and a replay follow it, so that a run comes to the same bits
-whatever stopped it, and also where a fault of the machine made a step bad that would be good the second time. Entries
-are found by global row number, which never falls; steps are done again after a way back. No torch.
+whatever stopped it, and also where a fault of the machine made a step bad that would be good the second time. So each
+line has a digest, and a damaged one is an error; only an unfinished last line, which had no effect yet, is ignored.
+Entries are found by global row number, which never falls; steps are done again after a rollback. No torch.
 
-skip      a step's rows [first_row, last_row] were gone through and left no trace in the weights
-rollback  from `from_step` the run went back to what it was at `to_step`, and on with row `next_row`: the rows
+skip      a step's rows [first_row, last_row] left no trace in the weights
+rollback  from `from_step` the run went back to its state at `to_step` and continued with row `next_row`: the rows
           [first_row, last_row] are not seen again
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from headwater.files import digest_json, move_folder
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.verify import read_state
+from headwater.errors import CheckpointError, TrainingError
+from headwater.files import digest_json, move_folder, remove_folder
 from headwater.json_lines import JsonLines
-from headwater.records import Record, no_owner, read_all, strict
+from headwater.records import Record, no_owner, strict
 
 FILE = "interventions.jsonl"
 MAX_LISTED = 50  # documents of one entry that are named; all are counted
@@ -31,90 +36,115 @@ class DocumentsOfRows(Protocol):
 
 
 class Interventions:
-    """The entries of one run, read and added to; the file comes to be with the first."""
+    """The entries of one run, oldest first; those that are appended stay in memory."""
 
-    def __init__(self, run_dir: Path, identity: dict[str, Any], require_owner: Callable[[], None] = no_owner) -> None:
-        """`require_owner` raises LockedError once another process has taken the run over."""
-        self._path = run_dir / FILE
+    def __init__(self, entries: list[Record], identity: dict[str, Any]) -> None:
+        """`identity` is what a resume must find unchanged: entries of another run don't count for this one."""
+        self.entries = entries
         self._identity = digest_json(identity)
-        self._require_owner = require_owner
-        self.entries = read_interventions(run_dir)
-
-    def begin_anew(self, say: Callable[[str], None]) -> None:
-        """Put entries aside that another run left here; call it where there is no checkpoint to go on from."""
-        if not self.entries or self.entries[0].get("identity") == self._identity:
-            return
-        names = (self._path.with_name(f"old-{number}-{FILE}") for number in range(1, 1000))
-        aside = next(name for name in names if not name.exists())
-        say(f"{self._path} is of a run with other settings or text; put aside as {aside.name}")
-        move_folder(self._path, aside)
-        self.entries = []
 
     def append(self, kind: str, **fields: Any) -> Record:
-        """Write an entry, flush it to the disk, and return it."""
-        self._require_owner()
-        entry = strict({"kind": kind, **fields, "identity": self._identity, "time": round(time.time(), 3)})
-        lines = JsonLines(self._path)
-        try:
-            lines.append(entry)
-            lines.sync()
-        finally:
-            lines.close()
+        """Add an entry and return it."""
+        entry = strict({"kind": kind, **fields, "identity": self._identity})
         self.entries.append(entry)
         return entry
 
     def skip_at(self, first_row: int) -> Record | None:
-        """Return the entry of the step that begins with this row, where it was not taken."""
+        """Return the entry of the step that begins with this row, where it was skipped."""
         return next((e for e in self.entries if e["kind"] == "skip" and e["first_row"] == first_row), None)
 
     @property
     def rollbacks(self) -> list[Record]:
         return [entry for entry in self.entries if entry["kind"] == "rollback"]
 
-    def ways_back(self) -> dict[int, Record]:
-        """Return {step: rollback to it} of those that led to the run as it is: a later one to before it undoes one."""
-        ways: dict[int, Record] = {}
+    def rollbacks_by_step(self) -> dict[int, Record]:
+        """Return {step: rollback to it} of those that count: a later rollback to an earlier step undoes one."""
+        found: dict[int, Record] = {}
         for entry in self.rollbacks:
-            ways = {step: way for step, way in ways.items() if step < entry["to_step"]} | {entry["to_step"]: entry}
-        return ways
+            found = {step: old for step, old in found.items() if step < entry["to_step"]} | {entry["to_step"]: entry}
+        return found
 
     def first_row_of(self, step: int, rows_per_step: int) -> int:
-        """Return the first row of the step that makes a run's state that of `step`, after every way back."""
+        """Return the first row of the step that makes a run's state that of `step`, after every rollback."""
         assert step > 0, step
-        ways = {to_step: way["next_row"] for to_step, way in self.ways_back().items() if to_step < step}
-        since = max(ways, default=0)
-        return int(ways.get(since, 0)) + (step - 1 - since) * rows_per_step
+        rows = {to_step: entry["next_row"] for to_step, entry in self.rollbacks_by_step().items() if to_step < step}
+        since = max(rows, default=0)
+        return int(rows.get(since, 0)) + (step - 1 - since) * rows_per_step
 
-    def way_on(self, step: int, rows_consumed: int) -> Record | None:
-        """Return the rollback to `step` that a run in this state still has before it, or None."""
-        way = self.ways_back().get(step)
-        return way if way is not None and rows_consumed < way["next_row"] else None
+    def pending_rollback(self, step: int, rows_consumed: int) -> Record | None:
+        """Return the rollback to `step` whose rows a run in this state has yet to skip, or None."""
+        found = self.rollbacks_by_step().get(step)
+        return found if found is not None and rows_consumed < found["next_row"] else None
 
-    def is_left_behind(self, step: int, rows_consumed: int) -> bool:
+    def is_abandoned(self, step: int, rows_consumed: int) -> bool:
         """Return whether a state is one that the run went back from, so that it is not the run's any more."""
         return any(
-            rows_consumed < way["next_row"] and (step, rows_consumed) > (at, way["first_row"])
-            for at, way in self.ways_back().items()
+            rows_consumed < entry["next_row"] and (step, rows_consumed) > (to_step, entry["first_row"])
+            for to_step, entry in self.rollbacks_by_step().items()
         )
 
 
-class FollowedInterventions(Interventions):
-    """Those of a rank that isn't the first: it comes to the same decisions, and the first one writes them down."""
+class WrittenInterventions(Interventions):
+    """The entries of one run as its first rank keeps them: in a file that is made with the first of them."""
 
-    def __init__(self, entries: list[Record], identity: dict[str, Any]) -> None:
-        """Begin with the `entries` that the first rank has read."""
-        self._identity = digest_json(identity)
-        self.entries = entries
+    def __init__(self, run_dir: Path, identity: dict[str, Any], require_owner: Callable[[], None] = no_owner) -> None:
+        """`require_owner` raises LockedError once another process has taken the run over."""
+        super().__init__(read_interventions(run_dir), identity)
+        self._path = run_dir / FILE
+        self._require_owner = require_owner
+
+    def put_aside_others(self, say: Callable[[str], None]) -> None:
+        """Put a file of another run aside; call it where there is no checkpoint to resume from."""
+        if not self.entries or self.entries[0].get("identity") == self._identity:
+            return
+        names = (self._path.with_name(f"old-{number}-{FILE}") for number in range(1, 1000))
+        aside = next(name for name in names if not name.exists())
+        say(f"{self._path} is of a run with other settings or text; renamed to {aside.name}")
+        move_folder(self._path, aside)
+        self.entries = []
 
     def append(self, kind: str, **fields: Any) -> Record:
-        entry = strict({"kind": kind, **fields, "identity": self._identity})
-        self.entries.append(entry)
+        """Add an entry, flush it to the disk, and return it."""
+        self._require_owner()
+        entry = super().append(kind, **fields, time=round(time.time(), 3))
+        lines = JsonLines(self._path)
+        try:
+            lines.append(entry | {"digest": digest_json(entry)})
+            lines.sync()
+        except BaseException:
+            self.entries.pop()
+            raise
+        finally:
+            lines.close()
         return entry
 
 
 def read_interventions(run_dir: Path) -> list[Record]:
-    """Return the entries of a run, oldest first; none where nothing happened."""
-    return [entry for entry in read_all(run_dir / FILE) if entry.get("kind") in ("skip", "rollback")]
+    """Return the entries of a run, oldest first; none where nothing happened.
+
+    Raises TrainingError for a damaged line: without it the run would come to other weights, without a word.
+    """
+    path = run_dir / FILE
+    if not path.exists():
+        return []
+    # not splitlines: a name may hold U+2028, which JSON leaves as it is
+    *lines, _unfinished = path.read_bytes().split(b"\n")
+    return [_entry(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _entry(path: Path, number: int, line: bytes) -> Record:
+    try:
+        entry = json.loads(line)
+        digest = entry.pop("digest", None)
+        if digest == digest_json(entry):
+            return dict(entry)
+        problem = "has no digest, as those of headwaters before 0.1" if digest is None else "differs from its digest"
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        problem = "is no JSON object"
+    raise TrainingError(
+        f"{path} is damaged: line {number} {problem}. It decides which rows a run skips, so the run isn't "
+        "resumed or replayed without it; put the file back from a copy, or train again under another name (name=…)"
+    )
 
 
 def documents_in(batches: DocumentsOfRows, rows: Iterable[int]) -> dict[str, Any]:
@@ -123,8 +153,44 @@ def documents_in(batches: DocumentsOfRows, rows: Iterable[int]) -> dict[str, Any
     return {"count": len(found), "listed": [list(document) for document in list(found)[:MAX_LISTED]]}
 
 
-def told(documents: dict[str, Any], num_named: int = 3) -> str:
+def name_documents(documents: dict[str, Any], num_named: int = 3) -> str:
     """Return a short account of an entry's documents: 12 documents (books: a tale, …)."""
     named = [f"{source}: {document}" for source, document in documents["listed"][:num_named]]
     more = ", …" if documents["count"] > len(named) else ""
     return f"{documents['count']} document{'' if documents['count'] == 1 else 's'} ({', '.join(named)}{more})"
+
+
+# ---- which checkpoints are part of the run as it is now
+
+
+def rows_consumed(path: Path) -> int | None:
+    """Return how many rows a checkpoint's run had gone through; None where its state is damaged."""
+    try:
+        return int(read_state(path)["rows_consumed"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return None
+
+
+def remove_abandoned(run_dir: Path, interventions: Interventions) -> None:
+    """Remove the checkpoints that the run went back from; the steps are done again, and saved under the same names."""
+    if not interventions.rollbacks:
+        return
+    for step, path in list_checkpoints(run_dir):
+        rows = rows_consumed(path)
+        if rows is not None and interventions.is_abandoned(step, rows):
+            remove_folder(path)
+
+
+def rollback_targets(
+    run_dir: Path, before_row: int | None, save_every: int, tried: Collection[int] = ()
+) -> Iterator[tuple[int, Path]]:
+    """Yield (step, checkpoint) of what a run can go back to, newest first, that has seen no row from `before_row` on.
+
+    Only multiples of `save_every` count: a signal saves at other steps, too, and a run that was stopped must go back to
+    where one that never was would. Going back to a step that was `tried` would bring the same weights again.
+    """
+    for step, path in list_checkpoints(run_dir):
+        if step % save_every == 0 and step not in tried:
+            rows = rows_consumed(path) if before_row is not None else 0
+            if before_row is None or (rows is not None and rows <= before_row):
+                yield step, path

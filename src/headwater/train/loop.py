@@ -14,10 +14,10 @@ from headwater.checkpoint.save import Saved
 from headwater.machine.signals import StopRequest
 from headwater.model.transformer import Transformer
 from headwater.train.assemble import Run
-from headwater.train.attempt import Attempt, Display, attempt, leave_rows_out, microbatches, note_skipped, note_taken
-from headwater.train.recover import go_back, kept_for_going_back
+from headwater.train.recover import go_back, pinned_checkpoints
+from headwater.train.requests import predicted_save_seconds, take_requests
 from headwater.train.settings import is_half_length, is_probe, is_validation
-from headwater.train.wishes import predicted_save_seconds, wishes
+from headwater.train.tried_step import Display, TriedStep, microbatches, record_skip, record_step, skip_rows_, try_step
 
 
 class Evaluator(Protocol):
@@ -32,11 +32,11 @@ class Evaluator(Protocol):
         ...
 
 
-def train(run: Run, evaluator: Evaluator, display: Display, stop: StopRequest) -> bool:
+def train(run: Run, evaluator: Evaluator | None, display: Display, stop: StopRequest) -> bool:
     """Train to the last step; return False when a signal, to any rank, stopped it before.
 
-    A save comes before the evaluation of the same step and is written while that and the next steps go on; a resume
-    repeats the evaluation of the step it resumes from.
+    The first rank alone evaluates; the others have no evaluator. A save comes before the evaluation of the same step,
+    and is written while that and the next steps run. A resume repeats the evaluation of the step it resumes from.
     """
     try:
         with run.machine.at_work():
@@ -51,12 +51,13 @@ def train(run: Run, evaluator: Evaluator, display: Display, stop: StopRequest) -
     return is_done
 
 
-def _train(run: Run, evaluator: Evaluator, display: Display, stop: StopRequest) -> bool:
+def _train(run: Run, evaluator: Evaluator | None, display: Display, stop: StopRequest) -> bool:
     if run.step:
-        run.saver.retain(kept_for_going_back(run))
+        run.saver.retain(pinned_checkpoints(run))
+        run.machine.ranks.wait()
         evaluate_if_due(run, evaluator, display)
     while run.step < run.plan.train.num_steps:
-        leave_rows_out(run, display)
+        skip_rows_(run, display)
         with Prefetcher(microbatches(run)) as batches:
             if not _train_on(run, batches, evaluator, display, stop):
                 return False
@@ -64,23 +65,23 @@ def _train(run: Run, evaluator: Evaluator, display: Display, stop: StopRequest) 
 
 
 def _train_on(
-    run: Run, batches: Prefetcher[list[Batch]], evaluator: Evaluator, display: Display, stop: StopRequest
+    run: Run, batches: Prefetcher[list[Batch]], evaluator: Evaluator | None, display: Display, stop: StopRequest
 ) -> bool:
-    """Train to the last step, or to one after which rows are left out; return False when a signal stopped the run."""
+    """Train to the last step, or to one after which rows are skipped; return False when a signal stopped the run."""
     settings = run.plan.train
-    while run.step < settings.num_steps and run.interventions.way_on(run.step, run.rows_consumed) is None:
-        if not obey(run, stop, display):
+    while run.step < settings.num_steps and run.interventions.pending_rollback(run.step, run.rows_consumed) is None:
+        if not handle_requests(run, stop, display):
             return False
-        made = watched_attempt(run, batches, display)
+        tried = watched_step(run, batches, display)
         record_save(run, run.saver.poll(), display)
-        if made.result.reason is not None:
-            note_skipped(run, made, display)
+        if tried.result.reason is not None:
+            record_skip(run, tried, display)
             if run.guard.must_go_back:
                 run.watchdog.rest()
                 finish_save(run, display)
-                go_back(run, made.result.reason)
+                go_back(run, tried.result.reason)
             continue
-        note_taken(run, made, display)
+        record_step(run, tried, display)
         is_save = run.step % settings.save_every == 0 or run.step == settings.num_steps
         if is_save or is_validation(run.step, settings):
             rest_together(run)
@@ -90,39 +91,42 @@ def _train_on(
     return True
 
 
-def watched_attempt(run: Run, batches: Prefetcher[list[Batch]], display: Display) -> Attempt:
-    """Attempt a step; from its begin until the next one's, a hang of any rank ends all that wait for it."""
+def watched_step(run: Run, batches: Prefetcher[list[Batch]], display: Display) -> TriedStep:
+    """Try a step; from its begin until the next one's, a hang of any rank ends all that wait for it."""
     train = run.plan.train
     if run.step and is_half_length(run.step, train) != is_half_length(run.step - 1, train):
         run.watchdog.forget()  # rows of another length may have to be compiled
     run.watchdog.begin(run.step + 1)
-    made = attempt(run, batches, run.guard.judge, display)
+    tried = try_step(run, batches, run.guard.judge, display)
     run.watchdog.end()
-    return made
+    return tried
 
 
 def rest_together(run: Run) -> None:
-    """Watch nothing until the next step, once all ranks have ended this one: one may then save or evaluate for long."""
+    """Watch nothing until the next step, once all ranks have ended this one; then one rank may work for long alone.
+
+    The others wait for it in `Ranks.wait` or `Ranks.from_first`, whose time-out is days; a step's is minutes.
+    """
     run.machine.any_rank([False])
     run.watchdog.rest()
 
 
-def obey(run: Run, stop: StopRequest, display: Display) -> bool:
-    """Do what signals ask for; return False when the run is to stop."""
-    wish, name = wishes(run, stop), stop.signal_name or "another rank"
-    if wish.save or wish.stop:
+def handle_requests(run: Run, stop: StopRequest, display: Display) -> bool:
+    """Save or stop as signals requested; return False when the run is to stop."""
+    requests, name = take_requests(run, stop), stop.signal_name or "another rank"
+    if requests.save or requests.stop:
         run.watchdog.rest()
-    if wish.has_no_time:
+    if requests.has_no_time:
         # a save that is killed half-way leaves the last checkpoint as it is, and has cost time that is not there
         saves = round(predicted_save_seconds(run), 1)
         display(run.records.append("stopped", run.step, signal=name, saved=False, save_seconds=saves))
-    elif wish.stop:
+    elif requests.stop:
         save(run, display)
         finish_save(run, display)
         display(run.records.append("stopped", run.step, signal=name, saved=True))
-    elif wish.save:
+    elif requests.save:
         save(run, display, signal="SIGUSR1")
-    return not wish.stop
+    return not requests.stop
 
 
 def save(run: Run, display: Display, **fields: Any) -> None:
@@ -136,7 +140,6 @@ def save(run: Run, display: Display, **fields: Any) -> None:
     state = {
         "step": run.step,
         "rows_consumed": run.rows_consumed,
-        "tokens_seen": run.tokens_seen,
         "num_updates": run.optimizer.num_updates,
         "guard": run.guard.state(),
         "seconds": run.seconds(),
@@ -146,7 +149,7 @@ def save(run: Run, display: Display, **fields: Any) -> None:
         "identity": run.identity(),
     }
     model, optim = run.prepared.model.state_dict(), run.optimizer.state_tensors()
-    record_save(run, run.saver.begin(run.step, model, optim, state, kept_for_going_back(run)), display)
+    record_save(run, run.saver.begin(run.step, model, optim, state, pinned_checkpoints(run)), display)
     run.saving = {"step": run.step, "seconds": time.perf_counter() - started_at, **fields}
 
 
@@ -165,19 +168,25 @@ def record_save(run: Run, saved: Saved | None, display: Display) -> None:
         display(run.records.append("checkpoint", bytes=saved.bytes, peak_memory_bytes=peak, **run.saving | times))
 
 
-def evaluate_if_due(run: Run, evaluator: Evaluator, display: Display) -> None:
-    if not run.machine.ranks.is_first:
-        return  # it has the same weights
-    model = run.prepared.model
-    if is_validation(run.step, run.plan.train):
-        started_at = time.perf_counter()
-        fields = evaluator.validate(model, run.prepared.forward)
-        elapsed = round(time.perf_counter() - started_at, 3)
-        fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed, "dtype": run.machine.evaluation_dtype}
-        display(run.records.append("validation", run.step, **fields))
+def evaluate_if_due(run: Run, evaluator: Evaluator | None, display: Display) -> None:
+    """Measure the model on the first rank where this step is one to be measured; the others wait for that long."""
+    if not is_validation(run.step, run.plan.train):
+        return
+    if evaluator is not None:
+        _evaluate(run, evaluator, display)
+    run.machine.ranks.wait()
+
+
+def _evaluate(run: Run, evaluator: Evaluator, display: Display) -> None:
+    def record(event: str, fields: dict[str, Any], started_at: float) -> None:
+        times = {"tokens_seen": run.tokens_seen, "evaluation_seconds": round(time.perf_counter() - started_at, 3)}
+        display(run.records.append(event, run.step, **fields | times))
+
+    started_at = time.perf_counter()
+    measured = evaluator.validate(run.prepared.model, run.prepared.forward)
+    record("validation", measured | {"dtype": run.machine.evaluation_dtype}, started_at)
     if is_probe(run.step, run.plan.train):
         started_at = time.perf_counter()
-        for event, fields in evaluator.probe(model):
-            elapsed, started_at = round(time.perf_counter() - started_at, 3), time.perf_counter()
-            fields |= {"tokens_seen": run.tokens_seen, "evaluation_seconds": elapsed}
-            display(run.records.append(event, run.step, **fields))
+        for event, fields in evaluator.probe(run.prepared.model):
+            record(event, fields, started_at)
+            started_at = time.perf_counter()

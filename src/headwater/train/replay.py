@@ -1,4 +1,4 @@
-"""Train a run anew, from its first step, and compare: what is recorded is what its settings, text and log lead to.
+"""Train a run again from its first step, and compare: its settings, text and log lead to what is recorded.
 
 Interventions come from the run's log, none is decided again; what the run went back from is not repeated.
 """
@@ -22,18 +22,17 @@ from headwater.errors import CheckpointError, ConfigError
 from headwater.files import remove_folder
 from headwater.records import Record, read_records
 from headwater.train.assemble import Run, build
-from headwater.train.attempt import Attempt, attempt, leave_rows_out, microbatches, note_taken
 from headwater.train.guard import not_finite
 from headwater.train.identity import TrainPlan, require_same
-from headwater.train.interventions import Interventions
-from headwater.train.lineage import rows_consumed
+from headwater.train.interventions import Interventions, read_interventions, rows_consumed
+from headwater.train.tried_step import TriedStep, microbatches, record_step, skip_rows_, try_step
 
 COMPARED = ("loss", "grad_norm")
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Steps that were found alike, the first difference (None: there is none), and the digest of the state reached."""
+    """The steps that are alike, the first difference (None: there is none), and the digest of the state reached."""
 
     num_steps: int
     difference: str | None
@@ -51,7 +50,7 @@ def replay(
     for old in run_dir.glob("replay-*"):
         remove_folder(old)
     identity = plan.identity() | {"batches": batches.digest}
-    interventions = Interventions(run_dir, identity)
+    interventions = Interventions(read_interventions(run_dir), identity)
     saved = _newest(run_dir, interventions)
     require_same(saved.path, saved.state["identity"], identity)
     if saved.state.get("world_size", 1) > 1 and not plan.train.exact:
@@ -79,7 +78,7 @@ def replay(
 def _newest(run_dir: Path, interventions: Interventions) -> Checkpoint:
     for step, path in list_checkpoints(run_dir):
         rows = rows_consumed(path)
-        if rows is None or not interventions.is_left_behind(step, rows):  # a damaged one is told of, not passed over
+        if rows is None or not interventions.is_abandoned(step, rows):  # a damaged one is an error, not passed over
             return read_checkpoint(path)
     raise CheckpointError(f"{run_dir} has no checkpoint: there is nothing to replay; `headwater train` makes one")
 
@@ -88,27 +87,29 @@ def _first_difference(run: Run, run_dir: Path, saved: Checkpoint, display: Calla
     """Train to the step of a checkpoint; return how the first step differs that isn't as recorded."""
     expected = {record["step"]: record for record in read_records(run_dir / "records.jsonl", "step")}
     while run.step < saved.step:
-        leave_rows_out(run, display)
+        skip_rows_(run, display)
         with Prefetcher(microbatches(run)) as batches:
-            while run.step < saved.step and run.interventions.way_on(run.step, run.rows_consumed) is None:
-                made = attempt(run, batches, not_finite, display)
-                difference = _follow(run, made, expected, display)
+            while run.step < saved.step and run.interventions.pending_rollback(run.step, run.rows_consumed) is None:
+                tried = try_step(run, batches, not_finite, display)
+                difference = _follow(run, tried, expected, display)
                 if difference is not None:
                     return difference
     rows = saved.state["rows_consumed"]
     return None if run.rows_consumed <= rows else f"the run had gone through {rows} rows, this one {run.rows_consumed}"
 
 
-def _follow(run: Run, made: Attempt, expected: Mapping[int, Record], display: Callable[[Record], None]) -> str | None:
-    """Count an attempt as the run did; return how it differs from what is recorded."""
-    result = made.result
+def _follow(
+    run: Run, tried: TriedStep, expected: Mapping[int, Record], display: Callable[[Record], None]
+) -> str | None:
+    """Count a step as the run did; return how it differs from what is recorded."""
+    result = tried.result
     if result.reason is not None:
         rows = f"rows {run.rows_consumed} to {run.rows_consumed + run.rows_per_step - 1}"
         if run.interventions.skip_at(run.rows_consumed) is None:
-            return f"after step {run.step}, {rows}: {result.reason}, and the run took the step"
+            return f"after step {run.step}, {rows}: {result.reason}, and the run didn't skip the step"
         run.rows_consumed += run.rows_per_step
         return None
-    note_taken(run, made, display)
+    record_step(run, tried, display)
     found = {"loss": result.loss, "grad_norm": result.grad_norm}
     record = expected.get(run.step)
     if record is None:

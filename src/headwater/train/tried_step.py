@@ -1,4 +1,4 @@
-"""One attempt at a step: its rows, the update or why there is none, and what is written of it."""
+"""One try at a step: its rows, the update or why it is skipped, and the records of it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Display = Callable[[Record], None]
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What came of a step's rows, and what it took."""
+class TriedStep:
+    """The result of a step's rows, the factor of the learning rates, and seconds: in all, and of waiting for data."""
 
     result: StepResult
     lr_factor: float
@@ -44,8 +44,8 @@ def microbatches(run: Run) -> Iterator[list[Batch]]:
         ]
 
 
-def attempt(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: Display) -> Attempt:
-    """Update the weights by the next rows, unless `judge` or an entry of interventions.jsonl speaks against it."""
+def try_step(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: Display) -> TriedStep:
+    """Update the weights by the next rows, unless `judge` or interventions.jsonl has a reason to skip them."""
     started_at, waited_before = time.perf_counter(), batches.wait_seconds
     rows = next(batches)
     waited = batches.wait_seconds - waited_before
@@ -65,31 +65,30 @@ def attempt(run: Run, batches: Prefetcher[list[Batch]], judge: Judge, display: D
         judge if known is None else lambda loss, grad_norm: str(known["reason"]),
         check if is_gradient_check(run.step, train) else sum_gradients,
     )
-    return Attempt(result, factor, time.perf_counter() - started_at, waited, check.error)
+    return TriedStep(result, factor, time.perf_counter() - started_at, waited, check.error)
 
 
 def _audit(run: Run, display: Display) -> Audit:
-    def record(seen: Difference) -> None:
+    def record(found: Difference) -> None:
         rows = run.rows_consumed + run.rows_per_step
-        fields = {"differing": seen.names, "ranks": seen.ranks, "world_size": seen.world_size}
+        fields = {"differing": found.names, "ranks": found.ranks, "world_size": found.world_size}
         display(run.records.append("audit", run.step, rows_consumed=rows, **fields))
 
     return Audit(record)
 
 
-def note_taken(run: Run, made: Attempt, display: Display) -> None:
-    """Count a step that was taken, and record it."""
-    result = made.result
+def record_step(run: Run, tried: TriedStep, display: Display) -> None:
+    """Count a completed update, and record it."""
+    result = tried.result
     run.guard.note_taken(run.rows_consumed, result.loss, result.grad_norm)
     run.step += 1
     run.rows_consumed += run.rows_per_step
-    run.tokens_seen += result.num_targets
-    display(run.records.append("step", run.step, **_step_fields(run, made)))
+    display(run.records.append("step", run.step, **_step_fields(run, tried)))
 
 
-def note_skipped(run: Run, made: Attempt, display: Display) -> None:
-    """Write down, unless it is already, that the step's rows were gone through in vain; then go on to the next."""
-    result, first_row = made.result, run.rows_consumed
+def record_skip(run: Run, tried: TriedStep, display: Display) -> None:
+    """Write an entry, unless it is there already, that the step's rows gave no update; continue after them."""
+    result, first_row = tried.result, run.rows_consumed
     last_row = first_row + run.rows_per_step - 1
     entry = run.interventions.skip_at(first_row) or run.interventions.append(
         "skip",
@@ -104,39 +103,39 @@ def note_skipped(run: Run, made: Attempt, display: Display) -> None:
     run.guard.note_skipped(first_row)
     run.rows_consumed = last_row + 1
     fields = {name: entry[name] for name in ("reason", "first_row", "last_row", "documents")}
-    measured = {"loss": result.loss, "grad_norm": result.grad_norm, "seconds": round(made.seconds, 4)}
+    measured = {"loss": result.loss, "grad_norm": result.grad_norm, "seconds": round(tried.seconds, 4)}
     display(run.records.append("skipped", run.step, rows_consumed=run.rows_consumed, **fields, **measured))
 
 
-def leave_rows_out(run: Run, display: Display) -> None:
-    """Where the run went back to this step, go on with the row that interventions.jsonl says."""
-    way = run.interventions.way_on(run.step, run.rows_consumed)
-    if way is None:
+def skip_rows_(run: Run, display: Display) -> None:
+    """Where the run went back to this step, continue with the row that interventions.jsonl says."""
+    rollback = run.interventions.pending_rollback(run.step, run.rows_consumed)
+    if rollback is None:
         return
-    run.rows_consumed = way["next_row"]
+    run.rows_consumed = rollback["next_row"]
     run.guard.note_rollback()
     fields = {
-        name: way[name]
+        name: rollback[name]
         for name in ("number", "reason", "from_step", "first_row", "last_row", "suspect_row", "documents")
     }
     display(run.records.append("rollback", run.step, rows_consumed=run.rows_consumed, **fields))
 
 
-def _step_fields(run: Run, made: Attempt) -> dict[str, Any]:
+def _step_fields(run: Run, tried: TriedStep) -> dict[str, Any]:
     audited: dict[str, Any] = {"audited": True} if is_audit(run.step - 1, run.plan.train) else {}
-    if made.gradient_error is not None:
-        audited["gradient_error"] = round(made.gradient_error, 5)
-    tokens_per_second = run.plan.train.batch_tokens / made.seconds
+    if tried.gradient_error is not None:
+        audited["gradient_error"] = round(tried.gradient_error, 5)
+    tokens_per_second = run.plan.train.batch_tokens / tried.seconds
     halved = float(is_half_length(run.step - 1, run.plan.train))
-    flops_per_second = tokens_per_second * flops_per_token(run.plan.model, halved)
+    mfu = run.machine.utilisation(tokens_per_second * flops_per_token(run.plan.model, halved))
     return {
         "tokens_seen": run.tokens_seen,
-        "loss": made.result.loss,
-        "lr": run.plan.optim.matrix_lr * made.lr_factor,
-        "grad_norm": made.result.grad_norm,
+        "loss": tried.result.loss,
+        "lr": run.plan.optim.matrix_lr * tried.lr_factor,
+        "grad_norm": tried.result.grad_norm,
         "tokens_per_second": round(tokens_per_second, 1),
-        "mfu": round(run.machine.utilisation(flops_per_second), 4),
-        "seconds": round(made.seconds, 4),
-        "data_wait_fraction": round(made.waited_seconds / made.seconds, 5),
+        "mfu": None if mfu is None else round(mfu, 4),
+        "seconds": round(tried.seconds, 4),
+        "data_wait_fraction": round(tried.waited_seconds / tried.seconds, 5),
         **audited,
     }
