@@ -228,7 +228,7 @@ def test_damage_is_told_with_the_file_and_what_was_done(run_dir):
     newest_good_checkpoint(run_dir, said.append)
     assert len(said) == 1
     assert str(checkpoint_dir(run_dir, 2) / "model.safetensors") in said[0]
-    assert "put aside as damaged-step-000000002" in said[0]
+    assert "renamed to damaged-step-000000002" in said[0]
 
 
 def test_a_run_without_checkpoints_starts_fresh(tmp_path):

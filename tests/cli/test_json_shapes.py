@@ -136,7 +136,8 @@ def test_a_step_record_has_the_promised_keys(finished):
     steps = read_records(finished.run_dir / "records.jsonl", "step")
     assert [record["step"] for record in steps] == list(range(1, 25))
     assert all(promised <= set(record) for record in steps)
-    assert all(record["attempt"] == 1 and 0 < record["mfu"] < 2 for record in steps)
+    assert all(record["attempt"] == 1 for record in steps)
+    assert all(record["mfu"] is None or 0 < record["mfu"] <= 1 for record in steps), "None: measured under load"
     # a row is filled with targets but for a little padding at its end
     assert [record["tokens_seen"] for record in steps] == [512 * record["step"] for record in steps]
 

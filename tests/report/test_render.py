@@ -22,6 +22,7 @@ from read_page import Page, read_page
 
 from headwater.corpus.shards import SUFFIX
 from headwater.errors import DataError
+from headwater.files import digest_json
 from headwater.records import read_records
 from headwater.report.render import render_report
 
@@ -372,7 +373,9 @@ def test_interventions_are_a_table_and_hostile_text_in_them_is_text(tmp_path):
         {"kind": "rollback", **rows, "to_step": 2, "documents": {"count": 1}},
         {"kind": "skip"},
     ]
-    (run_dir / "interventions.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries) + '{"kin')
+    (run_dir / "interventions.jsonl").write_text(
+        "".join(json.dumps(entry | {"digest": digest_json(entry)}) + "\n" for entry in entries) + '{"kin'
+    )
     page = read_page(render_report(run_dir))
     assert "Interventions" in page.text and "3 in all" in page.text
     assert "1,200 to 1,215" in page.text and "loss 9 is above 5" in page.text

@@ -215,7 +215,7 @@ class TrainingDisplay:
             "lr": f"lr {record['lr']:.1e}",
             "rate": f"{count(record['tokens_per_second'])} tok/s",
             "dtype": self._dtype,
-            "mfu": f"mfu {record['mfu']:.0%}",
+            "mfu": "" if record["mfu"] is None else f"mfu {record['mfu']:.0%}",
             "data": f"waits for data {waiting:.0%}" if waiting >= MANY_WAITS else "",
             "left": f"{'?' if remaining is None else duration(remaining)} left",
         }
