@@ -100,7 +100,9 @@ def _unopened(folder: Path, size: int) -> None:
     (folder / "zips.zip").write_bytes(_zip({f"{number}.zip": inner for number in range(20)}))
 
 
-@cases("archives that want to write elsewhere", "too_short", "empty", "exact_duplicate", "link_in_archive", "not_a_file")
+@cases(
+    "archives that want to write elsewhere", "too_short", "empty", "exact_duplicate", "link_in_archive", "not_a_file"
+)
 def _traversal(folder: Path, size: int) -> None:
     (folder / "up.zip").write_bytes(_zip({"../../up.txt": b"up", "/etc/headwater-up": b"up"}))
     with tarfile.open(folder / "up.tar", "w") as tar:

@@ -7,7 +7,7 @@ from headwater.report.markup import Child, card, data_table
 from headwater.report.measures import audit_line
 from headwater.report.numbers import moment, number, plural, size, times, whole
 from headwater.report.run_data import RunData, amount, table
-from headwater.train.interventions import told
+from headwater.train.interventions import name_documents
 
 MAX_SHOWN = 50
 
@@ -98,7 +98,7 @@ def _intervention(entry: Record) -> list[Child]:
         f"{at}, back to {whole(amount(entry, 'to_step'))}" if is_rollback else at,
         f"{whole(amount(entry, 'first_row'))} to {whole(amount(entry, 'last_row'))}",
         str(entry.get("reason") or "–"),
-        told(documents) if is_whole else "–",
+        name_documents(documents) if is_whole else "–",
     ]
 
 
