@@ -33,7 +33,7 @@ LAYERS = [
 LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 # records are durable, and every durable write goes through files; seals are those of files
 WITHIN_A_LINE = {("records", "json_lines"), ("json_lines", "files"), ("records", "files"), ("seals", "files")}
-WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config"), ("machine", "optim")}  # its passes, made faster
+WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config"), ("machine", "optim"), ("machine", "model")}
 
 TORCH_FREE = {"corpus", "tokenizer", "tokens", "batches", "plan", "report", "records", "config", "files", "errors"}
 TORCH_FREE |= {"validation", "disk", "storage", "seals", "json_lines", "outputs", "durations"}

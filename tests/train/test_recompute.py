@@ -11,7 +11,7 @@ from tiny_run import MadeUpRows, plan, train_here
 from headwater.machine.kernels.library import KernelError, load_kernels
 from headwater.machine.kernels.ops import KernelOps
 from headwater.model.init import initialise_
-from headwater.model.ops import Ops, PlainOps
+from headwater.model.ops import PlainOps
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.records import read_records
@@ -20,7 +20,7 @@ from headwater.train.settings import num_recomputed
 NUM_LAYERS = 4
 
 
-def ops_named(name: str) -> Ops:
+def ops_named(name: str) -> PlainOps:
     if name == "plain":
         return PlainOps()
     try:
@@ -30,7 +30,7 @@ def ops_named(name: str) -> Ops:
 
 
 def model_that_recomputes(
-    count: int, ops: Ops, family: str = "qwen3", dtype: torch.dtype = torch.float32
+    count: int, ops: PlainOps, family: str = "qwen3", dtype: torch.dtype = torch.float32
 ) -> Transformer:
     settings = plan(family=family).model.model_dump() | {"num_layers": NUM_LAYERS}
     model = Transformer(ModelSettings(**settings), dtype, ops, count)

@@ -1,14 +1,13 @@
-"""The operations a model is made of, in plain PyTorch: what any faster implementation must equal.
+"""The operations a model is made of, in plain PyTorch; a machine may bring a subclass that computes them faster.
 
-A machine may bring its own implementation of the same methods (`machine.kernels` for processors); `Transformer` is
-given one and names none. B batch · T time · N tokens (B × T) · D model width · F MLP width · H query heads
-G key and value heads · K head width · P channel pairs of a head (K/2) · V vocabulary
+B batch · T time · N tokens (B × T) · D model width · F MLP width · H query heads · G key and value heads
+K head width · P channel pairs of a head (K/2) · V vocabulary
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,36 +15,6 @@ from torch import Tensor, nn
 
 from headwater.model.attention import attend
 from headwater.model.loss import chunk_loss, next_token_loss, token_losses
-
-
-class Ops(Protocol):
-    """What a model asks of the machine; shapes as in `PlainOps`."""
-
-    def add_rms_norm(
-        self, x_BTD: Tensor, y_BTD: Tensor | None, weight_D: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor]: ...
-
-    def project(self, x_BTD: Tensor, maps: Sequence[nn.Linear]) -> Tensor: ...
-
-    def split_heads(
-        self,
-        qkv: Tensor,
-        num_heads: int,
-        num_kv_heads: int,
-        norms: tuple[Tensor, Tensor, float] | None,
-        table_2TP: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]: ...
-
-    def visibility(self, documents_BT: Tensor) -> Any: ...
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Any) -> Tensor: ...
-
-    def swiglu(self, gate_up: Tensor) -> Tensor: ...
-
-    def loss_sum(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor: ...
-
-    def token_losses(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor: ...
-
 
 Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
 

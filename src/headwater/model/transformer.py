@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from headwater.model.ops import Ops, PlainOps
+from headwater.model.ops import PlainOps
 from headwater.model.settings import ModelSettings
 
 
 class RMSNorm(nn.Module):
     """Adds what the last layer wrote, then normalises: the residual stream and its root-mean-square norm."""
 
-    def __init__(self, width: int, eps: float, ops: Ops) -> None:
+    def __init__(self, width: int, eps: float, ops: PlainOps) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width))
         self.eps = eps
@@ -44,7 +44,7 @@ class LayerNorm(nn.LayerNorm):
         return x_BTD, normed.to(x_BTD.dtype)
 
 
-def norm(model: ModelSettings, ops: Ops) -> nn.Module:
+def norm(model: ModelSettings, ops: PlainOps) -> nn.Module:
     if model.family == "gpt2":
         return LayerNorm(model.d_model, eps=model.norm_eps)
     return RMSNorm(model.d_model, model.norm_eps, ops)
@@ -69,7 +69,7 @@ def rotary_table(model: ModelSettings, num_positions: int) -> Tensor:
 class Attention(nn.Module):
     """Causal grouped-query attention inside documents (arXiv:2305.13245), with per-head norms in family qwen3."""
 
-    def __init__(self, model: ModelSettings, ops: Ops) -> None:
+    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
         super().__init__()
         self.ops = ops
         self.num_heads, self.num_kv_heads, self.eps = model.num_heads, model.num_kv_heads, model.norm_eps
@@ -95,7 +95,7 @@ class Attention(nn.Module):
 class GatedMlp(nn.Module):
     """SwiGLU: down(silu(gate x) · up x) (arXiv:2002.05202)."""
 
-    def __init__(self, model: ModelSettings, ops: Ops) -> None:
+    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
         super().__init__()
         self.ops = ops
         self.gate = nn.Linear(model.d_model, model.d_ff, bias=False)
@@ -109,7 +109,7 @@ class GatedMlp(nn.Module):
 class GeluMlp(nn.Module):
     """GPT-2's MLP: down(gelu(up x)), with biases and the tanh form of GELU."""
 
-    def __init__(self, model: ModelSettings, ops: Ops) -> None:
+    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
         super().__init__()
         self.ops = ops
         self.up = nn.Linear(model.d_model, model.d_ff, bias=True)
@@ -126,7 +126,7 @@ class Block(nn.Module):
     What a layer writes is added where the next one reads (the norm), so that the addition and the norm are one pass.
     """
 
-    def __init__(self, model: ModelSettings, ops: Ops) -> None:
+    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
         super().__init__()
         self.attention_norm = norm(model, ops)
         self.attention = Attention(model, ops)
@@ -162,7 +162,7 @@ class Transformer(nn.Module):
         self,
         model: ModelSettings,
         compute_dtype: torch.dtype = torch.float32,
-        ops: Ops | None = None,
+        ops: PlainOps | None = None,
         num_recomputed: int = 0,
     ) -> None:
         super().__init__()

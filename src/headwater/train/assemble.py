@@ -30,7 +30,7 @@ from headwater.machine.watchdog import Watchdog
 from headwater.model.attention import attend
 from headwater.model.init import initialise_
 from headwater.model.loss import chunk_loss
-from headwater.model.ops import ModuleOps, Ops, PlainOps
+from headwater.model.ops import ModuleOps, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
@@ -227,7 +227,7 @@ def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) ->
     return facts
 
 
-def model_ops(machine: Machine) -> Ops:
+def model_ops(machine: Machine) -> PlainOps:
     """Return the model's operations as this machine computes them fastest."""
     kernels = machine.kernel_ops()
     if kernels is not None:

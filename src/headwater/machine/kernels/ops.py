@@ -1,6 +1,6 @@
 """The model's operations on a processor: torch's matrix products, kernels for all that lies between.
 
-The methods are those of `model.ops.PlainOps`, against which they are tested. N tokens (B × T) · D model width
+N tokens (B × T) · D model width
 F MLP width · H query heads · G key and value heads · K head width · V vocabulary
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from headwater.machine.kernels.calls import SUFFIX, Kernels, require_plain
 from headwater.machine.kernels.functions import AddNorm, Attend, LossSum, Project, SplitHeads, Swiglu, chunks
+from headwater.model.ops import PlainOps
 
 
 class Copy:
@@ -59,8 +60,8 @@ class Cast(Copy):
 OneCopy = TypeVar("OneCopy", bound=Copy)
 
 
-class KernelOps:
-    """The operations of one model; see `model.ops.PlainOps` for their contracts.
+class KernelOps(PlainOps):
+    """The operations of one model.
 
     Queries, keys and values are (B, heads, T, K) here.
     """
