@@ -128,6 +128,13 @@ def test_bits_per_byte_leave_out_begin_and_end_tokens_and_join_streams():
     assert found == pytest.approx(nats / (10 * math.log(2)))
 
 
+def test_bits_per_byte_are_the_same_in_pieces(monkeypatch):
+    train, held_out = [stream([2, 3, 2, 4], [3, 3, 2])], [stream([2, 3], [3], [4, 2, 2, 3, 3], [2])]
+    whole = ngram_bits_per_byte(train, held_out, 10, 6, BEGIN, END)
+    monkeypatch.setattr("headwater.evaluate.baselines.SCORED_AT_ONCE", 5)
+    assert ngram_bits_per_byte(train, held_out, 10, 6, BEGIN, END) == pytest.approx(whole)
+
+
 def test_repetitive_text_needs_fewer_bits_than_random_text():
     rng = np.random.default_rng(0)
     cycle, noise = [2, 3, 4, 5, 6, 7] * 80, list(rng.integers(2, 8, 480))

@@ -95,7 +95,7 @@ def test_the_card_has_real_text_first_and_names_the_almanac():
     )
     assert list(scores.values()) == [1.39, 1.282, 1.987, 1.351]
     assert next(iter(scores)) == "this model, held-out real text" and "almanac" in list(scores)[1]
-    assert list(scores)[2:] == ["xz -9e, the same real text", "a 5-gram model, the same real text"]
+    assert list(scores)[2:] == ["xz\u00a0-9e, the same real text", "5-gram, the same real text"]
     assert list(scores_of({"bits_per_byte": {"all": 1.2}, "bits_per_byte_real_text": 1.2})) == [
         "this model, held-out text"
     ]

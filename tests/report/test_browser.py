@@ -48,6 +48,7 @@ class Opened:
             lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None,
         )
         self.tab.goto(path.as_uri())
+        self.tab.wait_for_selector("html[data-drawn]")
 
     def count(self, selector: str) -> int:
         return self.tab.locator(selector).count()

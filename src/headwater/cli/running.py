@@ -31,6 +31,7 @@ from headwater.recipes.stages import (
     require_run_dir,
     write_config,
 )
+from headwater.report.measures import baselines
 from headwater.report.numbers import count, size
 from headwater.report.outcome import forecast_error, outcomes_of
 from headwater.report.run_data import RunData, amount, read_run
@@ -236,10 +237,8 @@ def forecast_lines(run: RunData) -> list[tuple[str, str]]:
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     bits = evaluation["bits_per_byte"]
     lines = [("bits per byte", ", ".join(f"{name} {value:.3f}" for name, value in bits.items()))]
-    baselines = evaluation.get("yardsticks") or {}
-    if baselines and "bits_per_byte_real_text" in evaluation:
-        named = {"xz": "xz -9e", "ngram5": "5-gram"}
-        others = ", ".join(f"{named.get(name, name)} {value:.3f}" for name, value in baselines.items())
+    others = ", ".join(f"{name} {value:.3f}" for name, value in baselines(evaluation).items())
+    if others and "bits_per_byte_real_text" in evaluation:
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))
     if evaluation.get("abilities"):
         lines.append(("probes", ", ".join(f"{name} {value:.0%}" for name, value in evaluation["abilities"].items())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ Stream = tuple[Ints, Ints]
 
 MAX_COUNTED_TOKENS = 10_000_000
 MAX_SCORED_BYTES = 16_000_000
+SCORED_AT_ONCE = 1_000_000  # tokens: each takes about 60 bytes
 ORDER = 5
 # What KenLM takes where a corpus is too small to estimate a discount from
 FALLBACK_DISCOUNTS = np.array([0.0, 0.5, 1.0, 1.5])
@@ -84,11 +86,19 @@ def ngram_bits_per_byte(
     _require_bytes(num_bytes)
     model = KneserNey(train, vocab_size, begin_id)
     nats = 0.0
-    for stream in held_out:
-        tokens, _ = stream
-        is_scored = (tokens != begin_id) & (tokens != end_id)
-        nats += float(model.target_nats(stream)[is_scored].sum())
+    for piece in (piece for stream in held_out for piece in _pieces(*stream)):
+        is_scored = (piece[0] != begin_id) & (piece[0] != end_id)
+        nats += float(model.target_nats(piece)[is_scored].sum())
     return nats / (math.log(2) * num_bytes)
+
+
+def _pieces(tokens: Ints, starts: Ints) -> Iterator[Stream]:
+    """Yield a stream in parts of at most SCORED_AT_ONCE tokens, or of one longer document."""
+    starts, first = starts.astype(np.int64), 0
+    while first + 1 < len(starts):
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + SCORED_AT_ONCE, side="right")) - 1)
+        yield tokens[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
+        first = last
 
 
 def _require_bytes(num_bytes: int) -> None:

@@ -29,7 +29,7 @@ from headwater.recipes.stages import (
     stage_digest,
 )
 from headwater.records import no_owner
-from headwater.report.measures import number_formats
+from headwater.report.measures import baselines, number_formats
 from headwater.report.render import render_report
 from headwater.report.run_data import read_run
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -148,21 +148,15 @@ def card_facts(config: RunConfig) -> tuple[dict[str, str | int | float], dict[st
 
 
 def scores_of(evaluation: dict[str, Any]) -> dict[str, float]:
-    """Return bits per byte by what was scored: real text first, then all text with the almanac, then the baselines."""
+    """Return bits per byte by what was scored: real text, all text with the almanac, what simpler models need."""
     everything, real = evaluation.get("bits_per_byte", {}).get("all"), evaluation.get("bits_per_byte_real_text")
-    scores = {
-        "this model, held-out real text": real,
-        "this model, all held-out text, with the almanac that a program writes": everything,
-    }
-    if real in (None, everything):
-        scores = {"this model, held-out text": everything}
-    names = {"xz": "xz -9e", "ngram5": "a 5-gram model"}
-    on = "the same text" if real in (None, everything) else "the same real text"
-    baselines = evaluation.get("yardsticks", {}).items()
-    return {
-        **{name: score for name, score in scores.items() if score is not None},
-        **{f"{names.get(name, name)}, {on}": value for name, value in baselines},
-    }
+    is_mixed = real not in (None, everything)
+    scores = {"this model, held-out real text": real} if is_mixed else {}
+    name = "this model, all held-out text, with the almanac that a program writes"
+    scores[name if is_mixed else "this model, held-out text"] = everything
+    same = "the same real text" if is_mixed else "the same text"
+    scores |= {f"{name}, {same}": value for name, value in baselines(evaluation).items()}
+    return {name: score for name, score in scores.items() if score is not None}
 
 
 def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner) -> Path:

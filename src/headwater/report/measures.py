@@ -10,7 +10,7 @@ from headwater.report.curves import Points, points
 from headwater.report.numbers import number, plural
 from headwater.report.run_data import Object, RunData, amount, table
 
-_BASELINE_NAMES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
+BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
 def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
@@ -28,7 +28,7 @@ def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
 def baselines(evaluation: Object) -> dict[str, float]:
     """Return the bits per byte that simpler models need for the same text, by name."""
     found = table(evaluation, "yardsticks")
-    named = {_BASELINE_NAMES.get(name, name): number(value) for name, value in found.items()}
+    named = {BASELINES.get(name, name): number(value) for name, value in found.items()}
     return {name: value for name, value in named.items() if value is not None and value > 0}
 
 

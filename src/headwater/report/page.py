@@ -1,6 +1,6 @@
 """The page around the parts: its style, its script, and the policy that forbids it every request.
 
-One file and no network: plotly's JavaScript, which ships inside the plotly package, stands in the page once. The
+One file and no network: plotly's JavaScript, which ships inside the plotly package, stands in the page compressed. The
 content security policy lets exactly the page's own two scripts run, by their digests, so a script that got into
 the text by a fault of the escaping would not.
 """
@@ -8,6 +8,8 @@ the text by a fault of the escaping would not.
 from __future__ import annotations
 
 import base64
+import gzip
+from functools import cache
 from hashlib import sha256
 from importlib import resources
 
@@ -53,7 +55,7 @@ def page(run: RunData) -> str:
 
 def whole_page(name: str, parts: list[Html]) -> str:
     """Return a page of its own around these parts; charts in them are drawn, and nothing is asked of any server."""
-    body = tag("body", parts, _script(get_plotlyjs()), _script(_asset("page.js")))
+    body = tag("body", parts, _packed_plotly(), _script(_asset("page.js")))
     return f"<!doctype html>\n{tag('html', _head(name), body, lang='en')}\n"
 
 
@@ -77,6 +79,13 @@ def _policy(scripts: list[str]) -> str:
         # plotly sets style attributes; no text of the run's ever reaches a style
         "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
+
+
+@cache
+def _packed_plotly() -> Html:
+    """Return the element that page.js unpacks and runs: 1.9 MB where the script itself has 4.8."""
+    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    return tag("script", Html(packed), type="application/gzip", id="plotly")
 
 
 def _script(code: str) -> Html:
