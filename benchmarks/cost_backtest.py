@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
-    parser.add_argument("--by", choices=("group", "source"), default="group", help="what is left out together")
+    parser.add_argument("--by", choices=("group", "source"), default="group", help="what is held out together")
     parser.add_argument("--rows", action="store_true", help="print every row")
     parser.add_argument("--write", action="store_true", help="fit on all rows and write the constants that ship")
     return parser.parse_args(arguments)
@@ -83,7 +83,7 @@ def show(report: dict, rows: list[Score]) -> None:
     print(f"MFU from FLOPs, llm-foundry: median {report['flops_mfu_median_off']:.3%} off", file=out)
     for row in report["refused"]:
         print(f"not estimated: {row['name']}: {row['reason']}", file=out)
-    print(f"{report['seconds']:.1f} s of processor; left out by {report['left_out_by']}", file=out)
+    print(f"{report['seconds']:.1f} s of processor; held out by {report['left_out_by']}", file=out)
 
 
 if __name__ == "__main__":

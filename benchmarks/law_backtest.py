@@ -41,10 +41,11 @@ import numpy as np
 
 from headwater.plan.law.backtest import Origin, origins
 from headwater.plan.law.fit import fit_law
-from headwater.plan.law.forecast import NORMAL_95, Discrepancy, Forecaster
+from headwater.plan.law.forecast import Discrepancy, Forecaster
 from headwater.plan.law.posterior import Departure, FloatArray, Posterior
 from headwater.plan.law.prior import Prior, published_prior
 from headwater.plan.law.table import Runs, runs_of
+from headwater.plan.score import Z_P95
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %
@@ -174,7 +175,7 @@ class Scores:
                 continue
             errors, decades = np.log(medians / cut.origin.beyond.loss), cut.origin.decades
             deviations = forecaster.widening_by(discrepancy) * discrepancy.deviation(variances, decades, None)
-            held = np.abs(errors) <= NORMAL_95 * deviations
+            held = np.abs(errors) <= Z_P95 * deviations
             found += [
                 {"family": cut.family, "table": cut.table, "error": error, "decades": far, "held": inside}
                 for error, far, inside in zip(errors.tolist(), decades.tolist(), held.tolist())

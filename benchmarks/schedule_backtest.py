@@ -36,8 +36,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from headwater.optim.settings import ScheduleSettings
-from headwater.plan.law.forecast import NORMAL_95
 from headwater.plan.law.schedule import FITTED, UNSURE, MultiPower, move
+from headwater.plan.score import Z_P95
 from headwater.recipes.planned_schedule import factors_of, in_words
 
 DATA = Path(__file__).parent / "data" / "scaling"
@@ -174,7 +174,7 @@ class Scored:
         return self.forecast - self.fact
 
     def is_held(self, unsure: float) -> bool:
-        return abs(self.error) <= NORMAL_95 * self.deviation * unsure / UNSURE
+        return abs(self.error) <= Z_P95 * self.deviation * unsure / UNSURE
 
 
 def scored() -> list[Scored]:
@@ -197,7 +197,7 @@ def scored() -> list[Scored]:
 
 def least_unsure(pairs: Sequence[Scored]) -> float:
     """Return the least `UNSURE` with which nine of ten pairs lie within their 90 % interval."""
-    needed = sorted(abs(pair.error) / (NORMAL_95 * pair.deviation / UNSURE) for pair in pairs)
+    needed = sorted(abs(pair.error) / (Z_P95 * pair.deviation / UNSURE) for pair in pairs)
     return needed[math.ceil(0.9 * len(needed)) - 1]
 
 
@@ -227,7 +227,7 @@ def own_runs() -> list[dict[str, Any]]:
         shift = move(factors_of(schedule, num_steps), factors_of(rule, num_steps), num_steps)
         facts_ = [math.log(loss / other) for loss, other in zip(losses, its)]
         row = {"steps": num_steps, "schedule": in_words(schedule), "seeds": len(facts_), "fact": fmean(facts_)}
-        held = abs(shift.log_ratio - fmean(facts_)) <= NORMAL_95 * shift.deviation
+        held = abs(shift.log_ratio - fmean(facts_)) <= Z_P95 * shift.deviation
         result.append(row | {"forecast": shift.log_ratio, "deviation": shift.deviation, "held": held})
     return result
 

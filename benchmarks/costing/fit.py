@@ -64,13 +64,13 @@ def fit(rows: Sequence[Observed], start: dict[str, float] | None = None) -> dict
 
 
 def predict_blind(
-    rows: Sequence[Observed], by: str, whole: dict[str, float], asked: Sequence[Observed] | None = None
+    rows: Sequence[Observed], by: str, whole: dict[str, float], given: Sequence[Observed] | None = None
 ) -> list[float]:
-    """Return the step time of each of `asked`, by default of `rows`, from constants fitted on the rows that don't share
+    """Return the step time of each of `given`, by default of `rows`, from constants fitted on the rows that don't share
     its `by` ("group" or "source").
     """
-    asked = rows if asked is None else asked
+    given = rows if given is None else given
     fitted: dict[str, Efficiency] = {}
-    for key in dict.fromkeys(getattr(row, by) for row in asked):
+    for key in dict.fromkeys(getattr(row, by) for row in given):
         fitted[key] = Efficiency(fit([row for row in rows if getattr(row, by) != key], start=whole))
-    return [step_seconds(row.work, fitted[getattr(row, by)]) for row in asked]
+    return [step_seconds(row.work, fitted[getattr(row, by)]) for row in given]

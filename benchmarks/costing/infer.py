@@ -1,4 +1,4 @@
-"""Sizes that a published row leaves out: MLP width, heads of keys, experts, from the number of parameters."""
+"""Sizes that a published row omits: MLP width, heads of keys, experts, from the number of parameters."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Devices = dict[str, Device]
 
 @dataclass(frozen=True)
 class Job:
-    """One row: what is trained, on what and how. `assumed` names what the row left out and a rule filled in."""
+    """One row: what is trained, on what and how. `assumed` names what the row omits and a rule filled in."""
 
     name: str
     shape: Shape

@@ -1,7 +1,7 @@
 """What was published of each row: seconds a step, memory, hours, energy; and which rows belong together.
 
 A group is a source, a model and a device: constants that predict a row were fitted without any row of its group. The
-stricter `source` leaves out everything that one publication measured on one kind of device.
+stricter `source` excludes everything that one publication measured on one kind of device.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from headwater.plan.time import StepWork, step_work
 
 DATA = Path(__file__).parents[1] / "data" / "cost"
 FILES = ("parallelism_benchmarks.csv", "mpt_throughput.csv", "training_runs.csv")
-POWER_LIMITED = "b200powerlimited"
-"torchtitan's mxfp8.md doesn't say the limit: 750 W is our assumption, for its three rows alone."
 HELD_OUT = "parallelism_held_out.csv"
 """More rows of publications that the first file has rows of: no constant is fitted on them, and they were first scored
 when the effects had been chosen."""
@@ -64,7 +62,6 @@ def _observe(folder: Path, names: tuple[str, ...]) -> tuple[list[Observed], list
     observed: list[Observed] = []
     refused: list[Refused] = []
     devices = read_devices()
-    devices[POWER_LIMITED] = replace(devices["b200"], name="B200-750W", watts=750.0)
     for name in names:
         rows = read_csv(folder / name)
         known = table_of(list(rows[0]))

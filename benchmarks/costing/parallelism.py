@@ -64,7 +64,7 @@ def _parallelism_shape(row: CsvRow, where: str) -> Shape:
 
 
 def _parallelism_microbatch(row: CsvRow, rows_of_replica: int, pipeline: int, where: str) -> int:
-    """Return rows that go forward at once.
+    """Return rows that go forward together.
 
     A pipeline whose stated microbatch is the replica's whole batch cuts it into as many parts as it has stages
     (torchtitan's default); without a statement it is 1 row in a pipeline, and up to 16 otherwise.

@@ -34,13 +34,13 @@ class Score:
 
 
 def blind_times(
-    rows: Sequence[Observed], by: str, whole: dict[str, float], asked: Sequence[Observed] | None = None
+    rows: Sequence[Observed], by: str, whole: dict[str, float], given: Sequence[Observed] | None = None
 ) -> list[Score]:
-    asked = rows if asked is None else asked
-    predicted = predict_blind(rows, by, whole, asked)
+    given = rows if given is None else given
+    predicted = predict_blind(rows, by, whole, given)
     return [
         Score("time", row.kind, row.job.name, seconds / row.seconds - 1)
-        for row, seconds in zip(asked, predicted, strict=True)
+        for row, seconds in zip(given, predicted, strict=True)
         if row.seconds
     ]
 

@@ -34,7 +34,7 @@ def least_recompute(shape: Shape, layout: Layout, device: Device) -> Layout:
 def usual_layout(shape: Shape, device: Device, start: Layout, words: str) -> Layout:
     """Return the fastest of a few usual layouts that fit: FSDP, tensor parallelism, pipelines.
 
-    `words` such as "TP4 PP12" fix the degrees. Rows go forward up to 16 thousand tokens at once, the batch is about 4
+    `words` such as "TP4 PP12" fix the degrees. Rows go forward up to 16 thousand tokens together, the batch is about 4
     million tokens, a pipeline interleaves one layer at a time and shards optimizer state only.
     """
     stated = {name: int(degree) for name, degree in re.findall(r"\b(TP|PP|EP)(\d+)", words)}
@@ -62,7 +62,7 @@ def _experts(shape: Shape, stated: dict[str, int]) -> int:
 
 
 def _options(shape: Shape, device: Device, start: Layout, tensor: int, pipeline: int) -> Iterator[Layout]:
-    """Yield layouts of these degrees with few and many rows at once, as far as such a layout can be."""
+    """Yield layouts of these degrees with few and many rows together, as far as such a layout can be."""
     num_parts = tensor * pipeline
     heads = shape.layers[0].attention.num_heads
     if start.num_devices % num_parts or heads % tensor or pipeline > shape.num_layers:

@@ -13,8 +13,7 @@ import numpy as np
 from costing.fit import PRIOR, PRIOR_LOG_DEVIATION
 from costing.score import Score
 from headwater import files
-
-Z90, NOMINAL = 1.2816, 0.8
+from headwater.plan.score import NOMINAL, Z_P90
 
 
 def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score], num_rows: int, **more: Any) -> None:
@@ -32,8 +31,16 @@ def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score
             "constants": {name: round(value, 9) for name, value in {**fitted, **more}.items()},
             "prior": PRIOR,
             "spread": spread,
+            "hours_backtest": hours_backtest(scores),
         },
     )
+
+
+def hours_backtest(scores: Sequence[Score]) -> dict[str, float]:
+    """Return how far hours of whole published runs came out, which `headwater plan --budget` says."""
+    errors = np.abs([score.off for score in scores if score.quantity == "hours"])
+    median, p90 = (round(float(np.percentile(errors, share)), 3) for share in (50, 90))
+    return {"runs": len(errors), "median": median, "p90": p90}
 
 
 def log_deviation(scores: Sequence[Score], quantity: str) -> float:
@@ -44,7 +51,7 @@ def log_deviation(scores: Sequence[Score], quantity: str) -> float:
     weights = np.array([1 / (len(rows) * rows[publication(score)]) for score in found])
     order = np.argsort(errors)
     inside = np.cumsum(weights[order])
-    return round(float(errors[order][np.searchsorted(inside, NOMINAL)]) / Z90, 4)
+    return round(float(errors[order][np.searchsorted(inside, NOMINAL)]) / Z_P90, 4)
 
 
 def publication(score: Score) -> str:

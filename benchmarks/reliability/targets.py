@@ -33,7 +33,7 @@ from headwater.machine.place import Place as RankPlace
 from headwater.optim.rules import Reason
 from headwater.recipes import planned_step, planning
 from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
-from headwater.recipes.planning import Questions
+from headwater.recipes.planning import PlanOptions
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.stages import Timings, prepare_data
 from headwater.tokens import build
@@ -143,7 +143,7 @@ def nothing_timed() -> Iterator[None]:
 def train(place: Place, **changed: Any) -> None:
     """Train as `headwater train` does, with some settings changed."""
     with nothing_timed():
-        assert run_training(*place.settings(**changed), Call(Questions(), owned, RankPlace(), stop_within=30.0))
+        assert run_training(*place.settings(**changed), Call(PlanOptions(), owned, RankPlace(), stop_within=30.0))
 
 
 def train_in_order(place: Place) -> None:

@@ -35,7 +35,8 @@ def below(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return [path, *(each for name, one in inner.items() for each in below(one, (*path, name)))]
 
 
-VERBS = [path for path in below(ROOT) if path[:1] not in (("plan",), ("ladder",), ("law",))]
+UNTYPED = ("plan", "run")  # `headwater plan` itself
+VERBS = [path for path in below(ROOT) if path != UNTYPED]
 
 
 def command_at(path: tuple[str, ...]) -> Any:
@@ -92,7 +93,9 @@ def test_there_are_at_most_18_verbs_each_in_one_section():
     assert len(named) <= 18
 
 
-@pytest.mark.parametrize("path", [path for path in VERBS if hasattr(command_at(path), "commands")], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [path for path in VERBS if hasattr(command_at(path), "commands") and path != ("plan",)], ids=" ".join
+)
 def test_a_list_of_verbs_has_each_summary_uncut_on_its_line(help_of, path):
     lines = help_of(path).splitlines()
     for name, command in command_at(path).commands.items():
@@ -111,7 +114,7 @@ def test_the_help_of_every_verb_fits_80_columns_and_explains_every_option(help_o
     assert not unexplained, f"no help for {unexplained}"
 
 
-@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+@pytest.mark.parametrize("path", [*VERBS, UNTYPED], ids=" ".join)
 def test_every_summary_and_every_option_has_plain_sentences(path):
     command = command_at(path)
     texts = [summary(command), *(each.help for each in command.params if each.name != "help")]
@@ -194,3 +197,30 @@ def test_windows_gets_one_line_that_names_what_works(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == "headwater: headwater runs on Linux, and more slowly on macOS; on Windows, start it in WSL\n"
+
+
+def test_plan_has_at_most_15_options_all_of_which_its_help_shows(help_of):
+    shown = [each for each in command_at(UNTYPED).params if each.param_type_name == "option" and not each.hidden]
+    assert len(shown) <= 15
+    said = help_of(("plan",)).split()
+    assert all(each.opts[0] in said for each in shown)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--price-per-hour", "price_per_hour = …; name the file with --costs"),
+        ("--hardware-table=x.csv", "hardware = …"),
+        ("--seq-len", "is now a setting: model.seq_len=VALUE"),
+    ],
+)
+def test_an_option_that_moved_names_its_place(tmp_path, option, says):
+    said = call("plan", "--budget", "2h", option, "3", cwd=tmp_path)
+    assert said.status == 2
+    assert says in said.err
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--bogus"), ("plan", "mine", "--bogus"), ("plan", "count", "--bogus")])
+def test_wrong_usage_of_plan_names_what_was_typed(tmp_path, arguments):
+    verb = "plan count" if "count" in arguments else "plan"
+    assert f"headwater: {verb} has no option --bogus" in call(*arguments, cwd=tmp_path).err

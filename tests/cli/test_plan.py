@@ -1,4 +1,4 @@
-"""`headwater plan count` as other programs and people call it."""
+"""`headwater plan count` as programs and people call it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_count_speaks_to_people(tmp_path):
     assert "8,030,261,248" in said.out
 
 
-def test_count_recomputes_nothing_unless_told(tmp_path):
+def test_count_recomputes_nothing_by_default(tmp_path):
     flops = [
         json.loads(call("plan", "count", "--family", "llama", *LLAMA_3_8B, *more, "--json", cwd=tmp_path).out)
         for more in ([], ["--recompute", "none"], ["--recompute", "full"])

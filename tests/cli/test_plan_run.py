@@ -18,7 +18,7 @@ def run_file(tmp_path):
 
 
 def table(path, scale=1.0):
-    """Write a table of runs that obey a law, and return it."""
+    """Write a table of runs that follow a law, and return it."""
     rows = ["params,tokens,loss"]
     for params in (1e4, 3e4, 1e5, 3e5):
         for tokens in (3e4, 1e5, 3e5, 1e6):
@@ -34,7 +34,7 @@ def test_a_run_that_was_never_built_is_planned(run_file, tmp_path):
     assert value["loss"] is None
     assert "--runs CSV" in value["loss_refused"]
     assert value["money"] is None
-    assert "--price-per-hour" in value["how"]["money"]
+    assert "price_per_hour in a costs file" in value["how"]["money"]
     assert value["counts"]["tokens"] == 24 * 512
     assert not (tmp_path / "runs").exists()
 
@@ -49,15 +49,16 @@ def test_options_may_come_first(run_file, tmp_path):
 
 
 def test_price_and_watts_are_those_given(run_file, tmp_path):
-    value = call("plan", "mine.toml", "--price-per-hour", "2", "--watts", "50", "--json", cwd=tmp_path).json
+    (tmp_path / "costs.toml").write_text("price_per_hour = 2\nwatts = 50\n")
+    value = call("plan", "mine.toml", "--costs", "costs.toml", "--json", cwd=tmp_path).json
     assert value["money"]["p50"] == pytest.approx(2 * value["hours"]["p50"])
     assert value["energy_kwh"]["p50"] == pytest.approx(0.05 * value["hours"]["p50"])
 
 
 def test_carbon_is_that_of_the_site(run_file, tmp_path):
     (tmp_path / "sites.csv").write_text("site,pue,kg_co2_per_kwh\nhome,1.5,0.1\n")
-    named = ("--site", "home", "--sites", "sites.csv", "--watts", "50")
-    value = call("plan", "mine.toml", *named, "--json", cwd=tmp_path).json
+    (tmp_path / "costs.toml").write_text('site = "home"\nsites = "sites.csv"\nwatts = 50\n')
+    value = call("plan", "mine.toml", "--costs", "costs.toml", "--json", cwd=tmp_path).json
     assert value["energy_kwh"]["p50"] == pytest.approx(1.5 * 0.05 * value["hours"]["p50"])
     assert value["kg_co2"]["p50"] == pytest.approx(0.1 * value["energy_kwh"]["p50"])
     card = call("plan", "mine.toml", cwd=tmp_path)
@@ -72,20 +73,39 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     assert "how likely it breaks --target-loss isn't known: no loss without runs" in words
 
 
-def test_a_probe_is_not_begun_where_the_run_cannot_fit(run_file, tmp_path):
+def test_a_probe_does_not_start_where_the_run_cannot_fit(run_file, tmp_path):
     huge = ("model.num_layers=2000", "model.d_model=8192", "model.d_ff=32768")
     said = call("plan", "mine.toml", *huge, "--probe", cwd=tmp_path)
     assert said.status == 2
     assert "no probe: the run needs about" in said.err
 
 
-def test_a_wrong_option_is_told_in_the_words_that_were_typed(run_file, tmp_path):
-    said = call("plan", "mine.toml", "--bogus", cwd=tmp_path)
-    assert said.status == 2
-    assert "plan run" not in said.err
-    said = call("plan", "--budget", "2h", "--bogus", cwd=tmp_path)
-    assert said.status == 2
-    assert "plan search" not in said.err
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('sight = "home"', "there is no sight; did you mean site?"),
+        ("watts = 0", "watts = 0 must be a number above zero"),
+        ("site = 3", "site = 3 must be text in quotes"),
+        ('site = "moon"', "no site 'moon'"),
+        ('price_kind = "cheap"', "none of reserved, on_demand, spot"),
+        ("watts = ", "costs.toml: "),
+        ("final_share = 0.5", "final_share counts with --budget alone"),
+    ],
+)
+def test_a_costs_file_that_cannot_be_says_why(run_file, tmp_path, text, says):
+    (tmp_path / "costs.toml").write_text(text)
+    said = call("plan", "mine.toml", "--costs", "costs.toml", cwd=tmp_path)
+    assert said.status == 2, said
+    assert says in said.err
+
+
+def test_a_costs_file_that_is_not_there_is_named(run_file, tmp_path):
+    assert "no such file: none.toml" in call("plan", "mine.toml", "--costs", "none.toml", cwd=tmp_path).err
+
+
+def test_options_of_the_other_question_are_refused(run_file, tmp_path):
+    assert "--hardware needs --budget" in call("plan", "mine.toml", "--hardware", "8xH100", cwd=tmp_path).err
+    assert "--probe is for the plan of one run" in call("plan", "--budget", "2h", "--probe", cwd=tmp_path).err
 
 
 def test_loss_follows_the_law_of_a_table(run_file, tmp_path):
@@ -113,7 +133,6 @@ def test_a_person_gets_a_card(run_file, tmp_path):
         (["--target-loss", "nan"], "--target-loss nan"),
         (["--max-hours", "soon"], "should be a valid number"),
         (["--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
-        (["--site", "moon"], "no site 'moon'"),
         (["model.layers=3"], "layers"),
     ],
 )

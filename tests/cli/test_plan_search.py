@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import fields
-
 import pytest
 from small_run import call, write_run_file, write_texts
 
-from headwater.cli.plan_search import _checkpoints, search
-from headwater.recipes.wishes import Wishes
+from headwater.cli.plan_search import _checkpoints
 
 TEN_THOUSAND = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
 
@@ -33,9 +29,28 @@ def test_goodput_is_explained_beside_the_time(tmp_path):
     assert "failures and what they undo 0." in card
 
 
-def test_every_wish_has_an_option():
-    options = set(inspect.signature(search).parameters) - {"what", "as_json"}
-    assert options | {"run", "overrides"} == {field.name for field in fields(Wishes)}
+def test_only_what_headwater_can_run_is_offered_unless_all_layouts_are(tmp_path):
+    value = call(*TEN_THOUSAND, "--json", cwd=tmp_path).json
+    for choice in value["choices"]:
+        layout = choice["layout"]
+        assert (choice["runnable"], choice["needs"], layout["precision"]) == (True, [], "bf16")
+        assert (layout["tensor"], layout["pipeline"], layout["context"], layout["sharding"]) == (1, 1, 1, "zero1")
+    value = call(*TEN_THOUSAND, "--all-layouts", "--json", cwd=tmp_path).json
+    marked = [choice for choice in value["choices"] if not choice["runnable"]]
+    assert marked
+    assert all("sharded weights (FSDP)" in choice["needs"] for choice in marked)
+    card = call(*TEN_THOUSAND, "--all-layouts", cwd=tmp_path).out
+    assert "headwater can't run this today" in card
+    assert "sharded weights (FSDP): headwater has none of it today" in " ".join(card.replace("│", " ").split())
+
+
+def test_hours_say_how_far_whole_runs_were_off(tmp_path):
+    value = call(*TEN_THOUSAND, "--json", cwd=tmp_path).json
+    assert value["budget"]["hours_backtest"] == {"runs": 25, "median": 0.337, "p90": 0.635}
+    hours = value["choices"][0]["hours"]
+    assert hours["p90"] / hours["p50"] > 1.6
+    card = " ".join(call(*TEN_THOUSAND, cwd=tmp_path).out.replace("│", " ").split())
+    assert "forecasts of 25 published whole runs were 34% off in the median" in card
 
 
 @pytest.mark.parametrize("order", [("mine.toml", "--budget", "60s"), ("--budget=60s", "mine.toml")])
@@ -47,7 +62,7 @@ def test_a_run_may_stand_before_or_after(tmp_path, order):
     assert value["choices"][0]["shape"]["vocab_size"] == 384
 
 
-def test_the_largest_budget_that_is_named_can_be_asked(tmp_path):
+def test_the_largest_budget_that_is_named_is_accepted(tmp_path):
     said = call("plan", "--budget", "$1e30", "--hardware", "8xH100", cwd=tmp_path)
     assert said.status == 2, said
     most = said.err.rpartition("at most $")[2].strip().replace(",", "")

@@ -107,7 +107,7 @@ def test_count_is_that_of_transformers_model(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_count_without_switches_at_their_defaults_is_the_same(name):
-    """A file written with `use_diff`, as models are saved, may leave out what its class would set anyway."""
+    """A file written with `use_diff`, as models are saved, may omit what its class would set anyway."""
     config, usual, built = written_config(name)
     short = {key: value for key, value in config.items() if key not in SWITCHES or value != usual.get(key)}
     assert count_params(shape_of_config(short)).total == built
@@ -117,7 +117,7 @@ HEADS_THAT_ALL_DIVIDE = {"hidden_size": 128, "num_attention_heads": 32, "num_key
 
 
 def legal_changes(family):
-    """Yield settings that a legal file may have: each switch of the class on and off, each size left out."""
+    """Yield settings that a legal file may have: each switch of the class on and off, each size omitted."""
     transformers = pytest.importorskip("transformers")
     usual = type(transformers.AutoConfig.for_model(family))()
     base = {"vocab_size": 96} | settings_of(family)

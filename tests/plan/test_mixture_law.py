@@ -24,7 +24,7 @@ def runs(count: int, noise: float = 0.0, seed: int = 3) -> tuple[np.ndarray, np.
     return weights, losses * np.exp(noise * chance.standard_normal(losses.shape))
 
 
-def test_losses_of_unseen_mixtures_are_foretold_within_a_percent():
+def test_losses_of_unseen_mixtures_are_forecasts_within_a_percent():
     law = fit_mixture_law(SOURCES, SOURCES, *runs(16))
     unseen = draw_mixtures(BASE, np.ones(4), 500, np.random.default_rng(8))
     errors = np.abs(law.losses(unseen) / power_law(unseen) - 1)
@@ -72,7 +72,7 @@ def test_caps_that_leave_nothing_to_choose_are_refused():
         draw_mixtures(BASE, np.array([0.2, 0.2, 0.2, 0.2]), 100, np.random.default_rng(2))
 
 
-def test_losses_that_follow_nothing_are_told_by_their_rank():
+def test_losses_that_follow_nothing_are_shown_by_their_rank():
     weights, _ = runs(16)
     losses = np.exp(np.random.default_rng(5).standard_normal((16, 1)) * 0.01)
     law = fit_mixture_law(SOURCES, ["noise"], weights, losses)

@@ -41,7 +41,7 @@ def test_first_light_takes_what_it_took_on_a_processor_with_amx():
     model = processor._model(measured_kind("amx")["shapes"][2] | {"vocab_size": 6144})
     peaks = measured_kind("amx")["peak_flops_per_second"]
     at = Peaks(peaks["bfloat16"], peaks["bfloat16"], "bfloat16", "", "amx")
-    # 33,400 tokens a second between looks, half of the steps in rows of half the length (docs/log.md)
+    # 33,400 tokens a second between probes, half of the steps in rows of half the length (docs/log.md)
     assert step_seconds(sizes_of(model, True, None, 0.5), 4096, at) == pytest.approx(4096 / 33_400, rel=0.1)
 
 
@@ -51,7 +51,7 @@ RUNGS = {(2, 64): 0.0589, (4, 64): 0.0770, (3, 128): 0.1223, (4, 128): 0.1433, (
 
 
 @pytest.mark.parametrize("shape", RUNGS, ids=str)
-def test_narrow_models_are_foretold_as_the_ladder_found_them(shape):
+def test_narrow_models_are_forecasts_as_the_ladder_found_them(shape):
     layers, width = shape
     model = processor._model(SHAPES[0] | {"num_layers": layers, "d_model": width, "num_heads": width // 64})
     peaks = measured_kind(USUAL)["peak_flops_per_second"]

@@ -19,7 +19,7 @@ from headwater.optim.settings import OptimSettings
 from headwater.plan import processor_memory as memory
 from headwater.plan.processor import constants
 from headwater.plan.processor_memory import Portion, processor_memory
-from headwater.plan.score import Z90
+from headwater.plan.score import Z_P90
 
 TABLES = Path(__file__).parents[2] / "docs/performance.md"
 MIB = 2**20
@@ -64,7 +64,7 @@ def error_of(title: str, size: int, peak_mib: float) -> float:
     return found.peak / MIB / peak_mib - 1
 
 
-def test_peaks_of_the_measured_tables_are_foretold():
+def test_peaks_of_the_measured_tables_are_forecast():
     errors = {(title, size): error_of(title, size, peak) for title, size, peak in measured()}
     assert len(errors) == 37
     median = statistics.median(map(abs, errors.values()))
@@ -84,7 +84,7 @@ THROUGHPUT = {
 
 @pytest.mark.parametrize("row", THROUGHPUT, ids=str)
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
-def test_peaks_of_whole_trainings_are_foretold(row, dtype):
+def test_peaks_of_whole_trainings_are_forecast(row, dtype):
     layers, heads, width, seq_len, vocab_size, tokens, _ = row
     shape = model(
         num_layers=layers, num_heads=heads, d_model=width, seq_len=seq_len, vocab_size=vocab_size, tied_embeddings=False
@@ -122,7 +122,7 @@ def test_recomputed_blocks_take_less_and_never_nothing():
 
 
 # layers, width, sequence, tokens, dtype: MiB held before the first step and at the peak of whole runs of first-light with
-# four looks (docs/log.md); PROBE_BYTES and the gradients' holes were chosen with these in sight
+# four probes (docs/log.md); PROBE_BYTES and the gradients' holes were chosen with these in sight
 WHOLE_RUNS = {
     (4, 192, 256, 4096, "int8"): (458, 710),
     (6, 384, 512, 4096, "int8"): (553, 1162),
@@ -137,7 +137,7 @@ LEFT_OVER_MIB = 16
 
 
 @pytest.mark.parametrize("run", WHOLE_RUNS, ids=str)
-def test_peaks_of_whole_runs_are_foretold(run):
+def test_peaks_of_whole_runs_are_forecast(run):
     layers, width, seq_len, tokens, dtype = run
     shape = model(num_layers=layers, d_model=width, seq_len=seq_len, vocab_size=6144, tied_embeddings=False)
     around = memory.around_run(token_bytes=26_347_156, num_probes=4, has_almanac=True)
@@ -145,8 +145,8 @@ def test_peaks_of_whole_runs_are_foretold(run):
     held, peak = WHOLE_RUNS[run]
     # measured before a run imported what plans its saves, and with freed memory counted as held
     since = memory.PLANNER_BYTES / MIB
-    before, foretold = found.peak / MIB - since, found.peak_from((held + since - LEFT_OVER_MIB) * MIB) / MIB - since
-    assert -0.03 <= foretold / peak - 1 <= 0.05, f"{foretold:.0f} MiB where {peak} were measured"
+    before, forecast = found.peak / MIB - since, found.peak_from((held + since - LEFT_OVER_MIB) * MIB) / MIB - since
+    assert -0.03 <= forecast / peak - 1 <= 0.05, f"{forecast:.0f} MiB where {peak} were measured"
     assert -0.03 <= before / peak - 1 <= 0.05, f"{before:.0f} MiB before the run where {peak} were measured"
 
 
@@ -154,9 +154,9 @@ def test_what_is_around_a_run_is_counted_once():
     around = memory.around_run(token_bytes=100 * MIB, num_probes=9, has_almanac=True)
     alone = processor_memory(model(), OPTIM, Portion(4096), "int8")
     whole = processor_memory(model(), OPTIM, Portion(4096), "int8", around=around)
-    assert whole.peak - alone.peak == pytest.approx(around.libraries + around.text + around.looks + whole.gradients)
+    assert whole.peak - alone.peak == pytest.approx(around.libraries + around.text + around.probes + whole.gradients)
     assert around.text == pytest.approx(116 * MIB)
-    assert memory.around_run(0, num_probes=0, has_almanac=True).looks == 0
+    assert memory.around_run(0, num_probes=0, has_almanac=True).probes == 0
 
 
 def test_what_a_run_holds_more_before_its_first_step_it_holds_to_the_end():
@@ -194,15 +194,15 @@ LATER_RUNS = {
 @pytest.mark.parametrize("run", LATER_RUNS, ids=str)
 def test_peaks_of_later_runs_lie_in_their_band(run):
     """A tiny run's peak is that of measuring the machine, which no step of its own reaches."""
-    layers, width, seq_len, dtype, looks = run
+    layers, width, seq_len, dtype, probes = run
     shape = model(num_layers=layers, d_model=width, seq_len=seq_len, vocab_size=512, tied_embeddings=False)
-    around = memory.around_run(token_bytes=2.4e6, num_probes=looks, has_almanac=False)
+    around = memory.around_run(token_bytes=2.4e6, num_probes=probes, has_almanac=False)
     portion = Portion(1024 if width == 64 else 4096, num_threads=1)
     found = processor_memory(shape, OPTIM, portion, dtype, around=around)
     held, peak = LATER_RUNS[run]
-    reach = math.exp(Z90 * constants()["log_deviation"]["memory"])
-    for foretold in (found.peak / MIB, found.peak_from(held * MIB) / MIB):
-        assert 1 / reach <= foretold / peak <= reach, f"{foretold:.0f} MiB where {peak} were measured"
+    reach = math.exp(Z_P90 * constants()["log_deviation"]["memory"])
+    for forecast in (found.peak / MIB, found.peak_from(held * MIB) / MIB):
+        assert 1 / reach <= forecast / peak <= reach, f"{forecast:.0f} MiB where {peak} were measured"
 
 
 def test_the_libraries_of_a_run_are_what_importing_them_takes():
@@ -223,4 +223,4 @@ print(resident_bytes())
 def test_a_probes_peak_has_the_libraries_already():
     around = memory.around_run(token_bytes=100 * MIB, num_probes=9, has_almanac=True)
     found = processor_memory(model(), OPTIM, Portion(4096), "int8", around=around)
-    assert found.peak_with(700 * MIB) == pytest.approx(700 * MIB + found.gradients + around.text + around.looks)
+    assert found.peak_with(700 * MIB) == pytest.approx(700 * MIB + found.gradients + around.text + around.probes)

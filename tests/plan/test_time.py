@@ -102,7 +102,7 @@ def test_twice_the_devices_halve_the_time_of_a_perfect_cluster():
     assert many == pytest.approx(few / 2, rel=0.01)
 
 
-def test_a_measured_step_is_slower_than_a_perfect_one_and_faster_than_half_asleep():
+def test_a_measured_step_takes_longer_than_a_perfect_one_and_faster_than_half_asleep():
     work = step_work(SHAPE, Layout(64, 512, 1), H100)
     assert 1.2 < step_seconds(work, shipped_efficiency()) / step_seconds(work, PERFECT) < 4
 
@@ -113,7 +113,7 @@ def test_hidden_traffic_costs_only_what_is_longer_than_the_computation():
     assert overlapped(0.0, work.traffic, PERFECT) > 0
 
 
-def test_fp8_is_faster_and_a_power_limit_slower():
+def test_fp8_is_faster_and_a_power_limit_costs_time():
     layout = Layout(8, 64, 1)
     efficiency = shipped_efficiency()
     bf16 = step_seconds(step_work(SHAPE, layout, H100), efficiency)

@@ -23,7 +23,7 @@ from headwater.train.loop import train
 
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch):
-    """Notes about other programs would depend on what else runs here; tests of them put their own back."""
+    """Notes about load would depend on what else runs here; tests of them put their own back."""
     monkeypatch.setattr(busy, "busy_now", lambda: None)
     monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)
 

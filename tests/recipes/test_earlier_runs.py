@@ -33,8 +33,8 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
     write_texts(tmp_path / "texts", 20)
-    asked = ["machine.num_threads=1", "train.half_length_fraction=0"]
-    return load_run(str(write_run_file(tmp_path / "mine.toml")), asked)[0]
+    given = ["machine.num_threads=1", "train.half_length_fraction=0"]
+    return load_run(str(write_run_file(tmp_path / "mine.toml")), given)[0]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def named(config, name, **train):
 
 
 def took(config, step_seconds: float, seconds: float = 300.0, day: float = 1.0, speed=None, first=1) -> None:
-    """Write the times of a run whose steps all took so long."""
+    """Write the times of a run whose steps all took `step_seconds`."""
     config.run_dir.mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + max(MIN_STEPS, math.ceil(seconds / step_seconds)) + 2)
     steps = [
@@ -160,7 +160,7 @@ def test_a_run_of_full_rows_alone_says_what_halves_would_take(config):
     usual = machinery(halved, None).step.median
     full = machinery(named(config, "full", half_length_fraction=0.0), None).step.median
     assert full > 1.002 * usual
-    took(halved, full, first=halved.train.num_steps)  # it was resumed after its halves, and is as fast as foretold
+    took(halved, full, first=halved.train.num_steps)  # it was resumed after its halves, and is as fast as forecast
     assert machinery(halved, None).step.median == pytest.approx(usual, rel=1e-6)
 
 
@@ -258,7 +258,7 @@ def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     after = processor()
     assert after.usual.median == pytest.approx(1.3, rel=0.03)
     assert after.usual.log_deviation < 0.8 * before.usual.log_deviation
-    (found,) = after.looked(config.model, 1e6, 0.0).candidates
+    (found,) = after.search(config.model, 1e6, 0.0).candidates
     assert found.hours_deviation == pytest.approx(math.hypot(after.usual.log_deviation, RUN_TO_RUN), rel=0.01)
 
 

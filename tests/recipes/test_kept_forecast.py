@@ -14,7 +14,7 @@ from headwater.plan.ladder import Rung
 from headwater.recipes import kept_forecast
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.ladder_record import FORMAT, DoneRung, same_make
-from headwater.recipes.planning import Questions
+from headwater.recipes.planning import PlanOptions
 from headwater.recipes.run_config import load_run
 from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.records import read_records
@@ -28,11 +28,11 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def begin(step: int = 0, asked: Questions | None = None, *overrides: str) -> tuple[dict | None, list[str]]:
+def begin(step: int = 0, given: PlanOptions | None = None, *overrides: str) -> tuple[dict | None, list[str]]:
     """Return the forecast of a run that begins at `step`, and what was said."""
     said: list[str] = []
     config, _ = load_run("mine.toml", list(overrides))
-    return forecast_of_run(config, asked or Questions(), step, said.append, lambda: 1_790_000_000.0), said
+    return forecast_of_run(config, given or PlanOptions(), step, said.append, lambda: 1_790_000_000.0), said
 
 
 def write_table(path: Path, unit: float = 1.0) -> Path:
@@ -97,14 +97,14 @@ def test_a_resume_of_a_run_without_one_makes_none(folder):
 
 def test_the_ladders_table_is_taken_by_itself_in_bits_per_byte(folder):
     write_ladder()
-    found, _ = begin(0, Questions(loss_unit="nats_per_token"))
+    found, _ = begin(0, PlanOptions(loss_unit="nats_per_token"))
     assert found["loss"]["p50"] == pytest.approx(1.5 + 40 * 45344**-0.35 + 30 * 12288**-0.3, rel=0.05)
     assert found["loss_unit"] == "bits_per_byte"
 
 
 def test_a_named_table_comes_before_the_ladders(folder):
     write_ladder()
-    found, _ = begin(0, Questions(write_table(Path("mine.csv"), unit=3.0), "nats_per_token"))
+    found, _ = begin(0, PlanOptions(write_table(Path("mine.csv"), unit=3.0), "nats_per_token"))
     assert found["loss"]["p50"] > 6
     assert found["loss_unit"] == "nats_per_token"
 

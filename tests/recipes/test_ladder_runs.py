@@ -1,4 +1,4 @@
-"""The ladder as its user sees it: small runs in the run's folder, a table, a forecast, and a place to go on from."""
+"""The ladder as its user sees it: small runs in the run's folder, a table, a forecast, and a place to resume from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 from small_run import call, finish, require_clear_error, start, write_run_file, write_texts
 
 from headwater.errors import ConfigError
-from headwater.plan.ladder import Rung
+from headwater.plan.ladder import Rung, design
 from headwater.plan.law.table import read_runs
+from headwater.recipes.epochs import epochs_of
 from headwater.recipes.kept_forecast import forecast_of_run
-from headwater.recipes.ladder_design import LadderWishes, _design
+from headwater.recipes.ladder_design import LadderOptions
 from headwater.recipes.ladder_record import read_ladder
-from headwater.recipes.planning import Questions
-from headwater.recipes.readings import readings_of
+from headwater.recipes.planning import PlanOptions
 from headwater.recipes.run_config import load_run
 
-ASKED = ("ladder", "mine.toml", "--minutes", "2", "--json")
+ARGUMENTS = ("ladder", "mine.toml", "--minutes", "2", "--json")
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
 NUM_FILES = 90  # the run reads them twice
 CONSTANT = "schedule.final_fraction=1.0"
@@ -33,7 +33,7 @@ def ladder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ladder")
     write_texts(folder / "texts", NUM_FILES)
     write_run_file(folder / "mine.toml", **LENGTH)
-    said = call(*ASKED, cwd=folder)
+    said = call(*ARGUMENTS, cwd=folder)
     without_disturbances(folder)
     return folder, said
 
@@ -68,7 +68,7 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
 def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):
     folder, said = ladder
     monkeypatch.chdir(folder)
-    (times,) = [reading.times for reading in readings_of(load_run("mine.toml", [])[0]).values()]
+    (times,) = [reading.times for reading in epochs_of(load_run("mine.toml", [])[0]).values()]
     assert times > 1
     for rung in said.json["rungs"]:
         records = (folder / "runs/mine/ladder" / rung["name"] / "records.jsonl").read_text().splitlines()
@@ -80,11 +80,11 @@ def test_the_table_is_one_for_law_fit(ladder):
     folder, said = ladder
     runs = read_runs(folder / "runs/mine/ladder/runs.csv")
     assert sorted(runs.loss) == pytest.approx(sorted(rung["loss"] for rung in said.json["rungs"]), abs=1e-6)
-    fitted = call("law", "fit", "runs/mine/ladder/runs.csv", "--json", cwd=folder)
+    fitted = call("ladder", "--table", "runs/mine/ladder/runs.csv", "--json", cwd=folder)
     assert fitted.json["num_points"] == 6
     assert fitted.json["repetition"]["most_readings"] == pytest.approx(2, rel=0.1)
     by_source = call(
-        "law", "fit", "runs/mine/ladder/runs.csv", "--loss-column", "bits_per_byte_mine", "--json", cwd=folder
+        "ladder", "--table", "runs/mine/ladder/runs.csv", "--loss-column", "bits_per_byte_mine", "--json", cwd=folder
     )
     assert by_source.json["E"] == pytest.approx(fitted.json["E"])  # there is but one source
 
@@ -101,7 +101,7 @@ def test_the_forecast_is_the_plans(ladder, monkeypatch):
 def test_what_is_done_isnt_trained_again(ladder):
     folder, said = ladder
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
-    again = call(*ASKED, cwd=folder)
+    again = call(*ARGUMENTS, cwd=folder)
     assert again.json["rungs"] == said.json["rungs"]
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
 
@@ -153,19 +153,19 @@ def half_done(folder, here, num_done):
 def test_a_half_finished_ladder_says_so_and_forecasts_from_what_it_has(ladder, tmp_path, monkeypatch):
     folder, _ = ladder
     here = half_done(folder, tmp_path / "here", 4)
-    words = "4 of 6 rungs are trained; `headwater ladder RUN` goes on"
+    words = "4 of 6 rungs are trained; rerun headwater ladder RUN to continue"
     plan = call("plan", "mine.toml", "--json", cwd=here).json
     assert plan["how"]["loss"].startswith(f"{words}; so far: law of those 4")
     assert plan["loss_unit"] == "bits_per_byte"
     full = call("plan", "mine.toml", "--json", cwd=folder).json
     widths = [found["loss"]["p90"] / found["loss"]["p10"] for found in (plan, full)]
     assert widths[0] > widths[1], f"four rungs {widths[0]}, six {widths[1]}"
-    foreseen = call(*ASKED, "--dry-run", cwd=here).json
+    foreseen = call(*ARGUMENTS, "--dry-run", cwd=here).json
     assert [rung["is_trained"] for rung in foreseen["rungs"]] == [True] * 4 + [False] * 2
     assert words in foreseen["notes"]
     monkeypatch.chdir(here)
     heard = []
-    kept = forecast_of_run(load_run("mine.toml", [])[0], Questions(), 0, heard.append, time.time)
+    kept = forecast_of_run(load_run("mine.toml", [])[0], PlanOptions(), 0, heard.append, time.time)
     assert words in heard
     assert kept["loss"] == plan["loss"]
 
@@ -174,7 +174,7 @@ def test_too_few_rungs_for_a_forecast_are_said(ladder, tmp_path):
     here = half_done(ladder[0], tmp_path / "here", 3)
     plan = call("plan", "mine.toml", "--json", cwd=here).json
     assert plan["loss"] is None
-    assert "3 of 6 rungs are trained; `headwater ladder RUN` goes on, and 4 carry" in plan["how"]["loss"]
+    assert "3 of 6 rungs are trained; rerun headwater ladder RUN to continue, and 4 carry" in plan["how"]["loss"]
 
 
 def test_a_half_finished_ladder_of_other_settings_says_nothing(ladder, tmp_path):
@@ -187,28 +187,28 @@ def test_a_half_finished_ladder_of_other_settings_says_nothing(ladder, tmp_path)
 def test_a_dry_run_writes_nothing_and_says_what_it_took_for_granted(ladder, tmp_path):
     write_texts(tmp_path / "texts", NUM_FILES)
     write_run_file(tmp_path / "mine.toml", **LENGTH)
-    foreseen = call(*ASKED, "--dry-run", cwd=tmp_path).json
+    foreseen = call(*ARGUMENTS, "--dry-run", cwd=tmp_path).json
     assert not (tmp_path / "runs").exists()
     assert len(foreseen["rungs"]) == 6
     assert not foreseen["is_text_prepared"]
     assert "the text is not prepared" in foreseen["notes"][0]
     folder, said = ladder
-    ready = call(*ASKED, "--dry-run", cwd=folder).json
+    ready = call(*ARGUMENTS, "--dry-run", cwd=folder).json
     assert ready["is_text_prepared"]
     assert [rung["name"] for rung in ready["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
 
 
 @pytest.mark.slow
-def test_rungs_of_other_text_or_settings_are_made_anew(ladder, tmp_path):
+def test_rungs_of_other_text_or_settings_are_made_again(ladder, tmp_path):
     folder, said = ladder
     here = tmp_path / "here"
     shutil.copytree(folder, here, symlinks=True)
     write_texts(here / "texts", NUM_FILES + 10)
-    changed = call(*ASKED, cwd=here)
+    changed = call(*ARGUMENTS, cwd=here)
     assert changed.status == 0, changed
     before = {rung["name"]: rung["loss"] for rung in said.json["rungs"]}
     assert all(rung["loss"] != before.get(rung["name"]) for rung in changed.json["rungs"])
-    again = call(*ASKED, "optim.matrix_lr=0.001", cwd=here)
+    again = call(*ARGUMENTS, "optim.matrix_lr=0.001", cwd=here)
     assert again.status == 0, again
     losses = {rung["name"]: rung["loss"] for rung in changed.json["rungs"]}
     assert all(rung["loss"] != losses.get(rung["name"]) for rung in again.json["rungs"])
@@ -229,7 +229,7 @@ def test_times_of_disturbed_rungs_are_said_and_not_used(ladder, tmp_path):
     without_disturbances(here, "other programs on 1.9 of the 2 CPUs here")
     plan = call("plan", "mine.toml", "--json", cwd=here).json
     assert "the ladder's" not in plan["how"]["hours"]
-    (note,) = [note for note in plan["notes"] if "in the ladder" in note]
+    (note,) = [note for note in plan["notes"] if "the ladder's times" in note]
     assert "other programs on 1.9 of the 2 CPUs here" in note
     assert plan["loss"] is not None  # which load doesn't change
 
@@ -243,7 +243,7 @@ def test_an_interrupted_ladder_goes_on_to_the_same_losses(ladder, tmp_path):
     place = tmp_path / "runs/mine/ladder/design.json"
     place.parent.mkdir(parents=True)
     place.write_text(design.read_text())  # predicted seconds differ from call to call, and with them the choice
-    process = start(*ASKED, cwd=tmp_path)
+    process = start(*ARGUMENTS, cwd=tmp_path)
     records = tmp_path / "runs/mine/ladder" / said.json["rungs"][1]["name"] / "records.jsonl"
     while process.poll() is None and not (records.exists() and records.read_text().count('"step"') > 5):
         time.sleep(0.01)
@@ -251,8 +251,11 @@ def test_an_interrupted_ladder_goes_on_to_the_same_losses(ladder, tmp_path):
     stopped = finish(process)
     assert stopped.status == 75
     assert 1 <= len(rungs_of(tmp_path)) < 6
-    assert f"{len(rungs_of(tmp_path))} of 6 rungs are trained; `headwater ladder RUN` goes on" in stopped.err
-    assert call(*ASKED, cwd=tmp_path).status == 0
+    assert (
+        f"{len(rungs_of(tmp_path))} of 6 rungs are trained; rerun headwater ladder RUN to continue"
+        in stopped.out + stopped.err
+    )
+    assert call(*ARGUMENTS, cwd=tmp_path).status == 0
     texts = [(at / "runs/mine/ladder/runs.csv").read_text() for at in (folder, tmp_path)]
     tables = [list(csv.DictReader(text.splitlines())) for text in texts]
     for row in (*tables[0], *tables[1]):
@@ -276,7 +279,7 @@ def test_impossible_ladders_are_refused(ladder, arguments, says):
     require_clear_error(call("ladder", "mine.toml", *name, *arguments, cwd=folder), says)
 
 
-def test_a_ladder_goes_on_without_being_asked_for_its_minutes_again(ladder):
+def test_a_ladder_resumes_without_its_minutes(ladder):
     folder, said = ladder
     before = (folder / "runs/mine/ladder/design.json").read_bytes()
     again = call("ladder", "mine.toml", "--json", cwd=folder)
@@ -298,17 +301,14 @@ def made_rung(num_layers: int, num_steps: int, seconds: float) -> Rung:
     )
 
 
-def test_a_short_run_has_a_ladder_without_asking_for_a_share_and_what_was_asked_is_kept():
+def test_nobody_is_charged_more_than_a_quarter_of_the_run_unasked():
     target = made_rung(8, 1000, 100.0)
     candidates = [made_rung(layers, steps, 8.0) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
-    budget, rungs = _design(LadderWishes(), target, candidates)
-    assert (budget, len(rungs)) == (50.0, 6)  # 48 s: not in a quarter of the run nor in 35 %
+    budget = LadderOptions().budget_seconds(target.seconds)
+    assert budget == 25.0
     with pytest.raises(ConfigError, match=r"takes 48 s at least and 25 s are given: --share 0\.48 at least"):
-        _design(LadderWishes(share=0.25), target, candidates)
-    with pytest.raises(ConfigError, match="--minutes"):
-        _design(LadderWishes(minutes=0.1), target, candidates)
-    with pytest.raises(ConfigError, match="are given"):
-        _design(LadderWishes(), made_rung(8, 1000, 40.0), candidates)  # longer than the run itself
+        design(candidates, target, budget)
+    assert len(design(candidates, target, LadderOptions(share=0.5).budget_seconds(target.seconds))) == 6
 
 
 def test_a_table_that_is_gone_is_made_of_the_rungs(ladder):

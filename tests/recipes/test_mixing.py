@@ -1,4 +1,4 @@
-"""The search for a mixture as its user sees it: small runs in the run's folder, a proposal, and a place to go on from."""
+"""The search for a mixture as its user sees it: small runs in the run's folder, a proposal, and a place to resume from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from small_run import call, finish, prose, require_clear_error, start, write_run
 
 from headwater.plan.mixture_law import MIN_RUNS
 
-ASKED = ("corpus", "mixture", "--search", "mine.toml", "--minutes", "5", "--runs", "6", "--checks", "1", "--json")
+ARGUMENTS = ("corpus", "mixture", "--search", "mine.toml", "--minutes", "5", "--runs", "6", "--checks", "1", "--json")
 CYRILLIC = '\n[corpus.sources.cyrillic]\npaths = ["cyrillic"]\n'
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
 
@@ -33,7 +33,7 @@ def searched(tmp_path_factory):
     """A folder with a run whose mixture was searched for, and what the command said."""
     folder = tmp_path_factory.mktemp("mixing")
     write_two_sources(folder)
-    return folder, call(*ASKED, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
+    return folder, call(*ARGUMENTS, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
 
 
 def measured(folder):
@@ -62,15 +62,15 @@ def test_the_small_runs_are_of_the_mixtures_that_were_chosen(searched):
 def test_a_search_that_is_done_trains_nothing_and_says_the_same(searched):
     folder, said = searched
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/mixing/*/records.jsonl")}
-    again = call(*ASKED, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
+    again = call(*ARGUMENTS, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
     assert json.loads(again.out) == json.loads(said.out)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_stopped_search_goes_on_with_what_is_done(tmp_path):
     write_two_sources(tmp_path)
-    asked = (*ASKED, "--checks", "0", "--minutes", "0.4")  # small runs as short as may be
-    process = start(*asked, cwd=tmp_path)
+    given = (*ARGUMENTS, "--checks", "0", "--minutes", "0.4")  # small runs as short as may be
+    process = start(*given, cwd=tmp_path)
     third = tmp_path / "runs/mine/mixing/mixture-2/records.jsonl"
     while not (third.exists() and '"step"' in third.read_text()):
         assert process.poll() is None, process.communicate()
@@ -79,7 +79,7 @@ def test_a_stopped_search_goes_on_with_what_is_done(tmp_path):
     assert finish(process).status == 75
     kept = measured(tmp_path)
     assert len(kept) in (2, 3)  # of 6
-    went_on = call(*asked, cwd=tmp_path)
+    went_on = call(*given, cwd=tmp_path)
     assert went_on.status == 0, went_on
     assert json.loads(went_on.out)["gain"] is None and len(measured(tmp_path)) == 6
     assert {name: measured(tmp_path)[name] for name in kept} == kept
@@ -105,15 +105,15 @@ def test_rules_are_shown_side_by_side(searched):
         (("--minutes", "1", "--share", "1"), "not both"),
     ],
 )
-def test_wishes_that_cannot_be_are_refused(searched, arguments, says):
+def test_options_that_cannot_be_are_refused(searched, arguments, says):
     folder, _ = searched
     require_clear_error(call("corpus", "mixture", "--search", "mine.toml", *arguments, cwd=folder), says)
 
 
 def test_a_time_that_is_too_short_is_answered_with_one_that_is_enough(searched):
     folder, _ = searched
-    asked = ("corpus", "mixture", "--search", "mine.toml", "--runs", "6", "--checks", "1")
-    said = call(*asked, "--minutes", "0.001", cwd=folder)
+    given = ("corpus", "mixture", "--search", "mine.toml", "--runs", "6", "--checks", "1")
+    said = call(*given, "--minutes", "0.001", cwd=folder)
     enough = re.search(r"give --minutes ([\d.]+)", said.err)
     assert enough is not None and 0.1 <= float(enough[1]) < 5, said
 

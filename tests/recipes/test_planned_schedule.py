@@ -1,4 +1,4 @@
-"""Forecasts of a run whose schedule isn't that of the runs they come from: moved, widened, said; else left alone."""
+"""Forecasts of a run whose schedule isn't that of the runs they come from: effect, widened, said; else left alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from headwater.optim.settings import ScheduleSettings
 from headwater.plan.ladder import Rung
 from headwater.plan.law.schedule import move
 from headwater.recipes import planned_step
-from headwater.recipes.ladder_record import FORMAT, DoneRung, begun_ladder, read_ladder, same_make
+from headwater.recipes.ladder_record import FORMAT, DoneRung, read_ladder, same_make, unfinished_ladder
 from headwater.recipes.planned_loss import ladder_table, loss_outlook
 from headwater.recipes.planned_schedule import factors_of
 from headwater.recipes.run_config import load_run
 from headwater.recipes.rung_times import NOT_MEASURED
+from headwater.recipes.search_options import SearchOptions
 from headwater.recipes.searching import search_budget
-from headwater.recipes.wishes import Wishes
 
 SIZES = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
 RUNG = Rung(**SIZES, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
@@ -33,7 +33,7 @@ def of(*overrides: str):
 
 
 def write_rows(path: Path, params: tuple[float, ...], tokens: tuple[float, ...]) -> Path:
-    """Write runs of these sizes that obey a law, and return the file."""
+    """Write runs of these sizes that follow a law, and return the file."""
     rows = [(p, t, 1.5 + 40 * p**-0.35 + 30 * t**-0.3) for p in params for t in tokens]
     path.write_text("params,tokens,loss\n" + "".join(f"{p},{t},{loss}\n" for p, t, loss in rows))
     return path
@@ -79,11 +79,11 @@ def test_another_schedule_moves_the_ladders_forecast_by_the_law_and_widens_it(la
     run, before = of(*changes), loss_outlook(of(), ladder).spread
     assert ladder_table(run) == ladder
     found = loss_outlook(run, ladder)
-    moved = move(factors_of(run.schedule, 24), factors_of(of().schedule, 24), 24)
-    assert moved.log_ratio != 0
-    assert found.spread.median == pytest.approx(before.median * math.exp(moved.log_ratio), rel=1e-12)
-    assert found.spread.log_deviation == pytest.approx(math.hypot(before.log_deviation, moved.deviation), rel=1e-12)
-    assert f"{math.expm1(moved.log_ratio):+.1%}" in found.how
+    effect = move(factors_of(run.schedule, 24), factors_of(of().schedule, 24), 24)
+    assert effect.log_ratio != 0
+    assert found.spread.median == pytest.approx(before.median * math.exp(effect.log_ratio), rel=1e-12)
+    assert found.spread.log_deviation == pytest.approx(math.hypot(before.log_deviation, effect.deviation), rel=1e-12)
+    assert f"{math.expm1(effect.log_ratio):+.1%}" in found.how
     assert "had wsd down to 0 over the last 50% after 1 step of warm-up, by the multi-power law" in found.how
 
 
@@ -108,13 +108,13 @@ def test_a_ladder_without_a_schedule_says_nothing(ladder, damaged):
     assert read_ladder(of()) == []
 
 
-def test_a_ladder_begun_anew_for_the_schedule_is_seen_beside_the_old_one(ladder):
-    assert begun_ladder(of()) is None
+def test_a_ladder_started_again_for_the_schedule_is_seen_beside_the_old_one(ladder):
+    assert unfinished_ladder(of()) is None
     run = of("schedule.decay_fraction=0.1")
     (PLACE / "design.json").write_text(json.dumps({"of": {"run": same_make(run)}, "rungs": [asdict(RUNG)]}))
     (PLACE / RUNG.name).mkdir()
-    assert begun_ladder(run).num_rungs == 1
-    assert begun_ladder(of()) is None
+    assert unfinished_ladder(run).num_rungs == 1
+    assert unfinished_ladder(of()) is None
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=" ".join)
@@ -125,9 +125,9 @@ def test_of_an_unknown_table_only_a_rate_that_never_falls_is_held_against_the_us
         assert found == before
         return
     usual = ScheduleSettings(name="cosine", warmup_steps=run.schedule.warmup_steps, final_fraction=0.1)
-    moved = move(factors_of(run.schedule, 24), factors_of(usual, 24), 24)
+    effect = move(factors_of(run.schedule, 24), factors_of(usual, 24), 24)
     assert found.spread.median > before.spread.median
-    assert found.spread.median == pytest.approx(before.spread.median * math.exp(moved.log_ratio), rel=1e-12)
+    assert found.spread.median == pytest.approx(before.spread.median * math.exp(effect.log_ratio), rel=1e-12)
     assert found.spread.log_deviation > before.spread.log_deviation
     assert "a constant rate" in found.how
     assert "as is assumed, had cosine down to 0.1" in found.how
@@ -145,13 +145,13 @@ def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     # both searches on the same machine: what it measures decides how many tokens a minute takes
     monkeypatch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
     large = write_rows(Path("large.csv"), (1e5, 3e5, 1e6, 3e6), (3e5, 1e6, 3e6, 1e7))
-    asked = Wishes("60s", run="mine.toml", text_bytes="40M", runs=large)
-    before = search_budget(asked)
-    found = search_budget(replace(asked, overrides=("schedule.final_fraction=1.0",)))
+    given = SearchOptions("60s", run="mine.toml", text_bytes="40M", runs=large)
+    before = search_budget(given)
+    found = search_budget(replace(given, overrides=("schedule.final_fraction=1.0",)))
     usual = ScheduleSettings(name="cosine", warmup_steps=1, final_fraction=0.1)
-    moved = move(factors_of(of("schedule.final_fraction=1.0").schedule, 24), factors_of(usual, 24), 24)
+    effect = move(factors_of(of("schedule.final_fraction=1.0").schedule, 24), factors_of(usual, 24), 24)
     first, then = (result["choices"][0]["loss"] for result in (before, found))
-    assert then["p50"] == pytest.approx(first["p50"] * math.exp(moved.log_ratio), rel=1e-3)
+    assert then["p50"] == pytest.approx(first["p50"] * math.exp(effect.log_ratio), rel=1e-3)
     assert then["p90"] / then["p10"] > first["p90"] / first["p10"]
     assert "multi-power law" in found["loss"]["how"]
     assert "multi-power law" not in before["loss"]["how"]

@@ -32,7 +32,7 @@ def test_each_part_is_what_it_was_made_of():
     found = rung_times(rung(), 1000)
     assert found.step_seconds == pytest.approx(STEP)
     assert found.around.validated_token == pytest.approx(3.0 / 1000)
-    assert found.around.look == pytest.approx(2.0)
+    assert found.around.probe == pytest.approx(2.0)
     # three saves are followed by a step that took 0.15 s more
     assert found.around.save == pytest.approx(BESIDE_A_SAVE - STEP + SAVE_WAIT)
 
@@ -92,9 +92,9 @@ def test_steps_of_long_rows_after_short_ones_count_as_they_are():
     assert rung_times(records, 1000).step_seconds == pytest.approx(STEP * (798 + 600) / 998, rel=0.01)
 
 
-def test_a_rung_of_few_steps_and_no_looks_says_what_it_can():
+def test_a_rung_of_few_steps_and_no_probes_says_what_it_can():
     records = [record for record in rung(num_steps=2, save_every=2) if record["event"] not in ("probes", "samples")]
     found = rung_times(records, 1000)
-    assert found.around.look is None
+    assert found.around.probe is None
     assert found.around.save is None
     assert found.step_seconds == pytest.approx((0.9 + 0.4) / 2)

@@ -11,7 +11,8 @@ from read_page import read_page
 from small_run import call, write_run_file, write_texts
 
 from headwater.recipes import planned_step
-from headwater.recipes.planning import Questions, plan_run
+from headwater.recipes.costs import Costs
+from headwater.recipes.planning import PlanOptions, plan_run
 from headwater.recipes.run_config import load_run
 from headwater.report.plan import write_plan_page
 
@@ -21,8 +22,8 @@ def plan():
     config, _ = load_run("first-light", ["runs_dir=nowhere", "machine.num_threads=2"])
     with pytest.MonkeyPatch.context() as patch:  # what a busy machine measures differs from call to call
         patch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
-        limit = 1.1 * plan_run(config, Questions())["hours"]["p50"]
-        return plan_run(config, Questions(max_hours=limit, price_per_hour=2.0)) | {"limit": limit}
+        limit = 1.1 * plan_run(config, PlanOptions())["hours"]["p50"]
+        return plan_run(config, PlanOptions(max_hours=limit, costs=Costs(price_per_hour=2.0))) | {"limit": limit}
 
 
 def test_every_known_quantity_is_drawn_with_its_band_filled(plan, tmp_path):

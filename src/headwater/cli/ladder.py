@@ -6,14 +6,17 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json, say_beside
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, print_json, say_beside
 from headwater.cli.terminal import SmallRunDisplay, card, hours_interval, interval
 from headwater.cli.verbs import App
 from headwater.durations import duration
+from headwater.errors import ConfigError
 from headwater.report.numbers import count, significant
 
 if TYPE_CHECKING:
@@ -24,69 +27,96 @@ WORTHWHILE = 0.95
 "Of the band that is left by one more run: a run that narrows it less isn't advised."
 
 
+of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
+of_table = partial(typer.Option, rich_help_panel="Or a table of finished runs")
+Share = Annotated[float | None, of_runs(metavar="X", help="Their time in runs of RUN's length (default: 0.25).")]
+Minutes = Annotated[float | None, of_runs(metavar="N", help="Their time in minutes.")]
+Rungs = Annotated[int | None, of_runs(metavar="N", help="Number of small runs, 6 or more.")]
+DryRun = Annotated[bool, of_runs("--dry-run", help="Print what would be trained; write nothing.")]
+Table = Annotated[Path | None, of_table(metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
+At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
+LossColumn = Annotated[str, of_table(metavar="NAME", help="Column to fit, such as one source's loss.")]
+DropHighest = Annotated[int, of_table(metavar="N", help="Exclude the N runs of the highest loss.", min=0)]
+LrOff = Annotated[float, of_table(metavar="FACTOR", help="Learning rate of --at over the best.")]
+BatchOff = Annotated[float, of_table(metavar="FACTOR", help="Batch of --at over the best.")]
+Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute.")]
+Page = Annotated[Path | None, of_table(metavar="FILE.html", help="Draw the fit on a page.")]
+
+
 def add_to(app: App) -> None:
     app.verb(ladder)
 
 
 def ladder(
-    run: RunFile,
+    run: RunOrNone = None,
     overrides: Overrides = None,
-    share: Annotated[
-        float | None, typer.Option(help="Time of the small runs as a share of the run's own (0.25 unless --minutes).")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time of the small runs.")] = None,
-    rungs: Annotated[int | None, typer.Option(help="How many small runs (6, and no fewer).")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained; prepare no text, train and write nothing.")
-    ] = False,
+    share: Share = None,
+    minutes: Minutes = None,
+    rungs: Rungs = None,
+    dry_run: DryRun = False,
+    table: Table = None,
+    at: At = None,
+    loss_column: LossColumn = "loss",
+    drop_highest: DropHighest = 0,
+    lr_off: LrOff = 1.0,
+    batch_off: BatchOff = 1.0,
+    budget: Flops = None,
+    page: Page = None,
     as_json: AsJson = False,
 ) -> None:
     """Train small runs; forecast the loss and time of a large one.
 
-    Run the same command to resume.
+    Run the same command to resume. With --table, fit a scaling law to finished runs and forecast from it.
     """
+    if table is not None:
+        if run is not None:
+            raise ConfigError(f"--table fits {table} alone; remove {run}")
+        from headwater.cli.law import fit_table
+
+        return fit_table(table, at or [], loss_column, drop_highest, (lr_off, batch_off), budget, page, as_json)
+    if run is None:
+        raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
     from headwater.recipes.ladder import climb, prepare_ladder
-    from headwater.recipes.ladder_design import LadderWishes
+    from headwater.recipes.ladder_design import LadderOptions
     from headwater.recipes.ladder_forecast import ladder_result
 
-    wishes = LadderWishes(minutes, share) if rungs is None else LadderWishes(minutes, share, rungs)
+    options = LadderOptions(minutes, share) if rungs is None else LadderOptions(minutes, share, rungs)
     if dry_run:
-        from headwater.recipes.ladder_foreseen import foreseen_ladder
+        from headwater.recipes.ladder_foreseen import ladder_preview
 
-        foreseen = foreseen_ladder(run, overrides or [], wishes)
-        print_json(foreseen) if as_json else _print_foreseen(foreseen)
-        return
+        preview = ladder_preview(run, overrides or [], options)
+        return print_json(preview) if as_json else _print_preview(preview)
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
-    chosen = prepare_ladder(run, overrides or [], wishes, say)
+    chosen = prepare_ladder(run, overrides or [], options, say)
     done = climb(chosen, lambda config: SmallRunDisplay(config.train, config.train.num_steps, out), say)
     if done is None:
         _say_what_is_left(chosen.config, say)
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_result(chosen, done)
-    print_json(result) if as_json else _print(result, str(chosen.config.run_dir / "ladder" / "runs.csv"))
+    return print_json(result) if as_json else _print(result, str(chosen.config.run_dir / "ladder" / "runs.csv"))
 
 
 def _say_what_is_left(config: RunConfig, say: Callable[[str], None]) -> None:
-    from headwater.recipes.ladder_record import begun_ladder
-    from headwater.recipes.planned_loss import begun_outlook
+    from headwater.recipes.ladder_record import unfinished_ladder
+    from headwater.recipes.planned_loss import unfinished_outlook
 
-    begun = begun_ladder(config)
-    if begun is None:
+    unfinished = unfinished_ladder(config)
+    if unfinished is None:
         return
-    found = begun_outlook(config, begun)
+    found = unfinished_outlook(config, unfinished)
     if found.spread is not None:
-        say(f"bits per byte of the run so far: {interval(found.spread.band(), '')}, 8 in 10 to fall inside")
+        say(f"bits per byte of the run so far: {interval(found.spread.band(), '')}, P10 to P90")
     say(found.how)
 
 
-def _print_foreseen(foreseen: dict[str, Any]) -> None:
+def _print_preview(preview: dict[str, Any]) -> None:
     print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'about':>9}")
-    for rung in foreseen["rungs"]:
+    for rung in preview["rungs"]:
         sizes = f"{count(rung['params']):>8} {count(rung['tokens']):>8} {rung['flops']:9.2e}"
         print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}{'  trained' if rung['is_trained'] else ''}")
-    total, run_seconds = sum(rung["seconds"] for rung in foreseen["rungs"]), foreseen["run_seconds"]
+    total, run_seconds = sum(rung["seconds"] for rung in preview["rungs"]), preview["run_seconds"]
     print(f"together {duration(total)}, {total / run_seconds:.0%} of the run's own {duration(run_seconds)}")
-    for note in foreseen["notes"]:
+    for note in preview["notes"]:
         print(note)
 
 
@@ -96,12 +126,12 @@ def _print(result: dict[str, Any], table: str) -> None:
         sizes = f"{count(rung['params']):>8} {count(rung['tokens']):>8} {rung['flops']:9.2e}"
         print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}  {rung['loss']:.4f}")
     print()
-    card(f"ladder · {result['name']}", _lines(result, table), sys.stdout)
+    card(f"ladder · {result['name']}", _lines(result, table))
 
 
 def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
     forecast, plan = result["forecast"], result["plan"]
-    inside = "" if forecast["all"]["p50"] is None else ", nine in ten to fall inside"
+    inside = "" if forecast["all"]["p50"] is None else ", P10 to P90"
     lines = [("loss", _loss(forecast["all"]) + inside)]
     by_source = [f"{name} {_loss(found)}" for name, found in forecast.items() if name != "all"]
     if len(by_source) > 1:
@@ -120,16 +150,15 @@ def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
         lines.append(
             (
                 "one more",
-                f"a ladder with {name}, too ({duration(more['seconds'])}), would have {more['narrows_to']:.0%} of "
-                "this band",
+                f"adding {name} ({duration(more['seconds'])}) would narrow the interval to {more['narrows_to']:.0%}",
             )
         )
     took = f"{duration(result['seconds'])}, {result['share']:.0%} of the run's own time"
-    return [*lines, ("took", took), ("next", f"headwater law fit {shlex.quote(table)} --page law.html")]
+    return [*lines, ("took", took), ("next", f"headwater ladder --table {shlex.quote(table)} --page law.html")]
 
 
 def _loss(found: dict[str, Any]) -> str:
     if found["p50"] is None:
         return f"no forecast: {found['refused']}"
-    width = (found["p95"] / found["p5"]) ** 0.5 - 1
+    width = (found["p90"] / found["p10"]) ** 0.5 - 1
     return f"{significant(found['p50'], 4)} (± {width:.1%})" if math.isfinite(width) else significant(found["p50"], 4)

@@ -1,73 +1,52 @@
-"""Verbs about scaling laws: law fit."""
+"""headwater ladder --table CSV: the law that a table of finished runs shows, and forecasts from it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from headwater.cli.arguments import AsJson, print_json, say_beside
+from headwater.cli.arguments import print_json, say_beside
 from headwater.cli.terminal import safe
 from headwater.errors import ConfigError
 from headwater.report.numbers import apart, count
 
 
-def add_to(app: typer.Typer) -> None:
-    law = typer.Typer(help="Fit a scaling law to a table of runs and forecast from it.", no_args_is_help=True)
-    law.callback()(_group)
-    law.command("fit")(fit)
-    app.add_typer(law, name="law")
-
-
-def _group() -> None:
-    """Fit a scaling law to a table of runs and forecast from it."""
-
-
-def fit(
-    table: Annotated[str, typer.Argument(metavar="CSV", help="A table with the columns params, tokens and loss.")],
-    drop_highest: Annotated[
-        int, typer.Option("--drop-highest", metavar="N", help="Leave out the N runs of the highest loss.", min=0)
-    ] = 0,
-    at: Annotated[
-        list[str] | None,
-        typer.Option("--at", metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be given many times."),
-    ] = None,
-    loss_column: Annotated[
-        str, typer.Option("--loss-column", metavar="NAME", help="Fit this column, such as one source's bits per byte.")
-    ] = "loss",
-    lr_off: Annotated[
-        float, typer.Option("--lr-off", metavar="FACTOR", help="Runs of --at have FACTOR times the best learning rate.")
-    ] = 1.0,
-    batch_off: Annotated[
-        float, typer.Option("--batch-off", metavar="FACTOR", help="Runs of --at have FACTOR times the best batch.")
-    ] = 1.0,
-    budget: Annotated[float | None, typer.Option(metavar="FLOPS", help="Say the best size for this compute.")] = None,
-    page: Annotated[str | None, typer.Option(metavar="FILE.html", help="Draw the fit on a page of its own.")] = None,
-    as_json: AsJson = False,
+def fit_table(
+    table: Path,
+    at: list[str],
+    loss_column: str,
+    drop_highest: int,
+    factors: tuple[float, float],
+    budget: float | None,
+    page: Path | None,
+    as_json: bool,
 ) -> None:
-    """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast with intervals held against the table's own runs."""
+    """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast the runs of `at`, each with its interval.
+
+    `factors` are the learning rate and the batch of those runs over the best.
+    """
     if budget is not None and not 0 < budget < math.inf:
         raise ConfigError(f"--budget {budget:g} is no amount of compute; give FLOPs above zero, like 1e21")
-    targets = [_target(text) for text in at or []]
-    if not targets and (lr_off, batch_off) != (1, 1):
+    targets = [_target(text) for text in at]
+    if not targets and factors != (1, 1):
         raise ConfigError("--lr-off and --batch-off change forecasts, and there is none; add --at PARAMS,TOKENS")
     from headwater.plan.law import study
     from headwater.plan.law.table import read_runs
 
-    runs = read_runs(Path(table), loss_column)
+    runs = read_runs(table, loss_column)
     done = study.study(runs.without_highest(drop_highest) if drop_highest else runs)
     result = study.law_fields(done)
     if targets:
-        chosen = [replace(study.Target(*target), lr_factor=lr_off, batch_factor=batch_off) for target in targets]
+        lr_factor, batch_factor = factors
+        chosen = [replace(study.Target(*target), lr_factor=lr_factor, batch_factor=batch_factor) for target in targets]
         result["forecasts"] = [study.forecast_fields(done, target) for target in chosen]
     result["optimum"] = study.optimum_fields(done, budget)
     if page is not None:
         from headwater.report.law import write_law_page
 
-        write_law_page(Path(page), Path(table).name, done, result)
+        write_law_page(page, table.name, done, result)
         say_beside(as_json)(f"page: {page}")
     print_json(result) if as_json else _print(result)
 
@@ -90,7 +69,7 @@ def _target(text: str) -> list[float]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from headwater.plan.law.study import NOT_THE_LAW, RELATED
+    from headwater.plan.law.study import NOT_THE_LAW
 
     absent = [warning["says"] for warning in result["warnings"] if warning["code"] == "no_law"]
     if absent:
@@ -102,26 +81,26 @@ def _print(result: dict[str, Any]) -> None:
     )
     cuts = result["backtest"]["num_cuts"]
     print(f"{result['num_points']} runs, {cuts} cuts back-tested, {result['seconds']:.2f} s\n")
-    print(f"exponents, {RELATED}, with 90 % intervals; in the curve, every run for itself:")
+    print("exponents with related runs (P10 to P90), and of the curve, a plain Huber fit:")
     for name, found in result["exponent_intervals"].items():
-        low, likeliest, high = apart(found["p5"], found["likeliest"], found["p95"])
-        print(f"{name:<6} {likeliest} ({low} to {high}); in the curve {result[name]:.4f}")
+        low, likeliest, high = apart(found["p10"], found["likeliest"], found["p90"])
+        print(f"{name:<6} {likeliest} ({low} to {high}); curve {result[name]:.4f}")
     _print_optimum(result["optimum"])
     repetition = result["repetition"]
     if repetition["most_readings"] > 1:
         factor = math.exp(repetition["log_deviation"])
         print(
-            f"runs read their text up to {repetition['most_readings']:.2g} times: what that cost them is taken out of "
+            f"runs read their text up to {repetition['most_epochs_of']:.2g} times: what that cost them is taken out of "
             f"the law, by a strength of {repetition['strength']:.2g} (known to a factor of {factor:.2g})"
         )
     repeats = any("epochs" in found for found in result.get("forecasts", []))
     if result.get("forecasts"):
-        print(f"\n{'params':>10} {'tokens':>10}{' epochs' if repeats else ''} {'p5':>9} {'p50':>9} {'p95':>9}")
+        print(f"\n{'params':>10} {'tokens':>10}{' epochs' if repeats else ''} {'p10':>9} {'p50':>9} {'p90':>9}")
     for found in result.get("forecasts", []):
         sizes = f"{count(found['params']):>10} {count(found['tokens']):>10}"
         if repeats:
             sizes += f" {found.get('epochs', 1):>6g}"
-        values = [found[name] for name in ("p5", "p50", "p95")]
+        values = [found[name] for name in ("p10", "p50", "p90")]
         print(
             f"{sizes} no forecast: {found['refused']}"
             if "refused" in found
@@ -138,7 +117,7 @@ def _print_optimum(found: dict[str, Any]) -> None:
     if "refused" in found:
         print(f"{place} no answer: {found['refused']}")
         return
-    interval = f"{count(found['params_p5'])} to {count(found['params_p95'])}"
+    interval = f"{count(found['params_p10'])} to {count(found['params_p90'])}"
     print(f"{place} {count(found['params'])} parameters ({interval}), {count(found['tokens'])} tokens")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater import disk
-from headwater.cli import data, ladder, law, model, overview, plan, training
+from headwater.cli import data, ladder, model, overview, plan, training
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.cli.verbs import App, Root, require_current, usage_problem
@@ -38,7 +38,6 @@ data.add_to(app)
 model.add_to(app)
 plan.add_to(app)
 ladder.add_to(app)
-law.add_to(app)
 
 
 @app.callback()

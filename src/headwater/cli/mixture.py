@@ -91,10 +91,10 @@ def _cell(mixture: dict[str, Any], source: str) -> str:
 def _search(run: str, overrides: list[str], options: tuple[Any, ...], as_json: bool) -> None:
     """Train what isn't trained yet and print the proposal; the same command resumes after a signal."""
     from headwater.recipes.mixing import search_mixture
-    from headwater.recipes.mixing_design import MixingWishes, prepare_mixing
+    from headwater.recipes.mixing_design import MixingOptions, prepare_mixing
 
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
-    mixing = prepare_mixing(run, overrides, MixingWishes(*options), say)
+    mixing = prepare_mixing(run, overrides, MixingOptions(*options), say)
     result = search_mixture(mixing, lambda config: SmallRunDisplay(config.train, config.train.num_steps, out), say)
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)

@@ -1,49 +1,196 @@
-"""Verbs about cost: plan RUN, plan --budget, plan count."""
+"""headwater plan: what a run costs, which run a budget buys, how good forecasts were; and plan count."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.plan_group import SEARCH, VERB, PlanGroup
-from headwater.cli.plan_run import run
-from headwater.cli.plan_search import search
 from headwater.cli.terminal import safe
-from headwater.cli.track_record import TRACK_RECORD, track_record
+from headwater.cli.track_record import track_record
+from headwater.cli.verbs import App, Group, Verb
 from headwater.errors import ConfigError
 from headwater.report.numbers import count as short
 
+of_run = partial(typer.Option, rich_help_panel="Plan of a run")
+of_budget = partial(typer.Option, rich_help_panel="Search over a budget")
+of_both = partial(typer.Option, rich_help_panel="Both")
+RunAndSettings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN] [setting=value ...]", help="A run (optional with --budget), and settings."),
+]
+ByProbe = Annotated[bool, of_run("--probe", help="Time the run's own step here, for a minute at most.")]
+MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probability of exceeding this many hours.")]
+MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
+TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
+Page = Annotated[Path | None, of_run(metavar="FILE.html", help="Draw the plan on a page.")]
+Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
+Hardware = Annotated[str, of_budget(metavar="NxDEVICE", help="Devices, such as 8xH100 (default: this machine).")]
+TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
+ServeTokens = Annotated[str, of_budget(metavar="COUNT", help="Tokens to serve (default: as many as are trained on).")]
+AllLayouts = Annotated[bool, of_budget("--all-layouts", help="Search what headwater can't run, too, marked.")]
+CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
+FinishedRuns = Annotated[Path | None, of_both(metavar="CSV", help="Finished runs to forecast the loss from.")]
+UnitOfLoss = Annotated[str, of_both(metavar="UNIT", help="Unit of the loss in --runs (or nats_per_token).")]
+ByOption = Annotated[bool, typer.Option("--track-record", help="The verb of that name.", hidden=True)]
 
-def add_to(app: typer.Typer) -> None:
-    """Add `plan` with its verbs, any word that is none being a run; nothing heavy is loaded."""
-    plan = typer.Typer(
-        cls=PlanGroup,
-        help="Forecast what a run costs, or find the best run for a budget.",
-        no_args_is_help=True,
+DEFAULT = "run"
+MOVED = {
+    **{f"--{name.replace('_', '-')}": name for name in ("price_per_hour", "watts", "site", "sites", "prices")},
+    **{f"--{name.replace('_', '-')}": name for name in ("max_memory", "bytes_per_token", "final_share")},
+    **{"--price": "price_kind", "--hardware-table": "hardware"},
+}
+"Options of older versions, and the lines of the costs file that they are now."
+SETTINGS = {
+    "--family": "model.family=",
+    "--vocab-size": "tokenizer.vocab_size=",
+    "--seq-len": "model.seq_len=",
+    "--precision": "machine.dtype=",
+}
+"Options of older versions, and the settings that they are now."
+
+
+_Context: Any = Verb.context_class  # typer brings its own
+
+
+class PlainContext(_Context):
+    """The context of the command without a name: its path is the group's."""
+
+    @property
+    def command_path(self) -> str:
+        return str(super().command_path).rstrip()
+
+
+class PlanVerb(Verb):
+    context_class = PlainContext
+
+
+class PlanGroup(Group):
+    """`plan count`, `plan track-record`, and `plan ANYTHING ELSE`: the plan of a run or of a budget."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            _require_current(args)
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return "" if name == DEFAULT else name, command, rest
+
+
+def _require_current(args: list[str]) -> None:
+    for name in (arg.partition("=")[0] for arg in args):
+        if name in MOVED:
+            raise ConfigError(f"{name} is now a line of a costs file: {MOVED[name]} = …; name the file with --costs")
+        if name in SETTINGS:
+            raise ConfigError(f"{name} is now a setting: {SETTINGS[name]}VALUE, without dashes")
+
+
+def add_to(app: App) -> None:
+    """Add `plan`; nothing heavy is loaded."""
+    group = App("Forecast what a run costs, or find the best run for a budget.", cls=PlanGroup)
+    group.command(DEFAULT, cls=PlanVerb)(plan)
+    group.verb(count)
+    group.verb(track_record, "track-record")
+    app.add_typer(group, name="plan")
+
+
+def plan(
+    what: RunAndSettings = None,
+    probe: ByProbe = False,
+    max_hours: MaxHours = None,
+    max_money: MaxMoney = None,
+    target_loss: TargetLoss = None,
+    page: Page = None,
+    budget: Budget = "",
+    hardware: Hardware = "",
+    text_bytes: TextBytes = "",
+    serve_tokens: ServeTokens = "",
+    all_layouts: AllLayouts = False,
+    costs: CostsFile = None,
+    runs: FinishedRuns = None,
+    loss_unit: UnitOfLoss = "bits_per_byte",
+    by_option: ByOption = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast what a run costs, or find the best run for a budget.
+
+    See also `headwater plan count -h` (parameters, FLOPs) and `headwater plan track-record -h` (past forecasts).
+    """
+    words = what or []
+    if by_option:
+        return track_record(Path(words[0] if words else "runs"), as_json)
+    from headwater.recipes.costs import read_costs
+
+    read = read_costs(costs)
+    if budget:
+        _require_none(
+            "is for the plan of one run, without --budget",
+            probe=probe,
+            max_hours=max_hours,
+            max_money=max_money,
+            target_loss=target_loss,
+            page=page,
+        )
+        from headwater.cli.plan_search import search
+        from headwater.recipes.search_options import SearchOptions
+
+        run, *overrides = words if words and "=" not in words[0] else [None, *words]
+        return search(
+            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, all_layouts, read),  # type: ignore[arg-type]
+            as_json,
+        )
+    _require_none(
+        "needs --budget AMOUNT",
+        hardware=hardware,
+        text_bytes=text_bytes,
+        serve_tokens=serve_tokens,
+        all_layouts=all_layouts,
     )
-    plan.command(VERB)(run)
-    plan.command(TRACK_RECORD)(track_record)
-    plan.command(SEARCH)(search)
-    plan.command("count")(count)
-    app.add_typer(plan, name="plan")
+    if not words:
+        raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
+    from headwater.cli.plan_run import run as plan_one
+    from headwater.recipes.planning import PlanOptions, loss_unit_of
+
+    options = PlanOptions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, read)
+    plan_one(words[0], words[1:], options, probe, page, as_json)
+
+
+def _require_none(why: str, **options: Any) -> None:
+    """Raise ConfigError for an option that the other question has."""
+    for name, value in options.items():
+        if value not in (None, "", False):
+            raise ConfigError(f"--{name.replace('_', '-')} {why}")
 
 
 def count(
     what: Annotated[
-        list[str] | None, typer.Argument(metavar="[FOLDER] [a=b]...", help="A folder with a config.json, or settings.")
+        list[str] | None,
+        typer.Argument(metavar="[FOLDER] [setting=value ...]", help="A folder with a config.json, or settings."),
     ] = None,
-    family: Annotated[str, typer.Option(help="A family, such as llama, gpt2, qwen3, mixtral or deepseek_v3.")] = "",
+    family: Annotated[
+        str, typer.Option(metavar="NAME", help="A family, such as llama, gpt2, mixtral or deepseek_v3.")
+    ] = "",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a=b", help="A setting of the family; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="SETTING=VALUE", help="A setting of the family; may be repeated."),
     ] = None,
-    seq_len: Annotated[int | None, typer.Option(help="Tokens in a row, where it isn't the longest.", min=1)] = None,
-    recompute: Annotated[str, typer.Option(help="Recomputed in the backward pass: none, selective or full.")] = "none",
+    seq_len: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens in a sequence, where it isn't the longest.", min=1)
+    ] = None,
+    recompute: Annotated[
+        str, typer.Option(metavar="WHAT", help="Recomputed backward: none, selective or full.")
+    ] = "none",
     as_json: AsJson = False,
 ) -> None:
-    """Count parameters and FLOPs per token, exactly, from a config.json or from a family's settings."""
+    """Count parameters and FLOPs per token, exactly.
+
+    Of a folder with a config.json, or of a family and its settings.
+    """
     from headwater.plan.count import count_fields
 
     shape = _shape(what or [], family, settings or [])

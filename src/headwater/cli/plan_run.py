@@ -2,83 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from headwater.cli.arguments import AsJson, Overrides, RunFile, print_json, say_beside
+from headwater.cli.arguments import print_json, say_beside
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval
 from headwater.report.numbers import count
 
-LIMITS, MACHINE, LOSS = "Limits", "This machine", "Loss"
-"Headings of the options in the help of `headwater plan`."
-Site = Annotated[
-    str,
-    typer.Option(
-        help="A site of the table, whose PUE and carbon count; none: nothing for cooling, average carbon.",
-        rich_help_panel=MACHINE,
-    ),
-]
-Sites = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A table of sites instead of ours.", rich_help_panel=MACHINE)
-]
+if TYPE_CHECKING:
+    from headwater.recipes.planning import PlanOptions
 
 
-def run(
-    run: RunFile,
-    overrides: Overrides = None,
-    probe: Annotated[
-        bool,
-        typer.Option("--probe", help="Measure the run's own step here, for a minute at most.", rich_help_panel=MACHINE),
-    ] = False,
-    runs: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CSV", help="Finished runs (params, tokens, loss) to forecast the loss from.", rich_help_panel=LOSS
-        ),
-    ] = None,
-    max_hours: Annotated[
-        float | None, typer.Option(help="Say how likely the run takes longer.", rich_help_panel=LIMITS)
-    ] = None,
-    max_money: Annotated[
-        float | None, typer.Option(help="Say how likely the run costs more.", rich_help_panel=LIMITS)
-    ] = None,
-    target_loss: Annotated[
-        float | None, typer.Option(help="Say how likely the run misses this loss.", rich_help_panel=LIMITS)
-    ] = None,
-    price_per_hour: Annotated[
-        float | None, typer.Option(help="US dollars an hour of this machine.", rich_help_panel=MACHINE)
-    ] = None,
-    watts: Annotated[
-        float | None, typer.Option(help="What this machine draws in training.", rich_help_panel=MACHINE)
-    ] = None,
-    site: Site = "",
-    sites: Sites = None,
-    page: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Draw the plan on a page of its own.")] = None,
-    loss_unit: Annotated[
-        str, typer.Option(help="Unit of the loss in --runs: bits_per_byte or nats_per_token.", rich_help_panel=LOSS)
-    ] = "bits_per_byte",
-    as_json: AsJson = False,
-) -> None:
+def run(run: str, overrides: list[str], options: PlanOptions, probe: bool, page: Path | None, as_json: bool) -> None:
     """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval."""
-    from headwater.recipes.planning import Questions, loss_unit_of, plan_run, require_fits, with_ladder
+    from headwater.recipes.planning import plan_run, require_fits, with_ladder
     from headwater.recipes.run_config import load_run
 
     say = say_beside(as_json)
-    config, _ = load_run(run, overrides or [])
-    asked = Questions(
-        runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, price_per_hour, watts, site, sites
-    )
-    asked = with_ladder(config, asked)
-    result = plan_run(config, asked)
+    config, _ = load_run(run, overrides)
+    options = with_ladder(config, options)
+    result = plan_run(config, options)
     if probe:
         from headwater.recipes.probe import probe as measure
 
         require_fits(result)
         say("measuring the run's own step here, for a minute at most")
-        result = plan_run(config, asked, measure(config, result["step_seconds"], say))
+        result = plan_run(config, options, measure(config, result["step_seconds"], say))
     if page is not None:
         from headwater.report.plan import write_plan_page
 
@@ -88,7 +37,7 @@ def run(
 
 
 def _print(result: dict[str, Any]) -> None:
-    card(f"plan · {result['name']}", plan_card(result), sys.stdout)
+    card(f"plan · {result['name']}", plan_card(result))
 
 
 def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -99,7 +48,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
             "run",
             f"{count(counts['params'])} parameters, {count(counts['tokens'])} tokens "
             f"({counts['tokens_per_parameter']:.1f} a parameter), {counts['flops']:.2e} FLOPs"
-            + (f"; text read {counts['epochs']:.2g} times at most" if counts["epochs"] else ""),
+            + (f"; at most {counts['epochs']:.2g} epochs of a source" if counts["epochs"] else ""),
         ),
         ("time", hours_interval(result["hours"])),
         ("", how["hours"]),
@@ -116,11 +65,11 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _unsaid(result: dict[str, Any]) -> list[str]:
-    """Return why a chance that was asked for isn't said."""
-    asked = {"over_max_money": ("max_money", "money"), "misses_target_loss": ("target_loss", "loss")}
+    """Return why a chance that was requested isn't said."""
+    limits = {"over_max_money": ("max_money", "money"), "misses_target_loss": ("target_loss", "loss")}
     return [
         f"how likely it breaks --{limit.replace('_', '-')} isn't known: {result['how'][quantity]}"
-        for name, (limit, quantity) in asked.items()
+        for name, (limit, quantity) in limits.items()
         if result["limits"][limit] is not None and result["probabilities"][name] is None
     ]
 

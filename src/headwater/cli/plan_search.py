@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headwater.cli import search_options as option
-from headwater.cli.arguments import AsJson, print_json
+from headwater.cli.arguments import print_json
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval
 from headwater.durations import duration
 from headwater.report.numbers import count, significant
 
+if TYPE_CHECKING:
+    from headwater.recipes.search_options import SearchOptions
+
 PARTS_IN_WORDS = {
-    "evaluations": "validations and looks",
+    "evaluations": "validations and probes",
     "saves": "saves",
     "failures": "failures and what they undo",
     "start_and_end": "start and end",
@@ -24,43 +24,20 @@ LEAST_REPEATED = 0.001
 "Of a loss: what repetition costs less isn't said."
 
 
-def search(
-    what: option.Run = None,
-    budget: option.Budget = "",
-    hardware: option.Hardware = "",
-    text_bytes: option.TextBytes = "",
-    bytes_per_token: option.BytesPerToken = None,
-    serve_tokens: option.ServeTokens = "",
-    runs: option.FinishedRuns = None,
-    final_share: option.FinalShare = None,
-    family: option.Family = "",
-    vocab_size: option.VocabSize = None,
-    seq_len: option.SeqLen = None,
-    max_memory: option.MaxMemory = "",
-    precision: option.Precision = "auto",
-    price: option.Price = "",
-    price_per_hour: option.PricePerHour = None,
-    site: option.Site = "",
-    sites: option.Sites = None,
-    hardware_table: option.HardwareTable = None,
-    prices: option.Prices = None,
-    as_json: AsJson = False,
-) -> None:
+def search(options: SearchOptions, as_json: bool) -> None:
     """Search size, tokens, layout, batch and checkpoints for a budget; say what each choice is good for."""
-    given = locals()  # the options as they were typed; wishes have the same names
     from headwater.recipes.searching import search_budget
-    from headwater.recipes.wishes import Wishes
 
-    run, *overrides = what or [None]  # type: ignore[list-item]
-    options = {field.name: given[field.name] for field in fields(Wishes) if field.name in given}
-    result = search_budget(Wishes(run=run, overrides=tuple(overrides), **options))
+    result = search_budget(options)
     print_json(result) if as_json else _print(result)
 
 
 def _print(result: dict[str, Any]) -> None:
-    card(f"plan · {result['name']} · {result['budget']['text']}", budget_card(result), sys.stdout)
+    card(f"plan · {result['name']} · {result['budget']['text']}", budget_card(result))
     for choice in result["choices"]:
-        card(" and ".join(choice["kinds"]), choice_card(choice, result), sys.stdout)
+        mark = " · recommended" if choice["recommended"] else ""
+        mark += "" if choice["runnable"] else " · headwater can't run this today"
+        card(" and ".join(choice["kinds"]) + mark, choice_card(choice, result))
 
 
 def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -72,6 +49,7 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     if programme["usd"] is not None:
         lines.append(("price", f"${budget['usd_per_device_hour']:g} a device-hour: {budget['price_how']}"))
     lines.append(("power", budget["energy_how"]))
+    lines.append(("hours", budget["hours_how"]))
     lines.append(("final run", _cost(final)))
     if rest["hours"]:
         lines.append(("programme", f"{_cost(programme)}; a ladder and attempts that fail: {_cost(rest)}"))
@@ -124,6 +102,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         ("carbon", carbon_interval(choice["kg_co2"])),
         ("memory", f"{interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
         ("layout", choice["layout_how"]),
+        *([("needs", f"{', '.join(choice['needs'])}: headwater has none of it today")] if choice["needs"] else []),
         (
             "",
             f"{layout['microbatch_rows']} rows a microbatch, {layout['num_microbatches']} a step; "
@@ -140,7 +119,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
 
 def _loss(choice: dict[str, Any], unit: str) -> str:
     repeated = choice["repetition_costs"]
-    share = f"; {repeated / (1 + repeated):.1%} of it for reading again" if repeated > LEAST_REPEATED else ""
+    share = f"; {repeated / (1 + repeated):.1%} of it for repetition" if repeated > LEAST_REPEATED else ""
     return interval(choice["loss"], unit) + share
 
 

@@ -20,7 +20,7 @@ from headwater.machine.settings import FORMATS
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
 from headwater.plan.before import plan_fields, require_memory
-from headwater.recipes.planning import Questions
+from headwater.recipes.planning import PlanOptions
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import (
     Folders,
@@ -53,7 +53,7 @@ class Call:
     stop_within  seconds from a SIGTERM to its end
     """
 
-    questions: Questions
+    questions: PlanOptions
     own: Own
     place: Place
     stop_within: float

@@ -15,15 +15,12 @@ if TYPE_CHECKING:
     from headwater.report.outcome import Outcome
     from headwater.report.track_record import TrackRecord
 
-TRACK_RECORD = "track-record"
-
 
 def track_record(
     folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder that runs lie in.")] = Path("runs"),
-    by_option: Annotated[bool, typer.Option("--track-record", hidden=True)] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Hold the forecasts of all runs in a folder against their facts: headwater plan --track-record [FOLDER]."""
+    """Compare the forecasts of the finished runs in a folder with what became of them."""
     from headwater.report.track_record import read_track_record, track_fields
 
     record = read_track_record(folder)

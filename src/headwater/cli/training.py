@@ -103,10 +103,10 @@ def train(
 def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float) -> Call:
     from headwater.checkpoint.lock import owned, taken_over
     from headwater.cli.running import Call
-    from headwater.recipes.planning import Questions, loss_unit_of
+    from headwater.recipes.planning import PlanOptions, loss_unit_of
 
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
-    return Call(Questions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within)
+    return Call(PlanOptions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within)
 
 
 def new(

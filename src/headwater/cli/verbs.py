@@ -14,7 +14,7 @@ from headwater.errors import ConfigError
 SECTIONS = {
     "start": ("new", "run", "train"),
     "understand": ("evaluate", "next", "generate", "surprise", "report"),
-    "decide": ("plan", "ladder", "law"),
+    "decide": ("plan", "ladder"),
     "data": ("corpus",),
     "hand on": ("export",),
     "help": ("explain", "doctor"),
@@ -29,6 +29,8 @@ RENAMED = {
     "mixture search": "headwater corpus mixture --search",
     "mixture": "headwater corpus mixture",
     "corpus classifier": "headwater corpus tune",
+    "law": "headwater ladder --table CSV",
+    "law fit": "headwater ladder --table CSV",
     "export hf": "headwater export RUN",
 }
 "What was typed before, and what is typed now."

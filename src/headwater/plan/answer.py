@@ -8,59 +8,61 @@ from typing import Any
 
 import numpy as np
 
-from headwater.plan.asked import Asked
 from headwater.plan.candidate import Candidate
 from headwater.plan.choices import SERVED_RATE, TOO_SHORT, Choice, Field, LossModel
 from headwater.plan.count import count_flops
 from headwater.plan.forecast_run import Spread
+from headwater.plan.query import Query
 from headwater.plan.shape import shape_of
 
 LONG_HOURS = 90 * 24
 
 
-def text_fields(asked: Asked) -> dict[str, Any]:
-    return {"unique_tokens": None if math.isinf(asked.unique) else asked.unique, "how": asked.text_how}
+def text_fields(query: Query) -> dict[str, Any]:
+    return {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how}
 
 
-def serving_fields(asked: Asked, served: float) -> dict[str, Any]:
-    """Return how many tokens the model is taken to serve, and why so many."""
-    why = "as many as the compute-optimal run trains on" if asked.serve_tokens is None else "--serve-tokens"
+def serving_fields(query: Query, served: float) -> dict[str, Any]:
+    """Return how many tokens the model is taken to serve, and why."""
+    why = "as many as the compute-optimal run trains on" if query.serve_tokens is None else "--serve-tokens"
     return {"tokens": served, "how": f"{why}; at {SERVED_RATE:.0%} of training's FLOP/s, assumed"}
 
 
-def budget_fields(asked: Asked) -> dict[str, Any]:
+def budget_fields(query: Query) -> dict[str, Any]:
     """Return what the budget comes to: for the programme, the final run, and the rest."""
-    rates, hours = asked.rates, asked.final_hours
-    programme = hours / asked.final_share
+    rates, hours = query.rates, query.final_hours
+    programme = hours / query.final_share
     usd = None if rates.usd_per_hour is None else programme * rates.num_devices * rates.usd_per_hour
     return {
-        "text": asked.budget.text,
+        "text": query.budget.text,
         "num_devices": rates.num_devices,
         "device": rates.device,
         "usd_per_device_hour": rates.usd_per_hour,
         "price_how": rates.price_how,
         "energy_how": rates.energy_how,
-        "final_share": asked.final_share,
-        "final_share_how": asked.share_how,
+        "hours_how": rates.hours_how,
+        "hours_backtest": rates.hours_backtest,
+        "final_share": query.final_share,
+        "final_share_how": query.share_how,
         "programme": {"hours": programme, "usd": usd},
-        "final_run": {"hours": hours, "usd": None if usd is None else usd * asked.final_share},
+        "final_run": {"hours": hours, "usd": None if usd is None else usd * query.final_share},
         "ladder_and_failures": {
             "hours": programme - hours,
-            "usd": None if usd is None else usd * (1 - asked.final_share),
+            "usd": None if usd is None else usd * (1 - query.final_share),
         },
     }
 
 
-def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel, served: float) -> dict[str, Any]:
+def choice_fields(query: Query, choice: Choice, field: Field, losses: LossModel, served: float) -> dict[str, Any]:
     """Return one choice: sizes, what it takes with bands, how it is laid out, saved and served."""
-    each, rates = choice.candidate, asked.rates
-    epochs = max(1.0, choice.tokens / asked.unique)
+    each, rates = choice.candidate, query.rates
+    epochs = max(1.0, choice.tokens / query.unique)
     strength, params = losses.strength, float(each.params)
-    repeated = float(strength.log_cost(np.array(params), np.array(choice.tokens), asked.unique))
-    deviation = strength.deviation(params, choice.tokens, asked.unique)
+    repeated = float(strength.log_cost(np.array(params), np.array(choice.tokens), query.unique))
+    deviation = strength.deviation(params, choice.tokens, query.unique)
     loss = losses.quantiles(field.size(each), choice.tokens, each.log_penalty + repeated, deviation)
-    hours = each.seconds(choice.tokens, asked.unique) / 3600
-    parts = {name: part / 3600 for name, part in each.seconds_by_part(choice.tokens, asked.unique).items()}
+    hours = each.seconds(choice.tokens, query.unique) / 3600
+    parts = {name: part / 3600 for name, part in each.seconds_by_part(choice.tokens, query.unique).items()}
     device_hours = Spread(hours * rates.num_devices, each.hours_deviation).band()
     usd = rates.usd_per_hour
     serving_hours = served * choice.cost[2] / 3600
@@ -89,6 +91,8 @@ def choice_fields(asked: Asked, choice: Choice, field: Field, losses: LossModel,
         "memory_limit_gib": each.memory_limit / 2**30,
         "layout": each.layout,
         "layout_how": each.how,
+        "runnable": not each.needs,
+        "needs": list(each.needs),
         "tokens_per_second": 1 / each.seconds_per_token,
         "mfu": each.mfu,
         "hours_by_part": parts,
@@ -106,7 +110,8 @@ def _settings(choice: Choice) -> dict[str, Any]:
     model, batch = choice.candidate.model, choice.candidate.batch_tokens
     sizes = {f"model.{name}": value for name, value in model.model_dump(mode="json", include=_SIZES).items()}
     vocabulary = {"tokenizer.vocab_size": model.vocab_size}
-    return sizes | vocabulary | {"train.batch_tokens": batch, "train.num_steps": round(choice.tokens / batch)}
+    steps = {"train.batch_tokens": batch, "train.num_steps": round(choice.tokens / batch)}
+    return sizes | vocabulary | steps | choice.candidate.extra_settings
 
 
 _SIZES = {"family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len"}
@@ -146,24 +151,26 @@ def frontier(field: Field) -> list[dict[str, Any]]:
     ]
 
 
-def notes(asked: Asked, field: Field, choices: list[Choice]) -> list[str]:
+def notes(query: Query, field: Field, choices: list[Choice]) -> list[str]:
     """Return what a reader of the choices must know besides."""
     found = []
     first = choices[0]
-    if math.isinf(asked.unique):
+    if math.isinf(query.unique):
         found.append("no --text-bytes: text is taken as no limit; say how much there is")
-    elif first.tokens < asked.unique:
-        found.append(f"the text is no limit: the compute-optimal run reads {first.tokens / asked.unique:.1%} of it")
+    elif first.tokens < query.unique:
+        found.append(f"the text is no limit: the compute-optimal run reads {first.tokens / query.unique:.1%} of it")
     unspent = 1 - first.cost[0] / field.seconds
     if unspent > 0.1:
         found.append(f"{unspent:.0%} of the final run's time stays unspent: the text can't use more; more text would")
     if any(choice.candidate.layout["precision"] == "fp8" for choice in choices):
-        found.append("fp8 where its speed is worth more than the 0.25 % of loss it may cost; --precision bf16: without")
-    if asked.final_hours > LONG_HOURS:
-        found.append(f"the final run takes {asked.final_hours / 24:,.0f} days: more devices cost no more")
+        found.append(
+            "fp8 where its speed is worth more than the 0.25 % of loss it may cost; machine.dtype=bfloat16: without"
+        )
+    if query.final_hours > LONG_HOURS:
+        found.append(f"the final run takes {query.final_hours / 24:,.0f} days: more devices cost no more")
     refused = [reason for reason in field.refused if reason not in (None, TOO_SHORT)]
     if refused:
-        found.append(f"{len(refused)} candidates are left out, whose loss the table can't carry: {refused[0]}")
-    if asked.rates.usd_per_hour is None:
-        found.append(asked.rates.price_how)
+        found.append(f"{len(refused)} candidates are excluded: the table can't carry their loss: {refused[0]}")
+    if query.rates.usd_per_hour is None:
+        found.append(query.rates.price_how)
     return found

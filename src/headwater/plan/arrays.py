@@ -12,7 +12,7 @@ FloatArray = NDArray[np.float64]
 def on_one_thread() -> threadpool_limits:
     """Return a context in which numpy multiplies on one thread.
 
-    Matrices of a fit are small. Beside another program two threads wait for each other, spinning: a fit of 0.2 s took
+    Matrices of a fit are small. Under load two threads wait for each other, spinning: a fit of 0.2 s took
     10, and slowed the other one down.
     """
     return threadpool_limits(limits=1, user_api="blas")

@@ -49,7 +49,7 @@ def parse_budget(text: str) -> Budget:
 
 
 def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
-    """Return how many of which device "8xH100" is; one where no number stands. Raises ConfigError."""
+    """Return how many of which device "8xH100" is; one without a number. Raises ConfigError."""
     match = re.fullmatch(r"\s*(-?\d[\d,_]*)\s*(?:[x×*]\s*|\s+)(\S.*?)\s*", text, re.IGNORECASE)
     number, name = (match.group(1), match.group(2)) if match else ("1", text.strip())
     if not name:
@@ -67,7 +67,7 @@ def parse_amount(option: str, text: str, noun: str) -> float:
     scales, suffix = ("[kmgtp]i?", "b(?:ytes?)?") if noun == "bytes" else ("[kmgtpb]", noun)
     match = re.fullmatch(rf"{NUMBER}\s*({scales})?\s*(?:{suffix})?", plain)
     if match is None:
-        raise ConfigError(f"{option} {text!r} is no number of {noun}; write it like 40G, 1.5T or 300M")
+        raise ConfigError(f"{option} {text!r} is not a number of {noun}; write it like 40G, 1.5T or 300M")
     value = _number(match.group(1)) * (SCALES | BINARY)[match.group(2) or ""]
     if not 0 < value < math.inf:
         raise ConfigError(f"{option} {text}: give a number of {noun} above zero")

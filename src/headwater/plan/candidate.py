@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
+from headwater.optim.blocks import block_rows_for
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.device import Device
 from headwater.plan.efficiency import shipped_constants, shipped_efficiency
 from headwater.plan.failures import Pauses, Shares, daly_interval, lasting_part, mean_seconds_between_failures, shares
-from headwater.plan.layout import Precision, recompute_in_words
-from headwater.plan.layouts import Laid, Task, batch_regret, fastest_layout
-from headwater.plan.memory import CONTEXT_BYTES, OptimizerName
-from headwater.plan.score import Z90
+from headwater.plan.layout import Layout, Precision, needs, recompute_in_words
+from headwater.plan.layouts import LayoutEstimate, Task, batch_regret, fastest_layout
+from headwater.plan.memory import CONTEXT_BYTES
+from headwater.plan.processor import muon_flops, sizes_of
+from headwater.plan.score import Z_P90
 from headwater.plan.shape import shape_of
 from headwater.plan.sizes import halved_fraction, wanted_rows
 from headwater.plan.time import in_halves, step_seconds, step_work
@@ -25,8 +27,8 @@ FP8_LOSS = 0.0025
 "Relative rise of loss in fp8: DeepSeek-V3 saw less than that against bf16 (arXiv:2412.19437, section 3.3)."
 USUAL_MFU = 0.4
 "For a first guess of a run's tokens, from which its batch follows: whole runs reach 0.3 to 0.5."
-SAVED_BYTES, SAVE_RATE, SAVE_START = 12, 2e9, 5.0
-"A checkpoint holds fp32 weights and two moments; assumed: a node writes 2 GB/s, and a save takes 5 s to begin."
+SAVED_BYTES, SAVE_RATE, SAVE_START = 8, 2e9, 5.0
+"A checkpoint holds fp32 weights and Muon's moment; assumed: a node writes 2 GB/s, and a save takes 5 s to begin."
 LAUNCH_SECONDS = 120.0
 "From the launch to the first step; assumed: processes start, kernels are compiled, text is opened."
 
@@ -37,7 +39,8 @@ class Candidate:
 
     `seconds_per_token` is of the whole machine and holds pauses, failures and saves; `start_seconds` comes once,
     `prepare_seconds` for each token of text that is read. `log_penalty` is what its batch and precision cost in log
-    loss. Spreads are standard deviations of logarithms. `how` names the layout for people.
+    loss. Spreads are standard deviations of logarithms. `how` names the layout for people, `needs` what headwater
+    lacks for it, `extra_settings` those of its training besides sizes, batch and steps.
     """
 
     model: ModelSettings
@@ -57,6 +60,8 @@ class Candidate:
     start_seconds: float = 0.0
     prepare_seconds: float = 0.0
     mfu: float | None = None
+    needs: tuple[str, ...] = ()
+    extra_settings: dict[str, Any] = field(default_factory=dict)
 
     def seconds(self, tokens: float, unique: float) -> float:
         """Return the time of a run of `tokens`, of which `unique` are different ones."""
@@ -104,7 +109,7 @@ class Cluster:
     device: Device
     max_memory: float | None = None
     precision: str = "auto"
-    optimizer: OptimizerName = "adamw"
+    all_layouts: bool = False
     half_length_fraction: float | None = None
 
     @property
@@ -112,7 +117,7 @@ class Cluster:
         return min(self.max_memory or math.inf, self.device.memory_bytes)
 
     def precisions(self) -> tuple[Precision, ...]:
-        """Return what to try: bf16, and fp8 on devices that have it.
+        """Return what to try: bf16; fp8, which headwater has never trained in on a GPU, where it is named or all are.
 
         Raise ConfigError where the device has no bf16, or fp8 is asked of one that has none.
         """
@@ -124,16 +129,17 @@ class Cluster:
         if self.precision == "fp8":
             self.device.peak_flops("fp8")
             return ("fp8",)
-        return ("bf16", "fp8") if self.precision == "auto" and self.device.has_fp8 else ("bf16",)
+        is_open = self.precision == "auto" and self.all_layouts and self.device.has_fp8
+        return ("bf16", "fp8") if is_open else ("bf16",)
 
-    def guessed_tokens(self, model: ModelSettings, seconds: float, most: float) -> float:
+    def estimated_tokens(self, model: ModelSettings, seconds: float, most: float) -> float:
         """Return about how many tokens a time allows, before any layout is known."""
         rate = self.num_devices * USUAL_MFU * self.device.bf16_flops
         return min(most, seconds * rate / count_flops(shape_of(model)).causal)
 
 
 @dataclass(frozen=True)
-class Looked:
+class LayoutSearch:
     """What one search of layouts saw: candidates that fit, layouts there are, and estimates made."""
 
     candidates: tuple[Candidate, ...]
@@ -141,24 +147,38 @@ class Looked:
     num_estimated: int
 
 
-def on_cluster(cluster: Cluster, model: ModelSettings, num_tokens: float) -> Looked:
+def on_cluster(cluster: Cluster, model: ModelSettings, num_tokens: float) -> LayoutSearch:
     """Return the model on its fastest layout in each precision, none where it fits in no layout."""
     shape, found = shape_of(model), []
     num_layouts = num_estimated = 0
     deviation = shipped_constants()["spread"]["memory"]
     # nine of ten runs fit, by the error that estimates of memory have had
-    usable = cluster.usable_memory / math.exp(Z90 * deviation)
+    usable = cluster.usable_memory / math.exp(Z_P90 * deviation)
     wanted = wanted_rows(num_tokens, model.seq_len)
     for precision in cluster.precisions():
-        task = Task(shape, cluster.device, cluster.num_devices, wanted, usable, precision, cluster.optimizer)
+        task = Task(
+            shape,
+            cluster.device,
+            cluster.num_devices,
+            wanted,
+            usable,
+            precision,
+            update_flops=_muon_flops(model, wanted * model.seq_len),
+            all_layouts=cluster.all_layouts,
+        )
         searched = fastest_layout(task, shipped_efficiency())
         num_layouts, num_estimated = num_layouts + searched.num_layouts, num_estimated + searched.num_estimated
         if searched.best is not None:
             found.append(_candidate(cluster, model, searched.best))
-    return Looked(tuple(found), num_layouts, num_estimated)
+    return LayoutSearch(tuple(found), num_layouts, num_estimated)
 
 
-def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
+def _muon_flops(model: ModelSettings, batch_tokens: int) -> float:
+    block_rows = block_rows_for(model.d_model, model.d_ff, batch_tokens)
+    return muon_flops(sizes_of(model, is_muon=True, block_rows=block_rows).matrices, on_processor=False)
+
+
+def _candidate(cluster: Cluster, model: ModelSettings, best: LayoutEstimate) -> Candidate:
     shape, layout, device = shape_of(model), best.layout, cluster.device
     params, fitted = count_params(shape).total, shipped_constants()
     nodes = max(1.0, cluster.num_devices / device.node_size)
@@ -184,16 +204,25 @@ def _candidate(cluster: Cluster, model: ModelSettings, best: Laid) -> Candidate:
         log_penalty=math.log1p(cost),
         start_seconds=LAUNCH_SECONDS,
         mfu=palm / device.peak_flops(layout.precision.split("-")[0]),
+        needs=tuple(needs(layout)),
+        extra_settings=_extra_settings(layout, model.seq_len),
     )
 
 
-def _part_with_halves(cluster: Cluster, model: ModelSettings, best: Laid, fraction: float) -> float:
+def _extra_settings(layout: Layout, seq_len: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"train.microbatch_tokens": layout.microbatch_rows * seq_len}
+    if layout.recompute == "full":
+        found["train.recompute_fraction"] = layout.recomputed_layers
+    return found | ({"machine.dtype": "float8"} if layout.precision == "fp8" else {})
+
+
+def _part_with_halves(cluster: Cluster, model: ModelSettings, best: LayoutEstimate, fraction: float) -> float:
     """Return the mean step of a run over one of whole rows."""
     work, efficiency = step_work(shape_of(model), best.layout, cluster.device), shipped_efficiency()
     return step_seconds(in_halves(work, fraction), efficiency) / step_seconds(work, efficiency)
 
 
-def layout_fields(best: Laid, seq_len: int) -> dict[str, Any]:
+def layout_fields(best: LayoutEstimate, seq_len: int) -> dict[str, Any]:
     layout = best.layout
     return {
         "num_devices": layout.num_devices,
@@ -214,7 +243,7 @@ def layout_fields(best: Laid, seq_len: int) -> dict[str, Any]:
     }
 
 
-def in_words(best: Laid) -> str:
+def in_words(best: LayoutEstimate) -> str:
     layout = best.layout
     degrees = {"tensor": layout.tensor, "pipeline": layout.pipeline, "context": layout.context}
     split = "".join(f" × {name} {degree}" for name, degree in degrees.items() if degree > 1)

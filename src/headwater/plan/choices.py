@@ -49,7 +49,7 @@ class Losses(Protocol):
         ...
 
     @property
-    def readings(self) -> float:
+    def epochs(self) -> float:
         """How often the runs behind the losses read their text, at most."""
         ...
 
@@ -184,7 +184,7 @@ def _whole_steps(candidate: Candidate, tokens: float, up: bool = False) -> float
 
 
 def choose(field_: Field, serve_tokens: float | None) -> tuple[list[Choice], float]:
-    """Return the choices, compute-optimal first, and the tokens served that were reckoned with.
+    """Return the choices, compute-optimal first, and the tokens served that they were made for.
 
     By default as many are served as the compute-optimal model trains on. At least one candidate must be able to train.
     """
@@ -203,7 +203,7 @@ def _compute_optimal(field_: Field, best: int) -> Choice:
     if epochs > 1:
         reason += f"; the text is read {epochs:.1f} times, and what repeats is worth less"
     if tokens < field_.most_tokens[best]:
-        reason += "; read more often it would be learnt by heart"
+        reason += "; more epochs would be memorised"
     return field_.choice(best, tokens, COMPUTE, reason)
 
 

@@ -34,7 +34,7 @@ class Traffic:
 class Group:
     """Devices that exchange: how many, over which wire, and the bandwidth of a ring through all of them.
 
-    A ring through several nodes passes `rails` network cards at once, as many as the group has devices in a node; its
+    A ring through several nodes passes `rails` network cards together, as many as the group has devices in a node; its
     slowest part is the network or the links inside a node, whichever is slower.
     """
 

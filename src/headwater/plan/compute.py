@@ -31,15 +31,15 @@ def microbatch_compute(shape: Shape, layout: Layout) -> Compute:
     head = 2 * shape.vocab_size * shape.d_model * tokens / parts
     passes = 3 + recomputed_part(layout)
     core, core_bytes = attention_core(shape, layout)
-    narrow, wide = (0.0, passes * blocks) if layout.precision == "bf16" else (passes * blocks, 0.0)
+    narrow_flops, bf16_flops = (0.0, passes * blocks) if layout.precision == "bf16" else (passes * blocks, 0.0)
     traffic = (
         matrix_bytes(shape, layout)
         + vector_bytes(shape, layout)
         + cast_bytes(shape, layout)
         + loss_bytes(shape, layout)
     )
-    moved = traffic / layout.pipeline + core_bytes * tokens / parts + gradient_bytes(shape, layout)
-    return Compute(narrow, wide + 3 * head, core * tokens / parts, moved)
+    num_bytes = traffic / layout.pipeline + core_bytes * tokens / parts + gradient_bytes(shape, layout)
+    return Compute(narrow_flops, bf16_flops + 3 * head, core * tokens / parts, num_bytes)
 
 
 def device_params(shape: Shape, layout: Layout) -> float:
@@ -94,8 +94,8 @@ def matrix_bytes(shape: Shape, layout: Layout) -> float:
     passes = 3 + recomputed_part(layout)
     for matrix, num in shape.block_matrices:
         # one side is split over tensor ranks, the wider one, the residual stream is whole
-        narrow, wide = sorted((matrix.num_in, matrix.num_out))
-        activations = tokens * matrix.num_active * (narrow + wide / layout.tensor)
+        shorter, longer = sorted((matrix.num_in, matrix.num_out))
+        activations = tokens * matrix.num_active * (shorter + longer / layout.tensor)
         total += (
             num * passes * 2 * (activations + matrix.weights / layout.tensor / (layout.expert if matrix.num > 1 else 1))
         )

@@ -36,7 +36,7 @@ def find_site(name: str = AVERAGE, path: Path | None = None) -> Site:
                 )
             return Site(name, pue, required(row, "kg_co2_per_kwh", where=where), row.get("source") or "")
     known = ", ".join(row["site"] for _, row in rows)
-    raise ConfigError(f"no site {name!r} in the sites table; name one with --site: it has {known}")
+    raise ConfigError(f"no site {name!r} in the sites table; it has {known}")
 
 
 def site_or_average(name: str, path: Path | None = None) -> tuple[Site, float, str]:
@@ -48,7 +48,7 @@ def site_or_average(name: str, path: Path | None = None) -> tuple[Site, float, s
     carbon = f"{site.kg_co2_per_kwh:g} kg of CO2 a kWh of the site {site.name}"
     if name:
         return site, site.pue, f"PUE {site.pue:g} and {carbon}"
-    return site, 1.0, f"nothing for cooling, {carbon}: name a --site for its own"
+    return site, 1.0, f"nothing for cooling, {carbon}: a costs file names another site"
 
 
 def mean_watts(device: Device, power_part: float) -> float:

@@ -65,7 +65,7 @@ def _hf_shape(family: str, raw: RawSettings) -> Shape:
     table = {HF_NAMES.get(name, name): value for name, value in raw.table.items()}
     if family.startswith("deepseek") and "num_experts" in table:
         table["n_routed_experts"] = table.pop("num_experts")
-    config = _Asked({"model_type": family, **table})
+    config = _ReadKeys({"model_type": family, **table})
     try:
         missing = missing_sizes(config)
         shape = None if missing else shape_of_config(config)
@@ -77,11 +77,11 @@ def _hf_shape(family: str, raw: RawSettings) -> Shape:
     return shape
 
 
-def _require_known(family: str, config: _Asked) -> None:
+def _require_known(family: str, config: _ReadKeys) -> None:
     """Raise ConfigError for a setting that the family's reader didn't ask for."""
-    unknown = sorted(set(config) - config.asked)
+    unknown = sorted(set(config) - config.read)
     if unknown:
-        known = sorted({SAID_NAMES.get(name, name) for name in config.asked - {"model_type"}})
+        known = sorted({SAID_NAMES.get(name, name) for name in config.read - {"model_type"}})
         near = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
         raise ConfigError(f"family {family} has no setting {unknown[0]!r}{hint}")
@@ -91,19 +91,19 @@ def _needs(family: str, names: list[str]) -> str:
     return f"family {family} needs {', '.join(names)}; give {'each' if len(names) > 1 else 'it'} with --set NAME=NUMBER"
 
 
-class _Asked(dict[str, Any]):
+class _ReadKeys(dict[str, Any]):
     """A configuration that remembers which of its keys were asked for, so that a misspelt one is not passed over."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
-        self.asked: set[str] = set()
+        self.read: set[str] = set()
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.asked.add(key)
+        self.read.add(key)
         return super().get(key, default)
 
     def __getitem__(self, key: str) -> Any:
-        self.asked.add(key)
+        self.read.add(key)
         return super().__getitem__(key)
 
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from headwater.errors import ConfigError
 from headwater.plan.arrays import FloatArray
-from headwater.plan.score import Z90
+from headwater.plan.score import Z_P90
 
 NUM_DRAWS, SEED = 10_000, 1
-TRAINING_PARTS = ("start", "steps", "validations", "looks", "checkpoints")
+PROBES_PART = "looks"
+"The key of probes in the seconds of `plan RUN --json` and forecast.json, kept from older versions."
+TRAINING_PARTS = ("start", "steps", "validations", PROBES_PART, "checkpoints")
 "Parts of the seconds that a run's own clock counts: text is prepared before it starts, the report is made after."
 
 
@@ -33,7 +35,7 @@ class Spread:
 
     def band(self) -> dict[str, float]:
         """Return P10, P50 and P90, as of many draws."""
-        factor = math.exp(Z90 * self.log_deviation)
+        factor = math.exp(Z_P90 * self.log_deviation)
         return {"p10": self.median / factor, "p50": self.median, "p90": self.median * factor}
 
 

@@ -185,7 +185,7 @@ def _qwen2_moe(config: Config) -> Shape:
 
 
 def _deepseek(*, has_mlp_bias: bool) -> Callable[[Config], Shape]:
-    """Return a reader of DeepSeek-V2 and V3 (arXiv:2405.04434, 2412.19437), without the layers that look further."""
+    """Return a reader of DeepSeek-V2 and V3 (arXiv:2405.04434, 2412.19437), without the layers that reach further."""
 
     def build(config: Config) -> Shape:
         attention = _latent(config)

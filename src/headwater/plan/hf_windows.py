@@ -54,7 +54,7 @@ def _every_other_below(config: Config) -> Callable[[int], bool]:
 
 
 def _without_positions(config: Config) -> Callable[[int], bool]:
-    """SmolLM3: layers without rotary positions, listed with 0 or every so many."""
+    """SmolLM3: layers without rotary positions, listed with 0 or with a period."""
     listed = given(config, "no_rope_layers")
     if isinstance(listed, list):
         return lambda index: index < len(listed) and not listed[index]

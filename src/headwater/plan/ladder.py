@@ -26,7 +26,7 @@ from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, Runs, num_
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0
 USUAL_STEPS = 4 * 60  # from which most runs have enough rungs
-SLACK = 1.1  # foretold seconds differ by as much from call to call
+SLACK = 1.1  # forecast seconds differ by as much from call to call
 NUM_BUDGETS = 16  # tried where a ladder doesn't fit
 TOO_FAR = 1e6  # above every variance
 MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay

@@ -35,7 +35,7 @@ class Software:
     hides_data_traffic: bool = True
     "Whether gradients are reduced during the backward pass."
     uses_all_network_cards: bool = True
-    "Whether a node's ranks send through all its network cards at once."
+    "Whether a node's ranks send through all its network cards together."
     is_parallel_block: bool = False
     "Whether attention and MLP read the same norm, which halves tensor-parallel exchange."
     repeats_keys: bool = False
@@ -46,19 +46,27 @@ class Software:
     interleaved_parts: int | None = 1
     "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
     logit_bytes: float = 14.0
-    "Bytes held at once for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
+    "Bytes held together for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
     gathered_part: float = 1.0
-    "Part of a layer's weights that sharded state gathers, and reduces the gradients of, at once."
+    "Part of a layer's weights that sharded state gathers, and reduces the gradients of, at a time."
     param_bytes: float = 2.0
     "Bytes of the weights that are multiplied, where they lie beside an fp32 copy; 0: only the fp32 ones lie in memory."
+    divides_weights: bool = True
+    "Whether ZeRO divides the fp32 weights with the optimizer's state; else each device has them whole."
+    loss_tokens: int | None = None
+    "Tokens whose logits are held together; None: all of a microbatch."
+
+
+HEADWATER = Software(hides_data_traffic=False, param_bytes=0.0, divides_weights=False, loss_tokens=2048)
+"headwater's training: fp32 weights whole on each device, the loss in chunks, gradients exchanged after the last."
 
 
 @dataclass(frozen=True)
 class Layout:
     """Sizes of one step: rows, and over how many devices each kind of parallelism splits the model.
 
-    `microbatch_rows` go forward at once in a replica of the model. `virtual_stages` are the parts of the model that one
-    device has in an interleaved pipeline. `data` is what is left of the devices.
+    `microbatch_rows` go forward together in a replica of the model. `virtual_stages` are the parts of the model that
+    one device has in an interleaved pipeline. `data` is what is left of the devices.
     """
 
     num_devices: int
@@ -106,6 +114,20 @@ class Layout:
     def microbatch_tokens(self, seq_len: int) -> float:
         """Return the tokens of one forward pass on one tensor-parallel group."""
         return self.microbatch_rows * seq_len / self.context
+
+
+def needs(layout: Layout) -> list[str]:
+    """Return what this layout needs and headwater doesn't have; empty for one that `headwater train` can run."""
+    found = {
+        "sharded weights (FSDP)": layout.sharding in ("zero2", "fsdp", "hsdp"),
+        "tensor parallelism": layout.tensor > 1,
+        "pipeline parallelism": layout.pipeline > 1,
+        "context parallelism": layout.context > 1,
+        "expert parallelism": layout.expert > 1,
+        "recomputation of every second product": layout.keeps_half_the_matmuls,
+        f"training in {layout.precision}": layout.precision not in ("bf16", "fp8"),
+    }
+    return [what for what, is_needed in found.items() if is_needed]
 
 
 def recompute_in_words(layout: Layout) -> str:

@@ -1,4 +1,4 @@
-"""The fastest way to lay one model over devices: every layout of a grid, without looking at most of them. No torch.
+"""The fastest way to lay one model over devices: those that headwater runs, or every layout of a grid. No torch.
 
 A group holds what microbatch and recomputation leave alone: degrees of parallelism, sharding, precision. The time
 of a group can't be less than with its largest microbatch and nothing recomputed, whatever fits; groups are opened in
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from headwater.plan.device import Device
 from headwater.plan.efficiency import Efficiency
 from headwater.plan.law.tuning import BATCH_PER_SQUARED_DOUBLING, MAX_FACTOR
-from headwater.plan.layout import Layout, Precision, Sharding
+from headwater.plan.layout import HEADWATER, Layout, Precision, Sharding, needs
 from headwater.plan.memory import Memory, OptimizerName, estimate_memory
 from headwater.plan.shape import Shape
 from headwater.plan.time import step_seconds, step_work
@@ -31,11 +31,17 @@ MARGIN = 0.07
 itself is off by (`spread` in efficiencies.json). Of what it can't tell apart the simpler is taken."""
 RECOMPUTES = ("none", "half", "full")
 "Nothing; every second product of the blocks and all that is no product; every block."
+OWN_RECOMPUTES = ("none", "half the blocks", "full")
+"What headwater's train.recompute_fraction can be here."
 
 
 @dataclass(frozen=True)
 class Task:
-    """One model on some devices. `memory_bytes` is what a device may use, `wanted_rows` the batch of the rules."""
+    """One model on some devices. `memory_bytes` is what a device may use, `wanted_rows` the batch of the rules.
+
+    `update_flops` are those of Muon's products in a step, over all devices. With `all_layouts` the grid holds layouts
+    that headwater can't run today (`layout.needs`), too.
+    """
 
     shape: Shape
     device: Device
@@ -43,11 +49,22 @@ class Task:
     wanted_rows: float
     memory_bytes: float
     precision: Precision = "bf16"
-    optimizer: OptimizerName = "adamw"
+    optimizer: OptimizerName = "muon"
+    update_flops: float = 0.0
+    all_layouts: bool = False
+
+    @property
+    def recomputes(self) -> tuple[str, ...]:
+        return RECOMPUTES if self.all_layouts else OWN_RECOMPUTES
+
+    def update_seconds(self, efficiency: Efficiency) -> float:
+        """Return the time of Muon's products in a step: each device orthogonalises its share of the matrices."""
+        rate = self.device.bf16_flops * efficiency.matmul(self.device.architecture, "bf16")
+        return self.update_flops / self.num_devices / rate
 
 
 @dataclass(frozen=True)
-class Laid:
+class LayoutEstimate:
     """A layout that fits, its seconds a token over all devices, its peak, and the batch over the wanted one."""
 
     layout: Layout
@@ -65,7 +82,7 @@ class Laid:
 class Searched:
     """The best layout, None where none fits; how many there are, and how many were estimated."""
 
-    best: Laid | None
+    best: LayoutEstimate | None
     num_layouts: int
     num_estimated: int
 
@@ -86,6 +103,12 @@ def _margin(layout: Layout) -> float:
 def groups(task: Task) -> Iterator[Layout]:
     """Yield one layout a group, of one row a microbatch, a batch of one such row a replica."""
     shape, device = task.shape, task.device
+    if not task.all_layouts:
+        sharding: Sharding = "none" if task.num_devices == 1 else "zero1"
+        yield Layout(
+            task.num_devices, task.num_devices, 1, sharding=sharding, precision=task.precision, software=HEADWATER
+        )
+        return
     heads = shape.layers[0].attention.num_heads
     contexts = _powers(MAX_CONTEXT) if shape.seq_len >= LONG_ROW else [1]
     for tensor in _powers(min(device.node_size, heads)):
@@ -117,12 +140,13 @@ def _shardings(layout: Layout, device: Device) -> list[Sharding]:
     if replicas == 1:
         return ["none"]
     spread = replicas * layout.tensor > device.node_size >= 2 * layout.tensor and layout.pipeline == 1
-    return ["none", "zero1", "fsdp", "hsdp"] if spread else ["none", "zero1", "fsdp"]
+    return ["zero1", "fsdp", "hsdp"] if spread else ["zero1", "fsdp"]
 
 
 def _sharded(layout: Layout, sharding: Sharding, device: Device) -> Layout:
     inside = device.node_size // layout.tensor if sharding == "hsdp" else None
-    return replace(layout, sharding=sharding, shard_group=inside)
+    found = replace(layout, sharding=sharding, shard_group=inside)
+    return found if needs(found) else replace(found, software=HEADWATER)
 
 
 def microbatches(task: Task, group: Layout) -> list[Layout]:
@@ -146,6 +170,8 @@ def recomputing(layout: Layout, recompute: str) -> Layout:
         return layout
     if recompute == "half":
         return replace(layout, recompute="selective", keeps_half_the_matmuls=True)
+    if recompute == "half the blocks":
+        return replace(layout, recompute="full", recomputed_layers=0.5)
     return replace(layout, recompute=recompute)  # type: ignore[arg-type]
 
 
@@ -153,22 +179,22 @@ def every_layout(task: Task) -> Iterator[Layout]:
     """Yield the whole grid."""
     for group in groups(task):
         for layout in microbatches(task, group):
-            yield from (recomputing(layout, recompute) for recompute in RECOMPUTES)
+            yield from (recomputing(layout, recompute) for recompute in task.recomputes)
 
 
-def laid(task: Task, layout: Layout, efficiency: Efficiency) -> Laid | None:
+def estimate_layout(task: Task, layout: Layout, efficiency: Efficiency) -> LayoutEstimate | None:
     """Return the estimate of one layout, None when it doesn't fit."""
     memory = estimate_memory(task.shape, layout, task.optimizer)
     if memory.needed > task.memory_bytes:
         return None
-    seconds = step_seconds(step_work(task.shape, layout, task.device), efficiency)
+    seconds = step_seconds(step_work(task.shape, layout, task.device), efficiency) + task.update_seconds(efficiency)
     tokens = layout.batch_rows * task.shape.seq_len
-    return Laid(layout, seconds / tokens, memory, layout.batch_rows / task.wanted_rows)
+    return LayoutEstimate(layout, seconds / tokens, memory, layout.batch_rows / task.wanted_rows)
 
 
 def fastest_layout(task: Task, efficiency: Efficiency) -> Searched:
     """Return the layout of the least score that fits."""
-    best: Laid | None = None
+    best: LayoutEstimate | None = None
     opened = [microbatches(task, group) for group in groups(task)]
     bounds = [_bound(task, layouts, efficiency) for layouts in opened]
     num_estimated = len(opened)
@@ -180,20 +206,20 @@ def fastest_layout(task: Task, efficiency: Efficiency) -> Searched:
             num_estimated += tried
             if found is not None and (best is None or found.score < best.score):
                 best = found
-    return Searched(best, sum(map(len, opened)) * len(RECOMPUTES), num_estimated)
+    return Searched(best, sum(map(len, opened)) * len(task.recomputes), num_estimated)
 
 
-def _fastest_of_group(task: Task, layouts: list[Layout], efficiency: Efficiency) -> tuple[Laid | None, int]:
-    """Return the best of a group, largest microbatch first, and how many layouts were looked at."""
-    best: Laid | None = None
+def _fastest_of_group(task: Task, layouts: list[Layout], efficiency: Efficiency) -> tuple[LayoutEstimate | None, int]:
+    """Return the best of a group, largest microbatch first, and how many layouts were num_tried at."""
+    best: LayoutEstimate | None = None
     least = estimate_memory(task.shape, recomputing(layouts[-1], "full"), task.optimizer)
     tried = 1
     if least.needed > task.memory_bytes:
         return None, tried
     penalties = [_batch_penalty(layout.batch_rows / task.wanted_rows) for layout in layouts]
     for index, layout in enumerate(layouts):
-        found, looked = _least_recompute(task, layout, efficiency)
-        tried += looked
+        found, num_tried = _least_recompute(task, layout, efficiency)
+        tried += num_tried
         if found is not None and (best is None or found.score < best.score):
             best = found
         # a smaller microbatch is slower, unless it recomputes less, waits less or makes a better batch
@@ -203,13 +229,13 @@ def _fastest_of_group(task: Task, layouts: list[Layout], efficiency: Efficiency)
     return best, tried
 
 
-def _least_recompute(task: Task, layout: Layout, efficiency: Efficiency) -> tuple[Laid | None, int]:
-    """Return the layout with as little recomputation as fits, which is the fastest, and how many were looked at."""
-    for tried, recompute in enumerate(RECOMPUTES, 1):
-        found = laid(task, recomputing(layout, recompute), efficiency)
+def _least_recompute(task: Task, layout: Layout, efficiency: Efficiency) -> tuple[LayoutEstimate | None, int]:
+    """Return the layout with as little recomputation as fits, which is the fastest, and how many were num_tried at."""
+    for tried, recompute in enumerate(task.recomputes, 1):
+        found = estimate_layout(task, recomputing(layout, recompute), efficiency)
         if found is not None:
             return found, tried
-    return None, len(RECOMPUTES)
+    return None, len(task.recomputes)
 
 
 def _bound(task: Task, layouts: list[Layout], efficiency: Efficiency) -> float:
@@ -226,5 +252,5 @@ def _bound(task: Task, layouts: list[Layout], efficiency: Efficiency) -> float:
     if layout.pipeline > 1:
         most = max(each.num_microbatches for each in layouts)
         work = replace(work, bubble=(layout.pipeline - 1) / (layout.virtual_stages * most))
-    seconds = step_seconds(work, efficiency)
+    seconds = step_seconds(work, efficiency) + task.update_seconds(efficiency)
     return math.log(seconds / (layout.batch_rows * task.shape.seq_len)) + _margin(layout)

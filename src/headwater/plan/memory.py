@@ -113,15 +113,17 @@ class Stage:
         """
         params, end_shard = self.block_params + self.end_params, self.end_params / self.layout.num_shards
         shard = self.block_shard + end_shard
-        an_end = MASTER_BYTES + ADAMW_BYTES
-        a_block = MASTER_BYTES + (MUON_BYTES if optimizer == "muon" else ADAMW_BYTES)
+        software = self.layout.software
+        divided, whole = (MASTER_BYTES, 0) if software.divides_weights else (0, MASTER_BYTES)
+        an_end = divided + ADAMW_BYTES
+        a_block = divided + (MUON_BYTES if optimizer == "muon" else ADAMW_BYTES)
         state_shard = a_block * self.block_shard + an_end * end_shard
         sharding = self.layout.sharding
         if sharding in ("fsdp", "hsdp"):  # only shards lie in memory, in fp32; `gathered` holds the rest
             return 0.0, GRADIENT_BYTES * shard, state_shard
         state = a_block * self.block_params + an_end * self.end_params
         return (
-            self.layout.software.param_bytes * params,
+            (software.param_bytes + whole) * params,
             GRADIENT_BYTES * (shard if sharding == "zero2" else params),
             state_shard if sharding in ("zero1", "zero2") else state,
         )
@@ -145,7 +147,7 @@ class Stage:
 
     @property
     def gathered_params(self) -> float:
-        """Weights of the layers that are gathered at once."""
+        """Weights of the layers that are gathered at a time."""
         return self.layer_params * self.layout.software.gathered_part
 
     @property
@@ -221,14 +223,19 @@ class Stage:
         if not self.is_last:
             return 0.0
         a_token = self.layout.software.logit_bytes * self.shape.vocab_size / self.layout.tensor
-        return self.tokens * (a_token + self.head_input_bytes)
+        return self._loss_tokens * (a_token + self.head_input_bytes)
+
+    @property
+    def _loss_tokens(self) -> float:
+        most = self.layout.software.loss_tokens
+        return self.tokens if most is None else min(self.tokens, most)
 
     def head_working_bytes(self) -> float:
         """Return what the head's own backward pass holds: the logits' gradient in bf16, and its weights' gradient."""
         if not self.is_last or not self.layout.software.logit_bytes:
             return 0.0
         a_token = 2 * self.shape.vocab_size / self.layout.tensor + self.head_input_bytes
-        return self.tokens * a_token + self.gathered_gradient_bytes * self.head_params
+        return self._loss_tokens * a_token + self.gathered_gradient_bytes * self.head_params
 
     @property
     def head_input_bytes(self) -> float:
@@ -241,7 +248,7 @@ def all_bytes_per_token(layer: Layer, shape: Shape, layout: Layout) -> float:
 
     Inputs of the norms and of the projections after them, 2 × 4 d_model, are split with the sequence; queries, keys,
     values, attention's output and the MLP's products over tensor ranks. Without flash attention there are scores as
-    well, and, that being so long ago, two dropout masks of a byte.
+    well, and, the software being old, two dropout masks of a byte.
     """
     software, attention = layout.software, layer.attention
     query, value = attention.num_heads * attention.key_dim, attention.num_heads * attention.value_dim

@@ -1,9 +1,9 @@
-"""How the loss on each source follows the mixture, learnt from small runs; and which mixture that speaks for. No torch.
+"""The loss on each source by the mixture, learned from small runs, and the mixture that it speaks for. No torch.
 
 The idea is RegMix's (Liu et al. 2024, arXiv 2407.01492): train small models on mixtures, regress their losses on the
 weights, and take the mixture with the best forecast. The regression here is of the logarithm of each loss, by a
 Gaussian process: a linear function of the weights, their roots or their logarithms and a smooth departure from it. Its
-few numbers are those by which each run is foretold best from all others.
+few numbers are those by which each run is forecast best from all others.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from headwater.errors import ConfigError
 from headwater.plan.arrays import FloatArray
 
 MIN_RUNS = 6
-"Fewer can't be regressed on and left out one after another."
-LOG_FLOORS = (0.02, 0.1, 0.4)  # what other sources teach of a source that is left out, about: unknown
+"Fewer can't be regressed on and held out one after another."
+LOG_FLOORS = (0.02, 0.1, 0.4)  # what other sources teach of a source that is held out, about: unknown
 WIDTHS = (4.0, 8.0, 16.0, 32.0)
 NUM_SAMPLES, NUM_DRAWN, NUM_BEST = 200, 20_000, 100
 
@@ -102,7 +102,7 @@ class _Fit:
         covariance = kernel.between(self._features, self._features, self._unit) + kernel.noise * np.eye(len(logs))
         self._inverse = inverse = np.linalg.inv(covariance)
         self._strengths = inverse @ ((logs - self._mean) / self._scale)
-        # a run's error when it is left out, without fitting anew (Rasmussen & Williams 2006, equation 5.12)
+        # a run's error when it is held out, without fitting again (Rasmussen & Williams 2006, equation 5.12)
         self.left_out_errors = self._scale * self._strengths / np.diag(inverse)
 
     def log_losses(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -140,7 +140,7 @@ def fit_mixture_law(
 
 
 def _left_out(fits: Sequence[_Fit]) -> float:
-    """Return the mean error of runs left out: one kernel for all targets, since runs are few."""
+    """Return the mean error of runs held out: one kernel for all targets, since runs are few."""
     return float(np.mean([np.abs(fit.left_out_errors) for fit in fits]))
 
 

@@ -35,9 +35,9 @@ of the largest shape and the one before it in three dtypes, 72 MiB with their pr
 INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 ALMANAC_BYTES = 29 * 2**20
-"The almanac's facts and questions, from the first look on."
+"The almanac's facts and questions, from the first probe on."
 PROBE_BYTES = 22 * 2**20
-"What else stays of a first look: 10 MiB of products that are compiled for its row counts (evaluate.rows), and holes."
+"What else stays of a first probe: 10 MiB of products that are compiled for its row counts (evaluate.rows), and holes."
 STACKED_NUMBERS = 1 << 23
 "Numbers of matrices that Muon makes orthogonal together, as optim.optimizer has it."
 STACK_COPIES = 4
@@ -107,20 +107,20 @@ class ProcessorMemory:
 
 @dataclass(frozen=True)
 class Around:
-    """Bytes that a run holds beside its loop: what else it imports, its text, and from its first look on."""
+    """Bytes that a run holds beside its loop: what else it imports, its text, and from its first probe on."""
 
     libraries: float
     text: float
-    looks: float
+    probes: float
 
     @property
     def total(self) -> float:
-        return self.libraries + self.text + self.looks
+        return self.libraries + self.text + self.probes
 
 
 @dataclass(frozen=True)
 class Portion:
-    """What goes through the model at once: tokens and blocks recomputed; and whether the run validates between steps.
+    """What goes through the model together: tokens and blocks recomputed; and whether the run validates between steps.
 
     Validation measures in bf16 also where training multiplies in int8. Each thread has its own room in attention.
     `exact`: whether gradients are added up as integers (machine.fixed_point).
@@ -135,8 +135,8 @@ class Portion:
 
 def around_run(token_bytes: float, num_probes: int, has_almanac: bool) -> Around:
     """Return what a run holds beside its loop: `token_bytes` of text that is mapped, read through and indexed."""
-    looks = PROBE_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_probes else 0.0
-    return Around(RUN_BYTES + PLANNER_BYTES, (1 + INDEX_FRACTION) * token_bytes, looks)
+    probes = PROBE_BYTES + (ALMANAC_BYTES if has_almanac else 0) if num_probes else 0.0
+    return Around(RUN_BYTES + PLANNER_BYTES, (1 + INDEX_FRACTION) * token_bytes, probes)
 
 
 def processor_memory(
@@ -215,7 +215,7 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
 def loss_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
     """Return chunks of logits, the gradient of the hidden states, and a tied head's: the embedding's comes beside it.
 
-    A chunk is let go only when the next has been made: of several there are two at once. Of more than two there is a
+    A chunk is let go only when the next has been made: of several there are two at a time. Of more than two there is a
     third: the tables of docs/performance.md rise by one chunk from three parts on, so the place of the first isn't free
     again when the third is made.
     """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
-Z90 = 1.2815515655446004  # standard deviations from the median to the 90th percentile of a normal distribution
+Z_P90, Z_P95 = (NormalDist().inv_cdf(share) for share in (0.90, 0.95))
+"Standard deviations from a normal's median to these percentiles; bands that people see are P10 to P90."
 FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
 NOMINAL = 0.8
@@ -19,7 +21,7 @@ def crps(fact: float, p10: float, p50: float, p90: float) -> float:
     forecast without a band that is off by 5 % scores 0.05. Formula: Gneiting and Raftery, JASA 102 (2007), eq. 21.
     """
     off = math.log(fact / p50)
-    deviation = math.log(p90 / p10) / (2 * Z90)
+    deviation = math.log(p90 / p10) / (2 * Z_P90)
     if deviation <= 0:
         return abs(off)
     z = off / deviation

@@ -28,7 +28,7 @@ def sizes(family: Family, vocab_size: int, seq_len: int) -> Iterator[ModelSettin
 
 
 def wanted_rows(num_tokens: float, seq_len: int) -> int:
-    """Return the rows of a batch by the rule of `optim.rules`, for a run of so many tokens.
+    """Return the rows of a batch by the rule of `optim.rules`, for a run of `num_tokens`.
 
     A power of two, at least 8, near what Power Lines gives (arXiv:2505.13738).
     """

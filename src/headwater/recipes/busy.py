@@ -1,4 +1,4 @@
-"""What to do about other programs that use the processor while something is timed or foretold. No torch."""
+"""Notes on a processor that is under load while something is timed or forecast. No torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from headwater.machine.load import LoadMeter, busy_now
 
 
 def busy_before() -> str | None:
-    """Return what to know of times that are foretold now (it takes a tenth of a second); None on a quiet machine."""
+    """Return a note on forecasts made under load (it takes a tenth of a second); None on a quiet machine."""
     note = busy_now()
     if note is None:
         return None
     return (
-        f"{note} now: times are foretold for an idle machine, and beside them it takes longer, often many times; stop "
-        "them, wait, or leave them a core (machine.num_threads)"
+        f"{note}. The forecast assumes an idle machine; expect it to take several times longer. Stop them, "
+        "wait, or leave them a core (machine.num_threads)"
     )
 
 

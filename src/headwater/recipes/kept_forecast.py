@@ -1,8 +1,7 @@
 """The forecast of a run, kept from before its first step in RUN/forecast.json. No torch.
 
-It is made when the text is prepared, so that what is read again is known, and before a step is taken. A resume leaves
-it as it is, to the byte; a run that starts from step 0 again gets a new one; one that goes on with other settings loses
-it.
+It is made when the text is prepared, so that epochs are known, and before the first step. A resume leaves it as it is,
+to the byte; a run that starts from step 0 again gets a new one; one that resumes with other settings loses it.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any
 from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, remove_file, write_json
 from headwater.plan.score import FORECAST_FORMAT
-from headwater.recipes.ladder_record import begun_ladder
-from headwater.recipes.planned_device import Begun
-from headwater.recipes.planning import Questions, plan_run, with_ladder
+from headwater.recipes.ladder_record import unfinished_ladder
+from headwater.recipes.planned_device import StartedRun
+from headwater.recipes.planning import PlanOptions, plan_run, with_ladder
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.records import no_owner
@@ -29,21 +28,21 @@ _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}
 
 def forecast_of_run(
     config: RunConfig,
-    asked: Questions,
+    options: PlanOptions,
     step: int,
     say: Say,
     clock: Callable[[], float],
-    begun: Begun | None = None,
+    started: StartedRun | None = None,
     require_owner: Require = no_owner,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
-    `begun` is what the run's process knows before its first step. Raises nothing but what `require_owner` raises,
+    `started` is what the run's process knows before its first step. Raises nothing but what `require_owner` raises,
     LockedError when the run was taken over: a run is worth more than its forecast. What went wrong is said.
     """
     require_owner()
     try:
-        return _kept(config, say) if step else _made(config, asked, say, clock, begun, require_owner)
+        return _kept(config, say) if step else _made(config, options, say, clock, started, require_owner)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about
@@ -60,16 +59,16 @@ def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
     if kept.get("key") == forecast_key(config):
         return kept
     remove_file(path)
-    say("the forecast was made for other settings or text than the run goes on with, and is removed")
+    say("the forecast was made for other settings or text than the run resumes with, and is removed")
     return None
 
 
 def _made(
     config: RunConfig,
-    asked: Questions,
+    options: PlanOptions,
     say: Say,
     clock: Callable[[], float],
-    begun: Begun | None,
+    started: StartedRun | None,
     require_owner: Require,
 ) -> dict[str, Any]:
     path = config.run_dir / "forecast.json"
@@ -81,7 +80,7 @@ def _made(
         "key": forecast_key(config),
         "made_at": made_at,
         "headwater": headwater_version(),
-        **_plan(config, asked, say, begun),
+        **_plan(config, options, say, started),
     }
     write_json(path, found, require_owner)
     for note in found.get("notes", []):
@@ -89,20 +88,20 @@ def _made(
     return found
 
 
-def _plan(config: RunConfig, asked: Questions, say: Say, begun: Begun | None) -> dict[str, Any]:
+def _plan(config: RunConfig, options: PlanOptions, say: Say, started: StartedRun | None) -> dict[str, Any]:
     """Return the plan, without a loss where the table of runs can't be used."""
-    asked = with_ladder(config, asked)
-    if asked.runs is None and (ladder := begun_ladder(config)) is not None:
+    options = with_ladder(config, options)
+    if options.runs is None and (ladder := unfinished_ladder(config)) is not None:
         say(ladder.says)
     try:
-        return plan_run(config, asked, None, begun)
+        return plan_run(config, options, None, started)
     except (ConfigError, DataError) as error:
-        if asked.runs is None:
+        if options.runs is None:
             raise
         say(f"no forecast of the loss: {error}")
-        result = plan_run(config, replace(asked, runs=None), None, begun)
+        result = plan_run(config, replace(options, runs=None), None, started)
         refused = {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
-        return result | refused | {"loss": None, "loss_unit": asked.loss_unit}
+        return result | refused | {"loss": None, "loss_unit": options.loss_unit}
 
 
 def forecast_key(config: RunConfig) -> str:

@@ -2,7 +2,7 @@
 
 A rung is a run like any other, in RUN/ladder: the same mixture, batch and rules, a smaller model, fewer steps, and such
 a part of the run's text that it is read as often.
-It goes on from its own checkpoint where it was interrupted, and a rung that is done isn't trained again.
+It resumes from its own checkpoint, and a rung that is done isn't trained again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from headwater.files import remove_leftovers, write_json
 from headwater.machine.load import LoadMeter
 from headwater.plan.ladder import Rung
 from headwater.recipes.busy import busy_before
-from headwater.recipes.ladder_design import Ladder, LadderWishes, design_ladder, keep_design, rung_config
+from headwater.recipes.epochs import epochs_or_none, overall_epochs
+from headwater.recipes.ladder_design import Ladder, LadderOptions, design_ladder, keep_design, rung_config
 from headwater.recipes.ladder_record import (
     FORMAT,
     RUNG_FILE,
@@ -29,7 +30,6 @@ from headwater.recipes.ladder_record import (
 )
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_time import validated_tokens
-from headwater.recipes.readings import readings_or_none, times_together
 from headwater.recipes.run_config import RunConfig, load_run
 from headwater.recipes.rung_times import rung_times
 from headwater.recipes.small_run import begin_small_run, keep_measured, measured_before, train_small_run
@@ -40,18 +40,18 @@ from headwater.train.loop import Display
 MakeDisplay = Callable[[RunConfig], Display]
 
 
-def prepare_ladder(run: str, overrides: list[str], wishes: LadderWishes, say: Say) -> Ladder:
+def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a budget that no ladder fits in."""
     config, _ = load_run(run, overrides)
     with owned(config.run_dir) as owner:
         prepare_data(config, say, Timings(), owner.require)
-        ladder = design_ladder(run, overrides, wishes)
-        keep_design(ladder, wishes)
+        ladder = design_ladder(run, overrides, options)
+        keep_design(ladder, options)
     if busy := busy_before():
         say(busy)
     num_done = len(trained_rungs(config, ladder.rungs))
     if 0 < num_done < len(ladder.rungs):
-        say(f"{num_done} of {len(ladder.rungs)} rungs are trained; going on")
+        say(f"{num_done} of {len(ladder.rungs)} rungs are trained; resuming")
     return ladder
 
 
@@ -76,13 +76,13 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                 if busy is not None:
                     found = replace(found, busy=busy)
                     say(
-                        f"{busy} while this trained: its times say nothing of an idle machine and aren't used; "
-                        "`headwater plan RUN --probe` measures a step anew"
+                        f"{busy} while this trained: its times aren't used. To measure a step again: "
+                        "headwater plan RUN --probe"
                     )
                 _keep(ladder, config, found)
             done.append(replace(found, rung=rung))
         folder = ladder_dir(ladder.config.run_dir)
-        write_table(folder / "runs.csv", done, ladder.config.seed, times_together(readings_or_none(ladder.config)))
+        write_table(folder / "runs.csv", done, ladder.config.seed, overall_epochs(epochs_or_none(ladder.config)))
         record = {"format": FORMAT, "format_version": 1, "of": same_make(ladder.config)}
         record["speed"] = same_speed(ladder.config)
         write_json(folder / "ladder.json", record | {"rungs": [asdict(rung) for rung in done]})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from headwater.errors import ConfigError
 from headwater.files import write_json
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.optim.rules import Reason
+from headwater.plan.forecast_run import PROBES_PART
 from headwater.plan.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
 from headwater.plan.law.table import MIN_RUNS
 from headwater.recipes.ladder_record import is_shape_of, ladder_dir, same_make
@@ -23,14 +23,13 @@ from headwater.train.settings import TrainSettings
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
-# of the run's own time, where neither --share nor --minutes is given: the first into which a ladder fits
-SHARES = (0.25, 0.35, 0.5, 0.7, 1.0)
+DEFAULT_SHARE = 0.25  # of the run's own time; where no ladder fits into it, the error says what one needs
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
 
 @dataclass(frozen=True)
-class LadderWishes:
-    """What a person asks of a ladder; None where nothing was said."""
+class LadderOptions:
+    """The options of a ladder; None where not given."""
 
     minutes: float | None = None
     share: float | None = None
@@ -45,7 +44,7 @@ class LadderWishes:
             raise ConfigError("give --minutes or --share, not both")
         if self.minutes is not None:
             return 60 * self.minutes
-        return run_seconds * (SHARES[0] if self.share is None else self.share)
+        return run_seconds * (DEFAULT_SHARE if self.share is None else self.share)
 
 
 @dataclass(frozen=True)
@@ -62,53 +61,38 @@ class Ladder:
     budget_seconds: float
 
 
-def design_ladder(run: str, overrides: list[str], wishes: LadderWishes) -> Ladder:
-    """Return the ladder of a run: the one chosen before, when the same was asked of the same run and text.
+def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Ladder:
+    """Return the ladder of a run: the one chosen before, when the same was key of the same run and text.
 
     Writes nothing. Raises ConfigError for a budget that no ladder fits in.
     """
     config, reasons = load_run(run, overrides)
     sizes = Sizes(config)
     target, candidates = sizes.target(), sizes.candidates()
-    before = _designed_before(ladder_dir(config.run_dir) / "design.json", _asked_of(config, wishes))
-    budget, rungs = before or _design(wishes, target, candidates)
+    before = _designed_before(ladder_dir(config.run_dir) / "design.json", _key(config, options))
+    budget = options.budget_seconds(target.seconds)
+    budget, rungs = before or (budget, design(candidates, target, budget, options.num_rungs))
     return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
 
 
-def _design(wishes: LadderWishes, target: Rung, candidates: list[Rung]) -> tuple[float, list[Rung]]:
-    """Return the seconds for the rungs, and the rungs; where no time was asked, of the least share that will do."""
-
-    def designed(asked: LadderWishes) -> tuple[float, list[Rung]]:
-        budget = asked.budget_seconds(target.seconds)
-        return budget, design(candidates, target, budget, asked.num_rungs)
-
-    if wishes.minutes is not None or wishes.share is not None:
-        return designed(wishes)
-    *less, most = SHARES
-    for share in less:
-        with suppress(ConfigError):
-            return designed(replace(wishes, share=share))
-    return designed(replace(wishes, share=most))
-
-
-def keep_design(ladder: Ladder, wishes: LadderWishes) -> None:
-    """Write which rungs were chosen: what they take is foretold differently from call to call, and so the choice."""
+def keep_design(ladder: Ladder, options: LadderOptions) -> None:
+    """Write which rungs were chosen: forecasts of their times differ from call to call, and so would the choice."""
     path = ladder_dir(ladder.config.run_dir) / "design.json"
-    asked = _asked_of(ladder.config, wishes)
-    if _designed_before(path, asked) is None:
+    key = _key(ladder.config, options)
+    if _designed_before(path, key) is None:
         rungs = [asdict(rung) for rung in ladder.rungs]
-        write_json(path, {"of": asked, "budget_seconds": ladder.budget_seconds, "rungs": rungs})
+        write_json(path, {"of": key, "budget_seconds": ladder.budget_seconds, "rungs": rungs})
 
 
-def _asked_of(config: RunConfig, wishes: LadderWishes) -> dict[str, Any]:
-    return {"run": same_make(config), "asked": asdict(wishes)}
+def _key(config: RunConfig, options: LadderOptions) -> dict[str, Any]:
+    return {"run": same_make(config), "asked": asdict(options)}
 
 
 def _designed_before(path: Path, of: dict[str, Any]) -> tuple[float, list[Rung]] | None:
-    """Return the budget and the rungs that were kept for this; where nothing was asked, whatever was asked then."""
+    """Return the budget and the rungs that were kept for this; where nothing was key, whatever was key then."""
     found = read_json_or_none(path)
     try:
-        is_same = found["of"] == of or (of["asked"] == asdict(LadderWishes()) and found["of"]["run"] == of["run"])
+        is_same = found["of"] == of or (of["asked"] == asdict(LadderOptions()) and found["of"]["run"] == of["run"])
         return (float(found["budget_seconds"]), [Rung(**rung) for rung in found["rungs"]]) if is_same else None
     except (KeyError, TypeError, ValueError):
         return None
@@ -145,7 +129,7 @@ class Sizes:
                     changes["num_probes"] = _num_probes(train)
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
                 around = around_steps(config, step_seconds).seconds
-                rest = sum(around[part].median for part in ("start", "validations", "looks", "checkpoints"))
+                rest = sum(around[part].median for part in ("start", "validations", PROBES_PART, "checkpoints"))
                 found.append(self._rung(config, step_seconds, rest))
         return found
 
@@ -167,12 +151,12 @@ class Sizes:
 
 
 def _num_probes(train: TrainSettings) -> int:
-    """Return how often the rung of the run's own shape looks, for what a look of the run will take."""
+    """Return the probes of the rung of the run's own shape, from which the time of a probe is known."""
     return min(2, train.num_probes)
 
 
 def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
-    """Return the settings of a rung: the run's, with rules filling in anew what depends on size and length."""
+    """Return the settings of a rung: the run's, with what depends on size and length by the rules."""
     train = ladder.config.train
     settings: dict[str, Any] = {
         "name": rung.name,

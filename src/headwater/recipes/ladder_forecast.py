@@ -10,19 +10,20 @@ from headwater.errors import ConfigError
 from headwater.plan.ladder import Rung, worth_of_another
 from headwater.plan.law.overfit import OWN, RepeatedForecaster
 from headwater.plan.law.refusal import forecast_refusal
-from headwater.plan.law.table import Runs, read_so_often
+from headwater.plan.law.study import QUANTILES
+from headwater.plan.law.table import Runs, with_epochs
+from headwater.recipes.epochs import epochs_or_none, overall_epochs
 from headwater.recipes.ladder_design import Ladder
 from headwater.recipes.ladder_record import BITS_PER_BYTE, DoneRung, table_of
 from headwater.recipes.planned_loss import LEAST_FITTED
-from headwater.recipes.planning import Questions, plan_run, with_ladder
-from headwater.recipes.readings import readings_or_none, times_together
+from headwater.recipes.planning import PlanOptions, plan_run, with_ladder
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     """Return what `headwater ladder RUN --json` prints."""
-    readings = readings_or_none(ladder.config) or {}
-    epochs = {name: max(1.0, reading.times) for name, reading in readings.items()}
-    epochs["all"] = times_together(readings)
+    by_source = epochs_or_none(ladder.config) or {}
+    epochs = {name: max(1.0, found.times) for name, found in by_source.items()}
+    epochs["all"] = overall_epochs(by_source)
     return {
         "name": ladder.config.name,
         "unit": BITS_PER_BYTE,
@@ -35,7 +36,7 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
         },
         "backtest": backtest(done, epochs["all"]),
         "another": another(ladder),
-        "plan": plan_run(ladder.config, with_ladder(ladder.config, Questions())),
+        "plan": plan_run(ladder.config, with_ladder(ladder.config, PlanOptions())),
     }
 
 
@@ -46,32 +47,29 @@ def _rung_fields(done: DoneRung) -> dict[str, Any]:
 
 
 def _forecast(runs: Runs, target: Rung, epochs: float) -> dict[str, Any]:
-    forecaster = RepeatedForecaster(read_so_often(runs, epochs), OWN)
+    forecaster = RepeatedForecaster(with_epochs(runs, epochs), OWN)
     if refused := forecast_refusal(forecaster.likeliest.runs, target.params, target.tokens):
-        return {"p5": None, "p50": None, "p95": None, "refused": refused}
-    found = forecaster.forecast(target.params, target.tokens, target.tokens / epochs)
-    return {"p5": found.p5, "p50": found.p50, "p95": found.p95}
+        return {**dict.fromkeys(QUANTILES), "refused": refused}
+    return forecaster.forecast(target.params, target.tokens, target.tokens / epochs).quantiles
 
 
 def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[dict[str, Any]]:
     """Return each larger rung as the smaller ones alone would have forecast it, and what it was.
 
-    All of them read their text so often.
+    All of them read their text this often.
     """
     found = []
     for number in range(LEAST_FITTED, len(done)):
         target, runs = done[number], table_of(done[:number])
         rung, fact = target.rung, target.loss["all"]
-        forecaster = RepeatedForecaster(read_so_often(runs, epochs), OWN)
-        foretold = forecaster.forecast(rung.params, rung.tokens, rung.tokens / epochs)
+        forecaster = RepeatedForecaster(with_epochs(runs, epochs), OWN)
+        forecast = forecaster.forecast(rung.params, rung.tokens, rung.tokens / epochs)
         found.append(
             {
                 "name": rung.name,
-                "p5": foretold.p5,
-                "p50": foretold.p50,
-                "p95": foretold.p95,
+                **forecast.quantiles,
                 "fact": fact,
-                "relative_error": fact / foretold.p50 - 1,
+                "relative_error": fact / forecast.p50 - 1,
                 "compute_ratio": rung.flops / max(other.rung.flops for other in done[:number]),
             }
         )

@@ -1,7 +1,7 @@
 """What the ladder of a run left in its folder, and what it says of the run. No torch.
 
 RUN/ladder has `design.json` (the rungs that were chosen), a folder for each rung and, when all are done, `runs.csv` (a
-table for `headwater law fit`) and `ladder.json`. A rung's `rung.json` is written when it is done. Each counts as
+table for `headwater ladder --table`) and `ladder.json`. A rung's `rung.json` is written when it is done. Each counts as
 long as settings and text are those it was made with; of a finished ladder the schedule of the learning rate may differ.
 """
 
@@ -11,7 +11,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ RUNG_FILE = "rung.json"
 LADDER_VERSION = 2  # rungs read their text as often as the run
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
-RETIRED = {"pace", "ended_at"}  # fields that older ladders have
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class DoneLadder:
 
 
 @dataclass(frozen=True)
-class BegunLadder:
+class UnfinishedLadder:
     """A ladder that isn't done: the rungs trained so far, smallest compute first, of `num_rungs`."""
 
     done: list[DoneRung]
@@ -69,7 +68,7 @@ class BegunLadder:
 
     @property
     def says(self) -> str:
-        return f"{len(self.done)} of {self.num_rungs} rungs are trained; `headwater ladder RUN` goes on"
+        return f"{len(self.done)} of {self.num_rungs} rungs are trained; rerun headwater ladder RUN to continue"
 
 
 def ladder_dir(run_dir: Path) -> Path:
@@ -137,7 +136,7 @@ def read_ladder(config: RunConfig) -> list[DoneRung]:
     return [] if found is None else found.rungs
 
 
-def begun_ladder(config: RunConfig) -> BegunLadder | None:
+def unfinished_ladder(config: RunConfig) -> UnfinishedLadder | None:
     """Return the ladder of this run that was begun and isn't done; None without one of these settings and this text."""
     found = read_json_or_none(ladder_dir(config.run_dir) / "design.json")
     make = same_make(config)
@@ -149,7 +148,7 @@ def begun_ladder(config: RunConfig) -> BegunLadder | None:
     is_done = finished is not None and finished.schedule == config.schedule
     if is_done or not any((ladder_dir(config.run_dir) / rung.name).is_dir() for rung in rungs):
         return None
-    return BegunLadder(trained_rungs(config, rungs), len(rungs))
+    return UnfinishedLadder(trained_rungs(config, rungs), len(rungs))
 
 
 def trained_rungs(config: RunConfig, rungs: Sequence[Rung]) -> list[DoneRung]:
@@ -177,13 +176,18 @@ def done_rung(value: dict[str, Any]) -> DoneRung:
     loss = {str(name): float(bits) for name, bits in value["loss"].items()}
     if not all(0 < bits < math.inf for bits in loss.values()) or "all" not in loss:
         raise ValueError("bits per byte must be above zero")
-    known = {name: value[name] for name in value.keys() - RETIRED}
-    around = MeasuredAround(**value["around"])
+    known = _of_fields(DoneRung, value)
+    around = MeasuredAround(**_of_fields(MeasuredAround, value["around"]))
     return DoneRung(**{**known, "rung": Rung(**value["rung"]), "loss": loss, "around": around})
 
 
+def _of_fields(kind: type, value: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a dataclass's fields; older ladders have others, too, and lack some."""
+    return {each.name: value[each.name] for each in fields(kind) if each.name in value}
+
+
 def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:
-    """Write the rungs as a table that `headwater law fit` reads; each source's bits per byte has a column.
+    """Write the rungs as a table that `headwater ladder --table` reads; each source's bits per byte has a column.
 
     All of them read their text `epochs` times.
     """

@@ -1,7 +1,7 @@
 """The search for a mixture: small runs on other mixtures of a run's text, what they show, and a check of that.
 
 RUN/mixing has `design.json` (the size of the small runs and the mixtures chosen), a folder for each small run, and
-`proposal.json` when all are done. Each is trained once: the same command goes on where it was interrupted.
+`proposal.json` when all are done. Each is trained once: the same command resumes where it was interrupted.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def search_mixture(mixing: Mixing, make_display: MakeDisplay, say: Say) -> dict[
             law = fit_mixture_law(mixing.sources, mixing.sources, mixing.weights, table)
             chance = np.random.default_rng(config.seed)
             found = propose(law, mixing.weights[0], mixing.most, mixing.importance, chance)
-            seeds = range(config.seed + 1, config.seed + 1 + mixing.wishes.num_checks)
+            seeds = range(config.seed + 1, config.seed + 1 + mixing.options.num_checks)
             checks = [_check(mixing, trainer, found, seed) for seed in seeds]
         except _Stopped:
             return None
@@ -84,7 +84,7 @@ class _Trainer:
         found = measured_before(beside, config, MEASURED_FILE)
         if found is None:
             shown = ", ".join(f"{source} {weight:.0%}" for source, weight in mixture.weights.items())
-            self._say(f"small run {self._num_done} of {mixing.wishes.num_trained}: {shown}")
+            self._say(f"small run {self._num_done} of {mixing.options.num_trained}: {shown}")
             begin_small_run(beside, config)
             if not train_small_run(beside.run_dir, config, reasons, self._make_display(config), self._say):
                 raise _Stopped

@@ -17,7 +17,7 @@ from headwater.files import write_json
 from headwater.plan.arrays import FloatArray
 from headwater.plan.ladder import MIN_RUNG_STEPS, Rung
 from headwater.plan.mixture_law import MIN_RUNS, choose_mixtures, draw_mixtures
-from headwater.recipes.ladder_design import Ladder, LadderWishes, Sizes
+from headwater.recipes.ladder_design import Ladder, LadderOptions, Sizes
 from headwater.recipes.ladder_record import same_make
 from headwater.recipes.mixture_shares import read_rows, shares_of, train_rows
 from headwater.recipes.run_config import RunConfig, load_run
@@ -29,8 +29,8 @@ NUM_CHOSEN_FROM = 2000
 
 
 @dataclass(frozen=True)
-class MixingWishes:
-    """What a person asks of a search.
+class MixingOptions:
+    """The options of a search.
 
     num_runs    mixtures to train
     num_checks  seeds with which the proposal and the run's own mixture are trained to compare them
@@ -44,7 +44,7 @@ class MixingWishes:
     importance: Mapping[str, float] | None = None
 
     def check(self, sources: set[str]) -> None:
-        """Raise ConfigError for wishes that can't be."""
+        """Raise ConfigError for options that can't be."""
         if self.num_runs < MIN_RUNS:
             raise ConfigError(f"--runs {self.num_runs}: {MIN_RUNS} or more are needed to learn from")
         if self.num_checks < 0:
@@ -71,7 +71,7 @@ class Mixing:
     """
 
     ladder: Ladder
-    wishes: MixingWishes
+    options: MixingOptions
     rung: Rung
     sources: tuple[str, ...]
     weights: FloatArray
@@ -87,16 +87,16 @@ def mixing_dir(run_dir: Path) -> Path:
     return run_dir / "mixing"
 
 
-def prepare_mixing(run: str, overrides: list[str], wishes: MixingWishes, say: Say) -> Mixing:
+def prepare_mixing(run: str, overrides: list[str], options: MixingOptions, say: Say) -> Mixing:
     """Bring the run's text up to date and choose size and mixtures; raise ConfigError where there is no choice."""
     config, _ = load_run(run, overrides)
-    wishes.check(set(config.corpus.sources))
+    options.check(set(config.corpus.sources))
     _require_steps(config)
     with owned(config.run_dir) as owner:
         prepare_data(config, say, Timings(), owner.require)
-        mixing = _design(run, overrides, wishes)
+        mixing = _design(run, overrides, options)
         path = mixing.folder / "design.json"
-        design = {"of": _asked_of(config, wishes), "rung": asdict(mixing.rung), "weights": mixing.weights.tolist()}
+        design = {"of": _key(config, options), "rung": asdict(mixing.rung), "weights": mixing.weights.tolist()}
         write_json(path, {"format": FORMAT, "format_version": 1, **design, "sources": list(mixing.sources)})
     return mixing
 
@@ -111,11 +111,11 @@ def _require_steps(config: RunConfig) -> None:
         )
 
 
-def _asked_of(config: RunConfig, wishes: MixingWishes) -> dict[str, Any]:
-    return {"run": same_make(config), "asked": [wishes.minutes, wishes.share, wishes.num_runs, wishes.num_checks]}
+def _key(config: RunConfig, options: MixingOptions) -> dict[str, Any]:
+    return {"run": same_make(config), "asked": [options.minutes, options.share, options.num_runs, options.num_checks]}
 
 
-def _design(run: str, overrides: list[str], wishes: MixingWishes) -> Mixing:
+def _design(run: str, overrides: list[str], options: MixingOptions) -> Mixing:
     config, reasons = load_run(run, overrides)
     rows = train_rows(config)
     sources = tuple(sorted(rows))
@@ -129,20 +129,20 @@ def _design(run: str, overrides: list[str], wishes: MixingWishes) -> Mixing:
         )
     sizes = Sizes(config)
     target = sizes.target()
-    budget = LadderWishes(wishes.minutes, wishes.share or (MIXING_SHARE if wishes.minutes is None else None))
+    budget = LadderOptions(options.minutes, options.share or (MIXING_SHARE if options.minutes is None else None))
     seconds = budget.budget_seconds(target.seconds)
     base, most = _bounds(config, rows, sources)
     found = read_json_or_none(mixing_dir(config.run_dir) / "design.json")
-    before = _designed_before(found, _asked_of(config, wishes))
+    before = _designed_before(found, _key(config, options))
     if before is None:
-        rung = _size(sizes.candidates(), seconds, wishes.num_trained)
+        rung = _size(sizes.candidates(), seconds, options.num_trained)
         chance = np.random.default_rng(config.seed)
         drawn = draw_mixtures(base, most, NUM_CHOSEN_FROM, chance)
-        before = rung, choose_mixtures(base, drawn, wishes.num_runs, chance)
+        before = rung, choose_mixtures(base, drawn, options.num_runs, chance)
     rung, weights = before
     ladder = Ladder(run, overrides, config, reasons, target, [rung], [], seconds)
     real = [name for name in sources if config.corpus.sources[name].builtin != "almanac"] or list(sources)
-    return Mixing(ladder, wishes, rung, sources, weights, most, wishes.importance or dict.fromkeys(real, 1.0))
+    return Mixing(ladder, options, rung, sources, weights, most, options.importance or dict.fromkeys(real, 1.0))
 
 
 def _designed_before(found: Any, of: dict[str, Any]) -> tuple[Rung, FloatArray] | None:
@@ -159,7 +159,7 @@ def _bounds(config: RunConfig, rows: dict[str, int], sources: tuple[str, ...]) -
     base = np.array([shares[name] for name in sources])
     different = read_rows(config)
     most = np.array([min(1.0, caps[name] * different[name] / num_rows) for name in sources])
-    return base, np.maximum(base, most)  # a run that reads a source more often than is usual may go on doing so
+    return base, np.maximum(base, most)  # a run that reads a source more often than is usual may still do so
 
 
 def _size(candidates: list[Rung], seconds: float, num_trained: int) -> Rung:

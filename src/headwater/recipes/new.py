@@ -10,9 +10,11 @@ from pathlib import Path
 
 from headwater.corpus.build import TextFound, measure_paths
 from headwater.corpus.read.input import NO_PERMISSION
+from headwater.corpus.read.walk import find_files
+from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.plan.law.overfit import OWN
+from headwater.recipes.epochs import useful_epochs
 from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.planned_time import around_steps
@@ -20,10 +22,11 @@ from headwater.recipes.run_config import RunConfig, config_of_text, find_recipe,
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
-TRIAL_STEPS = 1000  # of the run whose time is foretold
-STEPS_TO_BEGIN, MOST_TO_BEGIN = 200, 3.5
+TRIAL_STEPS = 1000  # of the run whose time is estimated
 SMALL_TEXT_BYTES = 6000
 MIN_STEPS = 20
+HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
+OF_PAGES = 'most files are HTML: kind = "web" cuts boilerplate and filters far more (docs/corpus.md)'
 MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
 
@@ -71,14 +74,22 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
         )
     chosen = choose_sizes(num_bytes)
     try:
-        here = foretold(config_of_text(_run_file(name, texts, found, minutes, chosen)))
+        here = estimate_time(config_of_text(_run_file(name, texts, found, minutes, chosen)))
     except ConfigError as error:  # a GPU in no table
         say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
         here = NO_TIME
     sizes = with_steps(chosen, num_bytes, 60 * minutes, here)
     write_text(path, _run_file(name, texts, found, minutes, sizes))
     say(f"found {found}; {sizes.why}")
+    if are_pages(texts):
+        say(OF_PAGES)
     return path
+
+
+def are_pages(texts: list[str]) -> bool:
+    """Return whether most of the files are HTML."""
+    suffixes = [path.suffix.lower() for path, _ in find_files(texts, "text")]
+    return 2 * sum(suffix in HTML_SUFFIXES for suffix in suffixes) > len(suffixes)
 
 
 def choose_sizes(num_bytes: int) -> Sizes:
@@ -99,45 +110,35 @@ def choose_sizes(num_bytes: int) -> Sizes:
 
 
 @dataclass(frozen=True)
-class Foretold:
+class TimeEstimate:
     """Seconds of the run here: of each step, and of what comes however many there are."""
 
     step: float
     rest: float
 
 
-NO_TIME = Foretold(step=1e-9, rest=0.0)
+NO_TIME = TimeEstimate(step=1e-9, rest=0.0)
 
 
-def with_steps(sizes: Sizes, num_bytes: int, seconds: float, here: Foretold) -> Sizes:
-    """Return the sizes with as many steps as the time allows, and no more readings of the text than teach something."""
-    corpus_tokens = num_bytes / usual_bytes_per_token(sizes.vocab_size)
+def with_steps(sizes: Sizes, num_bytes: int, seconds: float, here: TimeEstimate) -> Sizes:
+    """Return the sizes with as many steps as the time allows, and no more epochs than still teach something."""
+    trained = 1 - CorpusSettings.model_fields["validation_fraction"].default
+    corpus_tokens = trained * num_bytes / usual_bytes_per_token(sizes.vocab_size)
+    params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
     affordable = (seconds - here.rest) / here.step
-    most = useful_readings(sizes, corpus_tokens) * corpus_tokens / sizes.batch_tokens
+    most = useful_epochs(params, corpus_tokens, sizes.batch_tokens) * corpus_tokens / sizes.batch_tokens
     num_steps = max(MIN_STEPS, int(min(affordable, most)))
-    limit = "the time" if affordable < most else "the text (read more often, it would be learnt by heart)"
-    limit = "the least number of steps" if num_steps == MIN_STEPS else limit
+    limit = "more would take longer" if affordable < most else "more would memorise the text"
+    limit = "fewer would teach nothing" if num_steps == MIN_STEPS else limit
     epochs = num_steps * sizes.batch_tokens / corpus_tokens
-    why = f"about {corpus_tokens:,.0f} tokens, seen {epochs:.1f} times in {num_steps} steps; {limit} is the limit"
+    why = f"about {corpus_tokens:,.0f} tokens; {num_steps} steps, {epochs:.1f} epochs ({limit})"
     return replace(sizes, num_steps=num_steps, why=why)
 
 
-def useful_readings(sizes: Sizes, corpus_tokens: float) -> float:
-    """Return how often to read a text, at most: where what more tokens bring is what reading again costs.
-
-    But a run of fewer than 200 steps has hardly begun to learn, whatever it reads (docs/log.md, texts of 0.14 and 1.2
-    MB).
-    """
-    params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
-    best = OWN.best_readings(params, corpus_tokens)
-    begun = min(MOST_TO_BEGIN, STEPS_TO_BEGIN * sizes.batch_tokens / corpus_tokens)
-    return max(best, begun)
-
-
-def foretold(config: RunConfig) -> Foretold:
+def estimate_time(config: RunConfig) -> TimeEstimate:
     """Return the medians of a plan of the whole run; raise ConfigError where a GPU at hand is in no table."""
     step = machinery(config, None).step.median
-    return Foretold(step, sum(part.median for part in around_steps(config, step).seconds.values()))
+    return TimeEstimate(step, sum(part.median for part in around_steps(config, step).seconds.values()))
 
 
 def _run_file(name: str, texts: list[str], found: TextFound, minutes: float, sizes: Sizes) -> str:
@@ -145,14 +146,14 @@ def _run_file(name: str, texts: list[str], found: TextFound, minutes: float, siz
     return f"""\
 # {found}.
 # {sizes.why}.
-# --minutes {minutes:g} set num_steps alone, to about so long on the machine that wrote this. It is no limit: training
-# ends after num_steps, however long they take. How long they take here: headwater plan {name}.toml
+# num_steps is an estimate for --minutes {minutes:g} on the machine that wrote this, not a limit: training ends after
+# num_steps, however long they take. For a forecast on this machine: headwater plan {name}.toml
 # Everything not set here comes from a rule: headwater explain {name}.toml
 
 name = "{name}"
 
 [corpus.sources.{_source_name(name)}]
-kind = "text"
+kind = "text"{"  # " + OF_PAGES if are_pages(texts) else ""}
 paths = [{paths}]
 
 [tokenizer]

@@ -1,4 +1,4 @@
-"""What a run on a processor holds in memory beside its training: its text, and what looks need. No torch."""
+"""What a run on a processor holds in memory beside its training: its text, and what probes need. No torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MOST_OF_MEMORY = 0.5
 
 
 def around_of_run(config: RunConfig) -> Around:
-    """Return the bytes that the whole run holds beside its loop: libraries, mapped text, and what looks bring in."""
+    """Return the bytes that the whole run holds beside its loop: libraries, mapped text, and what probes bring in."""
     return _around(_token_bytes(config), config)
 
 
 def around_of_search(config: RunConfig | None, text: Text) -> Around:
-    """Return the same for a search over a budget, of the text that is asked for; looks are the usual without a run."""
+    """Return the same for a search over a budget and its text; probes are the usual without a run."""
     if text.num_bytes is not None:
         return _around(TOKEN_BYTES_OF_A_BYTE * text.num_bytes, config)
     return _around(0.0 if config is None else _token_bytes(config), config)

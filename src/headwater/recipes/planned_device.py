@@ -19,7 +19,7 @@ from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import find_price
 from headwater.plan.processor import constants, muon_flops
 from headwater.plan.processor_memory import Portion, processor_memory
-from headwater.plan.score import Z90
+from headwater.plan.score import Z_P90
 from headwater.plan.shape import shape_of
 from headwater.plan.time import in_halves, step_work
 from headwater.plan.time import step_seconds as device_step_seconds
@@ -31,11 +31,11 @@ from headwater.train.settings import num_recomputed
 
 NOMINAL_RATE = 1e11  # FLOP/s
 GPU_PROBED = 0.08  # from a measured step to a run's; a processor's, none was measured on a GPU
-NO_PRICE = "no price is known for this machine: give --price-per-hour"
+NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartedRun:
     """What a run's own process knows before its first step: what it computes in, and the memory that it holds.
 
     The model and its optimizer are made; `held_bytes` is None where the system doesn't say.
@@ -64,13 +64,13 @@ class Machinery:
         return self.memory_limit_bytes is None
 
 
-def machinery(config: RunConfig, probe: Probe | None, begun: Begun | None = None) -> Machinery:
+def machinery(config: RunConfig, probe: Probe | None, started: StartedRun | None = None) -> Machinery:
     """Return the numbers of the device that the run would take here.
 
-    `begun` is what this process knows, where it is the run's own.
+    `started` is what this process knows, where it is the run's own.
     """
     device = gpu_to_use(config.machine.device)
-    return _processor(config, probe, begun) if device is None else _gpu(config, device, probe)
+    return _processor(config, probe, started) if device is None else _gpu(config, device, probe)
 
 
 def microbatch_tokens(config: RunConfig) -> int:
@@ -87,10 +87,10 @@ def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
     return int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
 
 
-def _processor(config: RunConfig, probe: Probe | None, begun: Begun | None) -> Machinery:
+def _processor(config: RunConfig, probe: Probe | None, started: StartedRun | None) -> Machinery:
     cores = config.machine.num_threads or usable_cores()
     spread, flags = constants()["log_deviation"], cpu_flags()
-    known = begun or probe
+    known = started or probe
     dtype = known.dtype if known else processor_dtype(config, flags)
     portion_tokens = microbatch_tokens(config)
     recomputed = num_recomputed(config.train, config.model.num_layers)
@@ -100,15 +100,15 @@ def _processor(config: RunConfig, probe: Probe | None, begun: Begun | None) -> M
     peak, memory_how = memory.peak, "libraries, text, weights, optimizer"
     if probe and probe.memory_bytes:
         peak, memory_how = memory.peak_with(probe.memory_bytes), "the probe's process, text"
-    elif begun and begun.held_bytes is not None:
-        peak = memory.peak_from(begun.held_bytes)
-        memory_how = f"{begun.held_bytes / 2**30:.3f} GiB held before the first step"
+    elif started and started.held_bytes is not None:
+        peak = memory.peak_from(started.held_bytes)
+        memory_how = f"{started.held_bytes / 2**30:.3f} GiB held before the first step"
     step, step_how = processor_step(config, dtype, cores, flags, probe)
     return Machinery(
         step=step,
         step_how=step_how,
         memory=Spread(peak, spread["memory"]),
-        memory_how=f"{memory_how}, casts in {dtype}, gradients, activations of {portion_tokens} tokens, looks",
+        memory_how=f"{memory_how}, casts in {dtype}, gradients, activations of {portion_tokens} tokens, probes",
         watts=Spread(constants()["watts_per_core"] * cores, spread["watts"]),
         watts_how=f"{cores} cores × {constants()['watts_per_core']:g} W, a server processor's power by core",
         usd_per_hour=None,
@@ -172,7 +172,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
         shapes = constants()["log_deviation"]["step_shape"] if probe.of_another_shape else 0.0
         step, step_how = Spread(probe.step_seconds, math.hypot(GPU_PROBED, probe.log_deviation, shapes)), probe.how
     price = find_price(device)
-    usd = None if price is None else Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z90))
+    usd = None if price is None else Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z_P90))
     return Machinery(
         step=step,
         step_how=step_how,

@@ -23,12 +23,12 @@ def ladder_probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe | None:
 
 
 def disturbed(rungs: Sequence[DoneRung], probe: Probe | None) -> list[str]:
-    """Return a note where other programs ran beside rungs: their times aren't used, and `probe` is what is left."""
+    """Return a note where rungs trained under load: their times aren't used, and `probe` is what is left."""
     busy = [f"{done.rung.name} ({done.busy})" for done in rungs if done.busy is not None]
     if not busy:
         return []
     left = "times are by this processor's rate instead" if probe is None else "those of the others count"
-    return [f"times of {', '.join(busy)} in the ladder say nothing of an idle machine: {left}"]
+    return [f"the ladder's times of {', '.join(busy)} aren't used: {left}"]
 
 
 def _probe(config: RunConfig, rungs: Sequence[DoneRung]) -> Probe:
@@ -61,7 +61,7 @@ def _around(same: Sequence[DoneRung]) -> MeasuredAround:
         found = [value for done in same if (value := getattr(done.around, name)) is not None]
         return fmean(found) if found else None
 
-    return MeasuredAround(validated_token=mean_of("validated_token"), look=mean_of("look"), save=mean_of("save"))
+    return MeasuredAround(validated_token=mean_of("validated_token"), probe=mean_of("probe"), save=mean_of("save"))
 
 
 def _ratio(config: RunConfig, done: DoneRung) -> float:

@@ -12,26 +12,33 @@ from headwater.model.count import count_parameters
 from headwater.plan.forecast_run import Spread
 from headwater.plan.law.overfit import OWN, RepeatedForecaster
 from headwater.plan.law.refusal import forecast_refusal, forecast_warnings
-from headwater.plan.law.table import MAX_EPOCHS, Runs, most_readings, read_runs, read_so_often
-from headwater.recipes.ladder_record import BegunLadder, begun_ladder, done_ladder, ladder_dir, read_ladder, table_of
-from headwater.recipes.planned_schedule import Moved, moved_by_schedule
-from headwater.recipes.readings import (
+from headwater.plan.law.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
+from headwater.recipes.epochs import (
     MUCH_MORE,
-    Readings,
+    EpochsBySource,
+    epochs_of,
     is_built,
-    most_times,
+    most_epochs,
     notes_of_repetition,
-    readings_of,
-    times_together,
+    overall_epochs,
 )
+from headwater.recipes.ladder_record import (
+    UnfinishedLadder,
+    done_ladder,
+    ladder_dir,
+    read_ladder,
+    table_of,
+    unfinished_ladder,
+)
+from headwater.recipes.planned_schedule import ScheduleEffect, schedule_effect
 from headwater.recipes.run_config import RunConfig
 
 LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
 NO_RUNS = (
-    "no loss without runs to forecast from: `headwater ladder RUN` makes a table of small ones, or give --runs CSV, a "
-    "table of at least six finished runs on this text with the columns params, tokens and loss"
+    "no loss without runs to forecast from: train small ones with headwater ladder RUN, or give --runs CSV, at least "
+    "six finished runs on this text with the columns params, tokens and loss"
 )
 
 
@@ -59,9 +66,9 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
         runs = _rows(config, runs_csv)
         by_law = _by_rungs if runs_csv == ladder_table(config) else _by_table
         found = by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}")
-        return _with_schedule(found, moved_of_table(config, runs_csv))
-    begun = begun_ladder(config)
-    return LossOutlook(None, NO_RUNS, NO_RUNS) if begun is None else begun_outlook(config, begun)
+        return _with_schedule(found, table_schedule_effect(config, runs_csv))
+    unfinished = unfinished_ladder(config)
+    return LossOutlook(None, NO_RUNS, NO_RUNS) if unfinished is None else unfinished_outlook(config, unfinished)
 
 
 def _rows(config: RunConfig, runs_csv: Path) -> Runs:
@@ -75,53 +82,53 @@ def _rows(config: RunConfig, runs_csv: Path) -> Runs:
         return table_of(rungs)
 
 
-def moved_of_table(config: RunConfig, runs_csv: Path) -> Moved:
+def table_schedule_effect(config: RunConfig, runs_csv: Path) -> ScheduleEffect:
     """Return what the run's own schedule does to a forecast from this table: its ladder's, or one of other runs."""
     finished = done_ladder(config) if runs_csv == ladder_table(config) else None
-    return moved_by_schedule(config, finished.schedule if finished else None)
+    return schedule_effect(config, finished.schedule if finished else None)
 
 
-def _with_schedule(found: LossOutlook, moved: Moved) -> LossOutlook:
-    if found.spread is None or not moved.how:
+def _with_schedule(found: LossOutlook, effect: ScheduleEffect) -> LossOutlook:
+    if found.spread is None or not effect.how:
         return found
-    return replace(found, spread=moved.spread(found.spread), how=f"{found.how}; {moved.how}")
+    return replace(found, spread=effect.spread(found.spread), how=f"{found.how}; {effect.how}")
 
 
-def begun_outlook(config: RunConfig, begun: BegunLadder) -> LossOutlook:
+def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossOutlook:
     """Return what the rungs trained so far carry; the largest are still missing, which widens the band."""
-    num_done = len(begun.done)
+    num_done = len(unfinished.done)
     if num_done < LEAST_FITTED:
-        refused = f"no loss yet: {begun.says}, and {LEAST_FITTED} carry a first forecast"
+        refused = f"no loss yet: {unfinished.says}, and {LEAST_FITTED} carry a first forecast"
         return LossOutlook(None, refused, refused)
-    found = _by_rungs(config, table_of(begun.done), f"law of those {num_done}")
-    how = f"{begun.says}; so far: {found.how}"
+    found = _by_rungs(config, table_of(unfinished.done), f"law of those {num_done}")
+    how = f"{unfinished.says}; so far: {found.how}"
     return replace(found, how=how, refused=None if found.spread else how)
 
 
 def _by_rungs(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
     """Return what rungs say, which read their text as often as the run and show what that costs."""
     try:
-        readings = readings_of(config)
+        by_source = epochs_of(config)
     except ConfigError as error:
         return LossOutlook(None, str(error), str(error))
-    repeated = read_so_often(runs, times_together(readings))
-    return _by_law(config, readings, RepeatedForecaster(repeated, OWN), f"{name}, which read their text as often")
+    repeated = with_epochs(runs, overall_epochs(by_source))
+    return _by_law(config, by_source, RepeatedForecaster(repeated, OWN), f"{name}, which read their text as often")
 
 
 def _by_table(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
     """Return what a table of other runs says, whose column `epochs` tells how often they read their text."""
     try:
-        readings = readings_of(config)
+        by_source = epochs_of(config)
     except ConfigError as error:
         return LossOutlook(None, str(error), str(error))
-    times, known = most_times(readings) if readings else 1.0, most_readings(runs)
+    times, known = most_epochs(by_source) if by_source else 1.0, most_epochs_of(runs)
     if times > max(MAX_EPOCHS, MUCH_MORE * known):
         refused = (
-            f"the run reads its text {times:.1f} times, and what that costs was measured to {MAX_EPOCHS:g} readings: "
-            "use more text or fewer tokens; `headwater ladder RUN` foretells it, for its runs read as often"
+            f"the run reads its text {times:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} epochs. "
+            "Use more text or fewer tokens, or measure it: headwater ladder RUN"
         )
         return LossOutlook(None, refused, refused)
-    found = _by_law(config, readings, RepeatedForecaster(runs), name)
+    found = _by_law(config, by_source, RepeatedForecaster(runs), name)
     return (
         found
         if found.spread is None
@@ -129,20 +136,22 @@ def _by_table(config: RunConfig, runs: Runs, name: str) -> LossOutlook:
     )
 
 
-def _by_law(config: RunConfig, readings: Readings | None, forecaster: RepeatedForecaster, name: str) -> LossOutlook:
+def _by_law(
+    config: RunConfig, by_source: EpochsBySource | None, forecaster: RepeatedForecaster, name: str
+) -> LossOutlook:
     params = float(count_parameters(config.model).total)
     tokens = float(config.train.num_steps * config.train.batch_tokens)
-    unique, fresh = tokens / times_together(readings), forecaster.likeliest.runs
+    unique, fresh = tokens / overall_epochs(by_source), forecaster.likeliest.runs
     refused = forecast_refusal(fresh, params, tokens)
     if refused is not None:
         return LossOutlook(None, refused, refused)
     medians, deviations = forecaster.spread(np.array([params]), np.array([tokens]), unique)
     notes = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))
-    read = "of unknown size: taken as read once"
-    if readings:
-        read = f"read {'' if is_built(config) else 'about '}{most_times(readings):.2g} times at most"
-    how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens (text {read})"
+    read = "text of unknown size, taken as one epoch"
+    if by_source:
+        read = f"at most {'' if is_built(config) else 'about '}{most_epochs(by_source):.2g} epochs of a source"
+    how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
     cost = float(np.expm1(forecaster.strength.log_cost(np.array(params), np.array(tokens), unique)))
     if cost > LEAST_COST:
-        how += f"; of it {cost / (1 + cost):.1%} come of reading again"
+        how += f"; repetition costs {cost / (1 + cost):.1%} of it"
     return LossOutlook(Spread(float(medians[0]), float(deviations[0])), how, notes=notes)

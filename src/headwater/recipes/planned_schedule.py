@@ -17,7 +17,7 @@ DECAYS_BELOW = 0.5
 
 
 @dataclass(frozen=True)
-class Moved:
+class ScheduleEffect:
     """What a run's own schedule does to a forecast, and why in words; `how` is empty where it does nothing."""
 
     move: Move = NO_MOVE
@@ -31,7 +31,7 @@ class Moved:
         return Spread(found.median * math.exp(self.move.log_ratio), deviation)
 
 
-def moved_by_schedule(config: RunConfig, had: ScheduleSettings | None) -> Moved:
+def schedule_effect(config: RunConfig, had: ScheduleSettings | None) -> ScheduleEffect:
     """Return what the run's schedule changes where the runs of its table `had` another, at the run's length.
 
     Of a table's runs whose schedule isn't known the usual is assumed, a rate that decays: a run of such a one is left
@@ -39,18 +39,18 @@ def moved_by_schedule(config: RunConfig, had: ScheduleSettings | None) -> Moved:
     """
     own = config.schedule
     if had == own or (had is None and own.final_fraction < DECAYS_BELOW):
-        return Moved()
+        return ScheduleEffect()
     theirs = had or own.model_copy(update={"name": "cosine", "final_fraction": 0.1})
     factors, reference = (factors_of(each, config.train.num_steps) for each in (own, theirs))
     if factors == reference:  # a setting that this kind of schedule doesn't read
-        return Moved()
+        return ScheduleEffect()
     found = move(factors, reference, config.train.num_steps)
     assumed = "" if had else ", as is assumed,"
     how = (
         f"{math.expm1(found.log_ratio):+.1%} (± {found.deviation:.1%}) since the run has {in_words(own)} where those"
         f"{assumed} had {in_words(theirs)}, by the multi-power law"
     )
-    return Moved(found, how)
+    return ScheduleEffect(found, how)
 
 
 def factors_of(schedule: ScheduleSettings, num_steps: int) -> list[float]:

@@ -88,7 +88,7 @@ def _known_of(entry: str, known: dict[str, float]) -> float | None:
 
 
 def has_almanac(config: RunConfig) -> bool:
-    """Return whether looks ask the almanac's questions."""
+    """Return whether probes ask the almanac's questions."""
     return any(source.builtin == "almanac" for source in config.corpus.sources.values())
 
 

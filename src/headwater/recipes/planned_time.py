@@ -1,4 +1,4 @@
-"""What a run takes besides its steps: preparing text, validations, looks, checkpoints, what comes after. No torch."""
+"""What a run takes besides its steps: preparing text, validations, probes, saves, what comes after. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.plan.before import state_bytes
-from headwater.plan.forecast_run import Spread
+from headwater.plan.forecast_run import PROBES_PART, Spread
 from headwater.plan.processor import constants
 from headwater.recipes.planned_text import foreseen_held_out, has_almanac, source_bytes
 from headwater.recipes.run_config import RunConfig
@@ -38,7 +38,7 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
     known, train = constants()["around_steps"], config.train
     per_token = step_seconds / train.batch_tokens
     num_validated = len(validation_steps(train)) * validated_tokens(config)
-    look = known["look_seconds" if has_almanac(config) else "look_seconds_without_almanac"] * _look_scale(per_token)
+    probe = known["look_seconds" if has_almanac(config) else "look_seconds_without_almanac"] * _probe_scale(per_token)
     num_saves = -(-train.num_steps // train.save_every)
     save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     prepare, how = _preparation(config)
@@ -46,7 +46,7 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
         "start": _part(1, None, START_SECONDS),
         "preparation": _part(1, None, prepare),
         "validations": _part(num_validated, measured.validated_token, VALIDATION_PART * per_token),
-        "looks": _part(len(probe_steps(train)), measured.look, look),
+        PROBES_PART: _part(len(probe_steps(train)), measured.probe, probe),
         "checkpoints": _part(num_saves, measured.save, save),
         "after": _part(1, None, ending_seconds(per_token, _text_bytes(config))),
     }
@@ -55,30 +55,30 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
 
 @dataclass(frozen=True)
 class Evaluations:
-    """What a run evaluates, whose number of steps isn't known yet: tokens of all validations together, and looks."""
+    """What a run evaluates, whose number of steps isn't known yet: tokens of all validations together, and probes."""
 
     validated_tokens: float
     num_probes: int
-    look_seconds: float
+    probe_seconds: float
 
     def seconds(self, seconds_per_token: float) -> float:
-        """Return what they take together, where a trained token takes so long."""
+        """Return what they take together, at `seconds_per_token` of training."""
         validations = self.validated_tokens * VALIDATION_PART * seconds_per_token
-        return validations + self.num_probes * self.look_seconds * _look_scale(seconds_per_token)
+        return validations + self.num_probes * self.probe_seconds * _probe_scale(seconds_per_token)
 
 
 def usual_evaluations(config: RunConfig | None) -> Evaluations:
-    """Return those of the run's text, or of one text without an almanac; as often as rules say, and beside looks."""
+    """Return those of the run's text, or of one text without an almanac; as often as rules say, and with each probe."""
     known, num_probes = constants()["around_steps"], TrainSettings.model_fields["num_probes"].default
-    num_tokens, look = UNKNOWN_HELD_OUT, known["look_seconds_without_almanac"]
+    num_tokens, probe = UNKNOWN_HELD_OUT, known["look_seconds_without_almanac"]
     if config is not None:
         num_probes, num_tokens = config.train.num_probes, validated_tokens(config)
-        look = known["look_seconds"] if has_almanac(config) else look
-    return Evaluations((USUAL_VALIDATIONS + num_probes) * num_tokens, num_probes, look)
+        probe = known["look_seconds"] if has_almanac(config) else probe
+    return Evaluations((USUAL_VALIDATIONS + num_probes) * num_tokens, num_probes, probe)
 
 
 def _part(times: float, measured: float | None, otherwise: float) -> Spread:
-    """Return the seconds of what comes so many times, each as it was measured, or as it is otherwise expected."""
+    """Return the seconds of what comes `times` times, each as it was measured, or as it is otherwise expected."""
     spread = constants()["log_deviation"]
     if measured is None:
         return Spread(times * otherwise, spread["around"])
@@ -86,14 +86,14 @@ def _part(times: float, measured: float | None, otherwise: float) -> Spread:
 
 
 def validated_tokens(config: RunConfig) -> int:
-    """Return the tokens of one validation: its rows of each source, as far as there are so many."""
-    asked = config.train.validation_sequences * config.model.seq_len
+    """Return the tokens of one validation: its rows of each source, or as many as there are."""
+    wanted = config.train.validation_sequences * config.model.seq_len
     held_out = foreseen_held_out(config)
-    return sum(min(asked, held_out.get(name, UNKNOWN_HELD_OUT)) for name in config.corpus.sources)
+    return sum(min(wanted, held_out.get(name, UNKNOWN_HELD_OUT)) for name in config.corpus.sources)
 
 
-def _look_scale(seconds_per_token: float) -> float:
-    """Return a look's time over first-light's: half is Python's own, half goes with the model's."""
+def _probe_scale(seconds_per_token: float) -> float:
+    """Return a probe's time over first-light's: half is Python's own, half goes with the model's."""
     return 0.5 + 0.5 * seconds_per_token / FIRST_LIGHT_SECONDS_PER_TOKEN
 
 

@@ -1,11 +1,11 @@
-"""A run's settings, and what was asked, as a forecast: which numbers are known here, and where each comes from.
+"""The forecast of a run from its settings and a plan's options, and where each number comes from.
 
 No torch: what a probe measured comes as numbers.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,17 +14,18 @@ from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.energy import site_or_average
-from headwater.plan.forecast_run import Limits, Outlook, Spread, check_positive, forecast
+from headwater.plan.forecast_run import PROBES_PART, Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
 from headwater.recipes.busy import busy_before
-from headwater.recipes.ladder_record import begun_ladder, is_as_fast, read_ladder
-from headwater.recipes.planned_device import Begun, Machinery, machinery
+from headwater.recipes.costs import Costs
+from headwater.recipes.epochs import epochs_or_none, most_epochs, notes_of_memorising
+from headwater.recipes.ladder_record import is_as_fast, read_ladder, unfinished_ladder
+from headwater.recipes.planned_device import Machinery, StartedRun, machinery
 from headwater.recipes.planned_ladder import disturbed, ladder_probe
 from headwater.recipes.planned_loss import LossOutlook, ladder_table, loss_outlook
 from headwater.recipes.planned_step import Probe
 from headwater.recipes.planned_text import notes_of_missing_text
 from headwater.recipes.planned_time import around_steps
-from headwater.recipes.readings import most_times, notes_of_heart, readings_or_none
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.rung_times import NOT_MEASURED
 from headwater.report.numbers import significant, time_unit
@@ -33,23 +34,21 @@ LossUnit = Literal["bits_per_byte", "nats_per_token"]
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What a person asked besides the run; None or "" where nothing was said. `loss_unit` is that of the table."""
+class PlanOptions:
+    """The options of a plan besides the run; None or "" where not given. `loss_unit` is that of the table."""
 
     runs: Path | None = None
     loss_unit: LossUnit = "bits_per_byte"
     max_hours: float | None = None
     max_money: float | None = None
     target_loss: float | None = None
-    price_per_hour: float | None = None
-    watts: float | None = None
-    site: str = ""
-    sites: Path | None = None
+    costs: Costs = field(default_factory=Costs)
 
     def check(self) -> None:
         """Raise ConfigError for a number that can't be."""
-        for name in ("max_hours", "max_money", "target_loss", "price_per_hour", "watts"):
+        for name in ("max_hours", "max_money", "target_loss"):
             check_positive(f"--{name.replace('_', '-')}", getattr(self, name))
+        self.costs.require_of_a_run()
 
 
 def loss_unit_of(name: str) -> LossUnit:
@@ -60,43 +59,45 @@ def loss_unit_of(name: str) -> LossUnit:
     raise ConfigError(f"--loss-unit {name!a} is none of {', '.join(get_args(LossUnit))}")
 
 
-def with_ladder(config: RunConfig, asked: Questions) -> Questions:
-    """Return the questions with the table of the run's own ladder where no table is named and there is one.
+def with_ladder(config: RunConfig, options: PlanOptions) -> PlanOptions:
+    """Return the options with the table of the run's own ladder where no table is named and there is one.
 
     Of a ladder that isn't done there is no table, and its loss is in bits per byte, too.
     """
-    if asked.runs is not None:
-        return asked
+    if options.runs is not None:
+        return options
     table = ladder_table(config)
-    if table is None and begun_ladder(config) is None:
-        return asked
-    return replace(asked, runs=table, loss_unit="bits_per_byte")
+    if table is None and unfinished_ladder(config) is None:
+        return options
+    return replace(options, runs=table, loss_unit="bits_per_byte")
 
 
 def plan_run(
-    config: RunConfig, asked: Questions, probe: Probe | None = None, begun: Begun | None = None
+    config: RunConfig, options: PlanOptions, probe: Probe | None = None, started: StartedRun | None = None
 ) -> dict[str, Any]:
     """Return what `headwater plan RUN --json` prints. Raises ConfigError or DataError for what can't be answered.
 
-    `begun` is what this process knows, where it is the run's own and has made the model and its optimizer.
+    `started` is what this process knows, where it is the run's own and has made the model and its optimizer.
     """
-    asked.check()
+    options.check()
     missing = notes_of_missing_text(config)
     rungs = read_ladder(config)
     disturbances: list[str] = []
     if probe is None and rungs and is_as_fast(config):
         probe = ladder_probe(config, rungs)
         disturbances = disturbed(rungs, probe)
-    found = machinery(config, probe, begun)
-    loss = loss_outlook(config, asked.runs)
-    outlook = _outlook(config, asked, found, loss, probe)
-    limits = Limits(asked.max_hours, asked.max_money, asked.target_loss, found.memory_limit_bytes or memory_bytes())
+    found = machinery(config, probe, started)
+    loss = loss_outlook(config, options.runs)
+    outlook = _outlook(config, options, found, loss, probe)
+    limits = Limits(
+        options.max_hours, options.max_money, options.target_loss, found.memory_limit_bytes or memory_bytes()
+    )
     result = forecast(outlook, limits)
     result |= {"name": config.name, "counts": counts(config), "how": outlook.how}
-    result["loss_unit"] = asked.loss_unit
+    result["loss_unit"] = options.loss_unit
     result["step_seconds"] = found.step.median
     result["limits"] = asdict(limits)
-    heart = notes_of_heart(config) if loss.spread is None else []
+    heart = notes_of_memorising(config) if loss.spread is None else []
     result["notes"] = [*missing, *loss.notes, *heart, *disturbances, *_notes(found, probe)]
     if loss.refused is not None:
         result["loss_refused"] = loss.refused
@@ -110,12 +111,12 @@ def require_fits(plan: dict[str, Any]) -> None:
         needed, limit = plan["memory_gib"]["p50"], plan["limits"]["memory_bytes"] / 2**30
         raise ConfigError(
             f"no probe: the run needs about {significant(needed)} GiB and there are {significant(limit)}; lower "
-            "train.microbatch_tokens or the model, or leave --probe out"
+            "train.microbatch_tokens or the model, or drop --probe"
         )
 
 
 def _notes(found: Machinery, probe: Probe | None) -> list[str]:
-    """Return what makes a reader's own times differ: other programs, where a processor computes."""
+    """Return a note where the processor is under load."""
     if not found.is_processor:
         return []
     busy = probe.busy if probe is not None and probe.busy is not None else busy_before()
@@ -125,39 +126,47 @@ def _notes(found: Machinery, probe: Probe | None) -> list[str]:
 def counts(config: RunConfig) -> dict[str, Any]:
     """Return parameters, tokens and FLOPs of the run, exact; a token's FLOPs are those in a whole row.
 
-    `epochs` is how often the source that is read most is read, None where that isn't known.
+    `epochs` are those of the source that is read most often, None where that isn't known.
     """
     shape = shape_of(config.model)
     params, tokens = count_params(shape), config.train.num_steps * config.train.batch_tokens
-    flops, readings = count_flops(shape), readings_or_none(config)
+    flops, by_source = count_flops(shape), epochs_or_none(config)
     return {
         "params": params.total,
         "active_params": params.active,
         "embedding_params": params.embedding,
         "tokens": tokens,
         "num_steps": config.train.num_steps,
-        "epochs": most_times(readings) if readings else None,
+        "epochs": most_epochs(by_source) if by_source else None,
         "flops_per_token": asdict(flops),
         "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
         "tokens_per_parameter": tokens / count_parameters(config.model).total,
     }
 
 
-def _outlook(config: RunConfig, asked: Questions, found: Machinery, loss: LossOutlook, probe: Probe | None) -> Outlook:
+def _outlook(
+    config: RunConfig, options: PlanOptions, found: Machinery, loss: LossOutlook, probe: Probe | None
+) -> Outlook:
     around = around_steps(config, found.step.median, NOT_MEASURED if probe is None else probe.around)
     seconds = {"steps": Spread(found.step.median * config.train.num_steps, found.step.log_deviation)}
-    site, pue, power_how = site_or_average(asked.site, asked.sites)
-    watts = found.watts if asked.watts is None else Spread(asked.watts)
-    price = found.usd_per_hour if asked.price_per_hour is None else Spread(asked.price_per_hour)
+    costs = options.costs
+    site, pue, power_how = site_or_average(costs.site, costs.sites)
+    watts = found.watts if costs.watts is None else Spread(costs.watts)
+    price = found.usd_per_hour if costs.price_per_hour is None else Spread(costs.price_per_hour)
     medians = {name: part.median for name, part in {**seconds, **around.seconds}.items()}
     unit, scale = time_unit(sum(medians.values()))
-    parts = f"in {unit}: " + ", ".join(f"{name} {significant(part / scale)}" for name, part in medians.items() if part)
+    words = {PROBES_PART: "probes", "after": "evaluation and report"}
+    parts = f"in {unit}: " + ", ".join(
+        f"{words.get(name, name)} {significant(part / scale)}" for name, part in medians.items() if part
+    )
+    watts_how = found.watts_how if costs.watts is None else f"{costs.watts:g} W of the costs file"
+    money_how = f"${costs.price_per_hour} an hour, of the costs file" if costs.price_per_hour else found.price_how
     how = {
         "hours": f"{config.train.num_steps} steps of {found.step.median:.3g} s, {found.step_how}; {parts}; "
         + around.how,
         "memory_gib": found.memory_how,
-        "energy_kwh": f"{found.watts_how if asked.watts is None else f'--watts {asked.watts:g}'}, {power_how}",
-        "money": found.price_how if asked.price_per_hour is None else f"--price-per-hour {asked.price_per_hour:g}",
+        "energy_kwh": f"{watts_how}, {power_how}",
+        "money": money_how,
         "loss": loss.how,
     }
     return Outlook(

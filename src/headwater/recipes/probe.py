@@ -38,7 +38,7 @@ class _Stopwatch:
     """Seconds of whole steps, end to end, and of their updates, after the warm-up."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock, self._begun, self._last, self._num_steps = clock, clock(), clock(), 0
+        self._clock, self._started_at, self._last, self._num_steps = clock, clock(), clock(), 0
         self.steps: list[float] = []
         self.updates: list[float] = []
         self.meter = LoadMeter()
@@ -50,10 +50,10 @@ class _Stopwatch:
         self._num_steps += 1
         if self._num_steps == WARMUP_STEPS:
             self.meter = LoadMeter()
-        if self._num_steps > WARMUP_STEPS or now - self._begun > DEADLINE_SECONDS / 2:
+        if self._num_steps > WARMUP_STEPS or now - self._started_at > DEADLINE_SECONDS / 2:
             self.steps.append(now - self._last)
         enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
-        late = self.steps and now - self._begun + self.steps[-1] > DEADLINE_SECONDS
+        late = self.steps and now - self._started_at + self.steps[-1] > DEADLINE_SECONDS
         if enough or late or len(self.steps) >= MAX_STEPS:
             raise Enough
         self._last = self._clock()
@@ -79,7 +79,7 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
         train_trial(run, stopwatch)
         busy = busy_while_measured(stopwatch.meter)
         try:
-            begun = time.perf_counter()
+            save_started_at = time.perf_counter()
             save(run, unsaid)
             copied = time.perf_counter()
             finish_save(run, unsaid)
@@ -90,7 +90,7 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
         # training waits for the copy; the thread that writes it takes one core of those that compute
         facts = run.machine.facts
         taken = (written - copied) / facts.num_threads if facts.device == "cpu" else 0.0
-        measured = MeasuredAround(save=copied - begun + taken)
+        measured = MeasuredAround(save=copied - save_started_at + taken)
         return replace(_result(config, run, stopwatch, micro, whole), around=measured, busy=busy)
 
 

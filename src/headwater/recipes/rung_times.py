@@ -2,7 +2,7 @@
 
 A rung is short, so that what happens a few times in it weighs more than in its run: it saves as often in 125 steps as
 a run in 625, and its first steps are slow. So a step is that of steady training, and what a save takes is counted by
-itself: the state is written while steps go on, and takes a core from those.
+itself: the state is written beside later steps, and takes a core from those.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ NUM_AROUND = 10  # steps of a kind, on either side
 class MeasuredAround:
     """Seconds around steps as they were measured; None where they weren't.
 
-    `validated_token` is a token of a validation, `look` a look, `save` what a save adds to the steps around it. What
+    `validated_token` is a token of a validation, `probe` a probe, `save` what a save adds to the steps around it. What
     comes before the first step isn't among them: later rungs of a process find its libraries loaded, and the first may
     compile its kernels.
     """
 
     validated_token: float | None = None
-    look: float | None = None
+    probe: float | None = None
     save: float | None = None
 
 
@@ -46,17 +46,17 @@ class RungTimes:
 def rung_times(records: Sequence[Record], num_validated_tokens: int) -> RungTimes:
     """Return what the records of a finished run say of the time of its parts.
 
-    A validation of it has so many tokens. The last one counts, and the last look: the first compiles what looks need.
+    A validation has `num_validated_tokens`. The last one counts, and the last probe: the first compiles what they need.
     """
     steps, saves = _of(records, "step"), _of(records, "checkpoint")
     beside = _beside_saves(steps, saves)
     step_seconds = fmean(steady_steps(records) or _without_hold_ups(steps))
 
-    looks = [record for record in records if "evaluation_seconds" in record and record["event"] != "validation"]
-    looked = sum(record["evaluation_seconds"] for record in looks if record["step"] == steps[-1]["step"])
+    probes = [record for record in records if "evaluation_seconds" in record and record["event"] != "validation"]
+    probe_seconds = sum(record["evaluation_seconds"] for record in probes if record["step"] == steps[-1]["step"])
     around = MeasuredAround(
         validated_token=_of(records, "validation")[-1]["evaluation_seconds"] / num_validated_tokens,
-        look=looked or None,
+        probe=probe_seconds or None,
         save=_save_seconds(steps, saves, beside, step_seconds),
     )
     return RungTimes(step_seconds, around)
@@ -80,8 +80,8 @@ def _save_seconds(
     found = []
     for record in saves:
         if together := beside.get(record["step"]):
-            slower = sum(seconds[step] - step_seconds for step in together)
-            found.append(record["seconds"] + min(max(0.0, slower), record["background_seconds"]))
+            extra = sum(seconds[step] - step_seconds for step in together)
+            found.append(record["seconds"] + min(max(0.0, extra), record["background_seconds"]))
     return fmean(found) if found else None
 
 
@@ -117,7 +117,7 @@ def _first_steps(steps: Sequence[Record]) -> set[int]:
 
 
 def _beside_saves(steps: Sequence[Record], saves: Sequence[Record]) -> dict[int, set[int]]:
-    """Return, by the step of each save, the steps of the same attempt that went on while it was written."""
+    """Return, by the step of each save, the steps of the same attempt that were taken while it was written."""
     takes = {record["step"]: record["background_seconds"] for record in saves}
     found, save, left, attempt = dict[int, set[int]](), 0, 0.0, None
     first = _first_steps(steps)

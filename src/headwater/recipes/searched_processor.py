@@ -16,12 +16,12 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import apply_rules_
 from headwater.optim.settings import OptimSettings
-from headwater.plan.candidate import Candidate, Looked, checkpoint
+from headwater.plan.candidate import Candidate, LayoutSearch, checkpoint
 from headwater.plan.failures import Pauses
 from headwater.plan.forecast_run import Spread
 from headwater.plan.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.plan.processor_memory import Around, Portion, processor_memory
-from headwater.plan.score import Z90
+from headwater.plan.score import Z_P90
 from headwater.plan.sizes import halved_fraction, wanted_rows
 from headwater.recipes.earlier_runs import speed_here
 from headwater.recipes.planned_device import processor_dtype, rule_microbatch
@@ -70,7 +70,7 @@ class Processor:
     def watts_deviation(self) -> float:
         return float(constants()["log_deviation"]["watts"])
 
-    def guessed_tokens(self, model: ModelSettings, seconds: float) -> float:
+    def estimated_tokens(self, model: ModelSettings, seconds: float) -> float:
         """Return how many tokens a time allows at the batch of a run of 100 million tokens."""
         batch = wanted_rows(GUESS_TOKENS, model.seq_len) * model.seq_len
         return seconds / self._step(model, batch, 0.0) * batch
@@ -83,17 +83,17 @@ class Processor:
     def _halved(self, model: ModelSettings) -> float:
         return halved_fraction(model.seq_len, self.half_length_fraction)
 
-    def looked(self, model: ModelSettings, num_tokens: float, prepared_bytes_per_token: float) -> Looked:
+    def search(self, model: ModelSettings, num_tokens: float, prepared_bytes_per_token: float) -> LayoutSearch:
         """Return the model with as little recomputed as fits, none where it doesn't fit at all."""
         batch = wanted_rows(num_tokens, model.seq_len) * model.seq_len
         micro = rule_microbatch(batch, model.seq_len)
         for tried, recomputed in enumerate(RECOMPUTED, 1):
             portion = Portion(micro, math.ceil(recomputed * model.num_layers), num_threads=self.cores)
             peak = self._peak(model, portion)
-            if peak * math.exp(Z90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
+            if peak * math.exp(Z_P90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
                 found = self._candidate(model, (batch, micro), recomputed, peak, (num_tokens, prepared_bytes_per_token))
-                return Looked((found,), len(RECOMPUTED), tried)
-        return Looked((), len(RECOMPUTED), len(RECOMPUTED))
+                return LayoutSearch((found,), len(RECOMPUTED), tried)
+        return LayoutSearch((), len(RECOMPUTED), len(RECOMPUTED))
 
     def _peak(self, model: ModelSettings, portion: Portion) -> float:
         dtype = self.peaks.dtype

@@ -8,8 +8,8 @@ from headwater.errors import ConfigError
 from headwater.plan.budget import parse_amount
 from headwater.recipes.planned_text import source_bytes
 from headwater.recipes.run_config import RunConfig
+from headwater.recipes.search_options import SearchOptions
 from headwater.recipes.stages import split_tokens
-from headwater.recipes.wishes import Wishes
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Text:
         return self.num_tokens is not None
 
 
-def text_of(wishes: Wishes, config: RunConfig | None) -> Text:
+def text_of(options: SearchOptions, config: RunConfig | None) -> Text:
     """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
-    if wishes.text_bytes:
-        given = parse_amount("--text-bytes", wishes.text_bytes, "bytes")
-        return Text(given, None, f"--text-bytes {wishes.text_bytes}")
+    if options.text_bytes:
+        given = parse_amount("--text-bytes", options.text_bytes, "bytes")
+        return Text(given, None, f"--text-bytes {options.text_bytes}")
     if config is None:
         return Text(None, None, "not said")
     share = config.mixture.share_of_text

@@ -1,6 +1,6 @@
 """A small run beside a run: on its text, in a folder of its own below the run's, and done once.
 
-Ladders and searches for a mixture train many. Each goes on from its own checkpoint where it was interrupted, and what
+Ladders and searches for a mixture train many. Each resumes from its own checkpoint, and what
 it measured is kept under the key of its settings and text.
 """
 

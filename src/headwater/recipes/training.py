@@ -21,8 +21,8 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.recipes.earlier_runs import keep_times, speed_here
 from headwater.recipes.kept_forecast import forecast_of_run
 from headwater.recipes.open import open_evaluator
-from headwater.recipes.planned_device import Begun
-from headwater.recipes.planning import Questions
+from headwater.recipes.planned_device import StartedRun
+from headwater.recipes.planning import PlanOptions
 from headwater.recipes.rows import RunText, open_batches, open_text, open_verified_batches
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Say, train_plan
@@ -44,7 +44,7 @@ class Circumstances:
     stop_within    seconds after a SIGTERM in which nothing is begun that would not end by then; None: no limit
     """
 
-    questions: Questions = field(default_factory=Questions)
+    questions: PlanOptions = field(default_factory=PlanOptions)
     text: RunText | None = None
     require_owner: Callable[[], None] = no_owner
     ranks: Ranks | None = None
@@ -79,7 +79,7 @@ def train_stage(
             _require_space(run)
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
-            begun = Begun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
+            begun = StartedRun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
             forecast = forecast_of_run(config, around.questions, run.step, say, time.time, begun, around.require_owner)
             _record_beginning(run, config, display, plan_fields, peak, forecast)
             meter = LoadMeter()

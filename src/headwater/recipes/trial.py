@@ -24,7 +24,7 @@ from headwater.train.assemble import Run, assemble
 from headwater.train.identity import TrainPlan
 from headwater.train.loop import train
 
-NEVER = 10_000_000  # steps: no save, validation or look falls into the measurement
+NEVER = 10_000_000  # steps: no save, validation or probe falls into the measurement
 FIRST_ID = 32  # after the special tokens
 NUM_DOCUMENTS, DOCUMENT_ROWS = 8, 64
 

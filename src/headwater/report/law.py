@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.files import write_text
 from headwater.plan.law.pictures import Frontier, frontier, isoflops
-from headwater.plan.law.profile import DROP_90
+from headwater.plan.law.profile import DROP_80
 from headwater.plan.law.study import NOT_THE_LAW, RELATED, Study, optimum_fields
 from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, plot, series
 from headwater.report.markup import Html, tag
@@ -19,7 +19,7 @@ _LEAST_HEIGHT = -6.0  # of a profile: below it an exponent is out of the questio
 
 
 def write_law_page(path: Path, table: str, done: Study, fields: dict[str, Any]) -> None:
-    """Write the page; `fields` is what `law fit --json` prints."""
+    """Write the page; `fields` is what `ladder --table --json` prints."""
     law = done.law
     formula = (
         f"loss = {law.E:.4f} + {significant(law.A, 4)} / params^{law.alpha:.4f} "
@@ -81,18 +81,18 @@ def _frontier_card(done: Study) -> Html:
             "Least loss by compute",
             "runs of several sizes at several lengths show which size is best, and these don't.",
         )
-    low, high, middle = (_pairs(found.flops, values) for values in (found.p5, found.p95, found.p50))
+    low, high, middle = (_pairs(found.flops, values) for values in (found.p10, found.p90, found.p50))
     band: dict[str, Any] = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
     traces = [
-        line("5 %", low, "series-1", **band),
-        line("95 %", high, "series-1", **band, fill="tonexty", opacity=0.3),
-        line("best size, 90 % band", middle, "series-1"),
+        line("P10", low, "series-1", **band),
+        line("P90", high, "series-1", **band, fill="tonexty", opacity=0.3),
+        line("best size, P10 to P90", middle, "series-1"),
         _dots("runs", runs.flops.tolist(), runs.loss.tolist(), "series-2"),
     ]
     drawn = _axes(traces, "FLOPs", "loss", max_x_ticks=5, yaxis=log_y([y for trace in traces for y in trace["y"]]))
     drawn["xaxis"]["ticktext"] = [f"{tick:.0e}".replace("+", "") for tick in drawn["xaxis"]["tickvals"]]
     note = f"Horizontal: FLOPs, 6 × parameters × tokens. {_at_largest(found, done)}"
-    summary = f"Least loss by compute, from {decimal(found.p50[0])} to {decimal(found.p50[-1])}, with a 90 % band."
+    summary = f"Least loss by compute, from {decimal(found.p50[0])} to {decimal(found.p50[-1])}, with P10 to P90."
     return chart_card("Least loss by compute", note, plot(summary, traces, drawn, "tall"))
 
 
@@ -114,16 +114,16 @@ def _profile_card(done: Study) -> Html:
         )
         for index, (name, profile) in enumerate(both)
     ]
-    traces.append(level("90 % interval", -DROP_90, [x for trace in traces for x in trace["x"]], "muted"))
+    traces.append(level("80 % interval", -DROP_80, [x for trace in traces for x in trace["x"]], "muted"))
     words = [
-        f"{name.split(',')[0]} {' to '.join(apart(profile.low, profile.high))} (in the law above {profile.of_law:.4f})"
+        f"{name.split(',')[0]} {' to '.join(apart(profile.p10, profile.p90))} (in the law above {profile.of_law:.4f})"
         for name, profile in both
     ]
     note = (
-        f"How much worse the best fit becomes with this exponent, {RELATED}; 90 %: {', '.join(words)}. "
+        f"How much worse the best fit becomes with this exponent, {RELATED}; P10 to P90: {', '.join(words)}. "
         "A flat curve is not known."
     )
-    summary = f"Profile likelihood of the exponents. 90 % intervals: {', '.join(words)}."
+    summary = f"Profile likelihood of the exponents. P10 to P90: {', '.join(words)}."
     drawn = _axes(traces, "exponent", "log-likelihood")
     return chart_card("What the rows say of the exponents", note, plot(summary, traces, drawn, "tall"), wide=True)
 
@@ -131,7 +131,7 @@ def _profile_card(done: Study) -> Html:
 def _forecasts(fields: dict[str, Any]) -> Html | None:
     if not fields.get("forecasts"):
         return None
-    names = ("parameters", "tokens", "epochs", "5 %", "50 %", "95 %")
+    names = ("parameters", "tokens", "epochs", "P10", "P50", "P90")
     head = tag("tr", [tag("th", name, scope="col") for name in names])
     rows = []
     for found in fields["forecasts"]:
@@ -140,7 +140,7 @@ def _forecasts(fields: dict[str, Any]) -> Html | None:
         if "refused" in found:
             rows.append(tag("tr", sizes, tag("td", found["refused"], colspan="3")))
         else:
-            rows.append(tag("tr", sizes, [tag("td", decimal(found[name], 4)) for name in ("p5", "p50", "p95")]))
+            rows.append(tag("tr", sizes, [tag("td", decimal(found[name], 4)) for name in ("p10", "p50", "p90")]))
     body = tag("table", tag("thead", head), tag("tbody", rows))
     figure = tag("figure", tag("div", body, class_="scroll"), class_="card")
     return tag("section", tag("h2", "Forecasts"), figure)
@@ -151,9 +151,9 @@ def _notes(fields: dict[str, Any]) -> Html | None:
     for found in fields.get("forecasts", []):
         target = f"{count(found['params'])} parameters, {count(found['tokens'])} tokens"
         texts += [f"{target}: {warning['says']}" for warning in found.get("warnings", [])]
-    readings = fields["repetition"]["most_readings"]
-    if readings > 1:
-        texts.append(f"Runs read their text up to {readings:.2g} times: what that cost is not in dots and curves.")
+    epochs = fields["repetition"]["most_readings"]
+    if epochs > 1:
+        texts.append(f"Runs of up to {epochs:.2g} epochs: dots and curves are without the cost of repetition.")
     if refused := fields["optimum"].get("refused"):
         texts.append(f"No best size for {fields['optimum']['flops']:.3g} FLOPs: {refused}.")
     if not texts:

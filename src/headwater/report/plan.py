@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import write_text
-from headwater.plan.score import NOMINAL, Z90
+from headwater.plan.score import NOMINAL, Z_P90
 from headwater.report.bar import time_bar
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot
 from headwater.report.markup import Child, Html, tag
@@ -66,12 +66,12 @@ def _quantities(result: dict[str, Any]) -> Html:
             True,
         )
         if result["money"]
-        else _unknown("Money", result["how"]["money"], wide=True),
+        else _unknown("Money", result["how"]["money"], spans_page=True),
         _card(
             "Loss", result["loss"], words, limits["target_loss"], chances["misses_target_loss"], "chance to miss", True
         )
         if result["loss"]
-        else _unknown("Loss", result["how"]["loss"], wide=True),
+        else _unknown("Loss", result["how"]["loss"], spans_page=True),
     ]
     return tag("section", tag("h2", "What it will take"), tag("div", cards, class_="grid"), id="quantities")
 
@@ -85,8 +85,8 @@ def _scaled(band: Band, factor: float) -> Band:
     return {name: factor * value for name, value in band.items()}
 
 
-def _unknown(title: str, why: str, wide: bool = False) -> Html:
-    return chart_card(title, None, tag("p", f"Not known: {why}.", class_="missing"), wide=wide)
+def _unknown(title: str, why: str, spans_page: bool = False) -> Html:
+    return chart_card(title, None, tag("p", f"Not known: {why}.", class_="missing"), wide=spans_page)
 
 
 def _card(
@@ -96,7 +96,7 @@ def _card(
     limit: float | None = None,
     chance: float | None = None,
     what: str = "",
-    wide: bool = False,
+    spans_page: bool = False,
 ) -> Html:
     """Return the chances of a quantity as a curve with its band filled; a limit near enough is drawn, too."""
     low, middle, high = band["p10"], band["p50"], band["p90"]
@@ -116,12 +116,14 @@ def _card(
     if limit is not None and chance is not None:
         note += f"; {percent(chance, 0)} {what} {significant(limit)} {unit}"
     summary = f"{title}: {significant(middle)} {unit}, {note}."
-    return chart_card([title, value], f"{note}.", plot(summary, traces, _axes(traces, marks, unit), "small"), wide=wide)
+    return chart_card(
+        [title, value], f"{note}.", plot(summary, traces, _axes(traces, marks, unit), "small"), wide=spans_page
+    )
 
 
 def _curve(band: Band) -> list[tuple[float, float]]:
     """Return the density of the log-normal with this median and this distance of P10 and P90, its top at 1."""
-    deviation = max(math.log(band["p90"] / band["p10"]) / (2 * Z90), 1e-3)
+    deviation = max(math.log(band["p90"] / band["p10"]) / (2 * Z_P90), 1e-3)
     places = [_REACH * (2 * index / _NUM_POINTS - 1) for index in range(_NUM_POINTS + 1)]
     places = sorted(
         {*places, math.log(band["p10"] / band["p50"]) / deviation, math.log(band["p90"] / band["p50"]) / deviation}

@@ -54,7 +54,7 @@ def test_one_curve_of_equal_compute_has_no_larger_and_smaller_runs_and_is_not_re
     assert no_law(isoflop_runs(budgets=1, sizes=9)) is None
 
 
-def test_a_table_of_thousands_is_looked_at_in_part_and_still_known():
+def test_a_table_of_thousands_is_read_in_part_and_still_known():
     sizes = np.geomspace(1e7, 1e9, 60)
     runs = ladder_runs(sizes.tolist(), np.geomspace(5, 300, 60).tolist())
     assert no_law(runs) is None

@@ -1,4 +1,4 @@
-"""What reading again costs: recovered from made rows, and held against runs that were measured here and elsewhere."""
+"""What repeated epochs cost: recovered from made rows, and held against runs that were measured here and elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.overfit import OWN, PUBLISHED, USUAL, RepeatedForecaster, penalty
-from headwater.plan.law.table import read_so_often, runs_of
+from headwater.plan.law.table import runs_of, with_epochs
 
 REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
 
@@ -24,16 +24,16 @@ def made_rows(strength, epochs):
     sizes = [(6e5, 5e5), (6e5, 1e6), (1.5e6, 4e5), (1.5e6, 2e6), (3e6, 7e5), (1.6e6, 1.9e6)]
     params, tokens = (np.array(values) for values in zip(*sizes, strict=True))
     loss = law(params, tokens) * (1 + strength * penalty(params, tokens, tokens / epochs))
-    return read_so_often(runs_of(params, tokens, loss), epochs)
+    return with_epochs(runs_of(params, tokens, loss), epochs)
 
 
 @pytest.mark.parametrize("strength", [0.004, 0.01, 0.025])
 @pytest.mark.parametrize("epochs", [3.0, 7.0])
-def test_rows_of_repeated_text_foretell_a_larger_run_of_it(strength, epochs):
+def test_rows_of_repeated_text_forecast_a_larger_run_of_it(strength, epochs):
     params, tokens = 3.5e6, 4e6
     fact = law(params, tokens) * (1 + strength * float(penalty(np.array(params), np.array(tokens), tokens / epochs)))
     found = RepeatedForecaster(made_rows(strength, epochs)).forecast(params, tokens, tokens / epochs)
-    assert found.p5 < fact < found.p95
+    assert found.quantiles["p5"] < fact < found.quantiles["p95"]
     assert found.p50 == pytest.approx(fact, rel=0.06)
 
 
@@ -54,19 +54,21 @@ def test_text_that_is_not_read_to_its_end_costs_nothing():
 def test_rows_and_targets_that_read_once_are_forecast_as_ever():
     rows = made_rows(0.0, 1.0)
     plain, repeated = Forecaster(rows).forecast(3.5e6, 4e6), RepeatedForecaster(rows).forecast(3.5e6, 4e6)
-    assert (repeated.p5, repeated.p50, repeated.p95) == pytest.approx((plain.p5, plain.p50, plain.p95))
+    assert (repeated.quantiles["p5"], repeated.p50, repeated.quantiles["p95"]) == pytest.approx(
+        (plain.quantiles["p5"], plain.p50, plain.quantiles["p95"])
+    )
 
 
 def test_a_repeated_target_of_fresh_rows_is_dearer_and_less_sure():
     forecaster = RepeatedForecaster(made_rows(0.0, 1.0))
     fresh, again = forecaster.forecast(3.5e6, 4e6), forecaster.forecast(3.5e6, 4e6, 1e6)
     assert again.p50 > fresh.p50
-    assert again.p95 / again.p5 > fresh.p95 / fresh.p5
+    assert again.quantiles["p95"] / again.quantiles["p5"] > fresh.quantiles["p95"] / fresh.quantiles["p5"]
     cost = float(np.expm1(forecaster.strength.log_cost(np.array(3.5e6), np.array(4e6), 1e6)))
     assert again.p50 / fresh.p50 == pytest.approx(1 + cost, rel=0.05)
 
 
-# docs/log.md, 2026-11-26: bits per byte of rungs, and of the run that they foretell, on 0.55 million tokens
+# docs/log.md, 2026-11-26: bits per byte of rungs, and of the run that they forecast, on 0.55 million tokens
 MEASURED = {
     6.93: (
         [
@@ -105,12 +107,12 @@ MEASURED = {
 
 
 @pytest.mark.parametrize("epochs", MEASURED)
-def test_a_ladder_on_repeated_text_foretold_its_run(epochs):
+def test_a_ladder_on_repeated_text_forecasts_its_run(epochs):
     rungs, (params, tokens, fact) = MEASURED[epochs]
-    rows = read_so_often(runs_of(*zip(*rungs, strict=True)), epochs)
+    rows = with_epochs(runs_of(*zip(*rungs, strict=True)), epochs)
     found = RepeatedForecaster(rows, OWN).forecast(params, tokens, tokens / epochs)
     assert found.p50 == pytest.approx(fact, rel=0.035)
-    assert found.p5 < fact < found.p95
+    assert found.quantiles["p5"] < fact < found.quantiles["p95"]
 
 
 # the model of 2 layers and width 64 on the same text, steps of 8,192 tokens
@@ -118,13 +120,13 @@ SMALLER = {5.2: (2883584, 1.628), 8.5: (4694016, 1.700)}
 
 
 @pytest.mark.parametrize("epochs", SMALLER)
-def test_a_ladder_foretold_a_smaller_model_that_reads_more_often(epochs):
+def test_a_ladder_forecasts_a_smaller_model_that_reads_more_often(epochs):
     rungs, _ = MEASURED[3.46]
     tokens, fact = SMALLER[epochs]
-    found = RepeatedForecaster(read_so_often(runs_of(*zip(*rungs, strict=True)), 3.46), OWN)
-    foretold = found.forecast(619072, tokens, tokens / epochs)
-    assert foretold.p50 == pytest.approx(fact, rel=0.05)
-    assert foretold.p5 < fact < foretold.p95
+    found = RepeatedForecaster(with_epochs(runs_of(*zip(*rungs, strict=True)), 3.46), OWN)
+    forecast = found.forecast(619072, tokens, tokens / epochs)
+    assert forecast.p50 == pytest.approx(fact, rel=0.05)
+    assert forecast.quantiles["p5"] < fact < forecast.quantiles["p95"]
 
 
 # 5.95 million tokens of text, of which a share is read: the same tokens in all, bits per byte over those of fresh text
@@ -147,7 +149,7 @@ def test_the_penalty_is_that_of_small_runs_here(params, share, ratio):
     assert cost == pytest.approx(ratio - 1, rel=0.3, abs=0.004)
 
 
-def test_the_penalty_is_that_of_published_runs_up_to_14_readings():
+def test_the_penalty_is_that_of_published_runs_up_to_14_epochs():
     runs = list(csv.DictReader(REPETITION.read_text().splitlines()))
     once = {(run["data"], run["num_params"]): float(run["loss"]) for run in runs if run["epochs"] == "1"}
     off = []
@@ -156,8 +158,8 @@ def test_the_penalty_is_that_of_published_runs_up_to_14_readings():
         if not 2 <= epochs <= 14:
             continue
         params = float(run["num_params"].removesuffix("B")) * 1e9
-        foretold = float(PUBLISHED.log_cost(np.array(params), np.array(tokens), tokens / epochs))
-        off.append(foretold - math.log(float(run["loss"]) / once[run["data"], run["num_params"]]))
+        forecast = float(PUBLISHED.log_cost(np.array(params), np.array(tokens), tokens / epochs))
+        off.append(forecast - math.log(float(run["loss"]) / once[run["data"], run["num_params"]]))
     assert len(off) == 36
     assert np.median(np.abs(off)) < 0.005
     assert np.abs(off).max() < 0.03

@@ -33,7 +33,7 @@ def refusal(runs: Runs, flops: float) -> str | None:
     return optimum_refusal(runs, profiles(posterior, fit_law(runs)), optimum(posterior, flops))
 
 
-def test_a_good_design_is_told_nothing_and_its_optimum_is_right():
+def test_a_good_design_gets_no_warning_and_its_optimum_is_right():
     runs = isoflop_runs(noise=0.001)
     assert codes(runs) == set()
     assert refusal(runs, 1e20) is None
@@ -153,11 +153,11 @@ def test_an_estimate_off_the_likelihood_is_said_and_moves_no_end_of_the_interval
     runs = isoflop_runs(noise=1e-4)
     law, posterior = fit_law(runs), Posterior(runs, published_prior())
     elsewhere = replace(law, alpha=0.4)
-    both, moved = profiles(posterior, law), profiles(posterior, elsewhere)
-    assert (moved[0].low, moved[0].high) == (both[0].low, both[0].high)
-    assert moved[0].high < 0.4
+    both, effect = profiles(posterior, law), profiles(posterior, elsewhere)
+    assert (effect[0].low, effect[0].high) == (both[0].low, both[0].high)
+    assert effect[0].high < 0.4
     assert "disputed_alpha" not in {warning.code for warning in table_warnings(runs, law, posterior, both)}
-    (said,) = [each for each in table_warnings(runs, elsewhere, posterior, moved) if each.code == "disputed_alpha"]
+    (said,) = [each for each in table_warnings(runs, elsewhere, posterior, effect) if each.code == "disputed_alpha"]
     assert "alpha is 0.4 when every run counts for itself" in said.says
 
 

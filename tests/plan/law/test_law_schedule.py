@@ -37,7 +37,7 @@ def schedule(**changed) -> ScheduleSettings:
     return ScheduleSettings(**{"warmup_steps": 20} | changed)
 
 
-def moved_of(own: list[float], reference: list[float]) -> Move:
+def effect_of(own: list[float], reference: list[float]) -> Move:
     return move(own, reference, len(own))
 
 
@@ -53,36 +53,36 @@ def test_it_is_the_published_law_in_units_of_a_run(changed):
 
 
 def test_the_same_schedule_moves_nothing():
-    moved = moved_of(factors(), factors())
-    assert (moved.log_ratio, moved.deviation) == (0.0, 0.0)
+    effect = effect_of(factors(), factors())
+    assert (effect.log_ratio, effect.deviation) == (0.0, 0.0)
 
 
 def test_there_and_back_again_is_nothing():
-    there, back = moved_of(factors(name="cosine"), factors()), moved_of(factors(), factors(name="cosine"))
+    there, back = effect_of(factors(name="cosine"), factors()), effect_of(factors(), factors(name="cosine"))
     assert there.log_ratio == pytest.approx(-back.log_ratio)
 
 
 def test_a_rate_that_never_falls_costs_what_published_runs_lost():
     """Constant against cosine to a tenth, 24,000 steps: 1.3, 1.9 and 2.8 % at 25M, 100M and 400M parameters."""
-    cost = math.expm1(moved_of(factors(final_fraction=1.0), factors(name="cosine", final_fraction=0.1)).log_ratio)
+    cost = math.expm1(effect_of(factors(final_fraction=1.0), factors(name="cosine", final_fraction=0.1)).log_ratio)
     assert 0.013 < cost < 0.028
 
 
 def test_a_short_decay_is_better_than_none_and_worse_than_a_usual_one():
     usual = factors(decay_fraction=0.2)
     short, none = (
-        moved_of(factors(**changed), usual) for changed in ({"decay_fraction": 0.005}, {"final_fraction": 1.0})
+        effect_of(factors(**changed), usual) for changed in ({"decay_fraction": 0.005}, {"final_fraction": 1.0})
     )
     assert 0 < short.log_ratio < none.log_ratio
 
 
 def test_a_long_warm_up_costs_progress():
-    assert moved_of(factors(warmup_steps=400), factors()).log_ratio > 0.002
+    assert effect_of(factors(warmup_steps=400), factors()).log_ratio > 0.002
 
 
 def test_shares_of_a_run_are_as_good_as_its_steps():
     fine, coarse = (
-        moved_of(factors(n, decay_fraction=0.1), factors(n, name="cosine")).log_ratio for n in (20_000, 2000)
+        effect_of(factors(n, decay_fraction=0.1), factors(n, name="cosine")).log_ratio for n in (20_000, 2000)
     )
     assert coarse == pytest.approx(fine, rel=0.05)
 
@@ -97,29 +97,29 @@ def test_what_progress_and_noise_do_is_unsure_apart():
     """A schedule whose two effects cancel isn't a sure thing."""
     own, usual = factors(final_fraction=0.3, decay_fraction=0.6), factors()
     changes = [float(a - b) for a, b in zip(FITTED.parts(own), FITTED.parts(usual))]
-    moved = moved_of(own, usual)
+    effect = effect_of(own, usual)
     assert changes[0] * changes[1] < 0
-    assert moved.deviation == pytest.approx(UNSURE * math.hypot(*changes) / float(FITTED.level(usual)))
-    assert moved.deviation > UNSURE * abs(moved.log_ratio)
+    assert effect.deviation == pytest.approx(UNSURE * math.hypot(*changes) / float(FITTED.level(usual)))
+    assert effect.deviation > UNSURE * abs(effect.log_ratio)
 
 
 def test_a_fall_in_few_steps_may_be_worth_anything_between_its_law_and_nothing():
     """10 of 200 steps: the law in units of the run, a rate that never falls, and the middle with both in its interval."""
     usual, short, none = (factors(200, warmup_steps=4, **changed) for changed in ({}, SHORT, {"final_fraction": 1.0}))
     by_law = math.log(float(FITTED.level(short)) / float(FITTED.level(usual)))
-    moved, never = moved_of(short, usual), moved_of(none, usual)
-    assert by_law < moved.log_ratio < never.log_ratio
-    assert moved.log_ratio - 1.645 * moved.deviation < by_law
-    assert moved.log_ratio + 1.645 * moved.deviation > 0.9 * never.log_ratio
+    effect, never = effect_of(short, usual), effect_of(none, usual)
+    assert by_law < effect.log_ratio < never.log_ratio
+    assert effect.log_ratio - 1.645 * effect.deviation < by_law
+    assert effect.log_ratio + 1.645 * effect.deviation > 0.9 * never.log_ratio
 
 
 @pytest.mark.parametrize("num_steps", [FEW_STEPS * 20, FEW_STEPS * 40])
 def test_a_fall_in_enough_steps_is_worth_what_the_law_says(num_steps):
     own, usual = factors(num_steps, **SHORT), factors(num_steps)
-    assert moved_of(own, usual).log_ratio == pytest.approx(math.log(float(FITTED.level(own) / FITTED.level(usual))))
+    assert effect_of(own, usual).log_ratio == pytest.approx(math.log(float(FITTED.level(own) / FITTED.level(usual))))
 
 
 def test_what_a_short_fall_leaves_open_is_the_same_for_the_same_fall():
     others = [{"warmup_steps": 9, **SHORT}, {"warmup_steps": 1}]
-    moves = [moved_of(factors(100, warmup_steps=1, **SHORT), factors(100, **other)) for other in others]
+    moves = [effect_of(factors(100, warmup_steps=1, **SHORT), factors(100, **other)) for other in others]
     assert moves[0].deviation < 0.1 * moves[1].deviation

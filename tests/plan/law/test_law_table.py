@@ -82,14 +82,14 @@ def test_duplicates_are_refused_with_both_rows(tmp_path):
         read_runs(written(tmp_path, [*GOOD, GOOD[1]]))
 
 
-def test_duplicates_of_one_seed_are_not_told_to_add_the_column_they_have(tmp_path):
+def test_duplicates_of_one_seed_are_not_advised_to_add_the_column_they_have(tmp_path):
     rows = [f"{line},{seed}" for seed, line in enumerate(GOOD)] + [f"{GOOD[1]},1"]
     with pytest.raises(DataError, match=r"lines 3 and 10 are duplicates.*seed=1; remove one.*its own `seed`") as caught:
         read_runs(written(tmp_path, rows, "params,tokens,loss,seed"))
     assert "column" not in str(caught.value)
 
 
-def test_reruns_told_apart_by_seed_become_their_mean_and_their_spread(tmp_path):
+def test_reruns_with_seeds_become_their_mean_and_their_spread(tmp_path):
     rows = [f"{line},1" for line in GOOD] + ["1e6,2e7,4.02,2"]
     runs = read_runs(written(tmp_path, rows, "params,tokens,loss,seed"))
     assert len(runs) == 8

@@ -18,8 +18,8 @@ from headwater.plan.law.backtest import decades_beyond, origins
 from headwater.plan.law.posterior import NOISE, Departure, Posterior
 from headwater.plan.law.prior import Prior, published_prior
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, Runs
+from headwater.plan.score import Z_P90, Z_P95
 
-NORMAL_95 = 1.6448536269514722
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth
 _MIN_FITTED_INSIDE = 6
 _MEDIAN_SQUARE = 0.4549364231195724  # of a standard normal variable
@@ -42,13 +42,18 @@ class Discrepancy:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The loss that a run of this size will have: 90 of 100 such intervals should hold it."""
+    """The loss that a run of this size will have, log-normal about its median."""
 
     params: float
     tokens: float
-    p5: float
     p50: float
-    p95: float
+    log_deviation: float
+
+    @property
+    def quantiles(self) -> dict[str, float]:
+        """Return p5 and p95, which 90 of 100 runs should lie between, p10 and p90, and the median."""
+        steps = {"p5": -Z_P95, "p10": -Z_P90, "p50": 0.0, "p90": Z_P90, "p95": Z_P95}
+        return {name: self.p50 * math.exp(step * self.log_deviation) for name, step in steps.items()}
 
 
 @dataclass(frozen=True)
@@ -107,5 +112,4 @@ class Forecaster:
         with on_one_thread():
             medians, deviations = self.spread(np.array([params]), np.array([tokens]))
         median = float(medians[0]) * (1 + regret)
-        factor = math.exp(NORMAL_95 * math.hypot(float(deviations[0]), regret / 3))
-        return Forecast(params, tokens, median / factor, median, median * factor)
+        return Forecast(params, tokens, median, math.hypot(float(deviations[0]), regret / 3))

@@ -18,13 +18,15 @@ from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN
 
 @dataclass(frozen=True)
 class Optimum:
-    """The size and tokens of the least loss at a budget, with the 90 % interval of the size."""
+    """The size and tokens of the least loss at a budget, with quantiles of the size."""
 
     flops: float
     params: float
     tokens: float
     params_p5: float
     params_p95: float
+    params_p10: float
+    params_p90: float
 
 
 def optimal_params(law: Law, flops: float) -> float:
@@ -42,8 +44,8 @@ def optimum(posterior: Posterior, flops: float) -> Optimum | None:
             weights.append(weight)
     if sum(weights) < 0.5:
         return None
-    low, middle, high = _quantiles(np.array(sizes), np.array(weights), (0.05, 0.5, 0.95))
-    return Optimum(flops, middle, flops / (FLOPS_PER_PARAM_TOKEN * middle), low, high)
+    p5, p10, middle, p90, p95 = _quantiles(np.array(sizes), np.array(weights), (0.05, 0.1, 0.5, 0.9, 0.95))
+    return Optimum(flops, middle, flops / (FLOPS_PER_PARAM_TOKEN * middle), p5, p95, p10, p90)
 
 
 def _quantiles(values: FloatArray, weights: FloatArray, shares: tuple[float, ...]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Least squares with three coefficients that may not be negative, solved exactly for many problems at once.
+"""Least squares with three coefficients that may not be negative, solved exactly for many problems together.
 
 Three coefficients have seven sets that can be positive: each is solved in closed form from the normal equations, and
 the best solution without a negative entry is the answer (the least squares are convex, so the constrained optimum is

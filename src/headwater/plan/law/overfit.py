@@ -1,10 +1,10 @@
-"""What reading a text again and again costs: a penalty on the law of fresh text, as strong as the rows say.
+"""The cost of repeated epochs: a penalty on the law of fresh text, as strong as the rows say.
 
 A run of N parameters that reads U tokens 1 + R times is worse than one of as many fresh tokens, by a factor of
-1 + p R^DELTA (N / U)^KAPPA: it learns its text by heart, the sooner the larger it is. The form is that of
+1 + p R^DELTA (N / U)^KAPPA: it memorises its text, the sooner the larger it is. The form is that of
 arXiv:2605.01640, relative to the loss so that it holds in any unit; the exponents were measured here (docs/log.md). How
 strong it is (p) depends on rates, weight decay and text, so that rows which read as often weigh it: those of the most
-parameters for their text suffer most, and a p counts as much as the losses without its penalty obey a law.
+parameters for their text suffer most, and a p counts as much as the losses without its penalty follow a law.
 
 p values of the penalty's strength · n runs fitted · t targets
 """
@@ -17,17 +17,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headwater.plan.arrays import FloatArray, on_one_thread
-from headwater.plan.law.forecast import NORMAL_95, Forecast, Forecaster
+from headwater.plan.law.forecast import Forecast, Forecaster
 from headwater.plan.law.posterior import Posterior
 from headwater.plan.law.prior import published_prior
-from headwater.plan.law.table import Runs
+from headwater.plan.law.table import MIN_RUNS, Runs
 
 DELTA, KAPPA = 1.2, 0.8
-LEAST_READINGS, MOST_READINGS, NUM_READINGS = 2.0, 8.0, 61
+MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED = 2.0, 8.0, 61
 LOSS_PER_LOG_TOKENS = 0.11  # by which the loss of first-light's model falls, relative
 LEAST_REPEATS = 0.05  # of R: less is nothing
 _NUM_STRENGTHS, _REACH = 25, 3.0  # on the grid, and how many deviations it spans on either side
 _LEAST_WEIGHT = 1e-3
+NUM_LARGEST = 5  # rows that are dropped one by one
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Strength:
         """Return by how much the log of the loss rises, of runs that read `tokens` of a text of `unique` ones."""
         return np.asarray(np.log1p(self.median * penalty(params, tokens, unique)))
 
-    def best_readings(self, params: float, unique: float) -> float:
-        """Return how often to read a text of `unique` tokens, 2 to 8 times: where more bring what they cost."""
-        readings = np.linspace(LEAST_READINGS, MOST_READINGS, NUM_READINGS)
-        cost = self.log_cost(np.array(float(params)), readings * unique, unique)
-        return float(readings[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(readings))])
+    def best_epochs(self, params: float, unique: float) -> float:
+        """Return the best epochs of a text of `unique` tokens, from 2 to 8: where more bring what they cost."""
+        epochs = np.linspace(MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED)
+        cost = self.log_cost(np.array(float(params)), epochs * unique, unique)
+        return float(epochs[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(epochs))])
 
     def deviation(self, params: float, tokens: float, unique: float) -> float:
         """Return the standard deviation of that rise which the strength leaves."""
@@ -54,7 +55,9 @@ class Strength:
 
 
 OWN, PUBLISHED = Strength(0.012, 0.45), Strength(0.0045, 0.5)
-"Of headwater's own small runs with Muon (docs/log.md), and of those of arXiv:2305.16264 up to 14 readings."
+"Of headwater's own small runs with Muon (docs/log.md), and of those of arXiv:2305.16264 up to 14 epochs."
+MEASURED_RATIO, MEASURED_EPOCHS = 0.7, 14.0
+"Parameters a unique token, and epochs, up to which the published strength was measured."
 USUAL = Strength(0.009, 0.7)
 "Of rows of which nothing else is known: both lie within it."
 
@@ -77,6 +80,15 @@ class _Weighed:
     strength: float
     weight: float
     forecaster: Forecaster
+
+
+@dataclass(frozen=True)
+class OneRow:
+    """A row of the table, and the median that all other rows forecast."""
+
+    params: float
+    tokens: float
+    median_without: float
 
 
 class RepeatedForecaster:
@@ -157,5 +169,16 @@ class RepeatedForecaster:
         with on_one_thread():
             medians, deviations = self.spread(np.array([params]), np.array([tokens]), unique)
         median = float(medians[0]) * (1 + regret)
-        factor = math.exp(NORMAL_95 * math.hypot(float(deviations[0]), regret / 3))
-        return Forecast(params, tokens, median / factor, median, median * factor)
+        return Forecast(params, tokens, median, math.hypot(float(deviations[0]), regret / 3))
+
+    def without_each_of_the_largest(self, params: float, tokens: float, unique: float = math.inf) -> list[OneRow]:
+        """Return the median without each of the rows of the most compute, for the run that `forecast` is of."""
+        likeliest = self._likeliest
+        runs, rise = likeliest.forecaster.runs, likeliest.strength * penalty(np.array(params), np.array(tokens), unique)
+        found = []
+        with on_one_thread():
+            for row in np.argsort(-runs.flops, kind="stable")[: min(NUM_LARGEST, len(runs) - MIN_RUNS)]:
+                rest = Posterior(runs.where(np.arange(len(runs)) != row), published_prior())
+                median = float(rest.predict(np.array([params]), np.array([tokens]))[0][0]) * (1 + float(rise))
+                found.append(OneRow(float(runs.params[row]), float(runs.tokens[row]), median))
+        return found

@@ -13,8 +13,8 @@ from headwater.plan.arrays import FloatArray
 from headwater.plan.law.overfit import USUAL, RepeatedForecaster, Strength
 from headwater.plan.law.refusal import forecast_refusal
 from headwater.plan.law.schedule import NO_MOVE, Move
-from headwater.plan.law.table import most_readings, read_runs
-from headwater.plan.score import Z90
+from headwater.plan.law.table import most_epochs_of, read_runs
+from headwater.plan.score import Z_P90
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class OwnRuns:
         return replace(self.forecaster.strength, median=self.forecaster.likeliest_strength)
 
     @property
-    def readings(self) -> float:
-        return most_readings(self.forecaster.runs)
+    def epochs(self) -> float:
+        return most_epochs_of(self.forecaster.runs)
 
     @property
     def members(self) -> list[tuple[str, OwnRuns]]:
@@ -60,8 +60,8 @@ class OwnRuns:
     ) -> tuple[float, float, float]:
         medians, deviations = self.forecaster.likeliest.spread(np.array([params]), np.array([tokens]))
         median = float(medians[0]) * math.exp(log_factor + self.move.log_ratio)
-        wide = math.exp(Z90 * math.hypot(float(deviations[0]), self.move.deviation, deviation))
-        return median / wide, median, median * wide
+        factor = math.exp(Z_P90 * math.hypot(float(deviations[0]), self.move.deviation, deviation))
+        return median / factor, median, median * factor
 
     def refusal(self, params: float, tokens: float) -> str | None:
         return forecast_refusal(self.forecaster.likeliest.runs, params, tokens)

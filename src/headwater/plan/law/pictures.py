@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from headwater.plan.arrays import FloatArray
 from headwater.plan.law.backtest import span
-from headwater.plan.law.forecast import NORMAL_95, Forecaster
+from headwater.plan.law.forecast import Forecaster
 from headwater.plan.law.frontier import optimum
 from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN
+from headwater.plan.score import Z_P90
 
 NUM_BUDGETS = 6
 _NUM_POINTS = 40
@@ -32,14 +33,14 @@ class IsoFlop:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Loss at the compute-optimal size by budget, with its 90 % band; ends beyond the largest run."""
+    """Loss at the compute-optimal size by budget, with its band from P10 to P90; ends beyond the largest run."""
 
     flops: FloatArray
     params: FloatArray
     tokens: FloatArray
-    p5: FloatArray
+    p10: FloatArray
     p50: FloatArray
-    p95: FloatArray
+    p90: FloatArray
 
 
 def isoflops(forecaster: Forecaster) -> list[IsoFlop]:
@@ -79,5 +80,5 @@ def frontier(forecaster: Forecaster) -> Frontier | None:
         np.array([getattr(best, name) for best in found]) for name in ("flops", "params", "tokens")
     )
     medians, deviations = forecaster.spread(params, tokens)
-    factor = np.exp(NORMAL_95 * deviations)
+    factor = np.exp(Z_P90 * deviations)
     return Frontier(flops, params, tokens, medians / factor, medians, medians * factor)

@@ -28,7 +28,7 @@ from headwater.plan.law.grid import centre, exponents, powers, solve_grid
 from headwater.plan.law.prior import Prior
 from headwater.plan.law.table import Runs
 
-NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and reading errors of a digitised figure
+NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and the errors of a digitised figure
 ENOUGH = 40.0  # tokens per parameter
 _LONG_QUANTILE = 0.9
 _SAME_SIZE = 0.02  # natural logs of params

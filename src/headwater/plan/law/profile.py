@@ -21,8 +21,9 @@ from headwater.plan.law.fit import GREATEST_EXPONENT, LEAST_EXPONENT, Law
 from headwater.plan.law.grid import exponents, solve_grid, squares_of_pairs
 from headwater.plan.law.posterior import NOISE, Posterior
 from headwater.plan.law.table import Runs
+from headwater.plan.score import Z_P90, Z_P95
 
-DROP_90 = 2.7055434540954146 / 2  # of the log likelihood at the ends of a 90 % interval
+DROP_80, DROP_90 = (z**2 / 2 for z in (Z_P90, Z_P95))  # of the log likelihood at the ends of such intervals
 LEAST_ERROR = 1e-6  # of a loss, relative: a table holds no more digits that mean something
 _SPACE = exponents(low=LEAST_EXPONENT, high=GREATEST_EXPONENT, count=97)
 _MOST_UNCERTAIN = 3.0  # high / low beyond which an exponent is called unidentified
@@ -47,6 +48,12 @@ class Profile:
     high: float
     is_bounded: bool
     of_law: float
+    p10: float
+    p90: float
+
+    @property
+    def quantiles(self) -> dict[str, float]:
+        return {"p5": self.low, "p10": self.p10, "p90": self.p90, "p95": self.high}
 
     @property
     def holds_law(self) -> bool:
@@ -116,17 +123,18 @@ def _profile(heights_of: _Heights, of_law: float) -> Profile:
         space = np.concatenate([space, added])[order]
     relative = heights - heights.max()
     top = int(relative.argmax())
-    low, is_low_bounded = _crossing(np.log(space[top::-1]), relative[top::-1])
-    high, is_high_bounded = _crossing(np.log(space[top:]), relative[top:])
+    ways = [(np.log(space[top::-1]), relative[top::-1]), (np.log(space[top:]), relative[top:])]
+    (low, is_low_bounded), (high, is_high_bounded) = (_crossing(*way, DROP_90) for way in ways)
     bounded = is_low_bounded and is_high_bounded
-    return Profile(space, relative, float(space[top]), math.exp(low), math.exp(high), bounded, of_law)
+    p10, p90 = (math.exp(_crossing(*way, DROP_80)[0]) for way in ways)
+    return Profile(space, relative, float(space[top]), math.exp(low), math.exp(high), bounded, of_law, p10, p90)
 
 
-def _crossing(logs: FloatArray, heights: FloatArray) -> tuple[float, bool]:
+def _crossing(logs: FloatArray, heights: FloatArray, drop: float) -> tuple[float, bool]:
     """Return where the profile, walked from its top, first falls under the interval's height, and whether it does."""
-    under = np.flatnonzero(heights < -DROP_90)
+    under = np.flatnonzero(heights < -drop)
     if not len(under):
         return float(logs[-1]), False
     after = int(under[0])
-    share = (heights[after - 1] + DROP_90) / (heights[after - 1] - heights[after])
+    share = (heights[after - 1] + drop) / (heights[after - 1] - heights[after])
     return float(logs[after - 1] + share * (logs[after] - logs[after - 1])), True

@@ -99,7 +99,7 @@ class PublishedLaws:
 
     @property
     def counts_embedding(self) -> bool:
-        """Whether a size counts the input's embedding: most of these laws leave out what isn't multiplied."""
+        """Whether a size counts the input's embedding: most of these laws exclude what isn't multiplied."""
         return False
 
     @property
@@ -108,7 +108,7 @@ class PublishedLaws:
         return PUBLISHED
 
     @property
-    def readings(self) -> float:
+    def epochs(self) -> float:
         """How often the runs of these laws read their text."""
         return 1.0
 

@@ -18,7 +18,7 @@ from headwater.plan.law.table import FLOPS_PER_PARAM_TOKEN, Runs, num_distinct
 
 _LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
 _HULL_ROOM = 2.0  # how far outside the rows a size may lie before it is called outside
-_FURTHEST_SPANS = 2.0  # a target further out than this many times the decades that the rows span gets no number
+_FURTHEST_SPANS = 2.0  # a target further out than this many times the decades that the rows span is refused
 _ALWAYS_DECADES = 1.0  # but one this near always does
 _SURE_BELOW = 0.5  # decades below the rows from which a number has a warning
 _WIDEST_OPTIMUM = 10.0  # p95 / p5 of the optimal size
@@ -64,7 +64,7 @@ def table_warnings(runs: Runs, law: Law, posterior: Posterior, profiles: tuple[P
             Caution(
                 "outliers",
                 f"{posterior.num_outliers} of {len(runs)} runs lie far off the rest and weigh less than half in "
-                "forecasts; none is left out",
+                "forecasts; none is excluded",
             )
         )
     return found
@@ -101,7 +101,7 @@ def _unidentified(name: str, profile: Profile) -> Caution:
 
 
 def _two_answers(name: str, profile: Profile) -> Caution:
-    of_law, top, low, high = (f"{value:.3g}" for value in (profile.of_law, profile.top, profile.low, profile.high))
+    of_law, top, low, high = (f"{value:.3g}" for value in (profile.of_law, profile.top, profile.p10, profile.p90))
     return Caution(
         f"disputed_{name}",
         f"{name} is {of_law} when every run counts for itself, as in the curve, and {top} ({low} to {high}) when runs "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ import numpy as np
 from headwater.errors import ConfigError
 from headwater.plan.arrays import on_one_thread
 from headwater.plan.law.fit import Law, fit_law
-from headwater.plan.law.forecast import Forecaster
+from headwater.plan.law.forecast import Forecast, Forecaster
 from headwater.plan.law.frontier import optimum
-from headwater.plan.law.overfit import RepeatedForecaster
+from headwater.plan.law.overfit import OneRow, RepeatedForecaster
 from headwater.plan.law.profile import Profile, profiles
-from headwater.plan.law.refusal import forecast_refusal, forecast_warnings, optimum_refusal, table_warnings
-from headwater.plan.law.table import MAX_EPOCHS, Runs, most_readings, num_distinct
+from headwater.plan.law.refusal import Caution, forecast_refusal, forecast_warnings, optimum_refusal, table_warnings
+from headwater.plan.law.table import MAX_EPOCHS, Runs, most_epochs_of, num_distinct
 from headwater.plan.law.tuning import regret
+from headwater.plan.score import Z_P90
 
 Clock = Callable[[], float]
 NOT_THE_LAW = (
@@ -26,6 +28,9 @@ NOT_THE_LAW = (
     "follows near runs where they depart from the law"
 )
 RELATED = "counting runs of like size as related, by likelihood"
+QUANTILES = ("p5", "p10", "p50", "p90", "p95")
+LEVELS = {"p5_p95": 0.9, "p10_p90": 0.8}
+"What share of runs each pair of quantiles should hold."
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def law_fields(done: Study) -> dict[str, Any]:
     """
     law, posterior, strength = done.law, done.forecaster.posterior, done.repeated.strength
     intervals = {
-        name: {"p5": profile.low, "p95": profile.high, "identified": profile.is_identified, "likeliest": profile.top}
+        name: {**profile.quantiles, "identified": profile.is_identified, "likeliest": profile.top}
         for name, profile in zip(("alpha", "beta"), done.profiles)
     }
     return {
@@ -89,9 +94,10 @@ def law_fields(done: Study) -> dict[str, Any]:
         "repetition": {
             "strength": strength.median,
             "log_deviation": strength.log_deviation,
-            "most_readings": most_readings(done.repeated.runs),
+            "most_readings": most_epochs_of(done.repeated.runs),
         },
         "exponent_intervals": intervals,
+        "interval_levels": LEVELS,
         "backtest": {"num_cuts": len(done.forecaster.past), "widening": done.forecaster.widening},
         "warnings": [asdict(warning) for warning in table_warnings(done.runs, law, posterior, done.profiles)],
     }
@@ -100,24 +106,52 @@ def law_fields(done: Study) -> dict[str, Any]:
 def forecast_fields(done: Study, target: Target) -> dict[str, Any]:
     """Return p5, p50 and p95 of a target's loss; each is None where the rows can't carry it, and `refused` says why."""
     unique = target.tokens / max(1.0, target.epochs)
-    asked: dict[str, Any] = {"params": target.params, "tokens": target.tokens}
+    fields: dict[str, Any] = {"params": target.params, "tokens": target.tokens}
     if target.epochs > 1:
         rise = done.repeated.strength.log_cost(np.array(target.params), np.array(target.tokens), unique)
-        asked |= {"epochs": target.epochs, "repetition_costs": float(np.expm1(rise))}
+        fields |= {"epochs": target.epochs, "repetition_costs": float(np.expm1(rise))}
     cost = regret(target.lr_factor, target.batch_factor)
     if cost:
-        asked |= {"lr_factor": target.lr_factor, "batch_factor": target.batch_factor}
+        fields |= {"lr_factor": target.lr_factor, "batch_factor": target.batch_factor}
     if refused := _too_often(target.epochs) or forecast_refusal(done.runs, target.params, target.tokens):
-        return {**asked, "p5": None, "p50": None, "p95": None, "refused": refused}
+        return {**fields, **dict.fromkeys(QUANTILES), "refused": refused}
     found = done.repeated.forecast(target.params, target.tokens, unique, cost)
-    warnings = [asdict(warning) for warning in forecast_warnings(done.runs, target.params, target.tokens)]
-    return {**asked, "p5": found.p5, "p50": found.p50, "p95": found.p95, "warnings": warnings}
+    held, one_row = held_without_one_row(done, found, unique, cost)
+    warnings = [*one_row, *forecast_warnings(done.runs, target.params, target.tokens)]
+    return {**fields, **held.quantiles, "warnings": [asdict(warning) for warning in warnings]}
+
+
+def held_without_one_row(
+    done: Study, found: Forecast, unique: float, cost: float = 0.0
+) -> tuple[Forecast, list[Caution]]:
+    """Return the forecast with an interval that holds the median without any one of the largest rows.
+
+    P10 to P90 holds them all; a warning names the row without which the median would leave the interval otherwise.
+    """
+    rows = done.repeated.without_each_of_the_largest(found.params, found.tokens, unique)
+    if not rows:
+        return found, []
+    off, row = max(((abs(math.log(row.median_without * (1 + cost) / found.p50)), row) for row in rows), key=_first)
+    held = replace(found, log_deviation=math.hypot(found.log_deviation, off / Z_P90))
+    if off <= Z_P90 * found.log_deviation:
+        return held, []
+    return held, [
+        Caution(
+            "one_row",
+            f"one row decides: without the run of {row.params:.3g} parameters and {row.tokens:.3g} tokens the median "
+            f"is {row.median_without * (1 + cost):.4g}; the interval is widened to hold it",
+        )
+    ]
+
+
+def _first(pair: tuple[float, OneRow]) -> float:
+    return pair[0]
 
 
 def _too_often(epochs: float) -> str | None:
     if epochs <= MAX_EPOCHS:
         return None
-    return f"{epochs:g} readings of a text are more than the {MAX_EPOCHS:g} that were measured"
+    return f"{epochs:g} epochs are more than the {MAX_EPOCHS:g} that were measured"
 
 
 def optimum_fields(done: Study, flops: float | None = None) -> dict[str, Any]:

@@ -77,12 +77,12 @@ def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
     return Runs(params, tokens, loss)
 
 
-def read_so_often(runs: Runs, epochs: float) -> Runs:
+def with_epochs(runs: Runs, epochs: float) -> Runs:
     """Return the same runs as ones that read their text `epochs` times each; up to 1 is once."""
     return replace(runs, unique=runs.tokens / epochs if epochs > 1 else None)
 
 
-def most_readings(runs: Runs) -> float:
+def most_epochs_of(runs: Runs) -> float:
     """Return how often the run that read its text most did so."""
     return 1.0 if runs.unique is None else float((runs.tokens / runs.unique).max())
 

@@ -30,10 +30,12 @@ class Rates:
     pue: float
     kg_co2_per_kwh: float
     energy_how: str
+    hours_how: str = "a step as earlier runs here, or the model of this processor, have it"
+    hours_backtest: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
-class Asked:
+class Query:
     """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's."""
 
     budget: Budget
@@ -47,7 +49,7 @@ class Asked:
     def check(self) -> None:
         """Raise ConfigError for what no search can answer."""
         if not 0 < self.final_share <= 1:
-            raise ConfigError(f"--final-share {self.final_share:g} must be above 0 and at most 1")
+            raise ConfigError(f"final_share {self.final_share:g} must be above 0 and at most 1")
         if self.unique < MIN_TEXT_TOKENS:
             raise ConfigError(
                 f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, "
