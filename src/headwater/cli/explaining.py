@@ -57,9 +57,7 @@ def _print_reason(reason: Reason, has_why: bool) -> None:
     value = json.dumps(reason.value, ensure_ascii=False)
     value = value if len(value) <= MAX_VALUE else value[: MAX_VALUE - 1] + "…"
     print(safe(f"  {reason.setting:<36} {value}"))
-    if has_why and reason.why:
-        # a description may be of two lines
-        why = textwrap.wrap(" ".join(reason.why.split()), width() - 8)
-        print(safe("\n".join(f"      {line}" for line in why)))
-    if reason.measured:
-        print(f"      measured {reason.measured}")
+    # a description may be of two lines
+    said = [" ".join(reason.why.split()) if has_why else "", f"measured {reason.measured}" if reason.measured else ""]
+    for text in filter(None, said):
+        print(safe("\n".join(f"      {line}" for line in textwrap.wrap(text, width() - 8))))

@@ -15,6 +15,7 @@ from headwater.evaluate.evaluator import full_evaluation
 from headwater.export.hf import export_hf
 from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
+from headwater.machine.settings import FORMATS
 from headwater.recipes.data_card import data_card_of_run
 from headwater.recipes.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
 from headwater.recipes.run_config import RunConfig
@@ -143,7 +144,7 @@ def card_facts(config: RunConfig) -> tuple[dict[str, str | int | float], dict[st
     facts: dict[str, str | int | float] = {"run": config.name}
     if run.tokens_seen is not None:
         facts["training tokens"] = int(run.tokens_seen)
-    facts |= number_formats(run)
+    facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
     return facts, scores_of(run.evaluation)
 
 
