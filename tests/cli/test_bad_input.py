@@ -106,13 +106,13 @@ def test_a_wrong_setting_is_named_before_anything_is_written(folder, arguments, 
     assert not (folder / "runs").exists()
 
 
-def test_a_model_too_large_for_the_memory_is_told_before_any_work(folder):
+def test_a_model_too_large_for_the_memory_is_refused_before_any_work(folder):
     said = call("run", "mine.toml", "model.d_model=10000000", cwd=folder)
     require_clear_error(said, "GB of memory", "lower model.d_model", status=(2,))
     assert not (folder / "runs/mine/data").exists()
 
 
-def test_all_problems_of_a_run_file_are_told_at_once(folder):
+def test_all_problems_of_a_run_file_are_named_together(folder):
     said = call("run", "mine.toml", "train.num_step=1", "model.famly=x", "optim.beta1=2", cwd=folder)
     require_clear_error(said, "3 problems", "num_step", "famly", "beta1", status=(2,))
 
@@ -208,24 +208,24 @@ def test_new_refuses_a_name_that_no_toml_file_can_hold(tmp_path):
 # ---- the corpus
 
 
-def test_an_empty_corpus_folder_is_told_with_what_was_found(folder):
+def test_an_empty_corpus_folder_is_named_with_what_was_found(folder):
     shutil.rmtree(folder / "texts")
     (folder / "texts").mkdir()
     require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "texts", "no file was found")
 
 
-def test_a_missing_corpus_folder_is_told_with_where_it_was_looked_for(folder):
+def test_a_missing_corpus_folder_is_named_with_where_it_was_expected(folder):
     shutil.rmtree(folder / "texts")
     require_clear_error(call("run", "mine.toml", cwd=folder), "no such file or folder: 'texts'", str(folder))
 
 
-def test_a_folder_with_no_utf8_is_told_with_the_reason(folder):
+def test_a_folder_with_no_utf8_is_named_with_the_reason(folder):
     for path in (folder / "texts").iterdir():
         path.write_bytes(("é" * 3000).encode("latin-1"))
     require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "not_utf8 30")
 
 
-def test_a_vocabulary_that_the_text_can_not_fill_is_told_with_one_that_it_can(folder):
+def test_a_vocabulary_that_the_text_can_not_fill_is_refused_with_one_that_it_can(folder):
     said = call("run", "mine.toml", "tokenizer.vocab_size=60000", cwd=folder)
     require_clear_error(said, "vocab_size=60000 is more than this corpus can fill", "set tokenizer.vocab_size=")
     size = said.err.split("set tokenizer.vocab_size=")[1].split()[0]
@@ -271,7 +271,7 @@ def peak_memory(folder: Path) -> float:
 # ---- output
 
 
-def test_an_output_folder_below_a_file_is_told(folder):
+def test_an_output_folder_below_a_file_is_refused(folder):
     (folder / "file").write_text("x")
     said = call("run", "mine.toml", "runs_dir=file/runs", cwd=folder)
     require_clear_error(said, "can't write file/runs/mine", "is a file", status=(1,))
@@ -300,7 +300,7 @@ def test_a_folder_that_is_no_run_is_named(folder, verb, run_dir):
 
 
 @pytest.mark.parametrize("verb", RUN_VERBS[:5], ids=" ".join)
-def test_a_run_without_a_checkpoint_is_told_with_what_makes_one(folder, verb):
+def test_a_run_without_a_checkpoint_is_named_with_what_makes_one(folder, verb):
     assert call("corpus", "tokenizer", "train", "mine.toml", cwd=folder).status == 0
     require_clear_error(call(*verb, "--run", "runs/mine", cwd=folder), "no checkpoint yet", "headwater train")
 

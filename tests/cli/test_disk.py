@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: a clear message, nothing torn, and the run goes on once there is room."""
+"""A disk that is full or read-only: a clear message, nothing torn, and the run resumes once there is room."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def remount(point: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(point)], check=True)
 
 
-def test_a_read_only_output_folder_is_told_before_any_work(folder, mount_tmpfs):
+def test_a_read_only_output_folder_is_refused_before_any_work(folder, mount_tmpfs):
     disk = mount_tmpfs("1m")
     remount(disk, "ro")
     said = call("run", "mine.toml", f"runs_dir={disk}", cwd=folder)
     require_clear_error(said, f"can't write {disk}", "read-only", "choose another output folder", status=(1,))
 
 
-def test_a_run_file_that_can_not_be_written_is_told(folder, mount_tmpfs):
+def test_a_run_file_that_can_not_be_written_is_named(folder, mount_tmpfs):
     disk = mount_tmpfs("1m")
     remount(disk, "ro")
     require_clear_error(call("new", "x", "--text", str(folder / "texts"), cwd=disk), "can't write x.toml", "read-only")
 
 
 @pytest.mark.parametrize("size_kb", [4, 16, 48, 96, 160, 288, 512, 768])
-def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(folder, mount_tmpfs, size_kb):
+def test_a_full_disk_is_named_and_the_run_resumes_once_there_is_room(folder, mount_tmpfs, size_kb):
     """Each size fills up at another place: lock, corpus, tokenizer, tokens, records, checkpoints."""
     disk = mount_tmpfs(f"{size_kb}k")
     arguments = ("run", "mine.toml", f"runs_dir={disk}")
@@ -87,7 +87,7 @@ def test_a_run_that_met_a_full_disk_ends_with_the_same_bits(folder, mount_tmpfs)
     assert final_weights(disk / "mine") == final_weights(folder / "runs/whole")
 
 
-def test_a_finished_run_on_a_read_only_disk_can_still_be_asked(folder, mount_tmpfs):
+def test_a_finished_run_on_a_read_only_disk_can_still_be_used(folder, mount_tmpfs):
     disk = mount_tmpfs("50m")
     assert call("run", "mine.toml", f"runs_dir={disk}", cwd=folder).status == 0
     remount(disk, "ro")
@@ -98,10 +98,10 @@ def test_a_finished_run_on_a_read_only_disk_can_still_be_asked(folder, mount_tmp
     require_clear_error(said, "read-only", status=(1,))
 
 
-def test_standard_output_that_is_full_is_told(folder):
+def test_standard_output_that_is_full_is_named(folder):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            command("schema"), cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, encoding="utf-8"
+            command("explain", "--schema"), cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, encoding="utf-8"
         )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The shapes that other programs rely on: one JSON object on standard output, and nothing else."""
+"""The shapes that programs rely on: one JSON object on standard output, and nothing else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_next_over_all_tokens_adds_up_to_one(ask):
     assert sum(item["probability"] for item in value["next"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_evaluate_gives_bits_per_byte_abilities_and_baselines(ask):
+def test_evaluate_gives_bits_per_byte_probes_and_baselines(ask):
     value = ask("evaluate")
     assert {"bits_per_byte", "abilities", "yardsticks"} <= set(value)
     assert set(value["bits_per_byte"]) == {"all", "mine"}

@@ -1,4 +1,4 @@
-"""SIGTERM while a run is prepared or finished: said, exit status 75, and the same command goes on."""
+"""SIGTERM while a run is prepared or finished: said, exit status 75, and the same command resumes."""
 
 from __future__ import annotations
 

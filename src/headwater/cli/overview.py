@@ -16,7 +16,7 @@ TAIL_BYTES = 1 << 18
 "Of a run's records: its last lines, the samples among them."
 
 EXAMPLES = (
-    ("headwater run first-light", "a model from real text, in about ten minutes"),
+    ("headwater run first-light", "a model of real text, in about ten minutes"),
     ("headwater new mine --text FOLDER", "a run file for your own text"),
     ("headwater -h", "all verbs"),
 )
@@ -33,7 +33,7 @@ def show() -> None:
         print(safe(f"  {run_dir!s:<24} {state_of(run_dir)}"))
     print("\ntry")
     for command, what in EXAMPLES:
-        print(f"  {command:<34} {what}")
+        print(f"  {command:<33} {what}")
 
 
 def _recipes() -> list[Any]:
