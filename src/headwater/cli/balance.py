@@ -1,14 +1,20 @@
-"""corpus show: the balance sheet as a table, by source, stage and reason, and what training will see of it."""
+"""corpus show: the balance sheet by source, stage and reason, what training sees of it, and what was dropped."""
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
 from typing import Any
 
-from headwater.cli.terminal import safe
+from headwater.cli.terminal import print_json, safe, say_beside
 from headwater.report.numbers import count
 
+EXCERPT_LINES, EXCERPT_WIDTH = 6, 110
 
-def print_balance(sources: dict[str, Any], held_out: dict[str, dict[str, int]]) -> None:
+Amount = dict[str, int]
+
+
+def print_balance(sources: dict[str, Any], held_out: dict[str, Amount]) -> None:
     """Print what was read, dropped by stage and reason, kept, and held out; of several sources the sums at last.
 
     To the byte, and every byte in it: read less what was dropped is kept, and that less cleaning the text.
@@ -22,10 +28,11 @@ def print_balance(sources: dict[str, Any], held_out: dict[str, dict[str, int]]) 
         ]
         _print_sheet(source, sheet, dropped, held_out[source])
     if len(sources) > 1:
-        _print_sheet("all", *_sums(list(sources.values()), list(held_out.values())))
-
-
-Amount = dict[str, int]
+        sheets = list(sources.values())
+        total: dict[str, Any] = {name: _sum([sheet[name] for sheet in sheets]) for name in ("read", "kept", "text")}
+        total["cleaned_bytes"] = sum(sheet["cleaned_bytes"] for sheet in sheets)
+        dropped = [("- dropped", _sum([stage for sheet in sheets for stage in sheet["stages"].values()]))]
+        _print_sheet("all", total, dropped if any(dropped[0][1].values()) else [], _sum(list(held_out.values())))
 
 
 def _print_sheet(source: str, sheet: dict[str, Any], dropped: list[tuple[str, Amount]], held_out: Amount) -> None:
@@ -40,15 +47,6 @@ def _print_sheet(source: str, sheet: dict[str, Any], dropped: list[tuple[str, Am
     _print_row("", "of it held out", held_out)
 
 
-def _sums(
-    sheets: list[dict[str, Any]], held_out: list[Amount]
-) -> tuple[dict[str, Any], list[tuple[str, Amount]], Amount]:
-    total: dict[str, Any] = {name: _sum([sheet[name] for sheet in sheets]) for name in ("read", "kept", "text")}
-    total["cleaned_bytes"] = sum(sheet["cleaned_bytes"] for sheet in sheets)
-    dropped = _sum([stage for sheet in sheets for stage in sheet["stages"].values()])
-    return total, [("- dropped", dropped)] if any(dropped.values()) else [], _sum(held_out)
-
-
 def _sum(amounts: list[Amount]) -> Amount:
     return {unit: sum(amount[unit] for amount in amounts) for unit in ("documents", "bytes")}
 
@@ -61,13 +59,9 @@ def print_findings(balance: dict[str, Any]) -> None:
     """Print what of evaluation sets was found, what was redacted, and the licences of what is kept."""
     for name, found in balance.get("decontamination", {}).items():
         few = found["too_short"]
-        short = f"; {few:,} have fewer words than corpus.decontaminate.min_words: not looked for" if few else ""
-        print(
-            safe(
-                f"evaluation set {name}: {found['found']:,} of {found['items']:,} items found, in "
-                f"{found['documents']:,} documents; {count(found['bytes'])} bytes taken out{short}"
-            )
-        )
+        short = f"; {few:,} have fewer words than corpus.decontaminate.min_words and were not searched" if few else ""
+        items = f"{found['found']:,} of {found['items']:,} items found, in {found['documents']:,} documents"
+        print(safe(f"evaluation set {name}: {items}; {count(found['bytes'])} bytes removed{short}"))
     redacted = {kind: found["replaced"] for kind, found in balance.get("redaction", {}).items() if found["replaced"]}
     if redacted:
         print("redacted: " + ", ".join(f"{kind} {times:,}" for kind, times in redacted.items()))
@@ -86,12 +80,42 @@ def print_training(training: dict[str, dict[str, float]] | None) -> None:
         return
     print(f"{'training':<16} {'tokens':>9} {'lost':>6} {'padding':>8} {'weight':>7} {'epochs':>7}")
     for source, seen in training.items():
-        print(
-            safe(
-                f"{source:<16} {count(seen['tokens']):>9} {seen['tokens_lost']:>6,} {seen['padding']:>8.2%} "
-                f"{seen['weight']:>7.1%} {seen['epochs']:>7.2f}"
-            )
-        )
-    parts = {seen["rows_read"] / max(1, seen["rows"]) for seen in training.values()}
-    if min(parts) < 1:
-        print(f"of each source's rows {min(parts):.0%} are read, so often (mixture.share_of_text)")
+        of_tokens = f"{count(seen['tokens']):>9} {seen['tokens_lost']:>6,} {seen['padding']:>8.2%}"
+        print(safe(f"{source:<16} {of_tokens} {seen['weight']:>7.1%} {seen['epochs']:>7.2f}"))
+    part = min(seen["rows_read"] / max(1, seen["rows"]) for seen in training.values())
+    if part < 1:
+        print(f"{part:.0%} of each source's sequences are used (mixture.share_of_text)")
+
+
+def show_dropped(corpus: Path, reason: str | None, source: str | None, num_examples: int, as_json: bool) -> None:
+    """Print examples of what a corpus dropped, by reason."""
+    from headwater.corpus.dropped import dropped_sample
+    from headwater.corpus.too_little import kept_too_little, too_little_folder
+
+    if kept_too_little(corpus):
+        say_beside(as_json)("the last build kept too little text for a corpus; this is what it dropped")
+        corpus = too_little_folder(corpus)
+    found = dropped_sample(corpus, reason, source, num_examples)
+    if as_json:
+        print_json({"dropped": found})
+        return
+    if not found:
+        print("nothing was dropped")
+    for name, entry in found.items():
+        print(safe(f"{name}: {entry['documents']:,} documents, {count(entry['bytes'])} bytes"))
+        for example in entry["examples"]:
+            print(safe(f"  {example['source']} {example['id']}, {count(example['bytes'])} bytes"))
+            if "because" in example:
+                print(safe(f"    because: {example['because']}"))
+            if "duplicate_of" in example:
+                print(safe(f"    a duplicate of {example['duplicate_of']}"))
+            for line in _excerpt(example):
+                print(f"    {line}")
+
+
+def _excerpt(example: dict[str, Any]) -> list[str]:
+    """Return the first lines of a text, wrapped and made safe: what was dropped may be hostile to a terminal."""
+    lines = [line for line in safe(example["excerpt"]).split("\n") if line.strip()]
+    wrapped = [part for line in lines[:EXCERPT_LINES] for part in textwrap.wrap(line[:2000], EXCERPT_WIDTH)]
+    is_more = len(wrapped) > EXCERPT_LINES or len(lines) > EXCERPT_LINES
+    return wrapped[:EXCERPT_LINES] + (["…"] if is_more else [])

@@ -1,4 +1,4 @@
-"""Verbs about data: corpus build, fetch, show, trace, where; mixture, tokenizer and tune have files of their own."""
+"""Verbs about data: corpus build, show, trace, where, fetch, and those of the tokenizer; see mixture and tune."""
 
 from __future__ import annotations
 
@@ -7,46 +7,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from headwater.cli import mixture, tokenizer, tune
-from headwater.cli.arguments import (
-    AsJson,
-    Overrides,
-    RunFile,
-    RunOption,
-    RunOrNone,
-    SameRun,
-    one_run,
-    print_json,
-    say_beside,
-    text_or_none,
-    unicode_text,
-)
-from headwater.cli.balance import print_balance, print_findings, print_training
-from headwater.cli.dropped import show_dropped
-from headwater.cli.terminal import safe, say
+from headwater.cli import arguments as arg
+from headwater.cli import mixture, tune
+from headwater.cli.arguments import argument, flag, one_run, option, unicode_text
+from headwater.cli.balance import print_balance, print_findings, print_training, show_dropped
+from headwater.cli.terminal import print_json, safe, say, say_beside
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, TokenizerError
 
 
 def add_to(app: App) -> None:
     corpus = App("Build, inspect and tune a corpus, its tokenizer, its mixture.")
-    for verb in (build, show, trace, where, fetch):
+    for verb in (build, show, trace, where, fetch, mixture.mixture, tune.tune):
         corpus.verb(verb)
-    mixture.add_to(corpus)
-    tokenizer.add_to(corpus)
-    tune.add_to(corpus)
+    tokenizer = App("Train a run's tokenizer, or see what it does to a text.")
+    tokenizer.verb(train_tokenizer, "train")
+    tokenizer.verb(show_tokenizer, "show")
+    corpus.add_typer(tokenizer, name="tokenizer")
     app.add_typer(corpus, name="corpus")
 
 
 def build(
-    run: RunFile,
-    overrides: Overrides = None,
-    engine: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where to work: local (here), slurm, ray or ray://ADDRESS.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Number of worker processes.")] = None,
+    run: arg.RunFile,
+    overrides: arg.Overrides = None,
+    engine: Annotated[str | None, option("NAME", "Where to work: local (here), slurm, ray or ray://ADDRESS.")] = None,
+    workers: Annotated[int | None, option("N", "Number of worker processes.", min=1)] = None,
 ) -> None:
     """Read, clean, filter, deduplicate and split the text of a run.
 
@@ -72,21 +57,17 @@ def build(
 
 
 def show(
-    run: RunOrNone = None,
-    same_run: SameRun = None,
-    dropped: Annotated[bool, typer.Option("--dropped", help="Show examples of what was dropped, by reason.")] = False,
+    run: arg.RunOrNone = None,
+    same_run: arg.SameRun = None,
+    dropped: Annotated[bool, flag("--dropped", "Show examples of what was dropped, by reason.")] = False,
     reason: Annotated[
-        str | None,
-        typer.Option(metavar="REASON", help="Show what was dropped for this reason only.", callback=text_or_none),
+        str | None, option("REASON", "Show what was dropped for this reason only.", callback=unicode_text)
     ] = None,
     source: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE", help="Show what was dropped of this source only.", callback=text_or_none),
+        str | None, option("SOURCE", "Show what was dropped of this source only.", callback=unicode_text)
     ] = None,
-    count: Annotated[
-        int, typer.Option("--count", "-n", metavar="N", help="With --dropped: examples of each reason.", min=1)
-    ] = 3,
-    as_json: AsJson = False,
+    count: Annotated[int, option("N", "With --dropped: examples of each reason.", "--count", "-n", min=1)] = 3,
+    as_json: arg.AsJson = False,
 ) -> None:
     """Print what was read, what was kept, what was dropped, and why.
 
@@ -110,11 +91,9 @@ def show(
 
 
 def trace(
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="What to find; any white space matches any.", callback=unicode_text)
-    ],
-    run: RunOption,
-    as_json: AsJson = False,
+    text: Annotated[str, argument("TEXT", "What to find; any white space matches any.", callback=unicode_text)],
+    run: arg.RunOption,
+    as_json: arg.AsJson = False,
 ) -> None:
     """Find the documents that contain a text, held-out ones too."""
     from headwater.corpus.trace import trace as find
@@ -131,11 +110,11 @@ def trace(
 
 
 def where(
-    run: RunOrNone = None,
-    same_run: SameRun = None,
-    step: Annotated[int | None, typer.Option(metavar="N", help="List the sequences of this step (from 1).")] = None,
-    sequence: Annotated[int | None, typer.Option(metavar="N", help="List this sequence of the run (from 0).")] = None,
-    as_json: AsJson = False,
+    run: arg.RunOrNone = None,
+    same_run: arg.SameRun = None,
+    step: Annotated[int | None, option("N", "List the sequences of this step (from 1).")] = None,
+    sequence: Annotated[int | None, option("N", "List this sequence of the run (from 0).")] = None,
+    as_json: arg.AsJson = False,
 ) -> None:
     """List the documents that the model sees at a step."""
     from headwater.recipes.run_config import config_of_run, run_folder
@@ -164,13 +143,12 @@ def _print_rows(found: dict[str, Any]) -> None:
 
 
 def fetch(
-    run: RunFile,
-    overrides: Overrides = None,
+    run: arg.RunFile,
+    overrides: arg.Overrides = None,
     archives: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Take .deb, .whl and .tar.gz files from here; download nothing."),
+        Path | None, option("FOLDER", "Take .deb, .whl and .tar.gz files from here; download nothing.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: arg.AsJson = False,
 ) -> None:
     """Download the packages of text that a run's sources name.
 
@@ -195,3 +173,45 @@ def fetch(
         print(safe(f"{manifest['package']:<28} {manifest['version']:<24} {size}  {manifest['licence']}"))
     for entry in fetched.left_out:
         print(safe(f"{entry:<28} excluded"))
+
+
+def train_tokenizer(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
+    """Train the tokenizer of a run, and its corpus before it."""
+    from headwater.checkpoint.lock import owned
+    from headwater.recipes.run_config import load_run
+    from headwater.recipes.stages import Timings, prepare_data, write_config
+
+    config, reasons = load_run(run, overrides or [])
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say, Timings(), owner.require)
+        write_config(config, reasons, owner.require)
+    show_tokenizer(str(config.run_dir))
+
+
+def show_tokenizer(
+    run: arg.RunOrNone = None,
+    same_run: arg.SameRun = None,
+    text: Annotated[str, option("TEXT", "Show this text's tokens.", callback=unicode_text)] = "",
+    as_json: arg.AsJson = False,
+) -> None:
+    """Print a tokenizer's size and bytes per token, or a text's tokens."""
+    from headwater.recipes.run_config import run_folder
+    from headwater.recipes.stages import Folders
+    from headwater.seals import is_unmade
+    from headwater.tokenizer.tokenizer import Tokenizer
+
+    folder = Folders(run_folder(one_run(run, same_run))).tokenizer
+    if is_unmade(folder):
+        raise TokenizerError(f"{folder} is not built yet; `headwater corpus tokenizer train RUN` builds it")
+    tokenizer = Tokenizer.load(folder)
+    bytes_per_token = tokenizer.manifest.get("bytes_per_token", {})
+    tokens = [(token, tokenizer.token_bytes(token).decode(errors="replace")) for token in tokenizer.encode(text)]
+    if as_json:
+        found = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": bytes_per_token}
+        print_json(found | ({"tokens": tokens} if text else {}))
+        return
+    print(f"{tokenizer.vocab_size} tokens; bytes per token:")
+    for source, value in bytes_per_token.items():
+        print(f"  {source:<16} {value:.2f}")
+    if text:
+        print("  ".join(safe(f"{token}:{piece!r}") for token, piece in tokens))

@@ -6,47 +6,25 @@ import shlex
 import sys
 from typing import Annotated, Any
 
-import typer
-
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, print_json, say_beside
-from headwater.cli.terminal import SmallRunDisplay, card
-from headwater.cli.verbs import App
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, flag, option
+from headwater.cli.terminal import SmallRunDisplay, card, print_json, say_beside
 from headwater.errors import ConfigError
 
-SEARCH = "With --search"
-
-
-def add_to(corpus: App) -> None:
-    corpus.verb(mixture)
+SEARCH = {"rich_help_panel": "With --search"}
 
 
 def mixture(
     run: RunFile,
     overrides: Overrides = None,
-    search: Annotated[
-        bool, typer.Option("--search", help="Train small runs, propose a mixture by them, and check it.")
-    ] = False,
-    runs: Annotated[
-        int, typer.Option(metavar="N", help="Number of mixtures to train, 6 or more.", rich_help_panel=SEARCH)
-    ] = 12,
-    checks: Annotated[
-        int,
-        typer.Option(metavar="N", help="Number of seeds to check the proposal with.", rich_help_panel=SEARCH),
-    ] = 2,
-    share: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Time of the small runs, in runs of this length (1).", rich_help_panel=SEARCH),
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(metavar="N", help="Time of the small runs in minutes.", rich_help_panel=SEARCH)
-    ] = None,
+    search: Annotated[bool, flag("--search", "Train small runs, propose a mixture by them, and check it.")] = False,
+    runs: Annotated[int, option("N", "Number of mixtures to train, 6 or more.", **SEARCH)] = 12,
+    checks: Annotated[int, option("N", "Number of seeds to check the proposal with.", **SEARCH)] = 2,
+    share: Annotated[float | None, option("X", "Time of the small runs, as a share of this run's.", **SEARCH)] = None,
+    minutes: Annotated[float | None, option("N", "Time of the small runs in minutes.", **SEARCH)] = None,
     for_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--for",
-            metavar="SOURCE=N",
-            help="Weight of a source's loss; may be repeated (default: all real text alike).",
-            rich_help_panel=SEARCH,
+        option(
+            "SOURCE=N", "Weight of a source's loss; may be repeated (default: all real text alike).", "--for", **SEARCH
         ),
     ] = None,
     as_json: AsJson = False,

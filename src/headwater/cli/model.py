@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from headwater.cli.arguments import (
-    AsJson,
-    RunOption,
-    RunOrNone,
-    SameRun,
-    one_run,
-    print_json,
-    say_beside,
-    unicode_text,
-)
-from headwater.cli.terminal import safe, say, say_aside
+from headwater.cli.arguments import AsJson, RunOption, RunOrNone, SameRun, argument, one_run, option, unicode_text
+from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
 from headwater.cli.verbs import App
+
+if TYPE_CHECKING:
+    from headwater.recipes.open import LoadedModel
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "--max-tokens ended the text"}
 
-Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue.", callback=unicode_text)]
+Prompt = Annotated[str, argument("PROMPT", "The text to continue.", callback=unicode_text)]
 
 
 def add_to(app: App) -> None:
@@ -30,18 +23,23 @@ def add_to(app: App) -> None:
         app.verb(verb)
 
 
+def _load(run: str) -> LoadedModel:
+    from headwater.recipes.open import load_model
+    from headwater.recipes.run_config import run_folder
+
+    return load_model(run_folder(run))
+
+
 def next_token(
     prompt: Prompt,
     run: RunOption,
-    top: Annotated[int, typer.Option(metavar="N", help="How many tokens to show.", min=1, max=1000)] = 10,
+    top: Annotated[int, option("N", "How many tokens to show.", min=1, max=1000)] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Print the likeliest next tokens of a text."""
     from headwater.evaluate.generate import next_tokens
-    from headwater.recipes.open import load_model
-    from headwater.recipes.run_config import run_folder
 
-    loaded = load_model(run_folder(run))
+    loaded = _load(run)
     following = next_tokens(loaded.model, loaded.tokenizer, prompt, top)
     if as_json:
         print_json({"prompt": prompt, "next": [{"token": token, "probability": p} for token, p in following]})
@@ -53,14 +51,10 @@ def next_token(
 def generate(
     prompt: Prompt,
     run: RunOption,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Stop after this many tokens.", min=1)] = 100,
-    temperature: Annotated[
-        float, typer.Option(metavar="X", help="Randomness: 0 takes the likeliest token, 1 samples as learned.")
-    ] = 0.8,
-    top_p: Annotated[
-        float, typer.Option(metavar="P", help="Sample from the likeliest tokens that add up to this probability.")
-    ] = 0.95,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same text.")] = 0,
+    max_tokens: Annotated[int, option("N", "Stop after this many tokens.", min=1)] = 100,
+    temperature: Annotated[float, option("X", "Randomness: 0 takes the likeliest token, 1 samples as learned.")] = 0.8,
+    top_p: Annotated[float, option("P", "Sample from the likeliest tokens that add up to this probability.")] = 0.95,
+    seed: Annotated[int, option("N", "The same seed gives the same text.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Continue a text, shown as it is generated.
@@ -68,10 +62,8 @@ def generate(
     Standard error says how many tokens it took, and what ended it.
     """
     from headwater.evaluate.generate import stream
-    from headwater.recipes.open import load_model
-    from headwater.recipes.run_config import run_folder
 
-    loaded = load_model(run_folder(run))
+    loaded = _load(run)
     pieces = stream(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
     if as_json:
         whole = list(pieces)
@@ -87,18 +79,14 @@ def generate(
 
 
 def surprise(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to score.", callback=unicode_text)],
+    text: Annotated[str, argument("TEXT", "The text to score.", callback=unicode_text)],
     run: RunOption,
     as_json: AsJson = False,
 ) -> None:
     """Print how surprised the model is by each token of a text."""
-    import math
-
     from headwater.evaluate import generate as generation
-    from headwater.recipes.open import load_model
-    from headwater.recipes.run_config import run_folder
 
-    loaded = load_model(run_folder(run))
+    loaded = _load(run)
     found = generation.surprise(loaded.model, loaded.tokenizer, text)
     bits = [(token, nats / math.log(2)) for token, nats in found.tokens]
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -36,6 +37,18 @@ def say(message: str) -> None:
 def say_aside(message: str) -> None:
     """Print one line of progress on standard error, where standard output is for JSON alone."""
     print(printable(message), file=sys.stderr, flush=True)
+
+
+def say_beside(as_json: bool) -> Callable[[str], None]:
+    """Return what prints lines of progress: on standard output, or on standard error where that holds JSON alone."""
+    return say_aside if as_json else say
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object; where the output can't hold every character, with escapes for all but ASCII."""
+    is_unicode = (sys.stdout.encoding or "ascii").lower().replace("-", "").startswith("utf")
+    json.dump(value, sys.stdout, ensure_ascii=not is_unicode)
+    sys.stdout.write("\n")
 
 
 def width() -> int:

@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, print_json
-from headwater.cli.terminal import say
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
+from headwater.cli.terminal import print_json, say
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 from headwater.machine.place import place_of
@@ -28,31 +26,17 @@ def add_to(app: App) -> None:
 _TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
 
 LossTable = Annotated[
-    Path | None,
-    typer.Option(
-        "--runs",
-        metavar="CSV",
-        help="Forecast the loss from this table of runs (params, tokens, loss).",
-    ),
+    Path | None, option("CSV", "Forecast the loss from this table of runs (params, tokens, loss).", "--runs")
 ]
-LossUnit = Annotated[
-    str, typer.Option(metavar="UNIT", help="Unit of the loss in --runs: bits_per_byte or nats_per_token.")
-]
-Takeover = Annotated[
-    bool,
-    typer.Option("--takeover", help="Take the run folder over from a stopped, dead or remote process."),
-]
+LossUnit = Annotated[str, option("UNIT", "Unit of the loss in --runs: bits_per_byte or nats_per_token.")]
+Takeover = Annotated[bool, flag("--takeover", "Take the run folder over from a stopped, dead or remote process.")]
 StopWithin = Annotated[
     float,
-    typer.Option(
-        metavar="SECONDS",
-        help="Seconds allowed after SIGTERM; if a checkpoint can't be written in time, exit without one.",
-        min=0,
+    option(
+        "SECONDS", "Seconds allowed after SIGTERM; if a checkpoint can't be written in time, exit without one.", min=0
     ),
 ]
-Replay = Annotated[
-    bool, typer.Option("--replay", help="Train the finished part of the run a second time, and compare every bit.")
-]
+Replay = Annotated[bool, flag("--replay", "Train the finished part of the run a second time, and compare every bit.")]
 
 
 def run(
@@ -110,18 +94,11 @@ def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float)
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the run; its file becomes NAME.toml.")],
-    text: Annotated[
-        list[str], typer.Option("--text", metavar="PATH", help="A file or folder of your text; may be repeated.")
-    ],
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH ...]", help="More files and folders of your text.")
-    ] = None,
+    name: Annotated[str, argument("NAME", "Name of the run; its file becomes NAME.toml.")],
+    text: Annotated[list[str], option("PATH", "A file or folder of your text; may be repeated.")],
+    more: Annotated[list[str] | None, argument("[PATH ...]", "More files and folders of your text.")] = None,
     minutes: Annotated[
-        float,
-        typer.Option(
-            metavar="N", help="Aim for about this much training time on this machine (an estimate, not a limit)."
-        ),
+        float, option("N", "Aim for about this much training time on this machine (an estimate, not a limit).")
     ] = 8.0,
 ) -> None:
     """Write a run file for your own text, sized for it and this machine."""
@@ -135,9 +112,9 @@ def new(
 def explain(
     run: RunOrNone = None,
     overrides: Overrides = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Show the defaults too, and what is off.")] = False,
+    show_all: Annotated[bool, flag("--all", "Show the defaults too, and what is off.")] = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of a run file, for editors; needs no RUN.")
+        bool, flag("--schema", "Print the JSON schema of a run file, for editors; needs no RUN.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

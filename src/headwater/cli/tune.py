@@ -5,49 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from headwater.cli.arguments import AsJson, print_json, say_beside
-from headwater.cli.terminal import safe
-from headwater.cli.verbs import App
+from headwater.cli.arguments import AsJson, option
+from headwater.cli.terminal import print_json, safe, say_beside
 from headwater.errors import ConfigError
 
 
-def add_to(corpus: App) -> None:
-    corpus.verb(tune)
-
-
 def tune(
-    positive: Annotated[list[str], typer.Option(metavar="PATH", help="Documents worth keeping: files or folders.")],
-    negative: Annotated[list[str], typer.Option(metavar="PATH", help="Documents not worth keeping.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write; it must not exist.")],
-    kind: Annotated[
-        str, typer.Option(metavar="KIND", help="How to read the documents (corpus.sources.NAME.kind).")
-    ] = "web",
-    regularisation: Annotated[
-        float, typer.Option(metavar="X", help="Strength of the penalty on large weights.", min=0)
-    ] = 3.0,
+    positive: Annotated[list[str], option("PATH", "Documents worth keeping: files or folders.")],
+    negative: Annotated[list[str], option("PATH", "Documents not worth keeping.")],
+    out: Annotated[Path, option("FOLDER", "Folder to write; it must not exist.")],
+    kind: Annotated[str, option("KIND", "How to read the documents (corpus.sources.NAME.kind).")] = "web",
+    regularisation: Annotated[float, option("X", "Strength of the penalty on large weights.", min=0)] = 3.0,
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier of documents worth keeping, from examples.
 
     It trains on four fifths of the examples and is measured on the rest. corpus.quality.classifier uses it.
     """
-    from headwater.corpus.quality.train_classifier import (
-        examples_of,
-        read_examples,
-        train_and_measure,
-        write_classifier,
-    )
+    from headwater.corpus.quality import train_classifier as training
     from headwater.corpus.settings import KINDS
 
     if kind not in KINDS:
         raise ConfigError(f"there is no kind {kind!r}; kinds: {', '.join(KINDS)}")
     if out.exists():
         raise ConfigError(f"{out} exists already; name a new folder, or remove it")
-    documents = read_examples(positive, negative, kind, say_beside(as_json))  # type: ignore[arg-type]
-    classifier, report = train_and_measure(examples_of(documents), regularisation)
-    manifest = write_classifier(classifier, report, out)
+    documents = training.read_examples(positive, negative, kind, say_beside(as_json))  # type: ignore[arg-type]
+    classifier, report = training.train_and_measure(training.examples_of(documents), regularisation)
+    manifest = training.write_classifier(classifier, report, out)
     print_json(manifest) if as_json else _print_report(manifest["report"], out)
 
 
