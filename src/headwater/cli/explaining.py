@@ -16,30 +16,31 @@ MAX_VALUE = 44
 "Characters of a value that are shown: lists of paths may be long."
 
 
+HEADINGS = {"user": "set in {}", "recipe": "set in the recipe {}", "rule": "set by rules", "default": "defaults"}
+
+
 def print_reasons(config: RunConfig, reasons: list[Reason], run: str, show_all: bool) -> None:
     """Print the settings of a run by origin; defaults, and what is off, only where all are wanted."""
     shown = [each for each in reasons if show_all or (each.origin != "default" and each.value is not None)]
-    print(safe(f"{config.name}: {_model(config)}"))
-    for origin in ("user", "recipe", "rule", "default"):
+    print(safe(f"{config.name}: {_size(config)}"))
+    for origin, heading in HEADINGS.items():
         for where in dict.fromkeys(each.where for each in shown if each.origin == origin):
-            print(safe(f"\n{_heading(origin, where)}"))
+            print(safe(f"\n{heading.format(where)}"))
             for each in shown:
                 if (each.origin, each.where) == (origin, where):
-                    _print_reason(each, has_why=origin in ("rule", "default"))
-    if len(shown) < len(reasons):
-        hidden = len(reasons) - len(shown)
+                    _print_reason(each)
+    if hidden := len(reasons) - len(shown):
         print(safe(f"\n{hidden} more have their defaults or are off: headwater explain {run} --all"))
 
 
-def _model(config: RunConfig) -> str:
+def _size(config: RunConfig) -> str:
     from headwater.model.count import count_parameters
     from headwater.report.numbers import count
 
     model, train = config.model, config.train
-    return (
-        f"{count(count_parameters(model).total)} parameters ({model.num_layers} layers × {model.d_model}, "
-        f"{heads(model)}), {train.num_steps} steps × {count(train.batch_tokens)} tokens"
-    )
+    shape = f"{model.num_layers} layers × {model.d_model}, {heads(model)}"
+    steps = f"{train.num_steps} steps × {count(train.batch_tokens)} tokens"
+    return f"{count(count_parameters(model).total)} parameters ({shape}), {steps}"
 
 
 def heads(model: Any) -> str:
@@ -47,17 +48,12 @@ def heads(model: Any) -> str:
     return f"{model.num_heads} head{'' if model.num_heads == 1 else 's'} of {model.head_dim}"
 
 
-def _heading(origin: str, where: str) -> str:
-    return {"user": f"set in {where}", "recipe": f"set in the recipe {where}", "rule": "set by rules"}.get(
-        origin, "defaults"
-    )
-
-
-def _print_reason(reason: Reason, has_why: bool) -> None:
+def _print_reason(reason: Reason) -> None:
     value = json.dumps(reason.value, ensure_ascii=False)
     value = value if len(value) <= MAX_VALUE else value[: MAX_VALUE - 1] + "…"
     print(safe(f"  {reason.setting:<36} {value}"))
-    # a description may be of two lines
-    said = [" ".join(reason.why.split()) if has_why else "", f"measured {reason.measured}" if reason.measured else ""]
-    for text in filter(None, said):
-        print(safe("\n".join(f"      {line}" for line in textwrap.wrap(text, width() - 8))))
+    why = reason.why if reason.origin in ("rule", "default") else ""
+    measured = f"measured {reason.measured}" if reason.measured else ""
+    for text in filter(None, (why, measured)):
+        for line in textwrap.wrap(" ".join(text.split()), width() - 8):  # a description may be of two lines
+            print(safe(f"      {line}"))

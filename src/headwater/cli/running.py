@@ -158,28 +158,19 @@ def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks, text: RunT
 def plan_lines(
     config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]], dtype: str
 ) -> list[tuple[str, str]]:
-    model, parameters, train = config.model, count_parameters(config.model), config.train
+    model, parameters, train, schedule = config.model, count_parameters(config.model), config.train, config.schedule
     total = sum(source["tokens"] for source in sources.values())
-    mixture = ", ".join(
-        f"{name} {source['tokens'] / total:.0%} ({source['epochs']:.2f} epochs)" for name, source in sources.items()
-    )
+    parts = (f"{name} {one['tokens'] / total:.0%} ({one['epochs']:.2f} epochs)" for name, one in sources.items())
+    size_of = f"{count(parameters.total)} parameters ({count(parameters.embedding)} embedding)"
+    shape = f"{model.num_layers} layers × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}"
+    tokens = f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens"
+    per_parameter = f"({plan['tokens_per_parameter']:.1f} a parameter)"
+    rates = f"{config.optim.name} at {config.optim.matrix_lr:g}, {schedule.name}"
     return [
-        (
-            "model",
-            f"{model.family}, {count(parameters.total)} parameters ({count(parameters.embedding)} embedding), "
-            f"{model.num_layers} layers × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}",
-        ),
-        (
-            "training",
-            f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens "
-            f"({plan['tokens_per_parameter']:.1f} a parameter), {plan['flops']:.2e} FLOPs",
-        ),
-        ("mixture", mixture),
-        (
-            "update",
-            f"{config.optim.name} at {config.optim.matrix_lr:g}, "
-            f"{config.schedule.name} with {config.schedule.warmup_steps} warm-up steps",
-        ),
+        ("model", f"{model.family}, {size_of}, {shape}"),
+        ("training", f"{tokens} {per_parameter}, {plan['flops']:.2e} FLOPs"),
+        ("mixture", ", ".join(parts)),
+        ("update", f"{rates} with {schedule.warmup_steps} warm-up steps"),
         ("format", FORMATS[dtype]),
         ("memory", f"{size(plan['state_bytes'])} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),

@@ -157,25 +157,10 @@ class TrainingDisplay:
         self._is_terminal = self._out.isatty()
         self._validation: dict[str, Any] = {}
         self._forecast: dict[str, Any] = {}
-        self._shown: dict[str, Callable[[dict[str, Any]], None]] = {
-            "start": self._show_start,
-            "step": self._show_step,
-            "skipped": self._show_skipped,
-            "rollback": self._show_rollback,
-            "audit": self._show_audit,
-            "checkpoint": self._show_checkpoint,
-            "validation": self._show_validation,
-            "probes": self._show_probes,
-            "samples": self._show_samples,
-            "stopped": self._show_stopped,
-            "resume": self._show_resume,
-            "finish": self._show_finish,
-        }
 
     def __call__(self, record: dict[str, Any]) -> None:
         self._time_left.note(record)
-        show = self._shown.get(record["event"])
-        if show is not None:
+        if (show := getattr(self, f"_show_{record['event']}", None)) is not None:
             show(record)
 
     def _show_start(self, record: dict[str, Any]) -> None:
@@ -258,11 +243,9 @@ class TrainingDisplay:
         signal, step = record["signal"], record["step"]
         if record.get("saved", True):
             self._line(f"stopped by {signal} after saving step {step}; run the same command to resume")
-            return
-        self._line(
-            f"stopped by {signal} at step {step} without a save, which may take {record['save_seconds']} s: more than "
-            "--stop-within allows; run the same command to resume from the last checkpoint"
-        )
+        else:
+            long = f"which may take {record['save_seconds']} s: more than --stop-within allows"
+            self._line(f"stopped by {signal} at step {step} without a save, {long}; run the same command to resume")
 
     def _show_resume(self, record: dict[str, Any]) -> None:
         self._line(f"resuming from step {record['step']}")
