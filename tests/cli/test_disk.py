@@ -101,7 +101,12 @@ def test_a_finished_run_on_a_read_only_disk_can_still_be_used(folder, mount_tmpf
 def test_standard_output_that_is_full_is_named(folder):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            command("explain", "--schema"), cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, encoding="utf-8"
+            command("explain", "--schema"),
+            cwd=folder,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
         )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

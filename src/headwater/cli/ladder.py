@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, print_json, say_beside
-from headwater.cli.terminal import SmallRunDisplay, card, hours_interval, interval
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone
+from headwater.cli.terminal import SmallRunDisplay, card, hours_interval, interval, print_json, say_beside
 from headwater.cli.verbs import App
 from headwater.durations import duration
 from headwater.errors import ConfigError

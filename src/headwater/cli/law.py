@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headwater.cli.arguments import print_json, say_beside
-from headwater.cli.terminal import safe
+from headwater.cli.terminal import print_json, safe, say_beside
 from headwater.errors import ConfigError
 from headwater.report.numbers import apart, count
 

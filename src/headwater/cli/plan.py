@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import safe
+from headwater.cli.arguments import AsJson
+from headwater.cli.terminal import print_json, safe
 from headwater.cli.track_record import track_record
 from headwater.cli.verbs import App, Group, Verb
 from headwater.errors import ConfigError

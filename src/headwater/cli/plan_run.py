@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.cli.arguments import print_json, say_beside
-from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval
+from headwater.cli.terminal import (
+    carbon_interval,
+    card,
+    energy_interval,
+    hours_interval,
+    interval,
+    print_json,
+    say_beside,
+)
 from headwater.report.numbers import count
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headwater.cli.arguments import print_json
-from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval
+from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.report.numbers import count, significant
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from headwater.cli.time_left import TimeLeft
 from headwater.durations import duration
@@ -16,7 +16,9 @@ from headwater.report.measures import audit_line
 from headwater.report.numbers import carbon_unit, count, energy_unit, significant
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
 from headwater.train.interventions import name_documents
-from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
+
+if TYPE_CHECKING:
+    from headwater.train.settings import TrainSettings
 
 CARD_WIDTH, MAX_WIDTH = 86, 100
 SAMPLE_CHARACTERS = 80
@@ -180,6 +182,8 @@ class TrainingDisplay:
             self._line(line)
         elif self._is_terminal:
             print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
+        from headwater.train.settings import MAX_GRADIENT_ERROR  # pydantic is slow to import: not for --help
+
         if (error := record.get("gradient_error", 0.0)) > MAX_GRADIENT_ERROR:
             self._line(
                 f"step {step}: rounding to {self._dtype} changes a matrix's gradient by {error:.0%} of its norm, over "

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headwater.cli.arguments import AsJson, print_json
-from headwater.cli.terminal import forecast_of, shown
+from headwater.cli.arguments import AsJson
+from headwater.cli.terminal import forecast_of, print_json, shown
 from headwater.evaluate.printable import printable
 
 if TYPE_CHECKING:
