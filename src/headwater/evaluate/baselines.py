@@ -146,7 +146,7 @@ class KneserNey:
         grams = np.zeros(len(tokens), np.int32)
         for length, order in enumerate(self._orders, 1):
             at = np.flatnonzero(positions >= length - 1)
-            context = _contexts(grams, at, length)
+            context = np.zeros(len(at), np.int32) if length == 1 else grams[at - 1]  # the n-gram that ends one before
             known = np.flatnonzero(context >= 0)
             at, context = at[known], context[known]
             rank = _find(order.keys, context.astype(np.int64) * self._vocab_size + tokens[at])
@@ -182,11 +182,6 @@ def _positions(starts: Ints) -> Ints:
     positions = np.arange(starts[-1] if len(starts) else 0, dtype=np.int32)
     positions -= np.repeat(starts[:-1], np.diff(starts))
     return positions
-
-
-def _contexts(grams: Ints, at: Ints, length: int) -> Ints:
-    """Return the numbers of the contexts of the n-grams that end at `at`: the shorter n-grams that end one before."""
-    return np.zeros(len(at), np.int32) if length == 1 else grams[at - 1]
 
 
 def _find(keys: Ints, wanted: Ints) -> Ints:

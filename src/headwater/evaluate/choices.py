@@ -9,13 +9,13 @@ import numpy as np
 
 from headwater.corpus.almanac.probes import Choice
 from headwater.errors import EvaluationError
-from headwater.evaluate.scorer import Scorer
+from headwater.evaluate.scorer import ModelScorer
 from headwater.tokenizer.tokenizer import Tokenizer
 
 SLACK_NATS = 1e-4  # more than rounding changes of a log-probability that is computed in another batch
 
 
-def score_choices(scorer: Scorer, tokenizer: Tokenizer, choices: Sequence[Choice]) -> dict[str, Any]:
+def score_choices(scorer: ModelScorer, tokenizer: Tokenizer, choices: Sequence[Choice]) -> dict[str, Any]:
     """Return the fraction of choices whose right option is likelier than every other, with chance beside it.
 
     `mean_probability` is p(right option | prompt) among all continuations, not among the options; `median_rank`

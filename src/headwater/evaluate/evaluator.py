@@ -55,7 +55,8 @@ class RunEvaluator:
         surprises = {}
         for name, source in self.held_out.items():
             rows_per_batch = max(1, BATCH_TOKENS // model.settings.seq_len)
-            batches = sequential_batches(source, rows_per_batch, _chosen_rows(source, max_rows))
+            rows = None if max_rows is None else sample_rows(source, max_rows, seed=0).tolist()
+            batches = sequential_batches(source, rows_per_batch, rows)
             surprises[name] = measure_surprise(model, batches, self.token_bytes, forward)
         return surprises
 
@@ -75,25 +76,16 @@ class RunEvaluator:
             {"prompt": prompt, "text": _shown(generate(model, self.tokenizer, prompt, SAMPLE_TOKENS, temperature=0))}
             for prompt in self.prompts
         ]
-        following = [
-            {
-                "prompt": prompt,
-                "next": [
-                    {"token": _shown(token), "probability": round(probability, 5)}
-                    for token, probability in next_tokens(model, self.tokenizer, prompt, NUM_NEXT_TOKENS)
-                ],
-            }
-            for prompt in self.prompts[:1]
-        ]
+        following = [{"prompt": prompt, "next": self._next(model, prompt)} for prompt in self.prompts[:1]]
         return {"samples": samples, "next": following}
+
+    def _next(self, model: Transformer, prompt: str) -> list[dict[str, Any]]:
+        found = next_tokens(model, self.tokenizer, prompt, NUM_NEXT_TOKENS)
+        return [{"token": _shown(token), "probability": round(probability, 5)} for token, probability in found]
 
 
 def _shown(text: str) -> str:
     return printable(text, keep="\n\t")
-
-
-def _chosen_rows(source: PackedSource, max_rows: int | None) -> list[int] | None:
-    return None if max_rows is None else sample_rows(source, max_rows, seed=0).tolist()
 
 
 def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -> dict[str, Any]:

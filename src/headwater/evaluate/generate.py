@@ -9,7 +9,7 @@ import codecs
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,18 +58,9 @@ def next_tokens(model: Transformer, tokenizer: Tokenizer, prompt: str, top: int 
     return [NextToken(token_text(tokenizer, token), float(probability_V[token])) for token in likeliest]
 
 
-def generate(
-    model: Transformer,
-    tokenizer: Tokenizer,
-    prompt: str,
-    max_tokens: int,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-) -> str:
-    """Return the text that follows `prompt`, as `stream` yields it."""
-    pieces = stream(model, tokenizer, prompt, max_tokens, temperature, top_p, seed)
-    return "".join(piece.text for piece in pieces)
+def generate(*given: Any, **more: Any) -> str:
+    """Return the text that `stream` yields with the same arguments."""
+    return "".join(piece.text for piece in stream(*given, **more))
 
 
 @torch.inference_mode()

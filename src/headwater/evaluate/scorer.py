@@ -6,7 +6,6 @@ B batch · T time · D model width · V vocabulary
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,16 +14,6 @@ from torch import Tensor
 from headwater.evaluate.rows import BATCH_TOKENS, LEAST_TOKENS, padded_rows, padded_width, rounded
 from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
-
-
-class Scorer(Protocol):
-    def loglikelihood(self, pairs: Sequence[tuple[list[int], list[int]]]) -> np.ndarray:
-        """Return log p(continuation | prompt), in nats, of each (prompt ids, continuation ids)."""
-        ...
-
-    def next_log_probabilities(self, prompts: Sequence[list[int]]) -> np.ndarray:
-        """Return log p(next token | prompt) of every token: (number of prompts, V) in nats."""
-        ...
 
 
 class ModelScorer:
@@ -37,6 +26,7 @@ class ModelScorer:
 
     @torch.inference_mode()
     def loglikelihood(self, pairs: Sequence[tuple[list[int], list[int]]]) -> np.ndarray:
+        """Return log p(continuation | prompt), in nats, of each (prompt ids, continuation ids)."""
         scores = np.zeros(len(pairs))
         for indices in self._batches([len(prompt) + len(rest) - 1 for prompt, rest in pairs]):
             rows = [(pairs[i][0] + pairs[i][1], len(pairs[i][1])) for i in indices]
@@ -45,6 +35,7 @@ class ModelScorer:
 
     @torch.inference_mode()
     def next_log_probabilities(self, prompts: Sequence[list[int]]) -> np.ndarray:
+        """Return log p(next token | prompt) of every token: (number of prompts, V) in nats."""
         results = np.zeros((len(prompts), self._model.settings.vocab_size), dtype=np.float32)
         for indices in self._batches([len(prompt) for prompt in prompts]):
             tokens_BT, documents_BT = padded_rows([prompts[i] for i in indices], self._max_tokens, self._device)

@@ -18,7 +18,7 @@ def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
     field = "bits_per_byte_real_text"
     for measured in (run.evaluation, run.last("validation")):
         real, everything = amount(measured, field), amount(measured, "bits_per_byte", "all")
-        if real is not None:
+        if real is not None and real != everything:
             return real, "held-out real text"
         if everything is not None:
             return everything, "held-out text"
@@ -33,8 +33,9 @@ def baselines(evaluation: Object) -> dict[str, float]:
 
 
 def is_on_real_text(run: RunData) -> bool:
-    """Return whether validation also measured what is left without the almanac."""
-    return any(amount(record, "bits_per_byte_real_text") is not None for record in run.events("validation"))
+    """Return whether validation measured real text by itself, without the almanac that the run has besides."""
+    last = run.last("validation")
+    return amount(last, "bits_per_byte_real_text") not in (None, amount(last, "bits_per_byte", "all"))
 
 
 def quality_curve(run: RunData) -> Points:

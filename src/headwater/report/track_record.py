@@ -110,20 +110,8 @@ def track_fields(record: TrackRecord) -> Object:
 
 
 def outcome_fields(outcome: Outcome) -> Object:
-    names = (
-        "quantity",
-        "unit",
-        "p10",
-        "p50",
-        "p90",
-        "fact",
-        "error",
-        "is_inside",
-        "score",
-        "is_counted",
-        "is_disturbed",
-        "how",
-    )
+    names = ["quantity", "unit", "p10", "p50", "p90", "fact", "error", "is_inside", "score"]
+    names += ["is_counted", "is_disturbed", "how"]
     return {name.removeprefix("is_"): getattr(outcome, name) for name in names}
 
 

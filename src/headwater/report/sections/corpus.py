@@ -143,18 +143,12 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
 
 
 def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
-    reasons: dict[str, dict[str, float]] = {}
-    for source in sources.values():
-        for reason, loss in table(source, "dropped").items():
-            sums = reasons.setdefault(reason, {"documents": 0, "bytes": 0})
-            for unit in sums:
-                sums[unit] += amount(loss, unit) or 0
-    return reasons
+    names = dict.fromkeys(name for source in sources.values() for name in table(source, "dropped"))
+    return {name: _sum({key: table(source, "dropped") for key, source in sources.items()}, name) for name in names}
 
 
 def _dropped(source: Object) -> dict[str, float]:
-    losses = table(source, "dropped").values()
-    return {unit: sum(amount(loss, unit) or 0 for loss in losses) for unit in _UNITS}
+    return _sum({name: {"lost": loss} for name, loss in table(source, "dropped").items()}, "lost")
 
 
 def _is_balanced(source: Object) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from headwater.report.chart import Spec, chart_card, label, layout, level, line, not_measured, plot, series
 from headwater.report.curves import Points, on_log_axis, points, thin
 from headwater.report.markup import Child, Html, card, missing, printable, render, scrolled, section, tag
@@ -16,17 +14,11 @@ _NUM_SHADES = 10
 _MANY_OPTIONS = 0.3  # below this chance the options are many, and a rank says something
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    title: str
-    what: str
-
-
 _PROBES = {
-    "capitals": Probe("Capitals", "A country's capital is likelier than all others, in phrasings never trained on."),
-    "agreement": Probe("Agreement", "Of two sentences, the one whose verb agrees is likelier."),
-    "sums": Probe("Arithmetic", "The right result is likeliest, for sums never trained on."),
-    "cause": Probe("Cause and effect", "Of two endings, the one that follows is likelier."),
+    "capitals": ("Capitals", "A country's capital is likelier than all others, in phrasings never trained on."),
+    "agreement": ("Agreement", "Of two sentences, the one whose verb agrees is likelier."),
+    "sums": ("Arithmetic", "The right result is likeliest, for sums never trained on."),
+    "cause": ("Cause and effect", "Of two endings, the one that follows is likelier."),
 }
 _LEAD = (
     "Fraction right over the tokens seen; dotted: what guessing gets. The curve is of a sample of items, the figure "
@@ -46,21 +38,21 @@ def probes(run: RunData) -> Html:
 
 
 def _probe(run: RunData, index: int, name: str) -> Html:
-    probe = _PROBES.get(name, Probe(name.replace("_", " "), "Fraction right."))
+    title, what = _PROBES.get(name, (name.replace("_", " "), "Fraction right."))
     curve = thin(on_log_axis(points(run.events("probes"), "tokens_seen", "probes", name, "right")))
     if not curve:
-        return not_measured(probe.title, "the next probe (`train.num_probes`) fills it.")
+        return not_measured(title, "the next probe (`train.num_probes`) fills it.")
     latest = table(run.evaluation, "ability_details", name) or table(run.last("probes"), "probes", name)
     right = percent(amount(latest, "right"))
-    summary = f"{probe.title}: {right} right at the end."
-    body = _probe_plot(summary, probe, curve, amount(latest, "chance"), series(index))
-    note = [probe.what, tag("span", _details(latest), class_="where")]
-    return chart_card([probe.title, tag("strong", right)], note, body)
+    summary = f"{title}: {right} right at the end."
+    body = _probe_plot(summary, title, curve, amount(latest, "chance"), series(index))
+    note = [what, tag("span", _details(latest), class_="where")]
+    return chart_card([title, tag("strong", right)], note, body)
 
 
-def _probe_plot(summary: str, probe: Probe, curve: Points, chance: float | None, color: str) -> Html:
+def _probe_plot(summary: str, title: str, curve: Points, chance: float | None, color: str) -> Html:
     marks: Spec = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{color}"}}
-    traces = [line(probe.title, curve, color, hovertemplate="%{y:.1%}", **marks)]
+    traces = [line(title, curve, color, hovertemplate="%{y:.1%}", **marks)]
     annotations = []
     if chance is not None:
         traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))

@@ -80,4 +80,4 @@ def _energy(run: RunData) -> str:
     if energy is None:
         return "Energy: not measured yet." if not run.is_finished else "Energy: not measured."
     how = finish.get("energy_how")
-    return f"Energy: {significant(energy)} Wh" + (f"; {how}." if how else ".")
+    return f"Energy: {significant(energy, 2)}\u00a0Wh" + (f"; {how}." if how else ".")

@@ -148,4 +148,4 @@ def _energy(run: RunData) -> Html:
     finish = run.last("finish")
     energy = amount(finish, "energy_wh")
     how = finish.get("energy_how") or ""
-    return _tile("energy", f"{significant(energy)} Wh" if energy is not None else None, how)
+    return _tile("energy", f"{significant(energy, 2)}\u00a0Wh" if energy is not None else None, how)
