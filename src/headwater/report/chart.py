@@ -7,12 +7,12 @@ dark and print like the text around it. plotly's own graph objects are not used:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headwater.report.curves import Points, log_ticks
 from headwater.report.markup import Child, Html, chart_text, data_block, render, tag
-from headwater.report.numbers import tick_label
+from headwater.report.numbers import duration, percent, tick_label
 
 Spec = dict[str, Any]
 NUM_SERIES = 8
@@ -132,7 +132,7 @@ def plot(summary: str, traces: list[Spec], chart_layout: Spec, height: str = "me
     return render([place, data_block({"data": traces, "layout": chart_layout})])
 
 
-def chart_card(title: Child, note: Child, body: Child, *, wide: bool = False, scale: str | None = None) -> Html:
+def chart_card(title: Child, note: Child, body: Child, *, scale: str | None = None) -> Html:
     """Return a figure with its heading; `scale` is linear or log and adds a switch of the x axis that begins there."""
     switch = tag(
         "div",
@@ -146,9 +146,25 @@ def chart_card(title: Child, note: Child, body: Child, *, wide: bool = False, sc
         hidden=True,
     )
     caption = tag("figcaption", tag("h3", title), switch if scale else None, tag("p", note) if note else None)
-    return tag("figure", caption, body, class_="card chart wide" if wide else "card chart")
+    return tag("figure", caption, body, class_="card chart")
 
 
-def not_measured(title: Child, what: str, *, wide: bool = False) -> Html:
+def not_measured(title: Child, what: str) -> Html:
     """Return the card that stands where a chart will be; `what` says why it is empty and what fills it."""
-    return chart_card(title, None, tag("p", f"Not measured yet: {what}", class_="missing"), wide=wide)
+    return chart_card(title, None, tag("p", f"Not measured yet: {what}", class_="missing"))
+
+
+def time_bar(split: dict[str, float], show: Callable[[float], str] = duration) -> Html:
+    """Return the bar of seconds by kind of work, and its legend, written by `show`; some time must be in it."""
+    whole_time = sum(split.values())
+    pieces, legend, left = [], [], 0.0
+    for index, (kind, seconds) in enumerate(split.items()):
+        width, share = 100 * seconds / whole_time, percent(seconds / whole_time)
+        words = tag("title", f"{kind}: {show(seconds)}, {share}")
+        place = {"x": f"{left:.3f}%", "y": "0", "width": f"{width:.3f}%", "height": "100%"}
+        pieces.append(tag("rect", words, class_=series(index), **place))
+        chip = tag("span", class_=f"chip {series(index)}")
+        legend.append(tag("li", chip, f"{kind} ", tag("b", show(seconds)), f" ({share})"))
+        left += width
+    bar = tag("svg", pieces, class_="bar", role="img", aria_label="time by kind of work")
+    return render([bar, tag("ul", legend, class_="legend")])

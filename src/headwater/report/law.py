@@ -11,7 +11,7 @@ from headwater.plan.law.pictures import Frontier, frontier, isoflops
 from headwater.plan.law.profile import DROP_80
 from headwater.plan.law.study import NOT_THE_LAW, RELATED, Study, optimum_fields
 from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, plot, series
-from headwater.report.markup import Html, tag
+from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.numbers import apart, count, decimal, significant
 from headwater.report.page import whole_page
 
@@ -125,25 +125,19 @@ def _profile_card(done: Study) -> Html:
     )
     summary = f"Profile likelihood of the exponents. P10 to P90: {', '.join(words)}."
     drawn = _axes(traces, "exponent", "log-likelihood")
-    return chart_card("What the rows say of the exponents", note, plot(summary, traces, drawn, "tall"), wide=True)
+    return chart_card("What the rows say of the exponents", note, plot(summary, traces, drawn, "tall"))
 
 
 def _forecasts(fields: dict[str, Any]) -> Html | None:
     if not fields.get("forecasts"):
         return None
-    names = ("parameters", "tokens", "epochs", "P10", "P50", "P90")
-    head = tag("tr", [tag("th", name, scope="col") for name in names])
-    rows = []
+    heads = ["parameters", "tokens", "epochs", "P10", "P50", "P90", "refused because"]
+    rows: list[list[Child]] = []
     for found in fields["forecasts"]:
-        given = (count(found["params"]), count(found["tokens"]), f"{found.get('epochs', 1):g}")
-        sizes = [tag("td", text) for text in given]
-        if "refused" in found:
-            rows.append(tag("tr", sizes, tag("td", found["refused"], colspan="3")))
-        else:
-            rows.append(tag("tr", sizes, [tag("td", decimal(found[name], 4)) for name in ("p10", "p50", "p90")]))
-    body = tag("table", tag("thead", head), tag("tbody", rows))
-    figure = tag("figure", tag("div", body, class_="scroll"), class_="card")
-    return tag("section", tag("h2", "Forecasts"), figure)
+        bands = [decimal(found.get(name), 4) for name in ("p10", "p50", "p90")]
+        sizes = [count(found["params"]), count(found["tokens"]), f"{found.get('epochs', 1):g}"]
+        rows.append([*sizes, *bands, found.get("refused")])
+    return section("Forecasts", "forecasts", card(None, None, data_table(heads, rows, words=heads[-1:])))
 
 
 def _notes(fields: dict[str, Any]) -> Html | None:
@@ -158,8 +152,5 @@ def _notes(fields: dict[str, Any]) -> Html | None:
         texts.append(f"No best size for {fields['optimum']['flops']:.3g} FLOPs: {refused}.")
     if not texts:
         return None
-    return tag(
-        "section",
-        tag("h2", "What these rows don't show"),
-        tag("ul", [tag("li", text) for text in texts], class_="notes"),
-    )
+    items = tag("ul", [tag("li", text) for text in texts], class_="notes")
+    return section("What these rows don't show", "notes", items)

@@ -8,9 +8,8 @@ from typing import Any
 
 from headwater.files import write_text
 from headwater.plan.score import NOMINAL, Z_P90
-from headwater.report.bar import time_bar
-from headwater.report.chart import Spec, chart_card, label, layout, line, plot
-from headwater.report.markup import Child, Html, tag
+from headwater.report.chart import Spec, chart_card, label, layout, line, plot, time_bar
+from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.numbers import carbon_unit, count, energy_unit, in_unit, percent, significant, time_unit, whole
 from headwater.report.outcome import UNITS
 from headwater.report.page import whole_page
@@ -34,11 +33,11 @@ def _notes(result: dict[str, Any]) -> Html | None:
 
 
 def _sentence(counts: dict[str, Any]) -> str:
-    read = f" Text is read {counts['epochs']:.2g} times at most." if counts["epochs"] else ""
+    read = f" At most {counts['epochs']:.2g} epochs of a source." if counts["epochs"] else ""
     return (
         f"A plan, before the first step: {count(counts['params'])} parameters, {count(counts['tokens'])} tokens in "
-        f"{whole(counts['num_steps'])} steps ({counts['tokens_per_parameter']:.1f} a parameter), "
-        f"{counts['flops']:.2e} FLOPs.{read} Bands are P10 to P90: they should hold {percent(NOMINAL, 0)} of facts."
+        f"{whole(counts['num_steps'])} steps ({counts['tokens_per_parameter']:.1f} per parameter), "
+        f"{counts['flops']:.2e} FLOPs.{read} P10 to P90 should hold {percent(NOMINAL, 0)} of actual values."
     )
 
 
@@ -57,23 +56,16 @@ def _quantities(result: dict[str, Any]) -> Html:
         _card("Energy", _scaled(result["energy_kwh"], in_kwh), energy),
         _card("Carbon", _scaled(result["kg_co2"], in_kg), f"{carbon} CO₂"),
         _card(
-            "Money",
-            result["money"],
-            "USD",
-            limits["max_money"],
-            chances["over_max_money"],
-            "chance to cost more than",
-            True,
-        )
-        if result["money"]
-        else _unknown("Money", result["how"]["money"], spans_page=True),
-        _card(
-            "Loss", result["loss"], words, limits["target_loss"], chances["misses_target_loss"], "chance to miss", True
-        )
-        if result["loss"]
-        else _unknown("Loss", result["how"]["loss"], spans_page=True),
+            "Money", result["money"], "USD", limits["max_money"], chances["over_max_money"], "chance to cost more than"
+        ),
+        _card("Loss", result["loss"], words, limits["target_loss"], chances["misses_target_loss"], "chance to miss"),
     ]
-    return tag("section", tag("h2", "What it will take"), tag("div", cards, class_="grid"), id="quantities")
+    unknown = [
+        tag("p", f"{name.capitalize()}: not known: {result['how'][name]}.", class_="lead")
+        for name in ("money", "loss")
+        if not result[name]
+    ]
+    return section("What it will take", "quantities", tag("div", cards, class_="grid"), unknown)
 
 
 def _time_unit(result: dict[str, Any]) -> tuple[str, float]:
@@ -85,20 +77,12 @@ def _scaled(band: Band, factor: float) -> Band:
     return {name: factor * value for name, value in band.items()}
 
 
-def _unknown(title: str, why: str, spans_page: bool = False) -> Html:
-    return chart_card(title, None, tag("p", f"Not known: {why}.", class_="missing"), wide=spans_page)
-
-
 def _card(
-    title: str,
-    band: Band,
-    unit: str,
-    limit: float | None = None,
-    chance: float | None = None,
-    what: str = "",
-    spans_page: bool = False,
-) -> Html:
+    title: str, band: Band | None, unit: str, limit: float | None = None, chance: float | None = None, what: str = ""
+) -> Html | None:
     """Return the chances of a quantity as a curve with its band filled; a limit near enough is drawn, too."""
+    if not band:
+        return None
     low, middle, high = band["p10"], band["p50"], band["p90"]
     curve = _curve(band)
     inside = [(x, y) for x, y in curve if low * (1 - 1e-9) <= x <= high * (1 + 1e-9)]
@@ -116,9 +100,8 @@ def _card(
     if limit is not None and chance is not None:
         note += f"; {percent(chance, 0)} {what} {significant(limit)} {unit}"
     summary = f"{title}: {significant(middle)} {unit}, {note}."
-    return chart_card(
-        [title, value], f"{note}.", plot(summary, traces, _axes(traces, marks, unit), "small"), wide=spans_page
-    )
+    drawn = _axes(traces, marks, unit)
+    return chart_card([title, value], f"{note}.", plot(summary, traces, drawn, "small"))
 
 
 def _curve(band: Band) -> list[tuple[float, float]]:
@@ -158,14 +141,9 @@ def _time(result: dict[str, Any]) -> Html:
     parts = {name: band["p50"] for name, band in result["seconds"].items() if band["p50"] > 0}
     unit, scale = _time_unit(result)
     trained = in_unit(3600 * result["training"]["hours"]["p50"], unit, scale)
-    note = f"Medians by part. Of them {trained} are the training's own clock."
-    caption = tag("figcaption", tag("h3", "Where the time goes"), tag("p", note))
-    return tag(
-        "section",
-        tag("h2", "Time by part"),
-        tag("figure", caption, time_bar(parts, lambda seconds: in_unit(seconds, unit, scale)), class_="card"),
-        id="time",
-    )
+    note = f"Medians by part; {trained} of them are training."
+    bar = time_bar(parts, lambda seconds: in_unit(seconds, unit, scale))
+    return section("Time by part", "time", card("Where the time goes", note, bar))
 
 
 def _sources(result: dict[str, Any]) -> Html:
@@ -181,22 +159,10 @@ def _sources(result: dict[str, Any]) -> Html:
         "money": ("money", "USD", 1.0),
         "loss": ("loss", UNITS[result["loss_unit"]][1], 1.0),
     }
-    rows: list[Child] = []
+    rows: list[list[Child]] = []
     for field, (words, unit, factor) in shown.items():
         band = result[field]
         values = [significant(factor * band[name], 4) if band else "–" for name in ("p10", "p50", "p90")]
-        cells = [tag("td", value) for value in values]
-        rows.append(
-            tag(
-                "tr",
-                tag("th", words, scope="row"),
-                cells,
-                tag("td", unit),
-                tag("td", how[field], class_="words"),
-            )
-        )
-    names = ["", "P10", "P50", "P90", "unit", "from"]
-    head = tag("tr", [tag("th", name, scope="col", class_="words" if name == "from" else None) for name in names])
-    body = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers forecast")
-    figure = tag("figure", tag("div", body, class_="scroll"), class_="card")
-    return tag("section", tag("h2", "Where each number comes from"), figure, id="sources")
+        rows.append([words, *values, unit, how[field]])
+    body = data_table(["", "P10", "P50", "P90", "unit", "from"], rows, words=["from"])
+    return section("Where each number comes from", "sources", card(None, None, body))

@@ -36,8 +36,7 @@ def forecast(run: RunData) -> Html:
     if not found:
         return section(title, "forecast", missing(_NO_FORECAST))
     named = {outcome.quantity: outcome for outcome in found}
-    cards = [chart for chart in (_loss_card(run, named.get("loss")), _time_card(run, named.get("time"))) if chart]
-    grid = tag("div", cards, class_="grid" if len(cards) > 1 else None)
+    grid = tag("div", _loss_card(run, named.get("loss")), _time_card(run, named.get("time")), class_="grid")
     return section(title, "forecast", tag("p", _lead(run, named), class_="lead"), _table(found), grid, _error(found))
 
 

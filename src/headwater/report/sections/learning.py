@@ -29,9 +29,9 @@ MAX_CSV_ROWS = 4000
 
 
 def learning(run: RunData) -> Html:
-    one_source = len(run.sources) == 1
-    cards = [_loss(run), _against_baselines(run, wide=one_source), None if one_source else _by_source(run)]
-    return section("How it learned", "learning", _lead(run), tag("div", cards, class_="grid"), _measurements(run))
+    cards = [_against_baselines(run), _by_source(run) if len(run.sources) != 1 else None]
+    parts = [_lead(run), _loss(run), tag("div", cards, class_="grid"), _measurements(run)]
+    return section("How it learned", "learning", parts)
 
 
 def _lead(run: RunData) -> Child:
@@ -77,7 +77,7 @@ def _formats(run: RunData) -> str:
 def _loss(run: RunData) -> Html:
     curve = points(run.events("step"), "tokens_seen", "loss")
     if not curve:
-        return not_measured("Loss", "the first steps fill it.", wide=True)
+        return not_measured("Loss", "the first steps fill it.")
     smoothed = thin(smooth(curve))
     traces = [
         line("each step", thin(curve), "series-1", width=1, opacity=0.4),
@@ -91,7 +91,7 @@ def _loss(run: RunData) -> Html:
     resumed = " Dotted lines: resumed there." if run.events("resume") else ""
     note = [f"The mean of the last steps is {decimal(last)} nats per token.{resumed} ", _csv_link(run)]
     chart_layout = layout(traces, "nats per token", shapes=_resumes(run), yaxis={"range": _loss_range(curve)})
-    return chart_card("Loss", note, plot(summary, traces, chart_layout, "tall"), wide=True, scale="linear")
+    return chart_card("Loss", note, plot(summary, traces, chart_layout, "tall"), scale="linear")
 
 
 def _csv_link(run: RunData) -> Html:
@@ -133,11 +133,11 @@ def _resumes(run: RunData) -> list[Spec]:
     return [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke} for x in places if x]
 
 
-def _against_baselines(run: RunData, wide: bool) -> Html:
+def _against_baselines(run: RunData) -> Html:
     heading = "Bits per byte on real text" if is_on_real_text(run) else "Bits per byte on held-out text"
     curve = thin(on_log_axis(quality_curve(run)))
     if not curve:
-        return not_measured(heading, NO_VALIDATION, wide=wide)
+        return not_measured(heading, NO_VALIDATION)
     traces = [line("this model", curve, "series-1", width=2.5, **_marks("series-1"))]
     levels = sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
     for index, (name, value) in enumerate(levels):
@@ -150,7 +150,7 @@ def _against_baselines(run: RunData, wide: bool) -> Html:
     summary = f"Bits per byte over tokens, ending at {decimal(curve[-1][1])}."
     chart_layout = layout(traces, "bits per byte", log_x=True, annotations=labels, showlegend=False, yaxis=y_axis)
     note = f"{text}; lower is better. {beside}"
-    return chart_card(heading, note, plot(summary, traces, chart_layout), wide=wide, scale="log")
+    return chart_card(heading, note, plot(summary, traces, chart_layout), scale="log")
 
 
 def _level_labels(levels: list[tuple[str, float]], span: float) -> list[Spec]:

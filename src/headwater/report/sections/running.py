@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.report.bar import time_bar
-from headwater.report.chart import chart_card, layout, line, not_measured, plot
+from headwater.report.chart import chart_card, layout, line, not_measured, plot, time_bar
 from headwater.report.curves import Points, points, smooth, thin
 from headwater.report.markup import Child, Html, card, section, tag
 from headwater.report.measures import median_of, median_share, seconds_trained, stage_seconds, time_split, utilisation
