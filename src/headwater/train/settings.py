@@ -50,7 +50,8 @@ class TrainSettings(Settings):
     max_rollbacks: int = Field(default=5, ge=0)
     "How often a run goes back; then it stops."
     audit_every: int | None = Field(default=None, ge=1)
-    "Steps between audits, in which a gradient is computed twice and must have the same bits; None: never."
+    """Steps between audits: a gradient is computed twice and must have the same bits; None: never. How far int8
+    takes a gradient is measured five times a run anyway."""
     hang_seconds: float | Literal["auto"] | None = "auto"
     "Seconds after which a step hangs: its process ends; auto: of several ranks 30 slow steps, at least 60; None: off."
 
