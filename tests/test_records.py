@@ -193,3 +193,34 @@ def test_a_resume_at_the_step_gone_back_to_hides_a_rollback_that_it_does_again(t
 def test_a_resume_that_knows_no_rows_hides_what_was_skipped_at_its_step(tmp_path):
     kept = records_of(tmp_path / "r", ("step", 1, {}), ("skipped", 1, rows(16)), ("resume", 1, {}))
     assert kept == [("step", 1), ("resume", 1)]
+
+
+def test_steps_ask_for_the_owner_every_few_seconds_and_other_events_always(tmp_path):
+    asked, now = [], [100.0]
+    records = RunRecords(tmp_path / "records.jsonl", lambda: now[0], lambda: asked.append(now[0]))
+    for second in range(12):
+        now[0] = 100.0 + second
+        records.append("step", second)
+    assert asked == [100.0, 105.0, 110.0]
+    records.append("checkpoint", 11)
+    now[0] = 50.0  # a clock that was set back
+    records.append("step", 12)
+    assert asked == [100.0, 105.0, 110.0, 111.0, 50.0]
+    records.close()
+
+
+def test_lines_that_a_replaced_owner_still_writes_do_not_count(tmp_path):
+    stale = RunRecords(tmp_path / "records.jsonl", lambda: 0.0)
+    stale.append("start", 0)
+    stale.append("step", 1)
+    owner = RunRecords(tmp_path / "records.jsonl", lambda: 0.0)
+    owner.append("start", 0)
+    owner.append("step", 1)
+    stale.append("step", 2)
+    owner.append("step", 2)
+    stale.close()
+    owner.close()
+    assert [(record["attempt"], record["step"]) for record in read_records(tmp_path / "records.jsonl", "step")] == [
+        (2, 1),
+        (2, 2),
+    ]

@@ -231,7 +231,7 @@ def hard_link(source: Path, target: Path) -> None:
 
 
 def exchange(first: Path, second: Path) -> None:
-    """Let two folders take each other's name at once; where the system can't, `second` is away for a moment."""
+    """Let two folders exchange their names atomically; where the system can't, `second` is away for a moment."""
     _begin("exchange", first, second)
     if _renamed_at_once(first, second):
         return

@@ -10,7 +10,7 @@ HeadwaterError          something the user can act on; shown without a traceback
 ├── StorageError        the disk refused a write: full, read-only, no permission
 ├── EvaluationError     there is nothing to score
 ├── ExportError         the model can't be written in that format
-└── TrainingError       training can't go on (no finite step, for instance)
+└── TrainingError       training can't continue (no finite step, for instance)
 """
 
 from __future__ import annotations

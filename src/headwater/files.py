@@ -323,7 +323,7 @@ def remove_file(path: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what an earlier, killed process left under temporary names in `folder`.
 
-    Call it only while holding the lock of the folder: a live writer's temporary files look the same.
+    Call it only while holding the lock of the folder: a live writer's temporary files have the same names.
     """
     with storage_errors(folder):
         for path in folder.glob(f"{TEMPORARY_MARK}*") if folder.is_dir() else []:

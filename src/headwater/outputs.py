@@ -1,4 +1,4 @@
-"""What a task makes: a folder that appears at once, with its facts and the digests of its files in task.json.
+"""What a task makes: a folder that appears as a whole, with its facts and the digests of its files in task.json.
 
 Outputs lie in a work folder beside what is made from them, under its key, and are removed when that is done. Nothing
 is flushed to the device, since all of it can be made again: what a power cut damaged is found by its digests.

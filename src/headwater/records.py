@@ -2,7 +2,7 @@
 
 A process that starts or resumes a run is an attempt. A start, a resume or a rollback to step S makes void every earlier
 line of a step beyond S; a start and a resume also what was measured at S after the save (it is measured again).
-`read_records` leaves those out, so that a resumed run reads like one that never stopped.
+`read_records` skips those, so that a resumed run reads like one that never stopped.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from headwater.json_lines import JsonLines
 
 Record = dict[str, Any]
+OWNER_CHECK_SECONDS = 5.0
 
 
 def no_owner() -> None:
@@ -28,17 +29,22 @@ class RunRecords:
     def __init__(self, path: Path, clock: Callable[[], float], require_owner: Callable[[], None] = no_owner) -> None:
         attempts = [record.get("attempt", 0) for record in read_all(path)]
         self.attempt = max(attempts, default=0) + 1
-        self._clock = clock
+        self._clock, self._checked_at = clock, -math.inf
         self._require_owner = require_owner
         self._lines = JsonLines(path)
 
     def append(self, event: str, step: int, **fields: Any) -> Record:
         """Write one event and return it; `step` counts completed updates.
 
-        Raises what `require_owner` raises when another process has taken the run folder over.
+        Raises what `require_owner` raises when another process has taken the run folder over. For steps it
+        is called every OWNER_CHECK_SECONDS, as it is a round trip to a cluster's file system; lines that a stale owner
+        writes meanwhile are of an older attempt, which `read_records` skips.
         """
-        self._require_owner()
-        record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(self._clock(), 3)}
+        now = self._clock()
+        if event != "step" or not 0 <= now - self._checked_at < OWNER_CHECK_SECONDS:
+            self._require_owner()
+            self._checked_at = now
+        record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(now, 3)}
         self._lines.append(strict(record))
         return record
 
@@ -74,7 +80,7 @@ def strict(value: Any) -> Any:
 
 
 def read_all(path: Path) -> list[Record]:
-    """Return every complete line, in file order; a torn last line is left out."""
+    """Return every complete line, in file order; a torn line is skipped."""
     if not path.exists():
         return []
     records = []
@@ -107,9 +113,14 @@ def _survives(record: Record, back: Record) -> bool:
 
 
 def read_records(path: Path, event: str | None = None) -> list[Record]:
-    """Return the records that count: those an abandoned attempt wrote past its resume point are left out."""
+    """Return the records that count, without those past a later resume point, or of an owner that was replaced."""
     kept: list[Record] = []
+    newest = 0
     for record in read_all(path):
+        attempt = record.get("attempt", newest)
+        if attempt < newest:  # written by a process after another had taken the run over
+            continue
+        newest = attempt
         # an attempt that starts at step 0, because the one before died before its first save, has no resume line
         if record.get("event") in ("resume", "start", "rollback"):
             kept = [old for old in kept if _survives(old, record)]

@@ -1,4 +1,4 @@
-"""Settings held against their declaration: every problem at once, causes before what follows from them.
+"""Settings checked against their declaration: every problem in one message, causes before what follows from them.
 
 A misspelt name or a wrong value leaves rules without their inputs, and what they would have set is missing then. So
 values are checked before rules compute with them, and of what is missing only that is said which nothing else explains.
@@ -83,7 +83,7 @@ def _takes_strings(annotation: Any) -> bool:
 
 
 def _is_bracketed(text: str) -> bool:
-    """Return whether a string was to be a list: [FOLDER], whose quotes were left out or taken away by a shell."""
+    """Return whether a string was to be a list: [FOLDER], whose quotes are missing or were removed by a shell."""
     return text.startswith("[") and text.endswith("]")
 
 

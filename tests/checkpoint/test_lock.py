@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,10 +17,10 @@ from training_state import save_checkpoint, training_state
 import headwater
 from headwater.checkpoint import lock
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.lock import owned, taken_over
+from headwater.checkpoint.lock import Owner, owned, taken_over
 from headwater.errors import LockedError, StorageError
 from headwater.files import read_json, remove_leftovers, write_json
-from headwater.records import RunRecords, read_all
+from headwater.records import OWNER_CHECK_SECONDS, RunRecords, read_all
 
 HOLDER = """
 import sys
@@ -203,7 +205,8 @@ def test_a_lock_that_was_replaced_while_it_was_waited_for_is_not_held(tmp_path, 
 
 def test_a_stale_owner_commits_no_checkpoint_and_no_record(tmp_path):
     with owned(tmp_path) as stale:
-        records = RunRecords(tmp_path / "records.jsonl", lambda: 0.0, stale.require)
+        seconds = iter(range(0, 1000, int(OWNER_CHECK_SECONDS)))
+        records = RunRecords(tmp_path / "records.jsonl", lambda: float(next(seconds)), stale.require)
         records.append("step", 1)
         save_checkpoint(tmp_path, 1, *training_state(1), stale.require)
     with owned(tmp_path):
@@ -214,6 +217,59 @@ def test_a_stale_owner_commits_no_checkpoint_and_no_record(tmp_path):
     records.close()
     assert [record["step"] for record in read_all(tmp_path / "records.jsonl")] == [1]
     assert [step for step, _ in list_checkpoints(tmp_path)] == [1]
+
+
+# ---- file systems without locks
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    def flock(handle, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+
+
+def test_without_locks_the_name_in_the_file_refuses_a_second_process(tmp_path, no_locks):
+    with owned(tmp_path) as owner:
+        assert "without locks" in owner.note and "--takeover" in owner.note
+        with pytest.raises(LockedError, match=f"in use by process {os.getpid()} "), owned(tmp_path):
+            pass
+        owner.require()
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 2, "its owner's end freed it"
+
+
+def test_without_locks_a_process_that_was_killed_here_is_no_owner(tmp_path, no_locks):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    write_json(tmp_path / "lock", {"epoch": 7, "pid": ended.pid, "host": socket.gethostname(), "token": "x"})
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 8
+
+
+def test_without_locks_a_process_elsewhere_must_be_taken_over_and_is_fenced(tmp_path, no_locks):
+    claim = {"epoch": 7, "pid": 1, "host": "elsewhere", "token": "x"}
+    write_json(tmp_path / "lock", claim)
+    write_json(tmp_path / "epoch", claim)
+    with (
+        pytest.raises(LockedError, match=r"process 1 on elsewhere; .* try --takeover"),
+        owned(tmp_path, "try --takeover"),
+    ):
+        pass
+    with taken_over(tmp_path), pytest.raises(LockedError, match="taken over"):
+        Owner(tmp_path, claim).require()
+
+
+def test_a_lock_that_the_system_refuses_for_another_reason_leaks_no_handle(tmp_path, monkeypatch):
+    def flock(handle, how):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="Input/output"), owned(tmp_path):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_an_owner_that_is_taken_over_in_the_middle_of_a_save_commits_nothing(tmp_path):

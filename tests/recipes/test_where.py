@@ -71,7 +71,18 @@ def test_a_step_is_its_rows_one_by_one(prepared):
     assert rows == [row for number in range(48, 56) for row in where_rows(config, range(number, number + 1))]
 
 
-def test_titles_and_epochs_are_told(prepared):
+def test_a_sequence_that_is_not_full_says_what_it_holds(prepared):
+    config = config_of_run(prepared)
+    rows = where_rows(config, range(60 * ROWS_PER_STEP))
+    short = next(row for row in rows if row["num_tokens"] < row["seq_len"])
+    full = next(row for row in rows if row["num_tokens"] == row["seq_len"] == config.model.seq_len)
+    for row, ending in ((short, ", the rest is padding"), (full, "")):
+        said = call("corpus", "where", "--run", "runs/mine", "--sequence", str(row["row"]), cwd=prepared.parent.parent)
+        line = f" · {row['num_tokens']} of {row['seq_len']} tokens{ending}"
+        assert said.out.splitlines()[0].endswith(line), said
+
+
+def test_titles_and_epochs_are_shown(prepared):
     config = config_of_run(prepared)
     rows = where_rows(config, range(60 * ROWS_PER_STEP))
     assert {passage["title"] for row in rows for passage in row["passages"]} == {"", "A | title"}

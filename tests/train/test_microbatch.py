@@ -22,7 +22,7 @@ def search(seconds: dict[int, float | None], start: int, num_rows: int = 64, roo
     return list(found), choose(found, start)
 
 
-def test_the_rules_size_stays_unless_another_is_clearly_faster():
+def test_the_rules_size_stays_unless_another_is_faster_by_a_margin():
     assert search({4: 1.0, 8: 1 / 1.02, 2: 1 / 1.02}, 4) == ([4, 8, 2], 4)
 
 
@@ -33,7 +33,7 @@ def test_a_rules_size_that_was_only_disturbed_stays():
     assert choose(confirm(found, 4, {4: 1.1}.__getitem__), 4) == 8
 
 
-def test_larger_sizes_are_tried_as_long_as_each_is_clearly_faster():
+def test_larger_sizes_are_tried_as_long_as_each_is_faster_by_a_margin():
     assert search({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.69}, 4) == ([4, 8, 16, 32], 32)
     assert search({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.75}, 4) == ([4, 8, 16, 32], 16)
 

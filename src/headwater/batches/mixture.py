@@ -144,7 +144,7 @@ def _locate(stage: Stage, x: np.ndarray, number_of: dict[str, int]) -> tuple[np.
 def make_plan(rows: dict[str, int], settings: MixtureSettings, num_rows: int) -> MixturePlan:
     """Return the plan of a run of `num_rows` rows over sources with these row counts, or over `share_of_text` of each.
 
-    A source that reaches its cap of epochs is left out from that row on, in a new stage.
+    A source that reaches its cap of epochs is excluded from that row on, in a new stage.
     Raises ConfigError for weights that name no source or miss one, for a source without rows, and when the caps
     leave fewer rows than the run needs.
     """

@@ -2,10 +2,14 @@
 
 RUN/lock is locked by its owner and names it. A lock alone doesn't stop an owner that was suspended, taken over, and
 revived: so every start raises the number in RUN/epoch, and whoever finds another there than its own commits nothing.
+
+Some cluster file systems have no locks (Lustre without -o flock). There the name in RUN/lock, which its owner removes
+at its end, refuses a second process, and the epoch still fences: of two that start together one finds itself out.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -23,6 +27,11 @@ from headwater.files import make_folder, write_json
 from headwater.storage import TEMPORARY_MARK, storage_errors
 
 PROCESSES = Path("/proc")
+NO_LOCKS_NOTE = (
+    "{run_dir} lies on a file system without locks (flock): a process that was killed leaves its name in "
+    "{run_dir}/lock; where that was on another machine, the next start needs --takeover"
+)
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _SUSPENDED = {"T": "stopped", "t": "stopped by a debugger", "Z": "dead", "X": "dead"}
 
 
@@ -32,6 +41,7 @@ class Owner:
 
     run_dir: Path
     claim: dict[str, Any]
+    note: str = ""  # what its user must know of the lock
 
     def require(self) -> None:
         """Raise LockedError, naming the new owner, when another process has taken the run folder over."""
@@ -43,20 +53,28 @@ class Owner:
             )
 
 
+@dataclass(frozen=True)
+class _Lock:
+    """The open file RUN/lock; its file system may have no locks."""
+
+    handle: int
+    is_locked: bool
+
+
 @contextmanager
 def owned(run_dir: Path, if_stopped: str = "") -> Iterator[Owner]:
     """Hold the lock of `run_dir`; raise LockedError that names the owner when another process holds it.
 
     `if_stopped` says what to do about an owner that is stopped or lost, where the caller's verb has a way.
     """
-    handle = _lock(run_dir)
-    if handle is None:
+    lock = _lock(run_dir)
+    if lock is None:
         claim = _read(run_dir / "lock")
         advice = if_stopped or f"if it is stopped, `kill -9 {claim.get('pid', 'PID')}` on its machine ends it"
         raise LockedError(
             f"{run_dir} is in use by {_name(claim)}; wait for it, stop it, or choose another run folder; {advice}"
         )
-    yield from _held(run_dir, handle)
+    yield from _held(run_dir, lock)
 
 
 @contextmanager
@@ -66,53 +84,78 @@ def taken_over(run_dir: Path) -> Iterator[Owner]:
     That owner's saves and records are refused from here on, should it come back. Raises LockedError when the owner
     runs on this host, or can't be told: two that run would both spend the work of one.
     """
-    handle = _lock(run_dir)
-    if handle is None:
+    lock = _lock(run_dir)
+    if lock is None:
         _require_idle(run_dir, _read(run_dir / "lock"))
-        handle = _new_lock(run_dir)
-    yield from _held(run_dir, handle)
+        lock = _new_lock(run_dir)
+    yield from _held(run_dir, lock)
 
 
-def _held(run_dir: Path, handle: int) -> Iterator[Owner]:
-    """Yield the owner while it holds the lock; what goes wrong for a stale one is that it has been taken over."""
+def _held(run_dir: Path, lock: _Lock) -> Iterator[Owner]:
+    """Yield the owner while it holds the lock; an error of a stale one becomes that it has been taken over."""
     try:
-        owner = _claim(run_dir, handle)
+        owner = _claim(run_dir, lock)
         try:
             yield owner
         except (HeadwaterError, OSError):
             # whoever took the run folder over has tidied this process's files away
             owner.require()
             raise
+        finally:
+            if not lock.is_locked and _read(run_dir / "lock") == owner.claim:
+                disk.rewrite(lock.handle, run_dir / "lock", json.dumps({"epoch": owner.claim["epoch"]}).encode())
     finally:
-        os.close(handle)
+        os.close(lock.handle)
 
 
-def _lock(run_dir: Path) -> int | None:
-    """Return the handle of RUN/lock, locked; None when another process holds it."""
+def _lock(run_dir: Path) -> _Lock | None:
+    """Return RUN/lock, locked where its file system can; None when another process holds it."""
     path = run_dir / "lock"
     make_folder(run_dir)
     while True:
         with storage_errors(path):
             handle = disk.open_lock(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            is_locked = _flock(handle)
+        except OSError as error:
+            os.close(handle)
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
+        if not is_locked and _names_a_process(_read(path)):
             os.close(handle)
             return None
         if _is_at(handle, path):
-            return handle
+            return _Lock(handle, is_locked)
         os.close(handle)  # another process put a new lock there between our opening and our locking
 
 
-def _new_lock(run_dir: Path) -> int:
+def _flock(handle: int) -> bool:
+    """Lock an open file; return False where its file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        raise
+    return True
+
+
+def _names_a_process(claim: dict[str, Any]) -> bool:
+    """Return whether a claim is of a process that may still be there: on another host it may."""
+    pid, host = claim.get("pid"), claim.get("host")
+    return isinstance(pid, int) and (host != socket.gethostname() or _state(pid) is not None)
+
+
+def _new_lock(run_dir: Path) -> _Lock:
     """Put a new lock, held by this process, in the place of one that another still holds."""
     path = run_dir / "lock"
     fresh = path.with_name(f"{TEMPORARY_MARK}lock-{os.getpid()}-{secrets.token_hex(4)}")
     with storage_errors(path):
         handle = disk.open_lock(fresh)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = _Lock(handle, _flock(handle))
         disk.rename(fresh, path)
-    return handle
+    return lock
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -122,7 +165,7 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _claim(run_dir: Path, handle: int) -> Owner:
+def _claim(run_dir: Path, lock: _Lock) -> Owner:
     """Raise the epoch, so that an earlier owner finds itself out, and say in the lock whose it is."""
     numbers = [found.get("epoch") for found in (_read(run_dir / "epoch"), _read(run_dir / "lock"))]
     epoch = 1 + max((number for number in numbers if isinstance(number, int)), default=0)
@@ -130,8 +173,8 @@ def _claim(run_dir: Path, handle: int) -> Owner:
     claim = {"epoch": epoch, "pid": os.getpid(), "host": socket.gethostname(), "token": secrets.token_hex(8)}
     write_json(run_dir / "epoch", claim)
     with storage_errors(run_dir / "lock"):
-        disk.rewrite(handle, run_dir / "lock", json.dumps(claim).encode())
-    return Owner(run_dir, claim)
+        disk.rewrite(lock.handle, run_dir / "lock", json.dumps(claim).encode())
+    return Owner(run_dir, claim, "" if lock.is_locked else NO_LOCKS_NOTE.format(run_dir=run_dir))
 
 
 def _require_idle(run_dir: Path, owner: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from headwater.checkpoint.layout import (
     STATE_FILE,
     checkpoint_dir,
     list_checkpoints,
+    list_damaged,
     tensor_file,
 )
 from headwater.checkpoint.load import put_aside
@@ -57,6 +58,7 @@ from headwater.storage import free_bytes, megabytes, storage_errors
 
 SPACE_MARGIN = 1.2  # times the tensors: other writers take from the same disk meanwhile
 MIN_KEPT = 2  # a damaged one leaves another
+MAX_DAMAGED = 2  # folders of damaged checkpoints that stay, to be studied
 MAX_WAIT_SECONDS = 86400.0  # for another rank's folder or note; a rank that fails is noticed long before
 POLL_SECONDS = 0.02
 
@@ -295,7 +297,7 @@ def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) ->
 
     Those are read again from the disk first, every byte of them: a checkpoint that is damaged or that the disk
     never got counts for nothing, and as long as fewer than that are whole, nothing is removed. Those of the steps
-    `pinned` stay, too.
+    `pinned` stay, too. Of those that were found damaged at earlier starts the newest MAX_DAMAGED stay.
     """
     checkpoints = list_checkpoints(run_dir)
     wanted = max(MIN_KEPT, num_kept)
@@ -306,4 +308,7 @@ def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) ->
         if num_whole < wanted:
             num_whole += is_whole_on_disk(path)
         elif step not in pinned:
+            remove_folder(path)
+    if num_whole == wanted:
+        for path in list_damaged(run_dir)[:-MAX_DAMAGED]:
             remove_folder(path)

@@ -134,7 +134,9 @@ def _print_rows(found: dict[str, Any]) -> None:
     if found.get("skipped"):
         print("this step was skipped: its sequences left no trace in the weights")
     for row in found["rows"]:
-        print(f"sequence {row['row']:,} · {row['source']} · epoch {row['epoch'] + 1}")
+        padding = "" if row["num_tokens"] == row["seq_len"] else ", the rest is padding"
+        tokens = f"{row['num_tokens']:,} of {row['seq_len']:,} tokens{padding}"
+        print(f"sequence {row['row']:,} · {row['source']} · epoch {row['epoch'] + 1} · {tokens}")
         for passage in row["passages"]:
             first, count = passage["first_token"], passage["num_targets"]
             of = f"tokens {first + 1:,} to {first + count:,} of {passage['num_tokens']:,}"

@@ -114,6 +114,8 @@ def _follow(config: RunConfig, call: Call) -> bool:
 
 def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, owner: Owner) -> bool:
     timings = Timings()
+    if owner.note:
+        say(owner.note)
     require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
     with _named_if_stopped(timings):
         prepare_data(config, say, timings, owner.require)

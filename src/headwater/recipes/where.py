@@ -37,17 +37,15 @@ def where_step(config: RunConfig, step: int) -> dict[str, Any]:
 
 
 def where_rows(config: RunConfig, rows: range) -> list[dict[str, Any]]:
-    """Return {row, source, epoch, passages} of each row; a passage has the document's id and title and its tokens.
+    """Return {row, source, epoch, num_tokens, seq_len, passages} of each row; a passage has its document and tokens.
 
-    `epoch` counts from 0 how often the source has been seen before. Raises ConfigError for a row
-    that the run hasn't.
+    `epoch` counts from 0 how often the source has been seen before; what `num_tokens` leaves of `seq_len` is padding.
+    Raises ConfigError for a row that the run hasn't.
     """
     # rows that were skipped after trouble are made up for: a run may go beyond those of its settings
     rows_per_step = config.train.batch_tokens // config.model.seq_len
-    last = (
-        Interventions(read_interventions(config.run_dir), {}).first_row_of(config.train.num_steps + 1, rows_per_step)
-        - 1
-    )
+    interventions = Interventions(read_interventions(config.run_dir), {})
+    last = interventions.first_row_of(config.train.num_steps + 1, rows_per_step) - 1
     if rows.start < 0 or rows.stop - 1 > last:
         raise ConfigError(f"row {rows.start} is not one of this run's: they are 0 to {last}")
     batches = open_batches(config)
@@ -62,7 +60,15 @@ def where_rows(config: RunConfig, rows: range) -> list[dict[str, Any]]:
 def _row(batches: BatchSource, row: int) -> dict[str, Any]:
     source, epoch, _ = batches.place_of(row)
     passages = [asdict(passage) for passage in batches.passages_of(row)]
-    return {"row": row, "source": source, "epoch": epoch, "passages": passages}
+    filled = sum(passage["num_targets"] for passage in passages)
+    return {
+        "row": row,
+        "source": source,
+        "epoch": epoch,
+        "num_tokens": filled,
+        "seq_len": batches.seq_len,
+        "passages": passages,
+    }
 
 
 def _titles(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:

@@ -1,7 +1,7 @@
 """Cut a long text into parts that encode on their own to the same ids as the whole.
 
 The pre-tokenizer never lets a token cross from a line end to a following character that is not white space, nor from
-such a character to a following space, and its pattern never looks back: a cut there changes nothing. It keeps the
+such a character to a following space, and its pattern has no look-behind: a cut there changes nothing. It keeps the
 time linear and the memory small for a line of 200 MB, and lets one long document use every core.
 """
 

@@ -10,7 +10,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 def bytes_per_token(
     tokenizer: Tokenizer, texts: Mapping[str, Iterable[str]], max_bytes: int = 1_000_000
 ) -> dict[str, float]:
-    """Return UTF-8 bytes per token by source, over the first `max_bytes` of each; empty sources are left out."""
+    """Return UTF-8 bytes per token by source, over the first `max_bytes` of each; empty sources are skipped."""
     result = {}
     for source in sorted(texts):
         num_bytes = num_tokens = 0

@@ -95,7 +95,7 @@ class Tokenizer:
             yield from [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of `ids`; special tokens are left out, bytes that are not UTF-8 become U+FFFD."""
+        """Return the text of `ids`; special tokens are skipped, bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a run must keep from its first step to its last, so that its checkpoints go on with it. No torch."""
+"""What a run must keep from its first step to its last, so that it can resume from its checkpoints. No torch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TrainPlan:
     machine: MachineSettings
 
     def identity(self) -> dict[str, Any]:
-        """Return what must be equal between a checkpoint and the run that goes on from it, as far as settings say."""
+        """Return what must be equal between a checkpoint and the run that resumes from it, as far as settings say."""
         return {
             "seed": self.seed,
             "mixture": self.mixture.model_dump(),

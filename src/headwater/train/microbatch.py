@@ -1,7 +1,7 @@
-"""How many rows go through the model at once: the settings' number, or the fastest of a few, measured.
+"""How many rows one forward pass has: the settings' number, or the fastest of a few, measured.
 
-The rule's size is measured first, and another is taken only where it is clearly faster: two runs of one file then
-mostly have the same bits. The choice is kept in the run's checkpoints, as the machine's facts are.
+The rule's size is measured first, and another is used only where it is faster by MIN_SPEEDUP: two runs of one file
+then mostly have the same bits. The choice is kept in the run's checkpoints, as the machine's facts are.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from headwater.machine.machine import Machine
 from headwater.optim.rules import RULES
 from headwater.train.step import Prepared, sum_gradients
 
-CLEARLY = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work
+MIN_SPEEDUP = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work
 SEARCH_SECONDS = 60.0  # after which no further size is begun
 REPEATS = 2
 
-Found = dict[int, float | None]  # rows of a microbatch: seconds of a step, None where the memory can't hold it
+StepSeconds = dict[int, float | None]  # rows of a microbatch: seconds of a step, None where the memory can't hold it
 
 
 @dataclass(frozen=True)
 class Microbatch:
-    """Tokens of one forward pass on one rank, and why so many."""
+    """Tokens of one forward pass on one rank, and why this number."""
 
     tokens: int
     why: str
@@ -65,28 +65,28 @@ def climb(
     seconds_of_step: Callable[[int], float | None],
     may_double: Callable[[], bool],
     has_time: Callable[[], bool],
-) -> Found:
-    """Measure `start`, then sizes of twice the rows and more as long as each is clearly faster; else of half and less.
+) -> StepSeconds:
+    """Measure `start`, then sizes of twice the rows and more as long as each is faster; else of half and less.
 
     Every size divides `num_rows`. What doesn't fit is halved until something does, however long that takes.
     """
-    found: Found = {start: seconds_of_step(start)}
+    found: StepSeconds = {start: seconds_of_step(start)}
     size = start
     while found[size] is not None and has_time() and may_double() and (larger := _larger(num_rows, size)):
         found[larger] = seconds_of_step(larger)
-        if not _clearly_faster(found[larger], found[size]):
+        if not _is_faster(found[larger], found[size]):
             break
         size = larger
     while size <= start and (found[size] is None or has_time()) and (smaller := _smaller(num_rows, size)):
         found[smaller] = seconds_of_step(smaller)
-        if found[size] is not None and not _clearly_faster(found[smaller], found[size]):
+        if found[size] is not None and not _is_faster(found[smaller], found[size]):
             break
         size = smaller
     return found
 
 
-def confirm(found: Found, start: int, seconds_of_step: Callable[[int], float | None]) -> Found:
-    """Return what was found with `start` measured again where another size would be taken: the better time counts.
+def confirm(found: StepSeconds, start: int, seconds_of_step: Callable[[int], float | None]) -> StepSeconds:
+    """Return what was found with `start` measured again where another size would be chosen: the better time counts.
 
     Other work on the machine may have slowed `start` down alone.
     """
@@ -105,12 +105,12 @@ def _smaller(num_rows: int, size: int) -> int | None:
     return next((rows for rows in range(size // 2, 0, -1) if num_rows % rows == 0), None)
 
 
-def _clearly_faster(seconds: float | None, before: float | None) -> bool:
-    return seconds is not None and before is not None and before >= CLEARLY * seconds
+def _is_faster(seconds: float | None, before: float | None) -> bool:
+    return seconds is not None and before is not None and before >= MIN_SPEEDUP * seconds
 
 
 def choose(found: Mapping[int, float | None], start: int) -> int:
-    """Return the fastest size, but `start` unless the fastest is clearly faster; raise TrainingError if none fits."""
+    """Return the fastest size, but `start` unless one is faster by MIN_SPEEDUP; raise TrainingError if none fits."""
     fitting = {size: seconds for size, seconds in found.items() if seconds is not None}
     if not fitting:
         raise TrainingError(
@@ -118,7 +118,7 @@ def choose(found: Mapping[int, float | None], start: int) -> int:
             "train.recompute_fraction=1, or choose a smaller model or a shorter model.seq_len"
         )
     best = min(fitting, key=lambda size: fitting[size])
-    return best if start not in fitting or _clearly_faster(fitting[best], fitting[start]) else start
+    return best if start not in fitting or _is_faster(fitting[best], fitting[start]) else start
 
 
 def explain_choice(found: Mapping[int, float | None], size: int, start: int, num_rows: int, seq_len: int) -> str:
@@ -128,7 +128,7 @@ def explain_choice(found: Mapping[int, float | None], size: int, start: int, num
         for rows, t in sorted(found.items())
     )
     if size == start:
-        reason = f"the rule's size: none measured at the run's start was {CLEARLY - 1:.0%} faster"
+        reason = f"the rule's size: none measured at the run's start was {MIN_SPEEDUP - 1:.0%} faster"
     else:
         reason = "the fastest measured at the run's start"
     return f"{reason} (forward and backward of {speeds})"

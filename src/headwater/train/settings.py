@@ -1,4 +1,4 @@
-"""How long and in what portions a run trains, and when it looks at itself. No torch."""
+"""How long and in what portions a run trains, and when it is saved and measured. No torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrainSettings(Settings):
     microbatch_tokens: int | Literal["auto"]
     "Tokens of one forward pass on one rank; batch_tokens is a multiple. auto: measured at the run's start, then kept."
     half_length_fraction: float = Field(default=0.0, ge=0, le=1)
-    "Fraction of the run, from its start, in which a row is two sequences of half its length, apart from each other."
+    "Fraction of the run, from its start, in which each sequence is cut into two of half its length."
     exact: bool = False
     "The same bits at any number of ranks: integer sums of gradients, one thread a rank, nothing chosen by measuring."
     recompute_fraction: float = Field(default=0.0, ge=0, le=1)
@@ -36,17 +36,17 @@ class TrainSettings(Settings):
     validate_every: int = Field(ge=1)
     "Steps between validations; those at logarithmic intervals and after the last step come on top."
     validation_sequences: int = Field(default=12, ge=1)
-    "Rows of each source in a validation during training; `evaluate` takes them all."
+    "Sequences of each source in a validation during training; `evaluate` uses all of them."
     num_probes: int = Field(default=9, ge=0)
-    "How often abilities and samples are looked at, at logarithmic intervals up to the last step; 0: never."
+    "How often a run is probed and writes samples, at logarithmic intervals up to the last step; 0: never."
     prompts: list[str] = PROMPTS
-    "Prompts that are continued at each look."
+    "Prompts that are continued at each probe."
     guard_sigmas: float | None = Field(default=6.0, gt=0)
-    "Deviations above the last steps' losses and gradient norms at which a step isn't taken; None: only NaN and Inf."
+    "Deviations above the last steps' losses and gradient norms at which a step is skipped; None: only NaN and Inf."
     guard_window: int = Field(default=128, ge=8)
     "Number of last steps that a step is compared with."
     max_bad_steps: int = Field(default=20, ge=1)
-    "Steps not taken, of the last guard_window, after which the run goes back to a checkpoint from before the first."
+    "Skipped steps, of the last guard_window, after which the run goes back to a checkpoint from before the first."
     max_rollbacks: int = Field(default=5, ge=0)
     "How often a run goes back; then it stops."
     audit_every: int | None = Field(default=None, ge=1)
@@ -116,7 +116,7 @@ def is_half_length(step: int, train: TrainSettings) -> bool:
 
 
 def probe_steps(train: TrainSettings) -> list[int]:
-    """Return the steps after which abilities and samples are looked at: logarithmic, ending at the last step."""
+    """Return the steps after which a run is probed: at logarithmic intervals, ending at the last step."""
     first, last = max(1, train.num_steps // 100), train.num_steps
     if train.num_probes < 2:
         return [last] * train.num_probes
@@ -125,7 +125,7 @@ def probe_steps(train: TrainSettings) -> list[int]:
 
 
 def validation_steps(train: TrainSettings) -> list[int]:
-    """Return the steps after which bits per byte are measured: every so many, at looks, and after the last step."""
+    """Return the steps after which bits per byte are measured: every `validate_every`, at probes, and the last."""
     every = range(train.validate_every, train.num_steps + 1, train.validate_every)
     return sorted({*every, *probe_steps(train), train.num_steps})
 

@@ -15,14 +15,14 @@ from headwater.optim.optimizer import Optimizer
 from headwater.train.guard import not_finite
 
 Judge = Callable[[float, float], str | None]
-"Given loss and gradient norm, says why a step is not to be taken, or None."
+"Return why a step of this loss and gradient norm is skipped, or None."
 
 NO_TARGET = "its rows hold no token to predict"
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss in nats per target, gradient norm before clipping, targets; why the step was not taken, or None."""
+    """Mean loss in nats per target, gradient norm before clipping, targets; why the step was skipped, or None."""
 
     loss: float
     grad_norm: float
@@ -76,8 +76,8 @@ def train_step(
     """Update the weights once.
 
     The loss is the sum over all target tokens divided by their number in the whole step on all ranks, so the
-    gradient doesn't depend on how the step is split. A step that `judge` speaks against is not taken: weights and
-    optimizer state stay untouched.
+    gradient doesn't depend on how the step is split. A step for which `judge` has a reason is skipped:
+    weights and optimizer state stay as they are.
 
     The host waits for the device once, at `machine.read`, when all microbatches are queued; until then loss and norm
     are tensors. Waiting before the update costs a GPU the tens of microseconds in which its queue is empty; an update

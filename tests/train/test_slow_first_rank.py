@@ -1,0 +1,66 @@
+"""What the first rank does alone may take any time: the others wait for it, and not as long as for a step's exchange."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from many_ranks import start_each
+from small_run import finish
+
+from headwater.checkpoint.layout import list_checkpoints
+
+STEP_SECONDS, ALONE_SECONDS = 4, 9
+PROGRAM = f"""
+import json, os, sys, time
+from datetime import timedelta
+from pathlib import Path
+sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]}
+import torch
+from headwater.checkpoint import save
+from headwater.machine import machine, ranks as module
+from headwater.machine.place import place_of
+from headwater.machine.signals import StopRequest
+from headwater.train.assemble import assemble
+from headwater.train.loop import train
+from tiny_run import CountingEvaluator, MadeUpRows, plan
+
+torch.set_num_threads(1)
+module.STEP_TIMEOUT = timedelta(seconds={STEP_SECONDS})
+machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+slow = {{"validate": 1, "retain": 1}}
+
+def wait(what):
+    slow[what] -= 1
+    if slow[what] == 0:
+        time.sleep({ALONE_SECONDS})
+
+class Slow(CountingEvaluator):
+    def validate(self, model, forward):
+        wait("validate")
+        return super().validate(model, forward)
+
+retain_newest = save.retain_newest
+save.retain_newest = lambda *arguments: (wait("retain"), retain_newest(*arguments))
+ranks = module.join_ranks(place_of(os.environ))
+settings = plan(num_steps=4, save_every=2, validate_every=3, num_probes=0)
+run = assemble(Path("run"), settings, MadeUpRows(), lambda line: None, ranks=ranks)
+is_done = train(run, Slow() if ranks.is_first else None, lambda record: None, StopRequest())
+run.records.close()
+print(json.dumps([is_done, run.step, slow["validate"] <= 0, slow["retain"] <= 0]))
+sys.stdout.flush()
+ranks.wait()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_an_evaluation_and_a_save_longer_than_a_steps_time_out_end_no_rank(tmp_path):
+    said = [finish(process) for process in start_each([[sys.executable, "-c", PROGRAM]] * 2, tmp_path)]
+    assert all(one.status == 0 for one in said), "\n".join(map(str, said))
+    first, second = (json.loads(one.out) for one in said)
+    assert first == [True, 4, True, True], "its evaluation and its retention were the slow ones"
+    assert second == [True, 4, False, False]
+    assert [step for step, _ in list_checkpoints(tmp_path / "run")] == [4, 2]
