@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from headwater.evaluate.rows import LEAST_TOKENS, PADDING_DOCUMENT, padded_rows, rounded
+from headwater.evaluate.scorer import LEAST_TOKENS, PADDING_DOCUMENT, padded_rows, rounded
 
 CPU = torch.device("cpu")
 

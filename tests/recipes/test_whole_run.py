@@ -11,7 +11,7 @@ from headwater.cli.terminal import TrainingDisplay
 from headwater.recipes.training import train_stage
 from headwater.recipes.whole_run import audit_fields, memory_fields
 from headwater.records import read_records
-from headwater.report.render import render_report
+from headwater.report.page import render_report
 
 
 def step(attempt: int, **fields) -> dict:

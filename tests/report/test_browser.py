@@ -10,7 +10,7 @@ import pytest
 from fake_run import json_file, run_records, write_records, write_run
 from test_render import HOSTILE, hostile_run
 
-from headwater.report.render import render_report
+from headwater.report.page import render_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [

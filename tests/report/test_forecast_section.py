@@ -8,7 +8,7 @@ from read_page import read_page
 
 from headwater.records import read_records
 from headwater.report.outcome import forecast_error, outcomes_of
-from headwater.report.render import render_report
+from headwater.report.page import render_report
 from headwater.report.run_data import read_run
 from headwater.report.sections.forecast import elapsed
 

@@ -25,7 +25,7 @@ from headwater.corpus.shards import SUFFIX
 from headwater.errors import DataError
 from headwater.files import digest_json
 from headwater.records import read_records
-from headwater.report.render import render_report
+from headwater.report.page import render_report
 
 NUM_STEPS = 300
 HOSTILE = [

@@ -112,7 +112,7 @@ def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
     """Write the run's report.html: one file that shows what it did."""
     from headwater.recipes.run_config import run_folder
     from headwater.recipes.stages import require_run_dir
-    from headwater.report.render import render_report
+    from headwater.report.page import render_report
 
     run_dir = run_folder(one_run(run, same_run))
     require_run_dir(run_dir)

@@ -15,8 +15,7 @@ from headwater.evaluate.bits_per_byte import Forward, Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
 from headwater.evaluate.generate import generate, next_tokens
 from headwater.evaluate.printable import printable
-from headwater.evaluate.rows import BATCH_TOKENS
-from headwater.evaluate.scorer import ModelScorer
+from headwater.evaluate.scorer import BATCH_TOKENS, ModelScorer
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
 

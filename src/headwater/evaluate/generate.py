@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.rows import padded_rows
+from headwater.evaluate.scorer import padded_rows
 from headwater.model.init import derived_seed
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer

@@ -54,7 +54,7 @@ def export_hf(
     """
     _require_ours(out_dir)
     tensors = {
-        name: tensor.detach().to("cpu", _torch_dtype(dtype)) for name, tensor in hf_tensors(state, model).items()
+        name: tensor.detach().to("cpu", getattr(torch, dtype)) for name, tensor in hf_tensors(state, model).items()
     }
     ids = {"bos_token_id": begin_id, "eos_token_id": end_id, "pad_token_id": pad_id}
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
@@ -74,7 +74,8 @@ def export_hf(
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))
-        digests = _digests(folder, {"model.safetensors": file.digest})
+        known = {"model.safetensors": file.digest}
+        digests = {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
         files.write_json(folder / "manifest.json", manifest)
         write_card(folder, model, facts or {}, scores or {})  # no digest: a card is there to be edited
@@ -85,14 +86,6 @@ def _require_ours(out_dir: Path) -> None:
         return
     if not out_dir.is_dir() or any(out_dir.iterdir()):
         raise ExportError(f"{out_dir} exists and is no export of headwater; move it away or choose another folder")
-
-
-def _torch_dtype(dtype: Dtype) -> torch.dtype:
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-
-
-def _digests(folder: Path, known: Mapping[str, str]) -> dict[str, str]:
-    return {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
 
 
 def hf_config(model: ModelSettings, dtype: Dtype) -> dict[str, Any]:

@@ -37,7 +37,7 @@ INDEX_FRACTION = 0.16
 ALMANAC_BYTES = 29 * 2**20
 "The almanac's facts and questions, from the first probe on."
 PROBE_BYTES = 22 * 2**20
-"What else stays of a first probe: 10 MiB of products that are compiled for its row counts (evaluate.rows), and holes."
+"What else stays of a first probe: 10 MiB of products that are compiled for row counts (evaluate.scorer), and holes."
 STACKED_NUMBERS = 1 << 23
 "Numbers of matrices that Muon makes orthogonal together, as optim.optimizer has it."
 STACK_COPIES = 4

@@ -31,7 +31,7 @@ from headwater.recipes.stages import (
 )
 from headwater.records import no_owner
 from headwater.report.measures import baselines, number_formats
-from headwater.report.render import render_report
+from headwater.report.page import render_report
 from headwater.report.run_data import read_run
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying

@@ -154,17 +154,30 @@ def not_measured(title: Child, what: str) -> Html:
     return chart_card(title, None, tag("p", f"Not measured yet: {what}", class_="missing"))
 
 
+def stacked_bar(parts: Sequence[tuple[int, str, float]], show: Callable[[float], str], label: str) -> Html:
+    """Return amounts as one bar; a part is the number of its colour, its name and its amount, written by `show`."""
+    total = sum(value for _, _, value in parts) or 1
+    left, pieces = 0.0, []
+    for index, name, value in parts:
+        width = 100 * value / total
+        place = {"x": f"{left + width / 2:.3f}%", "y": "50%", "class_": "narrow" if width < 13 else None}
+        words = tag("title", f"{name}: {show(value)}, {percent(value / total)}")
+        box = {"x": f"{left:.3f}%", "y": "0", "width": f"{width:.3f}%", "height": "100%", "class_": series(index)}
+        pieces.append(tag("rect", words, **box))
+        pieces.append(tag("text", f"{width:.0f} %", **place) if width >= 5 else None)
+        left += width
+    return tag("svg", pieces, class_="bar", role="img", aria_label=label)
+
+
+def legend(words: Sequence[Child]) -> Html:
+    """Return what each colour stands for, in the order of the palette."""
+    items = [tag("li", tag("span", class_=f"chip {series(index)}"), each) for index, each in enumerate(words)]
+    return tag("ul", items, class_="legend")
+
+
 def time_bar(split: dict[str, float], show: Callable[[float], str] = duration) -> Html:
     """Return the bar of seconds by kind of work, and its legend, written by `show`; some time must be in it."""
-    whole_time = sum(split.values())
-    pieces, legend, left = [], [], 0.0
-    for index, (kind, seconds) in enumerate(split.items()):
-        width, share = 100 * seconds / whole_time, percent(seconds / whole_time)
-        words = tag("title", f"{kind}: {show(seconds)}, {share}")
-        place = {"x": f"{left:.3f}%", "y": "0", "width": f"{width:.3f}%", "height": "100%"}
-        pieces.append(tag("rect", words, class_=series(index), **place))
-        chip = tag("span", class_=f"chip {series(index)}")
-        legend.append(tag("li", chip, f"{kind} ", tag("b", show(seconds)), f" ({share})"))
-        left += width
-    bar = tag("svg", pieces, class_="bar", role="img", aria_label="time by kind of work")
-    return render([bar, tag("ul", legend, class_="legend")])
+    whole = sum(split.values())
+    words = [[f"{kind} ", tag("b", show(time)), f" ({percent(time / whole)})"] for kind, time in split.items()]
+    parts = [(index, kind, time) for index, (kind, time) in enumerate(split.items())]
+    return render([stacked_bar(parts, show, "time by kind of work"), legend(words)])

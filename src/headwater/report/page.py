@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib import resources
+from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from headwater.errors import DataError
+from headwater.files import no_check, write_text
 from headwater.report.markup import Html, tag
-from headwater.report.run_data import RunData
+from headwater.report.run_data import RunData, read_run
 from headwater.report.sections.corpus import corpus
 from headwater.report.sections.forecast import forecast
 from headwater.report.sections.learning import learning
@@ -37,6 +41,19 @@ _SECTIONS = {
     "settings": "Settings",
     "next": "Try it",
 }
+
+
+def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -> Path:
+    """Write `run_dir`/report.html from whatever the run has left behind so far, and return its path.
+
+    Raises DataError when `run_dir` is no folder. Parts that aren't there yet say so on the page.
+    `before_commit` may still raise before the page takes the place of an earlier one.
+    """
+    if not run_dir.is_dir():
+        raise DataError(f"there is no run folder {run_dir}; `headwater run RUN.toml` makes one")
+    path = run_dir / "report.html"
+    write_text(path, page(read_run(run_dir.resolve())), before_commit)
+    return path
 
 
 def page(run: RunData) -> str:

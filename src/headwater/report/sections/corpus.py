@@ -8,8 +8,8 @@ from pathlib import Path
 
 from headwater.corpus.shards import parse_document, read_lines
 from headwater.errors import HeadwaterError
-from headwater.report.chart import series
-from headwater.report.markup import Child, Html, card, data_table, missing, render, section, tag
+from headwater.report.chart import legend, series, stacked_bar
+from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
 from headwater.report.measures import Share, read_shares
 from headwater.report.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
@@ -52,29 +52,13 @@ def _composition(run: RunData) -> Html:
     bars = [_bar(run, "Kept text", kept, size)]
     if any(trained.values()):
         bars.append(_bar(run, "Training tokens", trained, count))
-    legend = [tag("li", tag("span", class_=f"chip {series(index)}"), name) for index, name in enumerate(run.sources)]
-    return card("Where the text came from", _almanac_note(run), bars, tag("ul", legend, class_="legend"))
+    return card("Where the text came from", _almanac_note(run), bars, legend(run.sources))
 
 
 def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[float], str]) -> Html:
-    total = sum(amounts.values()) or 1
-    left, pieces = 0.0, []
-    for index, source in enumerate(run.sources):
-        width = 100 * amounts.get(source, 0) / total
-        if width > 0:
-            words = f"{source}: {show(amounts[source])}, {percent(width / 100)}"
-            pieces.append(_piece(left, width, series(index), words))
-            left += width
-    picture = tag("svg", pieces, class_="bar", role="img", aria_label=f"{name} by source")
-    head = tag("div", tag("span", name), tag("strong", show(total)), class_="bar-head")
-    return tag("div", head, picture, class_="bar-row")
-
-
-def _piece(left: float, width: float, color: str, words: str) -> Html:
-    place = {"x": f"{left + width / 2:.3f}%", "y": "50%", "class_": "narrow" if width < 13 else None}
-    text = tag("text", f"{width:.0f} %", **place) if width >= 5 else None
-    box = tag("rect", tag("title", words), x=f"{left:.3f}%", y="0", width=f"{width:.3f}%", height="100%", class_=color)
-    return render([box, text])
+    parts = [(at, source, amounts[source]) for at, source in enumerate(run.sources) if amounts.get(source)]
+    head = tag("div", tag("span", name), tag("strong", show(sum(amounts.values()))), class_="bar-head")
+    return tag("div", head, stacked_bar(parts, show, f"{name} by source"), class_="bar-row")
 
 
 def _almanac_note(run: RunData) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from headwater.durations import duration as short_duration
 from headwater.report.curves import points, smooth, thin
@@ -23,7 +24,6 @@ from headwater.report.numbers import (
     duration,
     flop_rate,
     moment,
-    number,
     percent,
     significant,
     whole,
@@ -97,55 +97,32 @@ def _river(run: RunData) -> Child:
     )
 
 
-def _tile(name: str, value: Child, note: Child) -> Html:
-    """Return a figure with its name; `value` is None while it isn't known."""
-    shown = tag("dd", value) if value is not None else tag("dd", MISSING, class_="missing")
-    return tag("div", tag("dt", name), shown, tag("dd", note, class_="note"), class_="tile")
-
-
 def _tiles(run: RunData) -> list[Html]:
-    return [_quality(run), _parameters(run), _tokens(run), _time(run), _utilisation(run), _energy(run)]
-
-
-def _quality(run: RunData) -> Html:
     score, on = final_bits_per_byte(run)
-    beside = [
-        tag("span", f"{name} {decimal(value)}", class_="under") for name, value in baselines(run.evaluation).items()
-    ]
-    return _tile("bits per byte", decimal(score) if score is not None else None, [on, beside])
-
-
-def _parameters(run: RunData) -> Html:
-    parameters = table(run.start, "parameters")
-    total, embedding = number(parameters.get("total")), number(parameters.get("embedding"))
-    note = f"{count(embedding)} of them embedding" if embedding is not None else ""
-    return _tile("parameters", count(total) if total is not None else None, note)
-
-
-def _tokens(run: RunData) -> Html:
-    parameters = amount(run.start, "parameters", "total")
-    tokens = run.tokens_seen
-    note = f"{significant(tokens / parameters, 2)} per parameter" if tokens and parameters else ""
-    return _tile("tokens", count(tokens) if tokens is not None else None, note)
-
-
-def _time(run: RunData) -> Html:
-    seconds = seconds_trained(run)
-    speed = median_of(run, "tokens_per_second")
-    note = f"{count(speed)} tokens per second (median)" if speed is not None else ""
-    return _tile("training time", short_duration(seconds) if seconds is not None else None, note)
-
-
-def _utilisation(run: RunData) -> Html:
+    levels = baselines(run.evaluation).items()
+    beside = [tag("span", f"{name} {decimal(value)}", class_="under") for name, value in levels]
+    total, embedding = (amount(run.start, "parameters", name) for name in ("total", "embedding"))
+    tokens, seconds, speed = run.tokens_seen, seconds_trained(run), median_of(run, "tokens_per_second")
     peak, curve = utilisation(run)
     dtype = table(run.start, "device").get("dtype") or "matrix products"
-    note = f"median, of {flop_rate(peak)} in {dtype} measured on this device" if peak is not None else ""
-    share = median_share(curve)
-    return _tile("utilisation", percent(share) if share is not None else None, note)
+    energy = amount(run.last("finish"), "energy_wh")
+    return [
+        _tile("bits per byte", score, decimal, [on, beside]),
+        _tile("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
+        _tile("tokens", tokens, count, tokens and total and f"{significant(tokens / total, 2)} per parameter"),
+        _tile("training time", seconds, short_duration, speed and f"{count(speed)} tokens per second (median)"),
+        _tile(
+            "utilisation", median_share(curve), percent, peak and f"median, of {flop_rate(peak)} in {dtype}"
+        ),
+        _tile("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
+    ]
 
 
-def _energy(run: RunData) -> Html:
-    finish = run.last("finish")
-    energy = amount(finish, "energy_wh")
-    how = finish.get("energy_how") or ""
-    return _tile("energy", f"{significant(energy, 2)}\u00a0Wh" if energy is not None else None, how)
+def _watt_hours(energy: float) -> str:
+    return f"{significant(energy, 2)}\u00a0Wh"
+
+
+def _tile(name: str, value: float | None, show: Callable[[float], str], note: Child) -> Html:
+    """Return a figure with its name and a note under it; `value` is None while it isn't known."""
+    shown = tag("dd", show(value)) if value is not None else tag("dd", MISSING, class_="missing")
+    return tag("div", tag("dt", name), shown, tag("dd", note or None, class_="note"), class_="tile")
