@@ -104,7 +104,7 @@ def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
     longest = step_record(1_000_000, loss=10.1, grad_norm=100.0, tokens_per_second=123456.0, data_wait_fraction=0.5)
     line = status_of(io.StringIO(), longest, device={"dtype": "bfloat16"})
     assert len(line) <= 100
-    assert "loss 10.100" in line and "waits for data 50%" in line
+    assert "loss 10.100" in line and "data wait 50%" in line
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])

@@ -52,28 +52,28 @@ def state_of(run_dir: Path) -> str:
     if any(record.get("event") == "finish" for record in records):
         return f"finished ({step:,} steps)"
     if records:
-        return f"step {step:,} of {_num_steps(run_dir)}, {'running' if _is_running(run_dir) else 'stopped'}"
+        num_steps = _read(run_dir / "config.json").get("settings", {}).get("train", {}).get("num_steps", 0)
+        return f"step {step:,} of {num_steps:,}, {'running' if _is_running(run_dir) else 'stopped'}"
     return "corpus only" if (run_dir / "data/corpus/manifest.json").is_file() else "nothing done yet"
 
 
-def _num_steps(run_dir: Path) -> str:
+def _read(path: Path) -> Any:
+    """Return what a JSON file holds, {} where it is missing or damaged."""
     try:
-        settings = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["settings"]
-        return f"{settings['train']['num_steps']:,}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "?"
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _is_running(run_dir: Path) -> bool:
     """Return whether the process that locked a run folder last is still there, on this machine."""
+    claim = _read(run_dir / "lock")
     try:
-        claim = json.loads((run_dir / "lock").read_text(encoding="utf-8"))
-        if claim["host"] == socket.gethostname():
-            os.kill(claim["pid"], 0)
-            return True
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return False
+        os.kill(claim["pid"], 0)
+    except (OSError, KeyError, TypeError):
+        return False
+    return bool(claim.get("host") == socket.gethostname())
 
 
 def _last_records(path: Path) -> list[dict[str, Any]]:

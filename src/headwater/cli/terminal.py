@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -85,23 +86,13 @@ def carbon_interval(kg: dict[str, float]) -> str:
 def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:
     """Print a boxed list of (name, value), on standard output unless `out` is given; long values are wrapped."""
     out, title = out or sys.stdout, printable(title)
-    rows = [(name, piece) for name, value in lines for name, piece in _wrapped(name, safe(value))]
-    inner = CARD_WIDTH - 4
     print(f"╭─ {title} " + "─" * max(0, CARD_WIDTH - 5 - len(title)) + "╮", file=out)
-    for name, value in rows:
-        print(f"│ {f'{name:<14} {value}':<{inner}} │", file=out)
+    for name, value in lines:
+        # words stay whole, so that a long path can be copied
+        pieces = textwrap.wrap(safe(value), CARD_WIDTH - 19, break_long_words=False, break_on_hyphens=False) or [""]
+        for index, piece in enumerate(pieces):
+            print(f"│ {'' if index else name:<14} {piece:<{CARD_WIDTH - 19}} │", file=out)
     print("╰" + "─" * (CARD_WIDTH - 2) + "╯", file=out, flush=True)
-
-
-def _wrapped(name: str, value: str) -> list[tuple[str, str]]:
-    width = CARD_WIDTH - 4 - 15
-    pieces: list[str] = [""]
-    for word in value.split(" "):
-        if pieces[-1] and len(pieces[-1]) + 1 + len(word) > width:
-            pieces.append(word)
-        else:
-            pieces[-1] = f"{pieces[-1]} {word}".strip()
-    return [(name if index == 0 else "", piece) for index, piece in enumerate(pieces)]
 
 
 def against_forecast(outcome: Outcome) -> str:
@@ -218,7 +209,7 @@ class TrainingDisplay:
             "rate": f"{count(record['tokens_per_second'])} tok/s",
             "dtype": self._dtype,
             "mfu": "" if record["mfu"] is None else f"mfu {record['mfu']:.0%}",
-            "data": f"waits for data {waiting:.0%}" if waiting >= MANY_WAITS else "",
+            "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",
             "left": f"{'?' if remaining is None else duration(remaining)} left",
         }
         limit = width() if self._is_terminal else MAX_WIDTH

@@ -23,10 +23,10 @@ WHEN_ABSENT = {
 }
 "What older checkpoints don't name, and how they were trained."
 
-FIXED = (
-    "seed, mixture, model, optimizer, schedule, batch and train.num_steps are fixed once a run has a checkpoint, so a "
-    "finished run can't be trained further yet; train.save_every, validate_every, num_probes and machine.* may change"
-)
+FIXED = """\
+A run keeps its seed, mixture, model, optimizer, schedule, batch and number of steps; it can't be trained further yet.
+train.save_every, train.validate_every, train.num_probes and machine.* may change.
+To resume this run, put the old values back; or start a new run under another name (name=…)"""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,7 @@ def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any]) -
     if not changed:
         return
     lines = "\n".join(f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in changed)
-    raise CheckpointError(
-        f"{checkpoint} was trained with other settings:\n{lines}\n{FIXED}; put the old values back to resume this run, "
-        "or start a new run under another name (name=…)"
-    )
+    raise CheckpointError(f"{checkpoint} was trained with other settings:\n{lines}\n{FIXED}")
 
 
 def _shown(value: Any) -> str:
