@@ -214,7 +214,7 @@ def test_plan_has_at_most_15_options_all_of_which_its_help_shows(help_of):
         ("--seq-len", "is now a setting: model.seq_len=VALUE"),
     ],
 )
-def test_an_option_that_moved_names_its_place(tmp_path, option, says):
+def test_an_option_of_old_names_its_new_place(tmp_path, option, says):
     said = call("plan", "--budget", "2h", option, "3", cwd=tmp_path)
     assert said.status == 2
     assert says in said.err
