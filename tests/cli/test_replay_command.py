@@ -50,7 +50,7 @@ def test_a_replay_of_nothing_is_refused_and_makes_no_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_went_back_says_which_documents_it_left_out_and_is_replayed(tmp_path, monkeypatch):
+def test_a_run_that_went_back_names_the_documents_it_excluded_and_is_replayed(tmp_path, monkeypatch):
     """The rows of the 13th step are harmful: their update is 10,000 times too long."""
     honest, bad_row = tried_step.train_step, 12 * 512 // 64
 
@@ -64,7 +64,7 @@ def test_a_run_that_went_back_says_which_documents_it_left_out_and_is_replayed(t
     write_run_file(tmp_path / "mine.toml", **guard)
     ran = call("run", "mine.toml", cwd=tmp_path)
     assert ran.status == 0, ran
-    assert ran.out.count("skipped") == 3, "three steps"
+    assert ran.out.count("skipped") == 4, "three steps, and the reason to go back"
     assert "back from step 13 to step 8, sequences 64 to 127 excluded" in ran.out
     report = (tmp_path / "runs/mine/report.html").read_text()
     assert "Interventions" in report and "13, back to 8" in report

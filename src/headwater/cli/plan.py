@@ -85,7 +85,7 @@ class PlanGroup(Group):
 def _require_current(args: list[str]) -> None:
     for name in (arg.partition("=")[0] for arg in args):
         if name in COST_LINES:
-            raise ConfigError(f"{name} is now a line of a costs file: {COST_LINES[name]} = …; name the file with --costs")
+            raise ConfigError(f"{name} is now a line of a costs file: {COST_LINES[name]} = …; give the file by --costs")
         if name in SETTINGS:
             raise ConfigError(f"{name} is now a setting: {SETTINGS[name]}VALUE, without dashes")
 
