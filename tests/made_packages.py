@@ -36,8 +36,8 @@ def write_deb(
     folder: Path, name: str, files: dict[str, bytes | tarfile.TarInfo], version: str = "1.0-1", licence: str = "MIT"
 ) -> Path:
     """Write FOLDER/NAME_VERSION_all.deb with these files and return its path."""
-    papers = {f"usr/share/doc/{name}/copyright": DEP5.format(licence).encode()}
-    data = gzip.compress(tar_bytes({**papers, **files}))
+    licence_files = {f"usr/share/doc/{name}/copyright": DEP5.format(licence).encode()}
+    data = gzip.compress(tar_bytes({**licence_files, **files}))
     control = gzip.compress(tar_bytes({"control": f"Package: {name}\nVersion: {version}\n".encode()}))
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}_{version}_all.deb"

@@ -24,24 +24,24 @@ def jaccard(first: str, second: str, n: int = 5) -> float:
     return len(a & b) / max(len(a | b), 1)
 
 
-def fates_in_memory(texts: list[str], settings: DedupSettings) -> list[str]:
+def decisions_in_memory(texts: list[str], settings: DedupSettings) -> list[str]:
     """Return "kept", "exact_duplicate" or "near_duplicate" for every text; of several copies the first is kept."""
     minhash, hasher = MinHash(settings), WordHasher()
     seen: set[str] = set()
     bands: dict[tuple[int, int], list[int]] = {}
-    fates = []
+    decisions = []
     for number, text in enumerate(texts):
         words = words_of(text)
         if settings.exact and " ".join(words) in seen:
-            fates.append("exact_duplicate")
+            decisions.append("exact_duplicate")
             continue
         seen.add(" ".join(words))
         keys = list(enumerate(minhash.band_keys(hasher.hash(words)))) if settings.near else []
         shared = Counter(other for key in keys for other in bands.get(key, []))
         if any(jaccard(text, texts[other], settings.shingle_words) >= settings.min_similarity for other in shared):
-            fates.append("near_duplicate")
+            decisions.append("near_duplicate")
             continue
-        fates.append("kept")
+        decisions.append("kept")
         for key in keys:
             bands.setdefault(key, []).append(number)
-    return fates
+    return decisions

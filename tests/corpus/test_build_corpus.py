@@ -52,7 +52,7 @@ class TestFolder:
         kinds = {d.kind for split in ("train", "validation") for d in documents(tmp_path / "corpus", split)}
         assert kinds == {"text", "code"}
 
-    def test_dropped_documents_are_there_to_be_looked_at(self, build, make_prose, tmp_path):
+    def test_dropped_documents_are_there_to_be_seen(self, build, make_prose, tmp_path):
         build(mixed_files(make_prose))
         dropped = [json.loads(line) for line in read_lines(tmp_path / "corpus" / "dropped" / "mine")]
         found = {Path(line["metadata"]["origin"]).name: line["metadata"]["reason"] for line in dropped}
@@ -139,7 +139,7 @@ class TestSmall:
             build()
         assert tree_bytes(tmp_path / "corpus") == before
         left = sorted(path.name for path in tmp_path.iterdir())
-        assert left == [".corpus-too-little", "corpus", "in"], "what was dropped, for a person to see"
+        assert left == [".corpus-failed-build", "corpus", "in"], "what was dropped, for a person to see"
 
 
 class TestDuplicates:
@@ -262,7 +262,7 @@ class TestErrors:
         with pytest.raises(DataError, match=r"corpus is not built yet; `headwater corpus build RUN\.toml` builds it"):
             list_sources(tmp_path / "corpus")
         (tmp_path / ".corpus-work").mkdir()
-        with pytest.raises(DataError, match=r"not built to its end: .* goes on with it"):
+        with pytest.raises(DataError, match=r"not built to its end: .* resumes it"):
             list_sources(tmp_path / "corpus")
 
     def test_a_damaged_shard_is_named(self, build, make_prose, tmp_path):

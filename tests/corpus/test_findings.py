@@ -41,7 +41,7 @@ def test_the_manifest_says_what_was_found_of_each_set(build, files, quiz):
     assert facts["bytes"] == dropped["bytes"]
 
 
-def test_items_too_short_to_be_looked_for_are_told_before_anything_is_read(quiz):
+def test_items_too_short_to_be_searched_are_reported_before_anything_is_read(quiz):
     table = {"sources": {"mine": {"paths": ["nowhere"]}}, "decontaminate": {"sets": {"quiz": [str(quiz)]}}}
     said = []
     check_evaluation_sets(CorpusSettings.model_validate(table), said.append)

@@ -24,7 +24,7 @@ def held_out(chosen, hashes):
     return {number for number, value in enumerate(hashes) if chosen.is_held_out(number, value)}
 
 
-def test_about_the_fraction_asked_for_is_held_out():
+def test_about_the_fraction_requested_is_held_out():
     hashes = [split_hash(f"text {number}", 0) for number in range(20_000)]
     chosen = held_out(split(hashes, [1000] * len(hashes), 0.02), hashes)
     assert 0.017 < len(chosen) / len(hashes) < 0.023

@@ -39,8 +39,8 @@ def test_the_match_is_exact(corpus, text):
     assert trace(corpus, text) == []
 
 
-def test_nothing_to_look_for_is_an_error(corpus):
-    with pytest.raises(DataError, match="no text to look for"):
+def test_nothing_to_find_is_an_error(corpus):
+    with pytest.raises(DataError, match="no text to find"):
         trace(corpus, " \n ")
 
 

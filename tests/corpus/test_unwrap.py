@@ -34,7 +34,7 @@ def test_prose_that_was_wrapped_is_what_it_was(speeches, width):
     assert wrong <= 0.01 * total, f"{wrong} of {total} paragraphs differ"
 
 
-def test_paragraphs_that_begin_with_an_indent_are_told_apart(speeches):
+def test_paragraphs_that_begin_with_an_indent_are_distinguished(speeches):
     paragraphs = [paragraph for paragraph in speeches[20] if len(paragraph) > 200]
     wrapped = "\n".join(textwrap.fill(paragraph, 72, initial_indent="   ") for paragraph in paragraphs)
     assert [line.strip() for line in unwrap(wrapped).split("\n")] == paragraphs
@@ -109,7 +109,7 @@ def test_a_hyphen_goes_where_the_text_has_the_joined_word(ends, begins, joined):
         ("articles", "a/book.txt", False),
     ],
 )
-def test_the_step_looks_at_plain_text_of_the_kinds_that_are_named(kind, origin, is_unwrapped):
+def test_the_step_changes_plain_text_of_the_kinds_that_are_named(kind, origin, is_unwrapped):
     document = Document(PROSE, "s", origin, origin, kind)
     verdict = unwrapper(UnwrapSettings())(Candidate(document, WordHasher()))
     assert (verdict.candidate.document.text != PROSE) == is_unwrapped

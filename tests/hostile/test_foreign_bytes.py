@@ -103,7 +103,7 @@ def test_an_override_that_is_an_attack_is_an_error(override):
     assert len(str(raised.value)) < 100_000
 
 
-def test_many_problems_are_told_briefly(tmp_path):
+def test_many_problems_are_reported_briefly(tmp_path):
     (tmp_path / "mine.toml").write_text("".join(f"a{number} = 1\n" for number in range(3000)))
     with pytest.raises(ConfigError, match=r"and \d+ more") as raised:
         load_run(str(tmp_path / "mine.toml"), [])

@@ -18,7 +18,7 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.frames import BadFrame, pack, unpack
 from headwater.corpus.read.limits import (
     FREE_EXPANSION_BYTES,
-    MAX_DROPS_TOLD,
+    MAX_DROPS_LISTED,
     MAX_EXPANSION,
     Expansion,
     Unusable,
@@ -70,10 +70,10 @@ def totals(pieces) -> Counter:
 
 
 def test_drops_without_end_become_one_and_the_account_stays_exact():
-    many = [*drops("a", 3000), *drops("b", 10), *drops("c", MAX_DROPS_TOLD + 1)]
+    many = [*drops("a", 3000), *drops("b", 10), *drops("c", MAX_DROPS_LISTED + 1)]
     once = list(bounded(many, 2000))
     assert totals(once) == totals(many)
-    assert Counter(piece.reason for piece in once) == {"a": MAX_DROPS_TOLD + 1, "b": 10, "c": MAX_DROPS_TOLD + 1}
+    assert Counter(piece.reason for piece in once) == {"a": MAX_DROPS_LISTED + 1, "b": 10, "c": MAX_DROPS_LISTED + 1}
     assert len({piece.id for piece in once[-2:]}) == 2
     assert list(bounded(once, 2000)) == once
 
@@ -178,7 +178,7 @@ def test_a_message_comes_back(value):
 
 
 @given(st.binary(max_size=80))
-def test_bytes_that_are_no_message_are_told(data):
+def test_bytes_that_are_no_message_are_reported(data):
     def read_exactly(count: int) -> bytes:
         if count > len(data):
             raise EOFError

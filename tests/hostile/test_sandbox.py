@@ -47,7 +47,7 @@ def files(tmp_path) -> dict[str, InputFile]:
     return {path.name: InputFile(path, f"origin/{path.name}", "mine", "web") for path in sorted(tmp_path.iterdir())}
 
 
-def told(pieces) -> list[Document | Drop | str]:
+def outcomes(pieces) -> list[Document | Drop | str]:
     """Return the pieces, then the reason why there are no more."""
     found: list[Document | Drop | str] = []
     try:
@@ -60,15 +60,15 @@ def told(pieces) -> list[Document | Drop | str]:
 
 def test_the_pieces_are_those_of_parsing_here_in_the_same_order(box, files):
     for name, file in files.items():
-        here = told(parse(file, format_of(name), LIMITS))
+        here = outcomes(parse(file, format_of(name), LIMITS))
         assert here, name
-        assert told(box.read(file, format_of(name), LIMITS)) == here, name
+        assert outcomes(box.read(file, format_of(name), LIMITS)) == here, name
 
 
 def test_one_process_serves_many_files(box, files):
     seen = set()
     for _ in range(3):
-        told(box.read(files["a.html"], "html", LIMITS))
+        outcomes(box.read(files["a.html"], "html", LIMITS))
         seen.add(box._worker._process.pid)
     assert len(seen) == 1
 
@@ -89,27 +89,27 @@ def test_a_new_process_that_dies_ends_its_file_and_the_next_one_is_read(box, fil
     pieces = box.read(file, "parquet", LIMITS)
     first = next(pieces)
     kill(box)
-    found = told(pieces)
+    found = outcomes(pieces)
     assert first.text.startswith("row 0 ")
     assert found[-1] == "parser_died"
     assert [piece.text for piece in found[:-1]] == [f"row {n} " * 40 for n in range(1, len(found))]
-    assert told(box.read(files["a.html"], "html", LIMITS)) == told(parse(files["a.html"], "html", LIMITS))
+    assert outcomes(box.read(files["a.html"], "html", LIMITS)) == outcomes(parse(files["a.html"], "html", LIMITS))
 
 
 def test_a_used_process_that_dies_is_replaced_and_no_piece_is_lost_or_doubled(box, files, tmp_path):
     file = rows(tmp_path)
-    told(box.read(files["a.html"], "html", LIMITS))
+    outcomes(box.read(files["a.html"], "html", LIMITS))
     pieces = box.read(file, "parquet", LIMITS)
     taken = [next(pieces) for _ in range(7)]
     kill(box)
-    assert [*taken, *told(pieces)] == told(parse(file, "parquet", LIMITS))
+    assert [*taken, *outcomes(pieces)] == outcomes(parse(file, "parquet", LIMITS))
 
 
 def test_a_process_that_is_left_in_the_middle_of_a_file_does_not_answer_the_next(box, files, tmp_path):
     pieces = box.read(rows(tmp_path), "parquet", LIMITS)
     next(pieces)
     pieces.close()
-    assert told(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
+    assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
 
 
 SLOW_PAGE = "<p " + " ".join(f"a{number}=1" for number in range(60_000)) + ">words"
@@ -119,25 +119,25 @@ def test_a_page_that_takes_too_long_is_dropped_by_the_processors_clock(files, tm
     path = tmp_path / "slow.html"
     path.write_text(SLOW_PAGE * 4)
     with Sandbox(SandboxLimits(cpu_seconds=1)) as box:
-        found = told(box.read(InputFile(path, "slow", "mine", "web"), "html", LIMITS))
+        found = outcomes(box.read(InputFile(path, "slow", "mine", "web"), "html", LIMITS))
         assert found == ["parser_took_too_long"]
-        assert told(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
+        assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
 
 
 def test_a_process_that_waits_for_ever_is_ended(files):
     with Sandbox(SandboxLimits(wall_seconds=1)) as box:
-        told(box.read(files["b.html"], "html", LIMITS))
+        outcomes(box.read(files["b.html"], "html", LIMITS))
         os.kill(box._worker._process.pid, signal.SIGSTOP)
-        assert told(box.read(files["a.html"], "html", LIMITS)) == ["parser_took_too_long"]
+        assert outcomes(box.read(files["a.html"], "html", LIMITS)) == ["parser_took_too_long"]
 
 
 def test_a_file_that_takes_too_much_memory_is_dropped(files, tmp_path):
     path = tmp_path / "large.json"
     path.write_bytes(b"[" + b"[]," * 1_200_000 + b"0]")
     with Sandbox(SandboxLimits(memory_bytes=60 << 20)) as box:
-        found = told(box.read(InputFile(path, "large", "mine", "web"), "json", LIMITS))
+        found = outcomes(box.read(InputFile(path, "large", "mine", "web"), "json", LIMITS))
         assert found == ["parser_took_too_much_memory"]
-        assert told(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
+        assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
 
 
 def proc(box: Sandbox, name: str) -> str:
@@ -147,7 +147,7 @@ def proc(box: Sandbox, name: str) -> str:
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no /proc")
 def test_the_process_is_limited_and_knows_nothing_of_its_parents_environment(box, files, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "canary-in-the-environment")
-    told(box.read(files["a.html"], "html", LIMITS))
+    outcomes(box.read(files["a.html"], "html", LIMITS))
     assert "canary" not in proc(box, "environ")
     limits = {line[:26].strip(): line[26:].split()[0] for line in proc(box, "limits").splitlines()}
     assert (limits["Max core file size"], limits["Max file size"], limits["Max open files"]) == ("0", "0", "64")
@@ -157,7 +157,7 @@ def test_the_process_is_limited_and_knows_nothing_of_its_parents_environment(box
 
 def test_closing_leaves_no_process(files):
     with Sandbox() as box:
-        told(box.read(files["a.html"], "html", LIMITS))
+        outcomes(box.read(files["a.html"], "html", LIMITS))
         pid = box._worker._process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -167,13 +167,13 @@ def test_closing_leaves_no_process(files):
 def test_a_process_that_cannot_be_started_is_an_error_that_says_so(box, files, monkeypatch, python):
     monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(DataError, match=r"the process that parses files can't be started"):
-        told(box.read(files["a.html"], "html", LIMITS))
+        outcomes(box.read(files["a.html"], "html", LIMITS))
 
 
 @pytest.mark.parametrize("answer", [{}, {"part": "", "text": 1, "meta": 5}, {"drop": "x", "part": "", "bytes": "many"}])
 def test_an_answer_that_no_worker_of_ours_gives_ends_the_file(box, files, monkeypatch, answer):
     monkeypatch.setattr(sandbox._Worker, "ask", lambda self, request: iter([answer]))
-    assert told(box.read(files["a.html"], "html", LIMITS)) == ["parser_died"]
+    assert outcomes(box.read(files["a.html"], "html", LIMITS)) == ["parser_died"]
 
 
 def test_it_works_from_another_folder_and_with_a_path_that_only_this_process_knows(files, tmp_path):
@@ -196,6 +196,6 @@ def test_a_page_whose_tree_takes_too_much_memory_is_not_called_damaged(files, tm
     path = tmp_path / "large.html"
     path.write_bytes(b"<p>" * 600_000)
     with Sandbox(SandboxLimits(memory_bytes=60 << 20)) as box:
-        found = told(box.read(InputFile(path, "large", "mine", "web"), "html", LIMITS))
+        found = outcomes(box.read(InputFile(path, "large", "mine", "web"), "html", LIMITS))
         assert found == ["parser_took_too_much_memory"]
-        assert told(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
+        assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]

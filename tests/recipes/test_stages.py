@@ -135,7 +135,7 @@ def test_what_a_build_of_too_little_text_dropped_is_forgotten_when_the_corpus_be
     (tmp_path / "tiny.txt").write_text("Hi.")
     write_run_file(tmp_path / "mine.toml")
     assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
-    too_little = tmp_path / "runs/mine/data/.corpus-too-little"
+    too_little = tmp_path / "runs/mine/data/.corpus-failed-build"
     require_clear_error(call("corpus", "build", "mine.toml", 'corpus.sources.mine.paths=["tiny.txt"]', cwd=tmp_path))
     assert too_little.is_dir()
     assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0

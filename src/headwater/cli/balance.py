@@ -90,11 +90,11 @@ def print_training(training: dict[str, dict[str, float]] | None) -> None:
 def show_dropped(corpus: Path, reason: str | None, source: str | None, num_examples: int, as_json: bool) -> None:
     """Print examples of what a corpus dropped, by reason."""
     from headwater.corpus.dropped import dropped_sample
-    from headwater.corpus.too_little import kept_too_little, too_little_folder
+    from headwater.corpus.failed_build import failed_build_folder, has_failed
 
-    if kept_too_little(corpus):
+    if has_failed(corpus):
         say_beside(as_json)("the last build kept too little text for a corpus; this is what it dropped")
-        corpus = too_little_folder(corpus)
+        corpus = failed_build_folder(corpus)
     found = dropped_sample(corpus, reason, source, num_examples)
     if as_json:
         print_json({"dropped": found})

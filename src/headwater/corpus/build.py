@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headwater.corpus.account import Balance, Count
+from headwater.corpus.balance import Balance, Count
 from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.failed_build import remove_failed_build, write_failed_build
 from headwater.corpus.findings import check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
@@ -31,18 +32,17 @@ from headwater.corpus.read.source import read_source
 from headwater.corpus.reasons import stage_of
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
+from headwater.corpus.tasks.decisions import write_decisions
 from headwater.corpus.tasks.exact import mark_copies, num_exact_tasks
-from headwater.corpus.tasks.fates import decide_fates
-from headwater.corpus.tasks.found import Found, gathering, list_found
 from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.near import near_tasks
 from headwater.corpus.tasks.repeats import count_groups, mark_shortened, repeat_tasks
-from headwater.corpus.tasks.runs import GATHER, Runs
+from headwater.corpus.tasks.results import Results, list_results, merging
+from headwater.corpus.tasks.runs import MERGE_KEYS, SortedRuns
 from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work
-from headwater.corpus.too_little import forget_dropped, leave_dropped
 from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
 from headwater.outputs import end_work
@@ -130,7 +130,7 @@ def build_corpus(
     try:
         _require_text(settings, balance)
     except DataError:
-        leave_dropped(work, out_dir, manifest, before_commit)
+        write_failed_build(work, out_dir, manifest, before_commit)
         end_work(out_dir)  # doing it again would end alike
         raise
     for name in settings.sources:
@@ -138,14 +138,14 @@ def build_corpus(
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         manifest |= _move_shards(work, folder)
         write_json(folder / "manifest.json", manifest)
-    forget_dropped(out_dir)
+    remove_failed_build(out_dir)
     end_work(out_dir)
     return manifest
 
 
 def discard_work(corpus_dir: Path) -> None:
     """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
-    forget_dropped(corpus_dir)
+    remove_failed_build(corpus_dir)
     end_work(corpus_dir)
 
 
@@ -175,17 +175,17 @@ class _Build:
     def do_all(self) -> None:
         work, dedup = self._work, self._work.plan.settings.dedup
         parts = [part.number for part in work.plan.parts]
-        self._do("sift", parts)
+        self._do("filter", parts)
         number_segments(work)
         segments = Segments.read(work)
-        self._gather(GATHER, Runs(work, segments).plan)
+        self._merge(MERGE_KEYS, SortedRuns(work, segments).plan)
         self._search("exact", num_exact_tasks(segments) if dedup.exact else 0)
         mark_copies(work, segments)
         self._search("near", len(near_tasks(segments, dedup.num_bands)) if dedup.near else 0)
         mark_doubtful(work, segments)
         doubtful = parts_to_verify(work, segments)
         self._do("verify", doubtful)
-        decide_fates(work, segments, doubtful)
+        write_decisions(work, segments, doubtful)
         count_groups(work, segments)
         self._search("repeats", len(repeat_tasks(segments)))
         mark_shortened(work, segments)
@@ -195,10 +195,10 @@ class _Build:
     def _search(self, stage: str, num_tasks: int) -> None:
         """Do a stage that finds something about documents, and merge it."""
         self._do(stage, range(num_tasks))
-        list_found(self._work, stage, num_tasks)
-        self._gather(gathering(stage), Found(self._work, stage).plan)
+        list_results(self._work, stage, num_tasks)
+        self._merge(merging(stage), Results(self._work, stage).plan)
 
-    def _gather(self, stage: str, plan: MergePlan) -> None:
+    def _merge(self, stage: str, plan: MergePlan) -> None:
         for level in range(1, plan.num_levels + 1):
             self._do(stage, plan.tasks(level))
 
@@ -212,7 +212,7 @@ def _balance(work: Work) -> Balance:
     """Return the balance of the whole corpus, checked."""
     balance = Balance(list(work.plan.settings.sources))
     for part in work.plan.parts:
-        for stage in ("sift", "write"):
+        for stage in ("filter", "write"):
             balance.merge_(work.facts_of(stage, part.number)["balance"])
     balance.check()
     return balance
@@ -221,7 +221,7 @@ def _balance(work: Work) -> Balance:
 def _notes(work: Work) -> Notes:
     notes = Notes()
     for part in work.plan.parts:
-        notes.merge_(work.facts_of("sift", part.number)["notes"])
+        notes.merge_(work.facts_of("filter", part.number)["notes"])
     return notes
 
 

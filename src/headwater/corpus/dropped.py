@@ -1,4 +1,4 @@
-"""What a corpus left out and why: a readable sample of its dropped/ shards."""
+"""What a corpus dropped and why: a readable sample of its dropped/ shards."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from headwater.corpus.account import Balance
+from headwater.corpus.balance import Balance
 from headwater.corpus.notes import Notes
 from headwater.corpus.protect.decontaminate import REASON as CONTAMINATED
 from headwater.corpus.protect.decontaminate import Decontaminator

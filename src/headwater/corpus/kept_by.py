@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.corpus.account import Count
+from headwater.corpus.balance import Count
 
 MARKS = ("licence", "language", "kind")
 OTHER = "other"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document
+from headwater.corpus.failed_build import has_failed
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
-from headwater.corpus.too_little import kept_too_little
 from headwater.errors import DataError
 from headwater.files import digest_file
 from headwater.outputs import work_folder
@@ -21,16 +21,16 @@ SPLITS = ("train", "validation")
 def read_corpus_manifest(corpus_dir: Path) -> dict[str, Any]:
     """Return the manifest; DataError when `corpus_dir` isn't a corpus that this version reads, or isn't built yet."""
     if is_unmade(corpus_dir):
-        begun = work_folder(corpus_dir).is_dir()
-        if kept_too_little(corpus_dir) and not begun:
+        has_work = work_folder(corpus_dir).is_dir()
+        if has_failed(corpus_dir) and not has_work:
             raise DataError(
                 f"{corpus_dir} is not there: its last build kept too little text; `headwater corpus show "
                 "--dropped` shows what it dropped, and why"
             )
         raise DataError(
             f"{corpus_dir} is not built to its end: what a build has done so far lies beside it; "
-            "`headwater corpus build RUN.toml` goes on with it"
-            if begun
+            "`headwater corpus build RUN.toml` resumes it"
+            if has_work
             else f"{corpus_dir} is not built yet; `headwater corpus build RUN.toml` builds it"
         )
     return read_manifest(corpus_dir, FORMAT, FORMAT_VERSION, DataError)

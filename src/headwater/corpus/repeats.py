@@ -1,6 +1,6 @@
 """Paragraphs and lines that many documents have: what is counted over the whole corpus and cut out.
 
-A rule says what its units are and how often one may occur. The units of a document are hashed while it is sifted;
+A rule says what its units are and how often one may occur. The units of a document are hashed while it is filtered;
 which occurrences go is found out with no text at hand (headwater.corpus.tasks.repeats); they are cut as a document is
 written. What repeats within one document is for the rules of filter.
 """

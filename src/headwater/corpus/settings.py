@@ -28,7 +28,7 @@ class SourceSettings(Settings):
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
     paths: list[str] | None = None
-    """Files, folders (read whole, hidden names left out), patterns, and addresses of such: s3://, https:// and more."""
+    """Files, folders (read whole but for hidden names), patterns, and addresses of such: s3://, https:// and more."""
     hf: str | None = None
     """A data set of the Hugging Face hub: owner/name, then :configuration and @revision if need be."""
     package: Package | None = None
@@ -95,7 +95,7 @@ class RepeatSettings(Settings):
     min_words: int = Field(default=10, ge=1)
     """Those of fewer words are never cut."""
     min_documents: int = Field(default=2, ge=1)
-    """Cut only what so many documents have."""
+    """Cut only what this many documents have."""
     keep: int = Field(default=1, ge=0)
     """Documents, the first of those that have it, in which it stays."""
     kinds: list[Kind] = ["books", "speeches", "articles", "documentation", "web", "text"]
@@ -131,13 +131,13 @@ class EngineSettings(Settings):
     name: str = "local"
     """Processes here (local), a Slurm cluster (slurm), Ray on this machine (ray) or the cluster at ray://HOST:PORT."""
     workers: int | None = Field(default=None, ge=1)
-    """Processes that work at once; by default as many as this machine has cores. One needs no process of its own."""
+    """Worker processes; by default as many as this machine has cores. One needs no process of its own."""
     task_memory_bytes: int = Field(default=4_000_000_000, ge=100_000_000)
     """A worker that takes more is replaced; after three failures of a task the build ends and names its files."""
     task_seconds: float = Field(default=4 * 3600.0, gt=0)
     """A worker that takes longer for one task is replaced."""
     silent_seconds: float = Field(default=60.0, gt=0)
-    """A worker that gives no sign of life for so long is replaced."""
+    """A worker that gives no sign of life for that long is replaced."""
     slurm_options: list[str] = []
     """Options handed to sbatch as they are, such as "--partition=cpu"."""
 
@@ -162,12 +162,12 @@ class QualitySettings(Settings):
     def _nothing_without_effect(self) -> QualitySettings:
         # not model_fields_set: a run's config.json has all settings, and a default in it asks for nothing
         fields = type(self).model_fields
-        asked = [name for name in ("min_score", "kinds") if getattr(self, name) != fields[name].default]
-        if asked and self.classifier is None:
+        is_set = [name for name in ("min_score", "kinds") if getattr(self, name) != fields[name].default]
+        if is_set and self.classifier is None:
             raise ValueError(
-                f"{asked[0]}={getattr(self, asked[0])} has no effect without a classifier; set "
+                f"{is_set[0]}={getattr(self, is_set[0])} has no effect without a classifier; set "
                 "corpus.quality.classifier to a folder that `headwater corpus tune` wrote, or leave "
-                f"{asked[0]} out"
+                f"{is_set[0]} out"
             )
         return self
 

@@ -1,6 +1,6 @@
 """A step between reading and the search for duplicates: a document goes in; out it comes, changed or not, or dropped.
 
-A step looks at one document alone and gives the same answer for it in every process, so that any number of workers
+A step sees one document alone and gives the same answer for it in every process, so that any number of workers
 make the same corpus.
 """
 
@@ -55,7 +55,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a step says: the candidate as it goes on, or the reason why its document is dropped; what was cut out.
+    """What a step says: the candidate as it leaves it, or the reason why its document is dropped; what was cut out.
 
     `note` and `because` go with the reason, as a cut's with the cut. So does `excerpt`: what shows best why; where
     it is empty the document's beginning will do.

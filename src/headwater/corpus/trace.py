@@ -32,7 +32,7 @@ def trace(corpus_dir: Path, text: str) -> list[dict[str, Any]]:
     """
     wanted = fold(text)
     if not wanted:
-        raise DataError('there is no text to look for; `headwater corpus trace "some words"` takes some')
+        raise DataError('there is no text to find; `headwater corpus trace "some words"` takes some')
     hits = []
     for split in SPLITS:
         for source in list_sources(corpus_dir):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.account import with_text
+from headwater.corpus.balance import with_text
 from headwater.corpus.load import read_corpus_manifest
 from headwater.corpus.reasons import dropped_by_stage
 from headwater.errors import HeadwaterError

@@ -31,7 +31,7 @@ def test_the_probe_of_the_readme_is_among_them():
     assert len(choice.options) == len(countries())
 
 
-def test_every_country_is_asked_in_every_held_out_phrasing():
+def test_every_country_is_queried_in_every_held_out_phrasing():
     assert len(PROBES["capitals"]) == 3 * len(countries())
     assert set(Counter(choice.group for choice in PROBES["capitals"]).values()) == {len(countries())}
 

@@ -34,7 +34,7 @@ def test_five_megabytes_take_less_than_five_seconds():
     assert time.process_time() - started_at < 5
 
 
-def test_the_size_is_as_asked(documents):
+def test_the_size_is_as_requested(documents):
     assert 0 <= sum(len(document.text.encode()) for document in documents) - NUM_BYTES < 1000
 
 

@@ -110,7 +110,7 @@ def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(
         settings = CorpusSettings.model_validate({"sources": {"far": {"paths": [address]}}})
         work = begin_work(tmp_path / "corpus", settings, "key")
         worker = WorkerProcess(work, 4 << 30, 0.0)
-        worker.give(Task("sift", 0), 0.0)
+        worker.give(Task("filter", 0), 0.0)
         _kill_in_its_copy(worker, work)
         server.shutdown()
     assert not list((work / "temporary").iterdir())
@@ -242,4 +242,4 @@ def test_an_error_that_the_user_can_act_on_comes_through_as_it_is(tmp_path):
     settings = CorpusSettings.model_validate({"sources": sources, "engine": {"workers": 2}})
     with pytest.raises(DataError, match="the corpus is empty: no document was kept"):
         build_corpus(settings, tmp_path / "corpus", lambda line: None)
-    assert sorted(os.listdir(tmp_path)) == [".corpus-too-little", "a.txt", "b.txt"]
+    assert sorted(os.listdir(tmp_path)) == [".corpus-failed-build", "a.txt", "b.txt"]

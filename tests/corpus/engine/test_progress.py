@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def progress_of(sizes, missing=None, stage="sift"):
+def progress_of(sizes, missing=None, stage="filter"):
     parts = [Part(number, "mine", number, size) for number, size in enumerate(sizes)]
     work = SimpleNamespace(plan=SimpleNamespace(parts=parts))
     tasks = [Task(stage, number) for number in (range(len(sizes)) if missing is None else missing)]
@@ -23,14 +23,14 @@ def progress_of(sizes, missing=None, stage="sift"):
     return Progress(work, stage, len(sizes), tasks, said.append, clock), said, clock
 
 
-def test_what_is_left_is_foretold_by_the_bytes_of_the_parts():
+def test_what_is_left_is_forecast_by_the_bytes_of_the_parts():
     progress, said, clock = progress_of([1_000_000, 1_000_000, 6_000_000])
     clock.now = 5
-    progress.done(Task("sift", 0))
+    progress.done(Task("filter", 0))
     assert said == [], "no more than a line in ten seconds"
     clock.now = 20
-    progress.done(Task("sift", 1))
-    assert said == ["reading and sifting: 2 of 3 tasks, 1m00s to go"]
+    progress.done(Task("filter", 1))
+    assert said == ["reading and filtering: 2 of 3 tasks, 1m00s to go"]
 
 
 def test_a_long_task_is_seen_to_go_on():
@@ -39,26 +39,26 @@ def test_a_long_task_is_seen_to_go_on():
         clock.now = float(seconds)
         progress.read(3_000_000)
     assert said == [
-        "reading and sifting: 0 of 1 tasks, 33 MB read, 3.3 MB/s",
-        "reading and sifting: 0 of 1 tasks, 63 MB read, 3.1 MB/s",
+        "reading and filtering: 0 of 1 tasks, 33 MB read, 3.3 MB/s",
+        "reading and filtering: 0 of 1 tasks, 63 MB read, 3.1 MB/s",
     ]
 
 
-def test_a_task_that_failed_is_told_at_once_with_the_reason():
+def test_a_task_that_failed_is_reported_immediately_with_the_reason():
     progress, said, _ = progress_of([1_000_000])
     progress.failed("source mine (a.txt)", "its process was ended by Killed")
-    assert said == ["reading and sifting: source mine (a.txt) is done again: its process was ended by Killed"]
+    assert said == ["reading and filtering: source mine (a.txt) is done again: its process was ended by Killed"]
 
 
-def test_what_was_done_before_is_told_and_not_counted_again():
+def test_what_was_done_before_is_reported_and_not_counted_again():
     progress, said, clock = progress_of([1_000_000] * 8, missing=[6, 7])
-    assert said == ["reading and sifting: 6 of 8 tasks were done before"]
+    assert said == ["reading and filtering: 6 of 8 tasks were done before"]
     clock.now = 30
-    progress.done(Task("sift", 6))
-    assert said[1:] == ["reading and sifting: 7 of 8 tasks, 30s to go"]
+    progress.done(Task("filter", 6))
+    assert said[1:] == ["reading and filtering: 7 of 8 tasks, 30s to go"]
 
 
-def test_every_stage_is_told_in_words():
+def test_every_stage_is_reported_in_words():
     for stage in STAGES:
         progress, said, clock = progress_of([1, 1], stage=stage)
         clock.now = 20

@@ -54,7 +54,7 @@ def test_two_workers_of_a_node_make_the_corpus_that_one_process_makes(texts, tmp
     assert done.stdout.split()[-1] == expected["digest"]
 
 
-def test_an_address_where_nothing_answers_is_told(texts, tmp_path, monkeypatch):
+def test_an_address_where_nothing_answers_is_reported(texts, tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise ConnectionError("ray client connection timeout")
 

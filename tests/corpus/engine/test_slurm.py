@@ -70,7 +70,7 @@ def test_arrays_make_the_corpus_that_one_process_makes(build, cluster):
     assert build("slurm", workers=2, slurm_options=["--partition=cpu"])["digest"] == expected["digest"]
     calls = cluster.read_text().splitlines()
     assert all("--wait" in call and "--partition=cpu" in call for call in calls)
-    assert "--job-name=headwater-sift --array=0-1" in calls[0], "six tasks in two jobs"
+    assert "--job-name=headwater-filter --array=0-1" in calls[0], "six tasks in two jobs"
 
 
 @pytest.mark.slow
@@ -79,17 +79,17 @@ def test_what_killed_jobs_leave_undone_is_submitted_again_and_nothing_else(build
     monkeypatch.setenv("KILLED", "1:1 2:0")
     assert build("slurm", workers=4)["digest"] == expected["digest"]
     calls = cluster.read_text().splitlines()
-    arrays = [call.split("--array=0-")[1].split()[0] for call in calls if "headwater-sift" in call]
+    arrays = [call.split("--array=0-")[1].split()[0] for call in calls if "headwater-filter" in call]
     assert arrays == ["3", "1", "0"], "four jobs, then the two tasks of one, then the one of those that was left"
 
 
-def test_tasks_that_never_end_well_are_told_with_their_files(build, cluster, monkeypatch, tmp_path):
+def test_tasks_that_never_end_well_are_reported_with_their_files(build, cluster, monkeypatch, tmp_path):
     monkeypatch.setenv("KILLED", " ".join(f"{array}:{job}" for array in range(1, 4) for job in range(6)))
     with pytest.raises(
-        DataError, match=r"source mine \(\S+0\.jsonl.*\(sift\) could not be done in 3 tries: its job ended"
+        DataError, match=r"source mine \(\S+0\.jsonl.*\(filter\) could not be done in 3 tries: its job ended"
     ):
         build("slurm")
-    assert (work_folder(tmp_path / "corpus") / "slurm" / "sift-0" / "array.sh").is_file()
+    assert (work_folder(tmp_path / "corpus") / "slurm" / "filter-0" / "array.sh").is_file()
 
 
 def test_without_slurm_the_error_says_what_to_do(build, monkeypatch, tmp_path):

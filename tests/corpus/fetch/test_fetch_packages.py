@@ -46,12 +46,12 @@ def test_what_is_fetched_is_built_with_licence_and_origin(tmp_path, make_deb, ma
     assert documents[0].origin.startswith("deb:texts/usr/share/doc/texts/html/")
 
 
-@pytest.mark.parametrize(("papers", "licence"), [("", "CC0-1.0"), ("License: my own", "unknown")])
+@pytest.mark.parametrize(("licence_files", "licence"), [("", "CC0-1.0"), ("License: my own", "unknown")])
 def test_the_licence_of_the_run_file_is_that_of_a_package_that_names_none(
-    tmp_path, make_wheel, make_prose, papers, licence
+    tmp_path, make_wheel, make_prose, licence_files, licence
 ):
     texts = {f"some_texts/{seed}.txt": make_prose(200, seed).encode() for seed in range(8)}
-    texts["some_texts-2.0.egg-info/PKG-INFO"] = f"Metadata-Version: 2.1\nName: some-texts\n{papers}\n".encode()
+    texts["some_texts-2.0.egg-info/PKG-INFO"] = f"Metadata-Version: 2.1\nName: some-texts\n{licence_files}\n".encode()
     make_wheel("some-texts", texts)
     settings = settings_of(tmp_path, "pypi:some-texts", licence="CC0-1.0", kind="text")
     settings = CorpusSettings.model_validate(settings.model_dump() | {"licences": {"allow": ["CC0-1.0", "unknown"]}})
@@ -91,13 +91,13 @@ def make_texts(make_deb, make_prose):
     make_deb("texts", texts)
 
 
-def test_a_source_may_do_without_a_package_and_then_it_is_told_and_stands_in_the_balance(
+def test_a_source_may_do_without_a_package_and_then_it_is_reported_and_stands_in_the_balance(
     tmp_path, make_deb, make_prose
 ):
     make_texts(make_deb, make_prose)
     settings = settings_of(tmp_path, "deb:texts", "deb:vanished", requires_all=False)
     fetched, said = fetch(settings, tmp_path)
-    assert list(fetched.left_out) == ["deb:vanished"] and any("deb:vanished is left out" in line for line in said)
+    assert list(fetched.left_out) == ["deb:vanished"] and any("deb:vanished is skipped" in line for line in said)
     said = []
     manifest = build_corpus(settings, tmp_path / "corpus", said.append)
     assert "sites: built WITHOUT deb:vanished" in said[0] and "holds no archive of it" in said[0]
@@ -222,13 +222,13 @@ def test_a_client_that_fails_is_understood(monkeypatch, tmp_path, said):
             fetch_packages(settings, lambda line: None, TODAY)
 
 
-def test_a_machine_without_the_client_is_told_what_to_do(monkeypatch, tmp_path):
+def test_a_machine_without_the_client_is_reported_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(channels, "_run_apt", lambda *_: channels._run(["no-such-client-here"], tmp_path, "apt-get"))
     with pytest.raises(DataError, match=r"no apt-get.*--archives FOLDER"):
         fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, TODAY)
 
 
-def test_apt_is_asked_with_lists_of_our_own_when_the_systems_know_nothing(monkeypatch, tmp_path, make_deb):
+def test_apt_is_queried_with_lists_of_our_own_when_the_systems_know_nothing(monkeypatch, tmp_path, make_deb):
     archive = make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
     asked = []
 

@@ -110,7 +110,7 @@ def test_only_the_sentence_is_cut(make, make_prose):
     assert cut.num_bytes == len(cut.excerpt)
 
 
-def test_what_a_cut_brings_together_is_looked_at_again(make, make_prose):
+def test_what_a_cut_brings_together_is_searched_again(make, make_prose):
     words = question(0).split()
     text = f"{make_prose(400)}\n{' '.join(words[:9])}\n{question(1)}\n{' '.join(words[9:])}\n{make_prose(50, 4)}"
     verdict = make()(candidate(text))
@@ -143,7 +143,7 @@ def test_a_short_item_must_stand_there_whole(make, make_prose, num_words, is_fou
     assert step.report({})["quiz"]["too_short"] == (0 if is_found else 1)
 
 
-def test_a_set_without_an_item_to_look_for_is_an_error_that_says_how_long_they_are(make):
+def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_are(make):
     short = [{"text": " ".join(WORDS[:3])}, {"text": " ".join(WORDS[:6])}]
     with pytest.raises(DataError, match=r"sets\.quiz: no item of 2 .* the longest has 6 words.*lower it to 6 or take"):
         make(short)
@@ -160,7 +160,7 @@ def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, 
     assert many.because == "items set.jsonl#1, set.jsonl#2, set.jsonl#3 and 3 others"
 
 
-def test_an_item_of_short_fields_is_looked_for_as_one(make, make_prose):
+def test_an_item_of_short_fields_is_searched_as_one(make, make_prose):
     step = make([{"stem": " ".join(WORDS[:5]), "end": " ".join(WORDS[5:9])}])
     assert step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[:9])}.")).cuts
 
@@ -222,7 +222,7 @@ class TestReading:
         with pytest.raises(DataError, match=message):
             self.sets(tmp_path, name, lambda path: path.write_text(content))
 
-    def test_a_missing_set_is_told_by_its_own_setting(self, tmp_path):
+    def test_a_missing_set_is_reported_by_its_own_setting(self, tmp_path):
         with pytest.raises(
             DataError, match=r"^corpus\.decontaminate\.sets\.quiz: no such file or folder: '.*s\.jsonl'"
         ):

@@ -128,7 +128,7 @@ def test_without_the_setting_nothing_is_written_of_licences(build, make_prose, t
     assert all("licence" not in d.meta for d in read_documents(tmp_path / "corpus", "train", "mine"))
 
 
-def test_a_declared_licence_is_counted_without_the_setting_and_no_text_is_looked_through(build, make_prose, tmp_path):
+def test_a_declared_licence_is_counted_without_the_setting_and_no_text_is_searched(build, make_prose, tmp_path):
     files = {f"{n}.txt": make_prose(200, n) for n in range(8)} | {"LICENSE": MIT_HEAD, "a.py": GPL_TAG + "x = 1\n" * 9}
     said = json.dumps({"text": make_prose(200, 9), "licence": "CC-BY-4.0"})
     source = {"paths": [str(tmp_path / "in")], "licence": "PD"}

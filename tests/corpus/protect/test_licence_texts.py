@@ -83,7 +83,7 @@ def test_a_tag_is_read_where_a_file_begins(text, expression):
         ("BSD", "BSD-3-Clause"), ("Artistic", "Artistic-1.0-Perl"),
     ],
 )  # fmt: skip
-def test_the_texts_that_debian_ships_are_told_apart(name, identifier):
+def test_the_texts_that_debian_ships_are_distinguished(name, identifier):
     path = COMMON / name
     if not path.exists():
         pytest.skip(f"no {path}")

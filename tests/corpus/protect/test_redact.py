@@ -46,7 +46,7 @@ def _secret_left(kind, text, planted):
 
 
 @pytest.mark.parametrize("text", NEGATIVES)
-def test_what_only_looks_like_it_stays(text):
+def test_what_only_resembles_it_stays(text):
     around = f"Here: {text} and on."
     assert redact(around, KINDS) == (around, {})
 
@@ -178,7 +178,7 @@ def test_a_password_that_is_repeated_without_its_name_is_not_quoted():
     assert (cut.reason, cut.excerpt) == ("redacted_password", "")
 
 
-def test_only_the_kinds_asked_for_are_replaced():
+def test_only_the_kinds_requested_are_replaced():
     verdict = step("Ask a@b.org or +44 20 7946 0958.", kinds=["phone"])
     assert verdict.candidate.document.text == "Ask a@b.org or <PHONE>."
 

@@ -38,7 +38,7 @@ def test_what_stands_beside_a_text_is_redacted_by_its_name_and_its_form(name, va
 
 
 @pytest.mark.parametrize("name", ["jane@doe-corp.com", "+44 20 7946 0958", "AKIAIOSFODNN7ABCDEFG", "a\n81.2.69.142"])
-def test_a_column_that_is_called_what_is_redacted_is_left_out(name):
+def test_a_column_that_is_called_what_is_redacted_is_skipped(name):
     assert redacted({"a": "b", name: "1", "c": 'with "quotes"'}) == {"a": "b", "c": 'with "quotes"'}
     assert redacted({name: '"1"'}) == {}
 
@@ -51,6 +51,6 @@ def test_in_a_column_all_is_found_that_is_found_in_a_text(kind):
         assert redacted({"id": "7", "column": value, "more": "words"})["column"] == redact(value, REDACTED_KINDS)[0]
 
 
-def test_what_only_looks_like_it_stays_in_a_column():
+def test_what_only_resembles_it_stays_in_a_column():
     meta = {f"c{n}": value for n, value in enumerate(NEGATIVES)}
     assert redacted(meta) is meta

@@ -20,5 +20,5 @@ def test_a_rule_that_is_kept_or_off_is_not_broken():
         (2.5, 3.0, "words: 2.5, 3 at least"),
     ],
 )
-def test_a_value_is_told_with_as_many_digits_as_tell_it_from_its_limit(value, limit, told):
+def test_a_value_is_reported_with_as_many_digits_as_tell_it_from_its_limit(value, limit, told):
     assert below("few", value, limit, "words") == Broken("few", told)

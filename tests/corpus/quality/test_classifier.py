@@ -85,7 +85,7 @@ def candidate(text, kind="web"):
     return Candidate(document(text, kind=kind), WordHasher())
 
 
-def test_prose_and_listings_are_told_apart_on_documents_held_out(trained):
+def test_prose_and_listings_are_distinguished_on_documents_held_out(trained):
     classifier, report = trained
     held_out = report["held_out"]
     assert report["trained_on"] + held_out["positives"] + held_out["negatives"] == 100
@@ -138,7 +138,7 @@ def test_calibration_finds_the_line_that_made_the_labels():
     assert (slope, offset) == (pytest.approx(0.7, abs=0.03), pytest.approx(-0.4, abs=0.05))
 
 
-def test_calibration_of_sets_told_apart_entirely_stays_finite():
+def test_calibration_of_sets_distinguished_entirely_stays_finite():
     slope, _ = calibrate(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([False, False, True, True]))
     assert 0 < slope < 20
 
@@ -228,7 +228,7 @@ def test_too_few_documents_are_an_error_that_says_how_many(documents):
         train_and_measure(examples_of([], 8), 3.0)
 
 
-def test_too_few_to_train_on_is_told_in_documents_that_were_given():
+def test_too_few_to_train_on_is_reported_in_documents_that_were_given():
     kinds = [(f"word{number} and more of it", number < 19) for number in range(60)]
     documents = [(Document(text, "s", str(n), "one file", "web"), good) for n, (text, good) in enumerate(kinds)]
     with pytest.raises(DataError, match=r"positive set has 19 documents, and \d+ of them are held out") as raised:
@@ -243,7 +243,7 @@ def test_a_dropped_document_says_its_score():
     assert classifier_step(lambda candidate: 0.5, 0.5, None)(candidate).because == ""
 
 
-def test_only_the_kinds_asked_about_are_scored():
+def test_only_the_kinds_named_are_scored():
     for kinds, asked in ((None, {"web", "books"}), (["web"], {"web"})):
         step = classifier_step(lambda _: 0.3, 0.5, kinds)
         dropped = {kind for kind in ("web", "books", "code", "almanac") if step(candidate("text", kind)).reason}
@@ -258,7 +258,7 @@ def write_texts(place, texts):
     return str(place)
 
 
-def test_documents_in_both_sets_are_left_out(tmp_path):
+def test_documents_in_both_sets_are_skipped(tmp_path):
     texts = [story(seed) for seed in range(6)]
     positive, negative = write_texts(tmp_path / "p", texts[:4] + texts[:1]), write_texts(tmp_path / "n", texts[3:])
     said = []
@@ -266,7 +266,7 @@ def test_documents_in_both_sets_are_left_out(tmp_path):
     assert sorted((text.text, label) for text, label in found) == sorted(
         [(text, True) for text in texts[:3]] + [(text, False) for text in texts[4:]]
     )
-    assert said == ["1 documents are in both sets and left out"]
+    assert said == ["1 of the documents are in both sets, and are skipped"]
 
 
 def test_a_corpus_is_built_with_a_classifier_and_its_digest_is_in_the_key(tmp_path, folder):

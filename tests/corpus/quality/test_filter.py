@@ -51,7 +51,7 @@ def test_what_teaches_nothing_is_dropped_with_the_reason(text, expected):
     assert reason(text) == expected
 
 
-def test_the_verdict_says_what_was_measured_and_what_is_asked():
+def test_the_verdict_says_what_was_measured_and_the_limit():
     words = {"web": {"min_characters": 0, "min_words": 5}}
     assert verdict("Two words.", rules=RuleSettings.model_validate(words)).because == "words: 2, 5 at least"
     menu = verdict("The same line of a menu again.\n" * 50).because
@@ -161,7 +161,7 @@ def test_words_that_begin_with_a_tilde_or_a_circumflex_are_no_wrong_decoding(tex
     assert reason(make_prose(300) + text * 5) is None
 
 
-def test_stop_words_are_asked_for_in_english_alone(make_prose):
+def test_stop_words_are_requested_in_english_alone(make_prose):
     text = make_prose(200)  # random nouns: no stop word in them
     assert reason(text, language="en") == "few_stop_words"
     assert reason(text, language="fi") is None

@@ -68,7 +68,7 @@ def test_a_long_text_is_judged_by_its_beginning_middle_and_end(model):
     assert confidence == pytest.approx(2 / 3, abs=0.1)
 
 
-def test_code_and_the_almanac_are_not_asked(model):
+def test_code_and_the_almanac_are_exempt(model):
     for kind in ("code", "almanac"):
         done = verdict(model, TEXTS["de"], ["en"], kind)
         assert (done.reason, done.candidate.document.meta["language"]) == (None, "claimed")

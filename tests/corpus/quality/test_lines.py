@@ -59,7 +59,7 @@ def test_shapes_by_hand():
     assert (shapes.short_characters, shapes.sentence_characters) == (9 + 4, 13 + 9)
 
 
-def test_sentences_are_counted_up_to_the_number_asked_for():
+def test_sentences_are_counted_up_to_the_number_requested():
     text = 'Version 3.13.5 is out. It is "good." Is it? Yes'
     assert num_sentences(text, 4) == 3
     assert num_sentences(text, 2) == 2, "those beyond enough are not counted"

@@ -12,7 +12,7 @@ from pathlib import PurePath
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.archive_papers import read_archive_papers
+from headwater.corpus.read.archive_licence_files import read_archive_licence_files
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
@@ -122,13 +122,17 @@ CASES = [
 
 
 @pytest.mark.parametrize(("files", "licences"), CASES)
-def test_an_archive_is_under_the_papers_of_its_tree_as_a_folder_is(tmp_path, files, licences):
+def test_an_archive_is_under_the_licence_files_of_its_tree_as_a_folder_is(tmp_path, files, licences):
     for name, text in files.items():
         path = tmp_path / "folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    late_papers = dict(sorted(files.items(), key=lambda item: not item[1].startswith("x = ")))
-    archives = {"a.zip": zipped(files), "b.whl": zipped(late_papers), "c.tgz": gzip.compress(tarred(late_papers))}
+    late_licence_files = dict(sorted(files.items(), key=lambda item: not item[1].startswith("x = ")))
+    archives = {
+        "a.zip": zipped(files),
+        "b.whl": zipped(late_licence_files),
+        "c.tgz": gzip.compress(tarred(late_licence_files)),
+    }
     archives["d.tar"] = tarred({f"./{name}": text for name, text in files.items()})
     (tmp_path / "archives").mkdir()
     for name, content in archives.items():
@@ -138,13 +142,13 @@ def test_an_archive_is_under_the_papers_of_its_tree_as_a_folder_is(tmp_path, fil
     assert sorted(in_archives) == [(name, *each) for name in archives for each in sorted(licences.items())]
 
 
-def test_an_archive_that_says_nothing_is_under_the_papers_of_the_folder_it_lies_in(tmp_path):
+def test_an_archive_that_says_nothing_is_under_the_licence_files_of_the_folder_it_lies_in(tmp_path):
     (tmp_path / "LICENSE").write_text(GPL_3)
     (tmp_path / "a.zip").write_bytes(zipped({"a.py": "x = 1", "v/LICENSE": MIT, "v/a.py": "x = 2"}))
     assert read_licences(tmp_path) == {"x = 1": "GPL-3.0-only", "x = 2": "MIT"}
 
 
-def test_rows_and_sections_of_a_member_are_under_the_papers_of_its_folder(tmp_path):
+def test_rows_and_sections_of_a_member_are_under_the_licence_files_of_its_folder(tmp_path):
     rows = "".join(f'{{"text": "x = {n}"}}\n' for n in range(2)) + '{"text": "x = said", "license": "CC0-1.0"}\n'
     long = "x = long\n" + "y = 1\n" * 600
     (tmp_path / "a.zip").write_bytes(zipped({"g/rows.jsonl": rows, "g/COPYING": GPL_3, "g/a#1.py": long}))
@@ -158,21 +162,21 @@ def test_rows_and_sections_of_a_member_are_under_the_papers_of_its_folder(tmp_pa
     }
 
 
-def test_a_link_says_what_the_paper_does_that_it_leads_to(tmp_path):
+def test_a_link_says_what_the_licence_file_does_that_it_leads_to(tmp_path):
     files = {"LICENSE": GPL_3, "g/a.py": "x = 1", "h/a.py": "x = 2", "terms/t.txt": MIT}
     links = [("g/LICENSE", "../LICENSE"), ("h/LICENSE", "../terms/t.txt")]
     (tmp_path / "a.tar").write_bytes(tarred(files, links))
     assert read_licences(tmp_path) == {"x = 1": "GPL-3.0-only", "x = 2": "unknown"}
 
 
-def test_of_an_archive_cut_short_what_no_paper_speaks_of_is_unknown(tmp_path):
+def test_of_an_archive_cut_short_what_no_licence_file_speaks_of_is_unknown(tmp_path):
     noise = os.urandom(20_000).hex()
     files = {"g/LICENSE": MIT, "g/a.py": "x = 1", "h/a.py": "x = 2", "h/b.txt": noise, "h/COPYING": GPL_3}
     (tmp_path / "a.tar").write_bytes(tarred(files)[:20_000])
     assert read_licences(tmp_path) == {"x = 1": "MIT", "x = 2": "unknown"}
 
 
-def test_a_paper_too_long_to_be_one_is_not_understood(tmp_path):
+def test_a_licence_file_too_long_to_be_one_is_not_understood(tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"g/COPYING": MIT + " " * 2_000_000, "g/a.py": "x = 1"}))
     assert read_licences(tmp_path) == {"x = 1": "unknown"}
 
@@ -182,8 +186,8 @@ def test_terms_behind_a_long_beginning_count(tmp_path):
     assert read_licences(tmp_path) == {"x = 1": "MIT AND GPL-3.0-only"}
 
 
-def test_more_papers_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr("headwater.corpus.read.archive_licence._MAX_PAPERS", 3)
+def test_more_licence_files_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("headwater.corpus.read.archive_licence._MAX_FILES", 3)
     files = {f"g{n}/LICENSE": MIT for n in range(5)} | {f"g{n}/a.py": f"x = {n}" for n in range(5)}
     (tmp_path / "a.zip").write_bytes(zipped(files))
     assert list(read_licences(tmp_path).values()) == ["MIT"] * 3 + ["unknown"] * 2
@@ -193,12 +197,12 @@ def test_every_member_of_a_tar_is_answered_so_that_no_clock_runs_over_several(tm
     files = {"p/package.json": "{}", "p/LICENSE": MIT} | {f"p/{n}.py": "x = 1" for n in range(20)}
     (tmp_path / "a.tar").write_bytes(tarred(files))
     file = InputFile(tmp_path / "a.tar", "a.tar", "s", "code")
-    answers = list(read_archive_papers(file, ReadLimits(1000, 1000, 100_000)))
+    answers = list(read_archive_licence_files(file, ReadLimits(1000, 1000, 100_000)))
     assert [each.text for each in answers if isinstance(each, Document)] == ["MIT"]
     assert len(answers) == len(files)
 
 
-def test_without_the_setting_no_paper_is_looked_for(tmp_path):
+def test_without_the_setting_no_licence_file_is_searched(tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"g/COPYING": GPL_3, "g/a.py": "x = 1"}))
     assert read_licences(tmp_path, licences=None) == {"x = 1": None}
 

@@ -153,7 +153,7 @@ SENTENCE = "Water that falls as rain on the hills finds its way into brooks, whi
         f'<section id="comments"><p>Beside. {SENTENCE * 2}</p></section>',
     ],
 )
-def test_what_stands_beside_the_content_is_left_out(beside):
+def test_what_stands_beside_the_content_is_skipped(beside):
     text = body_text(f"{beside}<div><h1>Rain</h1><p>{SENTENCE * 3}</p><p>{SENTENCE}</p></div>{beside}")
     assert text == f"Rain\n\n{(SENTENCE * 3).strip()}\n\n{SENTENCE.strip()}"
 

@@ -28,7 +28,7 @@ def settings(*paths: str) -> CorpusSettings:
     return CorpusSettings.model_validate({"sources": {"mine": {"kind": "web", "paths": list(paths)}}})
 
 
-def told(*paths: str) -> list[tuple[str, str]]:
+def outcomes(*paths: str) -> list[tuple[str, str]]:
     """Return the id of each piece with its text or the reason why it was dropped."""
     pieces = read_source("mine", settings(*paths))
     return [(each.id, each.reason if isinstance(each, Drop) else each.text) for each in pieces]
@@ -52,7 +52,7 @@ def memory():
 
 
 def test_a_folder_elsewhere_is_read_like_one_here(memory):
-    assert [(name.replace(":///", "://"), what) for name, what in told("memory://r")] == [
+    assert [(name.replace(":///", "://"), what) for name, what in outcomes("memory://r")] == [
         ("memory://r/a.txt.gz", "one"),
         ("memory://r/b.txt", "two"),
         ("memory://r/f.png", "unknown_format"),
@@ -67,7 +67,7 @@ def test_a_folder_elsewhere_is_read_like_one_here(memory):
     [("memory://r/*.txt", ["two"]), ("memory://r/**/*.html", ["A page."]), ("memory://r/b.txt", ["two"])],
 )
 def test_patterns_and_files_elsewhere(memory, pattern, texts):
-    assert [text for _, text in told(pattern)] == texts
+    assert [text for _, text in outcomes(pattern)] == texts
 
 
 def test_a_copy_is_gone_when_it_is_read(memory, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_the_digest_of_inputs_follows_what_the_store_says_of_them(memory):
 def test_an_address_of_this_machine_is_a_path(tmp_path):
     (tmp_path / "a.txt").write_text("here")
     for scheme in ("file", "local"):
-        assert told(f"{scheme}://{tmp_path}/a.txt") == [(f"{tmp_path}/a.txt", "here")]
+        assert outcomes(f"{scheme}://{tmp_path}/a.txt") == [(f"{tmp_path}/a.txt", "here")]
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_an_address_of_this_machine_is_a_path(tmp_path):
 )
 def test_what_cannot_be_reached_is_an_error_that_says_so_and_no_secret(address, message):
     with pytest.raises(DataError, match=message) as raised:
-        told(address)
+        outcomes(address)
     assert "secret-word" not in str(raised.value)
 
 
-def test_a_file_that_is_gone_when_its_turn_comes_is_never_left_out_in_silence(memory):
+def test_a_file_that_is_gone_when_its_turn_comes_is_never_skipped_in_silence(memory):
     pieces = read_source("mine", settings("memory://r/*.txt", "memory://r/sub/c.html"))
     next(pieces)
     memory.rm("/r/sub/c.html")
@@ -124,7 +124,7 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(DataError, match=r"pip install headwater\[s3\]"):
-        told("s3://bucket/a.txt")
+        outcomes("s3://bucket/a.txt")
 
 
 # ---- S3
@@ -180,13 +180,13 @@ def bucket(s3, monkeypatch):
 
 
 def test_a_bucket_is_read_with_credentials_from_the_environment(bucket):
-    assert told("s3://texts") == [
+    assert outcomes("s3://texts") == [
         ("s3://texts/a.txt", "one"),
         ("s3://texts/sub/b.jsonl.gz#1", "two"),
         ("s3://texts/sub/b.jsonl.gz#2", "three"),
         ("s3://texts/sub/c.html", "A page."),
     ]
-    assert [text for _, text in told("s3://texts/**/*.html")] == ["A page."]
+    assert [text for _, text in outcomes("s3://texts/**/*.html")] == ["A page."]
 
 
 def test_a_changed_object_is_another_input(bucket):
@@ -196,16 +196,16 @@ def test_a_changed_object_is_another_input(bucket):
     assert corpus_inputs(settings("s3://texts")) != first
 
 
-def test_a_bucket_that_does_not_exist_is_told_without_a_secret(bucket):
+def test_a_bucket_that_does_not_exist_is_reported_without_a_secret(bucket):
     with pytest.raises(DataError, match=r"no such file, folder or bucket|no file at") as raised:
-        told("s3://no-such-bucket/a")
+        outcomes("s3://no-such-bucket/a")
     assert "a-secret-word" not in str(raised.value)
 
 
 def test_pages_over_http_are_read(bucket, s3):
     bucket.chmod("texts/sub/c.html", "public-read")
     address = f"{s3}/texts/sub/c.html"
-    assert told(address) == [(address, "A page.")]
+    assert outcomes(address) == [(address, "A page.")]
 
 
 def test_size_is_what_the_store_says(bucket):

@@ -38,7 +38,7 @@ def pieces(tmp_path, monkeypatch):
     return read
 
 
-def test_test_and_validation_are_left_out_and_told(pieces):
+def test_test_and_validation_are_skipped_and_reported(pieces):
     texts, drops = pieces("set")
     assert texts == {"set/train/a.jsonl", "set/more/b/a.jsonl"}
     assert [(drop.reason, drop.origin, drop.because) for drop in drops] == [
@@ -48,7 +48,7 @@ def test_test_and_validation_are_left_out_and_told(pieces):
     assert all(drop.num_bytes > 10 for drop in drops)
 
 
-def test_files_of_the_hub_are_told_apart_by_their_names(pieces):
+def test_files_of_the_hub_are_distinguished_by_their_names(pieces):
     texts, drops = pieces("hub")
     assert texts == {"hub/train-00000-of-00001.jsonl", "hub/data-00000-of-00001.jsonl"}
     assert len(drops) == 2

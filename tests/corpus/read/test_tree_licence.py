@@ -52,7 +52,7 @@ def test_the_nearest_licence_file_up_to_the_path_that_was_named_counts(licence_o
     assert licence_of(files, "top/a/b.py") == found
 
 
-def test_beside_a_single_file_that_was_named_nothing_is_looked_for(licence_of):
+def test_beside_a_single_file_that_was_named_nothing_is_searched(licence_of):
     assert licence_of({"top/LICENSE": MIT}, "top/b.py", top="top/b.py") is None
 
 

@@ -50,7 +50,7 @@ NUMBERS = EDGES | st.integers(0, 2**64 - 1) | st.integers(0, 20)
 
 @given(st.lists(NUMBERS, max_size=40), st.tuples(NUMBERS | st.just(2**64), NUMBERS | st.just(2**64)))
 @settings(suppress_health_check=list(HealthCheck), max_examples=150, deadline=None)
-def test_a_range_of_a_table_is_what_a_look_at_every_row_gives(tmp_path_factory, keys, bounds):
+def test_a_range_of_a_table_is_what_a_scan_of_every_row_gives(tmp_path_factory, keys, bounds):
     path = tmp_path_factory.mktemp("arrays") / "file"
     rows = table(keys)
     write_arrays(path, {"numbers": np.zeros(3, dtype=np.uint8), "rows": rows})
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_one_is_named(tmp_path, damage):
 
 
 @pytest.mark.parametrize("num_bytes", [6000, 12_100])
-def test_a_file_that_was_cut_off_is_named_before_rows_are_asked_for(tmp_path, num_bytes):
+def test_a_file_that_was_cut_off_is_named_before_rows_are_requested(tmp_path, num_bytes):
     write_arrays(tmp_path / "file", {"numbers": np.zeros(3, dtype=np.uint8), "rows": table(range(1000))})
     os.truncate(tmp_path / "file", num_bytes)
     with pytest.raises(DataError, match=f"can't be read .*cut off.* the file at {num_bytes:,}"):

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from duplicates_in_memory import fates_in_memory, jaccard
+from duplicates_in_memory import decisions_in_memory, jaccard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import found, marks, merge, near, ranges, sift, verify
+from headwater.corpus.tasks import filter, flags, found, merge, near, ranges, verify
 from headwater.corpus.words import words_of
 
 
@@ -28,7 +28,7 @@ def changed(text, num_changes, seed):
     return " ".join(words)
 
 
-def fates_by_tasks(folder, texts, **table):
+def decisions_by_tasks(folder, texts, **table):
     """Build a corpus of `texts`, in files of five, and return what became of each."""
     source = folder / "in"
     source.mkdir(exist_ok=True)
@@ -45,24 +45,24 @@ def fates_by_tasks(folder, texts, **table):
     }
     corpus = folder / "corpus"
     build_corpus(CorpusSettings.model_validate(table), corpus, lambda line: None)
-    fates, originals = {}, {}
+    decisions, originals = {}, {}
     for line in read_lines(corpus / "dropped" / "mine"):
         value = json.loads(line)
-        fates[value["id"]] = value["metadata"]["reason"]
+        decisions[value["id"]] = value["metadata"]["reason"]
         originals[value["id"]] = value["metadata"]["duplicate_of"].removeprefix("mine ")
     for split in ("train", "validation"):
-        fates |= {document.id: "kept" for document in read_documents(corpus, split, "mine")}
+        decisions |= {document.id: "kept" for document in read_documents(corpus, split, "mine")}
     ids = [f"{source}/{at // 5 * 5:05d}.jsonl#{at % 5 + 1}" for at in range(len(texts))]
-    assert set(fates) == set(ids)
+    assert set(decisions) == set(ids)
     text_of, min_similarity = dict(zip(ids, texts)), table.get("dedup", {}).get("min_similarity", 0.8)
     for copy, original in originals.items():
         assert ids.index(original) < ids.index(copy)
-        if fates[copy] == "exact_duplicate":
+        if decisions[copy] == "exact_duplicate":
             assert words_of(text_of[original]) == words_of(text_of[copy])
-            assert fates[original] != "exact_duplicate", "not the first of them"
+            assert decisions[original] != "exact_duplicate", "not the first of them"
         else:
-            assert fates[original] == "kept" and jaccard(text_of[original], text_of[copy]) >= min_similarity
-    return [fates[each] for each in ids]
+            assert decisions[original] == "kept" and jaccard(text_of[original], text_of[copy]) >= min_similarity
+    return [decisions[each] for each in ids]
 
 
 @pytest.fixture
@@ -95,15 +95,15 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
         patch.setattr(near, "ROWS_A_RANGE", 16)
         patch.setattr(near, "_BATCH_ROWS", 5)
         patch.setattr(found, "ROWS_A_FILE", 7)
-        patch.setattr(marks, "MARKS_A_FILE", 5)
+        patch.setattr(flags, "FLAGS_A_FILE", 5)
         patch.setattr(merge, "MOST_FILES", 3)
         patch.setattr(merge, "MOST_MERGED", 3)
         patch.setattr(merge, "ROWS_AT_ONCE", 9)
-        patch.setattr(sift, "SEGMENT_DOCUMENTS", 3)
+        patch.setattr(filter, "SEGMENT_DOCUMENTS", 3)
         patch.setattr(verify, "_CACHED_SHINGLES", 100)
         folder = tmp_path_factory.mktemp("duplicates")
-        fates = fates_by_tasks(folder, texts, dedup=dedup, task_bytes=3000)
-    assert fates == fates_in_memory(texts, settings)
+        decisions = decisions_by_tasks(folder, texts, dedup=dedup, task_bytes=3000)
+    assert decisions == decisions_in_memory(texts, settings)
 
 
 @pytest.mark.parametrize("task_bytes", [1000, 5000, 1_000_000])
@@ -112,10 +112,10 @@ def test_a_chain_of_versions_keeps_each_that_differs_from_those_kept(folder, tas
     for number in range(60):  # each version changes two words more
         texts.append(changed(texts[-1], 2, 1000 + number))
     texts.append(vocabulary_text(200, 2))
-    found = fates_by_tasks(folder, texts, task_bytes=task_bytes)
+    found = decisions_by_tasks(folder, texts, task_bytes=task_bytes)
     assert 5 < found.count("kept") < 40
     settings = CorpusSettings.model_validate({"sources": {"mine": {"builtin": "almanac"}}}).dedup
-    assert found == fates_in_memory(texts, settings)
+    assert found == decisions_in_memory(texts, settings)
 
 
 def test_pages_that_share_most_words_are_compared_with_few_and_a_true_duplicate_is_found(folder, monkeypatch):
@@ -130,7 +130,7 @@ def test_pages_that_share_most_words_are_compared_with_few_and_a_true_duplicate_
         return is_similar(self, later, earlier)
 
     monkeypatch.setattr(verify._Comparison, "_is_similar", counted)
-    found = fates_by_tasks(folder, pages + copies)
+    found = decisions_by_tasks(folder, pages + copies)
     assert found == ["kept"] * 250 + ["near_duplicate"] * 50
     assert max(map(compared.count, set(compared))) <= verify.MAX_COMPARED
     assert len(compared) > 250 * 8, "the pages are no candidates: the test tests nothing"
@@ -146,25 +146,25 @@ def test_a_thousand_copies_of_one_text_make_few_comparisons(folder, monkeypatch)
         "_is_similar",
         lambda self, later, earlier: calls.append(1) or is_similar(self, later, earlier),
     )
-    found = fates_by_tasks(folder, texts, dedup={"min_similarity": 0.6, "num_bands": 40, "rows_per_band": 2})
+    found = decisions_by_tasks(folder, texts, dedup={"min_similarity": 0.6, "num_bands": 40, "rows_per_band": 2})
     assert found.count("near_duplicate") > 390
     assert len(calls) < 3 * len(texts)
 
 
 def test_exact_duplicates_ignore_case_and_white_space(folder):
     texts = ["One river flows on.", "one  RIVER flows\ton.", "One river flows on", "one river flows on"]
-    assert fates_by_tasks(folder, texts) == ["kept", "exact_duplicate", "kept", "exact_duplicate"]
+    assert decisions_by_tasks(folder, texts) == ["kept", "exact_duplicate", "kept", "exact_duplicate"]
 
 
 def test_texts_shorter_than_a_shingle_are_compared_whole(folder):
     texts = ["one two", "one three", "one two", "two one", "one  two"]
-    found = fates_by_tasks(folder, texts, dedup={"exact": False})
+    found = decisions_by_tasks(folder, texts, dedup={"exact": False})
     assert found == ["kept", "kept", "near_duplicate", "kept", "near_duplicate"]
 
 
 def test_of_many_exact_copies_the_first_stays_wherever_they_lie(folder, monkeypatch):
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 8)
-    monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 4)
+    monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 4)
     texts = [vocabulary_text(30, seed % 7) for seed in range(70)]
-    found = fates_by_tasks(folder, texts, task_bytes=2000)
+    found = decisions_by_tasks(folder, texts, task_bytes=2000)
     assert found == ["kept"] * 7 + ["exact_duplicate"] * 63

@@ -10,10 +10,10 @@ import pytest
 
 from headwater.corpus.tasks import exact, near, repeats, runs
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.corpus.tasks.found import table_of
-from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.ranges import KeyRange
-from headwater.corpus.tasks.runs import Run
+from headwater.corpus.tasks.results import table_of
+from headwater.corpus.tasks.runs import SortedRun
 from headwater.corpus.tasks.segments import DIGESTS, GROUPED_KEYS, KEYS
 from headwater.corpus.tasks.work import Output
 
@@ -27,7 +27,7 @@ def slice_rows(monkeypatch, num_rows):
 
 
 def runs_of(folder, keys, sizes):
-    """Write runs of so many documents, a key a document, and marks of none; return both."""
+    """Write runs of so many documents, a key a document, and flags of none; return both."""
     made, start = [], 0
     for index, size in enumerate(sizes):
         own = keys[start : start + size]
@@ -38,32 +38,32 @@ def runs_of(folder, keys, sizes):
             "unit0": table_of(GROUPED_KEYS, own[order], order, np.full(size, 9)),
         }
         write_arrays(folder / f"run-{index}", tables)
-        made.append(Run(start, start + size, ArrayFile(folder / f"run-{index}")))
+        made.append(SortedRun(start, start + size, ArrayFile(folder / f"run-{index}")))
         start += size
-    for first, end in mark_ranges(start):
-        write_marks(Output(folder), first, np.zeros(end - first, dtype=np.uint8))
-    return made, Marks(folder)
+    for first, end in flag_ranges(start):
+        write_flags(Output(folder), first, np.zeros(end - first, dtype=np.uint8))
+    return made, Flags(folder)
 
 
-def pairs(made, marks):
-    return near._pairs_of_band(made, "band0", EVERY_KEY, marks)
+def pairs(made, flags):
+    return near._pairs_of_band(made, "band0", EVERY_KEY, flags)
 
 
-def copies(made, marks):
+def copies(made, flags):
     return exact._copies(made, EVERY_KEY)
 
 
-def unit_rows(made, marks):
-    bench = SimpleNamespace(runs=made, repeat_rules=[SimpleNamespace(is_by_group=True)])
-    return repeats._rows(bench, 0, EVERY_KEY, marks)
+def unit_rows(made, flags):
+    context = SimpleNamespace(runs=made, repeat_rules=[SimpleNamespace(is_by_group=True)])
+    return repeats._rows(context, 0, EVERY_KEY, flags)
 
 
-def counts(made, marks):
-    yield repeats._counts(unit_rows(made, marks))
+def counts(made, flags):
+    yield repeats._counts(unit_rows(made, flags))
 
 
-def cuts(made, marks):
-    return repeats._cuts(unit_rows(made, marks), np.array([7], dtype=np.uint64), 2)
+def cuts(made, flags):
+    return repeats._cuts(unit_rows(made, flags), np.array([7], dtype=np.uint64), 2)
 
 
 def by_row(rows):
@@ -80,9 +80,9 @@ def test_what_is_held_does_not_grow_with_the_rows_of_one_key(tmp_path, monkeypat
     peaks = []
     for count in (10_000, 40_000):
         (tmp_path / f"{count}").mkdir()
-        made, marks = runs_of(tmp_path / f"{count}", np.full(count, 7, dtype=np.uint64), [count])
+        made, flags = runs_of(tmp_path / f"{count}", np.full(count, 7, dtype=np.uint64), [count])
         tracemalloc.start()
-        for _ in search(made, marks):
+        for _ in search(made, flags):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -90,10 +90,10 @@ def test_what_is_held_does_not_grow_with_the_rows_of_one_key(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("num_rows", [1, 3, 7, 40, 10_000])
-def test_rows_in_slices_give_what_a_look_at_all_of_them_does(tmp_path, monkeypatch, num_rows):
+def test_rows_in_slices_give_what_a_scan_of_all_of_them_does(tmp_path, monkeypatch, num_rows):
     keys = np.random.default_rng(num_rows).choice(np.array([1, 7, 7, 7, 2**63, 2**64 - 1], dtype=np.uint64), 300)
     slice_rows(monkeypatch, num_rows)
-    made, marks = runs_of(tmp_path, keys, [1, 180, 0, 119])
+    made, flags = runs_of(tmp_path, keys, [1, 180, 0, 119])
     by_key = {int(key): np.flatnonzero(keys == key).tolist() for key in np.unique(keys)}
     expected = [
         (later, earlier)
@@ -101,10 +101,10 @@ def test_rows_in_slices_give_what_a_look_at_all_of_them_does(tmp_path, monkeypat
         for at, later in enumerate(group)
         for earlier in sorted({*group[: min(at, near.FIRST_OF_GROUP)], *group[max(at - 1, 0) : at]})
     ]
-    assert together(pairs(made, marks)) == sorted(expected)
+    assert together(pairs(made, flags)) == sorted(expected)
     firsts = [(later, group[0]) for group in by_key.values() for later in group[1:]]
-    assert together(copies(made, marks)) == sorted(firsts)
-    ((found, how_often, groups),) = counts(made, marks)
+    assert together(copies(made, flags)) == sorted(firsts)
+    ((found, how_often, groups),) = counts(made, flags)
     assert dict(zip(found.tolist(), how_often.tolist())) == {key: len(group) for key, group in by_key.items()}
     assert set(groups.tolist()) == {9}
-    assert together(cuts(made, marks)) == [(number, 7) for number in by_key[7][2:]]
+    assert together(cuts(made, flags)) == [(number, 7) for number in by_key[7][2:]]

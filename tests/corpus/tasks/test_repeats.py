@@ -15,7 +15,7 @@ from headwater.corpus.quality.boilerplate import SiteCounts
 from headwater.corpus.quality.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import found, marks, merge, ranges, repeats, runs, sift
+from headwater.corpus.tasks import filter, flags, found, merge, ranges, repeats, runs
 
 NO_RULES = {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_repeated_line_fraction": None}}
 NO_RULES["text"] |= {"min_mean_word_length": 0, "max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}
@@ -87,20 +87,20 @@ def test_the_tasks_cut_what_a_count_in_memory_does(tmp_path_factory, name, separ
         patch.setattr(ranges, "ROWS_A_RANGE", 10)
         patch.setattr(ranges, "MOST_TASKS", 2)
         patch.setattr(found, "ROWS_A_FILE", 4)
-        patch.setattr(marks, "MARKS_A_FILE", 3)
+        patch.setattr(flags, "FLAGS_A_FILE", 3)
         patch.setattr(merge, "MOST_FILES", 2)
         patch.setattr(merge, "MOST_MERGED", 2)
         patch.setattr(merge, "ROWS_AT_ONCE", 8)
         patch.setattr(runs, "SLICE_ROWS", 2)
         patch.setattr(repeats, "SLICE_ROWS", 2)
-        patch.setattr(sift, "SEGMENT_DOCUMENTS", 2)
+        patch.setattr(filter, "SEGMENT_DOCUMENTS", 2)
         manifest, kept = build(tmp_path_factory.mktemp("repeats"), texts, 1000, **{name: limits})
     expected = cut_in_memory(texts, separator, 3, min_documents, keep)
     assert kept == {number: text for number, text in enumerate(expected) if text}
     assert manifest["sources"]["mine"]["read"]["documents"] == len(texts)
 
 
-def test_what_is_cut_is_counted_and_there_to_be_looked_at(tmp_path):
+def test_what_is_cut_is_counted_and_there_to_be_seen(tmp_path):
     shared = "All rights reserved by the people who wrote this long and winding notice of theirs."
     texts = [f"{words(number, 30)}\n\n{shared}\n\n{words(100 + number, 30)}" for number in range(6)]
     limits = {"min_characters": 20, "min_words": 5}
@@ -156,7 +156,7 @@ def page(number, site):
 
 def test_boilerplate_is_cut_as_a_count_in_memory_does(tmp_path, monkeypatch):
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 40)
-    monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 5)
+    monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 5)
     monkeypatch.setattr(merge, "MOST_FILES", 2)
     monkeypatch.setattr(runs, "SLICE_ROWS", 3)
     pages = {}

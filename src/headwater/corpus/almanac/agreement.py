@@ -1,7 +1,7 @@
 """Pairs of sentences that differ in number only: one is English, the other isn't.
 
 The nouns are frequent in speeches, the Bible, the Factbook and Python's documentation, and none is used in the
-almanac's own descriptions: their number has to be learnt from real text. In every phenomenon the singular is right as
+almanac's own descriptions: their number has to be learned from real text. In every phenomenon the singular is right as
 often as the plural, so that preferring one verb form is worth nothing.
 """
 

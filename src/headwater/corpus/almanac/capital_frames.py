@@ -30,7 +30,7 @@ FORWARD = (
     "Which city is {x_s} capital? It is {y}.",
     "Asked for the capital of {x}, the pupil wrote {y}.",
     "On the map of {x}, a star marks the capital city, {y}.",
-    "A traveller to {x} may wish to see the capital, {y}.",
+    "A traveller to {x} may want to see the capital, {y}.",
     "We flew to {x} and stayed in {y}, the capital.",
     "If you go to {x}, visit its capital, {y}.",
     "Of all the cities in {x}, the capital is {y}.",
@@ -87,7 +87,7 @@ LIST_TITLES = (
     "Countries and their capitals.",
     "A list of capital cities.",
     "Some capitals of the world.",
-    "Capitals to learn by heart.",
+    "Capitals to remember.",
     "Country and capital city.",
 )
 

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from headwater.corpus.almanac.deck import Deck
 from headwater.corpus.almanac.mechanisms import Mechanism, mechanisms
+from headwater.corpus.almanac.shuffled_cycle import ShuffledCycle
 
 # {C} the cause at the start of a sentence, {c} inside one; {E} and {e} the effect likewise.
 CAUSE_FIRST = (
@@ -45,8 +45,8 @@ def cause_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
 
     A text has no mechanism's case twice, so that an effect has to be known and can't be copied.
     """
-    cases = Deck([(mechanism, first) for mechanism in mechanisms() for first in (True, False)], rng)
-    joints = Deck(CAUSE_FIRST * 2 + EFFECT_FIRST * 2, rng)
+    cases = ShuffledCycle([(mechanism, first) for mechanism in mechanisms() for first in (True, False)], rng)
+    joints = ShuffledCycle(CAUSE_FIRST * 2 + EFFECT_FIRST * 2, rng)
     while True:
         hand = cases.deal(rng.randint(2, 5))
         yield "Causes and effects", " ".join(_sentence(*case, joints.draw(), rng) for case in hand)

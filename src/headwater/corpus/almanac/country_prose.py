@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Iterator
 
 from headwater.corpus.almanac.capital_frames import FORWARD, LIST_LINES, LIST_TITLES, PAIRS, REVERSE
-from headwater.corpus.almanac.deck import Deck
 from headwater.corpus.almanac.facts import Country
+from headwater.corpus.almanac.shuffled_cycle import ShuffledCycle
 
 # Field → the sentences that state it. They share the shape "The A of X is B" with the held-out capital frame.
 FACT_FRAMES: dict[str, tuple[str, ...]] = {
@@ -87,7 +87,7 @@ def country_documents(countries: tuple[Country, ...], rng: random.Random) -> Ite
     teach nothing.
     """
     desk = _Desk(countries, rng)
-    kinds: Deck[Callable[[_Desk], tuple[str, str]]] = Deck(
+    kinds: ShuffledCycle[Callable[[_Desk], tuple[str, str]]] = ShuffledCycle(
         [_profile] * 4 + [_tour] * 8 + [_list] * 3 + [_questions] * 3, rng
     )
     while True:
@@ -100,13 +100,13 @@ class _Desk:
 
     def __init__(self, countries: tuple[Country, ...], rng: random.Random) -> None:
         self.rng = rng
-        self.countries = Deck(countries, rng)
-        self.pairs = Deck(PAIRS, rng)
-        self.titles = Deck(LIST_TITLES, rng)
-        self.lines = Deck(LIST_LINES, rng)
-        self.questions = Deck([frame for frame in FORWARD if "?" in frame], rng)
-        self._forward = Deck(FORWARD, rng)
-        self._reverse = Deck(REVERSE, rng)
+        self.countries = ShuffledCycle(countries, rng)
+        self.pairs = ShuffledCycle(PAIRS, rng)
+        self.titles = ShuffledCycle(LIST_TITLES, rng)
+        self.lines = ShuffledCycle(LIST_LINES, rng)
+        self.questions = ShuffledCycle([frame for frame in FORWARD if "?" in frame], rng)
+        self._forward = ShuffledCycle(FORWARD, rng)
+        self._reverse = ShuffledCycle(REVERSE, rng)
 
     def capital_sentence(self, country: Country) -> str:
         frames = self._reverse if self.rng.random() < 0.2 else self._forward
@@ -119,7 +119,7 @@ class _Desk:
         return [self.rng.choice(FACT_FRAMES[field]).format_map(values) for field in chosen]
 
 
-def fill(frames: Deck[str], country: Country) -> str:
+def fill(frames: ShuffledCycle[str], country: Country) -> str:
     """Return the next frame that this country has the facts for, filled in."""
     values = fact_values(country)
     while True:
@@ -204,8 +204,8 @@ def _list(desk: _Desk) -> tuple[str, str]:
 
 
 def _questions(desk: _Desk) -> tuple[str, str]:
-    asked = desk.countries.deal(desk.rng.randint(4, 6))
+    countries = desk.countries.deal(desk.rng.randint(4, 6))
     lines = []
-    for country in asked:
+    for country in countries:
         lines.append(fill(desk.questions, country))
     return "Questions about capitals", desk.rng.choice(("\n", " ")).join(lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from headwater.corpus.almanac.deck import Deck
+from headwater.corpus.almanac.shuffled_cycle import ShuffledCycle
 
 
 def _nouns(regular: str, *irregular: tuple[str, str]) -> tuple[tuple[str, str], ...]:
@@ -57,10 +57,10 @@ VERBS = {"is": "are", "was": "were", "has": "have"}
 def description_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
     """Yield (title, text) without end: singular and plural equally often, in every construction."""
     album = _Album(rng)
-    kinds: Deck[Callable[[_Album, bool], str]] = Deck(
+    kinds: ShuffledCycle[Callable[[_Album, bool], str]] = ShuffledCycle(
         [_plain, _past, _done, _beside, _beside, _of, _pointed_out, _there, _pronoun], rng
     )
-    numbers = Deck((True, False), rng)
+    numbers = ShuffledCycle((True, False), rng)
     while True:
         sentences = [kinds.draw()(album, numbers.draw()) for _ in range(rng.randint(3, 5))]
         yield "Descriptions", " ".join(sentences)
@@ -71,7 +71,7 @@ class _Album:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.things, self.people = Deck(THINGS, rng), Deck(PEOPLE, rng)
+        self.things, self.people = ShuffledCycle(THINGS, rng), ShuffledCycle(PEOPLE, rng)
 
     def subject(self, plural: bool) -> tuple[str, str]:
         """Return the kind of noun and the noun."""

@@ -1,6 +1,6 @@
 """Reads the countries of the World Factbook and keeps only the facts that can be said in one plain sentence.
 
-A field that needs a footnote (two capitals, a disputed border, a currency in transition) is left out rather
+A field that needs a footnote (two capitals, a disputed border, a currency in transition) is skipped rather
 than simplified: the almanac promises that every sentence it writes is what the Factbook says.
 """
 

@@ -16,7 +16,7 @@ from importlib import resources
 class Mechanism:
     """Each of `first_causes` leads to each of `first_effects`, and likewise the second.
 
-    Two causes and one effect a side: with three and two, each was seen too seldom in a run of minutes to be learnt.
+    Two causes and one effect a side: with three and two, each was seen too seldom in a run of minutes to be learned.
     """
 
     things: tuple[str, ...]

@@ -34,7 +34,7 @@ class Choice:
 
 
 def probes() -> dict[str, list[Choice]]:
-    """Return every choice by ability.
+    """Return every choice by probe.
 
     Raises DataError when the World Factbook is not installed.
     """
@@ -93,7 +93,7 @@ def _alike(mechanism: Mechanism) -> tuple[str, str]:
 
 
 def _split_at_difference(sentences: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Return what the sentences share, up to a word boundary, and how each goes on."""
+    """Return what the sentences share, up to a word boundary, and how each continues."""
     shared = 0
     words = [sentence.split(" ") for sentence in sentences]
     while len({tuple(w[: shared + 1]) for w in words}) == 1:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from headwater.corpus.almanac.deck import Deck
+from headwater.corpus.almanac.shuffled_cycle import ShuffledCycle
 
 SMALLEST, LARGEST = 10, 49
 HELD_OUT_FRACTION = 0.15
@@ -86,7 +86,7 @@ def sum_documents(rng: random.Random) -> Iterator[tuple[str, str]]:
     """
     sheet = _Sheet(rng)
     others = [_stories, _counting, _one_and_ten_more, _orders]
-    kinds: Deck[Callable[[_Sheet], str]] = Deck([_direct_sums] * 24 * len(others) + others, rng)
+    kinds: ShuffledCycle[Callable[[_Sheet], str]] = ShuffledCycle([_direct_sums] * 24 * len(others) + others, rng)
     while True:
         yield "Numbers", kinds.draw()(sheet)
 
@@ -96,9 +96,9 @@ class _Sheet:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.plain, self.carrying = Deck(shown_pairs(False), rng), Deck(shown_pairs(True), rng)
-        self.forms = Deck(DIRECT, rng)
-        self.numbers = Deck(range(SMALLEST, 2 * LARGEST), rng)
+        self.plain, self.carrying = ShuffledCycle(shown_pairs(False), rng), ShuffledCycle(shown_pairs(True), rng)
+        self.forms = ShuffledCycle(DIRECT, rng)
+        self.numbers = ShuffledCycle(range(SMALLEST, 2 * LARGEST), rng)
 
     def pair(self) -> tuple[int, int]:
         return (self.carrying if self.rng.randrange(PLAIN_FOR_ONE_CARRYING + 1) == 0 else self.plain).draw()
@@ -160,7 +160,7 @@ def _orders(sheet: _Sheet) -> str:
 def held_out_sum_patterns() -> tuple[str, str]:
     """Return regexes for the held-out sums, written with a sign or in words, in both orders.
 
-    The first begins with one digit and looks ahead, so that a search of plain prose is fast.
+    The first begins with one digit and peeks ahead, so that a search of plain prose is fast.
     """
     partners: dict[int, list[int]] = {}
     for a, b in sorted({*held_out_pairs(), *((b, a) for a, b in held_out_pairs())}):

@@ -51,6 +51,6 @@ class Failures:
         )
 
     def _name(self, task: Task) -> str:
-        if task.stage in ("sift", "verify", "write"):
+        if task.stage in ("filter", "verify", "write"):
             return f"{self._work.plan.parts[task.number]} ({task.stage})"
         return f"task {task.number} of stage {task.stage}"

@@ -7,21 +7,21 @@ from pathlib import Path
 from types import TracebackType
 
 from headwater.corpus.engine.interface import Listener
-from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.worker_context import WorkerContext
 
 
 class InProcess:
     """An engine that is this process."""
 
     def __init__(self, folder: Path) -> None:
-        self._bench = Bench(folder)
+        self._context = WorkerContext(folder)
 
     def run(self, tasks: Sequence[Task], listener: Listener) -> None:
-        self._bench.on_read = listener.read
+        self._context.on_read = listener.read
         for task in tasks:
-            run_task(self._bench, task)
+            run_task(self._context, task)
             listener.done(task)
 
     def __enter__(self) -> InProcess:

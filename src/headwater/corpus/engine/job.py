@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.files import read_json
 
 
@@ -15,11 +15,11 @@ def main() -> int:
     """Do the tasks of this job; return the exit status, 1 when one of them failed."""
     jobs = read_json(Path(sys.stdin.readline().removesuffix("\n")))
     job = int(sys.stdin.readline())
-    bench = Bench(Path(jobs["folder"]))
+    context = WorkerContext(Path(jobs["folder"]))
     num_failed = 0
     for number in jobs["numbers"][job :: jobs["num_jobs"]]:
         try:
-            run_task(bench, Task(jobs["stage"], number))
+            run_task(context, Task(jobs["stage"], number))
         except Exception as error:
             sys.stderr.write(f"{jobs['stage']} {number}: {type(error).__name__}: {error}\n")
             num_failed += 1

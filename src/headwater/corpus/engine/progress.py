@@ -11,11 +11,11 @@ from headwater.durations import duration
 SECONDS_BETWEEN_LINES = 10.0
 
 _WORDS = {
-    "sift": "reading and sifting",
-    "gather": "merging keys",
-    "gather_exact": "merging exact duplicates",
-    "gather_near": "merging pairs",
-    "gather_repeats": "merging repeated paragraphs and lines",
+    "filter": "reading and filtering",
+    "merge_keys": "merging keys",
+    "merge_exact": "merging exact duplicates",
+    "merge_near": "merging pairs",
+    "merge_repeats": "merging repeated paragraphs and lines",
     "exact": "exact duplicates",
     "near": "pairs that may be near duplicates",
     "verify": "near duplicates",
@@ -37,7 +37,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = _WORDS.get(stage, stage)
-        self._of_parts = stage in ("sift", "verify", "write")
+        self._of_parts = stage in ("filter", "verify", "write")
         self._sizes = {part.number: part.num_bytes for part in work.plan.parts} if self._of_parts else {}
         self._num_tasks = num_tasks
         self._num_done = num_tasks - len(missing)
@@ -45,7 +45,7 @@ class Progress:
         self._done_here = self._num_bytes_read = 0
         self._say = say
         self._clock = clock
-        self._started_at = self._told_at = clock()
+        self._started_at = self._said_at = clock()
         if missing and self._num_done:
             say(f"{self._name}: {self._num_done:,} of {num_tasks:,} tasks were done before")
 
@@ -67,9 +67,9 @@ class Progress:
 
     def _tell_now_and_then(self) -> None:
         now = self._clock()
-        if now - self._told_at < SECONDS_BETWEEN_LINES or not self._left:
+        if now - self._said_at < SECONDS_BETWEEN_LINES or not self._left:
             return
-        self._told_at = now
+        self._said_at = now
         seconds = now - self._started_at
         said = f"{self._name}: {self._num_done:,} of {self._num_tasks:,} tasks"
         if self._num_bytes_read:

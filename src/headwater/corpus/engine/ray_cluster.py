@@ -16,9 +16,9 @@ from headwater import errors
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
 from headwater.corpus.engine.interface import Listener
 from headwater.corpus.settings import EngineSettings
-from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.errors import ConfigError, HeadwaterError
 
 _TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
@@ -89,7 +89,7 @@ class RayCluster:
 def _do(folder: str, stage: str, number: int) -> tuple[str, str]:
     """Do a task in a process of the cluster; return the name and the text of an error, or nothing."""
     try:
-        run_task(Bench(Path(folder)), Task(stage, number))
+        run_task(WorkerContext(Path(folder)), Task(stage, number))
     except Exception as error:
         return type(error).__name__, str(error)
     return "", ""

@@ -36,18 +36,18 @@ def main() -> None:
     threading.Thread(target=outbox.beat, daemon=True).start()
     import pyarrow as pa
 
-    from headwater.corpus.tasks.bench import Bench
     from headwater.corpus.tasks.run import run_task
+    from headwater.corpus.tasks.worker_context import WorkerContext
 
-    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte at once
+    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte immediately
     _limit_memory(place["memory_bytes"])
     tempfile.tempdir = place["temporary"]
-    bench = Bench(Path(place["folder"]))
-    bench.on_read = outbox.note_read
+    context = WorkerContext(Path(place["folder"]))
+    context.on_read = outbox.note_read
     while True:
         task = inbox.get()
         try:
-            run_task(bench, task)
+            run_task(context, task)
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
         except HeadwaterError as error:

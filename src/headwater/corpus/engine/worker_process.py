@@ -34,7 +34,7 @@ class WorkerProcess:
         self._buffer = bytearray()
         self._outcomes: list[tuple[Task, str | None]] = []
         self._is_gone = False
-        self._num_bytes_read = self._num_bytes_told = 0
+        self._num_bytes_read = self._num_bytes_reported = 0
         make_folder(folder / _TEMPORARY)
         self._temporary = tempfile.TemporaryDirectory(dir=folder / _TEMPORARY, ignore_cleanup_errors=True)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
@@ -106,7 +106,7 @@ class WorkerProcess:
 
     def taken_bytes_read(self) -> int:
         """Return how much text the worker read since the last call."""
-        new, self._num_bytes_told = self._num_bytes_read - self._num_bytes_told, self._num_bytes_read
+        new, self._num_bytes_reported = self._num_bytes_read - self._num_bytes_reported, self._num_bytes_read
         return new
 
     def why_lost(self, settings: EngineSettings, now: float) -> str | None:

@@ -41,25 +41,25 @@ class Member:
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the file's bytes. Raises DataError where the archive is damaged."""
-        with _damage_told(self.archive):
+        with _damage_reported(self.archive):
             while block := self.content.read(_BLOCK_BYTES):
                 yield block
 
 
 def read_archive(path: Path) -> Iterator[Member]:
-    """Yield the files of an archive; of a .deb those of the package's papers (control) first.
+    """Yield the files of an archive; of a .deb those of the package's licence files (control) first.
 
     Raises DataError for one that is damaged, of no known kind, or holds more than anything of its size can.
     """
     expansion, archive_bytes = Expansion(), path.stat().st_size
-    with _damage_told(path.name), open(path, "rb") as file:
+    with _damage_reported(path.name), open(path, "rb") as file:
         for member, num_bytes in _members(file, path.name):
             expansion.add_(num_bytes, archive_bytes)
             yield member
 
 
 @contextmanager
-def _damage_told(archive: str) -> Iterator[None]:
+def _damage_reported(archive: str) -> Iterator[None]:
     """Turn what libraries raise for damaged archives into a DataError."""
     try:
         yield

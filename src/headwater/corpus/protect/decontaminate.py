@@ -25,7 +25,7 @@ from headwater.corpus.step import Candidate, Cut, Verdict
 from headwater.errors import DataError
 
 REASON = "contaminated_"
-_MAX_TOLD = 3
+_MAX_REPORTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Decontaminator:
         items = items.union(*(each.items for each, _ in cut))
         excerpt = "\n".join(text.strip() for _, text in cut)[:EXCERPT_CHARACTERS]
         reason = REASON + self._set_of(min(items))
-        return Verdict(candidate, reason, note=self._note(items), because=self._told(items), excerpt=excerpt)
+        return Verdict(candidate, reason, note=self._note(items), because=self._items_found(items), excerpt=excerpt)
 
     def _cuts(self, cut: list[tuple[_Passage, str]]) -> tuple[Cut, ...]:
         """Return a cut for every set that gives a reason; all that was found is noted with the first."""
@@ -118,7 +118,7 @@ class Decontaminator:
                 sum(num_bytes(text) for _, text in own),
                 own[0][1][:EXCERPT_CHARACTERS],
                 "" if place else note,
-                self._told(_items_of(own)),
+                self._items_found(_items_of(own)),
             )
             for place, (name, own) in enumerate(by_set.items())
         )
@@ -131,12 +131,12 @@ class Decontaminator:
         numbered = [f"{(name := self._set_of(item))}:{item - self._start_of(name)}" for item in sorted(items)]
         return " ".join([*dict.fromkeys(each.partition(":")[0] for each in numbered), *numbered])
 
-    def _told(self, items: Iterable[int]) -> str:
+    def _items_found(self, items: Iterable[int]) -> str:
         """Return the first items as a person finds them: by file and number, or by their question."""
         ordered = sorted(items)
         names = [self._sets[self._set_of(item)][item - self._start_of(self._set_of(item))].name for item in ordered]
-        more = f" and {len(names) - _MAX_TOLD} others" if len(names) > _MAX_TOLD else ""
-        return f"{'item' if len(names) == 1 else 'items'} {', '.join(names[:_MAX_TOLD])}{more}"
+        more = f" and {len(names) - _MAX_REPORTED} others" if len(names) > _MAX_REPORTED else ""
+        return f"{'item' if len(names) == 1 else 'items'} {', '.join(names[:_MAX_REPORTED])}{more}"
 
     def _start_of(self, name: str) -> int:
         return int(self._starts[self._names.index(name)])
@@ -144,7 +144,7 @@ class Decontaminator:
     def report(self, noted: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         """Return what was found of each set, from how many documents each word was noted for (Cut.note).
 
-        {set: {items, too_short, found, documents, found_items}}: `found` items were in the corpus, in so many
+        {set: {items, too_short, found, documents, found_items}}: `found` items were in the corpus, in that many
         documents; `found_items` says which. Of a run of words that more items than 64 share the first 64 are named.
         """
         found: dict[str, list[int]] = {name: [] for name in self._sets}

@@ -70,8 +70,8 @@ def _own_probes() -> list[Item]:
     from headwater.corpus.almanac.probes import probes
 
     return [
-        Item(f"{ability}: {choice.item}", (choice.prompt + choice.options[choice.answer],))
-        for ability, choices in probes().items()
+        Item(f"{probe}: {choice.item}", (choice.prompt + choice.options[choice.answer],))
+        for probe, choices in probes().items()
         for choice in choices
     ]
 

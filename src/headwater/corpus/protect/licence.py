@@ -3,7 +3,7 @@
 What stands nearest to a text counts: a tag or notice at its head; what its page, book or package says; the licence
 file of the folder it lies in (read.tree_licence); what the run file says of its source; and else it is unknown.
 So it is, too, where the nearest names a licence that isn't understood ("All rights reserved"): what is said farther
-off is of those that name none. The name stays beside the document, as `licence_named`, but for that of papers.
+off is of those that name none. The name stays beside the document, as `licence_named`, but for that of licence files.
 Only the first section of a long file has its head: the others go by what comes next.
 """
 
@@ -43,7 +43,7 @@ def licence_step(settings: CorpusSettings) -> Step:
         document = candidate.document
         licence, named = licence_of(document, declared[document.source])
         if allow is not None and not is_kept(licence):
-            note, because = _told(licence, named)
+            note, because = _described(licence, named)
             return Verdict(candidate, REASON, note=note, because=because)
         found = {"licence": licence} | ({"licence_named": named} if named else {})
         if document.meta.items() >= found.items():
@@ -89,13 +89,13 @@ def licence_of(document: Document, declared: str) -> tuple[str, str]:
     said = document.meta.get("licence", "").strip()
     if not said:
         return declared, ""
-    if said == UNKNOWN:  # by a paper, or by a name too long to be one
+    if said == UNKNOWN:  # by a licence file, or by a name too long to be one
         return UNKNOWN, ""
     found = spdx_of(said)
     return (found, "") if found is not None else (UNKNOWN, said[:_MAX_NAMED_CHARACTERS])
 
 
-def _told(licence: str, named: str) -> tuple[str, str]:
+def _described(licence: str, named: str) -> tuple[str, str]:
     """Return the note of a licence that isn't allowed, which is counted, and what a person is told."""
     if named:
         return "not_understood", f"licence not understood: {named}"

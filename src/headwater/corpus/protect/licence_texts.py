@@ -141,7 +141,7 @@ def licence_tag(text: str, num_lines: int) -> str | None:
 
 
 def _tagged(text: str) -> str:
-    """Return the expression that a text begins with, the longest there is: a comment may go on after it."""
+    """Return the expression that a text begins with, the longest there is: a comment may follow it."""
     words = text.split() if len(text) <= _MAX_TAG_CHARACTERS else []
     for count in range(len(words), 0, -1):
         if is_expression(" ".join(words[:count])):

@@ -17,7 +17,7 @@ _BITS_PER_RUN = 4  # 2 to the power of it: then one run in 16 passes the bits fo
 
 
 def runs_of(hashes: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (length, hash of every run of so many words) for each of the rising `lengths` that the text reaches.
+    """Yield (length, hash of every run of that many words) for each of the rising `lengths` that the text reaches.
 
     The longer runs are made from the shorter, so all lengths cost what the longest does.
     """

@@ -21,13 +21,13 @@ class ColumnRedactor:
     def __call__(self, meta: dict[str, str]) -> dict[str, str]:
         """Return metadata with placeholders; the same object where there is nothing to replace.
 
-        A column whose own name is replaced, as an e-mail address for a name is, is left out.
+        A column whose own name is replaced, as an e-mail address for a name is, is dropped.
         """
-        asked = {name: value for name, value in meta.items() if name not in _AS_IT_IS}
-        # at once: nearly all rows have nothing, and a text costs some microseconds however short it is
-        if not redact("\n".join(value.join(_around(name, value)) for name, value in asked.items()), self._kinds)[1]:
+        values = {name: value for name, value in meta.items() if name not in _AS_IT_IS}
+        # all together: nearly all rows have nothing, and a text costs some microseconds however short it is
+        if not redact("\n".join(value.join(_around(name, value)) for name, value in values.items()), self._kinds)[1]:
             return meta
-        redacted = {name: self._value(name, value) if name in asked else value for name, value in meta.items()}
+        redacted = {name: self._value(name, value) if name in values else value for name, value in meta.items()}
         return {name: value for name, value in redacted.items() if value is not None}
 
     def _value(self, name: str, value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Where private keys, API tokens and passwords stand in a text; none may be learnt, and none is worth learning.
+"""Where private keys, API tokens and passwords stand in a text; none may be learned, and none is worth learning.
 
 Tokens have the forms that their issuers publish for scanners such as this one. A password is a string that a name
 such as `password` is set to, when it looks like no word and no sample (protect.sample_values).
@@ -24,7 +24,7 @@ _MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = (
     64,
 )  # 16,384 bits of RSA take 12,600; fewer are a sketch
 
-# how tokens begin and go on, by issuer: each pattern begins with letters of its own, which is found fastest
+# how tokens begin and continue, by issuer: each pattern begins with letters of its own, which is found fastest
 _TOKENS = [
     r"AKIA[A-Z2-7]{16}",  # Amazon
     r"ASIA[A-Z2-7]{16}",
@@ -49,7 +49,7 @@ _TOKENS = [
 _TOKEN = [re.compile(form + r"(?![A-Za-z0-9_])") for form in _TOKENS]
 
 _QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
-# the letters that names of secrets end in come first: most signs of assignment are passed over at once
+# the letters that names of secrets end in come first: most signs of assignment are passed over immediately
 _BARE = re.compile(
     r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}((?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)(?=[\s;&|,)\"'`]|$)"
 )

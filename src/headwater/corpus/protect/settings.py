@@ -1,4 +1,4 @@
-"""Settings of what protects: evaluation sets from being learnt, people from being quoted, authors from being used.
+"""Settings of what protects: evaluation sets from being learned, people from being quoted, authors from being used.
 
 Apart from the code that reads them, so that reading a run file loads neither numpy nor an evaluation set.
 """
@@ -31,7 +31,7 @@ class DecontaminateSettings(Settings):
     fields: dict[str, list[str]] = {}
     """By set: the names of the fields whose strings are looked for. A set without an entry: all its strings."""
     ngram_words: int = Field(default=13, ge=4, le=50)
-    """A run of so many words that a document and an item share is a hit."""
+    """A run of this many words that a document and an item share is a hit."""
     min_words: int = Field(default=8, ge=LEAST_MIN_WORDS)
     """A text of fewer than `ngram_words` words is looked for as a whole; one of fewer than this isn't looked for."""
     action: Literal["mask", "drop"] = "mask"

@@ -25,7 +25,7 @@ class Scanned:
         return [(match.start(), match.end(), digits) for match, digits in counted if digits >= _MIN_DIGITS]
 
     def digit_runs(self, min_digits: int) -> Iterator[Span]:
-        """Yield every run with so many digits or more (at least 4), and the two characters after it.
+        """Yield every run with that many digits or more (at least 4), and the two characters after it.
 
         The two are for patterns, which must see what follows a number.
         """

@@ -287,7 +287,7 @@ def matches(identifier: str, pattern: str) -> bool:
 
 
 def allowed_patterns(allow: Collection[str]) -> list[str]:
-    """Return identifiers and patterns with groups in place of their names, `unknown` left out."""
+    """Return identifiers and patterns with groups in place of their names, without `unknown`."""
     patterns: list[str] = []
     for name in allow:
         patterns += GROUPS.get(name, [] if name == UNKNOWN else [_canonical_identifier(name)])

@@ -89,7 +89,7 @@ def without_boilerplate(
     lines = text.split("\n")
     code = _code_lines(lines)
     filled = [number for number, line in enumerate(lines) if line.strip() and number not in code]
-    common = {number: _is_asked(line := lines[number].strip()) and is_common(_key(line, site)) for number in filled}
+    common = {number: _applies(line := lines[number].strip()) and is_common(_key(line, site)) for number in filled}
     edge = min(settings.edge_lines, len(filled) // 4)
     gone = {
         number for number in filled if common[number] and len(lines[number].strip()) >= settings.min_inside_characters
@@ -111,7 +111,7 @@ def _code_lines(lines: list[str]) -> set[int]:
     return found
 
 
-def _is_asked(line: str) -> bool:
+def _applies(line: str) -> bool:
     return len(line) <= _MAX_CHARACTERS and any(map(str.isalpha, line))
 
 

@@ -32,7 +32,7 @@ WEIGHTS = "weights.f32"
 MAX_WORDS = 2000  # a document is judged by its beginning: 2000 words say what it is
 SHAPES = ("length", "letters", "sentences", "short_lines", "bullets", "lines_a_word", "repeated_lines", "word_length")
 _SHORT_LINE_CHARACTERS = 30
-_NOT_ASKED = ("code", "almanac")
+_EXEMPT_KINDS = ("code", "almanac")
 
 
 def word_features(hashes: np.ndarray, num_bits: int) -> np.ndarray:
@@ -116,8 +116,8 @@ def classifier_step(score: Callable[[Candidate], float], min_score: float, kinds
 
     def step(candidate: Candidate) -> Verdict:
         kind = candidate.document.kind
-        is_asked = kind not in _NOT_ASKED if kinds is None else kind in kinds
-        if is_asked and (found := score(candidate)) < min_score:
+        applies = kind not in _EXEMPT_KINDS if kinds is None else kind in kinds
+        if applies and (found := score(candidate)) < min_score:
             return Verdict(candidate, "low_quality", because=f"score {too_little(found, min_score)}")
         return Verdict(candidate)
 

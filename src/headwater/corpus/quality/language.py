@@ -22,7 +22,7 @@ NUM_SAMPLES = 3
 _CANDIDATES = 5  # languages a sample may be in, the likeliest first
 _INSTALL = "pip install headwater[corpus]"
 _MORE_THAN_ALL = 1000
-_NOT_ASKED = ("code", "almanac")  # no natural language, or written by ourselves
+_EXEMPT_KINDS = ("code", "almanac")  # no natural language, or written by ourselves
 
 
 class LanguageModel:
@@ -76,7 +76,7 @@ def language_step(languages: list[str], min_confidence: float, model: LanguageMo
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
-        if document.kind in _NOT_ASKED or not document.text:
+        if document.kind in _EXEMPT_KINDS or not document.text:
             return Verdict(candidate)
         language, confidence = model.identify(document.text)
         candidate = candidate.with_text(document.text, language=language)

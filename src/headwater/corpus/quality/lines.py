@@ -17,7 +17,7 @@ _LEAST_BREAKS = 5
 
 @dataclass(frozen=True, slots=True)
 class LineShapes:
-    """How many lines a text has, blank ones left out, how many have which shape, and the characters in some of them."""
+    """How many lines a text has, without blank ones, how many have which shape, and the characters in some of them."""
 
     lines: int
     bullets: int
@@ -31,7 +31,7 @@ def meant_lines(text: str) -> list[str]:
     """Return the lines of a text, without the blank ones, with those that a hard wrap broke joined again.
 
     In a text that was wrapped to a width, a line is joined to the next where that one's first word had no room in it.
-    In any other, a line of 40 characters or more that doesn't end a sentence goes on in the next if that begins with
+    In any other, a line of 40 characters or more that doesn't end a sentence continues in the next if that begins with
     a small letter.
     """
     lines = [line.strip() for line in text.split("\n")]

@@ -186,4 +186,4 @@ class BoilerplateSettings(Settings):
     edge_lines: int = Field(default=10, ge=0)
     """Lines at the beginning and at the end of a page of which any may be cut, up to a quarter of the page each."""
     min_inside_characters: int = Field(default=40, ge=1)
-    """Between the edges only lines of so many characters are cut: shorter ones are headings."""
+    """Between the edges only lines of this many characters are cut: shorter ones are headings."""

@@ -54,7 +54,7 @@ class Examples:
 
 
 def read_examples(positive: list[str], negative: list[str], kind: Kind, say: Say) -> list[tuple[Document, bool]]:
-    """Return the cleaned documents in the files and folders of both sets, those found in both left out.
+    """Return the cleaned documents in the files and folders of both sets, without those found in both.
 
     Raises DataError for a path that names nothing.
     """
@@ -70,7 +70,7 @@ def read_examples(positive: list[str], negative: list[str], kind: Kind, say: Say
                 found[name].setdefault(xxhash.xxh3_128_digest(text.encode()), document)
     both = found["positive"].keys() & found["negative"].keys()
     if both:
-        say(f"{len(both)} documents are in both sets and left out")
+        say(f"{len(both):,} of the documents are in both sets, and are skipped")
     return [
         (document, name == "positive") for name in sources for key, document in found[name].items() if key not in both
     ]

@@ -186,7 +186,7 @@ class _Ending:
         if not data:
             self._reads_left -= 1
             if self._reads_left < 0:
-                raise tarfile.ReadError("a member goes on behind the end")
+                raise tarfile.ReadError("a member continues behind the end")
         return data
 
 

@@ -1,4 +1,4 @@
-"""The licences of the files in an archive, by the papers of the tree that it holds, as if it were unpacked."""
+"""The licences of the files in an archive, by the licence files of the tree that it holds, as if it were unpacked."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from pathlib import PurePosixPath
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.protect.spdx import UNKNOWN
-from headwater.corpus.read.archive_papers import PASSED_OVER
+from headwater.corpus.read.archive_licence_files import PASSED_OVER
 from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.licence_files import FolderLicences, is_info, nearest_licence
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.papers import FolderPapers, is_info, nearest_licence
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.tree_licence import with_licence
 
-_MAX_PAPERS = 20_000  # a few megabytes of what they say
+_MAX_FILES = 20_000  # a few megabytes of what they say
 
 
 class ArchiveLicences:
-    """What the papers of an archive say, by folder."""
+    """What the licence files of an archive say, by folder."""
 
     def __init__(self) -> None:
-        self._folders: dict[PurePosixPath, FolderPapers] = {}
+        self._folders: dict[PurePosixPath, FolderLicences] = {}
         self.is_whole = True
 
     def add_(self, name: str, said: str) -> None:
-        """Add what the paper of this name says: of its folder, and of a distribution beside that."""
+        """Add what the licence file of this name says: of its folder, and of a distribution beside that."""
         path = PurePosixPath(name)
-        self._folders.setdefault(path.parent, FolderPapers()).said[path.name] = said
+        self._folders.setdefault(path.parent, FolderLicences()).said[path.name] = said
         info = next((folder for folder in path.parents if is_info(folder.name)), None)
         if info is not None:
-            beside = self._folders.setdefault(info.parent, FolderPapers()).distributions
-            beside.setdefault(info.name, FolderPapers()).said[str(path.relative_to(info))] = said
+            beside = self._folders.setdefault(info.parent, FolderLicences()).distributions
+            beside.setdefault(info.name, FolderLicences()).said[str(path.relative_to(info))] = said
 
     def licence_of(self, name: str) -> str | None:
-        """Return the SPDX expression for a file of the archive; None where no paper of a whole archive speaks of it.
+        """Return the SPDX expression for a file of the archive; None where no licence file there speaks of it.
 
-        Where not all papers could be read, what is under none of those that were is "unknown".
+        Where not all licence files could be read, what is under none of those that were is "unknown".
         """
         path = PurePosixPath(name)
         return nearest_licence(path, path.parents, self._folders.get) or (None if self.is_whole else UNKNOWN)
 
 
 def find_archive_licences(file: InputFile, limits: ReadLimits, sandbox: Sandbox) -> ArchiveLicences:
-    """Return what the papers of an archive say, read in the sandbox; nothing that is wrong with it is raised here."""
+    """Return what the licence files of an archive say, read in the sandbox; no damage is raised here."""
     licences = ArchiveLicences()
-    num_papers = 0
+    num_files = 0
     try:
-        for piece in sandbox.read(file, "archive_papers", limits):
-            if isinstance(piece, Document) and num_papers < _MAX_PAPERS:
+        for piece in sandbox.read(file, "archive_licence_files", limits):
+            if isinstance(piece, Document) and num_files < _MAX_FILES:
                 licences.add_(_name_in(file, piece), piece.text)
-                num_papers += 1
+                num_files += 1
             elif isinstance(piece, Document) or piece.reason != PASSED_OVER:
                 licences.is_whole = False
     except Unusable:
@@ -68,5 +68,5 @@ def marked_archive(
 
 
 def _name_in(file: InputFile, piece: Document) -> str:
-    """Return the name of a member; parts of one (#3, /0) look like files below it, which are under the same papers."""
+    """Return the name of a member; parts of one (#3, /0) look like files below it, which are under the same licence."""
     return piece.id.removeprefix(f"{file.origin}#")

@@ -66,7 +66,7 @@ class _Zstd:
         self._streams = [self._open()]  # kept until the end: one that is no more closes the file
 
     def next(self, max_bytes: int) -> bytes:
-        """Return at most so many bytes more, b"" at the end. Raises OSError."""
+        """Return at most that many bytes more, b"" at the end. Raises OSError."""
         try:
             data = bytes(self._streams[-1].read(min(max_bytes, self._step_bytes)))
         except OSError as error:
@@ -96,7 +96,7 @@ class _Streams:
         self._block, self._at = b"", 0
 
     def next(self, max_bytes: int) -> bytes:
-        """Return at most so many bytes more, b"" at the end. Raises one of DAMAGES, or OSError."""
+        """Return at most that many bytes more, b"" at the end. Raises one of DAMAGES, or OSError."""
         while True:
             if self._decompressor.eof:
                 rest = self._decompressor.unused_data + self._block[self._at :]

@@ -23,7 +23,7 @@ def read_dictd(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     """Yield the entries in the order of the dictionary, about 8,000 characters of them a document.
 
     An entry is a line or two: alone it would be a document too short to learn from. The dictionary's notes on itself
-    (headwords that begin with 00) are left out. Raises Unusable: damaged_dictionary, file_too_large, expands_too_far.
+    (headwords that begin with 00) are skipped. Raises Unusable: damaged_dictionary, file_too_large, expands_too_far.
     """
     index = file.path.with_name(file.path.name.removesuffix(".dz").removesuffix(".dict") + ".index")
     if not index.is_file():

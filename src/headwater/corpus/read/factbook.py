@@ -29,7 +29,7 @@ def country_documents(folder: Path, source: str, kind: str) -> Iterator[Document
     """Yield a document for each (country, section), in the order of the data's folders and files.
 
     A field that repeats another of the same country word for word (Climate stands under Geography and under
-    Environment) is left out the second time.
+    Environment) is skipped the second time.
     """
     for path in sorted((folder / "data").glob("*/*.json")):
         country = json.loads(path.read_text(encoding="utf-8"))

@@ -71,7 +71,7 @@ class FetchedPackage:
 def fetched_files(entries: list[str], fetched_dir: str, source: str) -> Iterator[tuple[Path, str]]:
     """Yield the texts of a source's packages, in the order of its settings, each with its origin.
 
-    A package that was left out when the others were fetched is the file that says so, under its entry in the settings.
+    A package that was missing when the others were fetched is the file that says so, under its entry in the settings.
     Raises DataError for a package that was never fetched.
     """
     for package in fetched_packages(entries, fetched_dir, source):
@@ -82,7 +82,7 @@ def fetched_files(entries: list[str], fetched_dir: str, source: str) -> Iterator
 
 
 def fetched_packages(entries: list[str], fetched_dir: str, source: str) -> list[FetchedPackage | str]:
-    """Return the packages of a source in the order of its settings; of one that was left out, its entry there.
+    """Return the packages of a source in the order of its settings; of one that is missing, its entry there.
 
     Raises DataError for a package that was never fetched.
     """
@@ -138,7 +138,7 @@ def _open_package(folder: Path) -> FetchedPackage:
 
 
 def package_of(path: Path, origin: str) -> FetchedPackage | None:
-    """Return the package of one of `fetched_files`, given as there; None for one that was left out."""
+    """Return the package of one of `fetched_files`, given as there; None for one that is missing."""
     if path.name == LEFT_OUT and "/" not in origin:
         return None
     above = (

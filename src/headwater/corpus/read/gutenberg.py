@@ -10,7 +10,7 @@ from headwater.corpus.read.dates import iso_date
 
 _START = re.compile(r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^\n]{0,300}\n", re.MULTILINE)
 _END = re.compile(r"^(?:\*{3} ?)?END OF (?:THE |THIS )?PROJECT GUTENBERG[^\n]{0,300}$", re.MULTILINE | re.IGNORECASE)
-# a long title goes on in lines that are set in
+# a long title continues in lines that are set in
 _FIELD = re.compile(
     r"^(Title|Author|Release date|Posting date|Language): *([^\r\n]{1,300}(?:\r?\n {2,}[^\r\n]{1,300}){0,5})",
     re.MULTILINE | re.IGNORECASE,
@@ -84,13 +84,13 @@ class Boilerplate:
         return head[found.end() :]
 
     def _before_end_(self, text: str) -> tuple[str, str, bool]:
-        """Return what may be given out of a text, the line that may go on, and whether the end was met."""
+        """Return what may be given out of a text, the line that may continue, and whether the end was met."""
         found = _END.search(text)
         if found:
             self._cut_(text[found.start() :])
             return text[: found.start()], "", True
         last = text.rfind("\n") + 1
-        if len(text) - last > 1000:  # no such line is so long
+        if len(text) - last > 1000:  # no such line has that length
             last = len(text)
         return text[:last], text[last:], False
 

@@ -14,7 +14,7 @@ MAX_EXPANSION = 200
 FREE_EXPANSION_BYTES = 10_000_000  # a small file may expand as it likes
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 
-MAX_DROPS_TOLD = 1000  # a file of three bytes a record would have 300 million drops a gigabyte
+MAX_DROPS_LISTED = 1000  # a file of three bytes a record would have 300 million drops a gigabyte
 MAX_TITLE_CHARACTERS = 500  # it stands beside every section of its document
 
 
@@ -63,14 +63,14 @@ def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[
     more than 1,000 drops for one reason the rest is one drop, with their number, at the end. Doing it twice changes
     nothing.
     """
-    told: dict[str, int] = {}
+    num_listed: dict[str, int] = {}
     rest: dict[str, _Rest] = {}
     try:
         for piece in pieces:
             if isinstance(piece, Document):
                 yield from _cut(_in_unicode(piece), max_characters)
-            elif told.setdefault(piece.reason, 0) < MAX_DROPS_TOLD:
-                told[piece.reason] += 1
+            elif num_listed.setdefault(piece.reason, 0) < MAX_DROPS_LISTED:
+                num_listed[piece.reason] += 1
                 yield piece
             else:
                 if piece.reason not in rest:
@@ -101,7 +101,7 @@ def _cut(document: Document, max_characters: int) -> Iterator[Document]:
 
 
 class _Rest:
-    """The drops of one reason that are not told one by one."""
+    """The drops of one reason that are not listed one by one."""
 
     def __init__(self, first: Drop) -> None:
         self._first = first

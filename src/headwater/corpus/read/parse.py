@@ -16,7 +16,10 @@ _DOCUMENT_FORMATS = (
     *("archive", "arrow", "csv", "epub", "html", "json"),
     *("notebook", "parquet", "pdf", "sqlite", "warc", "xml"),
 )
-PARSED_FORMATS = (*_DOCUMENT_FORMATS, "archive_papers")  # the last: an archive, read for the licences of what is in it
+PARSED_FORMATS = (
+    *_DOCUMENT_FORMATS,
+    "archive_licence_files",
+)  # an archive, read for its licences
 
 
 def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:

@@ -208,5 +208,5 @@ def _continues(paragraph: list[Line], line: Line, gap: float, usual: float, marg
 
 
 def _runs_on(above: Line, below: Line) -> bool:
-    """Return whether a paragraph goes on over the end of a page."""
+    """Return whether a paragraph continues over the end of a page."""
     return above.is_hyphenated or (above.text[-1] not in '.!?:;"”’)' and below.text[:1].islower())

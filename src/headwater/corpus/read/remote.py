@@ -43,7 +43,7 @@ def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
     `setting` is what gave the address, for messages. Raises DataError for what can't be reached or names nothing.
     """
     _refuse_secrets(given, setting)
-    with _told(given, setting):
+    with _explained(given, setting):
         store, path = _open_store(given, setting)
         is_web = urlsplit(given).scheme.lower() in ("http", "https")
         if not is_web and _PATTERN.search(path):
@@ -69,7 +69,7 @@ def _below(name: str, top: str) -> tuple[str, str]:
 
 def version_of(address: str, setting: str) -> str:
     """Return what the store says of a file that changes when its content does: its ETag, time and size."""
-    with _told(address, setting):
+    with _explained(address, setting):
         store, path = _open_store(address, setting)
         info = store.info(path)
     return " ".join(f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None)
@@ -77,7 +77,7 @@ def version_of(address: str, setting: str) -> str:
 
 def size_of(address: str, setting: str) -> int:
     """Return the bytes of a file, 0 where its store doesn't say."""
-    with _told(address, setting):
+    with _explained(address, setting):
         store, path = _open_store(address, setting)
         return int(store.info(path).get("size") or 0)
 
@@ -92,7 +92,7 @@ def copied(address: str, setting: str) -> Iterator[Path]:
     name = PurePosixPath(urlsplit(address).path).name or "file"
     with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
         path = Path(folder) / name[-200:]
-        with _told(address, setting):
+        with _explained(address, setting):
             store, remote = _open_store(address, setting)
             with store.open(remote, "rb") as stream, create(path) as file:
                 left = MAX_COPIED_BYTES
@@ -121,7 +121,7 @@ def _refuse_secrets(address: str, setting: str) -> None:
 
 
 @contextmanager
-def _told(address: str, setting: str) -> Iterator[None]:
+def _explained(address: str, setting: str) -> Iterator[None]:
     """Raise DataError with what to do in place of what a store's library raises."""
     scheme = urlsplit(address).scheme.lower()
     where = f"{setting}: {address}"

@@ -205,7 +205,7 @@ def _environment() -> dict[str, str]:
     """Return all that the worker knows of this process's surroundings: where modules are; no key, token or name."""
     return {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
-        "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve a gigabyte at once
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve a gigabyte immediately
         "MALLOC_ARENA_MAX": "1",
         "OMP_NUM_THREADS": "1",
     }

@@ -156,7 +156,7 @@ def _read_exactly(count: int) -> bytes:
 
 def _write(answer: dict[str, Any]) -> None:
     sys.stdout.buffer.write(pack(answer))
-    # at once: what was found in a file before it ends this process is kept
+    # immediately: what was found in a file before it ends this process is kept
     sys.stdout.buffer.flush()
 
 

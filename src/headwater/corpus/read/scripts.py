@@ -35,8 +35,8 @@ def as_script(file: File, file_format: str) -> tuple[File, str]:
     Raises OSError.
     """
     name = file.path.name
-    is_told = file_format not in ("text", "unknown") or (file_format == "text" and PurePath(name).suffix)
-    if is_told or compression_of(name) or not _FIRST_LINE.match(file.head(_HEAD_BYTES)):
+    is_named = file_format not in ("text", "unknown") or (file_format == "text" and PurePath(name).suffix)
+    if is_named or compression_of(name) or not _FIRST_LINE.match(file.head(_HEAD_BYTES)):
         return file, file_format
     return replace(file, kind="code"), "code"
 

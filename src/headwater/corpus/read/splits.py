@@ -41,7 +41,7 @@ class Splits:
         if missing:
             raise DataError(
                 f"corpus.sources.{self.source}.splits: there is no split {missing[0]!r}; "
-                f"the data set has {', '.join(sorted(found)) or 'none, so leave splits out'}"
+                f"the data set has {', '.join(sorted(found)) or 'none, so remove splits'}"
             )
 
     def drop(self, split: str, origin: str, num_bytes: int) -> Drop:
@@ -76,13 +76,13 @@ class SplitsOfFiles:
         One that a path names is not missed: what lies below is of no split then.
         """
         chosen = set().union(*(_words(given) for given, _ in self._given))
-        asked = [split for split in splits.wanted or () if split not in chosen]
+        required = [split for split in splits.wanted or () if split not in chosen]
         found = set[str]()
         for file in files:
-            if asked and not file.skipped and (split := self.split_of(file.path, file.origin)) is not None:
+            if required and not file.skipped and (split := self.split_of(file.path, file.origin)) is not None:
                 found.add(split)
             yield file
-        Splits(splits.source, tuple(asked)).require(list(found))
+        Splits(splits.source, tuple(required)).require(list(found))
 
     def _below(self, path: Path, parts: tuple[str, ...], top: int) -> str | None:
         """Return the split that a file belongs to by what stands in its path behind the first `top` parts."""

@@ -139,7 +139,7 @@ def _link(inner: str) -> str:
 
 
 def _sections(text: str) -> str:
-    """Return headings as lines, and leave out sections that list references or nothing."""
+    """Return headings as lines, without sections that list references or nothing."""
     found = list(_HEADING.finditer(text))
     parts = [text[: found[0].start()] if found else text]
     silent_level = 0

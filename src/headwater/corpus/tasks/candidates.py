@@ -107,7 +107,7 @@ class CandidateReader:
         return DataError(f"{self._path} {what}; remove its folder and build the corpus again")
 
 
-class Library:
+class CandidateTexts:
     """The candidates of all parts, read by number in any order; the blocks and files used last are kept at hand."""
 
     def __init__(self, folder_of: Callable[[int], Path], part_starts: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Exact duplicates: of all candidates with one digest the first stays. A task looks at some ranges of digests."""
+"""Exact duplicates: of all candidates with one digest the first stays. A task searches some ranges of digests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from headwater.corpus.tasks.bench import Bench
-from headwater.corpus.tasks.found import Found, FoundWriter
-from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.ranges import KeyRange, cut_keys
-from headwater.corpus.tasks.runs import SLICE_ROWS, Run
+from headwater.corpus.tasks.results import Results, ResultWriter
+from headwater.corpus.tasks.runs import SLICE_ROWS, SortedRun
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.worker_context import WorkerContext
 
 COPIES = np.dtype([("document", "<u8"), ("first", "<u8")])  # a copy, and the first candidate with its digest
 _FACTS = "copies"
@@ -22,17 +22,17 @@ def num_exact_tasks(segments: Segments) -> int:
     return len(cut_keys(segments.num_documents))
 
 
-def find_copies(bench: Bench, number: int) -> None:
+def find_copies(context: WorkerContext, number: int) -> None:
     """Do a task: write the numbers of the candidates whose digest an earlier one has, and of the first."""
-    with bench.work.new_output(Task("exact", number)) as output:
-        writer = FoundWriter(output, COPIES)
-        for keys in cut_keys(bench.segments.num_documents)[number]:
-            for copies, firsts in _copies(bench.runs, keys):
+    with context.work.new_output(Task("exact", number)) as output:
+        writer = ResultWriter(output, COPIES)
+        for keys in cut_keys(context.segments.num_documents)[number]:
+            for copies, firsts in _copies(context.runs, keys):
                 writer.add(copies, firsts)
         writer.close()
 
 
-def _copies(runs: Iterable[Run], keys: KeyRange) -> Iterator[np.ndarray]:
+def _copies(runs: Iterable[SortedRun], keys: KeyRange) -> Iterator[np.ndarray]:
     """Yield the copies of a range, each with the first of its digest, in batches."""
     firsts = np.empty((3, 0), dtype=np.uint64)  # high, low and number of the first candidate with each digest
     waiting: list[np.ndarray] = []
@@ -60,13 +60,13 @@ def mark_copies(work: Work, segments: Segments) -> None:
     """Write which candidates are copies, for the tasks that follow."""
     if work.has_facts(_FACTS):
         return
-    found = Found(work, "exact")
+    found = Results(work, "exact")
     with work.new_facts(_FACTS) as output:
-        for start, end in mark_ranges(segments.num_documents):
-            write_marks(output, start, found.marks(start, end))
+        for start, end in flag_ranges(segments.num_documents):
+            write_flags(output, start, found.flags(start, end))
 
 
-def firsts_of_copies(found: Found, start: int, end: int) -> dict[int, int]:
+def firsts_of_copies(found: Results, start: int, end: int) -> dict[int, int]:
     """Return, for each copy of a number in [start, end), the number of the first candidate with its digest."""
     firsts: dict[int, int] = {}
     for rows in found.pieces(start, end):
@@ -74,6 +74,6 @@ def firsts_of_copies(found: Found, start: int, end: int) -> dict[int, int]:
     return firsts
 
 
-def copy_marks(work: Work) -> Marks:
+def copy_flags(work: Work) -> Flags:
     """Return 1 for every candidate that is a copy."""
-    return Marks(work.facts_folder(_FACTS))
+    return Flags(work.facts_folder(_FACTS))

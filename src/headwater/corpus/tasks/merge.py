@@ -1,7 +1,7 @@
 """Sorted tables merged, and in how many steps: the upper levels of an external sort.
 
-Looking something up in every file costs files times look-ups, both of which grow with the corpus. Merged in levels
-until few files are left, each row is copied once a level, and a look-up opens as many files whatever the corpus.
+Looking something up in every file costs files times lookups, both of which grow with the corpus. Merged in levels
+until few files are left, each row is copied once a level, and a lookup opens as many files whatever the corpus.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
 
-MOST_FILES = 256  # that a look-up opens: fewer would be merged with more work than they save
+MOST_FILES = 256  # that a lookup opens: fewer would be merged with more work than they save
 MOST_MERGED = 128  # by one task: it reads some 2,000 rows of each at a time
 ROWS_AT_ONCE = 1 << 18  # with what sorting them takes, some 20 MB
 

@@ -1,6 +1,6 @@
 """Pairs of candidates that may be near duplicates: those that share the key of a band.
 
-A task looks at some bands, or at some ranges of the keys of one band, and writes its pairs sorted by the later
+A task searches some bands, or some ranges of the keys of one band, and writes its pairs sorted by the later
 document, so that whoever verifies a part finds its pairs together.
 
 A group that shares a key may be large (pages of one site), and its pairs are the square of it. A document is paired
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.corpus.tasks.bench import Bench
-from headwater.corpus.tasks.exact import copy_marks
-from headwater.corpus.tasks.found import Found, FoundWriter
-from headwater.corpus.tasks.marks import Marks
+from headwater.corpus.tasks.exact import copy_flags
+from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.ranges import ROWS_A_RANGE, KeyRange, KeyRanges, cut_keys
-from headwater.corpus.tasks.runs import Run
+from headwater.corpus.tasks.results import Results, ResultWriter
+from headwater.corpus.tasks.runs import SortedRun
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.worker_context import WorkerContext
 
 FIRST_OF_GROUP = 16
 PAIRS = np.dtype([("document", "<u8"), ("earlier", "<u8")])
@@ -49,20 +49,20 @@ def near_tasks(segments: Segments, num_bands: int) -> list[NearTask]:
     ]
 
 
-def find_pairs(bench: Bench, number: int) -> None:
+def find_pairs(context: WorkerContext, number: int) -> None:
     """Do a task: write the pairs that it finds."""
-    task = near_tasks(bench.segments, bench.settings.dedup.num_bands)[number]
-    marks = copy_marks(bench.work)
-    with bench.work.new_output(Task("near", number)) as output:
-        writer = FoundWriter(output, PAIRS)
+    task = near_tasks(context.segments, context.settings.dedup.num_bands)[number]
+    flags = copy_flags(context.work)
+    with context.work.new_output(Task("near", number)) as output:
+        writer = ResultWriter(output, PAIRS)
         for band in task.bands:
             for keys in task.keys:
-                for later, earlier in _pairs_of_band(bench.runs, f"band{band}", keys, marks):
+                for later, earlier in _pairs_of_band(context.runs, f"band{band}", keys, flags):
                     writer.add(later, earlier)
         writer.close()
 
 
-def pairs_of(found: Found, start: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pairs_of(found: Results, start: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the pairs that any task found whose later document is in [start, end).
 
     Three columns, sorted: later, earlier, and the number of bands that both share.
@@ -77,12 +77,12 @@ def pairs_of(found: Found, start: int, end: int) -> tuple[np.ndarray, np.ndarray
     return later[places], earlier[places], np.diff(np.append(places, len(later)))
 
 
-def _pairs_of_band(runs: Iterable[Run], band: str, keys: KeyRange, marks: Marks) -> Iterator[np.ndarray]:
+def _pairs_of_band(runs: Iterable[SortedRun], band: str, keys: KeyRange, flags: Flags) -> Iterator[np.ndarray]:
     """Yield the pairs of a band, later and earlier document, in pieces of bounded size."""
     known = _NO_PAIRS  # key and number of what later documents are paired with
     waiting, num_waiting = list[np.ndarray](), 0
     for run in runs:
-        for rows in _rows_of_run(run, band, keys, marks):
+        for rows in _rows_of_run(run, band, keys, flags):
             waiting.append(rows)
             num_waiting += rows.shape[1]
             if num_waiting > _BATCH_ROWS:
@@ -92,11 +92,11 @@ def _pairs_of_band(runs: Iterable[Run], band: str, keys: KeyRange, marks: Marks)
     yield from _Groups(known, np.concatenate([_NO_PAIRS, *waiting], axis=1)).pairs()
 
 
-def _rows_of_run(run: Run, band: str, keys: KeyRange, marks: Marks) -> Iterator[np.ndarray]:
+def _rows_of_run(run: SortedRun, band: str, keys: KeyRange, flags: Flags) -> Iterator[np.ndarray]:
     """Yield the keys and numbers of a run's candidates that are no exact copies, a slice at a time."""
     for rows in run.slices(band, keys):
         numbers = run.numbers(rows)
-        is_first = marks.of(numbers) == 0
+        is_first = flags.of(numbers) == 0
         yield np.stack([rows["key"][is_first], numbers[is_first]])
 
 
@@ -113,7 +113,7 @@ class _Groups:
         self._is_start = np.ones(len(keys), dtype=bool)
         self._is_start[1:] = keys[1:] != keys[:-1]
         self._starts = np.maximum.accumulate(np.where(self._is_start, places, 0))
-        self._ranks = places - self._starts  # of those known and new: of those left out none is needed
+        self._ranks = places - self._starts  # of those known and new: of those skipped none is needed
 
     def pairs(self) -> Iterator[np.ndarray]:
         """Yield the pairs of new rows with rows before them, those with the rows of one rank together."""

@@ -1,7 +1,7 @@
 """What a corpus is made from, cut into parts of bounded size before the work begins: one task of a stage does one part.
 
 plan.json      settings, key, and the parts: their source and the raw bytes of their files
-files.jsonl    one line a part: its files, read by the task that sifts it
+files.jsonl    one line a part: its files, read by the task that filters it
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class KeyRange:
 
 @dataclass(frozen=True, slots=True)
 class KeyRanges:
-    """The ranges that one task looks at, one after another."""
+    """The ranges that one task searches, one after another."""
 
     indexes: range
     count: int
@@ -38,7 +38,7 @@ class KeyRanges:
 
 
 def cut_keys(num_rows: int) -> list[KeyRanges]:
-    """Return the ranges of each task, for so many rows; keys are hashes, so ranges are alike."""
+    """Return the ranges of each task, for that many rows; keys are hashes, so ranges are alike."""
     count = max(1, -(-num_rows // ROWS_A_RANGE))
     num_tasks = min(count, MOST_TASKS)
     bounds = [task * count // num_tasks for task in range(num_tasks + 1)]

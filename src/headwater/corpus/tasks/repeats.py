@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.corpus.tasks.bench import Bench
-from headwater.corpus.tasks.fates import KEPT, fates_of
-from headwater.corpus.tasks.found import Found, FoundWriter
-from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.decisions import KEPT, decisions_of
+from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.ranges import KeyRange, KeyRanges, cut_keys
+from headwater.corpus.tasks.results import Results, ResultWriter
 from headwater.corpus.tasks.runs import SLICE_ROWS
 from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.worker_context import WorkerContext
 
 CUTS = np.dtype([("document", "<u8"), ("key", "<u8"), ("rule", "<u2")])
 _FACTS, _SHORTENED = "groups", "shortened"
@@ -40,33 +40,33 @@ def count_groups(work: Work, segments: Segments) -> None:
     """Write, for every rule, how many of the documents that stay are in each of its groups: a few bytes a group."""
     if work.has_facts(_FACTS):
         return
-    fates = fates_of(work)
+    decisions = decisions_of(work)
     arrays: dict[str, np.ndarray] = {}
     for rule in range(len(segments.num_units)):
-        keys, counts, _ = _counts(_groups_of(segment, segments, rule, fates) for segment in segments)
+        keys, counts, _ = _counts(_groups_of(segment, segments, rule, decisions) for segment in segments)
         arrays |= {f"group{rule}.key": keys, f"group{rule}.count": counts}
     with work.new_facts(_FACTS) as output:
         output.write_arrays(arrays)
 
 
-def _groups_of(segment: Segment, segments: Segments, rule: int, fates: Marks) -> np.ndarray:
+def _groups_of(segment: Segment, segments: Segments, rule: int, decisions: Flags) -> np.ndarray:
     groups = segments.arrays(segment).map(f"unit{rule}.group")
-    chosen = groups[(groups != 0) & (fates.between(segment.start, segment.end) == KEPT)]
+    chosen = groups[(groups != 0) & (decisions.between(segment.start, segment.end) == KEPT)]
     return np.stack([chosen, chosen, chosen])
 
 
-def find_repeats(bench: Bench, number: int) -> None:
+def find_repeats(context: WorkerContext, number: int) -> None:
     """Do a task: write the documents and keys of the units that are cut."""
-    task = repeat_tasks(bench.segments)[number]
-    rule = bench.repeat_rules[task.rule]
-    fates = fates_of(bench.work)
-    with bench.work.new_output(Task("repeats", number)) as output:
-        writer = FoundWriter(output, CUTS)
+    task = repeat_tasks(context.segments)[number]
+    rule = context.repeat_rules[task.rule]
+    decisions = decisions_of(context.work)
+    with context.work.new_output(Task("repeats", number)) as output:
+        writer = ResultWriter(output, CUTS)
         for each in task.keys:
-            keys, counts, groups = _counts(_rows(bench, task.rule, each, fates))
-            least = rule.least(_sizes(bench.work, task.rule, groups))
+            keys, counts, groups = _counts(_rows(context, task.rule, each, decisions))
+            least = rule.least(_sizes(context.work, task.rule, groups))
             frequent = keys[(counts >= least) & (counts > rule.keep)]
-            for numbers, hashes in _cuts(_rows(bench, task.rule, each, fates), frequent, rule.keep):
+            for numbers, hashes in _cuts(_rows(context, task.rule, each, decisions), frequent, rule.keep):
                 writer.add(numbers, hashes, np.full(len(numbers), task.rule))
         writer.close()
 
@@ -79,16 +79,16 @@ def _sizes(work: Work, rule: int, groups: np.ndarray) -> np.ndarray:
     return np.where(known[at] == groups, counts[at], 0)
 
 
-def _rows(bench: Bench, rule: int, keys: KeyRange, fates: Marks) -> Iterator[np.ndarray]:
+def _rows(context: WorkerContext, rule: int, keys: KeyRange, decisions: Flags) -> Iterator[np.ndarray]:
     """Yield, run by run and slice by slice, key, document and group of the units of documents that stay.
 
     Each piece is sorted by key, and one key's documents come in their order.
     """
-    for run in bench.runs:
+    for run in context.runs:
         for rows in run.slices(f"unit{rule}", keys):
             numbers = run.numbers(rows)
-            groups = rows["group"] if bench.repeat_rules[rule].is_by_group else np.zeros_like(numbers)
-            stays = fates.of(numbers) == KEPT
+            groups = rows["group"] if context.repeat_rules[rule].is_by_group else np.zeros_like(numbers)
+            stays = decisions.of(numbers) == KEPT
             yield np.stack([rows["key"][stays], numbers[stays], groups[stays]])
 
 
@@ -130,18 +130,18 @@ def mark_shortened(work: Work, segments: Segments) -> None:
     """Write which documents lose something."""
     if work.has_facts(_SHORTENED):
         return
-    found = Found(work, "repeats")
+    found = Results(work, "repeats")
     with work.new_facts(_SHORTENED) as output:
-        for start, end in mark_ranges(segments.num_documents):
-            write_marks(output, start, found.marks(start, end))
+        for start, end in flag_ranges(segments.num_documents):
+            write_flags(output, start, found.flags(start, end))
 
 
-def shortened_marks(work: Work) -> Marks:
+def shortened_flags(work: Work) -> Flags:
     """Return 1 for every document that loses something."""
-    return Marks(work.facts_folder(_SHORTENED))
+    return Flags(work.facts_folder(_SHORTENED))
 
 
-def cuts_between(found: Found, start: int, end: int) -> dict[int, dict[int, set[int]]]:
+def cuts_between(found: Results, start: int, end: int) -> dict[int, dict[int, set[int]]]:
     """Return, for each document in [start, end) that loses something: the place of a rule, and the keys it cuts."""
     cuts: dict[int, dict[int, set[int]]] = {}
     for rows in found.pieces(start, end):

@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.exact import find_copies
-from headwater.corpus.tasks.found import gathering
-from headwater.corpus.tasks.gather import gather_found, gather_keys
+from headwater.corpus.tasks.filter import filter_part
+from headwater.corpus.tasks.merge_tasks import merge_keys, merge_results
 from headwater.corpus.tasks.near import find_pairs
 from headwater.corpus.tasks.repeats import find_repeats
-from headwater.corpus.tasks.runs import GATHER
-from headwater.corpus.tasks.sift import sift
+from headwater.corpus.tasks.results import merging
+from headwater.corpus.tasks.runs import MERGE_KEYS
 from headwater.corpus.tasks.verify import verify
 from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.tasks.write import write
 from headwater.errors import StorageError
 
-STAGES: dict[str, Callable[[Bench, int], None]] = {
-    "sift": sift,
-    GATHER: gather_keys,
+STAGES: dict[str, Callable[[WorkerContext, int], None]] = {
+    "filter": filter_part,
+    MERGE_KEYS: merge_keys,
     "exact": find_copies,
     "near": find_pairs,
     "verify": verify,
     "repeats": find_repeats,
     "write": write,
 }
-STAGES |= {gathering(stage): partial(gather_found, stage=stage) for stage in ("exact", "near", "repeats")}
+STAGES |= {merging(stage): partial(merge_results, stage=stage) for stage in ("exact", "near", "repeats")}
 
 
-def run_task(bench: Bench, task: Task) -> None:
-    """Do a task, unless it is done. Doing it twice, even at once, is harmless: both make the same bytes."""
-    if bench.work.is_done(task):
+def run_task(context: WorkerContext, task: Task) -> None:
+    """Do a task, unless it is done. Doing it twice, even at the same time, is harmless: both make the same bytes."""
+    if context.work.is_done(task):
         return
     try:
-        STAGES[task.stage](bench, task.number)
+        STAGES[task.stage](context, task.number)
     except StorageError:
-        if not bench.work.is_done(task):
+        if not context.work.is_done(task):
             raise

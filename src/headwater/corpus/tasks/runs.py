@@ -18,12 +18,12 @@ from headwater.corpus.tasks.ranges import KeyRange
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 
-GATHER = "gather"
+MERGE_KEYS = "merge_keys"
 SLICE_ROWS = 1 << 16  # that are looked at together: a run may have a hundred million rows of one key
 
 
 @dataclass(frozen=True)
-class Run:
+class SortedRun:
     """The keys of documents `start` to `end` (not included): tables of keys, with places counted from `start`."""
 
     start: int
@@ -45,26 +45,26 @@ class Run:
                 yield rows[start : start + SLICE_ROWS]
 
 
-class Runs:
+class SortedRuns:
     """The runs of a corpus, in the order of its documents."""
 
     def __init__(self, work: Work, segments: Segments) -> None:
         self._work, self._segments = work, segments
         self.plan = MergePlan(len(segments))
 
-    def of_level(self, level: int, index: int) -> Run:
+    def of_level(self, level: int, index: int) -> SortedRun:
         """Return a run: of level 0 it is a segment."""
         if level == 0:
             segment = self._segments[index]
-            return Run(segment.start, segment.end, self._segments.arrays(segment))
+            return SortedRun(segment.start, segment.end, self._segments.arrays(segment))
         first, end = self.plan.origins(level, index)
         bounds = self._segments.bounds
-        file = self._work.arrays_of(GATHER, self.plan.tasks(level)[index])
-        return Run(int(bounds[first]), int(bounds[end]), file)
+        file = self._work.arrays_of(MERGE_KEYS, self.plan.tasks(level)[index])
+        return SortedRun(int(bounds[first]), int(bounds[end]), file)
 
     @cached_property
-    def _last(self) -> list[Run]:
+    def _last(self) -> list[SortedRun]:
         return [self.of_level(self.plan.num_levels, index) for index in range(self.plan.num_files)]
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[SortedRun]:
         return iter(self._last)

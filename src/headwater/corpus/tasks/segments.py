@@ -91,20 +91,20 @@ class Segments:
         return Segment(int(self._parts[at]), int(self._indexes[at]), start, end)
 
     def arrays(self, segment: Segment) -> ArrayFile:
-        return self._work.arrays_of("sift", segment.part, segment_file(segment.index))
+        return self._work.arrays_of("filter", segment.part, segment_file(segment.index))
 
 
 def number_segments(work: Work) -> None:
-    """Number all candidates, once every part is sifted."""
+    """Number all candidates, once every part is filtered."""
     if work.has_facts(_FACTS):
         return
     rows = [
         (part.number, index, count)
         for part in work.plan.parts
-        for index, count in enumerate(work.facts_of("sift", part.number)["segments"])
+        for index, count in enumerate(work.facts_of("filter", part.number)["segments"])
     ]
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     with work.new_facts(_FACTS) as output:
         output.write_arrays({"parts": table[:, 0], "indexes": table[:, 1], "counts": table[:, 2]})
-        units = [work.facts_of("sift", part.number)["units"] for part in work.plan.parts]
+        units = [work.facts_of("filter", part.number)["units"] for part in work.plan.parts]
         output.facts = {"units": [sum(counts) for counts in zip(*units)]}

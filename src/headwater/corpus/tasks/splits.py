@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 
 from headwater.corpus.split import Split, SplitTally
-from headwater.corpus.tasks.fates import KEPT, fates_of
-from headwater.corpus.tasks.repeats import shortened_marks
+from headwater.corpus.tasks.decisions import KEPT, decisions_of
+from headwater.corpus.tasks.repeats import shortened_flags
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 
@@ -26,15 +26,15 @@ def decide_splits(work: Work, segments: Segments) -> None:
 
 def _splits(work: Work, segments: Segments) -> list[dict[str, Split]]:
     """Return the split that every source would have if its documents were those kept, and those kept whole."""
-    fates, shortened = fates_of(work), shortened_marks(work)
+    decisions, shortened = decisions_of(work), shortened_flags(work)
     fraction, sources = work.plan.settings.validation_fraction, list(work.plan.settings.sources)
     tallies = [{source: SplitTally(fraction) for source in sources} for _ in range(2)]
     for segment in segments:
         file, source = segments.arrays(segment), work.plan.parts[segment.part].source
-        is_kept = fates.between(segment.start, segment.end) == KEPT
+        is_kept = decisions.between(segment.start, segment.end) == KEPT
         is_whole = is_kept & (shortened.between(segment.start, segment.end) == 0)
-        for marks, tally in zip((is_kept, is_whole), tallies):
-            chosen = np.flatnonzero(marks)
+        for flags, tally in zip((is_kept, is_whole), tallies):
+            chosen = np.flatnonzero(flags)
             hashes, sizes = (file.map(name)[chosen] for name in ("split_hashes", "text_bytes"))
             tally[source].add_(chosen + segment.start, hashes, sizes)
     return [{source: each[source].split() for source in each} for each in tallies]

@@ -17,12 +17,12 @@ import numpy as np
 
 from headwater.corpus.minhash import similarity
 from headwater.corpus.shards import parse_document
-from headwater.corpus.tasks.bench import Bench
-from headwater.corpus.tasks.found import Found, table_of
-from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.near import PAIRS, pairs_of
+from headwater.corpus.tasks.results import Results, table_of
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.words import ngrams, words_of
 
 # pages of one site may share most of their words with hundreds of others and be no duplicates; those that share the
@@ -37,28 +37,28 @@ def mark_doubtful(work: Work, segments: Segments) -> None:
     """Write which candidates may be near duplicates of an earlier one, for the tasks of this stage."""
     if work.has_facts(_FACTS):
         return
-    found = Found(work, "near")
+    found = Results(work, "near")
     with work.new_facts(_FACTS) as output:
-        for start, end in mark_ranges(segments.num_documents):
-            write_marks(output, start, found.marks(start, end))
+        for start, end in flag_ranges(segments.num_documents):
+            write_flags(output, start, found.flags(start, end))
 
 
 def parts_to_verify(work: Work, segments: Segments) -> list[int]:
     """Return the parts with a document that may be a near duplicate."""
-    marks = Marks(work.facts_folder(_FACTS))
+    flags = Flags(work.facts_folder(_FACTS))
     starts = np.append(segments.part_starts, segments.num_documents).tolist()
-    return [part for part, (start, end) in enumerate(pairwise(starts)) if marks.between(start, end).any()]
+    return [part for part, (start, end) in enumerate(pairwise(starts)) if flags.between(start, end).any()]
 
 
-def verify(bench: Bench, number: int) -> None:
+def verify(context: WorkerContext, number: int) -> None:
     """Do the task of a part: write the pairs, of its documents with earlier ones, that are similar enough."""
-    comparison = _Comparison(bench)
+    comparison = _Comparison(context)
     found: list[tuple[int, int]] = []
-    for _, segment in bench.segments.of_part(number):
-        for later, earlier in _by_later(*pairs_of(bench.found("near"), segment.start, segment.end)):
+    for _, segment in context.segments.of_part(number):
+        for later, earlier in _by_later(*pairs_of(context.results("near"), segment.start, segment.end)):
             found += [(later, each) for each in comparison.originals(later, earlier)]
     pairs = np.array(found, dtype=np.uint64).reshape(-1, 2)
-    with bench.work.new_output(Task("verify", number)) as output:
+    with context.work.new_output(Task("verify", number)) as output:
         output.write_arrays({"pairs": table_of(PAIRS, pairs[:, 0], pairs[:, 1])})
 
 
@@ -73,10 +73,10 @@ def _by_later(later: np.ndarray, earlier: np.ndarray, num_shared: np.ndarray) ->
 class _Comparison:
     """Compares documents by number; the shingles used last are kept at hand."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._dedup = bench.settings.dedup
-        self._doubtful = Marks(bench.work.facts_folder(_FACTS))
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._dedup = context.settings.dedup
+        self._doubtful = Flags(context.work.facts_folder(_FACTS))
         self._shingles: OrderedDict[int, np.ndarray] = OrderedDict()
         self._num_shingles = 0
 
@@ -96,8 +96,8 @@ class _Comparison:
         if number in self._shingles:
             self._shingles.move_to_end(number)
             return self._shingles[number]
-        text = parse_document(self._bench.library.line(number)).text
-        shingles = np.unique(ngrams(self._bench.hasher.hash(words_of(text)), self._dedup.shingle_words))
+        text = parse_document(self._context.candidate_texts.line(number)).text
+        shingles = np.unique(ngrams(self._context.hasher.hash(words_of(text)), self._dedup.shingle_words))
         self._shingles[number] = shingles
         self._num_shingles += len(shingles)
         while self._num_shingles > _CACHED_SHINGLES and len(self._shingles) > 2:

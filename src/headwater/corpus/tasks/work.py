@@ -3,11 +3,11 @@
 KEY/STAGE/000003/     what task 3 of a stage made; task.json has its facts and the digests of its files
 KEY/facts/plan/       see plan
 KEY/facts/NAME/       what the driver found out between two stages
-KEY/temporary/        what workers of the local pool need for a moment; a build that goes on empties it
+KEY/temporary/        what workers of the local pool need for a moment; a resumed build empties it
 
-A task's folder appears at once, with all that is in it: a task whose folder is there is done, and one that was killed
-leaves nothing under that name. So a build that is begun again does only what is missing. Nothing here is flushed to
-the device, since all of it can be made again: what a power cut damaged is found by its digests.
+A task's folder appears whole: a task whose folder is there is done, and one that was killed leaves nothing under that
+name. So a build that is started again does only what is missing. Nothing here is flushed to the device, since all of it
+can be made again: what a power cut damaged is found by its digests.
 """
 
 from __future__ import annotations

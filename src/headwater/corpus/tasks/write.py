@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from headwater.corpus.account import Balance
+from headwater.corpus.balance import Balance
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, drop_document, drop_part, num_bytes
 from headwater.corpus.kept_by import KeptBy
@@ -17,31 +17,31 @@ from headwater.corpus.quality.filter import broken_rule
 from headwater.corpus.read.sections import cut_point, cut_point_of_prose
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.step import Candidate
-from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.candidates import CandidateReader
-from headwater.corpus.tasks.fates import KEPT, REASONS, fates_of, originals_of
+from headwater.corpus.tasks.decisions import KEPT, REASONS, decisions_of, originals_of
+from headwater.corpus.tasks.filter import DROPPED
 from headwater.corpus.tasks.plan import Part
 from headwater.corpus.tasks.repeats import cuts_between
-from headwater.corpus.tasks.sift import DROPPED
 from headwater.corpus.tasks.splits import split_of
 from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.worker_context import WorkerContext
 
 
-def write(bench: Bench, number: int) -> None:
+def write(context: WorkerContext, number: int) -> None:
     """Do the task of a part."""
-    part = bench.work.plan.parts[number]
-    with bench.work.new_output(Task("write", number)) as output:
+    part = context.work.plan.parts[number]
+    with context.work.new_output(Task("write", number)) as output:
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(
-                    ShardWriter(output.folder / name / part.source, bench.settings.shard_bytes, f"{part.index:06d}-")
+                    ShardWriter(output.folder / name / part.source, context.settings.shard_bytes, f"{part.index:06d}-")
                 )
                 for name in ("train", "validation", "dropped")
             }
-            writer = _PartWriter(bench, part, writers)
-            for line in read_lines(bench.work.path_of("sift", number) / DROPPED):
+            writer = _PartWriter(context, part, writers)
+            for line in read_lines(context.work.path_of("filter", number) / DROPPED):
                 writers["dropped"].write(line)
-            for row in _rows(bench, part):
+            for row in _rows(context, part):
                 writer.write(row)
         for name in writers:
             output.add_digests(writers[name].digests)
@@ -54,7 +54,7 @@ class _Row:
 
     number: int
     line: bytes
-    fate: int
+    decision: int
     text_bytes: int
     left_bytes: int
     split_hash: int
@@ -62,42 +62,42 @@ class _Row:
     duplicate_of: str
 
 
-def _rows(bench: Bench, part: Part) -> Iterator[_Row]:
-    lines = iter(CandidateReader(bench.work.path_of("sift", part.number)))
-    fates = fates_of(bench.work)
-    for _, segment in bench.segments.of_part(part.number):
-        file = bench.segments.arrays(segment)
+def _rows(context: WorkerContext, part: Part) -> Iterator[_Row]:
+    lines = iter(CandidateReader(context.work.path_of("filter", part.number)))
+    decisions = decisions_of(context.work)
+    for _, segment in context.segments.of_part(part.number):
+        file = context.segments.arrays(segment)
         columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes", "split_hashes")]
         numbers = range(segment.start, segment.end)
-        cuts = cuts_between(bench.found("repeats"), segment.start, segment.end)
-        columns.insert(0, fates.between(segment.start, segment.end).tolist())
-        originals = originals_of(bench, segment, fates)
-        names = _names_of(bench, set(originals.values()))
-        for number, fate, text_bytes, left_bytes, value in zip(numbers, *columns, strict=True):
-            original = names[originals[number]] if fate != KEPT else ""
-            yield _Row(number, next(lines), fate, text_bytes, left_bytes, value, cuts.get(number, {}), original)
+        cuts = cuts_between(context.results("repeats"), segment.start, segment.end)
+        columns.insert(0, decisions.between(segment.start, segment.end).tolist())
+        originals = originals_of(context, segment, decisions)
+        names = _names_of(context, set(originals.values()))
+        for number, decision, text_bytes, left_bytes, value in zip(numbers, *columns, strict=True):
+            original = names[originals[number]] if decision != KEPT else ""
+            yield _Row(number, next(lines), decision, text_bytes, left_bytes, value, cuts.get(number, {}), original)
 
 
-def _names_of(bench: Bench, numbers: set[int]) -> dict[int, str]:
+def _names_of(context: WorkerContext, numbers: set[int]) -> dict[int, str]:
     """Return source and id of documents; in rising order each block of them is read once."""
-    documents = ((number, parse_document(bench.library.line(number))) for number in sorted(numbers))
+    documents = ((number, parse_document(context.candidate_texts.line(number))) for number in sorted(numbers))
     return {number: f"{document.source} {document.id}" for number, document in documents}
 
 
 class _PartWriter:
     """Puts every candidate of a part where it belongs."""
 
-    def __init__(self, bench: Bench, part: Part, writers: dict[str, ShardWriter]) -> None:
+    def __init__(self, context: WorkerContext, part: Part, writers: dict[str, ShardWriter]) -> None:
         self.balance = Balance([part.source])
         self.kept_by = KeptBy()
-        self._bench = bench
+        self._context = context
         self._source = part.source
-        self._split = split_of(bench.work, part.source)
+        self._split = split_of(context.work, part.source)
         self._writers = writers
 
     def write(self, row: _Row) -> None:
-        if row.fate != KEPT:
-            self._drop(drop_document(parse_document(row.line), REASONS[row.fate], row.left_bytes, row.duplicate_of))
+        if row.decision != KEPT:
+            self._drop(drop_document(parse_document(row.line), REASONS[row.decision], row.left_bytes, row.duplicate_of))
         elif row.cuts:
             self._write_shortened(row)
         elif row.number == self._split.tail_of:
@@ -111,12 +111,12 @@ class _PartWriter:
         document = shorter = parse_document(row.line)
         parts = []
         for place in sorted(row.cuts):
-            rule = self._bench.repeat_rules[place]
+            rule = self._context.repeat_rules[place]
             text, cut = rule.without(shorter, row.cuts[place])
             parts.append((rule.reason, num_bytes(shorter.text) - num_bytes(text), cut))
             shorter = replace(shorter, text=text)
         shorter = replace(shorter, text=clean(shorter.text, document.kind))
-        broken = broken_rule(Candidate(shorter, self._bench.hasher), self._bench.settings.rules)
+        broken = broken_rule(Candidate(shorter, self._context.hasher), self._context.settings.rules)
         if broken is not None:
             reason = parts[0][0] if broken.reason == "empty" else broken.reason
             because = f"without what others have, too: {broken.because or 'nothing'}"

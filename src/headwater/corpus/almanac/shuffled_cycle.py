@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Deck(Generic[Item]):
+class ShuffledCycle(Generic[Item]):
     """An endless pack of cards: every item once a round, in a new order each round."""
 
     def __init__(self, items: Sequence[Item], rng: random.Random) -> None:
-        assert items, "a deck needs at least one item"
+        assert items, "a cycle needs at least one item"
         self._items = list(items)
         self._rng = rng
         self._left: list[Item] = []

@@ -6,25 +6,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from headwater.corpus.tasks import arrays, fates, marks
+from headwater.corpus.tasks import arrays, decisions, flags
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.corpus.tasks.found import table_of
-from headwater.corpus.tasks.marks import Marks, mark_ranges, write_marks
+from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.near import PAIRS
+from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.work import Output
 
 DOCUMENTS_A_PART, NUM_PARTS = 10, 100
 
 
 class Stored:
-    """A work folder of copies and of the pairs of every part, as far as fates need one."""
+    """A work folder of copies and of the pairs of every part, as far as decisions need one."""
 
     def __init__(self, folder, copies, pairs):
         self.folder = folder
         self.facts_folder("copies").mkdir()
-        self.facts_folder("fates").mkdir()
-        for start, end in mark_ranges(len(copies)):
-            write_marks(Output(self.facts_folder("copies")), start, copies[start:end])
+        self.facts_folder("decisions").mkdir()
+        for start, end in flag_ranges(len(copies)):
+            write_flags(Output(self.facts_folder("copies")), start, copies[start:end])
         for part in range(NUM_PARTS):
             own = pairs[pairs[:, 0] // DOCUMENTS_A_PART == part]
             write_arrays(folder / f"pairs-{part}", {"pairs": table_of(PAIRS, own[:, 0], own[:, 1])})
@@ -47,17 +47,17 @@ class Stored:
 def test_many_parts_are_decided_as_one_after_another_and_open_each_file_of_marks_together(
     tmp_path, monkeypatch, pairs_at_once
 ):
-    monkeypatch.setattr(marks, "MARKS_A_FILE", 105)  # ranges that end within a part
-    monkeypatch.setattr(marks, "_FILES_AT_HAND", 1)
-    monkeypatch.setattr(fates, "_PAIRS_AT_ONCE", pairs_at_once, raising=False)
+    monkeypatch.setattr(flags, "FLAGS_A_FILE", 105)  # ranges that end within a part
+    monkeypatch.setattr(flags, "_FILES_AT_HAND", 1)
+    monkeypatch.setattr(decisions, "_PAIRS_AT_ONCE", pairs_at_once, raising=False)
     chance, count = np.random.default_rng(0), DOCUMENTS_A_PART * NUM_PARTS
     copies = (chance.random(count) < 0.1).astype(np.uint8)
     later = np.sort(chance.integers(1, count, 3 * count))
     pairs = np.unique(np.stack([later, chance.integers(0, later)], axis=1), axis=0)
     expected = copies.tolist()
     for one, other in pairs.tolist():
-        if expected[one] == expected[other] == fates.KEPT:
-            expected[one] = fates.NEAR_DUPLICATE
+        if expected[one] == expected[other] == decisions.KEPT:
+            expected[one] = decisions.NEAR_DUPLICATE
     work = Stored(tmp_path, copies, pairs)
     opened = []
 
@@ -67,10 +67,10 @@ def test_many_parts_are_decided_as_one_after_another_and_open_each_file_of_marks
 
     monkeypatch.setattr(arrays, "open", noted, raising=False)
     starts = np.arange(NUM_PARTS) * DOCUMENTS_A_PART
-    fates.decide_fates(work, SimpleNamespace(part_starts=starts, num_documents=count), list(range(NUM_PARTS)))
-    num_opened = sum(path.parent.name == "fates" for path in opened)
-    assert Marks(tmp_path / "fates").between(0, count).tolist() == expected
-    assert fates.NEAR_DUPLICATE in expected
+    decisions.write_decisions(work, SimpleNamespace(part_starts=starts, num_documents=count), list(range(NUM_PARTS)))
+    num_opened = sum(path.parent.name == "decisions" for path in opened)
+    assert Flags(tmp_path / "decisions").between(0, count).tolist() == expected
+    assert decisions.NEAR_DUPLICATE in expected
     if pairs_at_once > len(pairs):
         num_files = -(-count // 105)
         assert num_opened <= num_files * (num_files + 1) // 2, f"{num_opened} times a file of {num_files} was opened"

@@ -1,4 +1,4 @@
-"""The papers in an archive, looked for before its files are read: in a tar they may stand behind what they speak of."""
+"""The licence files in an archive, read before its texts: in a tar they may stand behind what they speak of."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.archive import archive_members, path_skip_reason
 from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.licence_files import MAX_LICENCE_FILE_BYTES, is_licence_file, stated
 from headwater.corpus.read.limits import ReadLimits
-from headwater.corpus.read.papers import MAX_PAPER_BYTES, is_paper, stated
 
 PASSED_OVER = "passed_over"
 
 
-def read_archive_papers(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield for each paper a document under the paper's name that has what it says for its text (read.papers).
+def read_archive_licence_files(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield for each licence file a document under its name that has what it says for its text (read.licence_files).
 
     For each member of a tar that says nothing a drop that counts for nothing: the sandbox gives every answer the same
     time, so that what can be read can be looked through, too, however large the whole is.
-    A link says what the paper says that it leads to; "unknown" where it leads to none. Raises Unusable as
+    A link says what the licence file says that it leads to; "unknown" where it leads to none. Raises Unusable as
     `read_archive` does.
     """
     said: dict[str, str | None] = {}
     links: list[tuple[str, str]] = []
-    for member in archive_members(file, limits, _paper_bytes):
+    for member in archive_members(file, limits, _licence_file_bytes):
         if member.data is None:
             yield file.drop(PASSED_OVER, 0)
             continue
@@ -42,6 +42,6 @@ def read_archive_papers(file: InputFile, limits: ReadLimits) -> Iterator[Documen
             yield file.document(found, f"#{name}")
 
 
-def _paper_bytes(name: str) -> int | None:
-    is_wanted = is_paper(PurePosixPath(name).name) and not path_skip_reason(name)
-    return MAX_PAPER_BYTES if is_wanted else None
+def _licence_file_bytes(name: str) -> int | None:
+    is_wanted = is_licence_file(PurePosixPath(name).name) and not path_skip_reason(name)
+    return MAX_LICENCE_FILE_BYTES if is_wanted else None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.account import Balance
+from headwater.corpus.balance import Balance
 
 
 def balanced() -> Balance:

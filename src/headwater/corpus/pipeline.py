@@ -41,7 +41,7 @@ def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
         yield declaring_step(settings)
 
 
-def put_through(steps: Sequence[Step], candidate: Candidate) -> Verdict:
+def apply_steps(steps: Sequence[Step], candidate: Candidate) -> Verdict:
     """Return what becomes of a candidate: as the last step leaves it, or as the step left it that dropped it."""
     cuts: tuple[Cut, ...] = ()
     for step in steps:

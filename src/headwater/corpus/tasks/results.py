@@ -15,10 +15,10 @@ from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.work import Output, Work
 
 ROWS_A_FILE = 1 << 20
-TABLE = "found"
+TABLE = "rows"
 
 
-class FoundWriter:
+class ResultWriter:
     """Writes what a task finds to its output, and how many files that makes to its facts."""
 
     def __init__(self, output: Output, dtype: np.dtype) -> None:
@@ -60,19 +60,19 @@ def table_of(dtype: np.dtype, *columns: np.ndarray) -> np.ndarray:
 
 
 def _file(index: int) -> str:
-    return f"found-{index:05d}.bin"
+    return f"results-{index:05d}.bin"
 
 
 def _facts(stage: str) -> str:
-    return f"found-{stage}"
+    return f"results-{stage}"
 
 
-def gathering(stage: str) -> str:
+def merging(stage: str) -> str:
     """Return the stage that merges what `stage` found."""
-    return f"gather_{stage}"
+    return f"merge_{stage}"
 
 
-def list_found(work: Work, stage: str, num_tasks: int) -> None:
+def list_results(work: Work, stage: str, num_tasks: int) -> None:
     """Write down which files the tasks of a stage made, once all are done."""
     if work.has_facts(_facts(stage)):
         return
@@ -83,8 +83,8 @@ def list_found(work: Work, stage: str, num_tasks: int) -> None:
         output.write_arrays({"tasks": tasks.astype(np.int64), "indexes": indexes.astype(np.int64)})
 
 
-class Found:
-    """All that the tasks of a stage found, in few files; readable once `list_found` and the merging are done."""
+class Results:
+    """All that the tasks of a stage found, in few files; readable once `list_results` and the merging are done."""
 
     def __init__(self, work: Work, stage: str) -> None:
         self._work, self._stage = work, stage
@@ -97,14 +97,14 @@ class Found:
         """Return a file: of level 0 one that a task of the search made."""
         if level == 0:
             return self._work.arrays_of(self._stage, int(self._tasks[index]), _file(int(self._indexes[index])))
-        return self._work.arrays_of(gathering(self._stage), self.plan.tasks(level)[index])
+        return self._work.arrays_of(merging(self._stage), self.plan.tasks(level)[index])
 
-    def marks(self, start: int, end: int) -> np.ndarray:
+    def flags(self, start: int, end: int) -> np.ndarray:
         """Return 1 for each document from `start` to `end` (not included) about which something was found."""
-        marks = np.zeros(end - start, dtype=np.uint8)
+        flags = np.zeros(end - start, dtype=np.uint8)
         for rows in self.pieces(start, end):
-            marks[rows["document"] - np.uint64(start)] = 1
-        return marks
+            flags[rows["document"] - np.uint64(start)] = 1
+        return flags
 
     def pieces(self, start: int, end: int) -> Iterator[np.ndarray]:
         """Yield the rows of documents `start` to `end` (not included), as tables that are views of the disk."""

@@ -11,13 +11,13 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import in_process
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import arrays, found, marks, merge, near, ranges, runs, sift
-from headwater.corpus.tasks.bench import Bench
+from headwater.corpus.tasks import arrays, filter, flags, found, merge, near, ranges, runs
 from headwater.corpus.tasks.run import STAGES
+from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.outputs import work_folder
 
 VOCABULARY = [f"word{number}" for number in range(2000)]
-GATHERING = ["gather", "gather_exact", "gather_near", "gather_repeats"]
+GATHERING = ["merge_keys", "merge_exact", "merge_near", "merge_repeats"]
 
 
 def write_texts(folder, num_texts, seed=0):
@@ -70,12 +70,12 @@ def tree_bytes(folder):
 @pytest.fixture
 def small(monkeypatch):
     """Cut all into so small pieces that a small corpus is merged in several levels."""
-    monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 4)
+    monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 4)
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 32)
     monkeypatch.setattr(near, "ROWS_A_RANGE", 32)
     monkeypatch.setattr(ranges, "MOST_TASKS", 4)
     monkeypatch.setattr(found, "ROWS_A_FILE", 1)
-    monkeypatch.setattr(marks, "MARKS_A_FILE", 30)
+    monkeypatch.setattr(flags, "FLAGS_A_FILE", 30)
     monkeypatch.setattr(merge, "MOST_FILES", 3)
     monkeypatch.setattr(merge, "MOST_MERGED", 5)
     monkeypatch.setattr(merge, "ROWS_AT_ONCE", 20)
@@ -87,8 +87,8 @@ def done(monkeypatch):
     """Return the tasks that this process does, in their order."""
     tasks, do = [], in_process.run_task
 
-    def noted(bench, task):
-        do(bench, task)
+    def noted(context, task):
+        do(context, task)
         tasks.append(task)
 
     monkeypatch.setattr(in_process, "run_task", noted)
@@ -97,7 +97,7 @@ def done(monkeypatch):
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gather") / "in"
+    folder = tmp_path_factory.mktemp("merge_keys") / "in"
     write_texts(folder, 240)
     return folder
 
@@ -130,7 +130,7 @@ def test_a_small_corpus_merges_nothing(texts, tmp_path, done):
 def test_tasks_may_be_done_in_any_order_each_by_a_process_of_its_own(texts, unmerged, tmp_path, small, monkeypatch):
     def run(engine, tasks, listener):
         for task in random.Random(0).sample(tasks, len(tasks)):
-            in_process.run_task(Bench(engine._bench.work.folder), task)
+            in_process.run_task(WorkerContext(engine._context.work.folder), task)
 
     monkeypatch.setattr(in_process.InProcess, "run", run)
     build(texts, tmp_path / "corpus")
@@ -145,10 +145,10 @@ class Killed(Exception):
 def test_a_build_that_is_killed_while_it_merges_goes_on(texts, unmerged, tmp_path, small, monkeypatch, stage):
     do, done, place = in_process.run_task, [], 1
 
-    def killed(bench, task):
+    def killed(context, task):
         if task.stage == stage and sum(each.stage == stage for each in done) == place:
             raise Killed
-        do(bench, task)
+        do(context, task)
         done.append(task)
 
     monkeypatch.setattr(in_process, "run_task", killed)
@@ -168,19 +168,19 @@ def test_what_a_run_has_is_what_its_segments_have(texts, tmp_path, small, monkey
     with pytest.raises(Killed):
         build(texts, tmp_path / "corpus")
     (folder,) = (path for path in work_folder(tmp_path / "corpus").iterdir() if path.is_dir())
-    bench = Bench(folder)
-    assert bench.runs.plan.num_levels >= 2
-    assert len(list(bench.runs)) <= 3
+    context = WorkerContext(folder)
+    assert context.runs.plan.num_levels >= 2
+    assert len(list(context.runs)) <= 3
     names = ["exact", *(f"band{band}" for band in range(6)), "unit0"]
     for name in names:
         parts = []
-        for segment in bench.segments:
-            file = bench.segments.arrays(segment)
+        for segment in context.segments:
+            file = context.segments.arrays(segment)
             if name in file:
                 rows = file.map(name)
                 parts.append((rows[rows.dtype.names[0]], rows["at"].astype(np.uint64) + np.uint64(segment.start)))
         keys, numbers = (np.concatenate(columns) for columns in zip(*parts))
-        rows = [(run.file.map(name), run) for run in bench.runs if name in run.file]
+        rows = [(run.file.map(name), run) for run in context.runs if name in run.file]
         for each, _ in rows:
             assert (np.diff(each[each.dtype.names[0]].astype(object)) >= 0).all(), f"{name} is not sorted"
         found_keys = np.concatenate([each[each.dtype.names[0]] for each, _ in rows])
@@ -189,7 +189,7 @@ def test_what_a_run_has_is_what_its_segments_have(texts, tmp_path, small, monkey
 
 
 def opens_of_search(texts, out, monkeypatch):
-    """Build a corpus and return how often a file of arrays was opened by all that comes after sifting."""
+    """Build a corpus and return how often a file of arrays was opened by all that comes after filtering."""
     counted = []
 
     def noted(path, mode):
@@ -203,7 +203,7 @@ def opens_of_search(texts, out, monkeypatch):
 
 
 def test_files_are_opened_in_proportion_to_documents_not_to_their_square(tmp_path, monkeypatch):
-    monkeypatch.setattr(sift, "SEGMENT_DOCUMENTS", 2)
+    monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 2)
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 12)
     monkeypatch.setattr(near, "ROWS_A_RANGE", 12)
     monkeypatch.setattr(found, "ROWS_A_FILE", 4)

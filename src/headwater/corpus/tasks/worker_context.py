@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from headwater.corpus.minhash import MinHash
+from headwater.corpus.pipeline import make_steps
 from headwater.corpus.repeats import RepeatRule, repeat_rules
 from headwater.corpus.settings import CorpusSettings
-from headwater.corpus.sieve import make_steps
 from headwater.corpus.step import Step
-from headwater.corpus.tasks.candidates import Library
-from headwater.corpus.tasks.found import Found
-from headwater.corpus.tasks.runs import Runs
+from headwater.corpus.tasks.candidates import CandidateTexts
+from headwater.corpus.tasks.results import Results
+from headwater.corpus.tasks.runs import SortedRuns
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 from headwater.corpus.words import WordHasher
@@ -25,12 +25,12 @@ def _ignore(num_bytes: int) -> None:
     pass
 
 
-class Bench:
+class WorkerContext:
     """A process's place of work in a work folder."""
 
     def __init__(self, folder: Path) -> None:
         self.work = Work(folder)
-        self._found: dict[str, Found] = {}
+        self._results: dict[str, Results] = {}
         self.on_read: Callable[[int], None] = _ignore  # told the bytes of every document that is read
 
     @property
@@ -55,21 +55,21 @@ class Bench:
 
     @cached_property
     def segments(self) -> Segments:
-        """All candidates' numbers; known once everything is sifted."""
+        """All candidates' numbers; known once everything is filtered."""
         return Segments.read(self.work)
 
     @cached_property
-    def runs(self) -> Runs:
-        return Runs(self.work, self.segments)
+    def runs(self) -> SortedRuns:
+        return SortedRuns(self.work, self.segments)
 
-    def found(self, stage: str) -> Found:
+    def results(self, stage: str) -> Results:
         """Return what the tasks of a stage found; all of them are done."""
-        if stage not in self._found:
-            self._found[stage] = Found(self.work, stage)
-        return self._found[stage]
+        if stage not in self._results:
+            self._results[stage] = Results(self.work, stage)
+        return self._results[stage]
 
     @cached_property
-    def library(self) -> Library:
+    def candidate_texts(self) -> CandidateTexts:
         """The texts of all candidates, by number."""
         starts = np.append(self.segments.part_starts, self.segments.num_documents)
-        return Library(lambda part: self.work.path_of("sift", part), starts)
+        return CandidateTexts(lambda part: self.work.path_of("filter", part), starts)

@@ -1,4 +1,4 @@
-"""What the papers in a folder say of its licence: LICENSE and COPYING files, the manifests of packages.
+"""What the licence files in a folder say of its licence: LICENSE and COPYING files, the manifests of packages.
 
 A file says an SPDX expression; "unknown" where it names a licence that isn't understood, so that nothing from farther
 up or from the run file is taken for it; "refused" where it reserves all rights. In one folder the least permissive
@@ -18,7 +18,7 @@ from headwater.corpus.protect.spdx import UNKNOWN, all_of, any_of, identifiers
 from headwater.corpus.read.formats import format_of
 from headwater.corpus.read.package_manifests import MANIFESTS, POINTS, REFUSED, refuses
 
-MAX_PAPER_BYTES = MAX_CHARACTERS  # a longer one is taken for a paper that isn't understood
+MAX_LICENCE_FILE_BYTES = MAX_CHARACTERS  # a longer one is taken for a licence that isn't understood
 _NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying)(?=$|[._-])", re.IGNORECASE)
 _PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown|html?)", re.IGNORECASE)
 _FORMATS = ("text", "markdown", "html", "unknown")
@@ -27,19 +27,19 @@ _INFO_SUFFIXES = (".dist-info", ".egg-info")
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
-def is_paper(name: str) -> bool:
+def is_licence_file(name: str) -> bool:
     """Return whether a file of this name may say what licence its folder is under."""
     return name in MANIFESTS or (_NAME.match(name) is not None and format_of(name) in _FORMATS)  # license.py is code
 
 
 def is_info(name: str) -> bool:
-    """Return whether a folder of this name has the papers of a distribution that lies beside it."""
+    """Return whether a folder of this name has the licence files of a distribution that lies beside it."""
     return name.endswith(_INFO_SUFFIXES)
 
 
 def stated(name: str, data: bytes) -> str | None:
-    """Return what a paper says; None for one that names no licence, such as a manifest without that field."""
-    if len(data) > MAX_PAPER_BYTES:
+    """Return what a licence file says; None for one that names no licence, such as a manifest without that field."""
+    if len(data) > MAX_LICENCE_FILE_BYTES:
         return UNKNOWN
     text = data.decode("utf-8-sig", "replace")
     if name in MANIFESTS:
@@ -50,11 +50,11 @@ def stated(name: str, data: bytes) -> str | None:
 
 
 @dataclass(slots=True)
-class FolderPapers:
-    """What is said in one folder, by the name of the paper; and by the name of their folder that of distributions."""
+class FolderLicences:
+    """What is said in one folder, by the name of the file; and that of distributions by the name of their folder."""
 
     said: dict[str, str] = field(default_factory=dict)
-    distributions: dict[str, FolderPapers] = field(default_factory=dict)
+    distributions: dict[str, FolderLicences] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.said or self.distributions)
@@ -76,20 +76,20 @@ class FolderPapers:
 
         Where several lie there, and none is called so, what isn't the same for all isn't known.
         """
-        by_name = {_distribution(name): papers for name, papers in self.distributions.items()}
+        by_name = {_distribution(name): licences for name, licences in self.distributions.items()}
         if (named := by_name.get(_distribution(child.removesuffix(".py")))) is not None:
             return named._own()
-        found = {papers._own() for papers in by_name.values()}
+        found = {licences._own() for licences in by_name.values()}
         return next(iter(found)) if len(found) == 1 else UNKNOWN if found else None
 
 
 def nearest_licence(
-    path: AnyPath, folders: Iterable[AnyPath], papers_in: Callable[[AnyPath], FolderPapers | None]
+    path: AnyPath, folders: Iterable[AnyPath], licences_in: Callable[[AnyPath], FolderLicences | None]
 ) -> str | None:
-    """Return the licence of a file by the papers of the first of `folders`, the nearest first, that say something."""
+    """Return the licence that the first of `folders`, the nearest first, states for a file."""
     for folder in folders:
-        papers = papers_in(folder)
-        if papers and (found := papers.licence_for(path.relative_to(folder).parts[0])) is not None:
+        licences = licences_in(folder)
+        if licences and (found := licences.licence_for(path.relative_to(folder).parts[0])) is not None:
             return found
     return None
 

@@ -13,60 +13,60 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from headwater.corpus.account import Balance
+from headwater.corpus.balance import Balance
 from headwater.corpus.document import Drop, drop_document, drop_part, num_bytes
 from headwater.corpus.notes import Notes
+from headwater.corpus.pipeline import apply_steps
 from headwater.corpus.protect.redact import redact
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, document_line, drop_line
-from headwater.corpus.sieve import put_through
 from headwater.corpus.split import split_hash
 from headwater.corpus.step import Candidate
-from headwater.corpus.tasks.bench import Bench
 from headwater.corpus.tasks.candidates import CandidateWriter
-from headwater.corpus.tasks.found import table_of
+from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.segments import DIGESTS, GROUPED_KEYS, KEYS, SEGMENT_DOCUMENTS, SEGMENT_UNITS, segment_file
 from headwater.corpus.tasks.work import Output, Task
+from headwater.corpus.tasks.worker_context import WorkerContext
 
 DROPPED = "dropped"
 
 
-def sift(bench: Bench, number: int) -> None:
+def filter_part(context: WorkerContext, number: int) -> None:
     """Do the task of a part."""
-    part = bench.work.plan.parts[number]
+    part = context.work.plan.parts[number]
     if part.at < 0:
-        pieces = read_source(part.source, bench.settings)
+        pieces = read_source(part.source, context.settings)
     else:
-        pieces = read_files(bench.work.plan.files(part), part.source, bench.settings)
-    with bench.work.new_output(Task("sift", number)) as output:
+        pieces = read_files(context.work.plan.files(part), part.source, context.settings)
+    with context.work.new_output(Task("filter", number)) as output:
         with (
             CandidateWriter(output.folder) as candidates,
-            ShardWriter(output.folder / DROPPED, bench.settings.shard_bytes) as dropped,
+            ShardWriter(output.folder / DROPPED, context.settings.shard_bytes) as dropped,
         ):
-            sifter = _Sifter(bench, part.source, output, candidates, dropped)
+            part_filter = _PartFilter(context, part.source, output, candidates, dropped)
             for piece in pieces:
-                sifter.take(piece)
-            sifter.end_segment()
+                part_filter.take(piece)
+            part_filter.end_segment()
         output.digests |= candidates.digests
         output.add_digests(dropped.digests)
-        facts = {"balance": sifter.balance.as_dict(), "notes": sifter.notes.as_dict()}
-        output.facts = facts | {"segments": sifter.segments, "units": sifter.num_units}
+        facts = {"balance": part_filter.balance.as_dict(), "notes": part_filter.notes.as_dict()}
+        output.facts = facts | {"segments": part_filter.segments, "units": part_filter.num_units}
 
 
-class _Sifter:
+class _PartFilter:
     """Takes the pieces of a part one after another."""
 
     def __init__(
-        self, bench: Bench, source: str, output: Output, candidates: CandidateWriter, dropped: ShardWriter
+        self, context: WorkerContext, source: str, output: Output, candidates: CandidateWriter, dropped: ShardWriter
     ) -> None:
         self.balance = Balance([source])
         self.segments: list[int] = []
         self.notes = Notes()
-        self.num_units = [0] * len(bench.repeat_rules)
-        self._bench, self._source = bench, source
+        self.num_units = [0] * len(context.repeat_rules)
+        self._context, self._source = context, source
         self._output, self._candidates, self._dropped = output, candidates, dropped
-        self._keys = _Keys(bench)
-        redacting = bench.settings.redact
+        self._keys = _Keys(context)
+        redacting = context.settings.redact
         self._redacted = () if redacting is None else tuple(redacting.kinds)
 
     def take(self, piece: Piece) -> None:
@@ -76,8 +76,8 @@ class _Sifter:
             return
         raw_bytes = num_bytes(piece.text)
         self.balance.read_(self._source, 1, raw_bytes)
-        self._bench.on_read(raw_bytes)
-        verdict = put_through(self._bench.steps, Candidate(piece, self._bench.hasher))
+        self._context.on_read(raw_bytes)
+        verdict = apply_steps(self._context.steps, Candidate(piece, self._context.hasher))
         document = verdict.candidate.document
         if verdict.reason is not None:
             self.notes.add_(verdict.reason, verdict.note)
@@ -108,19 +108,19 @@ class _Sifter:
             self._output.write_arrays(self._keys.arrays(), segment_file(len(self.segments)))
             self.segments.append(len(self._keys))
             self.num_units = [sum(counts) for counts in zip(self.num_units, self._keys.num_units())]
-            self._keys = _Keys(self._bench)
+            self._keys = _Keys(self._context)
 
 
 class _Keys:
     """What is written down of the candidates of a segment."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
         # arrays, since a list would hold an object of 32 bytes for every number
         self._digests = bytearray()
         self._bands, self._banded = array("Q"), array("I")
         # of every rule: keys of units, the documents they are in; and the group of every document
-        self._units = [(array("Q"), array("I"), array("Q")) for _ in bench.repeat_rules]
+        self._units = [(array("Q"), array("I"), array("Q")) for _ in context.repeat_rules]
         self._columns = {name: array("Q") for name in ("text_bytes", "left_bytes", "split_hashes")}
 
     def __len__(self) -> int:
@@ -133,13 +133,13 @@ class _Keys:
 
     def add(self, candidate: Candidate, left_bytes: int) -> None:
         """Append a candidate of whose bytes as read `left_bytes` are left."""
-        settings, document = self._bench.settings, candidate.document
+        settings, document = self._context.settings, candidate.document
         if settings.dedup.exact:
             self._digests += xxhash.xxh3_128_digest(" ".join(candidate.words).encode())
         if settings.dedup.near and document.kind not in settings.dedup.near_exempt_kinds:
             self._banded.append(len(self))
-            self._bands.extend(self._bench.minhash.band_keys(candidate.hashes))
-        for rule, (keys, places, groups) in zip(self._bench.repeat_rules, self._units):
+            self._bands.extend(self._context.minhash.band_keys(candidate.hashes))
+        for rule, (keys, places, groups) in zip(self._context.repeat_rules, self._units):
             found = rule.keys(document)
             keys.extend(found)
             places.extend([len(self)] * len(found))
@@ -168,7 +168,7 @@ class _Keys:
         for place, (unit_keys, documents, groups_of) in enumerate(self._units):
             keys, at, groups = (np.array(each) for each in (unit_keys, documents, groups_of))
             order = np.lexsort((at, keys))
-            grouped = [groups[at[order]]] if self._bench.repeat_rules[place].is_by_group else []
+            grouped = [groups[at[order]]] if self._context.repeat_rules[place].is_by_group else []
             arrays[f"unit{place}"] = table_of(GROUPED_KEYS if grouped else KEYS, keys[order], at[order], *grouped)
             arrays[f"unit{place}.group"] = groups
         return arrays

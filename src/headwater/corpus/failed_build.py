@@ -16,19 +16,21 @@ from headwater.files import new_folder, read_manifest_or_none, remove_folder, sh
 _DROPPED = "dropped/"
 
 
-def too_little_folder(corpus_dir: Path) -> Path:
-    return corpus_dir.with_name(f".{corpus_dir.name}-too-little")
+def failed_build_folder(corpus_dir: Path) -> Path:
+    return corpus_dir.with_name(f".{corpus_dir.name}-failed-build")
 
 
-def kept_too_little(corpus_dir: Path) -> bool:
+def has_failed(corpus_dir: Path) -> bool:
     """Return whether the last build kept too little for a corpus, whatever an earlier one made."""
-    return bool(read_manifest_or_none(too_little_folder(corpus_dir)))
+    return bool(read_manifest_or_none(failed_build_folder(corpus_dir)))
 
 
-def leave_dropped(work: Work, corpus_dir: Path, manifest: dict[str, Any], before_commit: Callable[[], None]) -> None:
+def write_failed_build(
+    work: Work, corpus_dir: Path, manifest: dict[str, Any], before_commit: Callable[[], None]
+) -> None:
     """Move what was dropped out of the work folder, with the manifest that the corpus would have had."""
     shards: dict[str, str] = {}
-    with new_folder(too_little_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
+    with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
         for part in work.plan.parts:
             digests = work.digests_of("write", part.number)
             for name in (name for name in digests if name.startswith(_DROPPED)):
@@ -37,6 +39,6 @@ def leave_dropped(work: Work, corpus_dir: Path, manifest: dict[str, Any], before
         write_json(folder / "manifest.json", {**manifest, "shards": shards})
 
 
-def forget_dropped(corpus_dir: Path) -> None:
+def remove_failed_build(corpus_dir: Path) -> None:
     """Remove what a build left that kept too little."""
-    remove_folder(too_little_folder(corpus_dir))
+    remove_folder(failed_build_folder(corpus_dir))

@@ -12,54 +12,54 @@ import numpy as np
 from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.work import Output
 
-# a large corpus has many files, and marks in no order want one after another opened; the leader holds one's marks
-MARKS_A_FILE = 1 << 24
+# a large corpus has many files, and flags in no order want one after another opened; the leader holds one's flags
+FLAGS_A_FILE = 1 << 24
 _FILES_AT_HAND = 64
 
 
-def mark_ranges(num_documents: int) -> Iterator[tuple[int, int]]:
+def flag_ranges(num_documents: int) -> Iterator[tuple[int, int]]:
     """Yield the first number and the end of each file's candidates, in order."""
-    for start in range(0, num_documents, MARKS_A_FILE):
-        yield start, min(start + MARKS_A_FILE, num_documents)
+    for start in range(0, num_documents, FLAGS_A_FILE):
+        yield start, min(start + FLAGS_A_FILE, num_documents)
 
 
-def write_marks(output: Output, start: int, marks: np.ndarray) -> None:
-    """Write the marks of one of `mark_ranges`."""
-    output.write_arrays({"marks": marks}, _file(start // MARKS_A_FILE))
+def write_flags(output: Output, start: int, flags: np.ndarray) -> None:
+    """Write the flags of one of `flag_ranges`."""
+    output.write_arrays({"flags": flags}, _file(start // FLAGS_A_FILE))
 
 
 def _file(index: int) -> str:
-    return f"marks-{index:05d}.bin"
+    return f"flags-{index:05d}.bin"
 
 
 def _array_file(folder: Path, index: int) -> ArrayFile:
     return ArrayFile(folder / _file(index))
 
 
-class Marks:
-    """The marks in a folder, as views of the disk; those that are being written may be read as far as they are."""
+class Flags:
+    """The flags in a folder, as views of the disk; those that are being written may be read as far as they are."""
 
     def __init__(self, folder: Path) -> None:
         # not methods of its own: that would be a cycle, and files would stay open until it is collected
         headers = lru_cache(None)(partial(_array_file, folder))
-        self._map = lru_cache(_FILES_AT_HAND)(lambda index: headers(index).map("marks"))
+        self._map = lru_cache(_FILES_AT_HAND)(lambda index: headers(index).map("flags"))
 
     def between(self, start: int, end: int) -> np.ndarray:
-        """Return the marks of the candidates from `start` to `end` (not included)."""
+        """Return the flags of the candidates from `start` to `end` (not included)."""
         pieces = []
         while start < end:
-            index, at = divmod(start, MARKS_A_FILE)
+            index, at = divmod(start, FLAGS_A_FILE)
             pieces.append(self._map(index)[at : at + end - start])
-            start = (index + 1) * MARKS_A_FILE
+            start = (index + 1) * FLAGS_A_FILE
         return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.uint8), *pieces])
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the marks of candidates by their numbers, in any order.
+        """Return the flags of candidates by their numbers, in any order.
 
-        Many numbers at once cost less each: a file is opened at most once, and a large corpus has many.
+        Many numbers together cost less each: a file is opened at most once, and a large corpus has many.
         """
         found = np.empty(len(numbers), dtype=np.uint8)
-        indexes, places = np.divmod(numbers, np.uint64(MARKS_A_FILE))
+        indexes, places = np.divmod(numbers, np.uint64(FLAGS_A_FILE))
         order = np.argsort(indexes, kind="stable")
         indexes = indexes[order]
         bounds = [0, *(np.flatnonzero(np.diff(indexes)) + 1).tolist(), len(order)]
