@@ -171,9 +171,9 @@ class TestProbes:
     def test_nothing_that_is_held_out_reaches_either_split(self, build, make_prose, tmp_path, monkeypatch):
         import re
 
-        from headwater.corpus import sieve
+        from headwater.corpus import pipeline
 
-        monkeypatch.setattr(sieve, "held_out_patterns", lambda settings: [re.compile(r"capital of \w+ is")])
+        monkeypatch.setattr(pipeline, "held_out_patterns", lambda settings: [re.compile(r"capital of \w+ is")])
         sentence = "The capital of France is Paris."
         files = {f"{number}.txt": make_prose(80, number) for number in range(10)}
         files["short.txt"] = f"{sentence} And more words follow it here."

@@ -1,4 +1,4 @@
-"""Builds a corpus folder from settings: every document read, sieved, split, written and accounted for.
+"""Builds a corpus folder from settings: every document read, filtered, split, written and accounted for.
 
 manifest.json                          settings, digests of the inputs and of every shard, the balance sheet
 train/SOURCE/000000-00000.jsonl.zst    documents to train on, in the order in which they were read

@@ -13,7 +13,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import filter, flags, found, merge, near, ranges, verify
+from headwater.corpus.tasks import filter, flags, merge, near, ranges, results, verify
 from headwater.corpus.words import words_of
 
 
@@ -94,7 +94,7 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
         patch.setattr(ranges, "MOST_TASKS", 3)
         patch.setattr(near, "ROWS_A_RANGE", 16)
         patch.setattr(near, "_BATCH_ROWS", 5)
-        patch.setattr(found, "ROWS_A_FILE", 7)
+        patch.setattr(results, "ROWS_A_FILE", 7)
         patch.setattr(flags, "FLAGS_A_FILE", 5)
         patch.setattr(merge, "MOST_FILES", 3)
         patch.setattr(merge, "MOST_MERGED", 3)

@@ -11,7 +11,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import in_process
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import arrays, filter, flags, found, merge, near, ranges, runs
+from headwater.corpus.tasks import arrays, filter, flags, merge, near, ranges, results, runs
 from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.outputs import work_folder
@@ -74,7 +74,7 @@ def small(monkeypatch):
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 32)
     monkeypatch.setattr(near, "ROWS_A_RANGE", 32)
     monkeypatch.setattr(ranges, "MOST_TASKS", 4)
-    monkeypatch.setattr(found, "ROWS_A_FILE", 1)
+    monkeypatch.setattr(results, "ROWS_A_FILE", 1)
     monkeypatch.setattr(flags, "FLAGS_A_FILE", 30)
     monkeypatch.setattr(merge, "MOST_FILES", 3)
     monkeypatch.setattr(merge, "MOST_MERGED", 5)
@@ -206,7 +206,7 @@ def test_files_are_opened_in_proportion_to_documents_not_to_their_square(tmp_pat
     monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 2)
     monkeypatch.setattr(ranges, "ROWS_A_RANGE", 12)
     monkeypatch.setattr(near, "ROWS_A_RANGE", 12)
-    monkeypatch.setattr(found, "ROWS_A_FILE", 4)
+    monkeypatch.setattr(results, "ROWS_A_FILE", 4)
     monkeypatch.setattr(merge, "MOST_MERGED", 64)
     sizes = (75, 300)
     for num_texts in sizes:

@@ -15,7 +15,7 @@ from headwater.corpus.quality.boilerplate import SiteCounts
 from headwater.corpus.quality.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import filter, flags, found, merge, ranges, repeats, runs
+from headwater.corpus.tasks import filter, flags, merge, ranges, repeats, results, runs
 
 NO_RULES = {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_repeated_line_fraction": None}}
 NO_RULES["text"] |= {"min_mean_word_length": 0, "max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}
@@ -86,7 +86,7 @@ def test_the_tasks_cut_what_a_count_in_memory_does(tmp_path_factory, name, separ
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranges, "ROWS_A_RANGE", 10)
         patch.setattr(ranges, "MOST_TASKS", 2)
-        patch.setattr(found, "ROWS_A_FILE", 4)
+        patch.setattr(results, "ROWS_A_FILE", 4)
         patch.setattr(flags, "FLAGS_A_FILE", 3)
         patch.setattr(merge, "MOST_FILES", 2)
         patch.setattr(merge, "MOST_MERGED", 2)
