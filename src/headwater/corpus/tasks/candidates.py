@@ -1,4 +1,4 @@
-"""Documents that passed every filter, on disk until it is known which stay: compressed, in order, and read by number."""
+"""Documents that passed the filters, on disk until it is known which stay: compressed, in order, read by number."""
 
 from __future__ import annotations
 
