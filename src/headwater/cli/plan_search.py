@@ -54,7 +54,7 @@ def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("programme", f"{_cost(programme)}; a ladder and attempts that fail: {_cost(rest)}"))
         lines.append(("", budget["final_share_how"]))
     known = text["unique_tokens"]
-    lines.append(("text", "no limit" if known is None else f"{count(known)} tokens: {text['how']}"))
+    lines.append(("text", "unlimited" if known is None else f"{count(known)} tokens: {text['how']}"))
     lines.append(("served", f"{count(result['serving']['tokens'])} tokens: {result['serving']['how']}"))
     lines.append(("loss", result["loss"]["how"]))
     if sizes := [each["params"] for each in result["by_law"]]:
@@ -92,7 +92,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
             "tokens",
             f"{count(choice['tokens'])}, {choice['tokens_per_parameter']:.1f} a parameter, "
             f"{choice['num_steps']:,} steps of {layout['batch_rows']} rows × {shape['seq_len']}"
-            + (f", text read {choice['epochs']:.1f} times" if choice["epochs"] > 1 else ""),
+            + (f", {choice['epochs']:.1f} epochs" if choice["epochs"] > 1 else ""),
         ),
         *([("loss", _loss(choice, result["loss"]["unit"]))] if choice["loss"] else []),
         ("time", hours_interval(choice["hours"])),

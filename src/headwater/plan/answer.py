@@ -156,12 +156,12 @@ def notes(query: Query, field: Field, choices: list[Choice]) -> list[str]:
     found = []
     first = choices[0]
     if math.isinf(query.unique):
-        found.append("no --text-bytes: text is taken as no limit; say how much there is")
+        found.append("no --text-bytes: text is taken as unlimited")
     elif first.tokens < query.unique:
-        found.append(f"the text is no limit: the compute-optimal run reads {first.tokens / query.unique:.1%} of it")
+        found.append(f"the compute-optimal run reads {first.tokens / query.unique:.1%} of the text")
     unspent = 1 - first.cost[0] / field.seconds
     if unspent > 0.1:
-        found.append(f"{unspent:.0%} of the final run's time stays unspent: the text can't use more; more text would")
+        found.append(f"{unspent:.0%} of the final run's time is unspent: more text would use it, more epochs don't")
     if any(choice.candidate.layout["precision"] == "fp8" for choice in choices):
         found.append(
             "fp8 where its speed is worth more than the 0.25 % of loss it may cost; machine.dtype=bfloat16: without"

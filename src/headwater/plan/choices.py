@@ -198,10 +198,10 @@ def choose(field_: Field, serve_tokens: float | None) -> tuple[list[Choice], flo
 
 def _compute_optimal(field_: Field, best: int) -> Choice:
     tokens = float(field_.best_tokens[best])
-    reason = "the least expected loss that the budget buys"
+    reason = "the least expected loss for the budget"
     epochs = tokens / field_.unique
     if epochs > 1:
-        reason += f"; the text is read {epochs:.1f} times, and what repeats is worth less"
+        reason += f", at {epochs:.1f} epochs"
     if tokens < field_.most_tokens[best]:
         reason += "; more epochs would be memorised"
     return field_.choice(best, tokens, COMPUTE, reason)
@@ -240,7 +240,7 @@ def _data_limited(field_: Field, first: Choice, limit: float) -> Choice | None:
     index = int(np.argmin(np.where(largest, field_.log_loss_cg[:, -1], np.inf)))
     reason = (
         f"there is {field_.unique / first.tokens:.1f} times the text that the least loss takes; this is the largest "
-        "model that reads all of it once within the budget: smaller, and cheaper to serve"
+        "model that reads all of it once: smaller, and cheaper to serve"
     )
     return field_.choice(index, float(once[index]), DATA, reason)
 
@@ -251,11 +251,11 @@ def _shortest(field_: Field, first: Choice, limit: float) -> Choice:
     seconds = field_.run_seconds(tokens)
     index = int(np.argmin(seconds))
     if not seconds[index] < (1 - MIN_SAVING) * first.cost[0]:
-        reason = "the text is what limits it: more of it would bring more than more computing"
+        reason = "the text limits it: more text would bring more than more computing"
         return Choice(first.candidate, first.tokens, (DATA,), (reason,), first.cost)
     reason = (
-        f"the text gives little more: {seconds[index] / first.cost[0]:.0%} of the time comes within {SLACK:.0%} of the "
-        f"loss, with the text read {field_.epochs(float(tokens[index])):.1f} times"
+        f"{seconds[index] / first.cost[0]:.0%} of the compute-optimal run's time comes within {SLACK:.0%} of its loss, "
+        f"at {field_.epochs(float(tokens[index])):.1f} epochs"
     )
     return field_.choice(index, float(tokens[index]), DATA, reason)
 

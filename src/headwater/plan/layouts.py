@@ -1,9 +1,6 @@
 """The fastest way to lay one model over devices: those that headwater runs, or every layout of a grid. No torch.
 
-A group holds what microbatch and recomputation leave alone: degrees of parallelism, sharding, precision. The time
-of a group can't be less than with its largest microbatch and nothing recomputed, whatever fits; groups are opened in
-that order until the next can't beat what was found. `every_layout` is the same grid in the open, which a test searches
-one by one.
+A group holds what microbatch and recomputation leave alone: degrees of parallelism, sharding, precision.
 """
 
 from __future__ import annotations
@@ -195,62 +192,13 @@ def estimate_layout(task: Task, layout: Layout, efficiency: Efficiency) -> Layou
 def fastest_layout(task: Task, efficiency: Efficiency) -> Searched:
     """Return the layout of the least score that fits."""
     best: LayoutEstimate | None = None
-    opened = [microbatches(task, group) for group in groups(task)]
-    bounds = [_bound(task, layouts, efficiency) for layouts in opened]
-    num_estimated = len(opened)
-    for index in sorted(range(len(opened)), key=bounds.__getitem__):
-        if best is not None and bounds[index] >= best.score:
-            break
-        if opened[index]:
-            found, tried = _fastest_of_group(task, opened[index], efficiency)
-            num_estimated += tried
-            if found is not None and (best is None or found.score < best.score):
-                best = found
-    return Searched(best, sum(map(len, opened)) * len(task.recomputes), num_estimated)
-
-
-def _fastest_of_group(task: Task, layouts: list[Layout], efficiency: Efficiency) -> tuple[LayoutEstimate | None, int]:
-    """Return the best of a group, largest microbatch first, and how many layouts were num_tried at."""
-    best: LayoutEstimate | None = None
-    least = estimate_memory(task.shape, recomputing(layouts[-1], "full"), task.optimizer)
-    tried = 1
-    if least.needed > task.memory_bytes:
-        return None, tried
-    penalties = [_batch_penalty(layout.batch_rows / task.wanted_rows) for layout in layouts]
-    for index, layout in enumerate(layouts):
-        found, num_tried = _least_recompute(task, layout, efficiency)
-        tried += num_tried
-        if found is not None and (best is None or found.score < best.score):
-            best = found
-        # a smaller microbatch is slower, unless it recomputes less, waits less or makes a better batch
-        is_last = found is not None and found.layout.recompute == "none" and layout.pipeline == 1
-        if is_last and penalties[index] <= min(penalties[index:]):
-            break
-    return best, tried
-
-
-def _least_recompute(task: Task, layout: Layout, efficiency: Efficiency) -> tuple[LayoutEstimate | None, int]:
-    """Return the layout with as little recomputation as fits, which is the fastest, and how many were num_tried at."""
-    for tried, recompute in enumerate(task.recomputes, 1):
-        found = estimate_layout(task, recomputing(layout, recompute), efficiency)
-        if found is not None:
-            return found, tried
-    return None, len(task.recomputes)
-
-
-def _bound(task: Task, layouts: list[Layout], efficiency: Efficiency) -> float:
-    """Return a score that no layout of the group can beat: no waiting, and what comes once a step in the largest batch.
-
-    The pipeline's bubble is that of the most microbatches.
-    """
-    if not layouts:
-        return math.inf
-    batch = max(layout.batch_rows for layout in layouts)
-    unit = layouts[0].data * layouts[0].microbatch_rows
-    layout = replace(layouts[0], batch_rows=unit * -(-batch // unit))
-    work = step_work(task.shape, layout, task.device)
-    if layout.pipeline > 1:
-        most = max(each.num_microbatches for each in layouts)
-        work = replace(work, bubble=(layout.pipeline - 1) / (layout.virtual_stages * most))
-    seconds = step_seconds(work, efficiency) + task.update_seconds(efficiency)
-    return math.log(seconds / (layout.batch_rows * task.shape.seq_len)) + _margin(layout)
+    num_layouts = num_estimated = 0
+    for layout in (layout for group in groups(task) for layout in microbatches(task, group)):
+        num_layouts += len(task.recomputes)
+        for recompute in task.recomputes:  # the less the faster: the first that fits
+            num_estimated += 1
+            found = estimate_layout(task, recomputing(layout, recompute), efficiency)
+            if found is not None:
+                best = found if best is None or found.score < best.score else best
+                break
+    return Searched(best, num_layouts, num_estimated)

@@ -14,7 +14,7 @@ from headwater.plan.device import Device, find_device, read_devices
 from headwater.plan.efficiency import shipped_constants, shipped_efficiency
 from headwater.plan.energy import mean_watts
 from headwater.plan.forecast_run import Spread
-from headwater.plan.layout import Layout
+from headwater.plan.layout import HEADWATER, Layout
 from headwater.plan.memory import CONTEXT_BYTES, estimate_memory
 from headwater.plan.money import find_price
 from headwater.plan.processor import constants, muon_flops
@@ -160,6 +160,7 @@ def _gpu(config: RunConfig, device: Device, probe: Probe | None) -> Machinery:
         recompute="full" if train.recompute_fraction else "none",
         recomputed_layers=train.recompute_fraction or 1.0,
         precision="fp8" if config.machine.dtype == "float8" else "bf16",
+        software=HEADWATER,
     )
     spread, efficiency = shipped_constants()["spread"], shipped_efficiency()
     work = in_halves(step_work(shape, layout, device), train.half_length_fraction)

@@ -152,9 +152,8 @@ class PublishedLaws:
             return far
         names = "; ".join(each.name for each in self.in_nats)
         return (
-            f"over the published laws ({names}): they differ in text and tokenizer, on which absolute loss depends; "
-            "sizes are compared, to a percent and less, by those that show an optimum; --runs CSV forecasts from runs "
-            "of your own"
+            f"published laws ({names}). They differ in text and tokenizer, so the absolute loss is uncertain; sizes "
+            "are compared to within a percent. --runs CSV forecasts from runs of your own"
         )
 
 
