@@ -12,6 +12,7 @@ To begin with:
 
 Measurements:
   make growth             step time and memory by size, into docs/performance.md
+  make under-load         tokens per second while other programs use the CPUs
   make law-backtest       forecasts of loss against published tables of runs
   make schedule-backtest  forecasts across learning-rate schedules
   make cost-backtest      estimated step times against published ones
@@ -38,7 +39,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test check growth cost-backtest law-backtest schedule-backtest evaluation-memory clean
+.PHONY: demo help test check growth under-load cost-backtest law-backtest schedule-backtest evaluation-memory clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
 
@@ -60,6 +61,9 @@ check: $(VENV)/test.stamp
 
 growth: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/growth.py --json --markdown docs/performance.md
+
+under-load: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/under_load.py
 
 cost-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/cost_backtest.py --json

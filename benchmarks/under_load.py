@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from growing.point import tokens_dir, write_random_tokens
+from headwater.machine.load import LoadMeter
 from job import Job, Shape
 from worker import end_with_parent
 from workers import OFFLINE
@@ -32,28 +33,19 @@ from workers import OFFLINE
 FIRST_LIGHT = Shape(4, 4, 192, 256, 6144, 16)
 VARIANTS = ["headwater", "spinning:SPIN=1", "passive:SPIN=1,OMP_WAIT_POLICY=passive"]
 LOADS = {"quiet": "", "loop": "l", "loop elsewhere": "e", "training": "t", "both": "lt"}
+LARGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # as the command line sets it
 SETTLE_SECONDS = 1.0  # for threads to notice the load, or that it ended
 READY_STEPS, READY_SECONDS = 2, 60.0
 
 
 class Process:
-    """A process that is stopped but for where it is wanted."""
+    """A process; `send` sends it a signal."""
 
     def __init__(self, *arguments: str, log: Path, own_session: bool = False, **environment: str) -> None:
-        with open(log, "ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, *arguments],
-                env=os.environ | OFFLINE | environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=own_session,
-            )
-
-    def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
+        command, env = [sys.executable, *arguments], os.environ | OFFLINE | LARGE_PAGES | environment
+        with open(log, "ab") as out:
+            self._process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=own_session)
+        self.send = self._process.send_signal
 
     def end(self) -> None:
         self._process.kill()
@@ -73,21 +65,20 @@ class Training(Process):
                 self.end()
                 sys.exit(f"{name} doesn't train; the end of its log:\n{(folder / f'{name}.log').read_text()[-2000:]}")
             time.sleep(0.05)
-        self.stop()
+        self.send(signal.SIGSTOP)
 
     def _ends(self) -> list[float]:
         return [float(line) for line in self._times.read_text().split()] if self._times.exists() else []
 
     def steps_per_second(self, seconds: float, loads: list[Process]) -> float:
         for process in [*loads, self]:
-            process.resume()
+            process.send(signal.SIGCONT)
         time.sleep(SETTLE_SECONDS)
         begin = time.monotonic()
         time.sleep(seconds)
-        end = time.monotonic()
         for process in [self, *loads]:
-            process.stop()
-        ends = [at for at in self._ends() if begin < at < end]
+            process.send(signal.SIGSTOP)
+        ends = [at for at in self._ends() if begin < at < begin + seconds]
         return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 2 else len(ends) / seconds
 
 
@@ -130,33 +121,34 @@ def main() -> None:
         folder = Path(temporary)
         write_random_tokens(folder, options.shape)
 
-        def started(process: Process) -> Process:
+        def started(process: Any) -> Any:
             processes.callback(process.end)
-            process.stop()
+            process.send(signal.SIGSTOP)
             return process
-
-        def training(name: str, text: str, **session: bool) -> Process:
-            environment = dict(pair.split("=", 1) for pair in text.split(",") if pair)
-            return started(Training(folder, name, options.shape, **session, **environment))
 
         loop = ("-c", "while True: pass")
         loads = {key: started(Process(*loop, log=folder / "loop", own_session=key == "e")) for key in "le"}
-        variants = [variant.partition(":")[::2] for variant in options.variants]
-        trainings = {name: training(name, text, own_session=False) for name, text in variants}
-        others = {name: training(f"{name}-2", text, own_session=True) for name, text in variants}
+        trainings, others = {}, {}
+        for variant in options.variants:
+            name, _, text = variant.partition(":")
+            environment = dict(pair.split("=", 1) for pair in text.split(",") if pair)
+            trainings[name] = started(Training(folder, name, options.shape, own_session=False, **environment))
+            others[name] = started(Training(folder, f"{name}-2", options.shape, own_session=True, **environment))
         rates: dict[tuple[str, str], list[float]] = {}
+        strangers: list[float] = []  # CPUs that none of these processes used
         for _ in range(options.rounds):
             for name, one in trainings.items():
                 for load, keys in LOADS.items():
+                    meter = LoadMeter()
                     beside = [others[name] if key == "t" else loads[key] for key in keys]
                     rate = one.steps_per_second(options.seconds, beside) * options.shape.batch_tokens
                     rates.setdefault((name, load), []).append(rate)
+                    strangers.append(meter.others() or 0.0)
+    print(f"CPUs used by anything else: {statistics.mean(strangers):.2f} on the mean, {max(strangers):.2f} at most\n")
     print("| tokens/s | " + " | ".join(LOADS) + " |\n|---|" + "--:|" * len(LOADS))
     for name in trainings:
         quiet = statistics.median(rates[name, "quiet"])
-        found = [
-            (statistics.median(rates[name, load]), min(rates[name, load]), max(rates[name, load])) for load in LOADS
-        ]
+        found = [(statistics.median(some), min(some), max(some)) for some in (rates[name, load] for load in LOADS)]
         cells = (f"{mid:,.0f} [{least:,.0f}, {most:,.0f}] {mid / quiet:.0%}" for mid, least, most in found)
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 

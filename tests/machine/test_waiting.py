@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from headwater.machine import waiting
+from headwater.machine.load import LoadMeter
 from headwater.machine.threads import allowed_cpus
 from headwater.machine.waiting import idle_team, sleep_under_load
 
@@ -50,10 +51,11 @@ def test_an_idle_team_has_more_threads_than_there_are_cpus_and_leaves_none():
 
 
 def test_the_team_is_held_while_others_want_the_cpus(monkeypatch):
-    monkeypatch.setattr(waiting, "PERIOD_SECONDS", 0.001)
     contended = threading.Event()
+    monkeypatch.setattr(waiting, "PERIOD_SECONDS", 0.001)
+    monkeypatch.setattr(LoadMeter, "is_contended", lambda meter, num_threads: contended.is_set())
     before = num_threads()
-    with sleep_under_load(lambda meter: contended.is_set()):
+    with sleep_under_load(2):
         await_threads(before + 1)  # the one that watches
         for _ in range(2):
             contended.set()
@@ -67,7 +69,7 @@ def test_the_team_is_held_while_others_want_the_cpus(monkeypatch):
 
 def test_an_error_inside_leaves_no_thread():
     before = num_threads()
-    with pytest.raises(KeyError), sleep_under_load(lambda meter: True):
+    with pytest.raises(KeyError), sleep_under_load(2):
         raise KeyError
     await_threads(before)
 

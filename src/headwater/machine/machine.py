@@ -221,7 +221,7 @@ class Machine:
         fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         keep_freed_memory()
         try:
-            with threads(self.facts.num_threads), sleep_under_load():
+            with threads(self.facts.num_threads), sleep_under_load(self.facts.num_threads):
                 torch.use_deterministic_algorithms(True)
                 # no value is read before it is written here, and filling every new tensor with NaN costs time
                 torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

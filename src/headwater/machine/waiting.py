@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,15 +17,15 @@ MAPS = Path("/proc/self/maps")
 
 
 @contextmanager
-def sleep_under_load(is_contended: Callable[[LoadMeter], bool] = LoadMeter.is_contended) -> Iterator[None]:
-    """Have OpenMP's threads sleep while they wait for each other and other processes want the CPUs, inside.
+def sleep_under_load(num_threads: int) -> Iterator[None]:
+    """Have OpenMP's threads sleep while they wait for each other and other processes use their CPUs, inside.
 
     By itself libgomp spins for milliseconds. That is fastest on a quiet machine; under load a thread that spins takes
     the CPU from the one it waits for (docs/decisions/0036). While an `idle_team` is held it spins for microseconds.
     The division of work among threads doesn't change, and so no bit does.
     """
     ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(is_contended, ended), name="load", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(num_threads, ended), name="load", daemon=True)
     watcher.start()
     try:
         yield
@@ -34,12 +34,12 @@ def sleep_under_load(is_contended: Callable[[LoadMeter], bool] = LoadMeter.is_co
         watcher.join()
 
 
-def _watch(is_contended: Callable[[LoadMeter], bool], ended: threading.Event) -> None:
+def _watch(num_threads: int, ended: threading.Event) -> None:
     with ExitStack() as team:
         is_held = False
         meter = LoadMeter(own_seconds=time.process_time)
         while not ended.wait(PERIOD_SECONDS):
-            wanted = is_contended(meter)
+            wanted = meter.is_contended(num_threads)
             if wanted and not is_held:
                 team.enter_context(idle_team())
             elif is_held and not wanted:
