@@ -1,4 +1,4 @@
-"""One declaration, files that extend each other, overrides before validation, all problems at once."""
+"""One declaration, files that extend each other, overrides before validation, all problems in one message."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_replacement_leaves_nothing_of_the_old_folder(tmp_path):
 
 @pytest.fixture
 def no_exchange(monkeypatch):
-    """A file system that can't let two folders take each other's name at once."""
+    """A file system that can't let two folders exchange their names atomically."""
     monkeypatch.setattr(disk, "_renamed_at_once", lambda first, second: False)
 
 

@@ -151,7 +151,7 @@ def test_numbers_that_json_does_not_have_are_written_as_null(tmp_path):
     assert returned["grad_norm"] == float("inf")
 
 
-# ---- events between steps: rows go on while no step is completed
+# ---- events between steps: rows advance while no step is completed
 
 
 def records_of(path: Path, *events: tuple[str, int, dict]) -> list[tuple[str, int]]:
@@ -196,16 +196,16 @@ def test_a_resume_that_knows_no_rows_hides_what_was_skipped_at_its_step(tmp_path
 
 
 def test_steps_ask_for_the_owner_every_few_seconds_and_other_events_always(tmp_path):
-    asked, now = [], [100.0]
-    records = RunRecords(tmp_path / "records.jsonl", lambda: now[0], lambda: asked.append(now[0]))
+    calls, now = [], [100.0]
+    records = RunRecords(tmp_path / "records.jsonl", lambda: now[0], lambda: calls.append(now[0]))
     for second in range(12):
         now[0] = 100.0 + second
         records.append("step", second)
-    assert asked == [100.0, 105.0, 110.0]
+    assert calls == [100.0, 105.0, 110.0]
     records.append("checkpoint", 11)
     now[0] = 50.0  # a clock that was set back
     records.append("step", 12)
-    assert asked == [100.0, 105.0, 110.0, 111.0, 50.0]
+    assert calls == [100.0, 105.0, 110.0, 111.0, 50.0]
     records.close()
 
 

@@ -102,7 +102,7 @@ def test_successive_epochs_hold_the_same_rows_in_another_order(packed):
 
 @given(st.integers(0, 10**9), st.lists(st.integers(1, 9), min_size=1, max_size=4))
 @settings(max_examples=40)
-def test_rows_do_not_depend_on_how_they_are_asked_for(packed, first_row, sizes):
+def test_rows_do_not_depend_on_how_they_are_requested(packed, first_row, sizes):
     source = source_of(packed)
     firsts = first_row + np.cumsum([0, *sizes])
     parts = [source.rows(int(first), size) for first, size in zip(firsts, sizes)]

@@ -185,7 +185,7 @@ def digest_facts(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("damage_name", DAMAGES)
 def test_whole_is_what_can_be_read(run_dir, damage_name):
-    """A quick look that says whole where a resume says damaged would end a run that isn't finished."""
+    """A quick check that says whole where a resume says damaged would end a run that isn't finished."""
     path = checkpoint_dir(run_dir, 2)
     DAMAGES[damage_name](path)
     try:
@@ -222,7 +222,7 @@ def damage(run_dir: Path, step: int) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def test_damage_is_told_with_the_file_and_what_was_done(run_dir):
+def test_damage_is_named_with_the_file_and_what_was_done(run_dir):
     damage(run_dir, 2)
     said: list[str] = []
     newest_good_checkpoint(run_dir, said.append)

@@ -108,7 +108,7 @@ def epoch(run_dir: Path) -> int:
 
 
 def say_line(process: subprocess.Popen[bytes]) -> str:
-    """Let a holder go on, and return what it says then."""
+    """Let a holder continue, and return what it says then."""
     process.stdin.write(b"\n")
     process.stdin.flush()
     return process.stdout.readline().decode()
@@ -174,7 +174,7 @@ def test_an_owner_on_another_host_is_taken_over(tmp_path):
             assert owner.claim["epoch"] == 2
 
 
-def test_an_owner_that_can_not_be_told_is_not_taken_over(tmp_path):
+def test_an_owner_without_a_name_is_not_taken_over(tmp_path):
     with another_process_holds(tmp_path):
         (tmp_path / "lock").write_bytes(b"")
         with pytest.raises(LockedError, match="doesn't name"), taken_over(tmp_path):

@@ -66,7 +66,7 @@ def test_any_names_and_dtypes_in_any_order_give_their_bytes(described):
     assert written(tensors) == their_bytes(tensors)
 
 
-def test_metadata_are_where_transformers_looks_for_them(tmp_path):
+def test_metadata_are_where_transformers_reads_them(tmp_path):
     (tmp_path / "a").write_bytes(written({"a": torch.ones(1)}, {"format": "pt"}))
     with safe_open(tmp_path / "a", "pt") as file:
         assert file.metadata() == {"format": "pt"}

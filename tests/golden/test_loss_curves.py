@@ -1,6 +1,6 @@
 """Loss curves of a tiny model on made-up text, uncompiled, in fp32: a refactor leaves them as they are.
 
-A change of mathematics changes them; then look at the new curves, say in the commit why they may differ, and write them:
+A change of mathematics changes them; then compare the new curves, say in the commit why they may differ, and write them:
 PYTHONPATH=src:tests/train python tests/golden/test_loss_curves.py
 """
 

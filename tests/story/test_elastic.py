@@ -90,17 +90,17 @@ def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error(tmp_path):
     assert not any("Traceback" in one.err for one in said)
 
 
-@pytest.mark.parametrize("asked", [0, 1])
-def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monkeypatch, asked):
+@pytest.mark.parametrize("signalled", [0, 1])
+def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monkeypatch, signalled):
     folder = prepare(tmp_path, train__num_steps=4)
     monkeypatch.chdir(folder)
     prepare_data(load_run("mine.toml", [])[0], print, Timings())
-    # the first rank's operations take so long that the last save is still under way when the signal comes
+    # the first rank's operations delay the last save: it is still under way when the signal comes
     processes = start_ranks(2, "train", "mine.toml", cwd=folder, HEADWATER_FAULTS="delay=0.12@20+")
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)
-    processes[asked].send_signal(signal.SIGTERM)
+    processes[signalled].send_signal(signal.SIGTERM)
     said = [finish(process) for process in processes]
     assert {one.status for one in said} == {75}, "\n".join(map(str, said))
     assert "after the last step" in said[0].err

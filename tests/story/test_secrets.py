@@ -74,7 +74,7 @@ def test_a_run_file_that_is_no_toml_is_refused_without_telling_what_it_holds(tmp
     require_silence(said, tmp_path)
 
 
-def test_a_fault_of_ours_is_told_without_the_environment(folder):
+def test_a_fault_of_ours_is_shown_without_the_environment(folder):
     """A traceback shows lines of code, never values."""
     code = (
         "import sys; from unittest import mock; from headwater.cli.main import main\n"

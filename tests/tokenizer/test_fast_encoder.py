@@ -72,7 +72,7 @@ def vocabulary(trained):
     return {token: at for token, at in model["vocab"].items() if token not in SPECIAL_IDS}, merges
 
 
-def test_a_vocabulary_that_tiktoken_would_merge_otherwise_is_told(trained):
+def test_a_vocabulary_that_tiktoken_would_merge_otherwise_is_noticed(trained):
     ids, merges = vocabulary(trained)
     assert merges_agree(ids, merges)
     swapped = [merges[1], merges[0], *merges[2:]]

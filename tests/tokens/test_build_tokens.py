@@ -168,7 +168,7 @@ def test_what_was_damaged_meanwhile_is_encoded_again_and_nothing_before_it(
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
 
 
-def test_what_another_key_had_begun_is_removed(corpus_dir, tokenizer, tmp_path, in_pieces):
+def test_the_work_of_another_key_is_removed(corpus_dir, tokenizer, tmp_path, in_pieces):
     kill_after(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:other")
     (other,) = (tmp_path / ".tokens-work").iterdir()
     kill_after(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key")
@@ -191,17 +191,17 @@ def test_what_fails_at_the_end_costs_no_encoding(corpus_dir, tokenizer, tmp_path
     with disk.faults("") as plan:
         build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
     last_link = len(plan.operations) - plan.operations[::-1].index("hardlink")
-    asked = []
+    calls = []
 
     def refuse_the_last() -> None:
-        asked.append(len(asked))
+        calls.append(len(calls))
         if (tmp_path / ".tokens-work").exists() and list(tmp_path.glob(".tmp-tokens-*/*/*/*.bin")):
             raise LockedError("taken over")
 
     if at_the_end == "the owner":
         with pytest.raises(LockedError):
             build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet, refuse_the_last)
-        assert len(asked) > 30  # before every piece and shard, too
+        assert len(calls) > 30  # before every piece and shard, too
     else:
         with disk.faults(f"errno=ENOSPC@{last_link}+"), pytest.raises(StorageError):
             build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
@@ -231,7 +231,7 @@ def test_a_process_that_was_taken_over_stops_before_it_writes(corpus_dir, tokeni
             raise LockedError("taken over")
 
     def encode(texts: list[str]):
-        if len(encoded) == 9:  # it is stopped here, and the other goes on to the end
+        if len(encoded) == 9:  # it is stopped here, and the other continues to the end
             build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
             taken_over.append(True)
         encoded.append(texts)

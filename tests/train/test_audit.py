@@ -152,7 +152,7 @@ def test_of_two_ranks_the_one_that_computed_wrong_is_named(tmp_path):
             assert end == [[3.0] * 3] * 2 if message is None else message in end
 
 
-def test_nothing_is_computed_twice_where_it_was_not_asked_for(tmp_path, monkeypatch):
+def test_nothing_is_computed_twice_where_it_was_not_requested(tmp_path, monkeypatch):
     machine = FlippingMachine(monkeypatch, [])
     train_here(tmp_path, plan())
     assert machine.number == 12

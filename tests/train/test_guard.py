@@ -67,7 +67,7 @@ def test_a_run_begins_with_nothing_to_compare_with():
 
 
 def test_a_loss_near_0_may_rise_by_a_few_hundredths():
-    """A model that knows its text by heart: six hundredths of a nat are no spike, whatever the median is."""
+    """A model that has memorised its text: six hundredths of a nat are no spike, whatever the median is."""
     assert loss_limit([0.001] * 128, 6) == pytest.approx(0.061)
 
 

@@ -1,4 +1,4 @@
-"""Runs that began before a setting existed go on with it at the value that they had without it."""
+"""Runs that began before a setting existed resume at the value that they had without it."""
 
 from __future__ import annotations
 

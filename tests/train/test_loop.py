@@ -1,4 +1,4 @@
-"""Training to the end, stopping, dying and going on: the records are those of a run that never stopped."""
+"""Training to the end, stopping, dying and resuming: the records are those of a run that never stopped."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_every_step_is_recorded_once_with_what_it_needs(whole):
 
 
 def test_measurements_come_when_they_are_due(whole):
-    looks = [record["step"] for record in read_records(whole / "records.jsonl", "probes")]
-    assert looks == probe_steps(plan().train)
+    probed = [record["step"] for record in read_records(whole / "records.jsonl", "probes")]
+    assert probed == probe_steps(plan().train)
     validations = [record["step"] for record in read_records(whole / "records.jsonl", "validation")]
-    assert validations == sorted({3, 6, 9, 12, *looks})
+    assert validations == sorted({3, 6, 9, 12, *probed})
 
 
 def test_every_save_is_recorded_once_it_is_on_disk(whole):
@@ -106,7 +106,7 @@ def test_a_run_stopped_at_every_step_ends_the_same(tmp_path, whole):
 
 
 def kill_at_line(run_dir: Path, line: int) -> None:
-    """Train in a child that is killed with SIGKILL after it has written so many lines of records."""
+    """Train in a child that is killed with SIGKILL after it has written `line` lines of records."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
@@ -149,7 +149,7 @@ def test_a_damaged_newest_checkpoint_costs_time_and_nothing_else(tmp_path, whole
 def test_an_evaluation_that_dies_loses_no_step(tmp_path, whole):
     class Dying(CountingEvaluator):
         def validate(self, model, forward):
-            if len(self.asked) >= 4:
+            if len(self.calls) >= 4:
                 raise MemoryError
             return super().validate(model, forward)
 
@@ -260,7 +260,7 @@ def test_too_many_bad_steps_stop_a_run_that_may_not_go_back_with_advice(tmp_path
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 150, 1000, 12345])
 @pytest.mark.parametrize("num_probes", [0, 1, 2, 9])
-def test_looks_end_at_the_last_step_and_their_distances_grow(num_steps, num_probes):
+def test_probes_end_at_the_last_step_and_their_distances_grow(num_steps, num_probes):
     settings = TrainSettings(
         num_steps=num_steps, batch_tokens=1, microbatch_tokens=1, save_every=1, validate_every=1, num_probes=num_probes
     )

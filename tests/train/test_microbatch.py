@@ -66,7 +66,7 @@ def test_nothing_is_doubled_where_the_memory_has_no_room():
     assert search({4: 1.0, 2: 1.0}, 4, room=lambda: False) == ([4, 2], 4)
 
 
-def test_no_size_is_begun_after_the_time():
+def test_no_size_is_measured_after_the_time():
     left = [True, False, False]
     assert search({4: 1.0, 8: 0.5}, 4, time=lambda: left.pop(0)) == ([4, 8], 8)
 
@@ -123,17 +123,17 @@ def test_measuring_leaves_no_trace_in_the_weights(tmp_path, monkeypatch):
 
 
 def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, monkeypatch):
-    asked, said = [], []
+    calls, said = [], []
 
     class Rows(MadeUpRows):
         def rows(self, first_row, num_rows):
-            asked.append((first_row, num_rows))
+            calls.append((first_row, num_rows))
             return super().rows(first_row, num_rows)
 
     monkeypatch.setattr(Machine, "seconds_of", lambda self, work: work() or 1.0)
     run = module.assemble(tmp_path, plan(microbatch_tokens="auto"), Rows(), said.append)
     run.records.close()
-    assert set(asked) == {(0, 4), (0, 2)}
+    assert set(calls) == {(0, 4), (0, 2)}
     assert run.microbatch.tokens == 4 * 24, "the rule's: twice as many microbatches of 1 s each take longer"
     assert said[-1] == f"microbatches of 96 tokens: {run.microbatch.why}"
     assert "48 tokens: 48/s, 96 tokens: 96/s" in run.microbatch.why

@@ -79,7 +79,7 @@ def test_loss_and_every_gradient_have_the_same_bits(family, ops, dtype):
 
 
 def kept_bytes(model: Transformer) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass, weights and their casts left out."""
+    """Return the bytes that a forward pass keeps for the backward pass, weights and their casts excluded."""
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

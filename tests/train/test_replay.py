@@ -50,7 +50,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_that_went_back_is_replayed_from_its_log_without_deciding_anything(copy, monkeypatch):
-    """The harm isn't planted: nothing is bad any more, and the rows are left out all the same."""
+    """The harm isn't planted: nothing is bad any more, and the rows are skipped all the same."""
     monkeypatch.setattr(Guard, "judge", None)
     before = contents(copy)
     found = replayed(copy)
@@ -80,7 +80,7 @@ def test_the_last_bit_of_a_recorded_number_is_compared(copy, name):
     lines[at] = json.dumps(record)
     (copy / "records.jsonl").write_text("\n".join(lines) + "\n")
     assert replayed(copy).difference.startswith(f"step 3: {name} was 0x")
-    assert list(copy.glob("replay-*/records.jsonl")), "kept, to look into"
+    assert list(copy.glob("replay-*/records.jsonl")), "kept, to be studied"
     assert replayed(copy).difference
     assert len(list(copy.glob("replay-*"))) == 1, "the earlier one is removed"
 

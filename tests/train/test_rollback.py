@@ -1,4 +1,4 @@
-"""A run that was harmed goes back, leaves the rows out and comes to the same end, whatever stops it on the way."""
+"""A run that was harmed goes back, skips the rows and comes to the same end, whatever stops it on the way."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_log_names_the_documents_of_the_rows_that_did_it(whole):
     assert back["documents"] == {"count": 16, "listed": [["made up", str(row)] for row in rows]}
 
 
-def test_all_steps_are_done_and_the_rows_left_out_are_seen_by_none(whole):
+def test_all_steps_are_done_and_the_skipped_rows_are_seen_by_none(whole):
     run = read_checkpoint(list_checkpoints(whole)[0][1])
     assert (run.step, run.state["num_updates"]) == (NUM_STEPS, NUM_STEPS)
     assert run.state["rows_consumed"] == (HARMED + 4 + NUM_STEPS - 8) * ROWS_PER_STEP
@@ -95,7 +95,7 @@ def test_a_checkpoint_that_was_harmed_itself_is_gone_back_to_once(tmp_path, monk
     assert list_checkpoints(tmp_path)[0][0] == NUM_STEPS
 
 
-def test_a_run_harmed_before_its_first_save_begins_anew_with_other_rows(tmp_path, monkeypatch):
+def test_a_run_harmed_before_its_first_save_starts_again_with_other_rows(tmp_path, monkeypatch):
     plant(monkeypatch, 5)
     run = go_on(tmp_path, spiked_plan(save_every=10))
     assert read_interventions(tmp_path)[-1]["to_step"] == 0
@@ -131,7 +131,7 @@ def test_bad_steps_with_good_ones_between_bring_it_back_to_before_the_first(tmp_
 
 
 def test_a_batch_of_garbage_is_gone_through_without_a_trace(tmp_path):
-    """Text that contradicts what was learnt: no harm is done, so that the run needn't go back."""
+    """Text that contradicts what was learned: no harm is done, so that the run needn't go back."""
     bad = range(45 * ROWS_PER_STEP, 46 * ROWS_PER_STEP)
 
     class WithGarbage(MadeUpRows):
@@ -346,7 +346,7 @@ def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path,
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_a_log_of_other_settings_is_put_aside_where_training_begins_anew(tmp_path, whole):
+def test_a_log_of_other_settings_is_renamed_where_training_starts_again(tmp_path, whole):
     (tmp_path / FILE).write_bytes((whole / FILE).read_bytes())
     go_on(tmp_path, spiked_plan(lr=0.01))
     assert log_of(tmp_path) == []

@@ -1,4 +1,4 @@
-"""One update: exact under any split into microbatches, and not taken when it isn't finite."""
+"""One update: exact under any split into microbatches, and skipped when it isn't finite."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_gradients_do_not_pile_up_from_step_to_step():
     assert used.step(split(4, 2)).grad_norm == fresh.step(split(4, 2)).grad_norm
 
 
-def test_clipping_lowers_the_update_and_not_the_norm_that_is_told():
+def test_clipping_lowers_the_update_and_not_the_norm_that_is_returned():
     free, clipped = Trainer(rule="adamw"), Trainer(rule="adamw")
     norms = [
         free.step(split(0, 2), max_grad_norm=None).grad_norm,

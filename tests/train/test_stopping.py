@@ -84,7 +84,7 @@ def slow_saves(monkeypatch) -> Clock:
 
 
 @pytest.mark.parametrize(("stop_within", "is_saved"), [(30.0, True), (6.5, True), (5.9, False), (2.0, False)])
-def test_a_save_is_begun_only_where_it_will_end(tmp_path, slow_saves, stop_within, is_saved):
+def test_a_save_begins_only_where_it_will_end(tmp_path, slow_saves, stop_within, is_saved):
     with StopRequest(stop_within, slow_saves) as stop:
         assert not train_with(tmp_path, stop, send_after(6, signal.SIGTERM))
     (stopped,) = records(tmp_path, "stopped")

@@ -1,4 +1,4 @@
-"""A training run small enough for a test: made-up text that can be learnt, one thread, nothing compiled."""
+"""A training run small enough for a test: made-up text that can be learned, one thread, nothing compiled."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ def plan(
 class CountingEvaluator:
     """Measures nothing but the sum of all weights, so that a record shows which weights it was of."""
 
-    asked: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def validate(self, model: Any, forward: Any) -> dict[str, Any]:
-        self.asked.append("validate")
+        self.calls.append("validate")
         return {"weights": weight_sum(model)}
 
     def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        self.asked.append("look")
+        self.calls.append("probe")
         yield "probes", {"weights": weight_sum(model)}
         yield "samples", {"weights": weight_sum(model)}
 
@@ -140,7 +140,7 @@ def begin(run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows | None = None)
 
 
 def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None, evaluator: Any = None) -> Run:
-    """Train to the end, or until a stop is asked for after `stop_after` steps."""
+    """Train to the end, or until a stop is requested after `stop_after` steps."""
     run, stop = begin(run_dir, the_plan), StopRequest()
 
     def display(record: Record) -> None:

@@ -41,7 +41,7 @@ class Circumstances:
     text           the run's text, where it is open already
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
-    stop_within    seconds after a SIGTERM in which nothing is begun that would not end by then; None: no limit
+    stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
     """
 
     questions: PlanOptions = field(default_factory=PlanOptions)

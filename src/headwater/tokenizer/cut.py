@@ -1,8 +1,8 @@
 """Cut a long text into parts that encode on their own to the same ids as the whole.
 
 The pre-tokenizer never lets a token cross from a line end to a following character that is not white space, nor from
-such a character to a following space, and its pattern has no look-behind: a cut there changes nothing. It keeps the
-time linear and the memory small for a line of 200 MB, and lets one long document use every core.
+such a character to a following space, and its pattern depends on nothing before it: a cut there changes nothing. It
+keeps the time linear and the memory small for a line of 200 MB, and lets one long document use every core.
 """
 
 from __future__ import annotations

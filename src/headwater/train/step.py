@@ -79,9 +79,10 @@ def train_step(
     gradient doesn't depend on how the step is split. A step for which `judge` has a reason is skipped:
     weights and optimizer state stay as they are.
 
-    The host waits for the device once, at `machine.read`, when all microbatches are queued; until then loss and norm
-    are tensors. Waiting before the update costs a GPU the tens of microseconds in which its queue is empty; an update
-    that is queued unseen would have to be undone by copies of all weights and state, and that takes longer.
+    One rank waits for its device once, at `machine.read`, when all microbatches are queued; until then loss and norm
+    are tensors. Of several ranks each waits for the number of targets, too. Waiting before the update costs a GPU the
+    tens of microseconds in which its queue is empty; an update that is queued unseen would have to be undone by copies
+    of all weights and state, and that takes longer.
     """
     num_targets = machine.sum_ranks(sum(batch.num_targets for batch in microbatches))
     loss_total = compute(prepared, machine, microbatches, num_targets)

@@ -111,9 +111,7 @@ def _tiles(run: RunData) -> list[Html]:
         _tile("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
         _tile("tokens", tokens, count, tokens and total and f"{significant(tokens / total, 2)} per parameter"),
         _tile("training time", seconds, short_duration, speed and f"{count(speed)} tokens per second (median)"),
-        _tile(
-            "utilisation", median_share(curve), percent, peak and f"median, of {flop_rate(peak)} in {dtype}"
-        ),
+        _tile("utilisation", median_share(curve), percent, peak and f"median, of {flop_rate(peak)} in {dtype}"),
         _tile("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
     ]
 
