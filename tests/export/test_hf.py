@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,8 @@ def make_tokenizer(folder: Path) -> Tokenizer:
 
 
 def export(model: Transformer, tokenizer_dir: Path, out_dir: Path, **changes) -> None:
-    arguments = {"begin_id": BEGIN, "end_id": END, "pad_id": PAD, **changes}
-    state = arguments.pop("state", model.state_dict())
-    export_hf(state, model.settings, tokenizer_dir, out_dir, **arguments)
+    state = changes.pop("state", model.state_dict())
+    export_hf(state, model.settings, tokenizer_dir, out_dir, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -215,8 +215,11 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer_dir, tmp_path):
     with pytest.raises(ExportError, match="has 310 tokens and the model has 128"):
         export(small, tokenizer_dir, tmp_path / "out")
     model = random_model(model_settings(**SHAPES["qwen3"]))
-    with pytest.raises(ExportError, match="the pad token has id 99, which is no special token"):
-        export(model, tokenizer_dir, tmp_path / "out", pad_id=99)
+    with tempfile.TemporaryDirectory() as other:
+        text = (tokenizer_dir / "tokenizer.json").read_text().replace("<|pad|>", "<|path|>")
+        Path(other, "tokenizer.json").write_text(text)
+        with pytest.raises(ExportError, match=r"has no <\|pad\|> \(pad_token\) at id 2"):
+            export(model, Path(other), tmp_path / "out")
     with pytest.raises(ExportError, match="can't be read as a tokenizer"):
         export(model, tmp_path / "nowhere", tmp_path / "out")
     assert list(tmp_path.iterdir()) == [], "a refused export leaves nothing"

@@ -18,7 +18,7 @@ from headwater.checkpoint.tensor_file import write_tensors
 from headwater.errors import ExportError
 from headwater.export.data_card import markdown
 from headwater.export.hf_card import write_card
-from headwater.export.hf_tokenizer import write_tokenizer
+from headwater.export.hf_tokenizer import SPECIAL_ROLES, write_tokenizer
 from headwater.export.hf_weights import hf_tensors
 from headwater.model.settings import ModelSettings
 
@@ -33,9 +33,6 @@ def export_hf(
     tokenizer_dir: Path,
     out_dir: Path,
     *,
-    begin_id: int,
-    end_id: int,
-    pad_id: int,
     dtype: Dtype = "float32",
     facts: Mapping[str, str | int | float] | None = None,
     scores: Mapping[str, float] | None = None,
@@ -56,21 +53,13 @@ def export_hf(
     tensors = {
         name: tensor.detach().to("cpu", getattr(torch, dtype)) for name, tensor in hf_tensors(state, model).items()
     }
-    ids = {"bos_token_id": begin_id, "eos_token_id": end_id, "pad_token_id": pad_id}
+    ids = {f"{name}_id": id for name, id in SPECIAL_ROLES.items()}
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
         with files.DigestedFile(folder / "model.safetensors") as file:
             write_tensors(file, tensors, {"format": "pt"})
         files.write_json(folder / "generation_config.json", ids)
-        write_tokenizer(
-            tokenizer_dir,
-            folder,
-            begin_id=begin_id,
-            end_id=end_id,
-            pad_id=pad_id,
-            seq_len=model.seq_len,
-            vocab_size=model.vocab_size,
-        )
+        write_tokenizer(tokenizer_dir, folder, model.seq_len, model.vocab_size)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))

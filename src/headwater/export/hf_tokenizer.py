@@ -16,6 +16,7 @@ from tokenizers.processors import Sequence, TemplateProcessing
 
 from headwater import files
 from headwater.errors import ExportError
+from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_TOKENS
 
 # ChatML behind the begin token. The generation block marks what a chat model is trained to say (TRL's
 # assistant_only_loss); it stands on one line, so that no reader's treatment of line ends adds a space to it.
@@ -33,33 +34,30 @@ CHAT_TEMPLATE = """\
 {%- endif %}
 """
 CHAT_TOKENS = {"<|im_start|>", "<|im_end|>"}
+TOKEN_FIELDS = ("content", "lstrip", "normalized", "rstrip", "single_word")
+SPECIAL_ROLES = {"bos_token": BEGIN_ID, "eos_token": END_ID, "pad_token": PAD_ID}
 
 
-def write_tokenizer(
-    tokenizer_dir: Path, out_dir: Path, *, begin_id: int, end_id: int, pad_id: int, seq_len: int, vocab_size: int
-) -> None:
+def write_tokenizer(tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size: int) -> None:
     """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat template into `out_dir`.
 
     There is no chat template where the tokenizer lacks its tokens.
-    Raises ExportError when there is no readable tokenizer, when it has ids that the model has no row for, or when
-    begin, end or pad is not one of its special tokens.
+    Raises ExportError when there is no readable tokenizer of headwater's, or it has ids that the model has no row for.
     """
     tokenizer = _load(tokenizer_dir / "tokenizer.json")
     special = {id: token for id, token in sorted(tokenizer.get_added_tokens_decoder().items()) if token.special}
-    for name, id in (("begin", begin_id), ("end", end_id), ("pad", pad_id)):
-        if id not in special:
-            raise ExportError(f"the {name} token has id {id}, which is no special token of {tokenizer_dir}")
+    for name, id in SPECIAL_ROLES.items():
+        if id not in special or special[id].content != SPECIAL_TOKENS[id]:
+            raise ExportError(
+                f"{tokenizer_dir} has no {SPECIAL_TOKENS[id]} ({name}) at id {id}; train it with headwater"
+            )
     if tokenizer.get_vocab_size() > vocab_size:
         raise ExportError(
             f"{tokenizer_dir} has {tokenizer.get_vocab_size()} tokens and the model has {vocab_size}; "
             "it is not the tokenizer of this model"
         )
-    roles = {
-        "bos_token": special[begin_id].content,
-        "eos_token": special[end_id].content,
-        "pad_token": special[pad_id].content,
-    }
-    _add_begin_token_(tokenizer, roles["bos_token"], begin_id)
+    roles = {name: SPECIAL_TOKENS[id] for name, id in SPECIAL_ROLES.items()}
+    _add_begin_token_(tokenizer, roles["bos_token"], BEGIN_ID)
     has_chat = {token.content for token in special.values()} >= CHAT_TOKENS
     files.write_text(out_dir / "tokenizer.json", tokenizer.to_str(pretty=False))
     files.write_json(out_dir / "tokenizer_config.json", _config(special, roles, seq_len, has_chat))
@@ -91,14 +89,7 @@ def _config(special: dict[int, Any], roles: dict[str, str], seq_len: int, has_ch
         **roles,
         "additional_special_tokens": others,
         "added_tokens_decoder": {
-            str(id): {
-                "content": token.content,
-                "lstrip": token.lstrip,
-                "normalized": token.normalized,
-                "rstrip": token.rstrip,
-                "single_word": token.single_word,
-                "special": True,
-            }
+            str(id): {**{name: getattr(token, name) for name in TOKEN_FIELDS}, "special": True}
             for id, token in special.items()
         },
         # without it transformers 4.57 also returns token_type_ids, which the models refuse

@@ -12,20 +12,12 @@ from headwater.errors import ExportError
 from headwater.model.settings import ModelSettings
 
 
-def _same(weight: Tensor) -> Tensor:
-    return weight
+def _joined(*parts: Tensor) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _transposed(weight: Tensor) -> Tensor:
-    return weight.T  # GPT-2's Conv1D holds (in, out) where a Linear holds (out, in)
-
-
-def _stacked(*parts: Tensor) -> Tensor:
-    return torch.cat(parts)
-
-
-def _stacked_transposed(*parts: Tensor) -> Tensor:
-    return torch.cat(parts).T
+def _transposed(*parts: Tensor) -> Tensor:
+    return _joined(*parts).T  # GPT-2's Conv1D holds (in, out) where a Linear holds (out, in)
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,7 @@ class Rule:
 
     theirs: str
     ours: tuple[str, ...]
-    combine: Callable[..., Tensor] = _same
+    combine: Callable[..., Tensor] = _joined
 
 
 def hf_tensors(state: Mapping[str, Tensor], model: ModelSettings) -> dict[str, Tensor]:
@@ -113,8 +105,8 @@ def _gpt2_block(i: int, model: ModelSettings) -> list[Rule]:
     theirs, ours = f"transformer.h.{i}", f"blocks.{i}"
     projections = [f"{ours}.attention.{name}" for name in ("query", "key", "value")]
     rules = [
-        Rule(f"{theirs}.attn.c_attn.weight", tuple(f"{name}.weight" for name in projections), _stacked_transposed),
-        Rule(f"{theirs}.attn.c_attn.bias", tuple(f"{name}.bias" for name in projections), _stacked),
+        Rule(f"{theirs}.attn.c_attn.weight", tuple(f"{name}.weight" for name in projections), _transposed),
+        Rule(f"{theirs}.attn.c_attn.bias", tuple(f"{name}.bias" for name in projections)),
     ]
     for their_norm, our_norm in (("ln_1", "attention_norm"), ("ln_2", "mlp_norm")):
         rules += [Rule(f"{theirs}.{their_norm}.{kind}", (f"{ours}.{our_norm}.{kind}",)) for kind in ("weight", "bias")]

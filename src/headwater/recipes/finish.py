@@ -117,16 +117,12 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
     if is_current(folders.hf, key):
         return folders.hf
-    tokenizer = Tokenizer.load(folders.tokenizer)
     facts, scores = card_facts(config)
     export_hf(
         final_weights(config.run_dir),
         config.model,
         folders.tokenizer,
         folders.hf,
-        begin_id=tokenizer.begin_id,
-        end_id=tokenizer.end_id,
-        pad_id=tokenizer.pad_id,
         facts=facts,
         scores=scores,
         data_card=data_card,

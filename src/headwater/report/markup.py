@@ -111,6 +111,12 @@ def card(title: Child, note: Child, *body: Child) -> Html:
     return tag("figure", tag("figcaption", caption) if title or note else None, body, class_="card")
 
 
+def written(*parts: Child) -> Html:
+    """Return text that keeps its lines, in a face of one width where they are indented."""
+    lines = "".join(str(part) for part in parts if part is not None)
+    return tag("p", parts, class_="text indented" if "\n " in lines or "\n\t" in lines else "text")
+
+
 def data_block(value: Any) -> Html:
     """Return JSON that a script can read, in which no text can end the block it stands in."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from headwater.corpus.shards import parse_document, read_lines
 from headwater.errors import HeadwaterError
 from headwater.report.chart import legend, series, stacked_bar
-from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
+from headwater.report.markup import Child, Html, card, data_table, missing, section, tag, written
 from headwater.report.measures import Share, read_shares
 from headwater.report.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
@@ -185,7 +185,7 @@ def _source_head(run: RunData, name: str) -> Child:
 def _excerpts(run: RunData) -> Child:
     """Return how the first training documents of each source begin; nothing where the corpus can't be read."""
     found = [
-        tag("li", tag("span", f"{name} · {origin}", class_="when"), tag("p", text, class_="text"))
+        tag("li", tag("span", f"{name} · {origin}", class_="when"), written(text))
         for name in run.sources
         for origin, text in _first_documents(run.folder / "data" / "corpus" / "train" / Path(name).name)
     ]

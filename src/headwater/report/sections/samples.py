@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.report.markup import Html, missing, section, tag
+from headwater.report.markup import Html, missing, section, tag, written
 from headwater.report.numbers import count, whole
 from headwater.report.run_data import Object, RunData, amount, entries
 from headwater.report.sections.probes import pick
@@ -44,5 +44,4 @@ def _sample(record: Object, text: str, prompt: str) -> Html:
     step = tag("span", f"step {whole(amount(record, 'step'))} · {when}", class_="when")
     continuation = text.removeprefix(prompt) if prompt else text
     given = tag("span", prompt, class_="given") if prompt else None
-    is_code = "\n " in text or "\n\t" in text  # indented lines are read in a monospaced face
-    return tag("li", step, tag("p", given, continuation, class_="text indented" if is_code else "text"))
+    return tag("li", step, written(given, continuation))
