@@ -31,7 +31,8 @@ def mixture(
 ) -> None:
     """Print each source's share and epochs, or search for better ones.
 
-    The shares are the run's own, and those by size, by temperature and by UniMax.
+    The shares are the run's own, and those by size, by temperature and by UniMax. The search is experimental: none on
+    real text has been run to its end.
     """
     if search:
         _search(run, overrides or [], (minutes, share, runs, checks, _importance(for_ or [])), as_json)

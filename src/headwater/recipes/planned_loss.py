@@ -35,7 +35,7 @@ from headwater.recipes.run_config import RunConfig
 
 LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 LEAST_COST = 0.001
-"Of a loss: what repetition costs less isn't said."
+"Of a loss: a smaller cost of repetition isn't mentioned."
 NO_RUNS = (
     "no loss without runs to forecast from: train small ones with headwater ladder RUN, or give --runs CSV, at least "
     "six finished runs on this text with the columns params, tokens and loss"

@@ -63,7 +63,7 @@ def processor_step(
     counted = [*probed, *(own if is_of_shape else others)]
     spread = constants()["log_deviation"]
     if not counted:
-        how = f"FLOPs over {peaks.how} and efficiencies of measured shapes; --probe measures it"
+        how = f"modelled at {peaks.how}; --probe measures it"
         return Spread(modelled, math.hypot(spread["step"], spread["step_shape"])), how
     ratio = _usual_ratio(counted, 0.0 if is_of_shape else spread["step_shape"])
     step = Spread(modelled * ratio.median, math.hypot(ratio.log_deviation, RUN_TO_RUN))
@@ -126,10 +126,7 @@ def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
     """Return the rates of this processor: float32 measured, the rest by what such processors gain."""
     float32 = cores * float32_rate_per_core()
     peaks = peaks_at(float32, dtype, flags)
-    how = (
-        f"{peaks.maps / 1e9:,.0f} GFLOP/s in {dtype} ({float32 / 1e9:,.0f} measured in float32 on {cores} cores, times "
-        "what such processors gain)"
-    )
+    how = f"{peaks.maps / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
     return replace(peaks, how=how)
 
 

@@ -31,7 +31,7 @@ def text_of(options: SearchOptions, config: RunConfig | None) -> Text:
         given = parse_amount("--text-bytes", options.text_bytes, "bytes")
         return Text(given, None, f"--text-bytes {options.text_bytes}")
     if config is None:
-        return Text(None, None, "not said")
+        return Text(None, None, "not given")
     share = config.mixture.share_of_text
     of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
     tokens = split_tokens(config, "train")
@@ -45,7 +45,7 @@ def text_of(options: SearchOptions, config: RunConfig | None) -> Text:
             f"how much text {config.name} has isn't known: none of its sources {', '.join(found)} is found here; give "
             "--text-bytes, or mend the paths"
         )
-    left_out = [name for name, size in found.items() if size is None]
-    rest = f"; nothing counted for {', '.join(left_out)}" if left_out else ""
+    missing = [name for name, size in found.items() if size is None]
+    rest = f"; nothing counted for {', '.join(missing)}" if missing else ""
     how = f"{sum(known) / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}"
     return Text(share * sum(known), None, how)
