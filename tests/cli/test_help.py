@@ -209,7 +209,7 @@ def test_plan_has_at_most_15_options_all_of_which_its_help_shows(help_of):
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("--price-per-hour", "price_per_hour = …; name the file with --costs"),
+        ("--price-per-hour", "price_per_hour = …; give the file by --costs"),
         ("--hardware-table=x.csv", "hardware = …"),
         ("--seq-len", "is now a setting: model.seq_len=VALUE"),
     ],

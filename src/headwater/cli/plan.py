@@ -38,7 +38,7 @@ UnitOfLoss = Annotated[str, of_both(metavar="UNIT", help="Unit of the loss in --
 ByOption = Annotated[bool, typer.Option("--track-record", help="The verb of that name.", hidden=True)]
 
 DEFAULT = "run"
-COST_LINES = {
+COSTS = {
     **{f"--{name.replace('_', '-')}": name for name in ("price_per_hour", "watts", "site", "sites", "prices")},
     **{f"--{name.replace('_', '-')}": name for name in ("max_memory", "bytes_per_token", "final_share")},
     **{"--price": "price_kind", "--hardware-table": "hardware"},
@@ -84,8 +84,8 @@ class PlanGroup(Group):
 
 def _require_current(args: list[str]) -> None:
     for name in (arg.partition("=")[0] for arg in args):
-        if name in COST_LINES:
-            raise ConfigError(f"{name} is now a line of a costs file: {COST_LINES[name]} = …; give the file by --costs")
+        if name in COSTS:
+            raise ConfigError(f"{name} is now a line of a costs file: {COSTS[name]} = …; give the file by --costs")
         if name in SETTINGS:
             raise ConfigError(f"{name} is now a setting: {SETTINGS[name]}VALUE, without dashes")
 
