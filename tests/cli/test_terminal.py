@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 import unicodedata
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -76,6 +78,25 @@ def test_a_traced_text_with_control_characters_is_shown_escaped(tmp_path):
 def test_generated_lines_are_lines(finished):
     said = call("generate", "one\n\ttwo\n", "--run", "runs/mine", "--max-tokens", "1", cwd=finished.cwd)
     assert said.out.startswith("one\n\ttwo\n")
+
+
+def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monkeypatch):
+    from headwater.evaluate import generate
+    from headwater.evaluate.generate import Piece
+
+    seen = []
+
+    def pieces(*_: object) -> Iterator[Piece]:
+        for number, piece in enumerate(("ri", "ver\n\x1b[2J"), 1):
+            yield Piece(piece, number)
+            seen.append(sys.stdout.buffer.getvalue().decode())  # what has left the program's own buffer
+        yield Piece("", 2, "end token")
+
+    monkeypatch.setattr(generate, "stream", pieces)
+    said = call("generate", "The ", "--run", "runs/mine", cwd=finished.cwd)
+    assert seen == ["The ri", "The river\n\\x1b[2J"]
+    assert said.out == "The river\n\\x1b[2J\n"
+    assert said.err == "2 tokens; the model ended the text\n"
 
 
 def test_every_line_of_training_is_a_line_where_there_is_no_terminal():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,12 +35,14 @@ SameRun = Annotated[str | None, option("RUN", "The same as RUN.", "--run", "-r")
 AsJson = Annotated[bool, flag("--json", "Print one JSON object on standard output and nothing else.")]
 
 
-def one_run(argument: str | None, option: str | None) -> str:
-    """Return the run that is named once, as the argument or by --run."""
-    named = [name for name in (argument, option) if name is not None]
+def folder_of(run: str | None, same_run: str | None = None) -> Path:
+    """Return the folder of the run that is named once, as the argument or by --run."""
+    from headwater.recipes.run_config import run_folder
+
+    named = [name for name in (run, same_run) if name is not None]
     if len(named) != 1:
         raise ConfigError(f"name one run, such as runs/mine; {len(named) or 'none'} was named")
-    return named[0]
+    return run_folder(named[0])
 
 
 def unicode_text(text: str | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from headwater.cli import arguments as arg
 from headwater.cli import mixture, tune
-from headwater.cli.arguments import argument, flag, one_run, option, unicode_text
+from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
 from headwater.cli.balance import print_balance, print_findings, print_training, show_dropped
 from headwater.cli.terminal import print_json, safe, say, say_beside
 from headwater.cli.verbs import App
@@ -74,10 +74,9 @@ def show(
     docs/corpus.md explains every reason.
     """
     from headwater.recipes.balance import balance_of_run, training_of_run
-    from headwater.recipes.run_config import run_folder
     from headwater.recipes.stages import Folders
 
-    run_dir = run_folder(one_run(run, same_run))
+    run_dir = folder_of(run, same_run)
     if dropped or reason is not None or source is not None:
         show_dropped(Folders(run_dir).corpus, reason, source, count, as_json)
         return
@@ -97,10 +96,9 @@ def trace(
 ) -> None:
     """Find the documents that contain a text, held-out ones too."""
     from headwater.corpus.trace import trace as find
-    from headwater.recipes.run_config import run_folder
     from headwater.recipes.stages import Folders
 
-    hits = find(Folders(run_folder(run)).corpus, text)
+    hits = find(Folders(folder_of(run)).corpus, text)
     if as_json:
         print_json({"text": text, "hits": hits})
         return
@@ -117,10 +115,10 @@ def where(
     as_json: arg.AsJson = False,
 ) -> None:
     """List the documents that the model sees at a step."""
-    from headwater.recipes.run_config import config_of_run, run_folder
+    from headwater.recipes.run_config import config_of_run
     from headwater.recipes.where import where_rows, where_step
 
-    config = config_of_run(run_folder(one_run(run, same_run)))
+    config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:
         found = where_step(config, step)
     elif sequence is not None and step is None:
@@ -197,12 +195,11 @@ def show_tokenizer(
     as_json: arg.AsJson = False,
 ) -> None:
     """Print a tokenizer's size and bytes per token, or a text's tokens."""
-    from headwater.recipes.run_config import run_folder
     from headwater.recipes.stages import Folders
     from headwater.seals import is_unmade
     from headwater.tokenizer.tokenizer import Tokenizer
 
-    folder = Folders(run_folder(one_run(run, same_run))).tokenizer
+    folder = Folders(folder_of(run, same_run)).tokenizer
     if is_unmade(folder):
         raise TokenizerError(f"{folder} is not built yet; `headwater corpus tokenizer train RUN` builds it")
     tokenizer = Tokenizer.load(folder)

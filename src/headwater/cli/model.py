@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-from headwater.cli.arguments import AsJson, RunOption, RunOrNone, SameRun, argument, one_run, option, unicode_text
+from headwater.cli.arguments import AsJson, RunOption, RunOrNone, SameRun, argument, folder_of, option, unicode_text
 from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
 from headwater.cli.verbs import App
 
@@ -25,9 +25,8 @@ def add_to(app: App) -> None:
 
 def _load(run: str) -> LoadedModel:
     from headwater.recipes.open import load_model
-    from headwater.recipes.run_config import run_folder
 
-    return load_model(run_folder(run))
+    return load_model(folder_of(run))
 
 
 def next_token(
@@ -102,19 +101,18 @@ def evaluate(run: RunOrNone = None, same_run: SameRun = None, as_json: AsJson = 
     """Measure bits per byte, probes and baselines on held-out text."""
     from headwater.cli.running import print_evaluation
     from headwater.recipes.finish import evaluate_stage
-    from headwater.recipes.run_config import config_of_run, run_folder
+    from headwater.recipes.run_config import config_of_run
 
-    result = evaluate_stage(config_of_run(run_folder(one_run(run, same_run))), say_beside(as_json))
+    result = evaluate_stage(config_of_run(folder_of(run, same_run)), say_beside(as_json))
     print_json(result) if as_json else print_evaluation(result)
 
 
 def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
     """Write the run's report.html: one file that shows what it did."""
-    from headwater.recipes.run_config import run_folder
     from headwater.recipes.stages import require_run_dir
     from headwater.report.page import render_report
 
-    run_dir = run_folder(one_run(run, same_run))
+    run_dir = folder_of(run, same_run)
     require_run_dir(run_dir)
     say(f"wrote {render_report(run_dir)}")
 
@@ -122,6 +120,6 @@ def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
 def export(run: RunOrNone = None, same_run: SameRun = None) -> None:
     """Write the model for transformers, vLLM and TRL to RUN/export/hf."""
     from headwater.recipes.finish import export_stage
-    from headwater.recipes.run_config import config_of_run, run_folder
+    from headwater.recipes.run_config import config_of_run
 
-    say(f"{export_stage(config_of_run(run_folder(one_run(run, same_run))), say)} holds the newest checkpoint")
+    say(f"{export_stage(config_of_run(folder_of(run, same_run)), say)} holds the newest checkpoint")
