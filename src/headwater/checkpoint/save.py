@@ -51,7 +51,7 @@ from headwater.files import (
     temporary_folder,
     write_json,
 )
-from headwater.machine.ranks import Ranks
+from headwater.machine.ranks import ALONE_TIMEOUT, Ranks
 from headwater.records import no_owner
 from headwater.seals import seal
 from headwater.storage import free_bytes, megabytes, storage_errors
@@ -59,7 +59,7 @@ from headwater.storage import free_bytes, megabytes, storage_errors
 SPACE_MARGIN = 1.2  # times the tensors: other writers take from the same disk meanwhile
 MIN_KEPT = 2  # a damaged one leaves another
 MAX_DAMAGED = 2  # folders of damaged checkpoints that stay, to be studied
-MAX_WAIT_SECONDS = 86400.0  # for another rank's folder or note; a rank that fails is noticed long before
+MAX_WAIT_SECONDS = ALONE_TIMEOUT.total_seconds()  # for another rank's folder or note; one that fails is noticed before
 POLL_SECONDS = 0.02
 
 

@@ -23,7 +23,8 @@ from torch.distributed.rendezvous import rendezvous
 from headwater.errors import TrainingError
 from headwater.machine.place import Place
 
-LONG_TIMEOUT = timedelta(days=7)  # for the first rank's work alone: to prepare data, evaluate, save, read checkpoints
+PREPARATION_TIMEOUT = timedelta(days=7)  # for the first rank, which prepares the data before it joins
+ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
 POLL_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
@@ -55,11 +56,11 @@ class Ranks:
         return [value]
 
     def from_first(self, value: Any) -> Any:
-        """Return the first rank's JSON value; it may take days to come."""
+        """Return the first rank's JSON value; it may take up to ALONE_TIMEOUT to come."""
         return value
 
     def wait(self) -> None:
-        """Return when all ranks have come here; one of them may take days."""
+        """Return when all ranks have come here; one of them may take up to ALONE_TIMEOUT."""
 
     def leave(self) -> None:
         """End the exchange; call it once, at the end."""
@@ -69,7 +70,7 @@ class ManyRanks(Ranks):
     """One of several processes of the default process group."""
 
     def __init__(self, place: Place) -> None:
-        """The default group has the long time-out, another one that of a step."""
+        """The default group has ALONE_TIMEOUT, another one STEP_TIMEOUT."""
         super().__init__(place)
         self._group = dist.new_group(timeout=STEP_TIMEOUT)
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
@@ -196,10 +197,10 @@ def join_ranks(place: Place) -> Ranks:
     if on_gpu:
         torch.cuda.set_device(place.local_rank)
     try:
-        store, rank, world_size = next(rendezvous("env://", timeout=LONG_TIMEOUT))
+        store, rank, world_size = next(rendezvous("env://", timeout=PREPARATION_TIMEOUT))
         fresh = dist.PrefixStore(name_of_this_start(store, rank, world_size), store)
         backend = "nccl" if on_gpu else "gloo"
-        dist.init_process_group(backend, store=fresh, rank=rank, world_size=world_size, timeout=LONG_TIMEOUT)
+        dist.init_process_group(backend, store=fresh, rank=rank, world_size=world_size, timeout=ALONE_TIMEOUT)
         return ManyRanks(place)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(

@@ -105,7 +105,7 @@ def watched_step(run: Run, batches: Prefetcher[list[Batch]], display: Display) -
 def rest_together(run: Run) -> None:
     """Watch nothing until the next step, once all ranks have ended this one; then one rank may work for long alone.
 
-    The others wait for it in `Ranks.wait` or `Ranks.from_first`, whose time-out is days; a step's is minutes.
+    The others wait for it in `Ranks.wait` or `Ranks.from_first`, whose time-out is a day; a step's is half an hour.
     """
     run.machine.any_rank([False])
     run.watchdog.rest()
