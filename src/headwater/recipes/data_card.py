@@ -17,21 +17,8 @@ from headwater.recipes.balance import balance_of_run, training_of_run
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, split_tokens, stage_digest
 
-# what of the corpus' settings decides what a model has seen; the sources have a table of their own
-_DECIDING = (
-    "unwrap",
-    "max_document_characters",
-    "validation_fraction",
-    "languages",
-    "min_language_confidence",
-    "rules",
-    "boilerplate",
-    "quality",
-    "decontaminate",
-    "redact",
-    "licences",
-    "dedup",
-)
+# settings of the corpus that don't decide what a model has seen, or have a place of their own
+_OTHERS = {"sources", "seed", "engine", "fetched_dir", "shard_bytes", "task_bytes", "max_line_bytes", "max_file_bytes"}
 
 
 def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
@@ -68,8 +55,7 @@ def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    settings = config.corpus.model_dump(mode="json")
-    deciding = {name: settings[name] for name in _DECIDING}
+    deciding = config.corpus.model_dump(mode="json", exclude=_OTHERS)
     if (kept_out := deciding["decontaminate"]) is not None:
         kept_out["sets"] = {name: [_last_name(path) for path in paths] for name, paths in kept_out["sets"].items()}
     if deciding["quality"]["classifier"] is not None:
