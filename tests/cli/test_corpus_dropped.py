@@ -29,7 +29,7 @@ def place(tmp_path_factory):
 def test_hostile_text_is_shown_as_escapes(place):
     said = call("corpus", "show", "--run", "runs/mine", "--dropped", cwd=place)
     assert said.status == 0, said
-    assert "repeated_ngrams: 1 documents" in said.out
+    assert "repeated_ngrams: 1 document, " in said.out
     assert "\\u202etxt.exe" in said.out
     assert not set(said.out) & {"\x1b", "\u202e"}
 
@@ -63,8 +63,8 @@ def test_json_holds_the_same(place):
 
 def test_an_unknown_reason_is_an_error_without_a_traceback(place):
     said = call("corpus", "show", "--run", "runs/mine", "--reason", "ugly", cwd=place)
-    assert said.status == 1
-    assert "reasons here: exact_duplicate, repeated_ngrams" in said.err
+    assert said.status == 2
+    assert "reasons here: exact_duplicate, repeated_ngrams (docs/corpus.md explains them)" in said.err
 
 
 def test_a_classifier_is_trained_and_reported(place):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import headwater.corpus.quality as quality
-from headwater.corpus.reasons import STAGES, dropped_by_stage, stage_of
+from headwater.corpus.reasons import _QUALITY, STAGES, dropped_by_stage, stage_of
 
 FOLDER = Path(quality.__file__).parent
 JUDGES = ("filter", "lines", "repetition", "language", "classifier", "steps")
@@ -38,6 +38,12 @@ def test_every_reason_that_a_rule_of_quality_returns_is_known_as_one():
     assert {reason for reason in reasons if stage_of(reason) != "quality"} <= {"empty"}
 
 
+def test_reasons_stand_with_the_commonest_first():
+    amounts = {"few_words": (1, 5), "long_words": (9, 1), "many_symbols": (1, 50)}
+    sheet = {"dropped": {reason: {"documents": d, "bytes": b} for reason, (d, b) in amounts.items()}}
+    assert list(dropped_by_stage(sheet)["quality"]["reasons"]) == ["long_words", "many_symbols", "few_words"]
+
+
 def test_the_stages_add_up_to_what_was_dropped():
     amounts = {"too_short": (3, 30), "near_duplicate": (2, 200), "redacted_email": (0, 17), "not_utf8": (1, 5)}
     sheet = {"dropped": {reason: {"documents": d, "bytes": b} for reason, (d, b) in amounts.items()}}
@@ -50,3 +56,9 @@ def test_the_stages_add_up_to_what_was_dropped():
         "bytes": 200,
         "reasons": {"near_duplicate": {"documents": 2, "bytes": 200}},
     }
+
+
+def test_every_reason_that_skips_a_name_and_every_rule_of_quality_is_in_the_table_of_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "corpus.md").read_text(encoding="utf-8")
+    of_names = ["hidden", "tool_folder", "already_read", "link_loop", "broken_link", "own_output", "link_in_archive"]
+    assert [reason for reason in (*of_names, *sorted(_QUALITY)) if reason not in page] == []

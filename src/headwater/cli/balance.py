@@ -102,7 +102,8 @@ def show_dropped(corpus: Path, reason: str | None, source: str | None, num_examp
     if not found:
         print("nothing was dropped")
     for name, entry in found.items():
-        print(safe(f"{name}: {entry['documents']:,} documents, {count(entry['bytes'])} bytes"))
+        documents = f"{entry['documents']:,} document" + "s" * (entry["documents"] != 1)
+        print(safe(f"{name}: {documents}, {count(entry['bytes'])} bytes"))
         for example in entry["examples"]:
             print(safe(f"  {example['source']} {example['id']}, {count(example['bytes'])} bytes"))
             if "because" in example:

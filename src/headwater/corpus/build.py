@@ -29,7 +29,7 @@ from headwater.corpus.notes import Notes
 from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
-from headwater.corpus.reasons import stage_of
+from headwater.corpus.reasons import commonest_first, stage_of
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.tasks.decisions import write_decisions
@@ -234,10 +234,12 @@ def _kept_by(work: Work) -> dict[str, Any]:
 
 def _summary(name: str, balance: Balance) -> str:
     source = balance.sources[name]
-    reasons = ", ".join(_amount(reason, count) for reason, count in sorted(source.dropped.items()))
+    dropped = {reason: count.as_dict() for reason, count in source.dropped.items()}
+    reasons = ", ".join(_amount(reason, source.dropped[reason]) for reason, _ in commonest_first(dropped))
     unit, size = ("MB", 1e6) if source.read.bytes >= 1e6 else ("kB", 1e3)
     return (
-        f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} documents, "
+        f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} document"
+        f"{'s' * (source.read.documents != 1)}, "
         f"{source.kept.bytes / size:.1f} of {source.read.bytes / size:.1f} {unit}"
         + (f"; dropped: {reasons}" if reasons else "")
         + ("" if balance.splits["validation"][name].documents else "; too little text for a validation part")

@@ -11,8 +11,9 @@ from typing import Any
 import xxhash
 
 from headwater.corpus.load import list_sources, read_corpus_manifest, require_whole
+from headwater.corpus.reasons import commonest_first
 from headwater.corpus.shards import read_lines
-from headwater.errors import DataError
+from headwater.errors import ConfigError
 
 
 def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, count: int) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
 
     The same corpus gives the same sample; another corpus with some of the same documents gives those again. With
     `reason` or `source`, of that one alone. An example has source, id, origin, bytes and an excerpt, and what else
-    the shards say of it. Raises DataError for a source that the corpus hasn't or a reason that dropped nothing.
+    the shards say of it. Raises ConfigError for a source that the corpus hasn't or a reason that dropped nothing.
     """
     manifest = read_corpus_manifest(corpus_dir)
     sources = _chosen_sources(corpus_dir, source)
@@ -31,8 +32,9 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
             total["documents"] += amount["documents"]
             total["bytes"] += amount["bytes"]
     if reason is not None and reason not in amounts:
-        raise DataError(f"nothing was dropped as {reason!r}; reasons here: {', '.join(sorted(amounts)) or 'none'}")
-    reasons = sorted(amounts) if reason is None else [reason]
+        found = ", ".join(name for name, _ in commonest_first(amounts)) or "none"
+        raise ConfigError(f"nothing was dropped as {reason!r}; reasons here: {found} (docs/corpus.md explains them)")
+    reasons = [name for name, _ in commonest_first(amounts)] if reason is None else [reason]
     examples = _examples(corpus_dir, sources, set(reasons), count)
     return {name: {**amounts[name], "examples": examples.get(name, [])} for name in reasons}
 
@@ -40,7 +42,7 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
 def _chosen_sources(corpus_dir: Path, source: str | None) -> list[str]:
     sources = list_sources(corpus_dir)
     if source is not None and source not in sources:
-        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
+        raise ConfigError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
     return sources if source is None else [source]
 
 

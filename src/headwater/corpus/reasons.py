@@ -31,10 +31,15 @@ def stage_of(reason: str) -> str:
     return "quality" if reason in _QUALITY else "reading"
 
 
+def commonest_first(amounts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, Any]]:
+    """Return reasons with their amounts: by documents, then by bytes."""
+    return sorted(amounts.items(), key=lambda item: (-item[1]["documents"], -item[1]["bytes"], item[0]))
+
+
 def dropped_by_stage(sheet: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return {stage: {documents, bytes, reasons: {reason: {documents, bytes}}}} of a source's balance sheet."""
+    """Return {stage: {documents, bytes, reasons: {reason: {documents, bytes}}}} of a balance sheet, commonest first."""
     stages: dict[str, dict[str, Any]] = {stage: {"documents": 0, "bytes": 0, "reasons": {}} for stage in STAGES}
-    for reason, amount in sheet["dropped"].items():
+    for reason, amount in commonest_first(sheet["dropped"]):
         stage = stages[stage_of(reason)]
         stage["documents"] += amount["documents"]
         stage["bytes"] += amount["bytes"]
