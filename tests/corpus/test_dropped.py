@@ -6,7 +6,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.dropped import dropped_sample
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.errors import DataError
+from headwater.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,9 @@ def test_the_sample_is_the_same_every_time_and_grows_by_adding(corpus):
 
 
 def test_what_is_not_there_is_an_error_that_lists_what_is(corpus):
-    with pytest.raises(DataError, match="reasons here: exact_duplicate, site_notice, too_short"):
+    with pytest.raises(ConfigError, match="reasons here: too_short, exact_duplicate, site_notice"):
         dropped_sample(corpus, "ugly", None, 3)
-    with pytest.raises(DataError, match="no source 'three'; it has one, two"):
+    with pytest.raises(ConfigError, match="no source 'three'; it has one, two"):
         dropped_sample(corpus, None, "three", 3)
 
 

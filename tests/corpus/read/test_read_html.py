@@ -267,3 +267,27 @@ def test_a_page_is_under_all_that_its_head_names_and_only_else_under_what_its_bo
     page = f"<html><head><title>Rain</title>{head}</head><body><main><p>It falls.</p>{body}</main></body></html>"
     (document,), _ = read("a.html", page.encode())
     assert document.meta.get("licence") == licence
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('<p>f()<a class="reference" href="#"><span class="viewcode-link"><span class="pre">[source]</span></span></a></p>', "f()"),
+        ('<p><a class="viewcode-back" href="#">[docs]</a>def f():</p>', "def f():"),
+        ('<label class="ocn"><a href="#o1" class="lnkocn">159</a></label><p>The basics are here.</p>', "The basics are here."),
+        ("<p>Words.</p><p>\uf17c/\uf179 \uf17a</p><p>\uf101 More words.</p>", "Words.\n\nMore words."),
+    ],
+)  # fmt: skip
+def test_links_to_source_numbers_of_paragraphs_and_icons_are_no_text(read, html, text):
+    (document,), _ = read("a.html", f"<html><body>{html}</body></html>".encode())
+    assert document.text == text
+
+
+def test_a_page_of_links_alone_is_read_without_its_navigation(read):
+    links = "".join(f'<li><a href="#{number}">entry {number}</a></li>' for number in range(30))
+    nav = (
+        '<div id="global-nav"><a href="i">Home</a> | <a href="c">Table of contents</a> | <a href="m">Modules</a></div>'
+    )
+    (document,), _ = read("a.html", f"<html><body>{nav}<ul>{links}</ul></body></html>".encode())
+    assert "entry 29" in document.text
+    assert "Home" not in document.text

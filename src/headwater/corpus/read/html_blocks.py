@@ -18,18 +18,20 @@ MAX_DEPTH = 300  # no page that was written is nested deeper; one that was made 
 _CONTAINERS = "body div section article main aside header footer nav form figure details dl ul ol dir menu table center"
 _BLOCKS = "p h1 h2 h3 h4 h5 h6 pre blockquote address dt dd li tr td th caption figcaption summary hr br legend a"
 _NAMES = "|".join((_CONTAINERS + " " + _BLOCKS).split())
-# what is never text, and the marks that a page shows beside it: line numbers, "edit", links to the line itself
+# what is never text, and the marks that a page shows beside it: numbers of lines and paragraphs, "edit", links to the
+# line itself and to its source code
 _NO_TEXT = re.compile(
     r"<!--.*?-->"
     r"|<(script|style|noscript|template|svg|iframe|object|canvas|audio|video|button|select|textarea|"
     r"xmp|noembed|noframes|plaintext)[ >].*?</\1>"
-    r'|<(a|td|span) class="(?:headerlink|anchor|linenos|mark)"[^>]*>.*?</\2>'
+    r'|<(a|td|span|label) class="(?:headerlink|anchor|linenos|mark|viewcode-link|viewcode-back|ocn)"[^>]*>.*?</\2>'
     r'|<span class="mw-editsection">.{0,500}?</span></span>',
     re.DOTALL,
 )
 # a name followed by =" is that of an attribute, which may begin with <, too
 _INLINE = re.compile(rf'<(?!/?(?:{_NAMES})[ >])(?:[!?][^>]*|/?[a-zA-Z][^\s>=]*(?:=(?!")[^\s>=]*)*(?: [^>]*)?)>')
 _TAG = re.compile(rf"<(/?)({_NAMES})((?: [^>]*)?)>")
+_ICONS = re.compile("[\ue000-\uf8ff]+")  # fonts of icons show them; no text has them
 _BREAK = "\0"  # where a line ends within a block; no page holds this character
 _LISTS_WORDS = "ul ol dir menu"
 _LISTS = frozenset(_LISTS_WORDS.split())
@@ -185,6 +187,9 @@ class Builder:
         if not raw or raw.isspace():
             return
         text = unescape(raw) if "&" in raw else raw
+        if not text.isascii() and _ICONS.search(text):
+            text = _ICONS.sub("", text)
+            text = text if any(map(str.isalnum, text)) else ""
         if self._pre:
             text = text.replace(_BREAK, "\n").strip("\n")
         elif _BREAK in text:

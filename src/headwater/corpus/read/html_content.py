@@ -24,17 +24,18 @@ _GROUPS = _LISTS | {"div", "section", "aside", "header", "form"}
 
 
 def main_blocks(page: Page) -> list[Block]:
-    """Return the blocks of the main content, in order; all of them where every one seems to be something else."""
+    """Return the blocks of the main content, in order; where that has none, all that is no navigation, or all."""
     sums = _Sums(page.blocks)
     kept = [True] * len(page.blocks)
     _drop_noise_(page, sums, kept)
+    no_noise = [block for block, is_kept in zip(page.blocks, kept) if is_kept]
     if not _drop_around_(page, kept):
         _drop_menus_(page, sums, kept, _GROUPS, _LINKS)
         _keep_only_([_smallest(page, kept)], kept, 0, len(kept))
     else:
         _drop_menus_(page, sums, kept, _LISTS, _LINKS_IN_MAIN)
     found = [block for block, is_kept in zip(page.blocks, kept) if is_kept and not _is_pointer(block)]
-    return found or page.blocks
+    return found or no_noise or page.blocks
 
 
 def _is_pointer(block: Block) -> bool:
