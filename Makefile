@@ -12,7 +12,7 @@ To begin with:
 
 Measurements:
   make growth             step time and memory by size, into docs/performance.md
-  make under-load         tokens per second while other programs use the CPUs
+  make under-load         tokens per second under load, beside the quiet rate
   make law-backtest       forecasts of loss against published tables of runs
   make schedule-backtest  forecasts across learning-rate schedules
   make cost-backtest      estimated step times against published ones

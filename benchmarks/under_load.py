@@ -1,4 +1,4 @@
-"""Tokens per second of training while other programs want the CPUs, as a share of the quiet rate.
+"""Tokens per second of training under load, as a share of the quiet rate.
 
     python benchmarks/under_load.py [--shape L,H,D,T,V,B] [--rounds N] [--seconds S] [VARIANT ...]
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import statistics
@@ -147,9 +148,11 @@ def main() -> None:
     print(f"CPUs used by anything else: {statistics.mean(strangers):.2f} on the mean, {max(strangers):.2f} at most\n")
     print("| tokens/s | " + " | ".join(LOADS) + " |\n|---|" + "--:|" * len(LOADS))
     for name in trainings:
-        quiet = statistics.median(rates[name, "quiet"])
-        found = [(statistics.median(some), min(some), max(some)) for some in (rates[name, load] for load in LOADS)]
-        cells = (f"{mid:,.0f} [{least:,.0f}, {most:,.0f}] {mid / quiet:.0%}" for mid, least, most in found)
+        quiet = statistics.median(rates[name, "quiet"]) or math.inf
+        cells = []
+        for some in (rates[name, load] for load in LOADS):
+            middle = statistics.median(some)
+            cells.append(f"{middle:,.0f} [{min(some):,.0f}, {max(some):,.0f}] {middle / quiet:.0%}")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 

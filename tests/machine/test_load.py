@@ -18,7 +18,7 @@ def stat(path, *busy_ticks):
 
 @pytest.fixture
 def meter_of(tmp_path, monkeypatch):
-    """Make a meter between two readings ten seconds apart."""
+    """Make a meter of a period of ten seconds."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     monkeypatch.setattr(os, "sysconf", lambda name: 100)
 

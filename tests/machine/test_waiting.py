@@ -18,7 +18,7 @@ from headwater.machine.threads import allowed_cpus
 from headwater.machine.waiting import idle_team, sleep_under_load
 
 TASKS = Path("/proc/self/task")
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 pytestmark = pytest.mark.skipif(waiting._libgomp() is None, reason="no libgomp is loaded here")
 
@@ -37,7 +37,7 @@ def num_threads() -> int:
 
 
 def await_threads(count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while num_threads() != count:
         assert time.monotonic() < deadline, f"{num_threads()} threads, not {count}"
         time.sleep(0.005)

@@ -72,7 +72,7 @@ def test_a_process_that_was_suspended_and_goes_on_has_not_hung():
 
 
 def after_steps(watchdog: Watchdog, ticks: list[int]) -> Watchdog:
-    """Take a watchdog, whose thread never starts, through steps of so many ticks."""
+    """Take a watchdog, whose thread never starts, through steps of given ticks."""
     for step, count in enumerate(ticks):
         watchdog.begin(step)
         watchdog._ticks += count

@@ -29,30 +29,30 @@ class LoadMeter:
         own_seconds: Callable[[], float] | None = None,
     ) -> None:
         self._stat, self._clock, self._own_seconds = stat, clock, own_seconds or own_cpu_seconds
-        self._begun = self._read()
+        self._before = self._read()
 
     def _read(self) -> tuple[float, float | None, float]:
         return self._clock(), _busy_seconds(self._stat), self._own_seconds()
 
     def others(self) -> float | None:
         """Return how many CPUs they took, on the mean; None where the system doesn't say."""
-        (begun, busy_before, own_before), (now, busy, own) = self._begun, self._read()
-        if busy is None or busy_before is None or now <= begun or has_quota():
+        (began_at, busy_before, own_before), (now, busy, own) = self._before, self._read()
+        if busy is None or busy_before is None or now <= began_at or has_quota():
             return None  # with a quota of the host's CPUs, what others do on them takes nothing from it
-        return max(0.0, (busy - busy_before - (own - own_before)) / (now - begun))
+        return max(0.0, (busy - busy_before - (own - own_before)) / (now - began_at))
 
     def is_contended(self, num_threads: int) -> bool:
         """Return whether `num_threads` of this process had to wait for CPUs that others used.
 
         Ranks that divide the CPUs among themselves don't wait: each has as many as it has threads.
         """
-        others, own = self.others(), (self._own_seconds() - self._begun[2]) / (self._clock() - self._begun[0])
+        others, own = self.others(), (self._own_seconds() - self._before[2]) / (self._clock() - self._before[0])
         if others is None or others < CONTENDED_CPUS or own > num_threads - CONTENDED_CPUS:
             return False
         return own + others > len(allowed_cpus()) - CONTENDED_CPUS
 
     def note(self, num_threads: int | None = None) -> str | None:
-        """Return "Other processes use 1.8 of the 2 CPUs" where that is so many that timings suffer; None elsewhere.
+        """Return "Other processes use 1.8 of the 2 CPUs" where timings suffer from it; None elsewhere.
 
         What computes in `num_threads` leaves the other CPUs to them; None: it needs all.
         """

@@ -15,7 +15,7 @@ def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS) -> int:
     seen from inside it).
 
     Two hardware threads of one core share its vector units: a second thread there makes matmuls no faster, and every
-    parallel region waits for the slower of the two. A container's quota of CPU time counts as so many whole cores:
+    parallel region waits for the slower of the two. A container's quota of CPU time counts as whole cores:
     threads beyond it are stopped in turn while the others wait for them. Where the system says nothing about cores,
     every CPU counts as one.
     """
