@@ -91,7 +91,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         (
             "tokens",
             f"{count(choice['tokens'])}, {choice['tokens_per_parameter']:.1f} a parameter, "
-            f"{choice['num_steps']:,} steps of {layout['batch_rows']} rows × {shape['seq_len']}"
+            f"{choice['num_steps']:,} steps of {layout['batch_rows']} × {shape['seq_len']} tokens"
             + (f", {choice['epochs']:.1f} epochs" if choice["epochs"] > 1 else ""),
         ),
         *([("loss", _loss(choice, result["loss"]["unit"]))] if choice["loss"] else []),
@@ -104,7 +104,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         *([("needs", f"{', '.join(choice['needs'])}: headwater has none of it today")] if choice["needs"] else []),
         (
             "",
-            f"{layout['microbatch_rows']} rows a microbatch, {layout['num_microbatches']} a step; "
+            f"{layout['microbatch_rows']} sequences a microbatch, {layout['num_microbatches']} microbatches a step; "
             f"{count(choice['tokens_per_second'])} tokens/s"
             + (f", MFU {choice['mfu']:.0%} of the {layout['precision']} peak" if choice["mfu"] else ""),
         ),
@@ -134,7 +134,7 @@ def _goodput(choice: dict[str, Any]) -> str:
 def _checkpoints(saved: dict[str, float]) -> str:
     failures = f"a failure every {significant(saved['mtbf_seconds'] / 3600)} h"
     if saved["interval_seconds"] / 3600 > saved["interval_hours"]:  # the interval, or the run where that is shorter
-        return f"Daly's interval is longer than the run ({failures}); failures ask for none"
+        return f"none needed for failures: Daly's interval is longer than the run ({failures})"
     return f"every {duration(saved['interval_seconds'])} by Daly's rule ({failures})"
 
 

@@ -164,7 +164,7 @@ def notes(query: Query, field: Field, choices: list[Choice]) -> list[str]:
         found.append(f"{unspent:.0%} of the final run's time is unspent: more text would use it, more epochs don't")
     if any(choice.candidate.layout["precision"] == "fp8" for choice in choices):
         found.append(
-            "fp8 where its speed is worth more than the 0.25 % of loss it may cost; machine.dtype=bfloat16: without"
+            "fp8 (machine.dtype=float8) is counted at 0.25 % of loss; headwater has never trained in it on a GPU"
         )
     if query.final_hours > LONG_HOURS:
         found.append(f"the final run takes {query.final_hours / 24:,.0f} days: more devices cost no more")

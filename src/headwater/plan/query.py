@@ -30,7 +30,7 @@ class Rates:
     pue: float
     kg_co2_per_kwh: float
     energy_how: str
-    hours_how: str = "a step as earlier runs here, or the model of this processor, have it"
+    hours_how: str = "from the steps of earlier runs here, or from a model of this processor"
     hours_backtest: dict[str, float] | None = None
 
 

@@ -19,9 +19,11 @@ MIN_SIZE_RATIO = 1.25
 def repetition_fields(field: Field, choices: Sequence[Choice], losses: LossModel) -> dict[str, Any] | None:
     """Return what the published law of repeated text says of the choices, and which run it would take itself.
 
-    None where no choice repeats its text, and for losses of own runs, whose unit isn't that law's.
+    None where no choice repeats its text, far from published runs, and for losses of own runs, in another unit.
     """
-    if losses.unit != NATS or all(choice.tokens <= field.unique for choice in choices):
+    first = choices[0]
+    is_in_reach = losses.unit == NATS and losses.quantiles(field.size(first.candidate), first.tokens) is not None
+    if not is_in_reach or all(choice.tokens <= field.unique for choice in choices):
         return None
     params = np.array([[float(each.params)] for each in field.candidates])
     logs_cg = np.log(repeated_loss(params, field.grid_cg, field.unique))
@@ -95,7 +97,8 @@ def notes_of_laws(field: Field, choices: Sequence[Choice], repetition: dict[str,
 
 
 def _run(params: float, epochs: float) -> str:
-    return f"{params / 1e9:.3g}B parameters × {epochs:.1f} epochs"
+    size = f"{params / 1e9:.3g}B" if params >= 1e9 else f"{params / 1e6:.3g}M"
+    return f"{size} parameters × {epochs:.1f} epochs"
 
 
 def _name(choice: Choice) -> str:
