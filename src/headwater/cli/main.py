@@ -95,6 +95,8 @@ def _run_verb() -> int:
         return error.exit_status
     except BrokenPipeError:
         return 1
+    except typer.Abort:  # how older typers say it
+        return INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except OSError as error:
