@@ -26,7 +26,7 @@ def place_of(environment: Mapping[str, str]) -> Place:
         return Place()
     if len(found) < len(names) or not all(value.isdigit() for value in found.values()):
         said = ", ".join(f"{name}={value}" for name, value in found.items())
-        raise ConfigError(f"the environment names a place among several ranks, but not whole ({said}); use torchrun")
+        raise ConfigError(f"the environment has only part of what names a rank ({said}); start them with torchrun")
     return Place(*(int(found[name]) for name in names))
 
 

@@ -44,8 +44,8 @@ class FlushDenormals {
 #endif
 };
 
-// Runs work(worker, item) for every item on all threads, each with a worker of its own. A thread that has no memory leaves
-// its items out, and the call has failed: all threads of a team must meet the same loop.
+// Runs work(worker, item) for every item on all threads, each with a worker of its own. A thread that has no memory skips
+// its items, and the call has failed: all threads of a team must meet the same loop.
 template <class Tiles, class NewWorker, class Work>
 int for_each_item(const NewWorker& new_worker, int64_t num_items, int threads, const Work& work) {
     int status = OK;
