@@ -189,14 +189,14 @@ def block_bytes_per_token(model: ModelSettings, dtype: Dtype) -> float:
     """Return what one block's forward pass keeps of a token for the backward pass.
 
     Two sums of the residual stream, heads before and after they are split, attention's output, gate and up; inputs of
-    the four products, in int8 where products are. Scales and log sums are fp32.
+    the four products. Log sums are fp32.
     """
-    size, narrow = _size(dtype), 1 if dtype == "int8" else _size(dtype)
+    size = _size(dtype)
     query, heads = _widths(model)
     gates = 1 if model.family == "gpt2" else 2
     kept = size * (2 * model.d_model + 2 * heads + query + gates * model.d_ff)
-    inputs = narrow * (2 * model.d_model + model.d_ff) + (query if dtype == "int8" else 0)
-    return kept + inputs + 4 * (2 + model.num_heads) + (16 if dtype == "int8" else 0)
+    inputs = size * (2 * model.d_model + model.d_ff)
+    return kept + inputs + 4 * (2 + model.num_heads)
 
 
 def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
@@ -207,7 +207,7 @@ def block_backward_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -
     size = _size(dtype)
     gates = 1 if model.family == "gpt2" else 2
     inner = (gates + 1) * model.d_ff + 3 * model.d_model
-    rounded = (gates + 1) * model.d_ff if dtype == "int8" else 0
+    rounded = gates * model.d_ff if dtype == "int8" else 0
     weights = BYTES_PER_VALUE * (gates + 1) * model.d_model * model.d_ff
     return portion.tokens * (size * inner + rounded) + weights
 
