@@ -69,7 +69,7 @@ def _isoflop_card(done: Study) -> Html:
     summary = (
         f"Loss over parameters at {len(curves)} amounts of compute; each curve has its least loss at its best size."
     )
-    note = "Dots are runs, lines the fit at the same compute. Horizontal: parameters."
+    note = "Dots are runs, lines the fit at the same compute."
     drawn = _axes(traces, "parameters", "loss")
     return chart_card("Loss by size at equal compute", note, plot(summary, traces, drawn, "tall"))
 
@@ -91,7 +91,7 @@ def _frontier_card(done: Study) -> Html:
     ]
     drawn = _axes(traces, "FLOPs", "loss", max_x_ticks=5, yaxis=log_y([y for trace in traces for y in trace["y"]]))
     drawn["xaxis"]["ticktext"] = [f"{tick:.0e}".replace("+", "") for tick in drawn["xaxis"]["tickvals"]]
-    note = f"Horizontal: FLOPs, 6 × parameters × tokens. {_at_largest(found, done)}"
+    note = f"FLOPs are 6 × parameters × tokens. {_at_largest(found, done)}"
     summary = f"Least loss by compute, from {decimal(found.p50[0])} to {decimal(found.p50[-1])}, with P10 to P90."
     return chart_card("Least loss by compute", note, plot(summary, traces, drawn, "tall"))
 
@@ -121,7 +121,7 @@ def _profile_card(done: Study) -> Html:
     ]
     note = (
         f"How much worse the best fit becomes with this exponent, {RELATED}; P10 to P90: {', '.join(words)}. "
-        "A flat curve is not known."
+        "Where the curve is flat, the runs don't say."
     )
     summary = f"Profile likelihood of the exponents. P10 to P90: {', '.join(words)}."
     drawn = _axes(traces, "exponent", "log-likelihood")

@@ -1,6 +1,6 @@
 """A run's forecast beside the actual values: which quantity, which band, the value, and how good that was.
 
-Each fact is held against its own forecast: the run's clock counts training, so that time and energy are those of
+Each value is compared with its own forecast: the run's clock counts training, so that time and energy are those of
 training alone, without preparation and what comes after. The loss is that of all held-out text, which is what a
 ladder's table holds; of the sample in the last validation until the run is evaluated.
 """
@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def error(self) -> float | None:
-        """By how much the fact is above the median, relative to it."""
+        """By how much the actual value is above the median, relative to it."""
         return None if self.fact is None else self.fact / self.p50 - 1
 
     @property
@@ -66,12 +66,12 @@ class Outcome:
 
 
 def outcomes_of(run: RunData) -> list[Outcome]:
-    """Return what was forecast of a run, in one order, with the facts that are known by now."""
+    """Return what was forecast of a run, in one order, with the actual values that are known by now."""
     return outcomes(run.forecast, run.last("finish"), run.last("validation"), run.evaluation)
 
 
 def outcomes(forecast: Object, finish: Record, validation: Record, evaluation: Object) -> list[Outcome]:
-    """Return what a forecast says, with the facts of the last records and the evaluation; {} where there is none."""
+    """Return what a forecast says, with the values of the last records and the evaluation; {} where there is none."""
     found = [
         _time(forecast, finish),
         _loss(forecast, validation, evaluation) if finish else _loss(forecast, {}, {}),

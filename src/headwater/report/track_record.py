@@ -1,4 +1,4 @@
-"""Forecasts against facts over all runs of a folder: how often bands held, how far medians were off."""
+"""Forecasts against actual values over all runs of a folder: how often bands held, how far medians were off."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrackRecord:
 
     @property
     def counted(self) -> list[Outcome]:
-        """Every fact that was measured, of all runs."""
+        """Every value that was measured, of all runs."""
         return [outcome for found in self.judged.values() for outcome in found if outcome.score is not None]
 
 
@@ -60,7 +60,7 @@ def _judge_(record: TrackRecord, run_dir: Path) -> None:
     elif not run.is_finished:
         record.unfinished.append(name)
     elif not found:
-        record.damaged[name] = "forecast.json holds no forecast that could be held against anything"
+        record.damaged[name] = "forecast.json holds no forecast of a quantity that is measured"
     else:
         record.judged[name] = found
 
@@ -116,9 +116,9 @@ def outcome_fields(outcome: Outcome) -> Object:
 
 
 def share_inside(counted: list[Outcome]) -> dict[str, Any]:
-    """Return how many facts were inside their bands, with the exact 95 % interval of the share.
+    """Return how many values were inside their bands, with the exact 95 % interval of the share.
 
-    The interval takes facts as independent; those of one run, or of one machine, aren't quite.
+    The interval takes the values as independent; those of one run, or of one machine, aren't quite.
     """
     num_inside = sum(bool(outcome.is_inside) for outcome in counted)
     low, high = binomial_interval(num_inside, len(counted))
@@ -134,7 +134,7 @@ def share_inside(counted: list[Outcome]) -> dict[str, Any]:
 
 
 def by_quantity(counted: list[Outcome]) -> dict[str, Object]:
-    """Return, for each quantity, how many facts there are, how many were inside, and the median absolute error."""
+    """Return, for each quantity, how many values there are, how many were inside, and the median absolute error."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in counted:
         groups.setdefault(outcome.quantity, []).append(outcome)
