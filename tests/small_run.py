@@ -96,8 +96,12 @@ def command(*arguments: str) -> list[str]:
 
 def environment(**changed: str) -> dict[str, str]:
     """Return an environment with one thread, in which headwater is importable from any folder."""
-    source = str(Path(__file__).parents[1] / "src")
-    return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": source} | changed
+    paths = [
+        Path(__file__).parents[1] / "src",
+        *([Path(__file__).parent / "faulty"] if "HEADWATER_FAULTS" in changed else []),
+    ]
+    python = {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"} | python | changed
 
 
 def start(*arguments: str, cwd: Path, **changed: str) -> subprocess.Popen[str]:

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from fault_plan import CRASHED, FaultPlan, faults
+from small_run import run
 
 from headwater import disk
-from headwater.errors import ConfigError
 
 
 def work(folder: Path) -> None:
@@ -33,7 +34,7 @@ KINDS = ["mkdir", "open", "write", "sync", "rename", "symlink", "unlink", "open"
 
 
 def test_operations_are_counted_in_order(tmp_path):
-    with disk.faults("") as plan:
+    with faults("") as plan:
         work(tmp_path)
     assert plan.operations == KINDS
     work(tmp_path / "a")
@@ -42,7 +43,7 @@ def test_operations_are_counted_in_order(tmp_path):
 
 @pytest.mark.parametrize("number", range(1, len(KINDS) + 1))
 def test_an_error_comes_at_its_operation_and_once(tmp_path, number):
-    with disk.faults(f"errno=EDQUOT@{number}") as plan, pytest.raises(OSError) as caught:
+    with faults(f"errno=EDQUOT@{number}") as plan, pytest.raises(OSError) as caught:
         work(tmp_path)
     assert caught.value.errno == errno.EDQUOT
     # closing a file writes what its buffer still holds
@@ -50,7 +51,7 @@ def test_an_error_comes_at_its_operation_and_once(tmp_path, number):
 
 
 def test_a_lasting_error_comes_again(tmp_path):
-    with disk.faults("errno=EIO@2+"):
+    with faults("errno=EIO@2+"):
         disk.make_folder(tmp_path / "a")
         for _ in range(3):
             with pytest.raises(OSError, match="Input/output"):
@@ -59,35 +60,37 @@ def test_a_lasting_error_comes_again(tmp_path):
 
 @pytest.mark.parametrize(("plan", "content"), [("torn@2", b"01234"), ("crash@2", b""), ("crash@3", b"0123456789")])
 def test_a_crash_ends_the_process_and_leaves_what_was_written(tmp_path, plan, content):
-    program = "import sys; from pathlib import Path; from headwater import disk; disk.install(disk.FaultPlan.parse(sys.argv[2]))\n"
+    program = "import sys; from pathlib import Path; from headwater import disk; from fault_plan import FaultPlan\n"
+    program += "disk.install(FaultPlan.parse(sys.argv[2]))\n"
     program += "with disk.open_file(Path(sys.argv[1]), 'xb') as file: file.write(b'0123456789'); disk.sync(file)"
-    environment = os.environ | {"PYTHONPATH": str(Path(disk.__file__).parents[1])}
+    paths = [str(Path(disk.__file__).parents[1]), str(Path(__file__).parent)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "a", plan], env=environment, timeout=60)
-    assert done.returncode == disk.CRASHED
+    assert done.returncode == CRASHED
     assert (tmp_path / "a").read_bytes() == content
 
 
 def test_a_short_write_is_gone_on_with(tmp_path):
-    with disk.faults("short@2"), disk.open_file(tmp_path / "a", "xb") as file:
+    with faults("short@2"), disk.open_file(tmp_path / "a", "xb") as file:
         file.write(b"0123456789")
     assert (tmp_path / "a").read_bytes() == b"0123456789"
 
 
 def test_a_flip_changes_one_bit(tmp_path):
-    with disk.faults("flip@2"), disk.open_file(tmp_path / "a", "xb") as file:
+    with faults("flip@2"), disk.open_file(tmp_path / "a", "xb") as file:
         file.write(bytes(10))
     assert sum(byte.bit_count() for byte in (tmp_path / "a").read_bytes()) == 1
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "content"), [("torn", disk.CRASHED, b"01234"), ("short", 0, b"0123456789"), ("flip", 0, None)]
+    ("kind", "status", "content"), [("torn", CRASHED, b"01234"), ("short", 0, b"0123456789"), ("flip", 0, None)]
 )
 def test_a_file_that_is_rewritten_meets_the_same_faults(tmp_path, kind, status, content):
     path = tmp_path / "lock"
     path.write_bytes(b"what an earlier owner left")
     child = os.fork()
     if child == 0:
-        with disk.faults(f"{kind}@3"):
+        with faults(f"{kind}@3"):
             disk.rewrite(disk.open_lock(path), path, b"0123456789")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
@@ -100,7 +103,7 @@ def test_a_file_that_is_rewritten_meets_the_same_faults(tmp_path, kind, status, 
 
 def test_a_delay_waits(tmp_path):
     started_at = time.perf_counter()
-    with disk.faults("delay=0.05@1"):
+    with faults("delay=0.05@1"):
         disk.make_folder(tmp_path / "a")
     assert time.perf_counter() - started_at >= 0.05
 
@@ -110,14 +113,12 @@ def test_a_delay_waits(tmp_path):
     ["x", "crash", "crash@", "crash@-1", "errno@1", "errno=ENOPE@1", "delay@1", "delay=x@1", "flip=3@1", "crash@1++"],
 )
 def test_a_plan_that_is_none_is_refused(text):
-    with pytest.raises(ConfigError, match="HEADWATER_FAULTS"):
-        disk.FaultPlan.parse(text)
+    with pytest.raises(ValueError, match="HEADWATER_FAULTS"):
+        FaultPlan.parse(text)
 
 
 def test_the_environment_installs_a_plan_for_a_command(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(disk.__file__).parents[1]), "HEADWATER_FAULTS": "errno=EROFS@1"}
     (tmp_path / "text").write_text("a word or two\n" * 99)
-    command = [sys.executable, "-m", "headwater", "new", "x", "--text", "text"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "can't write x.toml: Read-only file system" in done.stderr
+    said = run("new", "x", "--text", "text", cwd=tmp_path, HEADWATER_FAULTS="errno=EROFS@1")
+    assert said.status == 1
+    assert "can't write x.toml: Read-only file system" in said.err

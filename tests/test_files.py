@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fault_plan import faults
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,11 +117,11 @@ def no_exchange(monkeypatch):
 
 def test_a_replacement_whose_last_rename_fails_puts_the_old_folder_back(tmp_path, no_exchange):
     build(tmp_path / "count", {"old": "1"})
-    with disk.faults("") as counted:
+    with faults("") as counted:
         build(tmp_path / "count", {"new": "1"}, replace=True)
     renames = [number for number, kind in enumerate(counted.operations, 1) if kind == "rename"]
     build(tmp_path / "stage", {"old": "1"})
-    with disk.faults(f"errno=EIO@{renames[-2]}"), pytest.raises(StorageError, match="check the disk"):
+    with faults(f"errno=EIO@{renames[-2]}"), pytest.raises(StorageError, match="check the disk"):
         build(tmp_path / "stage", {"new": "1"}, replace=True)
     assert contents(tmp_path / "stage") == {"old": b"1"}
     assert names(tmp_path) == ["count", "stage"]
@@ -340,11 +341,11 @@ def test_a_sealed_manifest_is_read_back_and_any_other_byte_is_refused(tmp_path):
 
 def test_what_is_handed_over_may_be_taken_away_at_once(tmp_path):
     """A rank's note of its part of a checkpoint: the first rank, which waits for it, renames its folder."""
-    with disk.faults("") as plan:
+    with faults("") as plan:
         files.hand_over_json(tmp_path / "note.json", {"a": [1]})
     assert plan.operations[-1] == "rename", "something is done with the file after it appeared"
     assert files.read_json(tmp_path / "note.json") == {"a": [1]}
-    with disk.faults("errno=EIO@2"), pytest.raises(StorageError, match=r"note\.json.*input/output error"):
+    with faults("errno=EIO@2"), pytest.raises(StorageError, match=r"note\.json.*input/output error"):
         files.hand_over_json(tmp_path / "note.json", {"b": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
 
@@ -363,6 +364,6 @@ def test_the_digest_taken_while_writing_is_that_of_the_file(tmp_path):
 
 
 def test_a_bit_that_changes_on_the_way_to_the_disk_differs_from_the_digest(tmp_path):
-    with disk.faults("flip@2"), files.DigestedFile(tmp_path / "a") as file:
+    with faults("flip@2"), files.DigestedFile(tmp_path / "a") as file:
         file.write(b"written")
     assert files.digest_file(tmp_path / "a") != file.digest

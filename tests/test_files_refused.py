@@ -11,8 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fault_plan import faults
 
-from headwater import disk, files
+from headwater import files
 from headwater.errors import DataError, StorageError
 from headwater.json_lines import JsonLines
 from headwater.storage import megabytes
@@ -28,7 +29,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path):
     files.write_text(tmp_path / "a", "old")
-    with disk.faults("errno=ENOSPC@2"), pytest.raises(StorageError, match=r"No space left.*MB free.*free some space"):
+    with faults("errno=ENOSPC@2"), pytest.raises(StorageError, match=r"No space left.*MB free.*free some space"):
         files.write_text(tmp_path / "a", "new" * 1000)
     assert contents(tmp_path) == {"a": b"old"}
 
@@ -36,7 +37,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path):
 def test_a_folder_on_a_full_disk_leaves_no_trace(tmp_path):
     with pytest.raises(StorageError, match="free some space"), files.new_folder(tmp_path / "stage") as folder:
         files.write_text(folder / "a", "1")
-        with disk.faults("errno=ENOSPC@2"):
+        with faults("errno=ENOSPC@2"):
             files.write_text(folder / "b", "1")
     assert names(tmp_path) == []
 
@@ -155,7 +156,7 @@ def test_an_append_that_fails_leaves_whole_lines_and_the_next_one_is_whole(tmp_p
     path = tmp_path / "a.jsonl"
     lines = JsonLines(path)
     lines.append({"number": 0})
-    with disk.faults(plan), pytest.raises(StorageError, match="free some space"):
+    with faults(plan), pytest.raises(StorageError, match="free some space"):
         lines.append({"number": 1})
     assert path.read_text() == '{"number":0}\n'
     lines.append({"number": 2})
@@ -167,7 +168,7 @@ def test_half_a_line_that_can_not_be_cut_at_once_is_cut_before_the_next(tmp_path
     path = tmp_path / "a.jsonl"
     lines = JsonLines(path)
     lines.append({"number": 0})
-    with disk.faults("short@1,errno=EIO@2+"), pytest.raises(StorageError, match="check the disk"):
+    with faults("short@1,errno=EIO@2+"), pytest.raises(StorageError, match="check the disk"):
         lines.append({"number": 1})
     assert path.read_text() == '{"number":0}\n{"numb', "the disk refused to cut it too"
     lines.append({"number": 2})
@@ -177,7 +178,7 @@ def test_half_a_line_that_can_not_be_cut_at_once_is_cut_before_the_next(tmp_path
 
 def test_messages_name_what_was_to_be_written_and_not_the_temporary_file(tmp_path):
     with (
-        disk.faults("errno=EIO@7"),
+        faults("errno=EIO@7"),
         pytest.raises(StorageError) as caught,
         files.new_folder(tmp_path / "stage") as folder,
     ):

@@ -23,7 +23,7 @@ import figures
 from enumerated import Reference, reference
 from headwater import disk
 from targets import TARGETS, Place, Target, be_ready, fresh_place, make_templates, recover, wrong_after_fault
-from trials import required, sample, say, spread, trial
+from trials import FaultPlan, required, sample, say, spread, trial
 from unflushed import ForgetfulDisk
 
 
@@ -77,7 +77,7 @@ def cut_often(target: Target, work_dir: Path, num_cuts: int, seed: int, num_jobs
 
 def journal_of(work: Callable[[], None]) -> list[list[Any]]:
     """Do the work; return its operations, with bytes as text of the same numbers, so that they fit in JSON."""
-    plan = disk.FaultPlan(journal=[])
+    plan = FaultPlan(journal=[])
     disk.install(plan)
     work()
     disk.install(None)

@@ -15,9 +15,14 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from headwater import disk
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from fault_plan import FaultPlan
 
 TIMEOUT_SECONDS = 900.0  # a trial takes a second on an idle machine; one that hangs is a failure, not the end
 HUNG = "TimeoutError"
@@ -69,7 +74,7 @@ def _be_the_child(work: Callable[[], Any], plan: str | None, writing: int) -> No
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    counted = None if plan is None else disk.FaultPlan.parse(plan)
+    counted = None if plan is None else FaultPlan.parse(plan)
     disk.install(counted)
     found: dict[str, Any] = {}
     try:

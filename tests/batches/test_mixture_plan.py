@@ -133,20 +133,18 @@ def test_impossible_settings_are_refused(bad):
         MixtureSettings(**bad)
 
 
-def test_a_plan_survives_json_and_keeps_its_digest():
-    plan = plan_of({"a": 0.3, "b": 0.6, "c": 0.1}, rows=20, num_rows=60, max_epochs=1.5)
-    text = json.dumps(plan.as_json(), sort_keys=True)
-    again = MixturePlan.from_json(json.loads(text))
+def test_the_same_plan_has_the_same_digest_and_another_has_another():
+    plan, again = (plan_of({"a": 0.3, "b": 0.6, "c": 0.1}, rows=20, num_rows=60, max_epochs=1.5) for _ in range(2))
     assert len(plan.stages) > 1
     assert again.digest == plan.digest
-    assert draws(again, 0, 60) == draws(plan, 0, 60)
+    assert plan.with_stage(50, {"a": 1.0}).digest != plan.digest
+    assert json.loads(json.dumps(plan.as_json())) == plan.as_json()
 
 
-def test_a_share_of_the_text_is_read_more_often_and_survives_json():
+def test_a_share_of_the_text_is_read_more_often():
     plan = plan_of({"a": 0.5, "b": 0.5}, rows=100, num_rows=100, share_of_text=0.25)
     assert plan.epochs(100) == {"a": 2.0, "b": 2.0}
     assert plan_of({"a": 0.5, "b": 0.5}, rows=100, num_rows=100).epochs(100) == {"a": 0.5, "b": 0.5}
-    assert MixturePlan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
     assert plan.with_stage(50, {"a": 1.0}).of_rows == {"a": 100, "b": 100}
 
 
@@ -174,10 +172,9 @@ def test_a_stage_changes_the_weights_and_keeps_count():
     assert set(sources[20:30]) == {"books"} and set(sources[30:]) == {"code"}
     for name in ("books", "code"):
         assert [draw for source, draw in draws(plan, 0, 40) if source == name] == list(range(20))
-    assert MixturePlan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
 
 
-def test_a_source_used_up_before_a_stage_stays_left_out():
+def test_a_source_used_up_before_a_stage_stays_excluded():
     stages = [{"start": 0.5, "weights": {"books": 9, "code": 1}}]
     plan = plan_of({"books": 1, "code": 1}, rows=10, num_rows=40, max_epochs_by_source={"books": 1}, stages=stages)
     assert plan.counts(40) == {"books": 10, "code": 30}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fault_plan import CRASHED, FaultPlan, faults
 from training_state import is_state_of, load, save, save_checkpoint, training_state
 
 from headwater import disk, files
@@ -138,10 +139,10 @@ def test_a_bit_that_the_disk_changed_while_saving_is_found_before_an_older_one_i
     save(tmp_path, 1)
     save(tmp_path, 2)
     save(tmp_path / "count", 2)
-    with disk.faults("") as counted:
+    with faults("") as counted:
         save(tmp_path / "count", 3)
     for number in [number for number, kind in enumerate(counted.operations, 1) if kind == "write"][1:]:
-        with disk.faults(f"flip@{number}"):
+        with faults(f"flip@{number}"):
             save(tmp_path, 3)
         retain_newest(tmp_path, 2)
         assert steps(tmp_path) == [3, 2, 1], f"operation {number}"
@@ -152,7 +153,7 @@ def test_a_bit_that_the_disk_changed_while_saving_is_found_before_an_older_one_i
 
 
 def operations(run_dir: Path, work: Callable[[], None]) -> list[str]:
-    with disk.faults("") as counted:
+    with faults("") as counted:
         work()
     assert len(counted.operations) > 10
     return counted.operations
@@ -165,12 +166,12 @@ def die(plan: str, work: Callable[[], None]) -> None:
         child = os.fork()
     if child == 0:
         try:
-            disk.install(disk.FaultPlan.parse(plan))
+            disk.install(FaultPlan.parse(plan))
             work()
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == disk.CRASHED, f"{plan} was not reached"
+    assert os.waitstatus_to_exitcode(status) == CRASHED, f"{plan} was not reached"
 
 
 def crash_plans(kinds: list[str]) -> list[str]:
@@ -223,7 +224,7 @@ def test_a_refusal_at_any_operation_is_a_storage_error_and_changes_nothing(tmp_p
     save(run_dir, 1)
     for number in range(1, len(kinds) + 1):
         # any error but StorageError fails the test; cleaning up may fail unseen
-        with contextlib.suppress(StorageError), disk.faults(f"errno=ENOSPC@{number}{lasting}"):
+        with contextlib.suppress(StorageError), faults(f"errno=ENOSPC@{number}{lasting}"):
             save(run_dir, 2)
         checkpoint = load(run_dir)
         assert is_state_of(checkpoint, checkpoint.step), f"operation {number}"
@@ -236,7 +237,7 @@ def test_a_refusal_at_any_operation_is_a_storage_error_and_changes_nothing(tmp_p
 
 
 def test_the_message_of_a_full_disk_names_the_checkpoint_the_space_and_the_need(tmp_path):
-    with disk.faults("errno=ENOSPC@14+"), pytest.raises(StorageError) as caught:
+    with faults("errno=ENOSPC@14+"), pytest.raises(StorageError) as caught:
         save(tmp_path, 7)
     assert re.search(
         r"can't write .*/checkpoints/step-000000007: No space left .*MB free, .*MB needed", str(caught.value)

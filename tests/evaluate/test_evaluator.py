@@ -17,6 +17,15 @@ from headwater.recipes.open import load_for_evaluation, load_model, open_evaluat
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Let no thread wait for another, which takes minutes where other programs hold the processors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def loaded(finished):
     return load_model(finished.run_dir)
@@ -104,6 +113,7 @@ def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_full_evaluation_scores_every_item(evaluator, loaded):
     result = full_evaluation(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})), loaded.model)
     assert set(result["abilities"]) == {"capitals", "agreement", "sums", "cause"}

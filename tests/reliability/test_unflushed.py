@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from fault_plan import FaultPlan
 
 from headwater import disk, files
 
@@ -18,7 +19,7 @@ from unflushed import ForgetfulDisk
 def states(root: Path, work, tmp_path: Path, num: int = 300) -> list[dict[str, bytes]]:
     """Return what power cuts after the last operation of `work` may leave of `root`."""
     simulated = ForgetfulDisk(root)
-    plan = disk.FaultPlan(journal=[])
+    plan = FaultPlan(journal=[])
     disk.install(plan)
     try:
         work()

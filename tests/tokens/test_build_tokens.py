@@ -4,8 +4,8 @@ from itertools import islice
 from random import Random
 
 import pytest
+from fault_plan import faults
 
-from headwater import disk
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
@@ -188,7 +188,7 @@ def test_shards_of_another_size_are_not_taken_over(corpus_dir, tokenizer, tmp_pa
 @pytest.mark.parametrize("at_the_end", ["the owner", "the disk"])
 def test_what_fails_at_the_end_costs_no_encoding(corpus_dir, tokenizer, tmp_path, in_pieces, at_the_end):
     """The commit is refused, or the last operations on the disk are: everything that was encoded is kept."""
-    with disk.faults("") as plan:
+    with faults("") as plan:
         build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
     last_link = len(plan.operations) - plan.operations[::-1].index("hardlink")
     calls = []
@@ -203,19 +203,19 @@ def test_what_fails_at_the_end_costs_no_encoding(corpus_dir, tokenizer, tmp_path
             build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet, refuse_the_last)
         assert len(calls) > 30  # before every piece and shard, too
     else:
-        with disk.faults(f"errno=ENOSPC@{last_link}+"), pytest.raises(StorageError):
+        with faults(f"errno=ENOSPC@{last_link}+"), pytest.raises(StorageError):
             build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
     assert texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens") == []
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
 
 
 def test_a_shard_that_could_not_be_flushed_is_written_again(corpus_dir, tokenizer, tmp_path, in_pieces):
-    with disk.faults("") as plan:
+    with faults("") as plan:
         build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
     first_link = plan.operations.index("hardlink")
     # the flush before the first link is that of a shard's file, or of the folder; those of shards are one a file
     number = max(at for at in range(first_link) if plan.operations[at : at + 3] == ["sync"] * 3) + 1
-    with disk.faults(f"errno=EIO@{number}"), pytest.raises(StorageError, match="input/output error"):
+    with faults(f"errno=EIO@{number}"), pytest.raises(StorageError, match="input/output error"):
         build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
     assert 0 < len(texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens")) < 40
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")

@@ -111,13 +111,6 @@ class MixturePlan:
         part = {} if self.of_rows is None else {"of_rows": self.of_rows}
         return {"version": PLAN_VERSION, "rows": self.rows, **part, "stages": stages}
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> MixturePlan:
-        if value.get("version") != PLAN_VERSION:
-            raise StoreError(f"mixture plan version {value.get('version')} is not {PLAN_VERSION}; plan again")
-        stages = [Stage(item["first_row"], dict(item["weights"]), item["drawn"]) for item in value["stages"]]
-        return cls(value["rows"], tuple(stages), value.get("of_rows"))
-
     @property
     def digest(self) -> str:
         return digest_json(self.as_json())

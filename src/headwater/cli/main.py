@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater import disk
 from headwater.cli import data, ladder, model, overview, plan, training
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
@@ -86,8 +85,6 @@ def main() -> None:
 def _run_verb() -> int:
     """Return the exit status of the verb that the arguments name."""
     try:
-        if faults := os.environ.get("HEADWATER_FAULTS"):  # for tests: see headwater.disk
-            disk.install(disk.FaultPlan.parse(faults))
         require_current(sys.argv[1:])
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
     except HeadwaterError as error:

@@ -21,7 +21,6 @@ from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
-from headwater.recipes.kept_microbatch import keep_exact_microbatch_
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
 from headwater.validation import require_sound, validate
@@ -184,7 +183,6 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     require_sound(RunConfig, raw, BY_RULE)
     whys = _apply_rules_of_the_file_(raw, path)
     _require_whole_rows(raw)
-    whys |= keep_exact_microbatch_(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)
     return config, explain(config, raw, whys)
