@@ -326,7 +326,7 @@ def test_a_sealed_manifest_is_read_back_and_any_other_byte_is_refused(tmp_path):
     files.write_json(
         tmp_path / "manifest.json", seal({"format": "headwater-x", "format_version": 2, "names": ["é", "\udcff"]})
     )
-    read = lambda: read_sealed_manifest(tmp_path, "headwater-x", 2, StorageError, unsealed_version=1)  # noqa: E731
+    read = lambda: read_sealed_manifest(tmp_path, "headwater-x", 2, StorageError)  # noqa: E731
     assert read()["names"] == ["é", "\udcff"]
     good = (tmp_path / "manifest.json").read_bytes()
     for position in range(len(good)):

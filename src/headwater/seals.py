@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from headwater.files import digest_json, json_bytes, read_manifest_or_none
+
+MAX_COUNT = 1 << 60
 
 
 def is_unmade(folder: Path) -> bool:
@@ -34,21 +36,21 @@ def read_manifest(
     return manifest
 
 
+def is_count(value: Any) -> TypeGuard[int]:
+    """Return whether a value of a manifest is a number to count with."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
+
+
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest with a digest of itself, which `read_sealed_manifest` checks."""
     return manifest | {"seal": digest_json(manifest)}
 
 
 def read_sealed_manifest(
-    folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception], unsealed_version: int
+    folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]
 ) -> dict[str, Any]:
-    """Return the manifest of `folder`, of which no byte has changed since it was written; raise `error` otherwise.
-
-    One of `unsealed_version`, which older headwaters wrote, has no seal and is taken as it reads.
-    """
+    """Return the manifest of `folder`, of which no byte has changed since it was written; raise `error` otherwise."""
     path = folder / "manifest.json"
-    if read_manifest_or_none(folder).get("format_version") == unsealed_version:
-        return read_manifest(folder, format_name, unsealed_version, error)
     manifest = read_manifest(folder, format_name, format_version, error)
     content = {name: value for name, value in manifest.items() if name != "seal"}
     if manifest.get("seal") != digest_json(content):

@@ -12,7 +12,7 @@ from training_state import is_state_of, load, reseal, save
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint, read_model_weights
 from headwater.checkpoint.verify import is_whole, model_digest, read_state
-from headwater.errors import CheckpointError
+from headwater.errors import CheckpointError, ConfigError
 from headwater.files import digest_file, read_json, write_json
 
 FILES = ["model.safetensors", "optim.safetensors", "state.json", "manifest.json"]
@@ -63,13 +63,14 @@ def test_every_changed_byte_of_the_manifest_is_found(run_dir, bit):
             read_checkpoint(path)
 
 
-def test_a_checkpoint_of_an_older_headwater_is_read(run_dir):
-    """Version 1 had no seal."""
+def test_a_checkpoint_of_an_older_headwater_is_refused_and_stays(run_dir):
     path = checkpoint_dir(run_dir, 2)
     manifest = read_json(path / "manifest.json") | {"format_version": 1}
     del manifest["seal"]
     write_json(path / "manifest.json", manifest)
-    assert is_state_of(load(run_dir), 2)
+    with pytest.raises(ConfigError, match="checkpoint of format 1, and this headwater reads 2; resume with"):
+        load(run_dir)
+    assert path.is_dir()
 
 
 def test_every_truncation_is_found(run_dir):

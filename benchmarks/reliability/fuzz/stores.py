@@ -145,7 +145,7 @@ def good_store_files() -> bytes:
 
 def _checkpoint(data: bytes, folder: Path) -> None:
     """Take the data for the weights of a checkpoint, and, from byte 200 on, for its state; every digest is right."""
-    from headwater.checkpoint.layout import FORMAT, KINDS, STATE_FILE, UNSEALED_VERSION, tensor_file
+    from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, tensor_file
     from headwater.checkpoint.load import read_checkpoint
 
     path = folder / "step-000000001"
@@ -154,8 +154,8 @@ def _checkpoint(data: bytes, folder: Path) -> None:
     for name in names:
         (path / name).write_bytes(data[200:] or b"{}" if name == STATE_FILE else data[:200])
     files = {name: {"bytes": 1, "digest": digest_bytes((path / name).read_bytes())} for name in names}
-    manifest = {"format": FORMAT, "format_version": UNSEALED_VERSION, "step": 1, "files": files}
-    (path / "manifest.json").write_bytes(json_bytes(manifest))
+    manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": 1, "world_size": 1, "files": files}
+    (path / "manifest.json").write_bytes(json_bytes(seal(manifest | {"tensors": {}, "state_digest": None})))
     try:
         assert isinstance(read_checkpoint(path).state, dict)
     except CheckpointError as error:

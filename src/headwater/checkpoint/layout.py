@@ -1,13 +1,11 @@
 """Where checkpoints lie and what is in them.
 
-    RUN/checkpoints/step-000001000/
-        model.safetensors    weights; of W ranks model-00001-of-0000W.safetensors and so on, each with what one wrote
-        optim.safetensors    the optimizer's state, likewise
-        state.json           step, tokens seen, what the run was made from: all that is no tensor
-        manifest.json        written last and sealed (seals.py): size and SHA-256 of every file, which piece of which
-                             tensor lies where
-
-Version 1 had no table of tensors and no seal; it is read like a version 2 of one rank.
+RUN/checkpoints/step-000001000/
+    model.safetensors    weights; of W ranks model-00001-of-0000W.safetensors and so on, each with what one wrote
+    optim.safetensors    the optimizer's state, likewise
+    state.json           step, tokens seen, what the run was made from: all that is no tensor
+    manifest.json        written last and sealed (seals.py): size and SHA-256 of every file, which piece of which
+                         tensor lies where
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import re
 from pathlib import Path
 
 FORMAT, FORMAT_VERSION = "headwater-checkpoint", 2
-UNSEALED_VERSION = 1  # its manifest had no digest of its own
+OLD_VERSION = 1  # without a table of tensors and a seal
 MODEL, OPTIM, STATE_FILE = "model", "optim", "state.json"
 KINDS = (MODEL, OPTIM)
 _NAME = re.compile(r"step-(\d{9})")

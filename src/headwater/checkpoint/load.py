@@ -12,7 +12,7 @@ from safetensors.torch import load as from_safetensors
 from torch import Tensor
 
 from headwater.checkpoint.layout import KINDS, MODEL, OPTIM, STATE_FILE, list_checkpoints, list_damaged, tensor_file
-from headwater.checkpoint.shards import DTYPES, Table, load_pieces_
+from headwater.checkpoint.shards import DTYPES, load_pieces_
 from headwater.checkpoint.verify import checked_manifest, digest_of, read_state, require_whole, state_of
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, move_folder
@@ -52,12 +52,12 @@ def load_state_(path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Ten
     for kind, tensors in ((MODEL, model), (OPTIM, optim)):
         named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
         with torch.no_grad():
-            load_pieces_(named, _table(path, manifest), lambda file: _tensors_of(path / file, manifest), str(path))
+            load_pieces_(named, manifest["tensors"], lambda file: _tensors_of(path / file, manifest), str(path))
 
 
 def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor of a kind that a checkpoint has, by name."""
-    table = _table(path, checked_manifest(path))
+    table = checked_manifest(path)["tensors"]
     return {
         name[len(kind) + 1 :]: tuple(entry["shape"]) for name, entry in table.items() if name.startswith(f"{kind}.")
     }
@@ -66,7 +66,7 @@ def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
 def _read_kind(path: Path, manifest: dict[str, Any], kind: str) -> dict[str, Tensor]:
     if manifest["world_size"] == 1:
         return _tensors_of(path / tensor_file(kind, 0, 1), manifest)
-    table = _table(path, manifest)
+    table = manifest["tensors"]
     tensors = {
         name: torch.empty(entry["shape"], dtype=_dtype(entry, path))
         for name, entry in table.items()
@@ -88,22 +88,6 @@ def _tensors_of(file: Path, manifest: dict[str, Any]) -> dict[str, Tensor]:
         return from_safetensors(data)
     except Exception as error:  # the library's own and torch's, of every kind, for a header that is no header
         raise CheckpointError(f"{file} is no safetensors file, whatever its digest says: {error!r:.200}") from None
-
-
-def _table(path: Path, manifest: dict[str, Any]) -> Table:
-    """Return where every tensor lies; a checkpoint of version 1 has all of them whole in two files."""
-    if manifest["tensors"] is not None:
-        table: Table = manifest["tensors"]
-        return table
-    found: Table = {}
-    for kind in KINDS:
-        file = tensor_file(kind, 0, 1)
-        for name, tensor in _tensors_of(path / file, manifest).items():
-            shape = list(tensor.shape)
-            chunk = {"file": file, "offsets": [0] * len(shape), "shape": shape}
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            found[f"{kind}.{name}"] = {"dtype": dtype, "shape": shape, "digest": None, "chunks": [chunk]}
-    return found
 
 
 def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:

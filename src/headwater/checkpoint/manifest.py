@@ -6,25 +6,24 @@ from math import prod
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from headwater.seals import MAX_COUNT, is_count
+
 _MAX_RANKS = 1 << 20
-_MAX_COUNT = 1 << 60
 
 
 def wrong_in(manifest: dict[str, Any]) -> str | None:
-    """Return what in a manifest as of today's version can't be, or None: then each of its parts may be relied on.
+    """Return what in a manifest can't be, or None: then each of its parts may be relied on.
 
     Whether its files are there, have their digests and hold what the table says is for their readers to find.
     """
     files, world_size, table = manifest.get("files"), manifest.get("world_size"), manifest.get("tensors")
-    if not _is_count(manifest.get("step")):
+    if not is_count(manifest.get("step")):
         return "the step"
-    if not _is_count(world_size) or not 1 <= world_size <= _MAX_RANKS:
+    if not is_count(world_size) or not 1 <= world_size <= _MAX_RANKS:
         return "the number of ranks"
     if not isinstance(files, dict) or not all(map(_is_file, files.items())):
         return "the table of files"
-    if table is None and "tensors" in manifest:  # version 1
-        return None
-    if not all(_is_count(facts.get("bytes")) for facts in files.values()):
+    if not all(is_count(facts.get("bytes")) for facts in files.values()):
         return "the size of a file"
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         return "the table of tensors"
@@ -63,8 +62,4 @@ def _is_chunk(chunk: dict[str, Any], whole: list[int], files: dict[str, Any]) ->
 
 
 def _are_counts(values: Any) -> TypeGuard[list[int]]:
-    return isinstance(values, list) and all(map(_is_count, values)) and prod(values) <= _MAX_COUNT
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
+    return isinstance(values, list) and all(map(is_count, values)) and prod(values) <= MAX_COUNT

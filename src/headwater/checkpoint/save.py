@@ -34,11 +34,12 @@ from headwater.checkpoint.layout import (
 from headwater.checkpoint.load import put_aside
 from headwater.checkpoint.shards import Piece, merged_tables, pieces_to_write, state_digest, table_of
 from headwater.checkpoint.tensor_file import write_tensors
-from headwater.checkpoint.verify import is_whole, is_whole_on_disk
+from headwater.checkpoint.verify import is_whole
 from headwater.errors import HeadwaterError, StorageError
 from headwater.files import (
     DigestedFile,
     commit_folder,
+    digest_file_on_disk,
     discard,
     flush,
     hand_over_json,
@@ -307,7 +308,7 @@ def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) ->
     num_whole = 0
     for step, path in checkpoints:
         if num_whole < wanted:
-            num_whole += is_whole_on_disk(path)
+            num_whole += is_whole(path, digest_file_on_disk)
         elif step not in pinned:
             remove_folder(path)
     if num_whole == wanted:

@@ -11,26 +11,29 @@ from headwater.checkpoint.layout import (
     FORMAT,
     FORMAT_VERSION,
     MODEL,
+    OLD_VERSION,
     OPTIM,
     STATE_FILE,
-    UNSEALED_VERSION,
     step_of,
     tensor_file,
 )
 from headwater.checkpoint.manifest import wrong_in
-from headwater.errors import CheckpointError
-from headwater.files import digest_file, digest_file_on_disk, digest_json
+from headwater.errors import CheckpointError, ConfigError
+from headwater.files import digest_file, digest_json, read_manifest_or_none
 from headwater.seals import read_sealed_manifest
 
 
 def checked_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint, as of today's version; raise CheckpointError when it is damaged.
+    """Return the manifest of a checkpoint; raise CheckpointError when it is damaged.
 
-    A manifest of version 1 has no table of tensors: `tensors` is None.
+    Raises ConfigError for one of a format that is read no more: it is not damaged, and stays where it is.
     """
-    manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError, UNSEALED_VERSION)
-    if manifest["format_version"] == UNSEALED_VERSION:
-        manifest = migrate_1_to_2(manifest)
+    if read_manifest_or_none(path).get("format_version") == OLD_VERSION:
+        raise ConfigError(
+            f"{path} is a checkpoint of format {OLD_VERSION}, and this headwater reads {FORMAT_VERSION}; resume with "
+            "the headwater that wrote it, or train again under another name (name=…)"
+        )
+    manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
     wrong = wrong_in(manifest)
     if wrong is not None:
         raise CheckpointError(f"{path} is damaged: {wrong} in its manifest.json can't be")
@@ -38,11 +41,6 @@ def checked_manifest(path: Path) -> dict[str, Any]:
     if step_of(path) not in (None, step):
         raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
     return manifest
-
-
-def migrate_1_to_2(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest of version 1 as one of version 2: one rank wrote all, and files say what is in them."""
-    return {**manifest, "format_version": 2, "world_size": 1, "tensors": None, "state_digest": None}
 
 
 def files_of(manifest: dict[str, Any], path: Path) -> list[str]:
@@ -77,17 +75,8 @@ def require_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> di
     return manifest
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> bool:
     """Return whether every file of a checkpoint is there and has the digest that its manifest says."""
-    return _is_whole(path, digest_file)
-
-
-def is_whole_on_disk(path: Path) -> bool:
-    """Return what `is_whole` does, read from the device and not from the memory that still holds what was written."""
-    return _is_whole(path, digest_file_on_disk)
-
-
-def _is_whole(path: Path, digest: Callable[[Path], str]) -> bool:
     try:
         require_whole(path, digest)
     except CheckpointError:

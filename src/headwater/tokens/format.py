@@ -24,7 +24,6 @@ STORE_FORMAT = "headwater-token-store"
 STORE_VERSION = 1
 TOKENS_FORMAT = "headwater-tokens"
 TOKENS_VERSION = 2
-TOKENS_UNSEALED_VERSION = 1  # its manifest had no digest of its own
 
 BLOCK_BYTES = 1 << 20
 MAX_SHARD_TOKENS = 1 << 26  # a shard is gathered in memory before it is written

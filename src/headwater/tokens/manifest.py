@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeGuard
+from typing import Any
 
+from headwater.seals import is_count
 from headwater.tokens.format import BLOCK_BYTES, DATA_FILES, token_dtype
 
 _SHARD_NAME = re.compile(r"\d{5,12}")  # never a path
 _MAX_VOCAB_SIZE = 1 << 32
-_MAX_COUNT = 1 << 60
 COUNTS = ("num_documents", "num_tokens", "num_bytes")
 
 
 def wrong_in(manifest: dict[str, Any]) -> str | None:
     """Return what in a store's manifest can't be, or None: then every size and name in it agrees with the others."""
     vocab_size, shards = manifest.get("vocab_size"), manifest.get("shards")
-    if not _is_count(vocab_size) or not 1 <= vocab_size <= _MAX_VOCAB_SIZE:
+    if not is_count(vocab_size) or not 1 <= vocab_size <= _MAX_VOCAB_SIZE:
         return "vocab_size"
     if manifest.get("dtype") != token_dtype(vocab_size).name:
         return "dtype"
     if not isinstance(manifest.get("tokenizer"), str):
         return "tokenizer"
-    if not all(_is_count(manifest.get(name)) for name in ("begin_id", "end_id", "pad_id", *COUNTS)):
+    if not all(is_count(manifest.get(name)) for name in ("begin_id", "end_id", "pad_id", *COUNTS)):
         return "a number"
     if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
         return "shards"
@@ -40,11 +40,11 @@ def _wrong_in_shard(shard: dict[str, Any], token_bytes: int) -> str | None:
     name, files = shard.get("name"), shard.get("files")
     if not isinstance(name, str) or not _SHARD_NAME.fullmatch(name):
         return "the name"
-    if not all(_is_count(shard.get(count)) for count in COUNTS) or shard["num_documents"] < 1:
+    if not all(is_count(shard.get(count)) for count in COUNTS) or shard["num_documents"] < 1:
         return "a number"
     if not isinstance(files, dict) or set(files) != {*DATA_FILES, "sum"}:
         return "the files"
-    if not all(isinstance(facts, dict) and _is_count(facts.get("bytes")) for facts in files.values()):
+    if not all(isinstance(facts, dict) and is_count(facts.get("bytes")) for facts in files.values()):
         return "the size of a file"
     if not all(isinstance(facts.get("digest"), str) for facts in files.values()):
         return "the digest of a file"
@@ -60,7 +60,3 @@ def _wrong_in_shard(shard: dict[str, Any], token_bytes: int) -> str | None:
     }
     wrong = [kind for kind, num_bytes in expected.items() if size[kind] != num_bytes]
     return f"the size of .{wrong[0]}" if wrong else None
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT

@@ -20,7 +20,6 @@ from headwater.tokens.format import (
     STORE_FORMAT,
     STORE_VERSION,
     TOKENS_FORMAT,
-    TOKENS_UNSEALED_VERSION,
     TOKENS_VERSION,
     manifest_digest,
 )
@@ -184,7 +183,7 @@ def open_stores_without_verifying(tokens_dir: Path, split: str) -> dict[str, Tok
 
 
 def _store_folders(tokens_dir: Path, split: str) -> dict[str, Path]:
-    manifest = read_sealed_manifest(tokens_dir, TOKENS_FORMAT, TOKENS_VERSION, StoreError, TOKENS_UNSEALED_VERSION)
+    manifest = read_sealed_manifest(tokens_dir, TOKENS_FORMAT, TOKENS_VERSION, StoreError)
     if digest_json(manifest.get("splits")) != manifest.get("digest"):
         raise StoreError(f"{tokens_dir / 'manifest.json'} was altered after it was written; {REBUILD}")
     folders = {}
