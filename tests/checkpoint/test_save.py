@@ -15,7 +15,8 @@ from fault_plan import CRASHED, FaultPlan, faults
 from training_state import is_state_of, load, save, save_checkpoint, training_state
 
 from headwater import disk, files
-from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints, list_damaged
+from headwater.checkpoint.load import put_aside
 from headwater.checkpoint.save import retain_newest
 from headwater.errors import StorageError
 
@@ -124,6 +125,20 @@ def test_pinned_steps_stay(tmp_path):
         save(tmp_path, step)
     retain_newest(tmp_path, 2, pinned={1})
     assert steps(tmp_path) == [4, 3, 1]
+
+
+def test_damaged_checkpoints_do_not_pile_up(tmp_path):
+    for step in range(1, 6):
+        save(tmp_path, step)
+        put_aside(checkpoint_dir(tmp_path, step))
+    for step in (6, 7):
+        save(tmp_path, step)
+    retain_newest(tmp_path, 2)
+    assert len(list_damaged(tmp_path)) == 5, "as long as no older checkpoint is removed, none of these is"
+    save(tmp_path, 8)
+    retain_newest(tmp_path, 2)
+    assert [path.name for path in list_damaged(tmp_path)] == ["damaged-step-000000004", "damaged-step-000000005"]
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [8, 7]
 
 
 def test_nothing_is_removed_while_fewer_than_two_are_whole(tmp_path):

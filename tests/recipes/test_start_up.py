@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from small_run import call, write_run_file, write_texts
+from small_run import call, quick, write_run_file, write_texts
 
 from headwater import storage
 from headwater.files import digest_file
+from headwater.machine.load import LoadMeter
+from headwater.recipes.training import train_stage
 from headwater.records import read_records
 from headwater.tokens import read
+
+PEAKS = "headwater.machine.machine.matmul_peaks"
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +102,29 @@ def test_too_little_room_for_the_checkpoints_is_said_before_the_first_step(run, 
     assert not read_records(run / "runs" / "mine" / "records.jsonl", "step")
     monkeypatch.setattr("headwater.checkpoint.save.free_bytes", storage.free_bytes)
     assert call("train", "mine.toml", cwd=run).status == 0
+
+
+def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[dict]:
+    """Train steps in one process each, whose peak is measured so, and under this load; return the records."""
+    for number, (peak, load) in enumerate(measured, 1):
+        monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None, load=load: load)
+        with quick(), mock.patch(PEAKS, lambda device, dtypes, peak=peak: dict.fromkeys(dtypes, peak)):
+            stop_after = 2 * number
+
+            def display(record, stop_after=stop_after):
+                if record["event"] == "step" and record["step"] == stop_after:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            train_stage(config, display, lambda line: None, {})
+    return read_records(config.run_dir / "records.jsonl")
+
+
+def test_utilisation_is_of_the_largest_peak_that_was_measured_without_load(prepare, monkeypatch):
+    config = prepare(name="peaks", train__num_steps=8, train__save_every=8).config
+    records = peaks_of(config, monkeypatch, (1e12, "under load"), (4e12, None), (9e12, "under load"), (2e12, None))
+    starts = [record["device"] for record in records if record["event"] == "start"]
+    assert [device.get("peak_under_load") for device in starts] == ["under load", None, "under load", None]
+    flops = next(record["flops_per_token"] for record in records if record["event"] == "start")
+    for record in (record for record in records if record["event"] == "step"):
+        share = record["tokens_per_second"] * flops / 4e12
+        assert record["mfu"] == (None if record["attempt"] == 1 else pytest.approx(share, abs=1e-4)), record
