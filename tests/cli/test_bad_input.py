@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -320,10 +321,14 @@ def test_a_damaged_config_is_named_and_run_writes_it_again(trained, content):
 @pytest.mark.parametrize("name", ["stages.json", "evaluation.json"])
 def test_a_damaged_file_that_can_be_made_again_is_made_again(trained, name):
     path = trained / "runs/mine" / name
-    before = path.read_bytes()
+    before = without_seconds(path)
     path.write_text('{"torn": ')
     assert call("run", "mine.toml", cwd=trained).status == 0
-    assert path.read_bytes() == before
+    assert without_seconds(path) == before
+
+
+def without_seconds(path: Path) -> dict:
+    return {name: value for name, value in json.loads(path.read_text()).items() if name != "seconds"}
 
 
 # ---- a trained run and other settings
@@ -410,16 +415,14 @@ def test_when_every_checkpoint_is_damaged_nothing_starts_from_scratch(trained):
     require_clear_error(call("run", "mine.toml", cwd=trained), "damaged", status=(1,))
 
 
-def test_a_damaged_token_store_is_named_with_the_file_and_made_again_once_it_is_removed(trained):
+def test_a_damaged_token_store_is_named_and_made_again_from_the_corpus(trained):
     run_dir = trained / "runs/mine"
     weights = (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes()
     shutil.rmtree(run_dir / "checkpoints/step-000000012")
     flip_a_byte(run_dir / "data/tokens/train/mine/00000.bin", 1000)
     said = call("run", "mine.toml", cwd=trained)
-    require_clear_error(said, "data/tokens/train/mine/00000.bin", "damaged", "delete the tokens folder", status=(1,))
-    shutil.rmtree(run_dir / "data/tokens")
-    said = call("run", "mine.toml", cwd=trained)
     assert said.status == 0, said
+    assert "data/tokens/train/mine/00000.bin is damaged" in said.out
     assert (run_dir / "checkpoints/step-000000012/model.safetensors").read_bytes() == weights
 
 
