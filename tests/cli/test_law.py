@@ -107,7 +107,7 @@ def test_the_page_draws_all_three_pictures_without_a_request(table):
     assert "src=" not in text.split("<script>")[0]
 
 
-@pytest.mark.parametrize(("row", "says"), [("2.5", "are all 2.5"), ("{rising}", "the larger one has the higher loss")])
+@pytest.mark.parametrize(("row", "says"), [("2.5", "are all 2.5"), ("{rising}", "the larger run has the higher loss")])
 def test_a_table_without_a_law_gets_words_in_place_of_every_forecast(tmp_path, row, says):
     rows = [
         f"{1e7 * 2**n},{1e9 * 2**d}," + row.format(rising=2 + 0.1 * n + 0.1 * d) for n in range(4) for d in range(4)
@@ -142,3 +142,12 @@ def test_bad_input_has_a_clear_error(table, arguments, status, says):
     assert said.status == status, said
     assert says in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_table_of_repeated_text_says_so_to_people(table, tmp_path):
+    lines = table.read_text().splitlines()
+    rows = [f"{lines[0]},epochs", *(f"{line},4" for line in lines[1:])]
+    (tmp_path / "runs.csv").write_text("\n".join(rows))
+    said = call("ladder", "--table", "runs.csv", cwd=tmp_path)
+    assert said.status == 0, said
+    assert "runs of up to 4 epochs: the cost of repetition is taken out of the law" in said.out

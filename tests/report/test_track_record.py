@@ -59,7 +59,7 @@ def test_the_record_for_a_program_and_for_a_person(runs):
     assert value["unfinished"] == ["running"]
     said = call("plan", "--track-record", "runs", cwd=runs.parent)
     assert said.status == 0, said
-    assert "3 of 6 facts inside their 80% bands: 50% (95 % interval 12% to 88%" in said.out
+    assert "3 of 6 actual values inside their 80% bands: 50% (95 % interval 12% to 88%" in said.out
     assert "1 not finished: running" in said.out
     assert "damaged: torn: forecast.json is not JSON" in said.out
 

@@ -89,8 +89,8 @@ def _print(result: dict[str, Any]) -> None:
     if repetition["most_readings"] > 1:
         factor = math.exp(repetition["log_deviation"])
         print(
-            f"runs read their text up to {repetition['most_epochs_of']:.2g} times: what that cost them is taken out of "
-            f"the law, by a strength of {repetition['strength']:.2g} (known to a factor of {factor:.2g})"
+            f"runs of up to {repetition['most_readings']:.2g} epochs: the cost of repetition is taken out of the law "
+            f"(strength {repetition['strength']:.2g}, known to a factor of {factor:.2g})"
         )
     repeats = any("epochs" in found for found in result.get("forecasts", []))
     if result.get("forecasts"):

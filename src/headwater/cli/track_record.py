@@ -36,7 +36,7 @@ def _table(record: TrackRecord) -> list[str]:
     if not record.judged:
         return [f"no finished run with a forecast in {record.folder}"]
     width = max(16, *(len(name) for name in record.judged))
-    heads = f"{'run':<{width}} {'quantity':<9} {'forecast (P10 to P90)':<36} {'fact':>22} {'error':>8}"
+    heads = f"{'run':<{width}} {'quantity':<9} {'forecast (P10 to P90)':<36} {'actual':>22} {'error':>8}"
     return [heads, *(_row(name, outcome, width) for name, found in record.judged.items() for outcome in found)]
 
 
@@ -57,16 +57,15 @@ def _summary(record: TrackRecord) -> list[str]:
         return []
     lines = [
         "",
-        f"{inside['num_inside']} of {inside['num_facts']} facts inside their {inside['nominal']:.0%} bands: "
-        f"{inside['share']:.0%} (95 % interval {inside['p2_5']:.0%} to {inside['p97_5']:.0%}, facts taken as "
-        "independent)",
+        f"{inside['num_inside']} of {inside['num_facts']} actual values inside their {inside['nominal']:.0%} bands: "
+        f"{inside['share']:.0%} (95 % interval {inside['p2_5']:.0%} to {inside['p97_5']:.0%}, taken as independent)",
     ]
     for name, found in by_quantity(record.counted).items():
         lines.append(
             f"{name:<9} median absolute error {found['median_absolute_error']:.1%}, "
             f"{found['num_inside']} of {found['num_facts']} inside"
         )
-    return [*lines, f"score     {score:.2%} (mean relative CRPS; a forecast without a band that is off by 5 % has 5 %)"]
+    return [*lines, f"score     {score:.2%} (mean relative CRPS; 0 is perfect)"]
 
 
 def _left_out(record: TrackRecord) -> list[str]:

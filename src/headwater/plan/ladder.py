@@ -152,8 +152,8 @@ def _too_little(allowed: list[Rung], num_rungs: int, budget_seconds: float, targ
         found = f"only {len(allowed)}" if allowed else "no"
         return (
             f"the run is too short for a ladder: {found} smaller runs have {MIN_RUNG_STEPS} steps and "
-            f"1/{MOST_RATIO:g} to 1/{LEAST_RATIO:g} of its compute, and {num_rungs} are needed; from {USUAL_STEPS} "
-            "steps there are, and a run so short is soon trained itself"
+            f"1/{MOST_RATIO:g} to 1/{LEAST_RATIO:g} of its compute, and {num_rungs} are needed; runs of {USUAL_STEPS} "
+            "steps have them"
         )
     least, most = _least_seconds(allowed, num_rungs), sum(rung.seconds for rung in allowed)
     budgets = np.geomspace(max(least, budget_seconds), max(most, budget_seconds), NUM_BUDGETS).tolist()

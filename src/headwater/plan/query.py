@@ -9,7 +9,7 @@ from headwater.plan.budget import Budget
 
 FINAL_SHARE = 2 / 3
 FINAL_SHARE_SOURCE = (
-    "OLMo 2's development took half of its final run's energy again (arXiv:2503.05804), so that the run is 1 / 1.5 of "
+    "development took OLMo 2 half the energy of its final run (arXiv:2503.05804), so the run is 1 / 1.5 of "
     "the programme; Olmo 3's was 18 %"
 )
 MIN_TEXT_TOKENS = 1000

@@ -157,7 +157,7 @@ def _nothing_trains(query: Query, field: Field) -> str:
     if refusals:
         return (
             f"the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
-            f"{refusals[0]}; or leave --runs and RUN out, for published laws"
+            f"{refusals[0]}; or drop --runs and RUN to use published laws"
         )
     cap = MAX_EPOCHS * query.unique
     smallest = field.candidates[0]

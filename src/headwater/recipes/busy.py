@@ -20,4 +20,4 @@ def busy_while_measured(meter: LoadMeter) -> str | None:
     """Return what to know of a step that was measured since `meter` began."""
     if (note := meter.note()) is None:
         return None
-    return f"{note} while the step was measured, so that it holds beside them; stop them and measure again"
+    return f"{note} while the step was measured: it is the step of a loaded machine; stop them and measure again"

@@ -27,8 +27,8 @@ def with_loss(loss: object) -> Runs:
     [
         (2.5, "the losses are all 2.5"),
         (2.5 + 1e-4 * np.arange(12), "the losses only go from 2.5 to 2.5011"),
-        (2 + 0.05 * np.log(GRID.flops / 1e15), "the larger one has the higher loss"),
-        (1 / GRID.loss, "the larger one has the higher loss"),
+        (2 + 0.05 * np.log(GRID.flops / 1e15), "the larger run has the higher loss"),
+        (1 / GRID.loss, "the larger run has the higher loss"),
     ],
 )
 def test_losses_that_stay_or_rise_are_refused(loss, says):

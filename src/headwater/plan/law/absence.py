@@ -31,9 +31,8 @@ def no_law(runs: Runs) -> str | None:
     rising, falling = _pairs(runs, 2 * noise)
     if rising > _MOST_RISING * (rising + falling):
         return (
-            f"of {rising + falling:,} pairs of runs, of which one has no fewer params and no fewer tokens, the larger "
-            f"one has the higher loss in {rising:,}: these losses don't fall with size, as in a law they do; check "
-            "that the columns are params, tokens and loss, and that every run was trained well"
+            f"in {rising:,} of {rising + falling:,} pairs the larger run has the higher loss: these losses don't fall "
+            "with size; check that the columns are params, tokens and loss, and that every run was trained well"
         )
     return None
 

@@ -104,8 +104,8 @@ def _two_answers(name: str, profile: Profile) -> Caution:
     of_law, top, low, high = (f"{value:.3g}" for value in (profile.of_law, profile.top, profile.p10, profile.p90))
     return Caution(
         f"disputed_{name}",
-        f"{name} is {of_law} when every run counts for itself, as in the curve, and {top} ({low} to {high}) when runs "
-        "of like size count as related: the rows don't say which, so it isn't known better than both together",
+        f"{name} is {of_law} in the curve, where every run counts for itself, and {top} ({low} to {high}) where runs "
+        "of like size are related: the rows don't decide between them",
     )
 
 

@@ -25,7 +25,7 @@ from headwater.plan.score import Z_P90
 Clock = Callable[[], float]
 NOT_THE_LAW = (
     "the median of a forecast is not the curve of the law: it averages over exponents that the runs leave open, and "
-    "follows near runs where they depart from the law"
+    "follows nearby runs"
 )
 RELATED = "counting runs of like size as related, by likelihood"
 QUANTILES = ("p5", "p10", "p50", "p90", "p95")
