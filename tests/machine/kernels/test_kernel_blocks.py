@@ -8,7 +8,7 @@ import torch
 from headwater.machine.kernels.library import load_kernels
 from headwater.machine.kernels.updates import KernelUpdates
 from headwater.optim.muon import muon_update_
-from headwater.optim.updates import PlainUpdates, Updates
+from headwater.optim.updates import PlainUpdates
 
 # (rows, columns, size of a block): wide and tall, in tiles of 32 and not, one block and several, deeper than a piece
 SHAPES = [(128, 768, 128), (768, 128, 64), (64, 1100, 32), (1100, 64, 32), (100, 500, 50), (501, 99, 33), (12, 61, 12)]
@@ -62,7 +62,7 @@ def test_a_block_goes_down_by_its_factor_times_itself(shape):
 def test_an_update_with_the_kernels_is_the_one_without_them(shape):
     rows, columns, block_rows = shape
 
-    def updated(updates: Updates) -> torch.Tensor:
+    def updated(updates: PlainUpdates) -> torch.Tensor:
         parameters = list(random_stack(rows, columns).float())
         gradients = list(0.01 * random_stack(rows, columns).float().flip(0))
         momenta = [torch.zeros(rows, columns) for _ in parameters]
