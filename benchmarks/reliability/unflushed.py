@@ -84,7 +84,7 @@ class ForgetfulDisk:
         self._root = _read(root)
 
     def do(self, operation: Sequence[Any]) -> None:
-        """Do one operation of a disk.FaultPlan's journal; one outside the root is nothing to this disk."""
+        """Do one operation of a FaultPlan's journal; one outside the root is nothing to this disk."""
         kind, path, *details = operation
         if Path(path).is_relative_to(self._root_path):
             getattr(self, f"_{kind}")(Path(path), *details)

@@ -1,4 +1,4 @@
-"""A start reads each token store once, builds a damaged one again, and looks for room on the disk before its first step."""
+"""A start reads each token store once, builds a damaged one again, and checks the room on the disk before its first step."""
 
 from __future__ import annotations
 

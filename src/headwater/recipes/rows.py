@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headwater.batches.mixture import make_plan
 from headwater.batches.pack import PackedSource, pack_source
 from headwater.batches.source import BatchSource
-from headwater.errors import StoreError
+from headwater.errors import DataError, StoreError
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import Folders, Require, Say, rebuild_tokens
 from headwater.seals import is_unmade
@@ -37,7 +37,7 @@ def open_or_rebuild_text(config: RunConfig, say: Say, require_owner: Require) ->
     try:
         return open_text(config)
     except StoreError as error:
-        say(f"{str(error).rpartition('; ')[0]}; encoding the corpus again")
+        say(f"{str(error).split('; ')[0]}; encoding the corpus again")
         rebuild_tokens(config, say, require_owner)
         return open_text(config)
 
@@ -69,7 +69,7 @@ def _batches(config: RunConfig, open_split: Callable[..., dict[str, TokenStore]]
     tokens = Folders(config.run_dir).tokens
     stores = open_split(tokens, "train")
     if not stores:
-        raise StoreError(f"{tokens} holds no training text; see `headwater corpus show`")
+        raise DataError(f"{tokens} holds no training text; see `headwater corpus show`")
     sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
     rows = {name: source.num_rows for name, source in sources.items()}
     plan = make_plan(rows, config.mixture, config.num_rows)

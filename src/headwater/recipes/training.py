@@ -79,8 +79,10 @@ def train_stage(
             _require_space(run)
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
-            begun = StartedRun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
-            forecast = forecast_of_run(config, around.questions, run.step, say, time.time, begun, around.require_owner)
+            started = StartedRun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
+            forecast = forecast_of_run(
+                config, around.questions, run.step, say, time.time, started, around.require_owner
+            )
             _record_beginning(run, config, display, plan_fields, peak, forecast)
             meter = LoadMeter()
             if not train(run, open_evaluator(config, text.held_out), display, stop):
