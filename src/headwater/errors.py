@@ -1,62 +1,51 @@
-"""Every error that headwater raises on purpose.
-
-HeadwaterError          something the user can act on; shown without a traceback
-├── ConfigError         a setting is wrong, missing or unknown (exit status 2)
-├── DataError           an input holds nothing usable, or is not what its name says
-├── TokenizerError      a tokenizer can't be trained or loaded
-├── StoreError          a token store is damaged or doesn't fit its tokenizer
-├── CheckpointError     no checkpoint can be used, or one is damaged
-├── LockedError         another process owns this folder
-├── StorageError        the disk refused a write: full, read-only, no permission
-├── EvaluationError     there is nothing to score
-├── ExportError         the model can't be written in that format
-└── TrainingError       training can't continue (no finite step, for instance)
-"""
+"""Every error that headwater raises on purpose."""
 
 from __future__ import annotations
 
 
 class HeadwaterError(Exception):
-    """Something the user can act on: the message says what is wrong, what was found and what to do."""
+    """Something the user can act on: the message says what is wrong, what was found and what to do. No traceback."""
 
     exit_status = 1
 
 
 class ConfigError(HeadwaterError):
+    """A setting is wrong, missing or unknown."""
+
     exit_status = 2
 
 
 class DataError(HeadwaterError):
-    pass
+    """An input holds nothing usable, or is not what its name says."""
 
 
 class TokenizerError(HeadwaterError):
-    pass
+    """A tokenizer can't be trained or loaded."""
 
 
 class StoreError(HeadwaterError):
-    pass
+    """A token store is damaged or doesn't fit its tokenizer."""
 
 
 class CheckpointError(HeadwaterError):
-    pass
+    """No checkpoint can be used, or one is damaged."""
 
 
 class LockedError(HeadwaterError):
-    pass
+    """Another process owns this folder."""
 
 
 class StorageError(HeadwaterError):
-    pass
+    """The disk refused a write: full, read-only, no permission."""
 
 
 class EvaluationError(HeadwaterError):
-    pass
+    """There is nothing to score."""
 
 
 class ExportError(HeadwaterError):
-    pass
+    """The model can't be written in that format."""
 
 
 class TrainingError(HeadwaterError):
-    pass
+    """Training can't continue: no finite step, for instance, or a log that is damaged."""

@@ -63,18 +63,11 @@ def train_stage(
     The run's forecast is made before its first step.
     """
     around = around or Circumstances()
-    text = around.text or open_text(config)
+    text, own = around.text or open_text(config), around.require_owner
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     meter = LoadMeter()
     with StopRequest(around.stop_within) as stop:
-        run = assemble(
-            config.run_dir,
-            train_plan(config),
-            text.batches,
-            say,
-            require_owner=around.require_owner,
-            ranks=around.ranks,
-        )
+        run = assemble(config.run_dir, train_plan(config), text.batches, say, require_owner=own, ranks=around.ranks)
         try:
             _require_space(run)
             peak = _measured_peak(run, meter)
@@ -93,7 +86,7 @@ def train_stage(
             if busy is not None:
                 say(f"trained under load ({busy}): forecasts are of an idle machine and don't learn from this run")
             else:
-                _keep_times(run, config, say, around.require_owner)
+                _keep_times(run, config, say, own)
         finally:
             run.records.close()
         if stop_requested(run, stop):
