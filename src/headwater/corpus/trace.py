@@ -47,7 +47,7 @@ def trace(corpus_dir: Path, text: str) -> list[dict[str, Any]]:
 
 
 def _pattern(wanted: str) -> re.Pattern[bytes]:
-    """Return what the folded text looks like in a line of JSON, with any white space between its words."""
+    """Return how the folded text is written in a line of JSON, with any white space between its words."""
     words = [json.dumps(word, ensure_ascii=False)[1:-1].encode() for word in wanted.split(" ")]
     return re.compile((b"(?:%s)+" % b"|".join(_SPACES)).join(map(re.escape, words)))
 

@@ -40,7 +40,7 @@ def balance_of_run(run_dir: Path) -> dict[str, Any]:
 def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
     """Return what a run will see of each source it trains on, or None where its text isn't tokenized, or not whole.
 
-    documents, tokens and rows of the source; tokens_lost, which packing left out (0: every token but a document's first
+    documents, tokens and rows of the source; tokens_lost, which packing skipped (0: every token but a document's first
     is predicted once an epoch); padding, the share of the rows' positions that hold none; weight, the share of the
     run's rows; rows_read, how many different ones the run may read; epochs, how often it goes through those.
     """
