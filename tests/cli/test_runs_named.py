@@ -31,7 +31,7 @@ OF_SETTINGS = {
     "train": "{}",
     "explain": "{}",
     "plan": "{} --json",
-    "ladder": "{} --dry-run --json",
+    "ladder": "{} --dry-run --share 2 --json",
     "corpus build": "{}",
     "corpus fetch": "{}",
     "corpus mixture": "{}",

@@ -121,7 +121,7 @@ def test_items_too_short_to_be_looked_for_are_counted(capsys):
     found = {"items": 4, "too_short": 3, "found": 0, "documents": 0, "bytes": 0}
     print_findings({"decontamination": {"quiz": found}})
     assert "0 of 4 items found" in (said := capsys.readouterr().out)
-    assert "; 3 have fewer words than corpus.decontaminate.min_words: not looked for" in said
+    assert "; 3 have fewer words than corpus.decontaminate.min_words and were not searched" in said
 
 
 def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):

@@ -103,5 +103,5 @@ def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monke
     processes[signalled].send_signal(signal.SIGTERM)
     said = [finish(process) for process in processes]
     assert {one.status for one in said} == {75}, "\n".join(map(str, said))
-    assert "after the last step" in said[0].err
+    assert "after the last step" in said[0].out
     require_done(run_ranks(2, "train", "mine.toml", cwd=folder))
