@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import headwater.corpus.quality as quality
-from headwater.corpus.reasons import _QUALITY, STAGES, dropped_by_stage, stage_of
+from headwater.corpus.balance import _QUALITY, STAGES, dropped_by_stage, stage_of
 
 FOLDER = Path(quality.__file__).parent
-JUDGES = ("filter", "lines", "repetition", "language", "classifier", "steps")
+JUDGES = ("filter", "lines", "repetition", "language", "classifier")
 
 
 @pytest.mark.parametrize(

@@ -16,20 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headwater.corpus.balance import Balance, Count
+from headwater.corpus.balance import Balance, Count, commonest_first, stage_of
 from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.failed_build import remove_failed_build, write_failed_build
-from headwater.corpus.findings import check_evaluation_sets, findings
+from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
-from headwater.corpus.notes import Notes
+from headwater.corpus.load import remove_failed_build, write_failed_build
 from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
-from headwater.corpus.reasons import commonest_first, stage_of
 from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.tasks.decisions import write_decisions
@@ -255,18 +253,14 @@ def _amount(reason: str, count: Count) -> str:
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:
     if sum(count.documents for count in balance.splits["train"].values()) == 0:
         found = "\n".join(f"  {_where(settings, name)}: {_summary(name, balance)}" for name in settings.sources)
-        samples = "; `headwater corpus show --dropped --run RUN` shows examples" if _num_dropped(balance) else ""
-        raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}{samples}")
+        hint = "; `headwater corpus show --dropped --run RUN` shows examples" if "dropped: " in found else ""
+        raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}{hint}")
     if sum(count.documents for count in balance.splits["validation"].values()) == 0:
         total = sum(count.bytes for count in balance.splits["train"].values())
         raise DataError(
             f"the corpus is too small: {total:,} bytes, in one document a source, leave nothing to validate on; "
             "add a second document or at least 1,000 bytes"
         )
-
-
-def _num_dropped(balance: Balance) -> int:
-    return sum(count.documents for source in balance.sources.values() for count in source.dropped.values())
 
 
 def _advice(balance: Balance) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import xxhash
 
+from headwater.corpus.balance import commonest_first
 from headwater.corpus.load import list_sources, read_corpus_manifest, require_whole
-from headwater.corpus.reasons import commonest_first
 from headwater.corpus.shards import read_lines
 from headwater.errors import ConfigError
 

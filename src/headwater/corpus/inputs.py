@@ -8,8 +8,8 @@ from pathlib import Path
 
 import xxhash
 
+from headwater.corpus.pipeline import quality_inputs
 from headwater.corpus.protect.evaluation_sets import set_files
-from headwater.corpus.quality.steps import quality_inputs
 from headwater.corpus.read.builtin import library_files
 from headwater.corpus.read.fetched import fetched_packages, require_packages
 from headwater.corpus.read.hub import hub_version
@@ -38,8 +38,8 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
     source, files = settings.sources[name], source_files(name, settings)
     if files is not None:
         # what is skipped by its name decides nothing: an editor may leave a hidden file at any time
-        read = ((file.path, file.origin) for file in files if not file.skipped)
-        return f"{_fetched_facts(name, settings)}{_files_digest(read)}"
+        digest = _files_digest((file.path, file.origin) for file in files if not file.skipped)
+        return f"{_fetched_facts(name, settings)}{digest}"
     if source.hf is not None:
         return hub_version(source.hf, name)
     if source.package is not None:

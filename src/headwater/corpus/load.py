@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document
-from headwater.corpus.failed_build import has_failed
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
+from headwater.corpus.tasks.work import Work
 from headwater.errors import DataError
-from headwater.files import digest_file
+from headwater.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
 from headwater.outputs import work_folder
 from headwater.seals import is_unmade, read_manifest
+
+_DROPPED = "dropped/"
+
+
+def failed_build_folder(corpus_dir: Path) -> Path:
+    return corpus_dir.with_name(f".{corpus_dir.name}-failed-build")
+
+
+def has_failed(corpus_dir: Path) -> bool:
+    """Return whether the last build kept too little for a corpus, whatever an earlier one made."""
+    return bool(read_manifest_or_none(failed_build_folder(corpus_dir)))
+
+
+def write_failed_build(
+    work: Work, corpus_dir: Path, manifest: dict[str, Any], before_commit: Callable[[], None]
+) -> None:
+    """Move what was dropped out of the work folder, with the manifest that the corpus would have had."""
+    shards: dict[str, str] = {}
+    with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
+        for part in work.plan.parts:
+            digests = work.digests_of("write", part.number)
+            for name in (name for name in digests if name.startswith(_DROPPED)):
+                share_file(work.path_of("write", part.number) / name, folder / name)
+                shards[name] = digests[name]
+        write_json(folder / "manifest.json", {**manifest, "shards": shards})
+
+
+def remove_failed_build(corpus_dir: Path) -> None:
+    """Remove what a build left that kept too little."""
+    remove_folder(failed_build_folder(corpus_dir))
+
 
 SPLITS = ("train", "validation")
 

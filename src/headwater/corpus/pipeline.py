@@ -5,17 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.decontaminate import Decontaminator, withhold
 from headwater.corpus.protect.licence import declaring_step, licence_step
 from headwater.corpus.protect.redact import Redactor
-from headwater.corpus.protect.withhold import withhold
-from headwater.corpus.quality.steps import quality_steps
+from headwater.corpus.quality.classifier import Classifier, classifier_digest, classifier_step
+from headwater.corpus.quality.filter import rules_step
+from headwater.corpus.quality.language import LanguageModel, language_step, model_digest
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.unwrap import unwrapper
+
+
+def quality_steps(settings: CorpusSettings) -> list[Step]:
+    """Return the steps that `settings` ask for; what they need (a language model, a classifier) is loaded here."""
+    steps: list[Step] = []
+    if settings.languages is not None:
+        steps.append(language_step(settings.languages, settings.min_language_confidence, LanguageModel()))
+    steps.append(rules_step(settings.rules))
+    quality = settings.quality
+    if quality.classifier is not None:
+        score = Classifier.load(Path(quality.classifier)).score
+        steps.append(classifier_step(score, quality.min_score, quality.kinds))
+    return steps
+
+
+def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
+    """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
+    inputs = {}
+    if settings.languages is not None:
+        inputs["(language model)"] = model_digest()
+    if settings.quality.classifier is not None:
+        inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))
+    return inputs
 
 
 def make_steps(settings: CorpusSettings) -> list[Step]:

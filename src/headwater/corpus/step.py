@@ -42,7 +42,7 @@ class Candidate:
 class Cut:
     """What a step took out of a document that stays: `num_bytes` of it are counted under `reason`.
 
-    The words of `note` are counted by reason over the corpus (headwater.corpus.notes). `because` tells a person what
+    The words of `note` are counted by reason over the corpus (headwater.corpus.findings). `because` tells a person what
     decided, in a few words.
     """
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.balance import with_text
+from headwater.corpus.balance import dropped_by_stage, with_text
 from headwater.corpus.load import read_corpus_manifest
-from headwater.corpus.reasons import dropped_by_stage
 from headwater.errors import HeadwaterError
 from headwater.files import read_manifest_or_none
 from headwater.recipes.rows import open_batches

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
+from headwater.corpus.findings import Notes
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.notes import Notes
 from headwater.corpus.protect.bare_words import bare_words
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.evaluation_sets import read_set

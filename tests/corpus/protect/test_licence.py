@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from headwater.corpus.document import Document
+from headwater.corpus.findings import Notes
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import read_documents
-from headwater.corpus.notes import Notes
 from headwater.corpus.protect.licence import licence_step
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import document_line

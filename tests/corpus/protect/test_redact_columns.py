@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.corpus.protect.redact import redact
-from headwater.corpus.protect.redact_columns import ColumnRedactor
+from headwater.corpus.protect.redact import ColumnRedactor, redact
 from headwater.corpus.protect.settings import REDACTED_KINDS, RedactSettings
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.protect.withhold import SHORT_CHARACTERS, withhold
+from headwater.corpus.protect.decontaminate import SHORT_CHARACTERS, withhold
 
 PATTERNS = [re.compile(r"capital of \w+ is"), re.compile(r"12 \+ 7 = 19")]
 

@@ -5,10 +5,16 @@ import pytest
 from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.pipeline import quality_steps
 from headwater.corpus.quality import language as language_module
-from headwater.corpus.quality.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
-from headwater.corpus.quality.language_names import _NAMES
-from headwater.corpus.quality.steps import quality_steps
+from headwater.corpus.quality.language import (
+    _NAMES,
+    NUM_SAMPLES,
+    SAMPLE_CHARACTERS,
+    LanguageModel,
+    language_step,
+    samples,
+)
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher

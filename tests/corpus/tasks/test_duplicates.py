@@ -13,7 +13,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import filter, flags, merge, near, ranges, results, verify
+from headwater.corpus.tasks import filter, flags, merge, near, results, runs, verify
 from headwater.corpus.words import words_of
 
 
@@ -90,8 +90,8 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
     settings = CorpusSettings.model_validate({"sources": {"mine": {"builtin": "almanac"}}, "dedup": dedup}).dedup
     with pytest.MonkeyPatch.context() as patch:
         # so few rows fit into memory that everything is cut into ranges, batches, files and segments
-        patch.setattr(ranges, "ROWS_A_RANGE", 16)
-        patch.setattr(ranges, "MOST_TASKS", 3)
+        patch.setattr(runs, "ROWS_A_RANGE", 16)
+        patch.setattr(runs, "MOST_TASKS", 3)
         patch.setattr(near, "ROWS_A_RANGE", 16)
         patch.setattr(near, "_BATCH_ROWS", 5)
         patch.setattr(results, "ROWS_A_FILE", 7)
@@ -163,7 +163,7 @@ def test_texts_shorter_than_a_shingle_are_compared_whole(folder):
 
 
 def test_of_many_exact_copies_the_first_stays_wherever_they_lie(folder, monkeypatch):
-    monkeypatch.setattr(ranges, "ROWS_A_RANGE", 8)
+    monkeypatch.setattr(runs, "ROWS_A_RANGE", 8)
     monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 4)
     texts = [vocabulary_text(30, seed % 7) for seed in range(70)]
     found = decisions_by_tasks(folder, texts, task_bytes=2000)

@@ -15,7 +15,7 @@ from headwater.corpus.quality.boilerplate import SiteCounts
 from headwater.corpus.quality.rules import BoilerplateSettings
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import filter, flags, merge, ranges, repeats, results, runs
+from headwater.corpus.tasks import filter, flags, merge, repeats, results, runs
 
 NO_RULES = {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_repeated_line_fraction": None}}
 NO_RULES["text"] |= {"min_mean_word_length": 0, "max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}
@@ -84,8 +84,8 @@ def test_the_tasks_cut_what_a_count_in_memory_does(tmp_path_factory, name, separ
     texts = [separator.join(each) for each in units] + [words(1000), words(1001)]
     limits = {"min_characters": 1, "min_words": 3, "min_documents": min_documents, "keep": keep}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranges, "ROWS_A_RANGE", 10)
-        patch.setattr(ranges, "MOST_TASKS", 2)
+        patch.setattr(runs, "ROWS_A_RANGE", 10)
+        patch.setattr(runs, "MOST_TASKS", 2)
         patch.setattr(results, "ROWS_A_FILE", 4)
         patch.setattr(flags, "FLAGS_A_FILE", 3)
         patch.setattr(merge, "MOST_FILES", 2)
@@ -155,7 +155,7 @@ def page(number, site):
 
 
 def test_boilerplate_is_cut_as_a_count_in_memory_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranges, "ROWS_A_RANGE", 40)
+    monkeypatch.setattr(runs, "ROWS_A_RANGE", 40)
     monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 5)
     monkeypatch.setattr(merge, "MOST_FILES", 2)
     monkeypatch.setattr(runs, "SLICE_ROWS", 3)

@@ -24,11 +24,7 @@ def held_out_patterns() -> tuple[re.Pattern[str], ...]:
 
 def find_held_out(text: str) -> str | None:
     """Return the first held-out passage in `text`, or None."""
-    for pattern in held_out_patterns():
-        match = pattern.search(text)
-        if match is not None:
-            return match.group()
-    return None
+    return next((match.group() for pattern in held_out_patterns() if (match := pattern.search(text))), None)
 
 
 def _causes() -> list[re.Pattern[str]]:

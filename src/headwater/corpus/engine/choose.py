@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
-from headwater.corpus.engine.in_process import InProcess
-from headwater.corpus.engine.interface import Engine
+from headwater.corpus.engine.interface import Engine, Listener
 from headwater.corpus.engine.pool import Pool
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
 from headwater.corpus.settings import EngineSettings
-from headwater.corpus.tasks.work import Work
+from headwater.corpus.tasks.run import run_task
+from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.worker_context import WorkerContext
+
+
+class InProcess(Engine):
+    """An engine that is this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._context = WorkerContext(folder)
+
+    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
+        self._context.on_read = listener.read
+        for task in tasks:
+            run_task(self._context, task)
+            listener.done(task)
 
 
 def engine_for(settings: EngineSettings, work: Work) -> Engine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Protocol, Self
 
 from headwater.corpus.tasks.work import Task
@@ -22,7 +21,7 @@ class Listener(Protocol):
         """Hear that a task, or several that are told as one, failed and is done again: a worker was lost, or a node."""
 
 
-class Engine(Protocol):
+class Engine:
     """Does tasks. They read and write the work folder alone and may be done twice: the output is the same."""
 
     def run(self, tasks: Sequence[Task], listener: Listener) -> None:
@@ -30,9 +29,10 @@ class Engine(Protocol):
 
         Raises what a task raised that the user can act on, and DataError for a task that can't be done.
         """
+        raise NotImplementedError
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        """Let go of workers, where there are some."""

@@ -9,10 +9,9 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from headwater.corpus.engine.failures import Failures
-from headwater.corpus.engine.interface import Listener
+from headwater.corpus.engine.interface import Engine, Listener
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
@@ -20,7 +19,7 @@ from headwater.corpus.tasks.work import Task, Work
 _POLL_SECONDS = 1.0
 
 
-class Pool:
+class Pool(Engine):
     """An engine of `num_workers` processes; each is started when there is a task for it."""
 
     def __init__(
@@ -74,12 +73,7 @@ class Pool:
         for handle, _ in poll.poll(1000 * _POLL_SECONDS):
             by_handle[handle].listen(self._clock())
 
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.end()
         self._workers = []

@@ -9,12 +9,11 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from headwater import errors
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
-from headwater.corpus.engine.interface import Listener
+from headwater.corpus.engine.interface import Engine, Listener
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
@@ -24,7 +23,7 @@ from headwater.errors import ConfigError, HeadwaterError
 _TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
 
 
-class RayCluster:
+class RayCluster(Engine):
     """An engine that hands tasks to the cluster at an address; without one it starts a cluster on this machine."""
 
     def __init__(self, work: Work, settings: EngineSettings) -> None:
@@ -80,9 +79,7 @@ class RayCluster:
             raise getattr(errors, kind)(text)
         return f"{kind}: {text}" if kind else None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
 
 

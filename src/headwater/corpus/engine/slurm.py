@@ -14,10 +14,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
-from headwater.corpus.engine.interface import Listener
+from headwater.corpus.engine.interface import Engine, Listener
 from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
 from headwater.errors import ConfigError
@@ -32,7 +31,7 @@ printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus
 """
 
 
-class Slurm:
+class Slurm(Engine):
     """An engine that submits arrays and waits for them."""
 
     def __init__(self, work: Work, settings: EngineSettings) -> None:
@@ -50,14 +49,6 @@ class Slurm:
             whys = jobs.last_lines([place for place, _ in failed])
             failures.add_all([(task, why) for (_, task), why in zip(failed, whys, strict=True)])
             missing = [task for _, task in failed]
-
-    def __enter__(self) -> Slurm:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
 
 class _Jobs:

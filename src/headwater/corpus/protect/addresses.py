@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from headwater.corpus.protect.server_passwords import server_passwords
+from headwater.corpus.protect.secrets import server_passwords
 from headwater.corpus.protect.spans import Scanned, Span
 
 # any country's two letters, and the names that people have addresses under: of code and of system units (x@y.service)

@@ -7,8 +7,9 @@ side and dropped what fell into more than ten pieces; here whole sentences go, a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +21,40 @@ from headwater.corpus.protect.bare_words import BareWordHasher, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import OverlapIndex, Shared
 from headwater.corpus.protect.settings import LEAST_MIN_WORDS, DecontaminateSettings
-from headwater.corpus.protect.withhold import SHORT_CHARACTERS, passage
 from headwater.corpus.step import Candidate, Cut, Verdict
 from headwater.errors import DataError
+
+SHORT_CHARACTERS = 2000
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n")
+
+
+def withhold(text: str, patterns: Sequence[re.Pattern[str]]) -> tuple[str | None, str]:
+    """Return a text in which no pattern matches, and what was cut out of it; None for a text to be dropped whole.
+
+    A text shorter than 2000 characters is dropped whole. Of a longer one the sentences (or lines) that the match
+    touches are cut, and the search starts again, since what now stands side by side may match too.
+    """
+    cut = []
+    while match := first_match(text, patterns):
+        if len(text) < SHORT_CHARACTERS:
+            return None, ""
+        start, end = passage(text, match.start(), match.end())
+        cut.append(text[start:end])
+        text = text[:start] + text[end:]
+    return text, "".join(cut)
+
+
+def first_match(text: str, patterns: Sequence[re.Pattern[str]]) -> re.Match[str] | None:
+    return next((match for pattern in patterns if (match := pattern.search(text))), None)
+
+
+def passage(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the bounds of the sentences or lines that text[start:end] lies in."""
+    line_start = text.rfind("\n", 0, start) + 1
+    begin = max((m.end() for m in _SENTENCE_END.finditer(text, line_start, start)), default=line_start)
+    after = _SENTENCE_END.search(text, max(end - 1, start))
+    return begin, (after.end() if after else len(text))
+
 
 REASON = "contaminated_"
 _MAX_REPORTED = 3

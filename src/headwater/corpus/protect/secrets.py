@@ -1,7 +1,7 @@
 """Where private keys, API tokens and passwords stand in a text; none may be learned, and none is worth learning.
 
 Tokens have the forms that their issuers publish for scanners such as this one. A password is a string that a name
-such as `password` is set to, when it looks like no word and no sample (protect.sample_values).
+such as `password` is set to, when it looks like no word and no sample.
 """
 
 from __future__ import annotations
@@ -12,9 +12,68 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
-from headwater.corpus.protect.sample_values import is_sample
-from headwater.corpus.protect.server_passwords import server_passwords
 from headwater.corpus.protect.spans import Scanned, Span
+
+# what a program or a person puts in: <…>, {…}, $X, ${…}, $(…), %X%, %s, %(…)s, […], (?…), f(…), \n
+_TEMPLATE = re.compile(
+    r"<[^<>]+>|\{[^{}]*\}|^\$\w+$|\$\(|^%\w+%$|^%\w$|%\(\w+\)|%[sd]|\[[^\[\]]*\]|\(\?|\w\([^()]*\)|\\[A-Za-z]", re.ASCII
+)
+_FILLED = re.compile(
+    r"x{4,}|\*{3,}|\.{3,}|#{3,}|0{6,}|^your(?![a-z])|^your.*(?:key|token|secret|passw|pwd)|[-_]your[-_]", re.IGNORECASE
+)
+_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SAMPLE_WORDS = (
+    "a abc abcd abcde abcdef access account admin aes an and api app argon auth bar base baz bcrypt bearer change "
+    "changeit changeme client code config credential credentials csrf data db default demo dev dummy ed empty "
+    "enter env example fake field file foo foobar for guest hash header hello here hidden hmac id input insert "
+    "invalid is it key keys letmein local login md me mock my mysql name new no none not null oauth of old or "
+    "other pass passphrase passwd password passwords pbkdf placeholder postgres prefix private prod production "
+    "public pw pwd qwerty random redacted refresh root rsa s sample secret secrets server service session sha some "
+    "staging string test testing tests text the this to todo token tokens type url user username utf v valid "
+    "value var variable version welcome word world write x xxx your"
+)
+_WORDS = frozenset(_SAMPLE_WORDS.split())
+_LEET = str.maketrans("013457@$!", "oleastasi")
+_IDENTIFIER = re.compile(r"[a-z]+\d{0,3}(?:[_.:/-][a-z]*\d{0,3})+|[A-Z]+\d{0,3}(?:_[A-Z]+\d{0,3})+")
+_ORDERED = ("abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm")
+
+
+def is_sample(value: str) -> bool:
+    """Return whether a value is a template, a filler, a name of something in the program, or made of sample's words."""
+    if _TEMPLATE.search(value) or _FILLED.search(value):
+        return True
+    pieces = [piece.lower() for piece in _PIECE.findall(value)]
+    if pieces and all(_is_said(piece) for piece in pieces):  # of other letters than these there are no pieces
+        return True
+    if _IDENTIFIER.fullmatch(value) and any(piece in _WORDS and len(piece) > 2 for piece in pieces):
+        return True
+    return value.rstrip("0123456789!").lower().translate(_LEET) in _WORDS
+
+
+def _is_said(piece: str) -> bool:
+    return piece in _WORDS or (len(piece) > 2 and any(piece in letters for letters in _ORDERED))
+
+
+# behind a port stands no password: http://HOST:80/@NAME; one with a @ in it ends at the last before the host
+_IN_ADDRESS = re.compile(
+    r"://[^\s:/<>\"']{0,64}:(?!\d{1,5}/)([^\s@<>\"']{1,128}(?:@[^\s/@:,?<>\"']{1,64}(?=@)){0,2})@(?=[\w\[.-])"
+)
+
+
+def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
+    """Yield where what stands for a password in an address stands, and whether it is one: no sample, no single letter.
+
+    With a slash in it, which belongs into no address as it is, it is taken for one only where it has a digit.
+    """
+    if "://" not in text:
+        return
+    for match in _IN_ADDRESS.finditer(text):
+        value = match.group(1)
+        if "/" not in value:
+            yield match.span(1), len(value) > 1 and not is_sample(value)
+        elif any(map(str.isdigit, value)) and "://" not in value and not is_sample(value):
+            yield match.span(1), True
+
 
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")

@@ -13,6 +13,7 @@ from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import (
+    licence_of_value,
     may_be_list,
     names_licence,
     record_meta,
@@ -20,7 +21,6 @@ from headwater.corpus.read.record import (
     text_column,
     without_text,
 )
-from headwater.corpus.read.row_licence import licence_of_value
 
 _FILE_MAGIC = b"ARROW1"
 _CARD = "dataset_info.json"  # beside the files of a Hugging Face data set

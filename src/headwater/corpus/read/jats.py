@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from headwater.corpus.protect.spdx import licence_said
 from headwater.corpus.read.html_blocks import Builder, render
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.licence_address import licence_at
-from headwater.corpus.read.licence_said import licence_said
 from headwater.corpus.read.xml_events import XmlEvents
 
 

@@ -10,12 +10,45 @@ from functools import lru_cache
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.protect.spdx import UNKNOWN, all_of, handed_on
 from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.formats import programming_language
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
-from headwater.corpus.read.row_licence import licence_of_value
+
+# of an object that describes a licence: the first of these that has something in it decides
+_KEYS = ("spdx_id", "spdx", "id", "identifier", "type", "key", "name", "title", "url")
+_MAX_LICENCES = 50
+
+
+def licence_of_value(value: Any) -> str:
+    """Return what a value names as a licence, as it is written there; of several the expression of them all.
+
+    "" only where nothing is named. A value that isn't understood whole is handed on where it is a short text, and
+    "unknown" else, so that no document of it passes for one that names none.
+    """
+    if _is_empty(value):
+        return ""
+    if isinstance(value, list):
+        named = [] if len(value) > _MAX_LICENCES else [_name(each) for each in value if not _is_empty(each)]
+        return all_of(named) or UNKNOWN
+    return handed_on(_name(value))
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, dict):
+        value = next((value[key] for key in _KEYS if not _is_empty(value.get(key))), None)
+    return value.strip() if isinstance(value, str) else UNKNOWN
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(_is_empty(each) for each in (value.values() if isinstance(value, dict) else value))
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str | bytes) and not value.strip())
+
 
 _TEXT_COLUMNS = ("text", "content")
 _CHATS = ("messages", "conversations", "conversation")

@@ -169,14 +169,16 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
             names.pop(os.path.realpath(folder))
             yield _Listing(folder.parent, files=[folder.name])
             continue
-        if _is_own(folder, [entry.name for entry in entries]):
+        found_names = {entry.name for entry in entries}
+        if _is_own(folder, found_names):
             yield _Listing(folder, skipped=[ListedFile(folder, printable(folder), "own_output")])
             continue
         listing = _Listing(folder, [], [], [])
-        cards = _CARDS if _is_data_set({entry.name for entry in entries}) else set()
+        is_data_set = "dataset_dict.json" in found_names or len(found_names & _CARDS) == 2
         inner = []
         for entry in entries:
-            reason = "data_set_card" if entry.name in cards else skip_reason(entry.name) or _loop(entry)
+            is_card = is_data_set and entry.name in _CARDS
+            reason = "data_set_card" if is_card else skip_reason(entry.name) or _loop(entry)
             if reason:
                 listing.skipped.append(ListedFile(folder / entry.name, printable(folder / entry.name), reason))
             elif _is_folder(entry):
@@ -192,12 +194,8 @@ def _loop(entry: os.DirEntry[str]) -> str:
     """Return link_loop for a link to a folder that the link lies in, else ""."""
     if not entry.is_symlink() or not _is_folder(entry):
         return ""
-    target, link = Path(os.path.realpath(entry.path)), Path(os.path.realpath(os.path.dirname(entry.path)), entry.name)
-    return "link_loop" if target in link.parents else ""
-
-
-def _is_data_set(names: set[str]) -> bool:
-    return "dataset_dict.json" in names or len(names & _CARDS) == 2
+    folder = Path(os.path.realpath(os.path.dirname(entry.path)))
+    return "link_loop" if Path(os.path.realpath(entry.path)) in (folder, *folder.parents) else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -207,7 +205,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_own(folder: Path, names: list[str]) -> bool:
+def _is_own(folder: Path, names: set[str]) -> bool:
     """Return whether a folder is a run of headwater's or one of its stages."""
     return any(_OWN_FORMAT in _head(folder / name) for name in ("config.json", "manifest.json") if name in names)
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
-from headwater.corpus.tasks.ranges import KeyRange, cut_keys
 from headwater.corpus.tasks.results import Results, ResultWriter
-from headwater.corpus.tasks.runs import SLICE_ROWS, SortedRun
+from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, SortedRun, cut_keys
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext

@@ -17,9 +17,8 @@ import numpy as np
 
 from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
-from headwater.corpus.tasks.ranges import ROWS_A_RANGE, KeyRange, KeyRanges, cut_keys
 from headwater.corpus.tasks.results import Results, ResultWriter
-from headwater.corpus.tasks.runs import SortedRun
+from headwater.corpus.tasks.runs import ROWS_A_RANGE, KeyRange, KeyRanges, SortedRun, cut_keys
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext

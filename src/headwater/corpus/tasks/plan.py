@@ -63,10 +63,8 @@ class Plan:
         """Return the files of a part."""
         with open(self._folder / "files.jsonl", "rb") as file:
             file.seek(part.at)
-            return [
-                ListedFile(Path(os.fsdecode(name.encode("latin-1"))), *rest)
-                for name, *rest in json.loads(file.readline())
-            ]
+            files = json.loads(file.readline())
+        return [ListedFile(Path(os.fsdecode(name.encode("latin-1"))), *rest) for name, *rest in files]
 
 
 def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, str]:

@@ -13,9 +13,8 @@ import numpy as np
 
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
 from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
-from headwater.corpus.tasks.ranges import KeyRange, KeyRanges, cut_keys
 from headwater.corpus.tasks.results import Results, ResultWriter
-from headwater.corpus.tasks.runs import SLICE_ROWS
+from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, KeyRanges, cut_keys
 from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext

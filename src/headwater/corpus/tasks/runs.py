@@ -1,6 +1,6 @@
 """Where the search for duplicates finds the candidates' keys: in runs, each of consecutive documents.
 
-In a small corpus every segment is a run. In a large one segments were merged first (see gather), since a task of the
+In a small corpus every segment is a run. In a large one segments were merged first (tasks.run), since a task of the
 search opens all runs: the number of tasks grows with the corpus, that of runs must not.
 """
 
@@ -9,14 +9,49 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.merge import MergePlan
-from headwater.corpus.tasks.ranges import KeyRange
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
+
+ROWS_A_RANGE = 1 << 18  # with what sorting them takes, some 25 MB
+MOST_TASKS = 1024  # for the keys of one kind: what tasks cost beside their work must not grow with the square
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """Keys from `index` / `count` of all on, up to the next."""
+
+    index: int
+    count: int
+
+    def rows_of(self, file: ArrayFile, table: str) -> np.ndarray:
+        """Return the rows of a table whose keys are in this range."""
+        return file.between(table, self.index * 2**64 // self.count, (self.index + 1) * 2**64 // self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRanges:
+    """The ranges that one task searches, one after another."""
+
+    indexes: range
+    count: int
+
+    def __iter__(self) -> Iterator[KeyRange]:
+        return (KeyRange(index, self.count) for index in self.indexes)
+
+
+def cut_keys(num_rows: int) -> list[KeyRanges]:
+    """Return the ranges of each task, for that many rows; keys are hashes, so ranges are alike."""
+    count = max(1, -(-num_rows // ROWS_A_RANGE))
+    num_tasks = min(count, MOST_TASKS)
+    bounds = [task * count // num_tasks for task in range(num_tasks + 1)]
+    return [KeyRanges(range(start, end), count) for start, end in pairwise(bounds)]
+
 
 MERGE_KEYS = "merge_keys"
 SLICE_ROWS = 1 << 16  # that are looked at together: a run may have a hundred million rows of one key

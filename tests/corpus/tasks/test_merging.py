@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from headwater.corpus.build import build_corpus
-from headwater.corpus.engine import in_process
+from headwater.corpus.engine import choose
 from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
-from headwater.corpus.tasks import arrays, filter, flags, merge, near, ranges, results, runs
+from headwater.corpus.tasks import arrays, filter, flags, merge, near, results, runs
 from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.outputs import work_folder
@@ -71,9 +71,9 @@ def tree_bytes(folder):
 def small(monkeypatch):
     """Cut all into so small pieces that a small corpus is merged in several levels."""
     monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 4)
-    monkeypatch.setattr(ranges, "ROWS_A_RANGE", 32)
+    monkeypatch.setattr(runs, "ROWS_A_RANGE", 32)
     monkeypatch.setattr(near, "ROWS_A_RANGE", 32)
-    monkeypatch.setattr(ranges, "MOST_TASKS", 4)
+    monkeypatch.setattr(runs, "MOST_TASKS", 4)
     monkeypatch.setattr(results, "ROWS_A_FILE", 1)
     monkeypatch.setattr(flags, "FLAGS_A_FILE", 30)
     monkeypatch.setattr(merge, "MOST_FILES", 3)
@@ -85,13 +85,13 @@ def small(monkeypatch):
 @pytest.fixture
 def done(monkeypatch):
     """Return the tasks that this process does, in their order."""
-    tasks, do = [], in_process.run_task
+    tasks, do = [], choose.run_task
 
     def noted(context, task):
         do(context, task)
         tasks.append(task)
 
-    monkeypatch.setattr(in_process, "run_task", noted)
+    monkeypatch.setattr(choose, "run_task", noted)
     return tasks
 
 
@@ -130,9 +130,9 @@ def test_a_small_corpus_merges_nothing(texts, tmp_path, done):
 def test_tasks_may_be_done_in_any_order_each_by_a_process_of_its_own(texts, unmerged, tmp_path, small, monkeypatch):
     def run(engine, tasks, listener):
         for task in random.Random(0).sample(tasks, len(tasks)):
-            in_process.run_task(WorkerContext(engine._context.work.folder), task)
+            choose.run_task(WorkerContext(engine._context.work.folder), task)
 
-    monkeypatch.setattr(in_process.InProcess, "run", run)
+    monkeypatch.setattr(choose.InProcess, "run", run)
     build(texts, tmp_path / "corpus")
     assert tree_bytes(tmp_path / "corpus") == unmerged
 
@@ -143,7 +143,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("stage", GATHERING)
 def test_a_build_that_is_killed_while_it_merges_goes_on(texts, unmerged, tmp_path, small, monkeypatch, stage):
-    do, done, place = in_process.run_task, [], 1
+    do, done, place = choose.run_task, [], 1
 
     def killed(context, task):
         if task.stage == stage and sum(each.stage == stage for each in done) == place:
@@ -151,7 +151,7 @@ def test_a_build_that_is_killed_while_it_merges_goes_on(texts, unmerged, tmp_pat
         do(context, task)
         done.append(task)
 
-    monkeypatch.setattr(in_process, "run_task", killed)
+    monkeypatch.setattr(choose, "run_task", killed)
     with pytest.raises(Killed):
         build(texts, tmp_path / "corpus")
     place = -1
@@ -204,7 +204,7 @@ def opens_of_search(texts, out, monkeypatch):
 
 def test_files_are_opened_in_proportion_to_documents_not_to_their_square(tmp_path, monkeypatch):
     monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 2)
-    monkeypatch.setattr(ranges, "ROWS_A_RANGE", 12)
+    monkeypatch.setattr(runs, "ROWS_A_RANGE", 12)
     monkeypatch.setattr(near, "ROWS_A_RANGE", 12)
     monkeypatch.setattr(results, "ROWS_A_FILE", 4)
     monkeypatch.setattr(merge, "MOST_MERGED", 64)
@@ -222,8 +222,8 @@ def test_files_are_opened_in_proportion_to_documents_not_to_their_square(tmp_pat
 
 def test_tasks_of_the_search_are_no_more_than_a_thousand_a_kind_of_key():
     rows = 22_000_000_000
-    tasks = ranges.cut_keys(rows)
-    assert len(tasks) == ranges.MOST_TASKS
+    tasks = runs.cut_keys(rows)
+    assert len(tasks) == runs.MOST_TASKS
     indexes = [index for task in tasks for index in task.indexes]
     assert indexes == list(range(tasks[0].count))
-    assert rows / tasks[0].count <= ranges.ROWS_A_RANGE
+    assert rows / tasks[0].count <= runs.ROWS_A_RANGE
