@@ -46,7 +46,7 @@ def test_items_too_short_to_be_searched_are_reported_before_anything_is_read(qui
     said = []
     check_evaluation_sets(CorpusSettings.model_validate(table), said.append)
     (line,) = said
-    assert line.startswith("evaluation set quiz: 1 of 3 items are not looked for") and "min_words=8" in line
+    assert line.startswith("evaluation set quiz: 1 of 3 items are not searched") and "min_words=8" in line
 
 
 def test_the_manifest_says_how_much_was_redacted(build, files, tmp_path):

@@ -117,7 +117,7 @@ def test_show_prints_every_stage_and_what_training_sees(prepared):
     assert "text by licence: " in said.out
 
 
-def test_items_too_short_to_be_looked_for_are_counted(capsys):
+def test_items_too_short_to_be_searched_are_counted(capsys):
     found = {"items": 4, "too_short": 3, "found": 0, "documents": 0, "bytes": 0}
     print_findings({"decontamination": {"quiz": found}})
     assert "0 of 4 items found" in (said := capsys.readouterr().out)

@@ -82,7 +82,7 @@ def test_fetch_from_a_folder_of_archives_by_one_command(tmp_path: Path):
     assert [package["package"] for package in value["packages"]] == ["deb:texts"]
     assert value["packages"][0]["licence"] == "MIT" and list(value["left_out"]) == ["deb:gone-for-good"]
     table = call(*without, cwd=tmp_path)
-    assert "deb:texts" in table.out and "left out" in table.out
+    assert "deb:texts" in table.out and "excluded" in table.out
 
 
 def test_a_run_whose_packages_were_never_fetched_says_so(tmp_path: Path):

@@ -71,7 +71,7 @@ def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[s
 
 
 def check_evaluation_sets(settings: CorpusSettings, say: Callable[[str], None]) -> None:
-    """Say how many items of each evaluation set are too short to be looked for.
+    """Say how many items of each evaluation set are too short to be searched.
 
     Raises DataError, before anything is read, for a set that can't be used: see Decontaminator.
     """
@@ -80,7 +80,7 @@ def check_evaluation_sets(settings: CorpusSettings, say: Callable[[str], None]) 
     for name, facts in Decontaminator(settings.decontaminate).report({}).items():
         if facts["too_short"]:
             say(
-                f"evaluation set {name}: {facts['too_short']:,} of {facts['items']:,} items are not looked for: they "
+                f"evaluation set {name}: {facts['too_short']:,} of {facts['items']:,} items are not searched: they "
                 f"have fewer words than corpus.decontaminate.min_words={settings.decontaminate.min_words}"
             )
 

@@ -106,7 +106,7 @@ def test_splits_of_what_has_none_are_refused(origin):
     [
         (["hub"], ["trian"], "the data set has test, train, validation"),
         (["set"], ["train", "tset"], "the data set has more, test, train, validation_matched"),
-        (["plain"], ["train"], "the data set has none, so leave splits out"),
+        (["plain"], ["train"], "the data set has none, so remove splits"),
     ],
 )
 def test_a_split_that_no_file_is_of_is_refused(pieces, paths, splits, has):
