@@ -285,8 +285,8 @@ def require_space(run_dir: Path, state: Iterable[Tensor], num_kept: int, num_sav
         has, needs, each = megabytes(free, num_more * num_bytes, num_bytes)
         raise StorageError(
             f"{run_dir} has {has} MB free and its checkpoints need {needs} MB: {num_more} more of {each} MB each "
-            f"(train.keep_checkpoints={num_kept}, one that is being written, {there} there now); free some space, set "
-            "a smaller train.keep_checkpoints, or choose another folder with runs_dir"
+            f"(train.keep_checkpoints={num_kept}, one that is being written, {there} there now); free some space, "
+            "keep fewer (2 at least), or choose another folder with runs_dir"
         )
 
 

@@ -84,7 +84,7 @@ def train_stage(
             beside = {} if busy is None else {"beside": busy}
             display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
             if busy is not None:
-                say(f"trained under load ({busy}): forecasts are of an idle machine and don't learn from this run")
+                say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
             else:
                 _keep_times(run, config, say, own)
         finally:
