@@ -23,8 +23,7 @@ from headwater.recipes.planned_device import machinery
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import load_run
-from headwater.recipes.search_options import SearchOptions
-from headwater.recipes.searched_text import Text
+from headwater.recipes.search_options import SearchOptions, Text
 from headwater.recipes.searching import search_budget
 
 NOTHING_AROUND = Around(0.0, 0.0, 0.0)

@@ -82,7 +82,7 @@ def ladder(
 
     options = LadderOptions(minutes, share) if rungs is None else LadderOptions(minutes, share, rungs)
     if dry_run:
-        from headwater.recipes.ladder_foreseen import ladder_preview
+        from headwater.recipes.ladder_design import ladder_preview
 
         preview = ladder_preview(run, overrides or [], options)
         return print_json(preview) if as_json else _print_preview(preview)

@@ -14,17 +14,22 @@ from headwater.optim.rules import Reason
 from headwater.plan.forecast_run import PROBES_PART
 from headwater.plan.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
 from headwater.plan.law.table import MIN_RUNS
-from headwater.recipes.ladder_record import is_shape_of, ladder_dir, same_make
+from headwater.recipes.busy import busy_before
+from headwater.recipes.ladder_record import UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
 from headwater.recipes.planned_device import machinery, relative_step
 from headwater.recipes.planned_time import around_steps
 from headwater.recipes.run_config import RunConfig, load_run
-from headwater.recipes.stages import read_json_or_none
+from headwater.recipes.stages import is_prepared, read_json_or_none
 from headwater.train.settings import TrainSettings
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
 DEFAULT_SHARE = 0.25  # of the run's own time; where no ladder fits into it, the error says what one needs
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
+NOT_PREPARED = (
+    "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
+    "headwater ladder RUN has prepared it"
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,26 @@ def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Lad
     budget = options.budget_seconds(target.seconds)
     budget, rungs = before or (budget, design(candidates, target, budget, options.num_rungs))
     return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
+
+
+def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> dict[str, Any]:
+    """Return what `--dry-run --json` prints; raise ConfigError for a budget that no ladder fits in."""
+    ladder = design_ladder(run, overrides, options)
+    is_text_ready = is_prepared(ladder.config)
+    # rungs of text that has changed since are trained again
+    done = trained_rungs(ladder.config, ladder.rungs) if is_text_ready else []
+    names = {found.rung.name for found in done}
+    notes = [] if is_text_ready else [NOT_PREPARED]
+    if done:
+        notes.append(UnfinishedLadder(done, len(ladder.rungs)).says)
+    if busy := busy_before():
+        notes.append(busy)
+    return {
+        "rungs": [{**vars(rung), "name": rung.name, "is_trained": rung.name in names} for rung in ladder.rungs],
+        "run_seconds": ladder.target.seconds,
+        "is_text_prepared": is_text_ready,
+        "notes": notes,
+    }
 
 
 def keep_design(ladder: Ladder, options: LadderOptions) -> None:

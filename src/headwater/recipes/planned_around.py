@@ -6,7 +6,7 @@ from headwater.machine.memory import memory_bytes
 from headwater.plan.processor_memory import Around, around_run
 from headwater.recipes.planned_text import has_almanac, source_bytes
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.searched_text import Text
+from headwater.recipes.search_options import Text
 from headwater.recipes.stages import Folders
 from headwater.train.settings import TrainSettings
 

@@ -1,4 +1,4 @@
-"""The options of a search over a budget, as they were typed. No torch."""
+"""The options of a search over a budget, as they were typed, and the text that they name. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any, get_args
 from headwater.config import RawSettings, apply_override
 from headwater.errors import ConfigError
 from headwater.model.settings import Family
+from headwater.plan.budget import parse_amount
 from headwater.recipes.costs import Costs
+from headwater.recipes.planned_text import source_bytes
+from headwater.recipes.run_config import RunConfig
+from headwater.recipes.stages import split_tokens
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 PRECISIONS = {"auto": "auto", "bfloat16": "bf16", "float8": "fp8"}
@@ -63,3 +67,42 @@ def _sizes(overrides: Sequence[str]) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1 << 20:
             raise ConfigError(f"{name}={value} must be a whole number from {least} to {1 << 20:,}")
     return found
+
+
+@dataclass(frozen=True)
+class Text:
+    """Bytes or tokens of it, whichever is known, and whether tokens are built already."""
+
+    num_bytes: float | None
+    num_tokens: float | None
+    how: str
+
+    @property
+    def is_built(self) -> bool:
+        return self.num_tokens is not None
+
+
+def text_of(options: SearchOptions, config: RunConfig | None) -> Text:
+    """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
+    if options.text_bytes:
+        given = parse_amount("--text-bytes", options.text_bytes, "bytes")
+        return Text(given, None, f"--text-bytes {options.text_bytes}")
+    if config is None:
+        return Text(None, None, "not given")
+    share = config.mixture.share_of_text
+    of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
+    tokens = split_tokens(config, "train")
+    if tokens is not None:
+        built = sum(tokens.values())
+        return Text(None, share * built, f"{built:,} tokens built for {config.name}{of_it}")
+    found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
+    known = [size for size in found.values() if size is not None]
+    if not known:
+        raise ConfigError(
+            f"how much text {config.name} has isn't known: none of its sources {', '.join(found)} is found here; give "
+            "--text-bytes, or mend the paths"
+        )
+    missing = [name for name, size in found.items() if size is None]
+    rest = f"; nothing counted for {', '.join(missing)}" if missing else ""
+    how = f"{sum(known) / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}"
+    return Text(share * sum(known), None, how)

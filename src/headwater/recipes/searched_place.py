@@ -20,9 +20,8 @@ from headwater.recipes.planned_around import around_of_search
 from headwater.recipes.planned_device import gpu_to_use
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig
-from headwater.recipes.search_options import PRECISIONS, SearchOptions
+from headwater.recipes.search_options import PRECISIONS, SearchOptions, Text
 from headwater.recipes.searched_processor import Processor, processor_at_hand
-from headwater.recipes.searched_text import Text
 
 PRICE_SAID = "price_per_hour of the costs file"
 

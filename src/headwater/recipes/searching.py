@@ -23,9 +23,8 @@ from headwater.recipes.epochs import notes_of_repetition
 from headwater.recipes.planned_loss import ladder_table, table_schedule_effect
 from headwater.recipes.planned_text import usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig, load_run
-from headwater.recipes.search_options import SearchOptions
+from headwater.recipes.search_options import SearchOptions, Text, text_of
 from headwater.recipes.searched_place import place_of
-from headwater.recipes.searched_text import Text, text_of
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
 "Vocabulary and row where nothing says: nanochat's, and those of first-light's size."
