@@ -36,7 +36,7 @@ VARIANTS = ["headwater", "spinning:SPIN=1", "passive:SPIN=1,OMP_WAIT_POLICY=pass
 LOADS = {"quiet": "", "loop": "l", "loop elsewhere": "e", "training": "t", "both": "lt"}
 LARGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # as the command line sets it
 SETTLE_SECONDS = 1.0  # for threads to notice the load, or that it ended
-READY_STEPS, READY_SECONDS = 2, 60.0
+READY_STEPS = 2
 
 
 class Process:
@@ -60,10 +60,8 @@ class Training(Process):
         self._times = folder / f"{name}.times"
         arguments = (__file__, "--work", str(self._times), "--shape", str(shape))
         super().__init__(*arguments, log=folder / f"{name}.log", own_session=own_session, **environment)
-        until = time.monotonic() + READY_SECONDS
         while len(self._ends()) < READY_STEPS:
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.end()
+            if self._process.poll() is not None:
                 sys.exit(f"{name} doesn't train; the end of its log:\n{(folder / f'{name}.log').read_text()[-2000:]}")
             time.sleep(0.05)
         self.send(signal.SIGSTOP)
@@ -109,6 +107,7 @@ def train_for_ever(times: Path, shape: Shape) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with all that it started
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", default=VARIANTS, metavar="VARIANT")
     parser.add_argument("--shape", type=Shape.parse, default=FIRST_LIGHT, metavar="L,H,D,T,V,B")
