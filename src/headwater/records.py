@@ -117,10 +117,10 @@ def read_records(path: Path, event: str | None = None) -> list[Record]:
     kept: list[Record] = []
     newest = 0
     for record in read_all(path):
-        attempt = record.get("attempt", newest)
-        if attempt < newest:  # written by a process after another had taken the run over
+        attempt = record.get("attempt")
+        if isinstance(attempt, int) and attempt < newest:  # written after another process had taken the run over
             continue
-        newest = attempt
+        newest = attempt if isinstance(attempt, int) else newest
         # an attempt that starts at step 0, because the one before died before its first save, has no resume line
         if record.get("event") in ("resume", "start", "rollback"):
             kept = [old for old in kept if _survives(old, record)]

@@ -1,1 +1,1 @@
-"""The training loop and what stands beside it."""
+"""Training: loop.py is the place to begin; tried_step.py tries a step, step.py computes it."""
