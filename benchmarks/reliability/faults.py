@@ -23,7 +23,6 @@ from enumerated import Aftermath
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import retain_newest
 from headwater.checkpoint.verify import is_whole
-from headwater.disk import CRASHED
 from headwater.files import remove_leftovers
 from targets import NAME, Place, save
 from trials import required, trial
@@ -55,7 +54,7 @@ def crash_points(operations: Sequence[str]) -> list[str]:
 
 def judge(plan: str, after: Aftermath) -> dict[str, Any]:
     """Return what came of one crash point."""
-    alive = [] if after.end.status == CRASHED else [f"it didn't die: {after.end.says()}"]
+    alive = [] if after.end.is_killed else [f"it didn't die: {after.end.says()}"]
     problems = alive + after.problems
     return {
         "recovered": after.is_recovered and not alive + after.half_made + after.wrong_again,
@@ -78,7 +77,7 @@ def many_saves(work_dir: Path, count: int) -> dict[str, Any]:
     for step in range(1, count + 1):
         fault = f"{chance.choice(('crash', 'torn'))}@{chance.randint(1, OPERATIONS_OF_A_SAVE)}"
         plan = fault if step > NUM_KEPT else ""
-        num_died += trial(lambda step=step: save_and_retain(step), plan).status == CRASHED
+        num_died += trial(lambda step=step: save_and_retain(step), plan).is_killed
         if step >= NUM_KEPT:
             left = required(
                 trial(lambda: [is_whole(path) for _, path in list_checkpoints(place.run_dir)]),

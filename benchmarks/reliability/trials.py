@@ -22,7 +22,7 @@ from headwater import disk
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from fault_plan import FaultPlan
+from fault_plan import CRASHED, FaultPlan
 
 TIMEOUT_SECONDS = 900.0  # a trial takes a second on an idle machine; one that hangs is a failure, not the end
 HUNG = "TimeoutError"
@@ -40,6 +40,11 @@ class Outcome:
     value: Any = None
     operations: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the plan of faults ended the process, as SIGKILL would."""
+        return self.status == CRASHED
 
     @property
     def is_done(self) -> bool:
