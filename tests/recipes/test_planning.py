@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from small_run import write_run_file, write_texts
 
+from headwater.corpus.settings import SourceSettings
 from headwater.errors import ConfigError
 from headwater.recipes import busy, planned_device, planned_step
 from headwater.recipes.epochs import SourceEpochs, epochs_of, most_epochs, overall_epochs
 from headwater.recipes.planned_around import around_of_run
 from headwater.recipes.planned_device import StartedRun, machinery, microbatch_tokens
 from headwater.recipes.planned_step import Probe
-from headwater.recipes.planned_text import usual_bytes_per_token
+from headwater.recipes.planned_text import source_bytes, usual_bytes_per_token
 from headwater.recipes.planned_time import around_steps, validated_tokens
 from headwater.recipes.planning import PlanOptions, plan_run
 from headwater.recipes.run_config import load_run
@@ -210,3 +211,15 @@ def test_a_folder_without_text_is_said(config, tmp_path):
         path.write_text("")
     (note,) = [note for note in plan_run(config, PlanOptions(), measured())["notes"] if "no file with text" in note]
     assert note.startswith("source 'mine': no file with text was found in texts")
+
+
+def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.txt").write_text("linked")
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "b.txt").write_text("beside")
+    (folder / ".hidden.txt").write_text("not read")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    assert source_bytes(SourceSettings(paths=[str(folder), str(folder / "*.txt")])) == len("linked" + "beside")
+    assert source_bytes(SourceSettings(paths=[str(tmp_path / "nowhere")])) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 from pathlib import Path
@@ -75,10 +74,16 @@ def source_bytes(source: SourceSettings) -> float | None:
         return None if None in sizes else sum(size for size in sizes if size is not None)
     if source.paths is None:
         return known.get(source.package or source.builtin or "")
-    found = [Path(name) for pattern in source.paths for name in (glob.glob(pattern, recursive=True) or [pattern])]
-    below = (file for path in found for file in (path.rglob("*") if os.path.isdir(path) else [path]))
-    files = {file for file in below if os.path.isfile(file)}  # of os.path: no error where a folder may not be entered
-    return float(sum(file.stat().st_size for file in files)) if files else None
+    files = {os.path.realpath(file) for path in source.paths if not is_address(path) for file in _files_read(path)}
+    return float(sum(map(os.path.getsize, files))) if files else None
+
+
+def _files_read(path: str) -> list[Path]:
+    """Return the files that a corpus reads of a path, none of one that names nothing."""
+    try:
+        return [file for file, _ in find_files([path], "paths") if os.path.isfile(file)]
+    except DataError:
+        return []
 
 
 def _known_of(entry: str, known: dict[str, float]) -> float | None:
