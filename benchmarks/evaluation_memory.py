@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +29,11 @@ SMALL = "tokenizer.vocab_size=2048 model.num_layers=1 model.d_model=64 model.seq
 DOCUMENT_TOKENS, BLOCK = 500, 20_000
 
 
-def made_up(num_tokens: int, token_bytes: np.ndarray) -> Iterator[EncodedDocument]:
+def made_up(num_tokens: int, token_bytes: np.ndarray):
     chance, share = np.random.default_rng(num_tokens), 1 / np.arange(1, len(token_bytes) - 15)
     for first in range(0, num_tokens // DOCUMENT_TOKENS, BLOCK):
-        num_documents = min(BLOCK, num_tokens // DOCUMENT_TOKENS - first)
-        ids = 16 + chance.choice(len(share), (num_documents, DOCUMENT_TOKENS - 2), p=share / share.sum())
+        size = (min(BLOCK, num_tokens // DOCUMENT_TOKENS - first), DOCUMENT_TOKENS - 2)
+        ids = 16 + chance.choice(len(share), size, p=share / share.sum())
         yield from (EncodedDocument(row, int(token_bytes[row].sum()), str(first + at)) for at, row in enumerate(ids))
 
 
@@ -54,13 +53,13 @@ def evaluate(run_dir: Path) -> None:
 
     def watch() -> None:
         while time.sleep(0.02) is None:
-            status = Path("/proc/self/status").read_text()
-            peak[0] = max(peak[0], int(status.split("RssAnon:")[1].split()[0]) * 1024)
+            kib = Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]
+            peak[0] = max(peak[0], 1024 * int(kib))
 
     threading.Thread(target=watch, daemon=True).start()
     result = evaluate_stage(config_of_run(run_dir), lambda line: None)
-    seconds = round(time.perf_counter() - started_at, 1)
-    print(json.dumps({"peak_gb": round(peak[0] / 1e9, 2), "seconds": seconds, **result["baseline_sample"]}), flush=True)
+    measured = {"peak_gb": round(peak[0] / 1e9, 2), "seconds": round(time.perf_counter() - started_at, 1)}
+    print(json.dumps(measured | result["baseline_sample"]), flush=True)
 
 
 if __name__ == "__main__":
@@ -75,8 +74,7 @@ if __name__ == "__main__":
         subprocess.run(
             [sys.executable, "-m", "headwater", "train", "tiny.toml", *SMALL.split()], cwd=folder, check=True
         )
-        run_dir = Path(folder, "runs", "tiny")
         for num_tokens in map(int, arguments.tokens):
-            write_tokens(run_dir, num_tokens)
+            write_tokens(run_dir := Path(folder, "runs", "tiny"), num_tokens)
             print(f"{num_tokens / 1e6:,.0f} M training tokens:", end=" ", flush=True)
             subprocess.run([sys.executable, __file__, "--evaluate", run_dir], check=True)
