@@ -87,7 +87,7 @@ def test_the_cards_say_what_will_be_and_what_is(finished):
         "folder",
         "bits per byte",
         "report",
-        "xz ",
+        "xz\u00a0-9e",
         "5-gram",
         "headwater next",
     ):
