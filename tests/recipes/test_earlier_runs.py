@@ -99,7 +99,7 @@ def test_a_resumed_run_says_what_its_last_process_took(config, keeps_all):
 
 
 def test_a_run_beside_other_programs_leaves_none(config, keeps_all, monkeypatch):
-    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: "other programs on 1.9 of the 2 CPUs here")
+    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: "Other processes use 1.9 of the 2 CPUs")
     trained(config)
     assert not (config.run_dir / "times.json").exists()
 

@@ -226,11 +226,11 @@ def test_its_steps_are_not_those_of_another_machine(ladder, monkeypatch):
 def test_times_of_disturbed_rungs_are_said_and_not_used(ladder, tmp_path):
     here = tmp_path / "here"
     shutil.copytree(ladder[0], here, symlinks=True)
-    without_disturbances(here, "other programs on 1.9 of the 2 CPUs here")
+    without_disturbances(here, "Other processes use 1.9 of the 2 CPUs")
     plan = call("plan", "mine.toml", "--json", cwd=here).json
     assert "the ladder's" not in plan["how"]["hours"]
     (note,) = [note for note in plan["notes"] if "the ladder's times" in note]
-    assert "other programs on 1.9 of the 2 CPUs here" in note
+    assert "Other processes use 1.9 of the 2 CPUs" in note
     assert plan["loss"] is not None  # which load doesn't change
 
 

@@ -185,11 +185,11 @@ def test_a_gpu_that_is_not_there_is_said():
 
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
     found = []
-    for note in (None, "other programs on 1.9 of the 2 CPUs here"):
+    for note in (None, "Other processes use 1.9 of the 2 CPUs"):
         monkeypatch.setattr(busy, "busy_now", lambda note=note: note)
         found.append(plan_run(config, PlanOptions(), measured()))
     assert found[0]["notes"] == []
-    assert "1.9 of the 2 CPUs here. The forecast assumes an idle machine" in found[1]["notes"][0]
+    assert "1.9 of the 2 CPUs. The forecast assumes an idle machine" in found[1]["notes"][0]
     assert found[0]["hours"] == pytest.approx(found[1]["hours"], rel=1e-6)  # the rate of the moment is measured
     beside = plan_run(config, PlanOptions(), measured(busy="measured beside others"))
     assert beside["notes"] == ["measured beside others"]

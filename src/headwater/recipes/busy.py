@@ -11,7 +11,7 @@ def busy_before() -> str | None:
     if note is None:
         return None
     return (
-        f"{note}. The forecast assumes an idle machine; expect it to take several times longer. Stop them, "
+        f"{note}. The forecast assumes an idle machine; expect about twice its time, or more. Stop them, "
         "wait, or leave them a core (machine.num_threads)"
     )
 
