@@ -12,27 +12,27 @@ from typing import Any
 
 from headwater.corpus.balance import Count
 
-MARKS = ("licence", "language", "kind")
+COLUMNS = ("licence", "language", "kind")
 OTHER = "other"
-_MAX_VALUES = 500  # of a mark in a source: metadata of strangers may hold anything
+_MAX_VALUES = 500  # of a column in a source: metadata of strangers may hold anything
 _MAX_CHARACTERS = 200
 _DATE = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?(?![^T])")
 DATES = "dates"
-_METADATA = b'"metadata":{'  # ends the line; inside a string of JSON its quotes would be escaped, as those of a mark
+_METADATA = b'"metadata":{'  # ends the line; inside a string of JSON its quotes would be escaped, as those of a column
 
 
 class KeptBy:
     """Counts documents by what their metadata says of them; "unknown" where it says nothing."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, dict[str, dict[str, Count]]] = {mark: {} for mark in MARKS}
+        self._counts: dict[str, dict[str, dict[str, Count]]] = {column: {} for column in COLUMNS}
         self._dates: dict[str, dict[str, str]] = {}
 
     def add_(self, source: str, line: bytes, num_bytes: int) -> None:
         """Count a document by its line in a shard (corpus.shards)."""
         metadata = line[line.rfind(_METADATA) :]
-        for mark in MARKS:
-            self._count_(mark, source, _value(metadata, mark)).add_(1, num_bytes)
+        for column in COLUMNS:
+            self._count_(column, source, _value(metadata, column)).add_(1, num_bytes)
         if date := _DATE.match(_value(metadata, "date")):
             self._date_(source, date.group(), date.group())
 
@@ -40,34 +40,34 @@ class KeptBy:
         dates = self._dates.setdefault(source, {"first": first, "last": last})
         dates["first"], dates["last"] = min(dates["first"], first), max(dates["last"], last)
 
-    def _count_(self, mark: str, source: str, value: str) -> Count:
-        counts = self._counts[mark].setdefault(source, {})
+    def _count_(self, column: str, source: str, value: str) -> Count:
+        counts = self._counts[column].setdefault(source, {})
         return counts.setdefault(value if value in counts or len(counts) < _MAX_VALUES else OTHER, Count())
 
     def merge_(self, table: Mapping[str, Any]) -> None:
         """Add what `as_dict` wrote."""
         for source, dates in table[DATES].items():
             self._date_(source, dates["first"], dates["last"])
-        for mark in MARKS:
-            for source, counts in table[mark].items():
+        for column in COLUMNS:
+            for source, counts in table[column].items():
                 for value, count in counts.items():
-                    self._count_(mark, source, value).merge_(count)
+                    self._count_(column, source, value).merge_(count)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return {mark: {source: {value: {documents, bytes}}}, dates: {source: {first, last}}}."""
+        """Return {column: {source: {value: {documents, bytes}}}, dates: {source: {first, last}}}."""
         counted = {
-            mark: {
+            column: {
                 source: {value: counts[value].as_dict() for value in sorted(counts)}
                 for source, counts in sorted(sources.items())
             }
-            for mark, sources in self._counts.items()
+            for column, sources in self._counts.items()
         }
         return {**counted, DATES: {source: self._dates[source] for source in sorted(self._dates)}}
 
 
-def _value(metadata: bytes, mark: str) -> str:
-    """Return what a document's metadata says of a mark, found without parsing anything else."""
-    sign = f'"{mark}":"'.encode()
+def _value(metadata: bytes, column: str) -> str:
+    """Return what a document's metadata says of a column, found without parsing anything else."""
+    sign = f'"{column}":"'.encode()
     at = metadata.rfind(sign)
     if at < 0:
         return "unknown"

@@ -6,7 +6,7 @@ from glob import has_magic
 from pathlib import PurePath
 from typing import Any
 
-from headwater.corpus.kept_by import DATES, MARKS
+from headwater.corpus.kept_by import COLUMNS, DATES
 from headwater.corpus.protect.licence import declared_licence
 from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.settings import SourceSettings
@@ -87,7 +87,7 @@ def _sources(config: RunConfig, balance: dict[str, Any]) -> dict[str, Any]:
             "cleaned_bytes": sheet["cleaned_bytes"],
             "tokens": tokens.get(name, 0),
             "dropped": sheet["stages"],
-            "by": {mark: kept_by.get(mark, {}).get(name, {}) for mark in MARKS},
+            "by": {column: kept_by.get(column, {}).get(name, {}) for column in COLUMNS},
             "dates": kept_by.get(DATES, {}).get(name),
             "training": training.get(name),
         }
