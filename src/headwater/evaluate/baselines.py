@@ -235,7 +235,7 @@ def _finish(keys: Ints, counts: Ints, vocab_size: int, num_contexts: int) -> _Or
     discounts, context = _discounts(counts), keys // vocab_size
     totals = np.bincount(context, weights=counts, minlength=num_contexts)
     backoff = np.bincount(context, weights=discounts[np.minimum(counts, 3)], minlength=num_contexts)
-    return _Order(keys, counts.astype(np.int32), discounts, totals.astype(np.int32), backoff)
+    return _Order(keys, counts.astype(np.int32), discounts, totals.astype(np.int32), backoff.astype(np.float64))
 
 
 def _discounts(counts: Ints) -> Floats:

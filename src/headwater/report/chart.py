@@ -157,7 +157,7 @@ def not_measured(title: Child, what: str) -> Html:
 def stacked_bar(parts: Sequence[tuple[int, str, float]], show: Callable[[float], str], label: str) -> Html:
     """Return amounts as one bar; a part is the number of its colour, its name and its amount, written by `show`."""
     total = sum(value for _, _, value in parts) or 1
-    left, pieces = 0.0, []
+    left, pieces = 0.0, list[Child]()
     for index, name, value in parts:
         width = 100 * value / total
         place = {"x": f"{left + width / 2:.3f}%", "y": "50%", "class_": "narrow" if width < 13 else None}

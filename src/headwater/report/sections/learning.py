@@ -106,8 +106,8 @@ def _csv_link(run: RunData) -> Html:
     for at, record in enumerate(steps):
         found = measured.get(amount(record, "step"), {})
         if found or at % every == 0 or at == len(steps) - 1:
-            validation = [(found, "loss", "all"), (found, "bits_per_byte", "all"), (found, "bits_per_byte_real_text")]
-            values = [amount(record, name) for name in columns] + [amount(*path) for path in validation]
+            validation = [("loss", "all"), ("bits_per_byte", "all"), ("bits_per_byte_real_text",)]
+            values = [amount(record, name) for name in columns] + [amount(found, *path) for path in validation]
             writer.writerow(["" if value is None else f"{value:.6g}" if value % 1 else int(value) for value in values])
     data = base64.b64encode(text.getvalue().encode()).decode()
     return tag("a", "Learning curve as CSV", href=f"data:text/csv;base64,{data}", download="learning-curve.csv")
