@@ -158,7 +158,7 @@ def test_an_estimate_off_the_likelihood_is_said_and_moves_no_end_of_the_interval
     assert effect[0].high < 0.4
     assert "disputed_alpha" not in {warning.code for warning in table_warnings(runs, law, posterior, both)}
     (said,) = [each for each in table_warnings(runs, elsewhere, posterior, effect) if each.code == "disputed_alpha"]
-    assert "alpha is 0.4 when every run counts for itself" in said.says
+    assert "alpha is 0.4 in the curve, where every run counts for itself" in said.says
 
 
 def test_an_exponent_is_not_identified_where_two_ways_to_see_it_are_far_apart():
