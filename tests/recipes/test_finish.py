@@ -84,6 +84,17 @@ def test_export_and_report_are_there_before_the_first_baseline(folder):
     assert said.status == 0 and found == [True, True], said
 
 
+def test_a_kill_before_the_card_has_the_baselines_leaves_them_to_the_next_call(folder):
+    run_dir = folder / "runs" / "mine"
+    (run_dir / "evaluation.json").unlink()
+    shutil.rmtree(run_dir / "export")
+    with mock.patch("headwater.recipes.finish.write_card", side_effect=KeyboardInterrupt):
+        assert call("run", "mine.toml", cwd=folder).status == 130
+    assert "5-gram" not in (run_dir / "export" / "hf" / "README.md").read_text()
+    assert call("run", "mine.toml", cwd=folder).status == 0
+    assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
+
+
 def test_the_seconds_of_every_stage_are_kept(finished):
     seconds = read_json(finished / "runs" / "mine" / "stages.json")["seconds"]
     assert set(seconds) == {"corpus", "tokenizer", "tokens", "evaluation", "export", "baselines", "report"}

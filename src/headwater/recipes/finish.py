@@ -92,10 +92,11 @@ def add_baselines(
         say(f"the baselines are not measured: {error or 'not enough memory'}")
         return evaluation
     evaluation = evaluation | {"yardsticks": bits, "baseline_sample": read}
+    # evaluation.json last: once the baselines stand there, nothing here is done again
+    if (folder := Folders(config.run_dir).hf).is_dir():
+        write_card(folder, config.model, *card_facts(config, evaluation), require_owner)
     write_json(config.run_dir / EVALUATION, evaluation, require_owner)
     keys.done("baselines", stage_digest(Folders(config.run_dir).tokens))
-    if (folder := Folders(config.run_dir).hf).is_dir():
-        write_card(folder, config.model, *card_facts(config), require_owner)
     return evaluation
 
 
@@ -134,14 +135,19 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     return folders.hf
 
 
-def card_facts(config: RunConfig) -> tuple[dict[str, str | int | float], dict[str, float]]:
-    """Return what the model card says of the run, and bits per byte by the text they are of; all of it measured."""
+def card_facts(
+    config: RunConfig, evaluation: dict[str, Any] | None = None
+) -> tuple[dict[str, str | int | float], dict[str, float]]:
+    """Return what the model card says of the run, and bits per byte by the text they are of; all of it measured.
+
+    The evaluation is that of the run's folder unless another is given.
+    """
     run = read_run(config.run_dir)
     facts: dict[str, str | int | float] = {"run": config.name}
     if run.tokens_seen is not None:
         facts["training tokens"] = int(run.tokens_seen)
     facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
-    return facts, scores_of(run.evaluation)
+    return facts, scores_of(run.evaluation if evaluation is None else evaluation)
 
 
 def scores_of(evaluation: dict[str, Any]) -> dict[str, float]:
