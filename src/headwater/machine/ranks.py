@@ -103,7 +103,8 @@ class ManyRanks(Ranks):
         return self._gather(value, dist.group.WORLD)[0]
 
     def wait(self) -> None:
-        self._all_reduce(torch.zeros(1, device=self._device), dist.group.WORLD)
+        # read: a GPU's exchange is only queued, and the time that a rank is alone would count as part of the next step
+        self._all_reduce(torch.zeros(1, device=self._device), dist.group.WORLD).item()
 
     def _gather(self, value: Any, group: dist.ProcessGroup | None) -> list[Any]:
         mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
