@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_costs(path: Path | None) -> Costs:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"--costs: no such file: {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number of too many digits
         raise ConfigError(f"--costs {path}: {error}") from None
     return Costs(**{name: _value(path, name, value) for name, value in values.items()})
 
@@ -70,11 +71,18 @@ def _value(path: Path, name: str, value: Any) -> Any:
         hint = f"; did you mean {near[0]}?" if near else f"; it may have {', '.join(NAMES)}"
         raise ConfigError(f"{path}: there is no {name}{hint}")
     if name in NUMBERS:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
             raise ConfigError(f"{path}: {name} = {value!r} must be a number above zero")
         return float(value)
     if not isinstance(value, str):
         raise ConfigError(f"{path}: {name} = {value!r} must be text in quotes")
     if name == "price_kind" and value not in KINDS:
         raise ConfigError(f"{path}: price_kind = {value!r} is none of {', '.join(KINDS)}")
-    return path.parent / Path(value).expanduser() if name in FILES else value
+    return path.parent / _at_home(path, name, value) if name in FILES else value
+
+
+def _at_home(path: Path, name: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: {name} = {value!r}: there is no such home folder") from None
