@@ -146,5 +146,5 @@ def test_a_skipped_step_is_said_to_be(prepared):
 
 
 def test_a_negative_row_is_refused(prepared):
-    with pytest.raises(ConfigError, match="row -3 is not one of this run's: they are 0 to 479"):
+    with pytest.raises(ConfigError, match="sequence -3 is not one of this run's: they are 0 to 479"):
         where_rows(config_of_run(prepared), range(-3, 0))

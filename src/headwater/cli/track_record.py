@@ -1,4 +1,4 @@
-"""headwater plan --track-record: what was forecast of finished runs, and what became of it."""
+"""headwater plan track-record: what was forecast of finished runs, and what became of it."""
 
 from __future__ import annotations
 

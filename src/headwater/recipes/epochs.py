@@ -16,9 +16,7 @@ from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 
 LEAST_REPEATED, MUCH_MORE = 2.0, 1.5
-"EpochsBySource of the text from which repetition is noted, and how many times those of the runs that tell the loss."
-
-
+"Epochs from which repetition is noted, and how many times those of the runs that the loss is forecast from."
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
 

@@ -47,7 +47,7 @@ def where_rows(config: RunConfig, rows: range) -> list[dict[str, Any]]:
     interventions = Interventions(read_interventions(config.run_dir), {})
     last = interventions.first_row_of(config.train.num_steps + 1, rows_per_step) - 1
     if rows.start < 0 or rows.stop - 1 > last:
-        raise ConfigError(f"row {rows.start} is not one of this run's: they are 0 to {last}")
+        raise ConfigError(f"sequence {rows.start} is not one of this run's: they are 0 to {last}")
     batches = open_batches(config)
     found = [_row(batches, row) for row in rows]
     titles = _titles(config, found)

@@ -121,8 +121,8 @@ class _Jobs:
 def _cancel(process: subprocess.Popen[bytes]) -> None:
     """End the waiting sbatch and the jobs that it waits for."""
     assert process.stdout is not None
-    is_said, _, _ = select.select([process.stdout], [], [], 1.0)
-    job = process.stdout.readline().decode().partition(";")[0].strip() if is_said else ""
+    is_ready, _, _ = select.select([process.stdout], [], [], 1.0)
+    job = process.stdout.readline().decode().partition(";")[0].strip() if is_ready else ""
     process.kill()
     process.wait()
     if job:

@@ -175,7 +175,7 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
             continue
         listing = _Listing(folder, [], [], [])
         is_data_set = "dataset_dict.json" in found_names or len(found_names & _CARDS) == 2
-        inner = []
+        inner: list[Path] = []
         for entry in entries:
             is_card = is_data_set and entry.name in _CARDS
             reason = "data_set_card" if is_card else skip_reason(entry.name) or _loop(entry)

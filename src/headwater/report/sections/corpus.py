@@ -200,9 +200,9 @@ def _excerpts(run: RunData) -> Child:
 def _first_documents(folder: Path) -> list[tuple[str, str]]:
     try:
         documents = [parse_document(line) for line in islice(read_lines(folder), NUM_EXCERPTS)]
-    except (HeadwaterError, OSError, ValueError, LookupError):
+        return [
+            (str(document.origin), document.text[:EXCERPT_CHARACTERS] + "…" * (len(document.text) > EXCERPT_CHARACTERS))
+            for document in documents
+        ]
+    except (HeadwaterError, OSError, ValueError, LookupError, TypeError):  # a damaged corpus
         return []
-    return [
-        (document.origin, document.text[:EXCERPT_CHARACTERS] + "…" * (len(document.text) > EXCERPT_CHARACTERS))
-        for document in documents
-    ]
