@@ -47,7 +47,7 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
         except csv.Error:
             raise Unusable("malformed_csv") from None
         except UnicodeDecodeError as error:
-            raise not_utf8(error) from None
+            raise not_utf8(error, None) from None
         yield from _documents(file, rows, names, column)
 
 
@@ -64,8 +64,8 @@ def _documents(file: InputFile, rows: Iterator[list[str]], names: list[str], col
                 yield file.document(row[column], part, **record_meta(dict(zip(names, row)), names[column]))
     except csv.Error:
         yield file.drop("malformed_csv", 0, f"#{number + 1}")
-    except UnicodeDecodeError:
-        yield file.drop("not_utf8", 0, f"#{number + 1}")
+    except UnicodeDecodeError as error:
+        yield file.drop_for(not_utf8(error, None), 0, f"#{number + 1}")
 
 
 def _text_lines(stream: IO[bytes], encoding: str, max_line_bytes: int) -> Iterator[str]:

@@ -19,12 +19,15 @@ def read_jsonl(file: InputFile, max_line_bytes: int, text_column: str | None = N
     a compressed file, behind the lines before the damage.
     """
     with file.open() as stream:
+        start = 0
         for number, (line, num_bytes) in enumerate(capped_lines(stream, max_line_bytes), start=1):
             part = f"#{number}"
             if line is None:
                 yield file.drop("line_too_long", num_bytes, part)
             elif line.strip():
-                yield _parse(file, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, part, text_column)
+                text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                yield _parse(file, text, part, text_column, start + len(line) - len(text))
+            start += num_bytes
 
 
 def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes | None, int]]:
@@ -41,10 +44,10 @@ def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes
         yield None, num_bytes
 
 
-def _parse(file: InputFile, line: bytes, part: str, text_column: str | None) -> Document | Drop:
+def _parse(file: InputFile, line: bytes, part: str, text_column: str | None, start: int) -> Document | Drop:
     try:
         return record_document(file, json.loads(line.decode()), part, len(line), text_column)
     except UnicodeDecodeError as error:
-        return file.drop_for(not_utf8(error), len(line), part)
+        return file.drop_for(not_utf8(error, start), len(line), part)
     except (ValueError, RecursionError):
         return file.drop("malformed_json", len(line), part, line.decode()[:200])

@@ -26,10 +26,14 @@ class Unusable(Exception):
         self.reason, self.because, self.excerpt = reason, because, excerpt
 
 
-def not_utf8(error: UnicodeDecodeError, start: int = 0) -> Unusable:
-    """Return what a file is whose bytes can't be decoded; `start` is where in it the bytes of `error` begin."""
+def not_utf8(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
+    """Return what a file is whose bytes can't be decoded.
+
+    `start` is where in it the bytes of `error` begin; None where that isn't known.
+    """
     name = error.encoding.upper().replace("-SIG", "")
-    where = f"byte 0x{error.object[error.start]:02X} at offset {start + error.start:,} is no {name}"
+    at = "" if start is None else f" at offset {start + error.start:,}"
+    where = f"byte 0x{error.object[error.start]:02X}{at} is no {name}"
     return Unusable("not_utf8", f"{where}; convert the file to UTF-8, as in `iconv -f LATIN1 -t UTF-8 FILE > NEW`")
 
 
