@@ -154,6 +154,7 @@ def test_headwater_alone_says_how_far_each_run_is(tmp_path):
     write("halfway", **{"records.jsonl": step + '{"event": "ste'})
     write("texts", data__corpus__placeholder="", **{"data__corpus__manifest.json": "{}"})
     write("fresh")
+    write("damaged", **{"config.json": '{"settings": [1]}', "records.jsonl": step, "lock": '{"pid": 100000000000000000000}'})
     said = call(cwd=tmp_path).out
     states = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("  runs/")}
     assert states == {
@@ -161,4 +162,5 @@ def test_headwater_alone_says_how_far_each_run_is(tmp_path):
         "runs/halfway": "step 340 of 1,000, stopped",
         "runs/texts": "corpus only",
         "runs/fresh": "nothing done yet",
+        "runs/damaged": "step 340, stopped",
     }

@@ -52,16 +52,22 @@ def state_of(run_dir: Path) -> str:
     if any(record.get("event") == "finish" for record in records):
         return f"finished ({step:,} steps)"
     if records:
-        num_steps = _read(run_dir / "config.json").get("settings", {}).get("train", {}).get("num_steps", 0)
-        return f"step {step:,} of {num_steps:,}, {'running' if _is_running(run_dir) else 'stopped'}"
+        return f"step {step:,}{_of_steps(run_dir)}, {'running' if _is_running(run_dir) else 'stopped'}"
     return "corpus only" if (run_dir / "data/corpus/manifest.json").is_file() else "nothing done yet"
+
+
+def _of_steps(run_dir: Path) -> str:
+    try:
+        return f" of {_read(run_dir / 'config.json')['settings']['train']['num_steps']:,}"
+    except (KeyError, TypeError, ValueError):  # damaged
+        return ""
 
 
 def _read(path: Path) -> Any:
     """Return what a JSON file holds, {} where it is missing or damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -71,7 +77,9 @@ def _is_running(run_dir: Path) -> bool:
     claim = _read(run_dir / "lock")
     try:
         os.kill(claim["pid"], 0)
-    except (OSError, KeyError, TypeError):
+    except PermissionError:  # another user's
+        pass
+    except (OSError, KeyError, TypeError, OverflowError):
         return False
     return bool(claim.get("host") == socket.gethostname())
 

@@ -67,7 +67,7 @@ class Ladder:
 
 
 def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Ladder:
-    """Return the ladder of a run: the one chosen before, when the same was key of the same run and text.
+    """Return the ladder of a run: the one chosen before, for the same options, run and text.
 
     Writes nothing. Raises ConfigError for a budget that no ladder fits in.
     """
@@ -114,7 +114,7 @@ def _key(config: RunConfig, options: LadderOptions) -> dict[str, Any]:
 
 
 def _designed_before(path: Path, of: dict[str, Any]) -> tuple[float, list[Rung]] | None:
-    """Return the budget and the rungs that were kept for this; where nothing was key, whatever was key then."""
+    """Return the budget and the rungs that were kept for this key; without options, those of any options."""
     found = read_json_or_none(path)
     try:
         is_same = found["of"] == of or (of["asked"] == asdict(LadderOptions()) and found["of"]["run"] == of["run"])

@@ -86,7 +86,7 @@ def unpack(package: PackageName, members: Iterable[Member], folder: Path, facts:
     """
     contents, stated, taken = contents_of(package), _PackageLicence(), _Taken()
     for member in members:
-        if _is_paper(member.name):
+        if _is_metadata(member.name):
             stated.take_(member.name, _text(member))
         elif _is_kept(member.name, contents) and not taken.clashes(member.name):
             _take_(taken, member, folder / "files")
@@ -102,7 +102,7 @@ def unpack(package: PackageName, members: Iterable[Member], folder: Path, facts:
     return manifest
 
 
-def _is_paper(name: str) -> bool:
+def _is_metadata(name: str) -> bool:
     is_copyright = name.startswith("usr/share/doc/") and name.endswith("/copyright")
     return name == "control" or is_copyright or any(fnmatchcase(name, pattern) for pattern in _METADATA)
 
