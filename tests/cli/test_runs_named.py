@@ -154,7 +154,10 @@ def test_headwater_alone_says_how_far_each_run_is(tmp_path):
     write("halfway", **{"records.jsonl": step + '{"event": "ste'})
     write("texts", data__corpus__placeholder="", **{"data__corpus__manifest.json": "{}"})
     write("fresh")
-    write("damaged", **{"config.json": '{"settings": [1]}', "records.jsonl": step, "lock": '{"pid": 100000000000000000000}'})
+    write(
+        "damaged",
+        **{"config.json": '{"settings": [1]}', "records.jsonl": step, "lock": '{"pid": 100000000000000000000}'},
+    )
     said = call(cwd=tmp_path).out
     states = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("  runs/")}
     assert states == {
