@@ -19,7 +19,7 @@ PARTS_IN_WORDS = {
     "text": "preparing text",
 }
 "What a run's time goes into besides steps."
-LEAST_REPEATED = 0.001
+LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
 
 
@@ -118,7 +118,7 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
 
 def _loss(choice: dict[str, Any], unit: str) -> str:
     repeated = choice["repetition_costs"]
-    share = f"; {repeated / (1 + repeated):.1%} of it for repetition" if repeated > LEAST_REPEATED else ""
+    share = f"; {repeated / (1 + repeated):.1%} of it for repetition" if repeated > LEAST_COST else ""
     return interval(choice["loss"], unit) + share
 
 

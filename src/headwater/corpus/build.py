@@ -253,7 +253,8 @@ def _amount(reason: str, count: Count) -> str:
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:
     if sum(count.documents for count in balance.splits["train"].values()) == 0:
         found = "\n".join(f"  {_where(settings, name)}: {_summary(name, balance)}" for name in settings.sources)
-        hint = "; `headwater corpus show --dropped --run RUN` shows examples" if "dropped: " in found else ""
+        has_dropped = any(source.dropped for source in balance.sources.values())
+        hint = "; `headwater corpus show --dropped --run RUN` shows examples" if has_dropped else ""
         raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}{hint}")
     if sum(count.documents for count in balance.splits["validation"].values()) == 0:
         total = sum(count.bytes for count in balance.splits["train"].values())

@@ -15,7 +15,7 @@ from headwater.recipes.planned_text import source_bytes, usual_bytes_per_token
 from headwater.recipes.run_config import RunConfig
 from headwater.recipes.stages import split_tokens
 
-LEAST_REPEATED, MUCH_MORE = 2.0, 1.5
+MIN_NOTED_EPOCHS, MUCH_MORE = 2.0, 1.5
 "Epochs from which repetition is noted, and how many times those of the runs that the loss is forecast from."
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
@@ -103,7 +103,7 @@ def notes_of_memorising(config: RunConfig) -> list[str]:
 
 def notes_of_repetition(who: str, times: float, known: float) -> list[str]:
     """Return a note where `who` reads its text far more often than the runs did that its loss is forecast from."""
-    if times < max(LEAST_REPEATED, MUCH_MORE * known):
+    if times < max(MIN_NOTED_EPOCHS, MUCH_MORE * known):
         return []
     return [
         f"{who} has {times:.1f} epochs; the runs behind the forecast of its loss had {known:.2g}. The cost of "

@@ -28,12 +28,12 @@ FIRST_LIGHT_SECONDS_PER_TOKEN, FIRST_LIGHT_BYTES = 0.255 / 4096, 42.5e6
 
 
 @dataclass(frozen=True)
-class Around:
+class SecondsAround:
     seconds: dict[str, Spread]
     how: str
 
 
-def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAround = NOT_MEASURED) -> Around:
+def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAround = NOT_MEASURED) -> SecondsAround:
     """Return the seconds of everything but steps, from what was measured here or from first-light's on one machine."""
     known, train = constants()["around_steps"], config.train
     per_token = step_seconds / train.batch_tokens
@@ -50,7 +50,7 @@ def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAroun
         "checkpoints": _part(num_saves, measured.save, save),
         "after": _part(1, None, ending_seconds(per_token, _text_bytes(config))),
     }
-    return Around(parts, how)
+    return SecondsAround(parts, how)
 
 
 @dataclass(frozen=True)

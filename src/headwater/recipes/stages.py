@@ -260,7 +260,8 @@ class StageKeys:
 
     def keep_seconds(self, seconds: dict[str, float]) -> None:
         """Write how long stages took, in place of what they took before."""
-        self._keys["seconds"] = {**self._keys.get("seconds", {}), **seconds}
+        before = self._keys.get("seconds")
+        self._keys["seconds"] = {**(before if isinstance(before, dict) else {}), **seconds}
         write_json(self._path, self._keys, self._require_owner)
 
 
