@@ -127,6 +127,17 @@ def test_a_run_that_was_never_run_names_the_command_that_makes_it(tmp_path):
     require_clear_error(said, "first-light has not been run here", "`headwater run first-light`", status=(2,))
 
 
+def test_a_run_folder_whose_settings_have_other_names_says_which_file_that_is(here):
+    folder = here / "runs" / "other"
+    folder.mkdir()
+    text = next((here / "runs").glob("*/config.json")).read_text()
+    assert "num_probes" in text
+    (folder / "config.json").write_text(text.replace("num_probes", "num_looks"))
+    said = call("explain", "runs/other", cwd=here)
+    shutil.rmtree(folder)
+    require_clear_error(said, "did you mean num_probes?", "other/config.json doesn't fit", status=(2,))
+
+
 # ---- headwater alone
 
 

@@ -267,7 +267,14 @@ def config_record(config: RunConfig, reasons: list[Reason]) -> dict[str, Any]:
 
 def config_of_run(run_dir: Path) -> RunConfig:
     """Return the resolved settings of a run from its folder."""
-    config = validate(RunConfig, RawSettings(dict(_config_part(run_dir, "settings", dict)), {}))
+    settings = RawSettings(dict(_config_part(run_dir, "settings", dict)), {})
+    try:
+        config = validate(RunConfig, settings)
+    except ConfigError as error:
+        path = run_dir / "config.json"
+        raise ConfigError(
+            f"{error}\n{path} doesn't fit this headwater; `headwater run RUN.toml` writes it again"
+        ) from None
     # the folder may have been moved since, or be named by a link: where it lies now is where its files are
     folder = run_dir.resolve()
     here = run_dir.parent if run_dir.name == folder.name else folder.parent
