@@ -29,7 +29,7 @@ WORTHWHILE = 0.95
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
 of_table = partial(typer.Option, rich_help_panel="Or a table of finished runs")
-Share = Annotated[float | None, of_runs(metavar="X", help="Their time in runs of RUN's length (default: 0.25).")]
+Share = Annotated[float | None, of_runs(metavar="X", help="Their time in runs of RUN's length (default: 0.4).")]
 Minutes = Annotated[float | None, of_runs(metavar="N", help="Their time in minutes.")]
 Rungs = Annotated[int | None, of_runs(metavar="N", help="Number of small runs, 6 or more.")]
 DryRun = Annotated[bool, of_runs("--dry-run", help="Print what would be trained; write nothing.")]

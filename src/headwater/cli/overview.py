@@ -16,7 +16,7 @@ TAIL_BYTES = 1 << 18
 "Of a run's records: its last lines, the samples among them."
 
 EXAMPLES = (
-    ("headwater run first-light", "a model of real text, in about ten minutes"),
+    ("headwater run first-light", "a model of real text, in about five minutes"),
     ("headwater new mine --text FOLDER", "a run file for your own text"),
     ("headwater -h", "all verbs"),
 )

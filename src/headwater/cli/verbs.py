@@ -32,6 +32,7 @@ RENAMED = {
     "law": "headwater ladder --table CSV",
     "law fit": "headwater ladder --table CSV",
     "export hf": "headwater export RUN",
+    "plan estimate": "headwater plan RUN",
 }
 "What was typed before, and what is typed now."
 

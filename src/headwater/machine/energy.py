@@ -24,7 +24,7 @@ class EnergyMeter:
             how = MEASURED if self._device == "cpu" else f"the CPU's part alone, without the GPU: {MEASURED}"
             return microjoules / 3.6e9, how
         watts = WATTS_A_CORE * self._num_threads
-        how = f"estimated: {self._num_threads} cores × {WATTS_A_CORE:.0f} W × time; no power counter can be read here"
+        how = f"estimated: {WATTS_A_CORE:.0f} W a core × {self._num_threads} × time; no power counter can be read here"
         return watts * seconds / 3600, how
 
 

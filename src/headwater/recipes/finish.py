@@ -145,7 +145,7 @@ def card_facts(
     run = read_run(config.run_dir)
     facts: dict[str, str | int | float] = {"run": config.name}
     if run.tokens_seen is not None:
-        facts["training tokens"] = int(run.tokens_seen)
+        facts["training tokens, padding included"] = int(run.tokens_seen)
     facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
     return facts, scores_of(run.evaluation if evaluation is None else evaluation)
 

@@ -24,7 +24,7 @@ from headwater.train.settings import TrainSettings
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
-DEFAULT_SHARE = 0.25  # of the run's own time; where no ladder fits into it, the error says what one needs
+DEFAULT_SHARE = 0.4  # of the run's own time: six rungs of first-light fit; else the error says what they need
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 NOT_PREPARED = (
     "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
