@@ -66,7 +66,7 @@ def load_problems(tmp_path, text: str, *overrides: str) -> list[str]:
 @pytest.mark.parametrize(
     ("wrong", "right", "says"),
     [
-        ("num_stpes", "num_steps", "train.num_stpes = 60: unknown setting; did you mean num_steps?"),
+        ("num_stpes", "num_steps", "train.num_stpes = 60: unknown setting; did you mean num_steps or num_probes?"),
         ("[trian]", "[train]", "trian: unknown setting; did you mean train?"),
         ("[modle]", "[model]", "modle: unknown setting; did you mean model?"),
     ],

@@ -301,12 +301,12 @@ def made_rung(num_layers: int, num_steps: int, seconds: float) -> Rung:
     )
 
 
-def test_nobody_is_charged_more_than_a_quarter_of_the_run_unasked():
+def test_a_ladder_takes_two_fifths_of_the_run_by_default_or_says_what_it_needs():
     target = made_rung(8, 1000, 100.0)
     candidates = [made_rung(layers, steps, 8.0) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
     budget = LadderOptions().budget_seconds(target.seconds)
-    assert budget == 25.0
-    with pytest.raises(ConfigError, match=r"takes 48 s at least and 25 s are given: --share 0\.48 at least"):
+    assert budget == 40.0
+    with pytest.raises(ConfigError, match=r"takes 48 s at least and 40 s are given: --share 0\.48 at least"):
         design(candidates, target, budget)
     assert len(design(candidates, target, LadderOptions(share=0.5).budget_seconds(target.seconds))) == 6
 

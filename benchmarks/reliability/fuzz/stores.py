@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from fuzz.target import Target
-from headwater.errors import CheckpointError, StoreError, TokenizerError
+from headwater.errors import CheckpointError, ConfigError, StoreError, TokenizerError
 from headwater.files import digest_bytes, digest_file, json_bytes, read_json
 from headwater.seals import seal
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
@@ -158,7 +158,7 @@ def _checkpoint(data: bytes, folder: Path) -> None:
     (path / "manifest.json").write_bytes(json_bytes(seal(manifest | {"tensors": {}, "state_digest": None})))
     try:
         assert isinstance(read_checkpoint(path).state, dict)
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         assert str(error)
 
 
@@ -176,7 +176,7 @@ def _checkpoint_manifest(data: bytes, folder: Path) -> None:
     (path / "manifest.json").write_bytes(data)
     try:
         checked_manifest(path)  # with which all that reads a checkpoint begins
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         assert str(error)
         return
     is_whole(path)
@@ -190,7 +190,7 @@ def _checkpoint_manifest(data: bytes, folder: Path) -> None:
     ):
         try:
             read(path)
-        except CheckpointError as error:
+        except (CheckpointError, ConfigError) as error:
             assert str(error)
 
 
