@@ -97,3 +97,4 @@ def test_archives_in_no_folder_are_named(tmp_path: Path):
 
 def test_a_recipe_without_packages_needs_no_fetching(tmp_path: Path):
     require_clear_error(call("corpus", "fetch", "first-light", cwd=tmp_path), "needs no fetching")
+    assert not list(tmp_path.iterdir())

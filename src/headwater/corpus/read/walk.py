@@ -19,6 +19,8 @@ from headwater.errors import DataError
 _CARDS = {"state.json", "dataset_info.json", "dataset_dict.json"}
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
+_OWNER_FILES = {"lock", "epoch"}
+"Of a folder that headwater locks, such as that of fetched texts: both are there (checkpoint.lock)."
 
 
 class ListedFile(NamedTuple):
@@ -174,11 +176,13 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
             yield _Listing(folder, skipped=[ListedFile(folder, printable(folder), "own_output")])
             continue
         listing = _Listing(folder, [], [], [])
+        own = _OWNER_FILES if found_names >= _OWNER_FILES else set()
         is_data_set = "dataset_dict.json" in found_names or len(found_names & _CARDS) == 2
         inner: list[Path] = []
         for entry in entries:
             is_card = is_data_set and entry.name in _CARDS
             reason = "data_set_card" if is_card else skip_reason(entry.name) or _loop(entry)
+            reason = "own_output" if entry.name in own and entry.is_file() else reason
             if reason:
                 listing.skipped.append(ListedFile(folder / entry.name, printable(folder / entry.name), reason))
             elif _is_folder(entry):
