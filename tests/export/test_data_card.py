@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from headwater.export.data_card import markdown, plain, table
+from headwater.machine.settings import FORMATS
+from headwater.report.measures import BASELINES
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -87,7 +89,12 @@ def test_every_part_is_there_with_its_numbers(card):
 
 def test_what_was_not_requested_is_named(card):
     text = markdown({**card, "licences": None, "decontamination": None, "redaction": None})
-    for part in ("Licences were not detected", "No evaluation set was kept out", "Nothing was redacted"):
+    for part in (
+        "Licences were not detected",
+        "corpus.languages is not set",
+        "No evaluation set was kept out",
+        "Nothing was redacted",
+    ):
         assert part in text
 
 
@@ -137,3 +144,8 @@ def test_a_cell_is_one_cell_and_shows_its_text(name):
 
 def test_the_card_is_json(card):
     assert json.loads(json.dumps(card)) == card
+
+
+def test_names_of_our_own_are_shown_whole():
+    assert plain(f"{BASELINES['xz']}, the same text") == "xz -9e, the same text"
+    assert all(plain(words) == words for words in FORMATS.values())

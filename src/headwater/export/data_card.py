@@ -13,9 +13,10 @@ from typing import Any
 
 FORMAT, FORMAT_VERSION = "headwater-data-card", 1
 _MAX_NAME_CHARACTERS, _MAX_LISTED = 100, 12
+_SPACES = "\n\t\xa0"
 _SPECIAL = str.maketrans(
-    {**{sign: f"\\{sign}" for sign in "\\`*_[]|~#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\t": " "}
-)
+    {**{sign: f"\\{sign}" for sign in "\\`*_[]|~#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"}
+) | str.maketrans(_SPACES, len(_SPACES) * " ")
 
 
 def markdown(card: Mapping[str, Any]) -> str:
@@ -50,7 +51,7 @@ def _sources(card: Mapping[str, Any]) -> str:
     head = ["source", "kind", "from", "dates", "documents", "bytes", "tokens", "weight", "epochs"]
     note = (
         "Documents and bytes are those of the cleaned text that was kept, held-out ones included; tokens are those "
-        "trained on. The weight is the share of the training tokens, epochs are how often its text was read."
+        "there are to train on. The weight is the share of the training tokens, epochs are how often those were read."
     )
     return f"## Sources\n\n{table(head, rows)}\n\n{note}"
 
@@ -71,8 +72,12 @@ def _licences(card: Mapping[str, Any]) -> str:
 
 
 def _languages(card: Mapping[str, Any]) -> str:
-    rows = [[language, *amounts] for language, amounts in _together(card["sources"], "language")]
-    return f"## Languages\n\nOf code, the programming language.\n\n{table(['language', 'documents', 'bytes'], rows)}"
+    names, note = {}, ""
+    if card["settings"].get("languages") is None:
+        names, note = {"unknown": "not detected"}, " Others were not detected (corpus.languages is not set)."
+    rows = [[names.get(language, language), *amounts] for language, amounts in _together(card["sources"], "language")]
+    head = ["language", "documents", "bytes"]
+    return f"## Languages\n\nOf code, the programming language.{note}\n\n{table(head, rows)}"
 
 
 def _dropped(card: Mapping[str, Any]) -> str:
@@ -158,6 +163,6 @@ def _cell(value: Any) -> str:
 def plain(text: str) -> str:
     """Return a stranger's text so that Markdown and HTML show it as it is: one line, of bounded length, no markup."""
     short = text if len(text) <= _MAX_NAME_CHARACTERS else text[: _MAX_NAME_CHARACTERS - 1] + "…"
-    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in short)
+    shown = "".join(letter if letter.isprintable() or letter in _SPACES else "\ufffd" for letter in short)
     # what GitHub and Hugging Face would make a link of without any markup
     return shown.translate(_SPECIAL).replace("://", "&#58;//").replace("www.", "www&#46;")
