@@ -113,13 +113,27 @@ def test_rules_are_applied_again_beside_other_settings_of_a_run_folder(here):
     [
         ("mien.toml", "mine.toml"),
         ("runs/mien", "runs/mine"),
-        ("mine", "mine.toml"),
         ("first-ligth", "first-light"),
     ],
 )
 @pytest.mark.parametrize("verb", ["run", "report", "explain", "corpus show"])
 def test_a_misspelt_run_gets_the_nearest_one(finished, verb, named, meant):
     require_clear_error(call(*verb.split(), named, cwd=finished.cwd), f"did you mean {meant}?", status=(2,))
+
+
+def test_a_run_may_be_named_by_its_name_alone(here, tmp_path):
+    require_clear_error(call("explain", "mine", cwd=here), "did you mean mine.toml?", status=(2,))
+    assert call("corpus", "show", "mine", cwd=here).out == call("corpus", "show", "runs/mine", cwd=here).out
+    (tmp_path / "runs").symlink_to(here / "runs")
+    own, folder = (call("explain", name, "--json", cwd=tmp_path).json for name in ("mine", "runs/mine"))
+    assert own == folder
+
+
+def test_a_run_that_has_begun_only_is_listed_and_names_its_command(tmp_path):
+    (tmp_path / "runs/first-light/data").mkdir(parents=True)
+    said = call("next", "hi", "--run", "first-light", cwd=tmp_path)
+    require_clear_error(said, "`headwater run first-light` makes one", status=(2,))
+    assert "stopped before training" in call(cwd=tmp_path).out
 
 
 def test_a_run_that_was_never_run_names_the_command_that_makes_it(tmp_path):

@@ -27,7 +27,7 @@ def show() -> None:
     print("recipes")
     for path in sorted(_recipes(), key=lambda path: path.name):
         print(f"  {path.name.removesuffix('.toml'):<12} {_first_line(path)}")
-    runs = sorted(path for path in RUNS.glob("*") if path.is_dir() and (path / "config.json").is_file())
+    runs = sorted(path for path in RUNS.glob("*") if (path / "config.json").is_file() or (path / "data").is_dir())
     print("\nruns here" if runs else "\nno runs here yet (they lie in runs/)")
     for run_dir in runs:
         print(safe(f"  {run_dir!s:<24} {state_of(run_dir)}"))
@@ -53,7 +53,11 @@ def state_of(run_dir: Path) -> str:
         return f"finished ({step:,} steps)"
     if records:
         return f"step {step:,}{_of_steps(run_dir)}, {'running' if _is_running(run_dir) else 'stopped'}"
-    return "corpus only" if (run_dir / "data/corpus/manifest.json").is_file() else "nothing done yet"
+    if _is_running(run_dir):
+        return "before training, running"
+    if (run_dir / "data/corpus/manifest.json").is_file():
+        return "corpus only"
+    return "stopped before training" if (run_dir / "data").is_dir() else "nothing done yet"
 
 
 def _of_steps(run_dir: Path) -> str:

@@ -138,8 +138,16 @@ def load_run(name: str, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
         return _load_folder(path, overrides)
     path = find_recipe(name) or path
     if not is_file(path):
+        for folder in _own_folders(name):
+            if is_file(folder / "config.json") and not is_file(Path(f"{name}.toml")):  # the file may say more by now
+                return _load_folder(folder, overrides)
         raise ConfigError(_no_such_run(name))
     return _resolved(read_settings(path, overrides, find_recipe), path)
+
+
+def _own_folders(name: str) -> list[Path]:
+    """Return where a run of this name lies, unless its file says otherwise; nothing for what names no run."""
+    return [Path("runs", name)] if is_run_name(name) else []
 
 
 def run_folder(name: str) -> Path:
@@ -147,8 +155,9 @@ def run_folder(name: str) -> Path:
 
     Raises ConfigError where there is no such folder yet.
     """
-    if os.path.isdir(name):
-        return Path(name)
+    for folder in (Path(name), *_own_folders(name)):
+        if os.path.isdir(folder):
+            return folder
     folder = load_run(name, [])[0].run_dir
     if not folder.is_dir():
         raise ConfigError(f"{name} has not been run here: there is no folder {folder}; `headwater run {name}` makes it")
@@ -272,9 +281,7 @@ def config_of_run(run_dir: Path) -> RunConfig:
         config = validate(RunConfig, settings)
     except ConfigError as error:
         path = run_dir / "config.json"
-        raise ConfigError(
-            f"{error}\n{path} doesn't fit this headwater; `headwater run RUN.toml` writes it again"
-        ) from None
+        raise ConfigError(f"{error}\n{path} doesn't fit this headwater; `{_making(run_dir)}` writes it again") from None
     # the folder may have been moved since, or be named by a link: where it lies now is where its files are
     folder = run_dir.resolve()
     here = run_dir.parent if run_dir.name == folder.name else folder.parent
@@ -292,7 +299,7 @@ def reasons_of_run(run_dir: Path) -> list[Reason]:
 def _config_part(run_dir: Path, name: str, kind: type) -> Any:
     path = run_dir / "config.json"
     if not path.exists():
-        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; `headwater run RUN.toml` makes one")
+        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; `{_making(run_dir)}` makes one")
     try:
         part = read_json(path)[name]
     except (OSError, ValueError, KeyError, TypeError):
@@ -303,7 +310,14 @@ def _config_part(run_dir: Path, name: str, kind: type) -> Any:
 
 
 def _damaged(run_dir: Path) -> str:
-    return f"{run_dir / 'config.json'} is damaged: `headwater run RUN.toml` writes it again"
+    return f"{run_dir / 'config.json'} is damaged: `{_making(run_dir)}` writes it again"
+
+
+def _making(run_dir: Path) -> str:
+    """Return the command that makes a run's folder, as far as its name tells: of a recipe, of a file here."""
+    name = run_dir.resolve().name
+    known = f"{name}.toml" if is_file(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
+    return f"headwater run {known}"
 
 
 def file_schema() -> dict[str, Any]:
