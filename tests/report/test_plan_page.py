@@ -33,6 +33,7 @@ def test_every_known_quantity_is_drawn_with_its_band_filled(plan, tmp_path):
     xs, _ = page.trace("Money", "P10 to P90")
     assert (xs[0], xs[-1]) == pytest.approx((plan["money"]["p10"], plan["money"]["p90"]))
     assert "no loss without runs to forecast from" in page.text
+    assert "looks" not in page.text and "evaluation and report" in page.text
 
 
 def test_the_curve_is_the_density_of_a_log_normal(plan, tmp_path):

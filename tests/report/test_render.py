@@ -280,6 +280,19 @@ def test_an_empty_folder_says_that_nothing_is_measured_yet(tmp_path):
     assert page.text.lower().count("not measured yet") >= 8
 
 
+@pytest.mark.parametrize("busy", [{}, {"peak_under_load": "busy"}])
+def test_a_finished_run_without_a_quiet_peak_says_why_it_has_no_utilisation(tmp_path, busy):
+    run_dir = write_run(tmp_path, num_steps=8)
+    start, *others = run_records(8)
+    device = {name: value for name, value in start["device"].items() if not name.startswith("peak")} | busy
+    device |= {"peak_flops_per_second": 1e11} if busy else {}
+    others = [record | ({"mfu": None} if "mfu" in record else {}) for record in others]
+    write_records(run_dir, [start | {"device": device}, *others])
+    text = read_page(render_report(run_dir)).text
+    assert ("not measured: other processes used the processor" in text) is bool(busy)
+    assert "the first timed step fills it" not in text and "not measured" in text.lower()
+
+
 def test_there_must_be_a_folder(tmp_path):
     with pytest.raises(DataError, match="headwater run"):
         render_report(tmp_path / "nowhere")

@@ -75,7 +75,7 @@ def _unsaid(result: dict[str, Any]) -> list[str]:
     """Return why a chance that was requested isn't said."""
     limits = {"over_max_money": ("max_money", "money"), "misses_target_loss": ("target_loss", "loss")}
     return [
-        f"how likely it breaks --{limit.replace('_', '-')} isn't known: {result['how'][quantity]}"
+        f"how likely it breaks --{limit.replace('_', '-')} isn't known: see {quantity}"
         for name, (limit, quantity) in limits.items()
         if result["limits"][limit] is not None and result["probabilities"][name] is None
     ]

@@ -229,7 +229,8 @@ def forecast_lines(run: RunData) -> list[tuple[str, str]]:
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     bits = evaluation["bits_per_byte"]
-    lines = [("bits per byte", ", ".join(f"{name} {value:.3f}" for name, value in bits.items()))]
+    named = {"all held-out text" if name == "all" else name: value for name, value in bits.items()}
+    lines = [("bits per byte", ", ".join(f"{name} {value:.3f}" for name, value in named.items()))]
     others = ", ".join(f"{name} {value:.3f}" for name, value in baselines(evaluation).items())
     if others and "bits_per_byte_real_text" in evaluation:
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))

@@ -19,6 +19,7 @@ from headwater.plan.score import Z_P90
 NUM_DRAWS, SEED = 10_000, 1
 PROBES_PART = "looks"
 "The key of probes in the seconds of `plan RUN --json` and forecast.json, kept from older versions."
+PART_WORDS = {PROBES_PART: "probes", "after": "evaluation and report"}
 TRAINING_PARTS = ("start", "steps", "validations", PROBES_PART, "checkpoints")
 "Parts of the seconds that a run's own clock counts: text is prepared before it starts, the report is made after."
 

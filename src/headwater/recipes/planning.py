@@ -14,7 +14,7 @@ from headwater.machine.memory import memory_bytes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.count import count_flops, count_params
 from headwater.plan.energy import site_or_average
-from headwater.plan.forecast_run import PROBES_PART, Limits, Outlook, Spread, check_positive, forecast
+from headwater.plan.forecast_run import PART_WORDS, Limits, Outlook, Spread, check_positive, forecast
 from headwater.plan.shape import shape_of
 from headwater.recipes.busy import busy_before
 from headwater.recipes.costs import Costs
@@ -155,9 +155,8 @@ def _outlook(
     price = found.usd_per_hour if costs.price_per_hour is None else Spread(costs.price_per_hour)
     medians = {name: part.median for name, part in {**seconds, **around.seconds}.items()}
     unit, scale = time_unit(sum(medians.values()))
-    words = {PROBES_PART: "probes", "after": "evaluation and report"}
     parts = f"in {unit}: " + ", ".join(
-        f"{words.get(name, name)} {significant(part / scale)}" for name, part in medians.items() if part
+        f"{PART_WORDS.get(name, name)} {significant(part / scale)}" for name, part in medians.items() if part
     )
     watts_how = found.watts_how if costs.watts is None else f"{costs.watts:g} W of the costs file"
     money_how = f"${costs.price_per_hour} an hour, of the costs file" if costs.price_per_hour else found.price_how

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headwater.records import Record
 from headwater.report.curves import Points, points
-from headwater.report.numbers import number, plural
+from headwater.report.numbers import MISSING, number, plural
 from headwater.report.run_data import Object, RunData, amount, table
 
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
@@ -98,6 +98,13 @@ def utilisation(run: RunData) -> tuple[float | None, Points]:
         for seen, fraction in points([record], "tokens_seen", "mfu")
     ]
     return largest, curve
+
+
+def no_utilisation(run: RunData) -> str:
+    """Return why there is none, where there is none."""
+    if "peak_under_load" in table(run.start, "device"):
+        return "not measured: other processes used the processor"
+    return "not measured" if run.is_finished else MISSING
 
 
 def median_share(curve: Points) -> float | None:

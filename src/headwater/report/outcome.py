@@ -50,7 +50,7 @@ class Outcome:
     @property
     def mark(self) -> str:
         """Return what comes after the verdict."""
-        return ", under load" if self.is_disturbed else ""
+        return " (timed under load)" if self.is_disturbed else ""
 
     @property
     def score(self) -> float | None:

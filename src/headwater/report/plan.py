@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import write_text
+from headwater.plan.forecast_run import PART_WORDS
 from headwater.plan.score import NOMINAL, Z_P90
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot, time_bar
 from headwater.report.markup import Child, Html, card, data_table, section, tag
@@ -138,7 +139,7 @@ def _axes(traces: list[Spec], marks: list[tuple[Spec, Spec]], unit: str) -> Spec
 
 
 def _time(result: dict[str, Any]) -> Html:
-    parts = {name: band["p50"] for name, band in result["seconds"].items() if band["p50"] > 0}
+    parts = {PART_WORDS.get(name, name): band["p50"] for name, band in result["seconds"].items() if band["p50"] > 0}
     unit, scale = _time_unit(result)
     trained = in_unit(3600 * result["training"]["hours"]["p50"], unit, scale)
     note = f"Medians by part; {trained} of them are training."

@@ -5,8 +5,16 @@ from __future__ import annotations
 from headwater.report.chart import chart_card, layout, line, not_measured, plot, time_bar
 from headwater.report.curves import Points, points, smooth, thin
 from headwater.report.markup import Child, Html, card, section, tag
-from headwater.report.measures import median_of, median_share, seconds_trained, stage_seconds, time_split, utilisation
-from headwater.report.numbers import count, duration, flop_rate, percent, significant
+from headwater.report.measures import (
+    median_of,
+    median_share,
+    no_utilisation,
+    seconds_trained,
+    stage_seconds,
+    time_split,
+    utilisation,
+)
+from headwater.report.numbers import MISSING, count, duration, flop_rate, percent, significant
 from headwater.report.run_data import RunData, amount, table
 from headwater.report.sections.attempts import attempts, interventions
 
@@ -24,6 +32,8 @@ def _speed(run: RunData) -> Html:
 
 def _utilisation(run: RunData) -> Html:
     peak, curve = utilisation(run)
+    if not curve and (why := no_utilisation(run)) != MISSING:
+        return chart_card("Utilisation", f"{why.capitalize()}.", None)
     how = table(run.start, "device").get("peak_how") or "the largest rate of matrix products"
     median = f"The median is {percent(median_share(curve))} of {flop_rate(peak)}"
     note = f"{median}, {how}. Peaks measured under load don't count."

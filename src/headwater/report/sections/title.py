@@ -13,6 +13,7 @@ from headwater.report.measures import (
     final_bits_per_byte,
     median_of,
     median_share,
+    no_utilisation,
     seconds_trained,
     utilisation,
 )
@@ -106,12 +107,13 @@ def _tiles(run: RunData) -> list[Html]:
     peak, curve = utilisation(run)
     dtype = table(run.start, "device").get("dtype") or "matrix products"
     energy = amount(run.last("finish"), "energy_wh")
+    of_peak = peak and f"median, of {flop_rate(peak)} in {dtype}"
     return [
         _tile("bits per byte", score, decimal, [on, beside]),
         _tile("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
         _tile("tokens", tokens, count, tokens and total and f"{significant(tokens / total, 2)} per parameter"),
         _tile("training time", seconds, short_duration, speed and f"{count(speed)} tokens per second (median)"),
-        _tile("utilisation", median_share(curve), percent, peak and f"median, of {flop_rate(peak)} in {dtype}"),
+        _tile("utilisation", median_share(curve), percent, of_peak, no_utilisation(run)),
         _tile("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
     ]
 
@@ -120,7 +122,7 @@ def _watt_hours(energy: float) -> str:
     return f"{significant(energy, 2)}\u00a0Wh"
 
 
-def _tile(name: str, value: float | None, show: Callable[[float], str], note: Child) -> Html:
+def _tile(name: str, value: float | None, show: Callable[[float], str], note: Child, missing: str = MISSING) -> Html:
     """Return a figure with its name and a note under it; `value` is None while it isn't known."""
-    shown = tag("dd", show(value)) if value is not None else tag("dd", MISSING, class_="missing")
+    shown = tag("dd", show(value)) if value is not None else tag("dd", missing, class_="missing")
     return tag("div", tag("dt", name), shown, tag("dd", note or None, class_="note"), class_="tile")
