@@ -176,6 +176,7 @@ def test_what_a_run_holds_more_before_its_first_step_it_holds_to_the_end():
     usual = found.libraries + around.libraries + around.text + found.weights + found.optimizer
     assert found.peak_from(usual) == pytest.approx(found.peak)
     assert found.peak_from(usual + 200 * MIB) - found.peak == pytest.approx(200 * MIB)
+    assert found.peak_from(usual - 84 * MIB) == found.peak, "what isn't there yet comes later"
 
 
 def test_a_saves_copy_counts_where_a_step_gives_back_less_than_it_takes():

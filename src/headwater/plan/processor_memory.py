@@ -95,10 +95,11 @@ class ProcessorMemory:
     def peak_from(self, held_bytes: float) -> float:
         """Return the peak of a run that holds so much before its first step: its text, weights and optimizer are there.
 
-        What is more than usual was left by earlier stages, or is a larger library here: it stays.
+        What is more than usual was left by earlier stages, or is a larger library here: it stays. What is less comes
+        later: before first-light's first step 84 MiB of libraries and text weren't there yet, and its peak was usual.
         """
         around = self.around.libraries + self.around.text if self.around else 0.0
-        return self.peak + held_bytes - (self.libraries + around + self.weights + self.optimizer)
+        return self.peak + max(0.0, held_bytes - (self.libraries + around + self.weights + self.optimizer))
 
     def peak_with(self, probe_bytes: float) -> float:
         """Return the peak of a run whose steps alone, in a process with the same libraries, took so much."""
