@@ -72,6 +72,7 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     assert "how likely it breaks --max-money isn't known: see money" in words
     assert "how likely it breaks --target-loss isn't known: see loss" in words
     assert words.count("no loss without runs") == 1
+    assert "headwater ladder mine.toml, or give --runs CSV" in words
 
 
 def test_a_probe_does_not_start_where_the_run_cannot_fit(run_file, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,12 @@ def run(run: str, overrides: list[str], options: PlanOptions, probe: bool, page:
 
         write_plan_page(page, result)
         say(f"page: {page}")
-    print_json(result) if as_json else _print(result)
+    print_json(result) if as_json else _print(result, f"headwater ladder {shlex.quote(run)}")
 
 
-def _print(result: dict[str, Any]) -> None:
-    card(f"plan · {result['name']}", plan_card(result))
+def _print(result: dict[str, Any], ladder: str) -> None:
+    lines = [(name, text.replace("headwater ladder RUN", ladder)) for name, text in plan_card(result)]
+    card(f"plan · {result['name']}", lines)
 
 
 def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
