@@ -180,6 +180,8 @@ def test_new_never_overwrites_a_run_file(folder):
 
 
 def test_new_on_a_path_that_is_not_there_names_it(folder):
+    require_clear_error(call("new", "x", "nowhere", cwd=folder), "no such file or folder: nowhere")
+    require_clear_error(call("new", "x", cwd=folder), "headwater new x --text PATH", status=(2,))
     require_clear_error(call("new", "x", "--text", "nowhere", cwd=folder), "no such file or folder: nowhere")
     assert not (folder / "x.toml").exists()
 

@@ -228,7 +228,7 @@ def test_memory_of_small_runs_in_one_process_is_not_judged():
 def test_a_sample_keeps_its_lines():
     record = {"event": "samples", "step": 1, "samples": [{"prompt": "def f():", "text": "\n    return 1\n"}]}
     record |= {"next": [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]}
-    assert said_of(record) == ["     next token '\\n' 50%; sample:", "       def f():", "           return 1"]
+    assert said_of(record) == ["     step 1: next token '\\n' 50%; sample:", "       def f():", "           return 1"]
 
 
 def test_samples_of_no_prompt_are_shown_as_nothing():

@@ -53,7 +53,7 @@ class MixtureSettings(Settings):
     """The part of each source's rows that the run reads, chosen by the seed: the less, the more often it reads them."""
 
     max_epochs: float | None = Field(default=None, gt=0)
-    """How often any source may be seen; a source that reaches it gives way to the others. None: no limit."""
+    """How often any source may be seen; a source that reaches it gives way to the others. Unset: no limit."""
 
     max_epochs_by_source: dict[str, float] = {}
     """The same for single sources, in place of `max_epochs`."""

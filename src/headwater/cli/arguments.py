@@ -41,7 +41,7 @@ def folder_of(run: str | None, same_run: str | None = None) -> Path:
 
     named = [name for name in (run, same_run) if name is not None]
     if len(named) != 1:
-        raise ConfigError(f"name one run, such as runs/mine; {len(named) or 'none'} was named")
+        raise ConfigError(f"name one run, such as runs/mine; {'two were' if named else 'none was'} named")
     return run_folder(named[0])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.cli.terminal import print_json, safe, say_beside
-from headwater.report.numbers import count
+from headwater.report.numbers import count, plural
 
 EXCERPT_LINES, EXCERPT_WIDTH = 6, 110
 
@@ -60,7 +60,7 @@ def print_findings(balance: dict[str, Any]) -> None:
     for name, found in balance.get("decontamination", {}).items():
         few = found["too_short"]
         short = f"; {few:,} have fewer words than corpus.decontaminate.min_words and were not searched" if few else ""
-        items = f"{found['found']:,} of {found['items']:,} items found, in {found['documents']:,} documents"
+        items = f"{found['found']:,} of {found['items']:,} items found, in {plural(found['documents'], 'document')}"
         print(safe(f"evaluation set {name}: {items}; {count(found['bytes'])} bytes removed{short}"))
     redacted = {kind: found["replaced"] for kind, found in balance.get("redaction", {}).items() if found["replaced"]}
     if redacted:

@@ -12,7 +12,7 @@ from headwater.cli.verbs import App
 if TYPE_CHECKING:
     from headwater.recipes.open import LoadedModel
 
-ENDS = {"end token": "the model ended the text", "max_tokens": "--max-tokens ended the text"}
+ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
 
 Prompt = Annotated[str, argument("PROMPT", "The text to continue.", callback=unicode_text)]
 

@@ -89,7 +89,7 @@ def _chances(result: dict[str, Any]) -> list[str]:
         "over_max_hours": ("max_hours", "to take more than {:g} hours"),
         "over_max_money": ("max_money", "to cost more than {:g}"),
         "misses_target_loss": ("target_loss", "to miss a loss of {:g}"),
-        "over_memory": ("memory_bytes", "not to fit into the memory"),
+        "over_memory": ("memory_bytes", "to need more memory than there is"),
     }
     for name, (limit, text) in named.items():
         chance = result["probabilities"][name]

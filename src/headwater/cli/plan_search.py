@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
-from headwater.report.numbers import count, significant
+from headwater.report.numbers import count, plural, significant
 
 if TYPE_CHECKING:
     from headwater.recipes.search_options import SearchOptions
@@ -104,7 +104,8 @@ def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[st
         *([("needs", f"{', '.join(choice['needs'])}: headwater has none of it today")] if choice["needs"] else []),
         (
             "",
-            f"{layout['microbatch_rows']} sequences a microbatch, {layout['num_microbatches']} microbatches a step; "
+            f"{plural(layout['microbatch_rows'], 'sequence')} a microbatch, "
+            f"{plural(layout['num_microbatches'], 'microbatch', 'es')} a step; "
             f"{count(choice['tokens_per_second'])} tokens/s"
             + (f", MFU {choice['mfu']:.0%} of the {layout['precision']} peak" if choice["mfu"] else ""),
         ),

@@ -230,7 +230,9 @@ class TrainingDisplay:
     def _show_samples(self, record: dict[str, Any]) -> None:
         for sample in record["samples"][:1]:
             following = record["next"][0]["next"][0]
-            self._line(f"     next token {following['token']!r} {following['probability']:.0%}; sample:")
+            self._line(
+                f"     step {record['step']}: next token {following['token']!r} {following['probability']:.0%}; sample:"
+            )
             for line in f"{sample['prompt']}{sample['text'][:SAMPLE_CHARACTERS]}".rstrip().split("\n"):
                 self._line(f"       {line}".rstrip())
 

@@ -95,8 +95,8 @@ def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float)
 
 def new(
     name: Annotated[str, argument("NAME", "Name of the run; its file becomes NAME.toml.")],
-    text: Annotated[list[str], option("PATH", "A file or folder of your text; may be repeated.")],
-    more: Annotated[list[str] | None, argument("[PATH ...]", "More files and folders of your text.")] = None,
+    more: Annotated[list[str] | None, argument("[PATH ...]", "Files and folders of your text.")] = None,
+    text: Annotated[list[str] | None, option("PATH", "A file or folder of your text; may be repeated.")] = None,
     minutes: Annotated[
         float, option("N", "Aim for about this much training time on this machine (an estimate, not a limit).")
     ] = 8.0,
@@ -104,8 +104,11 @@ def new(
     """Write a run file for your own text, sized for it and this machine."""
     from headwater.recipes.new import write_run_file
 
+    paths = [*(text or []), *(more or [])]
+    if not paths:
+        raise ConfigError(f"new needs your text: headwater new {name} --text PATH")
     name = name.removesuffix(".toml")
-    path = write_run_file(Path(f"{name}.toml"), name, [*text, *(more or [])], minutes, say)
+    path = write_run_file(Path(f"{name}.toml"), name, paths, minutes, say)
     say(f"wrote {path}; read it, then: headwater run {path}")
 
 

@@ -27,6 +27,8 @@ RENAMED = {
     "tokens": "headwater corpus where",
     "mixture show": "headwater corpus mixture",
     "mixture search": "headwater corpus mixture --search",
+    "corpus mixture show": "headwater corpus mixture",
+    "corpus mixture search": "headwater corpus mixture --search",
     "mixture": "headwater corpus mixture",
     "corpus classifier": "headwater corpus tune",
     "law": "headwater ladder --table CSV",
@@ -41,7 +43,7 @@ OPTIONS_COLUMN = 28
 
 def require_current(arguments: Sequence[str]) -> None:
     """Raise ConfigError when the arguments begin with a verb that has another name now."""
-    for words in (2, 1):
+    for words in (3, 2, 1):
         old = " ".join(arguments[:words])
         if old in RENAMED:
             raise ConfigError(f"`headwater {old}` is now `{RENAMED[old]}`")

@@ -40,9 +40,9 @@ class SourceSettings(Settings):
     requires_all: bool = True
     """Whether fetching and building end with an error where one of `fetched` is missing; false does without it."""
     text_column: str | None = Field(default=None, min_length=1)
-    """Column (or field of JSON) that is a document's text; None: text, else content."""
+    """Column (or field of JSON) that is a document's text; unset: text, else content."""
     splits: list[str] | None = Field(default=None, min_length=1)
-    """Splits to read of data sets that have some; None: all but test and validation."""
+    """Splits to read of data sets that have some; unset: all but test and validation."""
     licence: str | None = None
     """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
 
@@ -156,7 +156,7 @@ class QualitySettings(Settings):
     min_score: float = Field(default=0.5, ge=0, le=1)
     """Documents that it holds good with a smaller probability are dropped as low_quality."""
     kinds: list[Kind] | None = None
-    """Kinds it is asked about; None: all but code and the almanac."""
+    """Kinds it is asked about; unset: all but code and the almanac."""
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> QualitySettings:
@@ -193,19 +193,19 @@ class CorpusSettings(Settings):
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
     languages: list[str] | None = Field(default=None, min_length=1)
-    """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; None: not found out."""
+    """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; unset: not found out."""
     min_language_confidence: float = Field(default=0.5, ge=0, le=1)
     """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()
     boilerplate: BoilerplateSettings | None = BoilerplateSettings()
-    """Lines that many pages of a site share, cut out of kind web. None: they stay."""
+    """Lines that many pages of a site share, cut out of kind web. Off: they stay."""
     decontaminate: DecontaminateSettings | None = None
-    """Evaluation sets whose text is kept out of the corpus. None: none is looked for."""
+    """Evaluation sets whose text is kept out of the corpus. Unset: none is looked for."""
     redact: RedactSettings | None = None
-    """Personal data and secrets that give way to placeholders. None: nothing is replaced."""
+    """Personal data and secrets that give way to placeholders. Unset: nothing is replaced."""
     quality: QualitySettings = QualitySettings()
     licences: LicenceSettings | None = None
-    """Finds out licences, and drops documents of those that aren't allowed. None: none is looked for."""
+    """Finds out licences, and drops documents of those that aren't allowed. Unset: none is looked for."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""

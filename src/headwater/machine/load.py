@@ -60,7 +60,8 @@ class LoadMeter:
         spare = 0 if num_threads is None else max(0, num_cpus - num_threads)
         if others is None or others < spare + BUSY_SHARE * num_cpus:
             return None
-        return f"Other processes use {min(others, num_cpus):.1f} of the {num_cpus} CPUs"
+        cpus = "one CPU" if num_cpus == 1 else f"{num_cpus} CPUs"
+        return f"Other processes use {min(others, num_cpus):.1f} of the {cpus}"
 
 
 def busy_now() -> str | None:

@@ -20,7 +20,7 @@ class MachineSettings(Settings):
     compile: Literal["auto", "on", "off"] = "auto"
     "Compile for this machine (kernels on a processor, torch.compile on a GPU); auto: where a C++ compiler works."
     num_threads: int | None = Field(default=None, ge=1)
-    """CPU threads; None: one for every physical core this process may use. OMP_NUM_THREADS doesn't change it: torchrun
+    """CPU threads; unset: one for every physical core this process may use. OMP_NUM_THREADS doesn't change it: torchrun
     sets that to 1 unasked."""
 
 

@@ -125,8 +125,8 @@ def carbon_unit(kg: float) -> tuple[str, float]:
     return ("kg", 1.0) if kg >= 1 else ("g", 1000.0)
 
 
-def plural(amount: float, noun: str) -> str:
-    return f"{count_in_words(amount)} {noun}{'' if amount == 1 else 's'}"
+def plural(amount: float, noun: str, ending: str = "s") -> str:
+    return f"{count_in_words(amount)} {noun}{'' if amount == 1 else ending}"
 
 
 def moment(unix_seconds: float | None) -> str:

@@ -49,7 +49,8 @@ def train_tokenizer(
     total_bytes = sum(num_bytes.values())
     if not total_bytes:
         raise TokenizerError("there is no text to train a tokenizer on; the corpus kept no training document")
-    say(f"training a vocabulary of {settings.vocab_size:,} on {total_bytes / 1e6:.1f} MB from {len(samples)} sources")
+    sources = "1 source" if len(samples) == 1 else f"{len(samples)} sources"
+    say(f"training a vocabulary of {settings.vocab_size:,} on {total_bytes / 1e6:.1f} MB from {sources}")
     model = _train(samples, settings)
     _require_full(model.get_vocab_size(), settings.vocab_size, total_bytes)
     data = model.to_str(pretty=True).encode()

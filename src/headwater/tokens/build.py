@@ -168,4 +168,5 @@ def _facts(store: dict[str, Any]) -> dict[str, Any]:
 def _summary(split: str, source: str, shards: list[dict[str, Any]]) -> str:
     num_documents, num_tokens, num_bytes = (sum(shard[name] for shard in shards) for name in COUNTS)
     rate = num_bytes / max(num_tokens - 2 * num_documents, 1)
-    return f"{split} {source}: {num_documents:,} documents, {num_tokens:,} tokens, {rate:.2f} bytes a token"
+    documents = f"{num_documents:,} document{'' if num_documents == 1 else 's'}"
+    return f"{split} {source}: {documents}, {num_tokens:,} tokens, {rate:.2f} bytes a token"

@@ -42,7 +42,7 @@ class TrainSettings(Settings):
     prompts: list[str] = PROMPTS
     "Prompts that are continued at each probe."
     guard_sigmas: float | None = Field(default=6.0, gt=0)
-    "Deviations above the last steps' losses and gradient norms at which a step is skipped; None: only NaN and Inf."
+    "Deviations above the last steps' losses and gradient norms at which a step is skipped; off: only NaN and Inf."
     guard_window: int = Field(default=128, ge=8)
     "Number of last steps that a step is compared with."
     max_bad_steps: int = Field(default=20, ge=1)
@@ -50,10 +50,10 @@ class TrainSettings(Settings):
     max_rollbacks: int = Field(default=5, ge=0)
     "How often a run goes back; then it stops."
     audit_every: int | None = Field(default=None, ge=1)
-    """Steps between audits: a gradient is computed twice and must have the same bits; None: never. How far int8
+    """Steps between audits: a gradient is computed twice and must have the same bits; unset: never. How far int8
     takes a gradient is measured five times a run anyway."""
     hang_seconds: float | Literal["auto"] | None = "auto"
-    "Seconds after which a step hangs: its process ends; auto: of several ranks 30 slow steps, at least 60; None: off."
+    "Seconds after which a step hangs: its process ends; auto: of several ranks 30 slow steps, at least 60; off: never."
 
     @field_validator("batch_tokens", mode="before")
     @classmethod

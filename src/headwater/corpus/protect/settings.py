@@ -81,7 +81,7 @@ class LicenceSettings(Settings):
     """Every document's licence is found out and written beside it; those of other licences may be dropped."""
 
     allow: list[str] | None = Field(default=None, min_length=1)
-    """SPDX identifiers, groups (permissive, copyleft, public_domain), PD, unknown. None: any licence is kept."""
+    """SPDX identifiers, groups (permissive, copyleft, public_domain), PD, unknown. Unset: any licence is kept."""
 
     @field_validator("allow")
     @classmethod
