@@ -33,7 +33,7 @@ def test_counters_are_summed_over_packages_also_when_one_wraps(counters):
 def test_without_counters_it_is_estimated_and_says_so(counters):
     watt_hours, how = EnergyMeter(num_threads=4).watt_hours(seconds=1800.0)
     assert watt_hours == pytest.approx(WATTS_A_CORE * 4 / 2)
-    assert how.startswith("estimated: 4 cores")
+    assert how.startswith("estimated: 12 W a core × 4")
 
 
 def test_counters_that_went_away_or_cannot_be_read_give_an_estimate(counters, tmp_path):

@@ -112,7 +112,7 @@ def test_show_prints_every_stage_and_what_training_sees(prepared):
     assert said.status == 0, said
     for part in ("- quality: too_short", "- protection: redacted_email", "- protection: contaminated_quiz", "epochs"):
         assert part in said.out
-    assert "evaluation set quiz: 1 of 1 items found, in 1 documents" in said.out
+    assert "evaluation set quiz: 1 of 1 items found, in 1 document" in said.out
     assert "redacted: email 1" in said.out
     assert "text by licence: " in said.out
 

@@ -122,7 +122,7 @@ def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owne
 
 def tidy(folders: Folders) -> None:
     """Remove what a killed process left half-written in a run folder; call it holding the folder's lock."""
-    for folder in (folders.run, folders.data, folders.run / "checkpoints", folders.hf.parent):
+    for folder in (folders.run, folders.data, folders.run / "checkpoints", folders.hf.parent, folders.hf):
         remove_leftovers(folder)
 
 
