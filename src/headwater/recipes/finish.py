@@ -95,8 +95,8 @@ def add_baselines(
     # evaluation.json last: once the baselines stand there, nothing here is done again
     if (folder := Folders(config.run_dir).hf).is_dir():
         write_card(folder, config.model, *card_facts(config, evaluation), require_owner)
-    write_json(config.run_dir / EVALUATION, evaluation, require_owner)
     keys.done("baselines", stage_digest(Folders(config.run_dir).tokens))
+    write_json(config.run_dir / EVALUATION, evaluation, require_owner)
     return evaluation
 
 
