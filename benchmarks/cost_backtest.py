@@ -33,7 +33,7 @@ from costing.score import (
 )
 from costing.write import write_constants
 
-CONSTANTS = Path(__file__).parents[1] / "src/headwater/plan/data/efficiencies.json"
+CONSTANTS = Path(__file__).parents[1] / "src/headwater/forecast/data/efficiencies.json"
 
 
 def main(arguments: list[str] | None = None) -> int:

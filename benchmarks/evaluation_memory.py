@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from headwater.files import digest_json, write_json
-from headwater.recipes.finish import evaluate_stage
-from headwater.recipes.run_config import config_of_run
-from headwater.recipes.stages import Folders
+from headwater.runs.finish import evaluate_stage
+from headwater.runs.run_config import config_of_run
+from headwater.runs.stages import Folders
 from headwater.seals import seal
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import TOKENS_FORMAT, TOKENS_VERSION

@@ -28,7 +28,7 @@ from growing.point import Order, write_random_tokens
 from growing.sweeps import BASE, HEAD_DIM, LONG_TOKENS, NAMES, SWEEPS, Sweep
 from growing.tables import GIB, MIB, NoMarkers, page_lines, put_between_markers, require_markers
 from headwater.machine.threads import usable_cores
-from headwater.recipes.run_config import RunConfig, load_run
+from headwater.runs.run_config import RunConfig, load_run
 from job import Shape
 from throughput import machine, say
 from workers import OFFLINE
@@ -249,8 +249,8 @@ def threads(measure: Measurer, shape: Shape, dtype: str) -> dict[str, Any]:
 
 def other_sizes(config: RunConfig, recipe: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the memory of other sizes: states counted, activations by what a layer of the sweep takes."""
+    from headwater.forecast.before import BYTES_PER_VALUE
     from headwater.model.count import count_parameters
-    from headwater.plan.before import BYTES_PER_VALUE
 
     first, last = layers[0], layers[-1]
     per_layer = (_activations(last) - _activations(first)) / (last["x"] - first["x"])

@@ -39,13 +39,13 @@ from typing import Any
 
 import numpy as np
 
-from headwater.plan.law.backtest import Origin, origins
-from headwater.plan.law.fit import fit_law
-from headwater.plan.law.forecast import Discrepancy, Forecaster
-from headwater.plan.law.posterior import Departure, FloatArray, Posterior
-from headwater.plan.law.prior import Prior, published_prior
-from headwater.plan.law.table import Runs, runs_of
-from headwater.plan.score import Z_P95
+from headwater.scaling.arrays import Z_P95
+from headwater.scaling.backtest import Origin, origins
+from headwater.scaling.fit import fit_law
+from headwater.scaling.forecast import Discrepancy, Forecaster
+from headwater.scaling.posterior import Departure, FloatArray, Posterior
+from headwater.scaling.prior import Prior, published_prior
+from headwater.scaling.table import Runs, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %

@@ -1,4 +1,4 @@
-"""Measure the rows of plan/data/processor.json: the time of a step on this processor, and the share of each part.
+"""Measure the rows of forecast/data/processor.json: the time of a step on this processor, and the share of each part.
 
     python benchmarks/processor_shapes.py --write
 
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from contenders.headwater import make_plan
+from headwater.forecast.processor import kind_of
 from headwater.machine.host import cpu_flags, float32_rate_per_core
 from headwater.machine.threads import usable_cores
-from headwater.plan.processor import kind_of
 from job import Job, Shape
 from measure import Effort, choose_mode, run_rounds, summarise
 from throughput import say
 from token_stream import read_text, write_tokens
 from workers import Workers
 
-DATA = Path(__file__).parents[1] / "src/headwater/plan/data/processor.json"
+DATA = Path(__file__).parents[1] / "src/headwater/forecast/data/processor.json"
 SHAPES = tuple(
     Shape.parse(text)
     for text in (

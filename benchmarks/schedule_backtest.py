@@ -36,9 +36,9 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from headwater.optim.settings import ScheduleSettings
-from headwater.plan.law.schedule import FITTED, UNSURE, MultiPower, move
-from headwater.plan.score import Z_P95
-from headwater.recipes.planned_schedule import factors_of, in_words
+from headwater.runs.planned_schedule import factors_of, in_words
+from headwater.scaling.arrays import Z_P95
+from headwater.scaling.schedule import FITTED, UNSURE, MultiPower, move
 
 DATA = Path(__file__).parent / "data" / "scaling"
 WARMUP, SHARES = 2160, 500

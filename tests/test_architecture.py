@@ -19,13 +19,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["recipes"],
+    ["runs"],
     ["serve", "report", "launch"],
-    ["train", "evaluate", "plan", "export", "downstream"],
+    ["train", "evaluate", "forecast", "export", "downstream"],
     ["checkpoint"],
     ["batches", "model", "optim", "machine"],
     ["tokens"],
-    ["corpus", "tokenizer"],
+    ["corpus", "tokenizer", "scaling"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files"],
     ["disk", "storage"],
     ["errors", "durations"],
@@ -35,7 +35,19 @@ LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 WITHIN_A_LINE = {("records", "json_lines"), ("json_lines", "files"), ("records", "files"), ("seals", "files")}
 WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config"), ("machine", "optim"), ("machine", "model")}
 
-TORCH_FREE = {"corpus", "tokenizer", "tokens", "batches", "plan", "report", "records", "config", "files", "errors"}
+TORCH_FREE = {
+    "corpus",
+    "tokenizer",
+    "tokens",
+    "batches",
+    "scaling",
+    "forecast",
+    "report",
+    "records",
+    "config",
+    "files",
+    "errors",
+}
 TORCH_FREE |= {"validation", "disk", "storage", "seals", "json_lines", "outputs", "durations"}
 TORCH_FREE_MODULES = {
     "headwater.model.settings",
@@ -45,10 +57,10 @@ TORCH_FREE_MODULES = {
     "headwater.optim.rules",
     "headwater.machine.settings",
     "headwater.machine.host",
-    "headwater.recipes.planning",
-    "headwater.recipes.where",
-    "headwater.recipes.balance",
-    "headwater.recipes.data_card",
+    "headwater.runs.planning",
+    "headwater.runs.where",
+    "headwater.runs.balance",
+    "headwater.runs.data_card",
     "headwater.train.settings",
     "headwater.train.guard",
     "headwater.train.interventions",

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from headwater.config import RawSettings, Settings, apply_override
 from headwater.errors import ConfigError
-from headwater.recipes.run_config import load_run
+from headwater.runs.run_config import load_run
 from headwater.validation import missing_settings, require_sound, validate
 
 

@@ -29,7 +29,7 @@ from reporting import add_output_options, facts, made, markdown_table, publish, 
 from headwater.corpus.settings import CorpusSettings
 from headwater.errors import HeadwaterError
 from headwater.files import read_json
-from headwater.recipes.run_config import load_run
+from headwater.runs.run_config import load_run
 
 VARIANTS = ("filtered", "raw")
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}  # Student's t, by degrees of freedom

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from costing.observed import Observed
-from headwater.plan.efficiency import Efficiency
-from headwater.plan.time import step_seconds
+from headwater.forecast.efficiency import Efficiency
+from headwater.forecast.time import step_seconds
 
 PRIOR = {
     "matmul_ampere": 0.80,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headwater.errors import DataError
-from headwater.plan.count import count_params
-from headwater.plan.shape import Experts, GroupedAttention, Layer, Mlp, Shape
+from headwater.forecast.count import count_params
+from headwater.forecast.shape import Experts, GroupedAttention, Layer, Mlp, Shape
 
 LARGE_VOCABULARY = 100_000
 "Models with that many tokens came with grouped heads and untied embeddings."

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headwater.errors import DataError
-from headwater.plan.device import Device
-from headwater.plan.layout import Layout
-from headwater.plan.shape import Shape
-from headwater.plan.tables import CsvRow, number, required
+from headwater.forecast.device import Device
+from headwater.forecast.layout import Layout
+from headwater.forecast.shape import Shape
+from headwater.forecast.tables import CsvRow, number, required
 
 Devices = dict[str, Device]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from costing.job import Devices, Job, pue_of, whole
 from costing.technique import LLM_FOUNDRY_2023, read_precision
 from headwater.errors import DataError
-from headwater.plan.device import find_device
-from headwater.plan.layout import Layout
-from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
-from headwater.plan.tables import CsvRow
+from headwater.forecast.device import find_device
+from headwater.forecast.layout import Layout
+from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
+from headwater.forecast.tables import CsvRow
 
 LLM_FOUNDRY = {
     "125m": (12, 768, 12),

@@ -12,10 +12,10 @@ from pathlib import Path
 from costing.job import Job
 from costing.known import table_of, without_results
 from headwater.errors import HeadwaterError
-from headwater.plan.count import count_flops
-from headwater.plan.device import read_devices
-from headwater.plan.tables import CsvRow, read_csv
-from headwater.plan.time import StepWork, step_work
+from headwater.forecast.count import count_flops
+from headwater.forecast.device import read_devices
+from headwater.forecast.tables import CsvRow, read_csv
+from headwater.forecast.time import StepWork, step_work
 
 DATA = Path(__file__).parents[1] / "data" / "cost"
 FILES = ("parallelism_benchmarks.csv", "mpt_throughput.csv", "training_runs.csv")

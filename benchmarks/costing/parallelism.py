@@ -10,10 +10,10 @@ from costing.job import Devices, Job, maybe_whole, pue_of, whole, whole_or
 from costing.technique import Technique, read_precision, read_technique
 from costing.usual import least_recompute
 from headwater.errors import DataError
-from headwater.plan.device import Device, find_device
-from headwater.plan.layout import Layout, Software, recompute_in_words
-from headwater.plan.shape import Shape
-from headwater.plan.tables import CsvRow, number
+from headwater.forecast.device import Device, find_device
+from headwater.forecast.layout import Layout, Software, recompute_in_words
+from headwater.forecast.shape import Shape
+from headwater.forecast.tables import CsvRow, number
 
 
 def read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:

@@ -11,14 +11,14 @@ import numpy as np
 from costing.fit import predict_blind
 from costing.llm_foundry import llm_foundry_shape
 from costing.observed import DATA, Observed
-from headwater.plan.count import count_flops
-from headwater.plan.device import find_device, read_devices
-from headwater.plan.efficiency import Efficiency
-from headwater.plan.energy import mean_watts
-from headwater.plan.failures import Pauses, goodput
-from headwater.plan.memory import estimate_memory
-from headwater.plan.tables import read_csv
-from headwater.plan.time import step_seconds
+from headwater.forecast.count import count_flops
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.efficiency import Efficiency
+from headwater.forecast.energy import mean_watts
+from headwater.forecast.failures import Pauses, goodput
+from headwater.forecast.memory import estimate_memory
+from headwater.forecast.tables import read_csv
+from headwater.forecast.time import step_seconds
 
 GIB = 2**30
 

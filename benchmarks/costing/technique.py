@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, replace
 
 from headwater.errors import DataError
-from headwater.plan.count import Recompute
-from headwater.plan.layout import Precision, Sharding, Software
+from headwater.forecast.count import Recompute
+from headwater.forecast.layout import Precision, Sharding, Software
 
 FUSED_LOSS_BYTES = 4.0
 "Logits and their gradient in bf16."

@@ -6,10 +6,10 @@ from costing.infer import Sizes, infer_shape
 from costing.job import Devices, Job, maybe_whole, pue_of, whole
 from costing.technique import read_precision, read_technique
 from costing.usual import in_words, usual_layout
-from headwater.plan.count import count_params
-from headwater.plan.device import find_device
-from headwater.plan.layout import Layout
-from headwater.plan.tables import CsvRow, number
+from headwater.forecast.count import count_params
+from headwater.forecast.device import find_device
+from headwater.forecast.layout import Layout
+from headwater.forecast.tables import CsvRow, number
 
 
 def read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:

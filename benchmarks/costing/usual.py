@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from headwater.plan.count import Recompute
-from headwater.plan.device import Device
-from headwater.plan.efficiency import shipped_efficiency
-from headwater.plan.layout import Layout, recompute_in_words
-from headwater.plan.memory import estimate_memory
-from headwater.plan.shape import Experts, Shape
-from headwater.plan.time import step_seconds, step_work
+from headwater.forecast.count import Recompute
+from headwater.forecast.device import Device
+from headwater.forecast.efficiency import shipped_efficiency
+from headwater.forecast.layout import Layout, recompute_in_words
+from headwater.forecast.memory import estimate_memory
+from headwater.forecast.shape import Experts, Shape
+from headwater.forecast.time import step_seconds, step_work
 
 BATCH_TOKENS, MICROBATCH_TOKENS = 4e6, 16384
 USUAL_DEGREES = ((1, 1), (2, 1), (4, 1), (8, 1), (4, 4), (8, 4), (8, 8), (8, 16))

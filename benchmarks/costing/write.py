@@ -13,7 +13,8 @@ import numpy as np
 from costing.fit import PRIOR, PRIOR_LOG_DEVIATION
 from costing.score import Score
 from headwater import files
-from headwater.plan.score import NOMINAL, Z_P90
+from headwater.forecast.score import NOMINAL
+from headwater.scaling.arrays import Z_P90
 
 
 def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score], num_rows: int, **more: Any) -> None:

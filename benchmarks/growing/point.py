@@ -91,11 +91,11 @@ def measure(order: Order) -> dict[str, Any]:
     The peak is that of the steps alone, where the system lets a process forget an earlier one.
     """
     from contenders.headwater import NoEvaluator, make_plan, open_rows
+    from headwater.forecast.before import state_bytes
     from headwater.machine.compiler import compiler_works
     from headwater.machine.settings import MachineSettings
     from headwater.machine.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
-    from headwater.plan.before import state_bytes
     from headwater.train.assemble import assemble
     from headwater.train.loop import train
 

@@ -27,7 +27,7 @@ from headwater.machine.machine import Machine, MachineFacts, inspect_machine
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
-from headwater.recipes.run_config import RunConfig, load_run
+from headwater.runs.run_config import RunConfig, load_run
 from headwater.train.assemble import model_ops
 from headwater.train.step import Prepared, train_step
 

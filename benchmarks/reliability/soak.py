@@ -31,7 +31,7 @@ import whole
 from headwater.checkpoint.layout import list_checkpoints, list_damaged
 from headwater.checkpoint.verify import checked_manifest
 from headwater.files import link_folder
-from headwater.plan.failures import daly_interval
+from headwater.forecast.failures import daly_interval
 from headwater.records import read_all, read_records
 from soak_account import account, save_seconds, section
 from soak_faults import KINDS, Fault, FaultSchedule, Victim

@@ -7,7 +7,7 @@ from statistics import fmean, median, quantiles
 from typing import Any
 
 import figures
-from headwater.plan.failures import daly_interval
+from headwater.forecast.failures import daly_interval
 from soak_faults import KINDS
 
 

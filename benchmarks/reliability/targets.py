@@ -31,11 +31,11 @@ from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
 from headwater.machine.place import Place as RankPlace
 from headwater.optim.rules import Reason
-from headwater.recipes import planned_step, planning
-from headwater.recipes.finish import evaluate_stage, export_stage, report_stage
-from headwater.recipes.planning import PlanOptions
-from headwater.recipes.run_config import RunConfig, load_run
-from headwater.recipes.stages import Timings, prepare_data
+from headwater.runs import planned_step, planning
+from headwater.runs.finish import evaluate_stage, export_stage, report_stage
+from headwater.runs.planning import PlanOptions
+from headwater.runs.run_config import RunConfig, load_run
+from headwater.runs.stages import Timings, prepare_data
 from headwater.tokens import build
 
 NAME = "tiny"

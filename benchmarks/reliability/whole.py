@@ -13,8 +13,8 @@ from headwater.checkpoint.load import read_checkpoint
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import HeadwaterError
 from headwater.files import digest_file
-from headwater.recipes.stages import Folders
 from headwater.records import read_all, read_records
+from headwater.runs.stages import Folders
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import open_stores
 

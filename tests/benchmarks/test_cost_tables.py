@@ -15,11 +15,11 @@ from costing.llm_foundry import read_llm_foundry
 from costing.observed import DATA as COST
 from costing.technique import read_technique
 from headwater.errors import HeadwaterError
-from headwater.plan.device import read_devices
-from headwater.plan.layout import Layout
-from headwater.plan.memory import estimate_memory
-from headwater.plan.shape import GroupedAttention, Layer, Mlp, Shape
-from headwater.plan.tables import read_csv
+from headwater.forecast.device import read_devices
+from headwater.forecast.layout import Layout
+from headwater.forecast.memory import estimate_memory
+from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
+from headwater.forecast.tables import read_csv
 
 
 @pytest.mark.parametrize("known", TABLES, ids=lambda known: known.name)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.batches.pack import pack_source
-from headwater.plan.before import state_bytes
-from headwater.recipes.run_config import load_run
+from headwater.forecast.before import state_bytes
+from headwater.runs.run_config import load_run
 from headwater.tokens.read import TokenStore
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import schedule_backtest as backtest
-from headwater.plan.law.schedule import FITTED, UNSURE
+from headwater.scaling.schedule import FITTED, UNSURE
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,16 @@ import pytest
 from many_ranks import start_ranks
 from small_run import call, finish, start, write_run_file, write_texts
 
-from headwater.recipes.stages import Folders, tidy
+from headwater.runs.stages import Folders, tidy
 
 STAGES = {
-    "corpus": "headwater.recipes.stages.build_corpus",
-    "tokenizer": "headwater.recipes.stages.train_tokenizer",
-    "tokens": "headwater.recipes.stages.build_tokens",
-    "evaluation": "headwater.recipes.finish.full_evaluation",
-    "export": "headwater.recipes.finish.export_hf",
-    "report": "headwater.recipes.finish.render_report",
-    "baselines": "headwater.recipes.finish.measure_baselines",
+    "corpus": "headwater.runs.stages.build_corpus",
+    "tokenizer": "headwater.runs.stages.train_tokenizer",
+    "tokens": "headwater.runs.stages.build_tokens",
+    "evaluation": "headwater.runs.finish.full_evaluation",
+    "export": "headwater.runs.finish.export_hf",
+    "report": "headwater.runs.finish.render_report",
+    "baselines": "headwater.runs.finish.measure_baselines",
 }
 LAST_LINE = "headwater: stopped by SIGTERM; run the same command to resume"
 

@@ -16,10 +16,10 @@ from headwater.checkpoint.load import load_state_, read_checkpoint
 from headwater.config import MAX_DEPTH, MAX_VALUES
 from headwater.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.files import digest_bytes, json_bytes, read_json
-from headwater.plan.hf_config import read_hf_config
-from headwater.plan.hf_values import MAX_LAYERS
-from headwater.plan.law.table import read_runs
-from headwater.recipes.run_config import load_run
+from headwater.forecast.hf_config import read_hf_config
+from headwater.forecast.hf_values import MAX_LAYERS
+from headwater.runs.run_config import load_run
+from headwater.scaling.table import read_runs
 from headwater.seals import seal
 from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 from headwater.tokens.format import manifest_digest

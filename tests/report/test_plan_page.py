@@ -10,11 +10,11 @@ import test_render
 from read_page import read_page
 from small_run import call, write_run_file, write_texts
 
-from headwater.recipes import planned_step
-from headwater.recipes.costs import Costs
-from headwater.recipes.planning import PlanOptions, plan_run
-from headwater.recipes.run_config import load_run
 from headwater.report.plan import write_plan_page
+from headwater.runs import planned_step
+from headwater.runs.costs import Costs
+from headwater.runs.planning import PlanOptions, plan_run
+from headwater.runs.run_config import load_run
 
 
 @pytest.fixture(scope="module")

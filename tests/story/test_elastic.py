@@ -12,9 +12,9 @@ from small_run import Said, finish, measured, write_run_file, write_texts
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.verify import checked_manifest, require_whole
-from headwater.recipes.run_config import load_run
-from headwater.recipes.stages import Timings, prepare_data
 from headwater.records import read_records
+from headwater.runs.run_config import load_run
+from headwater.runs.stages import Timings, prepare_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

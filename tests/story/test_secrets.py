@@ -79,7 +79,7 @@ def test_a_fault_of_ours_is_shown_without_the_environment(folder):
     code = (
         "import sys; from unittest import mock; from headwater.cli.main import main\n"
         "sys.argv = ['headwater', 'run', 'mine.toml']\n"
-        "with mock.patch('headwater.recipes.stages.corpus_inputs', side_effect=RuntimeError('a fault of ours')): main()"
+        "with mock.patch('headwater.runs.stages.corpus_inputs', side_effect=RuntimeError('a fault of ours')): main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment(**SECRETS), capture_output=True, text=True

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fuzz.target import Target
 from headwater.errors import HeadwaterError
-from headwater.plan.count import count_params
-from headwater.plan.hf_config import read_hf_config
-from headwater.plan.law.table import read_runs
-from headwater.recipes.run_config import find_recipe, load_run
+from headwater.forecast.count import count_params
+from headwater.forecast.hf_config import read_hf_config
+from headwater.runs.run_config import find_recipe, load_run
+from headwater.scaling.table import read_runs
 
 
 def _run_file(data: bytes, folder: Path) -> None:

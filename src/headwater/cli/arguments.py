@@ -37,7 +37,7 @@ AsJson = Annotated[bool, flag("--json", "Print one JSON object on standard outpu
 
 def folder_of(run: str | None, same_run: str | None = None) -> Path:
     """Return the folder of the run that is named once, as the argument or by --run."""
-    from headwater.recipes.run_config import run_folder
+    from headwater.runs.run_config import run_folder
 
     named = [name for name in (run, same_run) if name is not None]
     if len(named) != 1:

@@ -38,9 +38,9 @@ def build(
     The corpus is the same, to the byte, from any engine and any number of workers.
     """
     from headwater.checkpoint.lock import owned
-    from headwater.recipes.balance import balance_of_run
-    from headwater.recipes.run_config import load_run
-    from headwater.recipes.stages import Timings, build_corpus_stage, write_config
+    from headwater.runs.balance import balance_of_run
+    from headwater.runs.run_config import load_run
+    from headwater.runs.stages import Timings, build_corpus_stage, write_config
 
     chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
     extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
@@ -73,8 +73,8 @@ def show(
 
     docs/corpus.md explains every reason.
     """
-    from headwater.recipes.balance import balance_of_run, training_of_run
-    from headwater.recipes.stages import Folders
+    from headwater.runs.balance import balance_of_run, training_of_run
+    from headwater.runs.stages import Folders
 
     run_dir = folder_of(run, same_run)
     if dropped or reason is not None or source is not None:
@@ -96,7 +96,7 @@ def trace(
 ) -> None:
     """Find the documents that contain a text, held-out ones too."""
     from headwater.corpus.trace import trace as find
-    from headwater.recipes.stages import Folders
+    from headwater.runs.stages import Folders
 
     hits = find(Folders(folder_of(run)).corpus, text)
     if as_json:
@@ -115,8 +115,8 @@ def where(
     as_json: arg.AsJson = False,
 ) -> None:
     """List the documents that the model sees at a step."""
-    from headwater.recipes.run_config import config_of_run
-    from headwater.recipes.where import where_rows, where_step
+    from headwater.runs.run_config import config_of_run
+    from headwater.runs.where import where_rows, where_step
 
     config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:
@@ -156,7 +156,7 @@ def fetch(
     """
     from headwater.checkpoint.lock import owned
     from headwater.corpus.fetch.fetch import fetch_packages, packages_of
-    from headwater.recipes.run_config import load_run
+    from headwater.runs.run_config import load_run
 
     config, _ = load_run(run, overrides or [])
     if archives is not None and not archives.is_dir():
@@ -179,8 +179,8 @@ def fetch(
 def train_tokenizer(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
     """Train the tokenizer of a run, and its corpus before it."""
     from headwater.checkpoint.lock import owned
-    from headwater.recipes.run_config import load_run
-    from headwater.recipes.stages import Timings, prepare_data, write_config
+    from headwater.runs.run_config import load_run
+    from headwater.runs.stages import Timings, prepare_data, write_config
 
     config, reasons = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
@@ -196,7 +196,7 @@ def show_tokenizer(
     as_json: arg.AsJson = False,
 ) -> None:
     """Print a tokenizer's size and bytes per token, or a text's tokens."""
-    from headwater.recipes.stages import Folders
+    from headwater.runs.stages import Folders
     from headwater.seals import is_unmade
     from headwater.tokenizer.tokenizer import Tokenizer
 

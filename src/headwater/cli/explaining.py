@@ -10,7 +10,7 @@ from headwater.cli.terminal import safe, width
 
 if TYPE_CHECKING:
     from headwater.optim.rules import Reason
-    from headwater.recipes.run_config import RunConfig
+    from headwater.runs.run_config import RunConfig
 
 MAX_VALUE = 44
 "Characters of a value that are shown: lists of paths may be long."

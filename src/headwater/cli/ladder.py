@@ -20,7 +20,7 @@ from headwater.errors import ConfigError
 from headwater.report.numbers import count, significant
 
 if TYPE_CHECKING:
-    from headwater.recipes.run_config import RunConfig
+    from headwater.runs.run_config import RunConfig
 
 
 WORTHWHILE = 0.95
@@ -76,13 +76,13 @@ def ladder(
         return fit_table(table, at or [], loss_column, drop_highest, (lr_off, batch_off), budget, page, as_json)
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
-    from headwater.recipes.ladder import climb, prepare_ladder
-    from headwater.recipes.ladder_design import LadderOptions
-    from headwater.recipes.ladder_forecast import ladder_result
+    from headwater.runs.ladder import climb, prepare_ladder
+    from headwater.runs.ladder_design import LadderOptions
+    from headwater.runs.ladder_forecast import ladder_result
 
     options = LadderOptions(minutes, share) if rungs is None else LadderOptions(minutes, share, rungs)
     if dry_run:
-        from headwater.recipes.ladder_design import ladder_preview
+        from headwater.runs.ladder_design import ladder_preview
 
         preview = ladder_preview(run, overrides or [], options)
         return print_json(preview) if as_json else _print_preview(preview)
@@ -97,8 +97,8 @@ def ladder(
 
 
 def _say_what_is_left(config: RunConfig, say: Callable[[str], None]) -> None:
-    from headwater.recipes.ladder_record import unfinished_ladder
-    from headwater.recipes.planned_loss import unfinished_outlook
+    from headwater.runs.ladder_record import unfinished_ladder
+    from headwater.runs.planned_loss import unfinished_outlook
 
     unfinished = unfinished_ladder(config)
     if unfinished is None:

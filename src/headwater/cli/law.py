@@ -31,8 +31,8 @@ def fit_table(
     targets = [_target(text) for text in at]
     if not targets and factors != (1, 1):
         raise ConfigError("--lr-off and --batch-off change forecasts, and there is none; add --at PARAMS,TOKENS")
-    from headwater.plan.law import study
-    from headwater.plan.law.table import read_runs
+    from headwater.scaling import study
+    from headwater.scaling.table import read_runs
 
     runs = read_runs(table, loss_column)
     done = study.study(runs.without_highest(drop_highest) if drop_highest else runs)
@@ -52,7 +52,7 @@ def fit_table(
 
 def _target(text: str) -> list[float]:
     """Return the numbers of PARAMS,TOKENS[,EPOCHS]."""
-    from headwater.plan.budget import parse_amount
+    from headwater.forecast.budget import parse_amount
 
     parts = text.split(",")
     try:
@@ -68,7 +68,7 @@ def _target(text: str) -> list[float]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from headwater.plan.law.study import NOT_THE_LAW
+    from headwater.scaling.study import NOT_THE_LAW
 
     absent = [warning["says"] for warning in result["warnings"] if warning["code"] == "no_law"]
     if absent:

@@ -38,9 +38,9 @@ def mixture(
         _search(run, overrides or [], (minutes, share, runs, checks, _importance(for_ or [])), as_json)
         return
     from headwater.checkpoint.lock import owned
-    from headwater.recipes.mixture_shares import shares_by_rule
-    from headwater.recipes.run_config import load_run
-    from headwater.recipes.stages import Timings, prepare_data
+    from headwater.runs.mixture_shares import shares_by_rule
+    from headwater.runs.run_config import load_run
+    from headwater.runs.stages import Timings, prepare_data
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
@@ -69,8 +69,8 @@ def _cell(mixture: dict[str, Any], source: str) -> str:
 
 def _search(run: str, overrides: list[str], options: tuple[Any, ...], as_json: bool) -> None:
     """Train what isn't trained yet and print the proposal; the same command resumes after a signal."""
-    from headwater.recipes.mixing import search_mixture
-    from headwater.recipes.mixing_design import MixingOptions, prepare_mixing
+    from headwater.runs.mixing import search_mixture
+    from headwater.runs.mixing_design import MixingOptions, prepare_mixing
 
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
     mixing = prepare_mixing(run, overrides, MixingOptions(*options), say)

@@ -10,7 +10,7 @@ from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
 from headwater.cli.verbs import App
 
 if TYPE_CHECKING:
-    from headwater.recipes.open import LoadedModel
+    from headwater.runs.open import LoadedModel
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
 
@@ -24,7 +24,7 @@ def add_to(app: App) -> None:
 
 
 def _load(run: str) -> LoadedModel:
-    from headwater.recipes.open import load_model
+    from headwater.runs.open import load_model
 
     return load_model(folder_of(run))
 
@@ -100,8 +100,8 @@ def surprise(
 def evaluate(run: RunOrNone = None, same_run: SameRun = None, as_json: AsJson = False) -> None:
     """Measure bits per byte, probes and baselines on held-out text."""
     from headwater.cli.running import print_evaluation
-    from headwater.recipes.finish import evaluate_stage
-    from headwater.recipes.run_config import config_of_run
+    from headwater.runs.finish import evaluate_stage
+    from headwater.runs.run_config import config_of_run
 
     result = evaluate_stage(config_of_run(folder_of(run, same_run)), say_beside(as_json))
     print_json(result) if as_json else print_evaluation(result)
@@ -109,8 +109,8 @@ def evaluate(run: RunOrNone = None, same_run: SameRun = None, as_json: AsJson = 
 
 def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
     """Write the run's report.html: one file that shows what it did."""
-    from headwater.recipes.stages import require_run_dir
     from headwater.report.page import render_report
+    from headwater.runs.stages import require_run_dir
 
     run_dir = folder_of(run, same_run)
     require_run_dir(run_dir)
@@ -119,7 +119,7 @@ def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
 
 def export(run: RunOrNone = None, same_run: SameRun = None) -> None:
     """Write the model for transformers, vLLM and TRL to RUN/export/hf."""
-    from headwater.recipes.finish import export_stage
-    from headwater.recipes.run_config import config_of_run
+    from headwater.runs.finish import export_stage
+    from headwater.runs.run_config import config_of_run
 
     say(f"{export_stage(config_of_run(folder_of(run, same_run)), say)} holds the newest checkpoint")

@@ -37,7 +37,7 @@ def show() -> None:
 
 
 def _recipes() -> list[Any]:
-    return [path for path in resources.files("headwater.recipes").iterdir() if path.name.endswith(".toml")]
+    return [path for path in (resources.files("headwater") / "recipes").iterdir() if path.name.endswith(".toml")]
 
 
 def _first_line(path: Any) -> str:

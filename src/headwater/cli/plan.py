@@ -124,7 +124,7 @@ def plan(
     words = what or []
     if by_option:
         return track_record(Path(words[0] if words else "runs"), as_json)
-    from headwater.recipes.costs import read_costs
+    from headwater.runs.costs import read_costs
 
     read = read_costs(costs)
     if budget:
@@ -137,7 +137,7 @@ def plan(
             page=page,
         )
         from headwater.cli.plan_search import search
-        from headwater.recipes.search_options import SearchOptions
+        from headwater.runs.search_options import SearchOptions
 
         run, *overrides = words if words and "=" not in words[0] else [None, *words]
         return search(
@@ -154,7 +154,7 @@ def plan(
     if not words:
         raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
     from headwater.cli.plan_run import run as plan_one
-    from headwater.recipes.planning import PlanOptions, loss_unit_of
+    from headwater.runs.planning import PlanOptions, loss_unit_of
 
     options = PlanOptions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, read)
     plan_one(words[0], words[1:], options, probe, page, as_json)
@@ -191,7 +191,7 @@ def count(
 
     Of a folder with a config.json, or of a family and its settings.
     """
-    from headwater.plan.count import count_fields
+    from headwater.forecast.count import count_fields
 
     shape = _shape(what or [], family, settings or [])
     if seq_len is not None:
@@ -203,8 +203,8 @@ def count(
 
 
 def _shape(what: list[str], family: str, settings: list[str]) -> Any:
-    from headwater.plan.family import shape_of_family
-    from headwater.plan.hf_config import read_hf_config
+    from headwater.forecast.family import shape_of_family
+    from headwater.forecast.hf_config import read_hf_config
 
     folders = [text for text in what if "=" not in text]
     changes = settings + [text for text in what if "=" in text]
@@ -219,7 +219,7 @@ def _shape(what: list[str], family: str, settings: list[str]) -> Any:
 
 
 def _recompute(name: str) -> Any:
-    from headwater.plan.count import RECOMPUTES
+    from headwater.forecast.count import RECOMPUTES
 
     if name not in RECOMPUTES:
         raise ConfigError(f"--recompute {name} is none of {', '.join(RECOMPUTES)}")

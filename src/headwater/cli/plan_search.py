@@ -9,7 +9,7 @@ from headwater.durations import duration
 from headwater.report.numbers import count, plural, significant
 
 if TYPE_CHECKING:
-    from headwater.recipes.search_options import SearchOptions
+    from headwater.runs.search_options import SearchOptions
 
 PARTS_IN_WORDS = {
     "evaluations": "validations and probes",
@@ -25,7 +25,7 @@ LEAST_COST = 0.001
 
 def search(options: SearchOptions, as_json: bool) -> None:
     """Search size, tokens, layout, batch and checkpoints for a budget; say what each choice is good for."""
-    from headwater.recipes.searching import search_budget
+    from headwater.runs.searching import search_budget
 
     result = search_budget(options)
     print_json(result) if as_json else _print(result)

@@ -14,15 +14,19 @@ from headwater.checkpoint.lock import Owner, owned
 from headwater.cli.explaining import heads
 from headwater.cli.terminal import TrainingDisplay, against_forecast, card, intervention_line, say, say_aside
 from headwater.durations import duration
+from headwater.forecast.before import plan_fields, require_memory
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
 from headwater.machine.settings import FORMATS
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
-from headwater.plan.before import plan_fields, require_memory
-from headwater.recipes.planning import PlanOptions
-from headwater.recipes.run_config import RunConfig
-from headwater.recipes.stages import (
+from headwater.report.measures import baselines
+from headwater.report.numbers import count, size
+from headwater.report.outcome import forecast_error, outcomes_of
+from headwater.report.run_data import RunData, amount, read_run
+from headwater.runs.planning import PlanOptions
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import (
     Folders,
     StageKeys,
     Timings,
@@ -31,14 +35,10 @@ from headwater.recipes.stages import (
     require_run_dir,
     write_config,
 )
-from headwater.report.measures import baselines
-from headwater.report.numbers import count, size
-from headwater.report.outcome import forecast_error, outcomes_of
-from headwater.report.run_data import RunData, amount, read_run
 
 if TYPE_CHECKING:
     from headwater.machine.ranks import Ranks
-    from headwater.recipes.rows import RunText
+    from headwater.runs.rows import RunText
 
 Own = Callable[[Path], AbstractContextManager[Owner]]
 
@@ -85,7 +85,7 @@ def run_training(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
 
 def run_replay(config: RunConfig) -> bool:
     """Train a run a second time, apart from it, and print whether every bit was the same; return that."""
-    from headwater.recipes.replaying import replay_run
+    from headwater.runs.replaying import replay_run
 
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
@@ -103,7 +103,7 @@ def run_replay(config: RunConfig) -> bool:
 def _follow(config: RunConfig, call: Call) -> bool:
     """Train with the first rank, which joins when it has prepared the data, where there is something to train."""
     from headwater.machine.ranks import join_ranks
-    from headwater.recipes.training import follow_training
+    from headwater.runs.training import follow_training
 
     ranks = join_ranks(call.place)
     try:
@@ -128,7 +128,7 @@ def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, own
 
 def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) -> bool:
     from headwater.machine.ranks import join_ranks
-    from headwater.recipes.rows import open_or_rebuild_text
+    from headwater.runs.rows import open_or_rebuild_text
 
     # where a stage was made again, training compares the rows with its checkpoint's, and ends immediately
     text = open_or_rebuild_text(config, say, owner.require) if is_fresh or not is_trained(config) else None
@@ -143,7 +143,7 @@ def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) ->
 
 
 def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks, text: RunText) -> bool:
-    from headwater.recipes.training import Circumstances, mixture_fields, train_stage
+    from headwater.runs.training import Circumstances, mixture_fields, train_stage
 
     num_tokens = config.train.num_steps * config.train.batch_tokens
     plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
@@ -181,7 +181,7 @@ def plan_lines(
 
 
 def _after_training(config: RunConfig, owner: Owner) -> dict[str, Any]:
-    from headwater.recipes.finish import finish_run
+    from headwater.runs.finish import finish_run
 
     timings = Timings()
     with _named_if_stopped(timings):

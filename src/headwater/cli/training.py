@@ -52,7 +52,7 @@ def run(
     The stages are corpus, tokenizer, tokens, training, evaluation, export and report. Run the same command to resume.
     """
     from headwater.cli.running import run_all_stages
-    from headwater.recipes.run_config import load_run
+    from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
     if not run_all_stages(config, reasons, _call(runs, loss_unit, takeover, stop_within)):
@@ -73,7 +73,7 @@ def train(
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
     from headwater.cli.running import run_replay, run_training
-    from headwater.recipes.run_config import load_run
+    from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
     if replay and place_of(os.environ).world_size > 1:
@@ -87,7 +87,7 @@ def train(
 def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float) -> Call:
     from headwater.checkpoint.lock import owned, taken_over
     from headwater.cli.running import Call
-    from headwater.recipes.planning import PlanOptions, loss_unit_of
+    from headwater.runs.planning import PlanOptions, loss_unit_of
 
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     return Call(PlanOptions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within)
@@ -102,7 +102,7 @@ def new(
     ] = 8.0,
 ) -> None:
     """Write a run file for your own text, sized for it and this machine."""
-    from headwater.recipes.new import write_run_file
+    from headwater.runs.new import write_run_file
 
     paths = [*(text or []), *(more or [])]
     if not paths:
@@ -123,7 +123,7 @@ def explain(
 ) -> None:
     """Say what is set, by whom (you, a recipe, a rule), and why."""
     from headwater.cli.explaining import print_reasons
-    from headwater.recipes.run_config import config_record, file_schema, load_run
+    from headwater.runs.run_config import config_record, file_schema, load_run
 
     if schema:
         print_json(file_schema())

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import write_text
-from headwater.plan.law.pictures import Frontier, frontier, isoflops
-from headwater.plan.law.profile import DROP_80
-from headwater.plan.law.study import NOT_THE_LAW, RELATED, Study, optimum_fields
 from headwater.report.chart import Spec, chart_card, layout, level, line, log_y, plot, series
 from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.numbers import apart, count, decimal, significant
 from headwater.report.page import whole_page
+from headwater.scaling.pictures import Frontier, frontier, isoflops
+from headwater.scaling.profile import DROP_80
+from headwater.scaling.study import NOT_THE_LAW, RELATED, Study, optimum_fields
 
 _LEAST_HEIGHT = -6.0  # of a profile: below it an exponent is out of the question, however far
 

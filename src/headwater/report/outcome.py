@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headwater.forecast.score import crps
 from headwater.machine.energy import MEASURED
-from headwater.plan.score import crps
 from headwater.records import Record
 from headwater.report.numbers import duration, significant
 from headwater.report.run_data import Object, RunData, amount, table

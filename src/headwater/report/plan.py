@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import write_text
-from headwater.plan.forecast_run import PART_WORDS
-from headwater.plan.score import NOMINAL, Z_P90
+from headwater.forecast.forecast_run import PART_WORDS
+from headwater.forecast.score import NOMINAL
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot, time_bar
 from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.numbers import carbon_unit, count, energy_unit, in_unit, percent, significant, time_unit, whole
 from headwater.report.outcome import UNITS
 from headwater.report.page import whole_page
+from headwater.scaling.arrays import Z_P90
 
 Band = dict[str, float]
 _NUM_POINTS, _REACH = 120, 3.2  # points of a curve, and how many deviations it is drawn to

@@ -1,0 +1,84 @@
+"""Amounts as people write them: $10k, 2h, 40G, 8xH100. No torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from headwater.errors import ConfigError
+from headwater.forecast.device import Device, find_device
+
+SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
+BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
+HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "m": 1 / 60, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0}
+HOURS |= {"week": 168.0, "w": 168.0, "minute": 1 / 60, "second": 1 / 3600, "hr": 1.0}
+NUMBER = r"(\d[\d,_]*\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
+MAX_DEVICES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent: US dollars or hours, the other None. `text` is how it was written."""
+
+    text: str
+    usd: float | None = None
+    hours: float | None = None
+
+
+def parse_budget(text: str) -> Budget:
+    """Return an amount of money ($10k, 500 USD) or of time (2h, 90 min, 3d); raise ConfigError for anything else."""
+    plain = text.strip().lower()
+    money = re.fullmatch(rf"(?:\$|usd\s*){NUMBER}\s*([kmbt]?)|{NUMBER}\s*([kmbt]?)\s*(?:\$|usd|dollars?)", plain)
+    if money:
+        number, scale = money.group(1) or money.group(3), money.group(2) or money.group(4) or ""
+        return Budget(text.strip(), usd=_above_zero(_number(number) * SCALES[scale], text))
+    if re.fullmatch(NUMBER + r"\s*M", text.strip()):
+        raise ConfigError(f"--budget {text!r}: are these million dollars (${text.strip()}) or minutes (min)?")
+    span = re.fullmatch(rf"{NUMBER}\s*([a-z]+?)s?", plain)
+    if span and span.group(2) in HOURS:
+        return Budget(text.strip(), hours=_above_zero(_number(span.group(1)) * HOURS[span.group(2)], text))
+    hint = ""
+    if re.fullmatch(NUMBER + r"\s*[kmbt]?", plain):
+        hint = f"; say whether {text.strip()} are dollars (${text.strip()}) or hours ({text.strip()}h)"
+    if plain.startswith("-"):
+        hint = "; an amount must be above zero"
+    if re.match(r"[.\d,]*k$", plain) or plain == "":
+        hint += "; in a shell, put it in single quotes: '$10k'"
+    raise ConfigError(f"--budget {text!r} is neither money like '$10k' nor time like 2h, 90min or 3d{hint}")
+
+
+def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
+    """Return how many of which device "8xH100" is; one without a number. Raises ConfigError."""
+    match = re.fullmatch(r"\s*(-?\d[\d,_]*)\s*(?:[x×*]\s*|\s+)(\S.*?)\s*", text, re.IGNORECASE)
+    number, name = (match.group(1), match.group(2)) if match else ("1", text.strip())
+    if not name:
+        raise ConfigError("--hardware is empty; name devices like 8xH100")
+    num_devices = int(_number(number))
+    if not 1 <= num_devices <= MAX_DEVICES:
+        raise ConfigError(f"--hardware {text!r}: {num_devices:,} devices; take from 1 to {MAX_DEVICES:,}")
+    return num_devices, find_device(name, devices)
+
+
+def parse_amount(option: str, text: str, noun: str) -> float:
+    """Return a count of `noun` such as 40G, 40GB, 1.5T or 64GiB; raise ConfigError naming the option."""
+    plain = text.strip().lower()
+    # b is a byte or a billion
+    scales, suffix = ("[kmgtp]i?", "b(?:ytes?)?") if noun == "bytes" else ("[kmgtpb]", noun)
+    match = re.fullmatch(rf"{NUMBER}\s*({scales})?\s*(?:{suffix})?", plain)
+    if match is None:
+        raise ConfigError(f"{option} {text!r} is not a number of {noun}; write it like 40G, 1.5T or 300M")
+    value = _number(match.group(1)) * (SCALES | BINARY)[match.group(2) or ""]
+    if not 0 < value < math.inf:
+        raise ConfigError(f"{option} {text}: give a number of {noun} above zero")
+    return value
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "").replace("_", ""))
+
+
+def _above_zero(value: float, text: str) -> float:
+    if not 0 < value < math.inf:
+        raise ConfigError(f"--budget {text}: nothing can be trained for that; give an amount above zero")
+    return value

@@ -1,0 +1,171 @@
+"""How a run is laid over devices, and the software that runs it: what memory and time depend on besides the shape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from headwater.errors import ConfigError
+from headwater.forecast.count import Recompute
+from headwater.forecast.shape import Experts, Shape
+
+Sharding = Literal["none", "zero1", "zero2", "fsdp", "hsdp"]
+Precision = Literal["bf16", "fp8", "fp8-rowwise", "fp4"]
+"fp16 counts as bf16: the same bytes and the same rate."
+Kernels = Literal["eager", "fused", "compiled"]
+"""How often the vectors of a token go through memory: one kernel an operation; norms, dropout and activations fused by
+hand; fused by a compiler."""
+
+
+@dataclass(frozen=True)
+class Software:
+    """What the training program does. The defaults are those of a current one."""
+
+    is_flash: bool = True
+    is_first_flash: bool = False
+    "Whether flash attention is of the first kind (arXiv:2205.14135), about half as fast as the second (2307.08691)."
+    is_hopper_flash: bool = False
+    "Whether attention's kernel is written for Hopper and later (arXiv:2407.08608), half as fast again as the second."
+    kernels: Kernels = "compiled"
+    has_sequence_parallel: bool = True
+    "Whether norms and residuals are split over the tensor-parallel ranks (arXiv:2205.05198)."
+    hides_tensor_traffic: bool = False
+    "Whether tensor-parallel exchange runs beside the matrices (asynchronous tensor parallelism)."
+    hides_data_traffic: bool = True
+    "Whether gradients are reduced during the backward pass."
+    uses_all_network_cards: bool = True
+    "Whether a node's ranks send through all its network cards together."
+    is_parallel_block: bool = False
+    "Whether attention and MLP read the same norm, which halves tensor-parallel exchange."
+    repeats_keys: bool = False
+    "Whether context parallelism exchanges shared keys and values once for every query head."
+    gradient_add_bytes: float = 10.0
+    """Bytes a weight that adding a microbatch's gradient to the sum moves, beside writing it: read in bf16, the sum
+    read and written in fp32; 6 where the product adds to the sum itself."""
+    interleaved_parts: int | None = 1
+    "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
+    logit_bytes: float = 14.0
+    "Bytes held together for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
+    gathered_part: float = 1.0
+    "Part of a layer's weights that sharded state gathers, and reduces the gradients of, at a time."
+    param_bytes: float = 2.0
+    "Bytes of the weights that are multiplied, where they lie beside an fp32 copy; 0: only the fp32 ones lie in memory."
+    divides_weights: bool = True
+    "Whether ZeRO divides the fp32 weights with the optimizer's state; else each device has them whole."
+    loss_tokens: int | None = None
+    "Tokens whose logits are held together; None: all of a microbatch."
+
+
+HEADWATER = Software(hides_data_traffic=False, param_bytes=0.0, divides_weights=False, loss_tokens=2048)
+"headwater's training: fp32 weights whole on each device, the loss in chunks, gradients exchanged after the last."
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of one step: rows, and over how many devices each kind of parallelism splits the model.
+
+    `microbatch_rows` go forward together in a replica of the model. `virtual_stages` are the parts of the model that
+    one device has in an interleaved pipeline. `data` is what is left of the devices.
+    """
+
+    num_devices: int
+    batch_rows: int
+    microbatch_rows: int
+    tensor: int = 1
+    pipeline: int = 1
+    context: int = 1
+    expert: int = 1
+    virtual_stages: int = 1
+    sharding: Sharding = "fsdp"
+    shard_group: int | None = None
+    "How many devices share the state, where not all data-parallel ones do (hsdp); None: all."
+    recompute: Recompute = "none"
+    recomputed_layers: float = 1.0
+    "Part of the layers that `recompute` is applied to."
+    keeps_half_the_matmuls: bool = False
+    "With recompute selective: every second matrix product is computed again, besides all that is no product."
+    precision: Precision = "bf16"
+    software: Software = Software()
+
+    @property
+    def data(self) -> int:
+        return self.num_devices // (self.tensor * self.pipeline * self.context)
+
+    @property
+    def num_microbatches(self) -> int:
+        return self.batch_rows // (self.data * self.microbatch_rows)
+
+    @property
+    def num_shards(self) -> int:
+        """Over how many devices weights, gradients and optimizer state are split, by `sharding`."""
+        return min(self.shard_group or self.data * self.context, self.data * self.context)
+
+    @property
+    def num_expert_shards(self) -> float:
+        """Over how many devices the state of a routed expert is split: expert parallelism lies inside `num_shards`."""
+        return max(1.0, self.num_shards / self.expert)
+
+    @property
+    def forward_again(self) -> float:
+        """Return how much of the layers' forward pass is computed a second time as a whole."""
+        return self.recomputed_layers if self.recompute == "full" else 0.0
+
+    def microbatch_tokens(self, seq_len: int) -> float:
+        """Return the tokens of one forward pass on one tensor-parallel group."""
+        return self.microbatch_rows * seq_len / self.context
+
+
+def needs(layout: Layout) -> list[str]:
+    """Return what this layout needs and headwater doesn't have; empty for one that `headwater train` can run."""
+    found = {
+        "sharded weights (FSDP)": layout.sharding in ("zero2", "fsdp", "hsdp"),
+        "tensor parallelism": layout.tensor > 1,
+        "pipeline parallelism": layout.pipeline > 1,
+        "context parallelism": layout.context > 1,
+        "expert parallelism": layout.expert > 1,
+        "recomputation of every second product": layout.keeps_half_the_matmuls,
+        f"training in {layout.precision}": layout.precision not in ("bf16", "fp8"),
+    }
+    return [what for what, is_needed in found.items() if is_needed]
+
+
+def recompute_in_words(layout: Layout) -> str:
+    """Return what the backward pass computes again, and in which part of the layers where not in all."""
+    if layout.keeps_half_the_matmuls:
+        return "every second product"
+    part = 100 * layout.recomputed_layers
+    return layout.recompute if part == 100 else f"{layout.recompute} in {part:.3g} % of the layers"
+
+
+def check_layout(layout: Layout, shape: Shape) -> None:
+    """Raise ConfigError when these devices can't hold this model so."""
+    model_parallel = layout.tensor * layout.pipeline * layout.context
+    degrees = f"tensor × pipeline × context = {layout.tensor} × {layout.pipeline} × {layout.context}"
+    if min(layout.tensor, layout.pipeline, layout.context, layout.num_devices, layout.microbatch_rows) < 1:
+        raise ConfigError("devices, degrees of parallelism and rows must be at least 1")
+    if layout.num_devices % model_parallel:
+        raise ConfigError(
+            f"{layout.num_devices} devices can't be split by {degrees}; take a multiple of {model_parallel}"
+        )
+    if layout.pipeline * layout.virtual_stages > shape.num_layers:
+        raise ConfigError(
+            f"{shape.num_layers} layers are too few for {layout.pipeline} × {layout.virtual_stages} stages"
+        )
+    heads = shape.layers[0].attention.num_heads
+    if heads % layout.tensor:
+        raise ConfigError(f"{heads} heads can't be split over {layout.tensor} tensor-parallel devices")
+    mlp = shape.layers[-1].mlp
+    if isinstance(mlp, Experts) and mlp.num_experts % layout.expert:
+        raise ConfigError(f"{mlp.num_experts} experts can't be split over {layout.expert} devices")
+    if layout.expert < 1 or layout.data * layout.context % layout.expert:
+        raise ConfigError(
+            f"expert parallelism over {layout.expert} devices lies inside data × context = {layout.data} × "
+            f"{layout.context} and must divide it; try {math.gcd(max(1, layout.expert), layout.data * layout.context)}"
+        )
+    rows = layout.data * layout.microbatch_rows
+    if layout.batch_rows % rows:
+        raise ConfigError(
+            f"a batch of {layout.batch_rows} rows is no multiple of {layout.data} replicas × {layout.microbatch_rows} "
+            f"rows; try {max(1, math.floor(layout.batch_rows / rows)) * rows}"
+        )

@@ -1,0 +1,107 @@
+"""What the data card of a run says, gathered from the manifests of its stages. No torch."""
+
+from __future__ import annotations
+
+from glob import has_magic
+from pathlib import PurePath
+from typing import Any
+
+from headwater.corpus.kept_by import COLUMNS, DATES
+from headwater.corpus.protect.licence import declared_licence
+from headwater.corpus.protect.spdx import UNKNOWN
+from headwater.corpus.settings import SourceSettings
+from headwater.errors import DataError
+from headwater.export.data_card import FORMAT, FORMAT_VERSION
+from headwater.files import read_manifest_or_none
+from headwater.runs.balance import balance_of_run, training_of_run
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import Folders, split_tokens, stage_digest
+
+# settings of the corpus that don't decide what a model has seen, or have a place of their own
+_OTHERS = {"sources", "seed", "engine", "fetched_dir", "shard_bytes", "task_bytes", "max_line_bytes", "max_file_bytes"}
+
+
+def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
+    """Return the data card of a run, or None where its corpus isn't there any more.
+
+    {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}. A source has its
+    kind, from, licence (as declared, "" for none), read, kept (cleaned text), cleaned_bytes, tokens (of the training
+    part), dropped (by stage), by (licence, language and kind), dates and training; what was not requested is None.
+    Bytes read = kept + cleaned_bytes + dropped.
+    """
+    folders = Folders(config.run_dir)
+    try:
+        balance = balance_of_run(config.run_dir)
+    except DataError:
+        return None
+    corpus = read_manifest_or_none(folders.corpus)
+    licences = config.corpus.licences
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": config.name,
+        "sources": _sources(config, balance),
+        "licences": licences and {"allow": licences.allow, "not_allowed": balance.get("licences_not_allowed", {})},
+        "decontamination": _without_items(balance.get("decontamination")),
+        "redaction": balance.get("redaction"),
+        "settings": _settings(config),
+        "digests": {
+            "corpus": str(corpus.get("digest")),
+            "tokenizer": stage_digest(folders.tokenizer),
+            "tokens": stage_digest(folders.tokens),
+            **{f"input {name}": digest for name, digest in corpus.get("inputs", {}).items()},
+        },
+    }
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    deciding = config.corpus.model_dump(mode="json", exclude=_OTHERS)
+    if (kept_out := deciding["decontaminate"]) is not None:
+        kept_out["sets"] = {name: [_last_name(path) for path in paths] for name, paths in kept_out["sets"].items()}
+    if deciding["quality"]["classifier"] is not None:
+        deciding["quality"]["classifier"] = _last_name(deciding["quality"]["classifier"])
+    return {**deciding, "mixture": config.mixture.model_dump(mode="json"), "seed": config.corpus.seed}
+
+
+def _last_name(path: str) -> str:
+    """Return the last name of a path, since the whole would tell of a person's disk; of a pattern with its folder's."""
+    names = PurePath(path).parts
+    plain = [at for at, name in enumerate(names) if not has_magic(name)]
+    return str(PurePath(*names[plain[-1] :])) if plain else path
+
+
+def _sources(config: RunConfig, balance: dict[str, Any]) -> dict[str, Any]:
+    training = training_of_run(config.run_dir) or {}
+    tokens = split_tokens(config, "train") or {}
+    sources = {}
+    kept_by = balance.get("kept_by", {})
+    for name, sheet in balance["sources"].items():
+        source = config.corpus.sources[name]
+        licence = declared_licence(source)
+        sources[name] = {
+            "kind": source.kind,
+            "from": _origin(source),
+            "licence": "" if licence == UNKNOWN else licence,
+            "read": sheet["read"],
+            "kept": sheet["text"],
+            "cleaned_bytes": sheet["cleaned_bytes"],
+            "tokens": tokens.get(name, 0),
+            "dropped": sheet["stages"],
+            "by": {column: kept_by.get(column, {}).get(name, {}) for column in COLUMNS},
+            "dates": kept_by.get(DATES, {}).get(name),
+            "training": training.get(name),
+        }
+    return sources
+
+
+def _origin(source: SourceSettings) -> str:
+    if source.paths is not None:
+        return ", ".join(map(_last_name, source.paths))
+    fetched = source.fetched or []
+    return source.package or source.builtin or source.hf or ", ".join(fetched)
+
+
+def _without_items(sets: dict[str, Any] | None) -> dict[str, Any] | None:
+    if sets is None:
+        return None
+    return {name: {key: facts[key] for key in facts if key != "found_items"} for name, facts in sets.items()}

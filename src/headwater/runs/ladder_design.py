@@ -1,0 +1,213 @@
+"""Which rungs the ladder of a run has: the smaller models, the lengths, what each takes here. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.errors import ConfigError
+from headwater.files import write_json
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.optim.rules import Reason
+from headwater.forecast.forecast_run import PROBES_PART
+from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
+from headwater.scaling.table import MIN_RUNS
+from headwater.runs.busy import busy_before
+from headwater.runs.ladder_record import UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
+from headwater.runs.planned_device import machinery, relative_step
+from headwater.runs.planned_time import around_steps
+from headwater.runs.run_config import RunConfig, load_run
+from headwater.runs.stages import is_prepared, read_json_or_none
+from headwater.train.settings import TrainSettings
+
+ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
+NUM_SAVES = 4  # of a rung, the last at its end
+DEFAULT_SHARE = 0.4  # of the run's own time: six rungs of first-light fit; else the error says what they need
+COMMON_DTYPE = "bfloat16"  # in which shapes are compared
+NOT_PREPARED = (
+    "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
+    "headwater ladder RUN has prepared it"
+)
+
+
+@dataclass(frozen=True)
+class LadderOptions:
+    """The options of a ladder; None where not given."""
+
+    minutes: float | None = None
+    share: float | None = None
+    num_rungs: int = MIN_RUNS
+
+    def budget_seconds(self, run_seconds: float) -> float:
+        """Return the seconds that the rungs may take; raise ConfigError for a budget that can't be."""
+        for name, value in (("--minutes", self.minutes), ("--share", self.share)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} {value:g}: give a number above zero")
+        if self.minutes is not None and self.share is not None:
+            raise ConfigError("give --minutes or --share, not both")
+        if self.minutes is not None:
+            return 60 * self.minutes
+        return run_seconds * (DEFAULT_SHARE if self.share is None else self.share)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a run, smallest compute first, and all that could have been chosen."""
+
+    run: str
+    overrides: list[str]
+    config: RunConfig
+    reasons: list[Reason]
+    target: Rung
+    rungs: list[Rung]
+    candidates: list[Rung]
+    budget_seconds: float
+
+
+def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Ladder:
+    """Return the ladder of a run: the one chosen before, for the same options, run and text.
+
+    Writes nothing. Raises ConfigError for a budget that no ladder fits in.
+    """
+    config, reasons = load_run(run, overrides)
+    sizes = Sizes(config)
+    target, candidates = sizes.target(), sizes.candidates()
+    before = _designed_before(ladder_dir(config.run_dir) / "design.json", _key(config, options))
+    budget = options.budget_seconds(target.seconds)
+    budget, rungs = before or (budget, design(candidates, target, budget, options.num_rungs))
+    return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
+
+
+def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> dict[str, Any]:
+    """Return what `--dry-run --json` prints; raise ConfigError for a budget that no ladder fits in."""
+    ladder = design_ladder(run, overrides, options)
+    is_text_ready = is_prepared(ladder.config)
+    # rungs of text that has changed since are trained again
+    done = trained_rungs(ladder.config, ladder.rungs) if is_text_ready else []
+    names = {found.rung.name for found in done}
+    notes = [] if is_text_ready else [NOT_PREPARED]
+    if done:
+        notes.append(UnfinishedLadder(done, len(ladder.rungs)).says)
+    if busy := busy_before():
+        notes.append(busy)
+    return {
+        "rungs": [{**vars(rung), "name": rung.name, "is_trained": rung.name in names} for rung in ladder.rungs],
+        "run_seconds": ladder.target.seconds,
+        "is_text_prepared": is_text_ready,
+        "notes": notes,
+    }
+
+
+def keep_design(ladder: Ladder, options: LadderOptions) -> None:
+    """Write which rungs were chosen: forecasts of their times differ from call to call, and so would the choice."""
+    path = ladder_dir(ladder.config.run_dir) / "design.json"
+    key = _key(ladder.config, options)
+    if _designed_before(path, key) is None:
+        rungs = [asdict(rung) for rung in ladder.rungs]
+        write_json(path, {"of": key, "budget_seconds": ladder.budget_seconds, "rungs": rungs})
+
+
+def _key(config: RunConfig, options: LadderOptions) -> dict[str, Any]:
+    return {"run": same_make(config), "asked": asdict(options)}
+
+
+def _designed_before(path: Path, of: dict[str, Any]) -> tuple[float, list[Rung]] | None:
+    """Return the budget and the rungs that were kept for this key; without options, those of any options."""
+    found = read_json_or_none(path)
+    try:
+        is_same = found["of"] == of or (of["asked"] == asdict(LadderOptions()) and found["of"]["run"] == of["run"])
+        return (float(found["budget_seconds"]), [Rung(**rung) for rung in found["rungs"]]) if is_same else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+class Sizes:
+    """Makes rungs of models and lengths, with what each would take here."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._step_seconds = machinery(config, None).step.median
+        self._relative_step = relative_step(config, COMMON_DTYPE)
+
+    def target(self) -> Rung:
+        around = around_steps(self._config, self._step_seconds).seconds
+        return self._rung(self._config, self._step_seconds, sum(part.median for part in around.values()))
+
+    def candidates(self) -> list[Rung]:
+        """Return every rung that could be made: smaller models, and shares of the run's length."""
+        train = self._config.train
+        lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
+        found = []
+        for model in scaled_shapes(self._config.model):
+            smaller = self._config.model_copy(update={"model": model})
+            step_seconds = self._step_seconds * relative_step(smaller, COMMON_DTYPE) / self._relative_step
+            for num_steps in (steps for steps in lengths if steps >= MIN_RUNG_STEPS):
+                changes = {
+                    "num_steps": num_steps,
+                    "validate_every": num_steps,
+                    "num_probes": 0,
+                    "validation_sequences": ALL_ROWS,
+                }
+                if model == self._config.model:
+                    changes["num_probes"] = _num_probes(train)
+                config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
+                around = around_steps(config, step_seconds).seconds
+                rest = sum(around[part].median for part in ("start", "validations", PROBES_PART, "checkpoints"))
+                found.append(self._rung(config, step_seconds, rest))
+        return found
+
+    def _rung(self, config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
+        model, train = config.model, config.train
+        return Rung(
+            num_layers=model.num_layers,
+            d_model=model.d_model,
+            num_heads=model.num_heads,
+            num_kv_heads=model.num_kv_heads,
+            head_dim=model.head_dim,
+            d_ff=model.d_ff,
+            num_steps=train.num_steps,
+            params=float(count_parameters(model).total),
+            tokens=float(train.num_steps * train.batch_tokens),
+            flops=float(flops_per_token(model, train.half_length_fraction) * train.num_steps * train.batch_tokens),
+            seconds=train.num_steps * step_seconds + other_seconds,
+        )
+
+
+def _num_probes(train: TrainSettings) -> int:
+    """Return the probes of the rung of the run's own shape, from which the time of a probe is known."""
+    return min(2, train.num_probes)
+
+
+def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings of a rung: the run's, with what depends on size and length by the rules."""
+    train = ladder.config.train
+    settings: dict[str, Any] = {
+        "name": rung.name,
+        "model.num_layers": rung.num_layers,
+        "model.d_model": rung.d_model,
+        "model.num_heads": rung.num_heads,
+        "model.num_kv_heads": rung.num_kv_heads,
+        "model.head_dim": rung.head_dim,
+        "model.d_ff": rung.d_ff,
+        "train.num_steps": rung.num_steps,
+        "train.batch_tokens": train.batch_tokens,
+        "train.validate_every": rung.num_steps,
+        "train.save_every": -(-rung.num_steps // NUM_SAVES),
+        "train.num_probes": _num_probes(train) if is_shape_of(rung, ladder.config) else 0,
+        "train.validation_sequences": ALL_ROWS,
+        # so that its text is read as often as the run's
+        "mixture.share_of_text": ladder.config.mixture.share_of_text * min(1.0, rung.num_steps / train.num_steps),
+    }
+    given = {reason.setting for reason in ladder.reasons if reason.origin in ("user", "recipe")}
+    if "schedule.warmup_steps" in given:
+        share = ladder.config.schedule.warmup_steps / train.num_steps
+        settings["schedule.warmup_steps"] = min(rung.num_steps, max(1, round(share * rung.num_steps)))
+    if "train.microbatch_tokens" in given:
+        settings["train.microbatch_tokens"] = train.microbatch_tokens
+    config, reasons = load_run(
+        ladder.run, [*ladder.overrides, *(f"{name}={value}" for name, value in settings.items())]
+    )
+    # not overrides: a folder's name may be anything
+    return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir))}), reasons

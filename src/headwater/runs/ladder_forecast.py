@@ -1,0 +1,93 @@
+"""What the rungs of a ladder say of their run: its loss by source, how far to trust it, what to add. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from headwater.errors import ConfigError
+from headwater.forecast.ladder import Rung, worth_of_another
+from headwater.scaling.overfit import OWN, RepeatedForecaster
+from headwater.scaling.refusal import forecast_refusal
+from headwater.scaling.study import QUANTILES
+from headwater.scaling.table import Runs, with_epochs
+from headwater.runs.epochs import epochs_or_none, overall_epochs
+from headwater.runs.ladder_design import Ladder
+from headwater.runs.ladder_record import BITS_PER_BYTE, DoneRung, table_of
+from headwater.runs.planned_loss import LEAST_FITTED
+from headwater.runs.planning import PlanOptions, plan_run, with_ladder
+
+
+def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
+    """Return what `headwater ladder RUN --json` prints."""
+    by_source = epochs_or_none(ladder.config) or {}
+    epochs = {name: max(1.0, found.times) for name, found in by_source.items()}
+    epochs["all"] = overall_epochs(by_source)
+    return {
+        "name": ladder.config.name,
+        "unit": BITS_PER_BYTE,
+        "budget_seconds": ladder.budget_seconds,
+        "seconds": sum(rung.seconds for rung in done),
+        "share": sum(rung.seconds for rung in done) / ladder.target.seconds,
+        "rungs": [_rung_fields(rung) for rung in done],
+        "forecast": {
+            source: _forecast(table_of(done, source), ladder.target, epochs.get(source, 1.0)) for source in done[0].loss
+        },
+        "backtest": backtest(done, epochs["all"]),
+        "another": another(ladder),
+        "plan": plan_run(ladder.config, with_ladder(ladder.config, PlanOptions())),
+    }
+
+
+def _rung_fields(done: DoneRung) -> dict[str, Any]:
+    planned = asdict(done.rung) | {"planned_seconds": done.rung.seconds}
+    measured = {"loss": done.loss["all"], "loss_by_source": done.loss, "seconds": done.seconds}
+    return planned | measured | {"name": done.rung.name, "step_seconds": done.step_seconds}
+
+
+def _forecast(runs: Runs, target: Rung, epochs: float) -> dict[str, Any]:
+    forecaster = RepeatedForecaster(with_epochs(runs, epochs), OWN)
+    if refused := forecast_refusal(forecaster.likeliest.runs, target.params, target.tokens):
+        return {**dict.fromkeys(QUANTILES), "refused": refused}
+    return forecaster.forecast(target.params, target.tokens, target.tokens / epochs).quantiles
+
+
+def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[dict[str, Any]]:
+    """Return each larger rung as the smaller ones alone would have forecast it, and what it was.
+
+    All of them read their text this often.
+    """
+    found = []
+    for number in range(LEAST_FITTED, len(done)):
+        target, runs = done[number], table_of(done[:number])
+        rung, fact = target.rung, target.loss["all"]
+        forecaster = RepeatedForecaster(with_epochs(runs, epochs), OWN)
+        forecast = forecaster.forecast(rung.params, rung.tokens, rung.tokens / epochs)
+        found.append(
+            {
+                "name": rung.name,
+                **forecast.quantiles,
+                "fact": fact,
+                "relative_error": fact / forecast.p50 - 1,
+                "compute_ratio": rung.flops / max(other.rung.flops for other in done[:number]),
+            }
+        )
+    return found
+
+
+def another(ladder: Ladder) -> dict[str, Any] | None:
+    """Return the run that would narrow the forecast most, of no more time than the longest rung; None without any."""
+    try:
+        worth = worth_of_another(ladder.rungs, ladder.candidates, ladder.target, _longest(ladder.rungs))
+    except ConfigError:
+        return None
+    return {
+        "name": worth.rung.name,
+        "seconds": worth.rung.seconds,
+        "narrows_to": worth.deviation_then / worth.deviation_now,
+    }
+
+
+def _longest(rungs: Sequence[Rung]) -> float:
+    return max(rung.seconds for rung in rungs)

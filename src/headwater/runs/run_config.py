@@ -1,0 +1,339 @@
+"""One file describes a run from raw text to exported model: the only place where all settings meet."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from headwater.batches.settings import MixtureSettings
+from headwater.config import RawSettings, Settings, apply_override, describe, is_file, read_settings
+from headwater.corpus.settings import CorpusSettings
+from headwater.errors import ConfigError
+from headwater.files import read_json
+from headwater.machine.settings import MachineSettings
+from headwater.model.settings import ModelSettings
+from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
+from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.tokenizer.settings import TokenizerSettings
+from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
+from headwater.validation import require_sound, validate
+
+CONFIG_FORMAT = "headwater-config"
+BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
+"Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
+NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
+
+
+def is_run_name(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
+
+
+def require_run_name(name: str) -> None:
+    if not is_run_name(name):
+        raise ConfigError(f"{name!a} can't name a run: {NAME_RULE}")
+
+
+class RunConfig(Settings):
+    """A run: its sources, tokenizer, mixture, model, update rule, length and machine."""
+
+    name: str
+    "Name of the run and of its folder: letters, digits, dot, dash, underscore."
+    seed: int = Field(default=1, ge=0)
+    "Decides the initial weights and the order of the sequences."
+    runs_dir: str = "runs"
+    "Folder in which run folders lie."
+    corpus: CorpusSettings
+    tokenizer: TokenizerSettings
+    mixture: MixtureSettings = MixtureSettings()
+    model: ModelSettings
+    optim: OptimSettings
+    schedule: ScheduleSettings
+    train: TrainSettings
+    machine: MachineSettings = MachineSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not is_run_name(name):
+            raise ValueError(NAME_RULE)
+        return name
+
+    @model_validator(mode="after")
+    def _check_vocabulary(self) -> RunConfig:
+        if self.model.vocab_size != self.tokenizer.vocab_size:
+            raise ValueError(
+                f"model.vocab_size={self.model.vocab_size} must equal "
+                f"tokenizer.vocab_size={self.tokenizer.vocab_size}; leave model.vocab_size out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_half_length(self) -> RunConfig:
+        fraction, seq_len = self.train.half_length_fraction, self.model.seq_len
+        if fraction and seq_len % 2:
+            raise ValueError(
+                f"train.half_length_fraction={fraction} cuts rows in two and model.seq_len={seq_len} is odd"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> RunConfig:
+        warmup, steps = self.schedule.warmup_steps, self.train.num_steps
+        if warmup > steps:
+            raise ValueError(f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_mixture(self) -> RunConfig:
+        # as batches.mixture would, but before corpus, tokenizer and tokens are built for it
+        sources = sorted(self.corpus.sources)
+        stages = {f"stages[{number}].weights": stage.weights for number, stage in enumerate(self.mixture.stages)}
+        weights = {"weights": self.mixture.weights, **stages}
+        for setting, table in {**weights, "max_epochs_by_source": self.mixture.max_epochs_by_source}.items():
+            unknown = sorted(set(table) - set(sources))
+            if unknown:
+                raise ValueError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sources)}")
+        for setting, table in weights.items():
+            missing = [name for name in sources if table and name not in table]
+            if missing:
+                raise ValueError(
+                    f"mixture.{setting} has no weight for {', '.join(missing)}; give each one (0 excludes it)"
+                )
+        return self
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows of seq_len the whole run trains on."""
+        return self.train.num_steps * self.train.batch_tokens // self.model.seq_len
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.runs_dir) / self.name
+
+
+def list_recipes() -> list[str]:
+    names = [path.name for path in (resources.files("headwater") / "recipes").iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def find_recipe(name: str) -> Path | None:
+    path = Path(str(resources.files("headwater") / "recipes" / f"{name}.toml"))
+    return path if is_file(path) else None
+
+
+def load_run(name: str, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings of a recipe, a run file or a run folder, and for each where it comes from and why.
+
+    Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
+    """
+    path = Path(name)
+    if is_file(path / "config.json"):
+        return _load_folder(path, overrides)
+    path = find_recipe(name) or path
+    if not is_file(path):
+        for folder in _own_folders(name):
+            if is_file(folder / "config.json") and not is_file(Path(f"{name}.toml")):  # the file may say more by now
+                return _load_folder(folder, overrides)
+        raise ConfigError(_no_such_run(name))
+    return _resolved(read_settings(path, overrides, find_recipe), path)
+
+
+def _own_folders(name: str) -> list[Path]:
+    """Return where a run of this name lies, unless its file says otherwise; nothing for what names no run."""
+    return [Path("runs", name)] if is_run_name(name) else []
+
+
+def run_folder(name: str) -> Path:
+    """Return the folder of a run that is named by its folder, its run file or its recipe.
+
+    Raises ConfigError where there is no such folder yet.
+    """
+    for folder in (Path(name), *_own_folders(name)):
+        if os.path.isdir(folder):
+            return folder
+    folder = load_run(name, [])[0].run_dir
+    if not folder.is_dir():
+        raise ConfigError(f"{name} has not been run here: there is no folder {folder}; `headwater run {name}` makes it")
+    return folder
+
+
+def _load_folder(folder: Path, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings that a run was made with; beside `overrides`, rules are applied again."""
+    config, reasons = config_of_run(folder), reasons_of_run(folder)
+    if not overrides:
+        return config, reasons
+    raw = RawSettings({"name": config.name, "runs_dir": config.runs_dir}, {})
+    for each in reasons:
+        if each.origin in ("user", "recipe") and not raw.has(each.setting):
+            recipe = find_recipe(each.where) if each.origin == "recipe" else None
+            raw.set_(each.setting, "off" if each.value is None else each.value, str(recipe or each.where))
+    for override in overrides:
+        apply_override(raw, override)
+    return _resolved(raw, folder)
+
+
+def config_of_text(text: str) -> RunConfig:
+    """Return the settings of a run file that isn't written yet, with what rules make of it."""
+    raw = RawSettings({}, {})
+    for name, value in tomllib.loads(text).items():
+        raw.set_(name, value, "a run file")
+    return _resolved(raw, Path("run.toml"))[0]
+
+
+def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings, with what rules make of those that were read from `path`, and where each comes from."""
+    require_sound(RunConfig, raw, BY_RULE)
+    whys = _apply_rules_of_the_file_(raw, path)
+    _require_whole_rows(raw)
+    whys |= apply_rules_(raw)
+    config = validate(RunConfig, raw, BY_RULE)
+    return config, explain(config, raw, whys)
+
+
+def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:
+    """Set the run's name and the model's vocabulary where the file doesn't; return {setting: why}."""
+    whys = {}
+    if not raw.has("name"):
+        raw.set_("name", path.stem, "a rule")
+        whys["name"] = "the name of the run file"
+    if not raw.has("model.vocab_size"):
+        default = TokenizerSettings.model_fields["vocab_size"].default
+        raw.set_("model.vocab_size", raw.get("tokenizer.vocab_size", default), "a rule")
+        whys["model.vocab_size"] = "the tokenizer's"
+    return whys
+
+
+def _no_such_run(name: str) -> str:
+    """Return what to type instead of the name of a run that isn't there."""
+    if os.path.isdir(name):
+        return (
+            f"{name} is a folder, and no run folder: it has no config.json; if it holds your text, "
+            f"`headwater new NAME --text {name}` writes a run file for it"
+        )
+    recipes, files = list_recipes(), sorted(str(path) for path in Path().glob("*.toml"))
+    folders = sorted(str(path) for path in Path("runs").glob("*") if path.is_dir())
+    beside = [each for each in files + folders if name in (Path(each).stem, Path(each).name)]
+    close = beside or difflib.get_close_matches(name, recipes + files + folders, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "; `headwater new NAME --text FOLDER` writes a run file"
+    return f"{name!r} is no recipe, run file or run folder{hint} (recipes: {', '.join(recipes)})"
+
+
+def _require_whole_rows(raw: RawSettings) -> None:
+    """Raise ConfigError when a step or a microbatch isn't whole rows, before rules build on it."""
+    seq_len = raw.get("model.seq_len")
+    for portion in PORTIONS:
+        tokens = raw.get(f"train.{portion}")
+        if not (is_count(tokens) and is_count(seq_len)):
+            continue  # validation says what is wrong with them
+        problem = whole_rows_problem(portion, tokens, seq_len)
+        if problem:
+            raise ConfigError(f"{problem}\n      set in {raw.origins.get(f'train.{portion}', '')}")
+
+
+def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:
+    """Return one reason for every setting, in the order of the settings."""
+    recipes = str(resources.files("headwater") / "recipes")
+    reasons = []
+    for setting, value in _flatten(config.model_dump(mode="json")):
+        where = raw.origins.get(setting)
+        if setting in whys:
+            measured = MEASURED.get(setting, "")
+            reasons.append(Reason(setting, value, "rule", "headwater.optim.rules", whys[setting], measured))
+        elif where is None:
+            reasons.append(Reason(setting, value, "default", "", describe(RunConfig, setting)))
+        elif where.startswith(recipes):
+            name = Path(where).stem
+            reasons.append(Reason(setting, value, "recipe", name, f"the recipe {name} sets it"))
+        else:
+            reasons.append(Reason(setting, value, "user", where, f"set in {where}"))
+    return reasons
+
+
+def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat = []
+    for name, value in table.items():
+        path = prefix + name
+        flat += _flatten(value, path + ".") if isinstance(value, dict) and value else [(path, value)]
+    return flat
+
+
+def config_record(config: RunConfig, reasons: list[Reason]) -> dict[str, Any]:
+    """Return what is written to a run's config.json."""
+    return {
+        "format": CONFIG_FORMAT,
+        "format_version": 1,
+        "settings": config.model_dump(mode="json"),
+        "reasons": [vars(reason) for reason in reasons],
+    }
+
+
+def config_of_run(run_dir: Path) -> RunConfig:
+    """Return the resolved settings of a run from its folder."""
+    settings = RawSettings(dict(_config_part(run_dir, "settings", dict)), {})
+    try:
+        config = validate(RunConfig, settings)
+    except ConfigError as error:
+        path = run_dir / "config.json"
+        raise ConfigError(f"{error}\n{path} doesn't fit this headwater; `{_making(run_dir)}` writes it again") from None
+    # the folder may have been moved since, or be named by a link: where it lies now is where its files are
+    folder = run_dir.resolve()
+    here = run_dir.parent if run_dir.name == folder.name else folder.parent
+    return config.model_copy(update={"runs_dir": str(here), "name": folder.name})
+
+
+def reasons_of_run(run_dir: Path) -> list[Reason]:
+    """Return where each setting of a run comes from, as its folder says."""
+    try:
+        return [Reason(**reason) for reason in _config_part(run_dir, "reasons", list)]
+    except TypeError:
+        raise ConfigError(_damaged(run_dir)) from None
+
+
+def _config_part(run_dir: Path, name: str, kind: type) -> Any:
+    path = run_dir / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; `{_making(run_dir)}` makes one")
+    try:
+        part = read_json(path)[name]
+    except (OSError, ValueError, KeyError, TypeError):
+        part = None
+    if not isinstance(part, kind):
+        raise ConfigError(_damaged(run_dir))
+    return part
+
+
+def _damaged(run_dir: Path) -> str:
+    return f"{run_dir / 'config.json'} is damaged: `{_making(run_dir)}` writes it again"
+
+
+def _making(run_dir: Path) -> str:
+    """Return the command that makes a run's folder, as far as its name tells: of a recipe, of a file here."""
+    name = run_dir.resolve().name
+    known = f"{name}.toml" if is_file(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
+    return f"headwater run {known}"
+
+
+def file_schema() -> dict[str, Any]:
+    """Return the JSON schema of a run file: as the settings' own, but nothing is required, and `extends` is known.
+
+    What a file doesn't set comes from the file it extends, or from a rule.
+    """
+    schema = _without_required(RunConfig.model_json_schema())
+    extends = {"type": "string", "description": "A recipe, or a run file beside this one, whose settings come first."}
+    return schema | {"properties": {"extends": extends, **schema["properties"]}}
+
+
+def _without_required(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_required(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_settings = isinstance(schema.get("properties"), dict)
+    return {name: _without_required(part) for name, part in schema.items() if not (is_settings and name == "required")}

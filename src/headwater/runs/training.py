@@ -1,0 +1,222 @@
+"""The training stage: the loop between the records of its beginning and of its end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from headwater.batches.source import BatchSource
+from headwater.checkpoint.layout import checkpoint_dir
+from headwater.checkpoint.save import require_space
+from headwater.errors import LockedError
+from headwater.machine.load import LoadMeter
+from headwater.machine.machine import peak_dtype
+from headwater.machine.memory import give_back_freed_memory, resident_bytes
+from headwater.machine.ranks import Ranks
+from headwater.machine.signals import StopRequest
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.runs.earlier_runs import keep_times, speed_here
+from headwater.runs.kept_forecast import forecast_of_run
+from headwater.runs.open import open_evaluator
+from headwater.runs.planned_device import StartedRun
+from headwater.runs.planning import PlanOptions
+from headwater.runs.rows import RunText, open_batches, open_text, open_verified_batches
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import Say, train_plan
+from headwater.runs.whole_run import audit_fields, memory_fields
+from headwater.records import no_owner, read_all, read_records
+from headwater.train.assemble import Run, assemble
+from headwater.train.loop import Display, train
+from headwater.train.requests import stop_requested
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What training is given beside its settings.
+
+    questions      how its forecast is made
+    text           the run's text, where it is open already
+    require_owner  raises LockedError once another process has taken the run over
+    ranks          the processes that train together; this is the first of them
+    stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
+    """
+
+    questions: PlanOptions = field(default_factory=PlanOptions)
+    text: RunText | None = None
+    require_owner: Callable[[], None] = no_owner
+    ranks: Ranks | None = None
+    stop_within: float | None = None
+
+
+def train_stage(
+    config: RunConfig,
+    display: Display,
+    say: Say,
+    plan_fields: dict[str, Any],
+    around: Circumstances | None = None,
+) -> bool:
+    """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
+
+    The run's forecast is made before its first step.
+    """
+    around = around or Circumstances()
+    text, own = around.text or open_text(config), around.require_owner
+    give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
+    meter = LoadMeter()
+    with StopRequest(around.stop_within) as stop:
+        run = assemble(config.run_dir, train_plan(config), text.batches, say, require_owner=own, ranks=around.ranks)
+        try:
+            _require_space(run)
+            peak = _measured_peak(run, meter)
+            give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
+            started = StartedRun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
+            forecast = forecast_of_run(
+                config, around.questions, run.step, say, time.time, started, around.require_owner
+            )
+            _record_beginning(run, config, display, plan_fields, peak, forecast)
+            meter = LoadMeter()
+            if not train(run, open_evaluator(config, text.held_out), display, stop):
+                return False
+            busy = meter.note() if run.machine.world_size == 1 else None
+            beside = {} if busy is None else {"beside": busy}
+            display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
+            if busy is not None:
+                say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
+            else:
+                _keep_times(run, config, say, own)
+        finally:
+            run.records.close()
+        if stop_requested(run, stop):
+            name = stop.signal_name or "a signal to another rank"
+            say(f"stopped by {name} after the last step; the same command resumes with what comes after it")
+            return False
+    stop.pass_on()
+    return True
+
+
+def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Callable[[], None]) -> None:
+    """Write what this process's steps took, for the plans of later runs: on a processor, by one process.
+
+    Raises nothing but what `require_owner` raises: a run that is done is worth more than what it took.
+    """
+    facts = run.machine.facts
+    if facts.device != "cpu" or run.machine.world_size > 1:
+        return
+    records = read_records(run.run_dir / "records.jsonl")
+    here = [record for record in records if record["attempt"] == run.records.attempt]
+    try:
+        keep_times(config, here, speed_here(facts.dtype, facts.num_threads, facts.compiled), require_owner)
+    except LockedError:
+        raise
+    except Exception as error:  # of whatever kind: evaluation, export and report are still to come
+        say(f"later plans won't know what this run took: {error}")
+
+
+def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
+    """Train as another rank than the first, which evaluates, keeps the records and prints."""
+    open_rows = open_verified_batches if ranks.place.local_rank else open_batches
+    batches = open_rows(config)
+    with StopRequest(stop_within) as stop:
+        run = assemble(config.run_dir, train_plan(config), batches, _ignore, ranks=ranks)
+        if not train(run, None, _ignore, stop) or stop_requested(run, stop):
+            return False
+    stop.pass_on()
+    return True
+
+
+def _ignore(_: Any) -> None:
+    pass
+
+
+def _require_space(run: Run) -> None:
+    train = run.plan.train
+    state = [*run.prepared.model.state_dict().values(), *run.optimizer.state_tensors().values()]
+    num_saves = math.ceil(train.num_steps / train.save_every) - run.step // train.save_every
+    require_space(run.run_dir, state, train.keep_checkpoints, num_saves)
+
+
+def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
+    """Return the fields of the peak that this process measured; let utilisation count from the run's largest.
+
+    `meter` began before the peak was measured. One that was measured under load is too low, and its utilisation too
+    high: with no other there is none.
+    """
+    facts = run.machine.facts
+    busy = meter.note() if run.machine.world_size == 1 else None
+    fields = {
+        "peak_flops_per_second": facts.peak_flops_per_second,
+        "peak_how": f"best of several {peak_dtype(facts)} matrix multiplications, at the start of this process",
+        **({} if busy is None else {"peak_under_load": busy}),
+    }
+    same = {"name": facts.device_name, "cores": facts.num_threads, "dtype": facts.dtype}
+    earlier = [record.get("device", {}) for record in read_all(run.run_dir / "records.jsonl")]
+    alike = [device for device in [*earlier, same | fields] if same.items() <= device.items()]
+    peaks = [device["peak_flops_per_second"] for device in alike if "peak_under_load" not in device]
+    run.machine.use_peak(max(peaks, default=None))
+    return fields
+
+
+def _record_beginning(
+    run: Run,
+    config: RunConfig,
+    display: Display,
+    plan_fields: dict[str, Any],
+    peak: dict[str, Any],
+    forecast: dict[str, Any] | None,
+) -> None:
+    """Record what begins here; the display gets the forecast besides, which has a file of its own."""
+    parameters = count_parameters(config.model)
+    facts = run.machine.facts
+    fields = {
+        "num_steps": config.train.num_steps,
+        "num_tokens": config.train.num_steps * config.train.batch_tokens,
+        "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
+        "flops_per_token": flops_per_token(config.model, config.train.half_length_fraction),
+        "microbatch": {"tokens": run.microbatch.tokens, "why": run.microbatch.why},
+        "device": {
+            "name": facts.device_name,
+            "cores": facts.num_threads,
+            "dtype": facts.dtype,
+            "compiled": facts.compiled,
+            "torch": facts.torch_version,
+            **peak,
+        },
+        "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
+    }
+    rows = {"rows_consumed": run.rows_consumed}
+    if run.step:
+        display(run.records.append("resume", run.step, **rows, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
+    record = run.records.append("start", run.step, **rows, **fields)
+    display(record | {"forecast": forecast, "seconds": run.seconds()})
+
+
+def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[str, float]]:
+    """Return {source: {tokens, epochs}} over the whole run, from the mixture plan."""
+    num_rows = config.num_rows
+    counts, epochs = batches.plan.counts(num_rows), batches.plan.epochs(num_rows)
+    return {
+        name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}
+        for name in batches.plan.sources
+    }
+
+
+def _finish_fields(run: Run) -> dict[str, Any]:
+    """Return what the run took, in all its processes; the energy of earlier ones is estimated by this one's power."""
+    path = run.run_dir / "records.jsonl"
+    seconds = run.seconds()
+    seconds_here = seconds - run.seconds_before
+    watt_hours, how = run.energy.watt_hours(seconds_here)
+    if run.seconds_before:
+        share = run.seconds_before / seconds
+        how += f"; {share:.0%} of the time was in earlier processes, estimated by the power of the last"
+    return {
+        "tokens_seen": run.tokens_seen,
+        "seconds": round(seconds, 1),
+        "energy_wh": round(watt_hours * seconds / seconds_here, 2),
+        "energy_how": how,
+        **memory_fields(read_all(path), run.records.attempt, run.peak_memory_bytes()),
+        **audit_fields(read_records(path)),
+    }

@@ -1,0 +1,78 @@
+"""What a table of the user's own runs says of any run, in the same words as the published laws do. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from headwater.scaling.arrays import Z_P90, FloatArray
+from headwater.scaling.overfit import USUAL, RepeatedForecaster, Strength
+from headwater.scaling.refusal import forecast_refusal
+from headwater.scaling.schedule import NO_MOVE, Move
+from headwater.scaling.table import most_epochs_of, read_runs
+
+
+@dataclass(frozen=True)
+class OwnRuns:
+    """The forecaster of one table; its unit is the table's, which no column names.
+
+    `move` is what the run's schedule changes where the table's runs had another, `move_how` why.
+    """
+
+    forecaster: RepeatedForecaster
+    path: Path
+    move: Move = NO_MOVE
+    move_how: str = ""
+
+    @property
+    def unit(self) -> str:
+        return f"as in {self.path.name}"
+
+    @property
+    def counts_embedding(self) -> bool:
+        return True
+
+    @cached_property
+    def strength(self) -> Strength:
+        """That of the losses below: what was divided out of them is multiplied back on."""
+        return replace(self.forecaster.strength, median=self.forecaster.likeliest_strength)
+
+    @property
+    def epochs(self) -> float:
+        return most_epochs_of(self.forecaster.runs)
+
+    @property
+    def members(self) -> list[tuple[str, OwnRuns]]:
+        return []
+
+    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
+        shape = np.broadcast_shapes(params.shape, tokens.shape)
+        flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
+        return np.log(self.forecaster.likeliest.posterior.predict(*flat)[0]).reshape(shape) + self.move.log_ratio
+
+    def quantiles(
+        self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
+    ) -> tuple[float, float, float]:
+        medians, deviations = self.forecaster.likeliest.spread(np.array([params]), np.array([tokens]))
+        median = float(medians[0]) * math.exp(log_factor + self.move.log_ratio)
+        factor = math.exp(Z_P90 * math.hypot(float(deviations[0]), self.move.deviation, deviation))
+        return median / factor, median, median * factor
+
+    def refusal(self, params: float, tokens: float) -> str | None:
+        return forecast_refusal(self.forecaster.likeliest.runs, params, tokens)
+
+    def how(self, params: float, tokens: float) -> str:
+        how = f"law of {len(self.forecaster.runs)} runs in {self.path}"
+        return f"{how}; {self.move_how}" if self.move_how else how
+
+
+def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "", known: Strength = USUAL) -> OwnRuns:
+    """Return the forecaster of a table; raise DataError for one that can't be read.
+
+    `known` is what is known of repetition's cost before its rows.
+    """
+    return OwnRuns(RepeatedForecaster(read_runs(path), known), path, move, move_how)

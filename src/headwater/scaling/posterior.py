@@ -1,0 +1,176 @@
+"""What the rows say together with the prior: exponents weighed on a grid, and smooth departures from the law.
+
+A run's log loss is the law, plus a departure that is alike for runs of like size (a Gaussian process in log params
+and log tokens), plus noise. The departure is why residuals of neighbouring runs resemble each other, and modelling it
+does two things that a plain fit can't: forecasts near the rows follow the rows, and a hundred rows with the same
+fault count as the few independent facts they are. It has two further parts: one that runs of the same params share,
+whose shape and rates are the same, and one of starved runs, whose warm-up is a large share of their few tokens: those
+say less of the law, and more of each other. Exponents aren't chosen but averaged over, by likelihood and prior.
+
+Rows high above the best loss get more noise: they are barely trained or starved, where the law is known to be wrong,
+and no forecast is wanted there. Rows further off than the rest allow get more noise still (Huber's weights), in
+rounds.
+
+n runs fitted · t targets · e exponents of the grid · k pairs of exponents kept
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater.scaling.arrays import FloatArray
+from headwater.scaling.fit import Law
+from headwater.scaling.grid import centre, exponents, powers, solve_grid
+from headwater.scaling.prior import Prior
+from headwater.scaling.table import Runs
+
+NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and the errors of a digitised figure
+ENOUGH = 40.0  # tokens per parameter
+_LONG_QUANTILE = 0.9
+_SAME_SIZE = 0.02  # natural logs of params
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How runs may differ from the law, relative to loss. One set for all tables: see benchmarks/law_backtest.py."""
+
+    size: float = 0.03  # standard deviation of the smooth departure
+    reach: float = 2.5  # natural logs of params or tokens over which it is alike
+    per_log_loss: float = 0.2  # noise added per unit of log loss above the best runs
+    outlier: float = 1.5  # standard deviations beyond which a run is weighed down
+    same_size: float = 0.004  # standard deviation of what runs of one size share besides
+    starved: float = 0.03  # standard deviation added per square of the log of tokens per parameter that are missing
+
+    def covariance(self, one: Runs, other: Runs, enough: float) -> FloatArray:
+        """Return the covariance of departures; runs of fewer than `enough` tokens per parameter are starved."""
+        apart_N = np.log(one.params)[:, None] - np.log(other.params)[None, :]
+        apart_D = np.log(one.tokens)[:, None] - np.log(other.tokens)[None, :]
+        alike = np.exp(-(apart_N**2 + apart_D**2) / (2 * self.reach**2))
+        smooth = self.size**2 + np.outer(self._starvation(one, enough), self._starvation(other, enough))
+        return np.asarray(smooth * alike + self.same_size**2 * (np.abs(apart_N) < _SAME_SIZE))
+
+    def variance(self, runs: Runs, enough: float) -> FloatArray:
+        """Return the variance of each run's departure: the diagonal of `covariance`."""
+        return self.size**2 + self._starvation(runs, enough) ** 2 + self.same_size**2
+
+    def _starvation(self, runs: Runs, enough: float) -> FloatArray:
+        missing = np.log(enough * runs.params / runs.tokens).clip(0)
+        return np.asarray(self.starved * missing**2)
+
+    def noise(self, runs: Runs) -> FloatArray:
+        """Return each run's own variance."""
+        num_best = max(1, min(3, len(runs) // 4))
+        above = np.log(runs.loss / np.sort(runs.loss)[:num_best].mean()).clip(0)
+        return NOISE**2 + (self.per_log_loss * above) ** 2
+
+
+def enough_tokens(runs: Runs) -> float:
+    """Return the tokens per parameter below which a run of this table is starved.
+
+    In a table of short runs alone they are what it is about, and the longest of them set the measure.
+    """
+    return min(ENOUGH, float(np.quantile(runs.tokens / runs.params, _LONG_QUANTILE)))
+
+
+_SPACE = exponents(low=0.05, high=1.2, count=33)
+_PRIOR_RUNS = 4.0  # how many runs the prior on the overall scale of errors is worth
+_MAX_ROUNDS = 5
+_LEAST_WEIGHT = 1e-4
+_MAX_CORRECTION = 0.1
+
+
+class Posterior:
+    """The fit of one table. `num_outliers` runs were weighed down to less than half.
+
+    `log_evidence` is the log likelihood of the rows over all exponents, up to a constant of their number.
+    """
+
+    def __init__(self, runs: Runs, prior: Prior, departure: Departure | None = None) -> None:
+        self.runs, self._departure = runs, departure or Departure()
+        self._enough = enough_tokens(runs)
+        self._covariance = self._departure.covariance(runs, runs, self._enough)
+        own_noise = self._departure.noise(runs)
+        log_prior = prior.log_density(_SPACE)
+        weights = np.ones(len(runs))
+        for _ in range(_MAX_ROUNDS):
+            self._solve(own_noise / weights, log_prior)
+            expected = self._covariance @ self._pull
+            off = np.abs(self._residual - expected) / np.sqrt(own_noise * self.scale)
+            previous, weights = weights, np.minimum(1.0, self._departure.outlier / np.maximum(off, 1e-9))
+            if np.abs(weights - previous).max() < 0.02:
+                break
+        self.num_outliers = int((weights < 0.5).sum())
+
+    def _solve(self, noise: FloatArray, log_prior: FloatArray) -> None:
+        runs = self.runs
+        self._whitening = np.linalg.inv(np.linalg.cholesky(self._covariance + np.diag(noise)))
+        self._grid = solve_grid(runs, _SPACE, _SPACE, self.whitening)
+        # the overall scale of errors is unknown and integrated out, which leaves a power of the sum of squares
+        log_density = log_prior - 0.5 * (len(runs) + _PRIOR_RUNS) * np.log(_PRIOR_RUNS + self._grid.squares)
+        log_determinant = float(np.log(np.diag(self._whitening)).sum())
+        peak = float(log_density.max())
+        self.log_evidence = peak + math.log(float(np.exp(log_density - peak).sum())) + log_determinant
+        self.density = np.exp(log_density - log_density.max())
+        self.density /= self.density.sum()
+        self._best = tuple(int(place) for place in np.unravel_index(int(self.density.argmax()), self.density.shape))
+        self.scale = float((_PRIOR_RUNS + self._grid.squares[self._best]) / (_PRIOR_RUNS + len(runs)))
+        self._residual = 1 - self._law_at_best(runs.params, runs.tokens) / runs.loss
+        self._pull = self._whitening.T @ (self._whitening @ self._residual)
+
+    def _terms(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return powers(params, centre(self.runs.params), _SPACE), powers(tokens, centre(self.runs.tokens), _SPACE)
+
+    def _law_at_best(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
+        i, j = self._best
+        by_N, by_D = self._terms(params, tokens)
+        E, A, B = self._grid.coefficients[i, j]
+        return E + A * by_N[:, i] + B * by_D[:, j]
+
+    @property
+    def whitening(self) -> FloatArray:
+        """Return the matrix that turns errors in loss into independent ones of unit variance."""
+        return np.asarray(self._whitening / self.runs.loss[None, :])
+
+    def laws(self) -> Iterator[tuple[Law, float]]:
+        """Yield the law of every pair of exponents that is worth considering, with its weight."""
+        centre_N, centre_D = centre(self.runs.params), centre(self.runs.tokens)
+        for i, j in np.argwhere(self.density > _LEAST_WEIGHT * self.density.max()):
+            alpha, beta = float(_SPACE[i]), float(_SPACE[j])
+            E, A, B = (float(value) for value in self._grid.coefficients[i, j])
+            law = Law(E, A * math.exp(alpha * centre_N), B * math.exp(beta * centre_D), alpha, beta)
+            yield law, float(self.density[i, j])
+
+    def predict(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the median loss at each target, and the variance of its logarithm without the noise of one run."""
+        by_N, by_D = self._terms(params, tokens)
+        kept = np.argwhere(self.density > _LEAST_WEIGHT * self.density.max())
+        weights = self.density[kept[:, 0], kept[:, 1]]
+        weights = weights / weights.sum()
+        E, A, B = self._grid.coefficients[kept[:, 0], kept[:, 1]].T
+        logs_tk = np.log(E + A * by_N[:, kept[:, 0]] + B * by_D[:, kept[:, 1]])
+        log_mean = logs_tk @ weights
+        by_exponents = ((logs_tk - log_mean[:, None]) ** 2) @ weights
+        correction, by_departure = self._departures(params, tokens)
+        variance = by_exponents + self._by_coefficients(by_N, by_D, np.exp(log_mean)) + by_departure
+        return np.exp(log_mean) * (1 + correction), variance
+
+    def _departures(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return what the rows near each target say of its departure, and the variance that this leaves."""
+        targets = Runs(params, tokens, np.ones_like(params))
+        shared = self._departure.covariance(targets, self.runs, self._enough)
+        known = shared @ self._whitening.T
+        before = self._departure.variance(targets, self._enough)
+        left = np.maximum(before - (known**2).sum(axis=1), 0.0) * self.scale
+        return np.clip(shared @ self._pull, -_MAX_CORRECTION, _MAX_CORRECTION), left
+
+    def _by_coefficients(self, by_N: FloatArray, by_D: FloatArray, loss: FloatArray) -> FloatArray:
+        """Return the variance of log loss from E, A and B at the best exponents; a coefficient at zero is known."""
+        i, j = self._best
+        active = self._grid.coefficients[i, j] > 0
+        gradient = np.stack([np.ones(len(loss)), by_N[:, i], by_D[:, j]], axis=1)[:, active] / loss[:, None]
+        spread = np.linalg.pinv(self._grid.gram[i, j][np.ix_(active, active)]) * self.scale
+        return np.asarray(np.einsum("ti,ij,tj->t", gradient, spread, gradient))

@@ -1,0 +1,135 @@
+"""Bytes and hops of each exchange, against rings simulated message by message and volumes of the papers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from headwater.forecast.communication import (
+    Group,
+    context_traffic,
+    expert_traffic,
+    pipeline_traffic,
+    sharding_traffic,
+    step_traffic,
+    tensor_traffic,
+)
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.layout import Layout, Software
+from headwater.forecast.shape import Experts, GroupedAttention, Layer, Mlp, Shape
+
+H100 = find_device("H100", read_devices())
+SHAPE = Shape(1000, 64, 128, (Layer(GroupedAttention(4, 2, 16), Mlp(256), 128),) * 6, is_tied=True)
+
+
+def ring_all_gather(num_ranks: int, num_bytes: float) -> tuple[float, int]:
+    """Pass chunks round a ring until every rank has all of them; return bytes that a rank sent, and rounds."""
+    held = [{rank} for rank in range(num_ranks)]
+    newest, sent, rounds = list(range(num_ranks)), 0.0, 0
+    while any(len(chunks) < num_ranks for chunks in held):
+        newest = [newest[rank - 1] for rank in range(num_ranks)]
+        for rank in range(num_ranks):
+            held[rank].add(newest[rank])
+        sent, rounds = sent + num_bytes / num_ranks, rounds + 1
+    return sent, rounds
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_a_gather_sends_what_a_simulated_ring_sends(size):
+    traffic = Group.of(size, 1, H100).all_gather(1000.0, 1, is_hidden=False)
+    sent, rounds = ring_all_gather(size, 1000.0)
+    assert traffic.bytes == pytest.approx(sent)
+    assert traffic.hops == rounds
+
+
+def test_an_all_reduce_is_a_scatter_and_a_gather():
+    group = Group.of(8, 1, H100)
+    once, reduce = group.all_gather(10.0, 1, is_hidden=True), group.all_reduce(10.0, 1, is_hidden=True)
+    assert (reduce.bytes, reduce.hops) == (2 * once.bytes, 2 * once.hops)
+
+
+def test_a_group_inside_a_node_uses_links_and_a_larger_one_the_network():
+    assert Group.of(8, 1, H100).wire == "links"
+    assert Group.of(16, 1, H100, uses_all_network_cards=True).bandwidth == 8 * H100.network
+    assert Group.of(16, 1, H100, uses_all_network_cards=False).bandwidth == H100.network
+    # data parallelism across tensor-parallel nodes: each device has its own card
+    assert Group.of(4, 8, H100).bandwidth == H100.network
+
+
+def test_tensor_parallelism_reduces_four_times_a_layer_and_twice_more_when_all_is_recomputed():
+    layout = Layout(8, 16, 2, tensor=8)
+    one_reduce = 2 * 7 / 8 * 2 * 2 * 128 * 64  # 2 bytes, 2 rows of 128 tokens, 64 wide
+    assert tensor_traffic(SHAPE, layout, H100)[0].bytes == pytest.approx(4 * 6 * one_reduce)
+    assert tensor_traffic(SHAPE, replace(layout, recompute="full"), H100)[0].bytes == pytest.approx(6 * 6 * one_reduce)
+
+
+@pytest.mark.parametrize(
+    ("change", "exchanges"),
+    [
+        ({}, 8.0),
+        ({"precision": "fp8-rowwise"}, 8.0),
+        ({"precision": "fp8"}, 7.0),  # two of eight in a byte
+        ({"recompute": "selective", "keeps_half_the_matmuls": True}, 10.0),
+        ({"recompute": "selective", "keeps_half_the_matmuls": True, "precision": "fp8"}, 8.0),
+        ({"recompute": "full", "precision": "fp8"}, 10.0),
+    ],
+)
+def test_inputs_are_gathered_again_where_products_are_computed_again_and_in_a_byte_with_one_scale(change, exchanges):
+    layout = replace(Layout(8, 16, 2, tensor=8), **change)
+    one = 7 / 8 * 2 * 2 * 128 * 64
+    assert tensor_traffic(SHAPE, layout, H100)[0].bytes == pytest.approx(exchanges * 6 * one)
+
+
+def test_fsdp_sends_three_times_the_weights_and_zero2_twice():
+    layout = Layout(64, 64, 1, sharding="fsdp")
+    params = 1e6
+    sent = sum(traffic.bytes for traffic in sharding_traffic(SHAPE, layout, H100, params))
+    assert sent == pytest.approx(3 * 2 * params * 63 / 64)
+    zero2 = sum(traffic.bytes for traffic in sharding_traffic(SHAPE, replace(layout, sharding="zero2"), H100, params))
+    assert zero2 == pytest.approx(2 * 2 * params * 63 / 64)
+    assert step_traffic(SHAPE, layout, H100, params) == ()
+
+
+def test_gradients_are_reduced_once_a_step_without_sharding():
+    layout = Layout(16, 64, 1, sharding="none")
+    assert sharding_traffic(SHAPE, layout, H100, 1e6) == ()
+    assert step_traffic(SHAPE, layout, H100, 1e6)[0].bytes == pytest.approx(2 * 15 / 16 * 4e6)
+
+
+def test_hybrid_sharding_reduces_its_shard_across_groups():
+    layout = Layout(32, 32, 1, sharding="hsdp", shard_group=8)
+    (across,) = step_traffic(SHAPE, layout, H100, 1e6)
+    assert across.bytes == pytest.approx(2 * 3 / 4 * 2e6 / 8)
+
+
+def test_context_parallelism_passes_keys_and_values_round():
+    layout = Layout(4, 4, 1, context=4)
+    keys_and_values = 2 * 2 * 2 * 16 * 128  # bytes, both, heads, width, tokens
+    assert context_traffic(SHAPE, layout, H100)[0].bytes == pytest.approx(3 * 6 * 3 / 4 * keys_and_values)
+
+
+def test_repeated_keys_are_all_exchanged():
+    layout = Layout(4, 4, 1, context=4)
+    repeats = replace(layout, software=Software(repeats_keys=True))
+    once, all_of_them = (context_traffic(SHAPE, each, H100)[0].bytes for each in (layout, repeats))
+    assert all_of_them == 2 * once  # four query heads, two of keys
+
+
+def test_a_stage_sends_its_output_on_and_its_gradient_back():
+    layout = Layout(2, 4, 2, pipeline=2)
+    assert pipeline_traffic(SHAPE, layout, H100)[0].bytes == 2 * 2 * (2 * 128) * 64
+
+
+def test_experts_get_tokens_and_send_them_back_forward_and_backward():
+    shape = replace(SHAPE, layers=(Layer(GroupedAttention(4, 2, 16), Experts(8, 2, 32), 128),) * 6)
+    layout = Layout(4, 4, 1, expert=4)
+    assert expert_traffic(shape, layout, H100)[0].bytes == pytest.approx(4 * 6 * 3 / 4 * 2 * 128 * 64 * 2)
+    assert expert_traffic(SHAPE, replace(layout, expert=1), H100) == ()
+
+
+def test_one_device_exchanges_nothing():
+    layout = Layout(1, 4, 4, software=Software())
+    kinds = (tensor_traffic, context_traffic, pipeline_traffic, expert_traffic)
+    assert not any(kind(SHAPE, layout, H100) for kind in kinds)
+    assert sharding_traffic(SHAPE, layout, H100, 1e6) == step_traffic(SHAPE, layout, H100, 1e6) == ()

@@ -1,0 +1,203 @@
+"""Memory of a device: against the closed forms of arXiv:2205.05198 and 1910.02054, and against what must hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headwater.errors import ConfigError
+from headwater.forecast.before import state_bytes
+from headwater.forecast.count import count_params
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.layout import Layout, Software, check_layout
+from headwater.forecast.memory import GRADIENT_BYTES, MASTER_BYTES, Stage, estimate_memory
+from headwater.forecast.shape import Experts, GroupedAttention, Layer, Mlp, Shape, shape_of
+from headwater.forecast.tables import read_csv
+from headwater.forecast.time import device_params, updated_params
+from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings
+
+GIB = 2**30
+COST = Path(__file__).parents[2] / "benchmarks/data/cost"
+OLD = Software(is_flash=False, has_sequence_parallel=False)
+
+
+def gpt(num_layers: int, d_model: int, heads: int, vocab_size: int = 51200, seq_len: int = 2048) -> Shape:
+    layer = Layer(GroupedAttention(heads, heads, d_model // heads), Mlp(4 * d_model, 2), 2 * d_model)
+    return Shape(vocab_size, d_model, seq_len, (layer,) * num_layers, is_tied=True)
+
+
+# layers, width, heads, pipeline, virtual stages, rows (arXiv:2205.05198, table 3)
+KORTHIKANTI = {
+    "22B": (48, 6144, 64, 1, 1, 4),
+    "175B": (96, 12288, 96, 8, 3, 1),
+    "530B": (105, 20480, 128, 35, 3, 1),
+    "1T": (128, 25600, 160, 64, 1, 1),
+}
+
+
+@pytest.mark.parametrize(
+    "row", read_csv(COST / "activation_memory_korthikanti.csv"), ids=lambda row: f"{row['model']}-{row['mode']}"
+)
+def test_activations_are_those_of_the_closed_form(row):
+    num_layers, d_model, heads, pipeline, virtual_stages, rows = KORTHIKANTI[row["model"]]
+    software = OLD if row["mode"] == "none" else replace(OLD, has_sequence_parallel=True)
+    layout = Layout(
+        num_devices=8 * pipeline,
+        batch_rows=rows * 8 * pipeline,
+        microbatch_rows=rows,
+        tensor=8,
+        pipeline=pipeline,
+        virtual_stages=virtual_stages,
+        sharding="none",
+        recompute="none" if row["mode"] == "none" else "selective",
+        software=software,
+    )
+    stage = Stage(gpt(num_layers, d_model, heads), layout, is_first=True, is_last=False)
+    assert stage.saved_bytes() / GIB == pytest.approx(float(row["act_GiB"]), rel=2e-3)
+
+
+ZERO = {"none": 16.0, "zero1": 4 + 12 / 8, "zero2": 2 + 14 / 8}
+
+
+@pytest.mark.parametrize("sharding", ZERO)
+def test_state_is_that_of_the_zero_paper_with_fp32_gradients(sharding):
+    """The paper counts bf16 gradients, 2 bytes; ours are summed in fp32, 2 more."""
+    shape, devices = gpt(4, 128, 4), 8
+    layout = Layout(devices, devices, 1, sharding=sharding)
+    memory = estimate_memory(shape, layout)
+    params = Stage(shape, layout, True, True)
+    num = params.block_params + params.end_params
+    more = 2 / (devices if sharding == "zero2" else 1)
+    assert (memory.weights + memory.gradients + memory.optimizer) / num == pytest.approx(ZERO[sharding] + more)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_state_on_one_device_in_fp32_is_what_training_keeps(name):
+    model = ModelSettings(
+        vocab_size=512, num_layers=4, d_model=64, d_ff=192, num_heads=4, num_kv_heads=2, head_dim=16, seq_len=64
+    )
+    optim = OptimSettings(name=name, matrix_lr=1, embedding_lr=1, head_lr=1, vector_lr=1, weight_decay=0)
+    layout = Layout(1, 1, 1, sharding="none", software=Software(param_bytes=0))
+    memory = estimate_memory(shape_of(model), layout, name)
+    assert memory.weights + memory.gradients + memory.optimizer == pytest.approx(state_bytes(model, optim), rel=0.01)
+
+
+def test_state_under_fsdp_is_a_shard():
+    shape = gpt(8, 256, 4)
+    whole, split = (estimate_memory(shape, Layout(n, n, 1, sharding="fsdp")) for n in (1, 16))
+    for part in ("gradients", "optimizer"):
+        assert getattr(split, part) == pytest.approx(getattr(whole, part) / 16)
+    assert whole.gradients / whole.optimizer == GRADIENT_BYTES / (MASTER_BYTES + 8)
+
+
+def test_hybrid_sharding_keeps_a_copy_in_each_group():
+    shape = gpt(8, 256, 4)
+    hybrid = estimate_memory(shape, Layout(16, 16, 1, sharding="hsdp", shard_group=4))
+    assert hybrid.optimizer == pytest.approx(4 * estimate_memory(shape, Layout(16, 16, 1, sharding="fsdp")).optimizer)
+
+
+def test_each_step_of_recomputation_saves_memory():
+    shape = gpt(8, 512, 8)
+    layout = Layout(8, 64, 8, sharding="zero1", software=OLD)
+    peaks = [
+        estimate_memory(shape, replace(layout, recompute=policy)).activations
+        for policy in ("none", "selective", "full")
+    ]
+    assert peaks[0] > peaks[1] > peaks[2]
+    tokens = 8 * 2048
+    assert peaks[2] == pytest.approx(tokens * (8 * 2 * 512 + 2 * 2 * 512))
+
+
+def test_a_fused_loss_needs_no_logits():
+    shape = gpt(2, 128, 4, vocab_size=100_000)
+    layout = Layout(1, 4, 4, sharding="none")
+    fused = estimate_memory(shape, replace(layout, software=Software(logit_bytes=0.0)))
+    whole = estimate_memory(shape, layout)
+    assert whole.working - fused.working > 0.9 * 14 * 4 * 2048 * 100_000
+
+
+def test_the_head_of_a_large_vocabulary_makes_the_last_stage_the_fullest():
+    layout = Layout(4, 16, 1, pipeline=4, sharding="none", recompute="full")
+    small, large = gpt(8, 128, 4, vocab_size=100), gpt(8, 128, 4, vocab_size=200_000)
+    assert (
+        Stage(small, layout, True, False).memory("adamw", 0).peak
+        > Stage(small, layout, False, True).memory("adamw", 0).peak
+    )
+    assert estimate_memory(large, layout, slack_fraction=0) == Stage(large, layout, False, True).memory("adamw", 0)
+
+
+def test_expert_parallelism_splits_the_experts_and_nothing_else():
+    attention = GroupedAttention(4, 4, 32)
+    shape = Shape(1000, 128, 64, (Layer(attention, Experts(8, 2, 64), 256),) * 2, is_tied=True)
+    one, eight = (estimate_memory(shape, Layout(8, 8, 1, expert=n, sharding="none")).optimizer for n in (1, 8))
+    experts = 2 * 8 * 3 * 128 * 64
+    assert one - eight == pytest.approx(12 * experts * 7 / 8)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("sharding", ["zero1", "zero2", "fsdp"])
+def test_expert_parallelism_does_not_change_what_all_devices_keep_together(sharding, optimizer):
+    """Each weight's sharded state lies on one device of the data-parallel ones, however experts are spread."""
+    attention = GroupedAttention(4, 4, 32)
+    shape = Shape(1000, 128, 64, (Layer(attention, Experts(8, 2, 64), 256),) * 2, is_tied=True)
+    found = [
+        estimate_memory(shape, Layout(16, 16, 1, expert=n, sharding=sharding), optimizer).optimizer for n in (1, 4, 8)
+    ]
+    assert found == pytest.approx([found[0]] * 3)
+    assert [updated_params(shape, Layout(16, 16, 1, expert=n, sharding=sharding)) for n in (4, 8)] == pytest.approx(
+        [device_params(shape, Layout(16, 16, 1)) / 16] * 2
+    )
+
+
+def test_expert_parallelism_that_does_not_divide_the_replicas_is_refused():
+    shape = Shape(1000, 128, 64, (Layer(GroupedAttention(4, 4, 32), Experts(9, 2, 64), 256),) * 2, is_tied=True)
+    with pytest.raises(ConfigError, match="expert parallelism over 3 devices lies inside data × context = 8 × 1"):
+        check_layout(Layout(8, 8, 1, expert=3), shape)
+    check_layout(Layout(9, 9, 1, expert=3), shape)
+
+
+def test_peak_is_the_sum_of_its_parts_and_grows_with_slack():
+    shape, layout = gpt(4, 128, 4), Layout(2, 8, 4)
+    memory = estimate_memory(shape, layout, slack_fraction=0)
+    assert memory.peak == sum(vars(memory).values())
+    slack = estimate_memory(shape, layout, slack_fraction=0.1)
+    assert slack.peak - memory.peak == pytest.approx(0.1 * (memory.gathered + memory.activations + memory.working))
+
+
+def test_state_params_are_all_but_norms():
+    shape = gpt(4, 128, 4)
+    stage = Stage(shape, Layout(1, 1, 1), True, True)
+    assert stage.block_params + stage.end_params == pytest.approx(count_params(shape).total, rel=0.01)
+
+
+def test_a_split_sequence_gathers_keys_and_values_of_two_layers():
+    """By hand: 2 bytes, keys and values, forward again and backward."""
+    layout = Layout(8, 1, 1, context=8, recompute="full", software=Software(repeats_keys=True))
+    shape = Shape(1000, 1024, 65536, (Layer(GroupedAttention(16, 4, 64), Mlp(4096), 0),) * 4, is_tied=False)
+    stage = Stage(shape, layout, is_first=True, is_last=True)
+    assert stage.whole_sequence_bytes() == 2 * 2 * (2 * 2 * 65536 * 16 * 64)
+    once = replace(layout, recompute="none", software=Software())
+    assert Stage(shape, once, is_first=True, is_last=True).whole_sequence_bytes() == 2 * (2 * 2 * 65536 * 4 * 64)
+    alone = replace(layout, context=1)
+    assert Stage(shape, alone, is_first=True, is_last=True).whole_sequence_bytes() == 0
+
+
+def test_fsdp_keeps_embedding_and_head_gathered():
+    layout = Layout(8, 8, 1)
+    tied, untied = (
+        estimate_memory(
+            Shape(50000, 1024, 1024, (Layer(GroupedAttention(16, 4, 64), Mlp(4096), 0),) * 4, is_tied), layout
+        )
+        for is_tied in (True, False)
+    )
+    assert untied.gathered - tied.gathered == 2 * 50000 * 1024
+
+
+def test_devices_have_the_memory_that_their_driver_reports():
+    """GiB that programs print of such devices; a gigabyte of a name is 2**30 bytes, less what the driver keeps."""
+    devices = read_devices()
+    for name, gib in {"V100": 31.75, "A100-40GB": 39.49, "A100-80GB": 79.15, "H100": 79.18, "H200": 139.8}.items():
+        assert find_device(name, devices).memory_bytes / GIB == pytest.approx(gib, rel=1e-3)

@@ -1,0 +1,141 @@
+"""Which small runs are chosen: held against trying every choice, and against what a ladder must keep to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from headwater.errors import ConfigError
+from headwater.forecast.ladder import LEAST_RATIO, Rung, _Information, design, scaled_shapes, worth_of_another
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.settings import ModelSettings
+from headwater.scaling.posterior import Posterior
+from headwater.scaling.prior import published_prior
+from headwater.scaling.refusal import forecast_refusal
+from headwater.scaling.table import Runs
+
+BATCH = 4096
+MODEL = ModelSettings(
+    vocab_size=4096, num_layers=6, d_model=384, d_ff=1024, num_heads=6, num_kv_heads=6, head_dim=64, seq_len=256
+)
+
+
+def rung(model: ModelSettings, num_steps: int) -> Rung:
+    flops = flops_per_token(model) * num_steps * BATCH
+    return Rung(
+        model.num_layers, model.d_model, model.num_heads, model.num_kv_heads, model.head_dim, model.d_ff, num_steps,
+        params=count_parameters(model).total, tokens=num_steps * BATCH, flops=flops, seconds=3 + flops / 1e12,
+    )  # fmt: skip
+
+
+TARGET = rung(MODEL, 2000)
+CANDIDATES = [rung(model, steps) for model in scaled_shapes(MODEL) for steps in (100, 200, 400, 800, 1600)]
+
+
+def variance(rungs: list[Rung]) -> float:
+    return _Information(rungs, TARGET).variance(range(len(rungs)))
+
+
+def test_no_choice_of_six_is_much_better():
+    some = [rung for rung in CANDIDATES if 4 <= TARGET.flops / rung.flops <= 40][::2][:12]
+    budget = sum(sorted(rung.seconds for rung in some)[:9]) * 0.8
+    chosen = design(some, TARGET, budget)
+    affordable = [six for six in combinations(some, 6) if sum(rung.seconds for rung in six) <= budget]
+    within = [six for six in affordable if any(rung.shape == TARGET.shape for rung in six)]
+    assert len(within) > 20
+    assert any(rung.shape == TARGET.shape for rung in chosen)
+    assert variance(chosen) <= 1.05 * min(variance(list(six)) for six in within)
+
+
+def test_a_ladder_keeps_to_its_budget_and_below_the_run():
+    for budget in (200.0, 300.0, 900.0):
+        chosen = design(CANDIDATES, TARGET, budget)
+        assert sum(rung.seconds for rung in chosen) <= budget
+        assert all(rung.flops * LEAST_RATIO <= TARGET.flops for rung in chosen)
+        assert [rung.flops for rung in chosen] == sorted(rung.flops for rung in chosen)
+
+
+def test_more_time_narrows_the_forecast():
+    variances = [variance(design(CANDIDATES, TARGET, budget)) for budget in (200.0, 300.0, 900.0)]
+    assert variances == sorted(variances, reverse=True)
+
+
+@pytest.mark.parametrize("budget", [180.0, 250.0, 900.0])
+def test_the_rungs_carry_a_loss_for_the_run(budget):
+    chosen = design(CANDIDATES, TARGET, budget)
+    params, tokens = (np.array([getattr(rung, name) for rung in chosen]) for name in ("params", "tokens"))
+    rows = Runs(params, tokens, 0.9 + 40 / params**0.3 + 90 / tokens**0.3)
+    assert forecast_refusal(rows, TARGET.params, TARGET.tokens) is None
+
+
+def test_the_forecaster_narrows_as_the_design_says():
+    """Of two designs the one called better leaves the posterior of invented losses less variance, too."""
+    good = design(CANDIDATES, TARGET, 900.0)
+    poor = sorted(CANDIDATES, key=lambda rung: rung.flops)[:6]
+    left = []
+    for rungs in (good, poor):
+        params, tokens = (np.array([getattr(rung, name) for rung in rungs]) for name in ("params", "tokens"))
+        loss = 0.9 + 40 / params**0.3 + 90 / tokens**0.3
+        posterior = Posterior(Runs(params, tokens, loss), published_prior())
+        left.append(float(posterior.predict(np.array([TARGET.params]), np.array([TARGET.tokens]))[1][0]))
+    assert variance(good) < variance(poor)
+    assert left[0] < left[1]
+
+
+def test_one_more_run_is_worth_something():
+    chosen = design(CANDIDATES, TARGET, 300.0)
+    worth = worth_of_another(chosen, CANDIDATES, TARGET, 100.0)
+    assert worth.deviation_then < worth.deviation_now
+    assert worth.rung.seconds <= 100
+    assert worth.deviation_then == pytest.approx(variance([*chosen, worth.rung]) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_heads": 12, "num_kv_heads": 4, "head_dim": 32},
+        {"num_heads": 1, "num_kv_heads": 1, "head_dim": 384},
+        {"num_heads": 8, "num_kv_heads": 1, "head_dim": 48},
+        {"family": "gpt2", "num_layers": 1},
+    ],
+)
+def test_smaller_models_are_models(changes):
+    model = ModelSettings.model_validate(MODEL.model_dump() | changes)
+    shapes = scaled_shapes(model)
+    assert shapes[0] == model
+    assert len({count_parameters(shape).total for shape in shapes}) >= 3
+    for shape in shapes:
+        ModelSettings.model_validate(shape.model_dump())  # head counts divide, gpt2's heads fill its width
+        assert count_parameters(shape).total <= count_parameters(model).total
+        assert shape.num_heads // shape.num_kv_heads == model.num_heads // model.num_kv_heads
+
+
+@pytest.mark.parametrize("budget", [1.0, 20.0, 60.0])
+def test_the_minutes_that_are_advised_are_enough(budget):
+    # the cheapest six are all of one size, which carry no law
+    cheap = [replace(CANDIDATES[0], num_steps=60 + step, seconds=1.0) for step in range(8)]
+    cheap = [replace(rung, flops=TARGET.flops / 30) for rung in cheap]
+    others = [rung for rung in CANDIDATES if rung.seconds > budget / 6]
+    with pytest.raises(ConfigError) as error:
+        design([*cheap, *others], TARGET, min(budget, 5.0), 6)
+    advised = re.search(r"--minutes ([\d.]+)", str(error.value))
+    assert advised is not None, str(error.value)
+    assert len(design([*cheap, *others], TARGET, 60 * float(advised[1]), 6)) == 6
+
+
+@pytest.mark.parametrize(
+    ("budget", "num_rungs", "target", "says"),
+    [
+        (1.0, 6, TARGET, "at least, or --minutes"),
+        (900.0, 5, TARGET, "--rungs 6"),
+        (900.0, 6, replace(TARGET, flops=TARGET.flops / 1000), "too short for a ladder"),
+    ],
+)
+def test_what_no_ladder_fits_in(budget, num_rungs, target, says):
+    with pytest.raises(ConfigError, match=says):
+        design(CANDIDATES, target, budget, num_rungs)

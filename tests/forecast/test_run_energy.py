@@ -1,0 +1,83 @@
+"""Power, sites, prices and devices: the tables, and what is said of a wrong cell."""
+
+from __future__ import annotations
+
+import pytest
+
+from headwater.errors import ConfigError, DataError
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.energy import find_site, mean_watts
+from headwater.forecast.money import find_price
+
+DEVICES = read_devices()
+HARDWARE = "name,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size"
+
+
+def test_power_is_a_part_of_the_limit():
+    assert mean_watts(find_device("H100", DEVICES), 0.9) == pytest.approx(630)
+
+
+@pytest.mark.parametrize("name", ["H100", "H200", "B200", "GB200", "A100-80GB", "A100-40GB", "L40S"])
+def test_devices_are_compared_at_one_kind_of_price(name):
+    price = find_price(find_device(name, DEVICES))
+    assert price is not None
+    assert price.kind == "on_demand"
+
+
+def test_every_figure_has_its_source_and_date():
+    for name in ("H100", "H200", "B200", "A100-80GB", "A100-40GB"):
+        price = find_price(find_device(name, DEVICES))
+        assert price is not None
+        assert price.source
+        assert price.date
+        assert price.low <= price.usd_per_hour <= price.high
+    assert all(device.source for device in DEVICES.values())
+    assert find_site().source
+
+
+def test_a_device_without_price_has_none():
+    assert find_price(find_device("MI300X", DEVICES)) is None
+    assert find_price(find_device("H200", DEVICES), "reserved") is None
+    spot = find_price(find_device("H200", DEVICES), "spot")
+    usual = find_price(find_device("H200", DEVICES))
+    assert spot and usual and spot.usd_per_hour < usual.usd_per_hour
+
+
+def test_unknown_names_say_what_there_is():
+    with pytest.raises(ConfigError, match="did you mean H100"):
+        find_device("H100-SXMM", DEVICES)
+    with pytest.raises(ConfigError, match=r"no device 'zzzzzzzz' in the hardware table\. It has "):
+        find_device("zzzzzzzz", DEVICES)
+    with pytest.raises(ConfigError, match="has average, llama-1"):
+        find_site("mars")
+
+
+def test_a_power_limit_slows_the_clock_by_the_cube_root():
+    assert find_device("H100-96GB-HBM2e-500W", DEVICES).clock == pytest.approx((500 / 700) ** (1 / 3))
+    assert find_device("H100", DEVICES).clock == 1
+
+
+def test_devices_go_by_the_names_of_the_tables():
+    for name in ("A100-80GB", "a100_80gb", "A100-40GB", "a100_40gb", "h100_80gb", "H100", "V100", "TPUv4", "H800"):
+        assert find_device(name, DEVICES)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "says"),
+    [
+        ("prices", ["device,kind,usd_per_hour", "", "H100,spot,2", "H100,reserved,abc"], "line 4, H100 reserved: usd"),
+        ("hardware", [HARDWARE, "X1,new,1000,80,3,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
+        ("sites", ["site,pue,kg_co2_per_kwh", "here,1.1,"], "line 2, here: kg_co2_per_kwh is needed and blank"),
+    ],
+)
+def test_a_wrong_cell_of_a_table_is_named_with_file_and_line(tmp_path, name, rows, says):
+    path = tmp_path / f"{name}.csv"
+    path.write_text("\n".join(rows))
+    read = {
+        "prices": lambda: find_price(find_device("H100", DEVICES), "reserved", path),
+        "hardware": lambda: read_devices(path),
+        "sites": lambda: find_site("here", path),
+    }
+    with pytest.raises(DataError) as caught:
+        read[name]()
+    assert f"{path} {says}" in str(caught.value)

@@ -1,0 +1,180 @@
+"""Time of a step: bubbles against a simulated pipeline, limits that physics sets, and refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from headwater.errors import ConfigError
+from headwater.forecast.compute import cast_bytes, device_params, gradient_bytes, microbatch_compute
+from headwater.forecast.count import count_flops
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.efficiency import Efficiency, shipped_efficiency
+from headwater.forecast.layout import Layout, Software, check_layout
+from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
+from headwater.forecast.time import in_halves, overlapped, pipeline_bubble, step_seconds, step_work
+
+DEVICES = read_devices()
+H100 = find_device("H100", DEVICES)
+SHAPE = Shape(32000, 4096, 4096, (Layer(GroupedAttention(32, 8, 128), Mlp(14336), 8192),) * 32, is_tied=False)
+PERFECT = Efficiency(
+    {
+        **dict.fromkeys(("matmul_ampere", "matmul_hopper", "matmul_fp8", "matmul_fp8_rowwise"), 1.0),
+        **dict.fromkeys(("attention_ampere", "attention_hopper", "second_flash_gain", "links", "network"), 1.0),
+        "memory": 1e9,  # free
+        "overlap": 1.0,
+        "hop_seconds": 0.0,
+    }
+)
+
+
+def simulated_pipeline(stages: int, microbatches: int) -> float:
+    """Run 1F1B slot by slot, forward and backward of a microbatch taking 1 and 2; return idle over busy time."""
+    orders = []
+    for stage in range(stages):
+        warm = min(stages - stage - 1, microbatches)
+        order = [("F", index) for index in range(warm)]
+        for index in range(microbatches - warm):
+            order += [("F", warm + index), ("B", index)]
+        orders.append(order + [("B", index) for index in range(microbatches - warm, microbatches)])
+    done: dict[tuple[str, int, int], float] = {}
+    free, places = [0.0] * stages, [0] * stages
+    while any(place < len(order) for place, order in zip(places, orders, strict=True)):
+        for stage in range(stages):
+            if places[stage] == len(orders[stage]):
+                continue
+            kind, index = orders[stage][places[stage]]
+            before = ("F", stage - 1, index) if kind == "F" else ("B", stage + 1, index)
+            if before[1] in range(stages) and before not in done:
+                continue
+            if kind == "B" and stage == stages - 1 and ("F", stage, index) not in done:
+                continue
+            start = max(free[stage], done.get(before, 0.0))
+            free[stage] = done[(kind, stage, index)] = start + (1 if kind == "F" else 2)
+            places[stage] += 1
+    return max(free) / (3 * microbatches) - 1
+
+
+@pytest.mark.parametrize(("stages", "microbatches"), [(1, 4), (2, 2), (4, 8), (8, 8), (4, 32)])
+def test_the_bubble_is_that_of_a_simulated_pipeline(stages, microbatches):
+    layout = Layout(stages, microbatches, 1, pipeline=stages)
+    assert pipeline_bubble(layout) == pytest.approx(simulated_pipeline(stages, microbatches))
+
+
+def test_rows_in_halves_cost_what_rows_of_half_the_length_do():
+    layout = Layout(8, 64, 2, sharding="fsdp")
+    halved, short = replace(SHAPE, seq_len=SHAPE.seq_len // 2), replace(layout, batch_rows=128, microbatch_rows=4)
+    efficiency = shipped_efficiency()
+    whole = step_work(SHAPE, layout, H100)
+    seconds = [step_seconds(work, efficiency) for work in (in_halves(whole, 1.0), step_work(halved, short, H100))]
+    assert seconds[0] == pytest.approx(seconds[1], rel=1e-3)
+    assert in_halves(whole, 0.0) == whole
+
+
+def test_a_perfect_device_takes_the_flops_over_its_peak():
+    layout = Layout(1, 4, 2, sharding="none", precision="bf16")
+    seconds = step_seconds(step_work(SHAPE, layout, H100), PERFECT)
+    flops = count_flops(SHAPE).hardware * 4 * 4096
+    assert seconds == pytest.approx(flops / H100.bf16_flops, rel=1e-6)
+
+
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_recomputation_costs_its_hardware_flops(recompute):
+    layout = Layout(1, 1, 1, sharding="none", recompute=recompute)
+    seconds = step_seconds(step_work(SHAPE, layout, H100), PERFECT)
+    assert seconds == pytest.approx(count_flops(SHAPE, recompute).hardware * 4096 / H100.bf16_flops, rel=1e-6)
+
+
+def test_half_the_layers_recomputed_cost_half():
+    layout = Layout(1, 1, 1, sharding="none")
+    times = [
+        step_seconds(
+            step_work(SHAPE, replace(layout, recompute=policy, recomputed_layers=part), H100), shipped_efficiency()
+        )
+        for policy, part in (("none", 1.0), ("full", 0.5), ("full", 1.0))
+    ]
+    assert times[1] == pytest.approx((times[0] + times[2]) / 2)
+
+
+def test_twice_the_devices_halve_the_time_of_a_perfect_cluster():
+    few, many = (step_seconds(step_work(SHAPE, Layout(n, 64, 1), H100), PERFECT) for n in (8, 16))
+    assert many == pytest.approx(few / 2, rel=0.01)
+
+
+def test_a_measured_step_takes_longer_than_a_perfect_one_and_faster_than_half_asleep():
+    work = step_work(SHAPE, Layout(64, 512, 1), H100)
+    assert 1.2 < step_seconds(work, shipped_efficiency()) / step_seconds(work, PERFECT) < 4
+
+
+def test_hidden_traffic_costs_only_what_is_longer_than_the_computation():
+    work = step_work(SHAPE, Layout(64, 64, 1), H100)
+    assert overlapped(1.0, work.traffic, PERFECT) == 1.0
+    assert overlapped(0.0, work.traffic, PERFECT) > 0
+
+
+def test_fp8_is_faster_and_a_power_limit_costs_time():
+    layout = Layout(8, 64, 1)
+    efficiency = shipped_efficiency()
+    bf16 = step_seconds(step_work(SHAPE, layout, H100), efficiency)
+    assert step_seconds(step_work(SHAPE, replace(layout, precision="fp8"), H100), efficiency) < bf16
+    assert step_seconds(step_work(SHAPE, layout, replace(H100, watts=350.0)), efficiency) > bf16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tensor": 3, "num_devices": 9}, "32 heads can't be split over 3"),
+        ({"num_devices": 12, "tensor": 8}, "12 devices can't be split by tensor × pipeline × context = 8 × 1 × 1"),
+        ({"pipeline": 64, "num_devices": 64}, "32 layers are too few for 64"),
+        ({"batch_rows": 100}, "a batch of 100 rows is no multiple of 64 replicas × 1 rows; try 64"),
+        ({"tensor": 0}, "must be at least 1"),
+    ],
+)
+def test_a_layout_that_cannot_be_says_why(change, message):
+    with pytest.raises(ConfigError, match=message):
+        check_layout(replace(Layout(64, 64, 1), **change), SHAPE)
+
+
+def test_without_flash_attention_scores_cost_memory_traffic():
+    layout = Layout(8, 64, 1)
+    old = replace(layout, software=Software(is_flash=False))
+    assert step_work(SHAPE, old, H100).compute.bytes > 2 * step_work(SHAPE, layout, H100).compute.bytes
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("is_flash", [True, False])
+def test_the_hardware_rate_counts_the_layers_that_are_recomputed(part, is_flash):
+    """Against the work that the time of a step is made of."""
+    software = Software(is_flash=is_flash)
+    layout = Layout(1, 2, 2, sharding="none", recompute="full", recomputed_layers=part, software=software)
+    work = microbatch_compute(SHAPE, layout)
+    done = (work.matmul_flops + work.attention_flops) / layout.microbatch_tokens(SHAPE.seq_len)
+    assert count_flops(SHAPE, "full", is_flash, part).hardware == pytest.approx(done, rel=1e-9)
+
+
+@pytest.mark.parametrize(("precision", "inputs_split", "passes"), [("fp8", 8, 5), ("fp8-rowwise", 1, 10)])
+def test_casts_are_of_what_a_tensor_parallel_device_has_in_hand(precision, inputs_split, passes):
+    """Product by product, by hand: gathered inputs are cast whole unless one scale lets them be cast before."""
+    layout = Layout(8, 8, 1, tensor=8, precision=precision)
+    firsts = [(4096, 4096), (1024, 4096), (1024, 4096), (14336, 4096), (14336, 4096)]
+    lasts = [(4096, 4096), (4096, 14336)]
+    width = sum(num_in / inputs_split + num_out / 8 for num_out, num_in in firsts)
+    width += sum(num_in / 8 + num_out for num_out, num_in in lasts)
+    assert cast_bytes(SHAPE, layout) == pytest.approx(passes * 32 * 4096 * width)
+
+
+def test_gradients_that_lie_whole_are_added_microbatch_by_microbatch():
+    whole = Layout(8, 64, 1, sharding="zero1")
+    assert gradient_bytes(SHAPE, whole) == 10 * device_params(SHAPE, whole)
+    assert gradient_bytes(SHAPE, replace(whole, microbatch_rows=8)) == 0  # one microbatch
+    assert gradient_bytes(SHAPE, replace(whole, sharding="fsdp")) == 0
+    fused = replace(whole, software=Software(gradient_add_bytes=6.0))
+    assert gradient_bytes(SHAPE, fused) == 6 * device_params(SHAPE, whole)
+
+
+def test_attention_is_faster_the_newer_its_kernel():
+    efficiency = shipped_efficiency()
+    parts = [efficiency.attention("hopper", kernel) for kernel in ("first", "second", "hopper")]
+    assert parts == sorted(parts)
+    assert parts[2] < 0.75  # arXiv:2407.08608, the best of its forward passes

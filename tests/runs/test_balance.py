@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import call, prose, write_run_file, write_texts
+
+from headwater.cli.balance import print_findings
+from headwater.corpus.load import SPLITS, read_documents
+from headwater.export.data_card import markdown
+from headwater.runs.balance import balance_of_run, training_of_run
+from headwater.runs.data_card import data_card_of_run
+from headwater.runs.run_config import config_of_run
+
+EXTRA = """
+[corpus.sources.more]
+paths = ["MORE"]
+licence = "CC0-1.0"
+
+[corpus.redact]
+
+[corpus.licences]
+
+[corpus.decontaminate]
+sets.quiz = ["quiz.jsonl"]
+"""
+
+
+LONGER_ONCE_NORMAL = "\u0958" * 40
+"A letter of three bytes, of which normal form C makes two of three each."
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("balance")
+    write_texts(cwd / "texts")
+    write_texts(cwd / "more", 4)
+    (cwd / "more" / "short.txt").write_text("hi")
+    (cwd / "more" / "mail.txt").write_text(prose("mail", 60) + f"Write to a@b.org. {LONGER_ONCE_NORMAL}\n")
+    question = prose("quiz", 1).strip() + " " + prose("quiz 2", 2).strip()
+    (cwd / "quiz.jsonl").write_text(json.dumps({"q": question}))
+    (cwd / "more" / "leak.txt").write_text(prose("leak", 60) + f"\n{question}\n")
+    extra = EXTRA.replace("MORE", str(cwd / "more")).replace("quiz.jsonl", str(cwd / "quiz.jsonl"))
+    path = write_run_file(cwd / "mine.toml", extra=extra)
+    said = call("corpus", "tokenizer", "train", str(path), cwd=cwd)
+    assert said.status == 0, said
+    return cwd / "runs" / "mine"
+
+
+def test_each_source_adds_up_by_stage(prepared):
+    for sheet in balance_of_run(prepared)["sources"].values():
+        for unit in ("documents", "bytes"):
+            dropped = sum(stage[unit] for stage in sheet["stages"].values())
+            assert sheet["read"][unit] == sheet["kept"][unit] + dropped
+
+
+def written_bytes(run_dir, source):
+    """Return documents and bytes of a source's text, counted in the corpus itself."""
+    corpus = run_dir / "data" / "corpus"
+    texts = [document.text for split in SPLITS for document in read_documents(corpus, split, source)]
+    return {"documents": len(texts), "bytes": sum(len(text.encode()) for text in texts)}
+
+
+def test_what_is_kept_and_what_lies_in_the_corpus_differ_by_what_cleaning_did_to_the_byte(prepared):
+    balance = balance_of_run(prepared)
+    for name, sheet in balance["sources"].items():
+        assert sheet["text"] == written_bytes(prepared, name)
+        assert sheet["kept"]["bytes"] == sheet["text"]["bytes"] + sheet["cleaned_bytes"]
+        assert sheet["kept"]["documents"] == sheet["text"]["documents"]
+        for mark in ("licence", "language", "kind"):
+            parts = balance["kept_by"][mark][name].values()
+            assert {unit: sum(part[unit] for part in parts) for unit in sheet["text"]} == sheet["text"]
+    assert balance["sources"]["mine"]["cleaned_bytes"] > 0, "each file's last line end"
+    more = balance["sources"]["more"]
+    assert more["cleaned_bytes"] < 0, "normal form C added more than the last line ends took"
+
+
+def test_the_printed_balance_adds_up_to_the_byte(prepared):
+    said = call("corpus", "show", "--run", "runs/mine", cwd=prepared.parent.parent)
+    lines = said.out[said.out.index("mine") : said.out.index("evaluation set")].splitlines()
+    rows = [(line[17:51].strip(), int(line[62:].replace(",", ""))) for line in lines]
+    starts = [at for at, (name, _) in enumerate(rows) if name == "read"]
+    assert len(starts) == 3, "two sources and the sums"
+    for start, end in zip(starts, [*starts[1:], len(rows)]):
+        total = rows[start][1]
+        for name, size in rows[start + 1 : end]:
+            total += {"-": -size, "+": size}.get(name[0], 0)
+            assert name[0] in "-+" or size == total or name == "of it held out", (name, size, total)
+    assert {"+ added by cleaning", "- taken away by cleaning", "- dropped"} <= {name for name, _ in rows}
+
+
+def test_what_the_steps_found_is_in_it(prepared):
+    balance = balance_of_run(prepared)
+    assert balance["decontamination"]["quiz"]["found"] == 1
+    assert balance["redaction"]["email"]["replaced"] == 1
+    assert set(balance["kept_by"]["licence"]["more"]) == {"CC0-1.0"}
+
+
+def test_nothing_is_lost_in_packing_and_the_epochs_are_what_the_rows_come_to(prepared):
+    training = training_of_run(prepared)
+    num_rows = config_of_run(prepared).num_rows
+    assert set(training) == {"mine", "more"}
+    assert sum(seen["weight"] for seen in training.values()) == pytest.approx(1, abs=1e-5)
+    for seen in training.values():
+        assert seen["tokens_lost"] == 0
+        assert 0 <= seen["padding"] < 0.5
+        assert seen["epochs"] == pytest.approx(seen["weight"] * num_rows / seen["rows"], abs=1e-3)
+
+
+def test_show_prints_every_stage_and_what_training_sees(prepared):
+    said = call("corpus", "show", "--run", "runs/mine", cwd=prepared.parent.parent)
+    assert said.status == 0, said
+    for part in ("- quality: too_short", "- protection: redacted_email", "- protection: contaminated_quiz", "epochs"):
+        assert part in said.out
+    assert "evaluation set quiz: 1 of 1 items found, in 1 document" in said.out
+    assert "redacted: email 1" in said.out
+    assert "text by licence: " in said.out
+
+
+def test_items_too_short_to_be_searched_are_counted(capsys):
+    found = {"items": 4, "too_short": 3, "found": 0, "documents": 0, "bytes": 0}
+    print_findings({"decontamination": {"quiz": found}})
+    assert "0 of 4 items found" in (said := capsys.readouterr().out)
+    assert "; 3 have fewer words than corpus.decontaminate.min_words and were not searched" in said
+
+
+def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):
+    write_texts(tmp_path / "texts")
+    said = call("corpus", "build", str(write_run_file(tmp_path / "mine.toml")), cwd=tmp_path)
+    assert said.status == 0, said
+    assert training_of_run(tmp_path / "runs" / "mine") is None
+    shown = call("corpus", "show", "--run", "runs/mine", "--json", cwd=tmp_path).json
+    assert shown["training"] is None
+    assert shown["sources"]["mine"]["stages"]["reading"]["documents"] == 0
+    kept = shown["sources"]["mine"]["kept"]["bytes"]
+    first, sheet = said.out.split("\n", 1)
+    assert kept < 1e6 and f"{kept / 1e3:.1f} of " in first and " kB" in first, said
+    again = call("corpus", "build", "mine.toml", cwd=tmp_path)
+    assert again.out == f"nothing to do: the corpus is up to date with its settings and texts\n{sheet}"
+
+
+def test_the_data_card_of_a_run_is_json_and_tells_no_path(prepared):
+    card = data_card_of_run(config_of_run(prepared))
+    text = json.dumps(card)
+    assert str(prepared.parent.parent) not in text
+    assert str(prepared.parent.parent) not in markdown(card)
+    more = card["sources"]["more"]
+    assert (more["licence"], set(more["by"]["licence"])) == ("CC0-1.0", {"CC0-1.0"})
+    assert more["tokens"] == training_of_run(prepared)["more"]["tokens"]
+    dropped_bytes = sum(stage["bytes"] for stage in more["dropped"].values())
+    assert more["read"]["bytes"] == more["kept"]["bytes"] + more["cleaned_bytes"] + dropped_bytes
+    assert more["read"]["documents"] == more["kept"]["documents"] + sum(
+        stage["documents"] for stage in more["dropped"].values()
+    )
+    assert card["decontamination"]["quiz"]["found"] == 1
+    assert "found_items" not in text
+
+
+@pytest.mark.parametrize(
+    ("paths", "shown"),
+    [
+        (["FOLDER/more/*.*"], "more/*.*"),
+        (["FOLDER/more/**/*.txt", "FOLDER/more/mail.txt"], "more/**/*.txt, mail.txt"),
+        (["FOLDER/more/"], "more"),
+        (["*.txt"], "*.txt"),
+    ],
+)
+def test_the_data_card_names_the_folder_of_a_pattern(prepared, paths, shown):
+    config = config_of_run(prepared)
+    folder = str(prepared.parent.parent)
+    more = config.corpus.sources["more"].model_copy(
+        update={"paths": [path.replace("FOLDER", folder) for path in paths]}
+    )
+    corpus = config.corpus.model_copy(update={"sources": {**config.corpus.sources, "more": more}})
+    card = data_card_of_run(config.model_copy(update={"corpus": corpus}))
+    assert card["sources"]["more"]["from"] == shown
+
+
+def test_a_run_whose_corpus_is_gone_has_no_card(prepared, tmp_path):
+    config = config_of_run(prepared)
+    assert data_card_of_run(config.model_copy(update={"runs_dir": str(tmp_path)})) is None

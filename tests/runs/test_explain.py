@@ -1,0 +1,170 @@
+"""Every setting says where its value comes from: the user, a recipe, a rule, or a default."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from small_run import call, write_run_file
+
+from headwater.runs.run_config import RunConfig, config_of_run, file_schema, list_recipes, load_run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run_file(tmp_path / "mine.toml")
+    return tmp_path
+
+
+def reasons(run: str, *overrides: str) -> dict[str, object]:
+    return {reason.setting: reason for reason in load_run(run, list(overrides))[1]}
+
+
+def leaves(table: dict, prefix: str = "") -> dict[str, object]:
+    flat = {}
+    for name, value in table.items():
+        flat |= leaves(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name: value}
+    return flat
+
+
+@pytest.mark.parametrize("run", ["mine.toml", "first-light"])
+def test_every_setting_has_one_reason_with_its_value(folder, run):
+    config, found = load_run(run, [])
+    settings = leaves(config.model_dump(mode="json"))
+    assert {reason.setting: reason.value for reason in found} == settings
+    assert len(found) == len(settings)
+    for reason in found:
+        assert reason.origin in ("user", "recipe", "rule", "default")
+        assert reason.why
+
+
+def test_what_the_run_file_sets_is_the_users(folder):
+    found = reasons("mine.toml")
+    for setting in ("train.num_steps", "model.d_model", "machine.compile", "corpus.sources.mine.paths"):
+        assert (found[setting].origin, found[setting].where) == ("user", "mine.toml")
+
+
+def test_what_the_command_line_sets_is_the_users_and_says_so(folder):
+    found = reasons("mine.toml", "optim.beta1=0.7", "train.num_steps=7")
+    for setting, value in (("optim.beta1", 0.7), ("train.num_steps", 7)):
+        assert (found[setting].origin, found[setting].value) == ("user", value)
+        assert "command line" in found[setting].where
+
+
+def test_what_a_recipe_sets_is_the_recipes(folder):
+    found = reasons("first-light")
+    for setting in ("train.num_steps", "corpus.sources.books.package", "mixture.weights.almanac"):
+        assert (found[setting].origin, found[setting].where) == ("recipe", "first-light")
+
+
+def test_a_file_that_extends_a_recipe_has_both_origins(folder):
+    (folder / "my.toml").write_text('extends = "first-light"\n[train]\nnum_steps = 9\n')
+    found = reasons("my.toml")
+    assert (found["train.num_steps"].origin, found["train.num_steps"].value) == ("user", 9)
+    assert found["train.batch_tokens"].origin == "recipe"
+    assert found["model.seq_len"].origin == "recipe"
+
+
+def test_what_a_rule_sets_names_its_source(folder):
+    found = reasons("mine.toml")
+    for setting in (
+        "optim.matrix_lr",
+        "model.d_ff",
+        "schedule.warmup_steps",
+        "train.microbatch_tokens",
+        "model.vocab_size",
+    ):
+        assert found[setting].origin == "rule"
+    assert "nanochat" in found["optim.matrix_lr"].why
+    assert found["model.vocab_size"].value == 384
+
+
+def test_a_rule_follows_what_the_command_line_sets(folder):
+    before, after = reasons("mine.toml"), reasons("mine.toml", "model.d_model=64", "optim.name=adamw")
+    assert after["model.d_ff"].value != before["model.d_ff"].value
+    assert after["optim.matrix_lr"].value != before["optim.matrix_lr"].value
+    assert after["optim.matrix_lr"].origin == "rule"
+
+
+def test_what_nobody_sets_is_a_default(folder):
+    found = reasons("mine.toml")
+    for setting in ("optim.beta2", "mixture.weights", "train.max_bad_steps", "corpus.dedup.near"):
+        assert found[setting].origin == "default"
+
+
+def test_a_run_file_without_a_name_is_named_after_itself(folder):
+    found = reasons("mine.toml")
+    assert (found["name"].value, found["name"].origin) == ("mine", "rule")
+
+
+def explained(*arguments: str, cwd: Path) -> list[str]:
+    """Return the settings that explain names, in its order."""
+    said = call("explain", *arguments, cwd=cwd)
+    assert said.status == 0, said
+    assert not [line for line in said.out.splitlines() if line != line.rstrip() or len(line) > 100]
+    return [line.split()[0] for line in said.out.splitlines() if re.match(r"  \w", line)]
+
+
+def test_explain_names_what_is_set_by_origin_and_all_of_it_on_demand(folder):
+    found = reasons("mine.toml")
+    shown = [name for name, reason in found.items() if reason.origin != "default" and reason.value is not None]
+    assert sorted(explained("mine.toml", cwd=folder)) == sorted(shown)
+    assert sorted(explained("mine.toml", "--all", cwd=folder)) == sorted(found)
+
+
+def test_explain_gives_the_reason_of_every_rule_and_the_number_of_heads(folder):
+    said = call("explain", "first-light", cwd=folder).out
+    assert "4 layers × 192, 3 heads of 64" in said
+    words = " ".join(said.split())
+    for reason in load_run("first-light", [])[1]:
+        assert reason.origin != "rule" or " ".join(reason.why.split()) in words, reason
+
+
+def test_the_schema_knows_every_setting_and_extends(folder):
+    said = call("explain", "--schema", cwd=folder)
+    schema = json.loads(said.out)
+    assert schema == file_schema()
+    assert set(schema["properties"]) == {*RunConfig.model_fields, "extends"}
+    assert '"required"' not in said.out  # rules and `extends` fill in what a file leaves out
+    assert schema["additionalProperties"] is False
+
+
+def test_every_setting_is_described_in_the_schema():
+    undescribed = []
+    for name, table in file_schema()["$defs"].items():
+        for setting, facts in table.get("properties", {}).items():
+            if not facts.get("description") and "$ref" not in json.dumps(facts):
+                undescribed.append(f"{name}.{setting}")
+    assert not undescribed
+
+
+def test_every_recipe_is_complete():
+    for name in list_recipes():
+        config, _ = load_run(name, [])
+        assert config.name == name
+
+
+def test_the_settings_of_a_run_come_back_from_its_folder(finished):
+    config = config_of_run(finished.run_dir)
+    kept = json.loads((finished.run_dir / "config.json").read_text())["settings"]
+    assert config.model_dump(mode="json") | {"runs_dir": "runs"} == kept
+
+
+@pytest.mark.parametrize("way", ["runs/mine", "runs/mine/", "./runs/../runs/mine", "link", "runs/mine/data/.."])
+def test_a_run_folder_may_be_named_in_any_way(finished, monkeypatch, way):
+    monkeypatch.chdir(finished.cwd)
+    link = finished.cwd / "link"
+    if not link.exists():
+        link.symlink_to("runs/mine")
+    said = call("evaluate", "--run", way, "--json", cwd=finished.cwd)
+    assert said.status == 0, said
+    assert "evaluating" not in said.out + said.err  # it found what the run has
+
+
+def test_a_run_folder_may_be_the_current_one(finished):
+    said = call("evaluate", "--run", ".", "--json", cwd=finished.run_dir)
+    assert said.status == 0, said
+    assert "evaluating" not in said.out + said.err

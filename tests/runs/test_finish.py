@@ -1,0 +1,112 @@
+"""What comes after training: what is needed first, and a baseline that fails ends nothing."""
+
+from __future__ import annotations
+
+import shutil
+from unittest import mock
+
+import pytest
+from small_run import call, write_run_file, write_texts
+
+from headwater.corpus.load import read_documents
+from headwater.errors import EvaluationError
+from headwater.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
+from headwater.files import read_json
+from headwater.runs.finish import scores_of
+from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.read import open_stores
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    write_texts(folder / "texts", num_files=20)
+    settings = {"train__num_steps": 4, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 0}
+    write_run_file(folder / "mine.toml", texts=str(folder / "texts"), **settings)
+    said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_baselines_of_a_small_run_are_of_all_its_text(finished):
+    run_dir = finished / "runs" / "mine"
+    evaluation = read_json(run_dir / "evaluation.json")
+    tokenizer = Tokenizer.load(run_dir / "data" / "tokenizer")
+    text = b"".join(d.text.encode() for d in read_documents(run_dir / "data" / "corpus", "validation", "mine"))
+    assert evaluation["yardsticks"]["xz"] == xz_bits_per_byte(text)
+    train, held_out = (open_stores(run_dir / "data" / "tokens", split)["mine"] for split in ("train", "validation"))
+    streams = [[(store.slice(0, store.num_tokens), store.starts)] for store in (train, held_out)]
+    ids = (tokenizer.vocab_size, tokenizer.begin_id, tokenizer.end_id)
+    assert evaluation["yardsticks"]["ngram5"] == ngram_bits_per_byte(*streams, len(text), *ids)
+    assert evaluation["baseline_sample"] == {
+        "counted_tokens": train.num_tokens,
+        "of_tokens": train.num_tokens,
+        "scored_bytes": len(text),
+        "of_bytes": len(text),
+    }
+
+
+@pytest.mark.parametrize("error", [MemoryError(), EvaluationError("no text"), OSError("disk on fire")])
+def test_a_baseline_that_fails_is_one_line_and_the_run_is_complete(folder, error):
+    run_dir = folder / "runs" / "mine"
+    for name in ("evaluation.json", "report.html"):
+        (run_dir / name).unlink()
+    shutil.rmtree(run_dir / "export")
+    with mock.patch("headwater.runs.finish.measure_baselines", side_effect=error):
+        said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    assert (said.out + said.err).count("the baselines are not measured: ") == 1 and "Traceback" not in said.err
+    assert (run_dir / "report.html").exists() and (run_dir / "export" / "hf" / "README.md").exists()
+    said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0 and set(read_json(run_dir / "evaluation.json")["yardsticks"]) == {"xz", "ngram5"}
+    assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
+
+
+def test_export_and_report_are_there_before_the_first_baseline(folder):
+    run_dir = folder / "runs" / "mine"
+    (run_dir / "evaluation.json").unlink()
+    for path in (run_dir / "export", run_dir / "report.html"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    found = []
+
+    def measure(*stores):
+        found.extend([(run_dir / "export" / "hf" / "README.md").exists(), (run_dir / "report.html").exists()])
+        return {}, {}
+
+    with mock.patch("headwater.runs.finish.measure_baselines", measure):
+        said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0 and found == [True, True], said
+
+
+def test_a_kill_before_the_card_has_the_baselines_leaves_them_to_the_next_call(folder):
+    run_dir = folder / "runs" / "mine"
+    (run_dir / "evaluation.json").unlink()
+    shutil.rmtree(run_dir / "export")
+    with mock.patch("headwater.runs.finish.write_card", side_effect=KeyboardInterrupt):
+        assert call("run", "mine.toml", cwd=folder).status == 130
+    assert "5-gram" not in (run_dir / "export" / "hf" / "README.md").read_text()
+    assert call("run", "mine.toml", cwd=folder).status == 0
+    assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
+
+
+def test_the_seconds_of_every_stage_are_kept(finished):
+    seconds = read_json(finished / "runs" / "mine" / "stages.json")["seconds"]
+    assert set(seconds) == {"corpus", "tokenizer", "tokens", "evaluation", "export", "baselines", "report"}
+
+
+def test_the_card_has_real_text_first_and_names_the_almanac():
+    scores = scores_of(
+        {"bits_per_byte": {"all": 1.282}, "bits_per_byte_real_text": 1.39, "yardsticks": {"xz": 1.987, "ngram5": 1.351}}
+    )
+    assert list(scores.values()) == [1.39, 1.282, 1.987, 1.351]
+    assert next(iter(scores)) == "this model, held-out real text" and "almanac" in list(scores)[1]
+    assert list(scores)[2:] == ["xz\u00a0-9e, the same real text", "5-gram, the same real text"]
+    assert list(scores_of({"bits_per_byte": {"all": 1.2}, "bits_per_byte_real_text": 1.2})) == [
+        "this model, held-out text"
+    ]

@@ -1,0 +1,150 @@
+"""A run's forecast is made before its first step, kept as it is, and never the reason that a run fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from small_run import call, write_run_file, write_texts
+
+from headwater.forecast.ladder import Rung
+from headwater.runs import kept_forecast
+from headwater.runs.kept_forecast import forecast_of_run
+from headwater.runs.ladder_record import FORMAT, DoneRung, same_make
+from headwater.runs.planning import PlanOptions
+from headwater.runs.run_config import load_run
+from headwater.runs.rung_times import NOT_MEASURED
+from headwater.records import read_records
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml")
+    return tmp_path
+
+
+def begin(step: int = 0, given: PlanOptions | None = None, *overrides: str) -> tuple[dict | None, list[str]]:
+    """Return the forecast of a run that begins at `step`, and what was said."""
+    said: list[str] = []
+    config, _ = load_run("mine.toml", list(overrides))
+    return forecast_of_run(config, given or PlanOptions(), step, said.append, lambda: 1_790_000_000.0), said
+
+
+def write_table(path: Path, unit: float = 1.0) -> Path:
+    rows = [(p, t, unit * (1.5 + 40 * p**-0.35 + 30 * t**-0.3)) for p in (1e4, 3e4, 1e5) for t in (3e4, 1e5, 3e5)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("params,tokens,loss,seed\n" + "".join(f"{p},{t},{loss},1\n" for p, t, loss in rows))
+    return path
+
+
+def write_ladder() -> Path:
+    """Leave what a finished ladder of mine.toml leaves; return its table."""
+    config, _ = load_run("mine.toml", [])
+    sizes = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
+    rung = Rung(**sizes, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
+    done = DoneRung(rung, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor", NOT_MEASURED)
+    record = {"format": FORMAT, "of": same_make(config), "rungs": [asdict(done)]}
+    table = write_table(Path("runs/mine/ladder/runs.csv"))
+    table.with_name("ladder.json").write_text(json.dumps(record))
+    return table
+
+
+KEPT = Path("runs/mine/forecast.json")
+
+
+def test_it_says_when_and_by_what_it_was_made(folder):
+    found, said = begin()
+    assert said == []
+    assert found == json.loads(KEPT.read_text())
+    assert found["made_at"] == "2026-09-21T14:13:20+00:00"
+    assert found["loss"] is None
+    assert "headwater ladder" in found["loss_refused"]
+    assert 0 < found["training"]["hours"]["p10"] <= found["training"]["hours"]["p90"] < found["hours"]["p90"]
+
+
+def test_a_resume_keeps_it_to_the_byte(folder):
+    begin()
+    before = KEPT.read_bytes()
+    found, said = begin(8)
+    assert (KEPT.read_bytes(), said) == (before, [])
+    assert found == json.loads(before)
+
+
+def test_settings_that_decide_nothing_may_change(folder):
+    begin()
+    before = KEPT.read_bytes()
+    begin(8, None, "train.log_every=3", f"runs_dir={folder}/runs")
+    assert KEPT.read_bytes() == before
+
+
+def test_a_resume_with_other_settings_keeps_no_stale_one(folder):
+    begin()
+    found, said = begin(8, None, "train.validate_every=2")
+    assert found is None
+    assert not KEPT.exists()
+    assert "other settings" in said[0]
+
+
+def test_a_resume_of_a_run_without_one_makes_none(folder):
+    assert begin(8) == (None, [])
+    assert not KEPT.exists()
+
+
+def test_the_ladders_table_is_taken_by_itself_in_bits_per_byte(folder):
+    write_ladder()
+    found, _ = begin(0, PlanOptions(loss_unit="nats_per_token"))
+    assert found["loss"]["p50"] == pytest.approx(1.5 + 40 * 45344**-0.35 + 30 * 12288**-0.3, rel=0.05)
+    assert found["loss_unit"] == "bits_per_byte"
+
+
+def test_a_named_table_comes_before_the_ladders(folder):
+    write_ladder()
+    found, _ = begin(0, PlanOptions(write_table(Path("mine.csv"), unit=3.0), "nats_per_token"))
+    assert found["loss"]["p50"] > 6
+    assert found["loss_unit"] == "nats_per_token"
+
+
+@pytest.mark.parametrize("text", ["", "params,tokens\n1,2\n", "params,tokens,loss\n1e6,-1,nan\n"])
+def test_a_bad_table_costs_the_loss_alone(folder, text):
+    write_ladder().write_text(text)
+    found, said = begin()
+    assert found["loss"] is None
+    assert found["training"]["hours"]["p50"] > 0
+    assert "no forecast of the loss" in said[0]
+    assert "runs.csv" in found["loss_refused"]
+
+
+def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, monkeypatch):
+    begin()
+
+    def fail(*arguments):
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(kept_forecast, "plan_run", fail)
+    found, said = begin()
+    assert found is None
+    assert "a fault of ours" in said[0]
+    assert not KEPT.exists()
+
+
+@pytest.mark.slow
+def test_a_run_stores_it_before_its_first_step_and_a_resume_leaves_it(folder):
+    said = call("train", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    assert "forecast (80 % intervals): time" in said.out
+    assert ", forecast " in said.out.split("step 20/24")[1]
+    before, records = KEPT.read_bytes(), Path("runs/mine/records.jsonl")
+    assert KEPT.stat().st_mtime < read_records(records, "step")[0]["time"]
+    shutil.rmtree("runs/mine/checkpoints/step-000000024")
+    assert call("train", "mine.toml", cwd=folder).status == 0
+    assert [record["step"] for record in read_records(records, "resume")] == [16]
+    assert KEPT.read_bytes() == before
+    shutil.rmtree("runs/mine/checkpoints")
+    KEPT.write_text("{}")
+    assert call("train", "mine.toml", cwd=folder).status == 0
+    assert json.loads(KEPT.read_text())["key"] == json.loads(before)["key"]

@@ -1,0 +1,325 @@
+"""The ladder as its user sees it: small runs in the run's folder, a table, a forecast, and a place to resume from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import time
+
+import pytest
+from small_run import call, finish, require_clear_error, start, write_run_file, write_texts
+
+from headwater.errors import ConfigError
+from headwater.forecast.ladder import Rung, design
+from headwater.scaling.table import read_runs
+from headwater.runs.epochs import epochs_of
+from headwater.runs.kept_forecast import forecast_of_run
+from headwater.runs.ladder_design import LadderOptions
+from headwater.runs.ladder_record import read_ladder
+from headwater.runs.planning import PlanOptions
+from headwater.runs.run_config import load_run
+
+ARGUMENTS = ("ladder", "mine.toml", "--minutes", "2", "--json")
+LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
+NUM_FILES = 90  # the run reads them twice
+CONSTANT = "schedule.final_fraction=1.0"
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory):
+    """A folder with a run whose ladder is done, and what the command said."""
+    folder = tmp_path_factory.mktemp("ladder")
+    write_texts(folder / "texts", NUM_FILES)
+    write_run_file(folder / "mine.toml", **LENGTH)
+    said = call(*ARGUMENTS, cwd=folder)
+    without_disturbances(folder)
+    return folder, said
+
+
+def without_disturbances(folder, busy=None):
+    """Write that nothing ran beside the rungs, or what did: tests of times shall not depend on the machine's load."""
+    for path in [*folder.glob("runs/mine/ladder/*/rung.json"), folder / "runs/mine/ladder/ladder.json"]:
+        found = json.loads(path.read_text())
+        for rung in found.get("rungs", [found.get("rung")]):
+            rung["busy"] = busy
+        path.write_text(json.dumps(found))
+
+
+def rungs_of(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/mine/ladder/*/rung.json")}
+
+
+def test_the_rungs_are_runs_of_the_same_text(ladder):
+    folder, said = ladder
+    assert said.status == 0, said
+    assert len(said.json["rungs"]) == 6
+    text = (folder / "runs/mine/data/tokens/manifest.json").read_bytes()
+    for rung in said.json["rungs"]:
+        run_dir = folder / "runs/mine/ladder" / rung["name"]
+        config = json.loads((run_dir / "config.json").read_text())["settings"]
+        assert (run_dir / "data/tokens/manifest.json").read_bytes() == text
+        assert config["train"]["num_steps"] == rung["num_steps"]
+        assert config["train"]["batch_tokens"] == 512
+        assert config["model"]["d_model"] == rung["d_model"]
+
+
+def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):
+    folder, said = ladder
+    monkeypatch.chdir(folder)
+    (times,) = [reading.times for reading in epochs_of(load_run("mine.toml", [])[0]).values()]
+    assert times > 1
+    for rung in said.json["rungs"]:
+        records = (folder / "runs/mine/ladder" / rung["name"] / "records.jsonl").read_text().splitlines()
+        (start,) = [record for record in map(json.loads, records) if record["event"] == "start"]
+        assert start["plan"]["sources"]["mine"]["epochs"] == pytest.approx(times, rel=0.05)
+
+
+def test_the_table_is_one_for_law_fit(ladder):
+    folder, said = ladder
+    runs = read_runs(folder / "runs/mine/ladder/runs.csv")
+    assert sorted(runs.loss) == pytest.approx(sorted(rung["loss"] for rung in said.json["rungs"]), abs=1e-6)
+    fitted = call("ladder", "--table", "runs/mine/ladder/runs.csv", "--json", cwd=folder)
+    assert fitted.json["num_points"] == 6
+    assert fitted.json["repetition"]["most_readings"] == pytest.approx(2, rel=0.1)
+    by_source = call(
+        "ladder", "--table", "runs/mine/ladder/runs.csv", "--loss-column", "bits_per_byte_mine", "--json", cwd=folder
+    )
+    assert by_source.json["E"] == pytest.approx(fitted.json["E"])  # there is but one source
+
+
+def test_the_forecast_is_the_plans(ladder, monkeypatch):
+    folder, said = ladder
+    loss = call("plan", "mine.toml", "--json", cwd=folder).json["loss"]
+    assert loss["p50"] == pytest.approx(said.json["forecast"]["all"]["p50"], rel=0.01)
+    assert said.json["forecast"]["mine"]["p5"] < loss["p50"] < said.json["forecast"]["mine"]["p95"]
+    monkeypatch.chdir(folder)
+    assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
+
+
+def test_what_is_done_isnt_trained_again(ladder):
+    folder, said = ladder
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
+    again = call(*ARGUMENTS, cwd=folder)
+    assert again.json["rungs"] == said.json["rungs"]
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
+
+
+def test_a_ladder_of_other_settings_says_nothing(ladder, monkeypatch):
+    folder, _ = ladder
+    monkeypatch.chdir(folder)
+    assert read_ladder(load_run("mine.toml", ["optim.matrix_lr=0.5"])[0]) == []
+    assert (
+        "headwater ladder" in call("plan", "mine.toml", "optim.matrix_lr=0.5", "--json", cwd=folder).json["how"]["loss"]
+    )
+
+
+def test_another_schedule_moves_the_forecast_and_leaves_the_ladder(ladder):
+    folder, _ = ladder
+    usual, none = (call("plan", "mine.toml", *changed, "--json", cwd=folder).json for changed in ((), (CONSTANT,)))
+    assert "multi-power law" not in usual["how"]["loss"]
+    assert "law of 6 runs" in none["how"]["loss"]
+    assert "since the run has a constant rate after 5 steps of warm-up where those had wsd" in none["how"]["loss"]
+    assert none["loss"]["p50"] > usual["loss"]["p50"]
+    assert none["loss"]["p90"] / none["loss"]["p10"] > usual["loss"]["p90"] / usual["loss"]["p10"]
+    assert "the ladder's" in none["how"]["hours"]  # a step takes as long at any rate
+
+
+def test_a_damaged_ladder_says_nothing(ladder, monkeypatch):
+    folder, _ = ladder
+    monkeypatch.chdir(folder)
+    path = folder / "runs/mine/ladder/ladder.json"
+    whole = path.read_text()
+    try:
+        for damaged in ("{", "[]", whole.replace('"loss"', '"lost"'), whole.replace('"all": ', '"all": -')):
+            path.write_text(damaged)
+            assert read_ladder(load_run("mine.toml", [])[0]) == []
+    finally:
+        path.write_text(whole)
+
+
+def half_done(folder, here, num_done):
+    """Copy a ladder as it was when only its `num_done` smallest rungs were trained."""
+    shutil.copytree(folder, here, symlinks=True)
+    place = here / "runs/mine/ladder"
+    for name in ("ladder.json", "runs.csv"):
+        (place / name).unlink()
+    for rung in json.loads((place / "design.json").read_text())["rungs"][num_done:]:
+        shutil.rmtree(place / f"{rung['num_layers']}x{rung['d_model']}-{rung['num_steps']}")
+    return here
+
+
+def test_a_half_finished_ladder_says_so_and_forecasts_from_what_it_has(ladder, tmp_path, monkeypatch):
+    folder, _ = ladder
+    here = half_done(folder, tmp_path / "here", 4)
+    words = "4 of 6 rungs are trained; rerun headwater ladder RUN to continue"
+    plan = call("plan", "mine.toml", "--json", cwd=here).json
+    assert plan["how"]["loss"].startswith(f"{words}; so far: law of those 4")
+    assert plan["loss_unit"] == "bits_per_byte"
+    full = call("plan", "mine.toml", "--json", cwd=folder).json
+    widths = [found["loss"]["p90"] / found["loss"]["p10"] for found in (plan, full)]
+    assert widths[0] > widths[1], f"four rungs {widths[0]}, six {widths[1]}"
+    foreseen = call(*ARGUMENTS, "--dry-run", cwd=here).json
+    assert [rung["is_trained"] for rung in foreseen["rungs"]] == [True] * 4 + [False] * 2
+    assert words in foreseen["notes"]
+    monkeypatch.chdir(here)
+    heard = []
+    kept = forecast_of_run(load_run("mine.toml", [])[0], PlanOptions(), 0, heard.append, time.time)
+    assert words in heard
+    assert kept["loss"] == plan["loss"]
+
+
+def test_too_few_rungs_for_a_forecast_are_said(ladder, tmp_path):
+    here = half_done(ladder[0], tmp_path / "here", 3)
+    plan = call("plan", "mine.toml", "--json", cwd=here).json
+    assert plan["loss"] is None
+    assert "3 of 6 rungs are trained; rerun headwater ladder RUN to continue, and 4 carry" in plan["how"]["loss"]
+
+
+def test_a_half_finished_ladder_of_other_settings_says_nothing(ladder, tmp_path):
+    here = half_done(ladder[0], tmp_path / "here", 4)
+    plan = call("plan", "mine.toml", "optim.matrix_lr=0.5", "--json", cwd=here).json
+    assert plan["loss"] is None
+    assert "rungs are trained" not in plan["how"]["loss"]
+
+
+def test_a_dry_run_writes_nothing_and_says_what_it_took_for_granted(ladder, tmp_path):
+    write_texts(tmp_path / "texts", NUM_FILES)
+    write_run_file(tmp_path / "mine.toml", **LENGTH)
+    foreseen = call(*ARGUMENTS, "--dry-run", cwd=tmp_path).json
+    assert not (tmp_path / "runs").exists()
+    assert len(foreseen["rungs"]) == 6
+    assert not foreseen["is_text_prepared"]
+    assert "the text is not prepared" in foreseen["notes"][0]
+    folder, said = ladder
+    ready = call(*ARGUMENTS, "--dry-run", cwd=folder).json
+    assert ready["is_text_prepared"]
+    assert [rung["name"] for rung in ready["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
+
+
+@pytest.mark.slow
+def test_rungs_of_other_text_or_settings_are_made_again(ladder, tmp_path):
+    folder, said = ladder
+    here = tmp_path / "here"
+    shutil.copytree(folder, here, symlinks=True)
+    write_texts(here / "texts", NUM_FILES + 10)
+    changed = call(*ARGUMENTS, cwd=here)
+    assert changed.status == 0, changed
+    before = {rung["name"]: rung["loss"] for rung in said.json["rungs"]}
+    assert all(rung["loss"] != before.get(rung["name"]) for rung in changed.json["rungs"])
+    again = call(*ARGUMENTS, "optim.matrix_lr=0.001", cwd=here)
+    assert again.status == 0, again
+    losses = {rung["name"]: rung["loss"] for rung in changed.json["rungs"]}
+    assert all(rung["loss"] != losses.get(rung["name"]) for rung in again.json["rungs"])
+
+
+def test_its_steps_are_not_those_of_another_machine(ladder, monkeypatch):
+    folder, _ = ladder
+    monkeypatch.chdir(folder)
+    assert "the ladder's" in call("plan", "mine.toml", "--json", cwd=folder).json["how"]["hours"]
+    other = call("plan", "mine.toml", "machine.num_threads=2", "--json", cwd=folder).json
+    assert "the ladder's" not in other["how"]["hours"]
+    assert other["loss"]["p50"] > 0
+
+
+def test_times_of_disturbed_rungs_are_said_and_not_used(ladder, tmp_path):
+    here = tmp_path / "here"
+    shutil.copytree(ladder[0], here, symlinks=True)
+    without_disturbances(here, "Other processes use 1.9 of the 2 CPUs")
+    plan = call("plan", "mine.toml", "--json", cwd=here).json
+    assert "the ladder's" not in plan["how"]["hours"]
+    (note,) = [note for note in plan["notes"] if "the ladder's times" in note]
+    assert "Other processes use 1.9 of the 2 CPUs" in note
+    assert plan["loss"] is not None  # which load doesn't change
+
+
+@pytest.mark.slow
+def test_an_interrupted_ladder_goes_on_to_the_same_losses(ladder, tmp_path):
+    folder, said = ladder
+    write_texts(tmp_path / "texts", NUM_FILES)
+    write_run_file(tmp_path / "mine.toml", **LENGTH)
+    design = folder / "runs/mine/ladder/design.json"
+    place = tmp_path / "runs/mine/ladder/design.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(design.read_text())  # predicted seconds differ from call to call, and with them the choice
+    process = start(*ARGUMENTS, cwd=tmp_path)
+    records = tmp_path / "runs/mine/ladder" / said.json["rungs"][1]["name"] / "records.jsonl"
+    while process.poll() is None and not (records.exists() and records.read_text().count('"step"') > 5):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    stopped = finish(process)
+    assert stopped.status == 75
+    assert 1 <= len(rungs_of(tmp_path)) < 6
+    assert (
+        f"{len(rungs_of(tmp_path))} of 6 rungs are trained; rerun headwater ladder RUN to continue"
+        in stopped.out + stopped.err
+    )
+    assert call(*ARGUMENTS, cwd=tmp_path).status == 0
+    texts = [(at / "runs/mine/ladder/runs.csv").read_text() for at in (folder, tmp_path)]
+    tables = [list(csv.DictReader(text.splitlines())) for text in texts]
+    for row in (*tables[0], *tables[1]):
+        del row["seconds_per_step"]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--minutes", "0.001"), "at least"),
+        (("--minutes", "-1"), "above zero"),
+        (("--minutes", "1", "--share", "0.5"), "not both"),
+        (("--rungs", "3"), "--rungs 6"),
+        (("train.num_steps=60",), "too short"),
+    ],
+)
+def test_impossible_ladders_are_refused(ladder, arguments, says):
+    folder, _ = ladder
+    name = ["name=other"] if "train.num_steps=60" in arguments else []
+    require_clear_error(call("ladder", "mine.toml", *name, *arguments, cwd=folder), says)
+
+
+def test_a_ladder_resumes_without_its_minutes(ladder):
+    folder, said = ladder
+    before = (folder / "runs/mine/ladder/design.json").read_bytes()
+    again = call("ladder", "mine.toml", "--json", cwd=folder)
+    assert [rung["name"] for rung in again.json["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
+    assert (folder / "runs/mine/ladder/design.json").read_bytes() == before
+
+
+def made_rung(num_layers: int, num_steps: int, seconds: float) -> Rung:
+    sizes = {"d_model": 64, "num_heads": 1, "num_kv_heads": 1, "head_dim": 64, "d_ff": 192}
+    params, tokens = 1e5 * num_layers, 1e3 * num_steps
+    return Rung(
+        num_layers,
+        **sizes,
+        num_steps=num_steps,
+        params=params,
+        tokens=tokens,
+        flops=6 * params * tokens,
+        seconds=seconds,
+    )
+
+
+def test_a_ladder_takes_two_fifths_of_the_run_by_default_or_says_what_it_needs():
+    target = made_rung(8, 1000, 100.0)
+    candidates = [made_rung(layers, steps, 8.0) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
+    budget = LadderOptions().budget_seconds(target.seconds)
+    assert budget == 40.0
+    with pytest.raises(ConfigError, match=r"takes 48 s at least and 40 s are given: --share 0\.48 at least"):
+        design(candidates, target, budget)
+    assert len(design(candidates, target, LadderOptions(share=0.5).budget_seconds(target.seconds))) == 6
+
+
+def test_a_table_that_is_gone_is_made_of_the_rungs(ladder):
+    folder, _ = ladder
+    table = folder / "runs/mine/ladder/runs.csv"
+    whole = table.read_bytes()
+    before = call("plan", "mine.toml", "--json", cwd=folder).json["loss"]
+    try:
+        table.write_bytes(whole[:60])
+        assert call("plan", "mine.toml", "--json", cwd=folder).json["loss"] == pytest.approx(before, rel=1e-6)
+        table.unlink()
+        assert call("plan", "mine.toml", "--json", cwd=folder).json["loss"] == pytest.approx(before, rel=1e-6)
+    finally:
+        table.write_bytes(whole)

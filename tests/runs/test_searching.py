@@ -1,0 +1,381 @@
+"""A budget as people give it: what the choices cost, hold and refuse."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from small_run import write_run_file, write_texts
+
+from headwater.errors import ConfigError, DataError
+from headwater.model.settings import ModelSettings
+from headwater.forecast.candidate import LAUNCH_SECONDS
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.layout import Layout, check_layout
+from headwater.forecast.processor_memory import Around
+from headwater.forecast.shape import shape_of
+from headwater.forecast.sizes import sizes
+from headwater.runs import planned_around, planned_device, planned_step, searched_processor, searching
+from headwater.runs.costs import Costs
+from headwater.runs.planned_around import TOKEN_BYTES_OF_A_BYTE, around_of_search
+from headwater.runs.planned_device import machinery
+from headwater.runs.planned_text import usual_bytes_per_token
+from headwater.runs.planned_time import around_steps
+from headwater.runs.run_config import load_run
+from headwater.runs.search_options import SearchOptions, Text
+from headwater.runs.searching import search_budget
+
+NOTHING_AROUND = Around(0.0, 0.0, 0.0)
+MONEY = SearchOptions("$10k", hardware="8xH100", text_bytes="40G")
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(planned_device, "gpu_name", lambda: None)
+    for module in (searched_processor, planned_around):
+        monkeypatch.setattr(module, "memory_bytes", lambda: 16 * 2**30)
+    monkeypatch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
+
+
+@pytest.fixture(scope="module")
+def answer():
+    return search_budget(MONEY)
+
+
+def of_kind(result, kind):
+    return next(choice for choice in result["choices"] if kind in choice["kinds"])
+
+
+def table(path, scale=1.0):
+    """Write runs of a few hundred thousand parameters that follow a law, and return the file."""
+    rows = ["params,tokens,loss"]
+    for params in (1e5, 3e5, 1e6, 3e6):
+        for tokens in (3e5, 1e6, 3e6, 1e7):
+            rows.append(f"{params},{tokens},{scale * (1.5 + 40 * params**-0.35 + 30 * tokens**-0.3)}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_hours_times_devices_times_price_is_the_money(answer):
+    assert answer["budget"]["programme"]["usd"] == pytest.approx(10_000)
+    parts = answer["budget"]["final_run"], answer["budget"]["ladder_and_failures"]
+    assert sum(part["usd"] for part in parts) == pytest.approx(10_000)
+    price = answer["budget"]["usd_per_device_hour"]
+    for part in (*parts, answer["budget"]["programme"]):
+        assert part["hours"] * 8 * price == pytest.approx(part["usd"])
+    for choice in answer["choices"]:
+        for name in ("p10", "p50", "p90"):
+            assert choice["hours"][name] * 8 * price == pytest.approx(choice["money"][name])
+
+
+def test_with_enough_text_the_first_choice_spends_the_final_runs_money():
+    result = search_budget(SearchOptions("$10k", hardware="8xH100", text_bytes="4T"))
+    first, step = result["choices"][0], 1 / result["choices"][0]["num_steps"]
+    assert first["money"]["p50"] == pytest.approx(10_000 / 1.5, rel=step)
+
+
+def test_tokens_are_what_the_speed_gives_in_the_hours(answer):
+    for choice in answer["choices"]:
+        seconds = 3600 * choice["hours"]["p50"] - LAUNCH_SECONDS
+        assert choice["tokens_per_second"] * seconds == pytest.approx(choice["tokens"])
+        assert choice["num_steps"] * choice["batch_tokens"] == choice["tokens"]
+        assert choice["epochs"] == pytest.approx(choice["tokens"] / (40e9 / 4.5))
+
+
+def test_layouts_can_be_and_fit_in_nine_of_ten_runs(answer):
+    for choice in answer["choices"]:
+        given = choice["layout"]
+        names = ("num_devices", "batch_rows", "microbatch_rows", "tensor", "pipeline", "context", "virtual_stages")
+        layout = Layout(**{name: given[name] for name in names}, sharding=given["sharding"])
+        check_layout(layout, shape_of(ModelSettings.model_validate(choice["shape"])))  # raises
+        assert given["data"] * given["tensor"] * given["pipeline"] * given["context"] == 8
+        assert choice["memory_gib"]["p90"] <= choice["memory_limit_gib"] * 1.001
+
+
+def test_every_quantity_has_its_interval_and_its_reason(answer):
+    for choice in answer["choices"]:
+        for name in ("loss", "hours", "device_hours", "money", "energy_kwh", "memory_gib"):
+            band = choice[name]
+            assert 0 < band["p10"] <= band["p50"] <= band["p90"], name
+        assert sum(choice["hours_by_part"].values()) == pytest.approx(choice["hours"]["p50"])
+        goodput = choice["hours_by_part"]["steps"] / choice["hours"]["p50"]
+        assert choice["checkpoint"]["goodput"] == pytest.approx(goodput)
+        assert all(choice["reasons"])
+        assert 0.9 < choice["checkpoint"]["goodput"] < 1
+        assert choice["mfu"] < 0.7
+    assert "published laws" in answer["loss"]["how"]
+
+
+def test_the_first_choice_is_the_least_of_the_frontier_and_lies_among_the_laws_own(answer):
+    least = min(answer["frontier"], key=lambda size: size["loss_over_least"])
+    assert least["loss_over_least"] == 1
+    assert least["params"] == answer["choices"][0]["params"]
+    own = [each["params"] for each in answer["by_law"]]
+    assert min(own) <= answer["choices"][0]["params"] <= max(own)
+
+
+def test_the_published_law_of_repeated_text_is_shown_beside_ours(answer):
+    found = answer["repetition"]
+    assert found["law"] == "arXiv:2305.16264"
+    assert len(found["losses"]) == len(answer["choices"])
+    assert found["optimum"]["loss"] <= min(found["losses"])
+    assert any("laws of repeated text disagree" in note for note in answer["notes"])
+    assert any("measured up to 0.7 parameters a unique token" in note for note in answer["notes"])
+
+
+def test_the_recommended_choice_is_beaten_by_no_dearer_one_by_both_laws(answer):
+    (taken,) = [place for place, choice in enumerate(answer["choices"]) if choice["recommended"]]
+    hours, losses = [choice["hours"]["p50"] for choice in answer["choices"]], answer["repetition"]["losses"]
+    for place in range(len(hours)):
+        if hours[place] < hours[taken]:
+            assert losses[place] > losses[taken], "a cheaper choice is as good by that law"
+
+
+def test_a_dearer_choice_that_is_no_better_by_the_published_law_is_not_recommended():
+    """The review's case: FSDP and fp8 make a 13.4 B model possible that arXiv:2305.16264 puts behind a smaller one."""
+    result = search_budget(replace(MONEY, all_layouts=True))
+    first, losses = result["choices"][0], result["repetition"]["losses"]
+    assert losses[0] > min(losses)
+    assert not first["recommended"]
+    assert any("isn't better by arXiv:2305.16264" in note for note in result["notes"])
+
+
+def test_memory_and_time_are_muons(answer):
+    """Weights and gradients whole in fp32, a moment divided: what `headwater train` keeps on each rank."""
+    for choice in answer["choices"]:
+        layout = choice["layout"]
+        state = choice["params"] * (4 + 4 + 4 / layout["num_devices"])
+        assert state < choice["memory_gib"]["p50"] * 2**30 < 3 * state
+
+
+def test_all_three_kinds_are_there(answer):
+    assert {kind for choice in answer["choices"] for kind in choice["kinds"]} == {
+        "compute-optimal",
+        "inference-aware",
+        "data-limited",
+    }
+
+
+def test_the_interval_of_checkpoints_is_dalys(answer):
+    saved = answer["choices"][0]["checkpoint"]
+    young = (2 * saved["save_seconds"] * saved["mtbf_seconds"]) ** 0.5
+    assert saved["interval_seconds"] == pytest.approx(young, rel=0.05)
+    # 5.8 GPU-years between failures (arXiv:2407.21783)
+    assert saved["mtbf_seconds"] * 8 / 3600 / 8766 == pytest.approx(5.8, rel=0.01)
+
+
+def test_hours_are_the_runs_own_unless_a_share_is_given():
+    whole = search_budget(SearchOptions("2h", hardware="8xH100"))
+    half = search_budget(SearchOptions("2h", hardware="8xH100", costs=Costs(final_share=0.5)))
+    assert whole["budget"]["final_run"]["hours"] == 2
+    assert half["budget"]["final_run"]["hours"] == 1
+    assert half["choices"][0]["flops"] < 0.7 * whole["choices"][0]["flops"]
+    assert "the run's own" in whole["budget"]["final_share_how"]
+    assert half["budget"]["final_share_how"] == "final_share of the costs file"
+
+
+def test_a_dearer_kind_of_price_buys_less():
+    options = {"hardware": "8xH100", "text_bytes": "4T"}
+    reserved, on_demand = (
+        search_budget(SearchOptions("$10k", costs=Costs(price_kind=kind), **options))
+        for kind in ("reserved", "on_demand")
+    )
+    ratio = on_demand["budget"]["usd_per_device_hour"] / reserved["budget"]["usd_per_device_hour"]
+    assert reserved["budget"]["final_run"]["hours"] == pytest.approx(ratio * on_demand["budget"]["final_run"]["hours"])
+
+
+def test_memory_is_kept_and_precision_is_bf16_by_default():
+    result = search_budget(SearchOptions("$1k", hardware="8xH100", costs=Costs(max_memory="20G")))
+    for choice in result["choices"]:
+        assert choice["layout"]["precision"] == "bf16"
+        assert choice["memory_gib"]["p90"] * 2**30 <= 20e9 * 1.001
+
+
+def test_the_processor_at_hand_is_searched_without_hardware():
+    result = search_budget(SearchOptions("2h", text_bytes="300M"))
+    assert "this processor" in result["budget"]["device"]
+    assert result["choices"][0]["hours"]["p50"] == pytest.approx(2, rel=0.01)
+    assert result["choices"][0]["money"] is None
+    assert all(choice["memory_gib"]["p90"] <= choice["memory_limit_gib"] for choice in result["choices"])
+
+
+def test_more_threads_need_more_memory(monkeypatch):
+    peaks = []
+    for cores in (2, 64):
+        monkeypatch.setattr(searched_processor, "usable_cores", lambda cores=cores: cores)
+        processor = searched_processor.processor_at_hand(None, None, NOTHING_AROUND)
+        model = next(iter(sizes("qwen3", 8192, 256)))
+        peaks.append(processor.search(model, 1e8, 0.0).candidates[0].memory_bytes)
+    assert peaks[1] > peaks[0]
+
+
+def run_of(choice, run_file, *overrides):
+    """Return the settings of the run that a choice describes."""
+    settings = [f"{name}={json.dumps(value)}" for name, value in choice["settings"].items()]
+    return load_run(run_file, [*settings, *overrides])[0]
+
+
+@pytest.mark.parametrize("changed", [(), ("train.half_length_fraction=0.0", "train.num_probes=0")], ids=" ".join)
+def test_a_choice_takes_the_step_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
+    choice = search_budget(SearchOptions("90s", run=run_file, overrides=changed))["choices"][0]
+    run = run_of(choice, run_file, *changed)
+    found = machinery(run, None)
+    assert run.model.model_dump(mode="json") == choice["shape"]
+    assert (run.train.num_steps, run.train.batch_tokens) == (choice["num_steps"], choice["batch_tokens"])
+    steps_seconds = 3600 * choice["hours_by_part"]["steps"]
+    assert steps_seconds / choice["num_steps"] == pytest.approx(found.step.median, rel=1e-9)
+    assert choice["memory_gib"]["p50"] * 2**30 == pytest.approx(found.memory.median, rel=1e-9)
+
+
+def test_rows_in_halves_are_faster(run_file):
+    halves, whole = (
+        search_budget(
+            SearchOptions(
+                "90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}", f"model.seq_len={length}")
+            )
+        )
+        for fraction, length in ((1.0, 64), (0.0, 64))
+    )
+    assert halves["choices"][0]["tokens_per_second"] > whole["choices"][0]["tokens_per_second"]
+
+
+def test_text_and_probes_take_their_memory_in_a_search():
+    models = next(iter(sizes("qwen3", 8192, 256)))
+    peaks = []
+    for num_bytes in (1e8, 1e9, 1e12):
+        around = around_of_search(None, Text(num_bytes, None, "said"))
+        assert around.probes > 0
+        processor = searched_processor.processor_at_hand(None, None, around)
+        peaks.append(processor.search(models, 1e8, 0.0).candidates[0].memory_bytes if num_bytes < 1e12 else around.text)
+    assert peaks[1] - peaks[0] == pytest.approx(1.16 * TOKEN_BYTES_OF_A_BYTE * 9e8)
+    assert peaks[2] == pytest.approx(1.16 * 8 * 2**30)  # half of the memory: mapped pages come and go
+
+
+def test_a_run_without_probes_needs_no_memory_for_them(run_file):
+    text = Text(1e6, None, "said")
+    with_probes, without = (load_run(run_file, [f"train.num_probes={num}"])[0] for num in (3, 0))
+    assert around_of_search(without, text).probes == 0 < around_of_search(with_probes, text).probes
+
+
+def test_rows_in_halves_save_attention_on_devices():
+    whole, halves = (
+        search_budget(SearchOptions("2h", hardware="8xH100", run="gpt2-124m", text_bytes="40G", overrides=(setting,)))
+        for setting in ("train.half_length_fraction=0.0", "train.half_length_fraction=0.5")
+    )
+    rates = [
+        {size["params"]: size["tokens"] / size["hours"] for size in found["frontier"]} for found in (whole, halves)
+    ]
+    both = rates[0].keys() & rates[1].keys()
+    assert both
+    assert all(1 < rates[1][params] / rates[0][params] < 1.1 for params in both)
+
+
+@pytest.mark.parametrize("given", [{"all_layouts": True}, {"costs": Costs(price_kind="spot")}])
+def test_a_processor_refuses_what_is_for_devices(given):
+    with pytest.raises(ConfigError, match="name --hardware"):
+        search_budget(SearchOptions("2h", text_bytes="300M", **given))
+
+
+def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "ladder_table", lambda config: table(tmp_path / "runs.csv"))
+    result = search_budget(SearchOptions("2min", run=str(run_file)))
+    assert result["loss"]["unit"] == "as in runs.csv"
+
+
+def test_far_below_published_runs_no_loss_is_given():
+    result = search_budget(SearchOptions("5min", text_bytes="40M"))
+    assert result["choices"][0]["loss"] is None
+    assert "no published law reaches down" in result["loss"]["how"]
+
+
+@pytest.fixture
+def run_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "texts", 30)
+    return str(write_run_file(tmp_path / "mine.toml"))
+
+
+def test_a_run_gives_text_vocabulary_and_rows(run_file, tmp_path):
+    size = sum(file.stat().st_size for file in (tmp_path / "texts").iterdir())
+    result = search_budget(SearchOptions("90s", run=run_file))
+    shape = result["choices"][0]["shape"]
+    assert (shape["vocab_size"], shape["seq_len"], shape["family"]) == (384, 64, "qwen3")
+    assert result["text"]["unique_tokens"] == pytest.approx(size / usual_bytes_per_token(384))
+    assert result["choices"][0]["epochs"] <= 16
+
+
+def test_built_tokens_count_before_files(run_file, tmp_path):
+    folder = tmp_path / "runs/mine/data/tokens"
+    folder.mkdir(parents=True)
+    manifest = {"splits": {"train": {"mine": {"num_tokens": 123_456}}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert search_budget(SearchOptions("90s", run=run_file))["text"]["unique_tokens"] == 123_456
+
+
+def test_losses_are_those_of_the_users_table(run_file, tmp_path):
+    one, double = (table(tmp_path / f"{scale}.csv", scale) for scale in (1, 2))
+    small, large = (
+        search_budget(SearchOptions("60s", run=run_file, text_bytes="40M", runs=csv)) for csv in (one, double)
+    )
+    for name in ("p10", "p50", "p90"):
+        assert large["choices"][0]["loss"][name] == pytest.approx(2 * small["choices"][0]["loss"][name], rel=1e-3)
+    first = small["choices"][0]
+    law = 1.5 + 40 * first["params"] ** -0.35 + 30 * first["tokens"] ** -0.3
+    assert first["loss"]["p50"] == pytest.approx(law * (1 + first["repetition_costs"]), rel=0.05)
+    assert small["loss"]["unit"] == "as in 1.csv"
+
+
+def test_a_table_too_far_away_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="can't carry a forecast for any size"):
+        search_budget(SearchOptions("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv")))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"budget": "1s", "hardware": ""}, "raise the budget"),
+        ({"budget": "$0.01"}, "raise the budget"),
+        ({"budget": "$100", "hardware": ""}, "a budget of money needs a price"),
+        ({"costs": Costs(price_kind="reserved"), "hardware": "8xH200"}, "it has on_demand, spot"),
+        ({"hardware": "8xV100", "costs": Costs(price_per_hour=2.0)}, "V100-SXM2 multiplies no bf16"),
+        (
+            {"overrides": ("machine.dtype=float8",), "hardware": "8xA100-80GB"},
+            "A100-SXM-80 multiplies no fp8: .*take bf16",
+        ),
+        ({"hardware": "8xMI300X"}, "no price of MI300X"),
+        ({"hardware": "8xH1000"}, "did you mean H100-SXM"),
+        ({"text_bytes": "2k"}, "the text is too small"),
+        ({"text_bytes": "60k"}, "the text is too small"),
+        ({"costs": Costs(max_memory="2G")}, "fits"),
+        ({"hardware": "900000xH100"}, "larger batch"),
+        ({"costs": Costs(final_share=1.5)}, "final_share"),
+        ({"overrides": ("model.family=bert",)}, "none of qwen3"),
+        ({"overrides": ("machine.dtype=fp5",)}, "none of auto"),
+        ({"overrides": ("model.seq_len=3",)}, "seq_len=3 must be"),
+        ({"overrides": ("tokenizer.vocab_size=5",)}, "vocab_size=5 must be"),
+        ({"costs": Costs(site="moon")}, "no site 'moon'"),
+        ({"overrides": ("train.num_steps=5",)}, "without a RUN a search reads only model.family"),
+        ({"serve_tokens": "lots"}, "--serve-tokens"),
+        ({"run": "nowhere"}, "is no recipe, run file or run folder"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_cant_be_answered_says_why(changed, says):
+    with pytest.raises((ConfigError, DataError), match=says):
+        search_budget(SearchOptions(**{**vars(MONEY), **changed}))
+
+
+def test_a_gpu_at_hand_is_one_device(monkeypatch):
+    monkeypatch.setattr(planned_device, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    result = search_budget(SearchOptions("2h"))
+    assert result["budget"]["device"] == find_device("H100", read_devices()).name
+    assert result["budget"]["num_devices"] == 1
+
+
+def test_validations_and_probes_of_a_choice_are_those_of_its_plan(run_file):
+    choice = search_budget(SearchOptions("90s", run=run_file))["choices"][0]
+    run = run_of(choice, run_file)
+    around = around_steps(run, machinery(run, None).step.median).seconds
+    planned = around["validations"].median + around["looks"].median
+    assert 3600 * choice["hours_by_part"]["evaluations"] == pytest.approx(planned, rel=0.3)

@@ -1,0 +1,98 @@
+"""A process whose run was taken over commits no stage, however far it has come with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_run import call, write_run_file, write_texts
+
+from headwater.checkpoint.lock import owned
+from headwater.errors import LockedError
+from headwater.files import digest_file, write_json
+from headwater.runs.finish import evaluate_stage, export_stage, report_stage
+from headwater.runs.run_config import RunConfig, load_run
+from headwater.runs.stages import Timings, prepare_data, read_json_or_none, write_config
+
+OTHER = {"epoch": 99, "pid": 4321, "host": "elsewhere", "token": "x"}
+Require = Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    write_texts(folder / "texts", num_files=20)
+    settings = {"train__num_steps": 4, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 0}
+    write_run_file(folder / "mine.toml", texts=str(folder / "texts"), **settings)
+    said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder
+
+
+def prepare(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
+    prepare_data(config, say, Timings(), require)
+
+
+def export(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
+    export_stage(config, say, require)
+
+
+def report(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
+    report_stage(config, read_json_or_none(config.run_dir / "evaluation.json"), say, require)
+
+
+def rewrite_config(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
+    write_config(config, [], require)
+
+
+# what is missing, what makes it, and at which line that it says the run is taken over; 0: before it begins
+STAGES = {
+    "corpus": (["data", "checkpoints"], prepare, 1),
+    "tokenizer": (["data/tokenizer", "data/tokens"], prepare, 1),
+    "tokens": (["data/tokens"], prepare, 1),
+    "config": (["config.json"], rewrite_config, 0),
+    "evaluation": (["evaluation.json"], evaluate_stage, 1),
+    "export": (["export"], export, 0),
+    "report": (["report.html"], report, 0),
+}
+
+
+def contents(run_dir: Path) -> dict[str, str]:
+    """Return all that a run promises to be whole: not its lock, nor the parts that a corpus keeps to go on from."""
+    names = {str(path.relative_to(run_dir)): path for path in run_dir.rglob("*") if path.is_file()}
+    promised = {name: path for name, path in names.items() if not name.startswith(("lock", "epoch", "data/."))}
+    return {name: digest_file(path) for name, path in promised.items()}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_of_a_stale_owner_commits_nothing_and_names_the_new_one(finished, tmp_path, name):
+    missing, make, when = STAGES[name]
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    config, _ = load_run(str(finished / "mine.toml"), [f"runs_dir={tmp_path / 'runs'}"])
+    for path in (config.run_dir / each for each in missing):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before, said = contents(config.run_dir), []
+
+    def take_over_when_due(line: str) -> None:
+        said.append(line)
+        if len(said) == when:
+            write_json(config.run_dir / "epoch", OTHER)
+
+    with pytest.raises(LockedError, match="taken over by process 4321 on elsewhere"), owned(config.run_dir) as owner:
+        if not when:
+            write_json(config.run_dir / "epoch", OTHER)
+        make(config, take_over_when_due, owner.require)
+    assert contents(config.run_dir) == before
+
+
+def test_a_stale_owner_whose_files_were_tidied_away_says_who_did_so(tmp_path):
+    with pytest.raises(LockedError, match="process 4321 on elsewhere"), owned(tmp_path):
+        write_json(tmp_path / "epoch", OTHER)
+        raise FileNotFoundError(tmp_path / ".tmp-corpus")
+
+
+def test_what_goes_wrong_for_an_owner_is_left_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError), owned(tmp_path):
+        raise FileNotFoundError(tmp_path / "text")

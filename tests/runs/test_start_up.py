@@ -1,0 +1,130 @@
+"""A start reads each token store once, builds a damaged one again, and checks the room on the disk before its first step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from small_run import call, quick, write_run_file, write_texts
+
+from headwater import storage
+from headwater.files import digest_file
+from headwater.machine.load import LoadMeter
+from headwater.runs.training import train_stage
+from headwater.records import read_records
+from headwater.tokens import read
+
+PEAKS = "headwater.machine.machine.matmul_peaks"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A run whose data is ready and whose training has not begun."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_texts(folder / "texts", num_files=20)
+    settings = {"train__num_steps": 4, "train__save_every": 2, "train__validate_every": 4, "train__num_probes": 0}
+    write_run_file(folder / "mine.toml", texts=str(folder / "texts"), **settings)
+    said = call("corpus", "tokenizer", "train", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder
+
+
+@pytest.fixture
+def run(prepared, tmp_path) -> Path:
+    shutil.copytree(prepared, tmp_path / "here")
+    return tmp_path / "here"
+
+
+def stores(run: Path) -> dict[str, int]:
+    """Return the size of each file of the token stores."""
+    tokens = run / "runs" / "mine" / "data" / "tokens"
+    files = [path for path in tokens.glob("*/*/*") if path.suffix in (".bin", ".off", ".len", ".ids")]
+    return {str(path.relative_to(tokens)): path.stat().st_size for path in files}
+
+
+def test_a_start_reads_each_byte_of_the_stores_once(run, monkeypatch):
+    num_read: Counter[str] = Counter()
+    blocks = read._blocks
+
+    def counted(path):
+        for block in blocks(path):
+            num_read["/".join(path.parts[-3:])] += len(block)
+            yield block
+
+    monkeypatch.setattr(read, "_blocks", counted)
+    said = call("train", "mine.toml", cwd=run)
+    assert said.status == 0, said
+    assert dict(num_read) == stores(run)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_damaged_tokens_are_encoded_again_with_one_line(run, split, damage):
+    (path,) = (run / "runs" / "mine" / "data" / "tokens" / split / "mine").glob("*.bin")
+    before, data = digest_file(path), path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(data[:9] + bytes([data[9] ^ 1]) + data[10:])
+    elif damage == "cut":
+        path.write_bytes(data[:-2])
+    else:
+        path.unlink()
+    said = call("train", "mine.toml", cwd=run)
+    assert said.status == 0, said
+    (line,) = [line for line in (said.out + said.err).splitlines() if "encoding the corpus again" in line]
+    assert str(path.name) in line
+    assert digest_file(path) == before
+    assert read_records(run / "runs" / "mine" / "records.jsonl")[-1]["event"] == "finish"
+
+
+def test_tokens_are_not_built_again_from_a_corpus_that_is_damaged_too(run):
+    data = run / "runs" / "mine" / "data"
+    (path,) = (data / "tokens" / "train" / "mine").glob("*.bin")
+    path.write_bytes(path.read_bytes()[:-2])
+    for shard in (data / "corpus").rglob("*"):
+        if shard.is_file() and shard.name != "manifest.json":
+            shard.write_bytes(shard.read_bytes()[:-3])
+    said = call("train", "mine.toml", cwd=run)
+    assert said.status == 1 and "Traceback" not in said.err, said
+    assert not (run / "runs" / "mine" / "records.jsonl").exists()
+
+
+def test_too_little_room_for_the_checkpoints_is_said_before_the_first_step(run, monkeypatch):
+    monkeypatch.setattr("headwater.checkpoint.save.free_bytes", lambda path: 900_000)
+    said = call("train", "mine.toml", cwd=run)
+    assert said.status == 1 and "Traceback" not in said.err, said
+    assert "0.9 MB free" in said.err and "train.keep_checkpoints=2" in said.err, said
+    assert "2 more of" in said.err, "two saves are all that this run makes"
+    assert not read_records(run / "runs" / "mine" / "records.jsonl", "step")
+    monkeypatch.setattr("headwater.checkpoint.save.free_bytes", storage.free_bytes)
+    assert call("train", "mine.toml", cwd=run).status == 0
+
+
+def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[dict]:
+    """Train steps in one process each, whose peak is measured so, and under this load; return the records."""
+    for number, (peak, load) in enumerate(measured, 1):
+        monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None, load=load: load)
+        with quick(), mock.patch(PEAKS, lambda device, dtypes, peak=peak: dict.fromkeys(dtypes, peak)):
+            stop_after = 2 * number
+
+            def display(record, stop_after=stop_after):
+                if record["event"] == "step" and record["step"] == stop_after:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            train_stage(config, display, lambda line: None, {})
+    return read_records(config.run_dir / "records.jsonl")
+
+
+def test_utilisation_is_of_the_largest_peak_that_was_measured_without_load(prepare, monkeypatch):
+    config = prepare(name="peaks", train__num_steps=8, train__save_every=8).config
+    records = peaks_of(config, monkeypatch, (1e12, "under load"), (4e12, None), (9e12, "under load"), (2e12, None))
+    starts = [record["device"] for record in records if record["event"] == "start"]
+    assert [device.get("peak_under_load") for device in starts] == ["under load", None, "under load", None]
+    flops = next(record["flops_per_token"] for record in records if record["event"] == "start")
+    for record in (record for record in records if record["event"] == "step"):
+        share = record["tokens_per_second"] * flops / 4e12  # within a tenth: a step of half-length sequences has fewer
+        assert record["mfu"] == (None if record["attempt"] == 1 else pytest.approx(share, rel=0.1)), record

@@ -1,0 +1,77 @@
+"""What is said at a run's end is of all its processes, also of those that were killed."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from small_run import quick
+
+from headwater.cli.terminal import TrainingDisplay
+from headwater.runs.training import train_stage
+from headwater.runs.whole_run import audit_fields, memory_fields
+from headwater.records import read_records
+from headwater.report.page import render_report
+
+
+def step(attempt: int, **fields) -> dict:
+    return {"event": "step", "attempt": attempt, "step": 1, **fields}
+
+
+def saved(attempt: int, peak: int | None) -> dict:
+    return {"event": "checkpoint", "attempt": attempt, "step": 1, "peak_memory_bytes": peak}
+
+
+@pytest.mark.parametrize(
+    ("records", "peak", "found", "how"),
+    [
+        ([], 5, 5, "peak of the process"),
+        ([], None, None, "not known apart from what the process held before training"),
+        ([step(1), saved(1, 7), saved(1, 9), step(3)], 5, 9, "largest peak of the 2 processes that trained"),
+        ([step(1), saved(1, 4), step(3)], 5, 5, "largest peak of the 2 processes that trained"),
+        ([{"event": "start", "attempt": 1, "step": 0}, step(3)], 5, 5, "peak of the process"),
+        ([step(1), step(3)], 5, None, "1 of the 2 processes that trained left no peak: killed before a save, or "),
+        ([step(1), saved(1, None)], 5, None, "1 of the 2 processes that trained left no peak: killed before a save"),
+        ([saved(1, 7), saved(2, 8)], None, None, "1 of the 3 processes that trained left no peak"),
+    ],
+)
+def test_the_peak_of_a_run_is_the_largest_of_its_processes_or_unknown(records, peak, found, how):
+    fields = memory_fields(records, 3, peak)
+    assert fields["peak_memory_bytes"] == found
+    assert fields["peak_memory_how"].startswith(how)
+
+
+def test_audits_are_counted_and_left_out_where_there_were_none():
+    assert audit_fields([step(1)]) == {}
+    audited = [step(1, audited=True), step(1), step(2, audited=True)]
+    assert audit_fields(audited) == {"audits": {"num_steps": 2, "num_differing": 0}}
+    assert audit_fields([*audited, {"event": "audit"}])["audits"]["num_differing"] == 1
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing does SIGKILL."""
+
+
+def killed_after_a_save(record: dict) -> None:
+    if record["event"] == "checkpoint" and record["step"] == 8:
+        raise Killed
+
+
+def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, monkeypatch, capsys):
+    config = prepare(name="killed", train__audit_every=3, train__num_steps=12, train__save_every=4).config
+    held = itertools.count(1000)
+    monkeypatch.setattr("headwater.machine.memory.peak_bytes", lambda: next(held))
+    with quick():
+        with pytest.raises(Killed):
+            train_stage(config, killed_after_a_save, print, {})
+        before = next(held)
+        held = itertools.count(10)  # the process that goes on holds less: it has prepared nothing
+        assert train_stage(config, TrainingDisplay(config.train, 1), print, {})
+    (end,) = read_records(config.run_dir / "records.jsonl", "finish")
+    assert 1000 < end["peak_memory_bytes"] < before
+    assert end["peak_memory_how"] == "largest peak of the 2 processes that trained"
+    assert end["audits"] == {"num_steps": 4, "num_differing": 0}
+    line = "udited 4 steps: computed twice, each had the same bits both times"
+    assert f"     a{line}" in capsys.readouterr().out
+    render_report(config.run_dir)
+    assert f"A{line}." in (config.run_dir / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,157 @@
+"""A table with anything wrong in it is refused, naming the row, the column and the value."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from headwater.errors import ConfigError, DataError
+from headwater.scaling.table import num_distinct, read_runs, runs_of
+
+GOOD = [f"{1e6 * 2**i:g},{2e7 * 3**i:g},{4 - 0.1 * i:.2f}" for i in range(8)]
+
+
+def written(tmp_path, lines, head="params,tokens,loss"):
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_reads_every_row_in_order(tmp_path):
+    runs = read_runs(written(tmp_path, GOOD))
+    assert runs.params.tolist() == [1e6 * 2**i for i in range(8)]
+    assert runs.loss.tolist() == [round(4 - 0.1 * i, 2) for i in range(8)]
+    assert runs.flops[0] == 6 * 1e6 * 2e7
+
+
+def test_columns_may_stand_anywhere_among_others_with_a_mark_at_the_start(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [f"x,{line.split(',')[2]},{line.split(',')[1]},{line.split(',')[0]}" for line in GOOD]
+    path.write_text("\n".join(["name, Loss ,tokens,Params", *rows]), encoding="utf-8-sig")
+    assert read_runs(path).params.tolist() == [1e6 * 2**i for i in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("", "nothing there"),
+        ("abc", "'abc' is not a number"),
+        ("-3", "must be above zero"),
+        ("0", "must be above zero"),
+        ("nan", "not a finite number"),
+        ("inf", "not a finite number"),
+        ("1e30", "not between"),
+    ],
+)
+@pytest.mark.parametrize("column", ["params", "tokens", "loss"])
+def test_a_bad_cell_is_named(tmp_path, column, cell, says):
+    cells = GOOD[2].split(",")
+    cells[["params", "tokens", "loss"].index(column)] = cell
+    with pytest.raises(DataError, match=f"line 4, column {column}: .*") as caught:
+        read_runs(written(tmp_path, [*GOOD[:2], ",".join(cells), *GOOD[3:]]))
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", ["3.9", "", "1,2"])
+def test_a_row_with_more_cells_than_columns_is_named(tmp_path, extra):
+    cells = 4 + extra.count(",")
+    says = rf"runs.csv line 5: {cells} cells and 3 columns, '{extra.split(',')[0]}' is the first too many"
+    with pytest.raises(DataError, match=says):
+        read_runs(written(tmp_path, [*GOOD[:2], "", f"{GOOD[2]},{extra}", *GOOD[3:]]))
+
+
+def test_a_row_with_nothing_but_a_cell_too_many_is_refused_and_a_blank_one_left_out(tmp_path):
+    with pytest.raises(DataError, match="line 2: 4 cells and 3 columns"):
+        read_runs(written(tmp_path, [",,,3.9", *GOOD]))
+    assert len(read_runs(written(tmp_path, [",,,,", *GOOD]))) == 8
+
+
+def test_a_count_in_millions_is_recognised(tmp_path):
+    with pytest.raises(DataError, match="not millions"):
+        read_runs(written(tmp_path, ["124,2e9,3.1", *GOOD]))
+
+
+def test_a_perplexity_is_recognised(tmp_path):
+    with pytest.raises(DataError, match="not a perplexity"):
+        read_runs(written(tmp_path, ["1e8,2e9,35", *GOOD]))
+
+
+def test_duplicates_are_refused_with_both_rows(tmp_path):
+    with pytest.raises(DataError, match=r"lines 3 and 10 are duplicates.*remove one.*seed"):
+        read_runs(written(tmp_path, [*GOOD, GOOD[1]]))
+
+
+def test_duplicates_of_one_seed_are_not_advised_to_add_the_column_they_have(tmp_path):
+    rows = [f"{line},{seed}" for seed, line in enumerate(GOOD)] + [f"{GOOD[1]},1"]
+    with pytest.raises(DataError, match=r"lines 3 and 10 are duplicates.*seed=1; remove one.*its own `seed`") as caught:
+        read_runs(written(tmp_path, rows, "params,tokens,loss,seed"))
+    assert "column" not in str(caught.value)
+
+
+def test_reruns_with_seeds_become_their_mean_and_their_spread(tmp_path):
+    rows = [f"{line},1" for line in GOOD] + ["1e6,2e7,4.02,2"]
+    runs = read_runs(written(tmp_path, rows, "params,tokens,loss,seed"))
+    assert len(runs) == 8
+    assert runs.loss[0] == pytest.approx(4.01)
+    assert runs.run_noise == pytest.approx(math.log(4.02 / 4.00) / math.sqrt(2))
+
+
+def test_too_few_rows_say_how_many_are_needed(tmp_path):
+    with pytest.raises(DataError, match=r"holds 3 different runs.*at least 6"):
+        read_runs(written(tmp_path, GOOD[:3]))
+
+
+@pytest.mark.parametrize("head", ["params,tokens", "N,D,loss", ""])
+def test_a_missing_column_is_named(tmp_path, head):
+    with pytest.raises(DataError, match=r"has no column .*the first line must name"):
+        read_runs(written(tmp_path, GOOD, head))
+
+
+def test_an_empty_file_a_folder_and_no_file_are_refused(tmp_path):
+    (tmp_path / "empty.csv").touch()
+    for path, says in (
+        (tmp_path / "empty.csv", "empty file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "no", "doesn't exist"),
+    ):
+        with pytest.raises(DataError, match=says):
+            read_runs(path)
+
+
+def test_what_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
+        read_runs(path)
+
+
+def test_dropping_the_highest_leaves_enough_to_fit():
+    runs = runs_of([1e6] * 8, [1e7] * 8, [3, 9, 2, 8, 4, 5, 6, 7])
+    assert runs.without_highest(2).loss.tolist() == [3, 2, 4, 5, 6, 7]
+    with pytest.raises(ConfigError, match="can't drop the 3 highest"):
+        runs.without_highest(3)
+
+
+def test_sizes_within_five_percent_are_one():
+    assert num_distinct(runs_of([100, 102, 104, 200, 400, 410], [1] * 6, [1] * 6).params) == 3
+
+
+def test_rows_say_how_often_their_text_was_read(tmp_path):
+    rows = [f"{line},1" for line in GOOD] + ["3e6,4e8,3.7,4"]
+    runs = read_runs(written(tmp_path, rows, "params,tokens,loss,epochs"))
+    assert (runs.tokens[-1], runs.unique[-1]) == (4e8, 1e8)
+    assert (runs.unique[:-1] == runs.tokens[:-1]).all()
+    assert runs.where(runs.loss > 0).unique[-1] == 1e8
+
+
+def test_rows_that_were_read_once_have_no_other_text(tmp_path):
+    rows = [f"{line},0.5" for line in GOOD]
+    assert read_runs(written(tmp_path, rows, "params,tokens,loss,epochs")).unique is None
+
+
+def test_the_same_sizes_on_other_text_are_no_duplicates(tmp_path):
+    rows = [f"{line},1" for line in GOOD]
+    params, tokens, loss = GOOD[0].split(",")
+    runs = read_runs(written(tmp_path, [*rows, f"{params},{tokens},{float(loss) + 1},4"], "params,tokens,loss,epochs"))
+    assert len(runs) == len(GOOD) + 1
