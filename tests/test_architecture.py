@@ -26,7 +26,7 @@ LAYERS = [
     ["batches", "model", "optim", "machine"],
     ["tokens"],
     ["corpus", "tokenizer", "scaling"],
-    ["records", "config", "validation", "seals", "json_lines", "outputs", "files"],
+    ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
     ["disk", "storage"],
     ["errors", "durations"],
 ]

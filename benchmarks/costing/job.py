@@ -9,7 +9,7 @@ from headwater.errors import DataError
 from headwater.forecast.device import Device
 from headwater.forecast.layout import Layout
 from headwater.forecast.shape import Shape
-from headwater.forecast.tables import CsvRow, number, required
+from headwater.tables import CsvRow, number, required
 
 Devices = dict[str, Device]
 

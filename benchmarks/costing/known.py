@@ -7,7 +7,7 @@ from costing.llm_foundry import read_llm_foundry
 from costing.parallelism import read_parallelism
 from costing.training_runs import read_training_run
 from headwater.errors import DataError
-from headwater.forecast.tables import CsvRow
+from headwater.tables import CsvRow
 
 TABLES = (
     Table(

@@ -8,7 +8,7 @@ from headwater.errors import DataError
 from headwater.forecast.device import find_device
 from headwater.forecast.layout import Layout
 from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
-from headwater.forecast.tables import CsvRow
+from headwater.tables import CsvRow
 
 LLM_FOUNDRY = {
     "125m": (12, 768, 12),

@@ -14,8 +14,8 @@ from costing.known import table_of, without_results
 from headwater.errors import HeadwaterError
 from headwater.forecast.count import count_flops
 from headwater.forecast.device import read_devices
-from headwater.forecast.tables import CsvRow, read_csv
 from headwater.forecast.time import StepWork, step_work
+from headwater.tables import CsvRow, read_csv
 
 DATA = Path(__file__).parents[1] / "data" / "cost"
 FILES = ("parallelism_benchmarks.csv", "mpt_throughput.csv", "training_runs.csv")

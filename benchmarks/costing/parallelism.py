@@ -13,7 +13,7 @@ from headwater.errors import DataError
 from headwater.forecast.device import Device, find_device
 from headwater.forecast.layout import Layout, Software, recompute_in_words
 from headwater.forecast.shape import Shape
-from headwater.forecast.tables import CsvRow, number
+from headwater.tables import CsvRow, number
 
 
 def read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:

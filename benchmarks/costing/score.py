@@ -17,8 +17,8 @@ from headwater.forecast.efficiency import Efficiency
 from headwater.forecast.energy import mean_watts
 from headwater.forecast.failures import Pauses, goodput
 from headwater.forecast.memory import estimate_memory
-from headwater.forecast.tables import read_csv
 from headwater.forecast.time import step_seconds
+from headwater.tables import read_csv
 
 GIB = 2**30
 

@@ -9,7 +9,7 @@ from costing.usual import in_words, usual_layout
 from headwater.forecast.count import count_params
 from headwater.forecast.device import find_device
 from headwater.forecast.layout import Layout
-from headwater.forecast.tables import CsvRow, number
+from headwater.tables import CsvRow, number
 
 
 def read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:

@@ -15,8 +15,8 @@ from costing.fit import fit, predict_blind  # noqa: E402
 from costing.observed import DATA, HELD_OUT, observe, observe_held_out  # noqa: E402
 from costing.score import blind_runs, blind_times, flops_score, memory_scores, power_part, summary  # noqa: E402
 from headwater.forecast.efficiency import Efficiency, shipped_constants  # noqa: E402
-from headwater.forecast.tables import read_csv  # noqa: E402
 from headwater.forecast.time import step_seconds  # noqa: E402
+from headwater.tables import read_csv  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from headwater.forecast.device import read_devices
 from headwater.forecast.layout import Layout
 from headwater.forecast.memory import estimate_memory
 from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
-from headwater.forecast.tables import read_csv
+from headwater.tables import read_csv
 
 
 @pytest.mark.parametrize("known", TABLES, ids=lambda known: known.name)

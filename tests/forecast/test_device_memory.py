@@ -14,10 +14,10 @@ from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.layout import Layout, Software, check_layout
 from headwater.forecast.memory import GRADIENT_BYTES, MASTER_BYTES, Stage, estimate_memory
 from headwater.forecast.shape import Experts, GroupedAttention, Layer, Mlp, Shape, shape_of
-from headwater.forecast.tables import read_csv
 from headwater.forecast.time import device_params, updated_params
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
+from headwater.tables import read_csv
 
 GIB = 2**30
 COST = Path(__file__).parents[2] / "benchmarks/data/cost"

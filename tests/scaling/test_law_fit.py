@@ -13,7 +13,7 @@ from headwater.errors import DataError
 from headwater.scaling.fit import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law
 from headwater.scaling.table import runs_of
 
-CHINCHILLA = Path(__file__).parents[3] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"
+CHINCHILLA = Path(__file__).parents[2] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 from known_laws import TRUE, isoflop_runs, ladder_runs
 
 from headwater.errors import ConfigError
-from headwater.forecast.tables import read_csv
 from headwater.scaling.arrays import Z_P95
 from headwater.scaling.backtest import decades_beyond, origins, thresholds
 from headwater.scaling.fit import Law
@@ -19,8 +18,9 @@ from headwater.scaling.prior import Prior, published_prior
 from headwater.scaling.study import Target, forecast_fields, study
 from headwater.scaling.table import Runs, runs_of
 from headwater.scaling.tuning import regret
+from headwater.tables import read_csv
 
-CHINCHILLA = Path(__file__).parents[3] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
+CHINCHILLA = Path(__file__).parents[2] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
 FAR = (3e10, 6e11)  # two decades beyond the largest run
 
 

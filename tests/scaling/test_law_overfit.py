@@ -13,7 +13,7 @@ from headwater.scaling.forecast import Forecaster
 from headwater.scaling.overfit import OWN, PUBLISHED, USUAL, RepeatedForecaster, penalty
 from headwater.scaling.table import runs_of, with_epochs
 
-REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
+REPETITION = Path(__file__).parents[2] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
 
 
 def law(params, tokens):

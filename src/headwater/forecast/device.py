@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.forecast.tables import CsvRow, number, required, table
+from headwater.tables import CsvRow, number, required, table
 
 COLUMNS = (
     "name",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device
-from headwater.forecast.tables import required, table
+from headwater.tables import required, table
 
 AVERAGE = "average"
 SITE_COLUMNS = ("site", "pue", "kg_co2_per_kwh")

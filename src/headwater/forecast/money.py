@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device, known_device, read_devices
-from headwater.forecast.tables import CsvRow, number, required, table
+from headwater.tables import CsvRow, number, required, table
 
 COLUMNS = ("device", "kind", "usd_per_hour")
 KINDS = ("reserved", "on_demand", "spot")

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.tables import CsvRow, read_sheet
 from headwater.scaling.arrays import FloatArray
+from headwater.tables import CsvRow, read_sheet
 
 LOSS = "loss"
 COLUMNS = ("params", "tokens", LOSS)
