@@ -17,8 +17,8 @@ import numpy as np
 
 from headwater.files import digest_json, write_json
 from headwater.runs.finish import evaluate_stage
+from headwater.runs.paths import Folders
 from headwater.runs.run_config import config_of_run
-from headwater.runs.stages import Folders
 from headwater.seals import seal
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import TOKENS_FORMAT, TOKENS_VERSION

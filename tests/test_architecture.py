@@ -26,6 +26,7 @@ LAYERS = [
     ["batches", "model", "optim", "machine"],
     ["tokens"],
     ["corpus", "tokenizer", "scaling"],
+    ["sources"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
     ["disk", "storage"],
     ["errors", "durations"],
@@ -37,6 +38,7 @@ WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config"), ("machine", "o
 
 TORCH_FREE = {
     "corpus",
+    "sources",
     "tokenizer",
     "tokens",
     "batches",

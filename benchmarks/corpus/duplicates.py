@@ -30,8 +30,8 @@ from similar_pairs import earlier_similar, jaccard, shingle_set
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.read.sections import sections
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import HeadwaterError
+from headwater.sources.settings import CorpusSettings
 
 SIMILARITY = 0.8
 SECTION_CHARACTERS, MIN_CHARACTERS = 4000, 600

@@ -26,10 +26,10 @@ from typing import Any
 from held_out_texts import part, rules_off
 from reporting import add_output_options, facts, made, markdown_table, publish, say
 
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import HeadwaterError
 from headwater.files import read_json
 from headwater.runs.run_config import load_run
+from headwater.sources.settings import CorpusSettings
 
 VARIANTS = ("filtered", "raw")
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}  # Student's t, by degrees of freedom

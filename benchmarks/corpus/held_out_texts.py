@@ -15,9 +15,9 @@ import xxhash
 
 from headwater.config import Settings
 from headwater.corpus.document import Document
-from headwater.corpus.quality.rules import RuleSettings
 from headwater.corpus.read.source import read_source
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.rules import RuleSettings
+from headwater.sources.settings import CorpusSettings
 
 EDITED = ("novels", "plays", "speeches", "articles", "manuals", "python")
 SHARED_WORDS = 13

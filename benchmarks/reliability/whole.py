@@ -14,7 +14,7 @@ from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import HeadwaterError
 from headwater.files import digest_file
 from headwater.records import read_all, read_records
-from headwater.runs.stages import Folders
+from headwater.runs.paths import Folders
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import open_stores
 

@@ -11,7 +11,8 @@ import pytest
 from many_ranks import start_ranks
 from small_run import call, finish, start, write_run_file, write_texts
 
-from headwater.runs.stages import Folders, tidy
+from headwater.runs.paths import Folders
+from headwater.runs.stages import tidy
 
 STAGES = {
     "corpus": "headwater.runs.stages.build_corpus",

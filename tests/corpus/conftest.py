@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headwater.corpus.build import build_corpus
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings
 
 _WORDS = (
     "river stone cloud mountain winter garden letter window silver morning yellow paper forest bridge music harbour "

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 
 from headwater.corpus.minhash import MinHash
-from headwater.corpus.settings import DedupSettings
 from headwater.corpus.words import WordHasher, words_of
+from headwater.sources.settings import DedupSettings
 
 
 def shingles(text: str, n: int) -> set[tuple[str, ...]]:

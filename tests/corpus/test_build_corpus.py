@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from headwater.corpus.build import build_corpus, corpus_key, measure_paths
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from headwater.errors import ConfigError, DataError, StorageError
 from headwater.files import read_json
+from headwater.sources.settings import CorpusSettings
 
 
 def documents(corpus, split="train", source="mine"):

@@ -4,9 +4,9 @@ import pytest
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.dropped import dropped_sample
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from headwater.errors import ConfigError, DataError
+from headwater.sources.settings import CorpusSettings
 
 
 @pytest.fixture(scope="module")

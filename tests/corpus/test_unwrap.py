@@ -10,8 +10,9 @@ import pytest
 from headwater.corpus.document import Document
 from headwater.corpus.read.packages import read_package
 from headwater.corpus.step import Candidate
-from headwater.corpus.unwrap import UnwrapSettings, unwrap, unwrapper
+from headwater.corpus.unwrap import unwrap, unwrapper
 from headwater.corpus.words import WordHasher
+from headwater.sources.settings import UnwrapSettings
 
 
 @pytest.fixture(scope="module")

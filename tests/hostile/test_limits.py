@@ -26,8 +26,8 @@ from headwater.corpus.read.limits import (
 )
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings
 
 # ---- how much may come out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_run import write_run_file, write_texts
 
-from headwater.corpus.settings import SourceSettings
+from headwater.sources.settings import SourceSettings
 from headwater.errors import ConfigError
 from headwater.runs import busy, planned_device, planned_step
 from headwater.runs.epochs import SourceEpochs, epochs_of, most_epochs, overall_epochs

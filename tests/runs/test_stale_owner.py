@@ -14,7 +14,8 @@ from headwater.errors import LockedError
 from headwater.files import digest_file, write_json
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import Timings, prepare_data, read_json_or_none, write_config
+from headwater.runs.paths import read_json_or_none
+from headwater.runs.stages import Timings, prepare_data, write_config
 
 OTHER = {"epoch": 99, "pid": 4321, "host": "elsewhere", "token": "x"}
 Require = Callable[[], None]

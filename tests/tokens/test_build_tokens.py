@@ -8,9 +8,9 @@ from fault_plan import faults
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import LockedError, StorageError, StoreError
 from headwater.files import is_current
+from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.tokenizer.special import BEGIN_ID, END_ID
 from headwater.tokenizer.tokenizer import Tokenizer

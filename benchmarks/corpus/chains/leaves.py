@@ -53,8 +53,8 @@ def html_resiliparse(folder: Path) -> Work:
 
 def minhash_headwater(folder: Path) -> Work:
     from headwater.corpus.minhash import MinHash
-    from headwater.corpus.settings import DedupSettings
     from headwater.corpus.words import WordHasher, words_of
+    from headwater.sources.settings import DedupSettings
 
     minhash, hasher = MinHash(DedupSettings()), WordHasher()
     return lambda text: minhash.band_keys(hasher.hash(words_of(text)))

@@ -18,8 +18,8 @@ from typing import Any
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import SPLITS, read_documents
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
+from headwater.sources.settings import CorpusSettings
 from hostility.case import KEPT
 
 ANCHORS = (

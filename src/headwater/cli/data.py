@@ -74,7 +74,7 @@ def show(
     docs/corpus.md explains every reason.
     """
     from headwater.runs.balance import balance_of_run, training_of_run
-    from headwater.runs.stages import Folders
+    from headwater.runs.paths import Folders
 
     run_dir = folder_of(run, same_run)
     if dropped or reason is not None or source is not None:
@@ -96,7 +96,7 @@ def trace(
 ) -> None:
     """Find the documents that contain a text, held-out ones too."""
     from headwater.corpus.trace import trace as find
-    from headwater.runs.stages import Folders
+    from headwater.runs.paths import Folders
 
     hits = find(Folders(folder_of(run)).corpus, text)
     if as_json:
@@ -196,7 +196,7 @@ def show_tokenizer(
     as_json: arg.AsJson = False,
 ) -> None:
     """Print a tokenizer's size and bytes per token, or a text's tokens."""
-    from headwater.runs.stages import Folders
+    from headwater.runs.paths import Folders
     from headwater.seals import is_unmade
     from headwater.tokenizer.tokenizer import Tokenizer
 

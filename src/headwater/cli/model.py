@@ -110,7 +110,7 @@ def evaluate(run: RunOrNone = None, same_run: SameRun = None, as_json: AsJson = 
 def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
     """Write the run's report.html: one file that shows what it did."""
     from headwater.report.page import render_report
-    from headwater.runs.stages import require_run_dir
+    from headwater.runs.paths import require_run_dir
 
     run_dir = folder_of(run, same_run)
     require_run_dir(run_dir)

@@ -24,17 +24,10 @@ from headwater.report.measures import baselines
 from headwater.report.numbers import count, size
 from headwater.report.outcome import forecast_error, outcomes_of
 from headwater.report.run_data import RunData, amount, read_run
+from headwater.runs.paths import Folders, require_run_dir
 from headwater.runs.planning import PlanOptions
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import (
-    Folders,
-    StageKeys,
-    Timings,
-    is_trained,
-    prepare_data,
-    require_run_dir,
-    write_config,
-)
+from headwater.runs.stages import StageKeys, Timings, is_trained, prepare_data, write_config
 
 if TYPE_CHECKING:
     from headwater.machine.ranks import Ranks

@@ -23,7 +23,7 @@ def tune(
     It trains on four fifths of the examples and is measured on the rest. corpus.quality.classifier uses it.
     """
     from headwater.corpus.quality import train_classifier as training
-    from headwater.corpus.settings import KINDS
+    from headwater.sources.settings import KINDS
 
     if kind not in KINDS:
         raise ConfigError(f"there is no kind {kind!r}; kinds: {', '.join(KINDS)}")

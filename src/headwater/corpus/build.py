@@ -28,7 +28,6 @@ from headwater.corpus.load import remove_failed_build, write_failed_build
 from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
-from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.tasks.decisions import write_decisions
 from headwater.corpus.tasks.exact import mark_copies, num_exact_tasks
@@ -44,6 +43,7 @@ from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
 from headwater.outputs import end_work
+from headwater.sources.settings import CorpusSettings, SourceSettings
 
 CODE_VERSION = 6  # raise it when the same settings and inputs give other documents: old corpora are then built again
 

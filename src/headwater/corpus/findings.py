@@ -11,7 +11,7 @@ from headwater.corpus.protect.decontaminate import REASON as CONTAMINATED
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.licence import REASON as NOT_ALLOWED
 from headwater.corpus.protect.redact import REASON as REDACTED
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings
 
 OTHER = "other"
 _MAX_WORDS = 500

@@ -17,7 +17,7 @@ from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
 from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings
 
 
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:

@@ -15,9 +15,9 @@ from headwater.corpus.protect.redact import Redactor
 from headwater.corpus.quality.classifier import Classifier, classifier_digest, classifier_step
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel, language_step, model_digest
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.unwrap import unwrapper
+from headwater.sources.settings import CorpusSettings
 
 
 def quality_steps(settings: CorpusSettings) -> list[Step]:

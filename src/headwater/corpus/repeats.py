@@ -17,8 +17,8 @@ import xxhash
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.boilerplate import line_keys, site_key, site_of, tops_of, without_boilerplate
-from headwater.corpus.quality.rules import BoilerplateSettings
-from headwater.corpus.settings import CorpusSettings, RepeatSettings
+from headwater.sources.rules import BoilerplateSettings
+from headwater.sources.settings import CorpusSettings, RepeatSettings
 
 _PARAGRAPH = re.compile(r"[^\n](?:[^\n]|\n(?!\n))*\n*")
 _LINE = re.compile(r"[^\n]+\n?")

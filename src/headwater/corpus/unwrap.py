@@ -10,13 +10,12 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import PurePath
-from typing import Literal
 
-from headwater.config import Settings
 from headwater.corpus.document import Document
 from headwater.corpus.read.formats import COMPRESSIONS
 from headwater.corpus.read.rejoin import Vocabulary, join_lines
 from headwater.corpus.step import Candidate, Step, Verdict
+from headwater.sources.settings import UnwrapSettings
 
 _MIN_WIDTH, _MAX_WIDTH = 50, 110  # of the lines of a wrapped text, in characters
 _SLACK = 0.1  # of the width: typists and ragged margins fill a line only nearly
@@ -26,13 +25,6 @@ _COLUMNS = re.compile(r"\S {3,}\S|\t|\S\s*\|\s*\S")
 _CODE_END = re.compile(r"[;{}\\]$|^\s*(?:#|//|>>>|\$ )")
 _ITEM = re.compile(r"\s*(?:[-*+•o]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S")
 _FIRST_WORD = re.compile(r"\s*(?:[^\s\w]*\w+[^\W\d]-(?=\w)|\S+)")
-
-
-class UnwrapSettings(Settings):
-    """Whose hard wraps are undone. An empty list switches it off."""
-
-    kinds: list[Literal["books", "speeches", "articles", "documentation", "web", "text"]] = ["books"]
-    """Kinds of document; only those read from plain-text files, names ending in .txt or nothing, are looked at."""
 
 
 def unwrapper(settings: UnwrapSettings) -> Step:

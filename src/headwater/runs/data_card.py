@@ -8,14 +8,14 @@ from typing import Any
 
 from headwater.corpus.kept_by import COLUMNS, DATES
 from headwater.corpus.protect.licence import declared_licence
-from headwater.corpus.protect.spdx import UNKNOWN
-from headwater.corpus.settings import SourceSettings
+from headwater.sources.spdx import UNKNOWN
+from headwater.sources.settings import SourceSettings
 from headwater.errors import DataError
 from headwater.export.data_card import FORMAT, FORMAT_VERSION
 from headwater.files import read_manifest_or_none
 from headwater.runs.balance import balance_of_run, training_of_run
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import Folders, split_tokens, stage_digest
+from headwater.runs.paths import Folders, split_tokens, stage_digest
 
 # settings of the corpus that don't decide what a model has seen, or have a place of their own
 _OTHERS = {"sources", "seed", "engine", "fetched_dir", "shard_bytes", "task_bytes", "max_line_bytes", "max_file_bytes"}
@@ -72,7 +72,7 @@ def _last_name(path: str) -> str:
 
 def _sources(config: RunConfig, balance: dict[str, Any]) -> dict[str, Any]:
     training = training_of_run(config.run_dir) or {}
-    tokens = split_tokens(config, "train") or {}
+    tokens = split_tokens(config.run_dir, "train") or {}
     sources = {}
     kept_by = balance.get("kept_by", {})
     for name, sheet in balance["sources"].items():

@@ -13,7 +13,7 @@ from headwater.scaling.overfit import OWN
 from headwater.runs.mixture_shares import train_rows
 from headwater.runs.planned_text import source_bytes, usual_bytes_per_token
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import split_tokens
+from headwater.runs.paths import split_tokens
 
 MIN_NOTED_EPOCHS, MUCH_MORE = 2.0, 1.5
 "Epochs from which repetition is noted, and how many times those of the runs that the loss is forecast from."
@@ -46,7 +46,7 @@ def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
 
 def is_built(config: RunConfig) -> bool:
     """Return whether the run's text is built, of the sources that it has now."""
-    return set(split_tokens(config, "train") or {}) == set(config.corpus.sources)
+    return set(split_tokens(config.run_dir, "train") or {}) == set(config.corpus.sources)
 
 
 def _foreseen_rows(config: RunConfig) -> dict[str, int] | None:

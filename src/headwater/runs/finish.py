@@ -19,16 +19,8 @@ from headwater.machine.settings import FORMATS
 from headwater.runs.data_card import data_card_of_run
 from headwater.runs.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import (
-    Folders,
-    Require,
-    Say,
-    StageKeys,
-    Timings,
-    final_checkpoint,
-    read_json_or_none,
-    stage_digest,
-)
+from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.stages import StageKeys, Timings, final_checkpoint
 from headwater.records import no_owner
 from headwater.report.measures import baselines, number_formats
 from headwater.report.page import render_report

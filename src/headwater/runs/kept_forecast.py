@@ -19,7 +19,7 @@ from headwater.runs.ladder_record import unfinished_ladder
 from headwater.runs.planned_device import StartedRun
 from headwater.runs.planning import PlanOptions, plan_run, with_ladder
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.records import no_owner
 
 FORECAST_VERSION = 1

@@ -33,7 +33,8 @@ from headwater.runs.planned_time import validated_tokens
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.rung_times import rung_times
 from headwater.runs.small_run import begin_small_run, keep_measured, measured_before, train_small_run
-from headwater.runs.stages import Say, Timings, is_trained, prepare_data
+from headwater.runs.paths import Say
+from headwater.runs.stages import Timings, is_trained, prepare_data
 from headwater.records import read_records
 from headwater.train.loop import Display
 

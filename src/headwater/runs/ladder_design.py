@@ -19,7 +19,8 @@ from headwater.runs.ladder_record import UnfinishedLadder, is_shape_of, ladder_d
 from headwater.runs.planned_device import machinery, relative_step
 from headwater.runs.planned_time import around_steps
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import is_prepared, read_json_or_none
+from headwater.runs.paths import read_json_or_none
+from headwater.runs.stages import is_prepared
 from headwater.train.settings import TrainSettings
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are

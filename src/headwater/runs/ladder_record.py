@@ -23,7 +23,7 @@ from headwater.forecast.ladder import Rung
 from headwater.scaling.table import Runs, runs_of
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import MeasuredAround
-from headwater.runs.stages import Folders, read_json_or_none
+from headwater.runs.paths import Folders, read_json_or_none
 
 FORMAT = "headwater-ladder"
 RUNG_FILE = "rung.json"

@@ -24,7 +24,7 @@ from headwater.runs.mixing_design import FORMAT, Mixing
 from headwater.runs.mixture_shares import read_rows
 from headwater.runs.run_config import RunConfig
 from headwater.runs.small_run import begin_small_run, keep_measured, measured_before, train_small_run
-from headwater.runs.stages import Say
+from headwater.runs.paths import Say
 from headwater.records import read_records
 from headwater.train.loop import Display
 

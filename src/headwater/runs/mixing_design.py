@@ -21,7 +21,8 @@ from headwater.runs.ladder_design import Ladder, LadderOptions, Sizes
 from headwater.runs.ladder_record import same_make
 from headwater.runs.mixture_shares import read_rows, shares_of, train_rows
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import Say, Timings, prepare_data, read_json_or_none, split_tokens
+from headwater.runs.paths import Say, read_json_or_none, split_tokens
+from headwater.runs.stages import Timings, prepare_data
 
 FORMAT = "headwater-mixing"
 MIXING_SHARE = 1.0  # of the run's own time, where neither --share nor --minutes is given
@@ -121,7 +122,7 @@ def _design(run: str, overrides: list[str], options: MixingOptions) -> Mixing:
     sources = tuple(sorted(rows))
     if len(sources) < 2:
         raise ConfigError(f"{config.name} has one source of text; a mixture needs two")
-    held_out = split_tokens(config, "validation") or {}
+    held_out = split_tokens(config.run_dir, "validation") or {}
     if unmeasured := [name for name in sources if not held_out.get(name)]:
         raise ConfigError(
             f"nothing is held out of {', '.join(unmeasured)}, so what a mixture does for it can't be measured; give it "

@@ -10,12 +10,12 @@ from headwater.batches.mixture_rules import USUAL_EPOCHS
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import split_tokens
+from headwater.runs.paths import split_tokens
 
 
 def train_rows(config: RunConfig) -> dict[str, int]:
     """Return about how many rows each source has to train on; raise ConfigError where its text isn't built yet."""
-    found = split_tokens(config, "train")
+    found = split_tokens(config.run_dir, "train")
     if found is None:
         raise ConfigError(
             f"the text of {config.name} isn't built yet; `headwater corpus tokenizer train {config.name}` builds it"

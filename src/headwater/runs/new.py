@@ -11,7 +11,7 @@ from pathlib import Path
 from headwater.corpus.build import TextFound, measure_paths
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.walk import find_files
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.runs.epochs import useful_epochs

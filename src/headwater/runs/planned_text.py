@@ -6,15 +6,12 @@ import math
 import os
 from pathlib import Path
 
-from headwater.corpus.fetch.names import parse_names
-from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
-from headwater.corpus.read.remote import is_address
-from headwater.corpus.read.walk import find_files
-from headwater.corpus.settings import SourceSettings
+from headwater.sources.settings import parse_names
+from headwater.sources.settings import SourceSettings
 from headwater.errors import DataError
 from headwater.forecast.processor import constants
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import split_tokens
+from headwater.runs.paths import split_tokens
 
 
 def foreseen_held_out(config: RunConfig) -> dict[str, int]:
@@ -22,7 +19,7 @@ def foreseen_held_out(config: RunConfig) -> dict[str, int]:
 
     A source whose size isn't known has no entry.
     """
-    built = split_tokens(config, "validation")
+    built = split_tokens(config.run_dir, "validation")
     if built is not None:
         return built
     part = config.corpus.validation_fraction / usual_bytes_per_token(config.model.vocab_size)
@@ -36,9 +33,14 @@ def notes_of_missing_text(config: RunConfig) -> list[str]:
     None once the text is built. A plan may come before its text, and is one all the same. Nothing is read; addresses
     elsewhere are not asked.
     """
-    if split_tokens(config, "train") is not None:
+    if split_tokens(config.run_dir, "train") is not None:
         return []
-    paths = ((name, path) for name, source in config.corpus.sources.items() for path in source.paths or [])
+    sources = {name: source.paths for name, source in config.corpus.sources.items() if source.paths}
+    if not sources:
+        return []
+    from headwater.corpus.read.remote import is_address  # readers of files alone: a plan of packages needs none
+
+    paths = ((name, path) for name, found in sources.items() for path in found)
     reasons = ((name, _why_without_text(path, name)) for name, path in paths if not is_address(path))
     return [
         f"source {name!r}: {reason}; nothing of it is counted here. Name files or folders that hold text"
@@ -49,6 +51,9 @@ def notes_of_missing_text(config: RunConfig) -> list[str]:
 
 def _why_without_text(path: str, source: str) -> str:
     """Return why nothing can be read from a path of a source, or "" where some file can be."""
+    from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
+    from headwater.corpus.read.walk import find_files
+
     reasons = set()
     try:
         for file, _ in find_files([path], source):
@@ -74,12 +79,16 @@ def source_bytes(source: SourceSettings) -> float | None:
         return None if None in sizes else sum(size for size in sizes if size is not None)
     if source.paths is None:
         return known.get(source.package or source.builtin or "")
+    from headwater.corpus.read.remote import is_address
+
     files = {os.path.realpath(file) for path in source.paths if not is_address(path) for file in _files_read(path)}
     return float(sum(map(os.path.getsize, files))) if files else None
 
 
 def _files_read(path: str) -> list[Path]:
     """Return the files that a corpus reads of a path, none of one that names nothing."""
+    from headwater.corpus.read.walk import find_files
+
     try:
         return [file for file, _ in find_files([path], "paths") if os.path.isfile(file)]
     except DataError:

@@ -13,7 +13,7 @@ from headwater.forecast.processor import constants
 from headwater.runs.planned_text import foreseen_held_out, has_almanac, source_bytes
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import NOT_MEASURED, MeasuredAround
-from headwater.runs.stages import Folders
+from headwater.runs.paths import Folders
 from headwater.train.settings import TrainSettings, probe_steps, validation_steps
 
 START_SECONDS = 2.6

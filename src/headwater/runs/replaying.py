@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from headwater.runs.rows import open_batches
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import Say, train_plan
+from headwater.runs.paths import Say
+from headwater.runs.stages import train_plan
 from headwater.records import Record
 from headwater.train.interventions import read_interventions
 from headwater.train.replay import Replay, replay

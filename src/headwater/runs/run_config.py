@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings
 from headwater.config import RawSettings, Settings, apply_override, describe, is_file, read_settings
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings
 from headwater.errors import ConfigError
 from headwater.files import read_json
 from headwater.machine.settings import MachineSettings

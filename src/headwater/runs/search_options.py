@@ -14,7 +14,7 @@ from headwater.forecast.budget import parse_amount
 from headwater.runs.costs import Costs
 from headwater.runs.planned_text import source_bytes
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import split_tokens
+from headwater.runs.paths import split_tokens
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 PRECISIONS = {"auto": "auto", "bfloat16": "bf16", "float8": "fp8"}
@@ -91,7 +91,7 @@ def text_of(options: SearchOptions, config: RunConfig | None) -> Text:
         return Text(None, None, "not given")
     share = config.mixture.share_of_text
     of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
-    tokens = split_tokens(config, "train")
+    tokens = split_tokens(config.run_dir, "train")
     if tokens is not None:
         built = sum(tokens.values())
         return Text(None, share * built, f"{built:,} tokens built for {config.name}{of_it}")

@@ -16,7 +16,8 @@ from headwater.optim.rules import Reason
 from headwater.forecast.before import plan_fields
 from headwater.runs.ladder_record import text_digest
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import Folders, Say, is_trained, read_json_or_none, tidy, write_config
+from headwater.runs.paths import Folders, Say, read_json_or_none
+from headwater.runs.stages import is_trained, tidy, write_config
 from headwater.train.loop import Display
 
 

@@ -7,7 +7,6 @@ with the same key is up to date. Stages after training keep their keys in RUN/st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,55 +16,17 @@ from headwater.checkpoint.verify import is_whole, read_state
 from headwater.corpus.build import build_corpus, corpus_key, discard_work
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
-from headwater.errors import CheckpointError, ConfigError
-from headwater.files import (
-    is_current,
-    read_json,
-    read_manifest_or_none,
-    remove_leftovers,
-    require_writable,
-    write_json,
-)
+from headwater.errors import CheckpointError
+from headwater.files import is_current, read_manifest_or_none, remove_leftovers, require_writable, write_json
 from headwater.optim.rules import Reason
 from headwater.outputs import end_work
-from headwater.runs.run_config import RunConfig, config_record
 from headwater.records import no_owner, read_records
+from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.run_config import RunConfig, config_record
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.train.identity import TrainPlan, require_same
-
-Say = Callable[[str], None]
-Require = Callable[[], None]
-"Raises LockedError where another process has taken the run folder over."
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where a run's stages lie."""
-
-    run: Path
-
-    @property
-    def data(self) -> Path:
-        return self.run / "data"
-
-    @property
-    def corpus(self) -> Path:
-        return self.data / "corpus"
-
-    @property
-    def tokenizer(self) -> Path:
-        return self.data / "tokenizer"
-
-    @property
-    def tokens(self) -> Path:
-        return self.data / "tokens"
-
-    @property
-    def hf(self) -> Path:
-        return self.run / "export" / "hf"
-
 
 @dataclass
 class Timings:
@@ -190,11 +151,6 @@ def training_texts(corpus_dir: Path) -> dict[str, Any]:
     }
 
 
-def stage_digest(folder: Path) -> str:
-    """Return the digest of what a stage made, as its manifest says."""
-    return str(read_manifest_or_none(folder).get("digest"))
-
-
 def write_config(config: RunConfig, reasons: list[Reason], require_owner: Require = no_owner) -> None:
     """Write config.json, unless the same is there already.
 
@@ -204,23 +160,6 @@ def write_config(config: RunConfig, reasons: list[Reason], require_owner: Requir
     path, record = config.run_dir / "config.json", config_record(config, reasons)
     if read_json_or_none(path) != record:
         write_json(path, record, require_owner)
-
-
-def split_tokens(config: RunConfig, split: str) -> dict[str, int] | None:
-    """Return {source: tokens} of a split of the run's text; None where it isn't prepared."""
-    manifest = read_json_or_none(Folders(config.run_dir).tokens / "manifest.json")
-    try:
-        return {name: int(source["num_tokens"]) for name, source in manifest["splits"][split].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def read_json_or_none(path: Path) -> Any:
-    """Return what is in a file that can be made again, or None where it is missing or damaged."""
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None
 
 
 def is_trained(config: RunConfig) -> bool:
@@ -263,8 +202,3 @@ class StageKeys:
         before = self._keys.get("seconds")
         self._keys["seconds"] = {**(before if isinstance(before, dict) else {}), **seconds}
         write_json(self._path, self._keys, self._require_owner)
-
-
-def require_run_dir(run_dir: Path) -> None:
-    if not any((run_dir / name).is_file() for name in ("config.json", "records.jsonl")):
-        raise ConfigError(f"{run_dir} is no run folder; runs made here lie in runs/")

@@ -25,7 +25,8 @@ from headwater.runs.planned_device import StartedRun
 from headwater.runs.planning import PlanOptions
 from headwater.runs.rows import RunText, open_batches, open_text, open_verified_batches
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import Say, train_plan
+from headwater.runs.paths import Say
+from headwater.runs.stages import train_plan
 from headwater.runs.whole_run import audit_fields, memory_fields
 from headwater.records import no_owner, read_all, read_records
 from headwater.train.assemble import Run, assemble

@@ -16,7 +16,8 @@ from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
 from headwater.machine.signals import StopRequest
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import Say, train_plan
+from headwater.runs.paths import Say
+from headwater.runs.stages import train_plan
 from headwater.records import Record
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from headwater.corpus.build import build_corpus
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError
+from headwater.sources.settings import CorpusSettings
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 
@@ -20,7 +20,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from headwater.corpus.build import build_corpus
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings
 print(build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2]), sys.stderr.write)["digest"])
 """
 

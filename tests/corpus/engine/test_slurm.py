@@ -7,9 +7,9 @@ import random
 import pytest
 
 from headwater.corpus.build import build_corpus
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError, DataError
 from headwater.outputs import work_folder
+from headwater.sources.settings import CorpusSettings
 
 # a cluster of one machine: jobs one after another; those named in $KILLED, by the number of the array, never start
 FAKE_SBATCH = """#!/bin/bash

@@ -8,8 +8,8 @@ from headwater.corpus.fetch import channels
 from headwater.corpus.fetch.fetch import fetch_packages
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.load import read_documents
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError, DataError
+from headwater.sources.settings import CorpusSettings
 
 TODAY = "2026-01-02"
 

@@ -17,11 +17,10 @@ from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.protect.bare_words import bare_words
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.evaluation_sets import read_set
-from headwater.corpus.protect.settings import DecontaminateSettings
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings, DecontaminateSettings
 
 NUM_ITEMS = 60
 

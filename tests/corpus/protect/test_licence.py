@@ -10,10 +10,10 @@ from headwater.corpus.findings import Notes
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import read_documents
 from headwater.corpus.protect.licence import licence_step
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import document_line
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
+from headwater.sources.settings import CorpusSettings
 
 MIT_HEAD = "# Permission is hereby granted, free of charge, to any person obtaining a copy …\n# The above copyright notice and this permission notice shall be included\n"
 GPL_TAG = "# SPDX-License-Identifier: GPL-2.0-only\n"

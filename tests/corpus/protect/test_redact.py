@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from headwater.corpus.document import Document
 from headwater.corpus.protect.redact import Redactor, contexts, placeholder, redact
-from headwater.corpus.protect.settings import REDACTED_KINDS, RedactSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
+from headwater.sources.settings import REDACTED_KINDS, RedactSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted_data import NEGATIVES, PLANTED, card, luhn_by_hand

@@ -13,7 +13,7 @@ from headwater.corpus.quality.boilerplate import (
     tops_of,
     without_boilerplate,
 )
-from headwater.corpus.quality.rules import BoilerplateSettings
+from headwater.sources.rules import BoilerplateSettings
 
 NOTICE = "This page was last changed by a robot that nobody has ever met."
 

@@ -23,10 +23,10 @@ from headwater.corpus.quality.train_classifier import (
     train_and_measure,
     write_classifier,
 )
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher, ngrams
 from headwater.errors import DataError, StorageError
+from headwater.sources.settings import CorpusSettings
 
 NAMES = [f"entry_{number}" for number in range(200)]
 

@@ -6,9 +6,9 @@ import pytest
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
-from headwater.corpus.quality.rules import RuleSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
+from headwater.sources.rules import RuleSettings
 
 EXPLANATION = """How the harbour clock is set
 

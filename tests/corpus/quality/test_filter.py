@@ -7,9 +7,9 @@ import pytest
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import alpha_fraction, num_words_with_letters, rules_step
-from headwater.corpus.quality.rules import RuleSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
+from headwater.sources.rules import RuleSettings
 
 
 def verdict(text, kind="web", rules=None, origin="page", **meta):

@@ -15,10 +15,10 @@ from headwater.corpus.quality.language import (
     language_step,
     samples,
 )
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings
 
 TEXTS = {
     "en": "The ferry leaves the island twice a day, and whoever misses it has to wait until the next morning.",

@@ -16,7 +16,7 @@ from headwater.corpus.read.archive_licence_files import read_archive_licence_fil
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
-from headwater.corpus.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings
 
 MIT = (
     "Permission is hereby granted, free of charge, to any person obtaining a copy … The above copyright notice and "

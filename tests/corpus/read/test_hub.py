@@ -10,8 +10,8 @@ import pytest
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read.source import read_source
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError, DataError
+from headwater.sources.settings import CorpusSettings
 
 ROWS = {"train": [{"text": "one", "url": "http://a"}, {"text": None}], "test": [{"text": "two"}]}
 

@@ -11,8 +11,8 @@ from headwater.corpus.read import builtin
 from headwater.corpus.read.builtin import docstrings, library_files
 from headwater.corpus.read.factbook import country_name, plain_text
 from headwater.corpus.read.source import read_source
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings
 
 
 @cache

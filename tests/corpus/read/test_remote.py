@@ -18,8 +18,8 @@ from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read import remote
 from headwater.corpus.read.source import read_source
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings
 
 PAGE = b"<html><body><p>A page.</p></body></html>"
 

@@ -10,8 +10,8 @@ from headwater.corpus.document import Drop
 from headwater.corpus.read.source import read_files, read_source
 from headwater.corpus.read.splits import Splits
 from headwater.corpus.read.walk import ListedFile
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings
 
 FILES = [
     "set/dataset_dict.json", "set/train/a.jsonl", "set/test/a.jsonl", "set/validation_matched/a.jsonl", "set/more/b/a.jsonl",

@@ -9,8 +9,8 @@ from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files, list_files, printable
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings
 
 
 @pytest.fixture

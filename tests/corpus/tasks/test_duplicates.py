@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import filter, flags, merge, near, results, runs, verify
 from headwater.corpus.words import words_of
+from headwater.sources.settings import CorpusSettings
 
 
 def vocabulary_text(num_words, seed, size=5000):

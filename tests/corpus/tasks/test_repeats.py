@@ -12,10 +12,10 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.clean import clean
 from headwater.corpus.load import read_documents
 from headwater.corpus.quality.boilerplate import SiteCounts
-from headwater.corpus.quality.rules import BoilerplateSettings
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import filter, flags, merge, repeats, results, runs
+from headwater.sources.rules import BoilerplateSettings
+from headwater.sources.settings import CorpusSettings
 
 NO_RULES = {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_repeated_line_fraction": None}}
 NO_RULES["text"] |= {"min_mean_word_length": 0, "max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}

@@ -10,10 +10,10 @@ from headwater.corpus.engine.interface import Engine, Listener
 from headwater.corpus.engine.pool import Pool
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
-from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
+from headwater.sources.settings import EngineSettings
 
 
 class InProcess(Engine):

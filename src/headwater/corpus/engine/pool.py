@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from headwater.corpus.engine.failures import Failures
 from headwater.corpus.engine.interface import Engine, Listener
 from headwater.corpus.engine.worker_process import WorkerProcess
-from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
+from headwater.sources.settings import EngineSettings
 
 _POLL_SECONDS = 1.0
 

@@ -14,11 +14,11 @@ from typing import Any
 from headwater import errors
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
 from headwater.corpus.engine.interface import Engine, Listener
-from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.errors import ConfigError, HeadwaterError
+from headwater.sources.settings import EngineSettings
 
 _TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
 

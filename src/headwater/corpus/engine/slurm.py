@@ -17,10 +17,10 @@ from pathlib import Path
 
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
 from headwater.corpus.engine.interface import Engine, Listener
-from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
 from headwater.errors import ConfigError
 from headwater.files import make_folder, remove_folder, write_text
+from headwater.sources.settings import EngineSettings
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
 _POLL_SECONDS = 2.0

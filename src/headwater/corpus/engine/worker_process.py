@@ -13,10 +13,10 @@ from typing import IO, Any
 from headwater import errors
 from headwater.corpus.engine.worker import OUT_OF_MEMORY
 from headwater.corpus.read.frames import HEADER_BYTES, MAX_BYTES, BadFrame, pack, unpack
-from headwater.corpus.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 from headwater.errors import HeadwaterError
 from headwater.files import make_folder
+from headwater.sources.settings import EngineSettings
 
 _MODULE = "headwater.corpus.engine.worker"
 _TEMPORARY = "temporary"  # in the work folder: what a lost worker leaves there goes, at the latest with the build

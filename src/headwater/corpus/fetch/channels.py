@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headwater.corpus.fetch.archives import ARCHIVE_SUFFIXES
-from headwater.corpus.fetch.names import PackageName
 from headwater.errors import DataError
 from headwater.files import make_folder
+from headwater.sources.settings import PackageName
 
 _GONE = re.compile(
     r"Unable to locate package|no installation candidate|Can't select candidate|No matching distribution"

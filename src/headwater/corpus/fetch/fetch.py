@@ -15,9 +15,7 @@ from typing import Any
 from headwater.corpus.fetch.archives import read_archive, read_installed
 from headwater.corpus.fetch.channels import PackageGone, download, find_archive
 from headwater.corpus.fetch.known import contents_of
-from headwater.corpus.fetch.names import PackageName, parse_names
 from headwater.corpus.fetch.unpack import package_key, unpack
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import ConfigError, DataError
 from headwater.files import (
     digest_file,
@@ -30,6 +28,7 @@ from headwater.files import (
     remove_leftovers,
     write_json,
 )
+from headwater.sources.settings import CorpusSettings, PackageName, parse_names
 
 LEFT_OUT = "left-out.json"
 APT_FOLDER = ".apt"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from headwater.corpus.fetch.names import PackageName
-from headwater.corpus.protect.spdx import PUBLIC_DOMAIN
 from headwater.corpus.read.formats import format_of
+from headwater.sources.settings import PackageName
+from headwater.sources.spdx import PUBLIC_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from email.message import Message
 from email.parser import HeaderParser
 
 from headwater.corpus.protect.licence_texts import licence_of_text
-from headwater.corpus.protect.spdx import UNKNOWN, gnu_identifier, spdx_of
+from headwater.sources.spdx import UNKNOWN, gnu_identifier, spdx_of
 
 # Debian's short names (copyright-format 1.0) that say more in Debian than elsewhere
 _DEBIAN = {"artistic": "Artistic-1.0-Perl", "psf-2": "PSF-2.0", "postgresql": "PostgreSQL", "go": "BSD-3-Clause"}

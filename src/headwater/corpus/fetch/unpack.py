@@ -18,10 +18,10 @@ from typing import Any
 from headwater.corpus.fetch.archives import Member
 from headwater.corpus.fetch.known import Contents, contents_of, is_plain_text
 from headwater.corpus.fetch.licence import licence_of_copyright, licence_of_metadata
-from headwater.corpus.fetch.names import PackageName
-from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.errors import DataError
 from headwater.files import DigestedFile, digest_json, write_json, write_text
+from headwater.sources.settings import PackageName
+from headwater.sources.spdx import UNKNOWN
 
 FORMAT, FORMAT_VERSION = "headwater-package", 1
 NOTHING_SAYS_IT = "nothing in the package says it"

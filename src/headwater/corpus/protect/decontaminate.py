@@ -20,9 +20,9 @@ from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
 from headwater.corpus.protect.bare_words import BareWordHasher, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import OverlapIndex, Shared
-from headwater.corpus.protect.settings import LEAST_MIN_WORDS, DecontaminateSettings
 from headwater.corpus.step import Candidate, Cut, Verdict
 from headwater.errors import DataError
+from headwater.sources.settings import LEAST_MIN_WORDS, DecontaminateSettings
 
 SHORT_CHARACTERS = 2000
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.protect.settings import BUILTIN_PROBES, DecontaminateSettings
 from headwater.corpus.read.formats import format_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.walk import find_files
 from headwater.errors import DataError
+from headwater.sources.settings import BUILTIN_PROBES, DecontaminateSettings
 
 _MAX_DEPTH = 30
 

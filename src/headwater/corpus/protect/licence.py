@@ -13,9 +13,9 @@ from functools import lru_cache
 
 from headwater.corpus.document import Document
 from headwater.corpus.protect.licence_texts import licence_of_head, licence_tag
-from headwater.corpus.protect.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed, spdx_of
-from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.corpus.step import Candidate, Step, Verdict
+from headwater.sources.settings import CorpusSettings, SourceSettings
+from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed, spdx_of
 
 REASON = "licence_not_allowed"
 _TAGGED_LINES = 3  # of a text that is no code: further down it may speak of tags

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from headwater.corpus.protect.bare_words import bare_words
-from headwater.corpus.protect.spdx import (
+from headwater.sources.spdx import (
     PUBLIC_DOMAIN,
     UNKNOWN,
     all_of,

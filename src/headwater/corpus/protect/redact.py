@@ -12,9 +12,9 @@ from headwater.corpus.document import num_bytes
 from headwater.corpus.protect.addresses import find_emails, find_ip_addresses
 from headwater.corpus.protect.numbers import find_cards, find_ibans, find_phones, find_social_security_numbers
 from headwater.corpus.protect.secrets import find_passwords, find_private_keys, find_tokens, names_secret
-from headwater.corpus.protect.settings import REDACTED_KINDS, RedactSettings
 from headwater.corpus.protect.spans import Scanned, Span
 from headwater.corpus.step import Candidate, Cut, Verdict
+from headwater.sources.settings import REDACTED_KINDS, RedactSettings
 
 # an author is named on purpose; a group is a name of ours
 _AS_IT_IS = ("author", "group")

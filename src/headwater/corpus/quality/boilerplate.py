@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.rules import BoilerplateSettings
+from headwater.sources.rules import BoilerplateSettings
 
 _OWN_LINES = 3  # in a row, and a page's own text has begun
 # indented, but no item of a list; ends a statement; begins one; calls a function; a prompt

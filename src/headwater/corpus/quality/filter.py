@@ -15,9 +15,9 @@ from headwater.corpus.quality.repetition import (
     repeated_ngram_fraction,
     repeated_passages,
 )
-from headwater.corpus.quality.rules import CodeRules, ProseRules, RuleSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.words import is_unspaced
+from headwater.sources.rules import CodeRules, ProseRules, RuleSettings
 
 # every byte of a character beyond ASCII counts as a letter: nearly all such characters in running text are
 _LETTERS = string.ascii_letters.encode() + bytes(range(128, 256))

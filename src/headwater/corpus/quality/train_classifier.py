@@ -26,11 +26,11 @@ from headwater.corpus.quality.classifier import (
 )
 from headwater.corpus.read.source import read_files
 from headwater.corpus.read.walk import list_files
-from headwater.corpus.settings import CorpusSettings, Kind, SourceSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.errors import DataError
 from headwater.files import digest_bytes, new_folder, write_bytes, write_json
+from headwater.sources.settings import CorpusSettings, Kind, SourceSettings
 
 NUM_BITS = 18  # 2^18 buckets: 1 MB of weights, which stay in a core's second-level cache
 NUM_FOLDS = 5

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.archive_licence_files import PASSED_OVER
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.licence_files import FolderLicences, is_info, nearest_licence
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.tree_licence import with_licence
+from headwater.sources.spdx import UNKNOWN
 
 _MAX_FILES = 20_000  # a few megabytes of what they say
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.archive import archive_members, path_skip_reason
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.licence_files import MAX_LICENCE_FILE_BYTES, is_licence_file, stated
 from headwater.corpus.read.limits import ReadLimits
+from headwater.sources.spdx import UNKNOWN
 
 PASSED_OVER = "passed_over"
 

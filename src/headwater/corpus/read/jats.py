@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from headwater.corpus.protect.spdx import licence_said
 from headwater.corpus.read.html_blocks import Builder, render
 from headwater.corpus.read.html_metadata import language_of
-from headwater.corpus.read.licence_address import licence_at
 from headwater.corpus.read.xml_events import XmlEvents
+from headwater.sources.licence_address import licence_at
+from headwater.sources.spdx import licence_said
 
 
 def _named(names: str, block: str) -> dict[str, str]:

@@ -14,9 +14,9 @@ from pathlib import PurePath
 from typing import TypeVar
 
 from headwater.corpus.protect.licence_texts import MAX_CHARACTERS, licence_of_text
-from headwater.corpus.protect.spdx import UNKNOWN, all_of, any_of, identifiers
 from headwater.corpus.read.formats import format_of
 from headwater.corpus.read.package_manifests import MANIFESTS, POINTS, REFUSED, refuses
+from headwater.sources.spdx import UNKNOWN, all_of, any_of, identifiers
 
 MAX_LICENCE_FILE_BYTES = MAX_CHARACTERS  # a longer one is taken for a licence that isn't understood
 _NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying)(?=$|[._-])", re.IGNORECASE)

@@ -14,7 +14,7 @@ from email.parser import HeaderParser
 from typing import Any
 
 from headwater.corpus.fetch.licence import stated_in_metadata
-from headwater.corpus.protect.spdx import UNKNOWN, any_of, spdx_of
+from headwater.sources.spdx import UNKNOWN, any_of, spdx_of
 
 REFUSED, POINTS = "refused", "in_a_file"
 _REFUSES = re.compile(r"\bproprietary\b|\bunlicensed\b|\ball rights reserved\b|\bconfidential\b", re.IGNORECASE)

@@ -26,8 +26,8 @@ from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.splits import Splits, SplitsOfFiles
 from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import ListedFile, list_files
-from headwater.corpus.settings import CorpusSettings, SourceSettings
 from headwater.errors import DataError
+from headwater.sources.settings import CorpusSettings, SourceSettings
 
 Piece = Document | Drop
 

@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.spdx import MAX_EXPRESSION, UNKNOWN
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import names_licence, record_meta, said_columns, text_column, without_text
+from headwater.sources.spdx import MAX_EXPRESSION, UNKNOWN
 
 _MAX_SAID_CHARACTERS = max(MAX_TITLE_CHARACTERS, MAX_EXPRESSION) + 1  # one more shows that it is cut
 # a virtual table is code that runs when it is read

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.spdx import UNKNOWN
 from headwater.corpus.read.input import NO_PERMISSION, reason_not_readable
 from headwater.corpus.read.licence_files import (
     MAX_LICENCE_FILE_BYTES,
@@ -19,6 +18,7 @@ from headwater.corpus.read.licence_files import (
     nearest_licence,
     stated,
 )
+from headwater.sources.spdx import UNKNOWN
 
 
 class TreeLicences:

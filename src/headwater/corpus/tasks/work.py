@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from headwater import outputs
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
 from headwater.corpus.tasks.plan import Plan, write_plan
 from headwater.outputs import new_output, read_output, remove_damaged
+from headwater.sources.settings import CorpusSettings
 
 _LAYOUT = "4"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 _ARRAYS = "arrays.bin"

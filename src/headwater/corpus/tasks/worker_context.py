@@ -11,7 +11,6 @@ import numpy as np
 from headwater.corpus.minhash import MinHash
 from headwater.corpus.pipeline import make_steps
 from headwater.corpus.repeats import RepeatRule, repeat_rules
-from headwater.corpus.settings import CorpusSettings
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import CandidateTexts
 from headwater.corpus.tasks.results import Results
@@ -19,6 +18,7 @@ from headwater.corpus.tasks.runs import SortedRuns
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 from headwater.corpus.words import WordHasher
+from headwater.sources.settings import CorpusSettings
 
 
 def _ignore(num_bytes: int) -> None:

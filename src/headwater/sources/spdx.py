@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from headwater.corpus.read.licence_address import licence_at
+from headwater.sources.licence_address import licence_at
 
 PUBLIC_DOMAIN, UNKNOWN = "LicenseRef-public-domain", "unknown"
 
