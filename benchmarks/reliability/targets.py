@@ -23,19 +23,17 @@ import torch
 import whole
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint
-from headwater.checkpoint.lock import owned
 from headwater.checkpoint.save import Saved, Saver, retain_newest
-from headwater.cli.running import Call, run_training
 from headwater.corpus.tasks import merge
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.machine import machine
-from headwater.machine.place import Place as RankPlace
 from headwater.optim.rules import Reason
 from headwater.runs import planned_step, planning
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
-from headwater.runs.planning import PlanOptions
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import Timings, prepare_data
+from headwater.runs.running import Call
+from headwater.runs.running import train as train_run
+from headwater.runs.stages import prepare_data
 from headwater.tokens import build
 
 NAME = "tiny"
@@ -117,7 +115,7 @@ class Place:
 
 
 def prepare(place: Place) -> None:
-    prepare_data(place.config(), quiet, Timings())
+    prepare_data(place.config(), quiet)
 
 
 def prepare_in_parts(place: Place) -> None:
@@ -126,7 +124,7 @@ def prepare_in_parts(place: Place) -> None:
     Keys and what was found are merged in levels, as only those of a large corpus are.
     """
     with mock.patch.object(merge, "MOST_FILES", 2), mock.patch.object(merge, "MOST_MERGED", 2):
-        prepare_data(place.config(corpus__task_bytes=8_000, corpus__engine__workers=1), quiet, Timings())
+        prepare_data(place.config(corpus__task_bytes=8_000, corpus__engine__workers=1), quiet)
 
 
 @contextmanager
@@ -143,7 +141,7 @@ def nothing_timed() -> Iterator[None]:
 def train(place: Place, **changed: Any) -> None:
     """Train as `headwater train` does, with some settings changed."""
     with nothing_timed():
-        assert run_training(*place.settings(**changed), Call(PlanOptions(), owned, RankPlace(), stop_within=30.0))
+        assert train_run(*place.settings(**changed), call=Call(stop_within=30.0)).status == "finished"
 
 
 def train_in_order(place: Place) -> None:
@@ -260,7 +258,7 @@ def nothing(place: Place) -> None:
 
 def other_corpus(place: Place) -> None:
     """Leave the corpus of other settings, which the work then replaces."""
-    prepare_data(place.config(corpus__seed=7), quiet, Timings())
+    prepare_data(place.config(corpus__seed=7), quiet)
 
 
 def without(*names: str) -> Callable[[Place], None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +14,11 @@ from small_run import overrides, quick, write_run_file, write_texts
 
 from headwater.machine.load import LoadMeter
 from headwater.machine.signals import StopRequest
-from headwater.runs import busy
+from headwater.runs import busy, load_run, run
 from headwater.runs.open import open_evaluator
 from headwater.runs.rows import open_batches
-from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import Timings, prepare_data, train_plan
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import prepare_data, train_plan
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import train
 
@@ -60,6 +62,25 @@ class Workshop:
 
 
 @pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """A folder with mine.toml and its finished run, of 8 steps, that was made as a notebook would; don't change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_texts(folder / "texts", num_files=20)
+    settings = {"train__num_steps": 8, "train__save_every": 4, "train__num_probes": 2}
+    write_run_file(folder / "mine.toml", **settings)
+    with contextlib.chdir(folder), quick():
+        result = run(*load_run("mine.toml", []))
+    assert result.status == "finished" and result.step == 8
+    return folder
+
+
+@pytest.fixture
+def finished_copy(finished_run, tmp_path) -> Path:
+    """A copy of that folder, for one test to change."""
+    return Path(shutil.copytree(finished_run, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
 def prepare(tmp_path_factory) -> Callable[..., Workshop]:
     """Return a function that makes a workshop with other settings on the same data."""
     folder = tmp_path_factory.mktemp("workshop")
@@ -68,7 +89,7 @@ def prepare(tmp_path_factory) -> Callable[..., Workshop]:
 
     def prepare(**changed: Any) -> Workshop:
         config, _ = load_run(str(folder / "mine.toml"), [*overrides(**changed), f"runs_dir={folder}/runs"])
-        prepare_data(config, silent, Timings())
+        prepare_data(config, silent)
         return Workshop(config)
 
     return prepare

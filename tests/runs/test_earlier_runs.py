@@ -20,7 +20,7 @@ from headwater.runs.planned_device import machinery
 from headwater.runs.planned_step import RUN_TO_RUN, Probe
 from headwater.runs.run_config import load_run
 from headwater.runs.searched_processor import processor_at_hand
-from headwater.runs.stages import Timings, prepare_data
+from headwater.runs.stages import prepare_data
 from headwater.runs.training import train_stage
 from headwater.records import read_records
 
@@ -45,8 +45,8 @@ def keeps_all(monkeypatch):
 
 def trained(config, display=lambda record: None, say=print):
     with quick():
-        prepare_data(config, print, Timings())
-        assert train_stage(config, display, say, {})
+        prepare_data(config, print)
+        assert train_stage(config, display, say)
 
 
 def named(config, name, **train):

@@ -17,25 +17,8 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import open_stores
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished")
-    write_texts(folder / "texts", num_files=20)
-    settings = {"train__num_steps": 4, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 0}
-    write_run_file(folder / "mine.toml", texts=str(folder / "texts"), **settings)
-    said = call("run", "mine.toml", cwd=folder)
-    assert said.status == 0, said
-    return folder
-
-
-@pytest.fixture
-def folder(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
-def test_baselines_of_a_small_run_are_of_all_its_text(finished):
-    run_dir = finished / "runs" / "mine"
+def test_baselines_of_a_small_run_are_of_all_its_text(finished_run):
+    run_dir = finished_run / "runs" / "mine"
     evaluation = read_json(run_dir / "evaluation.json")
     tokenizer = Tokenizer.load(run_dir / "data" / "tokenizer")
     text = b"".join(d.text.encode() for d in read_documents(run_dir / "data" / "corpus", "validation", "mine"))
@@ -53,23 +36,23 @@ def test_baselines_of_a_small_run_are_of_all_its_text(finished):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), EvaluationError("no text"), OSError("disk on fire")])
-def test_a_baseline_that_fails_is_one_line_and_the_run_is_complete(folder, error):
-    run_dir = folder / "runs" / "mine"
+def test_a_baseline_that_fails_is_one_line_and_the_run_is_complete(finished_copy, error):
+    run_dir = finished_copy / "runs" / "mine"
     for name in ("evaluation.json", "report.html"):
         (run_dir / name).unlink()
     shutil.rmtree(run_dir / "export")
     with mock.patch("headwater.runs.finish.measure_baselines", side_effect=error):
-        said = call("run", "mine.toml", cwd=folder)
+        said = call("run", "mine.toml", cwd=finished_copy)
     assert said.status == 0, said
     assert (said.out + said.err).count("the baselines are not measured: ") == 1 and "Traceback" not in said.err
     assert (run_dir / "report.html").exists() and (run_dir / "export" / "hf" / "README.md").exists()
-    said = call("run", "mine.toml", cwd=folder)
+    said = call("run", "mine.toml", cwd=finished_copy)
     assert said.status == 0 and set(read_json(run_dir / "evaluation.json")["yardsticks"]) == {"xz", "ngram5"}
     assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
 
 
-def test_export_and_report_are_there_before_the_first_baseline(folder):
-    run_dir = folder / "runs" / "mine"
+def test_export_and_report_are_there_before_the_first_baseline(finished_copy):
+    run_dir = finished_copy / "runs" / "mine"
     (run_dir / "evaluation.json").unlink()
     for path in (run_dir / "export", run_dir / "report.html"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -80,23 +63,23 @@ def test_export_and_report_are_there_before_the_first_baseline(folder):
         return {}, {}
 
     with mock.patch("headwater.runs.finish.measure_baselines", measure):
-        said = call("run", "mine.toml", cwd=folder)
+        said = call("run", "mine.toml", cwd=finished_copy)
     assert said.status == 0 and found == [True, True], said
 
 
-def test_a_kill_before_the_card_has_the_baselines_leaves_them_to_the_next_call(folder):
-    run_dir = folder / "runs" / "mine"
+def test_a_kill_before_the_card_has_the_baselines_leaves_them_to_the_next_call(finished_copy):
+    run_dir = finished_copy / "runs" / "mine"
     (run_dir / "evaluation.json").unlink()
     shutil.rmtree(run_dir / "export")
     with mock.patch("headwater.runs.finish.write_card", side_effect=KeyboardInterrupt):
-        assert call("run", "mine.toml", cwd=folder).status == 130
+        assert call("run", "mine.toml", cwd=finished_copy).status == 130
     assert "5-gram" not in (run_dir / "export" / "hf" / "README.md").read_text()
-    assert call("run", "mine.toml", cwd=folder).status == 0
+    assert call("run", "mine.toml", cwd=finished_copy).status == 0
     assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
 
 
-def test_the_seconds_of_every_stage_are_kept(finished):
-    seconds = read_json(finished / "runs" / "mine" / "stages.json")["seconds"]
+def test_the_seconds_of_every_stage_are_kept(finished_run):
+    seconds = read_json(finished_run / "runs" / "mine" / "stages.json")["seconds"]
     assert set(seconds) == {"corpus", "tokenizer", "tokens", "evaluation", "export", "baselines", "report"}
 
 

@@ -48,7 +48,8 @@ def test_it_has_124_million_parameters_by_count_and_as_built():
 def test_the_card_before_training_gives_every_figure_one_unit():
     config, _ = load_run("gpt2-124m", [])
     plan = plan_fields(config.model, config.optim, 2_490_368_000)
-    lines = dict(plan_lines(config, plan, {"text": {"tokens": 2_490_368_000, "epochs": 0.9}}, "bfloat16"))
+    plan["sources"] = {"text": {"tokens": 2_490_368_000, "epochs": 0.9}}
+    lines = dict(plan_lines(config, {"plan": plan, "device": {"dtype": "bfloat16"}}))
     assert lines["memory"].replace("\u00a0", " ").startswith("1.64 GB for weights")
     assert "124M parameters (38.6M embedding)" in lines["model"]
     assert "19000 steps × 131k = 2.49B tokens" in lines["training"]

@@ -13,22 +13,6 @@ from small_run import call, final_weights, measured, prose, require_clear_error,
 from headwater.records import read_all, read_records
 
 
-@pytest.fixture(scope="module")
-def once(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("once")
-    write_texts(folder / "texts", num_files=12)
-    write_run_file(folder / "mine.toml", train__num_steps=8, train__save_every=4, train__num_probes=2)
-    said = call("run", "mine.toml", cwd=folder)
-    assert said.status == 0, said
-    return folder
-
-
-@pytest.fixture
-def done(once, tmp_path):
-    """A folder with a finished run of 8 steps, for one test to change."""
-    return Path(shutil.copytree(once, tmp_path / "copy"))
-
-
 def run_again(folder: Path, *overrides: str) -> set[str]:
     """Run again and return which of the run's files were written, but for the epoch, which every start raises."""
     run_dir = folder / "runs/mine"
@@ -39,16 +23,16 @@ def run_again(folder: Path, *overrides: str) -> set[str]:
     return {str(path.relative_to(run_dir)) for path, inode in after.items() if before.get(path) != inode} - {"epoch"}
 
 
-def test_nothing_is_written_when_nothing_changed(done):
-    assert run_again(done) == set()
+def test_nothing_is_written_when_nothing_changed(finished_copy):
+    assert run_again(finished_copy) == set()
 
 
 @pytest.mark.parametrize("name", ["report.html", "evaluation.json", "export/hf", "stages.json"])
-def test_a_stage_that_was_removed_is_made_again_and_only_what_follows_from_it(done, name):
-    path = done / "runs/mine" / name
+def test_a_stage_that_was_removed_is_made_again_and_only_what_follows_from_it(finished_copy, name):
+    path = finished_copy / "runs/mine" / name
     before = path.read_bytes() if path.is_file() else None
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    written = run_again(done)
+    written = run_again(finished_copy)
     follows = {"evaluation.json", "report.html", "stages.json"}
     if name in ("evaluation.json", "stages.json"):
         follows.add("export")  # whose card has the scores
@@ -59,51 +43,51 @@ def test_a_stage_that_was_removed_is_made_again_and_only_what_follows_from_it(do
 
 
 @pytest.mark.parametrize("stage", ["data/corpus", "data/tokenizer", "data/tokens", "data"])
-def test_data_that_was_removed_is_made_again_and_training_is_not(done, stage):
-    run_dir = done / "runs/mine"
+def test_data_that_was_removed_is_made_again_and_training_is_not(finished_copy, stage):
+    run_dir = finished_copy / "runs/mine"
     weights, steps = final_weights(run_dir), len(read_all(run_dir / "records.jsonl"))
     shutil.rmtree(run_dir / stage)
-    run_again(done)
+    run_again(finished_copy)
     assert final_weights(run_dir) == weights
     assert not [record for record in read_all(run_dir / "records.jsonl")[steps:] if record["event"] == "step"]
 
 
-def test_data_that_was_removed_and_comes_out_different_is_not_passed_off_as_the_models(done):
-    shutil.rmtree(done / "runs/mine/data")
-    (done / "texts/00.txt").write_text(prose("other"))
-    require_clear_error(call("run", "mine.toml", cwd=done), "batches: was", status=(1,))
+def test_data_that_was_removed_and_comes_out_different_is_not_passed_off_as_the_models(finished_copy):
+    shutil.rmtree(finished_copy / "runs/mine/data")
+    (finished_copy / "texts/00.txt").write_text(prose("other"))
+    require_clear_error(call("run", "mine.toml", cwd=finished_copy), "batches: was", status=(1,))
 
 
-def test_a_run_killed_before_its_last_measurements_gets_them(done):
-    run_dir = done / "runs/mine"
+def test_a_run_killed_before_its_last_measurements_gets_them(finished_copy):
+    run_dir = finished_copy / "runs/mine"
     before = measured(run_dir)
     lines = (run_dir / "records.jsonl").read_text().splitlines(keepends=True)
     last_step = max(at for at, line in enumerate(lines) if json.loads(line)["event"] == "step")
     (run_dir / "records.jsonl").write_text("".join(lines[: last_step + 1]))
     assert len(measured(run_dir)) < len(before)
-    run_again(done)
+    run_again(finished_copy)
     assert measured(run_dir) == before
     assert [record["step"] for record in read_records(run_dir / "records.jsonl", "finish")] == [8]
 
 
-def test_more_frequent_saves_and_lines_do_not_train_again(done):
-    written = run_again(done, "train.save_every=1", "train.log_every=1")
+def test_more_frequent_saves_and_lines_do_not_train_again(finished_copy):
+    written = run_again(finished_copy, "train.save_every=1", "train.log_every=1")
     assert written <= {"config.json", "stages.json", "report.html"}
 
 
-def test_what_killed_writers_left_is_removed(done):
-    run_dir = done / "runs/mine"
+def test_what_killed_writers_left_is_removed(finished_copy):
+    run_dir = finished_copy / "runs/mine"
     left = [run_dir / place / ".tmp-x-1-abcd" for place in (".", "data", "checkpoints", "export")]
     for path in left:
         path.mkdir()
         (path / "part").write_text("x")
-    run_again(done)
+    run_again(finished_copy)
     assert not [path for path in left if path.exists()]
 
 
-def test_a_moved_run_folder_is_still_current(done):
-    os.rename(done / "runs", done / "elsewhere")
-    said = call("run", "mine.toml", "runs_dir=elsewhere", cwd=done)
+def test_a_moved_run_folder_is_still_current(finished_copy):
+    os.rename(finished_copy / "runs", finished_copy / "elsewhere")
+    said = call("run", "mine.toml", "runs_dir=elsewhere", cwd=finished_copy)
     assert said.status == 0, said
     assert "training is up to date" in said.out
 
@@ -121,11 +105,11 @@ def test_an_unfinished_run_trains_on_and_train_stops_before_the_evaluation(tmp_p
 
 
 @pytest.mark.parametrize("lost", ["records.jsonl", "config.json"])
-def test_a_run_that_lost_a_file_ends_whole(done, lost):
-    (done / "runs/mine" / lost).unlink()
-    run_again(done)
-    assert (done / "runs/mine" / lost).exists()
-    assert (done / "runs/mine/report.html").exists()
+def test_a_run_that_lost_a_file_ends_whole(finished_copy, lost):
+    (finished_copy / "runs/mine" / lost).unlink()
+    run_again(finished_copy)
+    assert (finished_copy / "runs/mine" / lost).exists()
+    assert (finished_copy / "runs/mine/report.html").exists()
 
 
 def test_what_a_build_of_too_little_text_dropped_is_forgotten_when_the_corpus_before_it_is_wanted_again(tmp_path):

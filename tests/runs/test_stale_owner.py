@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_run import call, write_run_file, write_texts
 
 from headwater.checkpoint.lock import owned
 from headwater.errors import LockedError
@@ -15,25 +14,14 @@ from headwater.files import digest_file, write_json
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.paths import read_json_or_none
-from headwater.runs.stages import Timings, prepare_data, write_config
+from headwater.runs.stages import prepare_data, write_config
 
 OTHER = {"epoch": 99, "pid": 4321, "host": "elsewhere", "token": "x"}
 Require = Callable[[], None]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    write_texts(folder / "texts", num_files=20)
-    settings = {"train__num_steps": 4, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 0}
-    write_run_file(folder / "mine.toml", texts=str(folder / "texts"), **settings)
-    said = call("run", "mine.toml", cwd=folder)
-    assert said.status == 0, said
-    return folder
-
-
 def prepare(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
-    prepare_data(config, say, Timings(), require)
+    prepare_data(config, say, require)
 
 
 def export(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
@@ -68,10 +56,11 @@ def contents(run_dir: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_of_a_stale_owner_commits_nothing_and_names_the_new_one(finished, tmp_path, name):
+def test_a_stage_of_a_stale_owner_commits_nothing_and_names_the_new_one(finished_run, tmp_path, name, monkeypatch):
     missing, make, when = STAGES[name]
-    shutil.copytree(finished / "runs", tmp_path / "runs")
-    config, _ = load_run(str(finished / "mine.toml"), [f"runs_dir={tmp_path / 'runs'}"])
+    monkeypatch.chdir(finished_run)
+    shutil.copytree(finished_run / "runs", tmp_path / "runs")
+    config, _ = load_run("mine.toml", [f"runs_dir={tmp_path / 'runs'}"])
     for path in (config.run_dir / each for each in missing):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     before, said = contents(config.run_dir), []

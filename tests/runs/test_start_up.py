@@ -115,7 +115,7 @@ def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[d
                 if record["event"] == "step" and record["step"] == stop_after:
                     os.kill(os.getpid(), signal.SIGTERM)
 
-            train_stage(config, display, lambda line: None, {})
+            train_stage(config, display, lambda line: None)
     return read_records(config.run_dir / "records.jsonl")
 
 

@@ -14,7 +14,7 @@ from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.verify import checked_manifest, require_whole
 from headwater.records import read_records
 from headwater.runs.run_config import load_run
-from headwater.runs.stages import Timings, prepare_data
+from headwater.runs.stages import prepare_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -94,7 +94,7 @@ def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error(tmp_path):
 def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monkeypatch, signalled):
     folder = prepare(tmp_path, train__num_steps=4)
     monkeypatch.chdir(folder)
-    prepare_data(load_run("mine.toml", [])[0], print, Timings())
+    prepare_data(load_run("mine.toml", [])[0], print)
     # the first rank's operations delay the last save: it is still under way when the signal comes
     processes = start_ranks(2, "train", "mine.toml", cwd=folder, HEADWATER_FAULTS="delay=0.12@20+")
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):

@@ -40,16 +40,15 @@ def build(
     from headwater.checkpoint.lock import owned
     from headwater.runs.balance import balance_of_run
     from headwater.runs.run_config import load_run
-    from headwater.runs.stages import Timings, build_corpus_stage, write_config
+    from headwater.runs.stages import build_corpus_stage, write_config
 
     chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
     extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
     config, reasons = load_run(run, [*(overrides or []), *extra])
-    timings = Timings()
     with owned(config.run_dir) as owner:
-        build_corpus_stage(config, say, timings, owner.require)
+        is_built = build_corpus_stage(config, say, owner.require)
         write_config(config, reasons, owner.require)
-    if not timings.seconds:
+    if not is_built:
         say("nothing to do: the corpus is up to date with its settings and texts")
     balance = balance_of_run(config.run_dir)
     print_balance(balance["sources"], balance["splits"]["validation"])
@@ -180,11 +179,11 @@ def train_tokenizer(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
     """Train the tokenizer of a run, and its corpus before it."""
     from headwater.checkpoint.lock import owned
     from headwater.runs.run_config import load_run
-    from headwater.runs.stages import Timings, prepare_data, write_config
+    from headwater.runs.stages import prepare_data, write_config
 
     config, reasons = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
-        prepare_data(config, say, Timings(), owner.require)
+        prepare_data(config, say, owner.require)
         write_config(config, reasons, owner.require)
     show_tokenizer(str(config.run_dir))
 

@@ -40,11 +40,11 @@ def mixture(
     from headwater.checkpoint.lock import owned
     from headwater.runs.mixture_shares import shares_by_rule
     from headwater.runs.run_config import load_run
-    from headwater.runs.stages import Timings, prepare_data
+    from headwater.runs.stages import prepare_data
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
-        prepare_data(config, say_beside(as_json), Timings(), owner.require)
+        prepare_data(config, say_beside(as_json), owner.require)
         found = shares_by_rule(config)
     print_json(found) if as_json else _print_shares(found)
 

@@ -1,88 +1,46 @@
-"""Run all stages of a run, with a card before training and one after it; or replay one."""
+"""What run, train, replay and evaluate show: a card before training, and one after it."""
 
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from headwater.checkpoint.lock import Owner, owned
 from headwater.cli.explaining import heads
 from headwater.cli.terminal import TrainingDisplay, against_forecast, card, intervention_line, say, say_aside
 from headwater.durations import duration
-from headwater.forecast.before import plan_fields, require_memory
-from headwater.machine.memory import memory_bytes
-from headwater.machine.place import Place
 from headwater.machine.settings import FORMATS
 from headwater.model.count import count_parameters
 from headwater.optim.rules import Reason
+from headwater.records import Record
 from headwater.report.measures import baselines
 from headwater.report.numbers import count, size
-from headwater.report.outcome import forecast_error, outcomes_of
-from headwater.report.run_data import RunData, amount, read_run
-from headwater.runs.paths import Folders, require_run_dir
-from headwater.runs.planning import PlanOptions
+from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import StageKeys, Timings, is_trained, prepare_data, write_config
-
-if TYPE_CHECKING:
-    from headwater.machine.ranks import Ranks
-    from headwater.runs.rows import RunText
-
-Own = Callable[[Path], AbstractContextManager[Owner]]
+from headwater.runs.running import Call, RunResult, replay, run, train
+from headwater.train.interventions import read_interventions
 
 
-@dataclass(frozen=True)
-class Call:
-    """How a verb was called.
-
-    questions    what its forecast is made from
-    own          how it locks the run folder: lock.owned or lock.taken_over
-    place        which of several ranks this process is
-    stop_within  seconds from a SIGTERM to its end
-    """
-
-    questions: PlanOptions
-    own: Own
-    place: Place
-    stop_within: float
+def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
+    """Bring every stage of a run up to date and print what came of it."""
+    with _notes_shown():
+        result = run(config, reasons, _display(config), say, call)
+    if result.status == "finished" and not call.place.rank:
+        _closing_card(config, result)
+    return result
 
 
-def run_all_stages(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
-    """Bring every stage up to date; return False when a signal stopped training, saved where there was time.
-
-    Of several ranks the first prepares and finishes; the others train.
-    """
-    started_at = time.perf_counter()
-    if call.place.rank:
-        return _follow(config, call)
-    with call.own(config.run_dir) as owner:
-        if not _data_and_training(config, reasons, call, owner):
-            return False
-        evaluation = _after_training(config, owner)
-    _closing_card(config, evaluation, time.perf_counter() - started_at)
-    return True
+def train_with_card(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
+    """Train a run to its last step."""
+    with _notes_shown():
+        return train(config, reasons, _display(config), say, call)
 
 
-def run_training(config: RunConfig, reasons: list[Reason], call: Call) -> bool:
-    """Bring the data up to date and train to the last step; return False when a signal stopped it."""
-    if call.place.rank:
-        return _follow(config, call)
-    with call.own(config.run_dir) as owner:
-        return _data_and_training(config, reasons, call, owner)
-
-
-def run_replay(config: RunConfig) -> bool:
+def replay_and_compare(config: RunConfig) -> bool:
     """Train a run a second time, apart from it, and print whether every bit was the same; return that."""
-    from headwater.runs.replaying import replay_run
-
-    require_run_dir(config.run_dir)
-    with owned(config.run_dir):
-        found, interventions = replay_run(config, TrainingDisplay(config.train), say)
+    found = replay(config, TrainingDisplay(config.train), say)
+    interventions = read_interventions(config.run_dir)
     for entry in interventions:
         say(intervention_line(entry))
     if found.difference is None:
@@ -93,67 +51,28 @@ def run_replay(config: RunConfig) -> bool:
     return found.difference is None
 
 
-def _follow(config: RunConfig, call: Call) -> bool:
-    """Train with the first rank, which joins when it has prepared the data, where there is something to train."""
-    from headwater.machine.ranks import join_ranks
-    from headwater.runs.training import follow_training
-
-    ranks = join_ranks(call.place)
+@contextmanager
+def _notes_shown() -> Iterator[None]:
+    """Say which stage a signal stopped; the command itself says how to resume."""
     try:
-        return follow_training(config, ranks, call.stop_within) if ranks.from_first(None) else True
-    finally:
-        ranks.leave()
+        yield
+    except KeyboardInterrupt as stop:
+        for note in getattr(stop, "__notes__", ()):
+            say_aside(note)
+        raise
 
 
-def _data_and_training(config: RunConfig, reasons: list[Reason], call: Call, owner: Owner) -> bool:
-    timings = Timings()
-    if owner.note:
-        say(owner.note)
-    require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
-    with _named_if_stopped(timings):
-        prepare_data(config, say, timings, owner.require)
-    if timings.seconds:
-        StageKeys(config.run_dir, owner.require).keep_seconds(timings.seconds)
-        say("prepared " + ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in timings.seconds.items()))
-    write_config(config, reasons, owner.require)
-    return _training(config, call, owner, is_fresh=bool(timings.seconds))
+def _display(config: RunConfig) -> TrainingDisplay:
+    def opening(start: Record) -> None:
+        card(f"headwater · {config.name}", plan_lines(config, start))
+
+    return TrainingDisplay(config.train, opening=opening)
 
 
-def _training(config: RunConfig, call: Call, owner: Owner, *, is_fresh: bool) -> bool:
-    from headwater.machine.ranks import join_ranks
-    from headwater.runs.rows import open_or_rebuild_text
-
-    # where a stage was made again, training compares the rows with its checkpoint's, and ends immediately
-    text = open_or_rebuild_text(config, say, owner.require) if is_fresh or not is_trained(config) else None
-    ranks = join_ranks(call.place)
-    try:
-        if ranks.from_first(text is not None) and text is not None:
-            return _train(config, call, owner, ranks, text)
-    finally:
-        ranks.leave()
-    say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
-    return True
-
-
-def _train(config: RunConfig, call: Call, owner: Owner, ranks: Ranks, text: RunText) -> bool:
-    from headwater.runs.training import Circumstances, mixture_fields, train_stage
-
-    num_tokens = config.train.num_steps * config.train.batch_tokens
-    plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
-    sources = mixture_fields(text.batches, config)
-
-    def opening(dtype: str) -> None:
-        card(f"headwater · {config.name}", plan_lines(config, plan, sources, dtype))
-
-    display = TrainingDisplay(config.train, opening=opening)
-    around = Circumstances(call.questions, text, owner.require, ranks, call.stop_within)
-    return train_stage(config, display, say, plan, around)
-
-
-def plan_lines(
-    config: RunConfig, plan: dict[str, Any], sources: dict[str, dict[str, float]], dtype: str
-) -> list[tuple[str, str]]:
+def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
+    """Return the card of a run that begins, by its settings and its record `start`."""
     model, parameters, train, schedule = config.model, count_parameters(config.model), config.train, config.schedule
+    plan, sources = start["plan"], start["plan"]["sources"]
     total = sum(source["tokens"] for source in sources.values())
     parts = (f"{name} {one['tokens'] / total:.0%} ({one['epochs']:.2f} epochs)" for name, one in sources.items())
     size_of = f"{count(parameters.total)} parameters ({count(parameters.embedding)} embedding)"
@@ -166,43 +85,23 @@ def plan_lines(
         ("training", f"{tokens} {per_parameter}, {plan['flops']:.2e} FLOPs"),
         ("mixture", ", ".join(parts)),
         ("update", f"{rates} with {schedule.warmup_steps} warm-up steps"),
-        ("format", FORMATS[dtype]),
+        ("format", FORMATS[start["device"]["dtype"]]),
         ("memory", f"{size(plan['state_bytes'])} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
         ("settings", f"headwater explain {shlex.quote(str(config.run_dir))} says who set what, and why"),
     ]
 
 
-def _after_training(config: RunConfig, owner: Owner) -> dict[str, Any]:
-    from headwater.runs.finish import finish_run
-
-    timings = Timings()
-    with _named_if_stopped(timings):
-        return finish_run(config, say, timings, owner.require)
-
-
-@contextmanager
-def _named_if_stopped(timings: Timings) -> Iterator[None]:
-    """Say which stage a signal stopped; the command itself says how to resume."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if timings.under_way is not None:
-            say_aside(f"the stage {timings.under_way} was stopped before its end")
-        raise
-
-
-def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float) -> None:
-    found = read_run(config.run_dir)
-    trained = amount(found.last("finish"), "seconds") or 0.0
-    earlier = f" ({duration(trained)} of training in all)" if trained > seconds else ""
+def _closing_card(config: RunConfig, result: RunResult) -> None:
+    trained = duration(result.trained_seconds)
+    earlier = f" ({trained} of training in all)" if result.trained_seconds > result.seconds else ""
     run = shlex.quote(str(config.run_dir))
     first, second = [*config.train.prompts, "The", "In the"][:2]
     card(
-        f"{config.name} is done in {duration(seconds)}{earlier}",
+        f"{config.name} is done in {duration(result.seconds)}{earlier}",
         [
-            *evaluation_lines(evaluation),
-            *forecast_lines(found),
+            *evaluation_lines(result.evaluation),
+            *forecast_lines(result),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{Folders(config.run_dir).hf} (transformers, vLLM, TRL)"),
             ("next", f"headwater next {shlex.quote(first)} --run {run}"),
@@ -212,11 +111,11 @@ def _closing_card(config: RunConfig, evaluation: dict[str, Any], seconds: float)
     )
 
 
-def forecast_lines(run: RunData) -> list[tuple[str, str]]:
+def forecast_lines(result: RunResult) -> list[tuple[str, str]]:
     """Return every fact that was measured against its forecast, and the score; nothing without a forecast."""
-    found = [outcome for outcome in outcomes_of(run) if outcome.fact is not None and outcome.is_counted]
-    lines = [(outcome.quantity, against_forecast(outcome)) for outcome in found]
-    error = forecast_error(found)
+    known = (outcome for outcome in result.outcomes if outcome.fact is not None and outcome.is_counted)
+    lines = [(outcome.quantity, against_forecast(outcome)) for outcome in known]
+    error = result.forecast_error
     return lines if error is None else [*lines, ("forecast error", f"{error:.1%} (0 is perfect; see the report)")]
 
 

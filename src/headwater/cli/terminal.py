@@ -141,9 +141,9 @@ class TrainingDisplay:
         train: TrainSettings,
         log_every: int | None = None,
         out: TextIO | None = None,
-        opening: Callable[[str], None] | None = None,
+        opening: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """`opening` prints the run's card once its number format is known."""
+        """`opening` prints the run's card, of its record `start`."""
         self._opening, self._dtype = opening, ""
         self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stdout
         self._time_left = TimeLeft(train)
@@ -159,7 +159,7 @@ class TrainingDisplay:
     def _show_start(self, record: dict[str, Any]) -> None:
         self._dtype = record.get("device", {}).get("dtype", "")
         if self._opening is not None and self._dtype:
-            self._opening(self._dtype)
+            self._opening(record)
         self._forecast = record.get("forecast") or {}
         expected = outcomes(self._forecast, {}, {}, {})
         said = [f"{each.quantity} {forecast_of(each)}" for each in expected if each.quantity in ("time", "loss")]

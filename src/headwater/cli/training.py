@@ -15,7 +15,7 @@ from headwater.errors import ConfigError
 from headwater.machine.place import place_of
 
 if TYPE_CHECKING:
-    from headwater.cli.running import Call
+    from headwater.runs.running import Call
 
 
 def add_to(app: App) -> None:
@@ -51,11 +51,11 @@ def run(
 
     The stages are corpus, tokenizer, tokens, training, evaluation, export and report. Run the same command to resume.
     """
-    from headwater.cli.running import run_all_stages
+    from headwater.cli.running import run_with_cards
     from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if not run_all_stages(config, reasons, _call(runs, loss_unit, takeover, stop_within)):
+    if run_with_cards(config, reasons, _call(runs, loss_unit, takeover, stop_within)).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
 
@@ -72,22 +72,22 @@ def train(
 
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
-    from headwater.cli.running import run_replay, run_training
+    from headwater.cli.running import replay_and_compare, train_with_card
     from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
     if replay and place_of(os.environ).world_size > 1:
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
-        sys.exit(0 if run_replay(config) else 1)
-    if not run_training(config, reasons, _call(runs, loss_unit, takeover, stop_within)):
+        sys.exit(0 if replay_and_compare(config) else 1)
+    if train_with_card(config, reasons, _call(runs, loss_unit, takeover, stop_within)).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
 
 def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float) -> Call:
     from headwater.checkpoint.lock import owned, taken_over
-    from headwater.cli.running import Call
     from headwater.runs.planning import PlanOptions, loss_unit_of
+    from headwater.runs.running import Call
 
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     return Call(PlanOptions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within)

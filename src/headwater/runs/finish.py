@@ -20,7 +20,7 @@ from headwater.runs.data_card import data_card_of_run
 from headwater.runs.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
 from headwater.runs.run_config import RunConfig
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
-from headwater.runs.stages import StageKeys, Timings, final_checkpoint
+from headwater.runs.stages import StageKeys, final_checkpoint, named_if_stopped
 from headwater.records import no_owner
 from headwater.report.measures import baselines, number_formats
 from headwater.report.page import render_report
@@ -32,18 +32,18 @@ EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
 EVALUATION = "evaluation.json"
 
 
-def finish_run(config: RunConfig, say: Say, timings: Timings, require_owner: Require = no_owner) -> dict[str, Any]:
+def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
     """Bring everything after training up to date and return the evaluation; what is needed comes first."""
-    timings.begin("evaluation")
-    evaluation = score_held_out(config, say, require_owner)
-    timings.begin("export")
-    export_stage(config, say, require_owner)
-    timings.begin("report")
-    report_stage(config, evaluation, say, require_owner)
-    timings.begin("baselines")
-    evaluation = add_baselines(config, evaluation, say, require_owner)
-    timings.begin("report")
-    report_stage(config, evaluation, lambda line: None, require_owner)
+    with named_if_stopped("evaluation"):
+        evaluation = score_held_out(config, say, require_owner)
+    with named_if_stopped("export"):
+        export_stage(config, say, require_owner)
+    with named_if_stopped("report"):
+        report_stage(config, evaluation, say, require_owner)
+    with named_if_stopped("baselines"):
+        evaluation = add_baselines(config, evaluation, say, require_owner)
+    with named_if_stopped("report"):
+        report_stage(config, evaluation, lambda line: None, require_owner)
     return evaluation
 
 

@@ -34,7 +34,7 @@ from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.rung_times import rung_times
 from headwater.runs.small_run import begin_small_run, keep_measured, measured_before, train_small_run
 from headwater.runs.paths import Say
-from headwater.runs.stages import Timings, is_trained, prepare_data
+from headwater.runs.stages import is_trained, prepare_data
 from headwater.records import read_records
 from headwater.train.loop import Display
 
@@ -45,7 +45,7 @@ def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: 
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a budget that no ladder fits in."""
     config, _ = load_run(run, overrides)
     with owned(config.run_dir) as owner:
-        prepare_data(config, say, Timings(), owner.require)
+        prepare_data(config, say, owner.require)
         ladder = design_ladder(run, overrides, options)
         keep_design(ladder, options)
     if busy := busy_before():

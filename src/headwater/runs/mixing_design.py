@@ -22,7 +22,7 @@ from headwater.runs.ladder_record import same_make
 from headwater.runs.mixture_shares import read_rows, shares_of, train_rows
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.paths import Say, read_json_or_none, split_tokens
-from headwater.runs.stages import Timings, prepare_data
+from headwater.runs.stages import prepare_data
 
 FORMAT = "headwater-mixing"
 MIXING_SHARE = 1.0  # of the run's own time, where neither --share nor --minutes is given
@@ -94,7 +94,7 @@ def prepare_mixing(run: str, overrides: list[str], options: MixingOptions, say: 
     options.check(set(config.corpus.sources))
     _require_steps(config)
     with owned(config.run_dir) as owner:
-        prepare_data(config, say, Timings(), owner.require)
+        prepare_data(config, say, owner.require)
         mixing = _design(run, overrides, options)
         path = mixing.folder / "design.json"
         design = {"of": _key(config, options), "rung": asdict(mixing.rung), "weights": mixing.weights.tolist()}

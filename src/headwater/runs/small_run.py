@@ -13,7 +13,6 @@ from typing import Any
 from headwater.checkpoint.lock import owned
 from headwater.files import digest_json, link_folder, make_folder, remove_folder, write_json
 from headwater.optim.rules import Reason
-from headwater.forecast.before import plan_fields
 from headwater.runs.ladder_record import text_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.paths import Folders, Say, read_json_or_none
@@ -50,7 +49,7 @@ def begin_small_run(beside: RunConfig, config: RunConfig) -> None:
 
 def train_small_run(beside: Path, config: RunConfig, reasons: list[Reason], display: Display, say: Say) -> bool:
     """Train a small run on the data of the run in the folder `beside`; return False when a signal stopped it."""
-    from headwater.runs.training import Circumstances, train_stage
+    from headwater.runs.training import train_stage
 
     folder = config.run_dir
     with owned(folder) as owner:
@@ -59,6 +58,4 @@ def train_small_run(beside: Path, config: RunConfig, reasons: list[Reason], disp
         write_config(config, reasons, owner.require)
         if is_trained(config):
             return True
-        num_tokens = config.train.num_steps * config.train.batch_tokens
-        plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
-        return train_stage(config, display, say, plan, Circumstances(require_owner=owner.require))
+        return train_stage(config, display, say, require_owner=owner.require)

@@ -7,7 +7,8 @@ with the same key is up to date. Stages after training keep their keys in RUN/st
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,50 +29,71 @@ from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.train.identity import TrainPlan, require_same
 
-@dataclass
-class Timings:
-    """Seconds each stage took in this call, and which one is under way; a stage that was up to date has no seconds."""
+def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, float]:
+    """Bring corpus, tokenizer and tokens up to date; return the seconds of those that were made.
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    under_way: str | None = None
-
-    def begin(self, stage: str) -> None:
-        self.under_way = stage
-
-    def measure(self, stage: str, started_at: float) -> None:
-        self.seconds[stage] = round(time.perf_counter() - started_at, 2)
-
-
-def prepare_data(config: RunConfig, say: Say, timings: Timings, require_owner: Require = no_owner) -> None:
-    """Bring corpus, tokenizer and tokens up to date; call it holding the run folder's lock.
-
-    Raises CheckpointError, before anything is written, when the run has been trained on other data or settings; what
-    `require_owner` raises, before a stage is committed, when another process has taken the run over.
+    Call it holding the run folder's lock. Raises CheckpointError, before anything is written, when the run has been
+    trained on other data or settings; what `require_owner` raises, before a stage is committed, when another process
+    has taken the run over.
     """
     folders = Folders(config.run_dir)
     require_settings_of_checkpoint(config)
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
-    timings.begin("corpus")
-    build_corpus_stage(config, say, timings, require_owner)
-    corpus_digest = stage_digest(folders.corpus)
+    seconds = {}
+    for name, stage in {"corpus": build_corpus_stage, "tokenizer": _tokenizer_stage, "tokens": _tokens_stage}.items():
+        started_at = time.perf_counter()
+        with named_if_stopped(name):
+            if stage(config, say, require_owner):
+                seconds[name] = round(time.perf_counter() - started_at, 2)
+    if seconds:
+        StageKeys(config.run_dir, require_owner).keep_seconds(seconds)
+        say("prepared " + ", ".join(f"{stage} in {taken:.1f} s" for stage, taken in seconds.items()))
+    return seconds
 
-    timings.begin("tokenizer")
-    started_at = time.perf_counter()
-    key = tokenizer_key(config.tokenizer, corpus_digest)
-    if not _is_current(folders, folders.tokenizer, key):
-        train_tokenizer(training_texts(folders.corpus), config.tokenizer, folders.tokenizer, key, say, require_owner)
-        timings.measure("tokenizer", started_at)
 
-    timings.begin("tokens")
-    started_at = time.perf_counter()
-    key = tokens_key(corpus_digest, stage_digest(folders.tokenizer))
-    if _is_current(folders, folders.tokens, key):
+@contextmanager
+def named_if_stopped(stage: str) -> Iterator[None]:
+    """Note on a KeyboardInterrupt which stage it stopped."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"the stage {stage} was stopped before its end")
+        raise
+
+
+def build_corpus_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> bool:
+    """Bring the corpus up to date; return whether it was built."""
+    folders = Folders(config.run_dir)
+    inputs = corpus_inputs(config.corpus)
+    if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs)):
+        discard_work(folders.corpus)
+        return False
+    build_corpus(config.corpus, folders.corpus, say, require_owner, inputs)
+    return True
+
+
+def _tokenizer_stage(config: RunConfig, say: Say, require_owner: Require) -> bool:
+    folders = Folders(config.run_dir)
+    key = tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
+    if _is_current(folders, folders.tokenizer, key):
+        return False
+    texts = {
+        source: (document.text for document in read_documents(folders.corpus, "train", source))
+        for source in list_sources(folders.corpus)
+    }
+    train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)
+    return True
+
+
+def _tokens_stage(config: RunConfig, say: Say, require_owner: Require) -> bool:
+    folders = Folders(config.run_dir)
+    if _is_current(folders, folders.tokens, tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))):
         end_work(folders.tokens)
-    else:
-        rebuild_tokens(config, say, require_owner)
-        timings.measure("tokens", started_at)
+        return False
+    rebuild_tokens(config, say, require_owner)
+    return True
 
 
 def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
@@ -96,21 +118,6 @@ def is_prepared(config: RunConfig) -> bool:
         and is_current(folders.tokenizer, tokenizer_key(config.tokenizer, corpus))
         and is_current(folders.tokens, tokens_key(corpus, tokenizer))
     )
-
-
-def build_corpus_stage(
-    config: RunConfig, say: Say, timings: Timings, require_owner: Require = no_owner
-) -> dict[str, Any]:
-    """Bring the corpus up to date and return its manifest."""
-    started_at = time.perf_counter()
-    folders = Folders(config.run_dir)
-    inputs = corpus_inputs(config.corpus)
-    if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs)):
-        discard_work(folders.corpus)
-        return read_manifest_or_none(folders.corpus)
-    manifest = build_corpus(config.corpus, folders.corpus, say, require_owner, inputs)
-    timings.measure("corpus", started_at)
-    return manifest
 
 
 def _is_current(folders: Folders, stage: Path, key: str) -> bool:
@@ -141,14 +148,6 @@ def require_settings_of_checkpoint(config: RunConfig) -> None:
         except (CheckpointError, KeyError):
             return  # damaged: training says so, and resumes from the one before it
         require_same(path, saved, train_plan(config).identity())
-
-
-def training_texts(corpus_dir: Path) -> dict[str, Any]:
-    """Return {source: iterator of its training texts}."""
-    return {
-        source: (document.text for document in read_documents(corpus_dir, "train", source))
-        for source in list_sources(corpus_dir)
-    }
 
 
 def write_config(config: RunConfig, reasons: list[Reason], require_owner: Require = no_owner) -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
+from headwater.forecast.before import plan_fields
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
 from headwater.machine.memory import give_back_freed_memory, resident_bytes
 from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
+from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.earlier_runs import keep_times, speed_here
 from headwater.runs.kept_forecast import forecast_of_run
 from headwater.runs.open import open_evaluator
@@ -25,59 +26,47 @@ from headwater.runs.planned_device import StartedRun
 from headwater.runs.planning import PlanOptions
 from headwater.runs.rows import RunText, open_batches, open_text, open_verified_batches
 from headwater.runs.run_config import RunConfig
-from headwater.runs.paths import Say
-from headwater.runs.stages import train_plan
-from headwater.runs.whole_run import audit_fields, memory_fields
-from headwater.records import no_owner, read_all, read_records
+from headwater.runs.paths import Require, Say
+from headwater.runs.stages import is_trained, train_plan
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 from headwater.train.requests import stop_requested
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What training is given beside its settings.
-
-    questions      how its forecast is made
-    text           the run's text, where it is open already
-    require_owner  raises LockedError once another process has taken the run over
-    ranks          the processes that train together; this is the first of them
-    stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
-    """
-
-    questions: PlanOptions = field(default_factory=PlanOptions)
-    text: RunText | None = None
-    require_owner: Callable[[], None] = no_owner
-    ranks: Ranks | None = None
-    stop_within: float | None = None
 
 
 def train_stage(
     config: RunConfig,
     display: Display,
     say: Say,
-    plan_fields: dict[str, Any],
-    around: Circumstances | None = None,
+    options: PlanOptions | None = None,
+    text: RunText | None = None,
+    require_owner: Require = no_owner,
+    ranks: Ranks | None = None,
+    stop_within: float | None = None,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    The run's forecast is made before its first step.
+    options        what the run's forecast is made with, before its first step
+    text           the run's text, where it is open already
+    require_owner  raises LockedError once another process has taken the run over
+    ranks          the processes that train together; this is the first of them
+    stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
     """
-    around = around or Circumstances()
-    text, own = around.text or open_text(config), around.require_owner
+    text = text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     meter = LoadMeter()
-    with StopRequest(around.stop_within) as stop:
-        run = assemble(config.run_dir, train_plan(config), text.batches, say, require_owner=own, ranks=around.ranks)
+    with StopRequest(stop_within) as stop:
+        run = assemble(
+            config.run_dir, train_plan(config), text.batches, say, require_owner=require_owner, ranks=ranks
+        )
         try:
+            if run.machine.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
+                return True
             _require_space(run)
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             started = StartedRun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
-            forecast = forecast_of_run(
-                config, around.questions, run.step, say, time.time, started, around.require_owner
-            )
-            _record_beginning(run, config, display, plan_fields, peak, forecast)
+            forecast = forecast_of_run(config, options or PlanOptions(), run.step, say, time.time, started, require_owner)
+            _record_beginning(run, config, display, peak, forecast)
             meter = LoadMeter()
             if not train(run, open_evaluator(config, text.held_out), display, stop):
                 return False
@@ -87,7 +76,7 @@ def train_stage(
             if busy is not None:
                 say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
             else:
-                _keep_times(run, config, say, own)
+                _keep_times(run, config, say, require_owner)
         finally:
             run.records.close()
         if stop_requested(run, stop):
@@ -98,7 +87,7 @@ def train_stage(
     return True
 
 
-def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Callable[[], None]) -> None:
+def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -> None:
     """Write what this process's steps took, for the plans of later runs: on a processor, by one process.
 
     Raises nothing but what `require_owner` raises: a run that is done is worth more than what it took.
@@ -164,16 +153,17 @@ def _record_beginning(
     run: Run,
     config: RunConfig,
     display: Display,
-    plan_fields: dict[str, Any],
     peak: dict[str, Any],
     forecast: dict[str, Any] | None,
 ) -> None:
     """Record what begins here; the display gets the forecast besides, which has a file of its own."""
     parameters = count_parameters(config.model)
     facts = run.machine.facts
+    num_tokens = config.train.num_steps * config.train.batch_tokens
+    plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
     fields = {
         "num_steps": config.train.num_steps,
-        "num_tokens": config.train.num_steps * config.train.batch_tokens,
+        "num_tokens": num_tokens,
         "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
         "flops_per_token": flops_per_token(config.model, config.train.half_length_fraction),
         "microbatch": {"tokens": run.microbatch.tokens, "why": run.microbatch.why},
@@ -185,7 +175,7 @@ def _record_beginning(
             "torch": facts.torch_version,
             **peak,
         },
-        "plan": plan_fields | {"sources": mixture_fields(run.batches, config)},
+        "plan": plan | {"sources": mixture_fields(run.batches, config)},
     }
     rows = {"rows_consumed": run.rows_consumed}
     if run.step:
@@ -221,3 +211,41 @@ def _finish_fields(run: Run) -> dict[str, Any]:
         **memory_fields(read_all(path), run.records.attempt, run.peak_memory_bytes()),
         **audit_fields(read_records(path)),
     }
+
+
+def memory_fields(records: Sequence[Record], attempt: int, peak: int | None) -> dict[str, Any]:
+    """Return the most memory that a process of the run held, and how it is known; `attempt`, the last, held `peak`.
+
+    Every save says what its process held. None where one of them took steps and left no peak: the others' may be lower,
+    for want of what it had done before it began to train. `records` are all, also of steps that were done again.
+    """
+    peaks: dict[int, int | None] = {r["attempt"]: None for r in records if r.get("event") in ("step", "skipped")}
+    peaks |= {r["attempt"]: r.get("peak_memory_bytes") for r in records if r.get("event") == "checkpoint"}
+    peaks |= {attempt: peak}
+    known = [found for found in peaks.values() if found is not None]
+    if len(known) < len(peaks):
+        return {"peak_memory_bytes": None, "peak_memory_how": _why_unknown(len(peaks), len(known))}
+    how = "peak of the process" if len(peaks) == 1 else f"largest peak of the {len(peaks)} processes that trained"
+    return {"peak_memory_bytes": max(known), "peak_memory_how": how}
+
+
+def _why_unknown(num_processes: int, num_known: int) -> str:
+    held_more = "not known apart from what the process held before training"
+    if num_processes == 1:
+        return held_more
+    return (
+        f"{num_processes - num_known} of the {num_processes} processes that trained left no peak: killed before a "
+        f"save, or {held_more}"
+    )
+
+
+def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
+    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding.
+
+    {} where nothing was computed twice.
+    """
+    num_steps = sum(bool(record.get("audited")) for record in records)
+    num_differing = sum(record.get("event") == "audit" for record in records)
+    errors = [record["gradient_error"] for record in records if "gradient_error" in record]
+    audits = {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
+    return audits | ({"gradient_error": max(errors)} if errors else {})
