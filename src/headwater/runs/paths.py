@@ -1,0 +1,69 @@
+"""Where the parts of a run lie in its folder, and what their manifests say. Builds nothing, so every verb reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.errors import ConfigError
+from headwater.files import read_json, read_manifest_or_none
+
+Say = Callable[[str], None]
+Require = Callable[[], None]
+"Raises LockedError where another process has taken the run folder over."
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a run's stages lie."""
+
+    run: Path
+
+    @property
+    def data(self) -> Path:
+        return self.run / "data"
+
+    @property
+    def corpus(self) -> Path:
+        return self.data / "corpus"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.data / "tokenizer"
+
+    @property
+    def tokens(self) -> Path:
+        return self.data / "tokens"
+
+    @property
+    def hf(self) -> Path:
+        return self.run / "export" / "hf"
+
+
+def stage_digest(folder: Path) -> str:
+    """Return the digest of what a stage made, as its manifest says."""
+    return str(read_manifest_or_none(folder).get("digest"))
+
+
+def split_tokens(run_dir: Path, split: str) -> dict[str, int] | None:
+    """Return {source: tokens} of a split of the run's text; None where it isn't prepared."""
+    manifest = read_json_or_none(Folders(run_dir).tokens / "manifest.json")
+    try:
+        return {name: int(source["num_tokens"]) for name, source in manifest["splits"][split].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def read_json_or_none(path: Path) -> Any:
+    """Return what is in a file that can be made again, or None where it is missing or damaged."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def require_run_dir(run_dir: Path) -> None:
+    if not any((run_dir / name).is_file() for name in ("config.json", "records.jsonl")):
+        raise ConfigError(f"{run_dir} is no run folder; runs made here lie in runs/")

@@ -1,0 +1,197 @@
+"""A run file becomes a run: its stages in their order, for a command line and for a notebook alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from headwater.checkpoint.lock import Owner, owned
+from headwater.forecast.before import require_memory
+from headwater.machine.memory import memory_bytes
+from headwater.machine.place import Place
+from headwater.optim.rules import Reason
+from headwater.records import Record
+from headwater.report.outcome import Outcome, forecast_error, outcomes_of
+from headwater.report.run_data import amount, read_run
+from headwater.runs.paths import Require, Say, require_run_dir
+from headwater.runs.planning import PlanOptions
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import is_trained, prepare_data, train_plan, write_config
+
+if TYPE_CHECKING:
+    from headwater.train.replay import Replay
+
+Display = Callable[[Record], None]
+"What each record is given to as it is written."
+
+
+def ignore(_: object) -> None:
+    """Show nothing of a record or a line."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a run is called.
+
+    forecast     the options of its forecast
+    own          how its folder is locked: lock.owned or lock.taken_over
+    place        which of several ranks this process is
+    stop_within  seconds from a SIGTERM to its end; None: no limit
+    """
+
+    forecast: PlanOptions = field(default_factory=PlanOptions)
+    own: Callable[[Path], AbstractContextManager[Owner]] = owned
+    place: Place = field(default_factory=Place)
+    stop_within: float | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run has come to.
+
+    status          stopped: a signal ended training, saved where there was time; the same call resumes
+    seconds         of this call; `trained_seconds` are those of training in all calls
+    loss            nats per token of the last validation
+    bits_per_byte   of all held-out text; of the last validation as long as the run isn't evaluated
+    evaluation      what evaluation.json holds, {} before it
+    outcomes        each forecast beside what came of it
+    forecast_error  their mean score, 0 being perfect
+    """
+
+    status: Literal["finished", "stopped"]
+    folder: Path
+    seconds: float
+    step: int = 0
+    trained_seconds: float = 0.0
+    loss: float | None = None
+    bits_per_byte: float | None = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    outcomes: tuple[Outcome, ...] = ()
+    forecast_error: float | None = None
+
+
+def run(
+    config: RunConfig,
+    reasons: Sequence[Reason] = (),
+    display: Display = ignore,
+    say: Say = ignore,
+    call: Call | None = None,
+) -> RunResult:
+    """Bring every stage up to date: corpus, tokenizer, tokens, training, evaluation, export and report.
+
+    In a notebook:
+
+        from headwater.runs import load_run, run
+        result = run(*load_run("first-light", ["train.num_steps=200"]), say=print)
+        result.bits_per_byte, result.folder / "report.html"
+
+    Of several ranks the first prepares and finishes; the others train. Raises HeadwaterError for what a person can mend
+    and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
+    """
+    return _run(config, reasons, display, say, call or Call(), _finish)
+
+
+def train(
+    config: RunConfig,
+    reasons: Sequence[Reason] = (),
+    display: Display = ignore,
+    say: Say = ignore,
+    call: Call | None = None,
+) -> RunResult:
+    """Do what `run` does, up to the last step of training."""
+    return _run(config, reasons, display, say, call or Call(), lambda *_: None)
+
+
+def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
+    """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
+    from headwater.runs.rows import open_batches
+    from headwater.train.replay import replay as train_again
+
+    require_run_dir(config.run_dir)
+    with owned(config.run_dir):
+        return train_again(config.run_dir, train_plan(config), open_batches(config), display, say)
+
+
+def _run(
+    config: RunConfig,
+    reasons: Sequence[Reason],
+    display: Display,
+    say: Say,
+    call: Call,
+    finish: Callable[[RunConfig, Say, Require], None],
+) -> RunResult:
+    started_at = time.perf_counter()
+    if call.place.rank:
+        is_done = _follow(config, call)
+        return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
+    with call.own(config.run_dir) as owner:
+        if owner.note:
+            say(owner.note)
+        require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
+        is_fresh = bool(prepare_data(config, say, owner.require))
+        write_config(config, reasons, owner.require)
+        is_done = _train(config, display, say, call, owner, is_fresh)
+        if is_done:
+            finish(config, say, owner.require)
+    return _result(config, is_done, time.perf_counter() - started_at)
+
+
+def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Owner, is_fresh: bool) -> bool:
+    """Train with the other ranks, where there is something to train; return False when a signal stopped it."""
+    from headwater.machine.ranks import join_ranks
+    from headwater.runs.rows import open_or_rebuild_text
+
+    # where a stage was made again, training compares the rows with its checkpoint's, and ends immediately
+    text = open_or_rebuild_text(config, say, owner.require) if is_fresh or not is_trained(config) else None
+    ranks = join_ranks(call.place)
+    try:
+        if ranks.from_first(text is not None):
+            from headwater.runs.training import train_stage
+
+            return train_stage(
+                config, display, say, call.forecast, text, owner.require, ranks, stop_within=call.stop_within
+            )
+    finally:
+        ranks.leave()
+    say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
+    return True
+
+
+def _follow(config: RunConfig, call: Call) -> bool:
+    """Train with the first rank, which joins when it has prepared the data, where there is something to train."""
+    from headwater.machine.ranks import join_ranks
+    from headwater.runs.training import follow_training
+
+    ranks = join_ranks(call.place)
+    try:
+        return follow_training(config, ranks, call.stop_within) if ranks.from_first(None) else True
+    finally:
+        ranks.leave()
+
+
+def _finish(config: RunConfig, say: Say, require_owner: Require) -> None:
+    from headwater.runs.finish import finish_run
+
+    finish_run(config, say, require_owner)
+
+
+def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:
+    found = read_run(config.run_dir)
+    validation, outcomes = found.last("validation"), tuple(outcomes_of(found))
+    of_all_text = amount(found.evaluation, "bits_per_byte", "all")
+    return RunResult(
+        status="finished" if is_done else "stopped",
+        folder=config.run_dir,
+        seconds=seconds,
+        step=int(amount(found.last("step"), "step") or 0),
+        trained_seconds=amount(found.last("finish"), "seconds") or 0.0,
+        loss=amount(validation, "loss", "all"),
+        bits_per_byte=amount(validation, "bits_per_byte", "all") if of_all_text is None else of_all_text,
+        evaluation=dict(found.evaluation),
+        outcomes=outcomes,
+        forecast_error=forecast_error(list(outcomes)),
+    )

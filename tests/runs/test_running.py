@@ -1,0 +1,70 @@
+"""From a run file to a result, as a notebook does it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from small_run import quick
+
+from headwater.files import read_json
+from headwater.records import read_all, read_records
+from headwater.runs import load_run, run
+
+
+def run_in(folder, *overrides: str, **how):
+    with contextlib.chdir(folder), quick():
+        return run(*load_run("mine.toml", list(overrides)), **how)
+
+
+def test_a_result_holds_what_the_run_left_in_its_folder(finished_run):
+    said: list[str] = []
+    result = run_in(finished_run, say=said.append)
+    run_dir = finished_run / result.folder
+    assert result.evaluation == read_json(run_dir / "evaluation.json")
+    assert result.bits_per_byte == result.evaluation["bits_per_byte"]["all"]
+    assert result.loss == read_records(run_dir / "records.jsonl", "validation")[-1]["loss"]["all"]
+    assert {outcome.quantity for outcome in result.outcomes} >= {"time", "memory"}
+    assert 0 < result.forecast_error < 10
+    assert said == ["training is up to date: runs/mine has step 8"]
+
+
+def test_a_stopped_run_says_so_and_the_same_call_resumes_it(finished_copy):
+    def stop_at_step_3(record):
+        if record["event"] == "step" and record["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped = run_in(finished_copy, "name=again", display=stop_at_step_3)
+    assert (stopped.status, stopped.step, stopped.evaluation) == ("stopped", 3, {})
+    whole = run_in(finished_copy, "name=again")
+    assert (whole.status, whole.step) == ("finished", 8)
+    assert whole.evaluation["bits_per_byte"] == read_json(finished_copy / "runs/mine/evaluation.json")["bits_per_byte"]
+
+
+def test_a_stage_that_is_made_again_adds_nothing_to_the_time_of_training(finished_copy):
+    records = finished_copy / "runs/mine/records.jsonl"
+    before = read_all(records)
+    for path in (finished_copy / "runs/mine/data/tokens").rglob("manifest.json"):
+        path.unlink()
+    result = run_in(finished_copy)
+    assert read_all(records) == before
+    assert result.trained_seconds == before[-1]["seconds"]
+
+
+@pytest.mark.parametrize("verb", ["plan"])
+def test_a_forecast_of_packaged_text_loads_nothing_that_builds_a_corpus(verb, tmp_path):
+    program = (
+        "import sys; sys.argv = ['headwater', 'plan', 'first-light', '--json']\n"
+        "from headwater.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*(name for name in sys.modules if name.split('.')[0] in ('headwater', 'torch')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    loaded = done.stderr.split()
+    assert "headwater.runs.run_config" in loaded
+    assert not [name for name in loaded if name.startswith(("headwater.corpus", "torch"))]
