@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from headwater.cli.arguments import AsJson, RunOption, RunOrNone, SameRun, argument, folder_of, option, unicode_text
@@ -23,10 +25,15 @@ def add_to(app: App) -> None:
         app.verb(verb)
 
 
-def _load(run: str) -> LoadedModel:
+@contextmanager
+def _loaded(run: str) -> Iterator[LoadedModel]:
+    import torch
+
+    from headwater.machine.waiting import sleep_under_load
     from headwater.runs.open import load_model
 
-    return load_model(folder_of(run))
+    with sleep_under_load(torch.get_num_threads()):
+        yield load_model(folder_of(run))
 
 
 def next_token(
@@ -38,8 +45,8 @@ def next_token(
     """Print the likeliest next tokens of a text."""
     from headwater.evaluate.generate import next_tokens
 
-    loaded = _load(run)
-    following = next_tokens(loaded.model, loaded.tokenizer, prompt, top)
+    with _loaded(run) as loaded:
+        following = next_tokens(loaded.model, loaded.tokenizer, prompt, top)
     if as_json:
         print_json({"prompt": prompt, "next": [{"token": token, "probability": p} for token, p in following]})
         return
@@ -62,18 +69,18 @@ def generate(
     """
     from headwater.evaluate.generate import stream
 
-    loaded = _load(run)
-    pieces = stream(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
-    if as_json:
-        whole = list(pieces)
-        text, last = "".join(piece.text for piece in whole), whole[-1]
-        print_json({"prompt": prompt, "text": text, "num_tokens": last.num_tokens, "end": last.end})
-        return
-    last = next(pieces)  # before the prompt is shown: options that mean nothing are refused here
-    print(safe(prompt + last.text), end="", flush=True)
-    for last in pieces:
-        print(safe(last.text), end="", flush=True)
-    print(flush=True)
+    with _loaded(run) as loaded:
+        pieces = stream(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
+        if as_json:
+            whole = list(pieces)
+            text, last = "".join(piece.text for piece in whole), whole[-1]
+            print_json({"prompt": prompt, "text": text, "num_tokens": last.num_tokens, "end": last.end})
+            return
+        last = next(pieces)  # before the prompt is shown: options that mean nothing are refused here
+        print(safe(prompt + last.text), end="", flush=True)
+        for last in pieces:
+            print(safe(last.text), end="", flush=True)
+        print(flush=True)
     say_aside(f"{last.num_tokens} token{'' if last.num_tokens == 1 else 's'}; {ENDS[str(last.end)]}")
 
 
@@ -85,8 +92,8 @@ def surprise(
     """Print how surprised the model is by each token of a text."""
     from headwater.evaluate import generate as generation
 
-    loaded = _load(run)
-    found = generation.surprise(loaded.model, loaded.tokenizer, text)
+    with _loaded(run) as loaded:
+        found = generation.surprise(loaded.model, loaded.tokenizer, text)
     bits = [(token, nats / math.log(2)) for token, nats in found.tokens]
     if as_json:
         tokens = [{"token": token, "bits": value} for token, value in bits]
