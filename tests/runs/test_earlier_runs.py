@@ -11,8 +11,9 @@ import pytest
 from small_run import quick, write_run_file, write_texts
 
 from headwater.errors import LockedError, StorageError
-from headwater.machine.load import LoadMeter
 from headwater.forecast.processor_memory import Around
+from headwater.machine.load import LoadMeter
+from headwater.records import read_records
 from headwater.runs import earlier_runs as earlier
 from headwater.runs import planned_step, training
 from headwater.runs.earlier_runs import MIN_STEPS, keep_times, speed_here
@@ -22,7 +23,6 @@ from headwater.runs.run_config import load_run
 from headwater.runs.searched_processor import processor_at_hand
 from headwater.runs.stages import prepare_data
 from headwater.runs.training import train_stage
-from headwater.records import read_records
 
 DAY = 86400.0
 

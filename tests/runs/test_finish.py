@@ -6,7 +6,7 @@ import shutil
 from unittest import mock
 
 import pytest
-from small_run import call, write_run_file, write_texts
+from small_run import call
 
 from headwater.corpus.load import read_documents
 from headwater.errors import EvaluationError

@@ -7,11 +7,11 @@ import torch
 from small_run import call, require_clear_error, write_texts
 
 from headwater.cli.running import plan_lines
+from headwater.forecast.before import plan_fields
 from headwater.model.count import count_parameters
 from headwater.model.transformer import Transformer
-from headwater.forecast.before import plan_fields
-from headwater.runs.run_config import list_recipes, load_run
 from headwater.records import read_records
+from headwater.runs.run_config import list_recipes, load_run
 
 SHRUNKEN = [
     "tokenizer.vocab_size=384",

@@ -11,13 +11,13 @@ import pytest
 from small_run import call, write_run_file, write_texts
 
 from headwater.forecast.ladder import Rung
+from headwater.records import read_records
 from headwater.runs import kept_forecast
 from headwater.runs.kept_forecast import forecast_of_run
 from headwater.runs.ladder_record import FORMAT, DoneRung, same_make
 from headwater.runs.planning import PlanOptions
 from headwater.runs.run_config import load_run
 from headwater.runs.rung_times import NOT_MEASURED
-from headwater.records import read_records
 
 
 @pytest.fixture

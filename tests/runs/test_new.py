@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.errors import DataError
-from headwater.scaling.overfit import MAX_EPOCHS_TRIED
 from headwater.runs.epochs import notes_of_memorising
 from headwater.runs.new import (
     MIN_STEPS,
@@ -20,6 +19,7 @@ from headwater.runs.new import (
 )
 from headwater.runs.planned_text import usual_bytes_per_token
 from headwater.runs.run_config import load_run
+from headwater.scaling.overfit import MAX_EPOCHS_TRIED
 
 HERE = TimeEstimate(step=0.1, rest=3.0)
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from small_run import write_run_file, write_texts
 
-from headwater.optim.settings import ScheduleSettings
 from headwater.forecast.ladder import Rung
-from headwater.scaling.schedule import move
+from headwater.optim.settings import ScheduleSettings
 from headwater.runs import planned_step
 from headwater.runs.ladder_record import FORMAT, DoneRung, read_ladder, same_make, unfinished_ladder
 from headwater.runs.planned_loss import ladder_table, loss_outlook
@@ -22,6 +21,7 @@ from headwater.runs.run_config import load_run
 from headwater.runs.rung_times import NOT_MEASURED
 from headwater.runs.search_options import SearchOptions
 from headwater.runs.searching import search_budget
+from headwater.scaling.schedule import move
 
 SIZES = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
 RUNG = Rung(**SIZES, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from small_run import write_run_file, write_texts
 
-from headwater.sources.settings import SourceSettings
 from headwater.errors import ConfigError
 from headwater.runs import busy, planned_device, planned_step
 from headwater.runs.epochs import SourceEpochs, epochs_of, most_epochs, overall_epochs
@@ -20,6 +19,7 @@ from headwater.runs.planned_time import around_steps, validated_tokens
 from headwater.runs.planning import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 from headwater.runs.rung_times import MeasuredAround
+from headwater.sources.settings import SourceSettings
 from headwater.train.settings import is_validation, probe_steps, validation_steps
 
 

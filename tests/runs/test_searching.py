@@ -9,13 +9,13 @@ import pytest
 from small_run import write_run_file, write_texts
 
 from headwater.errors import ConfigError, DataError
-from headwater.model.settings import ModelSettings
 from headwater.forecast.candidate import LAUNCH_SECONDS
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.layout import Layout, check_layout
 from headwater.forecast.processor_memory import Around
 from headwater.forecast.shape import shape_of
 from headwater.forecast.sizes import sizes
+from headwater.model.settings import ModelSettings
 from headwater.runs import planned_around, planned_device, planned_step, searched_processor, searching
 from headwater.runs.costs import Costs
 from headwater.runs.planned_around import TOKEN_BYTES_OF_A_BYTE, around_of_search

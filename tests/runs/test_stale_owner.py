@@ -12,8 +12,8 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import LockedError
 from headwater.files import digest_file, write_json
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
-from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.paths import read_json_or_none
+from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import prepare_data, write_config
 
 OTHER = {"epoch": 99, "pid": 4321, "host": "elsewhere", "token": "x"}

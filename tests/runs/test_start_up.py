@@ -15,8 +15,8 @@ from small_run import call, quick, write_run_file, write_texts
 from headwater import storage
 from headwater.files import digest_file
 from headwater.machine.load import LoadMeter
-from headwater.runs.training import train_stage
 from headwater.records import read_records
+from headwater.runs.training import train_stage
 from headwater.tokens import read
 
 PEAKS = "headwater.machine.machine.matmul_peaks"

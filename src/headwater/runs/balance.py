@@ -12,9 +12,9 @@ from headwater.corpus.balance import dropped_by_stage, with_text
 from headwater.corpus.load import read_corpus_manifest
 from headwater.errors import HeadwaterError
 from headwater.files import read_manifest_or_none
+from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.rows import open_batches
 from headwater.runs.run_config import config_of_run
-from headwater.runs.paths import Folders, stage_digest
 from headwater.tokens.build import tokens_key
 
 _FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")

@@ -8,14 +8,14 @@ from typing import Any
 
 from headwater.corpus.kept_by import COLUMNS, DATES
 from headwater.corpus.protect.licence import declared_licence
-from headwater.sources.spdx import UNKNOWN
-from headwater.sources.settings import SourceSettings
 from headwater.errors import DataError
 from headwater.export.data_card import FORMAT, FORMAT_VERSION
 from headwater.files import read_manifest_or_none
 from headwater.runs.balance import balance_of_run, training_of_run
-from headwater.runs.run_config import RunConfig
 from headwater.runs.paths import Folders, split_tokens, stage_digest
+from headwater.runs.run_config import RunConfig
+from headwater.sources.settings import SourceSettings
+from headwater.sources.spdx import UNKNOWN
 
 # settings of the corpus that don't decide what a model has seen, or have a place of their own
 _OTHERS = {"sources", "seed", "engine", "fetched_dir", "shard_bytes", "task_bytes", "max_line_bytes", "max_file_bytes"}

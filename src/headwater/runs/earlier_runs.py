@@ -14,10 +14,10 @@ from headwater.files import digest_json, write_json
 from headwater.machine.host import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
+from headwater.records import Record, no_owner
+from headwater.runs.paths import Require, read_json_or_none
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import is_computed_twice, steady_steps
-from headwater.runs.paths import Require, read_json_or_none
-from headwater.records import Record, no_owner
 from headwater.train.settings import TrainSettings, is_half_length
 
 FORMAT, FORMAT_VERSION = "headwater-times", 1

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from headwater.batches.mixture import make_plan
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters
-from headwater.scaling.overfit import OWN
 from headwater.runs.mixture_shares import train_rows
+from headwater.runs.paths import split_tokens
 from headwater.runs.planned_text import source_bytes, usual_bytes_per_token
 from headwater.runs.run_config import RunConfig
-from headwater.runs.paths import split_tokens
+from headwater.scaling.overfit import OWN
 
 MIN_NOTED_EPOCHS, MUCH_MORE = 2.0, 1.5
 "Epochs from which repetition is noted, and how many times those of the runs that the loss is forecast from."

@@ -16,15 +16,15 @@ from headwater.export.hf import export_hf
 from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
 from headwater.machine.settings import FORMATS
-from headwater.runs.data_card import data_card_of_run
-from headwater.runs.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
-from headwater.runs.run_config import RunConfig
-from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
-from headwater.runs.stages import StageKeys, final_checkpoint, named_if_stopped
 from headwater.records import no_owner
 from headwater.report.measures import baselines, number_formats
 from headwater.report.page import render_report
 from headwater.report.run_data import read_run
+from headwater.runs.data_card import data_card_of_run
+from headwater.runs.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
+from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import StageKeys, final_checkpoint, named_if_stopped
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 

@@ -15,12 +15,12 @@ from typing import Any
 from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, remove_file, write_json
 from headwater.forecast.score import FORECAST_FORMAT
+from headwater.records import no_owner
 from headwater.runs.ladder_record import unfinished_ladder
+from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.planned_device import StartedRun
 from headwater.runs.planning import PlanOptions, plan_run, with_ladder
 from headwater.runs.run_config import RunConfig
-from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
-from headwater.records import no_owner
 
 FORECAST_VERSION = 1
 _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}

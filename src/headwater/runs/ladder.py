@@ -12,8 +12,9 @@ from dataclasses import asdict, replace
 
 from headwater.checkpoint.lock import owned
 from headwater.files import remove_leftovers, write_json
-from headwater.machine.load import LoadMeter
 from headwater.forecast.ladder import Rung
+from headwater.machine.load import LoadMeter
+from headwater.records import read_records
 from headwater.runs.busy import busy_before
 from headwater.runs.epochs import epochs_or_none, overall_epochs
 from headwater.runs.ladder_design import Ladder, LadderOptions, design_ladder, keep_design, rung_config
@@ -28,14 +29,13 @@ from headwater.runs.ladder_record import (
     trained_rungs,
     write_table,
 )
+from headwater.runs.paths import Say
 from headwater.runs.planned_device import machinery
 from headwater.runs.planned_time import validated_tokens
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.rung_times import rung_times
 from headwater.runs.small_run import begin_small_run, keep_measured, measured_before, train_small_run
-from headwater.runs.paths import Say
 from headwater.runs.stages import is_trained, prepare_data
-from headwater.records import read_records
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]

@@ -9,18 +9,18 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.files import write_json
-from headwater.model.count import count_parameters, flops_per_token
-from headwater.optim.rules import Reason
 from headwater.forecast.forecast_run import PROBES_PART
 from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
-from headwater.scaling.table import MIN_RUNS
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.optim.rules import Reason
 from headwater.runs.busy import busy_before
 from headwater.runs.ladder_record import UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
+from headwater.runs.paths import read_json_or_none
 from headwater.runs.planned_device import machinery, relative_step
 from headwater.runs.planned_time import around_steps
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.paths import read_json_or_none
 from headwater.runs.stages import is_prepared
+from headwater.scaling.table import MIN_RUNS
 from headwater.train.settings import TrainSettings
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import digest_json, read_manifest_or_none, write_text
+from headwater.forecast.ladder import Rung
 from headwater.machine.host import cpu_flags, gpu_name
 from headwater.machine.threads import usable_cores
 from headwater.optim.settings import ScheduleSettings
-from headwater.forecast.ladder import Rung
-from headwater.scaling.table import Runs, runs_of
+from headwater.runs.paths import Folders, read_json_or_none
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import MeasuredAround
-from headwater.runs.paths import Folders, read_json_or_none
+from headwater.scaling.table import Runs, runs_of
 
 FORMAT = "headwater-ladder"
 RUNG_FILE = "rung.json"

@@ -17,15 +17,15 @@ import numpy as np
 from headwater.batches.settings import MixtureSettings
 from headwater.checkpoint.lock import owned
 from headwater.files import remove_leftovers, write_json
-from headwater.scaling.arrays import FloatArray
-from headwater.scaling.mixture_law import MixtureLaw, Proposal, fit_mixture_law, propose
+from headwater.records import read_records
 from headwater.runs.ladder_design import rung_config
 from headwater.runs.mixing_design import FORMAT, Mixing
 from headwater.runs.mixture_shares import read_rows
+from headwater.runs.paths import Say
 from headwater.runs.run_config import RunConfig
 from headwater.runs.small_run import begin_small_run, keep_measured, measured_before, train_small_run
-from headwater.runs.paths import Say
-from headwater.records import read_records
+from headwater.scaling.arrays import FloatArray
+from headwater.scaling.mixture_law import MixtureLaw, Proposal, fit_mixture_law, propose
 from headwater.train.loop import Display
 
 MEASURED_FILE = "mixture.json"

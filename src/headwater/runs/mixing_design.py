@@ -14,15 +14,15 @@ from headwater.batches.mixture_rules import USUAL_EPOCHS
 from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import write_json
-from headwater.scaling.arrays import FloatArray
 from headwater.forecast.ladder import MIN_RUNG_STEPS, Rung
-from headwater.scaling.mixture_law import MIN_RUNS, choose_mixtures, draw_mixtures
 from headwater.runs.ladder_design import Ladder, LadderOptions, Sizes
 from headwater.runs.ladder_record import same_make
 from headwater.runs.mixture_shares import read_rows, shares_of, train_rows
-from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.paths import Say, read_json_or_none, split_tokens
+from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import prepare_data
+from headwater.scaling.arrays import FloatArray
+from headwater.scaling.mixture_law import MIN_RUNS, choose_mixtures, draw_mixtures
 
 FORMAT = "headwater-mixing"
 MIXING_SHARE = 1.0  # of the run's own time, where neither --share nor --minutes is given

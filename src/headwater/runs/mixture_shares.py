@@ -9,8 +9,8 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.mixture_rules import USUAL_EPOCHS
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError
-from headwater.runs.run_config import RunConfig
 from headwater.runs.paths import split_tokens
+from headwater.runs.run_config import RunConfig
 
 
 def train_rows(config: RunConfig) -> dict[str, int]:

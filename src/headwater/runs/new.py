@@ -11,7 +11,6 @@ from pathlib import Path
 from headwater.corpus.build import TextFound, measure_paths
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.walk import find_files
-from headwater.sources.settings import CorpusSettings
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.runs.epochs import useful_epochs
@@ -19,6 +18,7 @@ from headwater.runs.planned_device import machinery
 from headwater.runs.planned_text import usual_bytes_per_token
 from headwater.runs.planned_time import around_steps
 from headwater.runs.run_config import RunConfig, config_of_text, find_recipe, require_run_name
+from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text

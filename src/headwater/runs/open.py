@@ -16,9 +16,9 @@ from headwater.evaluate.bits_per_byte import Forward
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.machine.machine import Machine, inspect_for_evaluation
 from headwater.model.transformer import Transformer
+from headwater.runs.paths import Folders
 from headwater.runs.rows import open_held_out
 from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.paths import Folders
 from headwater.runs.stages import final_checkpoint
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.train.assemble import model_ops

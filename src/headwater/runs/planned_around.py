@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from headwater.machine.memory import memory_bytes
 from headwater.forecast.processor_memory import Around, around_run
+from headwater.machine.memory import memory_bytes
+from headwater.runs.paths import Folders
 from headwater.runs.planned_text import has_almanac, source_bytes
 from headwater.runs.run_config import RunConfig
 from headwater.runs.search_options import Text
-from headwater.runs.paths import Folders
 from headwater.train.settings import TrainSettings
 
 TOKEN_BYTES_OF_A_BYTE = 0.62

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from headwater.config import RawSettings
 from headwater.errors import ConfigError
-from headwater.machine.host import cpu_flags, fast_dtype, gpu_name
-from headwater.machine.threads import usable_cores
-from headwater.optim.rules import RULES
 from headwater.forecast.device import Device, find_device, read_devices
 from headwater.forecast.efficiency import shipped_constants, shipped_efficiency
 from headwater.forecast.energy import mean_watts
@@ -19,14 +16,17 @@ from headwater.forecast.memory import CONTEXT_BYTES, estimate_memory
 from headwater.forecast.money import find_price
 from headwater.forecast.processor import constants, muon_flops
 from headwater.forecast.processor_memory import Portion, processor_memory
-from headwater.scaling.arrays import Z_P90
 from headwater.forecast.shape import shape_of
 from headwater.forecast.time import in_halves, step_work
 from headwater.forecast.time import step_seconds as device_step_seconds
+from headwater.machine.host import cpu_flags, fast_dtype, gpu_name
+from headwater.machine.threads import usable_cores
+from headwater.optim.rules import RULES
 from headwater.runs.earlier_runs import shape_of_steps
 from headwater.runs.planned_around import around_of_run
 from headwater.runs.planned_step import Probe, modelled_step, peaks_at, processor_step, sizes_of_steps
 from headwater.runs.run_config import RunConfig
+from headwater.scaling.arrays import Z_P90
 from headwater.train.settings import num_recomputed
 
 NOMINAL_RATE = 1e11  # FLOP/s

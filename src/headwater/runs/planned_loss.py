@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.errors import ConfigError, DataError
-from headwater.model.count import count_parameters
 from headwater.forecast.forecast_run import Spread
-from headwater.scaling.overfit import OWN, RepeatedForecaster
-from headwater.scaling.refusal import forecast_refusal, forecast_warnings
-from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
+from headwater.model.count import count_parameters
 from headwater.runs.epochs import (
     MUCH_MORE,
     EpochsBySource,
@@ -32,6 +29,9 @@ from headwater.runs.ladder_record import (
 )
 from headwater.runs.planned_schedule import ScheduleEffect, schedule_effect
 from headwater.runs.run_config import RunConfig
+from headwater.scaling.overfit import OWN, RepeatedForecaster
+from headwater.scaling.refusal import forecast_refusal, forecast_warnings
+from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
 
 LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 LEAST_COST = 0.001

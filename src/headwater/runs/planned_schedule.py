@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headwater.forecast.forecast_run import Spread
 from headwater.optim.schedule import lr_factor
 from headwater.optim.settings import ScheduleSettings
-from headwater.forecast.forecast_run import Spread
-from headwater.scaling.schedule import NO_MOVE, Move, move
 from headwater.runs.run_config import RunConfig
+from headwater.scaling.schedule import NO_MOVE, Move, move
 
 MOST_SHARES = 2000
 DECAYS_BELOW = 0.5

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median, pstdev
 from typing import Any
 
-from headwater.machine.host import float32_rate_per_core
 from headwater.forecast.forecast_run import Spread
 from headwater.forecast.processor import USUAL, Peaks, Sizes, constants, kind_of, measured_kind, sizes_of, step_seconds
+from headwater.machine.host import float32_rate_per_core
 from headwater.runs.earlier_runs import TIMES_FILE, EarlierRun, StepShape, earlier_runs, shape_of_steps, speed_here
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import NOT_MEASURED, MeasuredAround

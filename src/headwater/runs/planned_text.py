@@ -6,12 +6,11 @@ import math
 import os
 from pathlib import Path
 
-from headwater.sources.settings import parse_names
-from headwater.sources.settings import SourceSettings
 from headwater.errors import DataError
 from headwater.forecast.processor import constants
-from headwater.runs.run_config import RunConfig
 from headwater.runs.paths import split_tokens
+from headwater.runs.run_config import RunConfig
+from headwater.sources.settings import SourceSettings, parse_names
 
 
 def foreseen_held_out(config: RunConfig) -> dict[str, int]:

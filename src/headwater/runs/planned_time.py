@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.model.count import count_parameters
-from headwater.model.settings import ModelSettings
-from headwater.optim.settings import OptimSettings
 from headwater.forecast.before import state_bytes
 from headwater.forecast.forecast_run import PROBES_PART, Spread
 from headwater.forecast.processor import constants
+from headwater.model.count import count_parameters
+from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings
+from headwater.runs.paths import Folders
 from headwater.runs.planned_text import foreseen_held_out, has_almanac, source_bytes
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import NOT_MEASURED, MeasuredAround
-from headwater.runs.paths import Folders
 from headwater.train.settings import TrainSettings, probe_steps, validation_steps
 
 START_SECONDS = 2.6

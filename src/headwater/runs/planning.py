@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from headwater.errors import ConfigError
-from headwater.machine.memory import memory_bytes
-from headwater.model.count import count_parameters, flops_per_token
 from headwater.forecast.count import count_flops, count_params
 from headwater.forecast.energy import site_or_average
 from headwater.forecast.forecast_run import PART_WORDS, Limits, Outlook, Spread, check_positive, forecast
 from headwater.forecast.shape import shape_of
+from headwater.machine.memory import memory_bytes
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.report.numbers import significant, time_unit
 from headwater.runs.busy import busy_before
 from headwater.runs.costs import Costs
 from headwater.runs.epochs import epochs_or_none, most_epochs, notes_of_memorising
@@ -28,7 +29,6 @@ from headwater.runs.planned_text import notes_of_missing_text
 from headwater.runs.planned_time import around_steps
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import NOT_MEASURED
-from headwater.report.numbers import significant, time_unit
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
 

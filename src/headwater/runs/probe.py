@@ -20,11 +20,11 @@ import numpy as np
 from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
 from headwater.runs.busy import busy_while_measured
+from headwater.runs.paths import Say
 from headwater.runs.planned_device import microbatch_tokens, relative_step
 from headwater.runs.planned_step import Probe
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rung_times import MeasuredAround
-from headwater.runs.paths import Say
 from headwater.runs.trial import Enough, assemble_trial, train_trial, unsaid
 from headwater.train.assemble import Run
 from headwater.train.loop import finish_save, save

@@ -9,8 +9,8 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.pack import PackedSource, pack_source
 from headwater.batches.source import BatchSource
 from headwater.errors import DataError, StoreError
-from headwater.runs.run_config import RunConfig
 from headwater.runs.paths import Folders, Require, Say
+from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import rebuild_tokens
 from headwater.seals import is_unmade
 from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying

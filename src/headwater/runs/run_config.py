@@ -14,13 +14,13 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings
 from headwater.config import RawSettings, Settings, apply_override, describe, is_file, read_settings
-from headwater.sources.settings import CorpusSettings
 from headwater.errors import ConfigError
 from headwater.files import read_json
 from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
 from headwater.validation import require_sound, validate

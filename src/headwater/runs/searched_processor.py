@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.config import RawSettings
+from headwater.forecast.candidate import Candidate, LayoutSearch, checkpoint
+from headwater.forecast.failures import Pauses
+from headwater.forecast.forecast_run import Spread
+from headwater.forecast.processor import Peaks, constants, sizes_of, step_seconds
+from headwater.forecast.processor_memory import Around, Portion, processor_memory
+from headwater.forecast.sizes import halved_fraction, wanted_rows
 from headwater.machine.host import cpu_flags, fast_dtype
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings
@@ -16,13 +22,6 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import apply_rules_
 from headwater.optim.settings import OptimSettings
-from headwater.forecast.candidate import Candidate, LayoutSearch, checkpoint
-from headwater.forecast.failures import Pauses
-from headwater.forecast.forecast_run import Spread
-from headwater.forecast.processor import Peaks, constants, sizes_of, step_seconds
-from headwater.forecast.processor_memory import Around, Portion, processor_memory
-from headwater.scaling.arrays import Z_P90
-from headwater.forecast.sizes import halved_fraction, wanted_rows
 from headwater.runs.earlier_runs import speed_here
 from headwater.runs.planned_device import processor_dtype, rule_microbatch
 from headwater.runs.planned_step import RUN_TO_RUN, processor_peaks, usual_here
@@ -35,6 +34,7 @@ from headwater.runs.planned_time import (
     usual_evaluations,
 )
 from headwater.runs.run_config import RunConfig
+from headwater.scaling.arrays import Z_P90
 
 RESTART_SECONDS = 60.0
 RECOMPUTED = (0.0, 0.5, 1.0)

@@ -8,23 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.model.count import count_parameters
-from headwater.model.settings import Family, ModelSettings
 from headwater.forecast.budget import Budget, parse_amount, parse_budget
 from headwater.forecast.choices import LossModel
 from headwater.forecast.ladder import scaled_shapes
-from headwater.scaling.overfit import OWN, USUAL
-from headwater.scaling.own_runs import OwnRuns, own_runs
-from headwater.scaling.published import published_laws
 from headwater.forecast.query import FINAL_SHARE, FINAL_SHARE_SOURCE, Query, Rates
 from headwater.forecast.search import search, usual_flops
 from headwater.forecast.sizes import sizes
+from headwater.model.count import count_parameters
+from headwater.model.settings import Family, ModelSettings
 from headwater.runs.epochs import notes_of_repetition
 from headwater.runs.planned_loss import ladder_table, table_schedule_effect
 from headwater.runs.planned_text import usual_bytes_per_token
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.search_options import SearchOptions, Text, text_of
 from headwater.runs.searched_place import place_of
+from headwater.scaling.overfit import OWN, USUAL
+from headwater.scaling.own_runs import OwnRuns, own_runs
+from headwater.scaling.published import published_laws
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
 "Vocabulary and row where nothing says: nanochat's, and those of first-light's size."

@@ -14,8 +14,8 @@ from headwater.checkpoint.lock import owned
 from headwater.files import digest_json, link_folder, make_folder, remove_folder, write_json
 from headwater.optim.rules import Reason
 from headwater.runs.ladder_record import text_digest
-from headwater.runs.run_config import RunConfig
 from headwater.runs.paths import Folders, Say, read_json_or_none
+from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import is_trained, tidy, write_config
 from headwater.train.loop import Display
 

@@ -29,6 +29,7 @@ from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.train.identity import TrainPlan, require_same
 
+
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, float]:
     """Bring corpus, tokenizer and tokens up to date; return the seconds of those that were made.
 

@@ -22,11 +22,11 @@ from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.earlier_runs import keep_times, speed_here
 from headwater.runs.kept_forecast import forecast_of_run
 from headwater.runs.open import open_evaluator
+from headwater.runs.paths import Require, Say
 from headwater.runs.planned_device import StartedRun
 from headwater.runs.planning import PlanOptions
 from headwater.runs.rows import RunText, open_batches, open_text, open_verified_batches
 from headwater.runs.run_config import RunConfig
-from headwater.runs.paths import Require, Say
 from headwater.runs.stages import is_trained, train_plan
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
@@ -55,9 +55,7 @@ def train_stage(
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     meter = LoadMeter()
     with StopRequest(stop_within) as stop:
-        run = assemble(
-            config.run_dir, train_plan(config), text.batches, say, require_owner=require_owner, ranks=ranks
-        )
+        run = assemble(config.run_dir, train_plan(config), text.batches, say, require_owner=require_owner, ranks=ranks)
         try:
             if run.machine.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
                 return True
@@ -65,7 +63,9 @@ def train_stage(
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             started = StartedRun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
-            forecast = forecast_of_run(config, options or PlanOptions(), run.step, say, time.time, started, require_owner)
+            forecast = forecast_of_run(
+                config, options or PlanOptions(), run.step, say, time.time, started, require_owner
+            )
             _record_beginning(run, config, display, peak, forecast)
             meter = LoadMeter()
             if not train(run, open_evaluator(config, text.held_out), display, stop):

@@ -15,10 +15,10 @@ from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
 from headwater.machine.signals import StopRequest
-from headwater.runs.run_config import RunConfig
-from headwater.runs.paths import Say
-from headwater.runs.stages import train_plan
 from headwater.records import Record
+from headwater.runs.paths import Say
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import train_plan
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.assemble import Run, assemble

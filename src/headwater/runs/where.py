@@ -12,9 +12,9 @@ from typing import Any
 from headwater.batches.source import BatchSource
 from headwater.corpus.load import find_documents
 from headwater.errors import ConfigError
+from headwater.runs.paths import Folders
 from headwater.runs.rows import open_batches
 from headwater.runs.run_config import RunConfig
-from headwater.runs.paths import Folders
 from headwater.train.interventions import Interventions, read_interventions
 
 
