@@ -260,8 +260,8 @@ def test_a_long_single_line_does_not_take_its_size_in_memory(folder):
 def peak_memory(folder: Path) -> float:
     """Return the most memory that building the corpus took, in bytes."""
     program = (
-        "import resource, sys; from headwater.cli.main import app\n"
-        "app(['corpus', 'build', 'mine.toml'], standalone_mode=False)\n"
+        "import resource, sys; from headwater.cli.main import command_line\n"
+        "command_line()(['corpus', 'build', 'mine.toml'], standalone_mode=False)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
     done = subprocess.run(

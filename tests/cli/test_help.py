@@ -11,7 +11,7 @@ import pytest
 import typer
 from small_run import call, environment, run
 
-from headwater.cli.main import app
+from headwater.cli.main import command_line
 from headwater.cli.verbs import RENAMED, SECTIONS, summary
 
 HEAVY = (
@@ -26,7 +26,7 @@ HEAVY = (
     "scipy",
     "transformers",
 )
-ROOT: Any = typer.main.get_command(app)
+ROOT: Any = typer.main.get_command(command_line())
 
 
 def below(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ import pytest
 import typer
 from small_run import call, overrides, require_clear_error
 
-from headwater.cli.main import app
+from headwater.cli.main import command_line
 
 # what a verb needs besides; {} stands for the run
 OF_A_FOLDER = {
@@ -61,7 +61,7 @@ def test_every_verb_that_takes_a_run_is_tried_here():
         takes_run = any(each.metavar == "RUN" or "--run" in each.opts for each in command.params)
         return [*inner, *([" ".join(path)] if takes_run else [])]
 
-    assert set(below(typer.main.get_command(app), ())) - {"plan"} == {*OF_A_FOLDER, *OF_SETTINGS} - {"plan"}
+    assert set(below(typer.main.get_command(command_line()), ())) - {"plan"} == {*OF_A_FOLDER, *OF_SETTINGS} - {"plan"}
 
 
 @pytest.mark.parametrize("run", ["first-light", "mine.toml", "runs/mine"])

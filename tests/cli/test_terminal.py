@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, command, environment, prose, run, write_run_file, write_texts
 
-from headwater.cli.terminal import SmallRunDisplay, TrainingDisplay, card, safe
+from headwater.cli.progress import SmallRunDisplay, TrainingDisplay
+from headwater.cli.terminal import card, safe
 from headwater.durations import duration
 from headwater.train.settings import TrainSettings
 

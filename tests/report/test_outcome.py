@@ -7,7 +7,7 @@ import math
 import pytest
 from fake_run import forecast, run_records
 
-from headwater.cli.terminal import against_forecast
+from headwater.cli.progress import against_forecast
 from headwater.machine.energy import MEASURED
 from headwater.report.outcome import forecast_error, outcomes
 

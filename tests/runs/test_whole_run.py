@@ -7,7 +7,7 @@ import itertools
 import pytest
 from small_run import quick
 
-from headwater.cli.terminal import TrainingDisplay
+from headwater.cli.progress import TrainingDisplay
 from headwater.records import read_records
 from headwater.report.page import render_report
 from headwater.runs.training import audit_fields, memory_fields, train_stage

@@ -15,7 +15,7 @@ from many_ranks import on_ranks
 from tiny_run import CountingEvaluator, begin, plan, train_here, without_clock
 from torch import nn
 
-from headwater.cli.terminal import TrainingDisplay
+from headwater.cli.progress import TrainingDisplay
 from headwater.errors import TrainingError
 from headwater.machine.kernels.int8 import Int8Ops
 from headwater.machine.kernels.library import load_kernels

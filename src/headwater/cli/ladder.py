@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone
-from headwater.cli.terminal import SmallRunDisplay, card, hours_interval, interval, print_json, say_beside
+from headwater.cli.terminal import card, hours_interval, interval, print_json, say_beside
 from headwater.cli.verbs import App
 from headwater.durations import duration
 from headwater.errors import ConfigError
@@ -76,6 +76,7 @@ def ladder(
         return fit_table(table, at or [], loss_column, drop_highest, (lr_off, batch_off), budget, page, as_json)
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
+    from headwater.cli.progress import SmallRunDisplay
     from headwater.runs.ladder import climb, prepare_ladder
     from headwater.runs.ladder_design import LadderOptions
     from headwater.runs.ladder_forecast import ladder_result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
@@ -9,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli import data, ladder, model, overview, plan, training
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.cli.verbs import App, Root, require_current, usage_problem
@@ -24,22 +24,32 @@ ABOUT = """From raw text to a foundation model.
 `headwater` alone lists the recipes and the runs here; `headwater VERB -h` explains a verb.
 """
 
-app = App(
-    ABOUT,
-    cls=Root,
-    name="headwater",
-    no_args_is_help=False,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-training.add_to(app)
-data.add_to(app)
-model.add_to(app)
-plan.add_to(app)
-ladder.add_to(app)
+VERBS = {
+    "training": ("run", "train", "new", "explain", "doctor"),
+    "data": ("corpus",),
+    "model": ("evaluate", "next", "generate", "surprise", "report", "export"),
+    "plan": ("plan",),
+    "ladder": ("ladder",),
+}
+"The modules of verbs; that of the first argument alone is loaded."
 
 
-@app.callback()
+def command_line(verb: str = "") -> App:
+    """Return the command line: with what belongs to one verb, or all of it where that is none."""
+    app = App(
+        ABOUT,
+        cls=Root,
+        name="headwater",
+        no_args_is_help=False,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(headwater)
+    for module in [module for module, verbs in VERBS.items() if verb in verbs] or VERBS:
+        importlib.import_module(f"headwater.cli.{module}").add_to(app)
+    return app
+
+
 def headwater(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print headwater's version.")] = False,
@@ -51,6 +61,8 @@ def headwater(
         print(f"headwater {version_of('headwater')}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
+        from headwater.cli import overview
+
         overview.show()
 
 
@@ -86,6 +98,7 @@ def _run_verb() -> int:
     """Return the exit status of the verb that the arguments name."""
     try:
         require_current(sys.argv[1:])
+        app = command_line(sys.argv[1] if len(sys.argv) > 1 else "")
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
     except HeadwaterError as error:
         _complain(str(error))

@@ -7,7 +7,7 @@ import sys
 from typing import Annotated, Any
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, flag, option
-from headwater.cli.terminal import SmallRunDisplay, card, print_json, say_beside
+from headwater.cli.terminal import card, print_json, say_beside
 from headwater.errors import ConfigError
 
 SEARCH = {"rich_help_panel": "With --search"}
@@ -69,6 +69,7 @@ def _cell(mixture: dict[str, Any], source: str) -> str:
 
 def _search(run: str, overrides: list[str], options: tuple[Any, ...], as_json: bool) -> None:
     """Train what isn't trained yet and print the proposal; the same command resumes after a signal."""
+    from headwater.cli.progress import SmallRunDisplay
     from headwater.runs.mixing import search_mixture
     from headwater.runs.mixing_design import MixingOptions, prepare_mixing
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from headwater.cli.explaining import heads
-from headwater.cli.terminal import TrainingDisplay, against_forecast, card, intervention_line, say, say_aside
+from headwater.cli.progress import TrainingDisplay, against_forecast, intervention_line
+from headwater.cli.terminal import card, say, say_aside
 from headwater.durations import duration
 from headwater.machine.settings import FORMATS
 from headwater.model.count import count_parameters

@@ -5,10 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from headwater.train.settings import TrainSettings
+from headwater.train.settings import TrainSettings, probe_steps, validation_steps
 
 SLOW_START = 2  # first steps of a process, in which kernels may be compiled
 RECENT = 200  # steps: a disturbance that has passed is forgotten
@@ -18,8 +17,6 @@ class TimeLeft:
     """Counts steps, and evaluations apart from them: most come early, and would pass for slow steps."""
 
     def __init__(self, train: TrainSettings) -> None:
-        from headwater.train.settings import probe_steps, validation_steps  # pydantic is slow to import: not for --help
-
         self._num_steps = train.num_steps
         self._ahead = {"validation": validation_steps(train), "probe": probe_steps(train)}
         self._seconds = {"validation": 0.0, "probe": 0.0}

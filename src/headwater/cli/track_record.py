@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.cli.arguments import AsJson
-from headwater.cli.terminal import forecast_of, print_json, shown
+from headwater.cli.terminal import print_json
 from headwater.evaluate.printable import printable
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def _table(record: TrackRecord) -> list[str]:
 
 
 def _row(name: str, outcome: Outcome, width: int) -> str:
+    from headwater.cli.progress import forecast_of, shown
+
     start = f"{name:<{width}} {outcome.quantity:<9} {forecast_of(outcome):<36}"
     if outcome.fact is None or outcome.error is None:
         return f"{start} {'–':>22} {'':>8}  {outcome.how}"

@@ -1,0 +1,189 @@
+"""What training says: one line an interval, live progress on a terminal only, what came of the forecast at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from headwater.cli.terminal import MAX_WIDTH, safe, width
+from headwater.cli.time_left import TimeLeft
+from headwater.durations import duration
+from headwater.machine.place import named
+from headwater.report.measures import audit_line
+from headwater.report.numbers import count
+from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
+from headwater.train.interventions import name_documents
+from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
+
+SAMPLE_CHARACTERS = 80
+MANY_WAITS = 0.05
+"Part of a step's time that waits for data, from which a line says so."
+
+
+def against_forecast(outcome: Outcome) -> str:
+    """Return a fact against its forecast: 5m36s, forecast 6m10s (5m47s to 6m37s): inside."""
+    if outcome.fact is None or outcome.error is None:
+        return f"forecast {forecast_of(outcome)}"
+    if outcome.how == LAST_VALIDATION:  # the forecast is of all held-out text, and a sample of it is no verdict
+        fact = shown(outcome, outcome.fact)
+        return f"{fact} of a sample, forecast {forecast_of(outcome)}: all held-out text decides"
+    off = f"{abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
+    verdict = "inside" if outcome.is_inside else f"outside, {off}"
+    return f"{shown(outcome, outcome.fact)}, forecast {forecast_of(outcome)}: {verdict}{outcome.mark}"
+
+
+def forecast_of(outcome: Outcome) -> str:
+    """Return the median of a forecast with its unit, and the band in it."""
+    low, high = (shown(outcome, value).removesuffix(f" {outcome.unit}") for value in (outcome.p10, outcome.p90))
+    return f"{shown(outcome, outcome.p50)} ({low} to {high})"
+
+
+def shown(outcome: Outcome, value: float) -> str:
+    if outcome.unit != "seconds":
+        return outcome.show(value)
+    return duration(value) if value >= 60 else f"{value:.1f}s"
+
+
+def intervention_line(entry: dict[str, Any]) -> str:
+    """Return one line of an entry of interventions.jsonl: what wasn't trained on, and why."""
+    rows, held = f"sequences {entry['first_row']} to {entry['last_row']}", name_documents(entry["documents"])
+    if entry["kind"] == "skip":
+        return f"after step {entry['from_step']}: {rows} skipped: {entry['reason']}; {held}"
+    back = f"back from step {entry['from_step']} to step {entry['to_step']}, {rows} excluded: {entry['reason']}"
+    return f"{back}; from sequence {entry['suspect_row']} on {held}"
+
+
+class TrainingDisplay:
+    """Turn records into lines: one every `log_every` steps (the settings'), and one for each probe, stop and resume.
+
+    The `start` record brings the run's forecast, which is shown first, and at the end beside what was measured.
+    """
+
+    _not_judged: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        train: TrainSettings,
+        log_every: int | None = None,
+        out: TextIO | None = None,
+        opening: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """`opening` prints the run's card, of its record `start`."""
+        self._opening, self._dtype = opening, ""
+        self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stdout
+        self._time_left = TimeLeft(train)
+        self._is_terminal = self._out.isatty()
+        self._validation: dict[str, Any] = {}
+        self._forecast: dict[str, Any] = {}
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        self._time_left.note(record)
+        if (show := getattr(self, f"_show_{record['event']}", None)) is not None:
+            show(record)
+
+    def _show_start(self, record: dict[str, Any]) -> None:
+        self._dtype = record.get("device", {}).get("dtype", "")
+        if self._opening is not None and self._dtype:
+            self._opening(record)
+        self._forecast = record.get("forecast") or {}
+        expected = outcomes(self._forecast, {}, {}, {})
+        said = [f"{each.quantity} {forecast_of(each)}" for each in expected if each.quantity in ("time", "loss")]
+        if said:
+            self._line(f"     forecast (80 % intervals): {', '.join(said)}")
+
+    def _show_step(self, record: dict[str, Any]) -> None:
+        step = record["step"]
+        line = self._status(record)
+        if step % self._log_every == 0 or step == self._num_steps:
+            self._line(line)
+        elif self._is_terminal:
+            print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
+        if (error := record.get("gradient_error", 0.0)) > MAX_GRADIENT_ERROR:
+            self._line(
+                f"step {step}: rounding to {self._dtype} changes a matrix's gradient by {error:.0%} of its norm, over "
+                f'{MAX_GRADIENT_ERROR:.0%}; set machine.dtype = "bfloat16" and resume'
+            )
+
+    def _show_skipped(self, record: dict[str, Any]) -> None:
+        self._line(intervention_line(record | {"kind": "skip", "from_step": record["step"]}))
+
+    def _show_rollback(self, record: dict[str, Any]) -> None:
+        self._line(intervention_line(record | {"kind": "rollback", "to_step": record["step"]}))
+
+    def _show_audit(self, record: dict[str, Any]) -> None:
+        names = ", ".join(record["differing"][:4])
+        wrong = named(record["ranks"], record["world_size"])
+        self._line(f"audit after step {record['step']}: two passes differ in {names}; {wrong} computed wrong")
+
+    def _show_checkpoint(self, record: dict[str, Any]) -> None:
+        if record.get("signal"):  # the others come by themselves, and nobody waits for them
+            self._line(f"saved step {record['step']}, as {record['signal']} requested; training continues")
+
+    def _status(self, record: dict[str, Any]) -> str:
+        """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
+        step, waiting = record["step"], record["data_wait_fraction"]
+        remaining = self._time_left.after(step)
+        parts = {
+            "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
+            "loss": f"loss {record['loss']:.3f}",
+            "bpb": f"bpb {self._validation['bits_per_byte']['all']:.3f}" if self._validation else "",
+            "grad": f"grad {record['grad_norm']:.2f}",
+            "lr": f"lr {record['lr']:.1e}",
+            "rate": f"{count(record['tokens_per_second'])} tok/s",
+            "dtype": self._dtype,
+            "mfu": "" if record["mfu"] is None else f"mfu {record['mfu']:.0%}",
+            "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",
+            "left": f"{'?' if remaining is None else duration(remaining)} left",
+        }
+        limit = width() if self._is_terminal else MAX_WIDTH
+        for name in ("", "lr", "grad", "mfu", "bpb", "dtype"):
+            parts[name] = ""
+            line = "  ".join(filter(None, parts.values()))
+            if len(line) <= limit:
+                break
+        return line
+
+    def _show_validation(self, record: dict[str, Any]) -> None:
+        self._validation = record
+
+    def _show_probes(self, record: dict[str, Any]) -> None:
+        scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["probes"].items())
+        self._line(f"     probes at step {record['step']}: {scores}")
+
+    def _show_samples(self, record: dict[str, Any]) -> None:
+        for sample in record["samples"][:1]:
+            following = record["next"][0]["next"][0]
+            self._line(
+                f"     step {record['step']}: next token {following['token']!r} {following['probability']:.0%}; sample:"
+            )
+            for line in f"{sample['prompt']}{sample['text'][:SAMPLE_CHARACTERS]}".rstrip().split("\n"):
+                self._line(f"       {line}".rstrip())
+
+    def _show_stopped(self, record: dict[str, Any]) -> None:
+        signal, step = record["signal"], record["step"]
+        if record.get("saved", True):
+            self._line(f"stopped by {signal} after saving step {step}; run the same command to resume")
+        else:
+            long = f"which may take {record['save_seconds']} s: more than --stop-within allows"
+            self._line(f"stopped by {signal} at step {step} without a save, {long}; run the same command to resume")
+
+    def _show_resume(self, record: dict[str, Any]) -> None:
+        self._line(f"resuming from step {record['step']}")
+
+    def _show_finish(self, record: dict[str, Any]) -> None:
+        for outcome in outcomes(self._forecast, record, self._validation, {}):
+            if outcome.fact is not None and outcome.is_counted and outcome.quantity not in self._not_judged:
+                self._line(f"     {outcome.quantity} {against_forecast(outcome)}")
+        if audits := audit_line(record):
+            self._line(f"     {audits}")
+
+    def _line(self, text: str) -> None:
+        start = "\r\x1b[K" if self._is_terminal else ""
+        print(start + safe(text), file=self._out, flush=True)
+
+
+class SmallRunDisplay(TrainingDisplay):
+    """Of one of several runs that one process trains: its peak of memory may be that of another."""
+
+    _not_judged = frozenset({"memory"})
