@@ -16,8 +16,7 @@ from headwater.checkpoint.load import load_state_, read_checkpoint
 from headwater.config import MAX_DEPTH, MAX_VALUES
 from headwater.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.files import digest_bytes, json_bytes, read_json
-from headwater.forecast.hf_config import read_hf_config
-from headwater.forecast.hf_values import MAX_LAYERS
+from headwater.model.hf_count import MAX_LAYERS, count_hf_file
 from headwater.runs.run_config import load_run
 from headwater.scaling.table import read_runs
 from headwater.seals import seal
@@ -147,14 +146,14 @@ def test_a_table_that_is_an_attack_is_an_error(tmp_path, content, message):
     [
         (b'{"a":' * 100_000, "not valid JSON"),
         (b'{"vocab_size": ' + b"9" * 5000 + b"}", "not valid JSON"),
-        (b'{"model_type": ["' + b"x" * 100_000 + b'"]}', "is none of those"),
+        (b'{"model_type": ["' + b"x" * 100_000 + b'"]}', "has no family"),
         (b'{"x": "' + b"x" * 11_000_000 + b'"}', "has more than"),
     ],
 )
 def test_a_configuration_that_is_an_attack_is_an_error(tmp_path, content, message):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ConfigError, match=message) as raised:
-        read_hf_config(tmp_path)
+        count_hf_file(tmp_path)
     assert len(str(raised.value)) < 1000
 
 
@@ -170,8 +169,8 @@ def test_a_model_of_a_billion_layers_is_refused_before_they_are_listed(tmp_path,
     }
     config = {"model_type": family, **sizes, "num_hidden_layers": 10**9, "n_layer": 10**9}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match=f"{MAX_LAYERS:,} is the most"):
-        read_hf_config(tmp_path)
+    with pytest.raises(ConfigError, match=f"at most {MAX_LAYERS:,}"):
+        count_hf_file(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"[" * 150 + b"]" * 150, b"\xff", b"{"])

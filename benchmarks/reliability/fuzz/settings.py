@@ -7,8 +7,7 @@ from pathlib import Path
 
 from fuzz.target import Target
 from headwater.errors import HeadwaterError
-from headwater.forecast.count import count_params
-from headwater.forecast.hf_config import read_hf_config
+from headwater.model.hf_count import count_hf_file
 from headwater.runs.run_config import find_recipe, load_run
 from headwater.scaling.table import read_runs
 
@@ -46,7 +45,7 @@ def _config(data: bytes, folder: Path) -> None:
     path = folder / "config.json"
     path.write_bytes(data)
     try:
-        assert count_params(read_hf_config(path)).total >= 0
+        assert count_hf_file(path).total >= 0
     except HeadwaterError as error:
         assert str(error)
 

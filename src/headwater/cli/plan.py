@@ -52,6 +52,8 @@ SETTINGS = {
 }
 "Options of older versions, and the settings that they are now."
 
+NOTES = {"six_n": " (N: all active parameters, embeddings too)"}
+
 
 _Context: Any = Verb.context_class  # typer brings its own
 
@@ -173,7 +175,7 @@ def count(
         typer.Argument(metavar="[FOLDER] [setting=value ...]", help="A folder with a config.json, or settings."),
     ] = None,
     family: Annotated[
-        str, typer.Option(metavar="NAME", help="A family, such as llama, gpt2, mixtral or deepseek_v3.")
+        str, typer.Option(metavar="NAME", help="llama, qwen3, gpt2, or any of transformers (extra hf).")
     ] = "",
     settings: Annotated[
         list[str] | None,
@@ -193,29 +195,41 @@ def count(
     """
     from headwater.forecast.count import count_fields
 
-    shape = _shape(what or [], family, settings or [])
+    model = _model(what or [], family, settings or [])
     if seq_len is not None:
         from dataclasses import replace
 
-        shape = replace(shape, seq_len=seq_len)
-    fields = count_fields(shape, _recompute(recompute))
+        model = replace(model, seq_len=seq_len)
+    fields = count_fields(model, _recompute(recompute))
     print_json(fields) if as_json else _print_count(fields)
 
 
-def _shape(what: list[str], family: str, settings: list[str]) -> Any:
-    from headwater.forecast.family import shape_of_family
-    from headwater.forecast.hf_config import read_hf_config
-
+def _model(what: list[str], family: str, settings: list[str]) -> Any:
+    """Return the count of the folder or the family that is named."""
     folders = [text for text in what if "=" not in text]
     changes = settings + [text for text in what if "=" in text]
-    if family and not folders:
-        return shape_of_family(family, changes)
-    if len(folders) != 1 or family or changes:
+    if len(folders) != (0 if family else 1) or (folders and changes):
         raise ConfigError(
             "name one folder with a config.json, or a family and its settings: headwater plan count FOLDER, or "
             "headwater plan count --family llama --set num_layers=32 --set d_model=4096 …"
         )
-    return read_hf_config(Path(folders[0]))
+    from typing import get_args
+
+    from headwater.config import RawSettings, apply_override
+    from headwater.forecast.own_family import own_family
+    from headwater.model.count import count_model
+    from headwater.model.settings import Family
+
+    if family in get_args(Family):
+        return count_model(own_family(family, changes))
+    from headwater.model.hf_count import count_hf_family, count_hf_file
+
+    if folders:
+        return count_hf_file(Path(folders[0]))
+    raw = RawSettings({}, {})
+    for change in changes:
+        apply_override(raw, change)
+    return count_hf_family(family, raw.table)
 
 
 def _recompute(name: str) -> Any:
@@ -229,7 +243,7 @@ def _recompute(name: str) -> Any:
 def _print_count(fields: dict[str, Any]) -> None:
     for name in ("params", "active_params", "embedding_params", "matmul_params"):
         print(f"{name:<18} {fields[name]:>20,}")
-    print(f"FLOPs per token at {fields['seq_len']} tokens a row:")
+    print(f"FLOPs per token at {fields['seq_len']} tokens a sequence:")
     for name, value in fields["flops_per_token"].items():
-        note = f" (recompute: {fields['recompute']})" if name == "hardware" else ""
+        note = NOTES.get(name, f" (recompute: {fields['recompute']})" if name == "hardware" else "")
         print(safe(f"  {name:<16} {short(value):>10}{note}"))

@@ -19,6 +19,38 @@ class ParameterCount:
     matmul: int
 
 
+@dataclass(frozen=True)
+class ModelCount:
+    """What the conventions of FLOPs need to know of any model.
+
+    `active` is `total` without the experts that a token doesn't take, `head` the weights of the output head, which
+    `matmul` includes. `attention` holds for each layer heads × (width of a key + width of a value), and the window in
+    tokens, None where a query sees all tokens before it.
+    """
+
+    total: int
+    active: int
+    embedding: int
+    matmul: int
+    head: int
+    seq_len: int
+    attention: tuple[tuple[int, int | None], ...]
+
+
+def count_model(model: ModelSettings) -> ModelCount:
+    """Return the count of one of headwater's own families."""
+    params = count_parameters(model)
+    return ModelCount(
+        total=params.total,
+        active=params.total,
+        embedding=params.embedding,
+        matmul=params.matmul,
+        head=model.vocab_size * model.d_model,
+        seq_len=model.seq_len,
+        attention=((2 * model.num_heads * model.head_dim, None),) * model.num_layers,
+    )
+
+
 def count_parameters(model: ModelSettings) -> ParameterCount:
     """Return what `Transformer(model).parameters()` would add up to."""
     query, key_value = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim

@@ -1,0 +1,97 @@
+"""FLOPs by convention: against headwater's own count, sums by hand, and the relations that the conventions promise."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from headwater.errors import ConfigError
+from headwater.forecast.count import RECOMPUTES, count_flops, count_params, keys_seen
+from headwater.forecast.own_family import own_family
+from headwater.forecast.shape import Experts, GroupedAttention, Layer, Matrix, Mlp, Shape, shape_of
+from headwater.model import count as own
+from headwater.model.settings import ModelSettings
+
+SHAPE = {
+    **{"vocab_size": 50, "num_layers": 3, "d_model": 32, "d_ff": 40, "num_heads": 4, "num_kv_heads": 4},
+    **{"head_dim": 8, "seq_len": 16},
+}
+
+
+@pytest.mark.parametrize(("family", "tied"), list(itertools.product(("gpt2", "llama", "qwen3"), (True, False))))
+def test_our_own_families_count_as_the_model_itself_does(family, tied):
+    model = ModelSettings(family=family, tied_embeddings=tied, **SHAPE)
+    assert count_flops(own.count_model(model)).causal == own.flops_per_token(model)
+    shape = count_params(shape_of(model))
+    assert (shape.embedding, shape.matmul) == (own.count_model(model).embedding, own.count_model(model).matmul)
+    assert count_flops(shape).causal == own.flops_per_token(model)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
+def test_a_family_by_name_has_as_many_parameters_as_the_torch_model(family):
+    from headwater.model.transformer import Transformer
+
+    model = own_family(family, [f"{name}={value}" for name, value in SHAPE.items()])
+    assert own.count_model(model).total == sum(p.numel() for p in Transformer(model).parameters())
+
+
+def moe(num_active):
+    layer = Layer(GroupedAttention(4, 4, 8), Experts(8, num_active, 24), 0)
+    return count_params(Shape(100, 32, 12, (layer,) * 2, is_tied=True))
+
+
+def test_a_mixture_of_experts_is_the_sum_of_what_a_token_takes():
+    attention, router, expert = 4 * 32 * 32, 8 * 32, 3 * 32 * 24
+    assert moe(3).matmul == 2 * (attention + router + 3 * expert) + 100 * 32
+    assert moe(3).total - moe(3).active == 2 * 5 * expert
+    assert moe(8).total == moe(8).active
+
+
+def test_a_window_hides_what_is_further_away():
+    model = replace(moe(3), attention=((4 * 16, 5),) * 2)
+    core = 2 * 2 * 4 * 16 * sum(min(position + 1, 5) for position in range(12)) / 12
+    assert count_flops(model).causal == pytest.approx(6 * model.matmul + 3 * core)
+
+
+@pytest.mark.parametrize(("seq_len", "window"), [(1, None), (7, None), (7, 3), (7, 7), (7, 100)])
+def test_keys_seen_is_the_mean_over_positions(seq_len, window):
+    expected = sum(min(position + 1, window or seq_len) for position in range(seq_len)) / seq_len
+    assert keys_seen(seq_len, window) == pytest.approx(expected)
+
+
+def test_full_recomputation_adds_the_blocks_forward_pass():
+    model = own.count_model(ModelSettings(**SHAPE))
+    flops = {policy: count_flops(model, policy, is_flash=False).hardware for policy in RECOMPUTES}
+    block = 2 * (model.matmul - 50 * 32)
+    core = 4 * 32 * 16 * 3  # scores and sums of values, whole sequences, three layers
+    assert flops["selective"] - flops["none"] == core
+    assert flops["full"] - flops["none"] == core + block
+    assert flops["none"] == count_flops(model).full_attention  # without flash the masked half is computed
+
+
+def test_conventions_are_in_the_order_of_what_they_count():
+    flops = count_flops(own.count_model(ModelSettings(**SHAPE | {"seq_len": 4096})), "full")
+    assert flops.six_n < flops.causal < flops.full_attention < flops.palm
+    assert flops.causal < flops.hardware < 8 / 6 * 1.2 * flops.causal
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ([], "family llama needs vocab_size, num_layers; give each with --set NAME=NUMBER"),
+        (["d_model"], "has no '='"),
+        (["d_modl=64"], "did you mean d_model"),
+        ([f"{name}={value}" for name, value in (SHAPE | {"num_heads": 3}).items()], "must be a multiple"),
+        ([f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()], "greater than or equal to 1"),
+    ],
+)
+def test_a_family_that_cannot_be_says_why(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        own_family("llama", settings)
+
+
+def test_a_matrix_counts_its_copies():
+    assert (Matrix(3, 5, 4, 2).weights, Matrix(3, 5, 4, 2).active_weights) == (60, 30)
+    assert [matrix.weights for matrix in Mlp(6, 2).matrices(4)] == [24, 24]
