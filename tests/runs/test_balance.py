@@ -8,8 +8,7 @@ from small_run import call, prose, write_run_file, write_texts
 from headwater.cli.balance import print_findings
 from headwater.corpus.load import SPLITS, read_documents
 from headwater.export.data_card import markdown
-from headwater.runs.balance import balance_of_run, training_of_run
-from headwater.runs.data_card import data_card_of_run
+from headwater.runs.data_card import balance_of_run, data_card_of_run, training_of_run
 from headwater.runs.run_config import config_of_run
 
 EXTRA = """

@@ -38,7 +38,7 @@ def build(
     The corpus is the same, to the byte, from any engine and any number of workers.
     """
     from headwater.checkpoint.lock import owned
-    from headwater.runs.balance import balance_of_run
+    from headwater.runs.data_card import balance_of_run
     from headwater.runs.run_config import load_run
     from headwater.runs.stages import build_corpus_stage, write_config
 
@@ -72,7 +72,7 @@ def show(
 
     docs/corpus.md explains every reason.
     """
-    from headwater.runs.balance import balance_of_run, training_of_run
+    from headwater.runs.data_card import balance_of_run, training_of_run
     from headwater.runs.paths import Folders
 
     run_dir = folder_of(run, same_run)
@@ -114,8 +114,8 @@ def where(
     as_json: arg.AsJson = False,
 ) -> None:
     """List the documents that the model sees at a step."""
+    from headwater.runs.rows import where_rows, where_step
     from headwater.runs.run_config import config_of_run
-    from headwater.runs.where import where_rows, where_step
 
     config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, flag, option
 from headwater.cli.terminal import card, print_json, say_beside
 from headwater.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headwater.runs.mixing import MixingResult
 
 SEARCH = {"rich_help_panel": "With --search"}
 
@@ -38,7 +42,7 @@ def mixture(
         _search(run, overrides or [], (minutes, share, runs, checks, _importance(for_ or [])), as_json)
         return
     from headwater.checkpoint.lock import owned
-    from headwater.runs.mixture_shares import shares_by_rule
+    from headwater.runs.mixture import shares_by_rule
     from headwater.runs.run_config import load_run
     from headwater.runs.stages import prepare_data
 
@@ -70,15 +74,14 @@ def _cell(mixture: dict[str, Any], source: str) -> str:
 def _search(run: str, overrides: list[str], options: tuple[Any, ...], as_json: bool) -> None:
     """Train what isn't trained yet and print the proposal; the same command resumes after a signal."""
     from headwater.cli.progress import SmallRunDisplay
-    from headwater.runs.mixing import search_mixture
-    from headwater.runs.mixing_design import MixingOptions, prepare_mixing
+    from headwater.runs.mixing import MixingOptions, prepare_mixing, search_mixture
 
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
     mixing = prepare_mixing(run, overrides, MixingOptions(*options), say)
     result = search_mixture(mixing, lambda config: SmallRunDisplay(config.train, config.train.num_steps, out), say)
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
-    print_json(result) if as_json else _print(result, run)
+    print_json(asdict(result)) if as_json else _print(result, run)
 
 
 def _importance(given: list[str]) -> dict[str, float] | None:
@@ -92,26 +95,21 @@ def _importance(given: list[str]) -> dict[str, float] | None:
     return found or None
 
 
-def _print(result: dict[str, Any], run: str) -> None:
+def _print(result: MixingResult, run: str) -> None:
     print(f"{'source':<16} {'own':>7} {'proposed':>9} {'epochs':>7}   bits per byte: own, proposed   rank")
-    own, forecast = result["own"], result["forecast"]
-    for name, weight in result["proposed"].items():
-        losses = f"{forecast['own'][name]:.4f}, {forecast['proposed'][name]:.4f}"
-        epochs, rank = result["epochs"][name], result["rank"][name]
-        print(f"{name:<16} {own[name]:>7.1%} {weight:>9.1%} {epochs:>7.2f}   {losses:>28} {rank:>6.2f}")
+    own, new = result.forecast["own"], result.forecast["proposed"]
+    for name, weight in result.proposed.items():
+        shares = f"{result.own[name]:>7.1%} {weight:>9.1%} {result.epochs[name]:>7.2f}"
+        print(f"{name:<16} {shares}   {f'{own[name]:.4f}, {new[name]:.4f}':>28} {result.rank[name]:>6.2f}")
     print()
-    card(f"mixture · {result['name']}", _lines(result, run))
-
-
-def _lines(result: dict[str, Any], run: str) -> list[tuple[str, str]]:
-    gain = result["forecast"]["gain"]
+    gain = f"{result.forecast['gain']:+.2%} fewer bits per byte than the run's own mixture"
     lines = [
-        ("forecast", f"{gain:+.2%} fewer bits per byte than the run's own mixture, by {result['num_runs']} small runs"),
-        ("trust", f"median error {result['left_out_error']:.2%} where a small run is forecast from the others"),
+        ("forecast", f"{gain}, by {result.num_runs} small runs"),
+        ("trust", f"median error {result.left_out_error:.2%} where a small run is forecast from the others"),
     ]
-    if result["checks"]:
-        gains = ", ".join(f"{check['gain']:+.2%}" for check in result["checks"])
-        better = "better with each seed" if result["gain_least"] > 0 else "not shown to be better: keep your own"
+    if result.gain_least is not None:
+        gains = ", ".join(f"{check['gain']:+.2%}" for check in result.checks)
+        better = "better with each seed" if result.gain_least > 0 else "not shown to be better: keep your own"
         lines.append(("checked", f"trained with other seeds: {gains}; {better}"))
-    weights = " ".join(f"mixture.weights.{name}={weight:.4f}" for name, weight in result["proposed"].items())
-    return [*lines, ("next", f"headwater run {shlex.quote(run)} name=NAME {weights}")]
+    weights = " ".join(f"mixture.weights.{name}={weight:.4f}" for name, weight in result.proposed.items())
+    card(f"mixture · {result.name}", [*lines, ("next", f"headwater run {shlex.quote(run)} name=NAME {weights}")])

@@ -20,7 +20,7 @@ _SPECIAL = str.maketrans(
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Return the card as Markdown; see recipes.data_card for what it holds."""
+    """Return the card as Markdown; see runs.data_card for what it holds."""
     sections = [
         "# Data card",
         f"What {plain(card['name'])} was trained on, as headwater counted it while the corpus was built.",

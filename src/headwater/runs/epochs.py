@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from headwater.batches.mixture import make_plan
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters
-from headwater.runs.mixture_shares import train_rows
+from headwater.runs.mixture import train_rows
 from headwater.runs.paths import split_tokens
 from headwater.runs.planned_text import source_bytes, usual_bytes_per_token
 from headwater.runs.run_config import RunConfig

@@ -1,4 +1,4 @@
-"""What a run's folder holds, opened: its evaluator, its model. Its rows to train on: recipes.rows."""
+"""What a run's folder holds, opened: its evaluator, its model. Its rows to train on: runs.rows."""
 
 from __future__ import annotations
 
