@@ -248,6 +248,20 @@ def test_without_locks_a_process_that_was_killed_here_is_no_owner(tmp_path, no_l
         assert owner.claim["epoch"] == 8
 
 
+def test_a_name_left_by_an_earlier_process_of_the_same_number_is_no_owner(tmp_path, no_locks):
+    """In a container the program has the same number each time: here, this very process's."""
+    left = {"epoch": 7, "pid": os.getpid(), "host": socket.gethostname(), "token": "x", "began": "another-boot 42"}
+    write_json(tmp_path / "lock", left)
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 8
+    write_json(tmp_path / "lock", left | {"began": owner.claim["began"]})
+    with pytest.raises(LockedError, match="which is running"), taken_over(tmp_path):
+        pass
+    write_json(tmp_path / "lock", left)
+    with taken_over(tmp_path) as owner:
+        assert owner.claim["epoch"] > 8
+
+
 def test_without_locks_a_process_elsewhere_must_be_taken_over_and_is_fenced(tmp_path, no_locks):
     claim = {"epoch": 7, "pid": 1, "host": "elsewhere", "token": "x"}
     write_json(tmp_path / "lock", claim)

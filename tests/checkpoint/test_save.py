@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from fault_plan import CRASHED, FaultPlan, faults
 from training_state import is_state_of, load, save, save_checkpoint, training_state
 
 from headwater import disk, files
+from headwater.checkpoint import save as saving
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints, list_damaged
 from headwater.checkpoint.load import put_aside
 from headwater.checkpoint.save import retain_newest
@@ -55,6 +57,36 @@ def test_the_same_state_is_the_same_bytes(tmp_path):
     first, second = (checkpoint_dir(tmp_path / name, 1) for name in ("a", "b"))
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+
+
+class Rank:
+    """Another rank, by what it does in each of this one's polls; a poll takes 10 seconds of the clock here."""
+
+    def __init__(self, monkeypatch, work):
+        self.num_polls, self.work = 0, work
+        clock = SimpleNamespace(monotonic=lambda: 10.0 * self.num_polls)
+        monkeypatch.setattr(saving, "time", clock)
+
+    def wait(self, seconds):
+        self.num_polls += 1
+        self.work(self.num_polls)
+        return False
+
+
+def test_a_save_ends_when_another_rank_was_killed_without_a_word(tmp_path, monkeypatch):
+    another = Rank(monkeypatch, lambda num_polls: None)
+    with pytest.raises(StorageError, match="another rank has ended, or hangs"):
+        saving._Work(1, tmp_path / "step", tmp_path, 0, another).wait_for(tmp_path / "note")
+    assert 10 * another.num_polls == pytest.approx(saving.MAX_IDLE_SECONDS, abs=20)
+
+
+def test_a_rank_that_still_writes_is_waited_for(tmp_path, monkeypatch):
+    def write(num_polls):
+        (tmp_path / "pieces" if num_polls < 300 else tmp_path / "note").write_bytes(b"x" * num_polls)
+
+    another = Rank(monkeypatch, write)
+    saving._Work(1, tmp_path / "step", tmp_path, 0, another).wait_for(tmp_path / "note")
+    assert another.num_polls * 10 > 2 * saving.MAX_IDLE_SECONDS
 
 
 def test_a_saved_step_is_left_alone(tmp_path):

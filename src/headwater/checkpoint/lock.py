@@ -27,6 +27,7 @@ from headwater.files import make_folder, write_json
 from headwater.storage import TEMPORARY_MARK, storage_errors
 
 PROCESSES = Path("/proc")
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 NO_LOCKS_NOTE = (
     "{run_dir} lies on a file system without locks (flock): a process that was killed leaves its name in "
     "{run_dir}/lock; where that was on another machine, the next start needs --takeover"
@@ -144,7 +145,7 @@ def _flock(handle: int) -> bool:
 def _names_a_process(claim: dict[str, Any]) -> bool:
     """Return whether a claim is of a process that may still be there: on another host it may."""
     pid, host = claim.get("pid"), claim.get("host")
-    return isinstance(pid, int) and (host != socket.gethostname() or _state(pid) is not None)
+    return isinstance(pid, int) and (host != socket.gethostname() or _state_of(claim) is not None)
 
 
 def _new_lock(run_dir: Path) -> _Lock:
@@ -171,6 +172,7 @@ def _claim(run_dir: Path, lock: _Lock) -> Owner:
     epoch = 1 + max((number for number in numbers if isinstance(number, int)), default=0)
     # the token tells two claims apart even where a damaged file made both start from the same number
     claim = {"epoch": epoch, "pid": os.getpid(), "host": socket.gethostname(), "token": secrets.token_hex(8)}
+    claim["began"] = _began(os.getpid())
     write_json(run_dir / "epoch", claim)
     with storage_errors(run_dir / "lock"):
         disk.rewrite(lock.handle, run_dir / "lock", json.dumps(claim).encode())
@@ -183,12 +185,32 @@ def _require_idle(run_dir: Path, owner: dict[str, Any]) -> None:
         raise LockedError(f"{run_dir} is in use by a process that {run_dir / 'lock'} doesn't name; end it first")
     if host != socket.gethostname():
         return
-    state = _state(pid)
+    state = _state_of(owner)
     if state is not None and state not in _SUSPENDED:
         raise LockedError(
             f"{run_dir} is in use by {_name(owner)}, which is running; --takeover is for an owner that is stopped or "
             f"on another host; end this one with `kill {pid}` (it saves) and start again"
         )
+
+
+def _state_of(claim: dict[str, Any]) -> str | None:
+    """Return the state of the process that a claim of this host names; None where another has its number now.
+
+    Numbers come again: in a container, or after the machine was restarted, the same program often has the same one.
+    """
+    began = claim.get("began")
+    if began is not None and began != _began(claim["pid"]):
+        return None
+    return _state(claim["pid"])
+
+
+def _began(pid: int) -> str | None:
+    """Return what tells a process from a later one of the same number: the machine's start and its own after that."""
+    try:
+        text = (PROCESSES / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        return f"{BOOT.read_text().strip()} {text.rpartition(')')[2].split()[19]}"
+    except (OSError, IndexError):
+        return None
 
 
 def _state(pid: int) -> str | None:

@@ -34,8 +34,8 @@ from headwater.checkpoint.layout import (
 from headwater.checkpoint.load import put_aside
 from headwater.checkpoint.shards import Piece, merged_tables, pieces_to_write, state_digest, table_of
 from headwater.checkpoint.tensor_file import write_tensors
-from headwater.checkpoint.verify import is_whole
-from headwater.errors import HeadwaterError, StorageError
+from headwater.checkpoint.verify import is_whole, require_whole
+from headwater.errors import CheckpointError, HeadwaterError, StorageError
 from headwater.files import (
     DigestedFile,
     commit_folder,
@@ -52,7 +52,7 @@ from headwater.files import (
     temporary_folder,
     write_json,
 )
-from headwater.machine.ranks import ALONE_TIMEOUT, Ranks
+from headwater.machine.ranks import Ranks
 from headwater.records import no_owner
 from headwater.seals import seal
 from headwater.storage import free_bytes, megabytes, storage_errors
@@ -60,8 +60,10 @@ from headwater.storage import free_bytes, megabytes, storage_errors
 SPACE_MARGIN = 1.2  # times the tensors: other writers take from the same disk meanwhile
 MIN_KEPT = 2  # a damaged one leaves another
 MAX_DAMAGED = 2  # folders of damaged checkpoints that stay, to be studied
-MAX_WAIT_SECONDS = ALONE_TIMEOUT.total_seconds()  # for another rank's folder or note; one that fails is noticed before
-POLL_SECONDS = 0.02
+# while no rank writes anything; longer than a flush of what a machine's memory holds. A rank that was killed leaves no
+# word, and after the last step no exchange fails by which the others would notice
+MAX_IDLE_SECONDS = 1200.0
+POLL_SECONDS, LOOK_SECONDS = 0.02, 2.0
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,12 @@ class Saver:
         """Return whether the step is on disk, whole; a damaged checkpoint of it is put aside."""
         if not self._ranks.is_first or not target.exists():
             return False
-        if is_whole(target):
-            return True
-        put_aside(target)
-        return False
+        try:
+            require_whole(target)
+        except CheckpointError:
+            put_aside(target)
+            return False
+        return True
 
     def poll(self) -> Saved | None:
         """Return the checkpoint that was committed since the last call, if one was; raise what its save raised."""
@@ -199,11 +203,25 @@ class _Work:
     given_up: threading.Event
 
     def wait_for(self, path: Path) -> None:
-        """Return once another rank has made `path`; raise StorageError when it won't come any more."""
-        deadline = time.monotonic() + MAX_WAIT_SECONDS
+        """Return once another rank has made `path`; raise StorageError when it won't come any more.
+
+        That is after `give_up`, or when no rank has written a byte into the folder for MAX_IDLE_SECONDS.
+        """
+        written, wrote_at, next_look = -1, time.monotonic(), 0.0
         while not path.exists():
-            if self.given_up.wait(POLL_SECONDS) or time.monotonic() > deadline:
+            if (now := time.monotonic()) >= next_look:
+                next_look, found = now + LOOK_SECONDS, _bytes_in(self.folder)
+                written, wrote_at = (found, now) if found != written else (written, wrote_at)
+            if self.given_up.wait(POLL_SECONDS) or now - wrote_at > MAX_IDLE_SECONDS:
                 raise StorageError(f"{self.target} can't be written: another rank has ended, or hangs, before its part")
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return the size of all files of a folder that others write to; 0 while there is none."""
+    try:
+        return folder_bytes(folder)
+    except OSError:  # a file was renamed meanwhile
+        return 0
 
 
 def _copy(tensor: Tensor) -> Tensor:
