@@ -36,7 +36,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from headwater.optim.settings import ScheduleSettings
-from headwater.runs.planned_schedule import factors_of, in_words
+from headwater.runs.plan_loss import factors_of, in_words
 from headwater.scaling.arrays import Z_P95
 from headwater.scaling.schedule import FITTED, UNSURE, MultiPower, move
 

@@ -59,7 +59,7 @@ TORCH_FREE_MODULES = {
     "headwater.optim.rules",
     "headwater.machine.settings",
     "headwater.machine.host",
-    "headwater.runs.planning",
+    "headwater.runs.plan",
     "headwater.runs.rows",
     "headwater.runs.data_card",
     "headwater.train.settings",

@@ -11,9 +11,9 @@ from read_page import read_page
 from small_run import call, write_run_file, write_texts
 
 from headwater.report.plan import write_plan_page
-from headwater.runs import planned_step
+from headwater.runs import plan_time
 from headwater.runs.costs import Costs
-from headwater.runs.planning import PlanOptions, plan_run
+from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 
 
@@ -21,9 +21,11 @@ from headwater.runs.run_config import load_run
 def plan():
     config, _ = load_run("first-light", ["runs_dir=nowhere", "machine.num_threads=2"])
     with pytest.MonkeyPatch.context() as patch:  # what a busy machine measures differs from call to call
-        patch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
-        limit = 1.1 * plan_run(config, PlanOptions())["hours"]["p50"]
-        return plan_run(config, PlanOptions(max_hours=limit, costs=Costs(price_per_hour=2.0))) | {"limit": limit}
+        patch.setattr(plan_time, "float32_rate_per_core", lambda: 1e11)
+        limit = 1.1 * plan_run(config, PlanOptions()).forecast.hours.p50
+        return plan_run(config, PlanOptions(max_hours=limit, costs=Costs(price_per_hour=2.0))).fields() | {
+            "limit": limit
+        }
 
 
 def test_every_known_quantity_is_drawn_with_its_band_filled(plan, tmp_path):

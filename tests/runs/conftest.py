@@ -14,7 +14,7 @@ from small_run import overrides, quick, write_run_file, write_texts
 
 from headwater.machine.load import LoadMeter
 from headwater.machine.signals import StopRequest
-from headwater.runs import busy, load_run, run
+from headwater.runs import load_run, plan, run
 from headwater.runs.open import open_evaluator
 from headwater.runs.rows import open_batches
 from headwater.runs.run_config import RunConfig
@@ -26,7 +26,7 @@ from headwater.train.loop import train
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch):
     """Notes about load would depend on what else runs here; tests of them put their own back."""
-    monkeypatch.setattr(busy, "busy_now", lambda: None)
+    monkeypatch.setattr(plan, "busy_now", lambda: None)
     monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)
 
 

@@ -15,9 +15,9 @@ from headwater.records import read_records
 from headwater.runs import kept_forecast
 from headwater.runs.kept_forecast import forecast_of_run
 from headwater.runs.ladder_record import FORMAT, DoneRung, same_make
-from headwater.runs.planning import PlanOptions
+from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import load_run
-from headwater.runs.rung_times import NOT_MEASURED
+from headwater.runs.times import NOT_MEASURED
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.errors import DataError
-from headwater.runs.epochs import notes_of_memorising
 from headwater.runs.new import (
     MIN_STEPS,
     TimeEstimate,
@@ -17,8 +16,8 @@ from headwater.runs.new import (
     with_steps,
     write_run_file,
 )
-from headwater.runs.planned_text import usual_bytes_per_token
 from headwater.runs.run_config import load_run
+from headwater.runs.text_size import notes_of_memorising, usual_bytes_per_token
 from headwater.scaling.overfit import MAX_EPOCHS_TRIED
 
 HERE = TimeEstimate(step=0.1, rest=3.0)

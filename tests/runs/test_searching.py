@@ -12,30 +12,26 @@ from headwater.errors import ConfigError, DataError
 from headwater.forecast.candidate import LAUNCH_SECONDS
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.layout import Layout, check_layout
-from headwater.forecast.processor_memory import Around
 from headwater.forecast.shape import shape_of
 from headwater.forecast.sizes import sizes
 from headwater.model.settings import ModelSettings
-from headwater.runs import planned_around, planned_device, planned_step, searched_processor, searching
+from headwater.runs import plan_machine, plan_time, searched_processor, searching
 from headwater.runs.costs import Costs
-from headwater.runs.planned_around import TOKEN_BYTES_OF_A_BYTE, around_of_search
-from headwater.runs.planned_device import machinery
-from headwater.runs.planned_text import usual_bytes_per_token
-from headwater.runs.planned_time import around_steps
+from headwater.runs.plan_machine import machinery
+from headwater.runs.plan_time import around_steps
 from headwater.runs.run_config import load_run
-from headwater.runs.search_options import SearchOptions, Text
+from headwater.runs.search_options import SearchOptions
 from headwater.runs.searching import search_budget
+from headwater.runs.text_size import usual_bytes_per_token
 
-NOTHING_AROUND = Around(0.0, 0.0, 0.0)
 MONEY = SearchOptions("$10k", hardware="8xH100", text_bytes="40G")
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(planned_device, "gpu_name", lambda: None)
-    for module in (searched_processor, planned_around):
-        monkeypatch.setattr(module, "memory_bytes", lambda: 16 * 2**30)
-    monkeypatch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(plan_machine, "gpu_name", lambda: None)
+    monkeypatch.setattr(searched_processor, "memory_bytes", lambda: 16 * 2**30)
+    monkeypatch.setattr(plan_time, "float32_rate_per_core", lambda: 1e11)
 
 
 @pytest.fixture(scope="module")
@@ -200,16 +196,6 @@ def test_the_processor_at_hand_is_searched_without_hardware():
     assert all(choice["memory_gib"]["p90"] <= choice["memory_limit_gib"] for choice in result["choices"])
 
 
-def test_more_threads_need_more_memory(monkeypatch):
-    peaks = []
-    for cores in (2, 64):
-        monkeypatch.setattr(searched_processor, "usable_cores", lambda cores=cores: cores)
-        processor = searched_processor.processor_at_hand(None, None, NOTHING_AROUND)
-        model = next(iter(sizes("qwen3", 8192, 256)))
-        peaks.append(processor.search(model, 1e8, 0.0).candidates[0].memory_bytes)
-    assert peaks[1] > peaks[0]
-
-
 def run_of(choice, run_file, *overrides):
     """Return the settings of the run that a choice describes."""
     settings = [f"{name}={json.dumps(value)}" for name, value in choice["settings"].items()]
@@ -220,11 +206,11 @@ def run_of(choice, run_file, *overrides):
 def test_a_choice_takes_the_step_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
     choice = search_budget(SearchOptions("90s", run=run_file, overrides=changed))["choices"][0]
     run = run_of(choice, run_file, *changed)
-    found = machinery(run, None)
+    found = machinery(run)
     assert run.model.model_dump(mode="json") == choice["shape"]
     assert (run.train.num_steps, run.train.batch_tokens) == (choice["num_steps"], choice["batch_tokens"])
     steps_seconds = 3600 * choice["hours_by_part"]["steps"]
-    assert steps_seconds / choice["num_steps"] == pytest.approx(found.step.median, rel=1e-9)
+    assert steps_seconds / choice["num_steps"] == pytest.approx(found.step.seconds.median, rel=1e-9)
     assert choice["memory_gib"]["p50"] * 2**30 == pytest.approx(found.memory.median, rel=1e-9)
 
 
@@ -240,22 +226,13 @@ def test_rows_in_halves_are_faster(run_file):
     assert halves["choices"][0]["tokens_per_second"] > whole["choices"][0]["tokens_per_second"]
 
 
-def test_text_and_probes_take_their_memory_in_a_search():
-    models = next(iter(sizes("qwen3", 8192, 256)))
-    peaks = []
-    for num_bytes in (1e8, 1e9, 1e12):
-        around = around_of_search(None, Text(num_bytes, None, "said"))
-        assert around.probes > 0
-        processor = searched_processor.processor_at_hand(None, None, around)
-        peaks.append(processor.search(models, 1e8, 0.0).candidates[0].memory_bytes if num_bytes < 1e12 else around.text)
-    assert peaks[1] - peaks[0] == pytest.approx(1.16 * TOKEN_BYTES_OF_A_BYTE * 9e8)
-    assert peaks[2] == pytest.approx(1.16 * 8 * 2**30)  # half of the memory: mapped pages come and go
-
-
-def test_a_run_without_probes_needs_no_memory_for_them(run_file):
-    text = Text(1e6, None, "said")
-    with_probes, without = (load_run(run_file, [f"train.num_probes={num}"])[0] for num in (3, 0))
-    assert around_of_search(without, text).probes == 0 < around_of_search(with_probes, text).probes
+def test_text_takes_its_memory_in_a_search_up_to_half_of_the_machines():
+    model, peaks = next(iter(sizes("qwen3", 8192, 256))), []
+    for num_bytes in (0.0, 1e9, 1e12):
+        processor = searched_processor.processor_at_hand(None, None, num_bytes)
+        peaks.append(processor.search(model, 1e8, 0.0).candidates[0].memory_bytes)
+    assert peaks[1] - peaks[0] == pytest.approx(1.16e9)
+    assert peaks[2] - peaks[0] == pytest.approx(1.16 * 8 * 2**30)  # mapped pages come and go
 
 
 def test_rows_in_halves_save_attention_on_devices():
@@ -367,7 +344,7 @@ def test_what_cant_be_answered_says_why(changed, says):
 
 
 def test_a_gpu_at_hand_is_one_device(monkeypatch):
-    monkeypatch.setattr(planned_device, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(plan_machine, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
     result = search_budget(SearchOptions("2h"))
     assert result["budget"]["device"] == find_device("H100", read_devices()).name
     assert result["budget"]["num_devices"] == 1
@@ -376,6 +353,6 @@ def test_a_gpu_at_hand_is_one_device(monkeypatch):
 def test_validations_and_probes_of_a_choice_are_those_of_its_plan(run_file):
     choice = search_budget(SearchOptions("90s", run=run_file))["choices"][0]
     run = run_of(choice, run_file)
-    around = around_steps(run, machinery(run, None).step.median).seconds
+    around = around_steps(run, machinery(run).step.seconds.median)
     planned = around["validations"].median + around["looks"].median
     assert 3600 * choice["hours_by_part"]["evaluations"] == pytest.approx(planned, rel=0.3)

@@ -99,7 +99,7 @@ def ladder(
 
 def _say_what_is_left(config: RunConfig, say: Callable[[str], None]) -> None:
     from headwater.runs.ladder_record import unfinished_ladder
-    from headwater.runs.planned_loss import unfinished_outlook
+    from headwater.runs.plan_loss import unfinished_outlook
 
     unfinished = unfinished_ladder(config)
     if unfinished is None:

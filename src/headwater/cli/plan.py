@@ -156,7 +156,7 @@ def plan(
     if not words:
         raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
     from headwater.cli.plan_run import run as plan_one
-    from headwater.runs.planning import PlanOptions, loss_unit_of
+    from headwater.runs.plan import PlanOptions, loss_unit_of
 
     options = PlanOptions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, read)
     plan_one(words[0], words[1:], options, probe, page, as_json)

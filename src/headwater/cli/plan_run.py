@@ -18,24 +18,25 @@ from headwater.cli.terminal import (
 from headwater.report.numbers import count
 
 if TYPE_CHECKING:
-    from headwater.runs.planning import PlanOptions
+    from headwater.runs.plan import PlanOptions
 
 
 def run(run: str, overrides: list[str], options: PlanOptions, probe: bool, page: Path | None, as_json: bool) -> None:
     """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval."""
-    from headwater.runs.planning import plan_run, require_fits, with_ladder
+    from headwater.runs.plan import plan_run, with_ladder
     from headwater.runs.run_config import load_run
 
     say = say_beside(as_json)
     config, _ = load_run(run, overrides)
     options = with_ladder(config, options)
-    result = plan_run(config, options)
+    plan = plan_run(config, options)
     if probe:
         from headwater.runs.probe import probe as measure
 
-        require_fits(result)
+        plan.require_fits()
         say("measuring the run's own step here, for a minute at most")
-        result = plan_run(config, options, measure(config, result["step_seconds"], say))
+        plan = plan_run(config, options, measure(config, plan.step_seconds, say))
+    result = plan.fields()
     if page is not None:
         from headwater.report.plan import write_plan_page
 

@@ -86,7 +86,7 @@ def train(
 
 def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float) -> Call:
     from headwater.checkpoint.lock import owned, taken_over
-    from headwater.runs.planning import PlanOptions, loss_unit_of
+    from headwater.runs.plan import PlanOptions, loss_unit_of
     from headwater.runs.running import Call
 
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)

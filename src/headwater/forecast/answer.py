@@ -11,8 +11,8 @@ import numpy as np
 from headwater.forecast.candidate import Candidate
 from headwater.forecast.choices import SERVED_RATE, TOO_SHORT, Choice, Field, LossModel
 from headwater.forecast.count import count_flops
-from headwater.forecast.forecast_run import Spread
 from headwater.forecast.query import Query
+from headwater.forecast.result import Spread
 from headwater.forecast.shape import shape_of
 
 LONG_HOURS = 90 * 24

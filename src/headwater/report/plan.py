@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import write_text
-from headwater.forecast.forecast_run import PART_WORDS
+from headwater.forecast.result import PART_WORDS
 from headwater.forecast.score import NOMINAL
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot, time_bar
 from headwater.report.markup import Child, Html, card, data_table, section, tag

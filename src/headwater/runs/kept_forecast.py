@@ -18,8 +18,8 @@ from headwater.forecast.score import FORECAST_FORMAT
 from headwater.records import no_owner
 from headwater.runs.ladder_record import unfinished_ladder
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
-from headwater.runs.planned_device import StartedRun
-from headwater.runs.planning import PlanOptions, plan_run, with_ladder
+from headwater.runs.plan import PlanOptions, plan_run, with_ladder
+from headwater.runs.plan_machine import StartedRun
 from headwater.runs.run_config import RunConfig
 
 FORECAST_VERSION = 1
@@ -41,13 +41,28 @@ def forecast_of_run(
     LockedError when the run was taken over: a run is worth more than its forecast. What went wrong is said.
     """
     require_owner()
+    path = config.run_dir / "forecast.json"
     try:
-        return _kept(config, say) if step else _made(config, options, say, clock, started, require_owner)
+        if step:
+            return _kept(config, say)
+        remove_file(path)  # of an attempt that died before its first save, or of other settings
+        found = {
+            "format": FORECAST_FORMAT,
+            "format_version": FORECAST_VERSION,
+            "key": forecast_key(config),
+            "made_at": datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
+            "headwater": headwater_version(),
+            **_plan(config, options, say, started),
+        }
+        write_json(path, found, require_owner)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about
         say(f"no forecast: {error}")
         return None
+    for note in found["notes"]:
+        say(note)
+    return found
 
 
 def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
@@ -63,45 +78,20 @@ def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
     return None
 
 
-def _made(
-    config: RunConfig,
-    options: PlanOptions,
-    say: Say,
-    clock: Callable[[], float],
-    started: StartedRun | None,
-    require_owner: Require,
-) -> dict[str, Any]:
-    path = config.run_dir / "forecast.json"
-    remove_file(path)  # of an attempt that died before its first save, or of other settings
-    made_at = datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds")
-    found = {
-        "format": FORECAST_FORMAT,
-        "format_version": FORECAST_VERSION,
-        "key": forecast_key(config),
-        "made_at": made_at,
-        "headwater": headwater_version(),
-        **_plan(config, options, say, started),
-    }
-    write_json(path, found, require_owner)
-    for note in found.get("notes", []):
-        say(note)
-    return found
-
-
 def _plan(config: RunConfig, options: PlanOptions, say: Say, started: StartedRun | None) -> dict[str, Any]:
     """Return the plan, without a loss where the table of runs can't be used."""
     options = with_ladder(config, options)
     if options.runs is None and (ladder := unfinished_ladder(config)) is not None:
         say(ladder.says)
     try:
-        return plan_run(config, options, None, started)
+        return plan_run(config, options, None, started).fields()
     except (ConfigError, DataError) as error:
         if options.runs is None:
             raise
         say(f"no forecast of the loss: {error}")
-        result = plan_run(config, replace(options, runs=None), None, started)
-        refused = {"loss_refused": str(error), "how": result["how"] | {"loss": str(error)}}
-        return result | refused | {"loss": None, "loss_unit": options.loss_unit}
+        found = plan_run(config, replace(options, runs=None), None, started).fields()
+        refused = {"loss_refused": str(error), "how": found["how"] | {"loss": str(error)}}
+        return found | refused | {"loss": None, "loss_unit": options.loss_unit}
 
 
 def forecast_key(config: RunConfig) -> str:

@@ -15,8 +15,6 @@ from headwater.files import remove_leftovers, write_json
 from headwater.forecast.ladder import Rung
 from headwater.machine.load import LoadMeter
 from headwater.records import read_records
-from headwater.runs.busy import busy_before
-from headwater.runs.epochs import epochs_or_none, overall_epochs
 from headwater.runs.ladder_design import Ladder, LadderOptions, design_ladder, keep_design, rung_config
 from headwater.runs.ladder_record import (
     FORMAT,
@@ -30,12 +28,14 @@ from headwater.runs.ladder_record import (
     write_table,
 )
 from headwater.runs.paths import Say
-from headwater.runs.planned_device import machinery
-from headwater.runs.planned_time import validated_tokens
+from headwater.runs.plan import load_note
+from headwater.runs.plan_machine import machinery
+from headwater.runs.plan_time import validated_tokens
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.rung_times import rung_times
 from headwater.runs.small_run import begin_small_run, keep_measured, measured_before, train_small_run
 from headwater.runs.stages import is_trained, prepare_data
+from headwater.runs.text_size import epochs_or_none, overall_epochs
+from headwater.runs.times import around_steps_of, mean_step
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]
@@ -48,7 +48,7 @@ def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: 
         prepare_data(config, say, owner.require)
         ladder = design_ladder(run, overrides, options)
         keep_design(ladder, options)
-    if busy := busy_before():
+    if busy := load_note():
         say(busy)
     num_done = len(trained_rungs(config, ladder.rungs))
     if 0 < num_done < len(ladder.rungs):
@@ -60,7 +60,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
     with owned(ladder.config.run_dir):
         remove_leftovers(ladder_dir(ladder.config.run_dir))
-        here = machinery(ladder.config, None)
+        here = machinery(ladder.config)
         done: list[DoneRung] = []
         for number, rung in enumerate(ladder.rungs, start=1):
             config, reasons = rung_config(ladder, rung)
@@ -102,16 +102,16 @@ def _known(ladder: Ladder, config: RunConfig) -> DoneRung | None:
 def _measured(config: RunConfig, rung: Rung) -> DoneRung:
     records = read_records(config.run_dir / "records.jsonl")
     last = {record["event"]: record for record in records}
-    device, times = last["start"]["device"], rung_times(records, validated_tokens(config))
+    device = last["start"]["device"]
     return DoneRung(
         rung=rung,
         loss=last["validation"]["bits_per_byte"],
-        step_seconds=times.step_seconds,
+        step_seconds=mean_step(records, config.train),
         seconds=last["finish"]["seconds"],
         dtype=device["dtype"],
         num_threads=device["cores"],
         device_name=device["name"],
-        around=times.around,
+        around=around_steps_of(records, validated_tokens(config), device["cores"]),
     )
 
 

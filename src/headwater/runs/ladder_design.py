@@ -9,15 +9,15 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.files import write_json
-from headwater.forecast.forecast_run import PROBES_PART
 from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
+from headwater.forecast.result import PROBES_PART
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.optim.rules import Reason
-from headwater.runs.busy import busy_before
 from headwater.runs.ladder_record import UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
 from headwater.runs.paths import read_json_or_none
-from headwater.runs.planned_device import machinery, relative_step
-from headwater.runs.planned_time import around_steps
+from headwater.runs.plan import load_note
+from headwater.runs.plan_machine import machinery, relative_step
+from headwater.runs.plan_time import around_steps
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import is_prepared
 from headwater.scaling.table import MIN_RUNS
@@ -91,7 +91,7 @@ def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> di
     notes = [] if is_text_ready else [NOT_PREPARED]
     if done:
         notes.append(UnfinishedLadder(done, len(ladder.rungs)).says)
-    if busy := busy_before():
+    if busy := load_note():
         notes.append(busy)
     return {
         "rungs": [{**vars(rung), "name": rung.name, "is_trained": rung.name in names} for rung in ladder.rungs],
@@ -129,11 +129,11 @@ class Sizes:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
-        self._step_seconds = machinery(config, None).step.median
+        self._step_seconds = machinery(config).step.seconds.median
         self._relative_step = relative_step(config, COMMON_DTYPE)
 
     def target(self) -> Rung:
-        around = around_steps(self._config, self._step_seconds).seconds
+        around = around_steps(self._config, self._step_seconds)
         return self._rung(self._config, self._step_seconds, sum(part.median for part in around.values()))
 
     def candidates(self) -> list[Rung]:
@@ -154,7 +154,7 @@ class Sizes:
                 if model == self._config.model:
                     changes["num_probes"] = _num_probes(train)
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
-                around = around_steps(config, step_seconds).seconds
+                around = around_steps(config, step_seconds)
                 rest = sum(around[part].median for part in ("start", "validations", PROBES_PART, "checkpoints"))
                 found.append(self._rung(config, step_seconds, rest))
         return found

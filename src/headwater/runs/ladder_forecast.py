@@ -8,11 +8,11 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.ladder import Rung, worth_of_another
-from headwater.runs.epochs import epochs_or_none, overall_epochs
 from headwater.runs.ladder_design import Ladder
 from headwater.runs.ladder_record import BITS_PER_BYTE, DoneRung, table_of
-from headwater.runs.planned_loss import LEAST_FITTED
-from headwater.runs.planning import PlanOptions, plan_run, with_ladder
+from headwater.runs.plan import PlanOptions, plan_run, with_ladder
+from headwater.runs.plan_loss import LEAST_FITTED
+from headwater.runs.text_size import epochs_or_none, overall_epochs
 from headwater.scaling.overfit import OWN, RepeatedForecaster
 from headwater.scaling.refusal import forecast_refusal
 from headwater.scaling.study import QUANTILES
@@ -36,7 +36,7 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
         },
         "backtest": backtest(done, epochs["all"]),
         "another": another(ladder),
-        "plan": plan_run(ladder.config, with_ladder(ladder.config, PlanOptions())),
+        "plan": plan_run(ladder.config, with_ladder(ladder.config, PlanOptions())).fields(),
     }
 
 

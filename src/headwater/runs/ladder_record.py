@@ -22,7 +22,7 @@ from headwater.machine.threads import usable_cores
 from headwater.optim.settings import ScheduleSettings
 from headwater.runs.paths import Folders, read_json_or_none
 from headwater.runs.run_config import RunConfig
-from headwater.runs.rung_times import MeasuredAround
+from headwater.runs.times import MeasuredAround
 from headwater.scaling.table import Runs, runs_of
 
 FORMAT = "headwater-ladder"
@@ -36,7 +36,7 @@ SOURCE_COLUMN = "bits_per_byte_"
 class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
-    `step_seconds` is that of steady training, what a run's other parts take is in `around` (recipes.rung_times).
+    `step_seconds` is that of steady training, what a run's other parts take is in `around` (runs.times).
     `busy` is set where the machine was under load: its times say nothing of an idle one.
     """
 

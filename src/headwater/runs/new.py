@@ -13,11 +13,10 @@ from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.walk import find_files
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.runs.epochs import useful_epochs
-from headwater.runs.planned_device import machinery
-from headwater.runs.planned_text import usual_bytes_per_token
-from headwater.runs.planned_time import around_steps
+from headwater.runs.plan_machine import machinery
+from headwater.runs.plan_time import around_steps
 from headwater.runs.run_config import RunConfig, config_of_text, find_recipe, require_run_name
+from headwater.runs.text_size import useful_epochs, usual_bytes_per_token
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
@@ -137,8 +136,8 @@ def with_steps(sizes: Sizes, num_bytes: int, seconds: float, here: TimeEstimate)
 
 def estimate_time(config: RunConfig) -> TimeEstimate:
     """Return the medians of a plan of the whole run; raise ConfigError where a GPU at hand is in no table."""
-    step = machinery(config, None).step.median
-    return TimeEstimate(step, sum(part.median for part in around_steps(config, step).seconds.values()))
+    step = machinery(config).step.seconds.median
+    return TimeEstimate(step, sum(part.median for part in around_steps(config, step).values()))
 
 
 def _run_file(name: str, texts: list[str], found: TextFound, minutes: float, sizes: Sizes) -> str:

@@ -6,25 +6,20 @@ too long is measured with one, and the others are counted as often as they come.
 
 from __future__ import annotations
 
-import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
-from headwater.runs.busy import busy_while_measured
 from headwater.runs.paths import Say
-from headwater.runs.planned_device import microbatch_tokens, relative_step
-from headwater.runs.planned_step import Probe
+from headwater.runs.plan_machine import microbatch_tokens, relative_step
+from headwater.runs.plan_time import Probe
 from headwater.runs.run_config import RunConfig
-from headwater.runs.rung_times import MeasuredAround
+from headwater.runs.times import MeasuredAround
 from headwater.runs.trial import Enough, assemble_trial, train_trial, unsaid
 from headwater.train.assemble import Run
 from headwater.train.loop import finish_save, save
@@ -68,49 +63,44 @@ class _Stopwatch:
 
 
 def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
-    """Measure the run's step, its spread and a save; `expected_step_seconds` decides whether a step is run whole."""
-    micro = microbatch_tokens(config)
-    whole = config.train.batch_tokens == micro or expected_step_seconds <= LONG_STEP_SECONDS
-    batch_tokens = config.train.batch_tokens if whole else micro
+    """Measure the run's step and a save; `expected_step_seconds` decides whether a step is run whole."""
+    micro, batch = microbatch_tokens(config), config.train.batch_tokens
+    whole = batch == micro or expected_step_seconds <= LONG_STEP_SECONDS
     with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
-        run = assemble_trial(config, Path(folder), batch_tokens, micro, say)
+        run = assemble_trial(config, Path(folder), batch if whole else micro, micro, say)
         stopwatch = _Stopwatch(time.perf_counter)
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
         train_trial(run, stopwatch)
-        busy = busy_while_measured(stopwatch.meter)
-        try:
-            save_started_at = time.perf_counter()
-            save(run, unsaid)
-            copied = time.perf_counter()
-            finish_save(run, unsaid)
-            written = time.perf_counter()
-        finally:
-            run.saver.close()
-            run.records.close()
-        # training waits for the copy; the thread that writes it takes one core of those that compute
-        facts = run.machine.facts
-        taken = (written - copied) / facts.num_threads if facts.device == "cpu" else 0.0
-        measured = MeasuredAround(save=copied - save_started_at + taken)
-        return replace(_result(config, run, stopwatch, micro, whole), around=measured, busy=busy)
-
-
-def _result(config: RunConfig, run: Run, stopwatch: _Stopwatch, micro: int, whole: bool) -> Probe:
-    steps, facts = stopwatch.steps, run.machine.facts
-    seconds = statistics.median(steps)
+        busy = stopwatch.meter.note()
+        save_seconds, facts = _save_seconds(run), run.machine.facts
+    seconds = statistics.median(stopwatch.steps)
     if not whole:
         # gradients are exchanged and weights updated once a step, whatever the microbatches
         update = statistics.median(stopwatch.updates)
-        seconds = update + (seconds - update) * config.train.batch_tokens / micro
+        seconds = update + (seconds - update) * batch / micro
     whole_rows = config.model_copy(update={"train": config.train.model_copy(update={"half_length_fraction": 0.0})})
-    seconds *= relative_step(config, facts.dtype) / relative_step(whole_rows, facts.dtype)
-    deviation = statistics.stdev(np.log(steps)) / math.sqrt(len(steps)) if len(steps) > 1 else 0.2
-    part = "whole" if whole else f"of one microbatch of {micro} tokens"
     return Probe(
-        step_seconds=seconds,
-        log_deviation=float(deviation),
-        num_steps=len(steps),
+        step_seconds=seconds * relative_step(config, facts.dtype) / relative_step(whole_rows, facts.dtype),
+        num_steps=len(stopwatch.steps),
         dtype=facts.dtype,
         num_threads=facts.num_threads,
         memory_bytes=peak_bytes() if whole and facts.device == "cpu" else None,
-        how=f"median of {len(steps)} steps, {part}, in {facts.dtype} on {facts.num_threads} × {facts.device_name}",
+        around=MeasuredAround(save=save_seconds),
+        busy=busy
+        and f"{busy} while the step was measured: it is the step of a loaded machine; stop them and measure again",
     )
+
+
+def _save_seconds(run: Run) -> float:
+    """Return what a save takes from training: the copy, and the core that the thread which writes it takes."""
+    try:
+        started_at = time.perf_counter()
+        save(run, unsaid)
+        copied = time.perf_counter()
+        finish_save(run, unsaid)
+        written = time.perf_counter()
+    finally:
+        run.saver.close()
+        run.records.close()
+    facts = run.machine.facts
+    return copied - started_at + ((written - copied) / facts.num_threads if facts.device == "cpu" else 0.0)

@@ -18,7 +18,7 @@ from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
 from headwater.runs.paths import Require, Say, require_run_dir
-from headwater.runs.planning import PlanOptions
+from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import is_trained, prepare_data, train_plan, write_config
 

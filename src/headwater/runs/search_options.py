@@ -13,8 +13,8 @@ from headwater.forecast.budget import parse_amount
 from headwater.model.settings import Family
 from headwater.runs.costs import Costs
 from headwater.runs.paths import split_tokens
-from headwater.runs.planned_text import source_bytes
 from headwater.runs.run_config import RunConfig
+from headwater.runs.text_size import source_bytes
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
 PRECISIONS = {"auto": "auto", "bfloat16": "bf16", "float8": "fp8"}

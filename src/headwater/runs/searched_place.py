@@ -16,12 +16,11 @@ from headwater.forecast.money import KINDS, find_price, read_prices
 from headwater.forecast.query import Rates
 from headwater.forecast.search import Guess, Make
 from headwater.runs.costs import Costs
-from headwater.runs.planned_around import around_of_search
-from headwater.runs.planned_device import gpu_to_use
-from headwater.runs.planned_text import usual_bytes_per_token
+from headwater.runs.plan_machine import gpu_to_use
 from headwater.runs.run_config import RunConfig
 from headwater.runs.search_options import PRECISIONS, SearchOptions, Text
 from headwater.runs.searched_processor import Processor, processor_at_hand
+from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, usual_bytes_per_token
 
 PRICE_SAID = "price_per_hour of the costs file"
 
@@ -56,7 +55,7 @@ def place_of(options: SearchOptions, config: RunConfig | None, text: Text) -> Pl
     given["hardware of the costs file"] = costs.hardware is not None
     if unused := [option for option, is_given in given.items() if is_given]:
         raise ConfigError(f"{unused[0]} is for devices of the table, and a processor is planned for: name --hardware")
-    processor = processor_at_hand(config, max_memory, around_of_search(config, text))
+    processor = processor_at_hand(config, max_memory, _token_bytes(config, text))
     prepare = 0.0 if text.is_built else costs.bytes_per_token
     return Place(
         rates=_processor_rates(options, processor),
@@ -66,6 +65,12 @@ def place_of(options: SearchOptions, config: RunConfig | None, text: Text) -> Pl
         ),
         is_processor=True,
     )
+
+
+def _token_bytes(config: RunConfig | None, text: Text) -> float:
+    if text.num_bytes is not None:
+        return TOKEN_BYTES_OF_A_BYTE * text.num_bytes
+    return 0.0 if config is None else token_bytes(config)
 
 
 def _on_devices(options: SearchOptions, cluster: Cluster, site: str) -> Place:

@@ -9,9 +9,9 @@ from pathlib import Path
 from headwater.config import RawSettings
 from headwater.forecast.candidate import Candidate, LayoutSearch, checkpoint
 from headwater.forecast.failures import Pauses
-from headwater.forecast.forecast_run import Spread
 from headwater.forecast.processor import Peaks, constants, sizes_of, step_seconds
-from headwater.forecast.processor_memory import Around, Portion, processor_memory
+from headwater.forecast.processor_memory import Portion, run_memory
+from headwater.forecast.result import Spread
 from headwater.forecast.sizes import halved_fraction, wanted_rows
 from headwater.machine.host import cpu_flags, fast_dtype
 from headwater.machine.memory import memory_bytes
@@ -22,23 +22,54 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import apply_rules_
 from headwater.optim.settings import OptimSettings
-from headwater.runs.earlier_runs import speed_here
-from headwater.runs.planned_device import processor_dtype, rule_microbatch
-from headwater.runs.planned_step import RUN_TO_RUN, processor_peaks, usual_here
-from headwater.runs.planned_time import (
+from headwater.runs.plan_machine import MOST_OF_MEMORY, processor_dtype, rule_microbatch
+from headwater.runs.plan_time import (
     FIRST_LIGHT_BYTES,
     START_SECONDS,
-    Evaluations,
+    UNKNOWN_HELD_OUT,
+    VALIDATION_PART,
     checkpoint_bytes,
     ending_seconds,
-    usual_evaluations,
+    probe_scale,
+    processor_peaks,
+    usual_here,
+    validated_tokens,
 )
 from headwater.runs.run_config import RunConfig
+from headwater.runs.text_size import has_almanac
+from headwater.runs.times import earlier_runs, speed_here
 from headwater.scaling.arrays import Z_P90
+from headwater.train.settings import TrainSettings
 
+USUAL_VALIDATIONS = 12
+"Of a run, by the rule of `train.validate_every`."
 RESTART_SECONDS = 60.0
 RECOMPUTED = (0.0, 0.5, 1.0)
 GUESS_TOKENS = 1e8
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What a run evaluates, whose number of steps isn't known yet: tokens of all validations together, and probes."""
+
+    validated_tokens: float
+    num_probes: int
+    probe_seconds: float
+
+    def seconds(self, seconds_per_token: float) -> float:
+        """Return what they take together, at `seconds_per_token` of training."""
+        validations = self.validated_tokens * VALIDATION_PART * seconds_per_token
+        return validations + self.num_probes * self.probe_seconds * probe_scale(seconds_per_token)
+
+
+def usual_evaluations(config: RunConfig | None) -> Evaluations:
+    """Return those of the run's text, or of one text without an almanac; as often as rules say, and with each probe."""
+    known, num_probes = constants()["around_steps"], TrainSettings.model_fields["num_probes"].default
+    num_tokens, probe = UNKNOWN_HELD_OUT, known["look_seconds_without_almanac"]
+    if config is not None:
+        num_probes, num_tokens = config.train.num_probes, validated_tokens(config)
+        probe = known["look_seconds"] if has_almanac(config) else probe
+    return Evaluations((USUAL_VALIDATIONS + num_probes) * num_tokens, num_probes, probe)
 
 
 @dataclass(frozen=True)
@@ -53,7 +84,7 @@ class Processor:
     peaks: Peaks
     memory_bytes: float
     optim: OptimSettings
-    around: Around
+    token_bytes: float
     usual: Spread
     evaluations: Evaluations
     half_length_fraction: float | None = None
@@ -88,7 +119,7 @@ class Processor:
         batch = wanted_rows(num_tokens, model.seq_len) * model.seq_len
         micro = rule_microbatch(batch, model.seq_len)
         for tried, recomputed in enumerate(RECOMPUTED, 1):
-            portion = Portion(micro, math.ceil(recomputed * model.num_layers), num_threads=self.cores)
+            portion = Portion(micro, math.ceil(recomputed * model.num_layers))
             peak = self._peak(model, portion)
             if peak * math.exp(Z_P90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
                 found = self._candidate(model, (batch, micro), recomputed, peak, (num_tokens, prepared_bytes_per_token))
@@ -97,7 +128,7 @@ class Processor:
 
     def _peak(self, model: ModelSettings, portion: Portion) -> float:
         dtype = self.peaks.dtype
-        return processor_memory(model, self.optim, portion, dtype, self.around).peak  # type: ignore[arg-type]
+        return run_memory(model, self.optim, portion, dtype, self.token_bytes)  # type: ignore[arg-type]
 
     def _candidate(
         self,
@@ -137,14 +168,14 @@ class Processor:
             },
             how=f"one process, {self.peaks.dtype}"
             + (f", {recomputed:.0%} of the blocks recomputed" if recomputed else ""),
-            hours_deviation=math.hypot(self.usual.log_deviation, RUN_TO_RUN),
+            hours_deviation=self.usual.log_deviation,
             memory_deviation=deviation["memory"],
             start_seconds=START_SECONDS + after,
             prepare_seconds=prepared / around["preparation_bytes_per_second"],
         )
 
 
-def processor_at_hand(config: RunConfig | None, max_memory: float | None, around: Around) -> Processor:
+def processor_at_hand(config: RunConfig | None, max_memory: float | None, token_bytes: float) -> Processor:
     """Return this machine's processor, with the run's threads, dtype, optimizer and rows where there is a run."""
     cores = (config.machine.num_threads if config else None) or usable_cores()
     flags = cpu_flags()
@@ -154,8 +185,12 @@ def processor_at_hand(config: RunConfig | None, max_memory: float | None, around
     halved = config.train.half_length_fraction if config else None
     peaks, machine = processor_peaks(dtype, cores, flags), config.machine if config else MachineSettings()
     runs_dir = Path(config.runs_dir if config else RunConfig.model_fields["runs_dir"].default)
-    usual = usual_here(runs_dir, speed_here(dtype, cores, machine.compile != "off"), peaks)
-    return Processor(cores, peaks, limit, optim, around, usual, usual_evaluations(config), halved)
+    usual = usual_here(earlier_runs(runs_dir, speed_here(dtype, cores, machine.compile != "off")), peaks)
+    unknown = math.hypot(constants()["log_deviation"]["step"], constants()["log_deviation"]["step_shape"])
+    token_bytes = min(token_bytes, MOST_OF_MEMORY * memory_bytes())
+    return Processor(
+        cores, peaks, limit, optim, token_bytes, usual or Spread(1.0, unknown), usual_evaluations(config), halved
+    )
 
 
 def usual_optim() -> OptimSettings:

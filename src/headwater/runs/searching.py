@@ -16,12 +16,11 @@ from headwater.forecast.search import search, usual_flops
 from headwater.forecast.sizes import sizes
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
-from headwater.runs.epochs import notes_of_repetition
-from headwater.runs.planned_loss import ladder_table, table_schedule_effect
-from headwater.runs.planned_text import usual_bytes_per_token
+from headwater.runs.plan_loss import ladder_table, table_schedule_effect
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.search_options import SearchOptions, Text, text_of
 from headwater.runs.searched_place import place_of
+from headwater.runs.text_size import notes_of_repetition, usual_bytes_per_token
 from headwater.scaling.overfit import OWN, USUAL
 from headwater.scaling.own_runs import OwnRuns, own_runs
 from headwater.scaling.published import published_laws

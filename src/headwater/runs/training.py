@@ -19,15 +19,16 @@ from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.records import Record, no_owner, read_all, read_records
-from headwater.runs.earlier_runs import keep_times, speed_here
 from headwater.runs.kept_forecast import forecast_of_run
 from headwater.runs.open import open_evaluator
 from headwater.runs.paths import Require, Say
-from headwater.runs.planned_device import StartedRun
-from headwater.runs.planning import PlanOptions
+from headwater.runs.plan import PlanOptions
+from headwater.runs.plan_machine import StartedRun
+from headwater.runs.plan_time import validated_tokens
 from headwater.runs.rows import RunText, open_batches, open_text, open_verified_batches
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import is_trained, train_plan
+from headwater.runs.times import keep_times, speed_here
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 from headwater.train.requests import stop_requested
@@ -98,7 +99,8 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
     records = read_records(run.run_dir / "records.jsonl")
     here = [record for record in records if record["attempt"] == run.records.attempt]
     try:
-        keep_times(config, here, speed_here(facts.dtype, facts.num_threads, facts.compiled), require_owner)
+        speed = speed_here(facts.dtype, facts.num_threads, facts.compiled)
+        keep_times(config, here, speed, validated_tokens(config), require_owner)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: evaluation, export and report are still to come

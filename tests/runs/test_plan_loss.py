@@ -13,14 +13,13 @@ from small_run import write_run_file, write_texts
 
 from headwater.forecast.ladder import Rung
 from headwater.optim.settings import ScheduleSettings
-from headwater.runs import planned_step
+from headwater.runs import plan_time
 from headwater.runs.ladder_record import FORMAT, DoneRung, read_ladder, same_make, unfinished_ladder
-from headwater.runs.planned_loss import ladder_table, loss_outlook
-from headwater.runs.planned_schedule import factors_of
+from headwater.runs.plan_loss import factors_of, ladder_table, loss_outlook
 from headwater.runs.run_config import load_run
-from headwater.runs.rung_times import NOT_MEASURED
 from headwater.runs.search_options import SearchOptions
 from headwater.runs.searching import search_budget
+from headwater.runs.times import NOT_MEASURED
 from headwater.scaling.schedule import move
 
 SIZES = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
@@ -143,7 +142,7 @@ def test_a_forecast_that_is_refused_stays_refused(table):
 
 def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     # both searches on the same machine: what it measures decides how many tokens a minute takes
-    monkeypatch.setattr(planned_step, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(plan_time, "float32_rate_per_core", lambda: 1e11)
     large = write_rows(Path("large.csv"), (1e5, 3e5, 1e6, 3e6), (3e5, 1e6, 3e6, 1e7))
     given = SearchOptions("60s", run="mine.toml", text_bytes="40M", runs=large)
     before = search_budget(given)

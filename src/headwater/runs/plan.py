@@ -1,0 +1,183 @@
+"""The forecast of a run from its settings, its ladder, earlier runs here and a probe, and as JSON. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from headwater.errors import ConfigError
+from headwater.forecast.count import count_flops, count_params
+from headwater.forecast.energy import site_or_average
+from headwater.forecast.result import Forecast, Inputs, Limits, Spread, check_positive, forecast
+from headwater.forecast.shape import shape_of
+from headwater.machine.load import busy_now
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.report.numbers import significant
+from headwater.runs.costs import Costs
+from headwater.runs.ladder_record import unfinished_ladder
+from headwater.runs.plan_loss import LossOutlook, ladder_table, loss_outlook
+from headwater.runs.plan_machine import Machinery, StartedRun, machinery
+from headwater.runs.plan_time import Probe, around_steps
+from headwater.runs.run_config import RunConfig
+from headwater.runs.text_size import epochs_or_none, most_epochs, notes_of_memorising, notes_of_missing_text
+
+LossUnit = Literal["bits_per_byte", "nats_per_token"]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """The options of a plan besides the run; None or "" where not given. `loss_unit` is that of the table."""
+
+    runs: Path | None = None
+    loss_unit: LossUnit = "bits_per_byte"
+    max_hours: float | None = None
+    max_money: float | None = None
+    target_loss: float | None = None
+    costs: Costs = field(default_factory=Costs)
+
+    def check(self) -> None:
+        """Raise ConfigError for a number that can't be."""
+        for name in ("max_hours", "max_money", "target_loss"):
+            check_positive(f"--{name.replace('_', '-')}", getattr(self, name))
+        self.costs.require_of_a_run()
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run's forecast, the step that it comes from, and what to know of it."""
+
+    config: RunConfig
+    forecast: Forecast
+    step_seconds: float
+    limits: Limits
+    loss_unit: LossUnit
+    loss_refused: str | None
+    notes: list[str]
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `headwater plan RUN --json` prints and forecast.json keeps."""
+        found = self.forecast.fields() | {"name": self.config.name, "counts": counts(self.config)}
+        found |= {"loss_unit": self.loss_unit, "step_seconds": self.step_seconds, "limits": asdict(self.limits)}
+        refused = {} if self.loss_refused is None else {"loss_refused": self.loss_refused}
+        return found | {"notes": self.notes} | refused
+
+    def require_fits(self) -> None:
+        """Raise ConfigError where a run more likely than not needs more memory than there is: a probe would hang."""
+        chance, limit = self.forecast.probabilities["over_memory"], self.limits.memory_bytes
+        if limit and chance is not None and chance > 0.5:
+            raise ConfigError(
+                f"no probe: the run needs about {significant(self.forecast.memory_gib.p50)} GiB and there are "
+                f"{significant(limit / 2**30)}; lower train.microbatch_tokens or the model, or drop --probe"
+            )
+
+
+def loss_unit_of(name: str) -> LossUnit:
+    """Return the unit of a loss by its name; raise ConfigError for another."""
+    for known in get_args(LossUnit):
+        if name == known:
+            return known
+    raise ConfigError(f"--loss-unit {name!a} is none of {', '.join(get_args(LossUnit))}")
+
+
+def with_ladder(config: RunConfig, options: PlanOptions) -> PlanOptions:
+    """Return the options with the table of the run's own ladder where no table is named and there is one.
+
+    Of a ladder that isn't done there is no table, and its loss is in bits per byte, too.
+    """
+    if options.runs is not None:
+        return options
+    table = ladder_table(config)
+    if table is None and unfinished_ladder(config) is None:
+        return options
+    return replace(options, runs=table, loss_unit="bits_per_byte")
+
+
+def plan_run(
+    config: RunConfig, options: PlanOptions, probe: Probe | None = None, started: StartedRun | None = None
+) -> RunPlan:
+    """Return the plan of a run. Raises ConfigError or DataError for what can't be answered.
+
+    `started` is what this process knows, where it is the run's own and has made the model and its optimizer.
+    """
+    options.check()
+    missing = notes_of_missing_text(config)
+    here, loss = machinery(config, probe, started), loss_outlook(config, options.runs)
+    limits = Limits(options.max_hours, options.max_money, options.target_loss, here.memory_limit_bytes)
+    memorising = notes_of_memorising(config) if loss.spread is None else []
+    return RunPlan(
+        config=config,
+        forecast=forecast(_inputs(config, options.costs, here, loss), limits),
+        step_seconds=here.step.seconds.median,
+        limits=limits,
+        loss_unit=options.loss_unit,
+        loss_refused=loss.refused,
+        notes=[*missing, *loss.notes, *memorising, *here.step.notes, *_notes_of_load(here, probe)],
+    )
+
+
+def _inputs(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook) -> Inputs:
+    step, num_steps = here.step, config.train.num_steps
+    site, pue, site_how = site_or_average(costs.site, costs.sites)
+    power_how, price_how = here.how["power"], here.how["price"]
+    if costs.watts is not None:
+        power_how = f"{costs.watts:g} W of the costs file"
+    if costs.price_per_hour is not None:
+        price_how = f"${costs.price_per_hour} an hour, of the costs file"
+    return Inputs(
+        seconds={
+            "steps": Spread(step.seconds.median * num_steps),
+            **around_steps(config, step.seconds.median, step.around),
+        },
+        speed_deviation=step.seconds.log_deviation,
+        memory_bytes=here.memory,
+        watts=here.watts if costs.watts is None else Spread(costs.watts),
+        pue=pue,
+        kg_co2_per_kwh=site.kg_co2_per_kwh,
+        usd_per_hour=here.usd_per_hour if costs.price_per_hour is None else Spread(costs.price_per_hour),
+        loss=loss.spread,
+        how={
+            "hours": f"{num_steps} steps of {step.seconds.median:.3g} s, {step.how}",
+            "memory_gib": here.how["memory"],
+            "energy_kwh": f"{power_how}, {site_how}",
+            "money": price_how,
+            "loss": loss.how,
+        },
+    )
+
+
+def _notes_of_load(here: Machinery, probe: Probe | None) -> list[str]:
+    """Return a note where the processor is under load."""
+    busy = probe.busy if probe is not None and probe.busy is not None else load_note()
+    return [busy] if busy is not None and here.is_processor else []
+
+
+def load_note() -> str | None:
+    """Return a note on forecasts made under load (it takes a tenth of a second); None on a quiet machine."""
+    if (note := busy_now()) is None:
+        return None
+    return (
+        f"{note}. The forecast assumes an idle machine; expect about twice its time, or more. Stop them, "
+        "wait, or leave them a core (machine.num_threads)"
+    )
+
+
+def counts(config: RunConfig) -> dict[str, Any]:
+    """Return parameters, tokens and FLOPs of the run, exact; a token's FLOPs are those in a whole row.
+
+    `epochs` are those of the source that is read most often, None where that isn't known.
+    """
+    shape = shape_of(config.model)
+    params, tokens = count_params(shape), config.train.num_steps * config.train.batch_tokens
+    flops, by_source = count_flops(shape), epochs_or_none(config)
+    return {
+        "params": params.total,
+        "active_params": params.active,
+        "embedding_params": params.embedding,
+        "tokens": tokens,
+        "num_steps": config.train.num_steps,
+        "epochs": most_epochs(by_source) if by_source else None,
+        "flops_per_token": asdict(flops),
+        "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
+        "tokens_per_parameter": tokens / count_parameters(config.model).total,
+    }

@@ -1,0 +1,187 @@
+"""The loss a run will reach, by the law of its ladder or of a table of runs; nothing without one. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from headwater.errors import ConfigError, DataError
+from headwater.forecast.result import Spread
+from headwater.model.count import count_parameters
+from headwater.optim.schedule import lr_factor
+from headwater.optim.settings import ScheduleSettings
+from headwater.runs.ladder_record import (
+    UnfinishedLadder,
+    done_ladder,
+    ladder_dir,
+    read_ladder,
+    table_of,
+    unfinished_ladder,
+)
+from headwater.runs.run_config import RunConfig
+from headwater.runs.text_size import MUCH_MORE, epochs_of, is_built, most_epochs, notes_of_repetition, overall_epochs
+from headwater.scaling.overfit import OWN, RepeatedForecaster
+from headwater.scaling.refusal import forecast_refusal, forecast_warnings
+from headwater.scaling.schedule import NO_MOVE, Move, move
+from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
+
+LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
+LEAST_COST = 0.001
+"Of a loss: a smaller cost of repetition isn't mentioned."
+MOST_SHARES = 2000
+DECAYS_BELOW = 0.5
+"A rate that ends above this part of its peak counts as one that never decays."
+NO_RUNS = (
+    "no loss without runs to forecast from: train small ones with headwater ladder RUN, or give --runs CSV, at least "
+    "six finished runs on this text with the columns params, tokens and loss"
+)
+
+
+@dataclass(frozen=True)
+class LossOutlook:
+    """A spread, or why there is none; `notes` are what makes it less sure than its band says."""
+
+    spread: Spread | None
+    how: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> str | None:
+        """Why there is no loss, None where there is one."""
+        return None if self.spread else self.how
+
+
+def ladder_table(config: RunConfig) -> Path | None:
+    """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
+    return ladder_dir(config.run_dir) / "runs.csv" if read_ladder(config) else None
+
+
+def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
+    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read.
+
+    Without a table it is that of the run's own ladder as far as that is trained, in bits per byte.
+    """
+    if runs_csv is None:
+        unfinished = unfinished_ladder(config)
+        return LossOutlook(None, NO_RUNS) if unfinished is None else unfinished_outlook(config, unfinished)
+    runs = _rows(config, runs_csv)
+    found = _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}", is_own=runs_csv == ladder_table(config))
+    effect = table_schedule_effect(config, runs_csv)
+    if found.spread is None or not effect.how:
+        return found
+    return replace(found, spread=effect.spread(found.spread), how=f"{found.how}; {effect.how}")
+
+
+def _rows(config: RunConfig, runs_csv: Path) -> Runs:
+    """Return the table; of the run's own ladder what its rungs measured, where their table is damaged or gone."""
+    try:
+        return read_runs(runs_csv)
+    except (ConfigError, DataError):
+        rungs = read_ladder(config) if runs_csv == ladder_table(config) else []
+        if len(rungs) < LEAST_FITTED:
+            raise
+        return table_of(rungs)
+
+
+def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossOutlook:
+    """Return what the rungs trained so far carry; the largest are still missing, which widens the band."""
+    num_done = len(unfinished.done)
+    if num_done < LEAST_FITTED:
+        return LossOutlook(None, f"no loss yet: {unfinished.says}, and {LEAST_FITTED} carry a first forecast")
+    found = _by_law(config, table_of(unfinished.done), f"law of those {num_done}", is_own=True)
+    return replace(found, how=f"{unfinished.says}; so far: {found.how}")
+
+
+def _by_law(config: RunConfig, runs: Runs, name: str, *, is_own: bool) -> LossOutlook:
+    """Return what a table says of the run; its own rungs read their text as often as it does."""
+    try:
+        by_source = epochs_of(config)
+    except ConfigError as error:
+        return LossOutlook(None, str(error))
+    times, notes = most_epochs(by_source) if by_source else 1.0, []
+    if is_own:
+        forecaster = RepeatedForecaster(with_epochs(runs, overall_epochs(by_source)), OWN)
+        name += ", which read their text as often"
+    else:
+        known = most_epochs_of(runs)
+        if times > max(MAX_EPOCHS, MUCH_MORE * known):
+            return LossOutlook(
+                None,
+                f"the run reads its text {times:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} "
+                "epochs. Use more text or fewer tokens, or measure it: headwater ladder RUN",
+            )
+        forecaster = RepeatedForecaster(runs)
+        notes = notes_of_repetition("the run", times, known)
+    params = float(count_parameters(config.model).total)
+    tokens = float(config.train.num_steps * config.train.batch_tokens)
+    unique, fresh = tokens / overall_epochs(by_source), forecaster.likeliest.runs
+    refused = forecast_refusal(fresh, params, tokens)
+    if refused is not None:
+        return LossOutlook(None, refused)
+    found = forecaster.forecast(params, tokens, unique)
+    read = "text of unknown size, taken as one epoch"
+    if by_source:
+        read = f"at most {'' if is_built(config) else 'about '}{times:.2g} epochs of a source"
+    how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
+    cost = float(np.expm1(forecaster.strength.log_cost(np.array(params), np.array(tokens), unique)))
+    if cost > LEAST_COST:
+        how += f"; repetition costs {cost / (1 + cost):.1%} of it"
+    warnings = (f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))
+    return LossOutlook(Spread(found.p50, found.log_deviation), how, (*warnings, *notes))
+
+
+@dataclass(frozen=True)
+class ScheduleEffect:
+    """What a run's own schedule does to a forecast, and why in words; `how` is empty where it does nothing."""
+
+    move: Move = NO_MOVE
+    how: str = ""
+
+    def spread(self, found: Spread) -> Spread:
+        """Return the forecast with the schedule in it, to the bit the same where it does nothing."""
+        if not self.how:
+            return found
+        deviation = math.hypot(found.log_deviation, self.move.deviation)
+        return Spread(found.median * math.exp(self.move.log_ratio), deviation)
+
+
+def table_schedule_effect(config: RunConfig, runs_csv: Path) -> ScheduleEffect:
+    """Return what the run's own schedule does to a forecast from this table: its ladder's, or one of other runs.
+
+    Of a table's runs whose schedule isn't known the usual is assumed, a rate that decays: a run of such a one is left
+    as it is, and one that never decays is held against a cosine down to a tenth.
+    """
+    finished = done_ladder(config) if runs_csv == ladder_table(config) else None
+    own, had = config.schedule, finished.schedule if finished else None
+    if had == own or (had is None and own.final_fraction < DECAYS_BELOW):
+        return ScheduleEffect()
+    theirs = had or own.model_copy(update={"name": "cosine", "final_fraction": 0.1})
+    factors, reference = (factors_of(each, config.train.num_steps) for each in (own, theirs))
+    if factors == reference:  # a setting that this kind of schedule doesn't read
+        return ScheduleEffect()
+    found = move(factors, reference, config.train.num_steps)
+    assumed = "" if had else ", as is assumed,"
+    how = (
+        f"{math.expm1(found.log_ratio):+.1%} (± {found.deviation:.1%}) since the run has {in_words(own)} where those"
+        f"{assumed} had {in_words(theirs)}, by the multi-power law"
+    )
+    return ScheduleEffect(found, how)
+
+
+def factors_of(schedule: ScheduleSettings, num_steps: int) -> list[float]:
+    """Return learning-rate factors of a run in equal shares: a step each, or of a long run the step in the middle."""
+    num_shares = min(num_steps, MOST_SHARES)
+    return [lr_factor(int((share + 0.5) * num_steps / num_shares), num_steps, schedule) for share in range(num_shares)]
+
+
+def in_words(schedule: ScheduleSettings) -> str:
+    """Return a schedule as words: shape, end and warm-up."""
+    num_steps = schedule.warmup_steps
+    warmup = f"{num_steps} step{'' if num_steps == 1 else 's'} of warm-up"
+    if schedule.final_fraction == 1:
+        return f"a constant rate after {warmup}"
+    over = f" over the last {schedule.decay_fraction:.0%}" if schedule.name == "wsd" else ""
+    return f"{schedule.name} down to {schedule.final_fraction:g}{over} after {warmup}"

@@ -1,0 +1,214 @@
+"""How much text a run has, and how often it reads it: as built, else by the size of its files. No torch, no corpus."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.batches.mixture import make_plan
+from headwater.errors import ConfigError
+from headwater.forecast.processor import constants
+from headwater.model.count import count_parameters
+from headwater.runs.mixture import train_rows
+from headwater.runs.paths import Folders, split_tokens
+from headwater.runs.run_config import RunConfig
+from headwater.scaling.overfit import OWN
+from headwater.sources.settings import SourceSettings, parse_names
+
+TOKEN_BYTES_OF_A_BYTE = 0.62
+"The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
+MIN_NOTED_EPOCHS, MUCH_MORE = 2.0, 1.5
+"Epochs from which repetition is noted, and how many times those of the runs that the loss is forecast from."
+STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
+
+
+@dataclass(frozen=True)
+class SourceEpochs:
+    """The tokens that a source gives to a run, and its epochs."""
+
+    tokens: float
+    times: float
+
+
+EpochsBySource = Mapping[str, SourceEpochs]
+
+
+def source_bytes(source: SourceSettings) -> float | None:
+    """Return the bytes of a source's files as they lie on the disk, or of its packages' text as it was when measured.
+
+    None where a package was never measured: pages and compressed books say little about the text in them.
+    """
+    known: dict[str, float] = constants()["known_source_bytes"]
+    if source.fetched is not None:
+        sizes = [_package_bytes(entry, known) for entry in source.fetched]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+    if source.paths is None:
+        return known.get(source.package or source.builtin or "")
+    files = {file for path in source.paths for file in files_below(path)}
+    return float(sum(map(os.path.getsize, files))) if files else None
+
+
+def _package_bytes(entry: str, known: dict[str, float]) -> float | None:
+    """Return the size of the first of a package's alternatives that was measured."""
+    names = (f"{package.channel}:{package.name}" for package in parse_names(entry))
+    return next((known[name] for name in names if name in known), None)
+
+
+def files_below(path: str) -> Iterator[str]:
+    """Yield the files that a path of the settings names, without hidden ones; none of an address or of nothing.
+
+    About what the corpus reads, which skips some of them and says why.
+    """
+    waiting = [] if "://" in path else glob.glob(os.path.expanduser(path), recursive=True) or [path]
+    known = set[str]()
+    while waiting:
+        here = os.path.realpath(waiting.pop())
+        if here in known:  # a link may lead back
+            continue
+        known.add(here)
+        if os.path.isfile(here):
+            yield here
+        elif os.path.isdir(here) and os.access(here, os.R_OK | os.X_OK):
+            waiting += [entry.path for entry in os.scandir(here) if not entry.name.startswith(".")]
+
+
+def notes_of_missing_text(config: RunConfig) -> list[str]:
+    """Return a note of every path of the sources that names nothing, or below which no file can be read.
+
+    None once the text is built: a plan may come before its text. Addresses elsewhere are not asked.
+    """
+    if split_tokens(config.run_dir, "train") is not None:
+        return []
+    named = [(name, path) for name, source in config.corpus.sources.items() for path in source.paths or []]
+    reasons = [(name, _why_without_text(path)) for name, path in named if "://" not in path]
+    return [
+        f"source {name!r}: {reason}; nothing of it is counted here. Name files or folders that hold text"
+        for name, reason in reasons
+        if reason
+    ]
+
+
+def _why_without_text(path: str) -> str:
+    """Return why nothing can be read of a path, or "" where some file can be."""
+    if any(os.access(file, os.R_OK) and os.path.getsize(file) for file in files_below(path)):
+        return ""
+    if not glob.glob(os.path.expanduser(path), recursive=True) and not os.path.lexists(os.path.expanduser(path)):
+        return f"there is no {path!r} (looked from {Path.cwd()})"
+    if not os.access(path, os.R_OK) or any(not os.access(file, os.R_OK) for file in files_below(path)):
+        return f"permission denied to read {path}"
+    return f"no file with text was found in {path}"
+
+
+def usual_bytes_per_token(vocab_size: int) -> float:
+    """Return what byte-level BPE reaches on mixed text: about 3.5 at 8,192 ids, a third of a byte more per doubling.
+
+    4.5 at 65,536 is below the 4.8 that nanochat reports on web text alone. A rule of thumb.
+    """
+    return min(5.0, max(1.5, 3.5 + (math.log2(vocab_size) - 13) / 3))
+
+
+def has_almanac(config: RunConfig) -> bool:
+    """Return whether probes ask the almanac's questions."""
+    return any(source.builtin == "almanac" for source in config.corpus.sources.values())
+
+
+def token_bytes(config: RunConfig) -> float:
+    """Return the bytes of the run's token store; of one that isn't made yet an estimate, 0 for text of unknown size."""
+    tokens = Folders(config.run_dir).tokens
+    if (tokens / "manifest.json").is_file():
+        return float(sum(path.stat().st_size for path in tokens.rglob("*") if path.is_file()))
+    return TOKEN_BYTES_OF_A_BYTE * sum(source_bytes(source) or 0.0 for source in config.corpus.sources.values())
+
+
+def foreseen_held_out(config: RunConfig) -> dict[str, int]:
+    """Return {source: tokens held out} as built, else about as many as the files will give, where that is known."""
+    built = split_tokens(config.run_dir, "validation")
+    if built is not None:
+        return built
+    part = config.corpus.validation_fraction / usual_bytes_per_token(config.model.vocab_size)
+    sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
+    return {name: round(size * part) for name, size in sizes.items() if size is not None}
+
+
+def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
+    """Return what a run reads of each source, before its text is built about; None where some size isn't known.
+
+    Raises ConfigError where the caps of epochs leave fewer tokens than the run needs.
+    """
+    rows = train_rows(config) if is_built(config) else _foreseen_rows(config)
+    if rows is None:
+        return None
+    plan = make_plan(rows, config.mixture, config.num_rows)
+    counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
+    return {name: SourceEpochs(float(counts[name] * config.model.seq_len), epochs[name]) for name in rows}
+
+
+def is_built(config: RunConfig) -> bool:
+    """Return whether the run's text is built, of the sources that it has now."""
+    return set(split_tokens(config.run_dir, "train") or {}) == set(config.corpus.sources)
+
+
+def _foreseen_rows(config: RunConfig) -> dict[str, int] | None:
+    """Return about how many rows each source trains on, by the size of its files; None where one isn't known."""
+    sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
+    row_bytes = usual_bytes_per_token(config.model.vocab_size) * config.model.seq_len
+    trained = 1 - config.corpus.validation_fraction
+    known = {name: math.ceil(trained * size / row_bytes) for name, size in sizes.items() if size}
+    return known if set(known) == set(sizes) else None
+
+
+def epochs_or_none(config: RunConfig) -> dict[str, SourceEpochs] | None:
+    """Return what a run reads of each source, None also where its caps of epochs don't allow it."""
+    try:
+        return epochs_of(config)
+    except ConfigError:
+        return None
+
+
+def most_epochs(by_source: EpochsBySource) -> float:
+    return max(found.times for found in by_source.values())
+
+
+def overall_epochs(by_source: EpochsBySource | None) -> float:
+    """Return all tokens over those that are different: 1 where nothing is read twice, or isn't known yet."""
+    if not by_source:
+        return 1.0
+    different = sum(found.tokens / max(1.0, found.times) for found in by_source.values())
+    return sum(found.tokens for found in by_source.values()) / different
+
+
+def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
+    """Return the most epochs of `unique` tokens that still teach: where more tokens bring what repeating them costs.
+
+    But a run of fewer than 200 steps has hardly begun to learn (docs/log.md, 2026-11-26, texts of 0.14 and 1.2 MB).
+    """
+    to_begin = min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique)
+    return max(OWN.best_epochs(params, unique), to_begin)
+
+
+def notes_of_memorising(config: RunConfig) -> list[str]:
+    """Return a note where a run reads its text so often that such a model memorises it."""
+    together = overall_epochs(epochs_or_none(config))
+    params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
+    useful = useful_epochs(params, tokens / together, config.train.batch_tokens)
+    if together < MUCH_MORE * useful:
+        return []
+    return [
+        f"{together:.1f} epochs of this text: a model of this size learns most from about {useful:.1f}, memorises "
+        "more, and gets worse on other text. Use fewer steps, more text or a smaller model; to measure it: "
+        "headwater ladder RUN"
+    ]
+
+
+def notes_of_repetition(who: str, times: float, known: float) -> list[str]:
+    """Return a note where `who` reads its text far more often than the runs did that its loss is forecast from."""
+    if times < max(MIN_NOTED_EPOCHS, MUCH_MORE * known):
+        return []
+    return [
+        f"{who} has {times:.1f} epochs; the runs behind the forecast of its loss had {known:.2g}. The cost of "
+        "repetition is borrowed from other runs and uncertain by 3 times; headwater ladder RUN measures it"
+    ]

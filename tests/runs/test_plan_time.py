@@ -1,0 +1,264 @@
+"""What runs took here, as later plans of the same folder read it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from small_run import quick, write_run_file, write_texts
+
+from headwater.errors import LockedError, StorageError
+from headwater.forecast.ladder import Rung
+from headwater.machine.load import LoadMeter
+from headwater.records import read_records
+from headwater.runs import plan_time, times, training
+from headwater.runs.ladder_record import DoneRung
+from headwater.runs.plan_machine import machinery
+from headwater.runs.plan_time import RUN_TO_RUN, Probe
+from headwater.runs.run_config import load_run
+from headwater.runs.searched_processor import processor_at_hand
+from headwater.runs.stages import prepare_data
+from headwater.runs.times import MIN_STEPS, MeasuredAround, keep_times, speed_here
+from headwater.runs.training import train_stage
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A run on one thread of a processor whose rate is known; any number of steps is enough to be kept."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plan_time, "float32_rate_per_core", lambda: 1e11)
+    write_texts(tmp_path / "texts", 20)
+    given = ["machine.num_threads=1", "train.half_length_fraction=0"]
+    return load_run(str(write_run_file(tmp_path / "mine.toml")), given)[0]
+
+
+@pytest.fixture
+def keeps_all(monkeypatch):
+    monkeypatch.setattr(times, "MIN_STEPS", 3)
+    monkeypatch.setattr(times, "MIN_SECONDS", 0.0)
+
+
+def trained(config, display=lambda record: None, say=print):
+    with quick():
+        prepare_data(config, print)
+        assert train_stage(config, display, say)
+
+
+def named(config, name, **train):
+    return config.model_copy(update={"name": name, "train": config.train.model_copy(update=train)})
+
+
+def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: int = 300, peak=None) -> None:
+    """Write the times of a run whose steps all took `step_seconds`."""
+    config = named(config, config.name, num_steps=num_steps)
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    steps = [{"event": "step", "step": number, "seconds": step_seconds} for number in range(1, num_steps + 1)]
+    finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak}
+    keep_times(config, [*steps, finish], speed or speed_here("float32", 1, is_compiled=False), 1000)
+
+
+def a_probe(step_seconds: float, **changed) -> Probe:
+    return replace(Probe(step_seconds, 40, "float32", 1, None), **changed)
+
+
+def test_a_run_leaves_what_its_steps_took_and_its_peak(config, keeps_all):
+    trained(config)
+    value = json.loads((config.run_dir / "times.json").read_text())
+    records = read_records(config.run_dir / "records.jsonl")
+    steps = [record["seconds"] for record in records if record["event"] == "step"]
+    assert min(steps) <= value["step_seconds"] <= max(steps)
+    assert value["num_steps"] == len(steps)
+    assert value["peak_memory_bytes"] == records[-1]["peak_memory_bytes"]
+    assert value["around"]["validated_token"] > 0 and value["around"]["save"] > 0
+    assert machinery(config).step.how.startswith("mean of 1 earlier run of this shape here")
+
+
+def test_a_resumed_run_leaves_none_since_no_process_made_all_its_steps(config, keeps_all):
+    class Killed(BaseException):
+        pass
+
+    def killed_after_a_save(record):
+        if record["event"] == "checkpoint" and record["step"] > config.train.num_steps // 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(config, killed_after_a_save)
+    trained(config)
+    assert not (config.run_dir / "times.json").exists()
+
+
+def test_a_run_beside_other_programs_leaves_none(config, keeps_all, monkeypatch):
+    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: "Other processes use 1.9 of the 2 CPUs")
+    trained(config)
+    assert not (config.run_dir / "times.json").exists()
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full"), RuntimeError("what nobody thought of")])
+def test_what_a_run_took_is_worth_less_than_the_run(config, keeps_all, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    said = []
+    monkeypatch.setattr(training, "keep_times", fail)
+    trained(config, say=said.append)
+    assert f"later plans won't know what this run took: {error}" in said
+
+
+def test_a_run_that_was_taken_over_writes_nothing_more(config, keeps_all, monkeypatch):
+    def taken_over(*_):
+        raise LockedError("taken over")
+
+    monkeypatch.setattr(training, "keep_times", taken_over)
+    with pytest.raises(LockedError):
+        trained(config)
+
+
+def test_few_steps_or_seconds_are_the_moments_speed(config):
+    took(config, 0.001, num_steps=MIN_STEPS)
+    took(config, 10.0, num_steps=MIN_STEPS - 1)
+    assert not (config.run_dir / "times.json").exists()
+    took(config, 1.0, num_steps=MIN_STEPS)
+    assert (config.run_dir / "times.json").exists()
+
+
+def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
+    usual = machinery(config)
+    want = 1.2 * usual.step.seconds.median
+    for day in range(4):
+        took(named(config, f"before{day}"), want, day=day + 1, num_steps=3000, peak=1e9)
+    found = machinery(config)
+    assert found.step.seconds.median == pytest.approx(want, rel=0.001)
+    assert found.step.seconds.log_deviation == pytest.approx(RUN_TO_RUN * math.sqrt(1 + 1 / 4))
+    assert found.step.how == "mean of 4 earlier runs of this shape here"
+    assert found.memory.median == 1e9
+    assert "4 earlier runs" in found.how["memory"]
+    other = machinery(named(config, "other", batch_tokens=2 * config.train.batch_tokens))
+    assert "as measured on other shapes here" in other.step.how
+    deviations = [each.step.seconds.log_deviation for each in (found, other, usual)]
+    assert deviations == sorted(deviations), "another shape gains less"
+
+
+def test_runs_that_scatter_widen_the_band(config):
+    for day, seconds in enumerate((1.0, 1.5)):
+        took(named(config, f"before{day}"), seconds, day=day + 1)
+    found = machinery(config).step.seconds
+    assert found.median == pytest.approx(math.sqrt(1.5))
+    assert found.log_deviation == pytest.approx(math.log(1.5) / 2 * math.sqrt(1.5))
+
+
+def test_a_probe_counts_as_one_more_run(config):
+    for day in range(2):
+        took(named(config, f"before{day}"), 1.0, day=day + 1)
+    found = machinery(config, a_probe(8.0)).step
+    assert found.how.startswith("mean of 2 earlier runs and a probe of 40 steps of this shape here")
+    assert found.seconds.median == pytest.approx(2.0)
+
+
+def test_a_probe_under_load_counts_only_where_there_is_no_run(config):
+    busy = a_probe(3.0, busy="under load")
+    assert machinery(config, busy).step.seconds.median == pytest.approx(3.0)
+    took(named(config, "before"), 1.0)
+    assert machinery(config, busy).step.seconds.median == pytest.approx(1.0)
+
+
+def test_only_the_newest_runs_count(config):
+    for day in range(15):
+        took(named(config, f"run{day}"), 6.0 if day < 5 else 2.0, day=day + 1)
+    found = machinery(config).step
+    assert found.seconds.median == pytest.approx(2.0)
+    assert found.how.startswith("mean of 10 earlier runs")
+
+
+def a_rung(config, **changed) -> DoneRung:
+    sizes = {"num_layers": config.model.num_layers, "d_model": config.model.d_model}
+    heads = {"num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
+    rung = Rung(**sizes, **heads, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
+    done = DoneRung(rung, {"all": 2.0}, 0.2, 1.0, "float32", 1, "a processor", MeasuredAround(save=0.7))
+    return replace(done, **changed)
+
+
+def test_the_ladders_rungs_of_this_shape_count_and_those_under_load_dont(config, monkeypatch):
+    quiet = a_rung(config)
+    busy = replace(quiet, step_seconds=2.0, busy="others use 1.9 of the 2 CPUs")
+    monkeypatch.setattr(plan_time, "is_as_fast", lambda config: True)
+    rungs = []
+    monkeypatch.setattr(plan_time, "read_ladder", lambda config: rungs)
+    rungs[:] = [quiet, busy]
+    found = machinery(config).step
+    assert found.seconds.median == pytest.approx(0.2) and found.around.save == 0.7
+    assert found.how.startswith("mean of the ladder's runs of this shape here")
+    assert busy.rung.name in found.notes[0] and "those of the others count" in found.notes[0]
+    rungs[:] = [busy]
+    assert "this processor's rate" in machinery(config).step.notes[0]
+    rungs[:] = [replace(quiet, rung=replace(quiet.rung, d_model=2 * config.model.d_model))]
+    assert "as measured on other shapes here" in machinery(config).step.how
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"dtype": "int8"}, {"num_threads": 2}, {"compiled": True}, {"flags": "sha256:0"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_runs_that_computed_otherwise_say_nothing(config, changed):
+    took(named(config, "before"), 9.0, speed=speed_here("float32", 1, is_compiled=False) | changed)
+    assert "earlier" not in machinery(config).step.how
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        '"step_seconds": -9.0',
+        '"step_seconds": 1e300',
+        '"step_seconds": 1e-310',
+        '"step_seconds": true',
+        '"step_seconds": 1' + 400 * "0",
+        '"step_seconds": NaN',
+        '"half_length_fraction": 2',
+        '"format_version": 7',
+        '"d_model": 1' + 200 * "0",
+        '"vocab_size": 1' + 320 * "0",
+        '"batch_tokens": 1' + 320 * "0",
+    ],
+    ids=lambda changed: changed[:30],
+)
+def test_numbers_that_cant_be_say_nothing(config, changed):
+    before = machinery(config).step.seconds
+    took(named(config, "odd"), 9.0)
+    path = config.run_dir.parent / "odd/times.json"
+    name = changed.split(":")[0]
+    path.write_text(re.sub(rf"{name}: [^,\n]*", changed, path.read_text()))
+    assert machinery(config).step.seconds == before
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"format": "headwater-times"', "{}", "null", ""])
+def test_files_of_others_say_nothing(config, text):
+    (config.run_dir.parent / "odd").mkdir(parents=True)
+    (config.run_dir.parent / "odd/times.json").write_text(text)
+    assert "earlier" not in machinery(config).step.how
+
+
+def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
+    def processor():
+        return processor_at_hand(config, None, 0.0)
+
+    before, modelled = processor(), machinery(config).step.seconds.median
+    took(named(config, "before"), 1.3 * modelled, num_steps=3000)
+    assert before.usual.median == 1.0
+    after = processor()
+    assert after.usual.median == pytest.approx(1.3, rel=0.03)
+    assert after.usual.log_deviation < 0.8 * before.usual.log_deviation
+    (found,) = after.search(config.model, 1e6, 0.0).candidates
+    assert found.hours_deviation == after.usual.log_deviation
+
+
+def test_runs_far_from_what_a_processor_takes_are_named(config):
+    usual = machinery(config).step.seconds.median
+    took(named(config, "near"), 1.3 * usual)
+    assert "times the model" not in machinery(config).step.how
+    took(named(config, "near"), 10 * usual)
+    assert "times the model's: see RUN/times.json" in machinery(config).step.how
