@@ -258,7 +258,7 @@ def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
 
 def test_runs_far_from_what_a_processor_takes_are_named(config):
     usual = machinery(config).step.seconds.median
-    took(named(config, "near"), 1.3 * usual)
+    took(named(config, "near"), 1.3 * usual, num_steps=3000)
     assert "times the model" not in machinery(config).step.how
-    took(named(config, "near"), 10 * usual)
+    took(named(config, "near"), 10 * usual, num_steps=3000)
     assert "times the model's: see RUN/times.json" in machinery(config).step.how

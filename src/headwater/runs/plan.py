@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from headwater.errors import ConfigError
-from headwater.forecast.count import count_flops, count_params
+from headwater.forecast.count import count_flops
 from headwater.forecast.energy import site_or_average
 from headwater.forecast.result import Forecast, Inputs, Limits, Spread, check_positive, forecast
-from headwater.forecast.shape import shape_of
 from headwater.machine.load import busy_now
-from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.count import count_model, flops_per_token
 from headwater.report.numbers import significant
 from headwater.runs.costs import Costs
 from headwater.runs.ladder_record import unfinished_ladder
 from headwater.runs.plan_loss import LossOutlook, ladder_table, loss_outlook
-from headwater.runs.plan_machine import Machinery, StartedRun, machinery
-from headwater.runs.plan_time import Probe, around_steps
+from headwater.runs.plan_machine import StartedRun, machinery
+from headwater.runs.plan_time import Machinery, Probe, around_steps
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import epochs_or_none, most_epochs, notes_of_memorising, notes_of_missing_text
 
@@ -167,9 +166,8 @@ def counts(config: RunConfig) -> dict[str, Any]:
 
     `epochs` are those of the source that is read most often, None where that isn't known.
     """
-    shape = shape_of(config.model)
-    params, tokens = count_params(shape), config.train.num_steps * config.train.batch_tokens
-    flops, by_source = count_flops(shape), epochs_or_none(config)
+    params, tokens = count_model(config.model), config.train.num_steps * config.train.batch_tokens
+    flops, by_source = count_flops(params), epochs_or_none(config)
     return {
         "params": params.total,
         "active_params": params.active,
@@ -179,5 +177,5 @@ def counts(config: RunConfig) -> dict[str, Any]:
         "epochs": most_epochs(by_source) if by_source else None,
         "flops_per_token": asdict(flops),
         "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
-        "tokens_per_parameter": tokens / count_parameters(config.model).total,
+        "tokens_per_parameter": tokens / params.total,
     }

@@ -14,8 +14,7 @@ from headwater.forecast.processor import muon_flops, sizes_of
 from headwater.forecast.result import Spread
 from headwater.forecast.shape import shape_of
 from headwater.forecast.time import in_halves, step_seconds, step_work
-from headwater.runs.plan_machine import NO_PRICE, Machinery
-from headwater.runs.plan_time import Probe, StepTime
+from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime
 from headwater.runs.run_config import RunConfig
 from headwater.scaling.arrays import Z_P90
 

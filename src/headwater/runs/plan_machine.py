@@ -15,7 +15,7 @@ from headwater.machine.host import cpu_flags, fast_dtype, gpu_name
 from headwater.machine.memory import memory_bytes
 from headwater.machine.threads import usable_cores
 from headwater.optim.rules import RULES
-from headwater.runs.plan_time import Probe, StepTime, modelled_step, peaks_at, processor_step
+from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime, modelled_step, peaks_at, processor_step
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
 from headwater.runs.times import StepShape
@@ -24,7 +24,6 @@ from headwater.train.settings import num_recomputed
 NOMINAL_RATE = 1e11  # FLOP/s
 SAME_MEMORY = 0.02
 "Of the peaks of runs of one shape: three of first-light were within 0.2 % (2026-11-28); text may differ."
-NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
 MOST_OF_MEMORY = 0.5
 "Mapped pages of a text larger than memory come and go."
 
@@ -38,19 +37,6 @@ class StartedRun:
 
     dtype: str
     held_bytes: float | None
-
-
-@dataclass(frozen=True)
-class Machinery:
-    """What the machine says of a run, `how` by quantity. `memory_limit_bytes` is a GPU's, else the machine's own."""
-
-    step: StepTime
-    memory: Spread
-    watts: Spread
-    usd_per_hour: Spread | None
-    how: dict[str, str]
-    memory_limit_bytes: float
-    is_processor: bool
 
 
 def machinery(config: RunConfig, probe: Probe | None = None, started: StartedRun | None = None) -> Machinery:

@@ -45,6 +45,7 @@ VALIDATION_PART = 0.376
 "Seconds of a validated token over those of a trained one: first-light, as `around_steps` in processor.json."
 UNKNOWN_HELD_OUT = 50_000
 "Tokens held out of a source whose size isn't known: a few megabytes of text have as many."
+NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
 FIRST_LIGHT_SECONDS_PER_TOKEN, FIRST_LIGHT_BYTES = 0.255 / 4096, 42.5e6
 
 
@@ -73,6 +74,19 @@ class StepTime:
     around: MeasuredAround = NOT_MEASURED
     peaks: tuple[float, ...] = ()
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What the machine says of a run, `how` by quantity. `memory_limit_bytes` is a GPU's, else the machine's own."""
+
+    step: StepTime
+    memory: Spread
+    watts: Spread
+    usd_per_hour: Spread | None
+    how: dict[str, str]
+    memory_limit_bytes: float
+    is_processor: bool
 
 
 def processor_step(config: RunConfig, dtype: str, cores: int, flags: set[str], probe: Probe | None) -> StepTime:
@@ -153,7 +167,7 @@ def _notes_of_load(rungs: Sequence[DoneRung], *, is_used: bool) -> list[str]:
     """Return a note where rungs trained under load, whose times aren't used."""
     busy = [f"{done.rung.name} ({done.busy})" for done in rungs if done.busy is not None]
     left = (
-        "those of others count" if is_used or len(busy) < len(rungs) else "times are by this processor's rate instead"
+        "those of the others count" if is_used or len(busy) < len(rungs) else "times are by this processor's rate instead"
     )
     return [f"the ladder's times of {', '.join(busy)} aren't used: {left}"] if busy else []
 
