@@ -166,9 +166,8 @@ def _number(count: int, what: str) -> str:
 def _notes_of_load(rungs: Sequence[DoneRung], *, is_used: bool) -> list[str]:
     """Return a note where rungs trained under load, whose times aren't used."""
     busy = [f"{done.rung.name} ({done.busy})" for done in rungs if done.busy is not None]
-    left = (
-        "those of the others count" if is_used or len(busy) < len(rungs) else "times are by this processor's rate instead"
-    )
+    is_used = is_used or len(busy) < len(rungs)
+    left = "those of the others count" if is_used else "times are by this processor's rate instead"
     return [f"the ladder's times of {', '.join(busy)} aren't used: {left}"] if busy else []
 
 
