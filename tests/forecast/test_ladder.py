@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.ladder import LEAST_RATIO, Rung, _Information, design, scaled_shapes, worth_of_another
+from headwater.forecast.ladder import Rung, scaled_shapes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
-from headwater.scaling.posterior import Posterior
-from headwater.scaling.prior import published_prior
-from headwater.scaling.refusal import forecast_refusal
+from headwater.scaling.checks import forecast_refusal
+from headwater.scaling.design import LEAST_RATIO, _Information, design, worth_of_another
+from headwater.scaling.posterior import Posterior, published_prior
 from headwater.scaling.table import Runs
 
 BATCH = 4096

@@ -12,13 +12,14 @@ import pytest
 from small_run import call, finish, require_clear_error, start, write_run_file, write_texts
 
 from headwater.errors import ConfigError
-from headwater.forecast.ladder import Rung, design
+from headwater.forecast.ladder import Rung
 from headwater.runs.kept_forecast import forecast_of_run
 from headwater.runs.ladder_design import LadderOptions
 from headwater.runs.ladder_record import read_ladder
 from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of
+from headwater.scaling.design import design
 from headwater.scaling.table import read_runs
 
 ARGUMENTS = ("ladder", "mine.toml", "--minutes", "2", "--json")

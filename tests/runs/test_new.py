@@ -18,7 +18,7 @@ from headwater.runs.new import (
 )
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import notes_of_memorising, usual_bytes_per_token
-from headwater.scaling.overfit import MAX_EPOCHS_TRIED
+from headwater.scaling.repetition import MAX_EPOCHS_TRIED
 
 HERE = TimeEstimate(step=0.1, rest=3.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.scaling.fit import Law
+from headwater.scaling.law import Law
 from headwater.scaling.table import Runs, runs_of
 
 TRUE = Law(E=1.7, A=400.0, B=900.0, alpha=0.33, beta=0.31)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from headwater.scaling.prior import published_prior
+from headwater.scaling.posterior import published_prior
 from headwater.scaling.published import PublishedLaws, published_laws, weights
 
 LAWS = published_laws()

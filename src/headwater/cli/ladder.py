@@ -37,8 +37,6 @@ Table = Annotated[Path | None, of_table(metavar="CSV", help="Finished runs: colu
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
 LossColumn = Annotated[str, of_table(metavar="NAME", help="Column to fit, such as one source's loss.")]
 DropHighest = Annotated[int, of_table(metavar="N", help="Exclude the N runs of the highest loss.", min=0)]
-LrOff = Annotated[float, of_table(metavar="FACTOR", help="Learning rate of --at over the best.")]
-BatchOff = Annotated[float, of_table(metavar="FACTOR", help="Batch of --at over the best.")]
 Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute.")]
 Page = Annotated[Path | None, of_table(metavar="FILE.html", help="Draw the fit on a page.")]
 
@@ -58,8 +56,6 @@ def ladder(
     at: At = None,
     loss_column: LossColumn = "loss",
     drop_highest: DropHighest = 0,
-    lr_off: LrOff = 1.0,
-    batch_off: BatchOff = 1.0,
     budget: Flops = None,
     page: Page = None,
     as_json: AsJson = False,
@@ -73,7 +69,7 @@ def ladder(
             raise ConfigError(f"--table fits {table} alone; remove {run}")
         from headwater.cli.law import fit_table
 
-        return fit_table(table, at or [], loss_column, drop_highest, (lr_off, batch_off), budget, page, as_json)
+        return fit_table(table, at or [], loss_column, drop_highest, budget, page, as_json)
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
     from headwater.cli.progress import SmallRunDisplay

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from threadpoolctl import threadpool_limits
 
 from headwater.cli.terminal import print_json, safe, say_beside
 from headwater.errors import ConfigError
 from headwater.report.numbers import apart, count
+
+if TYPE_CHECKING:
+    from headwater.scaling import ScalingLaw
+    from headwater.scaling.checks import Exponent
 
 
 def fit_table(
@@ -17,37 +24,95 @@ def fit_table(
     at: list[str],
     loss_column: str,
     drop_highest: int,
-    factors: tuple[float, float],
     budget: float | None,
     page: Path | None,
     as_json: bool,
 ) -> None:
-    """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast the runs of `at`, each with its interval.
-
-    `factors` are the learning rate and the batch of those runs over the best.
-    """
+    """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast the runs of `at`, each with its interval."""
     if budget is not None and not 0 < budget < math.inf:
         raise ConfigError(f"--budget {budget:g} is no amount of compute; give FLOPs above zero, like 1e21")
     targets = [_target(text) for text in at]
-    if not targets and factors != (1, 1):
-        raise ConfigError("--lr-off and --batch-off change forecasts, and there is none; add --at PARAMS,TOKENS")
-    from headwater.scaling import study
-    from headwater.scaling.table import read_runs
+    from headwater.scaling import ScalingLaw, read_runs
+    from headwater.scaling.checks import exponents_of
+    from headwater.scaling.table import num_distinct
 
+    started_at = time.perf_counter()
     runs = read_runs(table, loss_column)
-    done = study.study(runs.without_highest(drop_highest) if drop_highest else runs)
-    result = study.law_fields(done)
-    if targets:
-        lr_factor, batch_factor = factors
-        chosen = [replace(study.Target(*target), lr_factor=lr_factor, batch_factor=batch_factor) for target in targets]
-        result["forecasts"] = [study.forecast_fields(done, target) for target in chosen]
-    result["optimum"] = study.optimum_fields(done, budget)
+    if num_distinct(runs.params) == 1 and num_distinct(runs.tokens) == 1:
+        raise ConfigError("all runs have the same params and tokens; the law needs runs of several sizes: add some")
+    # under load two threads wait for each other, spinning: a fit of 0.2 s took 10
+    with threadpool_limits(limits=1, user_api="blas"):
+        law = ScalingLaw(runs.without_highest(drop_highest) if drop_highest else runs)
+        both = exponents_of(law)
+        result = _law_fields(law, both, time.perf_counter() - started_at)
+        if targets:
+            result["forecasts"] = [_forecast_fields(law, *target) for target in targets]
+        result["optimum"] = _optimum_fields(law, both, budget)
     if page is not None:
         from headwater.report.law import write_law_page
 
-        write_law_page(page, table.name, done, result)
+        write_law_page(page, table.name, law, result)
         say_beside(as_json)(f"page: {page}")
     print_json(result) if as_json else _print(result)
+
+
+def _law_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], seconds: float) -> dict[str, Any]:
+    """Return the curve, what the rows say of its exponents when runs of like size count as related, and warnings."""
+    from headwater.scaling.checks import table_warnings
+    from headwater.scaling.table import most_epochs_of
+
+    intervals = {
+        name: {"p10": found.p10, "p90": found.p90, "identified": found.is_identified, "likeliest": found.likeliest}
+        for name, found in zip(("alpha", "beta"), both, strict=True)
+    }
+    return {
+        **{name: getattr(law.curve, name) for name in ("A", "B", "E", "alpha", "beta")},
+        "num_points": len(law.runs),
+        "seconds": seconds,
+        "objective": law.curve.objective,
+        "repetition": {
+            "strength": law.strength.median,
+            "log_deviation": law.strength.log_deviation,
+            "most_readings": most_epochs_of(law.table),
+        },
+        "exponent_intervals": intervals,
+        "interval_levels": {"p10_p90": 0.8},
+        "backtest": {"num_cuts": len(law.past), "widening": law.widening},
+        "warnings": [asdict(warning) for warning in table_warnings(law, both)],
+    }
+
+
+def _forecast_fields(law: ScalingLaw, params: float, tokens: float, epochs: float = 1.0) -> dict[str, Any]:
+    """Return P10, P50 and P90 of a run's loss, and the curve's; None where the rows can't carry them."""
+    import numpy as np
+
+    from headwater.scaling.checks import forecast_refusal, forecast_warnings
+    from headwater.scaling.table import MAX_EPOCHS
+
+    unique = tokens / max(1.0, epochs)
+    fields: dict[str, Any] = {"params": params, "tokens": tokens}
+    rise = float(np.expm1(law.strength.log_cost(np.array(params), np.array(tokens), unique)))
+    if epochs > 1:
+        fields |= {"epochs": epochs, "repetition_costs": rise}
+    too_often = f"{epochs:g} epochs are more than the {MAX_EPOCHS:g} that were measured" if epochs > MAX_EPOCHS else ""
+    if refused := too_often or forecast_refusal(law.runs, params, tokens):
+        return {**fields, **dict.fromkeys(("p10", "p50", "p90")), "refused": refused}
+    p10, p50, p90 = law.predict(params, tokens, unique_tokens=unique).band
+    warnings = [asdict(warning) for warning in forecast_warnings(law.runs, params, tokens)]
+    curve = float(law.curve.loss(np.array(params), np.array(tokens))) * (1 + rise)
+    if warnings:  # intervals beside a warning didn't hold what they say (docs/log.md, 2026-11-28)
+        p10 = p90 = None
+    return {**fields, "p10": p10, "p50": p50, "p90": p90, "curve": curve, "warnings": warnings}
+
+
+def _optimum_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], flops: float | None) -> dict[str, Any]:
+    """Return the compute-optimal size at a budget (by default that of the largest run), or `refused` and why."""
+    from headwater.scaling.checks import optimum_refusal
+
+    budget = float(law.runs.flops.max()) if flops is None else flops
+    found = law.optimum(budget)
+    refused = optimum_refusal(law.runs, both, found)
+    return {"flops": budget, "refused": refused} if refused or found is None else asdict(found)
 
 
 def _target(text: str) -> list[float]:
@@ -68,8 +133,6 @@ def _target(text: str) -> list[float]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from headwater.scaling.study import NOT_THE_LAW
-
     absent = [warning["says"] for warning in result["warnings"] if warning["code"] == "no_law"]
     if absent:
         print(safe(f"{result['num_points']} runs, no forecast: {absent[0]}"))
@@ -94,19 +157,22 @@ def _print(result: dict[str, Any]) -> None:
         )
     repeats = any("epochs" in found for found in result.get("forecasts", []))
     if result.get("forecasts"):
-        print(f"\n{'params':>10} {'tokens':>10}{' epochs' if repeats else ''} {'p10':>9} {'p50':>9} {'p90':>9}")
+        heads = "".join(f" {name:>9}" for name in ("p10", "p50", "p90", "curve"))
+        print(f"\n{'params':>10} {'tokens':>10}{' epochs' if repeats else ''}{heads}")
     for found in result.get("forecasts", []):
         sizes = f"{count(found['params']):>10} {count(found['tokens']):>10}"
         if repeats:
             sizes += f" {found.get('epochs', 1):>6g}"
-        values = [found[name] for name in ("p10", "p50", "p90")]
-        print(
-            f"{sizes} no forecast: {found['refused']}"
-            if "refused" in found
-            else sizes + "".join(f" {v:9.4f}" for v in values)
-        )
+        if "refused" in found:
+            print(f"{sizes} no forecast: {found['refused']}")
+            continue
+        values = [found[name] for name in ("p10", "p50", "p90", "curve")]
+        print(sizes + "".join(f" {'-':>9}" if value is None else f" {value:9.4f}" for value in values))
     if result.get("forecasts"):
-        print(f"note: {NOT_THE_LAW}")
+        print(
+            "note: p50 is not the curve of the law: it averages over exponents that the runs leave open, and follows "
+            "nearby runs"
+        )
     for warning in _warnings(result):
         print(safe(f"note: {warning}"))
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from headwater.forecast.candidate import Candidate
 from headwater.scaling.arrays import FloatArray
-from headwater.scaling.overfit import Strength
+from headwater.scaling.repetition import Strength
 from headwater.scaling.table import MAX_EPOCHS
 
 SLACK = 0.01

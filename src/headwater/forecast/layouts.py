@@ -15,7 +15,7 @@ from headwater.forecast.layout import HEADWATER, Layout, Precision, Sharding, ne
 from headwater.forecast.memory import Memory, OptimizerName, estimate_memory
 from headwater.forecast.shape import Shape
 from headwater.forecast.time import step_seconds, step_work
-from headwater.scaling.tuning import BATCH_PER_SQUARED_DOUBLING, MAX_FACTOR
+from headwater.scaling.published import BATCH_PER_SQUARED_DOUBLING, MAX_FACTOR
 
 MAX_MICROBATCH_TOKENS = 65_536
 LONG_ROW = 8192

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from headwater.forecast.choices import Choice, Field, LossModel
-from headwater.scaling.overfit import MEASURED_EPOCHS, MEASURED_RATIO
 from headwater.scaling.published import NATS
-from headwater.scaling.repetition import NAME, repeated_loss
+from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, repeated_loss
 
 MIN_SIZE_RATIO = 1.25
 "A ratio of sizes from which two laws are said to disagree."

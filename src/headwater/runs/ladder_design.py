@@ -9,7 +9,7 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.files import write_json
-from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, design, scaled_shapes
+from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, scaled_shapes
 from headwater.forecast.result import PROBES_PART
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.optim.rules import Reason
@@ -20,6 +20,7 @@ from headwater.runs.plan_machine import machinery, relative_step
 from headwater.runs.plan_time import around_steps
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import is_prepared
+from headwater.scaling.design import design
 from headwater.scaling.table import MIN_RUNS
 from headwater.train.settings import TrainSettings
 

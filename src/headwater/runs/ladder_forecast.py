@@ -7,16 +7,19 @@ from dataclasses import asdict
 from typing import Any
 
 from headwater.errors import ConfigError
-from headwater.forecast.ladder import Rung, worth_of_another
+from headwater.forecast.ladder import Rung
 from headwater.runs.ladder_design import Ladder
 from headwater.runs.ladder_record import BITS_PER_BYTE, DoneRung, table_of
 from headwater.runs.plan import PlanOptions, plan_run, with_ladder
-from headwater.runs.plan_loss import LEAST_FITTED
 from headwater.runs.text_size import epochs_or_none, overall_epochs
-from headwater.scaling.overfit import OWN, RepeatedForecaster
-from headwater.scaling.refusal import forecast_refusal
-from headwater.scaling.study import QUANTILES
+from headwater.scaling.backtest import LEAST_FITTED
+from headwater.scaling.checks import forecast_refusal
+from headwater.scaling.design import worth_of_another
+from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.repetition import OWN
 from headwater.scaling.table import Runs, with_epochs
+
+QUANTILES = ("p10", "p50", "p90")
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
@@ -47,10 +50,15 @@ def _rung_fields(done: DoneRung) -> dict[str, Any]:
 
 
 def _forecast(runs: Runs, target: Rung, epochs: float) -> dict[str, Any]:
-    forecaster = RepeatedForecaster(with_epochs(runs, epochs), OWN)
-    if refused := forecast_refusal(forecaster.likeliest.runs, target.params, target.tokens):
+    law = ScalingLaw(with_epochs(runs, epochs), OWN)
+    if refused := forecast_refusal(law.runs, target.params, target.tokens):
         return {**dict.fromkeys(QUANTILES), "refused": refused}
-    return forecaster.forecast(target.params, target.tokens, target.tokens / epochs).quantiles
+    return _quantiles(law, target, epochs)
+
+
+def _quantiles(law: ScalingLaw, target: Rung, epochs: float) -> dict[str, float]:
+    band = law.predict(target.params, target.tokens, unique_tokens=target.tokens / epochs).band
+    return dict(zip(QUANTILES, band, strict=True))
 
 
 def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[dict[str, Any]]:
@@ -62,14 +70,13 @@ def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[dict[str, An
     for number in range(LEAST_FITTED, len(done)):
         target, runs = done[number], table_of(done[:number])
         rung, fact = target.rung, target.loss["all"]
-        forecaster = RepeatedForecaster(with_epochs(runs, epochs), OWN)
-        forecast = forecaster.forecast(rung.params, rung.tokens, rung.tokens / epochs)
+        forecast = _quantiles(ScalingLaw(with_epochs(runs, epochs), OWN), rung, epochs)
         found.append(
             {
                 "name": rung.name,
-                **forecast.quantiles,
+                **forecast,
                 "fact": fact,
-                "relative_error": fact / forecast.p50 - 1,
+                "relative_error": fact / forecast["p50"] - 1,
                 "compute_ratio": rung.flops / max(other.rung.flops for other in done[:number]),
             }
         )

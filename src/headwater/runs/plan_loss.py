@@ -23,12 +23,13 @@ from headwater.runs.ladder_record import (
 )
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import MUCH_MORE, epochs_of, is_built, most_epochs, notes_of_repetition, overall_epochs
-from headwater.scaling.overfit import OWN, RepeatedForecaster
-from headwater.scaling.refusal import forecast_refusal, forecast_warnings
+from headwater.scaling.backtest import LEAST_FITTED
+from headwater.scaling.checks import forecast_refusal, forecast_warnings
+from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.repetition import OWN
 from headwater.scaling.schedule import NO_MOVE, Move, move
 from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
 
-LEAST_FITTED = 4  # rungs; the prior carries what so few leave open
 LEAST_COST = 0.001
 "Of a loss: a smaller cost of repetition isn't mentioned."
 MOST_SHARES = 2000
@@ -103,7 +104,7 @@ def _by_law(config: RunConfig, runs: Runs, name: str, *, is_own: bool) -> LossOu
         return LossOutlook(None, str(error))
     times, notes = most_epochs(by_source) if by_source else 1.0, []
     if is_own:
-        forecaster = RepeatedForecaster(with_epochs(runs, overall_epochs(by_source)), OWN)
+        law = ScalingLaw(with_epochs(runs, overall_epochs(by_source)), OWN)
         name += ", which read their text as often"
     else:
         known = most_epochs_of(runs)
@@ -113,24 +114,24 @@ def _by_law(config: RunConfig, runs: Runs, name: str, *, is_own: bool) -> LossOu
                 f"the run reads its text {times:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} "
                 "epochs. Use more text or fewer tokens, or measure it: headwater ladder RUN",
             )
-        forecaster = RepeatedForecaster(runs)
+        law = ScalingLaw(runs)
         notes = notes_of_repetition("the run", times, known)
     params = float(count_parameters(config.model).total)
     tokens = float(config.train.num_steps * config.train.batch_tokens)
-    unique, fresh = tokens / overall_epochs(by_source), forecaster.likeliest.runs
+    unique, fresh = tokens / overall_epochs(by_source), law.runs
     refused = forecast_refusal(fresh, params, tokens)
     if refused is not None:
         return LossOutlook(None, refused)
-    found = forecaster.forecast(params, tokens, unique)
+    found = law.predict(params, tokens, unique_tokens=unique)
     read = "text of unknown size, taken as one epoch"
     if by_source:
         read = f"at most {'' if is_built(config) else 'about '}{times:.2g} epochs of a source"
     how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
-    cost = float(np.expm1(forecaster.strength.log_cost(np.array(params), np.array(tokens), unique)))
+    cost = float(np.expm1(law.strength.log_cost(np.array(params), np.array(tokens), unique)))
     if cost > LEAST_COST:
         how += f"; repetition costs {cost / (1 + cost):.1%} of it"
     warnings = (f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))
-    return LossOutlook(Spread(found.p50, found.log_deviation), how, (*warnings, *notes))
+    return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, (*warnings, *notes))
 
 
 @dataclass(frozen=True)

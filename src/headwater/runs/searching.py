@@ -21,9 +21,9 @@ from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.search_options import SearchOptions, Text, text_of
 from headwater.runs.searched_place import place_of
 from headwater.runs.text_size import notes_of_repetition, usual_bytes_per_token
-from headwater.scaling.overfit import OWN, USUAL
 from headwater.scaling.own_runs import OwnRuns, own_runs
 from headwater.scaling.published import published_laws
+from headwater.scaling.repetition import OWN, USUAL
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
 "Vocabulary and row where nothing says: nanochat's, and those of first-light's size."

@@ -16,7 +16,7 @@ from headwater.model.count import count_parameters
 from headwater.runs.mixture import train_rows
 from headwater.runs.paths import Folders, split_tokens
 from headwater.runs.run_config import RunConfig
-from headwater.scaling.overfit import OWN
+from headwater.scaling.repetition import OWN
 from headwater.sources.settings import SourceSettings, parse_names
 
 TOKEN_BYTES_OF_A_BYTE = 0.62

@@ -1,1 +1,10 @@
-"""How loss falls with parameters and tokens: the law a table of runs shows, and forecasts with intervals. No torch."""
+"""How loss falls with parameters and tokens: a law fitted to a table of runs, forecasts with intervals, best sizes.
+
+numpy and scipy alone. `ScalingLaw` is the estimator, `read_runs` its table; `published_laws` speak where there is none,
+`repetition` says what epochs cost, `design` which small runs to train.
+"""
+
+from headwater.scaling.estimator import Optimum, Prediction, ScalingLaw
+from headwater.scaling.table import Runs, read_runs
+
+__all__ = ["Optimum", "Prediction", "Runs", "ScalingLaw", "read_runs"]

@@ -18,6 +18,8 @@ ORIGIN_STEP = 0.25  # decades of compute
 MAX_DECADES = 2.0
 MIN_FITTED = 8
 MIN_SIZES = 3
+MIN_FITTED_INSIDE = 6  # of a table that is held against itself
+LEAST_FITTED = 4  # of a ladder: the prior carries what so few leave open
 # tokens per parameter of a run that somebody would plan
 LEAST_RATIO, GREATEST_RATIO = 1.0, 1000.0
 _SAME_COMPUTE = 0.01  # decades
@@ -64,6 +66,19 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
         beyond = (log_flops > largest + _SAME_COMPUTE) & (log_flops <= largest + min(MAX_DECADES, reach)) & plausible
         if beyond.any():
             yield Origin(fitted, runs.where(beyond), log_flops[beyond] - largest, reach)
+
+
+def past_cuts(runs: Runs) -> list[Origin]:
+    """Return the cuts that a table is held against itself by: a small ladder's larger rows, one by one."""
+    found = list(origins(runs, MIN_FITTED_INSIDE))
+    if found or len(runs) > MIN_FITTED_INSIDE + 2:
+        return found
+    order = np.argsort(runs.flops, kind="stable")
+    cuts = []
+    for count in range(LEAST_FITTED, len(runs)):
+        fitted, beyond = runs.where(order[:count]), runs.where(order[count : count + 1])
+        cuts.append(Origin(fitted, beyond, decades_beyond(fitted, beyond.flops), span(fitted)))
+    return cuts
 
 
 def thresholds(log_flops: FloatArray) -> FloatArray:

@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from headwater.scaling.arrays import Z_P90, FloatArray
-from headwater.scaling.overfit import USUAL, RepeatedForecaster, Strength
-from headwater.scaling.refusal import forecast_refusal
+from headwater.scaling.checks import forecast_refusal
+from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.repetition import USUAL, Strength
 from headwater.scaling.schedule import NO_MOVE, Move
 from headwater.scaling.table import most_epochs_of, read_runs
 
 
 @dataclass(frozen=True)
 class OwnRuns:
-    """The forecaster of one table; its unit is the table's, which no column names.
+    """The law of one table; its unit is the table's, which no column names.
 
     `move` is what the run's schedule changes where the table's runs had another, `move_how` why.
     """
 
-    forecaster: RepeatedForecaster
+    law: ScalingLaw
     path: Path
     move: Move = NO_MOVE
     move_how: str = ""
@@ -39,11 +40,11 @@ class OwnRuns:
     @cached_property
     def strength(self) -> Strength:
         """That of the losses below: what was divided out of them is multiplied back on."""
-        return replace(self.forecaster.strength, median=self.forecaster.likeliest_strength)
+        return replace(self.law.strength, median=self.law.likeliest_strength)
 
     @property
     def epochs(self) -> float:
-        return most_epochs_of(self.forecaster.runs)
+        return most_epochs_of(self.law.table)
 
     @property
     def members(self) -> list[tuple[str, OwnRuns]]:
@@ -52,27 +53,27 @@ class OwnRuns:
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         shape = np.broadcast_shapes(params.shape, tokens.shape)
         flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
-        return np.log(self.forecaster.likeliest.posterior.predict(*flat)[0]).reshape(shape) + self.move.log_ratio
+        return self.law.log_loss(*flat).reshape(shape) + self.move.log_ratio
 
     def quantiles(
         self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
     ) -> tuple[float, float, float]:
-        medians, deviations = self.forecaster.likeliest.spread(np.array([params]), np.array([tokens]))
-        median = float(medians[0]) * math.exp(log_factor + self.move.log_ratio)
-        factor = math.exp(Z_P90 * math.hypot(float(deviations[0]), self.move.deviation, deviation))
+        found = self.law.predict(params, tokens)  # repetition is in log_factor
+        median = float(found.median[0]) * math.exp(log_factor + self.move.log_ratio)
+        factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.move.deviation, deviation))
         return median / factor, median, median * factor
 
     def refusal(self, params: float, tokens: float) -> str | None:
-        return forecast_refusal(self.forecaster.likeliest.runs, params, tokens)
+        return forecast_refusal(self.law.runs, params, tokens)
 
     def how(self, params: float, tokens: float) -> str:
-        how = f"law of {len(self.forecaster.runs)} runs in {self.path}"
+        how = f"law of {len(self.law.table)} runs in {self.path}"
         return f"{how}; {self.move_how}" if self.move_how else how
 
 
 def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "", known: Strength = USUAL) -> OwnRuns:
-    """Return the forecaster of a table; raise DataError for one that can't be read.
+    """Return the law of a table; raise DataError for one that can't be read.
 
     `known` is what is known of repetition's cost before its rows.
     """
-    return OwnRuns(RepeatedForecaster(read_runs(path), known), path, move, move_how)
+    return OwnRuns(ScalingLaw(read_runs(path), known), path, move, move_how)

@@ -1,21 +1,72 @@
-"""The published law of repeated text, beside which our own penalty is shown: arXiv:2305.16264. No torch."""
+"""The cost of repeated epochs: a penalty on the law of fresh text, and the published law beside which it is shown.
+
+A run of N parameters that reads U tokens 1 + R times is worse than one of as many fresh tokens, by a factor of
+1 + p R^DELTA (N / U)^KAPPA: it memorises its text, the sooner the larger it is. The form is that of arXiv:2605.01640,
+relative to the loss so that it holds in any unit; the exponents were measured here (docs/log.md). How strong it is (p)
+depends on rates, weight decay and text.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from headwater.scaling.arrays import FloatArray
+
+DELTA, KAPPA = 1.2, 0.8
+MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED = 2.0, 8.0, 61
+LOSS_PER_LOG_TOKENS = 0.11  # by which the loss of first-light's model falls, relative
+
+
+@dataclass(frozen=True)
+class Strength:
+    """The penalty's p: its median, and the standard deviation of its logarithm."""
+
+    median: float
+    log_deviation: float
+
+    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
+        """Return by how much the log of the loss rises, of runs that read `tokens` of a text of `unique` ones."""
+        return np.asarray(np.log1p(self.median * penalty(params, tokens, unique)))
+
+    def best_epochs(self, params: float, unique: float) -> float:
+        """Return the best epochs of a text of `unique` tokens, from 2 to 8: where more bring what they cost."""
+        epochs = np.linspace(MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED)
+        cost = self.log_cost(np.array(float(params)), epochs * unique, unique)
+        return float(epochs[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(epochs))])
+
+    def deviation(self, params: float, tokens: float, unique: float) -> float:
+        """Return the standard deviation of that rise which the strength leaves."""
+        cost = self.median * float(penalty(np.array(params), np.array(tokens), unique))
+        return self.log_deviation * cost / (1 + cost)
+
+
+OWN, PUBLISHED = Strength(0.012, 0.45), Strength(0.0045, 0.5)
+"Of headwater's own small runs with Muon (docs/log.md), and of those of arXiv:2305.16264 up to 14 epochs."
+MEASURED_RATIO, MEASURED_EPOCHS = 0.7, 14.0
+"Parameters a unique token, and epochs, up to which the published strength was measured."
+USUAL = Strength(0.009, 0.7)
+"Of rows of which nothing else is known: both lie within it."
+
+
+def penalty(params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
+    """Return R^DELTA (N / U)^KAPPA, which the strength multiplies; 0 where the text is not read to its end."""
+    read = np.minimum(tokens, unique)
+    repeats = np.maximum(tokens / read - 1, 0.0)
+    return np.asarray(repeats**DELTA * (params / read) ** KAPPA)
+
 
 NAME = "arXiv:2305.16264"
 E, A, B, EXPONENT = 1.86914, 520.825, 1487.716, 0.3526596
 HALF_LIFE_TOKENS, HALF_LIFE_PARAMS = 15.387756, 5.309743
 "R_D* and R_N*: repeats, and parameters beyond the optimum, after which more is worth 1/e (equations 5 and 10)."
 OPTIMAL_RATIO = (A / B) ** (1 / EXPONENT)
-"Parameters a token of the law's own optimum on fresh text."
+"Parameters a token of that law's own optimum on fresh text."
 
 
 def repeated_loss(params: FloatArray, tokens: FloatArray, unique: float) -> FloatArray:
-    """Return nats per token of runs that read `tokens` of a text of `unique` ones."""
+    """Return nats per token by arXiv:2305.16264 of runs that read `tokens` of a text of `unique` ones."""
     fresh = np.minimum(tokens, unique)
     fitting = np.minimum(params, OPTIMAL_RATIO * fresh)
     worth_tokens = _worth(fresh, tokens / fresh - 1, HALF_LIFE_TOKENS)

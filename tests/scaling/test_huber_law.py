@@ -10,7 +10,7 @@ import pytest
 from known_laws import TRUE, isoflop_runs
 
 from headwater.errors import DataError
-from headwater.scaling.fit import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law
+from headwater.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law
 from headwater.scaling.table import runs_of
 
 CHINCHILLA = Path(__file__).parents[2] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from headwater.scaling.forecast import Forecaster
-from headwater.scaling.overfit import OWN, PUBLISHED, USUAL, RepeatedForecaster, penalty
+from headwater.scaling import ScalingLaw
+from headwater.scaling.repetition import OWN, PUBLISHED, USUAL, penalty
 from headwater.scaling.table import runs_of, with_epochs
 
 REPETITION = Path(__file__).parents[2] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
@@ -32,13 +33,13 @@ def made_rows(strength, epochs):
 def test_rows_of_repeated_text_forecast_a_larger_run_of_it(strength, epochs):
     params, tokens = 3.5e6, 4e6
     fact = law(params, tokens) * (1 + strength * float(penalty(np.array(params), np.array(tokens), tokens / epochs)))
-    found = RepeatedForecaster(made_rows(strength, epochs)).forecast(params, tokens, tokens / epochs)
-    assert found.quantiles["p5"] < fact < found.quantiles["p95"]
-    assert found.p50 == pytest.approx(fact, rel=0.06)
+    found = ScalingLaw(made_rows(strength, epochs)).predict(params, tokens, unique_tokens=tokens / epochs)
+    assert found.low < fact < found.high
+    assert found.median[0] == pytest.approx(fact, rel=0.06)
 
 
 def test_the_rows_say_how_strong_the_penalty_is():
-    weak, strong = (RepeatedForecaster(made_rows(strength, 7.0)).strength for strength in (0.003, 0.03))
+    weak, strong = (ScalingLaw(made_rows(strength, 7.0)).strength for strength in (0.003, 0.03))
     assert weak.median < USUAL.median < strong.median
     assert weak.log_deviation < USUAL.log_deviation
     assert strong.log_deviation < USUAL.log_deviation
@@ -53,19 +54,17 @@ def test_text_that_is_not_read_to_its_end_costs_nothing():
 
 def test_rows_and_targets_that_read_once_are_forecast_as_ever():
     rows = made_rows(0.0, 1.0)
-    plain, repeated = Forecaster(rows).forecast(3.5e6, 4e6), RepeatedForecaster(rows).forecast(3.5e6, 4e6)
-    assert (repeated.quantiles["p5"], repeated.p50, repeated.quantiles["p95"]) == pytest.approx(
-        (plain.quantiles["p5"], plain.p50, plain.quantiles["p95"])
-    )
+    plain, repeated = ScalingLaw(replace(rows, unique=None)), ScalingLaw(rows)
+    one, other = (law.predict(3.5e6, 4e6) for law in (plain, repeated))
+    assert (one.band, one.log_deviation) == (other.band, other.log_deviation)
 
 
 def test_a_repeated_target_of_fresh_rows_is_dearer_and_less_sure():
-    forecaster = RepeatedForecaster(made_rows(0.0, 1.0))
-    fresh, again = forecaster.forecast(3.5e6, 4e6), forecaster.forecast(3.5e6, 4e6, 1e6)
-    assert again.p50 > fresh.p50
-    assert again.quantiles["p95"] / again.quantiles["p5"] > fresh.quantiles["p95"] / fresh.quantiles["p5"]
-    cost = float(np.expm1(forecaster.strength.log_cost(np.array(3.5e6), np.array(4e6), 1e6)))
-    assert again.p50 / fresh.p50 == pytest.approx(1 + cost, rel=0.05)
+    law = ScalingLaw(made_rows(0.0, 1.0))
+    fresh, again = law.predict(3.5e6, 4e6), law.predict(3.5e6, 4e6, unique_tokens=1e6)
+    assert again.log_deviation > fresh.log_deviation
+    cost = float(np.expm1(law.strength.log_cost(np.array(3.5e6), np.array(4e6), 1e6)))
+    assert again.median / fresh.median == pytest.approx(1 + cost, rel=0.05)
 
 
 # docs/log.md, 2026-11-26: bits per byte of rungs, and of the run that they forecast, on 0.55 million tokens
@@ -110,9 +109,9 @@ MEASURED = {
 def test_a_ladder_on_repeated_text_forecasts_its_run(epochs):
     rungs, (params, tokens, fact) = MEASURED[epochs]
     rows = with_epochs(runs_of(*zip(*rungs, strict=True)), epochs)
-    found = RepeatedForecaster(rows, OWN).forecast(params, tokens, tokens / epochs)
-    assert found.p50 == pytest.approx(fact, rel=0.035)
-    assert found.quantiles["p5"] < fact < found.quantiles["p95"]
+    found = ScalingLaw(rows, OWN).predict(params, tokens, unique_tokens=tokens / epochs)
+    assert found.median[0] == pytest.approx(fact, rel=0.035)
+    assert found.low < fact < found.high
 
 
 # the model of 2 layers and width 64 on the same text, steps of 8,192 tokens
@@ -123,10 +122,10 @@ SMALLER = {5.2: (2883584, 1.628), 8.5: (4694016, 1.700)}
 def test_a_ladder_forecasts_a_smaller_model_that_reads_more_often(epochs):
     rungs, _ = MEASURED[3.46]
     tokens, fact = SMALLER[epochs]
-    found = RepeatedForecaster(with_epochs(runs_of(*zip(*rungs, strict=True)), 3.46), OWN)
-    forecast = found.forecast(619072, tokens, tokens / epochs)
-    assert forecast.p50 == pytest.approx(fact, rel=0.05)
-    assert forecast.quantiles["p5"] < fact < forecast.quantiles["p95"]
+    found = ScalingLaw(with_epochs(runs_of(*zip(*rungs, strict=True)), 3.46), OWN)
+    forecast = found.predict(619072, tokens, unique_tokens=tokens / epochs)
+    assert forecast.median[0] == pytest.approx(fact, rel=0.05)
+    assert forecast.low < fact < forecast.high
 
 
 # 5.95 million tokens of text, of which a share is read: the same tokens in all, bits per byte over those of fresh text
