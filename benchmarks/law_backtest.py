@@ -38,13 +38,13 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from headwater.scaling.fit import fit_law
+from headwater.scaling.forecast import Discrepancy, Forecaster
+from headwater.scaling.prior import Prior, published_prior
 
 from headwater.scaling.arrays import Z_P95
 from headwater.scaling.backtest import Origin, origins
-from headwater.scaling.fit import fit_law
-from headwater.scaling.forecast import Discrepancy, Forecaster
 from headwater.scaling.posterior import Departure, FloatArray, Posterior
-from headwater.scaling.prior import Prior, published_prior
 from headwater.scaling.table import Runs, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"
