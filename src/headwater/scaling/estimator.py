@@ -202,8 +202,8 @@ class ScalingLaw:
     def without_each(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return by how much the log of each median moves (rows, t) without each of the rows of the most compute."""
         before = self.log_loss(params, tokens)
-        moved = [np.log(rest.predict(params, tokens)[0]) - before for rest in self._rests]
-        return np.stack(moved) if moved else np.zeros((0, len(before)))
+        changes = [np.log(rest.predict(params, tokens)[0]) - before for rest in self._rests]
+        return np.stack(changes) if changes else np.zeros((0, len(before)))
 
     @cached_property
     def _rests(self) -> list[Posterior]:
