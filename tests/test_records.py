@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.records import RunRecords, read_all, read_records
+from headwater.records import RunRecords, read_all, read_attempts, read_records
 
 
 def write(path: Path, *attempts: list[tuple[str, int]]) -> None:
@@ -223,4 +223,7 @@ def test_lines_that_a_replaced_owner_still_writes_do_not_count(tmp_path):
     assert [(record["attempt"], record["step"]) for record in read_records(tmp_path / "records.jsonl", "step")] == [
         (2, 1),
         (2, 2),
+    ]
+    assert [(record["attempt"], record["step"]) for record in read_attempts(tmp_path / "records.jsonl")] == [
+        *((1, 0), (1, 1), (2, 0), (2, 1), (2, 2)),
     ]

@@ -95,6 +95,18 @@ def read_all(path: Path) -> list[Record]:
     return records
 
 
+def read_attempts(path: Path) -> list[Record]:
+    """Return every complete line but those that an owner wrote after another process had taken the run over."""
+    kept: list[Record] = []
+    newest = 0
+    for record in read_all(path):
+        attempt = record.get("attempt")
+        if not isinstance(attempt, int) or attempt >= newest:
+            newest = attempt if isinstance(attempt, int) else newest
+            kept.append(record)
+    return kept
+
+
 # events that are in the past when a checkpoint is written; every other event of that step comes after the save
 _BEFORE_SAVE = ("start", "resume", "step", "checkpoint", "stopped")
 # events that happen between steps, told apart by `rows_consumed` after them: a checkpoint may be from before or after
@@ -115,12 +127,7 @@ def _survives(record: Record, back: Record) -> bool:
 def read_records(path: Path, event: str | None = None) -> list[Record]:
     """Return the records that count, without those past a later resume point, or of an owner that was replaced."""
     kept: list[Record] = []
-    newest = 0
-    for record in read_all(path):
-        attempt = record.get("attempt")
-        if isinstance(attempt, int) and attempt < newest:  # written after another process had taken the run over
-            continue
-        newest = attempt if isinstance(attempt, int) else newest
+    for record in read_attempts(path):
         # an attempt that starts at step 0, because the one before died before its first save, has no resume line
         if record.get("event") in ("resume", "start", "rollback"):
             kept = [old for old in kept if _survives(old, record)]

@@ -72,11 +72,10 @@ def test_corpus_show_gives_the_balance_sheet(ask):
     assert seen["tokens_lost"] == 0
 
 
-def test_corpus_trace_gives_the_documents_that_hold_a_text(ask):
-    assert ask("corpus", "trace", "no document holds this, I hope") == {
-        "text": "no document holds this, I hope",
-        "hits": [],
-    }
+def test_corpus_trace_gives_the_documents_that_hold_a_text(ask, finished):
+    nothing = call("corpus", "trace", "no document holds this, I hope", "--run", "runs/mine", "--json", cwd=finished.cwd)
+    assert nothing.status == 1
+    assert json.loads(nothing.out) == {"text": "no document holds this, I hope", "hits": []}
     value = ask("corpus", "trace", "Assert statements are   a convenient\nway to insert debugging")
     assert list(value) == ["text", "hits"]
     assert value["hits"]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.corpus.build import build_corpus, corpus_key, measure_paths
-from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.corpus.shards import read_lines
 from headwater.errors import ConfigError, DataError, StorageError
@@ -39,6 +39,22 @@ def mixed_files(make_prose):
         "page.html": f"<html><title>Page</title><p>{make_prose(100, 99)}</p></html>",
         "lines.jsonl": json.dumps({"text": make_prose(90, 77)}) + "\n{cut\n",
     }
+
+
+def test_what_changed_after_a_corpus_was_built_is_named_to_the_file(build, make_prose, tmp_path):
+    build({f"{number}.txt": make_prose(60, number) for number in range(20)})
+    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "in")]}}})
+
+    def changed():
+        return changed_inputs(settings, tmp_path / "corpus", corpus_inputs(settings))
+
+    assert changed() == ""
+    (tmp_path / "in/7.txt").write_text("other")
+    later = (tmp_path / "corpus/manifest.json").stat().st_mtime + 60
+    os.utime(tmp_path / "in/7.txt", (later, later))
+    assert changed().startswith("mine (") and changed().endswith("7.txt)")
+    (tmp_path / "in/7.txt").unlink()
+    assert changed() == "mine"
 
 
 class TestFolder:

@@ -91,19 +91,25 @@ def show(
 def trace(
     text: Annotated[str, argument("TEXT", "What to find; any white space matches any.", callback=unicode_text)],
     run: arg.RunOption,
+    ignore_case: Annotated[bool, flag("--ignore-case", "Find small and large letters alike.")] = False,
     as_json: arg.AsJson = False,
 ) -> None:
-    """Find the documents that contain a text, held-out ones too."""
+    """Find the documents that contain a text, held-out ones too.
+
+    The exit status is 1 where no document does, as grep's.
+    """
     from headwater.corpus.trace import trace as find
     from headwater.runs.paths import Folders
 
-    hits = find(Folders(folder_of(run)).corpus, text)
+    hits = find(Folders(folder_of(run)).corpus, text, ignore_case)
     if as_json:
         print_json({"text": text, "hits": hits})
-        return
-    for hit in hits:
-        print(safe(f"{hit['split']}/{hit['source']} {hit['id']} × {hit['count']}: {hit['excerpt']}"))
-    print("1 document holds this text" if len(hits) == 1 else f"{len(hits)} documents hold this text")
+    else:
+        for hit in hits:
+            print(safe(f"{hit['split']}/{hit['source']} {hit['id']} × {hit['count']}: {hit['excerpt']}"))
+        print("1 document holds this text" if len(hits) == 1 else f"{len(hits)} documents hold this text")
+    if not hits:
+        raise SystemExit(1)
 
 
 def where(

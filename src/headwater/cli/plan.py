@@ -175,7 +175,7 @@ def count(
         typer.Argument(metavar="[FOLDER] [setting=value ...]", help="A folder with a config.json, or settings."),
     ] = None,
     family: Annotated[
-        str, typer.Option(metavar="NAME", help="llama, qwen3, gpt2, or any of transformers (extra hf).")
+        str, typer.Option(metavar="NAME", help="A family: llama, qwen3, gpt2, or any of transformers.")
     ] = "",
     settings: Annotated[
         list[str] | None,

@@ -17,7 +17,10 @@ from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.packages import package_folder, package_version
 from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
+from headwater.files import read_manifest_or_none
 from headwater.sources.settings import CorpusSettings
+
+_SHOWN_FILES = 3
 
 
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
@@ -32,6 +35,29 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
     if kept_out is None:
         return digests
     return digests | {f"decontaminate:{name}": _files_digest(set_files(name, kept_out)) for name in kept_out.sets}
+
+
+def changed_inputs(settings: CorpusSettings, corpus_dir: Path, inputs: dict[str, str]) -> str:
+    """Return in words which sources differ from those that a corpus was built from, "" where none does.
+
+    A corpus keeps one digest a source; the files named are those of it that were written after the corpus.
+    """
+    manifest = corpus_dir / "manifest.json"
+    before = read_manifest_or_none(corpus_dir).get("inputs") or {}
+    built_at, changed = manifest.stat().st_mtime, []
+    for name in [name for name in {**before, **inputs} if before.get(name) != inputs.get(name)]:
+        files = source_files(name, settings) if name in settings.sources else None
+        newer = [file.origin for file in files or () if not file.skipped and _is_newer(file.path, built_at)]
+        more = f", {len(newer) - _SHOWN_FILES} more" if len(newer) > _SHOWN_FILES else ""
+        changed.append(f"{name} ({', '.join(newer[:_SHOWN_FILES])}{more})" if newer else name)
+    return ", ".join(changed)
+
+
+def _is_newer(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime > moment
+    except OSError:
+        return False
 
 
 def _source_digest(name: str, settings: CorpusSettings) -> str:

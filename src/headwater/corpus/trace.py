@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,26 @@ _SPACES = [
 ]  # fmt: skip
 
 
-def trace(corpus_dir: Path, text: str) -> list[dict[str, Any]]:
+def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> list[dict[str, Any]]:
     """Return a hit for every document of both splits in which `text` occurs, exactly but for white space.
 
-    Any run of white space, line ends too, counts as one space. A hit has split, source, id, origin, count (the
-    occurrences that don't overlap) and an excerpt around the first.
+    Any run of white space, line ends too, counts as one space; `ignore_case` compares letters as `re.IGNORECASE` does.
+    A hit has split, source, id, origin, count (the occurrences that don't overlap) and an excerpt around the first.
     """
     wanted = fold(text)
     if not wanted:
         raise DataError('there is no text to find; `headwater corpus trace "some words"` takes some')
-    hits = []
+    hits, exact = [], re.compile(re.escape(wanted), re.IGNORECASE if ignore_case else 0)
     for split in SPLITS:
         for source in list_sources(corpus_dir):
-            for line in _likely_lines(whole_folder(corpus_dir, split, source), _pattern(wanted)):
+            blocks = read_blocks(whole_folder(corpus_dir, split, source))
+            for line in _likely_lines_of_any_case(blocks, wanted) if ignore_case else _likely_lines(blocks, wanted):
                 document = parse_document(line)
                 folded = fold(document.text)
-                count = folded.count(wanted)
-                if count:
+                found = list(exact.finditer(folded))
+                if found:
                     place = {"split": split, "source": source, "id": document.id, "origin": document.origin}
-                    hits.append({**place, "count": count, "excerpt": _excerpt(folded, wanted)})
+                    hits.append({**place, "count": len(found), "excerpt": _excerpt(folded, *found[0].span())})
     return hits
 
 
@@ -52,21 +53,27 @@ def _pattern(wanted: str) -> re.Pattern[bytes]:
     return re.compile((b"(?:%s)+" % b"|".join(_SPACES)).join(map(re.escape, words)))
 
 
-def _likely_lines(folder: Path, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
-    """Yield the lines in which the pattern matches, in the text or elsewhere."""
-    for block in read_blocks(folder):
+def _likely_lines(blocks: Iterable[bytes], wanted: str) -> Iterator[bytes]:
+    """Yield the lines in which the text occurs, as a document's text or elsewhere."""
+    pattern = _pattern(wanted)
+    for block in blocks:
         end = 0
         while match := pattern.search(block, end):
             start, end = block.rfind(b"\n", 0, match.start()) + 1, block.find(b"\n", match.end()) + 1
             yield block[start:end]
 
 
+def _likely_lines_of_any_case(blocks: Iterable[bytes], wanted: str) -> Iterator[bytes]:
+    """Yield the lines in which the first word occurs in small or large letters."""
+    word = re.compile(re.escape(json.dumps(wanted.split(" ")[0], ensure_ascii=False)[1:-1]), re.IGNORECASE)
+    for block in blocks:
+        yield from (line.encode() for line in block.decode().split("\n") if word.search(line))
+
+
 def fold(text: str) -> str:
     return " ".join(text.split())
 
 
-def _excerpt(folded: str, wanted: str) -> str:
-    at = folded.index(wanted)
-    start = max(at - CONTEXT_CHARACTERS, 0)
-    end = at + len(wanted) + CONTEXT_CHARACTERS
+def _excerpt(folded: str, first: int, last: int) -> str:
+    start, end = max(first - CONTEXT_CHARACTERS, 0), last + CONTEXT_CHARACTERS
     return ("…" if start else "") + folded[start:end] + ("…" if end < len(folded) else "")

@@ -11,7 +11,7 @@ from typing import Any
 
 from headwater.errors import TrainingError
 from headwater.files import read_json, read_manifest_or_none
-from headwater.records import Record, read_all, read_records
+from headwater.records import Record, read_attempts, read_records
 from headwater.report.numbers import number
 from headwater.train.interventions import read_interventions
 
@@ -21,7 +21,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """`by_event` has the records that count after resumes, `all_records` every line that was written."""
+    """`by_event` has the records that count after resumes, `all_records` those that were recomputed, too."""
 
     name: str
     folder: Path
@@ -73,7 +73,7 @@ def read_run(run_dir: Path) -> RunData:
         folder=run_dir,
         config=_read_or_empty(run_dir / "config.json"),
         by_event=_group(read_records(records)),
-        all_records=read_all(records),
+        all_records=read_attempts(records),
         corpus=read_manifest_or_none(data / "corpus"),
         tokenizer=read_manifest_or_none(data / "tokenizer"),
         tokens=read_manifest_or_none(data / "tokens"),

@@ -7,15 +7,16 @@ with the same key is up to date. Stages after training keep their keys in RUN/st
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import is_whole, read_state
 from headwater.corpus.build import build_corpus, corpus_key, discard_work
-from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError
 from headwater.files import is_current, read_manifest_or_none, remove_leftovers, require_writable, write_json
@@ -68,7 +69,8 @@ def build_corpus_stage(config: RunConfig, say: Say, require_owner: Require = no_
     """Bring the corpus up to date; return whether it was built."""
     folders = Folders(config.run_dir)
     inputs = corpus_inputs(config.corpus)
-    if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs)):
+    changed = partial(changed_inputs, config.corpus, folders.corpus, inputs)
+    if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs), changed):
         discard_work(folders.corpus)
         return False
     build_corpus(config.corpus, folders.corpus, say, require_owner, inputs)
@@ -121,16 +123,19 @@ def is_prepared(config: RunConfig) -> bool:
     )
 
 
-def _is_current(folders: Folders, stage: Path, key: str) -> bool:
-    """Return whether a data stage is up to date; raise CheckpointError where it isn't and a model was trained on it."""
+def _is_current(folders: Folders, stage: Path, key: str, changed: Callable[[], str] = str) -> bool:
+    """Return whether a data stage is up to date; raise CheckpointError where it isn't and a model was trained on it.
+
+    `changed` names the inputs that differ, "" for none.
+    """
     if is_current(stage, key):
         return True
     # a stage that was removed is built again: the same text and settings give the same bytes
     if read_manifest_or_none(stage).get("key") is not None and list_checkpoints(folders.run):
+        what = f"its text ({named})" if (named := changed()) else "its settings (or headwater's own rules)"
         raise CheckpointError(
-            f"{stage} is what the checkpoints of {folders.run} were trained on, and its text or settings (or "
-            "headwater's own rules) have changed since; put them back, give the new run another name (name=…), or "
-            f"remove {folders.run} to train afresh"
+            f"{stage} is what the checkpoints of {folders.run} were trained on, and {what} changed since; put "
+            f"back what it was, give the new run another name (name=…), or remove {folders.run} to train afresh"
         )
     return False
 

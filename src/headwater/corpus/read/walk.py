@@ -80,7 +80,7 @@ def _expand(given: str, setting: str) -> list[Path]:
         raise DataError(f"{setting}: {given!r} can't be a path ({error}); correct it") from None
     if not found:
         what = "no file matches" if glob.has_magic(given) else "no such file or folder:"
-        raise DataError(f"{setting}: {what} {given!r} (looked from {Path.cwd()}); correct it")
+        raise DataError(f"{setting}: {what} {given!r} (looked from {Path.cwd()}); give {setting}=PATH")
     return found
 
 
