@@ -5,9 +5,10 @@
 Every row of benchmarks/data/cost is estimated with constants fitted without its group (its source, model and device;
 with --by source without everything that source measured on that device). Printed are median and 90th percentile of
 |estimate / published - 1| for time and memory; for hours of whole runs, energy (of the estimated hours) and power
-(energy of the reported hours: the power model alone). "held out" are more rows of those publications, that no constant
-is fitted on and that were first scored when the effects had been chosen. --write fits on all other rows and writes the
-constants that ship, with the spread of the blind errors. With --json the last line is one JSON object.
+(energy of the reported hours: the power model alone); beside each the same of a simple rule (`costing.score`). "held
+out" are more rows of those publications, that no constant is fitted on and that were first scored when the effects had
+been chosen. --write fits on all other rows and writes the constants that ship, with the spread of the blind errors.
+With --json the last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -22,13 +23,11 @@ from costing.fit import fit
 from costing.observed import observe, observe_held_out
 from costing.score import (
     Score,
-    blind_runs,
     blind_times,
     flops_score,
     lines_by_kind,
     memory_scores,
-    power_part,
-    run_part,
+    run_scores,
     summary,
 )
 from costing.write import write_constants
@@ -42,15 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     rows, refused = observe()
     timed = [row for row in rows if row.seconds is not None]
     constants = fit(timed)
-    scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *blind_runs(rows, constants)]
+    scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *run_scores(rows, constants)]
     held_out = observe_held_out()
     unseen = [*blind_times(timed, options.by, constants, held_out), *memory_scores(held_out)]
     if options.write:
-        runs = [row for row in rows if row.kind == "training runs"]
-        more = {"power_part": power_part(runs), "run_part": run_part(runs, constants)}
-        write_constants(CONSTANTS, constants, scores, len(timed), **more)
+        write_constants(CONSTANTS, constants, scores, len(timed))
     report = {
-        "lines": [*summary(scores)["lines"], *lines_by_kind(unseen)],
+        "lines": [*summary(scores), *lines_by_kind(unseen)],
         "flops_mfu_median_off": flops_score(),
         "refused": [vars(row) for row in refused],
         "constants": constants,
@@ -75,10 +72,13 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
 def show(report: dict, rows: list[Score]) -> None:
     out = sys.stderr
     for row in rows:
-        print(f"{row.quantity:<7} {row.kind:<30} {row.name:<26} {100 * row.off:+7.1f} %", file=out)
-    print(f"{'':<7} {'':<30} {'rows':>5} {'median':>8} {'p90':>8} {'worst under':>12}", file=out)
+        offs = f"{100 * row.off:+7.1f} %  baseline {100 * row.baseline_off:+7.1f} %"
+        print(f"{row.quantity:<7} {row.kind:<30} {row.name:<26} {offs}", file=out)
+    heads = f"{'rows':>5} {'median':>8} {'p90':>8} {'worst under':>12} {'baseline: median':>17} {'p90':>8}"
+    print(f"{'':<7} {'':<30} {heads}", file=out)
     for line in report["lines"]:
         figures = f"{line['rows']:>5} {line['median']:>8.1%} {line['p90']:>8.1%} {line['worst_under']:>12.1%}"
+        figures += f" {line['baseline_median']:>17.1%} {line['baseline_p90']:>8.1%}"
         print(f"{line['quantity']:<7} {line['kind']:<30} {figures}", file=out)
     print(f"MFU from FLOPs, llm-foundry: median {report['flops_mfu_median_off']:.3%} off", file=out)
     for row in report["refused"]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headwater.errors import DataError
 from headwater.forecast.device import Device
 from headwater.forecast.layout import Layout
-from headwater.forecast.shape import Shape
+from headwater.forecast.transformer import Transformer
 from headwater.tables import CsvRow, number, required
 
 Devices = dict[str, Device]
@@ -19,7 +19,7 @@ class Job:
     """One row: what is trained, on what and how. `assumed` names what the row omits and a rule filled in."""
 
     name: str
-    shape: Shape
+    shape: Transformer
     layout: Layout
     device: Device
     assumed: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from costing.technique import LLM_FOUNDRY_2023, read_precision
 from headwater.errors import DataError
 from headwater.forecast.device import find_device
 from headwater.forecast.layout import Layout
-from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
+from headwater.forecast.transformer import Transformer
 from headwater.tables import CsvRow
 
 LLM_FOUNDRY = {
@@ -25,14 +25,16 @@ LLM_FOUNDRY = {
 LLM_FOUNDRY_VOCABULARY = 50368
 
 
-def llm_foundry_shape(name: str, seq_len: int, where: str) -> Shape:
+def llm_foundry_shape(name: str, seq_len: int, where: str) -> Transformer:
     """Return one of its models: GPT-2's, with a position table as long as the row."""
     if name not in LLM_FOUNDRY:
         raise DataError(f"{where}: no model {name!r}; known are {', '.join(LLM_FOUNDRY)}")
     num_layers, d_model, heads = LLM_FOUNDRY[name]
-    attention = GroupedAttention(heads, heads, d_model // heads, 4 * d_model)
-    layer = Layer(attention, Mlp(4 * d_model, 2, 5 * d_model), 4 * d_model)
-    return Shape(LLM_FOUNDRY_VOCABULARY, d_model, seq_len, (layer,) * num_layers, True, seq_len, 2 * d_model)
+    a_layer = 4 * d_model + 5 * d_model + 4 * d_model  # biases of attention and of the MLP, two norms
+    return Transformer(
+        num_layers, d_model, heads, heads, d_model // heads, 4 * d_model, LLM_FOUNDRY_VOCABULARY, seq_len,
+        num_mlp_matrices=2, is_tied=True, num_values=num_layers * a_layer + seq_len * d_model + 2 * d_model,
+    )  # fmt: skip
 
 
 def read_llm_foundry(row: CsvRow, devices: Devices, where: str) -> Job:

@@ -12,7 +12,6 @@ from pathlib import Path
 from costing.job import Job
 from costing.known import table_of, without_results
 from headwater.errors import HeadwaterError
-from headwater.forecast.count import count_flops
 from headwater.forecast.device import read_devices
 from headwater.forecast.time import StepWork, step_work
 from headwater.tables import CsvRow, read_csv
@@ -61,7 +60,7 @@ def observe_held_out(folder: Path = DATA) -> list[Observed]:
 def _observe(folder: Path, names: tuple[str, ...]) -> tuple[list[Observed], list[Refused]]:
     observed: list[Observed] = []
     refused: list[Refused] = []
-    devices = read_devices()
+    devices = read_devices() | read_devices(folder / "hardware.csv")
     for name in names:
         rows = read_csv(folder / name)
         known = table_of(list(rows[0]))
@@ -109,14 +108,17 @@ def _seconds(row: CsvRow, job: Job) -> float | None:
     if rate := _number(row, "tok_s_per_gpu"):
         return tokens / rate
     if rate := _number(row, "tflops_per_gpu"):
-        flops = count_flops(job.shape, job.layout.recompute, is_flash=False)
-        return (
-            tokens
-            * (flops.hardware if "96BslH^2" in row["note"] or "SC21" in row["source"] else flops.palm)
-            / rate
-            / 1e12
-        )
+        counts_again = "96BslH^2" in row["note"] or "SC21" in row["source"]
+        flops = _megatron_flops(job) if counts_again else job.shape.palm_flops_per_token
+        return tokens * flops / rate / 1e12
     return None
+
+
+def _megatron_flops(job: Job) -> float:
+    """Return Megatron's FLOPs per token: products, whole rows of attention, and what is computed again."""
+    shape, full = job.shape, job.shape.attention_flops[1]
+    again = {"none": 0.0, "selective": full, "full": full + 2 * shape.block_weights}[job.layout.recompute]
+    return 6 * (shape.block_weights + shape.head_weights) + 3 * full + again
 
 
 def _llm_foundry(row: CsvRow, job: Job, work: StepWork) -> Observed:

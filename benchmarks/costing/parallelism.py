@@ -11,8 +11,8 @@ from costing.technique import Technique, read_precision, read_technique
 from costing.usual import least_recompute
 from headwater.errors import DataError
 from headwater.forecast.device import Device, find_device
-from headwater.forecast.layout import Layout, Software, recompute_in_words
-from headwater.forecast.shape import Shape
+from headwater.forecast.layout import Layout, Software
+from headwater.forecast.transformer import Transformer
 from headwater.tables import CsvRow, number
 
 
@@ -50,7 +50,7 @@ def _loss_over_ranks(software: Software, tensor: int) -> Software:
     return replace(software, logit_bytes=software.logit_bytes + 8) if tensor > 1 else software
 
 
-def _parallelism_shape(row: CsvRow, where: str) -> Shape:
+def _parallelism_shape(row: CsvRow, where: str) -> Transformer:
     return infer_shape(
         Sizes(
             num_layers=whole(row, "n_layers", where),
@@ -86,7 +86,7 @@ def _virtual_stages(technique: Technique, layers_of_stage: int, pipeline: int) -
         return 1
     if technique.virtual_stages is not None:
         return max(1, min(technique.virtual_stages, layers_of_stage))
-    stated = technique.software.interleaved_parts
+    stated = technique.interleaved_parts
     parts = layers_of_stage if stated is None else stated
     return parts if technique.is_interleaved and parts <= layers_of_stage else 1
 
@@ -98,10 +98,10 @@ def _year(source: str, device: Device) -> int | None:
 
 
 def _with_recompute(
-    shape: Shape, layout: Layout, device: Device, technique: Technique
+    shape: Transformer, layout: Layout, device: Device, technique: Technique
 ) -> tuple[Layout, tuple[str, ...]]:
     """Return the layout with the stated recomputation, else the least with which it fits the device."""
     if technique.recompute is not None:
         return replace(layout, recompute=technique.recompute), ()
     layout = least_recompute(shape, layout, device)
-    return layout, (f"recompute {recompute_in_words(layout)}: the least that fits",)
+    return layout, (f"recompute {layout.recompute}: the least that fits",)

@@ -1,4 +1,8 @@
-"""How far blind estimates are off: |estimate / published - 1| by quantity and source."""
+"""How far blind estimates are off, |estimate / published - 1|, beside what a simple rule says of the same row.
+
+The rules: 40 % of the peak at the layout's precision for a step, 40 % of the bf16 peak by 6 N D for a whole run,
+16 bytes a parameter over all devices that share the state for memory, the power limit × 0.9 for energy.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,33 @@ import numpy as np
 from costing.fit import predict_blind
 from costing.llm_foundry import llm_foundry_shape
 from costing.observed import DATA, Observed
-from headwater.forecast.count import count_flops
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.efficiency import Efficiency
 from headwater.forecast.energy import mean_watts
-from headwater.forecast.failures import Pauses, goodput
+from headwater.forecast.failures import Pauses, shares
 from headwater.forecast.memory import estimate_memory
-from headwater.forecast.time import step_seconds
+from headwater.forecast.time import USUAL_UTILISATION, run_seconds_per_token, step_seconds
 from headwater.tables import read_csv
 
 GIB = 2**30
+BASELINE_POWER = 0.9
+BASELINE_BYTES = 16
+"A parameter: bf16 weights and gradients, and fp32 weights with two moments."
 
 
 @dataclass(frozen=True)
 class Score:
-    """One estimate: `off` is estimate / published - 1."""
+    """One estimate: `off` is estimate / published - 1, `baseline_off` that of the simple rule.
+
+    `source` is who published the row.
+    """
 
     quantity: str
+    source: str
     kind: str
     name: str
     off: float
+    baseline_off: float
 
 
 def blind_times(
@@ -39,29 +50,39 @@ def blind_times(
     given = rows if given is None else given
     predicted = predict_blind(rows, by, whole, given)
     return [
-        Score("time", row.kind, row.job.name, seconds / row.seconds - 1)
+        Score(
+            "time",
+            row.source,
+            row.kind,
+            row.job.name,
+            seconds / row.seconds - 1,
+            usual_step_seconds(row) / row.seconds - 1,
+        )
         for row, seconds in zip(given, predicted, strict=True)
         if row.seconds
     ]
 
 
+def usual_step_seconds(row: Observed) -> float:
+    """Return the time of a step at 40 % of the peak."""
+    job, layout = row.job, row.job.layout
+    flops = job.shape.palm_flops_per_token * layout.batch_rows * job.shape.seq_len
+    peak = job.device.peak_flops(layout.precision.split("-")[0])
+    return flops / (USUAL_UTILISATION * peak * layout.num_devices)
+
+
 def memory_scores(rows: Sequence[Observed]) -> list[Score]:
-    """Score memory, of which nothing is fitted."""
+    """Score memory, of which nothing is fitted. A pipeline counts as a kind of its own."""
     scores = []
     for row in rows:
         if row.memory_gib:
-            peak = estimate_memory(row.job.shape, row.job.layout).peak / GIB
-            scores.append(Score("memory", row.kind, row.job.name, peak / row.memory_gib - 1))
+            shape, layout = row.job.shape, row.job.layout
+            peak = estimate_memory(shape, layout).peak / GIB
+            usual = BASELINE_BYTES * shape.num_params / layout.num_devices / GIB
+            kind = row.kind + (" pipelines" if layout.pipeline > 1 else "")
+            off, baseline_off = peak / row.memory_gib - 1, usual / row.memory_gib - 1
+            scores.append(Score("memory", row.source, kind, row.job.name, off, baseline_off))
     return scores
-
-
-def power_part(rows: Sequence[Observed]) -> float:
-    """Return the median of published power over the device's limit, of runs that state energy and hours."""
-    return float(np.median([row.energy_kwh / _limit_kwh(row) for row in rows if _has_power(row)]))
-
-
-def energy_kwh(device_hours: float, watts: float, pue: float) -> float:
-    return device_hours * watts / 1000 * pue
 
 
 def _has_energy(row: Observed) -> bool:
@@ -69,49 +90,47 @@ def _has_energy(row: Observed) -> bool:
     return bool(row.energy_kwh and row.grade in ("A", "B"))
 
 
-def _has_power(row: Observed) -> bool:
-    return bool(_has_energy(row) and row.hours)
-
-
-def _limit_kwh(row: Observed) -> float:
-    return energy_kwh(row.hours or 0.0, row.job.device.watts, row.job.pue or 1.0)
-
-
 def _has_hours(row: Observed) -> bool:
     return bool(row.hours and row.job.tokens and row.grade in ("A", "B"))
 
 
-def run_part(rows: Sequence[Observed], constants: dict[str, float]) -> float:
-    """Return the median of ideal over published device-hours: what whole runs reach of a benchmark's speed."""
-    return float(np.median([ideal_hours(row, constants) / row.hours for row in rows if _has_hours(row)]))
+def run_hours(row: Observed, constants: dict[str, float]) -> float:
+    """Return device-hours of a whole run, as `headwater plan --budget` counts them."""
+    layout, shape, device = row.job.layout, row.job.shape, row.job.device
+    step = step_seconds(row.work, Efficiency(constants)) / (layout.batch_rows * shape.seq_len)
+    lasting = shares(layout.num_devices, Pauses()).steps
+    seconds = run_seconds_per_token(shape.num_params, device, layout.num_devices, step / lasting)
+    return (row.job.tokens or 0.0) * seconds * layout.num_devices / 3600
 
 
-def ideal_hours(row: Observed, constants: dict[str, float]) -> float:
-    layout = row.job.layout
-    seconds = step_seconds(row.work, Efficiency(constants))
-    device_seconds = seconds * layout.num_devices / (layout.batch_rows * row.job.shape.seq_len)
-    return (row.job.tokens or 0.0) * device_seconds / 3600 / goodput(layout.num_devices, Pauses())
+def usual_hours(row: Observed) -> float:
+    """Return device-hours of a whole run at 40 % of the bf16 peak."""
+    flops = 6 * row.job.shape.num_params * (row.job.tokens or 0.0)
+    return flops / (USUAL_UTILISATION * row.job.device.bf16_flops) / 3600
 
 
-def blind_runs(rows: Sequence[Observed], constants: dict[str, float]) -> list[Score]:
-    """Score hours, energy and power of whole runs, each with the constants of other organisations' runs.
+def run_scores(rows: Sequence[Observed], constants: dict[str, float]) -> list[Score]:
+    """Score hours, energy and power of whole runs.
 
-    "energy" is that of the estimated hours; "power" that of the reported ones: the same
-    without the error of the hours. Energy published without a PUE is taken for the computers' own.
+    "energy" is that of the estimated hours; "power" that of the reported ones: the same without the error of the
+    hours. Energy published without a PUE is taken for the computers' own.
     """
-    runs = [row for row in rows if row.kind == "training runs"]
     scores = []
-    for row in runs:
-        others = [other for other in runs if other.source != row.source]
-        hours = ideal_hours(row, constants) / run_part(others, constants)
+    for row in (row for row in rows if row.kind == "training runs"):
+        hours, usual = run_hours(row, constants), usual_hours(row)
         if row.hours and _has_hours(row):
-            scores.append(Score("hours", row.kind, row.job.name, hours / row.hours - 1))
+            scores.append(
+                Score("hours", row.source, row.kind, row.job.name, hours / row.hours - 1, usual / row.hours - 1)
+            )
         if row.energy_kwh and _has_energy(row):
-            watts, pue = mean_watts(row.job.device, power_part(others)), row.job.pue or 1.0
-            kwh = {"energy": energy_kwh(hours, watts, pue), "power": energy_kwh(row.hours or 0.0, watts, pue)}
-            scores += [
-                Score(name, row.kind, row.job.name, each / row.energy_kwh - 1) for name, each in kwh.items() if each
-            ]
+            an_hour = mean_watts(row.job.device) / 1000 * (row.job.pue or 1.0) / row.energy_kwh
+            usual_an_hour = BASELINE_POWER * row.job.device.watts / 1000 * (row.job.pue or 1.0) / row.energy_kwh
+            scores.append(
+                Score("energy", row.source, row.kind, row.job.name, an_hour * hours - 1, usual_an_hour * usual - 1)
+            )
+            if row.hours:
+                offs = an_hour * row.hours - 1, usual_an_hour * row.hours - 1
+                scores.append(Score("power", row.source, row.kind, row.job.name, *offs))
     return scores
 
 
@@ -122,30 +141,31 @@ def flops_score() -> float:
     for row in read_csv(DATA / "mpt_throughput.csv"):
         shape = llm_foundry_shape(row["Model"], int(row["SeqLen (T)"]), "")
         peak = find_device(row["GPU"], devices).peak_flops("fp8" if "fp8" in row["Precision"] else "bf16")
-        mfu = float(row["Throughput (T/s/GPU)"]) * count_flops(shape).palm / peak
+        mfu = float(row["Throughput (T/s/GPU)"]) * shape.palm_flops_per_token / peak
         errors.append(abs(100 * mfu / float(row["MFU"]) - 1))
     return float(np.median(errors))
 
 
-def summary(scores: Sequence[Score]) -> dict[str, Any]:
+def summary(scores: Sequence[Score]) -> list[dict[str, Any]]:
     """Return median, 90th percentile and worst underestimate by quantity and source, and by quantity."""
     lines = lines_by_kind(scores)
     for quantity in dict.fromkeys(score.quantity for score in scores):
-        lines.append(_line(quantity, "all", [score.off for score in scores if score.quantity == quantity]))
-    for file, kinds in (("parallelism_benchmarks.csv", False), ("mpt_throughput.csv", True)):
-        of_file = [s.off for s in scores if s.quantity == "time" and s.kind.startswith("llm-foundry") is kinds]
+        lines.append(_line(quantity, "all", [score for score in scores if score.quantity == quantity]))
+    for file, is_llm_foundry in (("parallelism_benchmarks.csv", False), ("mpt_throughput.csv", True)):
+        of_file = [s for s in scores if s.quantity == "time" and s.kind.startswith("llm-foundry") is is_llm_foundry]
         if of_file:
             lines.append(_line("time", file, of_file))
-    return {"lines": lines}
+    return lines
 
 
 def lines_by_kind(scores: Sequence[Score]) -> list[dict[str, Any]]:
     keys = dict.fromkeys((score.quantity, score.kind) for score in scores)
-    return [_line(q, kind, [s.off for s in scores if (s.quantity, s.kind) == (q, kind)]) for q, kind in keys]
+    return [_line(*key, [score for score in scores if (score.quantity, score.kind) == key]) for key in keys]
 
 
-def _line(quantity: str, kind: str, off: Sequence[float]) -> dict[str, Any]:
-    errors = np.abs(off)
+def _line(quantity: str, kind: str, scores: Sequence[Score]) -> dict[str, Any]:
+    off = [score.off for score in scores]
+    errors, of_rule = np.abs(off), np.abs([score.baseline_off for score in scores])
     return {
         "quantity": quantity,
         "kind": kind,
@@ -154,4 +174,6 @@ def _line(quantity: str, kind: str, off: Sequence[float]) -> dict[str, Any]:
         "p90": float(np.percentile(errors, 90)),
         "worst_under": float(min(0.0, *off)) if len(off) > 1 else float(min(0.0, off[0])),
         "bias": float(np.median(off)),
+        "baseline_median": float(np.median(of_rule)),
+        "baseline_p90": float(np.percentile(of_rule, 90)),
     }

@@ -6,7 +6,6 @@ from costing.infer import Sizes, infer_shape
 from costing.job import Devices, Job, maybe_whole, pue_of, whole
 from costing.technique import read_precision, read_technique
 from costing.usual import in_words, usual_layout
-from headwater.forecast.count import count_params
 from headwater.forecast.device import find_device
 from headwater.forecast.layout import Layout
 from headwater.tables import CsvRow, number
@@ -16,7 +15,7 @@ def read_training_run(row: CsvRow, devices: Devices, where: str) -> Job:
     device = find_device(row["hardware"], devices)
     shape = infer_shape(_run_sizes(row, where))
     stated = maybe_whole(row, "n_accel", where)
-    num_devices = stated or _usual_devices(count_params(shape).total)
+    num_devices = stated or _usual_devices(shape.num_params)
     software = read_technique("", year=maybe_whole(row, "year", where)).software
     start = Layout(num_devices, num_devices, 1, precision=read_precision(row.get("precision") or ""), software=software)
     layout = usual_layout(shape, device, start, row.get("parallelism") or "")
@@ -39,8 +38,7 @@ def _run_sizes(row: CsvRow, where: str) -> Sizes:
         num_heads=whole(row, "n_heads", where),
         vocab_size=whole(row, "vocab", where),
         seq_len=whole(row, "seq_len", where),
-        params=number(row, "params_total", where=where),
-        active=number(row, "params_active", where=where),
+        params=number(row, "params_active", where=where) or number(row, "params_total", where=where),
         num_kv_heads=maybe_whole(row, "n_kv_heads", where),
         d_ff=maybe_whole(row, "d_ff", where),
     )

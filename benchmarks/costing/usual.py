@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from headwater.forecast.count import Recompute
 from headwater.forecast.device import Device
 from headwater.forecast.efficiency import shipped_efficiency
-from headwater.forecast.layout import Layout, recompute_in_words
+from headwater.forecast.layout import Layout, Recompute
 from headwater.forecast.memory import estimate_memory
-from headwater.forecast.shape import Experts, Shape
 from headwater.forecast.time import step_seconds, step_work
+from headwater.forecast.transformer import Transformer
 
 BATCH_TOKENS, MICROBATCH_TOKENS = 4e6, 16384
 USUAL_DEGREES = ((1, 1), (2, 1), (4, 1), (8, 1), (4, 4), (8, 4), (8, 8), (8, 16))
 "Tensor and pipeline parallelism that a practitioner would try."
 
 
-def least_recompute(shape: Shape, layout: Layout, device: Device) -> Layout:
+def least_recompute(shape: Transformer, layout: Layout, device: Device) -> Layout:
     """Return the layout with as little recomputation as fits: none, attention's core, some layers, all of them."""
     options: list[tuple[Recompute, float]] = [("none", 1.0), ("selective", 1.0)]
     options += [("full", part / 8) for part in range(1, 9)]
@@ -31,19 +29,15 @@ def least_recompute(shape: Shape, layout: Layout, device: Device) -> Layout:
     return layout
 
 
-def usual_layout(shape: Shape, device: Device, start: Layout, words: str) -> Layout:
+def usual_layout(shape: Transformer, device: Device, start: Layout, words: str) -> Layout:
     """Return the fastest of a few usual layouts that fit: FSDP, tensor parallelism, pipelines.
 
     `words` such as "TP4 PP12" fix the degrees. Rows go forward up to 16 thousand tokens together, the batch is about 4
     million tokens, a pipeline interleaves one layer at a time and shards optimizer state only.
     """
-    stated = {name: int(degree) for name, degree in re.findall(r"\b(TP|PP|EP)(\d+)", words)}
+    stated = {name: int(degree) for name, degree in re.findall(r"\b(TP|PP)(\d+)", words)}
     degrees = ((stated.get("TP", 1), stated.get("PP", 1)),) if stated else USUAL_DEGREES
-    options = [
-        layout
-        for tensor, pipeline in degrees
-        for layout in _options(shape, device, replace(start, expert=_experts(shape, stated)), tensor, pipeline)
-    ]
+    options = [layout for tensor, pipeline in degrees for layout in _options(shape, device, start, tensor, pipeline)]
     fitting = [layout for layout in options if estimate_memory(shape, layout).needed <= device.memory_bytes]
     if not options:
         return start
@@ -55,16 +49,10 @@ def usual_layout(shape: Shape, device: Device, start: Layout, words: str) -> Lay
     )
 
 
-def _experts(shape: Shape, stated: dict[str, int]) -> int:
-    """Return the stated expert parallelism as far as it divides the experts, whose number may be a guess."""
-    mlp = shape.layers[-1].mlp
-    return math.gcd(stated.get("EP", 1), mlp.num_experts) if isinstance(mlp, Experts) else 1
-
-
-def _options(shape: Shape, device: Device, start: Layout, tensor: int, pipeline: int) -> Iterator[Layout]:
+def _options(shape: Transformer, device: Device, start: Layout, tensor: int, pipeline: int) -> Iterator[Layout]:
     """Yield layouts of these degrees with few and many rows together, as far as such a layout can be."""
     num_parts = tensor * pipeline
-    heads = shape.layers[0].attention.num_heads
+    heads = shape.num_heads
     if start.num_devices % num_parts or heads % tensor or pipeline > shape.num_layers:
         return
     data = start.num_devices // num_parts
@@ -87,5 +75,5 @@ def in_words(layout: Layout) -> str:
     return (
         f"layout: tensor {layout.tensor}, pipeline {layout.pipeline}, {layout.sharding}, "
         f"{layout.batch_rows} rows a step, {layout.microbatch_rows} a microbatch, "
-        f"recompute {recompute_in_words(layout)}"
+        f"recompute {layout.recompute}"
     )

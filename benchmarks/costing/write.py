@@ -6,30 +6,30 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from costing.fit import PRIOR, PRIOR_LOG_DEVIATION
 from costing.score import Score
 from headwater import files
 from headwater.forecast.score import NOMINAL
-from headwater.scaling.arrays import Z_P90
 
 
-def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score], num_rows: int, **more: Any) -> None:
+def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score], num_rows: int) -> None:
     """Write `efficiencies.json`; spreads are deviations of the log, by which P10 to P90 holds 80 % of blind errors."""
-    spread = {quantity: log_deviation(scores, quantity) for quantity in ("time", "memory", "power", "hours")}
+    spread = {quantity: log_deviation(scores, quantity) for quantity in ("time", "memory", "power")}
+    runs = [abs(math.log1p(score.off)) for score in scores if score.quantity == "hours"]
+    spread["hours"] = round(float(np.quantile(runs, NOMINAL) / ndtri(0.9)), 4)
     files.write_json(
         path,
         {
             "how": (
                 f"time constants: benchmarks/cost_backtest.py --write, least squares of log step time over {num_rows} "
-                f"published rows with a soft loss and log-normal priors of width {PRIOR_LOG_DEVIATION}; power_part and "
-                "run_part: medians over published runs; spread: 80th "
-                "percentile of blind |log error| / 1.28, each publication counting once"
+                f"published rows with a soft loss and log-normal priors of width {PRIOR_LOG_DEVIATION}; "
+                "spread: 80th percentile of blind |log error| / 1.28, each publication counting once, of hours each run"
             ),
-            "constants": {name: round(value, 9) for name, value in {**fitted, **more}.items()},
+            "constants": {name: round(value, 9) for name, value in fitted.items()},
             "prior": PRIOR,
             "spread": spread,
             "hours_backtest": hours_backtest(scores),
@@ -52,9 +52,9 @@ def log_deviation(scores: Sequence[Score], quantity: str) -> float:
     weights = np.array([1 / (len(rows) * rows[publication(score)]) for score in found])
     order = np.argsort(errors)
     inside = np.cumsum(weights[order])
-    return round(float(errors[order][np.searchsorted(inside, NOMINAL)]) / Z_P90, 4)
+    return round(float(errors[order][np.searchsorted(inside, NOMINAL)]) / float(ndtri(0.9)), 4)
 
 
 def publication(score: Score) -> str:
-    """Return whose row it is: llm-foundry has a kind for each of its devices."""
-    return score.kind.split(" / ")[0]
+    """Return whose row it is: a source names its devices after a stroke."""
+    return score.source.split(" / ")[0]

@@ -13,7 +13,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from costing.fit import fit, predict_blind  # noqa: E402
 from costing.observed import DATA, HELD_OUT, observe, observe_held_out  # noqa: E402
-from costing.score import blind_runs, blind_times, flops_score, memory_scores, power_part, summary  # noqa: E402
+from costing.score import blind_times, flops_score, memory_scores, run_scores, summary  # noqa: E402
 from headwater.forecast.efficiency import Efficiency, shipped_constants  # noqa: E402
 from headwater.forecast.time import step_seconds  # noqa: E402
 from headwater.tables import read_csv  # noqa: E402
@@ -29,11 +29,10 @@ def timed(rows):
     return [row for row in rows if row.seconds is not None]
 
 
-def test_constants_that_ship_are_those_of_the_fit(timed, rows):
+def test_constants_that_ship_are_those_of_the_fit(timed):
     shipped = shipped_constants()["constants"]
     for name, value in fit(timed).items():
         assert shipped[name] == pytest.approx(value, rel=0.02), name
-    assert shipped["power_part"] == pytest.approx(power_part([row for row in rows if row.kind == "training runs"]))
 
 
 def test_spoiling_a_group_does_not_change_its_own_blind_prediction(timed):
@@ -62,11 +61,21 @@ def test_flops_reproduce_utilisation_to_a_thousandth():
 def test_summary_counts_every_score():
     from costing.score import Score
 
-    scores = [Score("time", "a", "x", 0.1), Score("time", "a", "y", -0.3), Score("memory", "b", "z", 0.0)]
-    lines = {(line["quantity"], line["kind"]): line for line in summary(scores)["lines"][:4]}
+    scores = [Score("time", "s", "a", "x", 0.1, 0.5), Score("time", "s", "a", "y", -0.3, 0.5), Score("memory", "s", "b", "z", 0.0, 1.0)]
+    lines = {(line["quantity"], line["kind"]): line for line in summary(scores)[:4]}
     assert lines["time", "a"]["median"] == pytest.approx(0.2)
     assert lines["time", "all"]["worst_under"] == -0.3
+    assert lines["time", "a"]["baseline_median"] == 0.5
     assert lines["memory", "all"]["rows"] == 1
+
+
+def test_every_quantity_beats_its_simple_rule_over_all_rows(rows, timed):
+    constants = shipped_constants()["constants"]
+    scores = [*blind_times(timed, "group", fit(timed)), *memory_scores(rows), *run_scores(rows, constants)]
+    for line in summary(scores):
+        if line["kind"] == "all":
+            assert line["median"] <= line["baseline_median"], line
+            assert line["p90"] <= line["baseline_p90"], line
 
 
 def test_rows_held_out_are_not_among_those_fitted():
@@ -84,21 +93,21 @@ def test_memory_is_never_more_than_three_percent_under(rows):
 @pytest.mark.slow
 def test_nine_layouts_of_ten_are_within_a_fifth(timed):
     scores = blind_times(timed, "group", fit(timed))
-    (line,) = [line for line in summary(scores)["lines"] if line["kind"] == "parallelism_benchmarks.csv"]
+    (line,) = [line for line in summary(scores) if line["kind"] == "parallelism_benchmarks.csv"]
     assert line["median"] <= 0.10, line
     assert line["p90"] <= 0.20, line
 
 
 def test_energy_is_scored_of_estimated_hours_and_power_of_reported_ones(rows):
     constants = shipped_constants()["constants"]
-    scores = blind_runs(rows, constants)
+    scores = run_scores(rows, constants)
     longer = [replace(row, hours=2 * row.hours) if row.job.name == "LLaMA-65B" else row for row in rows]
     names = ("energy", "power")
     before, after = (
         {score.quantity: score.off for score in found if score.name == "LLaMA-65B"}
-        for found in (scores, blind_runs(longer, constants))
+        for found in (scores, run_scores(longer, constants))
     )
     assert after["energy"] == before["energy"]
     assert 1 + after["power"] == pytest.approx(2 * (1 + before["power"]))
-    medians = {line["quantity"]: line["median"] for line in summary(scores)["lines"] if line["kind"] == "all"}
+    medians = {line["quantity"]: line["median"] for line in summary(scores) if line["kind"] == "all"}
     assert max(medians[name] for name in names) <= 0.15, medians

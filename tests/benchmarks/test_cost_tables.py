@@ -16,9 +16,7 @@ from costing.observed import DATA as COST
 from costing.technique import read_technique
 from headwater.errors import HeadwaterError
 from headwater.forecast.device import read_devices
-from headwater.forecast.layout import Layout
 from headwater.forecast.memory import estimate_memory
-from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
 from headwater.tables import read_csv
 
 
@@ -57,7 +55,7 @@ def test_a_program_without_a_number_of_parts_interleaves_one_a_layer(words, part
         **{"n_layers": "48", "d_model": "1024", "n_heads": "16", "seq_len": "2048", "vocab": "50000"},
         **{"hardware": "H100", "n_gpus": "4", "tp": "1", "pp": "4", "global_batch_seqs": "16", "technique": words},
     }
-    assert read_technique(words).software.interleaved_parts == parts
+    assert read_technique(words).interleaved_parts == parts
     assert table_of(list(row)).read(row, read_devices(), "row 1").layout.virtual_stages == stages
 
 
@@ -81,11 +79,3 @@ def test_llm_foundrys_loss_holds_logits_and_their_gradient_in_bf16():
     (row,) = [row for row in rows if (row["Model"], row["MicroBatchSize"], row["# GPUs"]) == ("125m", "26", "8")]
     job = read_llm_foundry(row, devices, "")
     assert estimate_memory(job.shape, job.layout).working == 26 * 2048 * 50368 * 4
-
-
-def test_zero_3_gathers_parameter_by_parameter():
-    """A third of GPT's layer of 12 squares of its width is its largest matrix, 4 of them: the next and this one."""
-    software = read_technique("DeepSpeed ZeRO-3, no model parallel").software
-    shape = Shape(1000, 1024, 1024, (Layer(GroupedAttention(16, 16, 64), Mlp(4096, 2), 0),) * 4, is_tied=True)
-    gathered = estimate_memory(shape, Layout(8, 8, 1, sharding="fsdp", software=software)).gathered
-    assert gathered == pytest.approx(2 * (2 * 4 * 1024**2 + 1000 * 1024))

@@ -8,19 +8,16 @@ import pytest
 
 from headwater.forecast.communication import (
     Group,
-    context_traffic,
-    expert_traffic,
-    pipeline_traffic,
     sharding_traffic,
     step_traffic,
     tensor_traffic,
 )
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.layout import Layout, Software
-from headwater.forecast.shape import Experts, GroupedAttention, Layer, Mlp, Shape
+from headwater.forecast.transformer import Transformer
 
 H100 = find_device("H100", read_devices())
-SHAPE = Shape(1000, 64, 128, (Layer(GroupedAttention(4, 2, 16), Mlp(256), 128),) * 6, is_tied=True)
+SHAPE = Transformer(6, 64, 4, 2, 16, 256, 1000, 128, is_tied=True)
 
 
 def ring_all_gather(num_ranks: int, num_bytes: float) -> tuple[float, int]:
@@ -103,33 +100,7 @@ def test_hybrid_sharding_reduces_its_shard_across_groups():
     assert across.bytes == pytest.approx(2 * 3 / 4 * 2e6 / 8)
 
 
-def test_context_parallelism_passes_keys_and_values_round():
-    layout = Layout(4, 4, 1, context=4)
-    keys_and_values = 2 * 2 * 2 * 16 * 128  # bytes, both, heads, width, tokens
-    assert context_traffic(SHAPE, layout, H100)[0].bytes == pytest.approx(3 * 6 * 3 / 4 * keys_and_values)
-
-
-def test_repeated_keys_are_all_exchanged():
-    layout = Layout(4, 4, 1, context=4)
-    repeats = replace(layout, software=Software(repeats_keys=True))
-    once, all_of_them = (context_traffic(SHAPE, each, H100)[0].bytes for each in (layout, repeats))
-    assert all_of_them == 2 * once  # four query heads, two of keys
-
-
-def test_a_stage_sends_its_output_on_and_its_gradient_back():
-    layout = Layout(2, 4, 2, pipeline=2)
-    assert pipeline_traffic(SHAPE, layout, H100)[0].bytes == 2 * 2 * (2 * 128) * 64
-
-
-def test_experts_get_tokens_and_send_them_back_forward_and_backward():
-    shape = replace(SHAPE, layers=(Layer(GroupedAttention(4, 2, 16), Experts(8, 2, 32), 128),) * 6)
-    layout = Layout(4, 4, 1, expert=4)
-    assert expert_traffic(shape, layout, H100)[0].bytes == pytest.approx(4 * 6 * 3 / 4 * 2 * 128 * 64 * 2)
-    assert expert_traffic(SHAPE, replace(layout, expert=1), H100) == ()
-
-
 def test_one_device_exchanges_nothing():
     layout = Layout(1, 4, 4, software=Software())
-    kinds = (tensor_traffic, context_traffic, pipeline_traffic, expert_traffic)
-    assert not any(kind(SHAPE, layout, H100) for kind in kinds)
+    assert tensor_traffic(SHAPE, layout, H100) == ()
     assert sharding_traffic(SHAPE, layout, H100, 1e6) == step_traffic(SHAPE, layout, H100, 1e6) == ()

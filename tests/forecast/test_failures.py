@@ -8,13 +8,13 @@ from dataclasses import asdict
 
 import pytest
 
+from headwater.errors import ConfigError
 from headwater.forecast.failures import (
     Pauses,
+    checkpoints,
     daly_interval,
-    goodput,
     mean_seconds_between_failures,
     shares,
-    young_interval,
 )
 
 
@@ -33,7 +33,8 @@ def test_dalys_interval_is_the_best_one(save, mtbf):
     found = daly_interval(save, mtbf)
     best = min((found * factor / 100 for factor in range(50, 200)), key=lambda x: expected_seconds(x, save, 100, mtbf))
     assert found == pytest.approx(best, rel=0.02)
-    assert expected_seconds(found, save, 100, mtbf) <= expected_seconds(young_interval(save, mtbf), save, 100, mtbf)
+    young = math.sqrt(2 * save * mtbf)
+    assert expected_seconds(found, save, 100, mtbf) <= expected_seconds(young, save, 100, mtbf)
 
 
 def test_a_save_longer_than_twice_the_time_between_failures_is_made_after_each():
@@ -59,16 +60,17 @@ def test_goodput_is_that_of_simulated_runs(num_devices):
     pauses = Pauses(save_seconds=60, restart_seconds=600, evaluation_part=0)
     mtbf = mean_seconds_between_failures(num_devices)
     found = simulated(daly_interval(60, mtbf), pauses, mtbf, random.Random(7))
-    assert goodput(num_devices, pauses) == pytest.approx(found, abs=0.01)
+    assert shares(num_devices, pauses).steps == pytest.approx(found, abs=0.01)
 
 
 def test_evaluation_takes_its_part():
-    without, with_it = (goodput(8, Pauses(evaluation_part=part)) for part in (0, 0.1))
+    without, with_it = (shares(8, Pauses(evaluation_part=part)).steps for part in (0, 0.1))
     assert with_it == pytest.approx(0.9 * without)
 
 
 def test_a_run_that_fails_faster_than_it_restarts_never_ends():
-    assert goodput(10_000_000, Pauses(restart_seconds=3600)) == 0
+    with pytest.raises(ConfigError, match="would never end"):
+        checkpoints(10_000_000, Pauses(restart_seconds=3600))
 
 
 @pytest.mark.parametrize("num_devices", [1, 1000, 10_000_000])

@@ -8,16 +8,25 @@ import pytest
 
 from headwater.errors import ConfigError
 from headwater.forecast.compute import cast_bytes, device_params, gradient_bytes, microbatch_compute
-from headwater.forecast.count import count_flops
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.efficiency import Efficiency, shipped_efficiency
 from headwater.forecast.layout import Layout, Software, check_layout
-from headwater.forecast.shape import GroupedAttention, Layer, Mlp, Shape
-from headwater.forecast.time import in_halves, overlapped, pipeline_bubble, step_seconds, step_work
+from headwater.forecast.time import (
+    USUAL_UTILISATION,
+    in_halves,
+    overlapped,
+    pipeline_bubble,
+    run_seconds_per_token,
+    step_seconds,
+    step_work,
+)
+from headwater.forecast.transformer import Transformer, transformer_of
+from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.settings import ModelSettings
 
 DEVICES = read_devices()
 H100 = find_device("H100", DEVICES)
-SHAPE = Shape(32000, 4096, 4096, (Layer(GroupedAttention(32, 8, 128), Mlp(14336), 8192),) * 32, is_tied=False)
+SHAPE = Transformer(32, 4096, 32, 8, 128, 14336, 32000, 4096)
 PERFECT = Efficiency(
     {
         **dict.fromkeys(("matmul_ampere", "matmul_hopper", "matmul_fp8", "matmul_fp8_rowwise"), 1.0),
@@ -27,6 +36,13 @@ PERFECT = Efficiency(
         "hop_seconds": 0.0,
     }
 )
+
+
+def hardware_flops(again: float = 0.0, is_flash: bool = True) -> float:
+    """FLOPs of a token by hand: products, attention, what its kernel computes again, and `again` of the forward."""
+    causal, full = SHAPE.attention_flops
+    core = 3.5 * causal + again * causal if is_flash else (3 + again) * full
+    return 6 * (SHAPE.block_weights + SHAPE.head_weights) + 2 * again * SHAPE.block_weights + core
 
 
 def simulated_pipeline(stages: int, microbatches: int) -> float:
@@ -75,7 +91,7 @@ def test_rows_in_halves_cost_what_rows_of_half_the_length_do():
 def test_a_perfect_device_takes_the_flops_over_its_peak():
     layout = Layout(1, 4, 2, sharding="none", precision="bf16")
     seconds = step_seconds(step_work(SHAPE, layout, H100), PERFECT)
-    flops = count_flops(SHAPE).hardware * 4 * 4096
+    flops = hardware_flops() * 4 * 4096
     assert seconds == pytest.approx(flops / H100.bf16_flops, rel=1e-6)
 
 
@@ -83,7 +99,9 @@ def test_a_perfect_device_takes_the_flops_over_its_peak():
 def test_recomputation_costs_its_hardware_flops(recompute):
     layout = Layout(1, 1, 1, sharding="none", recompute=recompute)
     seconds = step_seconds(step_work(SHAPE, layout, H100), PERFECT)
-    assert seconds == pytest.approx(count_flops(SHAPE, recompute).hardware * 4096 / H100.bf16_flops, rel=1e-6)
+    assert seconds == pytest.approx(
+        hardware_flops(1.0 if recompute == "full" else 0.0) * 4096 / H100.bf16_flops, rel=1e-6
+    )
 
 
 def test_half_the_layers_recomputed_cost_half():
@@ -138,7 +156,7 @@ def test_a_layout_that_cannot_be_says_why(change, message):
 
 def test_without_flash_attention_scores_cost_memory_traffic():
     layout = Layout(8, 64, 1)
-    old = replace(layout, software=Software(is_flash=False))
+    old = replace(layout, software=Software(attention="unfused"))
     assert step_work(SHAPE, old, H100).compute.bytes > 2 * step_work(SHAPE, layout, H100).compute.bytes
 
 
@@ -146,11 +164,11 @@ def test_without_flash_attention_scores_cost_memory_traffic():
 @pytest.mark.parametrize("is_flash", [True, False])
 def test_the_hardware_rate_counts_the_layers_that_are_recomputed(part, is_flash):
     """Against the work that the time of a step is made of."""
-    software = Software(is_flash=is_flash)
+    software = Software(attention="flash-2" if is_flash else "unfused")
     layout = Layout(1, 2, 2, sharding="none", recompute="full", recomputed_layers=part, software=software)
     work = microbatch_compute(SHAPE, layout)
     done = (work.matmul_flops + work.attention_flops) / layout.microbatch_tokens(SHAPE.seq_len)
-    assert count_flops(SHAPE, "full", is_flash, part).hardware == pytest.approx(done, rel=1e-9)
+    assert hardware_flops(part, is_flash) == pytest.approx(done, rel=1e-9)
 
 
 @pytest.mark.parametrize(("precision", "inputs_split", "passes"), [("fp8", 8, 5), ("fp8-rowwise", 1, 10)])
@@ -169,12 +187,27 @@ def test_gradients_that_lie_whole_are_added_microbatch_by_microbatch():
     assert gradient_bytes(SHAPE, whole) == 10 * device_params(SHAPE, whole)
     assert gradient_bytes(SHAPE, replace(whole, microbatch_rows=8)) == 0  # one microbatch
     assert gradient_bytes(SHAPE, replace(whole, sharding="fsdp")) == 0
-    fused = replace(whole, software=Software(gradient_add_bytes=6.0))
-    assert gradient_bytes(SHAPE, fused) == 6 * device_params(SHAPE, whole)
 
 
 def test_attention_is_faster_the_newer_its_kernel():
     efficiency = shipped_efficiency()
-    parts = [efficiency.attention("hopper", kernel) for kernel in ("first", "second", "hopper")]
+    parts = [efficiency.attention("hopper", kernel) for kernel in ("flash", "flash-2", "flash-3")]
     assert parts == sorted(parts)
     assert parts[2] < 0.75  # arXiv:2407.08608, the best of its forward passes
+
+
+def test_a_whole_run_is_never_faster_than_the_usual_utilisation():
+    usual = 6e9 / (USUAL_UTILISATION * 8 * H100.bf16_flops)
+    assert run_seconds_per_token(1e9, H100, 8, usual / 2) == usual
+    assert run_seconds_per_token(1e9, H100, 8, 3 * usual) == 3 * usual
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gpt2", "llama"])
+def test_sizes_count_what_the_model_counts(family):
+    model = ModelSettings(
+        family=family, vocab_size=512, num_layers=4, d_model=64, d_ff=192, num_heads=4, num_kv_heads=4, head_dim=16,
+        seq_len=64,
+    )  # fmt: skip
+    shape = transformer_of(model)
+    assert shape.num_params == count_parameters(model).total
+    assert 6 * (shape.block_weights + shape.head_weights) + 3 * shape.attention_flops[0] == flops_per_token(model)

@@ -14,11 +14,11 @@ from small_run import write_run_file, write_texts
 from headwater.forecast.ladder import Rung
 from headwater.optim.settings import ScheduleSettings
 from headwater.runs import plan_time
+from headwater.runs.budget_search import search_budget
 from headwater.runs.ladder_record import FORMAT, DoneRung, read_ladder, same_make, unfinished_ladder
 from headwater.runs.plan_loss import factors_of, ladder_table, loss_outlook
 from headwater.runs.run_config import load_run
 from headwater.runs.search_options import SearchOptions
-from headwater.runs.searching import search_budget
 from headwater.runs.times import NOT_MEASURED
 from headwater.scaling.schedule import move
 
@@ -149,11 +149,11 @@ def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     found = search_budget(replace(given, overrides=("schedule.final_fraction=1.0",)))
     usual = ScheduleSettings(name="cosine", warmup_steps=1, final_fraction=0.1)
     effect = move(factors_of(of("schedule.final_fraction=1.0").schedule, 24), factors_of(usual, 24), 24)
-    first, then = (result["choices"][0]["loss"] for result in (before, found))
-    assert then["p50"] == pytest.approx(first["p50"] * math.exp(effect.log_ratio), rel=1e-3)
-    assert then["p90"] / then["p10"] > first["p90"] / first["p10"]
-    assert "multi-power law" in found["loss"]["how"]
-    assert "multi-power law" not in before["loss"]["how"]
+    first, then = (plan.choices[0].loss for plan in (before, found))
+    assert then[1] == pytest.approx(first[1] * math.exp(effect.log_ratio), rel=1e-3)
+    assert then[2] / then[0] > first[2] / first[0]
+    assert "multi-power law" in found.losses_how
+    assert "multi-power law" not in before.losses_how
 
 
 def test_a_long_run_is_held_in_shares():

@@ -15,11 +15,11 @@ from headwater.forecast.ladder import Rung
 from headwater.machine.load import LoadMeter
 from headwater.records import read_records
 from headwater.runs import plan_time, times, training
+from headwater.runs.budget_processor import processor_at_hand
 from headwater.runs.ladder_record import DoneRung
 from headwater.runs.plan_machine import machinery
 from headwater.runs.plan_time import RUN_TO_RUN, Probe
 from headwater.runs.run_config import load_run
-from headwater.runs.searched_processor import processor_at_hand
 from headwater.runs.stages import prepare_data
 from headwater.runs.times import MIN_STEPS, MeasuredAround, keep_times, speed_here
 from headwater.runs.training import train_stage
@@ -252,7 +252,7 @@ def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     after = processor()
     assert after.usual.median == pytest.approx(1.3, rel=0.03)
     assert after.usual.log_deviation < 0.8 * before.usual.log_deviation
-    (found,) = after.search(config.model, 1e6, 0.0).candidates
+    found = after.candidate(config.model, 1e6, 0.0)
     assert found.hours_deviation == after.usual.log_deviation
 
 

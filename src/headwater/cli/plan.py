@@ -31,7 +31,6 @@ Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time
 Hardware = Annotated[str, of_budget(metavar="NxDEVICE", help="Devices, such as 8xH100 (default: this machine).")]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
 ServeTokens = Annotated[str, of_budget(metavar="COUNT", help="Tokens to serve (default: as many as are trained on).")]
-AllLayouts = Annotated[bool, of_budget("--all-layouts", help="Search what headwater can't run, too, marked.")]
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
 FinishedRuns = Annotated[Path | None, of_both(metavar="CSV", help="Finished runs to forecast the loss from.")]
 UnitOfLoss = Annotated[str, of_both(metavar="UNIT", help="Unit of the loss in --runs (or nats_per_token).")]
@@ -112,7 +111,6 @@ def plan(
     hardware: Hardware = "",
     text_bytes: TextBytes = "",
     serve_tokens: ServeTokens = "",
-    all_layouts: AllLayouts = False,
     costs: CostsFile = None,
     runs: FinishedRuns = None,
     loss_unit: UnitOfLoss = "bits_per_byte",
@@ -143,7 +141,7 @@ def plan(
 
         run, *overrides = words if words and "=" not in words[0] else [None, *words]
         return search(
-            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, all_layouts, read),  # type: ignore[arg-type]
+            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, read),  # type: ignore[arg-type]
             as_json,
         )
     _require_none(
@@ -151,7 +149,6 @@ def plan(
         hardware=hardware,
         text_bytes=text_bytes,
         serve_tokens=serve_tokens,
-        all_layouts=all_layouts,
     )
     if not words:
         raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")

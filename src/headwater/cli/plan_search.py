@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.report.numbers import count, plural, significant
 
 if TYPE_CHECKING:
+    from headwater.forecast.failures import Checkpoints
+    from headwater.forecast.search import BudgetPlan, ChoiceForecast, Query
     from headwater.runs.search_options import SearchOptions
 
+Lines = list[tuple[str, str]]
 PARTS_IN_WORDS = {
     "evaluations": "validations and probes",
     "saves": "saves",
@@ -24,121 +28,125 @@ LEAST_COST = 0.001
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
-    """Search size, tokens, layout, batch and checkpoints for a budget; say what each choice is good for."""
-    from headwater.runs.searching import search_budget
+    """Search size, tokens, batch, microbatch and checkpoints for a budget; say what each choice is good for."""
+    from headwater.forecast.budget_fields import plan_fields
+    from headwater.runs.budget_search import search_budget
 
-    result = search_budget(options)
-    print_json(result) if as_json else _print(result)
+    started_at = time.perf_counter()
+    plan = search_budget(options)
+    seconds = time.perf_counter() - started_at
+    if as_json:
+        return print_json({"name": plan.name, **plan_fields(plan), "seconds": seconds})
+    card(f"plan · {plan.name} · {plan.query.budget.text}", budget_card(plan, seconds))
+    for found in plan.choices:
+        mark = " · recommended" if found.is_recommended else ""
+        card(" and ".join(found.choice.kinds) + mark, choice_card(found, plan))
 
 
-def _print(result: dict[str, Any]) -> None:
-    card(f"plan · {result['name']} · {result['budget']['text']}", budget_card(result))
-    for choice in result["choices"]:
-        mark = " · recommended" if choice["recommended"] else ""
-        mark += "" if choice["runnable"] else " · headwater can't run this today"
-        card(" and ".join(choice["kinds"]) + mark, choice_card(choice, result))
-
-
-def budget_card(result: dict[str, Any]) -> list[tuple[str, str]]:
+def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
     """Return the lines of what is asked: money, hours, text, prices, and what was searched."""
-    budget, searched, text = result["budget"], result["searched"], result["text"]
-    final, programme = budget["final_run"], budget["programme"]
-    rest = budget["ladder_and_failures"]
-    lines = [("devices", f"{budget['num_devices']} × {budget['device']}")]
-    if programme["usd"] is not None:
-        lines.append(("price", f"${budget['usd_per_device_hour']:g} a device-hour: {budget['price_how']}"))
-    lines.append(("power", budget["energy_how"]))
-    lines.append(("hours", budget["hours_how"]))
-    lines.append(("final run", _cost(final)))
-    if rest["hours"]:
-        lines.append(("programme", f"{_cost(programme)}; a ladder and attempts that fail: {_cost(rest)}"))
-        lines.append(("", budget["final_share_how"]))
-    known = text["unique_tokens"]
-    lines.append(("text", "unlimited" if known is None else f"{count(known)} tokens: {text['how']}"))
-    lines.append(("served", f"{count(result['serving']['tokens'])} tokens: {result['serving']['how']}"))
-    lines.append(("loss", result["loss"]["how"]))
-    if sizes := [each["params"] for each in result["by_law"]]:
+    query, rates = plan.query, plan.query.rates
+    hours = query.final_hours
+    lines = [("devices", f"{rates.num_devices} × {rates.device}")]
+    if rates.usd_per_hour is not None:
+        lines.append(("price", f"${rates.usd_per_hour:g} a device-hour: {rates.price_how}"))
+    lines += [("power", rates.energy_how), ("hours", rates.hours_how), ("final run", _cost(hours, query))]
+    if query.final_share < 1:
+        rest = _cost(hours / query.final_share - hours, query)
+        lines.append(("programme", f"{_cost(hours / query.final_share, query)}; a ladder and failed attempts: {rest}"))
+        lines.append(("", query.share_how))
+    text = "unlimited" if query.unique == float("inf") else f"{count(query.unique)} tokens: {query.text_how}"
+    lines += [("text", text), ("served", f"{count(plan.served)} tokens"), ("loss", plan.losses_how)]
+    if sizes := [each.params for each in plan.by_law]:
         least, most = count(min(sizes)), count(max(sizes))
         span = f"from {least} to {most} parameters" if most != least else "this same size"
-        lines.append(("", f"each law alone would choose {span}"))
-    lines.append(
-        (
-            "searched",
-            f"{searched['sizes']} sizes, {searched['sizes_laid_out']} laid out, {searched['layouts']:,} layouts in "
-            f"{result['seconds']:.2f} s",
-        )
-    )
-    lines += [("note", note) for note in result["notes"]]
+        lines.append(("", f"each law of fresh text alone would choose {span}"))
+    for each in plan.reading.optima if plan.reading else ():
+        lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
+    fit = f"{plan.num_sizes} sizes, {len(plan.field.candidates)} near the best that fit, in {seconds:.2f} s"
+    lines.append(("searched", fit))
+    lines += [("note", note) for note in plan.notes]
     return [*lines, ("below", "medians, and in brackets P10 to P90")]
 
 
-def _cost(part: dict[str, float | None]) -> str:
-    assert part["hours"] is not None
-    hours = duration(3600 * part["hours"])
-    return hours if part["usd"] is None else f"${significant(part['usd'])}, {hours}"
+def _cost(hours: float, query: Query) -> str:
+    usd = query.rates.usd_per_hour
+    said = duration(3600 * hours)
+    return said if usd is None else f"${significant(hours * usd * query.rates.num_devices)}, {said}"
 
 
-def choice_card(choice: dict[str, Any], result: dict[str, Any]) -> list[tuple[str, str]]:
+def _band(values: tuple[float, float, float], factor: float = 1.0) -> dict[str, float]:
+    return {name: factor * value for name, value in zip(("p10", "p50", "p90"), values, strict=True)}
+
+
+def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
-    shape, saved, layout = choice["shape"], choice["checkpoint"], choice["layout"]
-    lines = [("why" if index == 0 else "", reason) for index, reason in enumerate(choice["reasons"])]
-    lines += [
+    from headwater.forecast.budget_fields import settings_of
+
+    choice, rates = found.choice, plan.query.rates
+    each, model, placement = choice.candidate, choice.candidate.model, choice.candidate.placement
+    usd = rates.usd_per_hour
+    epochs = f", {found.epochs:.1f} epochs" if found.epochs > 1 else ""
+    mfu = f", MFU {each.mfu:.0%} of the {placement.precision} peak" if each.mfu else ""
+    lines = [("why" if index == 0 else "", reason) for index, reason in enumerate(choice.reasons)]
+    return [
+        *lines,
         (
             "model",
-            f"{count(choice['params'])} parameters: {shape['num_layers']} layers, d_model {shape['d_model']}, "
-            f"{shape['num_heads']} heads of {shape['head_dim']}, d_ff {shape['d_ff']}",
+            f"{count(each.params)} parameters: {model.num_layers} layers, d_model {model.d_model}, "
+            f"{model.num_heads} heads of {model.head_dim}, d_ff {model.d_ff}",
         ),
         (
             "tokens",
-            f"{count(choice['tokens'])}, {choice['tokens_per_parameter']:.1f} a parameter, "
-            f"{choice['num_steps']:,} steps of {layout['batch_rows']} × {shape['seq_len']} tokens"
-            + (f", {choice['epochs']:.1f} epochs" if choice["epochs"] > 1 else ""),
+            f"{count(choice.tokens)}, {choice.tokens / each.params:.1f} a parameter, "
+            f"{round(choice.tokens / each.batch_tokens):,} steps of {placement.batch_rows} × {model.seq_len} tokens"
+            + epochs,
         ),
-        *([("loss", _loss(choice, result["loss"]["unit"]))] if choice["loss"] else []),
-        ("time", hours_interval(choice["hours"])),
-        *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
-        ("energy", energy_interval(choice["energy_kwh"])),
-        ("carbon", carbon_interval(choice["kg_co2"])),
-        ("memory", f"{interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
-        ("layout", choice["layout_how"]),
-        *([("needs", f"{', '.join(choice['needs'])}: headwater has none of it today")] if choice["needs"] else []),
+        *([("loss", _loss(found, plan.field.losses.unit))] if found.loss else []),
+        ("time", hours_interval(_band(found.hours))),
+        *([("money", f"${interval(_band(found.hours, usd * rates.num_devices), '')}")] if usd else []),
+        ("energy", energy_interval(_band(found.kwh))),
+        ("carbon", carbon_interval(_band(found.kwh, rates.kg_co2_per_kwh))),
+        (
+            "memory",
+            f"{interval(_band(found.memory_gib), 'GiB')} of {significant(each.memory_limit / 2**30)} a device",
+        ),
+        ("layout", placement.in_words),
         (
             "",
-            f"{plural(layout['microbatch_rows'], 'sequence')} a microbatch, "
-            f"{plural(layout['num_microbatches'], 'microbatch', 'es')} a step; "
-            f"{count(choice['tokens_per_second'])} tokens/s"
-            + (f", MFU {choice['mfu']:.0%} of the {layout['precision']} peak" if choice["mfu"] else ""),
+            f"{plural(placement.microbatch_rows, 'sequence')} a microbatch, "
+            f"{plural(placement.num_microbatches, 'microbatch', 'es')} a step; "
+            f"{count(1 / each.seconds_per_token)} tokens/s{mfu}",
         ),
-        ("checkpoint", _checkpoints(saved)),
-        ("goodput", _goodput(choice)),
-        ("settings", " ".join(f"{name}={value}" for name, value in choice["settings"].items())),
-        ("serving", _serving(choice["serving"], result["serving"]["tokens"])),
+        ("checkpoint", _checkpoints(each.checkpoints, found.hours[1])),
+        ("goodput", _goodput(found.hours_by_part)),
+        ("settings", " ".join(f"{name}={value}" for name, value in settings_of(choice).items())),
+        ("serving", _serving(found.served_device_hours, plan)),
     ]
-    return lines
 
 
-def _loss(choice: dict[str, Any], unit: str) -> str:
-    repeated = choice["repetition_costs"]
-    share = f"; {repeated / (1 + repeated):.1%} of it for repetition" if repeated > LEAST_COST else ""
-    return interval(choice["loss"], unit) + share
+def _loss(found: ChoiceForecast, unit: str) -> str:
+    assert found.loss is not None
+    share = f"; {found.repetition_cost:.1%} of it for repetition" if found.repetition_cost > LEAST_COST else ""
+    return interval(_band(found.loss), unit) + share
 
 
-def _goodput(choice: dict[str, Any]) -> str:
+def _goodput(hours_by_part: dict[str, float]) -> str:
     """Return which part of the time shown is training, and what the rest goes into, largest first."""
-    parts = choice["hours_by_part"]
-    hours = sum(parts.values())
-    rest = sorted(((parts[name] / hours, words) for name, words in PARTS_IN_WORDS.items()), reverse=True)
+    hours = sum(hours_by_part.values())
+    rest = sorted(((hours_by_part[name] / hours, words) for name, words in PARTS_IN_WORDS.items()), reverse=True)
     said = ", ".join(f"{words} {share:.1%}" for share, words in rest if share >= 0.0005)
-    return f"{choice['checkpoint']['goodput']:.1%} of this time is training; {said}"
+    return f"{hours_by_part['steps'] / hours:.1%} of this time is training; {said}"
 
 
-def _checkpoints(saved: dict[str, float]) -> str:
-    failures = f"a failure every {significant(saved['mtbf_seconds'] / 3600)} h"
-    if saved["interval_seconds"] / 3600 > saved["interval_hours"]:  # the interval, or the run where that is shorter
+def _checkpoints(saved: Checkpoints, hours: float) -> str:
+    failures = f"a failure every {significant(saved.mtbf_seconds / 3600)} h"
+    if saved.interval_seconds / 3600 > hours:
         return f"none needed for failures: Daly's interval is longer than the run ({failures})"
-    return f"every {duration(saved['interval_seconds'])} by Daly's rule ({failures})"
+    return f"every {duration(saved.interval_seconds)} by Daly's rule ({failures})"
 
 
-def _serving(serving: dict[str, Any], tokens: float) -> str:
-    usd = "" if serving["usd"] is None else f", ${significant(serving['usd'])}"
-    return f"{significant(serving['device_hours'])} device-hours for {count(tokens)} tokens{usd}"
+def _serving(device_hours: float, plan: BudgetPlan) -> str:
+    usd = plan.query.rates.usd_per_hour
+    money = "" if usd is None else f", ${significant(device_hours * usd)}"
+    return f"{significant(device_hours)} device-hours for {count(plan.served)} tokens{money}"

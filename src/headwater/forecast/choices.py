@@ -2,8 +2,8 @@
 
 compute-optimal: the least loss that the budget buys. inference-aware (after arXiv:2401.00448): training and serving
 together at the least cost, at a loss within SLACK of it: a smaller model that is trained longer. data-limited: where
-the text is read more than once, the shortest run within SLACK, since more computing on the same text brings
-little; where it isn't, the largest model that reads all of it. None is dominated in time, loss and cost of serving.
+the text is read more than once, the shortest run within SLACK; where it isn't, the largest model that reads all of it.
+None is dominated in time, loss and cost of serving.
 
 c candidates · g grid of tokens
 """
@@ -11,15 +11,15 @@ c candidates · g grid of tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from headwater.forecast.candidate import Candidate
+from headwater.model.count import count_parameters
 from headwater.scaling.arrays import FloatArray
-from headwater.scaling.repetition import Strength
 from headwater.scaling.table import MAX_EPOCHS
 
 SLACK = 0.01
@@ -37,39 +37,41 @@ Quantiles = tuple[float, float, float]
 COMPUTE, INFERENCE, DATA = "compute-optimal", "inference-aware", "data-limited"
 
 
-class Losses(Protocol):
-    """What tells sizes apart: published laws, or the user's runs."""
+class Repetition(Protocol):
+    """What a law says that text costs which is read again."""
+
+    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray: ...
+
+    def deviation(self, params: float, tokens: float, unique: float) -> float: ...
+
+
+class LossModel(Protocol):
+    """Published laws or own runs: the loss of text that is read once."""
+
+    @property
+    def unit(self) -> str: ...
 
     @property
     def counts_embedding(self) -> bool: ...
 
     @property
-    def strength(self) -> Strength:
-        """What repetition costs; the losses below are of text that is read once."""
-        ...
+    def strength(self) -> Repetition: ...
 
     @property
     def epochs(self) -> float:
         """How often the runs behind the losses read their text, at most."""
         ...
 
-    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
-
-    def refusal(self, params: float, tokens: float) -> str | None: ...
-
-
-class LossModel(Losses, Protocol):
-    """Published laws or own runs."""
-
-    @property
-    def unit(self) -> str: ...
-
     @property
     def members(self) -> Sequence[tuple[str, LossModel]]: ...
+
+    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
 
     def quantiles(
         self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
     ) -> Quantiles | None: ...
+
+    def refusal(self, params: float, tokens: float) -> str | None: ...
 
     def how(self, params: float, tokens: float) -> str: ...
 
@@ -93,11 +95,18 @@ class Field:
     candidates: tuple[Candidate, ...]
     seconds: float
     unique: float
-    losses: Losses
+    losses: LossModel
+    repetition: Repetition
 
-    def size(self, candidate: Candidate) -> float:
-        """Return the parameters as the laws count them."""
-        return float(candidate.params if self.losses.counts_embedding else candidate.multiplied)
+    @cached_property
+    def params(self) -> FloatArray:
+        return np.array([float(each.params) for each in self.candidates])
+
+    @cached_property
+    def sizes(self) -> FloatArray:
+        """Parameters as the laws count them."""
+        counts = [count_parameters(each.model) for each in self.candidates]
+        return np.array([float(c.total if self.losses.counts_embedding else c.matmul) for c in counts])
 
     @cached_property
     def most_tokens(self) -> FloatArray:
@@ -109,8 +118,10 @@ class Field:
     def refused(self) -> list[str | None]:
         """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
         return [
-            TOO_SHORT if most < MIN_STEPS * each.batch_tokens else self.losses.refusal(self.size(each), float(tokens))
-            for each, most, tokens in zip(self.candidates, self.most_tokens, self.best_tokens, strict=True)
+            TOO_SHORT if most < MIN_STEPS * each.batch_tokens else self.losses.refusal(float(size), float(tokens))
+            for each, size, most, tokens in zip(
+                self.candidates, self.sizes, self.most_tokens, self.best_tokens, strict=True
+            )
         ]
 
     @cached_property
@@ -123,11 +134,9 @@ class Field:
     @cached_property
     def _own_log_loss_cg(self) -> FloatArray:
         """Log loss along the grid, penalties included: it rises again where a text is read too often."""
-        params = np.array([[self.size(each)] for each in self.candidates])
         penalty = np.array([[each.log_penalty] for each in self.candidates])
-        total = np.array([[float(each.params)] for each in self.candidates])
-        repeated = self.losses.strength.log_cost(total, self.grid_cg, self.unique)
-        return np.asarray(self.losses.log_loss(params, self.grid_cg) + penalty + repeated)
+        repeated = self.repetition.log_cost(self.params[:, None], self.grid_cg, self.unique)
+        return np.asarray(self.losses.log_loss(self.sizes[:, None], self.grid_cg) + penalty + repeated)
 
     @cached_property
     def best_tokens(self) -> FloatArray:
@@ -142,6 +151,11 @@ class Field:
         """Log loss along the grid, penalties included, never rising; infinite for who is refused."""
         logs = np.minimum.accumulate(self._own_log_loss_cg, axis=1)
         return np.where(np.array([[each is not None] for each in self.refused]), np.inf, logs)
+
+    @cached_property
+    def best(self) -> int:
+        """The place of the candidate of the least loss."""
+        return int(np.argmin(self.log_loss_cg[:, -1]))
 
     def tokens_to(self, log_loss: float) -> FloatArray:
         """Return the least tokens with which each candidate reaches a loss; infinite where it can't."""
@@ -159,23 +173,16 @@ class Field:
     @cached_property
     def serving(self) -> FloatArray:
         """Seconds of the same devices to serve one token."""
-        return np.array([serving_seconds(each) for each in self.candidates])
+        return np.array([each.seconds_per_token * SERVED_FLOPS / SERVED_RATE for each in self.candidates])
 
     def epochs(self, tokens: float) -> float:
         return max(1.0, tokens / self.unique)
 
-    def log_loss_at(self, index: int, tokens: float) -> float:
-        return float(np.interp(np.log(tokens), np.log(self.grid_cg[index]), self.log_loss_cg[index]))
-
     def choice(self, index: int, tokens: float, kind: str, reason: str) -> Choice:
         each = self.candidates[index]
-        cost = (each.seconds(tokens, self.unique), self.log_loss_at(index, tokens), float(self.serving[index]))
+        log_loss = np.interp(np.log(tokens), np.log(self.grid_cg[index]), self.log_loss_cg[index])
+        cost = (each.seconds(tokens, self.unique), float(log_loss), float(self.serving[index]))
         return Choice(each, tokens, (kind,), (reason,), cost)
-
-
-def serving_seconds(candidate: Candidate) -> float:
-    """Return how long the machine that trains takes to serve one token."""
-    return candidate.seconds_per_token * SERVED_FLOPS / SERVED_RATE
 
 
 def _whole_steps(candidate: Candidate, tokens: float, up: bool = False) -> float:
@@ -188,23 +195,32 @@ def choose(field_: Field, serve_tokens: float | None) -> tuple[list[Choice], flo
 
     By default as many are served as the compute-optimal model trains on. At least one candidate must be able to train.
     """
-    best = int(np.argmin(field_.log_loss_cg[:, -1]))
-    first = _compute_optimal(field_, best)
+    first = _compute_optimal(field_)
     served = first.tokens if serve_tokens is None else serve_tokens
-    limit = float(field_.log_loss_cg[best, -1]) + float(np.log1p(SLACK))
+    limit = float(field_.log_loss_cg[field_.best, -1]) + float(np.log1p(SLACK))
     others = [_inference_aware(field_, first, limit, served), _data_limited(field_, first, limit)]
     return _without_dominated(_merged([first, *[each for each in others if each is not None]])), served
 
 
-def _compute_optimal(field_: Field, best: int) -> Choice:
-    tokens = float(field_.best_tokens[best])
+def recommended(choices: Sequence[Choice], served: float) -> int:
+    """Return the place of the choice that costs least to train and serve, of those within SLACK of the least loss.
+
+    Forecasts are not sure of a difference that small.
+    """
+    limit = min(choice.cost[1] for choice in choices) + float(np.log1p(SLACK)) + 1e-9
+    costs = [each.cost[0] + served * each.cost[2] if each.cost[1] <= limit else np.inf for each in choices]
+    return int(np.argmin(costs))
+
+
+def _compute_optimal(field_: Field) -> Choice:
+    tokens = float(field_.best_tokens[field_.best])
     reason = "the least expected loss for the budget"
     epochs = tokens / field_.unique
     if epochs > 1:
         reason += f", at {epochs:.1f} epochs"
-    if tokens < field_.most_tokens[best]:
+    if tokens < field_.most_tokens[field_.best]:
         reason += "; more epochs would be memorised"
-    return field_.choice(best, tokens, COMPUTE, reason)
+    return field_.choice(field_.best, tokens, COMPUTE, reason)
 
 
 def _inference_aware(field_: Field, first: Choice, limit: float, served: float) -> Choice | None:
@@ -235,9 +251,7 @@ def _data_limited(field_: Field, first: Choice, limit: float) -> Choice | None:
     able = (once <= field_.most_tokens) & np.isfinite(field_.log_loss_cg[:, -1])
     if not able.any():
         return None
-    params = np.array([each.params for each in field_.candidates], dtype=np.float64)
-    largest = able & (params == params[able].max())
-    index = int(np.argmin(np.where(largest, field_.log_loss_cg[:, -1], np.inf)))
+    index = int(np.argmax(np.where(able, field_.params, 0.0)))
     reason = (
         f"there is {field_.unique / first.tokens:.1f} times the text that the least loss takes; this is the largest "
         "model that reads all of it once: smaller, and cheaper to serve"
@@ -252,7 +266,7 @@ def _shortest(field_: Field, first: Choice, limit: float) -> Choice:
     index = int(np.argmin(seconds))
     if not seconds[index] < (1 - MIN_SAVING) * first.cost[0]:
         reason = "the text limits it: more text would bring more than more computing"
-        return Choice(first.candidate, first.tokens, (DATA,), (reason,), first.cost)
+        return replace(first, kinds=(DATA,), reasons=(reason,))
     reason = (
         f"{seconds[index] / first.cost[0]:.0%} of the compute-optimal run's time comes within {SLACK:.0%} of its loss, "
         f"at {field_.epochs(float(tokens[index])):.1f} epochs"
@@ -261,23 +275,17 @@ def _shortest(field_: Field, first: Choice, limit: float) -> Choice:
 
 
 def _merged(choices: list[Choice]) -> list[Choice]:
-    """Return the choices with those that are next to the same as one that has both names."""
+    """Return the choices with those of one model, trained about as long, as one that has both names."""
     found: list[Choice] = []
     for each in choices:
-        same = [place for place, other in enumerate(found) if _is_same(each, other)]
-        if same:
-            other = found[same[0]]
-            found[same[0]] = Choice(
-                other.candidate, other.tokens, other.kinds + each.kinds, other.reasons + each.reasons, other.cost
-            )
+        for place, other in enumerate(found):
+            is_as_long = abs(np.log(each.tokens / other.tokens)) < MIN_SAVING
+            if other.candidate.model == each.candidate.model and is_as_long:
+                found[place] = replace(other, kinds=other.kinds + each.kinds, reasons=other.reasons + each.reasons)
+                break
         else:
             found.append(each)
     return found
-
-
-def _is_same(one: Choice, other: Choice) -> bool:
-    """Return whether two choices are one model, trained about as long."""
-    return one.candidate.model == other.candidate.model and abs(np.log(one.tokens / other.tokens)) < MIN_SAVING
 
 
 def dominates(one: Choice, other: Choice) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from headwater.forecast.device import Device
 from headwater.forecast.layout import Layout
-from headwater.forecast.shape import Experts, Layer, Shape
+from headwater.forecast.transformer import Transformer
 
 Wire = Literal["links", "network"]
 
@@ -62,7 +62,7 @@ class Group:
         return self.all_gather(num_bytes, 2 * times, is_hidden)
 
 
-def tensor_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
+def tensor_traffic(shape: Transformer, layout: Layout, device: Device) -> tuple[Traffic, ...]:
     """Return one microbatch's exchange of activations: two all-reduces a layer each way (arXiv:1909.08053).
 
     Sequence parallelism turns each into a reduce-scatter and an all-gather, the same bytes (arXiv:2205.05198); a
@@ -88,57 +88,7 @@ def _inputs_again(layout: Layout) -> float:
     return layout.recomputed_layers if layout.keeps_half_the_matmuls else layout.forward_again
 
 
-def context_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
-    """Return one microbatch's exchange of keys and values round the ring of a split sequence (arXiv:2310.01889).
-
-    Forward once, backward with their gradients, forward again where all is recomputed; hidden behind attention.
-    Programs that repeat shared keys and values for every query head before attention send all the copies.
-    """
-    if layout.context == 1:
-        return ()
-    group = Group.of(layout.context, layout.tensor, device)
-    passes = 3.0 + layout.forward_again
-    width = sum(num * 2 * exchanged_width(layer, layout) for layer, num in shape.kinds)
-    whole = 2 * width / layout.pipeline / layout.tensor * layout.microbatch_rows * shape.seq_len
-    return (group.all_gather(whole, passes, is_hidden=True),)
-
-
-def exchanged_width(layer: Layer, layout: Layout) -> int:
-    """Return the width of the keys that context parallelism exchanges; that of the values is the same."""
-    attention = layer.attention
-    return attention.num_heads * attention.key_dim if layout.software.repeats_keys else attention.kv_width
-
-
-def pipeline_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
-    """Return one microbatch's sends to the next stage and back, of activations split over tensor ranks."""
-    if layout.pipeline == 1:
-        return ()
-    group = Group.of(2, layout.tensor * layout.data * layout.context, device)
-    sent = 2 * layout.microbatch_tokens(shape.seq_len) * shape.d_model / layout.tensor
-    times = 2 * layout.virtual_stages
-    return (Traffic(times * sent, times, group.bandwidth, group.wire, is_hidden=False),)
-
-
-def expert_traffic(shape: Shape, layout: Layout, device: Device) -> tuple[Traffic, ...]:
-    """Return one microbatch's all-to-alls: tokens to their experts and back, forward and backward."""
-    if layout.expert == 1:
-        return ()
-    group = Group.of(layout.expert, layout.tensor, device)
-    sends = sum(num * _sends(layer) for layer, num in shape.kinds) / layout.pipeline
-    times = 4.0 + 2.0 * layout.forward_again
-    num_bytes = 2 * layout.microbatch_tokens(shape.seq_len) * shape.d_model * sends / layout.tensor
-    # a device reaches the others of its group directly, each by its own card
-    bandwidth = device.links if group.wire == "links" else device.network
-    layers = shape.num_layers / layout.pipeline
-    share = (group.size - 1) / group.size
-    return (Traffic(times * share * num_bytes, times * layers, bandwidth, group.wire, is_hidden=False),)
-
-
-def _sends(layer: Layer) -> int:
-    return layer.mlp.num_active if isinstance(layer.mlp, Experts) else 0
-
-
-def sharding_traffic(shape: Shape, layout: Layout, device: Device, params: float) -> tuple[Traffic, ...]:
+def sharding_traffic(shape: Transformer, layout: Layout, device: Device, params: float) -> tuple[Traffic, ...]:
     """Return one microbatch's gathering of weights and scattering of gradients under FSDP, in bf16 (arXiv:2304.11277).
 
     Weights are gathered forward and again backward, gradients scattered once. A pipeline gathers once a step, which
@@ -157,7 +107,7 @@ def sharding_traffic(shape: Shape, layout: Layout, device: Device, params: float
     return (gather, scatter)
 
 
-def step_traffic(shape: Shape, layout: Layout, device: Device, params: float) -> tuple[Traffic, ...]:
+def step_traffic(shape: Transformer, layout: Layout, device: Device, params: float) -> tuple[Traffic, ...]:
     """Return what is exchanged once a step: the gradients' all-reduce, or a pipeline's gathering under FSDP."""
     software = layout.software
     if layout.data * layout.context == 1:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
+
+from headwater.forecast.layout import Attention
 
 BY_ARCHITECTURE = ("ampere", "hopper")
 "Architectures with efficiencies of their own; volta takes ampere's, everything newer hopper's."
 OLDER = {"volta": "ampere", "tpu": "ampere"}
-AttentionKernel = Literal["first", "second", "hopper"]
 HOPPER_FLASH_GAIN = 1.6
 """Published, not fitted: 1.5 to 2 times the second flash attention forward, 1.5 to 1.75 times backward, which is the
 longer (arXiv:2407.08608, section 4)."""
@@ -35,15 +36,14 @@ class Efficiency:
             return part
         return part * self.constants["matmul_fp8_rowwise" if precision == "fp8-rowwise" else "matmul_fp8"]
 
-    def attention(self, architecture: str, kernel: AttentionKernel) -> float:
+    def attention(self, architecture: str, kernel: Attention) -> float:
         """Return the part of the bf16 peak that attention's core reaches on what it computes.
 
-        The first flash attention on each architecture, what the second gains on it, and what one written for Hopper
-        gains on that.
+        The first flash attention on each architecture, what the second gains on it, and the third on that.
         """
-        first = self.constants[f"attention_{_known(architecture)}"]
-        second = self.constants["second_flash_gain"] if kernel != "first" else 1.0
-        return first * second * (HOPPER_FLASH_GAIN if kernel == "hopper" else 1.0)
+        gain = self.constants["second_flash_gain"] if kernel in ("flash-2", "flash-3") else 1.0
+        gain *= HOPPER_FLASH_GAIN if kernel == "flash-3" else 1.0
+        return self.constants[f"attention_{_known(architecture)}"] * gain
 
     @property
     def memory(self) -> float:

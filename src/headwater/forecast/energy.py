@@ -51,10 +51,10 @@ def site_or_average(name: str, path: Path | None = None) -> tuple[Site, float, s
     return site, 1.0, f"nothing for cooling, {carbon}: a costs file names another site"
 
 
-def mean_watts(device: Device, power_part: float) -> float:
-    """Return the mean power of a device with its share of host and network, before cooling.
+def mean_watts(device: Device) -> float:
+    """Return the mean power of a device in training with its share of host and network, before cooling: its limit.
 
-    `power_part` of the device's limit: a training step draws below the limit on the device and the rest in its host
-    (arXiv:2503.05804 saw 15 to 85 % of the maximum within a run).
+    It draws less than that itself, and its host about the rest. Limit × hours comes nearer to published energies than
+    0.9 of it does (benchmarks/cost_backtest.py); most of those are computed so by their authors.
     """
-    return power_part * device.watts
+    return device.watts

@@ -24,24 +24,6 @@ class Pauses:
     "Part of the time that evaluations take."
 
 
-def mean_seconds_between_failures(num_devices: int, failures_per_year: float = DEVICE_FAILURES_PER_YEAR) -> float:
-    """Return the mean time between failures of any device: failures of devices are independent, so rates add up."""
-    return HOURS_PER_YEAR * 3600 / (failures_per_year * num_devices)
-
-
-def young_interval(save_seconds: float, mtbf_seconds: float) -> float:
-    """Return the time between checkpoints that loses least, to first order (Young 1974)."""
-    return math.sqrt(2 * save_seconds * mtbf_seconds)
-
-
-def daly_interval(save_seconds: float, mtbf_seconds: float) -> float:
-    """Return the same to higher order (Daly 2006, equation 37): mtbf_seconds where saving takes twice that or more."""
-    if save_seconds >= 2 * mtbf_seconds:
-        return mtbf_seconds
-    ratio = save_seconds / (2 * mtbf_seconds)
-    return young_interval(save_seconds, mtbf_seconds) * (1 + math.sqrt(ratio) / 3 + ratio / 9) - save_seconds
-
-
 @dataclass(frozen=True)
 class Shares:
     """What a run's time goes into once it runs; the parts sum to one.
@@ -55,13 +37,41 @@ class Shares:
     failures: float
 
 
-def shares(num_devices: int, pauses: Pauses, interval_seconds: float | None = None) -> Shares:
-    """Return the parts, with checkpoints `interval_seconds` apart; None: the best interval.
+@dataclass(frozen=True)
+class Checkpoints:
+    """How often to save, what a save takes, how long between failures, and what a run's time goes into then."""
 
-    Where failures come faster than restarts all time goes into them: such a run doesn't end.
+    interval_seconds: float
+    save_seconds: float
+    mtbf_seconds: float
+    shares: Shares
+
+
+def mean_seconds_between_failures(num_devices: int) -> float:
+    """Return the mean time between failures of any device: failures of devices are independent, so rates add up."""
+    return HOURS_PER_YEAR * 3600 / (DEVICE_FAILURES_PER_YEAR * num_devices)
+
+
+def daly_interval(save_seconds: float, mtbf_seconds: float) -> float:
+    """Return the time between checkpoints that loses least (Daly 2006, equation 37).
+
+    mtbf_seconds where saving takes twice that or more.
+    """
+    if save_seconds >= 2 * mtbf_seconds:
+        return mtbf_seconds
+    ratio = save_seconds / (2 * mtbf_seconds)
+    young = math.sqrt(2 * save_seconds * mtbf_seconds)
+    return young * (1 + math.sqrt(ratio) / 3 + ratio / 9) - save_seconds
+
+
+def shares(num_devices: int, pauses: Pauses) -> Shares:
+    """Return the parts, with checkpoints at the best interval.
+
+    A save takes its time from each interval; a failure costs the restart and half an interval done again. Where
+    failures come faster than restarts all time goes into them: such a run doesn't end.
     """
     mtbf = mean_seconds_between_failures(num_devices)
-    interval = interval_seconds or daly_interval(pauses.save_seconds, mtbf)
+    interval = daly_interval(pauses.save_seconds, mtbf)
     saving = pauses.save_seconds / (interval + pauses.save_seconds)
     failing = min(1.0, (pauses.restart_seconds + interval / 2) / mtbf)
     lasting = (1 - failing) * (1 - pauses.evaluation_part)
@@ -73,22 +83,12 @@ def shares(num_devices: int, pauses: Pauses, interval_seconds: float | None = No
     )
 
 
-def goodput(num_devices: int, pauses: Pauses, interval_seconds: float | None = None) -> float:
-    """Return the part of the time that goes into steps that last, with checkpoints `interval_seconds` apart.
-
-    A save takes its time from each interval; a failure costs the restart and half an interval done again. None: the
-    best interval. Where failures come faster than restarts the result is 0: such a run doesn't end.
-    """
-    return shares(num_devices, pauses, interval_seconds).steps
-
-
-def lasting_part(num_devices: int, pauses: Pauses) -> float:
-    """Return the goodput of a run that ends; raise ConfigError for one that doesn't."""
-    good = goodput(num_devices, pauses)
-    if good == 0:
-        minutes = mean_seconds_between_failures(num_devices) / 60
+def checkpoints(num_devices: int, pauses: Pauses) -> Checkpoints:
+    """Return Daly's interval and what is left of the time; raise ConfigError where a run would never end."""
+    mtbf, found = mean_seconds_between_failures(num_devices), shares(num_devices, pauses)
+    if found.steps == 0:
         raise ConfigError(
-            f"failures come faster than restarts at {num_devices:,} devices; one fails every {minutes:.2g} minutes and "
-            f"a restart takes {pauses.restart_seconds / 60:.0f}, so the run would never end: take fewer devices"
+            f"failures come faster than restarts at {num_devices:,} devices; one fails every {mtbf / 60:.2g} minutes "
+            f"and a restart takes {pauses.restart_seconds / 60:.0f}, so the run would never end: take fewer devices"
         )
-    return good
+    return Checkpoints(daly_interval(pauses.save_seconds, mtbf), pauses.save_seconds, mtbf, found)

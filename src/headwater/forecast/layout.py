@@ -1,4 +1,4 @@
-"""How a run is laid over devices, and the software that runs it: what memory and time depend on besides the shape."""
+"""How a run is laid over devices, and the software that runs it: what memory and time depend on besides sizes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from headwater.errors import ConfigError
-from headwater.forecast.count import Recompute
-from headwater.forecast.shape import Experts, Shape
+from headwater.forecast.transformer import Transformer
 
 Sharding = Literal["none", "zero1", "zero2", "fsdp", "hsdp"]
 Precision = Literal["bf16", "fp8", "fp8-rowwise", "fp4"]
 "fp16 counts as bf16: the same bytes and the same rate."
+Recompute = Literal["none", "selective", "full"]
+Attention = Literal["unfused", "flash", "flash-2", "flash-3"]
+"""Scores in memory; and flash attention: the first (arXiv:2205.14135), the second (arXiv:2307.08691), and one written
+for Hopper and later (arXiv:2407.08608)."""
 Kernels = Literal["eager", "fused", "compiled"]
 """How often the vectors of a token go through memory: one kernel an operation; norms, dropout and activations fused by
 hand; fused by a compiler."""
@@ -22,14 +25,8 @@ hand; fused by a compiler."""
 class Software:
     """What the training program does. The defaults are those of a current one."""
 
-    is_flash: bool = True
-    is_first_flash: bool = False
-    "Whether flash attention is of the first kind (arXiv:2205.14135), about half as fast as the second (2307.08691)."
-    is_hopper_flash: bool = False
-    "Whether attention's kernel is written for Hopper and later (arXiv:2407.08608), half as fast again as the second."
+    attention: Attention = "flash-2"
     kernels: Kernels = "compiled"
-    has_sequence_parallel: bool = True
-    "Whether norms and residuals are split over the tensor-parallel ranks (arXiv:2205.05198)."
     hides_tensor_traffic: bool = False
     "Whether tensor-parallel exchange runs beside the matrices (asynchronous tensor parallelism)."
     hides_data_traffic: bool = True
@@ -40,15 +37,8 @@ class Software:
     "Whether attention and MLP read the same norm, which halves tensor-parallel exchange."
     repeats_keys: bool = False
     "Whether context parallelism exchanges shared keys and values once for every query head."
-    gradient_add_bytes: float = 10.0
-    """Bytes a weight that adding a microbatch's gradient to the sum moves, beside writing it: read in bf16, the sum
-    read and written in fp32; 6 where the product adds to the sum itself."""
-    interleaved_parts: int | None = 1
-    "Parts of the model that one device has where a run says it interleaves; None: one for each layer."
     logit_bytes: float = 14.0
     "Bytes held together for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
-    gathered_part: float = 1.0
-    "Part of a layer's weights that sharded state gathers, and reduces the gradients of, at a time."
     param_bytes: float = 2.0
     "Bytes of the weights that are multiplied, where they lie beside an fp32 copy; 0: only the fp32 ones lie in memory."
     divides_weights: bool = True
@@ -75,7 +65,6 @@ class Layout:
     tensor: int = 1
     pipeline: int = 1
     context: int = 1
-    expert: int = 1
     virtual_stages: int = 1
     sharding: Sharding = "fsdp"
     shard_group: int | None = None
@@ -87,6 +76,10 @@ class Layout:
     "With recompute selective: every second matrix product is computed again, besides all that is no product."
     precision: Precision = "bf16"
     software: Software = Software()
+
+    @property
+    def is_flash(self) -> bool:
+        return self.software.attention != "unfused"
 
     @property
     def data(self) -> int:
@@ -102,9 +95,8 @@ class Layout:
         return min(self.shard_group or self.data * self.context, self.data * self.context)
 
     @property
-    def num_expert_shards(self) -> float:
-        """Over how many devices the state of a routed expert is split: expert parallelism lies inside `num_shards`."""
-        return max(1.0, self.num_shards / self.expert)
+    def is_fully_sharded(self) -> bool:
+        return self.sharding in ("fsdp", "hsdp")
 
     @property
     def forward_again(self) -> float:
@@ -116,29 +108,7 @@ class Layout:
         return self.microbatch_rows * seq_len / self.context
 
 
-def needs(layout: Layout) -> list[str]:
-    """Return what this layout needs and headwater doesn't have; empty for one that `headwater train` can run."""
-    found = {
-        "sharded weights (FSDP)": layout.sharding in ("zero2", "fsdp", "hsdp"),
-        "tensor parallelism": layout.tensor > 1,
-        "pipeline parallelism": layout.pipeline > 1,
-        "context parallelism": layout.context > 1,
-        "expert parallelism": layout.expert > 1,
-        "recomputation of every second product": layout.keeps_half_the_matmuls,
-        f"training in {layout.precision}": layout.precision not in ("bf16", "fp8"),
-    }
-    return [what for what, is_needed in found.items() if is_needed]
-
-
-def recompute_in_words(layout: Layout) -> str:
-    """Return what the backward pass computes again, and in which part of the layers where not in all."""
-    if layout.keeps_half_the_matmuls:
-        return "every second product"
-    part = 100 * layout.recomputed_layers
-    return layout.recompute if part == 100 else f"{layout.recompute} in {part:.3g} % of the layers"
-
-
-def check_layout(layout: Layout, shape: Shape) -> None:
+def check_layout(layout: Layout, shape: Transformer) -> None:
     """Raise ConfigError when these devices can't hold this model so."""
     model_parallel = layout.tensor * layout.pipeline * layout.context
     degrees = f"tensor × pipeline × context = {layout.tensor} × {layout.pipeline} × {layout.context}"
@@ -152,17 +122,8 @@ def check_layout(layout: Layout, shape: Shape) -> None:
         raise ConfigError(
             f"{shape.num_layers} layers are too few for {layout.pipeline} × {layout.virtual_stages} stages"
         )
-    heads = shape.layers[0].attention.num_heads
-    if heads % layout.tensor:
-        raise ConfigError(f"{heads} heads can't be split over {layout.tensor} tensor-parallel devices")
-    mlp = shape.layers[-1].mlp
-    if isinstance(mlp, Experts) and mlp.num_experts % layout.expert:
-        raise ConfigError(f"{mlp.num_experts} experts can't be split over {layout.expert} devices")
-    if layout.expert < 1 or layout.data * layout.context % layout.expert:
-        raise ConfigError(
-            f"expert parallelism over {layout.expert} devices lies inside data × context = {layout.data} × "
-            f"{layout.context} and must divide it; try {math.gcd(max(1, layout.expert), layout.data * layout.context)}"
-        )
+    if shape.num_heads % layout.tensor:
+        raise ConfigError(f"{shape.num_heads} heads can't be split over {layout.tensor} tensor-parallel devices")
     rows = layout.data * layout.microbatch_rows
     if layout.batch_rows % rows:
         raise ConfigError(

@@ -12,8 +12,8 @@ from headwater.forecast.memory import CONTEXT_BYTES, estimate_memory
 from headwater.forecast.money import find_price
 from headwater.forecast.processor import muon_flops, sizes_of
 from headwater.forecast.result import Spread
-from headwater.forecast.shape import shape_of
 from headwater.forecast.time import in_halves, step_seconds, step_work
+from headwater.forecast.transformer import transformer_of
 from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime
 from headwater.runs.run_config import RunConfig
 from headwater.scaling.arrays import Z_P90
@@ -23,7 +23,7 @@ GPU_PROBED = 0.08  # from a measured step to a run's; a processor's, none was me
 
 def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, probe: Probe | None) -> Machinery:
     """Return the numbers of the data sheet and of fitted efficiencies; the step of a probe, where there is one."""
-    shape, train = shape_of(config.model), config.train
+    shape, train = transformer_of(config.model), config.train
     layout = Layout(
         num_devices=1,
         batch_rows=train.batch_tokens // config.model.seq_len,
@@ -45,7 +45,7 @@ def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, 
     return Machinery(
         step=step_time,
         memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),
-        watts=Spread(mean_watts(device, shipped_constants()["constants"]["power_part"]), spread["power"]),
+        watts=Spread(mean_watts(device), spread["power"]),
         usd_per_hour=price and Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z_P90)),
         how={
             "memory": f"state, activations and the driver's context on one {device.name}",
@@ -59,7 +59,7 @@ def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, 
 
 def _gpu_seconds(config: RunConfig, device: Device, layout: Layout) -> float:
     efficiency, halved = shipped_efficiency(), config.train.half_length_fraction
-    work = in_halves(step_work(shape_of(config.model), layout, device), halved)
+    work = in_halves(step_work(transformer_of(config.model), layout, device), halved)
     matrices = sizes_of(config.model, config.optim.name == "muon", config.optim.block_rows, halved).matrices
     update = muon_flops(matrices, on_processor=False)
     return step_seconds(work, efficiency) + update / (

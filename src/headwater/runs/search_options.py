@@ -10,6 +10,7 @@ from typing import Any, get_args
 from headwater.config import RawSettings, apply_override
 from headwater.errors import ConfigError
 from headwater.forecast.budget import parse_amount
+from headwater.forecast.layout import Precision
 from headwater.model.settings import Family
 from headwater.runs.costs import Costs
 from headwater.runs.paths import split_tokens
@@ -17,7 +18,7 @@ from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import source_bytes
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 
-PRECISIONS = {"auto": "auto", "bfloat16": "bf16", "float8": "fp8"}
+PRECISIONS: dict[str, Precision] = {"auto": "bf16", "bfloat16": "bf16", "float8": "fp8"}
 "By machine.dtype, what devices of the table multiply in."
 WITHOUT_RUN = {
     "model.family": "family",
@@ -39,7 +40,6 @@ class SearchOptions:
     text_bytes: str = ""
     serve_tokens: str = ""
     runs: Path | None = None
-    all_layouts: bool = False
     costs: Costs = field(default_factory=Costs)
 
     def sizes(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.config import RawSettings
-from headwater.forecast.candidate import Candidate, LayoutSearch, checkpoint
-from headwater.forecast.failures import Pauses
+from headwater.forecast.candidate import Candidate, Placement
+from headwater.forecast.failures import Pauses, checkpoints
 from headwater.forecast.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.forecast.processor_memory import Portion, run_memory
 from headwater.forecast.result import Spread
@@ -17,7 +17,7 @@ from headwater.machine.host import cpu_flags, fast_dtype
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
-from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import apply_rules_
@@ -114,63 +114,41 @@ class Processor:
     def _halved(self, model: ModelSettings) -> float:
         return halved_fraction(model.seq_len, self.half_length_fraction)
 
-    def search(self, model: ModelSettings, num_tokens: float, prepared_bytes_per_token: float) -> LayoutSearch:
-        """Return the model with as little recomputed as fits, none where it doesn't fit at all."""
-        batch = wanted_rows(num_tokens, model.seq_len) * model.seq_len
-        micro = rule_microbatch(batch, model.seq_len)
-        for tried, recomputed in enumerate(RECOMPUTED, 1):
-            portion = Portion(micro, math.ceil(recomputed * model.num_layers))
-            peak = self._peak(model, portion)
+    def candidate(self, model: ModelSettings, num_tokens: float, prepared_bytes_per_token: float) -> Candidate | None:
+        """Return the model with as little recomputed as fits, None where it doesn't fit at all."""
+        rows = wanted_rows(num_tokens, model.seq_len)
+        micro = rule_microbatch(rows * model.seq_len, model.seq_len)
+        for recomputed in RECOMPUTED:
+            peak = self._peak(model, Portion(micro, math.ceil(recomputed * model.num_layers)))
             if peak * math.exp(Z_P90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
-                found = self._candidate(model, (batch, micro), recomputed, peak, (num_tokens, prepared_bytes_per_token))
-                return LayoutSearch((found,), len(RECOMPUTED), tried)
-        return LayoutSearch((), len(RECOMPUTED), len(RECOMPUTED))
+                placement = Placement(1, self.peaks.dtype, rows, micro // model.seq_len, recomputed)
+                return self._candidate(model, placement, peak, num_tokens, prepared_bytes_per_token)
+        return None
 
     def _peak(self, model: ModelSettings, portion: Portion) -> float:
         dtype = self.peaks.dtype
         return run_memory(model, self.optim, portion, dtype, self.token_bytes)  # type: ignore[arg-type]
 
     def _candidate(
-        self,
-        model: ModelSettings,
-        sizes: tuple[int, int],
-        recomputed: float,
-        peak: float,
-        text: tuple[float, float],
+        self, model: ModelSettings, placement: Placement, peak: float, num_tokens: float, prepared: float
     ) -> Candidate:
-        (batch, micro), (num_tokens, prepared) = sizes, text
         around, deviation = constants()["around_steps"], constants()["log_deviation"]
-        params = count_parameters(model).total
+        batch = placement.batch_rows * model.seq_len
         save = checkpoint_bytes(model, self.optim) / around["checkpoint_bytes_per_second"]
-        per_token = self._step(model, batch, recomputed) / batch
+        per_token = self._step(model, batch, placement.recompute) / batch
         evaluating, training = self.evaluations.seconds(per_token), num_tokens * per_token
-        saved = checkpoint(1, Pauses(save, RESTART_SECONDS, evaluating / (evaluating + training)))
-        after = ending_seconds(per_token, FIRST_LIGHT_BYTES)
+        saved = checkpoints(1, Pauses(save, RESTART_SECONDS, evaluating / (evaluating + training)))
         return Candidate(
             model=model,
-            params=params,
-            multiplied=count_parameters(model).matmul,
             flops_per_token=flops_per_token(model, self._halved(model)),
             seconds_per_token=per_token / saved.shares.steps,
-            batch_tokens=batch,
+            placement=placement,
             memory_bytes=peak,
             memory_limit=self.memory_bytes,
-            checkpoint=saved,
-            layout={
-                "num_devices": 1,
-                "data": 1,
-                "precision": self.peaks.dtype,
-                "recompute": f"{recomputed:.0%} of the blocks" if recomputed else "none",
-                "batch_rows": batch // model.seq_len,
-                "batch_tokens": batch,
-                "microbatch_rows": micro // model.seq_len,
-                "num_microbatches": batch // micro,
-            },
-            how=f"one process, {self.peaks.dtype}"
-            + (f", {recomputed:.0%} of the blocks recomputed" if recomputed else ""),
+            checkpoints=saved,
             hours_deviation=self.usual.log_deviation,
             memory_deviation=deviation["memory"],
-            start_seconds=START_SECONDS + after,
+            start_seconds=START_SECONDS + ending_seconds(per_token, FIRST_LIGHT_BYTES),
             prepare_seconds=prepared / around["preparation_bytes_per_second"],
         )
 
