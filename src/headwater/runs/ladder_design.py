@@ -9,7 +9,7 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.files import write_json
-from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, scaled_shapes
+from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, min_rung_steps, scaled_shapes
 from headwater.forecast.result import PROBES_PART
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.optim.rules import Reason
@@ -75,7 +75,8 @@ def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Lad
     """
     config, reasons = load_run(run, overrides)
     sizes = Sizes(config)
-    target, candidates = sizes.target(), sizes.candidates()
+    target, least = sizes.target(), min_rung_steps(config.train.num_steps)
+    candidates = [rung for rung in sizes.candidates() if rung.num_steps >= least]
     before = _designed_before(ladder_dir(config.run_dir) / "design.json", _key(config, options))
     budget = options.budget_seconds(target.seconds)
     budget, rungs = before or (budget, design(candidates, target, budget, options.num_rungs))

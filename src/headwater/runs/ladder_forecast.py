@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from headwater.errors import ConfigError
 from headwater.forecast.ladder import Rung
+from headwater.model.settings import ModelSettings
 from headwater.runs.ladder_design import Ladder
-from headwater.runs.ladder_record import BITS_PER_BYTE, DoneRung, table_of
+from headwater.runs.ladder_record import BITS_PER_BYTE, DoneRung, size_of, table_of
 from headwater.runs.plan import PlanOptions, plan_run, with_ladder
 from headwater.runs.text_size import epochs_or_none, overall_epochs
 from headwater.scaling.backtest import LEAST_FITTED
@@ -27,6 +30,7 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     by_source = epochs_or_none(ladder.config) or {}
     epochs = {name: max(1.0, found.times) for name, found in by_source.items()}
     epochs["all"] = overall_epochs(by_source)
+    model = ladder.config.model
     return {
         "name": ladder.config.name,
         "unit": BITS_PER_BYTE,
@@ -35,9 +39,9 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
         "share": sum(rung.seconds for rung in done) / ladder.target.seconds,
         "rungs": [_rung_fields(rung) for rung in done],
         "forecast": {
-            source: _forecast(table_of(done, source), ladder.target, epochs.get(source, 1.0)) for source in done[0].loss
+            source: _forecast(ladder, table_of(done, model, source), epochs.get(source, 1.0)) for source in done[0].loss
         },
-        "backtest": backtest(done, epochs["all"]),
+        "backtest": backtest(done, model, epochs["all"]),
         "another": another(ladder),
         "plan": plan_run(ladder.config, with_ladder(ladder.config, PlanOptions())).fields(),
     }
@@ -49,28 +53,30 @@ def _rung_fields(done: DoneRung) -> dict[str, Any]:
     return planned | measured | {"name": done.rung.name, "step_seconds": done.step_seconds}
 
 
-def _forecast(runs: Runs, target: Rung, epochs: float) -> dict[str, Any]:
-    law = ScalingLaw(with_epochs(runs, epochs), OWN)
-    if refused := forecast_refusal(law.runs, target.params, target.tokens):
+def _forecast(ladder: Ladder, runs: Runs, epochs: float) -> dict[str, Any]:
+    law, target, size = ScalingLaw(with_epochs(runs, epochs), OWN), ladder.target, size_of(ladder.config.model)
+    if refused := forecast_refusal(law.runs, size, target.tokens):
         return {**dict.fromkeys(QUANTILES), "refused": refused}
-    return _quantiles(law, target, epochs)
+    return _quantiles(law, target, size, epochs)
 
 
-def _quantiles(law: ScalingLaw, target: Rung, epochs: float) -> dict[str, float]:
-    band = law.predict(target.params, target.tokens, unique_tokens=target.tokens / epochs).band
-    return dict(zip(QUANTILES, band, strict=True))
+def _quantiles(law: ScalingLaw, target: Rung, size: float, epochs: float) -> dict[str, float]:
+    unique = target.tokens / epochs
+    found = law.predict(size, target.tokens, unique_tokens=unique, total_params=target.params)
+    return dict(zip(QUANTILES, found.band, strict=True))
 
 
-def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[dict[str, Any]]:
+def backtest(done: Sequence[DoneRung], model: ModelSettings, epochs: float = 1.0) -> list[dict[str, Any]]:
     """Return each larger rung as the smaller ones alone would have forecast it, and what it was.
 
     All of them read their text this often.
     """
     found = []
     for number in range(LEAST_FITTED, len(done)):
-        target, runs = done[number], table_of(done[:number])
+        target, rows = done[number], table_of(done[: number + 1], model)
         rung, fact = target.rung, target.loss["all"]
-        forecast = _quantiles(ScalingLaw(with_epochs(runs, epochs), OWN), rung, epochs)
+        runs = rows.where(np.arange(number + 1) < number)
+        forecast = _quantiles(ScalingLaw(with_epochs(runs, epochs), OWN), rung, float(rows.params[-1]), epochs)
         found.append(
             {
                 "name": rung.name,

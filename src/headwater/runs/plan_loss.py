@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.errors import ConfigError, DataError
+from headwater.errors import ConfigError
 from headwater.forecast.result import Spread
 from headwater.model.count import count_parameters
 from headwater.optim.schedule import lr_factor
@@ -18,6 +18,7 @@ from headwater.runs.ladder_record import (
     done_ladder,
     ladder_dir,
     read_ladder,
+    size_of,
     table_of,
     unfinished_ladder,
 )
@@ -77,14 +78,9 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
 
 
 def _rows(config: RunConfig, runs_csv: Path) -> Runs:
-    """Return the table; of the run's own ladder what its rungs measured, where their table is damaged or gone."""
-    try:
-        return read_runs(runs_csv)
-    except (ConfigError, DataError):
-        rungs = read_ladder(config) if runs_csv == ladder_table(config) else []
-        if len(rungs) < LEAST_FITTED:
-            raise
-        return table_of(rungs)
+    """Return the table; of the run's own ladder what its rungs measured, whose sizes leave embeddings out."""
+    rungs = read_ladder(config) if runs_csv == ladder_table(config) else []
+    return table_of(rungs, config.model) if len(rungs) >= LEAST_FITTED else read_runs(runs_csv)
 
 
 def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossOutlook:
@@ -92,7 +88,7 @@ def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossO
     num_done = len(unfinished.done)
     if num_done < LEAST_FITTED:
         return LossOutlook(None, f"no loss yet: {unfinished.says}, and {LEAST_FITTED} carry a first forecast")
-    found = _by_law(config, table_of(unfinished.done), f"law of those {num_done}", is_own=True)
+    found = _by_law(config, table_of(unfinished.done, config.model), f"law of those {num_done}", is_own=True)
     return replace(found, how=f"{unfinished.says}; so far: {found.how}")
 
 
@@ -116,18 +112,19 @@ def _by_law(config: RunConfig, runs: Runs, name: str, *, is_own: bool) -> LossOu
             )
         law = ScalingLaw(runs)
         notes = notes_of_repetition("the run", times, known)
-    params = float(count_parameters(config.model).total)
+    total = float(count_parameters(config.model).total)
+    params = size_of(config.model) if is_own else total
     tokens = float(config.train.num_steps * config.train.batch_tokens)
     unique, fresh = tokens / overall_epochs(by_source), law.runs
     refused = forecast_refusal(fresh, params, tokens)
     if refused is not None:
         return LossOutlook(None, refused)
-    found = law.predict(params, tokens, unique_tokens=unique)
+    found = law.predict(params, tokens, unique_tokens=unique, total_params=total)
     read = "text of unknown size, taken as one epoch"
     if by_source:
         read = f"at most {'' if is_built(config) else 'about '}{times:.2g} epochs of a source"
-    how = f"{name}, {params:.3g} parameters, {tokens:.3g} tokens ({read})"
-    cost = float(np.expm1(law.strength.log_cost(np.array(params), np.array(tokens), unique)))
+    how = f"{name}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
+    cost = float(np.expm1(law.strength.log_cost(np.array(total), np.array(tokens), unique)))
     if cost > LEAST_COST:
         how += f"; repetition costs {cost / (1 + cost):.1%} of it"
     warnings = (f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))

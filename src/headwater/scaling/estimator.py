@@ -157,12 +157,22 @@ class ScalingLaw:
         return fit_law(self.runs)
 
     def predict(
-        self, params: ArrayLike, tokens: ArrayLike, level: float = LEVEL, *, unique_tokens: ArrayLike = math.inf
+        self,
+        params: ArrayLike,
+        tokens: ArrayLike,
+        level: float = LEVEL,
+        *,
+        unique_tokens: ArrayLike = math.inf,
+        total_params: ArrayLike | None = None,
     ) -> Prediction:
-        """Return the losses of runs of these sizes (t,) with their central interval."""
-        sizes = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in (params, tokens, unique_tokens)))
-        N, D, unique = (np.atleast_1d(values).ravel() for values in sizes)
-        logs, variances = self._by_strength(N, D, unique)
+        """Return the losses of runs of these sizes (t,) with their central interval.
+
+        `total_params` count embeddings, too, where the table's `params` leave them out.
+        """
+        given = (params, tokens, unique_tokens, params if total_params is None else total_params)
+        sizes = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in given))
+        N, D, unique, total = (np.atleast_1d(values).ravel() for values in sizes)
+        logs, variances = self._by_strength(N, D, penalty(total, D, unique))
         mean = self._weights @ logs
         variance, by_strength = self._weights @ variances, self._weights @ (logs - mean) ** 2
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
@@ -210,13 +220,15 @@ class ScalingLaw:
         largest = np.argsort(-self.runs.flops, kind="stable")[:NUM_LARGEST]
         return [Posterior(self.runs.where(np.arange(len(self.runs)) != row), self._prior) for row in largest]
 
-    def _by_strength(self, params: FloatArray, tokens: FloatArray, unique: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _by_strength(
+        self, params: FloatArray, tokens: FloatArray, penalties: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """Return medians of log loss (s, t) and the posterior's variances (s, t)."""
         posteriors = {id(each.posterior): each.posterior for each in self._weighed}
         known = {key: posterior.predict(params, tokens) for key, posterior in posteriors.items()}
         pairs = [known[id(each.posterior)] for each in self._weighed]
         strengths = np.array([[each.strength] for each in self._weighed])
-        rises = np.log1p(strengths * penalty(params, tokens, unique))
+        rises = np.log1p(strengths * penalties)
         return np.log([median for median, _ in pairs]) + rises, np.array([variance for _, variance in pairs])
 
     def _weigh(self) -> list[_Weighed]:
@@ -262,4 +274,5 @@ def _is_repeated(runs: Runs) -> bool:
 def _without_penalty(runs: Runs, strength: float) -> Runs:
     """Return the rows as they would have been on fresh text, were the penalty so strong."""
     assert runs.unique is not None
-    return replace(runs, loss=runs.loss / (1 + strength * penalty(runs.params, runs.tokens, runs.unique)), unique=None)
+    total = runs.params if runs.total is None else runs.total
+    return replace(runs, loss=runs.loss / (1 + strength * penalty(total, runs.tokens, runs.unique)), unique=None)

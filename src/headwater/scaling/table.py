@@ -39,7 +39,8 @@ _LIMITS = {
 class Runs:
     """One entry a run, in the order of the table. `run_noise` is the relative spread of reruns, None without any.
 
-    `unique` has the tokens of each run's text that are different, None where all runs read theirs once.
+    `unique` has the tokens of each run's text that are different, None where all runs read theirs once. `total` has all
+    parameters where `params` leaves embeddings out: they, too, memorise what is repeated.
     """
 
     params: FloatArray
@@ -47,6 +48,7 @@ class Runs:
     loss: FloatArray
     run_noise: float | None = field(default=None)
     unique: FloatArray | None = field(default=None)
+    total: FloatArray | None = field(default=None)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -56,8 +58,8 @@ class Runs:
         return FLOPS_PER_PARAM_TOKEN * self.params * self.tokens
 
     def where(self, mask: NDArray[np.bool_]) -> Runs:
-        unique = None if self.unique is None else self.unique[mask]
-        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique)
+        unique, total = (None if each is None else each[mask] for each in (self.unique, self.total))
+        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique, total)
 
     def without_highest(self, count: int) -> Runs:
         """Return the runs without the `count` of the highest loss: outliers are named by the user, never guessed."""
