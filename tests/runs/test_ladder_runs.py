@@ -94,7 +94,7 @@ def test_the_forecast_is_the_plans(ladder, monkeypatch):
     folder, said = ladder
     loss = call("plan", "mine.toml", "--json", cwd=folder).json["loss"]
     assert loss["p50"] == pytest.approx(said.json["forecast"]["all"]["p50"], rel=0.01)
-    assert said.json["forecast"]["mine"]["p5"] < loss["p50"] < said.json["forecast"]["mine"]["p95"]
+    assert said.json["forecast"]["mine"]["p10"] < loss["p50"] < said.json["forecast"]["mine"]["p90"]
     monkeypatch.chdir(folder)
     assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
 
