@@ -61,7 +61,11 @@ def test_flops_reproduce_utilisation_to_a_thousandth():
 def test_summary_counts_every_score():
     from costing.score import Score
 
-    scores = [Score("time", "s", "a", "x", 0.1, 0.5), Score("time", "s", "a", "y", -0.3, 0.5), Score("memory", "s", "b", "z", 0.0, 1.0)]
+    scores = [
+        Score("time", "s", "a", "x", 0.1, 0.5),
+        Score("time", "s", "a", "y", -0.3, 0.5),
+        Score("memory", "s", "b", "z", 0.0, 1.0),
+    ]
     lines = {(line["quantity"], line["kind"]): line for line in summary(scores)[:4]}
     assert lines["time", "a"]["median"] == pytest.approx(0.2)
     assert lines["time", "all"]["worst_under"] == -0.3

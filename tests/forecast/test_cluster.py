@@ -9,12 +9,12 @@ import pytest
 from scipy.special import ndtri
 
 from headwater.errors import ConfigError
+from headwater.forecast.candidate import model_of, sizes, wanted_rows
 from headwater.forecast.cluster import LOSS_PER_LOG_TOKENS, Cluster
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.efficiency import shipped_constants, shipped_efficiency
 from headwater.forecast.layout import HEADWATER, Layout
 from headwater.forecast.memory import estimate_memory
-from headwater.forecast.sizes import model_of, sizes, wanted_rows
 from headwater.forecast.time import USUAL_UTILISATION, in_halves, step_seconds, step_work
 from headwater.forecast.transformer import transformer_of
 

@@ -10,9 +10,9 @@ from small_run import write_run_file, write_texts
 
 from headwater.errors import ConfigError, DataError
 from headwater.forecast.budget_fields import plan_fields
+from headwater.forecast.candidate import sizes
 from headwater.forecast.cluster import LAUNCH_SECONDS
 from headwater.forecast.device import find_device, read_devices
-from headwater.forecast.sizes import sizes
 from headwater.runs import budget_processor, budget_search, plan_machine, plan_time
 from headwater.runs.costs import Costs
 from headwater.runs.plan_machine import machinery
@@ -112,19 +112,20 @@ def test_the_first_choice_is_the_least_of_the_frontier_and_lies_among_the_laws_o
 
 def test_data_limited_choices_agree_with_the_published_law(answer):
     """That law alone, over every size and up to sixteen epochs, as far as the hours allow."""
-    first, found = answer["choices"][0], answer["repetition"]
+    first, found = answer["choices"][0], answer["by_law_of_repetition"]
     unique, tried = answer["text"]["unique_tokens"], []
     for size in answer["frontier"]:
         rate = size["tokens"] / size["hours"]
         tokens = np.geomspace(unique / 10, min(16 * unique, rate * first["hours"]["p50"]), 2000)
         tried += [(float(loss), size["params"]) for loss in repeated_loss(np.array(size["params"]), tokens, unique)]
     assert first["params"] == pytest.approx(min(tried)[1], rel=0.25)
-    assert found["losses"][0] == pytest.approx(min(tried)[0], rel=2e-3)
-    assert found["optima"][0]["law"] == "arXiv:2305.16264"
+    own = float(repeated_loss(np.array(first["params"]), np.array(first["tokens"]), unique))
+    assert own == pytest.approx(min(tried)[0], rel=2e-3)
+    assert (found[0]["law"], found[0]["params"]) == ("arXiv:2305.16264", first["params"])
 
 
 def test_both_sizes_are_shown_where_laws_of_repeated_text_disagree(answer):
-    ours, theirs = (each["params"] for each in answer["repetition"]["optima"])
+    ours, theirs = (each["params"] for each in answer["by_law_of_repetition"])
     assert max(ours / theirs, theirs / ours) > 1.25
     assert any("laws of repeated text disagree on the size" in note for note in answer["notes"])
 

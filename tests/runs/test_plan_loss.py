@@ -150,8 +150,8 @@ def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     usual = ScheduleSettings(name="cosine", warmup_steps=1, final_fraction=0.1)
     effect = move(factors_of(of("schedule.final_fraction=1.0").schedule, 24), factors_of(usual, 24), 24)
     first, then = (plan.choices[0].loss for plan in (before, found))
-    assert then[1] == pytest.approx(first[1] * math.exp(effect.log_ratio), rel=1e-3)
-    assert then[2] / then[0] > first[2] / first[0]
+    assert then.p50 == pytest.approx(first.p50 * math.exp(effect.log_ratio), rel=1e-3)
+    assert then.p90 / then.p10 > first.p90 / first.p10
     assert "multi-power law" in found.losses_how
     assert "multi-power law" not in before.losses_how
 

@@ -36,7 +36,7 @@ def search(options: SearchOptions, as_json: bool) -> None:
     plan = search_budget(options)
     seconds = time.perf_counter() - started_at
     if as_json:
-        return print_json({"name": plan.name, **plan_fields(plan), "seconds": seconds})
+        return print_json(plan_fields(plan) | {"seconds": seconds})
     card(f"plan · {plan.name} · {plan.query.budget.text}", budget_card(plan, seconds))
     for found in plan.choices:
         mark = " · recommended" if found.is_recommended else ""
@@ -61,9 +61,9 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
         least, most = count(min(sizes)), count(max(sizes))
         span = f"from {least} to {most} parameters" if most != least else "this same size"
         lines.append(("", f"each law of fresh text alone would choose {span}"))
-    for each in plan.reading.optima if plan.reading else ():
+    for each in plan.by_repetition:
         lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
-    fit = f"{plan.num_sizes} sizes, {len(plan.field.candidates)} near the best that fit, in {seconds:.2f} s"
+    fit = f"{plan.num_sizes} sizes, of which {len(plan.field.candidates)} fit, in {seconds:.2f} s"
     lines.append(("searched", fit))
     lines += [("note", note) for note in plan.notes]
     return [*lines, ("below", "medians, and in brackets P10 to P90")]
@@ -75,13 +75,9 @@ def _cost(hours: float, query: Query) -> str:
     return said if usd is None else f"${significant(hours * usd * query.rates.num_devices)}, {said}"
 
 
-def _band(values: tuple[float, float, float], factor: float = 1.0) -> dict[str, float]:
-    return {name: factor * value for name, value in zip(("p10", "p50", "p90"), values, strict=True)}
-
-
 def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
-    from headwater.forecast.budget_fields import settings_of
+    from headwater.forecast.budget_fields import settings_of, times
 
     choice, rates = found.choice, plan.query.rates
     each, model, placement = choice.candidate, choice.candidate.model, choice.candidate.placement
@@ -103,13 +99,13 @@ def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
             + epochs,
         ),
         *([("loss", _loss(found, plan.field.losses.unit))] if found.loss else []),
-        ("time", hours_interval(_band(found.hours))),
-        *([("money", f"${interval(_band(found.hours, usd * rates.num_devices), '')}")] if usd else []),
-        ("energy", energy_interval(_band(found.kwh))),
-        ("carbon", carbon_interval(_band(found.kwh, rates.kg_co2_per_kwh))),
+        ("time", hours_interval(times(found.hours, 1))),
+        *([("money", f"${interval(times(found.hours, usd * rates.num_devices), '')}")] if usd else []),
+        ("energy", energy_interval(times(found.kwh, 1))),
+        ("carbon", carbon_interval(times(found.kwh, rates.kg_co2_per_kwh))),
         (
             "memory",
-            f"{interval(_band(found.memory_gib), 'GiB')} of {significant(each.memory_limit / 2**30)} a device",
+            f"{interval(times(found.memory_gib, 1), 'GiB')} of {significant(each.memory_limit / 2**30)} a device",
         ),
         ("layout", placement.in_words),
         (
@@ -118,7 +114,7 @@ def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
             f"{plural(placement.num_microbatches, 'microbatch', 'es')} a step; "
             f"{count(1 / each.seconds_per_token)} tokens/s{mfu}",
         ),
-        ("checkpoint", _checkpoints(each.checkpoints, found.hours[1])),
+        ("checkpoint", _checkpoints(each.checkpoints, found.hours.p50)),
         ("goodput", _goodput(found.hours_by_part)),
         ("settings", " ".join(f"{name}={value}" for name, value in settings_of(choice).items())),
         ("serving", _serving(found.served_device_hours, plan)),
@@ -126,9 +122,11 @@ def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
 
 
 def _loss(found: ChoiceForecast, unit: str) -> str:
+    from headwater.forecast.budget_fields import times
+
     assert found.loss is not None
     share = f"; {found.repetition_cost:.1%} of it for repetition" if found.repetition_cost > LEAST_COST else ""
-    return interval(_band(found.loss), unit) + share
+    return interval(times(found.loss, 1), unit) + share
 
 
 def _goodput(hours_by_part: dict[str, float]) -> str:

@@ -6,36 +6,30 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from headwater.forecast.choices import SERVED_RATE, Choice, Quantiles
+from headwater.forecast.choices import Choice
+from headwater.forecast.result import Band
 from headwater.forecast.search import BudgetPlan, ChoiceForecast, Query
-from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO
 
 SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len")
 
 
-def _band(values: Quantiles, factor: float = 1.0) -> dict[str, float]:
-    return {name: factor * value for name, value in zip(("p10", "p50", "p90"), values, strict=True)}
+def times(band: Band, factor: float) -> dict[str, float]:
+    """Return P10, P50 and P90 of a band times a factor, as the cards and JSON have them."""
+    return {name: factor * value for name, value in asdict(band).items()}
 
 
 def plan_fields(plan: BudgetPlan) -> dict[str, Any]:
     """Return the whole plan."""
-    query, field, reading = plan.query, plan.field, plan.reading
-    why = "as many as the compute-optimal run trains on" if query.serve_tokens is None else "--serve-tokens"
+    query, field = plan.query, plan.field
     return {
+        "name": plan.name,
         "budget": budget_fields(query),
         "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
-        "serving": {"tokens": plan.served, "how": f"{why}; at {SERVED_RATE:.0%} of training's FLOP/s, assumed"},
+        "serving": {"tokens": plan.served},
         "choices": [choice_fields(each, query) for each in plan.choices],
-        "repetition": None
-        if reading is None
-        else {
-            "law": reading.optima[0].law,
-            "losses": list(reading.losses),
-            "optima": [asdict(each) for each in reading.optima],
-            "measured_to": {"params_per_unique_token": MEASURED_RATIO, "epochs": MEASURED_EPOCHS},
-        },
         "loss": {"unit": field.losses.unit, "how": plan.losses_how},
         "by_law": [asdict(each) for each in plan.by_law],
+        "by_law_of_repetition": [asdict(each) for each in plan.by_repetition],
         "frontier": frontier(plan),
         "searched": {"sizes": plan.num_sizes, "sizes_that_fit": len(field.candidates)},
         "notes": list(plan.notes),
@@ -70,7 +64,7 @@ def choice_fields(found: ChoiceForecast, query: Query) -> dict[str, Any]:
     usd, saved = rates.usd_per_hour, asdict(each.checkpoints)
     del saved["shares"]
     # a run that is over before the interval saves at its end
-    interval = min(saved["interval_seconds"] / 3600, found.hours[1])
+    interval = min(saved["interval_seconds"] / 3600, found.hours.p50)
     return {
         "kinds": list(choice.kinds),
         "reasons": list(choice.reasons),
@@ -85,25 +79,20 @@ def choice_fields(found: ChoiceForecast, query: Query) -> dict[str, Any]:
         "num_steps": round(tokens / each.batch_tokens),
         "batch_tokens": each.batch_tokens,
         "flops": each.flops_per_token * tokens,
-        "loss": None if found.loss is None else _band(found.loss),
-        "hours": _band(found.hours),
-        "device_hours": _band(found.hours, rates.num_devices),
-        "money": None if usd is None else _band(found.hours, rates.num_devices * usd),
-        "energy_kwh": _band(found.kwh),
-        "kg_co2": _band(found.kwh, rates.kg_co2_per_kwh),
-        "memory_gib": _band(found.memory_gib),
+        "loss": found.loss and asdict(found.loss),
+        "hours": asdict(found.hours),
+        "device_hours": times(found.hours, rates.num_devices),
+        "money": None if usd is None else times(found.hours, rates.num_devices * usd),
+        "energy_kwh": asdict(found.kwh),
+        "kg_co2": times(found.kwh, rates.kg_co2_per_kwh),
+        "memory_gib": asdict(found.memory_gib),
         "memory_limit_gib": each.memory_limit / 2**30,
-        "layout": {
-            **{"num_devices": placement.num_devices, "data": placement.num_devices},
-            **{"precision": placement.precision, "recompute_fraction": placement.recompute},
-            **{"batch_rows": placement.batch_rows, "batch_tokens": each.batch_tokens},
-            **{"microbatch_rows": placement.microbatch_rows, "num_microbatches": placement.num_microbatches},
-        },
+        "layout": asdict(placement) | {"data": placement.num_devices, "num_microbatches": placement.num_microbatches},
         "layout_how": placement.in_words,
         "tokens_per_second": 1 / each.seconds_per_token,
         "mfu": each.mfu,
         "hours_by_part": found.hours_by_part,
-        "checkpoint": {"interval_hours": interval, **saved, "goodput": found.hours_by_part["steps"] / found.hours[1]},
+        "checkpoint": {"interval_hours": interval, **saved, "goodput": found.hours_by_part["steps"] / found.hours.p50},
         "serving": {
             "device_hours": found.served_device_hours,
             "usd": None if usd is None else found.served_device_hours * usd,

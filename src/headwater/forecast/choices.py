@@ -1,9 +1,8 @@
 """Which of many sizes to train, for how long: compute-optimal, inference-aware, data-limited. No torch.
 
 compute-optimal: the least loss that the budget buys. inference-aware (after arXiv:2401.00448): training and serving
-together at the least cost, at a loss within SLACK of it: a smaller model that is trained longer. data-limited: where
-the text is read more than once, the shortest run within SLACK; where it isn't, the largest model that reads all of it.
-None is dominated in time, loss and cost of serving.
+together at the least cost, at a loss within SLACK of it: a smaller model that is trained longer. data-limited, where
+the text is read more than once: the shortest run within SLACK.
 
 c candidates · g grid of tokens
 """
@@ -11,69 +10,47 @@ c candidates · g grid of tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from headwater.forecast.candidate import Candidate
 from headwater.model.count import count_parameters
 from headwater.scaling.arrays import FloatArray
+from headwater.scaling.own_runs import OwnRuns
+from headwater.scaling.published import NATS, PublishedLaws
+from headwater.scaling.repetition import EXPONENT, A, B, E, Strength, repeated_loss
 from headwater.scaling.table import MAX_EPOCHS
 
 SLACK = 0.01
 "Of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of."
-SERVED_FLOPS = 1 / 3
-"Of a trained token's: the forward pass alone (2 N of 6 N)."
-SERVED_RATE = 0.25
-"Of the FLOP/s of training that serving reaches; assumed: prompts run as fast, but answers a token at a time."
+SERVED_COST = 4 / 3
+"Of a trained token's: the forward pass alone (2 N of 6 N), at a quarter of training's FLOP/s; the latter is assumed."
 MIN_STEPS = 20
 TOO_SHORT = "too few steps"
 MIN_SAVING = 0.1
 "Of time or of serving's cost: a choice that saves less isn't one."
 NUM_GRID = 128
-Quantiles = tuple[float, float, float]
 COMPUTE, INFERENCE, DATA = "compute-optimal", "inference-aware", "data-limited"
 
 
-class Repetition(Protocol):
-    """What a law says that text costs which is read again."""
+class PublishedRepetition:
+    """arXiv:2305.16264: by how much loss rises over that of as many fresh tokens, by the same law."""
 
-    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray: ...
+    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
+        fresh = E + A / params**EXPONENT + B / tokens**EXPONENT
+        rise = np.log(repeated_loss(params, tokens, unique)) - np.log(fresh)  # type: ignore[arg-type]
+        return np.where(tokens > unique, rise, 0.0)
 
-    def deviation(self, params: float, tokens: float, unique: float) -> float: ...
+    def deviation(self, params: float, tokens: float, unique: float) -> float:
+        """Return that of the log loss: half of the rise, by about which the penalty fitted on the same runs differs."""
+        return 0.5 * float(self.log_cost(np.array(params), np.array(tokens), unique))
 
 
-class LossModel(Protocol):
-    """Published laws or own runs: the loss of text that is read once."""
-
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def counts_embedding(self) -> bool: ...
-
-    @property
-    def strength(self) -> Repetition: ...
-
-    @property
-    def epochs(self) -> float:
-        """How often the runs behind the losses read their text, at most."""
-        ...
-
-    @property
-    def members(self) -> Sequence[tuple[str, LossModel]]: ...
-
-    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
-
-    def quantiles(
-        self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
-    ) -> Quantiles | None: ...
-
-    def refusal(self, params: float, tokens: float) -> str | None: ...
-
-    def how(self, params: float, tokens: float) -> str: ...
+def repetition_of(losses: PublishedLaws | OwnRuns) -> PublishedRepetition | Strength:
+    """Return the published law of text read again for published losses, the table's own for a table of runs."""
+    return PublishedRepetition() if losses.unit == NATS else losses.strength
 
 
 @dataclass(frozen=True)
@@ -84,8 +61,8 @@ class Choice:
     tokens: float
     kinds: tuple[str, ...]
     reasons: tuple[str, ...]
-    cost: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))
-    "Seconds, log loss, seconds to serve a token: what dominance is judged by."
+    cost: tuple[float, float, float]
+    "Seconds, log loss, seconds of the same devices to serve a token."
 
 
 @dataclass(frozen=True)
@@ -95,8 +72,8 @@ class Field:
     candidates: tuple[Candidate, ...]
     seconds: float
     unique: float
-    losses: LossModel
-    repetition: Repetition
+    losses: PublishedLaws | OwnRuns
+    repetition: PublishedRepetition | Strength
 
     @cached_property
     def params(self) -> FloatArray:
@@ -173,7 +150,7 @@ class Field:
     @cached_property
     def serving(self) -> FloatArray:
         """Seconds of the same devices to serve one token."""
-        return np.array([each.seconds_per_token * SERVED_FLOPS / SERVED_RATE for each in self.candidates])
+        return np.array([each.seconds_per_token * SERVED_COST for each in self.candidates])
 
     def epochs(self, tokens: float) -> float:
         return max(1.0, tokens / self.unique)
@@ -199,7 +176,7 @@ def choose(field_: Field, serve_tokens: float | None) -> tuple[list[Choice], flo
     served = first.tokens if serve_tokens is None else serve_tokens
     limit = float(field_.log_loss_cg[field_.best, -1]) + float(np.log1p(SLACK))
     others = [_inference_aware(field_, first, limit, served), _data_limited(field_, first, limit)]
-    return _without_dominated(_merged([first, *[each for each in others if each is not None]])), served
+    return _merged([first, *[each for each in others if each is not None]]), served
 
 
 def recommended(choices: Sequence[Choice], served: float) -> int:
@@ -242,25 +219,9 @@ def _inference_aware(field_: Field, first: Choice, limit: float, served: float) 
 
 
 def _data_limited(field_: Field, first: Choice, limit: float) -> Choice | None:
-    if not np.isfinite(field_.unique):
-        return None
-    if first.tokens > field_.unique:
-        return _shortest(field_, first, limit)
-    # whole steps of the text, read once
-    once = np.array([_whole_steps(each, field_.unique) for each in field_.candidates])
-    able = (once <= field_.most_tokens) & np.isfinite(field_.log_loss_cg[:, -1])
-    if not able.any():
-        return None
-    index = int(np.argmax(np.where(able, field_.params, 0.0)))
-    reason = (
-        f"there is {field_.unique / first.tokens:.1f} times the text that the least loss takes; this is the largest "
-        "model that reads all of it once: smaller, and cheaper to serve"
-    )
-    return field_.choice(index, float(once[index]), DATA, reason)
-
-
-def _shortest(field_: Field, first: Choice, limit: float) -> Choice:
     """Return the shortest run within the slack; the first choice again where it saves next to nothing."""
+    if first.tokens <= field_.unique:
+        return None
     tokens = field_.tokens_to(limit)
     seconds = field_.run_seconds(tokens)
     index = int(np.argmin(seconds))
@@ -286,13 +247,3 @@ def _merged(choices: list[Choice]) -> list[Choice]:
         else:
             found.append(each)
     return found
-
-
-def dominates(one: Choice, other: Choice) -> bool:
-    """Return whether `one` is at least as good in time, loss and cost of serving, and better in one of them."""
-    pairs = list(zip(one.cost, other.cost, strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
-
-
-def _without_dominated(choices: list[Choice]) -> list[Choice]:
-    return [each for each in choices if not any(dominates(other, each) for other in choices)]

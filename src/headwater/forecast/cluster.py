@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from scipy.special import ndtri
 
 from headwater.errors import ConfigError
-from headwater.forecast.candidate import Candidate, Placement
+from headwater.forecast.candidate import Candidate, Placement, halved_fraction, wanted_rows
 from headwater.forecast.device import Device
 from headwater.forecast.efficiency import shipped_constants, shipped_efficiency
 from headwater.forecast.failures import Pauses, checkpoints
 from headwater.forecast.layout import HEADWATER, Layout, Precision
 from headwater.forecast.memory import Memory, estimate_memory
 from headwater.forecast.processor import muon_flops, sizes_of
-from headwater.forecast.sizes import halved_fraction, wanted_rows
 from headwater.forecast.time import USUAL_UTILISATION, in_halves, run_seconds_per_token, step_seconds, step_work
 from headwater.forecast.transformer import Transformer, transformer_of
 from headwater.model.count import count_parameters, flops_per_token

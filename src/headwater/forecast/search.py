@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
 
 from headwater.errors import ConfigError
 from headwater.forecast.budget import Budget
 from headwater.forecast.candidate import Candidate
-from headwater.forecast.choices import MIN_STEPS, TOO_SHORT, Choice, Field, LossModel, Quantiles, choose, recommended
-from headwater.forecast.repeated_text import Reading, RepeatedText, reading_of
+from headwater.forecast.choices import MIN_STEPS, TOO_SHORT, Choice, Field, choose, recommended, repetition_of
+from headwater.forecast.result import Band
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.scaling.arrays import Z_P90
+from headwater.scaling.own_runs import OwnRuns
+from headwater.scaling.published import NATS, PublishedLaws
+from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, repeated_loss
 from headwater.scaling.table import MAX_EPOCHS
 
 FINAL_SHARE = 2 / 3
@@ -29,12 +32,9 @@ FINAL_SHARE_SOURCE = (
 MIN_TEXT_TOKENS = 1000
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
-WINDOW = 0.08
-"In log loss by a first guess: sizes further above the best one aren't laid out."
-NUM_LENGTHS = 32
-"Of a run, from one epoch to all that the time allows: at the best of them a size is judged."
-FEW_SIZES = 4
-"Sizes that must fit, so that there is something to choose from."
+MIN_SIZE_RATIO = 1.25
+"A ratio of sizes from which two laws are said to disagree."
+PENALTY_NAME = "the penalty of headwater's runs"
 LONG_HOURS = 90 * 24
 
 
@@ -109,12 +109,13 @@ class Query:
 
 
 @dataclass(frozen=True)
-class SizeAndTokens:
-    """What a law alone would choose."""
+class Optimum:
+    """The size and tokens of least loss that one law alone would choose within the budget."""
 
     law: str
     params: int
     tokens: float
+    epochs: float
 
 
 @dataclass(frozen=True)
@@ -128,46 +129,46 @@ class ChoiceForecast:
     is_recommended: bool
     epochs: float
     repetition_cost: float
-    loss: Quantiles | None
-    hours: Quantiles
-    kwh: Quantiles
-    memory_gib: Quantiles
+    loss: Band | None
+    hours: Band
+    kwh: Band
+    memory_gib: Band
     hours_by_part: dict[str, float]
     served_device_hours: float
 
 
 @dataclass(frozen=True)
 class BudgetPlan:
-    """The choices, compute-optimal first, and what they rest on. `reading` is None where no choice repeats its text."""
+    """The choices, compute-optimal first, and what each law alone would choose, of fresh text or of text read again."""
 
     query: Query
     field: Field
     choices: tuple[ChoiceForecast, ...]
     served: float
     losses_how: str
-    by_law: tuple[SizeAndTokens, ...]
-    reading: Reading | None
+    by_law: tuple[Optimum, ...]
+    by_repetition: tuple[Optimum, ...]
     notes: tuple[str, ...]
     num_sizes: int
     name: str = "budget"
 
 
-def search(query: Query, models: Sequence[ModelSettings], machine: Machine, losses: LossModel) -> BudgetPlan:
+def search(
+    query: Query, models: Sequence[ModelSettings], machine: Machine, losses: PublishedLaws | OwnRuns
+) -> BudgetPlan:
     """Return the plan; raise ConfigError where no size can be trained."""
     query.check()
-    text = RepeatedText.of(losses)
-    kept, least = _near_the_best(query, models, machine, losses, text)
-    candidates = _candidates(kept, least, machine)
+    seconds, cap = query.final_hours * 3600, MAX_EPOCHS * query.unique
+    made = (machine.candidate(model, min(cap, machine.estimated_tokens(model, seconds))) for model in models)
+    candidates = tuple(each for each in made if each is not None)
     if not candidates:
-        raise ConfigError(_nothing_fits(query, kept[0].model))
-    field = Field(candidates, query.final_hours * 3600, query.unique, losses, text.law)
+        raise ConfigError(_nothing_fits(query, models[0]))
+    field = Field(candidates, seconds, query.unique, losses, repetition_of(losses))
     if all(reason is not None for reason in field.refused):
         raise ConfigError(_nothing_trains(query, field))
     choices, served = choose(field, query.serve_tokens)
-    reading = reading_of(field, choices, text)
-    notes = [*_notes(query, field, choices[0]), *(reading.notes if reading else ())]
-    if min(kept, key=lambda each: each.log_loss).params > max(each.params for each in candidates):
-        notes.append("a larger model would be worth the budget and doesn't fit: more memory would help")
+    fresh = [_optimum(name, replace(field, losses=law)) for name, law in losses.members]
+    repeated = _laws_of_repetition(field) if any(each.tokens > query.unique for each in choices) else []
     return BudgetPlan(
         query=query,
         field=field,
@@ -177,17 +178,62 @@ def search(query: Query, models: Sequence[ModelSettings], machine: Machine, loss
         ),
         served=served,
         losses_how=losses.how(float(field.sizes[field.best]), choices[0].tokens),
-        by_law=tuple(_by_law(field)),
-        reading=reading,
-        notes=tuple(notes),
+        by_law=tuple(fresh),
+        by_repetition=tuple(repeated),
+        notes=(*_notes(query, field, choices[0]), *_notes_of_repetition(field, choices, repeated)),
         num_sizes=len(models),
     )
 
 
-def band(median: float, log_deviation: float) -> Quantiles:
+def _optimum(law: str, field: Field) -> Optimum:
+    tokens = float(field.best_tokens[field.best])
+    return Optimum(law, field.candidates[field.best].params, tokens, field.epochs(tokens))
+
+
+def _laws_of_repetition(field: Field) -> list[Optimum]:
+    """Return what the published law of repeated text would choose alone, and the penalty of headwater's runs.
+
+    None for losses of a table of runs, in another unit.
+    """
+    if field.losses.unit != NATS:
+        return []
+    logs_cg = np.log(repeated_loss(field.params[:, None], field.grid_cg, field.unique))
+    logs_cg[[reason is not None for reason in field.refused]] = np.inf
+    best, at = np.unravel_index(int(logs_cg.argmin()), logs_cg.shape)
+    tokens = float(field.grid_cg[best, at])
+    published = Optimum(NAME, field.candidates[int(best)].params, tokens, field.epochs(tokens))
+    return [published, _optimum(PENALTY_NAME, replace(field, repetition=field.losses.strength))]
+
+
+def _notes_of_repetition(field: Field, choices: Sequence[Choice], laws: Sequence[Optimum]) -> list[str]:
+    """Return where laws of repeated text disagree on the size, and where they leave what was measured."""
+    own, found = choices[0].candidate.params, []
+    others = [each for each in laws if max(own / each.params, each.params / own) > MIN_SIZE_RATIO]
+    if others:
+        sizes = "; ".join(f"{each.law} {_run(each.params, each.epochs)}" for each in others)
+        found.append(
+            f"laws of repeated text disagree on the size: chosen is {_run(own, field.epochs(choices[0].tokens))}, "
+            f"by {sizes}. Nobody has measured which is right at this size"
+        )
+    density = max(each.candidate.params for each in choices) / field.unique
+    epochs = max(field.epochs(each.tokens) for each in choices)
+    if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
+        found.append(
+            f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
+            f"{MEASURED_EPOCHS:g} epochs, and is extrapolated here: up to {density:.2g} and {epochs:.1f}"
+        )
+    return found
+
+
+def _run(params: float, epochs: float) -> str:
+    size = f"{params / 1e9:.3g}B" if params >= 1e9 else f"{params / 1e6:.3g}M"
+    return f"{size} parameters × {epochs:.1f} epochs"
+
+
+def band(median: float, log_deviation: float) -> Band:
     """Return P10, P50 and P90 of a log-normal quantity."""
-    factor = math.exp(float(ndtri(0.9)) * log_deviation)
-    return median / factor, median, median * factor
+    factor = math.exp(Z_P90 * log_deviation)
+    return Band(median / factor, median, median * factor)
 
 
 def _forecast(query: Query, field: Field, choice: Choice, served: float, is_recommended: bool) -> ChoiceForecast:
@@ -195,6 +241,7 @@ def _forecast(query: Query, field: Field, choice: Choice, served: float, is_reco
     size = float(field.sizes[field.candidates.index(each)])
     repeated = float(field.repetition.log_cost(np.array(float(each.params)), np.array(tokens), query.unique))
     deviation = field.repetition.deviation(each.params, tokens, query.unique)
+    loss = field.losses.quantiles(size, tokens, each.log_penalty + repeated, deviation)
     hours = each.seconds(tokens, query.unique) / 3600
     kwh = hours * rates.num_devices * rates.watts / 1000 * rates.pue
     return ChoiceForecast(
@@ -202,70 +249,13 @@ def _forecast(query: Query, field: Field, choice: Choice, served: float, is_reco
         is_recommended=is_recommended,
         epochs=field.epochs(tokens),
         repetition_cost=repeated,
-        loss=field.losses.quantiles(size, tokens, each.log_penalty + repeated, deviation),
+        loss=loss and Band(*loss),
         hours=band(hours, each.hours_deviation),
         kwh=band(kwh, math.hypot(each.hours_deviation, rates.watts_deviation)),
         memory_gib=band(each.memory_bytes / 2**30, each.memory_deviation),
         hours_by_part={name: part / 3600 for name, part in each.seconds_by_part(tokens, query.unique).items()},
         served_device_hours=served * choice.cost[2] / 3600 * rates.num_devices,
     )
-
-
-@dataclass(frozen=True)
-class SizeGuess:
-    """A size, the tokens it might see, and its log loss then; infinite where no law says anything."""
-
-    model: ModelSettings
-    params: int
-    tokens: float
-    log_loss: float
-
-
-def _near_the_best(
-    query: Query, models: Sequence[ModelSettings], machine: Machine, losses: LossModel, text: RepeatedText
-) -> tuple[list[SizeGuess], float]:
-    """Return sizes up to the last whose loss isn't hopeless by a first guess, smallest first, and the least loss."""
-    seconds = query.final_hours * 3600
-    most = [min(MAX_EPOCHS * query.unique, machine.estimated_tokens(model, seconds)) for model in models]
-    tokens = np.maximum(1.0, np.array(most))
-    counts = [count_parameters(model) for model in models]
-    total = np.array([float(each.total) for each in counts])
-    params = total if losses.counts_embedding else np.array([float(each.matmul) for each in counts])
-    # each at the length that serves it best: the longest may read the text far too often
-    lengths_sg = np.geomspace(np.minimum(tokens, query.unique), tokens, NUM_LENGTHS, axis=1)
-    repeated = text.law.log_cost(total[:, None], lengths_sg, query.unique)
-    logs_sg = losses.log_loss(params[:, None], lengths_sg) + repeated
-    logs, tokens = logs_sg.min(axis=1), lengths_sg[np.arange(len(models)), logs_sg.argmin(axis=1)]
-    refused = [losses.refusal(size, seen) is not None for size, seen in zip(params, tokens, strict=True)]
-    # tokens of a tenth of the parameters are beyond any law
-    logs = np.where((tokens < 0.1 * params) | (np.array(refused) & (not all(refused))), np.inf, logs)
-    sizes = [
-        SizeGuess(model, count.total, float(seen), float(log))
-        for model, count, seen, log in zip(models, counts, tokens, logs, strict=True)
-    ]
-    last = max((place for place, each in enumerate(sizes) if each.log_loss <= logs.min() + WINDOW), default=0)
-    return (sizes[: last + 1] if math.isfinite(logs.min()) else sizes[:1]), float(logs.min())
-
-
-def _candidates(kept: list[SizeGuess], least: float, machine: Machine) -> tuple[Candidate, ...]:
-    """Return candidates of the sizes near the best; where few of those fit, of smaller ones until a few do."""
-    found: list[Candidate] = []
-    for each in reversed(kept):
-        is_near = each.log_loss <= least + WINDOW or math.isinf(least)
-        if is_near or len(found) < FEW_SIZES:
-            candidate = machine.candidate(each.model, each.tokens)
-            found = found if candidate is None else [candidate, *found]
-    return tuple(found)
-
-
-def _by_law(field: Field) -> list[SizeAndTokens]:
-    """Return what each law of fresh text alone would have chosen for the least loss."""
-    found = []
-    for name, law in field.losses.members:
-        alone = replace(field, losses=law)
-        tokens = float(alone.best_tokens[alone.best])
-        found.append(SizeAndTokens(name, field.candidates[alone.best].params, tokens))
-    return found
 
 
 def _notes(query: Query, field: Field, first: Choice) -> list[str]:
@@ -289,6 +279,8 @@ def _notes(query: Query, field: Field, first: Choice) -> list[str]:
         found.append(f"{len(refused)} candidates are excluded: the table can't carry their loss: {refused[0]}")
     if query.rates.usd_per_hour is None:
         found.append(query.rates.price_how)
+    if field.best == len(field.candidates) - 1:
+        found.append("no larger model fits: with more memory one might be better")
     return found
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.config import RawSettings
-from headwater.forecast.candidate import Candidate, Placement
+from headwater.forecast.candidate import Candidate, Placement, halved_fraction, wanted_rows
 from headwater.forecast.failures import Pauses, checkpoints
 from headwater.forecast.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.forecast.processor_memory import Portion, run_memory
 from headwater.forecast.result import Spread
-from headwater.forecast.sizes import halved_fraction, wanted_rows
 from headwater.machine.host import cpu_flags, fast_dtype
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings

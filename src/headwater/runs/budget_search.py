@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headwater.errors import ConfigError
 from headwater.forecast.budget import Budget, parse_amount, parse_budget, parse_hardware
-from headwater.forecast.choices import LossModel
+from headwater.forecast.candidate import sizes
 from headwater.forecast.cluster import Cluster
 from headwater.forecast.device import Device, read_devices
 from headwater.forecast.efficiency import shipped_constants
@@ -16,7 +16,6 @@ from headwater.forecast.energy import AVERAGE, mean_watts, site_or_average
 from headwater.forecast.ladder import scaled_shapes
 from headwater.forecast.money import KINDS, find_price, read_prices
 from headwater.forecast.search import FINAL_SHARE, FINAL_SHARE_SOURCE, BudgetPlan, Machine, Query, Rates, search
-from headwater.forecast.sizes import sizes
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
 from headwater.runs.budget_processor import Processor, processor_at_hand
@@ -54,11 +53,8 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     query.check()
     models = _with_own(list(sizes(family, vocab_size, seq_len)), config)
     runs = options.runs or (ladder_table(config) if config else None)
-    losses: LossModel
-    if runs is None:
-        losses = published_laws(_usual_flops(models, machine, 3600 * query.final_hours))
-    else:
-        losses = _own_losses(runs, config)
+    at_flops = _usual_flops(models, machine, 3600 * query.final_hours)
+    losses = published_laws(at_flops) if runs is None else _own_losses(runs, config)
     plan = search(query, models, machine, losses)
     name = "budget" if config is None else config.name
     return replace(plan, name=name, notes=(*plan.notes, *_notes_of_epochs(plan)))
