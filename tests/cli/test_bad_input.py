@@ -362,7 +362,9 @@ def test_data_settings_other_than_the_checkpoints_are_refused_and_nothing_change
 def test_text_that_changed_after_training_is_refused_and_nothing_changes(trained):
     before = contents(trained / "runs/mine")
     (trained / "texts/00.txt").write_text(prose("other"))
-    require_clear_error(call("run", "mine.toml", cwd=trained), "its text (mine (texts/00.txt)) changed since", "name=", status=(1,))
+    require_clear_error(
+        call("run", "mine.toml", cwd=trained), "its text (mine (texts/00.txt)) changed since", "name=", status=(1,)
+    )
     assert contents(trained / "runs/mine") == before
     (trained / "texts/00.txt").write_text(prose(0))
     assert call("run", "mine.toml", cwd=trained).status == 0

@@ -73,7 +73,9 @@ def test_corpus_show_gives_the_balance_sheet(ask):
 
 
 def test_corpus_trace_gives_the_documents_that_hold_a_text(ask, finished):
-    nothing = call("corpus", "trace", "no document holds this, I hope", "--run", "runs/mine", "--json", cwd=finished.cwd)
+    nothing = call(
+        "corpus", "trace", "no document holds this, I hope", "--run", "runs/mine", "--json", cwd=finished.cwd
+    )
     assert nothing.status == 1
     assert json.loads(nothing.out) == {"text": "no document holds this, I hope", "hits": []}
     value = ask("corpus", "trace", "Assert statements are   a convenient\nway to insert debugging")

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.count import RECOMPUTES, count_flops, count_params, keys_seen
+from headwater.forecast.count import RECOMPUTES, count_flops, keys_seen
 from headwater.forecast.own_family import own_family
-from headwater.forecast.shape import Experts, GroupedAttention, Layer, Matrix, Mlp, Shape, shape_of
 from headwater.model import count as own
 from headwater.model.settings import ModelSettings
 
@@ -24,9 +23,6 @@ SHAPE = {
 def test_our_own_families_count_as_the_model_itself_does(family, tied):
     model = ModelSettings(family=family, tied_embeddings=tied, **SHAPE)
     assert count_flops(own.count_model(model)).causal == own.flops_per_token(model)
-    shape = count_params(shape_of(model))
-    assert (shape.embedding, shape.matmul) == (own.count_model(model).embedding, own.count_model(model).matmul)
-    assert count_flops(shape).causal == own.flops_per_token(model)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
@@ -37,21 +33,9 @@ def test_a_family_by_name_has_as_many_parameters_as_the_torch_model(family):
     assert own.count_model(model).total == sum(p.numel() for p in Transformer(model).parameters())
 
 
-def moe(num_active):
-    layer = Layer(GroupedAttention(4, 4, 8), Experts(8, num_active, 24), 0)
-    return count_params(Shape(100, 32, 12, (layer,) * 2, is_tied=True))
-
-
-def test_a_mixture_of_experts_is_the_sum_of_what_a_token_takes():
-    attention, router, expert = 4 * 32 * 32, 8 * 32, 3 * 32 * 24
-    assert moe(3).matmul == 2 * (attention + router + 3 * expert) + 100 * 32
-    assert moe(3).total - moe(3).active == 2 * 5 * expert
-    assert moe(8).total == moe(8).active
-
-
 def test_a_window_hides_what_is_further_away():
-    model = replace(moe(3), attention=((4 * 16, 5),) * 2)
-    core = 2 * 2 * 4 * 16 * sum(min(position + 1, 5) for position in range(12)) / 12
+    model = replace(own.count_model(ModelSettings(**SHAPE)), attention=((4 * 16, 5),) * 2)
+    core = 2 * 2 * 4 * 16 * sum(min(position + 1, 5) for position in range(16)) / 16
     assert count_flops(model).causal == pytest.approx(6 * model.matmul + 3 * core)
 
 
@@ -90,8 +74,3 @@ def test_conventions_are_in_the_order_of_what_they_count():
 def test_a_family_that_cannot_be_says_why(settings, message):
     with pytest.raises(ConfigError, match=message):
         own_family("llama", settings)
-
-
-def test_a_matrix_counts_its_copies():
-    assert (Matrix(3, 5, 4, 2).weights, Matrix(3, 5, 4, 2).active_weights) == (60, 30)
-    assert [matrix.weights for matrix in Mlp(6, 2).matrices(4)] == [24, 24]

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from headwater.forecast.shape import Shape
 from headwater.model.count import ModelCount
 
 Recompute = Literal["none", "selective", "full"]
@@ -39,12 +38,11 @@ def keys_seen(seq_len: int, window: int | None) -> float:
     return (width * (width + 1) / 2 + (seq_len - width) * width) / seq_len
 
 
-def attention_flops(model: ModelCount | Shape) -> tuple[float, float]:
+def attention_flops(model: ModelCount) -> tuple[float, float]:
     """Return forward FLOPs of scores and sums of values for one token: with a causal mask, and without one.
 
     2 FLOPs a key and channel for scores, 2 for sums of values; a window hides what is further away in both.
     """
-    model = _counted(model)
     causal = full = 0.0
     for (width, window), num in Counter(model.attention).items():
         causal += num * 2 * width * keys_seen(model.seq_len, window)
@@ -53,7 +51,7 @@ def attention_flops(model: ModelCount | Shape) -> tuple[float, float]:
 
 
 def count_flops(
-    model: ModelCount | Shape, recompute: Recompute = "none", is_flash: bool = True, recomputed_layers: float = 1.0
+    model: ModelCount, recompute: Recompute = "none", is_flash: bool = True, recomputed_layers: float = 1.0
 ) -> FlopsPerToken:
     """Return FLOPs per token at `model.seq_len`.
 
@@ -62,7 +60,6 @@ def count_flops(
     computes the scores again anyway, half of attention's forward FLOPs (arXiv:2307.08691, section 3.1); without it
     the masked half is computed and thrown away, forward and backward.
     """
-    model = _counted(model)
     causal, full = attention_flops(model)
     unwindowed = sum(2 * width * model.seq_len for width, _ in model.attention)
     core = causal if is_flash else full
@@ -91,27 +88,3 @@ def count_fields(model: ModelCount, recompute: Recompute) -> dict[str, Any]:
         "recompute": recompute,
         "flops_per_token": asdict(count_flops(model, recompute)),
     }
-
-
-def count_params(shape: Shape) -> ModelCount:
-    """Return the numbers of parameters of a shape."""
-    head = shape.vocab_size * shape.d_model
-    embedding = head + shape.num_positions * shape.d_model
-    ends = embedding + (0 if shape.is_tied else head) + shape.num_end_values
-    ends += sum(num * layer.num_values for layer, num in shape.kinds)
-    return ModelCount(
-        total=shape.block_weights + ends,
-        active=shape.active_block_weights + ends,
-        embedding=embedding,
-        matmul=shape.active_block_weights + head,
-        head=head,
-        seq_len=shape.seq_len,
-        attention=tuple(
-            (each.attention.num_heads * (each.attention.key_dim + each.attention.value_dim), each.window)
-            for each in shape.layers
-        ),
-    )
-
-
-def _counted(model: ModelCount | Shape) -> ModelCount:
-    return count_params(model) if isinstance(model, Shape) else model
