@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError
-from headwater.forecast.device import Device
 from headwater.tables import required, table
+
+if TYPE_CHECKING:
+    from headwater.forecast.device import Device
 
 AVERAGE = "average"
 SITE_COLUMNS = ("site", "pue", "kg_co2_per_kwh")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from headwater.errors import ConfigError
-from headwater.forecast.money import KINDS
 
 NUMBERS = ("price_per_hour", "watts", "bytes_per_token", "final_share")
 TEXTS = ("price_kind", "site", "max_memory")
@@ -76,8 +75,11 @@ def _value(path: Path, name: str, value: Any) -> Any:
         return float(value)
     if not isinstance(value, str):
         raise ConfigError(f"{path}: {name} = {value!r} must be text in quotes")
-    if name == "price_kind" and value not in KINDS:
-        raise ConfigError(f"{path}: price_kind = {value!r} is none of {', '.join(KINDS)}")
+    if name == "price_kind":
+        from headwater.forecast.money import KINDS
+
+        if value not in KINDS:
+            raise ConfigError(f"{path}: price_kind = {value!r} is none of {', '.join(KINDS)}")
     return path.parent / _at_home(path, name, value) if name in FILES else value
 
 

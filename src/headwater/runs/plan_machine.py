@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from headwater.config import RawSettings
 from headwater.errors import ConfigError
-from headwater.forecast.device import Device, find_device, read_devices
 from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import Portion, memory_after_probe, run_memory
 from headwater.forecast.result import Spread
@@ -20,6 +20,9 @@ from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
 from headwater.runs.times import StepShape
 from headwater.train.settings import num_recomputed
+
+if TYPE_CHECKING:
+    from headwater.forecast.device import Device
 
 NOMINAL_RATE = 1e11  # FLOP/s
 SAME_MEMORY = 0.02
@@ -128,6 +131,8 @@ def gpu_to_use(wanted: str) -> Device | None:
         return None
     if name is None:
         raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")
+    from headwater.forecast.device import find_device, read_devices
+
     key = "".join(letter for letter in name.lower() if letter.isalnum())
     devices = read_devices()
     known = [alias for alias in devices if alias in key]
