@@ -130,7 +130,7 @@ def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
     usual = machinery(config)
     want = 1.2 * usual.step.seconds.median
     for day in range(4):
-        took(named(config, f"before{day}"), want, day=day + 1, num_steps=3000, peak=1e9)
+        took(named(config, f"before{day}"), want, day=day + 1, num_steps=9000, peak=1e9)
     found = machinery(config)
     assert found.step.seconds.median == pytest.approx(want, rel=0.001)
     assert found.step.seconds.log_deviation == pytest.approx(RUN_TO_RUN * math.sqrt(1 + 1 / 4))
@@ -247,7 +247,7 @@ def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
         return processor_at_hand(config, None, 0.0)
 
     before, modelled = processor(), machinery(config).step.seconds.median
-    took(named(config, "before"), 1.3 * modelled, num_steps=3000)
+    took(named(config, "before"), 1.3 * modelled, num_steps=9000)
     assert before.usual.median == 1.0
     after = processor()
     assert after.usual.median == pytest.approx(1.3, rel=0.03)
@@ -258,7 +258,7 @@ def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
 
 def test_runs_far_from_what_a_processor_takes_are_named(config):
     usual = machinery(config).step.seconds.median
-    took(named(config, "near"), 1.3 * usual, num_steps=3000)
+    took(named(config, "near"), 1.3 * usual, num_steps=9000)
     assert "times the model" not in machinery(config).step.how
-    took(named(config, "near"), 10 * usual, num_steps=3000)
+    took(named(config, "near"), 10 * usual, num_steps=9000)
     assert "times the model's: see RUN/times.json" in machinery(config).step.how

@@ -1,9 +1,8 @@
-"""How long a step takes on a processor: FLOPs of its parts over a peak and measured efficiencies. No torch.
+"""How long a step takes on a processor: its FLOPs over a rate that was measured at five widths. No torch.
 
-A step on a processor isn't one rate: linear maps multiply in int8, the loss in bf16 out of cache, attention in
-kernels, and Muon's products cost the cube of the width whatever the tokens. Each part has its own efficiency, from
-the shapes in `data/processor.json` (benchmarks/processor_shapes.py), interpolated in the logarithm of the width and
-held at the ends.
+FLOPs are the model's and those of Muon's products, which cost the cube of the width whatever the tokens. The rate, as a
+part of the machine's peak, is that of whole steps in `data/processor.json`, interpolated in the logarithm of the width
+and held at the ends. An efficiency for each part of a step was no nearer (docs/log.md, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from headwater.model.count import count_parameters
+from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
 
-PARTS = ("matmul", "loss", "attention", "optimizer", "other")
 USUAL = "usual"
 
 
@@ -44,19 +42,17 @@ def measured_kind(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a step's work depends on."""
+    """What a step's work depends on, in FLOPs a token where not said otherwise; `blocks` can be recomputed."""
 
-    num_layers: int
     d_model: int
-    seq_len: float  # on average over the run
-    vocab_size: int
-    block_weights: int
-    query_width: int
+    model: float
+    blocks: float
     matrices: tuple[tuple[int, int, int], ...]
     "(rows, columns, how many) of what Muon makes orthogonal, the shorter side first; empty where there is no Muon."
 
 
 def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None, half_length_fraction: float = 0.0) -> Sizes:
+    """Return the work of a step, in rows of half the length in a part of the run."""
     query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     mlp = 2 if model.family == "gpt2" else 3
     layers = model.num_layers
@@ -65,11 +61,10 @@ def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None, half_l
         (key, model.d_model, 2 * layers),
         (model.d_ff, model.d_model, mlp * layers),
     )
-    blocks = count_parameters(model).matmul - model.vocab_size * model.d_model
+    whole = flops_per_token(model, half_length_fraction)
+    head = 6 * model.vocab_size * model.d_model
     parts = tuple(_in_blocks(*matrix, block_rows) for matrix in matrices) if is_muon else ()
-    return Sizes(
-        layers, model.d_model, model.seq_len * (1 - half_length_fraction / 2), model.vocab_size, blocks, query, parts
-    )
+    return Sizes(model.d_model, whole, whole - head, parts)
 
 
 def _in_blocks(rows: int, columns: int, num: int, block_rows: int | None) -> tuple[int, int, int]:
@@ -86,67 +81,43 @@ def muon_flops(matrices: tuple[tuple[int, int, int], ...], on_processor: bool = 
     )
 
 
-def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0) -> dict[str, float]:
-    """Return the work of a step by part, in FLOPs; `other` (norms, activations, copies) in numbers that pass by.
-
-    Recomputed blocks run their forward pass, a third of forward and backward, once more.
-    """
-    again = 1 + recompute_fraction / 3
-    attention = 6 * sizes.num_layers * sizes.query_width * (sizes.seq_len + 1)
-    return {
-        "matmul": 6.0 * sizes.block_weights * batch_tokens * again,
-        "loss": 6.0 * sizes.vocab_size * sizes.d_model * batch_tokens,
-        "attention": attention * batch_tokens * again,
-        "optimizer": muon_flops(sizes.matrices),
-        "other": float(sizes.num_layers * sizes.d_model * batch_tokens) * again,
-    }
+def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0) -> float:
+    """Return the FLOPs of a step; recomputed blocks run their forward pass, a third of the whole, once more."""
+    return (sizes.model + recompute_fraction / 3 * sizes.blocks) * batch_tokens + muon_flops(sizes.matrices)
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """The machine's rates of matrix products in FLOP/s: of the blocks' maps, and of all else. `how` says from where.
+    """The machine's rate of matrix products in FLOP/s. `how` says from where; `kind` is that of `kind_of`."""
 
-    `kind` is that of `kind_of`: where products are faster, a step reaches a smaller part of them, since memory and
-    what is no product don't gain.
-    """
-
-    maps: float
-    rest: float
+    rate: float
     dtype: str
     how: str
     kind: str = USUAL
 
 
 def step_seconds(sizes: Sizes, batch_tokens: int, peaks: Peaks, recompute_fraction: float = 0.0) -> float:
-    """Return the seconds of a step by the efficiencies of `data/processor.json`."""
-    work = step_flops(sizes, batch_tokens, recompute_fraction)
-    rates = efficiencies(sizes.d_model, peaks.dtype, peaks.kind)
-    return sum(work[part] / ((peaks.maps if part == "matmul" else peaks.rest) * rates[part]) for part in PARTS)
+    """Return the seconds of a step by the measured parts of the peak in `data/processor.json`."""
+    flops = step_flops(sizes, batch_tokens, recompute_fraction)
+    return flops / (peaks.rate * utilisation(sizes.d_model, peaks.dtype, peaks.kind))
 
 
-def efficiencies(d_model: int, dtype: str, kind: str = USUAL) -> dict[str, float]:
-    """Return each part's work over seconds and peak at a width; the peak is bf16's but for int8's linear maps."""
-    measured = measured_kind(kind)
-    peaks = measured["peak_flops_per_second"]
-    table = [_measured(shape, "int8" if dtype == "int8" else "bfloat16", peaks) for shape in measured["shapes"]]
+def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
+    """Return the part of the peak that a whole step reaches at a width; fp32 reaches what bf16 does."""
+    measured, known = measured_kind(kind), "int8" if dtype == "int8" else "bfloat16"
+    peak = measured["peak_flops_per_second"][known]
     widths = [math.log(shape["d_model"]) for shape in measured["shapes"]]
-    at = math.log(d_model)
-    return {part: math.exp(float(np.interp(at, widths, [math.log(row[part]) for row in table]))) for part in PARTS}
+    rates = [math.log(_rate(shape, known) / peak) for shape in measured["shapes"]]
+    return math.exp(float(np.interp(math.log(d_model), widths, rates)))
 
 
-def _measured(shape: dict[str, Any], dtype: str, peaks: dict[str, float]) -> dict[str, float]:
-    model = _model(shape)
-    tokens = shape["rows"] * shape["seq_len"]
-    work = step_flops(sizes_of(model, is_muon=True, block_rows=shape["block_rows"]), tokens)
-    total = sum(shape["shares"].values())  # rounded to whole percents
-    seconds = {part: shape["int8_ms"] / 1000 * share / total for part, share in shape["shares"].items()}
-    if dtype == "bfloat16":
-        seconds["matmul"] += (shape["bfloat16_ms"] - shape["int8_ms"]) / 1000
-    peak_of = dict.fromkeys(PARTS, peaks["bfloat16"]) | {"matmul": peaks[dtype]}
-    return {part: work[part] / seconds[part] / peak_of[part] for part in PARTS}
+def _rate(shape: dict[str, Any], dtype: str) -> float:
+    sizes = sizes_of(shape_model(shape), is_muon=True, block_rows=shape["block_rows"])
+    return step_flops(sizes, shape["rows"] * shape["seq_len"]) / (shape[f"{dtype}_ms"] / 1000)
 
 
-def _model(shape: dict[str, Any]) -> ModelSettings:
+def shape_model(shape: dict[str, Any]) -> ModelSettings:
+    """Return the model of a measured shape."""
     width, heads = shape["d_model"], shape["num_heads"]
     return ModelSettings(
         vocab_size=shape["vocab_size"],

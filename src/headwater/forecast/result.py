@@ -40,6 +40,20 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class LossOutlook:
+    """A spread, or why there is none; `notes` are what makes it less sure than its band says."""
+
+    spread: Spread | None
+    how: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> str | None:
+        """Why there is no loss, None where there is one."""
+        return None if self.spread else self.how
+
+
+@dataclass(frozen=True)
 class Band:
     """P10, P50 and P90: 80 % of actual values should lie from the first to the last."""
 

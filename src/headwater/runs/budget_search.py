@@ -20,7 +20,8 @@ from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
 from headwater.runs.budget_processor import Processor, processor_at_hand
 from headwater.runs.costs import Costs
-from headwater.runs.plan_loss import ladder_table, table_schedule_effect
+from headwater.runs.ladder_record import ladder_table
+from headwater.runs.plan_loss import table_schedule_effect
 from headwater.runs.plan_machine import gpu_to_use
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.search_options import PRECISIONS, SearchOptions, Text, text_of

@@ -187,6 +187,11 @@ def size_of(model: ModelSettings) -> float:
     return float(count_parameters(model).matmul - model.vocab_size * model.d_model)
 
 
+def ladder_table(config: RunConfig) -> Path | None:
+    """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
+    return ladder_dir(config.run_dir) / "runs.csv" if read_ladder(config) else None
+
+
 def done_rung(value: dict[str, Any]) -> DoneRung:
     """Return the rung of its JSON; raise KeyError, TypeError or ValueError for anything else."""
     loss = {str(name): float(bits) for name, bits in value["loss"].items()}

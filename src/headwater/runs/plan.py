@@ -9,19 +9,22 @@ from typing import Any, Literal, get_args
 from headwater.errors import ConfigError
 from headwater.forecast.count import count_flops
 from headwater.forecast.energy import site_or_average
-from headwater.forecast.result import Forecast, Inputs, Limits, Spread, check_positive, forecast
+from headwater.forecast.result import Forecast, Inputs, Limits, LossOutlook, Spread, check_positive, forecast
 from headwater.machine.load import busy_now
 from headwater.model.count import count_model, flops_per_token
 from headwater.report.numbers import significant
 from headwater.runs.costs import Costs
-from headwater.runs.ladder_record import unfinished_ladder
-from headwater.runs.plan_loss import LossOutlook, ladder_table, loss_outlook
+from headwater.runs.ladder_record import ladder_table, unfinished_ladder
 from headwater.runs.plan_machine import StartedRun, machinery
 from headwater.runs.plan_time import Machinery, Probe, around_steps
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import epochs_or_none, most_epochs, notes_of_memorising, notes_of_missing_text
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
+NO_RUNS = (
+    "no loss without runs to forecast from: train small ones with headwater ladder RUN, or give --runs CSV, at least "
+    "six finished runs on this text with the columns params, tokens and loss"
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def plan_run(
     """
     options.check()
     missing = notes_of_missing_text(config)
-    here, loss = machinery(config, probe, started), loss_outlook(config, options.runs)
+    here, loss = machinery(config, probe, started), _loss(config, options.runs)
     limits = Limits(options.max_hours, options.max_money, options.target_loss, here.memory_limit_bytes)
     memorising = notes_of_memorising(config) if loss.spread is None else []
     return RunPlan(
@@ -113,6 +116,16 @@ def plan_run(
         loss_refused=loss.refused,
         notes=[*missing, *loss.notes, *memorising, *here.step.notes, *_notes_of_load(here, probe)],
     )
+
+
+def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
+    """Return what the table says, without one the run's own ladder as far as that is trained, in bits per byte."""
+    unfinished = unfinished_ladder(config) if runs_csv is None else None
+    if runs_csv is None and unfinished is None:
+        return LossOutlook(None, NO_RUNS)
+    from headwater.runs.plan_loss import loss_outlook, unfinished_outlook  # a law: without rows nothing of it is loaded
+
+    return loss_outlook(config, runs_csv) if unfinished is None else unfinished_outlook(config, unfinished)
 
 
 def _inputs(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook) -> Inputs:

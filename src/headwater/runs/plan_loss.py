@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from headwater.errors import ConfigError
-from headwater.forecast.result import Spread
+from headwater.forecast.result import LossOutlook, Spread
 from headwater.model.count import count_parameters
 from headwater.optim.schedule import lr_factor
 from headwater.optim.settings import ScheduleSettings
 from headwater.runs.ladder_record import (
     UnfinishedLadder,
     done_ladder,
-    ladder_dir,
+    ladder_table,
     read_ladder,
     size_of,
     table_of,
-    unfinished_ladder,
 )
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import MUCH_MORE, epochs_of, is_built, most_epochs, notes_of_repetition, overall_epochs
@@ -36,39 +35,10 @@ LEAST_COST = 0.001
 MOST_SHARES = 2000
 DECAYS_BELOW = 0.5
 "A rate that ends above this part of its peak counts as one that never decays."
-NO_RUNS = (
-    "no loss without runs to forecast from: train small ones with headwater ladder RUN, or give --runs CSV, at least "
-    "six finished runs on this text with the columns params, tokens and loss"
-)
 
 
-@dataclass(frozen=True)
-class LossOutlook:
-    """A spread, or why there is none; `notes` are what makes it less sure than its band says."""
-
-    spread: Spread | None
-    how: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def refused(self) -> str | None:
-        """Why there is no loss, None where there is one."""
-        return None if self.spread else self.how
-
-
-def ladder_table(config: RunConfig) -> Path | None:
-    """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
-    return ladder_dir(config.run_dir) / "runs.csv" if read_ladder(config) else None
-
-
-def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
-    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read.
-
-    Without a table it is that of the run's own ladder as far as that is trained, in bits per byte.
-    """
-    if runs_csv is None:
-        unfinished = unfinished_ladder(config)
-        return LossOutlook(None, NO_RUNS) if unfinished is None else unfinished_outlook(config, unfinished)
+def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
+    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
     runs = _rows(config, runs_csv)
     found = _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}", is_own=runs_csv == ladder_table(config))
     effect = table_schedule_effect(config, runs_csv)

@@ -187,19 +187,18 @@ def modelled_step(shape: StepShape, peaks: Peaks) -> float:
 
 
 def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
-    """Return the rates of this processor: float32 measured, the rest by what such processors gain."""
+    """Return the rate of this processor: float32 measured, times what such processors gain."""
     float32 = cores * float32_rate_per_core()
     peaks = peaks_at(float32, dtype, flags)
-    how = f"{peaks.maps / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
+    how = f"{peaks.rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
     return replace(peaks, how=how)
 
 
 def peaks_at(float32: float, dtype: str, flags: set[str]) -> Peaks:
     """Return what a processor of this rate in float32 reaches, by what processors with such instructions gain."""
     kind = USUAL if dtype == "float32" else kind_of(flags)
-    gains = measured_kind(kind)["rate_over_float32"] | {"float32": 1.0}
-    rest = float32 * gains["float32" if dtype == "float32" else "bfloat16"]
-    return Peaks(float32 * gains[dtype], rest, dtype, "", kind)
+    gain = 1.0 if dtype == "float32" else measured_kind(kind)["rate_over_float32"][dtype]
+    return Peaks(float32 * gain, dtype, "", kind)
 
 
 def around_steps(config: RunConfig, step_seconds: float, measured: MeasuredAround = NOT_MEASURED) -> dict[str, Spread]:
