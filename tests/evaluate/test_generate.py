@@ -8,9 +8,9 @@ import torch
 
 from headwater.errors import EvaluationError
 from headwater.evaluate.generate import generate, next_tokens, stream, surprise, token_text
-from headwater.evaluate.printable import printable
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
+from headwater.printable import printable
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import train_tokenizer

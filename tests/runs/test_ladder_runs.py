@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import json
+import os
 import shutil
 import signal
 import time
 
 import pytest
-from small_run import call, finish, require_clear_error, start, write_run_file, write_texts
+from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
 from headwater.errors import ConfigError
 from headwater.forecast.ladder import Rung
 from headwater.runs.kept_forecast import forecast_of_run
-from headwater.runs.ladder_design import LadderOptions
-from headwater.runs.ladder_record import read_ladder
+from headwater.runs.ladder import climb, prepare_ladder
+from headwater.runs.ladder_design import LadderOptions, rung_config
+from headwater.runs.ladder_record import RUNG_FILE, read_ladder, trained_rungs
 from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import load_run
+from headwater.runs.small_run import SmallRun
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.design import design
 from headwater.scaling.table import read_runs
@@ -46,10 +49,6 @@ def without_disturbances(folder, busy=None):
         for rung in found.get("rungs", [found.get("rung")]):
             rung["busy"] = busy
         path.write_text(json.dumps(found))
-
-
-def rungs_of(folder):
-    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/mine/ladder/*/rung.json")}
 
 
 def test_the_rungs_are_runs_of_the_same_text(ladder):
@@ -199,20 +198,17 @@ def test_a_dry_run_writes_nothing_and_says_what_it_took_for_granted(ladder, tmp_
     assert [rung["name"] for rung in ready["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
 
 
-@pytest.mark.slow
-def test_rungs_of_other_text_or_settings_are_made_again(ladder, tmp_path):
-    folder, said = ladder
-    here = tmp_path / "here"
-    shutil.copytree(folder, here, symlinks=True)
-    write_texts(here / "texts", NUM_FILES + 10)
-    changed = call(*ARGUMENTS, cwd=here)
-    assert changed.status == 0, changed
-    before = {rung["name"]: rung["loss"] for rung in said.json["rungs"]}
-    assert all(rung["loss"] != before.get(rung["name"]) for rung in changed.json["rungs"])
-    again = call(*ARGUMENTS, "optim.matrix_lr=0.001", cwd=here)
-    assert again.status == 0, again
-    losses = {rung["name"]: rung["loss"] for rung in changed.json["rungs"]}
-    assert all(rung["loss"] != losses.get(rung["name"]) for rung in again.json["rungs"])
+@pytest.mark.parametrize("changed", ["text", "settings"])
+def test_rungs_of_other_text_or_settings_count_for_nothing(ladder, tmp_path, changed):
+    shutil.copytree(ladder[0], tmp_path / "here", symlinks=True)
+    if changed == "text":
+        write_texts(tmp_path / "here/texts", NUM_FILES + 10)
+    settings = ["optim.matrix_lr=0.001"] if changed == "settings" else []
+    with contextlib.chdir(tmp_path / "here"), quick():
+        other = prepare_ladder("mine.toml", settings, LadderOptions(2.0), lambda line: None)
+        runs = [SmallRun(other.config, *rung_config(other, rung), RUNG_FILE) for rung in other.rungs]
+        assert [run.measured() for run in runs] == [None] * 6
+        assert trained_rungs(other.config, other.rungs) == []
 
 
 def test_its_steps_are_not_those_of_another_machine(ladder, monkeypatch):
@@ -235,33 +231,24 @@ def test_times_of_disturbed_rungs_are_said_and_not_used(ladder, tmp_path):
     assert plan["loss"] is not None  # which load doesn't change
 
 
-@pytest.mark.slow
-def test_an_interrupted_ladder_goes_on_to_the_same_losses(ladder, tmp_path):
-    folder, said = ladder
-    write_texts(tmp_path / "texts", NUM_FILES)
-    write_run_file(tmp_path / "mine.toml", **LENGTH)
-    design = folder / "runs/mine/ladder/design.json"
-    place = tmp_path / "runs/mine/ladder/design.json"
-    place.parent.mkdir(parents=True)
-    place.write_text(design.read_text())  # predicted seconds differ from call to call, and with them the choice
-    process = start(*ARGUMENTS, cwd=tmp_path)
-    records = tmp_path / "runs/mine/ladder" / said.json["rungs"][1]["name"] / "records.jsonl"
-    while process.poll() is None and not (records.exists() and records.read_text().count('"step"') > 5):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    stopped = finish(process)
-    assert stopped.status == 75
-    assert 1 <= len(rungs_of(tmp_path)) < 6
-    assert (
-        f"{len(rungs_of(tmp_path))} of 6 rungs are trained; rerun headwater ladder RUN to continue"
-        in stopped.out + stopped.err
-    )
-    assert call(*ARGUMENTS, cwd=tmp_path).status == 0
-    texts = [(at / "runs/mine/ladder/runs.csv").read_text() for at in (folder, tmp_path)]
-    tables = [list(csv.DictReader(text.splitlines())) for text in texts]
-    for row in (*tables[0], *tables[1]):
-        del row["seconds_per_step"]
-    assert tables[0] == tables[1]
+def test_an_interrupted_ladder_resumes_to_the_same_losses(ladder, tmp_path):
+    here = half_done(ladder[0], tmp_path / "here", 6)
+    name = ladder[1].json["rungs"][2]["name"]
+    shutil.rmtree(here / "runs/mine/ladder" / name)
+
+    def stop(record):
+        if record["event"] == "step" and record["step"] == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with contextlib.chdir(here), quick():
+        chosen = prepare_ladder("mine.toml", [], LadderOptions(2.0), lambda line: None)
+        assert climb(chosen, lambda config: stop, lambda line: None) is None
+        assert len(trained_rungs(chosen.config, chosen.rungs)) == 5
+    again = call(*ARGUMENTS, cwd=here)
+    assert again.status == 0, again
+    assert "resuming from step 5" in again.err
+    losses = [{rung["name"]: rung["loss_by_source"] for rung in said.json["rungs"]} for said in (ladder[1], again)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize(

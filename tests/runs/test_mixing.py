@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from small_run import call, finish, prose, require_clear_error, start, write_run_file, write_texts
+from small_run import call, prose, quick, require_clear_error, write_run_file, write_texts
 
+from headwater.runs.mixing import MixingOptions, prepare_mixing, search_mixture
 from headwater.scaling.mixture_law import MIN_RUNS
 
-ARGUMENTS = ("corpus", "mixture", "--search", "mine.toml", "--minutes", "5", "--runs", "6", "--checks", "1", "--json")
+SEARCH = ["corpus", "mixture", "--search", "mine.toml", "--minutes", "0.4", "--runs", "6", "--checks", "1"]
+ARGUMENTS = (*SEARCH, "--json", "--for", "cyrillic=1", "--for", "mine=0.05")
+IMPORTANCE = {"cyrillic": 1.0, "mine": 0.05}
 CYRILLIC = '\n[corpus.sources.cyrillic]\npaths = ["cyrillic"]\n'
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
 
@@ -33,7 +38,7 @@ def searched(tmp_path_factory):
     """A folder with a run whose mixture was searched for, and what the command said."""
     folder = tmp_path_factory.mktemp("mixing")
     write_two_sources(folder)
-    return folder, call(*ARGUMENTS, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
+    return folder, call(*ARGUMENTS, cwd=folder)
 
 
 def measured(folder):
@@ -62,27 +67,28 @@ def test_the_small_runs_are_of_the_mixtures_that_were_chosen(searched):
 def test_a_search_that_is_done_trains_nothing_and_says_the_same(searched):
     folder, said = searched
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/mixing/*/records.jsonl")}
-    again = call(*ARGUMENTS, "--for", "cyrillic=1", "--for", "mine=0.05", cwd=folder)
+    again = call(*ARGUMENTS, cwd=folder)
     assert json.loads(again.out) == json.loads(said.out)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_stopped_search_goes_on_with_what_is_done(tmp_path):
-    write_two_sources(tmp_path)
-    given = (*ARGUMENTS, "--checks", "0", "--minutes", "0.4")  # small runs as short as may be
-    process = start(*given, cwd=tmp_path)
-    third = tmp_path / "runs/mine/mixing/mixture-2/records.jsonl"
-    while not (third.exists() and '"step"' in third.read_text()):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert finish(process).status == 75
-    kept = measured(tmp_path)
-    assert len(kept) in (2, 3)  # of 6
-    went_on = call(*given, cwd=tmp_path)
-    assert went_on.status == 0, went_on
-    assert json.loads(went_on.out)["gain"] is None and len(measured(tmp_path)) == 6
-    assert {name: measured(tmp_path)[name] for name in kept} == kept
+def test_a_stopped_search_resumes_with_what_is_done(searched, tmp_path):
+    folder, said = searched
+    shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    mixing = tmp_path / "copy/runs/mine/mixing"
+    for name in ("mixture-4", "new-2"):
+        shutil.rmtree(mixing / name)
+
+    def stop(record):
+        if record["event"] == "step" and record["step"] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with contextlib.chdir(tmp_path / "copy"), quick():
+        prepared = prepare_mixing("mine.toml", [], MixingOptions(0.4, None, 6, 1, IMPORTANCE), lambda line: None)
+        assert search_mixture(prepared, lambda config: stop, lambda line: None) is None
+    assert (mixing / "mixture-4/records.jsonl").exists() and not (mixing / "mixture-4/mixture.json").exists()
+    resumed = call(*ARGUMENTS, cwd=tmp_path / "copy")
+    assert json.loads(resumed.out) == json.loads(said.out)
 
 
 def test_rules_are_shown_side_by_side(searched):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import quick
@@ -31,6 +34,17 @@ def test_a_result_holds_what_the_run_left_in_its_folder(finished_run):
     assert {outcome.quantity for outcome in result.outcomes} >= {"time", "memory"}
     assert 0 < result.forecast_error < 10
     assert said == ["training is up to date: runs/mine has step 8"]
+
+
+def test_the_lines_of_the_readme_for_a_notebook_run(finished_run, capsys, monkeypatch):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    imported, called = re.search(r"In a notebook: `(.*?)`, then `(.*?)`", readme).groups()
+    monkeypatch.chdir(finished_run)
+    cell: dict[str, Any] = {}
+    with quick():
+        exec(f"{imported}\n{called}", cell)
+    assert cell["result"].status == "finished"
+    assert capsys.readouterr().out == "training is up to date: runs/mine has step 8\n"
 
 
 def test_a_stopped_run_says_so_and_the_same_call_resumes_it(finished_copy):

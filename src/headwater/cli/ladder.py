@@ -6,9 +6,10 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +21,10 @@ from headwater.errors import ConfigError
 from headwater.report.numbers import count, significant
 
 if TYPE_CHECKING:
+    from headwater.forecast.ladder import Rung
+    from headwater.forecast.result import Band
+    from headwater.runs.ladder import LadderResult, LossForecast
+    from headwater.runs.ladder_design import LadderPreview
     from headwater.runs.run_config import RunConfig
 
 
@@ -73,16 +78,13 @@ def ladder(
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
     from headwater.cli.progress import SmallRunDisplay
-    from headwater.runs.ladder import climb, prepare_ladder
-    from headwater.runs.ladder_design import LadderOptions
-    from headwater.runs.ladder_forecast import ladder_result
+    from headwater.runs.ladder import climb, ladder_result, prepare_ladder
+    from headwater.runs.ladder_design import LadderOptions, ladder_preview
 
     options = LadderOptions(minutes, share) if rungs is None else LadderOptions(minutes, share, rungs)
     if dry_run:
-        from headwater.runs.ladder_design import ladder_preview
-
         preview = ladder_preview(run, overrides or [], options)
-        return print_json(preview) if as_json else _print_preview(preview)
+        return print_json(preview.fields()) if as_json else _print_preview(preview)
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
     chosen = prepare_ladder(run, overrides or [], options, say)
     done = climb(chosen, lambda config: SmallRunDisplay(config.train, config.train.num_steps, out), say)
@@ -90,7 +92,7 @@ def ladder(
         _say_what_is_left(chosen.config, say)
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_result(chosen, done)
-    return print_json(result) if as_json else _print(result, str(chosen.config.run_dir / "ladder" / "runs.csv"))
+    return print_json(result.fields()) if as_json else _print(result)
 
 
 def _say_what_is_left(config: RunConfig, say: Callable[[str], None]) -> None:
@@ -106,56 +108,52 @@ def _say_what_is_left(config: RunConfig, say: Callable[[str], None]) -> None:
     say(found.how)
 
 
-def _print_preview(preview: dict[str, Any]) -> None:
+def _print_preview(preview: LadderPreview) -> None:
+    rungs, run_seconds = preview.ladder.rungs, preview.ladder.target.seconds
     print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'about':>9}")
-    for rung in preview["rungs"]:
-        sizes = f"{count(rung['params']):>8} {count(rung['tokens']):>8} {rung['flops']:9.2e}"
-        print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}{'  trained' if rung['is_trained'] else ''}")
-    total, run_seconds = sum(rung["seconds"] for rung in preview["rungs"]), preview["run_seconds"]
+    for rung in rungs:
+        print(f"{_sizes(rung)} {duration(rung.seconds):>9}{'  trained' if rung.name in preview.trained else ''}")
+    total = sum(rung.seconds for rung in rungs)
     print(f"together {duration(total)}, {total / run_seconds:.0%} of the run's own {duration(run_seconds)}")
-    for note in preview["notes"]:
+    for note in preview.notes:
         print(note)
 
 
-def _print(result: dict[str, Any], table: str) -> None:
+def _sizes(rung: Rung) -> str:
+    return f"{rung.name:<14} {count(rung.params):>8} {count(rung.tokens):>8} {rung.flops:9.2e}"
+
+
+def _print(result: LadderResult) -> None:
     print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'took':>9}  bits per byte")
-    for rung in result["rungs"]:
-        sizes = f"{count(rung['params']):>8} {count(rung['tokens']):>8} {rung['flops']:9.2e}"
-        print(f"{rung['name']:<14} {sizes} {duration(rung['seconds']):>9}  {rung['loss']:.4f}")
+    for done in result.done:
+        print(f"{_sizes(done.rung)} {duration(done.seconds):>9}  {done.loss['all']:.4f}")
     print()
-    card(f"ladder · {result['name']}", _lines(result, table))
+    card(f"ladder · {result.ladder.config.name}", _lines(result))
 
 
-def _lines(result: dict[str, Any], table: str) -> list[tuple[str, str]]:
-    forecast, plan = result["forecast"], result["plan"]
-    inside = "" if forecast["all"]["p50"] is None else ", P10 to P90"
-    lines = [("loss", _loss(forecast["all"]) + inside)]
-    by_source = [f"{name} {_loss(found)}" for name, found in forecast.items() if name != "all"]
+def _lines(result: LadderResult) -> list[tuple[str, str]]:
+    whole, forecast = result.forecast["all"], result.plan.forecast
+    lines = [("loss", _loss(whole) + (", P10 to P90" if whole.band else ""))]
+    by_source = [f"{name} {_loss(found)}" for name, found in result.forecast.items() if name != "all"]
     if len(by_source) > 1:
         lines.append(("", "; ".join(by_source)))
-    lines.append(("time", f"{hours_interval(plan['hours'])}, {plan['how']['hours'].split(';')[0]}"))
-    for cut in result["backtest"]:
-        lines.append(
-            (
-                "back-test",
-                f"{cut['name']} from the smaller rungs alone: {_loss(cut)}, measured {cut['fact']:.4f} "
-                f"({cut['relative_error']:+.1%})",
-            )
-        )
-    if result["another"] and result["another"]["narrows_to"] < WORTHWHILE:
-        more, name = result["another"], result["another"]["name"]
-        lines.append(
-            (
-                "one more",
-                f"adding {name} ({duration(more['seconds'])}) would narrow the interval to {more['narrows_to']:.0%}",
-            )
-        )
-    took = f"{duration(result['seconds'])}, {result['share']:.0%} of the run's own time"
-    return [*lines, ("took", took), ("next", f"headwater ladder --table {shlex.quote(table)} --page law.html")]
+    lines.append(("time", f"{hours_interval(asdict(forecast.hours))}, {forecast.how['hours']}"))
+    for cut in result.backtest:
+        measured = f"measured {cut.fact:.4f} ({cut.relative_error:+.1%})"
+        lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {_width(cut.band)}, {measured}"))
+    more = result.another
+    if more and more.narrows_to < WORTHWHILE:
+        text = f"adding {more.name} ({duration(more.seconds)}) would narrow the interval to {more.narrows_to:.0%}"
+        lines.append(("one more", text))
+    table = shlex.quote(str(result.ladder.config.run_dir / "ladder" / "runs.csv"))
+    took = f"{duration(result.seconds)}, {result.share:.0%} of the run's own time"
+    return [*lines, ("took", took), ("next", f"headwater ladder --table {table} --page law.html")]
 
 
-def _loss(found: dict[str, Any]) -> str:
-    if found["p50"] is None:
-        return f"no forecast: {found['refused']}"
-    width = (found["p90"] / found["p10"]) ** 0.5 - 1
-    return f"{significant(found['p50'], 4)} (± {width:.1%})" if math.isfinite(width) else significant(found["p50"], 4)
+def _loss(found: LossForecast) -> str:
+    return f"no forecast: {found.refused}" if found.band is None else _width(found.band)
+
+
+def _width(band: Band) -> str:
+    width = (band.p90 / band.p10) ** 0.5 - 1
+    return f"{significant(band.p50, 4)} (± {width:.1%})" if math.isfinite(width) else significant(band.p50, 4)

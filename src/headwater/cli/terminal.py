@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.durations import duration
-from headwater.evaluate.printable import printable
+from headwater.printable import printable
 from headwater.report.numbers import carbon_unit, energy_unit, significant
 
 CARD_WIDTH, MAX_WIDTH = 86, 100

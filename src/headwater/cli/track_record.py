@@ -9,7 +9,7 @@ import typer
 
 from headwater.cli.arguments import AsJson
 from headwater.cli.terminal import print_json
-from headwater.evaluate.printable import printable
+from headwater.printable import printable
 
 if TYPE_CHECKING:
     from headwater.report.outcome import Outcome

@@ -14,9 +14,9 @@ from headwater.corpus.almanac.probes import Choice, evenly_spaced, probes
 from headwater.evaluate.bits_per_byte import Forward, Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
 from headwater.evaluate.generate import generate, next_tokens
-from headwater.evaluate.printable import printable
 from headwater.evaluate.scorer import BATCH_TOKENS, ModelScorer
 from headwater.model.transformer import Transformer
+from headwater.printable import printable
 from headwater.tokenizer.tokenizer import Tokenizer
 
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores

@@ -83,24 +83,39 @@ def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Lad
     return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
 
 
-def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> dict[str, Any]:
-    """Return what `--dry-run --json` prints; raise ConfigError for a budget that no ladder fits in."""
+@dataclass(frozen=True)
+class LadderPreview:
+    """The ladder that would be trained, the names of the rungs that are done, and what was taken for granted."""
+
+    ladder: Ladder
+    trained: set[str]
+    is_text_prepared: bool
+    notes: list[str]
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `headwater ladder RUN --dry-run --json` prints."""
+        return {
+            "rungs": [
+                {**vars(rung), "name": rung.name, "is_trained": rung.name in self.trained} for rung in self.ladder.rungs
+            ],
+            "run_seconds": self.ladder.target.seconds,
+            "is_text_prepared": self.is_text_prepared,
+            "notes": self.notes,
+        }
+
+
+def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> LadderPreview:
+    """Return what would be trained; writes nothing. Raises ConfigError for a budget that no ladder fits in."""
     ladder = design_ladder(run, overrides, options)
     is_text_ready = is_prepared(ladder.config)
     # rungs of text that has changed since are trained again
     done = trained_rungs(ladder.config, ladder.rungs) if is_text_ready else []
-    names = {found.rung.name for found in done}
     notes = [] if is_text_ready else [NOT_PREPARED]
     if done:
         notes.append(UnfinishedLadder(done, len(ladder.rungs)).says)
     if busy := load_note():
         notes.append(busy)
-    return {
-        "rungs": [{**vars(rung), "name": rung.name, "is_trained": rung.name in names} for rung in ladder.rungs],
-        "run_seconds": ladder.target.seconds,
-        "is_text_prepared": is_text_ready,
-        "notes": notes,
-    }
+    return LadderPreview(ladder, {found.rung.name for found in done}, is_text_ready, notes)
 
 
 def keep_design(ladder: Ladder, options: LadderOptions) -> None:
@@ -147,14 +162,8 @@ class Sizes:
             smaller = self._config.model_copy(update={"model": model})
             step_seconds = self._step_seconds * relative_step(smaller, COMMON_DTYPE) / self._relative_step
             for num_steps in (steps for steps in lengths if steps >= MIN_RUNG_STEPS):
-                changes = {
-                    "num_steps": num_steps,
-                    "validate_every": num_steps,
-                    "num_probes": 0,
-                    "validation_sequences": ALL_ROWS,
-                }
-                if model == self._config.model:
-                    changes["num_probes"] = _num_probes(train)
+                changes = {"num_steps": num_steps, "validate_every": num_steps, "validation_sequences": ALL_ROWS}
+                changes["num_probes"] = _num_probes(train) if model == self._config.model else 0
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
                 around = around_steps(config, step_seconds)
                 rest = sum(around[part].median for part in ("start", "validations", PROBES_PART, "checkpoints"))

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from headwater.files import digest_json, read_manifest_or_none, write_text
+from headwater.files import digest_json, write_text
 from headwater.forecast.ladder import Rung
 from headwater.machine.host import cpu_flags, gpu_name
 from headwater.machine.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import ScheduleSettings
-from headwater.runs.paths import Folders, read_json_or_none
+from headwater.runs.paths import Folders, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.times import MeasuredAround
 from headwater.scaling.table import Runs, runs_of
@@ -84,11 +84,6 @@ def is_shape_of(rung: Rung, config: RunConfig) -> bool:
     return rung.shape == (config.model.num_layers, config.model.d_model)
 
 
-def text_digest(config: RunConfig) -> str:
-    """Return the digest of the run's tokens, "None" where there are none yet."""
-    return str(read_manifest_or_none(Folders(config.run_dir).tokens).get("digest"))
-
-
 def same_make(config: RunConfig) -> dict[str, Any]:
     """Return the settings that a run shares with its ladder: all that decide its loss."""
     settings = config.model_dump(mode="json")
@@ -98,7 +93,7 @@ def same_make(config: RunConfig) -> dict[str, Any]:
         "ladder": LADDER_VERSION,
         "train": train,
         "dtype": settings["machine"]["dtype"],
-        "text": text_digest(config),
+        "text": stage_digest(Folders(config.run_dir).tokens),
     }
 
 

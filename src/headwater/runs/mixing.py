@@ -22,13 +22,12 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import remove_leftovers, write_json
 from headwater.forecast.ladder import MIN_RUNG_STEPS, Rung
-from headwater.records import read_records
 from headwater.runs.ladder_design import Ladder, LadderOptions, Sizes, rung_config
 from headwater.runs.ladder_record import same_make
 from headwater.runs.mixture import read_rows, train_rows
 from headwater.runs.paths import Say, read_json_or_none, split_tokens
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.small_run import begin_small_run, keep_measured, measured_before, train_small_run
+from headwater.runs.small_run import SmallRun
 from headwater.runs.stages import prepare_data
 from headwater.scaling.arrays import FloatArray
 from headwater.scaling.mixture_law import (
@@ -216,65 +215,56 @@ def _size(candidates: list[Rung], seconds: float, num_trained: int) -> Rung:
 
 def search_mixture(mixing: Mixing, make_display: MakeDisplay, say: Say) -> MixingResult | None:
     """Train what isn't trained, fit, propose and check; return None after a signal: all is saved."""
-    config = mixing.config
+    config, weights = mixing.config, mixing.weights
+    checked = range(config.seed + 1, config.seed + 1 + mixing.options.num_checks)  # seeds that made no proposal
     with owned(config.run_dir):
         remove_leftovers(mixing.folder)
-        trainer = _Trainer(mixing, make_display, say)
-        try:
-            losses = [trainer.losses(f"mixture-{at}", row, config.seed) for at, row in enumerate(mixing.weights)]
-            table = np.array([[loss[name] for name in mixing.sources] for loss in losses])
-            law = fit_mixture_law(mixing.sources, mixing.sources, mixing.weights, table)
-            chance = np.random.default_rng(config.seed)
-            found = propose(law, mixing.weights[0], mixing.most, mixing.importance, chance)
-            seeds = range(config.seed + 1, config.seed + 1 + mixing.options.num_checks)
-            checks = [_check(mixing, trainer, found, seed) for seed in seeds]
-        except _Stopped:
+        tried = [(f"mixture-{at}", row, config.seed) for at, row in enumerate(weights)]
+        losses = _losses(mixing, tried, make_display, say)
+        if losses is None:
             return None
-        result = _result(mixing, law, found, checks)
+        law = fit_mixture_law(mixing.sources, mixing.sources, weights, losses)
+        found = propose(law, weights[0], mixing.most, mixing.importance, np.random.default_rng(config.seed))
+        proposed = np.array([found.weights[name] for name in mixing.sources])
+        both = {"own": weights[0], "new": proposed}
+        again = [(f"{name}-{seed}", row, seed) for seed in checked for name, row in both.items()]
+        after = _losses(mixing, again, make_display, say, num_before=len(tried))
+        if after is None:
+            return None
+        result = _result(mixing, law, found, [_check(mixing, *each) for each in zip(checked, after[::2], after[1::2])])
         write_json(mixing.folder / "proposal.json", {"format": FORMAT, "format_version": 1, **asdict(result)})
         return result
 
 
-class _Stopped(Exception):
-    """A signal stopped a small run; all is saved."""
-
-
-class _Trainer:
-    """Trains the small runs of a search, one after another."""
-
-    def __init__(self, mixing: Mixing, make_display: MakeDisplay, say: Say) -> None:
-        self._mixing, self._make_display, self._say = mixing, make_display, say
-        self._num_done = 0
-
-    def losses(self, name: str, weights: FloatArray, seed: int) -> dict[str, float]:
-        """Return the bits per byte by source of a small run, trained now or before; raise _Stopped after a signal."""
-        mixing, beside = self._mixing, self._mixing.config
+def _losses(
+    mixing: Mixing, runs: list[tuple[str, FloatArray, int]], make_display: MakeDisplay, say: Say, num_before: int = 0
+) -> FloatArray | None:
+    """Return the bits per byte (runs, sources) of small runs by name, weights and seed; None after a signal."""
+    found = []
+    for number, (name, weights, seed) in enumerate(runs, num_before + 1):
         config, reasons = rung_config(mixing.ladder, mixing.rung)
         chosen = dict(zip(mixing.sources, weights.tolist(), strict=True))
-        mixture = MixtureSettings(weights=chosen, share_of_text=beside.mixture.share_of_text)
+        mixture = MixtureSettings(weights=chosen, share_of_text=mixing.config.mixture.share_of_text)
         changes = {"name": name, "runs_dir": str(mixing.folder), "seed": seed, "mixture": mixture}
-        config = config.model_copy(update=changes)
-        self._num_done += 1
-        found = measured_before(beside, config, MEASURED_FILE)
-        if found is None:
-            shown = ", ".join(f"{source} {weight:.0%}" for source, weight in mixture.weights.items())
-            self._say(f"small run {self._num_done} of {mixing.options.num_trained}: {shown}")
-            begin_small_run(beside, config)
-            if not train_small_run(beside.run_dir, config, reasons, self._make_display(config), self._say):
-                raise _Stopped
-            last = read_records(config.run_dir / "records.jsonl", "validation")[-1]
-            found = {"loss": last["bits_per_byte"]}
-            keep_measured(beside, config, MEASURED_FILE, found)
-        return {source: float(found["loss"][source]) for source in mixing.sources}
+        run = SmallRun(mixing.config, config.model_copy(update=changes), reasons, MEASURED_FILE)
+        measured = run.measured()
+        if measured is None:
+            shown = ", ".join(f"{source} {weight:.0%}" for source, weight in chosen.items())
+            say(f"small run {number} of {mixing.options.num_trained}: {shown}")
+            if not run.train(make_display(run.config), say):
+                return None
+            measured = {"loss": run.last("validation")["bits_per_byte"]}
+            run.keep(measured)
+        found.append([float(measured["loss"][source]) for source in mixing.sources])
+    return np.array(found)
 
 
-def _check(mixing: Mixing, trainer: _Trainer, found: Proposal, seed: int) -> dict[str, Any]:
-    """Train the run's own mixture and the proposal alike, with a seed that the proposal wasn't made with."""
-    proposed = np.array([found.weights[name] for name in mixing.sources])
-    own, new = trainer.losses(f"own-{seed}", mixing.weights[0], seed), trainer.losses(f"new-{seed}", proposed, seed)
-    logs = (part * math.log(new[name] / own[name]) for name, part in mixing.importance.items())
-    gain = 1 - math.exp(sum(logs) / sum(mixing.importance.values()))
-    return {"seed": seed, "own": own, "proposed": new, "gain": gain}
+def _check(mixing: Mixing, seed: int, own: FloatArray, proposed: FloatArray) -> dict[str, Any]:
+    """Return by which part the proposal lowered the geometric mean of the losses, by importance."""
+    marks = np.array([mixing.importance.get(name, 0.0) for name in mixing.sources])
+    gain = 1 - math.exp(float(np.log(proposed / own) @ marks) / marks.sum())
+    by_source = [dict(zip(mixing.sources, losses.tolist(), strict=True)) for losses in (own, proposed)]
+    return {"seed": seed, "own": by_source[0], "proposed": by_source[1], "gain": gain}
 
 
 def _result(mixing: Mixing, law: MixtureLaw, found: Proposal, checks: list[dict[str, Any]]) -> MixingResult:

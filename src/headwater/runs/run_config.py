@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -128,12 +129,12 @@ def find_recipe(name: str) -> Path | None:
     return path if is_file(path) else None
 
 
-def load_run(name: str, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
+def load_run(name: str, overrides: Sequence[str] = ()) -> tuple[RunConfig, list[Reason]]:
     """Return the settings of a recipe, a run file or a run folder, and for each where it comes from and why.
 
     Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
     """
-    path = Path(name)
+    path, overrides = Path(name), list(overrides)
     if is_file(path / "config.json"):
         return _load_folder(path, overrides)
     path = find_recipe(name) or path
@@ -166,7 +167,7 @@ def run_folder(name: str) -> Path:
 
 def _load_folder(folder: Path, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
     """Return the settings that a run was made with; beside `overrides`, rules are applied again."""
-    config, reasons = config_of_run(folder), reasons_of_run(folder)
+    config, reasons = config_of_run(folder), _saved(folder)[1]
     if not overrides:
         return config, reasons
     raw = RawSettings({"name": config.name, "runs_dir": config.runs_dir}, {})
@@ -276,48 +277,35 @@ def config_record(config: RunConfig, reasons: list[Reason]) -> dict[str, Any]:
 
 def config_of_run(run_dir: Path) -> RunConfig:
     """Return the resolved settings of a run from its folder."""
-    settings = RawSettings(dict(_config_part(run_dir, "settings", dict)), {})
+    settings = RawSettings(_saved(run_dir)[0], {})
     try:
         config = validate(RunConfig, settings)
     except ConfigError as error:
         path = run_dir / "config.json"
-        raise ConfigError(f"{error}\n{path} doesn't fit this headwater; `{_making(run_dir)}` writes it again") from None
+        raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {_remedy(run_dir)} writes it again") from None
     # the folder may have been moved since, or be named by a link: where it lies now is where its files are
     folder = run_dir.resolve()
     here = run_dir.parent if run_dir.name == folder.name else folder.parent
     return config.model_copy(update={"runs_dir": str(here), "name": folder.name})
 
 
-def reasons_of_run(run_dir: Path) -> list[Reason]:
-    """Return where each setting of a run comes from, as its folder says."""
-    try:
-        return [Reason(**reason) for reason in _config_part(run_dir, "reasons", list)]
-    except TypeError:
-        raise ConfigError(_damaged(run_dir)) from None
-
-
-def _config_part(run_dir: Path, name: str, kind: type) -> Any:
+def _saved(run_dir: Path) -> tuple[dict[str, Any], list[Reason]]:
+    """Return the settings that a run's folder holds, and where each comes from."""
     path = run_dir / "config.json"
     if not path.exists():
-        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; `{_making(run_dir)}` makes one")
+        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; {_remedy(run_dir)} makes one")
     try:
-        part = read_json(path)[name]
+        saved = read_json(path)
+        return dict(saved["settings"]), [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError):
-        part = None
-    if not isinstance(part, kind):
-        raise ConfigError(_damaged(run_dir))
-    return part
+        raise ConfigError(f"{path} is damaged: {_remedy(run_dir)} writes it again") from None
 
 
-def _damaged(run_dir: Path) -> str:
-    return f"{run_dir / 'config.json'} is damaged: `{_making(run_dir)}` writes it again"
-
-
-def _making(run_dir: Path) -> str:
+def _remedy(run_dir: Path) -> str:
     """Return the command that makes a run's folder, as far as its name tells: of a recipe, of a file here."""
     name = run_dir.resolve().name
     known = f"{name}.toml" if is_file(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
-    return f"headwater run {known}"
+    return f"`headwater run {known}`"
 
 
 def file_schema() -> dict[str, Any]:

