@@ -18,7 +18,7 @@ n runs fitted · t targets · s strengths of the penalty
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -29,7 +29,7 @@ from headwater.errors import DataError
 from headwater.scaling.arrays import LEVEL, Z_P90, FloatArray, deviations_of
 from headwater.scaling.backtest import decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
-from headwater.scaling.posterior import NOISE, Posterior, published_prior
+from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
 from headwater.scaling.repetition import USUAL, Strength, penalty
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, Runs, runs_of
 
@@ -115,15 +115,23 @@ class ScalingLaw:
     `known` is what is known of repetition's cost before the rows. `widening` multiplies deviations.
     """
 
-    def __init__(self, runs: Runs, known: Strength = USUAL, discrepancy: Discrepancy | None = None) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        known: Strength = USUAL,
+        *,
+        discrepancy: Discrepancy | None = None,
+        prior: Prior | None = None,
+        departure: Departure | None = None,
+    ) -> None:
         self.table, self._known, self._discrepancy = runs, known, discrepancy or Discrepancy()
-        self._prior = published_prior()
+        self._prior, self._departure = prior or published_prior(), departure
         self._weighed = self._weigh()
         self._weights = np.array([each.weight for each in self._weighed])
         self._likeliest = max(self._weighed, key=lambda each: each.weight)
         self.posterior, self.runs = self._likeliest.posterior, self._likeliest.posterior.runs
         self.past = [self._past(cut.fitted, cut.beyond, cut.decades) for cut in past_cuts(self.runs)]
-        self.widening = self._widening()
+        self.widening = self.widening_by(self._discrepancy)
 
     @classmethod
     def fit(
@@ -150,6 +158,24 @@ class ScalingLaw:
         if unique is not None:
             unique = np.minimum(unique, columns[1])
         return cls(replace(runs_of(*columns), unique=unique), known)
+
+    def with_discrepancy(self, discrepancy: Discrepancy) -> ScalingLaw:
+        """Return the same fit with other constants of its interval."""
+        other = copy(self)
+        other._discrepancy, other.widening = discrepancy, self.widening_by(discrepancy)
+        return other
+
+    def widening_by(self, discrepancy: Discrepancy) -> float:
+        """Return the factor on standard deviations that makes the median error of past cuts as large as it was.
+
+        A median over each cut, since one odd run says nothing of the rest; each cut counts as one fact, and PRIOR_CUTS
+        say that nothing need be widened.
+        """
+        squares = []
+        for cut in self.past:
+            off = cut.errors / discrepancy.deviation(cut.variances, cut.decades, self.runs.run_noise)
+            squares.append(min(float(np.median(off**2)) / _MEDIAN_SQUARE, _LARGEST_SQUARE))
+        return math.sqrt((PRIOR_CUTS + sum(squares)) / (PRIOR_CUTS + len(squares)))
 
     @cached_property
     def curve(self) -> Law:
@@ -218,7 +244,7 @@ class ScalingLaw:
     @cached_property
     def _rests(self) -> list[Posterior]:
         largest = np.argsort(-self.runs.flops, kind="stable")[:NUM_LARGEST]
-        return [Posterior(self.runs.where(np.arange(len(self.runs)) != row), self._prior) for row in largest]
+        return [self._posterior(self.runs.where(np.arange(len(self.runs)) != row)) for row in largest]
 
     def _by_strength(
         self, params: FloatArray, tokens: FloatArray, penalties: FloatArray
@@ -237,9 +263,9 @@ class ScalingLaw:
         logs = -(deviations**2) / 2
         runs = self.table
         if not _is_repeated(runs):  # the rows say nothing of it
-            posteriors = [Posterior(replace(runs, unique=None), self._prior)] * _NUM_STRENGTHS
+            posteriors = [self._posterior(replace(runs, unique=None))] * _NUM_STRENGTHS
         else:
-            posteriors = [Posterior(_without_penalty(runs, float(each)), self._prior) for each in strengths]
+            posteriors = [self._posterior(_without_penalty(runs, float(each))) for each in strengths]
             logs = logs + np.array([each.log_evidence for each in posteriors])
         weights = np.exp(logs - logs.max())
         kept = np.flatnonzero(weights > _LEAST_WEIGHT)
@@ -247,24 +273,11 @@ class ScalingLaw:
         return [_Weighed(float(strengths[at]), float(weights[at]) / total, posteriors[at]) for at in kept]
 
     def _past(self, fitted: Runs, beyond: Runs, decades: FloatArray) -> PastCut:
-        medians, variances = Posterior(fitted, self._prior).predict(beyond.params, beyond.tokens)
+        medians, variances = self._posterior(fitted).predict(beyond.params, beyond.tokens)
         return PastCut(len(fitted), np.log(beyond.loss / medians), variances, decades)
 
-    def _widening(self) -> float:
-        return widening(self.past, self._discrepancy, self.runs.run_noise)
-
-
-def widening(past: Sequence[PastCut], discrepancy: Discrepancy, run_noise: float | None) -> float:
-    """Return the factor on standard deviations that makes the median error of past cuts as large as it was.
-
-    A median over each cut, since one odd run says nothing of the rest; each cut counts as one fact, and PRIOR_CUTS say
-    that nothing need be widened.
-    """
-    squares = []
-    for cut in past:
-        off = cut.errors / discrepancy.deviation(cut.variances, cut.decades, run_noise)
-        squares.append(min(float(np.median(off**2)) / _MEDIAN_SQUARE, _LARGEST_SQUARE))
-    return math.sqrt((PRIOR_CUTS + sum(squares)) / (PRIOR_CUTS + len(squares)))
+    def _posterior(self, runs: Runs) -> Posterior:
+        return Posterior(runs, self._prior, self._departure)
 
 
 def _is_repeated(runs: Runs) -> bool:
