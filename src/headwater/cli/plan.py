@@ -89,6 +89,8 @@ def _require_current(args: list[str]) -> None:
             raise ConfigError(f"{name} is now a line of a costs file: {COSTS[name]} = …; give the file by --costs")
         if name in SETTINGS:
             raise ConfigError(f"{name} is now a setting: {SETTINGS[name]}VALUE, without dashes")
+        if name == "--all-layouts":
+            raise ConfigError("--all-layouts is gone: a budget is searched by what headwater train can run")
 
 
 def add_to(app: App) -> None:

@@ -45,26 +45,6 @@ class Efficiency:
         gain *= HOPPER_FLASH_GAIN if kernel == "flash-3" else 1.0
         return self.constants[f"attention_{_known(architecture)}"] * gain
 
-    @property
-    def memory(self) -> float:
-        return self.constants["memory"]
-
-    @property
-    def links(self) -> float:
-        return self.constants["links"]
-
-    @property
-    def network(self) -> float:
-        return self.constants["network"]
-
-    @property
-    def overlap(self) -> float:
-        return self.constants["overlap"]
-
-    @property
-    def hop_seconds(self) -> float:
-        return self.constants["hop_seconds"]
-
 
 def _known(architecture: str) -> str:
     if architecture in BY_ARCHITECTURE:

@@ -90,13 +90,13 @@ def compute_seconds(work: StepWork, efficiency: Efficiency) -> float:
         matmul += compute.narrow_flops / (peak * efficiency.matmul(device.architecture, work.precision))
     attention_part = efficiency.attention(device.architecture, work.attention)
     attention = compute.attention_flops / (device.bf16_flops * clock * attention_part)
-    return matmul + attention + compute.bytes / (device.memory_bandwidth * efficiency.memory)
+    return matmul + attention + compute.bytes / (device.memory_bandwidth * efficiency.constants["memory"])
 
 
 def traffic_seconds(traffic: Traffic, efficiency: Efficiency) -> float:
     """Return the time of an exchange, alpha-beta: hops × latency + bytes / bandwidth."""
-    part = efficiency.links if traffic.wire == "links" else efficiency.network
-    return traffic.hops * efficiency.hop_seconds + traffic.bytes / (traffic.bandwidth * part)
+    part = efficiency.constants[traffic.wire]
+    return traffic.hops * efficiency.constants["hop_seconds"] + traffic.bytes / (traffic.bandwidth * part)
 
 
 def overlapped(computing: float, traffic: tuple[Traffic, ...], efficiency: Efficiency) -> float:
@@ -107,7 +107,7 @@ def overlapped(computing: float, traffic: tuple[Traffic, ...], efficiency: Effic
     """
     hidden = sum(traffic_seconds(each, efficiency) for each in traffic if each.is_hidden)
     exposed = sum(traffic_seconds(each, efficiency) for each in traffic if not each.is_hidden)
-    return max(computing, hidden) + (1 - efficiency.overlap) * min(computing, hidden) + exposed
+    return max(computing, hidden) + (1 - efficiency.constants["overlap"]) * min(computing, hidden) + exposed
 
 
 def step_seconds(work: StepWork, efficiency: Efficiency) -> float:
@@ -117,7 +117,7 @@ def step_seconds(work: StepWork, efficiency: Efficiency) -> float:
     # gradients are reduced beside the last microbatch's backward pass, two thirds of it
     beside = 2 / 3 * microbatch
     reducing = overlapped(beside, work.step_traffic, efficiency) - beside
-    update = work.update_bytes / (work.device.memory_bandwidth * efficiency.memory)
+    update = work.update_bytes / (work.device.memory_bandwidth * efficiency.constants["memory"])
     return steady * (1 + work.bubble) + reducing + update
 
 
