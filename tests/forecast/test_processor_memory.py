@@ -82,5 +82,5 @@ def test_exact_sums_take_eight_bytes_a_parameter():
 
 
 def test_text_counts_after_a_probe_too():
-    without, found = (memory_after_probe(model(), 700.0 * MIB, store * MIB) for store in (0, 100))
+    without, found = (memory_after_probe(700.0 * MIB, store * MIB) for store in (0, 100))
     assert found - without == pytest.approx(116 * MIB)

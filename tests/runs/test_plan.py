@@ -78,7 +78,7 @@ def test_validations_are_counted_as_the_loop_makes_them(config):
 def test_a_probe_decides_steps_and_memory(config):
     value = plan_run(config, PlanOptions(), measured()).fields()
     assert value["step_seconds"] == pytest.approx(0.5, rel=1e-4)
-    assert value["memory_gib"]["p50"] == pytest.approx(2.05, abs=0.03)  # evaluation and text come on top
+    assert value["memory_gib"]["p50"] == pytest.approx(2.16, abs=0.02)  # evaluation and text come on top
     assert "a probe of 10 steps" in value["how"]["hours"]
 
 

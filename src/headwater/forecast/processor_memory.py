@@ -20,8 +20,6 @@ LIBRARY_BYTES = 370 * 2**20
 "Of a run's process before its first step, without text, weights and optimizer: torch 2.13, 2026-11-28."
 LATER_BYTES = 160 * 2**20
 "Evaluation, saves and their libraries, and holes between them."
-LATER_WITHOUT_RUN_BYTES = 50 * 2**20
-"Of those what a probe's process, which saves once, does not hold at its peak."
 SLACK_FRACTION = 0.25
 "Of activations: what is allocated again while the last is still held."
 PARAMETER_BYTES = 16
@@ -62,10 +60,9 @@ def run_memory(
     return libraries + LATER_BYTES + text + per_parameter * params + activations + logits_bytes(model, portion, dtype)
 
 
-def memory_after_probe(model: ModelSettings, probe_bytes: float, token_bytes: float) -> float:
+def memory_after_probe(probe_bytes: float, token_bytes: float) -> float:
     """Return the peak bytes of a run whose steps alone, in a process of their own, took `probe_bytes`."""
-    holes = 4 * count_parameters(model).total
-    return probe_bytes + (1 + INDEX_FRACTION) * token_bytes + LATER_WITHOUT_RUN_BYTES + holes
+    return probe_bytes + (1 + INDEX_FRACTION) * token_bytes + LATER_BYTES
 
 
 def kept_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:

@@ -95,7 +95,7 @@ def _processor_memory(
     text = min(token_bytes(config), MOST_OF_MEMORY * memory_bytes())
     if probe and probe.memory_bytes:
         return Spread(
-            memory_after_probe(config.model, probe.memory_bytes, text), deviation
+            memory_after_probe(probe.memory_bytes, text), deviation
         ), "the probe's peak, and text"
     tokens, held = microbatch_tokens(config), started.held_bytes if started else None
     portion = Portion(tokens, num_recomputed(config.train, config.model.num_layers), config.train.exact)

@@ -109,7 +109,8 @@ def processor_step(config: RunConfig, dtype: str, cores: int, flags: set[str], p
     notes = _notes_of_load(rungs, is_used=bool(counted))
     if counted:
         mean = _mean([math.log(run.step_seconds) for run in counted])
-        how = f"mean of {' and '.join(sources)} of this shape here{_far_off(mean.median, modelled_step(shape, peaks))}"
+        how = f"mean of {' and '.join(sources)} of this shape here"
+        how += _far_off(mean.median, modelled_step(shape, peaks)) if own else ""
         peaks_of_memory = tuple(run.peak_memory_bytes for run in own if run.peak_memory_bytes)
         return StepTime(mean, how, MeasuredAround.mean_of([run.around for run in counted]), peaks_of_memory, notes)
     others = [*runs, *(_of_rung(config, rung) for rung in rungs if rung.busy is None)]
