@@ -39,18 +39,16 @@ DECAYS_BELOW = 0.5
 
 def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
-    runs = _rows(config, runs_csv)
-    found = _by_law(config, runs, f"law of {len(runs)} runs in {runs_csv}", is_own=runs_csv == ladder_table(config))
+    is_own = runs_csv == ladder_table(config)
+    rungs = read_ladder(config) if is_own else []
+    is_of_rungs = len(rungs) >= LEAST_FITTED  # whose sizes leave embeddings out; a table counts them
+    runs = table_of(rungs, config.model) if is_of_rungs else read_runs(runs_csv)
+    params = size_of(config.model) if is_of_rungs else count_parameters(config.model).total
+    found = _by_law(config, runs, params, f"law of {len(runs)} runs in {runs_csv}", is_own=is_own)
     effect = table_schedule_effect(config, runs_csv)
     if found.spread is None or not effect.how:
         return found
     return replace(found, spread=effect.spread(found.spread), how=f"{found.how}; {effect.how}")
-
-
-def _rows(config: RunConfig, runs_csv: Path) -> Runs:
-    """Return the table; of the run's own ladder what its rungs measured, whose sizes leave embeddings out."""
-    rungs = read_ladder(config) if runs_csv == ladder_table(config) else []
-    return table_of(rungs, config.model) if len(rungs) >= LEAST_FITTED else read_runs(runs_csv)
 
 
 def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossOutlook:
@@ -58,12 +56,13 @@ def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossO
     num_done = len(unfinished.done)
     if num_done < LEAST_FITTED:
         return LossOutlook(None, f"no loss yet: {unfinished.says}, and {LEAST_FITTED} carry a first forecast")
-    found = _by_law(config, table_of(unfinished.done, config.model), f"law of those {num_done}", is_own=True)
+    runs, params = table_of(unfinished.done, config.model), size_of(config.model)
+    found = _by_law(config, runs, params, f"law of those {num_done}", is_own=True)
     return replace(found, how=f"{unfinished.says}; so far: {found.how}")
 
 
-def _by_law(config: RunConfig, runs: Runs, name: str, *, is_own: bool) -> LossOutlook:
-    """Return what a table says of the run; its own rungs read their text as often as it does."""
+def _by_law(config: RunConfig, runs: Runs, params: float, name: str, *, is_own: bool) -> LossOutlook:
+    """Return what a table says of a run of `params`; its own rungs read their text as often as it does."""
     try:
         by_source = epochs_of(config)
     except ConfigError as error:
@@ -83,7 +82,6 @@ def _by_law(config: RunConfig, runs: Runs, name: str, *, is_own: bool) -> LossOu
         law = ScalingLaw(runs)
         notes = notes_of_repetition("the run", times, known)
     total = float(count_parameters(config.model).total)
-    params = size_of(config.model) if is_own else total
     tokens = float(config.train.num_steps * config.train.batch_tokens)
     unique, fresh = tokens / overall_epochs(by_source), law.runs
     refused = forecast_refusal(fresh, params, tokens)
