@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_run import call, command, environment, prose, run, write_run_file, write_texts
+from small_run import call, command, environment, prose, write_run_file, write_texts
 
 from headwater.cli.progress import SmallRunDisplay, TrainingDisplay
 from headwater.cli.terminal import card, safe
@@ -275,10 +275,20 @@ def test_a_card_keeps_a_long_path_whole_so_that_it_can_be_copied():
 
 
 def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(finished):
-    for verb in (["next", "naïve"], ["generate", "naïve 中"], ["corpus", "show"], ["evaluate"]):
-        said = run(*verb, "--run", "runs/mine", cwd=finished.cwd, PYTHONIOENCODING="ascii")
-        assert said.status == 0, said
-        assert said.out.isascii()
+    verbs = [["next", "naïve"], ["generate", "naïve 中"], ["corpus", "show"], ["evaluate"]]
+    program = (
+        "import sys; from headwater.cli.main import main\n"
+        f"for verb in {verbs!r}:\n"
+        "    sys.argv = ['headwater', *verb, '--run', 'runs/mine']\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code, (verb, end)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        **{"cwd": finished.cwd, "env": environment() | {"PYTHONIOENCODING": "ascii"}, "capture_output": True},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii() and done.stdout
 
 
 def test_a_reader_that_leaves_early_causes_no_traceback(finished):

@@ -327,7 +327,7 @@ NAMES = st.sampled_from(
 
 
 @given(st.dictionaries(NAMES, CONTENT, max_size=6), st.integers(0, 2))
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=15)
 def test_whatever_is_in_a_folder_the_books_balance(files, seed):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -243,8 +243,9 @@ def test_a_run_killed_at_a_point_and_resumed_is_the_same(tmp_path, whole, harmed
     assert_same_run(tmp_path, whole)
 
 
+# every third of all points; benchmarks/reliability kills whole runs at any moment
 @pytest.mark.slow
-@pytest.mark.parametrize("point", range(1, NUM_POINTS + 1))
+@pytest.mark.parametrize("point", range(2, NUM_POINTS + 1, 3))
 def test_a_run_killed_at_any_point_and_resumed_is_the_same(tmp_path, whole, harmed, point):
     killed_at(tmp_path, point)
     go_on(tmp_path, spiked_plan())

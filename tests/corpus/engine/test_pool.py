@@ -153,9 +153,9 @@ def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch)
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_stop)
     said = []
-    build(texts, tmp_path / "corpus", said.append, workers=2, silent_seconds=4)
+    build(texts, tmp_path / "corpus", said.append, workers=2, silent_seconds=2)
     assert stopped
-    assert any("is done again: its process gave no sign of life for 4 seconds" in line for line in said), said
+    assert any("is done again: its process gave no sign of life for 2 seconds" in line for line in said), said
     with pytest.raises(ProcessLookupError):
         os.kill(stopped[0], 0)
     assert tree_bytes(tmp_path / "corpus") == expected
@@ -185,7 +185,7 @@ def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(tex
     chance, num_killed = random.Random(2), 0
     while True:
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        more = num_done(out) + chance.randint(4, 9)
+        more = num_done(out) + chance.randint(7, 12)
         while driver.poll() is None and num_done(out) < more:
             time.sleep(0.01)
         time.sleep(chance.random() / 20)

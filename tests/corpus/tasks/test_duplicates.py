@@ -81,7 +81,7 @@ def family(seed, num_words=60):
 
 
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=12, unique=True), st.randoms(use_true_random=False))
-@settings(suppress_health_check=list(HealthCheck), max_examples=10, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=6, deadline=None)
 def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, chance):
     texts = [text for seed in seeds for text in family(seed)]
     chance.shuffle(texts)
