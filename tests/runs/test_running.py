@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from small_run import quick
 
 from headwater.files import read_json
@@ -69,8 +68,7 @@ def test_a_stage_that_is_made_again_adds_nothing_to_the_time_of_training(finishe
     assert result.trained_seconds == before[-1]["seconds"]
 
 
-@pytest.mark.parametrize("verb", ["plan"])
-def test_a_forecast_of_packaged_text_loads_nothing_that_builds_a_corpus(verb, tmp_path):
+def test_a_forecast_of_packaged_text_loads_nothing_that_builds_a_corpus_or_fits_a_law(tmp_path):
     program = (
         "import sys; sys.argv = ['headwater', 'plan', 'first-light', '--json']\n"
         "from headwater.cli.main import main\n"
@@ -81,4 +79,5 @@ def test_a_forecast_of_packaged_text_loads_nothing_that_builds_a_corpus(verb, tm
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     loaded = done.stderr.split()
     assert "headwater.runs.run_config" in loaded
-    assert not [name for name in loaded if name.startswith(("headwater.corpus", "torch"))]
+    assert not [name for name in loaded if name.startswith(("headwater.corpus", "torch", "headwater.scaling.law"))]
+    assert len([name for name in loaded if name.startswith("headwater")]) <= 65

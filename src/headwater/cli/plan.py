@@ -10,7 +10,6 @@ import typer
 
 from headwater.cli.arguments import AsJson
 from headwater.cli.terminal import print_json, safe
-from headwater.cli.track_record import track_record
 from headwater.cli.verbs import App, Group, Verb
 from headwater.errors import ConfigError
 from headwater.report.numbers import count as short
@@ -100,6 +99,16 @@ def add_to(app: App) -> None:
     group.verb(count)
     group.verb(track_record, "track-record")
     app.add_typer(group, name="plan")
+
+
+def track_record(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder that runs lie in.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Compare the forecasts of the finished runs in a folder with what became of them."""
+    from headwater.cli.track_record import show
+
+    show(folder, as_json)
 
 
 def plan(

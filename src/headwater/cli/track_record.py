@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from headwater.cli.arguments import AsJson
 from headwater.cli.terminal import print_json
 from headwater.printable import printable
 
@@ -16,11 +13,8 @@ if TYPE_CHECKING:
     from headwater.report.track_record import TrackRecord
 
 
-def track_record(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder that runs lie in.")] = Path("runs"),
-    as_json: AsJson = False,
-) -> None:
-    """Compare the forecasts of the finished runs in a folder with what became of them."""
+def show(folder: Path, as_json: bool) -> None:
+    """Print the forecasts of the finished runs in a folder beside what became of them."""
     from headwater.report.track_record import read_track_record, track_fields
 
     record = read_track_record(folder)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from headwater.optim.settings import ScheduleSettings
 from headwater.runs.paths import Folders, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.times import MeasuredAround
-from headwater.scaling.table import Runs, runs_of
+
+if TYPE_CHECKING:
+    from headwater.scaling.table import Runs
 
 FORMAT = "headwater-ladder"
 RUNG_FILE = "rung.json"
@@ -170,6 +172,8 @@ def table_of(done: Sequence[DoneRung], model: ModelSettings, source: str = "all"
     Sizes leave embedding and head out. Of small models these are nearly all there is and don't do the work: over all
     parameters eleven runs lay up to 1.5 % off any law, without these 0.4 (docs/log.md, 2026-11-28).
     """
+    from headwater.scaling.table import runs_of  # where there are rungs
+
     rungs = [rung.rung for rung in done]
     shapes = [model.model_copy(update={name: getattr(rung, name) for name in SHAPE}) for rung in rungs]
     losses = [rung.loss[source] for rung in done]

@@ -13,10 +13,8 @@ from headwater.batches.mixture import make_plan
 from headwater.errors import ConfigError
 from headwater.forecast.processor import constants
 from headwater.model.count import count_parameters
-from headwater.runs.mixture import train_rows
 from headwater.runs.paths import Folders, split_tokens
 from headwater.runs.run_config import RunConfig
-from headwater.scaling.repetition import OWN
 from headwater.sources.settings import SourceSettings, parse_names
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
@@ -139,7 +137,7 @@ def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
 
     Raises ConfigError where the caps of epochs leave fewer tokens than the run needs.
     """
-    rows = train_rows(config) if is_built(config) else _foreseen_rows(config)
+    rows = _built_rows(config) if is_built(config) else _foreseen_rows(config)
     if rows is None:
         return None
     plan = make_plan(rows, config.mixture, config.num_rows)
@@ -150,6 +148,12 @@ def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
 def is_built(config: RunConfig) -> bool:
     """Return whether the run's text is built, of the sources that it has now."""
     return set(split_tokens(config.run_dir, "train") or {}) == set(config.corpus.sources)
+
+
+def _built_rows(config: RunConfig) -> dict[str, int]:
+    from headwater.runs.mixture import train_rows
+
+    return train_rows(config)
 
 
 def _foreseen_rows(config: RunConfig) -> dict[str, int] | None:
@@ -187,12 +191,16 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
     But a run of fewer than 200 steps has hardly begun to learn (docs/log.md, 2026-11-26, texts of 0.14 and 1.2 MB).
     """
     to_begin = min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique)
+    from headwater.scaling.repetition import OWN  # where text is read more than once
+
     return max(OWN.best_epochs(params, unique), to_begin)
 
 
 def notes_of_memorising(config: RunConfig) -> list[str]:
     """Return a note where a run reads its text so often that such a model memorises it."""
     together = overall_epochs(epochs_or_none(config))
+    if together <= 1:
+        return []
     params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
     useful = useful_epochs(params, tokens / together, config.train.batch_tokens)
     if together < MUCH_MORE * useful:

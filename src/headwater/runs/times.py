@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.files import digest_json, write_json
 from headwater.machine.host import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.records import Record, no_owner
 from headwater.runs.paths import Require, read_json_or_none
 from headwater.runs.run_config import RunConfig
 from headwater.train.settings import TrainSettings, is_half_length
+
+if TYPE_CHECKING:
+    from headwater.records import Record
 
 FORMAT, FORMAT_VERSION = "headwater-times", 1
 TIMES_FILE = "times.json"
@@ -128,7 +130,7 @@ def keep_times(
     records: Sequence[Record],
     speed: dict[str, Any],
     num_validated_tokens: int,
-    require_owner: Require = no_owner,
+    require_owner: Require = lambda: None,
 ) -> None:
     """Write what the whole run took by its `records`, where one process made all its steps; else nothing.
 
