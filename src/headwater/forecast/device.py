@@ -65,10 +65,6 @@ class Device:
         return self.architecture not in WITHOUT_BF16
 
     @property
-    def has_fp8(self) -> bool:
-        return self.fp8_flops is not None
-
-    @property
     def clock(self) -> float:
         """Return how fast it may run under its power limit: power goes as the cube of frequency (CMOS scaling)."""
         return min(1.0, (self.watts / self.full_watts) ** (1 / 3))
