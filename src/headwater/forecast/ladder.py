@@ -9,7 +9,7 @@ from headwater.model.settings import ModelSettings
 
 MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 # so many make no run too good by its steepest part: rungs of 63 steps forecast one of 356 by 5 % too low, rungs of 178
-# and more by 2 (docs/log.md, 2026-11-28). A short run has rungs of a quarter of its steps
+# and more by 1.4 (docs/log.md, 2026-11-28). A short run has rungs of a quarter of its steps
 ENOUGH_STEPS, ENOUGH_SHARE = 100, 0.25
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
