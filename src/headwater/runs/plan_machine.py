@@ -94,9 +94,7 @@ def _processor_memory(
     deviation = constants()["log_deviation"]["memory"]
     text = min(token_bytes(config), MOST_OF_MEMORY * memory_bytes())
     if probe and probe.memory_bytes:
-        return Spread(
-            memory_after_probe(probe.memory_bytes, text), deviation
-        ), "the probe's peak, and text"
+        return Spread(memory_after_probe(probe.memory_bytes, text), deviation), "the probe's peak, and text"
     tokens, held = microbatch_tokens(config), started.held_bytes if started else None
     portion = Portion(tokens, num_recomputed(config.train, config.model.num_layers), config.train.exact)
     peak = run_memory(config.model, config.optim, portion, dtype, text, held)  # type: ignore[arg-type]
