@@ -42,9 +42,9 @@ def mixture(
         _search(run, overrides or [], (minutes, share, runs, checks, _importance(for_ or [])), as_json)
         return
     from headwater.checkpoint.lock import owned
-    from headwater.runs.mixture import shares_by_rule
     from headwater.runs.run_config import load_run
     from headwater.runs.stages import prepare_data
+    from headwater.runs.text_size import shares_by_rule
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:

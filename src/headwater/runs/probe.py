@@ -6,27 +6,46 @@ too long is measured with one, and the others are counted as often as they come.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from headwater.batches.mixture import make_plan
+from headwater.batches.pack import pack_source
+from headwater.batches.settings import MixtureSettings
+from headwater.batches.source import BatchSource
 from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
+from headwater.machine.signals import StopRequest
 from headwater.runs.paths import Say
 from headwater.runs.plan_machine import microbatch_tokens, relative_step
 from headwater.runs.plan_time import Probe
 from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import train_plan
 from headwater.runs.times import MeasuredAround
-from headwater.runs.trial import Enough, assemble_trial, train_trial, unsaid
-from headwater.train.assemble import Run
-from headwater.train.loop import finish_save, save
+from headwater.tokens.read import TokenStore
+from headwater.tokens.write import EncodedDocument, write_store
+from headwater.train.assemble import Run, assemble
+from headwater.train.identity import TrainPlan
+from headwater.train.loop import finish_save, save, train
 
 WARMUP_STEPS, MIN_STEPS, MAX_STEPS = 2, 3, 40
 MEASURED_SECONDS, DEADLINE_SECONDS = 12.0, 40.0
 LONG_STEP_SECONDS = 5.0  # from which one microbatch stands for all
+NEVER = 10_000_000  # steps: no save, validation or probe falls into the measurement
+FIRST_ID = 32  # after the special tokens
+NUM_DOCUMENTS, DOCUMENT_ROWS = 8, 64
+
+
+class _Enough(Exception):
+    """Ends the loop, raised by what is shown its records."""
 
 
 class _Stopwatch:
@@ -50,7 +69,7 @@ class _Stopwatch:
         enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
         late = self.steps and now - self._started_at + self.steps[-1] > DEADLINE_SECONDS
         if enough or late or len(self.steps) >= MAX_STEPS:
-            raise Enough
+            raise _Enough
         self._last = self._clock()
 
     def timed(self, update: Callable[[float], None]) -> Callable[[float], None]:
@@ -67,10 +86,11 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     micro, batch = microbatch_tokens(config), config.train.batch_tokens
     whole = batch == micro or expected_step_seconds <= LONG_STEP_SECONDS
     with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
-        run = assemble_trial(config, Path(folder), batch if whole else micro, micro, say)
+        run = _assemble(config, Path(folder), batch if whole else micro, micro, say)
         stopwatch = _Stopwatch(time.perf_counter)
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
-        train_trial(run, stopwatch)
+        with contextlib.suppress(_Enough):
+            train(run, _NoEvaluator(), stopwatch, StopRequest())
         busy = stopwatch.meter.note()
         save_seconds, facts = _save_seconds(run), run.machine.facts
     seconds = statistics.median(stopwatch.steps)
@@ -95,12 +115,53 @@ def _save_seconds(run: Run) -> float:
     """Return what a save takes from training: the copy, and the core that the thread which writes it takes."""
     try:
         started_at = time.perf_counter()
-        save(run, unsaid)
+        save(run, _unsaid)
         copied = time.perf_counter()
-        finish_save(run, unsaid)
+        finish_save(run, _unsaid)
         written = time.perf_counter()
     finally:
         run.saver.close()
         run.records.close()
     facts = run.machine.facts
     return copied - started_at + ((written - copied) / facts.num_threads if facts.device == "cpu" else 0.0)
+
+
+class _NoEvaluator:
+    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
+        return {}
+
+    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from ()
+
+
+def _assemble(config: RunConfig, folder: Path, batch_tokens: int, microbatch_tokens: int, say: Say) -> Run:
+    """Return the run as training would assemble it, in `folder`, with batches of whole rows of random ids."""
+    plan = _plan(config, batch_tokens, microbatch_tokens)
+    return assemble(folder, plan, _rows(config, folder, batch_tokens), say)
+
+
+def _unsaid(message: object) -> None:
+    """Say nothing of it."""
+
+
+def _plan(config: RunConfig, batch_tokens: int, micro: int) -> TrainPlan:
+    changes: dict[str, Any] = {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_probes": 0}
+    changes |= {"half_length_fraction": 0.0, "batch_tokens": batch_tokens, "microbatch_tokens": micro}
+    changes |= {"guard_sigmas": None, "audit_every": None, "hang_seconds": None}
+    return replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
+
+
+def _rows(config: RunConfig, folder: Path, batch_tokens: int) -> BatchSource:
+    """Return rows of random ids, in documents longer than a row."""
+    seq_len, vocab_size = config.model.seq_len, config.model.vocab_size
+    generator = np.random.default_rng(1)
+
+    def document(number: int) -> EncodedDocument:
+        # begin and end are added: one token less than positions, and the last one is only a target
+        ids = generator.integers(min(FIRST_ID, vocab_size - 1), vocab_size, DOCUMENT_ROWS * seq_len - 1)
+        return EncodedDocument(ids, 4 * len(ids), str(number))
+
+    write_store(folder / "text", map(document, range(NUM_DOCUMENTS)), vocab_size, "random tokens")
+    source = pack_source(TokenStore(folder / "text"), seq_len)
+    num_rows = NEVER * (batch_tokens // seq_len)
+    return BatchSource({"text": source}, make_plan({"text": source.num_rows}, MixtureSettings(), num_rows), seq_len, 1)

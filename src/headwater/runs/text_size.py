@@ -1,4 +1,4 @@
-"""How much text a run has, and how often it reads it: as built, else by the size of its files. No torch, no corpus."""
+"""How much text a run has, and what each source gives to it: as built, else by the size of its files. No torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headwater.batches.mixture import make_plan
+from headwater.batches.mixture_rules import USUAL_EPOCHS
 from headwater.errors import ConfigError
 from headwater.forecast.processor import constants
 from headwater.model.count import count_parameters
@@ -132,12 +134,52 @@ def foreseen_held_out(config: RunConfig) -> dict[str, int]:
     return {name: round(size * part) for name, size in sizes.items() if size is not None}
 
 
+def train_rows(config: RunConfig) -> dict[str, int]:
+    """Return about how many rows each source has to train on; raise ConfigError where its text isn't built yet."""
+    found = split_tokens(config.run_dir, "train")
+    if found is None:
+        raise ConfigError(
+            f"the text of {config.name} isn't built yet; `headwater corpus tokenizer train {config.name}` builds it"
+        )
+    return {name: -(-count // config.model.seq_len) for name, count in found.items()}
+
+
+def read_rows(config: RunConfig) -> dict[str, int]:
+    """Return about how many different rows of each source a run may read: a share of them, or all."""
+    return {name: math.ceil(count * config.mixture.share_of_text) for name, count in train_rows(config).items()}
+
+
+def shares_by_rule(config: RunConfig) -> dict[str, Any]:
+    """Return what `headwater corpus mixture --json` prints: {"rows": …, "mixtures": {name: {source: share, epochs}}}.
+
+    A rule that the text doesn't carry has the reason in place of its shares.
+    """
+    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
+    by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
+    found: dict[str, Any] = {}
+    for name, each in {
+        "this run": mixture,
+        "size": by_size,
+        f"temperature {mixture.temperature:g}": by_size.model_copy(update={"rule": "temperature"}),
+        f"unimax {mixture.max_epochs or USUAL_EPOCHS:g}": by_size.model_copy(update={"rule": "unimax"}),
+    }.items():
+        try:
+            plan = make_plan(rows, each, num_rows)
+        except ConfigError as error:
+            found[name] = {"refused": str(error)}
+            continue
+        shares, epochs = plan.shares(num_rows), plan.epochs(num_rows)
+        sources = {source: {"share": shares[source], "epochs": epochs[source]} for source in sorted(rows)}
+        found[name] = {"sources": sources}
+    return {"rows": rows, "mixtures": found}
+
+
 def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
     """Return what a run reads of each source, before its text is built about; None where some size isn't known.
 
     Raises ConfigError where the caps of epochs leave fewer tokens than the run needs.
     """
-    rows = _built_rows(config) if is_built(config) else _foreseen_rows(config)
+    rows = train_rows(config) if is_built(config) else _foreseen_rows(config)
     if rows is None:
         return None
     plan = make_plan(rows, config.mixture, config.num_rows)
@@ -148,12 +190,6 @@ def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
 def is_built(config: RunConfig) -> bool:
     """Return whether the run's text is built, of the sources that it has now."""
     return set(split_tokens(config.run_dir, "train") or {}) == set(config.corpus.sources)
-
-
-def _built_rows(config: RunConfig) -> dict[str, int]:
-    from headwater.runs.mixture import train_rows
-
-    return train_rows(config)
 
 
 def _foreseen_rows(config: RunConfig) -> dict[str, int] | None:
