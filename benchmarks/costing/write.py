@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from costing.fit import PRIOR, PRIOR_LOG_DEVIATION
 from costing.score import Score
 from headwater import files
-from headwater.forecast.score import NOMINAL
+from headwater.forecast.result import NOMINAL
 
 
 def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score], num_rows: int) -> None:

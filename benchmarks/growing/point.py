@@ -91,7 +91,7 @@ def measure(order: Order) -> dict[str, Any]:
     The peak is that of the steps alone, where the system lets a process forget an earlier one.
     """
     from contenders.headwater import NoEvaluator, make_plan, open_rows
-    from headwater.forecast.before import state_bytes
+    from headwater.forecast.processor_memory import state_bytes
     from headwater.machine.compiler import compiler_works
     from headwater.machine.settings import MachineSettings
     from headwater.machine.signals import StopRequest

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.batches.pack import pack_source
-from headwater.forecast.before import state_bytes
+from headwater.forecast.processor_memory import state_bytes
 from headwater.runs.run_config import load_run
 from headwater.tokens.read import TokenStore
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.count import RECOMPUTES, count_flops, keys_seen
-from headwater.forecast.own_family import own_family
+from headwater.forecast.count import RECOMPUTES, count_flops, keys_seen, own_family
 from headwater.model import count as own
 from headwater.model.settings import ModelSettings
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from headwater.forecast.before import state_bytes
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.layout import Layout, Software
 from headwater.forecast.memory import GRADIENT_BYTES, MASTER_BYTES, Stage, estimate_memory
+from headwater.forecast.processor_memory import state_bytes
 from headwater.forecast.transformer import Transformer, transformer_of
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.device import find_device, find_price, read_devices
 from headwater.forecast.energy import find_site, mean_watts
-from headwater.forecast.money import find_price
 
 DEVICES = read_devices()
 HARDWARE = "name,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from headwater.forecast.score import binomial_interval, crps
+from headwater.forecast.result import binomial_interval, crps
 from headwater.scaling.arrays import Z_P90
 
 

@@ -224,7 +224,7 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
     from typing import get_args
 
     from headwater.config import RawSettings, apply_override
-    from headwater.forecast.own_family import own_family
+    from headwater.forecast.count import own_family
     from headwater.model.count import count_model
     from headwater.model.settings import Family
 

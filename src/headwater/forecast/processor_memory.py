@@ -1,21 +1,24 @@
-"""Peak resident memory of a run on a processor: libraries, text, 16 bytes a parameter, activations, logits. No torch.
+"""Memory of a run: what any training of its model needs, and the peak resident memory on a processor. No torch.
 
-Coarse on purpose: constants of a process grow stale with each torch. Where earlier runs of the same shape, or a probe,
-measured the peak, plans take theirs; in the run's own process, what that holds before its first step.
+The peak is libraries, text, 16 bytes a parameter, activations and logits; coarse on purpose: constants of a process
+grow stale with each torch. Where earlier runs of the same shape, or a probe, measured it, plans take theirs; in the
+run's own process, what that holds before its first step.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from headwater.forecast.before import EXACT_BYTES, state_bytes
-from headwater.model.count import count_parameters
+from headwater.errors import ConfigError
+from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 
 Dtype = Literal["float32", "bfloat16", "int8"]
+BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
+EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
 LIBRARY_BYTES = 370 * 2**20
 "Of a run's process before its first step, without text, weights and optimizer: torch 2.13, 2026-11-28."
 LATER_BYTES = 160 * 2**20
@@ -28,6 +31,50 @@ INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 "The chunk of logits as machine.kernels.functions has it; a test holds them together."
+
+
+def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
+    """Return the bytes of weights, gradients and optimizer state: Muon keeps one value a weight, AdamW two."""
+    parameters = count_parameters(model)
+    matrices = parameters.matmul - model.vocab_size * model.d_model
+    values_kept = (1 if optim.name == "muon" else 2) * matrices + 2 * (parameters.total - matrices)
+    return BYTES_PER_VALUE * (2 * parameters.total + values_kept)
+
+
+def least_bytes(model: ModelSettings, optim: OptimSettings, *, exact: bool = False) -> int:
+    """Return what any training of a model needs, however small its batch.
+
+    In a step that is weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone, a
+    copy of weights and optimizer state beside the first ones.
+    """
+    num_values = count_parameters(model).total
+    gradients = BYTES_PER_VALUE * num_values
+    kept = state_bytes(model, optim) - gradients
+    return kept + max(kept, gradients + (EXACT_BYTES * num_values if exact else 0))
+
+
+def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int, *, exact: bool = False) -> None:
+    """Raise ConfigError when a model can't be trained in this much memory, whatever the batch."""
+    need_bytes = least_bytes(model, optim, exact=exact)
+    if need_bytes > memory_bytes:
+        raise ConfigError(
+            f"weights and optimizer state of this model, with gradients or the copy that a save makes, need "
+            f"{need_bytes / 1e9:,.0f} GB and this machine has {memory_bytes / 1e9:,.0f} GB of memory; lower "
+            "model.d_model, model.num_layers or tokenizer.vocab_size"
+        )
+
+
+def plan_fields(
+    model: ModelSettings, optim: OptimSettings, num_tokens: int, half_length_fraction: float = 0.0
+) -> dict[str, Any]:
+    """Return what the plan card shows and the run's start record keeps."""
+    total = count_parameters(model).total
+    return {
+        "num_tokens": num_tokens,
+        "flops": flops_per_token(model, half_length_fraction) * num_tokens,
+        "tokens_per_parameter": round(num_tokens / total, 2),
+        "state_bytes": state_bytes(model, optim),
+    }
 
 
 @dataclass(frozen=True)

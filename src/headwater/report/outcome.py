@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.forecast.score import crps
+from headwater.forecast.result import crps
 from headwater.machine.energy import MEASURED
 from headwater.records import Record
 from headwater.report.numbers import duration, significant

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import write_text
-from headwater.forecast.result import PART_WORDS
-from headwater.forecast.score import NOMINAL
+from headwater.forecast.result import NOMINAL, PART_WORDS
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot, time_bar
 from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.numbers import carbon_unit, count, energy_unit, in_unit, percent, significant, time_unit, whole

@@ -10,7 +10,7 @@ from typing import Any
 
 from headwater.errors import DataError
 from headwater.files import read_json
-from headwater.forecast.score import FORECAST_FORMAT, NOMINAL, binomial_interval
+from headwater.forecast.result import FORECAST_FORMAT, NOMINAL, binomial_interval
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import Object, read_run
 

@@ -10,11 +10,10 @@ from headwater.errors import ConfigError
 from headwater.forecast.budget import Budget, parse_amount, parse_budget, parse_hardware
 from headwater.forecast.candidate import sizes
 from headwater.forecast.cluster import Cluster
-from headwater.forecast.device import Device, read_devices
+from headwater.forecast.device import KINDS, Device, find_price, read_devices, read_prices
 from headwater.forecast.efficiency import shipped_constants
 from headwater.forecast.energy import AVERAGE, mean_watts, site_or_average
 from headwater.forecast.ladder import scaled_shapes
-from headwater.forecast.money import KINDS, find_price, read_prices
 from headwater.forecast.search import FINAL_SHARE, FINAL_SHARE_SOURCE, BudgetPlan, Machine, Query, Rates, search
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings

@@ -76,7 +76,7 @@ def _value(path: Path, name: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise ConfigError(f"{path}: {name} = {value!r} must be text in quotes")
     if name == "price_kind":
-        from headwater.forecast.money import KINDS
+        from headwater.forecast.device import KINDS
 
         if value not in KINDS:
             raise ConfigError(f"{path}: price_kind = {value!r} is none of {', '.join(KINDS)}")

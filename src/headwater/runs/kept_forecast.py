@@ -14,7 +14,7 @@ from typing import Any
 
 from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, remove_file, write_json
-from headwater.forecast.score import FORECAST_FORMAT
+from headwater.forecast.result import FORECAST_FORMAT
 from headwater.records import no_owner
 from headwater.runs.ladder_record import unfinished_ladder
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest

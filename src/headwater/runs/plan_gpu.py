@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-from headwater.forecast.device import Device
+from headwater.forecast.device import Device, find_price
 from headwater.forecast.efficiency import shipped_constants, shipped_efficiency
 from headwater.forecast.energy import mean_watts
 from headwater.forecast.layout import HEADWATER, Layout
 from headwater.forecast.memory import CONTEXT_BYTES, estimate_memory
-from headwater.forecast.money import find_price
 from headwater.forecast.processor import muon_flops, sizes_of
 from headwater.forecast.result import Spread
 from headwater.forecast.time import in_halves, step_seconds, step_work

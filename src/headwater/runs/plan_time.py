@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, pstdev
 
-from headwater.forecast.before import state_bytes
 from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, sizes_of, step_seconds
+from headwater.forecast.processor_memory import state_bytes
 from headwater.forecast.result import PROBES_PART, Spread
 from headwater.machine.host import float32_rate_per_core
 from headwater.model.count import count_parameters

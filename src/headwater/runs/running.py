@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.checkpoint.lock import Owner, owned
-from headwater.forecast.before import require_memory
+from headwater.forecast.processor_memory import require_memory
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
 from headwater.optim.rules import Reason

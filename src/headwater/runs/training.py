@@ -11,7 +11,7 @@ from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
-from headwater.forecast.before import plan_fields
+from headwater.forecast.processor_memory import plan_fields
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
 from headwater.machine.memory import give_back_freed_memory, resident_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.forecast.score import NOMINAL
+from headwater.forecast.result import NOMINAL
 from headwater.report.chart import Spec, chart_card, layout, line, plot
 from headwater.report.curves import Points, on_log_axis, points, thin
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
