@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.report.curves import log_ticks, on_log_axis, points, smooth, thin
-from headwater.report.numbers import (
+from headwater.numbers import (
     count,
     count_in_words,
     decimal,
@@ -19,6 +18,7 @@ from headwater.report.numbers import (
     size,
     tick_label,
 )
+from headwater.report.curves import log_ticks, on_log_axis, points, smooth, thin
 
 curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
     lambda ys: [(float(x), y) for x, y in enumerate(ys)]

@@ -35,7 +35,7 @@ def print_reasons(config: RunConfig, reasons: list[Reason], run: str, show_all: 
 
 def _size(config: RunConfig) -> str:
     from headwater.model.count import count_parameters
-    from headwater.report.numbers import count
+    from headwater.numbers import count
 
     model, train = config.model, config.train
     shape = f"{model.num_layers} layers × {model.d_model}, {heads(model)}"

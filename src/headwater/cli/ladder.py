@@ -18,7 +18,7 @@ from headwater.cli.terminal import card, hours_interval, interval, print_json, s
 from headwater.cli.verbs import App
 from headwater.durations import duration
 from headwater.errors import ConfigError
-from headwater.report.numbers import count, significant
+from headwater.numbers import count, significant
 
 if TYPE_CHECKING:
     from headwater.forecast.ladder import Rung

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from headwater.cli.terminal import print_json, safe, say_beside
 from headwater.errors import ConfigError
-from headwater.report.numbers import apart, count
+from headwater.numbers import apart, count
 
 if TYPE_CHECKING:
     from headwater.scaling import ScalingLaw

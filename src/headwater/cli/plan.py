@@ -12,7 +12,7 @@ from headwater.cli.arguments import AsJson
 from headwater.cli.terminal import print_json, safe
 from headwater.cli.verbs import App, Group, Verb
 from headwater.errors import ConfigError
-from headwater.report.numbers import count as short
+from headwater.numbers import count as short
 
 of_run = partial(typer.Option, rich_help_panel="Plan of a run")
 of_budget = partial(typer.Option, rich_help_panel="Search over a budget")

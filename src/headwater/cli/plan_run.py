@@ -15,7 +15,7 @@ from headwater.cli.terminal import (
     print_json,
     say_beside,
 )
-from headwater.report.numbers import count
+from headwater.numbers import count
 
 if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions

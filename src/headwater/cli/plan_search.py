@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
-from headwater.report.numbers import count, plural, significant
+from headwater.numbers import count, plural, significant
 
 if TYPE_CHECKING:
     from headwater.forecast.failures import Checkpoints

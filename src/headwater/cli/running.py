@@ -13,10 +13,10 @@ from headwater.cli.terminal import card, say, say_aside
 from headwater.durations import duration
 from headwater.machine.settings import FORMATS
 from headwater.model.count import count_parameters
+from headwater.numbers import count, size
 from headwater.optim.rules import Reason
 from headwater.records import Record
 from headwater.report.measures import baselines
-from headwater.report.numbers import count, size
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run, train

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.durations import duration
+from headwater.numbers import carbon_unit, energy_unit, significant
 from headwater.printable import printable
-from headwater.report.numbers import carbon_unit, energy_unit, significant
 
 CARD_WIDTH, MAX_WIDTH = 86, 100
 

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from headwater.numbers import duration, percent, tick_label
 from headwater.report.curves import Points, log_ticks
 from headwater.report.markup import Child, Html, chart_text, data_block, render, tag
-from headwater.report.numbers import duration, percent, tick_label
 
 Spec = dict[str, Any]
 NUM_SERIES = 8

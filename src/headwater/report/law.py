@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from headwater.files import write_text
+from headwater.numbers import count, decimal, significant
 from headwater.report.chart import chart_card, layout, line, log_y, plot
 from headwater.report.markup import Child, Html, card, data_table, section, tag
-from headwater.report.numbers import count, decimal, significant
 from headwater.report.page import whole_page
 from headwater.scaling import ScalingLaw
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from headwater.numbers import MISSING, number, plural
 from headwater.records import Record
 from headwater.report.curves import Points, points
-from headwater.report.numbers import MISSING, number, plural
 from headwater.report.run_data import Object, RunData, amount, table
 
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}

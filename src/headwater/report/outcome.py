@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from headwater.forecast.result import crps
 from headwater.machine.energy import MEASURED
+from headwater.numbers import duration, significant
 from headwater.records import Record
-from headwater.report.numbers import duration, significant
 from headwater.report.run_data import Object, RunData, amount, table
 
 UNITS = {"bits_per_byte": ("bits_per_byte", "bits per byte"), "nats_per_token": ("loss", "nats per token")}

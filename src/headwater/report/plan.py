@@ -8,9 +8,9 @@ from typing import Any
 
 from headwater.files import write_text
 from headwater.forecast.result import NOMINAL, PART_WORDS
+from headwater.numbers import carbon_unit, count, energy_unit, in_unit, percent, significant, time_unit, whole
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot, time_bar
 from headwater.report.markup import Child, Html, card, data_table, section, tag
-from headwater.report.numbers import carbon_unit, count, energy_unit, in_unit, percent, significant, time_unit, whole
 from headwater.report.outcome import UNITS
 from headwater.report.page import whole_page
 from headwater.scaling.arrays import Z_P90

@@ -11,8 +11,8 @@ from typing import Any
 
 from headwater.errors import TrainingError
 from headwater.files import read_json, read_manifest_or_none
+from headwater.numbers import number
 from headwater.records import Record, read_attempts, read_records
-from headwater.report.numbers import number
 from headwater.train.interventions import read_interventions
 
 ALMANAC = "almanac"

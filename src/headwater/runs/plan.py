@@ -12,7 +12,7 @@ from headwater.forecast.energy import site_or_average
 from headwater.forecast.result import Forecast, Inputs, Limits, LossOutlook, Spread, check_positive, forecast
 from headwater.machine.load import busy_now
 from headwater.model.count import count_model, flops_per_token
-from headwater.report.numbers import significant
+from headwater.numbers import significant
 from headwater.runs.costs import Costs
 from headwater.runs.ladder_record import ladder_table, unfinished_ladder
 from headwater.runs.plan_machine import StartedRun, machinery

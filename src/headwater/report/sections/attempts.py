@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from headwater.numbers import moment, number, plural, size, times, whole
 from headwater.records import Record
 from headwater.report.markup import Child, card, data_table
 from headwater.report.measures import audit_line
-from headwater.report.numbers import moment, number, plural, size, times, whole
 from headwater.report.run_data import RunData, amount, table
 from headwater.train.interventions import name_documents
 

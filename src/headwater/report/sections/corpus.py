@@ -8,10 +8,10 @@ from pathlib import Path
 
 from headwater.corpus.shards import parse_document, read_lines
 from headwater.errors import HeadwaterError
+from headwater.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.report.chart import legend, series, stacked_bar
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag, written
 from headwater.report.measures import Share, read_shares
-from headwater.report.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
 
 MAX_ALMANAC = 0.20  # to the tenth of a percent that is shown: a plan deals in whole rows

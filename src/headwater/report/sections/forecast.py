@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from headwater.forecast.result import NOMINAL
+from headwater.numbers import duration, percent, plural, significant, time_unit
 from headwater.report.chart import Spec, chart_card, layout, line, plot
 from headwater.report.curves import Points, on_log_axis, points, thin
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.report.numbers import duration, percent, plural, significant, time_unit
 from headwater.report.outcome import UNITS, Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import RunData, amount
 

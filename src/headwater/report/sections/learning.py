@@ -7,6 +7,7 @@ import csv
 import io
 import math
 
+from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.report.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
 from headwater.report.curves import Points, on_log_axis, points, smooth, thin
 from headwater.report.markup import Child, Html, section, tag, value_table
@@ -18,7 +19,6 @@ from headwater.report.measures import (
     number_formats,
     quality_curve,
 )
-from headwater.report.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.report.run_data import Object, RunData, amount, table
 
 # two labels nearer than this share of the logarithmic axis would touch

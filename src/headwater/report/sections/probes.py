@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from headwater.numbers import count, percent, whole
 from headwater.report.chart import Spec, chart_card, label, layout, level, line, not_measured, plot, series
 from headwater.report.curves import Points, on_log_axis, points, thin
 from headwater.report.markup import Child, Html, card, missing, printable, render, scrolled, section, tag
-from headwater.report.numbers import count, percent, whole
 from headwater.report.run_data import ALMANAC, Object, RunData, amount, entries, table
 
 _MAX_TOKENS = 8

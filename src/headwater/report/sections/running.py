@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.numbers import MISSING, count, duration, flop_rate, percent, significant
 from headwater.report.chart import chart_card, layout, line, not_measured, plot, time_bar
 from headwater.report.curves import Points, points, smooth, thin
 from headwater.report.markup import Child, Html, card, section, tag
@@ -14,7 +15,6 @@ from headwater.report.measures import (
     time_split,
     utilisation,
 )
-from headwater.report.numbers import MISSING, count, duration, flop_rate, percent, significant
 from headwater.report.run_data import RunData, amount, table
 from headwater.report.sections.attempts import attempts, interventions
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from headwater.numbers import count, whole
 from headwater.report.markup import Html, missing, section, tag, written
-from headwater.report.numbers import count, whole
 from headwater.report.run_data import Object, RunData, amount, entries
 from headwater.report.sections.probes import pick
 

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
+from headwater.numbers import plural
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.report.numbers import plural
 from headwater.report.run_data import Object, RunData, entries, table
 
 _ORIGINS = {

@@ -6,18 +6,7 @@ import math
 from collections.abc import Callable
 
 from headwater.durations import duration as short_duration
-from headwater.report.curves import points, smooth, thin
-from headwater.report.markup import Child, Html, render, tag
-from headwater.report.measures import (
-    baselines,
-    final_bits_per_byte,
-    median_of,
-    median_share,
-    no_utilisation,
-    seconds_trained,
-    utilisation,
-)
-from headwater.report.numbers import (
+from headwater.numbers import (
     MISSING,
     count,
     count_in_words,
@@ -28,6 +17,17 @@ from headwater.report.numbers import (
     percent,
     significant,
     whole,
+)
+from headwater.report.curves import points, smooth, thin
+from headwater.report.markup import Child, Html, render, tag
+from headwater.report.measures import (
+    baselines,
+    final_bits_per_byte,
+    median_of,
+    median_share,
+    no_utilisation,
+    seconds_trained,
+    utilisation,
 )
 from headwater.report.run_data import RunData, amount, table
 
