@@ -12,10 +12,9 @@ from small_run import call, write_run_file, write_texts
 
 from headwater.forecast.ladder import Rung
 from headwater.records import read_records
-from headwater.runs import kept_forecast
-from headwater.runs.kept_forecast import forecast_of_run
+from headwater.runs import plan
 from headwater.runs.ladder_record import FORMAT, DoneRung, same_make
-from headwater.runs.plan import PlanOptions
+from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.run_config import load_run
 from headwater.runs.times import NOT_MEASURED
 
@@ -125,7 +124,7 @@ def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, mon
     def fail(*arguments):
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr(kept_forecast, "plan_run", fail)
+    monkeypatch.setattr(plan, "plan_run", fail)
     found, said = begin()
     assert found is None
     assert "a fault of ours" in said[0]

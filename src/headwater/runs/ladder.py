@@ -20,7 +20,7 @@ from headwater.forecast.ladder import Rung
 from headwater.forecast.result import Band
 from headwater.machine.load import LoadMeter
 from headwater.model.settings import ModelSettings
-from headwater.runs.ladder_design import Ladder, LadderOptions, design_ladder, keep_design, rung_config
+from headwater.runs.ladder_design import Ladder, LadderOptions, SmallRun, design_ladder, keep_design, rung_config
 from headwater.runs.ladder_record import (
     BITS_PER_BYTE,
     FORMAT,
@@ -40,7 +40,6 @@ from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run, with_
 from headwater.runs.plan_machine import machinery
 from headwater.runs.plan_time import validated_tokens
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.small_run import SmallRun
 from headwater.runs.stages import is_trained, prepare_data
 from headwater.runs.text_size import epochs_or_none, overall_epochs
 from headwater.runs.times import around_steps_of, mean_step

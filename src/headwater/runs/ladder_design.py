@@ -1,28 +1,34 @@
-"""Which rungs the ladder of a run has: the smaller models, the lengths, what each takes here. No torch."""
+"""Which rungs the ladder of a run has, what each takes here, and how a small run is trained. No torch before that."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
-from headwater.files import write_json
+from headwater.files import digest_json, link_folder, make_folder, remove_folder, write_json
 from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, min_rung_steps, scaled_shapes
 from headwater.forecast.result import PROBES_PART
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.optim.rules import Reason
+from headwater.records import Record, read_records
 from headwater.runs.ladder_record import UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
-from headwater.runs.paths import read_json_or_none
+from headwater.runs.paths import Folders, Say, read_json_or_none, stage_digest
 from headwater.runs.plan import load_note
 from headwater.runs.plan_machine import machinery, relative_step
 from headwater.runs.plan_time import around_steps
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import is_prepared
+from headwater.runs.stages import is_prepared, is_trained, tidy, write_config
 from headwater.scaling.design import design
 from headwater.scaling.table import MIN_RUNS
 from headwater.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from headwater.train.loop import Display
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
@@ -223,3 +229,52 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     )
     # not overrides: a folder's name may be anything
     return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir))}), reasons
+
+
+@dataclass(frozen=True)
+class SmallRun:
+    """A small run on the text of the run `beside`, in a folder of its own below that one's, and done once.
+
+    It resumes from its own checkpoint; what it measured lies in `file`, under the key of its settings and text.
+    """
+
+    beside: RunConfig
+    config: RunConfig
+    reasons: list[Reason]
+    file: str
+
+    @property
+    def key(self) -> str:
+        """What its measurements depend on: its settings, but for where it lies, and the run's text."""
+        settings = self.config.model_dump(mode="json") | {"mixture": self.config.mixture.as_key()}
+        del settings["runs_dir"]
+        return digest_json({"settings": settings, "text": stage_digest(Folders(self.beside.run_dir).tokens)})
+
+    def measured(self) -> dict[str, Any] | None:
+        """Return what `keep` wrote, when it was for these settings and this text."""
+        found = read_json_or_none(self.config.run_dir / self.file)
+        return found if isinstance(found, dict) and found.get("key") == self.key else None
+
+    def keep(self, found: Mapping[str, Any]) -> None:
+        write_json(self.config.run_dir / self.file, {"key": self.key, **found})
+
+    def records(self) -> list[Record]:
+        return read_records(self.config.run_dir / "records.jsonl")
+
+    def last(self, event: str) -> Record:
+        return [record for record in self.records() if record["event"] == event][-1]
+
+    def train(self, display: Display, say: Say) -> bool:
+        """Train it to its end, in a new folder where one of other settings or text is there; False after a signal."""
+        from headwater.runs.training import train_stage
+
+        folder, key = self.config.run_dir, {"key": self.key}
+        if read_json_or_none(folder / "key.json") != key:
+            remove_folder(folder)
+            make_folder(folder)
+            write_json(folder / "key.json", key)
+        with owned(folder) as owner:
+            tidy(Folders(folder))
+            link_folder(Folders(folder).data, Folders(self.beside.run_dir).data)
+            write_config(self.config, self.reasons, owner.require)
+            return is_trained(self.config) or train_stage(self.config, display, say, require_owner=owner.require)

@@ -19,10 +19,9 @@ from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.records import Record, no_owner, read_all, read_records
-from headwater.runs.kept_forecast import forecast_of_run
 from headwater.runs.open import open_evaluator
 from headwater.runs.paths import Require, Say
-from headwater.runs.plan import PlanOptions
+from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.plan_machine import StartedRun
 from headwater.runs.plan_time import validated_tokens
 from headwater.runs.rows import RunText, open_batches, open_text, open_verified_batches
