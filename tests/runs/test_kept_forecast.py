@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from small_run import call, write_run_file, write_texts
 
-from headwater.forecast.ladder import Rung
 from headwater.records import read_records
 from headwater.runs import plan
-from headwater.runs.ladder_record import FORMAT, DoneRung, same_make
+from headwater.runs.ladder_record import FORMAT, DoneRung, Rung, same_make
 from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.run_config import load_run
 from headwater.runs.times import NOT_MEASURED

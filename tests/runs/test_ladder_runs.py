@@ -13,10 +13,9 @@ import pytest
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
 from headwater.errors import ConfigError
-from headwater.forecast.ladder import Rung
 from headwater.runs.ladder import climb, prepare_ladder
 from headwater.runs.ladder_design import LadderOptions, SmallRun, rung_config
-from headwater.runs.ladder_record import RUNG_FILE, read_ladder, trained_rungs
+from headwater.runs.ladder_record import RUNG_FILE, Rung, read_ladder, trained_rungs
 from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from small_run import write_run_file, write_texts
 
-from headwater.forecast.ladder import Rung
 from headwater.optim.settings import ScheduleSettings
 from headwater.runs import plan_time
 from headwater.runs.budget_search import search_budget
-from headwater.runs.ladder_record import FORMAT, DoneRung, ladder_table, read_ladder, same_make, unfinished_ladder
+from headwater.runs.ladder_record import FORMAT, DoneRung, Rung, ladder_table, read_ladder, same_make, unfinished_ladder
 from headwater.runs.plan_loss import factors_of, loss_outlook
 from headwater.runs.run_config import load_run
 from headwater.runs.search_options import SearchOptions

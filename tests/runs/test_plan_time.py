@@ -11,12 +11,11 @@ import pytest
 from small_run import quick, write_run_file, write_texts
 
 from headwater.errors import LockedError, StorageError
-from headwater.forecast.ladder import Rung
 from headwater.machine.load import LoadMeter
 from headwater.records import read_records
 from headwater.runs import plan_time, times, training
 from headwater.runs.budget_processor import processor_at_hand
-from headwater.runs.ladder_record import DoneRung
+from headwater.runs.ladder_record import DoneRung, Rung
 from headwater.runs.plan_machine import machinery
 from headwater.runs.plan_time import RUN_TO_RUN, Probe
 from headwater.runs.run_config import load_run

@@ -21,10 +21,10 @@ from headwater.errors import ConfigError
 from headwater.numbers import count, significant
 
 if TYPE_CHECKING:
-    from headwater.forecast.ladder import Rung
     from headwater.forecast.result import Band
     from headwater.runs.ladder import LadderResult, LossForecast
     from headwater.runs.ladder_design import LadderPreview
+    from headwater.runs.ladder_record import Rung
     from headwater.runs.run_config import RunConfig
 
 

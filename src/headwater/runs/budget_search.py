@@ -13,12 +13,12 @@ from headwater.forecast.cluster import Cluster
 from headwater.forecast.device import KINDS, Device, find_price, read_devices, read_prices
 from headwater.forecast.efficiency import shipped_constants
 from headwater.forecast.energy import AVERAGE, mean_watts, site_or_average
-from headwater.forecast.ladder import scaled_shapes
 from headwater.forecast.search import FINAL_SHARE, FINAL_SHARE_SOURCE, BudgetPlan, Machine, Query, Rates, search
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
 from headwater.runs.budget_processor import Processor, processor_at_hand
 from headwater.runs.costs import Costs
+from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
 from headwater.runs.plan_loss import table_schedule_effect
 from headwater.runs.plan_machine import gpu_to_use

@@ -16,7 +16,6 @@ import numpy as np
 from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import remove_leftovers, write_json
-from headwater.forecast.ladder import Rung
 from headwater.forecast.result import Band
 from headwater.machine.load import LoadMeter
 from headwater.model.settings import ModelSettings
@@ -26,6 +25,7 @@ from headwater.runs.ladder_record import (
     FORMAT,
     RUNG_FILE,
     DoneRung,
+    Rung,
     done_rung,
     ladder_dir,
     same_make,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import digest_json, link_folder, make_folder, remove_folder, write_json
-from headwater.forecast.ladder import MIN_RUNG_STEPS, TOKEN_SHARES, Rung, min_rung_steps, scaled_shapes
 from headwater.forecast.result import PROBES_PART
 from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.records import Record, read_records
-from headwater.runs.ladder_record import UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
+from headwater.runs.ladder_record import Rung, UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
 from headwater.runs.paths import Folders, Say, read_json_or_none, stage_digest
 from headwater.runs.plan import load_note
 from headwater.runs.plan_machine import machinery, relative_step
@@ -33,11 +33,49 @@ if TYPE_CHECKING:
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
 DEFAULT_SHARE = 0.4  # of the run's own time: six rungs of first-light fit; else the error says what they need
+MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
+# so many make no run too good by its steepest part: rungs of 63 steps forecast one of 356 by 5 % too low, rungs of 178
+# and more by 1.4 (docs/log.md, 2026-11-28). A short run has rungs of a quarter of its steps
+ENOUGH_STEPS, ENOUGH_SHARE = 100, 0.25
+SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
+TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 NOT_PREPARED = (
     "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
     "headwater ladder RUN has prepared it"
 )
+
+
+def min_rung_steps(num_steps: int) -> int:
+    """Return the fewest steps of a rung of a run of so many."""
+    return max(MIN_RUNG_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * num_steps)))
+
+
+def scaled_shapes(model: ModelSettings) -> list[ModelSettings]:
+    """Return smaller models of the same make, the model itself first: fewer heads as wide, or one that is narrower."""
+    shapes: dict[tuple[int, int], ModelSettings] = {}
+    for scale in SCALES:
+        width = _scaled_width(model, scale)
+        for depth in (scale, 1.0, math.sqrt(scale)):
+            num_layers = max(min(2, model.num_layers), round(model.num_layers * depth))
+            shape = model.model_copy(update={"num_layers": num_layers, **width})
+            shapes.setdefault((num_layers, shape.d_model), shape)
+    return list(shapes.values())
+
+
+def _scaled_width(model: ModelSettings, scale: float) -> dict[str, int]:
+    group = model.num_heads // model.num_kv_heads
+    num_heads, head_dim = max(1, round(model.num_kv_heads * scale)) * group, model.head_dim
+    if model.num_kv_heads == 1:
+        head_dim = max(8, round(head_dim * scale / 8) * 8)
+    ratio = num_heads * head_dim / (model.num_heads * model.head_dim)
+    return {
+        "d_model": max(2, round(model.d_model * ratio)),
+        "num_heads": num_heads,
+        "num_kv_heads": num_heads // group,
+        "head_dim": head_dim,
+        "d_ff": max(32, round(model.d_ff * ratio / 32) * 32) if ratio < 1 else model.d_ff,
+    }
 
 
 @dataclass(frozen=True)

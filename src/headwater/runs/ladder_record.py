@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwater.files import digest_json, write_text
-from headwater.forecast.ladder import Rung
 from headwater.machine.host import cpu_flags, gpu_name
 from headwater.machine.threads import usable_cores
 from headwater.model.count import count_parameters
@@ -37,6 +36,31 @@ LADDER_VERSION = 2  # rungs read their text as often as the run
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
 SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One run: its shape, its length, and what it takes."""
+
+    num_layers: int
+    d_model: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    d_ff: int
+    num_steps: int
+    params: float
+    tokens: float
+    flops: float
+    seconds: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.num_layers, self.d_model
+
+    @property
+    def name(self) -> str:
+        return f"{self.num_layers}x{self.d_model}-{self.num_steps}"
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ from headwater.batches.settings import MixtureSettings
 from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import remove_leftovers, write_json
-from headwater.forecast.ladder import MIN_RUNG_STEPS, Rung
-from headwater.runs.ladder_design import Ladder, LadderOptions, Sizes, SmallRun, rung_config
-from headwater.runs.ladder_record import same_make
+from headwater.runs.ladder_design import MIN_RUNG_STEPS, Ladder, LadderOptions, Sizes, SmallRun, rung_config
+from headwater.runs.ladder_record import Rung, same_make
 from headwater.runs.paths import Say, read_json_or_none, split_tokens
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import prepare_data
