@@ -22,7 +22,7 @@ from headwater.report.page import render_report
 from headwater.report.run_data import read_run
 from headwater.runs.data_card import data_card_of_run
 from headwater.runs.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
-from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.paths import Folders, Require, Say, ignore, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import StageKeys, final_checkpoint, named_if_stopped
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -
     with named_if_stopped("baselines"):
         evaluation = add_baselines(config, evaluation, say, require_owner)
     with named_if_stopped("report"):
-        report_stage(config, evaluation, lambda line: None, require_owner)
+        report_stage(config, evaluation, ignore, require_owner)
     return evaluation
 
 

@@ -16,7 +16,15 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.records import Record, read_records
-from headwater.runs.ladder_record import Rung, UnfinishedLadder, is_shape_of, ladder_dir, same_make, trained_rungs
+from headwater.runs.ladder_record import (
+    SHAPE,
+    Rung,
+    UnfinishedLadder,
+    is_shape_of,
+    ladder_dir,
+    same_make,
+    trained_rungs,
+)
 from headwater.runs.paths import Folders, Say, read_json_or_none, stage_digest
 from headwater.runs.plan import load_note
 from headwater.runs.plan_machine import machinery, relative_step
@@ -217,12 +225,7 @@ class Sizes:
     def _rung(self, config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
         model, train = config.model, config.train
         return Rung(
-            num_layers=model.num_layers,
-            d_model=model.d_model,
-            num_heads=model.num_heads,
-            num_kv_heads=model.num_kv_heads,
-            head_dim=model.head_dim,
-            d_ff=model.d_ff,
+            **{name: getattr(model, name) for name in SHAPE},
             num_steps=train.num_steps,
             params=float(count_parameters(model).total),
             tokens=float(train.num_steps * train.batch_tokens),
@@ -241,12 +244,7 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     train = ladder.config.train
     settings: dict[str, Any] = {
         "name": rung.name,
-        "model.num_layers": rung.num_layers,
-        "model.d_model": rung.d_model,
-        "model.num_heads": rung.num_heads,
-        "model.num_kv_heads": rung.num_kv_heads,
-        "model.head_dim": rung.head_dim,
-        "model.d_ff": rung.d_ff,
+        **{f"model.{name}": getattr(rung, name) for name in SHAPE},
         "train.num_steps": rung.num_steps,
         "train.batch_tokens": train.batch_tokens,
         "train.validate_every": rung.num_steps,

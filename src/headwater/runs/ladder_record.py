@@ -144,7 +144,7 @@ def is_as_fast(config: RunConfig) -> bool:
 def done_ladder(config: RunConfig) -> DoneLadder | None:
     """Return the finished ladder of this run; None when settings or text have changed since.
 
-    Another schedule of the learning rate throws no ladder away: what that changes is known (plan.law.schedule).
+    Another schedule of the learning rate throws no ladder away: what that changes is known (scaling.schedule).
     """
     found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
     try:
@@ -199,10 +199,14 @@ def table_of(done: Sequence[DoneRung], model: ModelSettings, source: str = "all"
     from headwater.scaling.table import runs_of  # where there are rungs
 
     rungs = [rung.rung for rung in done]
-    shapes = [model.model_copy(update={name: getattr(rung, name) for name in SHAPE}) for rung in rungs]
     losses = [rung.loss[source] for rung in done]
-    runs = runs_of([size_of(shape) for shape in shapes], [rung.tokens for rung in rungs], losses)
+    runs = runs_of([size_of(model_of(rung, model)) for rung in rungs], [rung.tokens for rung in rungs], losses)
     return replace(runs, total=np.array([rung.params for rung in rungs]))
+
+
+def model_of(rung: Rung, model: ModelSettings) -> ModelSettings:
+    """Return the model of a rung of a run of `model`."""
+    return model.model_copy(update={name: getattr(rung, name) for name in SHAPE})
 
 
 def size_of(model: ModelSettings) -> float:

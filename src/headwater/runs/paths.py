@@ -15,6 +15,10 @@ Require = Callable[[], None]
 "Raises LockedError where another process has taken the run folder over."
 
 
+def ignore(_: object) -> None:
+    """Show nothing of a record or a line."""
+
+
 @dataclass(frozen=True)
 class Folders:
     """Where a run's stages lie."""

@@ -142,12 +142,16 @@ def plan_run(
 
 def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     """Return what the table says, without one the run's own ladder as far as that is trained, in bits per byte."""
-    unfinished = unfinished_ladder(config) if runs_csv is None else None
-    if runs_csv is None and unfinished is None:
-        return LossOutlook(None, NO_RUNS)
-    from headwater.runs.plan_loss import loss_outlook, unfinished_outlook  # a law: without rows nothing of it is loaded
+    if runs_csv is not None:
+        from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded
 
-    return loss_outlook(config, runs_csv) if unfinished is None else unfinished_outlook(config, unfinished)
+        return loss_outlook(config, runs_csv)
+    unfinished = unfinished_ladder(config)
+    if unfinished is None:
+        return LossOutlook(None, NO_RUNS)
+    from headwater.runs.plan_loss import unfinished_outlook
+
+    return unfinished_outlook(config, unfinished)
 
 
 def _inputs(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook) -> Inputs:

@@ -45,7 +45,7 @@ def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, 
         step=step_time,
         memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),
         watts=Spread(mean_watts(device), spread["power"]),
-        usd_per_hour=price and Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z_P90)),
+        usd_per_hour=Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z_P90)) if price else None,
         how={
             "memory": f"state, activations and the driver's context on one {device.name}",
             "power": f"{device.name} at its limit of {device.watts:g} W",

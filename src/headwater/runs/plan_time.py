@@ -20,7 +20,7 @@ from headwater.machine.host import float32_rate_per_core
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.runs.ladder_record import DoneRung, is_as_fast, is_shape_of, read_ladder
+from headwater.runs.ladder_record import DoneRung, is_as_fast, is_shape_of, model_of, read_ladder
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import foreseen_held_out, has_almanac, source_bytes
@@ -173,11 +173,8 @@ def _notes_of_load(rungs: Sequence[DoneRung], *, is_used: bool) -> list[str]:
 
 
 def _of_rung(config: RunConfig, done: DoneRung) -> MeasuredSteps:
-    rung = done.rung
-    sizes = {"num_layers": rung.num_layers, "d_model": rung.d_model, "d_ff": rung.d_ff}
-    heads = {"num_heads": rung.num_heads, "num_kv_heads": rung.num_kv_heads, "head_dim": rung.head_dim}
-    model = config.model.model_copy(update=sizes | heads)
-    return MeasuredSteps(StepShape(model, config.optim, config.train), done.step_seconds, done.around)
+    shape = StepShape(model_of(done.rung, config.model), config.optim, config.train)
+    return MeasuredSteps(shape, done.step_seconds, done.around)
 
 
 def modelled_step(shape: StepShape, peaks: Peaks) -> float:

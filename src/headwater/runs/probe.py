@@ -24,7 +24,7 @@ from headwater.batches.source import BatchSource
 from headwater.machine.load import LoadMeter
 from headwater.machine.memory import peak_bytes
 from headwater.machine.signals import StopRequest
-from headwater.runs.paths import Say
+from headwater.runs.paths import Say, ignore
 from headwater.runs.plan_machine import microbatch_tokens, relative_step
 from headwater.runs.plan_time import Probe
 from headwater.runs.run_config import RunConfig
@@ -86,7 +86,9 @@ def probe(config: RunConfig, expected_step_seconds: float, say: Say) -> Probe:
     micro, batch = microbatch_tokens(config), config.train.batch_tokens
     whole = batch == micro or expected_step_seconds <= LONG_STEP_SECONDS
     with tempfile.TemporaryDirectory(prefix="headwater-probe-") as folder:
-        run = _assemble(config, Path(folder), batch if whole else micro, micro, say)
+        once = batch if whole else micro
+        rows = _rows(config, Path(folder), once)
+        run = assemble(Path(folder), _plan(config, once, micro), rows, say)
         stopwatch = _Stopwatch(time.perf_counter)
         run.optimizer.step = stopwatch.timed(run.optimizer.step)  # type: ignore[method-assign, assignment]
         with contextlib.suppress(_Enough):
@@ -115,9 +117,9 @@ def _save_seconds(run: Run) -> float:
     """Return what a save takes from training: the copy, and the core that the thread which writes it takes."""
     try:
         started_at = time.perf_counter()
-        save(run, _unsaid)
+        save(run, ignore)
         copied = time.perf_counter()
-        finish_save(run, _unsaid)
+        finish_save(run, ignore)
         written = time.perf_counter()
     finally:
         run.saver.close()
@@ -132,16 +134,6 @@ class _NoEvaluator:
 
     def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ()
-
-
-def _assemble(config: RunConfig, folder: Path, batch_tokens: int, microbatch_tokens: int, say: Say) -> Run:
-    """Return the run as training would assemble it, in `folder`, with batches of whole rows of random ids."""
-    plan = _plan(config, batch_tokens, microbatch_tokens)
-    return assemble(folder, plan, _rows(config, folder, batch_tokens), say)
-
-
-def _unsaid(message: object) -> None:
-    """Say nothing of it."""
 
 
 def _plan(config: RunConfig, batch_tokens: int, micro: int) -> TrainPlan:

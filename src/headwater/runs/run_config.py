@@ -265,7 +265,7 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return flat
 
 
-def config_record(config: RunConfig, reasons: list[Reason]) -> dict[str, Any]:
+def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any]:
     """Return what is written to a run's config.json."""
     return {
         "format": CONFIG_FORMAT,

@@ -17,7 +17,7 @@ from headwater.optim.rules import Reason
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
-from headwater.runs.paths import Require, Say, require_run_dir
+from headwater.runs.paths import Require, Say, ignore, require_run_dir
 from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import is_trained, prepare_data, train_plan, write_config
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 Display = Callable[[Record], None]
 "What each record is given to as it is written."
-
-
-def ignore(_: object) -> None:
-    """Show nothing of a record or a line."""
 
 
 @dataclass(frozen=True)

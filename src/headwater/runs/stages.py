@@ -7,7 +7,7 @@ with the same key is up to date. Stages after training keep their keys in RUN/st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -156,7 +156,7 @@ def require_settings_of_checkpoint(config: RunConfig) -> None:
         require_same(path, saved, train_plan(config).identity())
 
 
-def write_config(config: RunConfig, reasons: list[Reason], require_owner: Require = no_owner) -> None:
+def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner) -> None:
     """Write config.json, unless the same is there already.
 
     Raises CheckpointError when the run was trained with other settings: config.json says how to read its checkpoints.

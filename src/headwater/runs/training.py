@@ -20,7 +20,7 @@ from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.open import open_evaluator
-from headwater.runs.paths import Require, Say
+from headwater.runs.paths import Require, Say, ignore
 from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.plan_machine import StartedRun
 from headwater.runs.plan_time import validated_tokens
@@ -111,15 +111,11 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     open_rows = open_verified_batches if ranks.place.local_rank else open_batches
     batches = open_rows(config)
     with StopRequest(stop_within) as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, _ignore, ranks=ranks)
-        if not train(run, None, _ignore, stop) or stop_requested(run, stop):
+        run = assemble(config.run_dir, train_plan(config), batches, ignore, ranks=ranks)
+        if not train(run, None, ignore, stop) or stop_requested(run, stop):
             return False
     stop.pass_on()
     return True
-
-
-def _ignore(_: Any) -> None:
-    pass
 
 
 def _require_space(run: Run) -> None:
