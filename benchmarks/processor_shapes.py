@@ -1,9 +1,8 @@
-"""Measure the rows of forecast/data/processor.json: the time of a step on this processor, and the share of each part.
+"""Measure the rows of forecast/data/processor.json: the time of a step on this processor.
 
     python benchmarks/processor_shapes.py --write
 
-Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 alternately, and
-profiled by roofline.py; Muon's blocks are those of the rule. The machine must be idle. The rows are printed; with
+Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 alternately; Muon's blocks are those of the rule. The machine must be idle. The rows are printed; with
 --write they replace those of this kind of processor, with the peaks and their ratios to the float32 rate. For a new
 kind, first write its name, its flags and how it differs into the table.
 """
@@ -39,7 +38,6 @@ SHAPES = tuple(
     )
 )
 DTYPES = ("int8", "bfloat16")
-PARTS = ("matmul", "loss", "optimizer", "attention", "other")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,22 +66,16 @@ def measured_row(shape: Shape, folder: Path, num_rounds: int) -> dict[str, Any]:
         found = {finding.name: summarise(finding) for finding in findings}
         if missing := [name for name, one in found.items() if one["status"] != "ok"]:
             sys.exit(f"{shape}: {missing[0]} can't be measured: {found[missing[0]]['status']}")
-        roofline = workers.profile(job)
     finally:
         workers.end_all()
     block_rows = make_plan(job).optim.block_rows
-    return row_of(shape, block_rows, {name: one["ms_per_step"] for name, one in found.items()}, roofline)
+    return row_of(shape, block_rows, {name: one["ms_per_step"] for name, one in found.items()})
 
 
-def row_of(shape: Shape, block_rows: int | None, ms: dict[str, float], roofline: dict[str, Any]) -> dict[str, Any]:
-    """Return the table's row; waiting for data is other work."""
-    if "error" in roofline:
-        sys.exit(f"{shape}: no roofline: {roofline['error']}")
-    shares = {part: roofline["parts"][part]["share"] for part in (*PARTS, "data")}
-    shares["other"] += shares.pop("data")
+def row_of(shape: Shape, block_rows: int | None, ms: dict[str, float]) -> dict[str, Any]:
+    """Return the table's row of a shape."""
     sizes = {name: getattr(shape, name) for name in ("num_layers", "num_heads", "d_model", "seq_len", "vocab_size")}
-    times = {"rows": shape.rows, "block_rows": block_rows, "int8_ms": ms["int8"], "bfloat16_ms": ms["bfloat16"]}
-    return sizes | times | {"shares": shares}
+    return sizes | {"rows": shape.rows, "block_rows": block_rows, "int8_ms": ms["int8"], "bfloat16_ms": ms["bfloat16"]}
 
 
 def peaks() -> dict[str, float]:

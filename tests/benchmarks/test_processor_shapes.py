@@ -11,7 +11,6 @@ from headwater.forecast import processor
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MS = {"int8": 200.0, "bfloat16": 260.0}
-SHARES = {"matmul": 0.3, "attention": 0.1, "loss": 0.3, "optimizer": 0.1, "data": 0.05, "other": 0.15}
 
 
 @pytest.fixture
@@ -23,8 +22,7 @@ def shapes(monkeypatch):
 
 
 def test_a_row_that_was_measured_is_one_the_planner_gives_back(shapes, monkeypatch):
-    roofline = {"parts": {part: {"share": share} for part, share in SHARES.items()}}
-    rows = [shapes.row_of(shape, None, MS, roofline) for shape in reversed(shapes.SHAPES)]
+    rows = [shapes.row_of(shape, None, MS) for shape in reversed(shapes.SHAPES)]
     peaks = {"int8": 9e11, "bfloat16": 4.5e11}
     table = json.loads(shapes.with_rows(processor.constants(), "usual", rows, peaks, 2e11))
     changed, *others = (kind for kind in table["kinds"] if kind["name"] == "usual")
@@ -36,9 +34,8 @@ def test_a_row_that_was_measured_is_one_the_planner_gives_back(shapes, monkeypat
     assert unchanged[0] == unchanged[1]
     monkeypatch.setattr(processor, "constants", lambda: table)
     row = changed["shapes"][1]
-    assert row["shares"]["other"] == pytest.approx(0.2)
-    sizes = processor.sizes_of(processor._model(row), is_muon=True, block_rows=row["block_rows"])
-    found = processor.step_seconds(sizes, 4096, processor.Peaks(9e11, 4.5e11, "int8", "as measured"))
+    sizes = processor.sizes_of(processor.shape_model(row), is_muon=True, block_rows=row["block_rows"])
+    found = processor.step_seconds(sizes, 4096, processor.Peaks(9e11, "int8", "as measured"))
     assert found == pytest.approx(0.2)
 
 
@@ -48,8 +45,3 @@ def both(table: dict) -> list[dict]:
 
 def test_the_tables_file_is_as_the_benchmark_writes_it(shapes):
     assert shapes.table_text(processor.constants()) == shapes.DATA.read_text(encoding="utf-8")
-
-
-def test_a_roofline_that_failed_is_said(shapes):
-    with pytest.raises(SystemExit, match="no roofline: why"):
-        shapes.row_of(shapes.SHAPES[0], None, MS, {"error": "why"})
