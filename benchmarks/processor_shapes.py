@@ -2,9 +2,10 @@
 
     python benchmarks/processor_shapes.py --write
 
-Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 alternately; Muon's blocks are those of the rule. The machine must be idle. The rows are printed; with
---write they replace those of this kind of processor, with the peaks and their ratios to the float32 rate. For a new
-kind, first write its name, its flags and how it differs into the table.
+Each shape's step is timed as benchmarks/throughput.py times headwater, in int8 and in bfloat16 alternately; Muon's
+blocks are those of the rule. The machine must be idle. The rows are printed; with --write they replace those of this
+kind of processor, with the peaks and their ratios to the float32 rate. For a new kind, first write its name, its
+flags and how it differs into the table.
 """
 
 from __future__ import annotations
