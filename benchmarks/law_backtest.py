@@ -34,13 +34,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from statistics import mean
+from statistics import NormalDist, mean
 from typing import Any
 
 import numpy as np
 
 from headwater.scaling import ScalingLaw
-from headwater.scaling.arrays import Z_P90, deviations_of
+from headwater.scaling.arrays import Z_P90
 from headwater.scaling.backtest import Origin, decades_beyond, origins, span
 from headwater.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.scaling.estimator import Discrepancy
@@ -169,7 +169,7 @@ def entries(cut: Cut, law: ScalingLaw) -> list[dict[str, Any]]:
     errors = np.log(found.median / beyond.loss)
     fit = np.log(law.curve.loss(beyond.params, beyond.tokens) / beyond.loss)
     last = np.log(fitted.loss[int(fitted.flops.argmax())] / beyond.loss)
-    moved = np.abs(law.without_each(beyond.params, beyond.tokens)) > deviations_of(0.9) * found.log_deviation
+    moved = np.abs(law.without_each(beyond.params, beyond.tokens)) > NormalDist().inv_cdf(0.95) * found.log_deviation
     sizes = zip(beyond.params.tolist(), beyond.tokens.tolist(), strict=True)
     warned = [bool(forecast_warnings(fitted, *size)) or forecast_refusal(fitted, *size) is not None for size in sizes]
     return [

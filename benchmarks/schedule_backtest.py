@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from statistics import fmean, median
+from statistics import NormalDist, fmean, median
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,12 @@ from scipy.optimize import least_squares
 
 from headwater.optim.settings import ScheduleSettings
 from headwater.runs.plan_loss import factors_of, in_words
-from headwater.scaling.arrays import deviations_of
 from headwater.scaling.schedule import FITTED, UNSURE, MultiPower, move
 
 DATA = Path(__file__).parent / "data" / "scaling"
 WARMUP, SHARES = 2160, 500
 USUAL_STEPS = 24_000  # of the length whose constants serve for every run
-Z_P95 = deviations_of(0.9)
+Z_P95 = NormalDist().inv_cdf(0.95)
 POINTS = 12  # of a curve, from where its rate falls to its end
 KINDS = {"constant": "constant", "cosine": "cosine", "wsd": "exponential", "wsdld": "linear", "wsdcon": "two-stage"}
 ENDS = {24_000: ("constant_24000", "cosine_24000", "wsd_20000_24000", "wsdld_20000_24000")}

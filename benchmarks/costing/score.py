@@ -17,7 +17,6 @@ from costing.llm_foundry import llm_foundry_shape
 from costing.observed import DATA, Observed
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.efficiency import Efficiency
-from headwater.forecast.energy import mean_watts
 from headwater.forecast.failures import Pauses, shares
 from headwater.forecast.memory import estimate_memory
 from headwater.forecast.time import USUAL_UTILISATION, run_seconds_per_token, step_seconds
@@ -123,7 +122,7 @@ def run_scores(rows: Sequence[Observed], constants: dict[str, float]) -> list[Sc
                 Score("hours", row.source, row.kind, row.job.name, hours / row.hours - 1, usual / row.hours - 1)
             )
         if row.energy_kwh and _has_energy(row):
-            an_hour = mean_watts(row.job.device) / 1000 * (row.job.pue or 1.0) / row.energy_kwh
+            an_hour = row.job.device.watts / 1000 * (row.job.pue or 1.0) / row.energy_kwh
             usual_an_hour = BASELINE_POWER * row.job.device.watts / 1000 * (row.job.pue or 1.0) / row.energy_kwh
             scores.append(
                 Score("energy", row.source, row.kind, row.job.name, an_hour * hours - 1, usual_an_hour * usual - 1)

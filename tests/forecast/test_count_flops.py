@@ -46,12 +46,12 @@ def test_keys_seen_is_the_mean_over_positions(seq_len, window):
 
 def test_full_recomputation_adds_the_blocks_forward_pass():
     model = own.count_model(ModelSettings(**SHAPE))
-    flops = {policy: count_flops(model, policy, is_flash=False).hardware for policy in RECOMPUTES}
+    flops = {policy: count_flops(model, policy).hardware for policy in RECOMPUTES}
     block = 2 * (model.matmul - 50 * 32)
-    core = 4 * 32 * 16 * 3  # scores and sums of values, whole sequences, three layers
-    assert flops["selective"] - flops["none"] == core
+    core = 4 * 32 * (16 + 1) / 2 * 3  # scores and sums of values of the keys before, three layers
+    assert flops["selective"] == flops["none"]  # flash attention keeps no core
     assert flops["full"] - flops["none"] == core + block
-    assert flops["none"] == count_flops(model).full_attention  # without flash the masked half is computed
+    assert flops["none"] == count_flops(model).causal + core / 2
 
 
 def test_conventions_are_in_the_order_of_what_they_count():

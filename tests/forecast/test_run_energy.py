@@ -8,14 +8,14 @@ import pytest
 
 from headwater.errors import ConfigError, DataError
 from headwater.forecast.device import find_device, find_price, read_devices
-from headwater.forecast.energy import find_site, mean_watts
+from headwater.forecast.energy import find_site
 
 DEVICES = read_devices()
 HARDWARE = "name,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size"
 
 
 def test_power_is_the_limit():
-    assert mean_watts(find_device("H100", DEVICES)) == 700
+    assert find_device("H100", DEVICES).watts == 700
 
 
 @pytest.mark.parametrize("name", ["H100", "H200", "B200", "GB200", "A100-80GB", "A100-40GB", "L40S"])

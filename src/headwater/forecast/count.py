@@ -56,24 +56,18 @@ def attention_flops(model: ModelCount) -> tuple[float, float]:
     return causal, full
 
 
-def count_flops(
-    model: ModelCount, recompute: Recompute = "none", is_flash: bool = True, recomputed_layers: float = 1.0
-) -> FlopsPerToken:
+def count_flops(model: ModelCount, recompute: Recompute = "none") -> FlopsPerToken:
     """Return FLOPs per token at `model.seq_len`.
 
-    `recompute` says what the backward pass computes again, in `recomputed_layers` of the layers: "full" each block's
-    forward pass (arXiv:1604.06174), "selective" attention's core (arXiv:2205.05198). Flash attention's backward pass
-    computes the scores again anyway, half of attention's forward FLOPs (arXiv:2307.08691, section 3.1); without it
-    the masked half is computed and thrown away, forward and backward.
+    `recompute` says what the backward pass computes again: "full" each block's forward pass (arXiv:1604.06174),
+    "selective" attention's core (arXiv:2205.05198), which flash attention never keeps: its backward pass computes the
+    scores again anyway, half of attention's forward FLOPs (arXiv:2307.08691, section 3.1).
     """
     causal, full = attention_flops(model)
     unwindowed = sum(2 * width * model.seq_len for width, _ in model.attention)
-    core = causal if is_flash else full
-    again = causal / 2 if is_flash else 3 * (full - causal)
+    again = causal / 2
     if recompute == "full":
-        again += recomputed_layers * (core + 2 * (model.matmul - model.head))
-    elif recompute == "selective" and not is_flash:
-        again += recomputed_layers * core
+        again += causal + 2 * (model.matmul - model.head)
     return FlopsPerToken(
         six_n=6 * model.active,
         palm=6 * model.active + 3 * unwindowed,

@@ -33,7 +33,8 @@ class Device:
 
     `links` is what a device exchanges with all others of its node of `node_size` together, `network` its part of the
     node's network cards; a rate in fp8 or fp4 is None where there are no such units. `watts` is the limit it runs at,
-    `full_watts` that of the data sheet's peaks.
+    `full_watts` that of the data sheet's peaks. The limit is also its mean power in training with its share of host
+    and network, before cooling: nearer to published energies than 0.9 of it (benchmarks/cost_backtest.py).
     """
 
     name: str

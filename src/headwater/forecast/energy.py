@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError
 from headwater.tables import required, table
-
-if TYPE_CHECKING:
-    from headwater.forecast.device import Device
 
 AVERAGE = "average"
 SITE_COLUMNS = ("site", "pue", "kg_co2_per_kwh")
@@ -52,12 +48,3 @@ def site_or_average(name: str, path: Path | None = None) -> tuple[Site, float, s
     if name:
         return site, site.pue, f"PUE {site.pue:g} and {carbon}"
     return site, 1.0, f"nothing for cooling, {carbon}: a costs file names another site"
-
-
-def mean_watts(device: Device) -> float:
-    """Return the mean power of a device in training with its share of host and network, before cooling: its limit.
-
-    It draws less than that itself, and its host about the rest. Limit × hours comes nearer to published energies than
-    0.9 of it does (benchmarks/cost_backtest.py); most of those are computed so by their authors.
-    """
-    return device.watts

@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from headwater.forecast.communication import (
-    Traffic,
-    sharding_traffic,
-    step_traffic,
-    tensor_traffic,
-)
+from headwater.forecast.communication import Traffic, sharding_traffic, step_traffic, tensor_traffic
 from headwater.forecast.compute import Compute, device_params, microbatch_compute
 from headwater.forecast.device import Device
 from headwater.forecast.efficiency import Efficiency
@@ -43,10 +38,7 @@ def step_work(shape: Transformer, layout: Layout, device: Device) -> StepWork:
     """Return the work of a step; raise ConfigError when the layout can't be."""
     check_layout(layout, shape)
     params = device_params(shape, layout)
-    traffic = (
-        *tensor_traffic(shape, layout, device),
-        *sharding_traffic(shape, layout, device, params),
-    )
+    traffic = (*tensor_traffic(shape, layout, device), *sharding_traffic(shape, layout, device, params))
     return StepWork(
         device=device,
         precision=layout.precision,

@@ -12,7 +12,7 @@ from headwater.forecast.candidate import sizes
 from headwater.forecast.cluster import Cluster
 from headwater.forecast.device import KINDS, Device, find_price, read_devices, read_prices
 from headwater.forecast.efficiency import shipped_constants
-from headwater.forecast.energy import AVERAGE, mean_watts, site_or_average
+from headwater.forecast.energy import AVERAGE, site_or_average
 from headwater.forecast.search import FINAL_SHARE, FINAL_SHARE_SOURCE, BudgetPlan, Machine, Query, Rates, search
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
@@ -101,7 +101,7 @@ def _on_devices(costs: Costs, cluster: Cluster, site_name: str) -> Machine:
     device, fitted = cluster.device, shipped_constants()
     site, pue, power_how = site_or_average(site_name, costs.sites)
     usd, how = _price(costs, device)
-    watts = costs.watts or mean_watts(device)
+    watts = costs.watts or device.watts
     errors = fitted["hours_backtest"]
     rates = Rates(
         num_devices=cluster.num_devices,

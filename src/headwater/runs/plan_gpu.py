@@ -6,7 +6,6 @@ import math
 
 from headwater.forecast.device import Device, find_price
 from headwater.forecast.efficiency import shipped_constants, shipped_efficiency
-from headwater.forecast.energy import mean_watts
 from headwater.forecast.layout import HEADWATER, Layout
 from headwater.forecast.memory import CONTEXT_BYTES, estimate_memory
 from headwater.forecast.processor import muon_flops, sizes_of
@@ -44,7 +43,7 @@ def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, 
     return Machinery(
         step=step_time,
         memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),
-        watts=Spread(mean_watts(device), spread["power"]),
+        watts=Spread(device.watts, spread["power"]),
         usd_per_hour=Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z_P90)) if price else None,
         how={
             "memory": f"state, activations and the driver's context on one {device.name}",

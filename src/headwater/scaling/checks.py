@@ -43,8 +43,6 @@ class Exponent:
     p10: float
     p90: float
     is_bounded: bool
-    values: FloatArray
-    log_likelihood: FloatArray
 
     @property
     def is_identified(self) -> bool:
@@ -71,7 +69,7 @@ def _exponent(space: FloatArray, heights: FloatArray) -> Exponent:
         at = top + int(above[0])
         ends[1] = float(np.interp(-drop, -relative[at - 1 : at + 1], [at - 1, at]))
     low, high = np.exp(np.interp(ends, np.arange(len(space)), logs)).tolist()
-    return Exponent(float(space[top]), low, high, bool(len(below) and len(above)), space, relative)
+    return Exponent(float(space[top]), low, high, bool(len(below) and len(above)))
 
 
 def no_law(runs: Runs) -> str | None:

@@ -1,7 +1,7 @@
 """A scaling law as an estimator: fit a table of runs, predict others with intervals, ask for the best size.
 
     law = ScalingLaw.fit(params, tokens, loss)
-    law.predict([7e9], [1.4e11], level=0.8)
+    law.predict([7e9], [1.4e11])
     law.optimum(flops=1e21)
 
 The median is that of posterior.py; `law.curve` is the law as the literature fits it, the baseline. The interval joins
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from headwater.errors import DataError
-from headwater.scaling.arrays import LEVEL, Z_P90, FloatArray, deviations_of
+from headwater.scaling.arrays import Z_P90, FloatArray
 from headwater.scaling.backtest import decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
@@ -57,25 +57,23 @@ class Discrepancy:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Losses of the targets, log-normal about their medians (t,); `low` and `high` are the ends of the interval."""
+    """Losses of the targets, log-normal about their medians (t,); `low` is P10 and `high` is P90."""
 
     median: FloatArray
     log_deviation: FloatArray
-    level: float = LEVEL
 
     @property
     def low(self) -> FloatArray:
-        return self.median * np.exp(-deviations_of(self.level) * self.log_deviation)
+        return self.median * np.exp(-Z_P90 * self.log_deviation)
 
     @property
     def high(self) -> FloatArray:
-        return self.median * np.exp(deviations_of(self.level) * self.log_deviation)
+        return self.median * np.exp(Z_P90 * self.log_deviation)
 
     @property
     def band(self) -> tuple[float, float, float]:
         """P10, P50 and P90 of the first target."""
-        middle, factor = float(self.median[0]), math.exp(Z_P90 * float(self.log_deviation[0]))
-        return middle / factor, middle, middle * factor
+        return float(self.low[0]), float(self.median[0]), float(self.high[0])
 
 
 @dataclass(frozen=True)
@@ -186,12 +184,11 @@ class ScalingLaw:
         self,
         params: ArrayLike,
         tokens: ArrayLike,
-        level: float = LEVEL,
         *,
         unique_tokens: ArrayLike = math.inf,
         total_params: ArrayLike | None = None,
     ) -> Prediction:
-        """Return the losses of runs of these sizes (t,) with their central interval.
+        """Return the losses of runs of these sizes (t,) with P10 to P90.
 
         `total_params` count embeddings, too, where the table's `params` leave them out.
         """
@@ -204,7 +201,7 @@ class ScalingLaw:
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
         own = self.widening * self._discrepancy.deviation(variance, decades, self.runs.run_noise)
         by_row = np.abs(self.without_each(N, D)).max(axis=0, initial=0.0) / Z_P90
-        return Prediction(np.exp(mean), np.sqrt(own**2 + by_strength + by_row**2), level)
+        return Prediction(np.exp(mean), np.sqrt(own**2 + by_strength + by_row**2))
 
     def optimum(self, flops: float) -> Optimum | None:
         """Return the best size at 6 N D = `flops` over the laws that the rows leave open; None without an optimum."""

@@ -19,10 +19,8 @@ from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, Runs
 
 HUBER_DELTA = 1e-3
 NUM_STARTS = 3
-LEAST_EXPONENT, GREATEST_EXPONENT = (
-    0.03,
-    1.5,
-)  # no published law leaves them; a step in loss would drive one to infinity
+# no published law leaves them; a step in loss would drive one to infinity
+LEAST_EXPONENT, GREATEST_EXPONENT = 0.03, 1.5
 _SMALLEST = 1e-9  # of the loss: a term that the grid put at zero starts here, since its logarithm is fitted
 _MAX_LOG = 50.0  # a step may try absurd values, which must not overflow
 
