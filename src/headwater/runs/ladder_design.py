@@ -294,11 +294,8 @@ class SmallRun:
     def keep(self, found: Mapping[str, Any]) -> None:
         write_json(self.config.run_dir / self.file, {"key": self.key, **found})
 
-    def records(self) -> list[Record]:
-        return read_records(self.config.run_dir / "records.jsonl")
-
-    def last(self, event: str) -> Record:
-        return [record for record in self.records() if record["event"] == event][-1]
+    def records(self, event: str | None = None) -> list[Record]:
+        return read_records(self.config.run_dir / "records.jsonl", event)
 
     def train(self, display: Display, say: Say) -> bool:
         """Train it to its end, in a new folder where one of other settings or text is there; False after a signal."""

@@ -251,7 +251,7 @@ def _losses(
             say(f"small run {number} of {mixing.options.num_trained}: {shown}")
             if not run.train(make_display(run.config), say):
                 return None
-            measured = {"loss": run.last("validation")["bits_per_byte"]}
+            measured = {"loss": run.records("validation")[-1]["bits_per_byte"]}
             run.keep(measured)
         found.append([float(measured["loss"][source]) for source in mixing.sources])
     return np.array(found)

@@ -98,7 +98,7 @@ def processor_step(config: RunConfig, dtype: str, cores: int, flags: set[str], p
     runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=config.machine.compile != "off"))
     rungs = [rung for rung in read_ladder(config) if rung.dtype == dtype] if is_as_fast(config) else []
     own = [run for run in runs if run.shape.key == shape.key and _ratio(run, peaks)][:NUM_NEWEST]
-    counted, sources = list(own), [_number(len(own), "earlier run")] if own else []
+    counted, sources = list(own), [f"{len(own)} earlier run{'s' if len(own) > 1 else ''}"] if own else []
     if same := [rung for rung in rungs if is_shape_of(rung.rung, config) and rung.busy is None]:
         around = MeasuredAround.mean_of([rung.around for rung in same])
         counted.append(MeasuredSteps(shape, fmean(rung.step_seconds for rung in same), around))
@@ -158,10 +158,6 @@ def _far_off(step: float, modelled: float) -> str:
     ratio = step / modelled
     is_far = abs(math.log(ratio)) > 3 * constants()["log_deviation"]["step"]
     return f" ({ratio:.2g} times the model's: see RUN/{TIMES_FILE}, or --probe)" if is_far else ""
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _notes_of_load(rungs: Sequence[DoneRung], *, is_used: bool) -> list[str]:

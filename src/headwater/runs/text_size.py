@@ -34,9 +34,6 @@ class SourceEpochs:
     times: float
 
 
-EpochsBySource = Mapping[str, SourceEpochs]
-
-
 def source_bytes(source: SourceSettings) -> float | None:
     """Return the bytes of a source's files as they lie on the disk, or of its packages' text as it was when measured.
 
@@ -209,11 +206,11 @@ def epochs_or_none(config: RunConfig) -> dict[str, SourceEpochs] | None:
         return None
 
 
-def most_epochs(by_source: EpochsBySource) -> float:
+def most_epochs(by_source: Mapping[str, SourceEpochs]) -> float:
     return max(found.times for found in by_source.values())
 
 
-def overall_epochs(by_source: EpochsBySource | None) -> float:
+def overall_epochs(by_source: Mapping[str, SourceEpochs] | None) -> float:
     """Return all tokens over those that are different: 1 where nothing is read twice, or isn't known yet."""
     if not by_source:
         return 1.0
