@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.device import find_device, find_price, read_devices
-from headwater.forecast.energy import find_site
+from headwater.forecast.device import COLUMNS, find_device, find_price, read_devices
+from headwater.forecast.energy import SITE_COLUMNS, find_site
+from headwater.tables import table
 
 DEVICES = read_devices()
 HARDWARE = "name,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size"
@@ -32,8 +33,8 @@ def test_every_figure_has_its_source_and_date():
         assert price.source
         assert price.date
         assert price.low <= price.usd_per_hour <= price.high
-    assert all(device.source for device in DEVICES.values())
-    assert find_site().source
+    for name, columns in (("hardware.csv", COLUMNS), ("sites.csv", SITE_COLUMNS)):
+        assert all(row["source"] for _, row in table(name, None, columns))
 
 
 def test_a_device_without_price_has_none():

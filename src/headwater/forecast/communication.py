@@ -73,7 +73,8 @@ def tensor_traffic(shape: Transformer, layout: Layout, device: Device) -> tuple[
     if layout.tensor == 1:
         return ()
     sums = 6.0 + 2.0 * layout.forward_again
-    inputs = 2.0 * (1 + _inputs_again(layout))
+    # in part of the layers the inputs of attention and MLP are gathered a second time
+    inputs = 2.0 * (1 + (layout.recomputed_layers if layout.keeps_half_the_matmuls else layout.forward_again))
     times = sums + (0.5 if layout.precision == "fp8" else 1.0) * inputs
     if layout.software.is_parallel_block:
         times /= 2
@@ -81,11 +82,6 @@ def tensor_traffic(shape: Transformer, layout: Layout, device: Device) -> tuple[
     group = Group.of(layout.tensor, 1, device)
     layers = shape.num_layers / layout.pipeline
     return (group.all_gather(num_bytes, times * layers, layout.software.hides_tensor_traffic),)
-
-
-def _inputs_again(layout: Layout) -> float:
-    """Return in what part of the layers the inputs of attention and MLP are gathered a second time."""
-    return layout.recomputed_layers if layout.keeps_half_the_matmuls else layout.forward_again
 
 
 def sharding_traffic(shape: Transformer, layout: Layout, device: Device, params: float) -> tuple[Traffic, ...]:

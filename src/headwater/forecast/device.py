@@ -49,7 +49,6 @@ class Device:
     links: float
     network: float
     node_size: int
-    source: str
 
     def peak_flops(self, precision: str) -> float:
         """Return the dense peak of matrix multiplication; raise ConfigError where the device has no such units."""
@@ -124,7 +123,6 @@ def _device(place: str, row: CsvRow) -> Device:
         links=required(row, "link_GBps", where=where) * 1e9,
         network=required(row, "network_GBps", where=where) * 1e9,
         node_size=int(required(row, "node_size", where=where)),
-        source=row.get("source") or "",
     )
 
 
@@ -143,10 +141,8 @@ class Price:
 def read_prices(kind: str | None = None, path: Path | None = None) -> list[tuple[str, CsvRow]]:
     """Return the prices of a kind, of every kind where it is None, each with its file and line.
 
-    Raises ConfigError for a kind that isn't one or a table that lacks a column, DataError for a file that is no table.
+    Raises ConfigError for a table that lacks a column, DataError for a file that is no table.
     """
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"{kind!r} is no kind of price; there are {', '.join(KINDS)}")
     return [(place, row) for place, row in table("prices.csv", path, PRICE_COLUMNS) if kind in (None, row["kind"])]
 
 

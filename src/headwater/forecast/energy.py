@@ -19,7 +19,6 @@ class Site:
     name: str
     pue: float
     kg_co2_per_kwh: float
-    source: str
 
 
 def find_site(name: str = AVERAGE, path: Path | None = None) -> Site:
@@ -33,7 +32,7 @@ def find_site(name: str = AVERAGE, path: Path | None = None) -> Site:
                 raise ConfigError(
                     f"{where}: pue={pue} is below 1, which is a data centre that uses less than its computers"
                 )
-            return Site(name, pue, required(row, "kg_co2_per_kwh", where=where), row.get("source") or "")
+            return Site(name, pue, required(row, "kg_co2_per_kwh", where=where))
     known = ", ".join(row["site"] for _, row in rows)
     raise ConfigError(f"no site {name!r} in the sites table; it has {known}")
 

@@ -38,6 +38,7 @@ def step_work(shape: Transformer, layout: Layout, device: Device) -> StepWork:
     """Return the work of a step; raise ConfigError when the layout can't be."""
     check_layout(layout, shape)
     params = device_params(shape, layout)
+    updated = params / (1 if layout.sharding == "none" else layout.num_shards)  # a device's own shard
     traffic = (*tensor_traffic(shape, layout, device), *sharding_traffic(shape, layout, device, params))
     return StepWork(
         device=device,
@@ -48,7 +49,7 @@ def step_work(shape: Transformer, layout: Layout, device: Device) -> StepWork:
         traffic=traffic,
         step_traffic=step_traffic(shape, layout, device, params),
         bubble=pipeline_bubble(layout),
-        update_bytes=UPDATE_BYTES * updated_params(shape, layout),
+        update_bytes=UPDATE_BYTES * updated,
     )
 
 
@@ -59,11 +60,6 @@ def in_halves(work: StepWork, fraction: float) -> StepWork:
     """
     attention = work.compute.attention_flops * (1 - fraction / 2)
     return replace(work, compute=replace(work.compute, attention_flops=attention))
-
-
-def updated_params(shape: Transformer, layout: Layout) -> float:
-    """Return weights that one device updates: its shard."""
-    return device_params(shape, layout) / (1 if layout.sharding == "none" else layout.num_shards)
 
 
 def pipeline_bubble(layout: Layout) -> float:

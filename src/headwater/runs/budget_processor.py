@@ -118,15 +118,12 @@ class Processor:
         rows = wanted_rows(num_tokens, model.seq_len)
         micro = rule_microbatch(rows * model.seq_len, model.seq_len)
         for recomputed in RECOMPUTED:
-            peak = self._peak(model, Portion(micro, math.ceil(recomputed * model.num_layers)))
+            portion = Portion(micro, math.ceil(recomputed * model.num_layers))
+            peak = run_memory(model, self.optim, portion, self.peaks.dtype, self.token_bytes)  # type: ignore[arg-type]
             if peak * math.exp(Z_P90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
                 placement = Placement(1, self.peaks.dtype, rows, micro // model.seq_len, recomputed)
                 return self._candidate(model, placement, peak, num_tokens, prepared_bytes_per_token)
         return None
-
-    def _peak(self, model: ModelSettings, portion: Portion) -> float:
-        dtype = self.peaks.dtype
-        return run_memory(model, self.optim, portion, dtype, self.token_bytes)  # type: ignore[arg-type]
 
     def _candidate(
         self, model: ModelSettings, placement: Placement, peak: float, num_tokens: float, prepared: float

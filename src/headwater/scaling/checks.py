@@ -61,7 +61,7 @@ def _exponent(space: FloatArray, heights: FloatArray) -> Exponent:
     relative, logs = heights - heights.max(), np.log(space)
     top, drop = int(relative.argmax()), -(Z_P90**2) / 2
     below, above = np.flatnonzero(relative[:top] < drop), np.flatnonzero(relative[top:] < drop)
-    ends = [0, len(space) - 1]
+    ends = [0.0, len(space) - 1.0]
     if len(below):
         at = int(below[-1])
         ends[0] = float(np.interp(drop, relative[at : at + 2], [at, at + 1]))

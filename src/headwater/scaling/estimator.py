@@ -139,7 +139,6 @@ class ScalingLaw:
         loss: ArrayLike,
         *,
         unique_tokens: ArrayLike | None = None,
-        known: Strength = USUAL,
     ) -> ScalingLaw:
         """Return the law of finished runs (n,), whose loss may have any unit.
 
@@ -155,7 +154,7 @@ class ScalingLaw:
             raise DataError("params, tokens and loss must be finite and above zero: drop the runs that failed")
         if unique is not None:
             unique = np.minimum(unique, columns[1])
-        return cls(replace(runs_of(*columns), unique=unique), known)
+        return cls(replace(runs_of(*columns), unique=unique))
 
     def with_discrepancy(self, discrepancy: Discrepancy) -> ScalingLaw:
         """Return the same fit with other constants of its interval."""

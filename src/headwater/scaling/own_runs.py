@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,14 +29,11 @@ class OwnRuns:
     path: Path
     move: Move = NO_MOVE
     move_how: str = ""
+    counts_embedding: ClassVar[bool] = True
 
     @property
     def unit(self) -> str:
         return f"as in {self.path.name}"
-
-    @property
-    def counts_embedding(self) -> bool:
-        return True
 
     @cached_property
     def strength(self) -> Strength:

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -69,10 +69,12 @@ class PublishedLaws:
 
     laws: tuple[PublishedLaw, ...]
     at_flops: float | None = None
-
-    @property
-    def unit(self) -> str:
-        return NATS
+    unit: ClassVar[str] = NATS
+    counts_embedding: ClassVar[bool] = False
+    "Whether a size counts the input's embedding: most of these laws exclude what isn't multiplied."
+    strength: ClassVar[Strength] = PUBLISHED
+    epochs: ClassVar[float] = 1.0
+    "How often the runs of these laws read their text."
 
     @cached_property
     def choosing(self) -> tuple[PublishedLaw, ...]:
@@ -98,21 +100,6 @@ class PublishedLaws:
         if flops is not None:
             shares = shares * 0.5 ** np.array([float(each.decades_outside(np.array(flops))) for each in laws])
         return np.asarray(shares / shares.sum())
-
-    @property
-    def counts_embedding(self) -> bool:
-        """Whether a size counts the input's embedding: most of these laws exclude what isn't multiplied."""
-        return False
-
-    @property
-    def strength(self) -> Strength:
-        """What repetition costs: these laws are of runs that read their text once."""
-        return PUBLISHED
-
-    @property
-    def epochs(self) -> float:
-        """How often the runs of these laws read their text."""
-        return 1.0
 
     def quantiles(
         self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ class Runs:
     params: FloatArray
     tokens: FloatArray
     loss: FloatArray
-    run_noise: float | None = field(default=None)
-    unique: FloatArray | None = field(default=None)
-    total: FloatArray | None = field(default=None)
+    run_noise: float | None = None
+    unique: FloatArray | None = None
+    total: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -57,7 +57,7 @@ class Runs:
     def flops(self) -> FloatArray:
         return FLOPS_PER_PARAM_TOKEN * self.params * self.tokens
 
-    def where(self, mask: NDArray[np.bool_]) -> Runs:
+    def where(self, mask: NDArray[Any]) -> Runs:
         unique, total = (None if each is None else each[mask] for each in (self.unique, self.total))
         return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique, total)
 
