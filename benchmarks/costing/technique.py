@@ -102,9 +102,7 @@ def _by_year(year: int | None) -> Software:
 def _sharding(text: str, is_megatron: bool, software_is_old: bool) -> Sharding | None:
     if "zero-1" in text:
         return "zero1"
-    if "hsdp" in text:
-        return "hsdp"
-    if re.search(r"fsdp|zero-3|full ac\b", text):
+    if re.search(r"hsdp|fsdp|zero-3|full ac\b", text):
         return "fsdp"
     if is_megatron:
         return "none" if software_is_old else "zero1"

@@ -94,12 +94,6 @@ def test_gradients_are_reduced_once_a_step_without_sharding():
     assert step_traffic(SHAPE, layout, H100, 1e6)[0].bytes == pytest.approx(2 * 15 / 16 * 4e6)
 
 
-def test_hybrid_sharding_reduces_its_shard_across_groups():
-    layout = Layout(32, 32, 1, sharding="hsdp", shard_group=8)
-    (across,) = step_traffic(SHAPE, layout, H100, 1e6)
-    assert across.bytes == pytest.approx(2 * 3 / 4 * 2e6 / 8)
-
-
 def test_one_device_exchanges_nothing():
     layout = Layout(1, 4, 4, software=Software())
     assert tensor_traffic(SHAPE, layout, H100) == ()

@@ -92,12 +92,6 @@ def test_state_under_fsdp_is_a_shard():
     assert whole.gradients / whole.optimizer == GRADIENT_BYTES / (MASTER_BYTES + 8)
 
 
-def test_hybrid_sharding_keeps_a_copy_in_each_group():
-    shape = gpt(8, 256, 4)
-    hybrid = estimate_memory(shape, Layout(16, 16, 1, sharding="hsdp", shard_group=4))
-    assert hybrid.optimizer == pytest.approx(4 * estimate_memory(shape, Layout(16, 16, 1, sharding="fsdp")).optimizer)
-
-
 def test_each_step_of_recomputation_saves_memory():
     shape = gpt(8, 512, 8)
     layout = Layout(8, 64, 8, sharding="zero1", software=OLD)

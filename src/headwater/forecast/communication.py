@@ -90,7 +90,7 @@ def sharding_traffic(shape: Transformer, layout: Layout, device: Device, params:
     Weights are gathered forward and again backward, gradients scattered once. A pipeline gathers once a step, which
     `step_traffic` counts. fp8 weights are gathered in a byte.
     """
-    if layout.sharding not in ("fsdp", "hsdp", "zero2") or layout.pipeline > 1 or layout.num_shards == 1:
+    if layout.sharding not in ("fsdp", "zero2") or layout.pipeline > 1 or layout.num_shards == 1:
         return ()
     software = layout.software
     group = Group.of(layout.num_shards, layout.tensor, device, software.uses_all_network_cards)
@@ -115,7 +115,4 @@ def step_traffic(shape: Transformer, layout: Layout, device: Device, params: flo
         return (group.all_reduce(4 * params, 1, hidden),)
     if layout.pipeline > 1:
         return (group.all_gather(2 * params, 1, hidden), group.all_gather(4 * params, 1, hidden))
-    if layout.sharding == "hsdp" and layout.num_shards < layout.data * layout.context:
-        across = Group.of(layout.data * layout.context // layout.num_shards, layout.num_shards * layout.tensor, device)
-        return (across.all_reduce(2 * params / layout.num_shards, layout.num_microbatches, hidden),)
     return ()

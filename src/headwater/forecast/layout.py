@@ -9,7 +9,7 @@ from typing import Literal
 from headwater.errors import ConfigError
 from headwater.forecast.transformer import Transformer
 
-Sharding = Literal["none", "zero1", "zero2", "fsdp", "hsdp"]
+Sharding = Literal["none", "zero1", "zero2", "fsdp"]
 Precision = Literal["bf16", "fp8", "fp8-rowwise", "fp4"]
 "fp16 counts as bf16: the same bytes and the same rate."
 Recompute = Literal["none", "selective", "full"]
@@ -67,8 +67,6 @@ class Layout:
     context: int = 1
     virtual_stages: int = 1
     sharding: Sharding = "fsdp"
-    shard_group: int | None = None
-    "How many devices share the state, where not all data-parallel ones do (hsdp); None: all."
     recompute: Recompute = "none"
     recomputed_layers: float = 1.0
     "Part of the layers that `recompute` is applied to."
@@ -92,11 +90,7 @@ class Layout:
     @property
     def num_shards(self) -> int:
         """Over how many devices weights, gradients and optimizer state are split, by `sharding`."""
-        return min(self.shard_group or self.data * self.context, self.data * self.context)
-
-    @property
-    def is_fully_sharded(self) -> bool:
-        return self.sharding in ("fsdp", "hsdp")
+        return self.data * self.context
 
     @property
     def forward_again(self) -> float:

@@ -106,7 +106,7 @@ class Stage:
         divided, whole = (MASTER_BYTES, 0) if software.divides_weights else (0, MASTER_BYTES)
         a_block = divided + (MUON_BYTES if optimizer == "muon" else ADAMW_BYTES)
         state = a_block * self.block_params + (divided + ADAMW_BYTES) * self.end_params
-        if layout.is_fully_sharded:  # only shards lie in memory, in fp32; `gathered` holds the rest
+        if layout.sharding == "fsdp":  # only shards lie in memory, in fp32; `gathered` holds the rest
             return 0.0, GRADIENT_BYTES * params / layout.num_shards, state / layout.num_shards
         return (
             (software.param_bytes + whole) * params,
@@ -121,7 +121,7 @@ class Stage:
         forward to backward pass (arXiv:2304.11277). A pipeline doesn't gather again for every microbatch, and sums its
         gradients in fp32 until the last one.
         """
-        if not self.layout.is_fully_sharded:
+        if self.layout.sharding != "fsdp":
             return 0.0
         if self.layout.pipeline > 1:
             return (2 + GRADIENT_BYTES) * (self.block_params + self.end_params)
@@ -130,7 +130,7 @@ class Stage:
     @property
     def new_gradient_bytes(self) -> float:
         """Bytes a weight of a fresh gradient: bf16, and without a pipeline the fp32 copy that is reduced."""
-        if not self.layout.is_fully_sharded:
+        if self.layout.sharding != "fsdp":
             return 0.0
         return 2 + (GRADIENT_BYTES if self.layout.pipeline == 1 else 0)
 

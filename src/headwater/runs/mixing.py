@@ -221,7 +221,7 @@ def search_mixture(mixing: Mixing, make_display: MakeDisplay, say: Say) -> Mixin
         losses = _losses(mixing, tried, make_display, say)
         if losses is None:
             return None
-        law = fit_mixture_law(mixing.sources, mixing.sources, weights, losses)
+        law = fit_mixture_law(mixing.sources, weights, losses)
         found = propose(law, weights[0], mixing.most, mixing.importance, np.random.default_rng(config.seed))
         proposed = np.array([found.weights[name] for name in mixing.sources])
         both = {"own": weights[0], "new": proposed}

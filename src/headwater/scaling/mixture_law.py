@@ -68,24 +68,22 @@ KERNELS = tuple(
 class MixtureLaw:
     """Losses of small runs as a function of their weights.
 
-    sources        the names of the weights' columns
-    targets        the names of the losses' columns
+    sources        the names of the columns, of weights and of losses alike
     left_out_error the median relative error of a loss forecast from all other runs
-    rank           how well forecasts from the others order the runs by each target (Spearman; 1 is perfectly)
+    rank           how well forecasts from the others order the runs by each loss (Spearman; 1 is perfectly)
     """
 
     sources: tuple[str, ...]
-    targets: tuple[str, ...]
     left_out_error: float
     rank: dict[str, float]
     _fits: tuple[_Fit, ...]
 
     def losses(self, weights: FloatArray) -> FloatArray:
-        """Return the losses of mixtures: (mixtures, sources) → (mixtures, targets)."""
+        """Return the losses of mixtures: (mixtures, sources) → (mixtures, sources)."""
         return np.exp(self.log_losses(weights)[0])
 
     def log_losses(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the logarithms of the losses and their standard deviations, both (mixtures, targets)."""
+        """Return the logarithms of the losses and their standard deviations, both (mixtures, sources)."""
         found = [fit.log_losses(weights) for fit in self._fits]
         return np.stack([middle for middle, _ in found], axis=1), np.stack([width for _, width in found], axis=1)
 
@@ -121,10 +119,8 @@ def _median_distance(features: FloatArray) -> float:
     return float(np.sqrt(np.median(squares[np.triu_indices(len(features), 1)]))) or 1.0
 
 
-def fit_mixture_law(
-    sources: Sequence[str], targets: Sequence[str], weights: FloatArray, losses: FloatArray
-) -> MixtureLaw:
-    """Return the law of runs with these weights (runs, sources) and losses (runs, targets).
+def fit_mixture_law(sources: Sequence[str], weights: FloatArray, losses: FloatArray) -> MixtureLaw:
+    """Return the law of runs with these weights and losses on each source, both (runs, sources).
 
     Raises ConfigError for fewer than MIN_RUNS runs.
     """
@@ -132,11 +128,11 @@ def fit_mixture_law(
         raise ConfigError(f"{len(weights)} runs can't show how loss follows the mixture; train {MIN_RUNS} or more")
     logs = np.log(losses)
     fits = min(
-        (tuple(_Fit(kernel, weights, logs[:, at]) for at in range(len(targets))) for kernel in KERNELS), key=_left_out
+        (tuple(_Fit(kernel, weights, logs[:, at]) for at in range(len(sources))) for kernel in KERNELS), key=_left_out
     )
     errors = np.stack([fit.left_out_errors for fit in fits], axis=1)
-    rank = {name: _rank_correlation((logs - errors)[:, at], logs[:, at]) for at, name in enumerate(targets)}
-    return MixtureLaw(tuple(sources), tuple(targets), float(np.median(np.abs(np.expm1(errors)))), rank, fits)
+    rank = {name: _rank_correlation((logs - errors)[:, at], logs[:, at]) for at, name in enumerate(sources)}
+    return MixtureLaw(tuple(sources), float(np.median(np.abs(np.expm1(errors)))), rank, fits)
 
 
 def _left_out(fits: Sequence[_Fit]) -> float:
@@ -209,7 +205,7 @@ def propose(
 
     The mean, as in RegMix, and the deviation, because the single best is the one that the law errs on most.
     """
-    marks = np.array([importance.get(name, 0.0) for name in law.targets])
+    marks = np.array([importance.get(name, 0.0) for name in law.sources])
     marks = marks / marks.sum()
     drawn = draw_mixtures(base, most, NUM_DRAWN, chance)
     middles, widths = law.log_losses(drawn)
@@ -218,7 +214,7 @@ def propose(
     gain = float(1 - np.exp(np.log(both[1] / both[0]) @ marks))
     return Proposal(
         dict(zip(law.sources, best.tolist(), strict=True)),
-        dict(zip(law.targets, both[1].tolist(), strict=True)),
-        dict(zip(law.targets, both[0].tolist(), strict=True)),
+        dict(zip(law.sources, both[1].tolist(), strict=True)),
+        dict(zip(law.sources, both[0].tolist(), strict=True)),
         gain,
     )
