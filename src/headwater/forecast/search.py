@@ -15,10 +15,9 @@ from headwater.errors import ConfigError
 from headwater.forecast.budget import Budget
 from headwater.forecast.candidate import Candidate
 from headwater.forecast.choices import MIN_STEPS, TOO_SHORT, Choice, Field, choose, recommended, repetition_of
-from headwater.forecast.result import Band
+from headwater.forecast.result import Band, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.scaling.arrays import Z_P90
 from headwater.scaling.own_runs import OwnRuns
 from headwater.scaling.published import NATS, PublishedLaws
 from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, repeated_loss
@@ -230,12 +229,6 @@ def _run(params: float, epochs: float) -> str:
     return f"{size} parameters × {epochs:.1f} epochs"
 
 
-def band(median: float, log_deviation: float) -> Band:
-    """Return P10, P50 and P90 of a log-normal quantity."""
-    factor = math.exp(Z_P90 * log_deviation)
-    return Band(median / factor, median, median * factor)
-
-
 def _forecast(query: Query, field: Field, choice: Choice, served: float, is_recommended: bool) -> ChoiceForecast:
     each, tokens, rates = choice.candidate, choice.tokens, query.rates
     size = float(field.sizes[field.candidates.index(each)])
@@ -250,9 +243,9 @@ def _forecast(query: Query, field: Field, choice: Choice, served: float, is_reco
         epochs=field.epochs(tokens),
         repetition_cost=repeated,
         loss=loss and Band(*loss),
-        hours=band(hours, each.hours_deviation),
-        kwh=band(kwh, math.hypot(each.hours_deviation, rates.watts_deviation)),
-        memory_gib=band(each.memory_bytes / 2**30, each.memory_deviation),
+        hours=Band(**Spread(hours, each.hours_deviation).band()),
+        kwh=Band(**Spread(kwh, math.hypot(each.hours_deviation, rates.watts_deviation)).band()),
+        memory_gib=Band(**Spread(each.memory_bytes / 2**30, each.memory_deviation).band()),
         hours_by_part={name: part / 3600 for name, part in each.seconds_by_part(tokens, query.unique).items()},
         served_device_hours=served * choice.cost[2] / 3600 * rates.num_devices,
     )
