@@ -15,7 +15,7 @@ from headwater.machine.load import LoadMeter
 from headwater.records import read_records
 from headwater.runs import plan_time, times, training
 from headwater.runs.budget_processor import processor_at_hand
-from headwater.runs.ladder_record import DoneRung, Rung
+from headwater.runs.ladder_record import DoneRung, Rung, done_rung
 from headwater.runs.plan_machine import machinery
 from headwater.runs.plan_time import RUN_TO_RUN, Probe
 from headwater.runs.run_config import load_run
@@ -218,6 +218,8 @@ def test_runs_that_computed_otherwise_say_nothing(config, changed):
         '"step_seconds": 1' + 400 * "0",
         '"step_seconds": NaN',
         '"half_length_fraction": 2',
+        '"peak_memory_bytes": -5',
+        '"peak_memory_bytes": Infinity',
         '"format_version": 7',
         '"d_model": 1' + 200 * "0",
         '"vocab_size": 1' + 320 * "0",
@@ -232,6 +234,21 @@ def test_numbers_that_cant_be_say_nothing(config, changed):
     name = changed.split(":")[0]
     path.write_text(re.sub(rf"{name}: [^,\n]*", changed, path.read_text()))
     assert machinery(config).step.seconds == before
+
+
+@pytest.mark.parametrize("around", [[1], "x", 3])
+def test_parts_that_are_no_table_say_nothing(config, around):
+    before = machinery(config).step.seconds
+    took(named(config, "odd"), 9.0)
+    path = config.run_dir.parent / "odd/times.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"around": around}))
+    assert machinery(config).step.seconds == before
+
+
+@pytest.mark.parametrize("loss", [[1], "x", {"all": "1.2"}, {"all": 10**400}, {"all": -1.0}, {"b": 1.0}])
+def test_a_rung_whose_loss_cant_be_is_refused(loss):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        done_rung({"loss": loss, "rung": {}, "around": {}})
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '{"format": "headwater-times"', "{}", "null", ""])

@@ -26,8 +26,8 @@ _FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 def balance_of_run(run_dir: Path) -> dict[str, Any]:
     """Return {sources, splits, kept_by, …} of a run's corpus.
 
-    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; cleaned_bytes and
-    text, as account.with_text says. `splits` and `kept_by` are parts of text. Raises DataError where there is none.
+    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; cleaned_bytes
+    and text, as corpus.balance.with_text says. `splits` and `kept_by` are parts of text. Raises DataError without one.
     """
     manifest = read_corpus_manifest(Folders(run_dir).corpus)
     splits = manifest["splits"]

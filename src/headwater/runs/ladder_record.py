@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -221,12 +220,13 @@ def ladder_table(config: RunConfig) -> Path | None:
 
 def done_rung(value: dict[str, Any]) -> DoneRung:
     """Return the rung of its JSON; raise KeyError, TypeError or ValueError for anything else."""
-    loss = {str(name): float(bits) for name, bits in value["loss"].items()}
-    if not all(0 < bits < math.inf for bits in loss.values()) or "all" not in loss:
+    loss = dict(value["loss"])
+    if not all(0 < bits < 1e6 for bits in loss.values()) or "all" not in loss:
         raise ValueError("bits per byte must be above zero")
     known = _of_fields(DoneRung, value)
     around = MeasuredAround(**_of_fields(MeasuredAround, value["around"]))
-    return DoneRung(**{**known, "rung": Rung(**value["rung"]), "loss": loss, "around": around})
+    bits = {str(name): float(bits) for name, bits in loss.items()}
+    return DoneRung(**{**known, "rung": Rung(**value["rung"]), "loss": bits, "around": around})
 
 
 def _of_fields(kind: type, value: dict[str, Any]) -> dict[str, Any]:

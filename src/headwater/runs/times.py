@@ -29,6 +29,7 @@ MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or was computed twice for an audit."
 MANY = 5  # validations or probes
 MOST_SECONDS = 1e6  # no step or part of ours takes more
+LEAST_BYTES, MOST_BYTES = 1e6, 1e15  # of memory, that a process which trained can have had
 _OF_TRAIN = {"batch_tokens", "microbatch_tokens", "recompute_fraction", "half_length_fraction", "exact"}
 
 
@@ -175,7 +176,7 @@ def earlier_runs(runs_dir: Path, speed: dict[str, Any]) -> list[MeasuredSteps]:
 
 def _earlier_run(value: dict[str, Any]) -> MeasuredSteps:
     """Return the run of a file's JSON; raise KeyError, TypeError or ValueError for anything else."""
-    of, around = value["of"], value.get("around") or {}  # older files have no `around`
+    of, around = value["of"], dict(value.get("around") or {})  # older files have no `around`
     for seconds in [value["step_seconds"], *filter(None, around.values())]:
         if isinstance(seconds, bool) or not 1e-12 < seconds <= MOST_SECONDS:
             raise ValueError(f"{seconds} is no time")
@@ -187,7 +188,7 @@ def _earlier_run(value: dict[str, Any]) -> MeasuredSteps:
     halved = shape.train.half_length_fraction
     if abs(float(value.get("half_length_fraction", halved)) - halved) > 0.05:
         raise ValueError("an older file of a resumed run, whose steps are not the whole run's")
-    peak = value.get("peak_memory_bytes")
-    return MeasuredSteps(
-        shape, value["step_seconds"], MeasuredAround(**around), float(value["ended_at"]), float(peak) if peak else None
-    )
+    peak = float(value.get("peak_memory_bytes") or 0)
+    if peak and not LEAST_BYTES <= peak <= MOST_BYTES:
+        raise ValueError(f"{peak} is no peak of memory")
+    return MeasuredSteps(shape, value["step_seconds"], MeasuredAround(**around), float(value["ended_at"]), peak or None)
