@@ -24,6 +24,12 @@ def test_a_person_gets_cards(tmp_path):
         assert words in said.out
 
 
+def test_the_part_of_the_loss_for_repetition_is_a_part(tmp_path):
+    short = (*TEN_THOUSAND[:-1], "100M")
+    rise = call(*short, "--json", cwd=tmp_path).json["choices"][0]["repetition_costs"]
+    assert f"{rise / (1 + rise):.1%} of it for repetition" in call(*short, cwd=tmp_path).out
+
+
 def test_goodput_is_explained_beside_the_time(tmp_path):
     card = " ".join(call(*TEN_THOUSAND, cwd=tmp_path).out.replace("│", " ").split())
     assert "% of this time is training; " in card
@@ -76,6 +82,7 @@ def test_the_largest_budget_that_is_named_is_accepted(tmp_path):
             ["--budget", "96000h", "--hardware", "8xH100"],
             "more than 10 years: take more hardware, or a budget of at most 87,660h",
         ),
+        (["--budget", "2h", "--loss-unit", "bananas"], "--loss-unit is for the plan of one run"),
         (["nowhere", "--budget", "2h"], "is no recipe, run file or run folder"),
     ],
 )

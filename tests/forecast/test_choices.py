@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,39 @@ def test_seconds_and_tokens_are_inverse_across_the_first_epoch():
     for tokens in (1e8, 1e9, 5e9):
         assert one.tokens(one.seconds(tokens, 1e9), 1e9) == pytest.approx(tokens)
     assert one.tokens(10.0, 1e9) <= 0
+
+
+SHORT = 1e8 / 4.5
+"Unique tokens of 100 MB of text, which a large budget reads as often as it likes."
+
+
+def test_each_size_trains_on_the_tokens_of_the_loss_that_it_is_scored_by():
+    for repetition in (PublishedRepetition(), LAWS.strength):
+        field = replace(budget(1e22, SHORT), repetition=repetition)
+        for place, each in enumerate(field.candidates):
+            tokens, params = field.best_tokens[place], np.array(float(each.params))
+            logs = LAWS.log_loss(field.sizes[place : place + 1], np.array([tokens]))
+            own = float(logs[0] + repetition.log_cost(params, tokens, SHORT))
+            assert own == pytest.approx(field.log_loss_cg[place, -1], abs=0.01), (each.params, tokens / SHORT)
+
+
+def test_the_loss_is_continuous_at_one_epoch():
+    field = budget(1e22, SHORT)
+    for logs, tokens in zip(field.log_loss_cg, field.grid_cg, strict=True):
+        after = int(np.searchsorted(tokens, SHORT))
+        falls = -np.diff(logs[after - 3 : after + 3])
+        assert falls.max() < 2 * falls.min() + 1e-3
+
+
+def test_parameters_beyond_the_text_are_worth_less_and_without_a_limit_all():
+    text, none = budget(1e22, SHORT), budget(1e22)
+    assert none.sizes == pytest.approx([multiplied(each.model) for each in CANDIDATES])
+    assert max(text.sizes) < SHORT < 0.01 * max(none.sizes)
+
+
+def test_a_short_text_gets_a_model_of_its_size_whatever_the_money():
+    choices, served = choose(budget(1e22, SHORT), None)
+    assert choices[recommended(choices, served)].candidate.params < 2 * SHORT
 
 
 def test_the_recommended_choice_is_the_cheapest_within_the_slack():

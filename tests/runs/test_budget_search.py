@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 
 import numpy as np
 import pytest
@@ -63,8 +65,21 @@ def test_hours_times_devices_times_price_is_the_money(answer):
     for part in (*parts, answer["budget"]["programme"]):
         assert part["hours"] * 8 * price == pytest.approx(part["usd"])
     for choice in answer["choices"]:
-        for name in ("p10", "p50", "p90"):
-            assert choice["hours"][name] * 8 * price == pytest.approx(choice["money"][name])
+        assert choice["hours"]["p50"] * 8 * price == pytest.approx(choice["money"]["p50"])
+
+
+def test_the_band_of_money_holds_the_range_of_prices_unless_a_price_is_given(answer):
+    told = searched(SearchOptions("$10k", hardware="8xH100", text_bytes="40G", costs=Costs(price_per_hour=2.95)))
+    (of_hours, ranged), (own_hours, own) = (
+        (log_band(found["choices"][0]["hours"]), log_band(found["choices"][0]["money"])) for found in (answer, told)
+    )
+    low, high = map(float, re.search(r"([\d.]+) to ([\d.]+) seen", answer["budget"]["price_how"]).groups())
+    assert own == pytest.approx(own_hours)
+    assert ranged**2 == pytest.approx(of_hours**2 + math.log(high / low) ** 2)
+
+
+def log_band(band):
+    return math.log(band["p90"] / band["p10"])
 
 
 def test_with_enough_text_the_first_choice_spends_the_final_runs_money():
@@ -248,6 +263,18 @@ def test_rows_in_halves_are_no_slower_on_devices():
 def test_a_processor_refuses_what_is_for_devices():
     with pytest.raises(ConfigError, match="name --hardware"):
         searched(SearchOptions("2h", text_bytes="300M", costs=Costs(price_kind="spot")))
+
+
+def test_a_processor_is_searched_in_the_dtype_given():
+    with pytest.raises(ConfigError, match="float8, which is for GPUs"):
+        searched(SearchOptions("1h", overrides=("machine.dtype=float8",)))
+    assert "bfloat16" in searched(SearchOptions("1h", overrides=("machine.dtype=bfloat16",)))["budget"]["device"]
+
+
+def test_the_uncertainty_said_of_repetition_is_that_of_the_law_used():
+    notes = " ".join(searched(SearchOptions("$1k", hardware="8xH100", text_bytes="1G"))["notes"])
+    assert "The cost of repetition is by arXiv:2305.16264" in notes
+    assert "3 times" not in notes
 
 
 def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):

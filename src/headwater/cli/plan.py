@@ -146,6 +146,7 @@ def plan(
             max_money=max_money,
             target_loss=target_loss,
             page=page,
+            loss_unit=None if loss_unit == "bits_per_byte" else loss_unit,
         )
         from headwater.cli.plan_search import search
         from headwater.runs.search_options import SearchOptions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import expm1
 from typing import TYPE_CHECKING
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
@@ -81,7 +82,6 @@ def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
 
     choice, rates = found.choice, plan.query.rates
     each, model, placement = choice.candidate, choice.candidate.model, choice.candidate.placement
-    usd = rates.usd_per_hour
     epochs = f", {found.epochs:.1f} epochs" if found.epochs > 1 else ""
     mfu = f", MFU {each.mfu:.0%} of the {placement.precision} peak" if each.mfu else ""
     lines = [("why" if index == 0 else "", reason) for index, reason in enumerate(choice.reasons)]
@@ -100,7 +100,7 @@ def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
         ),
         *([("loss", _loss(found, plan.field.losses.unit))] if found.loss else []),
         ("time", hours_interval(times(found.hours, 1))),
-        *([("money", f"${interval(times(found.hours, usd * rates.num_devices), '')}")] if usd else []),
+        *([("money", f"${interval(times(found.usd, 1), '')}")] if found.usd else []),
         ("energy", energy_interval(times(found.kwh, 1))),
         ("carbon", carbon_interval(times(found.kwh, rates.kg_co2_per_kwh))),
         (
@@ -125,8 +125,8 @@ def _loss(found: ChoiceForecast, unit: str) -> str:
     from headwater.forecast.budget_fields import times
 
     assert found.loss is not None
-    share = f"; {found.repetition_cost:.1%} of it for repetition" if found.repetition_cost > LEAST_COST else ""
-    return interval(times(found.loss, 1), unit) + share
+    share = -expm1(-found.repetition_cost)
+    return interval(times(found.loss, 1), unit) + (f"; {share:.1%} of it for repetition" if share > LEAST_COST else "")
 
 
 def _goodput(hours_by_part: dict[str, float]) -> str:

@@ -82,7 +82,7 @@ def choice_fields(found: ChoiceForecast, query: Query) -> dict[str, Any]:
         "loss": found.loss and asdict(found.loss),
         "hours": asdict(found.hours),
         "device_hours": times(found.hours, rates.num_devices),
-        "money": None if usd is None else times(found.hours, rates.num_devices * usd),
+        "money": found.usd and asdict(found.usd),
         "energy_kwh": asdict(found.kwh),
         "kg_co2": times(found.kwh, rates.kg_co2_per_kwh),
         "memory_gib": asdict(found.memory_gib),

@@ -20,7 +20,7 @@ from headwater.model.count import count_parameters
 from headwater.scaling.arrays import FloatArray
 from headwater.scaling.own_runs import OwnRuns
 from headwater.scaling.published import NATS, PublishedLaws
-from headwater.scaling.repetition import EXPONENT, A, B, E, Strength, repeated_loss
+from headwater.scaling.repetition import EXPONENT, A, B, E, Strength, repeated_loss, worth_params
 from headwater.scaling.table import MAX_EPOCHS
 
 SLACK = 0.01
@@ -36,16 +36,25 @@ COMPUTE, INFERENCE, DATA = "compute-optimal", "inference-aware", "data-limited"
 
 
 class PublishedRepetition:
-    """arXiv:2305.16264: by how much loss rises over that of as many fresh tokens, by the same law."""
+    """arXiv:2305.16264: what parameters beyond those that a text carries are worth, and tokens read again cost.
+
+    Whoever forecasts loss takes it of the parameters' worth, below one epoch too, and adds the cost.
+    """
+
+    def worth(self, params: FloatArray, unique: float) -> FloatArray:
+        """Return how many parameters each model is worth."""
+        return worth_params(params, unique)
 
     def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
-        fresh = E + A / params**EXPONENT + B / tokens**EXPONENT
-        rise = np.log(repeated_loss(params, tokens, unique)) - np.log(fresh)  # type: ignore[arg-type]
-        return np.where(tokens > unique, rise, 0.0)
+        """Return by how much the log loss rises over that of as many fresh tokens, by the same law."""
+        once = E + A / worth_params(params, np.minimum(tokens, unique)) ** EXPONENT + B / tokens**EXPONENT
+        return np.asarray(np.log(repeated_loss(params, tokens, unique) / once))
 
     def deviation(self, params: float, tokens: float, unique: float) -> float:
         """Return that of the log loss: half of the rise, by about which the penalty fitted on the same runs differs."""
-        return 0.5 * float(self.log_cost(np.array(params), np.array(tokens), unique))
+        size, rest = np.array(params), E + B / tokens**EXPONENT
+        beyond = np.log((rest + A / self.worth(size, unique) ** EXPONENT) / (rest + A / size**EXPONENT))
+        return 0.5 * float(self.log_cost(size, np.array(tokens), unique) + beyond)
 
 
 def repetition_of(losses: PublishedLaws | OwnRuns) -> PublishedRepetition | Strength:
@@ -81,9 +90,10 @@ class Field:
 
     @cached_property
     def sizes(self) -> FloatArray:
-        """Parameters as the laws count them."""
+        """Parameters as the laws count them, of those that the text carries."""
         counts = [count_parameters(each.model) for each in self.candidates]
-        return np.array([float(c.total if self.losses.counts_embedding else c.matmul) for c in counts])
+        sizes = np.array([float(c.total if self.losses.counts_embedding else c.matmul) for c in counts])
+        return self.repetition.worth(sizes, self.unique)
 
     @cached_property
     def most_tokens(self) -> FloatArray:
@@ -118,10 +128,10 @@ class Field:
     @cached_property
     def best_tokens(self) -> FloatArray:
         """Tokens at which each has its least loss: all that it may train on, but where the text is read too often."""
-        least = self.grid_cg[np.arange(len(self.candidates)), self._own_log_loss_cg.argmin(axis=1)]
+        at = self._own_log_loss_cg.argmin(axis=1)
+        least = self.grid_cg[np.arange(len(self.candidates)), at]
         wholes = [_whole_steps(each, float(tokens)) for each, tokens in zip(self.candidates, least, strict=True)]
-        is_repeated = least > self.unique
-        return np.where(is_repeated & (least < self.grid_cg[:, -1]), np.array(wholes), self.most_tokens)
+        return np.where(at < NUM_GRID - 1, np.array(wholes), self.most_tokens)
 
     @cached_property
     def log_loss_cg(self) -> FloatArray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import ConfigError
+from headwater.forecast.result import Z_P90, Spread
 from headwater.tables import CsvRow, number, required, table
 
 COLUMNS = (
@@ -136,6 +138,11 @@ class Price:
     high: float
     date: str
     source: str
+
+    @property
+    def spread(self) -> Spread:
+        """The usual price; the range seen is taken to hold four of five."""
+        return Spread(self.usd_per_hour, math.log(self.high / self.low) / (2 * Z_P90))
 
 
 def read_prices(kind: str | None = None, path: Path | None = None) -> list[tuple[str, CsvRow]]:

@@ -39,7 +39,10 @@ LONG_HOURS = 90 * 24
 
 @dataclass(frozen=True)
 class Rates:
-    """What an hour of the machine costs: dollars and watts a device; `usd_per_hour` None where no price is known."""
+    """What an hour of the machine costs: dollars and watts a device; `usd_per_hour` None where no price is known.
+
+    Deviations are those of the logarithm.
+    """
 
     num_devices: int
     device: str
@@ -52,6 +55,7 @@ class Rates:
     energy_how: str
     hours_how: str = "from the steps of earlier runs here, or from a model of this processor"
     hours_backtest: dict[str, float] | None = None
+    price_deviation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ class ChoiceForecast:
     repetition_cost: float
     loss: Band | None
     hours: Band
+    usd: Band | None
     kwh: Band
     memory_gib: Band
     hours_by_part: dict[str, float]
@@ -237,6 +242,10 @@ def _forecast(query: Query, field: Field, choice: Choice, served: float, is_reco
     loss = field.losses.quantiles(size, tokens, each.log_penalty + repeated, deviation)
     hours = each.seconds(tokens, query.unique) / 3600
     kwh = hours * rates.num_devices * rates.watts / 1000 * rates.pue
+    usd = None
+    if rates.usd_per_hour is not None:
+        spread = math.hypot(each.hours_deviation, rates.price_deviation)
+        usd = Band(**Spread(hours * rates.num_devices * rates.usd_per_hour, spread).band())
     return ChoiceForecast(
         choice=choice,
         is_recommended=is_recommended,
@@ -244,6 +253,7 @@ def _forecast(query: Query, field: Field, choice: Choice, served: float, is_reco
         repetition_cost=repeated,
         loss=loss and Band(*loss),
         hours=Band(**Spread(hours, each.hours_deviation).band()),
+        usd=usd,
         kwh=Band(**Spread(kwh, math.hypot(each.hours_deviation, rates.watts_deviation)).band()),
         memory_gib=Band(**Spread(each.memory_bytes / 2**30, each.memory_deviation).band()),
         hours_by_part={name: part / 3600 for name, part in each.seconds_by_part(tokens, query.unique).items()},

@@ -12,7 +12,7 @@ from headwater.forecast.failures import Pauses, checkpoints
 from headwater.forecast.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.forecast.processor_memory import Portion, run_memory
 from headwater.forecast.result import Spread
-from headwater.machine.host import cpu_flags, fast_dtype
+from headwater.machine.host import cpu_flags
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
@@ -149,15 +149,21 @@ class Processor:
         )
 
 
-def processor_at_hand(config: RunConfig | None, max_memory: float | None, token_bytes: float) -> Processor:
-    """Return this machine's processor, with the run's threads, dtype, optimizer and rows where there is a run."""
+def processor_at_hand(
+    config: RunConfig | None, max_memory: float | None, token_bytes: float, dtype: str = "auto"
+) -> Processor:
+    """Return this machine's processor, with the run's threads, dtype, optimizer and rows where there is a run.
+
+    `dtype` is machine.dtype without a run. Raises ConfigError for float8.
+    """
     cores = (config.machine.num_threads if config else None) or usable_cores()
     flags = cpu_flags()
-    dtype = processor_dtype(config, flags) if config else fast_dtype(flags)
+    machine = config.machine if config else MachineSettings(dtype=dtype)  # type: ignore[arg-type]
+    dtype = processor_dtype(machine, flags)
     limit = min(max_memory or math.inf, float(memory_bytes()))
     optim = config.optim if config else usual_optim()
     halved = config.train.half_length_fraction if config else None
-    peaks, machine = processor_peaks(dtype, cores, flags), config.machine if config else MachineSettings()
+    peaks = processor_peaks(dtype, cores, flags)
     runs_dir = Path(config.runs_dir if config else RunConfig.model_fields["runs_dir"].default)
     usual = usual_here(earlier_runs(runs_dir, speed_here(dtype, cores, machine.compile != "off")), peaks)
     unknown = math.hypot(constants()["log_deviation"]["step"], constants()["log_deviation"]["step_shape"])

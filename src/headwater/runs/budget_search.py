@@ -13,6 +13,7 @@ from headwater.forecast.cluster import Cluster
 from headwater.forecast.device import KINDS, Device, find_price, read_devices, read_prices
 from headwater.forecast.efficiency import shipped_constants
 from headwater.forecast.energy import AVERAGE, site_or_average
+from headwater.forecast.result import Spread
 from headwater.forecast.search import FINAL_SHARE, FINAL_SHARE_SOURCE, BudgetPlan, Machine, Query, Rates, search
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
@@ -25,19 +26,21 @@ from headwater.runs.plan_machine import gpu_to_use
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.search_options import PRECISIONS, SearchOptions, Text, text_of
 from headwater.runs.text_size import (
+    BORROWED,
     TOKEN_BYTES_OF_A_BYTE,
     notes_of_repetition,
     token_bytes,
     usual_bytes_per_token,
 )
 from headwater.scaling.own_runs import OwnRuns, own_runs
-from headwater.scaling.published import published_laws
+from headwater.scaling.published import NATS, published_laws
 from headwater.scaling.repetition import OWN, USUAL
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
 "Vocabulary and row where nothing says: nanochat's, and those of first-light's size."
 USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
+BY_PUBLISHED = "The cost of repetition is by arXiv:2305.16264, and taken to be uncertain by half of it"
 PRICE_SAID = "price_per_hour of the costs file"
 
 
@@ -79,7 +82,7 @@ def machine_of(options: SearchOptions, config: RunConfig | None, text: Text) -> 
             raise ConfigError(
                 f"{name} of the costs file is for devices of the table, and a processor is planned for: name --hardware"
             )
-    processor = processor_at_hand(config, max_memory, _token_bytes(config, text))
+    processor = processor_at_hand(config, max_memory, _token_bytes(config, text), dtype)
     prepared = 0.0 if text.is_built else costs.bytes_per_token
     return Machine(
         rates=_processor_rates(costs, processor),
@@ -100,13 +103,13 @@ def _token_bytes(config: RunConfig | None, text: Text) -> float:
 def _on_devices(costs: Costs, cluster: Cluster, site_name: str) -> Machine:
     device, fitted = cluster.device, shipped_constants()
     site, pue, power_how = site_or_average(site_name, costs.sites)
-    usd, how = _price(costs, device)
+    price, how = _price(costs, device)
     watts = costs.watts or device.watts
     errors = fitted["hours_backtest"]
     rates = Rates(
         num_devices=cluster.num_devices,
         device=device.name,
-        usd_per_hour=usd,
+        usd_per_hour=price.median if price else None,
         price_how=how,
         watts=watts,
         watts_deviation=0.0 if costs.watts else fitted["spread"]["power"],
@@ -119,19 +122,20 @@ def _on_devices(costs: Costs, cluster: Cluster, site_name: str) -> Machine:
             "was never timed on such devices"
         ),
         hours_backtest=errors,
+        price_deviation=price.log_deviation if price else 0.0,
     )
     return Machine(rates, cluster.estimated_tokens, cluster.candidate)
 
 
-def _price(costs: Costs, device: Device) -> tuple[float | None, str]:
+def _price(costs: Costs, device: Device) -> tuple[Spread | None, str]:
     """Return dollars a device-hour, None where none is known, and which price it is."""
     if costs.price_per_hour is not None:
-        return costs.price_per_hour, PRICE_SAID
+        return Spread(costs.price_per_hour), PRICE_SAID
     price = find_price(device, costs.price_kind or None, costs.prices, costs.hardware)
     if price is not None:
         lost = "; what preemption takes isn't counted" if price.kind == "spot" else ""
         seen = f"{price.low:g} to {price.high:g} seen"
-        return price.usd_per_hour, f"{price.kind} price of {price.date}, {seen}: {price.source}{lost}"
+        return price.spread, f"{price.kind} price of {price.date}, {seen}: {price.source}{lost}"
     named = f"{costs.price_kind} " if costs.price_kind else ""
     others = [kind for kind in KINDS if find_price(device, kind, costs.prices, costs.hardware)]
     there = f"; it has {', '.join(others)}" if others else ""
@@ -177,7 +181,9 @@ def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
 def _notes_of_epochs(plan: BudgetPlan) -> list[str]:
     """Return a note where a choice reads its text far more often than the runs that its loss is forecast from."""
     most = max(plan.choices, key=lambda each: each.epochs)
-    return notes_of_repetition(f"the {' and '.join(most.choice.kinds)} choice", most.epochs, plan.field.losses.epochs)
+    who, known = f"the {' and '.join(most.choice.kinds)} choice", plan.field.losses.epochs
+    how = BY_PUBLISHED if plan.field.losses.unit == NATS else BORROWED
+    return notes_of_repetition(who, most.epochs, known, how)
 
 
 def _with_own(models: list[ModelSettings], config: RunConfig | None) -> list[ModelSettings]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from headwater.forecast.device import Device, find_price
 from headwater.forecast.efficiency import shipped_constants, shipped_efficiency
 from headwater.forecast.layout import HEADWATER, Layout
@@ -14,7 +12,6 @@ from headwater.forecast.time import in_halves, step_seconds, step_work
 from headwater.forecast.transformer import transformer_of
 from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime
 from headwater.runs.run_config import RunConfig
-from headwater.scaling.arrays import Z_P90
 
 GPU_PROBED = 0.08  # from a measured step to a run's; a processor's, none was measured on a GPU
 
@@ -44,7 +41,7 @@ def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, 
         step=step_time,
         memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),
         watts=Spread(device.watts, spread["power"]),
-        usd_per_hour=Spread(price.usd_per_hour, math.log(price.high / price.low) / (2 * Z_P90)) if price else None,
+        usd_per_hour=price.spread if price else None,
         how={
             "memory": f"state, activations and the driver's context on one {device.name}",
             "power": f"{device.name} at its limit of {device.watts:g} W",

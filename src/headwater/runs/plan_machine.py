@@ -13,6 +13,7 @@ from headwater.forecast.processor_memory import Portion, memory_after_probe, run
 from headwater.forecast.result import Spread
 from headwater.machine.host import cpu_flags, fast_dtype, gpu_name
 from headwater.machine.memory import memory_bytes
+from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
 from headwater.optim.rules import RULES
 from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime, modelled_step, peaks_at, processor_step
@@ -70,7 +71,7 @@ def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
 def _processor(config: RunConfig, probe: Probe | None, started: StartedRun | None) -> Machinery:
     cores, flags, spread = config.machine.num_threads or usable_cores(), cpu_flags(), constants()["log_deviation"]
     known = started or probe
-    dtype = known.dtype if known else processor_dtype(config, flags)
+    dtype = known.dtype if known else processor_dtype(config.machine, flags)
     step = processor_step(config, dtype, cores, flags, probe)
     memory, memory_how = _processor_memory(config, dtype, step, probe, started)
     watts = constants()["watts_per_core"]
@@ -102,13 +103,13 @@ def _processor_memory(
     return Spread(peak, deviation), f"{before}, 16 bytes a parameter, activations of {tokens} tokens in {dtype}"
 
 
-def processor_dtype(config: RunConfig, flags: set[str]) -> str:
-    if config.machine.dtype == "float8":
+def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
+    if machine.dtype == "float8":
         raise ConfigError("machine.dtype is float8, which is for GPUs, and the run is planned for a processor here")
-    if config.machine.dtype != "auto":
-        return config.machine.dtype
+    if machine.dtype != "auto":
+        return machine.dtype
     fast = fast_dtype(flags)
-    return "bfloat16" if fast == "int8" and config.machine.compile == "off" else fast
+    return "bfloat16" if fast == "int8" and machine.compile == "off" else fast
 
 
 def relative_step(config: RunConfig, dtype: str) -> float:

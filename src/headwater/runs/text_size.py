@@ -23,6 +23,7 @@ TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
 MIN_NOTED_EPOCHS, MUCH_MORE = 2.0, 1.5
 "Epochs from which repetition is noted, and how many times those of the runs that the loss is forecast from."
+BORROWED = "The cost of repetition is borrowed from other runs and uncertain by 3 times"
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
 
@@ -245,11 +246,11 @@ def notes_of_memorising(config: RunConfig) -> list[str]:
     ]
 
 
-def notes_of_repetition(who: str, times: float, known: float) -> list[str]:
+def notes_of_repetition(who: str, times: float, known: float, how: str = BORROWED) -> list[str]:
     """Return a note where `who` reads its text far more often than the runs did that its loss is forecast from."""
     if times < max(MIN_NOTED_EPOCHS, MUCH_MORE * known):
         return []
     return [
-        f"{who} has {times:.1f} epochs; the runs behind the forecast of its loss had {known:.2g}. The cost of "
-        "repetition is borrowed from other runs and uncertain by 3 times; headwater ladder RUN measures it"
+        f"{who} has {times:.1f} epochs; the runs behind the forecast of its loss had {known:.2g}. {how}; "
+        "headwater ladder RUN measures it"
     ]

@@ -30,6 +30,10 @@ class Strength:
         """Return by how much the log of the loss rises, of runs that read `tokens` of a text of `unique` ones."""
         return np.asarray(np.log1p(self.median * penalty(params, tokens, unique)))
 
+    def worth(self, params: FloatArray, unique: float) -> FloatArray:
+        """Return how many parameters each model is worth: all, for the penalty counts them."""
+        return params
+
     def best_epochs(self, params: float, unique: float) -> float:
         """Return the best epochs of a text of `unique` tokens, from 2 to 8: where more bring what they cost."""
         epochs = np.linspace(MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED)
@@ -65,13 +69,17 @@ OPTIMAL_RATIO = (A / B) ** (1 / EXPONENT)
 "Parameters a token of that law's own optimum on fresh text."
 
 
-def repeated_loss(params: FloatArray, tokens: FloatArray, unique: float) -> FloatArray:
+def repeated_loss(params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
     """Return nats per token by arXiv:2305.16264 of runs that read `tokens` of a text of `unique` ones."""
     fresh = np.minimum(tokens, unique)
-    fitting = np.minimum(params, OPTIMAL_RATIO * fresh)
     worth_tokens = _worth(fresh, tokens / fresh - 1, HALF_LIFE_TOKENS)
-    worth_params = _worth(fitting, params / fitting - 1, HALF_LIFE_PARAMS)
-    return np.asarray(E + A / worth_params**EXPONENT + B / worth_tokens**EXPONENT)
+    return np.asarray(E + A / worth_params(params, fresh) ** EXPONENT + B / worth_tokens**EXPONENT)
+
+
+def worth_params(params: FloatArray, unique: FloatArray | float) -> FloatArray:
+    """Return how many parameters a model is worth on a text of `unique` tokens."""
+    fitting = np.minimum(params, OPTIMAL_RATIO * unique)
+    return _worth(fitting, params / fitting - 1, HALF_LIFE_PARAMS)
 
 
 def _worth(first: FloatArray, repeats: FloatArray, half_life: float) -> FloatArray:
