@@ -42,9 +42,9 @@ import numpy as np
 from headwater.scaling import ScalingLaw
 from headwater.scaling.arrays import Z_P90
 from headwater.scaling.backtest import Origin, decades_beyond, origins, span
-from headwater.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.scaling.estimator import Discrepancy
 from headwater.scaling.posterior import Departure, Posterior, Prior, published_prior
+from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.table import MIN_RUNS, Runs, num_distinct, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"

@@ -132,3 +132,22 @@ def test_a_table_of_repeated_text_says_so_to_people(table, tmp_path):
     said = call("ladder", "--table", "runs.csv", cwd=tmp_path)
     assert said.status == 0, said
     assert "runs of up to 4 epochs: the cost of repetition is taken out of the law" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("first-light", "--at", "1e9,1e11"), "--at needs --table"),
+        (("first-light", "--budget", "1e21"), "--budget needs --table"),
+        (("first-light", "--page", "law.html"), "--page needs --table"),
+        (("first-light", "--loss-column", "other"), "--loss-column needs --table"),
+        (("first-light", "--drop-highest", "2"), "--drop-highest needs --table"),
+        (("--table", "runs.csv", "--share", "0.4"), "--share is for"),
+        (("--table", "runs.csv", "--minutes", "3"), "--minutes is for"),
+        (("--table", "runs.csv", "--rungs", "6"), "--rungs is for"),
+        (("--table", "runs.csv", "--dry-run"), "--dry-run is for"),
+    ],
+)
+def test_an_option_of_the_other_question_is_refused(words, says, tmp_path):
+    said = call("ladder", *words, cwd=tmp_path)
+    assert said.status != 0 and says in said.err

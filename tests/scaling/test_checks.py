@@ -9,14 +9,8 @@ import pytest
 from known_laws import TRUE, isoflop_runs, ladder_runs
 
 from headwater.scaling import ScalingLaw
-from headwater.scaling.checks import (
-    exponents_of,
-    forecast_refusal,
-    forecast_warnings,
-    no_law,
-    optimum_refusal,
-    table_warnings,
-)
+from headwater.scaling.checks import exponents_of, optimum_refusal, table_warnings
+from headwater.scaling.reach import forecast_refusal, forecast_warnings, no_law
 from headwater.scaling.table import Runs
 
 

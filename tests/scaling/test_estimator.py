@@ -198,3 +198,40 @@ def test_the_last_cut_is_a_quarter_of_a_decade_below_the_largest_run(reach, coun
 def test_the_deviation_adds_its_parts_in_squares():
     parts = Discrepancy(share=0.5, per_decade=0.01).deviation(np.array([0.004**2]), np.array([1.5]), 0.012)
     assert parts[0] == pytest.approx(np.sqrt(0.002**2 + 0.012**2 + 0.015**2))
+
+
+def test_an_interval_of_another_level_is_that_of_the_same_distribution():
+    law = ScalingLaw(isoflop_runs(noise=0.003))
+    usual, half = law.predict(*FAR), law.predict(*FAR, level=0.5)
+    assert law.predict(*FAR, 0.8).high == usual.high
+    assert half.median == usual.median and half.band == usual.band
+    assert np.log(half.high / half.low) / np.log(usual.high / usual.low) == pytest.approx(0.67449 / 1.28155, rel=1e-4)
+    for level in (0, 1, 1.5, float("nan")):
+        with pytest.raises(DataError, match="between 0 and 1"):
+            law.predict(*FAR, level=level)
+
+
+def test_rows_and_targets_that_are_no_runs_are_refused():
+    runs = isoflop_runs(noise=0.003)
+    for count, says in ((0, "0 runs"), (5, "5 runs")):
+        with pytest.raises(DataError, match=says):
+            ScalingLaw.fit(runs.params[:count], runs.tokens[:count], runs.loss[:count])
+    law = ScalingLaw(runs)
+    for target in ((0, 1e9), (1e9, float("nan")), (float("inf"), 1e9), (-1e9, 1e9)):
+        for ask in (law.predict, law.warnings):
+            with pytest.raises(DataError, match="finite and above zero"):
+                ask(*target)
+    with pytest.raises(DataError, match="no target"):
+        law.predict([], [])
+    with pytest.raises(DataError, match="go together"):
+        law.predict([1e9, 2e9], [1e9, 2e9, 3e9])
+    for flops in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(DataError, match="buys no run"):
+            law.optimum(flops)
+
+
+def test_the_estimator_says_which_forecasts_to_doubt():
+    law = ScalingLaw(isoflop_runs(noise=0.003))
+    assert law.warnings(1e9, 2e10) == []
+    assert [each.code for each in law.warnings(1e9, 1e13)] != []
+    assert [each.code for each in law.warnings(1e14, 1e16)] == ["refused"]

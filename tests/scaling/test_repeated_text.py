@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_laws import isoflop_runs
 
 from headwater.scaling import ScalingLaw
+from headwater.scaling.own_runs import OwnRuns
 from headwater.scaling.repetition import OWN, PUBLISHED, USUAL, penalty
 from headwater.scaling.table import runs_of, with_epochs
 
@@ -162,3 +164,12 @@ def test_the_penalty_is_that_of_published_runs_up_to_14_epochs():
     assert len(off) == 36
     assert np.median(np.abs(off)) < 0.005
     assert np.abs(off).max() < 0.03
+
+
+def test_the_strength_counts_once_in_what_own_runs_say():
+    tokens, epochs = 2e9, 4.0
+    runs = with_epochs(isoflop_runs(noise=0.003), epochs)
+    own = OwnRuns(ScalingLaw(runs), Path("runs.csv"))
+    assert own.quantiles(2e8, tokens, unique_tokens=tokens / epochs) == pytest.approx(
+        own.law.predict(2e8, tokens, unique_tokens=tokens / epochs).band
+    )

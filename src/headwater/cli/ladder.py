@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, require_none
 from headwater.cli.terminal import card, hours_interval, interval, print_json, say_beside
 from headwater.cli.verbs import App
 from headwater.durations import duration
@@ -72,11 +72,27 @@ def ladder(
     if table is not None:
         if run is not None:
             raise ConfigError(f"--table fits {table} alone; remove {run}")
+        require_none(
+            "is for the small runs of RUN; remove it or --table",
+            share=share,
+            minutes=minutes,
+            rungs=rungs,
+            dry_run=dry_run,
+        )
         from headwater.cli.law import fit_table
 
         return fit_table(table, at or [], loss_column, drop_highest, budget, page, as_json)
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
+    column = None if loss_column == "loss" else loss_column
+    require_none(
+        "needs --table CSV",
+        at=at or None,
+        loss_column=column,
+        drop_highest=drop_highest or None,
+        budget=budget,
+        page=page,
+    )
     from headwater.cli.progress import SmallRunDisplay
     from headwater.runs.ladder import climb, ladder_result, prepare_ladder
     from headwater.runs.ladder_design import LadderOptions, ladder_preview
@@ -137,6 +153,7 @@ def _lines(result: LadderResult) -> list[tuple[str, str]]:
     by_source = [f"{name} {_loss(found)}" for name, found in result.forecast.items() if name != "all"]
     if len(by_source) > 1:
         lines.append(("", "; ".join(by_source)))
+    lines += [("note", f"the loss: {warning}") for warning in whole.warnings]
     lines.append(("time", f"{hours_interval(asdict(forecast.hours))}, {forecast.how['hours']}"))
     for cut in result.backtest:
         measured = f"measured {cut.fact:.4f} ({cut.relative_error:+.1%})"

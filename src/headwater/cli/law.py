@@ -58,6 +58,7 @@ def fit_table(
 
 def _law_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], seconds: float) -> dict[str, Any]:
     """Return the curve, what the rows say of its exponents when runs of like size count as related, and warnings."""
+    from headwater.scaling.arrays import LEVEL
     from headwater.scaling.checks import table_warnings
     from headwater.scaling.table import most_epochs_of
 
@@ -76,7 +77,7 @@ def _law_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], seconds: float
             "most_readings": most_epochs_of(law.table),
         },
         "exponent_intervals": intervals,
-        "interval_levels": {"p10_p90": 0.8},
+        "interval_levels": {"p10_p90": LEVEL},
         "backtest": {"num_cuts": len(law.past), "widening": law.widening},
         "warnings": [asdict(warning) for warning in table_warnings(law, both)],
     }
@@ -86,12 +87,13 @@ def _forecast_fields(law: ScalingLaw, params: float, tokens: float, epochs: floa
     """Return P10, P50 and P90 of a run's loss, and the curve's; None where the rows can't carry them."""
     import numpy as np
 
-    from headwater.scaling.checks import forecast_refusal, forecast_warnings
+    from headwater.scaling.reach import forecast_refusal, forecast_warnings
+    from headwater.scaling.repetition import penalty
     from headwater.scaling.table import MAX_EPOCHS
 
     unique = tokens / max(1.0, epochs)
     fields: dict[str, Any] = {"params": params, "tokens": tokens}
-    rise = float(np.expm1(law.strength.log_cost(np.array(params), np.array(tokens), unique)))
+    rise = law.likeliest_strength * float(penalty(np.array(params), np.array(tokens), unique))  # as in the curve
     if epochs > 1:
         fields |= {"epochs": epochs, "repetition_costs": rise}
     too_often = f"{epochs:g} epochs are more than the {MAX_EPOCHS:g} that were measured" if epochs > MAX_EPOCHS else ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import AsJson
+from headwater.cli.arguments import AsJson, require_none
 from headwater.cli.terminal import print_json, safe
 from headwater.cli.verbs import App, Group, Verb
 from headwater.errors import ConfigError
@@ -139,7 +139,7 @@ def plan(
 
     read = read_costs(costs)
     if budget:
-        _require_none(
+        require_none(
             "is for the plan of one run, without --budget",
             probe=probe,
             max_hours=max_hours,
@@ -156,7 +156,7 @@ def plan(
             SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, read),  # type: ignore[arg-type]
             as_json,
         )
-    _require_none(
+    require_none(
         "needs --budget AMOUNT",
         hardware=hardware,
         text_bytes=text_bytes,
@@ -169,13 +169,6 @@ def plan(
 
     options = PlanOptions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, read)
     plan_one(words[0], words[1:], options, probe, page, as_json)
-
-
-def _require_none(why: str, **options: Any) -> None:
-    """Raise ConfigError for an option that the other question has."""
-    for name, value in options.items():
-        if value not in (None, "", False):
-            raise ConfigError(f"--{name.replace('_', '-')} {why}")
 
 
 def count(

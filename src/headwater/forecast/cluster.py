@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from scipy.special import ndtri
-
 from headwater.errors import ConfigError
 from headwater.forecast.candidate import Candidate, Placement, halved_fraction, wanted_rows
 from headwater.forecast.device import Device
@@ -16,6 +14,7 @@ from headwater.forecast.failures import Pauses, checkpoints
 from headwater.forecast.layout import HEADWATER, Layout, Precision
 from headwater.forecast.memory import Memory, estimate_memory
 from headwater.forecast.processor import muon_flops, sizes_of
+from headwater.forecast.result import Z_P90
 from headwater.forecast.time import USUAL_UTILISATION, in_halves, run_seconds_per_token, step_seconds, step_work
 from headwater.forecast.transformer import Transformer, transformer_of
 from headwater.model.count import count_parameters, flops_per_token
@@ -89,7 +88,7 @@ class Cluster:
     def best_step(self, model: ModelSettings, num_tokens: float) -> Step | None:
         """Return the step of the least score, of those that fit in nine of ten runs."""
         deviation = shipped_constants()["spread"]["memory"]
-        usable = self.usable_memory / math.exp(float(ndtri(0.9)) * deviation)
+        usable = self.usable_memory / math.exp(Z_P90 * deviation)
         shape, wanted = transformer_of(model), wanted_rows(num_tokens, model.seq_len)
         fitting = (self._step(model, shape, layout, wanted, usable) for layout in self._layouts(shape, wanted))
         return min((each for each in fitting if each is not None), key=lambda step: step.score, default=None)

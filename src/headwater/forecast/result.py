@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headwater.errors import ConfigError
 
 FloatArray = NDArray[np.float64]
-Z_P90 = NormalDist().inv_cdf(0.9)
+Z_P90 = NormalDist().inv_cdf(0.9)  # as in scaling.arrays, which a plan without a law doesn't load
 NUM_DRAWS, SEED = 10_000, 1
 FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."

@@ -238,8 +238,11 @@ def _forecast(query: Query, field: Field, choice: Choice, served: float, is_reco
     each, tokens, rates = choice.candidate, choice.tokens, query.rates
     size = float(field.sizes[field.candidates.index(each)])
     repeated = float(field.repetition.log_cost(np.array(float(each.params)), np.array(tokens), query.unique))
-    deviation = field.repetition.deviation(each.params, tokens, query.unique)
-    loss = field.losses.quantiles(size, tokens, each.log_penalty + repeated, deviation)
+    if isinstance(field.losses, OwnRuns):
+        loss = field.losses.quantiles(size, tokens, each.log_penalty, query.unique)
+    else:
+        deviation = field.repetition.deviation(each.params, tokens, query.unique)
+        loss = field.losses.quantiles(size, tokens, each.log_penalty + repeated, deviation)
     hours = each.seconds(tokens, query.unique) / 3600
     kwh = hours * rates.num_devices * rates.watts / 1000 * rates.pue
     usd = None

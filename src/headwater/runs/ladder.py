@@ -44,9 +44,9 @@ from headwater.runs.stages import is_trained, prepare_data
 from headwater.runs.text_size import epochs_or_none, overall_epochs
 from headwater.runs.times import around_steps_of, mean_step
 from headwater.scaling.backtest import LEAST_FITTED
-from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.design import worth_of_another
 from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import with_epochs
 from headwater.train.loop import Display
@@ -126,10 +126,11 @@ def _trained(run: SmallRun, rung: Rung, display: Display, say: Say) -> DoneRung 
 
 @dataclass(frozen=True)
 class LossForecast:
-    """A band of bits per byte, or why there is none."""
+    """A band of bits per byte, or why there is none; `warnings` are what makes it less sure than it says."""
 
     band: Band | None
     refused: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, Any]:
         return asdict(self.band) if self.band else {"p10": None, "p50": None, "p90": None, "refused": self.refused}
@@ -219,7 +220,10 @@ def _forecast(ladder: Ladder, done: Sequence[DoneRung], source: str, epochs: flo
     model, target = ladder.config.model, ladder.target
     law = ScalingLaw(with_epochs(table_of(done, model, source), epochs), OWN)
     refused = forecast_refusal(law.runs, size_of(model), target.tokens)
-    return LossForecast(None, refused) if refused else LossForecast(_band(law, target, size_of(model), epochs))
+    if refused:
+        return LossForecast(None, refused)
+    warnings = tuple(each.says for each in forecast_warnings(law.runs, size_of(model), target.tokens))
+    return LossForecast(_band(law, target, size_of(model), epochs), warnings=warnings)
 
 
 def _band(law: ScalingLaw, target: Rung, size: float, epochs: float) -> Band:

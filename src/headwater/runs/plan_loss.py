@@ -24,8 +24,8 @@ from headwater.runs.ladder_record import (
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import MUCH_MORE, epochs_of, is_built, most_epochs, notes_of_repetition, overall_epochs
 from headwater.scaling.backtest import LEAST_FITTED
-from headwater.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import OWN
 from headwater.scaling.schedule import NO_MOVE, Move, move
 from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs

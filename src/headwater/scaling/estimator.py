@@ -1,7 +1,8 @@
 """A scaling law as an estimator: fit a table of runs, predict others with intervals, ask for the best size.
 
     law = ScalingLaw.fit(params, tokens, loss)
-    law.predict([7e9], [1.4e11])
+    law.predict([7e9], [1.4e11], level=0.8)
+    law.warnings(7e9, 1.4e11)
     law.optimum(flops=1e21)
 
 The median is that of posterior.py; `law.curve` is the law as the literature fits it, the baseline. The interval joins
@@ -26,19 +27,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from headwater.errors import DataError
-from headwater.scaling.arrays import Z_P90, FloatArray
+from headwater.scaling.arrays import LEVEL, Z_P90, FloatArray, deviations_of
 from headwater.scaling.backtest import decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
+from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import USUAL, Strength, penalty
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, Runs, runs_of
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, Runs, runs_of
 
 NUM_LARGEST = 5  # rows that are dropped one by one
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth
 LEAST_REPEATS = 0.05  # of R: less is nothing
 _NUM_STRENGTHS, _REACH = 13, 3.0  # on the grid, and how many deviations it spans on either side
 _LEAST_WEIGHT = 1e-3
-_MEDIAN_SQUARE = 0.4549364231195724  # of a standard normal variable
+_MEDIAN_SQUARE = deviations_of(0.5) ** 2  # of a standard normal variable
 _LARGEST_SQUARE = 25.0  # one cut that failed altogether doesn't decide alone
 
 
@@ -57,23 +59,25 @@ class Discrepancy:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Losses of the targets, log-normal about their medians (t,); `low` is P10 and `high` is P90."""
+    """Losses of the targets, log-normal about their medians (t,); `low` to `high` hold the share `level`."""
 
     median: FloatArray
     log_deviation: FloatArray
+    level: float = LEVEL
 
     @property
     def low(self) -> FloatArray:
-        return self.median * np.exp(-Z_P90 * self.log_deviation)
+        return self.median * np.exp(-deviations_of(self.level) * self.log_deviation)
 
     @property
     def high(self) -> FloatArray:
-        return self.median * np.exp(Z_P90 * self.log_deviation)
+        return self.median * np.exp(deviations_of(self.level) * self.log_deviation)
 
     @property
     def band(self) -> tuple[float, float, float]:
-        """P10, P50 and P90 of the first target."""
-        return float(self.low[0]), float(self.median[0]), float(self.high[0])
+        """P10, P50 and P90 of the first target, whatever the level."""
+        middle, factor = float(self.median[0]), math.exp(Z_P90 * float(self.log_deviation[0]))
+        return middle / factor, middle, middle * factor
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class ScalingLaw:
         """Return the law of finished runs (n,), whose loss may have any unit.
 
         `tokens` counts repeats, `unique_tokens` doesn't; without it every run read its text once. Raises DataError for
-        values that aren't above zero and finite, or arrays of different lengths.
+        values that aren't above zero and finite, arrays of different lengths, or fewer than MIN_RUNS runs.
         """
         columns = [np.asarray(values, dtype=np.float64).ravel() for values in (params, tokens, loss)]
         unique = None if unique_tokens is None else np.asarray(unique_tokens, dtype=np.float64).ravel()
@@ -152,6 +156,8 @@ class ScalingLaw:
             raise DataError(f"params, tokens and loss have {', '.join(str(len(each)) for each in every)} values")
         if not all((np.isfinite(values) & (values > 0)).all() for values in every):
             raise DataError("params, tokens and loss must be finite and above zero: drop the runs that failed")
+        if len(columns[0]) < MIN_RUNS:
+            raise DataError(f"{len(columns[0])} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
         if unique is not None:
             unique = np.minimum(unique, columns[1])
         return cls(replace(runs_of(*columns), unique=unique))
@@ -183,27 +189,44 @@ class ScalingLaw:
         self,
         params: ArrayLike,
         tokens: ArrayLike,
+        level: float = LEVEL,
         *,
         unique_tokens: ArrayLike = math.inf,
         total_params: ArrayLike | None = None,
     ) -> Prediction:
-        """Return the losses of runs of these sizes (t,) with P10 to P90.
+        """Return the losses of runs of these sizes (t,), and the interval that holds the share `level` of them.
 
-        `total_params` count embeddings, too, where the table's `params` leave them out.
+        `total_params` count embeddings, too, where the table's `params` leave them out. Raises DataError for a level
+        outside (0, 1), and for sizes that aren't finite and above zero. `warnings` says which targets lie too far.
         """
+        deviations_of(level)
         given = (params, tokens, unique_tokens, params if total_params is None else total_params)
-        sizes = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in given))
-        N, D, unique, total = (np.atleast_1d(values).ravel() for values in sizes)
+        N, D, unique, total = _targets(*given)
         logs, variances = self._by_strength(N, D, penalty(total, D, unique))
         mean = self._weights @ logs
         variance, by_strength = self._weights @ variances, self._weights @ (logs - mean) ** 2
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
         own = self.widening * self._discrepancy.deviation(variance, decades, self.runs.run_noise)
         by_row = np.abs(self.without_each(N, D)).max(axis=0, initial=0.0) / Z_P90
-        return Prediction(np.exp(mean), np.sqrt(own**2 + by_strength + by_row**2))
+        return Prediction(np.exp(mean), np.sqrt(own**2 + by_strength + by_row**2), level)
+
+    def warnings(self, params: float, tokens: float) -> list[Caution]:
+        """Return what makes the forecast of this run less sure than its interval says; empty where nothing does.
+
+        Where the rows carry no forecast at all, that alone is returned, with the code "refused".
+        """
+        _targets(params, tokens)
+        if refused := forecast_refusal(self.runs, params, tokens):
+            return [Caution("refused", refused)]
+        return forecast_warnings(self.runs, params, tokens)
 
     def optimum(self, flops: float) -> Optimum | None:
-        """Return the best size at 6 N D = `flops` over the laws that the rows leave open; None without an optimum."""
+        """Return the best size at 6 N D = `flops` over the laws that the rows leave open; None without an optimum.
+
+        Raises DataError for a budget that isn't finite and above zero.
+        """
+        if not 0 < flops < math.inf:
+            raise DataError(f"a budget of {flops} FLOPs buys no run; give a finite number above zero, like 1e21")
         found = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
         if sum(weight for _, weight in found) < 0.5:
             return None
@@ -274,6 +297,22 @@ class ScalingLaw:
 
     def _posterior(self, runs: Runs) -> Posterior:
         return Posterior(runs, self._prior, self._departure)
+
+
+def _targets(params: ArrayLike, tokens: ArrayLike, *others: ArrayLike) -> tuple[FloatArray, ...]:
+    """Return targets as arrays of one length (t,); all may be any number above zero, params and tokens finite."""
+    try:
+        sizes = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in (params, tokens, *others)))
+    except ValueError as error:
+        raise DataError(f"the targets' sizes don't go together ({error}); give numbers, as many of each") from error
+    found = tuple(np.atleast_1d(values).ravel() for values in sizes)
+    if not found[0].size:
+        raise DataError("there is no target to forecast; give params and tokens of one run or more")
+    if not (all((values > 0).all() for values in found) and all(np.isfinite(values).all() for values in found[:2])):
+        raise DataError(
+            "a target has a size that isn't finite and above zero; give its plain counts of params and tokens"
+        )
+    return found
 
 
 def _is_repeated(runs: Runs) -> bool:

@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from headwater.scaling.arrays import Z_P90, FloatArray
-from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.reach import forecast_refusal
 from headwater.scaling.repetition import USUAL, Strength
 from headwater.scaling.schedule import NO_MOVE, Move
 from headwater.scaling.table import most_epochs_of, read_runs
@@ -54,11 +54,15 @@ class OwnRuns:
         return self.law.log_loss(*flat).reshape(shape) + self.move.log_ratio
 
     def quantiles(
-        self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
+        self, params: float, tokens: float, log_factor: float = 0.0, unique_tokens: float = math.inf
     ) -> tuple[float, float, float]:
-        found = self.law.predict(params, tokens)  # repetition is in log_factor
+        """Return P10, P50 and P90 shifted by `log_factor`; the law adds what reading `unique_tokens` again costs.
+
+        Runs of the table that repeat their text leave law and strength open together: each counted alone is too wide.
+        """
+        found = self.law.predict(params, tokens, unique_tokens=unique_tokens)
         median = float(found.median[0]) * math.exp(log_factor + self.move.log_ratio)
-        factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.move.deviation, deviation))
+        factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.move.deviation))
         return median / factor, median, median * factor
 
     def refusal(self, params: float, tokens: float) -> str | None:
