@@ -173,3 +173,9 @@ def test_the_strength_counts_once_in_what_own_runs_say():
     assert own.quantiles(2e8, tokens, unique_tokens=tokens / epochs) == pytest.approx(
         own.law.predict(2e8, tokens, unique_tokens=tokens / epochs).band
     )
+
+
+def test_own_runs_say_the_warning_of_a_far_target_beside_its_interval():
+    own = OwnRuns(ScalingLaw(isoflop_runs(noise=0.003)), Path("runs.csv"))
+    assert "not sure" not in own.how(1e9, 2e10)
+    assert "not sure: the target" in own.how(1e9, 1e13)

@@ -12,7 +12,7 @@ import numpy as np
 
 from headwater.scaling.arrays import Z_P90, FloatArray
 from headwater.scaling.estimator import ScalingLaw
-from headwater.scaling.reach import forecast_refusal
+from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import USUAL, Strength
 from headwater.scaling.schedule import NO_MOVE, Move
 from headwater.scaling.table import most_epochs_of, read_runs
@@ -70,7 +70,8 @@ class OwnRuns:
 
     def how(self, params: float, tokens: float) -> str:
         how = f"law of {len(self.law.table)} runs in {self.path}"
-        return f"{how}; {self.move_how}" if self.move_how else how
+        doubts = (f"not sure: {warning.says}" for warning in forecast_warnings(self.law.runs, params, tokens))
+        return "; ".join([how, *([self.move_how] if self.move_how else []), *doubts])
 
 
 def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "", known: Strength = USUAL) -> OwnRuns:
