@@ -85,7 +85,7 @@ class Candidate:
 
 
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), *range(72, 129, 8), 144, 160, 176, 192, 224, 256)
-"Numbers of layers, whose steps divide well over pipelines and tensor-parallel heads: up to 800 billion parameters."
+"Numbers of layers to choose among: up to 800 billion parameters."
 
 
 def model_of(num_layers: int, family: Family, vocab_size: int, seq_len: int) -> ModelSettings:

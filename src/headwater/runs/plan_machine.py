@@ -15,6 +15,7 @@ from headwater.machine.host import cpu_flags, fast_dtype, gpu_name
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
+from headwater.numbers import plural
 from headwater.optim.rules import RULES
 from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime, modelled_step, peaks_at, processor_step
 from headwater.runs.run_config import RunConfig
@@ -91,7 +92,8 @@ def _processor_memory(
 ) -> tuple[Spread, str]:
     """Return the peak: of earlier runs of this shape, of a probe, by what the run's process holds, else by formula."""
     if step.peaks:
-        return Spread(fmean(step.peaks), SAME_MEMORY), f"mean peak of {len(step.peaks)} earlier runs of this shape here"
+        runs = plural(len(step.peaks), "earlier run")
+        return Spread(fmean(step.peaks), SAME_MEMORY), f"mean peak of {runs} of this shape here"
     deviation = constants()["log_deviation"]["memory"]
     text = min(token_bytes(config), MOST_OF_MEMORY * memory_bytes())
     if probe and probe.memory_bytes:

@@ -19,6 +19,7 @@ from headwater.forecast.result import PROBES_PART, Spread
 from headwater.machine.host import float32_rate_per_core
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.numbers import plural
 from headwater.optim.settings import OptimSettings
 from headwater.runs.ladder_record import DoneRung, is_as_fast, is_shape_of, model_of, read_ladder
 from headwater.runs.paths import Folders
@@ -98,7 +99,7 @@ def processor_step(config: RunConfig, dtype: str, cores: int, flags: set[str], p
     runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=config.machine.compile != "off"))
     rungs = [rung for rung in read_ladder(config) if rung.dtype == dtype] if is_as_fast(config) else []
     own = [run for run in runs if run.shape.key == shape.key and _ratio(run, peaks)][:NUM_NEWEST]
-    counted, sources = list(own), [f"{len(own)} earlier run{'s' if len(own) > 1 else ''}"] if own else []
+    counted, sources = list(own), [plural(len(own), "earlier run")] if own else []
     if same := [rung for rung in rungs if is_shape_of(rung.rung, config) and rung.busy is None]:
         around = MeasuredAround.mean_of([rung.around for rung in same])
         counted.append(MeasuredSteps(shape, fmean(rung.step_seconds for rung in same), around))

@@ -83,12 +83,12 @@ def table_warnings(law: ScalingLaw, both: tuple[Exponent, Exponent]) -> list[Cau
                 "them can't know what other runs owe to it",
             )
         )
-    if law.posterior.num_outliers:
+    if num_odd := law.posterior.num_outliers:
         found.append(
             Caution(
                 "outliers",
-                f"{law.posterior.num_outliers} of {len(runs)} runs lie far off the rest and weigh less than half in "
-                "forecasts; none is excluded",
+                f"{num_odd} of {len(runs)} runs {'lies' if num_odd == 1 else 'lie'} far off the rest, with less than "
+                "half a weight in forecasts; none is excluded",
             )
         )
     return found
