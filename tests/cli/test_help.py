@@ -12,7 +12,7 @@ import typer
 from small_run import call, environment, run
 
 from headwater.cli.main import command_line
-from headwater.cli.verbs import RENAMED, SECTIONS, summary
+from headwater.cli.verbs import SECTIONS, summary
 
 HEAVY = (
     "torch",
@@ -171,21 +171,6 @@ def test_wrong_usage_is_one_sentence_that_says_what_to_do(tmp_path, arguments, s
     assert says in said.err
 
 
-@pytest.mark.parametrize("old", RENAMED)
-def test_a_verb_that_was_renamed_names_the_new_one(tmp_path, old):
-    said = call(*old.split(), "more", "--json", cwd=tmp_path)
-    assert (said.status, said.out) == (2, "")
-    assert said.err == f"headwater: `headwater {old}` is now `{RENAMED[old]}`\n"
-
-
-@pytest.mark.parametrize("new", RENAMED.values())
-def test_what_a_renamed_verb_is_now_exists(new):
-    words = [word for word in new.split()[1:] if word.islower() and not word.startswith("-")]
-    option = next((word for word in new.split() if word.startswith("--")), None)
-    options = [name for each in command_at(tuple(words)).params for name in each.opts]
-    assert option is None or option in options
-
-
 def test_windows_gets_one_line_that_names_what_works(tmp_path):
     program = (
         "import sys\nsys.modules['fcntl'] = sys.modules['resource'] = None\n"
@@ -204,20 +189,6 @@ def test_plan_has_at_most_15_options_all_of_which_its_help_shows(help_of):
     assert len(shown) <= 15
     said = help_of(("plan",)).split()
     assert all(each.opts[0] in said for each in shown)
-
-
-@pytest.mark.parametrize(
-    ("option", "says"),
-    [
-        ("--price-per-hour", "price_per_hour = …; give the file by --costs"),
-        ("--hardware-table=x.csv", "hardware = …"),
-        ("--seq-len", "is now a setting: model.seq_len=VALUE"),
-    ],
-)
-def test_an_option_of_old_names_its_new_place(tmp_path, option, says):
-    said = call("plan", "--budget", "2h", option, "3", cwd=tmp_path)
-    assert said.status == 2
-    assert says in said.err
 
 
 @pytest.mark.parametrize("arguments", [("plan", "--bogus"), ("plan", "mine", "--bogus"), ("plan", "count", "--bogus")])

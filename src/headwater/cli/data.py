@@ -1,4 +1,4 @@
-"""Verbs about data: corpus build, show, trace, where, fetch, and those of the tokenizer; see mixture and tune."""
+"""Verbs about data: corpus build, show, trace, where, fetch, mixture, and those of the tokenizer; see tune."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from headwater.cli import arguments as arg
-from headwater.cli import mixture, tune
+from headwater.cli import tune
 from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
 from headwater.cli.balance import print_balance, print_findings, print_training, show_dropped
 from headwater.cli.terminal import print_json, safe, say, say_beside
@@ -18,7 +18,7 @@ from headwater.errors import ConfigError, TokenizerError
 
 def add_to(app: App) -> None:
     corpus = App("Build, inspect and tune a corpus, its tokenizer, its mixture.")
-    for verb in (build, show, trace, where, fetch, mixture.mixture, tune.tune):
+    for verb in (build, show, trace, where, fetch, mixture, tune.tune):
         corpus.verb(verb)
     tokenizer = App("Train a run's tokenizer, or see what it does to a text.")
     tokenizer.verb(train_tokenizer, "train")
@@ -179,6 +179,39 @@ def fetch(
         print(safe(f"{manifest['package']:<28} {manifest['version']:<24} {size}  {manifest['licence']}"))
     for entry in fetched.left_out:
         print(safe(f"{entry:<28} excluded"))
+
+
+def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJson = False) -> None:
+    """Print each source's share and epochs, as set and by each rule.
+
+    The rules are size, temperature and UniMax (mixture.rule).
+    """
+    from headwater.checkpoint.lock import owned
+    from headwater.runs.run_config import load_run
+    from headwater.runs.stages import prepare_data
+    from headwater.runs.text_size import shares_by_rule
+
+    config, _ = load_run(run, overrides or [])
+    with owned(config.run_dir) as owner:
+        prepare_data(config, say_beside(as_json), owner.require)
+        found = shares_by_rule(config)
+    if as_json:
+        print_json(found)
+        return
+    mixtures = found["mixtures"]
+    print(f"{'source':<16} {'sequences':>9}" + "".join(f"{name:>22}" for name in mixtures))
+    for source, rows in found["rows"].items():
+        print(f"{source:<16} {rows:>9,}" + "".join(f"{_share(each, source):>22}" for each in mixtures.values()))
+    for name, each in mixtures.items():
+        if "refused" in each:
+            print(f"{name}: {each['refused']}")
+
+
+def _share(mixture: dict[str, Any], source: str) -> str:
+    if "refused" in mixture:
+        return "-"
+    given = mixture["sources"][source]
+    return f"{given['share']:.1%} ({given['epochs']:.2f} epochs)"
 
 
 def train_tokenizer(run: arg.RunFile, overrides: arg.Overrides = None) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
-from headwater.cli.verbs import App, Root, require_current, usage_problem
+from headwater.cli.verbs import App, Root, usage_problem
 from headwater.errors import HeadwaterError
 from headwater.machine.termination import Termination
 
@@ -97,7 +97,6 @@ def main() -> None:
 def _run_verb() -> int:
     """Return the exit status of the verb that the arguments name."""
     try:
-        require_current(sys.argv[1:])
         app = command_line(sys.argv[1] if len(sys.argv) > 1 else "")
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
     except HeadwaterError as error:

@@ -33,23 +33,8 @@ ServeTokens = Annotated[str, of_budget(metavar="COUNT", help="Tokens to serve (d
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
 FinishedRuns = Annotated[Path | None, of_both(metavar="CSV", help="Finished runs to forecast the loss from.")]
 UnitOfLoss = Annotated[str, of_both(metavar="UNIT", help="Unit of the loss in --runs (or nats_per_token).")]
-ByOption = Annotated[bool, typer.Option("--track-record", help="The verb of that name.", hidden=True)]
 
 DEFAULT = "run"
-COSTS = {
-    **{f"--{name.replace('_', '-')}": name for name in ("price_per_hour", "watts", "site", "sites", "prices")},
-    **{f"--{name.replace('_', '-')}": name for name in ("max_memory", "bytes_per_token", "final_share")},
-    **{"--price": "price_kind", "--hardware-table": "hardware"},
-}
-"Options of older versions, and the lines of the costs file that they are now."
-SETTINGS = {
-    "--family": "model.family=",
-    "--vocab-size": "tokenizer.vocab_size=",
-    "--seq-len": "model.seq_len=",
-    "--precision": "machine.dtype=",
-}
-"Options of older versions, and the settings that they are now."
-
 NOTES = {"six_n": " (N: all active parameters, embeddings too)"}
 
 
@@ -73,23 +58,12 @@ class PlanGroup(Group):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
-            _require_current(args)
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         return "" if name == DEFAULT else name, command, rest
-
-
-def _require_current(args: list[str]) -> None:
-    for name in (arg.partition("=")[0] for arg in args):
-        if name in COSTS:
-            raise ConfigError(f"{name} is now a line of a costs file: {COSTS[name]} = …; give the file by --costs")
-        if name in SETTINGS:
-            raise ConfigError(f"{name} is now a setting: {SETTINGS[name]}VALUE, without dashes")
-        if name == "--all-layouts":
-            raise ConfigError("--all-layouts is gone: a budget is searched by what headwater train can run")
 
 
 def add_to(app: App) -> None:
@@ -125,7 +99,6 @@ def plan(
     costs: CostsFile = None,
     runs: FinishedRuns = None,
     loss_unit: UnitOfLoss = "bits_per_byte",
-    by_option: ByOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Forecast what a run costs, or find the best run for a budget.
@@ -133,8 +106,6 @@ def plan(
     See also `headwater plan count -h` (parameters, FLOPs) and `headwater plan track-record -h` (past forecasts).
     """
     words = what or []
-    if by_option:
-        return track_record(Path(words[0] if words else "runs"), as_json)
     from headwater.runs.costs import read_costs
 
     read = read_costs(costs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -21,32 +21,7 @@ SECTIONS = {
 }
 "The verbs of headwater, as its help lists them."
 
-RENAMED = {
-    "schema": "headwater explain --schema",
-    "tokenizer": "headwater corpus tokenizer",
-    "tokens": "headwater corpus where",
-    "mixture show": "headwater corpus mixture",
-    "mixture search": "headwater corpus mixture --search",
-    "corpus mixture show": "headwater corpus mixture",
-    "corpus mixture search": "headwater corpus mixture --search",
-    "mixture": "headwater corpus mixture",
-    "corpus classifier": "headwater corpus tune",
-    "law": "headwater ladder --table CSV",
-    "law fit": "headwater ladder --table CSV",
-    "export hf": "headwater export RUN",
-    "plan estimate": "headwater plan RUN",
-}
-"What was typed before, and what is typed now."
-
 OPTIONS_COLUMN = 28
-
-
-def require_current(arguments: Sequence[str]) -> None:
-    """Raise ConfigError when the arguments begin with a verb that has another name now."""
-    for words in (3, 2, 1):
-        old = " ".join(arguments[:words])
-        if old in RENAMED:
-            raise ConfigError(f"`headwater {old}` is now `{RENAMED[old]}`")
 
 
 class _Readable:
