@@ -14,7 +14,6 @@ Measurements:
   make growth             step time and memory by size, into docs/performance.md
   make under-load         tokens per second under load, beside the quiet rate
   make law-backtest       forecasts of loss against published tables of runs
-  make schedule-backtest  forecasts across learning-rate schedules
   make cost-backtest      estimated step times against published ones
   make evaluation-memory  memory of the evaluation stage by training tokens
   make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
@@ -39,7 +38,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test check growth under-load cost-backtest law-backtest schedule-backtest evaluation-memory clean
+.PHONY: demo help test check growth under-load cost-backtest law-backtest evaluation-memory clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
 
@@ -70,9 +69,6 @@ cost-backtest: $(VENV)/test.stamp
 
 law-backtest: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_backtest.py
-
-schedule-backtest: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/schedule_backtest.py
 
 evaluation-memory: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/evaluation_memory.py

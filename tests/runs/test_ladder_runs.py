@@ -115,9 +115,9 @@ def test_a_ladder_of_other_settings_says_nothing(ladder, monkeypatch):
 def test_another_schedule_moves_the_forecast_and_leaves_the_ladder(ladder):
     folder, _ = ladder
     usual, none = (call("plan", "mine.toml", *changed, "--json", cwd=folder).json for changed in ((), (CONSTANT,)))
-    assert "multi-power law" not in usual["how"]["loss"]
+    assert "never decays" not in usual["how"]["loss"]
     assert "law of 6 runs" in none["how"]["loss"]
-    assert "since the run has a constant rate after 5 steps of warm-up where those had wsd" in none["how"]["loss"]
+    assert "since the run's learning rate never decays and theirs does" in none["how"]["loss"]
     assert none["loss"]["p50"] > usual["loss"]["p50"]
     assert none["loss"]["p90"] / none["loss"]["p10"] > usual["loss"]["p90"] / usual["loss"]["p10"]
     assert "the ladder's" in none["how"]["hours"]  # a step takes as long at any rate

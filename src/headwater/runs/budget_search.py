@@ -21,7 +21,7 @@ from headwater.runs.budget_processor import Processor, processor_at_hand
 from headwater.runs.costs import Costs
 from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
-from headwater.runs.plan_loss import table_schedule_effect
+from headwater.runs.plan_loss import schedule_effect
 from headwater.runs.plan_machine import gpu_to_use
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.search_options import PRECISIONS, SearchOptions, Text, text_of
@@ -32,7 +32,8 @@ from headwater.runs.text_size import (
     token_bytes,
     usual_bytes_per_token,
 )
-from headwater.scaling.own_runs import OwnRuns, own_runs
+from headwater.scaling import ScalingLaw, read_runs
+from headwater.scaling.own_runs import OwnRuns
 from headwater.scaling.published import NATS, published_laws
 from headwater.scaling.repetition import OWN, USUAL
 
@@ -172,10 +173,12 @@ def _usual_flops(models: list[ModelSettings], machine: Machine, seconds: float) 
 
 def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
     """Return the law of a table, with the run's own schedule where the table's runs had another."""
+    is_ladders = config is not None and runs == ladder_table(config)
+    law = ScalingLaw(read_runs(runs), OWN if is_ladders else USUAL)
     if config is None:
-        return own_runs(runs)
-    effect = table_schedule_effect(config, runs)
-    return own_runs(runs, effect.move, effect.how, OWN if runs == ladder_table(config) else USUAL)
+        return OwnRuns(law, runs)
+    factor, why = schedule_effect(config, runs)
+    return OwnRuns(law, runs, math.log(factor.median), factor.log_deviation, why)
 
 
 def _notes_of_epochs(plan: BudgetPlan) -> list[str]:

@@ -143,7 +143,7 @@ def is_as_fast(config: RunConfig) -> bool:
 def done_ladder(config: RunConfig) -> DoneLadder | None:
     """Return the finished ladder of this run; None when settings or text have changed since.
 
-    Another schedule of the learning rate throws no ladder away: what that changes is known (scaling.schedule).
+    Another schedule of the learning rate throws no ladder away: what that changes is known (plan_loss).
     """
     found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
     try:

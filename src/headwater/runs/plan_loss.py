@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from headwater.errors import ConfigError
 from headwater.forecast.result import LossOutlook, Spread
 from headwater.model.count import count_parameters
-from headwater.optim.schedule import lr_factor
 from headwater.optim.settings import ScheduleSettings
 from headwater.runs.ladder_record import (
     UnfinishedLadder,
@@ -27,12 +26,13 @@ from headwater.scaling.backtest import LEAST_FITTED
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import OWN
-from headwater.scaling.schedule import NO_MOVE, Move, move
 from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
 
 LEAST_COST = 0.001
 "Of a loss: a smaller cost of repetition isn't mentioned."
-MOST_SHARES = 2000
+CONSTANT_RATE_COST, SCHEDULE_DEVIATION = 0.025, 0.008
+"""Of loss: a rate that never decays beside one that does, and how unsure another schedule makes it: mean and spread of
+published curves (arXiv:2503.12811), which a law of schedules forecast no nearer (docs/log.md, 2026-11-28)."""
 DECAYS_BELOW = 0.5
 "A rate that ends above this part of its peak counts as one that never decays."
 
@@ -45,10 +45,11 @@ def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     runs = table_of(rungs, config.model) if is_of_rungs else read_runs(runs_csv)
     params = size_of(config.model) if is_of_rungs else count_parameters(config.model).total
     found = _by_law(config, runs, params, f"law of {len(runs)} runs in {runs_csv}", is_own=is_own)
-    effect = table_schedule_effect(config, runs_csv)
-    if found.spread is None or not effect.how:
+    factor, why = schedule_effect(config, runs_csv)
+    if found.spread is None or not why:
         return found
-    return replace(found, spread=effect.spread(found.spread), how=f"{found.how}; {effect.how}")
+    deviation = math.hypot(found.spread.log_deviation, factor.log_deviation)
+    return replace(found, spread=Spread(found.spread.median * factor.median, deviation), how=f"{found.how}; {why}")
 
 
 def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossOutlook:
@@ -99,55 +100,24 @@ def _by_law(config: RunConfig, runs: Runs, params: float, name: str, *, is_own: 
     return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, (*warnings, *notes))
 
 
-@dataclass(frozen=True)
-class ScheduleEffect:
-    """What a run's own schedule does to a forecast, and why in words; `how` is empty where it does nothing."""
+def schedule_effect(config: RunConfig, runs_csv: Path) -> tuple[Spread, str]:
+    """Return the factor that the run's own schedule of the learning rate puts on a forecast from this table, and why.
 
-    move: Move = NO_MOVE
-    how: str = ""
-
-    def spread(self, found: Spread) -> Spread:
-        """Return the forecast with the schedule in it, to the bit the same where it does nothing."""
-        if not self.how:
-            return found
-        deviation = math.hypot(found.log_deviation, self.move.deviation)
-        return Spread(found.median * math.exp(self.move.log_ratio), deviation)
-
-
-def table_schedule_effect(config: RunConfig, runs_csv: Path) -> ScheduleEffect:
-    """Return what the run's own schedule does to a forecast from this table: its ladder's, or one of other runs.
-
-    Of a table's runs whose schedule isn't known the usual is assumed, a rate that decays: a run of such a one is left
-    as it is, and one that never decays is held against a cosine down to a tenth.
+    Of a table's runs whose schedule isn't known a decay is assumed. The words are empty where there is no effect.
     """
     finished = done_ladder(config) if runs_csv == ladder_table(config) else None
     own, had = config.schedule, finished.schedule if finished else None
-    if had == own or (had is None and own.final_fraction < DECAYS_BELOW):
-        return ScheduleEffect()
-    theirs = had or own.model_copy(update={"name": "cosine", "final_fraction": 0.1})
-    factors, reference = (factors_of(each, config.train.num_steps) for each in (own, theirs))
-    if factors == reference:  # a setting that this kind of schedule doesn't read
-        return ScheduleEffect()
-    found = move(factors, reference, config.train.num_steps)
-    assumed = "" if had else ", as is assumed,"
-    how = (
-        f"{math.expm1(found.log_ratio):+.1%} (± {found.deviation:.1%}) since the run has {in_words(own)} where those"
-        f"{assumed} had {in_words(theirs)}, by the multi-power law"
-    )
-    return ScheduleEffect(found, how)
+    if own == had or (had is None and _decays(own)):
+        return Spread(1.0), ""
+    theirs = had is None or _decays(had)
+    cost = CONSTANT_RATE_COST * (theirs - _decays(own))
+    why = "has another schedule than theirs"
+    if theirs != _decays(own):
+        why = "decays and theirs doesn't" if _decays(own) else "never decays and theirs does"
+    assumed = "" if had else ", as is assumed"
+    moved = f"{math.expm1(cost):+.1%} (± {SCHEDULE_DEVIATION:.1%})"
+    return Spread(math.exp(cost), SCHEDULE_DEVIATION), f"{moved} since the run's learning rate {why}{assumed}"
 
 
-def factors_of(schedule: ScheduleSettings, num_steps: int) -> list[float]:
-    """Return learning-rate factors of a run in equal shares: a step each, or of a long run the step in the middle."""
-    num_shares = min(num_steps, MOST_SHARES)
-    return [lr_factor(int((share + 0.5) * num_steps / num_shares), num_steps, schedule) for share in range(num_shares)]
-
-
-def in_words(schedule: ScheduleSettings) -> str:
-    """Return a schedule as words: shape, end and warm-up."""
-    num_steps = schedule.warmup_steps
-    warmup = f"{num_steps} step{'' if num_steps == 1 else 's'} of warm-up"
-    if schedule.final_fraction == 1:
-        return f"a constant rate after {warmup}"
-    over = f" over the last {schedule.decay_fraction:.0%}" if schedule.name == "wsd" else ""
-    return f"{schedule.name} down to {schedule.final_fraction:g}{over} after {warmup}"
+def _decays(schedule: ScheduleSettings) -> bool:
+    return schedule.final_fraction < DECAYS_BELOW

@@ -13,22 +13,23 @@ import numpy as np
 from headwater.scaling.arrays import Z_P90, FloatArray
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.reach import forecast_refusal, forecast_warnings
-from headwater.scaling.repetition import USUAL, Strength
-from headwater.scaling.schedule import NO_MOVE, Move
-from headwater.scaling.table import most_epochs_of, read_runs
+from headwater.scaling.repetition import Strength
+from headwater.scaling.table import most_epochs_of
 
 
 @dataclass(frozen=True)
 class OwnRuns:
     """The law of one table; its unit is the table's, which no column names.
 
-    `move` is what the run's schedule changes where the table's runs had another, `move_how` why.
+    Losses are multiplied by e^`log_factor`, known to a standard deviation of `factor_deviation`, for why `factor_how`
+    says.
     """
 
     law: ScalingLaw
     path: Path
-    move: Move = NO_MOVE
-    move_how: str = ""
+    log_factor: float = 0.0
+    factor_deviation: float = 0.0
+    factor_how: str = ""
     counts_embedding: ClassVar[bool] = True
 
     @property
@@ -51,7 +52,7 @@ class OwnRuns:
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         shape = np.broadcast_shapes(params.shape, tokens.shape)
         flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
-        return self.law.log_loss(*flat).reshape(shape) + self.move.log_ratio
+        return self.law.log_loss(*flat).reshape(shape) + self.log_factor
 
     def quantiles(
         self, params: float, tokens: float, log_factor: float = 0.0, unique_tokens: float = math.inf
@@ -61,8 +62,8 @@ class OwnRuns:
         Runs of the table that repeat their text leave law and strength open together: each counted alone is too wide.
         """
         found = self.law.predict(params, tokens, unique_tokens=unique_tokens)
-        median = float(found.median[0]) * math.exp(log_factor + self.move.log_ratio)
-        factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.move.deviation))
+        median = float(found.median[0]) * math.exp(log_factor + self.log_factor)
+        factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.factor_deviation))
         return median / factor, median, median * factor
 
     def refusal(self, params: float, tokens: float) -> str | None:
@@ -71,12 +72,4 @@ class OwnRuns:
     def how(self, params: float, tokens: float) -> str:
         how = f"law of {len(self.law.table)} runs in {self.path}"
         doubts = (f"not sure: {warning.says}" for warning in forecast_warnings(self.law.runs, params, tokens))
-        return "; ".join([how, *([self.move_how] if self.move_how else []), *doubts])
-
-
-def own_runs(path: Path, move: Move = NO_MOVE, move_how: str = "", known: Strength = USUAL) -> OwnRuns:
-    """Return the law of a table; raise DataError for one that can't be read.
-
-    `known` is what is known of repetition's cost before its rows.
-    """
-    return OwnRuns(ScalingLaw(read_runs(path), known), path, move, move_how)
+        return "; ".join([how, *([self.factor_how] if self.factor_how else []), *doubts])
