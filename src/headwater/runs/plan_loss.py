@@ -115,8 +115,8 @@ def schedule_effect(config: RunConfig, runs_csv: Path) -> tuple[Spread, str]:
     if theirs != _decays(own):
         why = "decays and theirs doesn't" if _decays(own) else "never decays and theirs does"
     assumed = "" if had else ", as is assumed"
-    moved = f"{math.expm1(cost):+.1%} (± {SCHEDULE_DEVIATION:.1%})"
-    return Spread(math.exp(cost), SCHEDULE_DEVIATION), f"{moved} since the run's learning rate {why}{assumed}"
+    effect = f"{math.expm1(cost):+.1%} (± {SCHEDULE_DEVIATION:.1%})"
+    return Spread(math.exp(cost), SCHEDULE_DEVIATION), f"{effect} since the run's learning rate {why}{assumed}"
 
 
 def _decays(schedule: ScheduleSettings) -> bool:
