@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.runs.open import load_model
+from headwater.runs.finish import load_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

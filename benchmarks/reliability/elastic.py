@@ -129,9 +129,9 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.checkpoint.save import Saver
     from headwater.machine.place import place_of
     from headwater.machine.ranks import join_ranks
-    from headwater.runs.rows import open_batches
     from headwater.runs.run_config import config_of_run
     from headwater.runs.stages import train_plan
+    from headwater.runs.text import open_batches
     from headwater.train.assemble import assemble
 
     config, ranks = config_of_run(run_dir), join_ranks(place_of(os.environ))

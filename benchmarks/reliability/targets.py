@@ -32,7 +32,7 @@ from headwater.runs import plan, plan_time
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call
-from headwater.runs.running import train as train_run
+from headwater.runs.running import run as run_stages
 from headwater.runs.stages import prepare_data
 from headwater.tokens import build
 
@@ -141,7 +141,8 @@ def nothing_timed() -> Iterator[None]:
 def train(place: Place, **changed: Any) -> None:
     """Train as `headwater train` does, with some settings changed."""
     with nothing_timed():
-        assert train_run(*place.settings(**changed), call=Call(stop_within=30.0)).status == "finished"
+        call = Call(stop_within=30.0, last="training")
+        assert run_stages(*place.settings(**changed), say=quiet, call=call).status == "finished"
 
 
 def train_in_order(place: Place) -> None:

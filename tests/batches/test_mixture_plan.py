@@ -115,7 +115,7 @@ def test_weight_zero_leaves_a_source_out():
         ({}, {}, "no source to train on"),
         ({"a": 1}, {"weights": {"a": 1, "books": 1}}, "weights names books; sources: a"),
         ({"a": 1}, {"max_epochs_by_source": {"books": 1}}, "max_epochs_by_source names books"),
-        ({"a": 1, "b": 1}, {"weights": {"a": 1}}, "says nothing of b"),
+        ({"a": 1, "b": 1}, {"weights": {"a": 1}}, "has no weight for b"),
         ({"a": 1, "b": 0}, {}, "no training rows come from b"),
         ({"a": 1, "b": 0}, {"weights": {"a": 1, "b": 1}}, "no training rows come from b"),
     ],

@@ -20,7 +20,7 @@ STAGES = {
     "tokens": "headwater.runs.stages.build_tokens",
     "evaluation": "headwater.runs.finish.full_evaluation",
     "export": "headwater.runs.finish.export_hf",
-    "report": "headwater.runs.finish.render_report",
+    "report": "headwater.report.page.render_report",
     "baselines": "headwater.runs.finish.measure_baselines",
 }
 LAST_LINE = "headwater: stopped by SIGTERM; run the same command to resume"

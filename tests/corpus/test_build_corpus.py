@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.corpus.build import build_corpus, corpus_key, measure_paths
+from headwater.corpus.build import TextFound, build_corpus, corpus_key
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.corpus.shards import read_lines
@@ -299,8 +299,9 @@ def test_measuring_paths_counts_files_and_their_text(tmp_path):
     (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
     (tmp_path / "c.txt").write_bytes(b"\xff")
     (tmp_path / ".hidden").write_text("words")
-    found = measure_paths([str(tmp_path)])
-    assert found == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
+    found = TextFound()
+    assert sorted(found.texts([str(tmp_path)])) == ["Grüße", "one", "two"]
+    assert (len(found.origins), found.num_bytes, found.dropped) == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
     assert str(found) == "2 files, 13 bytes of text; dropped: not_utf8 1, hidden 1"
 
 

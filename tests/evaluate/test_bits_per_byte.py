@@ -118,7 +118,7 @@ def test_sums_add_up():
 def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finished):
     """From the text alone: no token store, no packing, no padding, no batches."""
     from headwater.corpus.load import read_documents
-    from headwater.runs.open import load_model
+    from headwater.runs.finish import load_model
 
     loaded = load_model(finished.run_dir)
     nats, num_bytes, seq_len = 0.0, 0, loaded.config.model.seq_len

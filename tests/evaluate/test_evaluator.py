@@ -12,7 +12,7 @@ from headwater.corpus.almanac.probes import probes
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.machine.kernels.ops import KernelOps
-from headwater.runs.open import load_for_evaluation, load_model, open_evaluator
+from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
 
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 

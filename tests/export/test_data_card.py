@@ -42,9 +42,9 @@ def card():
         "reading": {**amount(0, 0), "reasons": {}},
     }
     source = {
-        "kind": "text", "from": "texts", "licence": "CC0-1.0", "read": amount(3, 310), "kept": amount(), "tokens": 90,
+        "kind": "text", "from": "texts", "licence": "CC0-1.0", "read": amount(3, 310), "text": amount(),
         "cleaned_bytes": 0,
-        "dropped": stages, "dates": {"first": "1990", "last": "2001-02-03"}, "training": seen,
+        "stages": stages, "dates": {"first": "1990", "last": "2001-02-03"}, "training": seen,
         "by": {"licence": {"MIT": amount()}, "language": {"en": amount()}, "kind": {"text": amount()}},
     }  # fmt: skip
     return {

@@ -181,8 +181,9 @@ def test_it_works_from_another_folder_and_with_a_path_that_only_this_process_kno
     code = f"""
         import sys
         sys.path.insert(0, {str(source)!r})
-        from headwater.corpus.build import measure_paths
-        print(measure_paths(["a.html"]))
+        from headwater.corpus.build import TextFound
+        found = TextFound()
+        print(list(found.texts(["a.html"])) and found)
     """
     (tmp_path / "json.py").write_text("raise SystemExit('a module of the folder was imported')")
     done = subprocess.run(

@@ -15,10 +15,10 @@ from small_run import overrides, quick, write_run_file, write_texts
 from headwater.machine.load import LoadMeter
 from headwater.machine.signals import StopRequest
 from headwater.runs import load_run, plan, run
-from headwater.runs.open import open_evaluator
-from headwater.runs.rows import open_batches
+from headwater.runs.finish import open_evaluator
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import prepare_data, train_plan
+from headwater.runs.text import open_batches
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import train
 

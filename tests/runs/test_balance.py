@@ -8,8 +8,8 @@ from small_run import call, prose, write_run_file, write_texts
 from headwater.cli.balance import print_findings
 from headwater.corpus.load import SPLITS, read_documents
 from headwater.export.data_card import markdown
-from headwater.runs.data_card import balance_of_run, data_card_of_run, training_of_run
 from headwater.runs.run_config import config_of_run
+from headwater.runs.text import balance_of_run, data_card_of_run, training_of_run
 
 EXTRA = """
 [corpus.sources.more]
@@ -145,11 +145,11 @@ def test_the_data_card_of_a_run_is_json_and_tells_no_path(prepared):
     assert str(prepared.parent.parent) not in markdown(card)
     more = card["sources"]["more"]
     assert (more["licence"], set(more["by"]["licence"])) == ("CC0-1.0", {"CC0-1.0"})
-    assert more["tokens"] == training_of_run(prepared)["more"]["tokens"]
-    dropped_bytes = sum(stage["bytes"] for stage in more["dropped"].values())
-    assert more["read"]["bytes"] == more["kept"]["bytes"] + more["cleaned_bytes"] + dropped_bytes
+    assert more["training"]["tokens"] == training_of_run(prepared)["more"]["tokens"]
+    dropped_bytes = sum(stage["bytes"] for stage in more["stages"].values())
+    assert more["read"]["bytes"] == more["text"]["bytes"] + more["cleaned_bytes"] + dropped_bytes
     assert more["read"]["documents"] == more["kept"]["documents"] + sum(
-        stage["documents"] for stage in more["dropped"].values()
+        stage["documents"] for stage in more["stages"].values()
     )
     assert card["decontamination"]["quiz"]["found"] == 1
     assert "found_items" not in text

@@ -2,68 +2,88 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.errors import DataError
-from headwater.runs.new import (
-    MIN_STEPS,
-    TimeEstimate,
-    choose_sizes,
-    estimate_time,
-    with_steps,
-    write_run_file,
-)
+from headwater.runs.new import MIN_STEPS, TimeEstimate, choose_sizes, estimate_time, with_steps, write_run_file
+from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import notes_of_memorising, usual_bytes_per_token
+from headwater.runs.text_size import notes_of_memorising
 from headwater.scaling.repetition import MAX_EPOCHS_TRIED
 
 HERE = TimeEstimate(step=0.1, rest=3.0)
 
 
-@given(st.integers(1000, 10**12), st.floats(0.01, 10_000))
-def test_sizes_are_ones_that_a_run_can_have(num_bytes, minutes):
-    sizes = with_steps(choose_sizes(num_bytes), num_bytes, 60 * minutes, HERE)
-    assert 288 <= sizes.vocab_size <= 8192
+@given(st.integers(300, 10**12), st.floats(0.01, 10_000), st.booleans())
+def test_sizes_are_ones_that_a_run_can_have(num_tokens, minutes, is_time_known):
+    sizes = with_steps(choose_sizes(num_tokens, 4096), num_tokens, minutes, HERE if is_time_known else None)
     assert sizes.batch_tokens % sizes.seq_len == 0
     assert sizes.num_steps >= MIN_STEPS
     assert sizes.d_model % 64 == 0
 
 
-@given(st.integers(100_000, 10**10), st.floats(0.1, 1000))
-def test_no_text_is_seen_more_often_than_makes_sense(num_bytes, minutes):
-    sizes = with_steps(choose_sizes(num_bytes), num_bytes, 60 * minutes, HERE)
+@given(st.integers(30_000, 10**10), st.floats(0.1, 1000))
+def test_no_text_is_seen_more_often_than_makes_sense(num_tokens, minutes):
+    sizes = with_steps(choose_sizes(num_tokens, 4096), num_tokens, minutes, HERE)
     if sizes.num_steps > MIN_STEPS:
-        assert sizes.num_steps * sizes.batch_tokens <= MAX_EPOCHS_TRIED * num_bytes / 1.5
+        assert sizes.num_steps * sizes.batch_tokens <= MAX_EPOCHS_TRIED * num_tokens
 
 
 @pytest.mark.parametrize(
-    ("num_bytes", "least", "most"),
+    ("num_tokens", "vocab_size", "least", "most"),
     # measured: 0.14 MB was best at 3.4 of 1.7, 3.4 and 5 epochs, 0.37 MB at 2.4 and 3.7, 1.2 MB at 1.4 and 2.9
-    [(143_000, 2.5, 4.5), (370_000, 2, 4), (1_210_000, 1.4, 2.9), (100_000_000, 4, 8)],
+    [(65_000, 512, 2.5, 4.5), (140_000, 1024, 2, 4), (430_000, 2048, 1.4, 2.9), (28_000_000, 8192, 4, 8)],
 )
-def test_epochs_are_about_those_that_were_best(num_bytes, least, most):
-    sizes = with_steps(choose_sizes(num_bytes), num_bytes, 1e9, HERE)
-    tokens = num_bytes / usual_bytes_per_token(sizes.vocab_size)
-    assert least <= sizes.num_steps * sizes.batch_tokens / tokens <= most
+def test_epochs_are_about_those_that_were_best(num_tokens, vocab_size, least, most):
+    sizes = with_steps(choose_sizes(num_tokens, vocab_size), num_tokens, 1e7, HERE)
+    assert least <= sizes.num_steps * sizes.batch_tokens / num_tokens <= most
+    assert "as many as still teach something of this text, about " in sizes.why[1]
 
 
 @given(st.integers(10**9, 10**10), st.floats(1, 100))
-def test_steps_are_those_that_the_time_allows(num_bytes, minutes):
-    sizes = with_steps(choose_sizes(num_bytes), num_bytes, 60 * minutes, HERE)
+def test_steps_are_those_that_the_time_allows(num_tokens, minutes):
+    sizes = with_steps(choose_sizes(num_tokens, 8192), num_tokens, minutes, HERE)
     assert HERE.rest + sizes.num_steps * HERE.step == pytest.approx(60 * minutes, abs=HERE.step)
+    assert f"what --minutes {minutes:g} allow" in sizes.why[1]
+
+
+def code(num_functions: int) -> str:
+    """Return a module whose tokens are shorter than those of prose: few letters, many signs."""
+    names = prose("names", 400).split()
+    lines = [
+        f"def f{n}(x_{n % 7}, *, {names[n % len(names)].strip('.').lower()}=0x{n * 2654435761 % 2**32:08x}):\n"
+        f"    if x_{n % 7} >= {n * n % 9973} and not (q[{n % 13}] != {n % 31}):\n        return {n * 7919 % 100_003} // 3\n"
+        for n in range(num_functions)
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("text", [code(4000), prose("tokens", 9000)], ids=["code", "prose"])
+def test_the_tokens_that_new_counts_are_those_that_the_run_has(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(text)
+    said: list[str] = []
+    write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 1.0, said.append)
+    expected = int(re.search(r"about ([\d,]+) tokens to train on", said[0])[1].replace(",", ""))
+    assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
+    splits = [split_tokens(tmp_path / "runs" / "mine", split) for split in ("train", "validation")]
+    found = sum(sum(split.values()) for split in splits)
+    assert expected == pytest.approx(found, rel=0.1), found / expected
 
 
 def test_a_run_file_takes_the_minutes_that_the_plan_of_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(prose(1, 200_000))
-    write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 1.0, lambda line: None)
+    write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 10.0, lambda line: None)
     said = estimate_time(load_run("mine.toml", [])[0])
     num_steps = load_run("mine.toml", [])[0].train.num_steps
     assert num_steps > MIN_STEPS
-    assert said.rest + num_steps * said.step == pytest.approx(60, rel=0.5)  # measured twice, on a machine that drifts
+    assert said.rest + num_steps * said.step == pytest.approx(600, rel=0.5)  # measured twice, on a machine that drifts
 
 
 @pytest.mark.parametrize("num_bytes", [1200, 3000, 10_000, 100_000])
@@ -89,11 +109,12 @@ def test_several_files_and_folders_make_one_source(tmp_path, monkeypatch):
     assert (name, source.paths) == ("my_text", ["a.txt", "b.md", "folder"])
 
 
-def test_the_file_says_that_minutes_are_no_limit(tmp_path):
-    (tmp_path / "text.txt").write_text(prose(1, 200))
-    assert call("new", "mine", "--text", "text.txt", "--minutes", "2.5", cwd=tmp_path).status == 0
+def test_the_file_says_what_set_the_number_of_steps_and_that_it_is_no_limit(tmp_path):
+    (tmp_path / "text.txt").write_text(prose(1, 4000))
+    assert call("new", "mine", "--text", "text.txt", "--minutes", "250", cwd=tmp_path).status == 0
     comment = " ".join(line[2:] for line in (tmp_path / "mine.toml").read_text().splitlines() if line.startswith("# "))
-    assert "an estimate for --minutes 2.5 on the machine that wrote this, not a limit" in comment
+    assert "num_steps is as many as still teach something of this text, about " in comment
+    assert "Training ends after num_steps, however long they take" in comment
     assert "headwater plan mine.toml" in comment
 
 

@@ -46,6 +46,15 @@ def test_the_lines_of_the_readme_for_a_notebook_run(finished_run, capsys, monkey
     assert capsys.readouterr().out == "training is up to date: runs/mine has step 8\n"
 
 
+def test_a_call_with_nothing_but_a_run_prints_its_steps(finished_copy, capsys):
+    with contextlib.chdir(finished_copy), quick():
+        run(*load_run("mine.toml", ["name=shown", "train.log_every=3"]))
+    steps = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert [line.split("  ")[0] for line in steps] == ["step 3/8", "step 6/8", "step 8/8"]
+    losses = [each["loss"] for each in read_records(finished_copy / "runs/shown/records.jsonl", "step")]
+    assert [line.split("  ")[1] for line in steps] == [f"loss {losses[step - 1]:.3f}" for step in (3, 6, 8)]
+
+
 def test_a_stopped_run_says_so_and_the_same_call_resumes_it(finished_copy):
     def stop_at_step_3(record):
         if record["event"] == "step" and record["step"] == 3:

@@ -8,8 +8,8 @@ from small_run import call, prose, write_run_file, write_texts
 
 from headwater.corpus.load import read_documents
 from headwater.errors import ConfigError, StoreError
-from headwater.runs.rows import open_batches, where_rows, where_step
 from headwater.runs.run_config import config_of_run
+from headwater.runs.text import open_batches, where_rows, where_step
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.train.interventions import WrittenInterventions
 

@@ -25,13 +25,13 @@ def saved(attempt: int, peak: int | None) -> dict:
     ("records", "peak", "found", "how"),
     [
         ([], 5, 5, "peak of the process"),
-        ([], None, None, "not known apart from what the process held before training"),
+        ([], None, None, "not known of every process"),
         ([step(1), saved(1, 7), saved(1, 9), step(3)], 5, 9, "largest peak of the 2 processes that trained"),
         ([step(1), saved(1, 4), step(3)], 5, 5, "largest peak of the 2 processes that trained"),
         ([{"event": "start", "attempt": 1, "step": 0}, step(3)], 5, 5, "peak of the process"),
-        ([step(1), step(3)], 5, None, "1 of the 2 processes that trained left no peak: killed before a save, or "),
-        ([step(1), saved(1, None)], 5, None, "1 of the 2 processes that trained left no peak: killed before a save"),
-        ([saved(1, 7), saved(2, 8)], None, None, "1 of the 3 processes that trained left no peak"),
+        ([step(1), step(3)], 5, None, "not known of every process"),
+        ([step(1), saved(1, None)], 5, None, "not known of every process"),
+        ([saved(1, 7), saved(2, 8)], None, None, "not known of every process"),
     ],
 )
 def test_the_peak_of_a_run_is_the_largest_of_its_processes_or_unknown(records, peak, found, how):

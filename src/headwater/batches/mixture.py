@@ -143,11 +143,12 @@ def make_plan(rows: dict[str, int], settings: MixtureSettings, num_rows: int) ->
     """
     all_rows = rows
     rows = {name: math.ceil(count * settings.share_of_text) for name, count in all_rows.items()}
-    _require_known(rows, "max_epochs_by_source", settings.max_epochs_by_source)
+    if (problem := settings.problem_with(rows)) is not None:
+        raise ConfigError(problem)
     caps = {name: _cap(rows[name], settings.cap_of(name)) for name in rows}
     weighings = {0: _first_weights(rows, settings, num_rows)}
-    for number, stage in enumerate(settings.stages):
-        weighings[int(stage.start * num_rows)] = _checked_weights(rows, f"stages[{number}].weights", stage.weights)
+    for stage in settings.stages:
+        weighings[int(stage.start * num_rows)] = _drawn_weights(rows, stage.weights)
     plan = MixturePlan(rows, (), None if rows == all_rows else dict(all_rows))
     for first_row, end in pairwise([*weighings, num_rows]):
         plan = _extended(plan, weighings[first_row], caps, first_row, end, num_rows)
@@ -198,7 +199,7 @@ def _first_weights(rows: dict[str, int], settings: MixtureSettings, num_rows: in
     if not rows:
         raise ConfigError("there is no source to train on")
     if settings.weights:
-        return _checked_weights(rows, "weights", settings.weights)
+        return _drawn_weights(rows, settings.weights)
     _require_rows(rows, rows)
     if settings.rule == "unimax":
         return by_unimax(rows, num_rows, {name: settings.cap_of(name) or USUAL_EPOCHS for name in rows})
@@ -207,23 +208,10 @@ def _first_weights(rows: dict[str, int], settings: MixtureSettings, num_rows: in
     return {name: float(count) for name, count in rows.items()}
 
 
-def _checked_weights(rows: dict[str, int], setting: str, weights: dict[str, float]) -> dict[str, float]:
-    _require_known(rows, setting, weights)
-    missing = sorted(set(rows) - set(weights))
-    if missing:
-        raise ConfigError(
-            f"mixture.{setting} says nothing of {', '.join(missing)}; give each a weight (0 leaves it out) or no "
-            "weights"
-        )
+def _drawn_weights(rows: dict[str, int], weights: dict[str, float]) -> dict[str, float]:
     drawn = {name: weight for name, weight in weights.items() if weight > 0}
     _require_rows(rows, drawn)
     return drawn
-
-
-def _require_known(rows: Mapping[str, int], setting: str, named: Mapping[str, float]) -> None:
-    unknown = sorted(set(named) - set(rows))
-    if unknown:
-        raise ConfigError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(rows))}")
 
 
 def _require_rows(rows: Mapping[str, int], names: Iterable[str]) -> None:

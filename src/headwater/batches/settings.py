@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -74,6 +75,18 @@ class MixtureSettings(Settings):
         if any(later <= earlier for earlier, later in pairwise(starts)):
             raise ValueError(f"stages must begin one after another; found starts {starts}")
         return self
+
+    def problem_with(self, sources: Collection[str]) -> str | None:
+        """Return what of the settings doesn't fit these sources, or None."""
+        weights = {"weights": self.weights} if self.weights else {}
+        weights |= {f"stages[{number}].weights": stage.weights for number, stage in enumerate(self.stages)}
+        for setting, table in {**weights, "max_epochs_by_source": self.max_epochs_by_source}.items():
+            unknown, missing = sorted(set(table) - set(sources)), sorted(set(sources) - set(table))
+            if unknown:
+                return f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sorted(sources))}"
+            if missing and setting in weights:
+                return f"mixture.{setting} has no weight for {', '.join(missing)}; give each one (0 excludes it)"
+        return None
 
     def as_key(self) -> dict[str, Any]:
         """Return the settings for keys of what was made: as they were before there was a share of the text."""

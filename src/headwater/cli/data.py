@@ -38,15 +38,15 @@ def build(
     The corpus is the same, to the byte, from any engine and any number of workers.
     """
     from headwater.checkpoint.lock import owned
-    from headwater.runs.data_card import balance_of_run
     from headwater.runs.run_config import load_run
-    from headwater.runs.stages import build_corpus_stage, write_config
+    from headwater.runs.stages import prepare_data, write_config
+    from headwater.runs.text import balance_of_run
 
     chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
     extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
     config, reasons = load_run(run, [*(overrides or []), *extra])
     with owned(config.run_dir) as owner:
-        is_built = build_corpus_stage(config, say, owner.require)
+        is_built = prepare_data(config, say, owner.require, last="corpus")
         write_config(config, reasons, owner.require)
     if not is_built:
         say("nothing to do: the corpus is up to date with its settings and texts")
@@ -72,8 +72,8 @@ def show(
 
     docs/corpus.md explains every reason.
     """
-    from headwater.runs.data_card import balance_of_run, training_of_run
     from headwater.runs.paths import Folders
+    from headwater.runs.text import balance_of_run, training_of_run
 
     run_dir = folder_of(run, same_run)
     if dropped or reason is not None or source is not None:
@@ -120,8 +120,8 @@ def where(
     as_json: arg.AsJson = False,
 ) -> None:
     """List the documents that the model sees at a step."""
-    from headwater.runs.rows import where_rows, where_step
     from headwater.runs.run_config import config_of_run
+    from headwater.runs.text import where_rows, where_step
 
     config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:

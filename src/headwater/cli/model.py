@@ -12,7 +12,7 @@ from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
 from headwater.cli.verbs import App
 
 if TYPE_CHECKING:
-    from headwater.runs.open import LoadedModel
+    from headwater.runs.finish import LoadedModel
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
 
@@ -30,7 +30,7 @@ def _loaded(run: str) -> Iterator[LoadedModel]:
     import torch
 
     from headwater.machine.waiting import sleep_under_load
-    from headwater.runs.open import load_model
+    from headwater.runs.finish import load_model
 
     with sleep_under_load(torch.get_num_threads()):
         yield load_model(folder_of(run))

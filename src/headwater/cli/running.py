@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from headwater.cli.explaining import heads
@@ -19,23 +17,21 @@ from headwater.records import Record
 from headwater.report.measures import baselines
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
-from headwater.runs.running import Call, RunResult, replay, run, train
+from headwater.runs.running import Call, RunResult, replay, run
 from headwater.train.interventions import read_interventions
 
 
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
-    """Bring every stage of a run up to date and print what came of it."""
-    with _notes_shown():
+    """Bring the stages of a run up to date and print what came of it; of a signal, which stage it stopped."""
+    try:
         result = run(config, reasons, _display(config), say, call)
-    if result.status == "finished" and not call.place.rank:
+    except KeyboardInterrupt as stop:  # the command itself says how to resume
+        for note in getattr(stop, "__notes__", ()):
+            say_aside(note)
+        raise
+    if result.status == "finished" and call.last == "report" and not call.place.rank:
         _closing_card(config, result)
     return result
-
-
-def train_with_card(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
-    """Train a run to its last step."""
-    with _notes_shown():
-        return train(config, reasons, _display(config), say, call)
 
 
 def replay_and_compare(config: RunConfig) -> bool:
@@ -50,17 +46,6 @@ def replay_and_compare(config: RunConfig) -> bool:
     else:
         say(f"differs: {found.difference}; the replay is kept in {config.run_dir}/replay-…")
     return found.difference is None
-
-
-@contextmanager
-def _notes_shown() -> Iterator[None]:
-    """Say which stage a signal stopped; the command itself says how to resume."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        for note in getattr(stop, "__notes__", ()):
-            say_aside(note)
-        raise
 
 
 def _display(config: RunConfig) -> TrainingDisplay:

@@ -6,7 +6,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
 from headwater.cli.terminal import print_json, say
@@ -55,7 +55,7 @@ def run(
     from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if run_with_cards(config, reasons, _call(runs, loss_unit, takeover, stop_within)).status == "stopped":
+    if run_with_cards(config, reasons, _call(runs, loss_unit, takeover, stop_within, "report")).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
 
@@ -72,7 +72,7 @@ def train(
 
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
-    from headwater.cli.running import replay_and_compare, train_with_card
+    from headwater.cli.running import replay_and_compare, run_with_cards
     from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
@@ -80,17 +80,19 @@ def train(
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if replay_and_compare(config) else 1)
-    if train_with_card(config, reasons, _call(runs, loss_unit, takeover, stop_within)).status == "stopped":
+    if run_with_cards(config, reasons, _call(runs, loss_unit, takeover, stop_within, "training")).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
 
-def _call(runs: Path | None, loss_unit: str, takeover: bool, stop_within: float) -> Call:
+def _call(
+    runs: Path | None, loss_unit: str, takeover: bool, stop_within: float, last: Literal["training", "report"]
+) -> Call:
     from headwater.checkpoint.lock import owned, taken_over
     from headwater.runs.plan import PlanOptions, loss_unit_of
     from headwater.runs.running import Call
 
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
-    return Call(PlanOptions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within)
+    return Call(PlanOptions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within, last)
 
 
 def new(

@@ -12,9 +12,10 @@ same whichever does them, in how many processes, and however often it is interru
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from headwater.corpus.balance import Balance, Count, commonest_first, stage_of
 from headwater.corpus.document import Drop, num_bytes
@@ -62,34 +63,32 @@ def _deciding(settings: CorpusSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"engine": True, "sources": {"__all__": {"requires_all"}}})
 
 
-class TextFound(NamedTuple):
+@dataclass
+class TextFound:
     """What paths hold before any rule: files with text, its UTF-8 bytes, and by reason what no text was read from."""
 
-    num_files: int
-    num_bytes: int
-    dropped: Counter[str]
+    origins: set[str] = field(default_factory=set)
+    num_bytes: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def texts(self, paths: list[str]) -> Iterator[str]:
+        """Yield the texts that the readers of a corpus read in `paths`, and count them as its balance sheet does.
+
+        Raises DataError for a path that names nothing.
+        """
+        for piece in read_source("text", CorpusSettings(sources={"text": SourceSettings(paths=paths)})):
+            if isinstance(piece, Drop):
+                self.dropped[piece.reason] += piece.num_documents
+            else:
+                self.origins.add(piece.origin)
+                self.num_bytes += num_bytes(piece.text)
+                yield piece.text
 
     def __str__(self) -> str:
-        files = f"{self.num_files:,} file" + "s" * (self.num_files != 1)
+        files = f"{len(self.origins):,} file" + "s" * (len(self.origins) != 1)
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in self.dropped.most_common())
         size = f"{self.num_bytes / 1e6:.3g} MB" if self.num_bytes >= 1e5 else f"{self.num_bytes:,} bytes"
         return f"{files}, {size} of text" + (f"; dropped: {reasons}" if reasons else "")
-
-
-def measure_paths(paths: list[str]) -> TextFound:
-    """Return what `paths` hold: read by the readers of a corpus, and counted as in its balance sheet.
-
-    Raises DataError for a path that names nothing.
-    """
-    settings = CorpusSettings(sources={"text": SourceSettings(paths=paths)})
-    origins, total, dropped = set(), 0, Counter[str]()
-    for piece in read_source("text", settings):
-        if isinstance(piece, Drop):
-            dropped[piece.reason] += piece.num_documents
-        else:
-            origins.add(piece.origin)
-            total += num_bytes(piece.text)
-    return TextFound(len(origins), total, dropped)
 
 
 def build_corpus(

@@ -20,7 +20,7 @@ _SPECIAL = str.maketrans(
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Return the card as Markdown; see runs.data_card for what it holds."""
+    """Return the card as Markdown; see runs.text for what it holds."""
     sections = [
         "# Data card",
         f"What {plain(card['name'])} was trained on, as headwater counted it while the corpus was built.",
@@ -42,8 +42,8 @@ def _sources(card: Mapping[str, Any]) -> str:
         seen = source.get("training") or {}
         weight = f"{seen['weight']:.1%}" if seen else ""
         epochs = f"{seen['epochs']:.2f}" if seen else ""
-        kept = source["kept"]
-        tokens = source["tokens"]
+        kept = source["text"]
+        tokens = seen.get("tokens", 0)
         where = f"{source['from']}" + (f" ({source['licence']})" if source["licence"] else "")
         dates = source["dates"]
         span = f"{dates['first']} to {dates['last']}" if dates else ""
@@ -84,7 +84,7 @@ def _dropped(card: Mapping[str, Any]) -> str:
     rows = [
         [name, stage, reason, amount["documents"], amount["bytes"]]
         for name, source in card["sources"].items()
-        for stage, dropped in source["dropped"].items()
+        for stage, dropped in source["stages"].items()
         for reason, amount in dropped["reasons"].items()
     ]
     if not rows:

@@ -43,7 +43,7 @@ def export_hf(
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
     `state` has every parameter by its name in our model; `facts` and `scores` go into the model card (hf_card); the
-    `data_card` (runs.data_card) is written as DATA_CARD.md and data_card.json; `key` says what the export was made
+    `data_card` (runs.text) is written as DATA_CARD.md and data_card.json; `key` says what the export was made
     from (files.is_current). The folder appears complete or not at all, and replaces an
     earlier export only; `before_commit` may still raise when all is written.
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when

@@ -1,50 +1,109 @@
-"""What comes after training: evaluation, export and report, each done only when what it is made from has changed.
+"""What a trained run has: its model, and evaluation, export and report, made when what they are made from has changed.
 
 Then what a run can do without: the baselines, which go into the evaluation, the model card and the report.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from headwater.batches.pack import PackedSource
+from headwater.checkpoint.load import read_model_weights
 from headwater.checkpoint.verify import model_digest
-from headwater.errors import HeadwaterError
+from headwater.errors import CheckpointError, HeadwaterError
 from headwater.evaluate.baselines import measure_baselines
-from headwater.evaluate.evaluator import full_evaluation
+from headwater.evaluate.bits_per_byte import Forward
+from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
 from headwater.export.hf import export_hf
 from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
+from headwater.machine.machine import Machine, inspect_for_evaluation
 from headwater.machine.settings import FORMATS
+from headwater.model.transformer import Transformer
 from headwater.records import no_owner
 from headwater.report.measures import baselines, number_formats
-from headwater.report.page import render_report
 from headwater.report.run_data import read_run
-from headwater.runs.data_card import data_card_of_run
-from headwater.runs.open import final_weights, load_for_evaluation, open_evaluator, synthetic_sources
 from headwater.runs.paths import Folders, Require, Say, ignore, read_json_or_none, stage_digest
-from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import StageKeys, final_checkpoint, named_if_stopped
+from headwater.runs.run_config import RunConfig, config_of_run
+from headwater.runs.stages import final_checkpoint, is_made, making
+from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
+from headwater.train.assemble import model_ops
 
 EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
 EVALUATION = "evaluation.json"
 
 
-def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
-    """Bring everything after training up to date and return the evaluation; what is needed comes first."""
-    with named_if_stopped("evaluation"):
-        evaluation = score_held_out(config, say, require_owner)
-    with named_if_stopped("export"):
-        export_stage(config, say, require_owner)
-    with named_if_stopped("report"):
-        report_stage(config, evaluation, say, require_owner)
-    with named_if_stopped("baselines"):
-        evaluation = add_baselines(config, evaluation, say, require_owner)
-    with named_if_stopped("report"):
-        report_stage(config, evaluation, ignore, require_owner)
-    return evaluation
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model with its tokenizer."""
+
+    config: RunConfig
+    model: Transformer
+    tokenizer: Tokenizer
+
+
+def load_model(run_dir: Path) -> LoadedModel:
+    """Return the model of a run's newest checkpoint, in fp32 on the CPU; every byte of it is checked."""
+    config = config_of_run(run_dir)
+    model = Transformer(config.model)
+    model.load_state_dict(final_weights(run_dir))
+    return LoadedModel(config, model.eval(), Tokenizer.load(Folders(run_dir).tokenizer))
+
+
+@contextmanager
+def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forward]]:
+    """Yield the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
+    machine = Machine(inspect_for_evaluation(config.machine, config.model.head_dim))
+    model = Transformer(config.model, machine.compute_dtype, model_ops(machine))
+    model.load_state_dict(final_weights(config.run_dir))
+    model.eval().to(machine.device)
+    with machine.at_work():
+        yield model, machine.forward(model)
+
+
+def final_weights(run_dir: Path) -> dict[str, Tensor]:
+    """Return the weights of the newest checkpoint; raise CheckpointError, with what to do, when it is damaged."""
+    path = final_checkpoint(run_dir)
+    try:
+        return read_model_weights(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; `headwater run` renames it and resumes from the checkpoint before it"
+        ) from error
+
+
+def open_evaluator(config: RunConfig, held_out: dict[str, PackedSource] | None = None) -> RunEvaluator:
+    """Return what measures a model of this run on the validation split: `held_out`, where that is open already."""
+    tokenizer = Tokenizer.load(Folders(config.run_dir).tokenizer)
+    return RunEvaluator(
+        tokenizer=tokenizer,
+        held_out=open_held_out(config) if held_out is None else held_out,
+        token_bytes=tokenizer.bytes_per_token_table(),
+        num_rows=config.train.validation_sequences,
+        prompts=config.train.prompts,
+        synthetic=_synthetic_sources(config),
+    )
+
+
+def _synthetic_sources(config: RunConfig) -> frozenset[str]:
+    """Return the names of the sources that a program composed: what they hold is not real text."""
+    return frozenset(name for name, source in config.corpus.sources.items() if source.builtin == "almanac")
+
+
+def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
+    """Bring everything after training up to date; what is needed comes first."""
+    evaluation = score_held_out(config, say, require_owner)
+    export_stage(config, say, require_owner)
+    report_stage(config, evaluation, say, require_owner)
+    report_stage(config, add_baselines(config, evaluation, say, require_owner), ignore, require_owner)
 
 
 def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
@@ -54,19 +113,17 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
 
 def score_held_out(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
     """Return the newest checkpoint's evaluation, measured unless evaluation.json already is of it."""
-    path, keys = config.run_dir / EVALUATION, StageKeys(config.run_dir, require_owner)
-    inputs = {
-        "model": model_digest(final_checkpoint(config.run_dir)),
-        "tokens": stage_digest(Folders(config.run_dir).tokens),
-    }
+    run_dir = config.run_dir
+    inputs = {"model": model_digest(final_checkpoint(run_dir)), "tokens": stage_digest(Folders(run_dir).tokens)}
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
-    if keys.is_current("evaluation", key, path) and (known := read_json_or_none(path)) is not None:
+    known: dict[str, Any] | None = read_json_or_none(run_dir / EVALUATION)
+    if known is not None and is_made("evaluation", run_dir, key):
         return known
     say("evaluating on all held-out text")
-    with load_for_evaluation(config) as (model, forward):
-        result = full_evaluation(open_evaluator(config), model, forward)
-    write_json(path, result, require_owner)
-    keys.done("evaluation", key)
+    with making("evaluation", run_dir, require_owner, key):
+        with load_for_evaluation(config) as (model, forward):
+            result = full_evaluation(open_evaluator(config), model, forward)
+        write_json(run_dir / EVALUATION, result, require_owner)
     return result
 
 
@@ -76,32 +133,31 @@ def add_baselines(
     """Return the evaluation with the baselines on real text; where they can't be measured, say why and go without."""
     if "yardsticks" in evaluation:
         return evaluation
-    keys = StageKeys(config.run_dir, require_owner)
-    try:
-        training, held_out = _real_stores(config, "train"), _real_stores(config, "validation")
-        bits, read = measure_baselines(training, held_out, Tokenizer.load(Folders(config.run_dir).tokenizer))
-    except (HeadwaterError, OSError, MemoryError) as error:
-        say(f"the baselines are not measured: {error or 'not enough memory'}")
-        return evaluation
-    evaluation = evaluation | {"yardsticks": bits, "baseline_sample": read}
-    # evaluation.json last: once the baselines stand there, nothing here is done again
-    if (folder := Folders(config.run_dir).hf).is_dir():
-        write_card(folder, config.model, *card_facts(config, evaluation), require_owner)
-    keys.done("baselines", stage_digest(Folders(config.run_dir).tokens))
-    write_json(config.run_dir / EVALUATION, evaluation, require_owner)
+    folders = Folders(config.run_dir)
+    with making("baselines", config.run_dir, require_owner):
+        try:
+            training, held_out = (_real_stores(config, split) for split in ("train", "validation"))
+            bits, read = measure_baselines(training, held_out, Tokenizer.load(folders.tokenizer))
+        except (HeadwaterError, OSError, MemoryError) as error:
+            say(f"the baselines are not measured: {error or 'not enough memory'}")
+            return evaluation
+        evaluation = evaluation | {"yardsticks": bits, "baseline_sample": read}
+        # evaluation.json last: once the baselines stand there, nothing here is done again
+        if folders.hf.is_dir():
+            write_card(folders.hf, config.model, *card_facts(config, evaluation), require_owner)
+        write_json(config.run_dir / EVALUATION, evaluation, require_owner)
     return evaluation
 
 
 def _real_stores(config: RunConfig, split: str) -> list[TokenStore]:
     # the sample alone is read: training has verified the whole store
-    stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), synthetic_sources(config)
+    stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), _synthetic_sources(config)
     return [store for name, store in stores.items() if name not in synthetic]
 
 
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
-    folders, keys = Folders(config.run_dir), StageKeys(config.run_dir, require_owner)
-    data_card = data_card_of_run(config)
+    folders, data_card = Folders(config.run_dir), data_card_of_run(config)
     inputs = {
         "model": model_digest(final_checkpoint(config.run_dir)),
         "tokenizer": stage_digest(folders.tokenizer),
@@ -110,58 +166,53 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
     if is_current(folders.hf, key):
         return folders.hf
-    facts, scores = card_facts(config)
-    export_hf(
-        final_weights(config.run_dir),
-        config.model,
-        folders.tokenizer,
-        folders.hf,
-        facts=facts,
-        scores=scores,
-        data_card=data_card,
-        key=key,
-        before_commit=require_owner,
-    )
-    keys.done("export", key)
+    facts, scores = card_facts(config, read_json_or_none(config.run_dir / EVALUATION) or {})
+    with making("export", config.run_dir, require_owner):
+        export_hf(
+            final_weights(config.run_dir),
+            config.model,
+            folders.tokenizer,
+            folders.hf,
+            facts=facts,
+            scores=scores,
+            data_card=data_card,
+            key=key,
+            before_commit=require_owner,
+        )
     say(f"exported {folders.hf}")
     return folders.hf
 
 
-def card_facts(
-    config: RunConfig, evaluation: dict[str, Any] | None = None
-) -> tuple[dict[str, str | int | float], dict[str, float]]:
-    """Return what the model card says of the run, and bits per byte by the text they are of; all of it measured.
-
-    The evaluation is that of the run's folder unless another is given.
-    """
+def card_facts(config: RunConfig, evaluation: dict[str, Any]) -> tuple[dict[str, str | int | float], dict[str, float]]:
+    """Return what the model card says of the run, and bits per byte by the text they are of; all of it measured."""
     run = read_run(config.run_dir)
     facts: dict[str, str | int | float] = {"run": config.name}
     if run.tokens_seen is not None:
         facts["training tokens, padding included"] = int(run.tokens_seen)
     facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
-    return facts, scores_of(run.evaluation if evaluation is None else evaluation)
+    return facts, scores_of(evaluation)
 
 
 def scores_of(evaluation: dict[str, Any]) -> dict[str, float]:
-    """Return bits per byte by what was scored: real text, all text with the almanac, what simpler models need."""
+    """Return bits per byte by what was scored: real text, simpler models on it, all text with the almanac."""
     everything, real = evaluation.get("bits_per_byte", {}).get("all"), evaluation.get("bits_per_byte_real_text")
-    is_mixed = real not in (None, everything)
-    scores = {"this model, held-out real text": real} if is_mixed else {}
-    name = "this model, all held-out text, with the almanac that a program writes"
-    scores[name if is_mixed else "this model, held-out text"] = everything
-    same = "the same real text" if is_mixed else "the same text"
-    scores |= {f"{name}, {same}": value for name, value in baselines(evaluation).items()}
+    text = "held-out text" if real in (None, everything) else "held-out real text"
+    scores = {f"this model, {text}": everything if real is None else real}
+    scores |= {f"{name}, {text}": value for name, value in baselines(evaluation).items()}
+    if text == "held-out real text":
+        scores["this model, all held-out text, with the almanac that a program writes"] = everything
     return {name: score for name, score in scores.items() if score is not None}
 
 
 def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner) -> Path:
     """Write report.html, unless it is already of these records and this evaluation; return its path."""
-    keys, report = StageKeys(config.run_dir, require_owner), config.run_dir / "report.html"
-    records = config.run_dir / "records.jsonl"
+    from headwater.report.page import render_report  # loads the charts
+
+    report, records = config.run_dir / "report.html", config.run_dir / "records.jsonl"
     inputs = {"records": str(records.stat().st_size), "evaluation": str(evaluation)}
     key = stage_key("report", REPORT_VERSION, {}, inputs)
-    if not keys.is_current("report", key, report):
-        render_report(config.run_dir, require_owner)
-        keys.done("report", key)
+    if not (report.exists() and is_made("report", config.run_dir, key)):
+        with making("report", config.run_dir, require_owner, key):
+            render_report(config.run_dir, require_owner)
         say(f"wrote {report}")
     return report

@@ -8,30 +8,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headwater.corpus.build import TextFound, measure_paths
+from headwater.corpus.build import TextFound
 from headwater.corpus.read.input import NO_PERMISSION
-from headwater.corpus.read.walk import find_files
+from headwater.durations import duration
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.runs.plan_machine import machinery
 from headwater.runs.plan_time import around_steps
-from headwater.runs.run_config import RunConfig, config_of_text, find_recipe, require_run_name
-from headwater.runs.text_size import useful_epochs, usual_bytes_per_token
+from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_text, find_recipe, is_run_name
+from headwater.runs.text_size import useful_epochs
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
+from headwater.tokenizer.train import sample_parts, try_vocabulary
 
-BYTES_PER_TOKEN = 3.5  # of a small byte-level vocabulary on mixed text
 TRIAL_STEPS = 1000  # of the run whose time is estimated
-SMALL_TEXT_BYTES = 6000
 MIN_STEPS = 20
-HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
+SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
+HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 OF_PAGES = 'most files are HTML: kind = "web" cuts boilerplate and filters far more (docs/corpus.md)'
 MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What fits an amount of text, and of time where `num_steps` is set for it, and why."""
+    """What fits an amount of text, and of time where `num_steps` is set for it; `why` are sentences."""
 
     vocab_size: int
     num_layers: int
@@ -39,72 +39,87 @@ class Sizes:
     seq_len: int
     batch_tokens: int
     num_steps: int = TRIAL_STEPS
-    why: str = ""
+    why: tuple[str, ...] = ()
 
 
 def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Callable[[str], None]) -> Path:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
-    require_run_name(name)
+    _check(path, name, texts, minutes)
+    found = TextFound()
+    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
+    _require_text(found, texts)
+    vocab_size, bytes_per_token = choose_vocabulary(sample, found.num_bytes)
+    trained = 1 - CorpusSettings.model_fields["validation_fraction"].default
+    num_tokens = trained * found.num_bytes / bytes_per_token
+    chosen = choose_sizes(num_tokens, vocab_size)
+    try:
+        here = estimate_time(config_of_text(_run_file(name, texts, found, chosen)))
+    except ConfigError as error:  # a GPU in no table
+        say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
+        here = None
+    sizes = with_steps(chosen, num_tokens, minutes, here)
+    write_text(path, _run_file(name, texts, found, sizes))
+    say(f"found {found}; {sizes.why[0]}")
+    if are_pages(found):
+        say(OF_PAGES)
+    return path
+
+
+def _check(path: Path, name: str, texts: list[str], minutes: float) -> None:
+    if not is_run_name(name):
+        raise ConfigError(f"{name!a} can't name a run: {NAME_RULE}")
     if find_recipe(name) is not None:
         raise ConfigError(f"{name} is a recipe's name, and `headwater run {name}` would take that; choose another name")
     if not 0 < minutes < math.inf:
         raise ConfigError(f"--minutes {minutes:g}: training needs a time above 0")
     if path.exists():
         raise ConfigError(f"{path} exists already; choose another name or remove it")
-    not_utf8 = [text for text in texts if not _is_utf8(text)]
-    if not_utf8:
-        raise ConfigError(f"a run file is UTF-8 and can't name {not_utf8[0]!a}; rename it, or name the folder it is in")
-    missing = [text for text in texts if not Path(text).exists()]
-    if missing:
+    for text in texts:
+        if text.encode(errors="replace").decode() != text:
+            raise ConfigError(f"a run file is UTF-8 and can't name {text!a}; rename it, or name the folder it is in")
+    if missing := [text for text in texts if not Path(text).exists()]:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
-    found = measure_paths(texts)
-    num_bytes = found.num_bytes
-    if num_bytes < MIN_BYTES:
-        forbidden = found.dropped[NO_PERMISSION]
-        if forbidden:
-            raise DataError(
-                f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "
-                f"{num_bytes} bytes of text; allow yourself to read it (chmod -R u+rX), or name other files"
-            )
+
+
+def _require_text(found: TextFound, texts: list[str]) -> None:
+    if found.num_bytes >= MIN_BYTES:
+        return
+    if forbidden := found.dropped[NO_PERMISSION]:
         raise DataError(
-            f"{', '.join(texts)}: {num_bytes} bytes of text can be read there ({found}); at least {MIN_BYTES} are "
-            'needed, and a million make sense. Text must be UTF-8, and a table needs a column "text" or "content" '
-            "(corpus.sources.NAME.text_column in a run file names another)"
+            f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "
+            f"{found.num_bytes} bytes of text; allow yourself to read it (chmod -R u+rX), or name other files"
         )
-    chosen = choose_sizes(num_bytes)
-    try:
-        here = estimate_time(config_of_text(_run_file(name, texts, found, minutes, chosen)))
-    except ConfigError as error:  # a GPU in no table
-        say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
-        here = NO_TIME
-    sizes = with_steps(chosen, num_bytes, 60 * minutes, here)
-    write_text(path, _run_file(name, texts, found, minutes, sizes))
-    say(f"found {found}; {sizes.why}")
-    if are_pages(texts):
-        say(OF_PAGES)
-    return path
+    raise DataError(
+        f"{', '.join(texts)}: {found.num_bytes} bytes of text can be read there ({found}); at least {MIN_BYTES} are "
+        'needed, and a million make sense. Text must be UTF-8, and a table needs a column "text" or "content" '
+        "(corpus.sources.NAME.text_column in a run file names another)"
+    )
 
 
-def are_pages(texts: list[str]) -> bool:
+def are_pages(found: TextFound) -> bool:
     """Return whether most of the files are HTML."""
-    suffixes = [path.suffix.lower() for path, _ in find_files(texts, "text")]
-    return 2 * sum(suffix in HTML_SUFFIXES for suffix in suffixes) > len(suffixes)
+    return 2 * sum(origin.lower().endswith(HTML_SUFFIXES) for origin in found.origins) > len(found.origins)
 
 
-def choose_sizes(num_bytes: int) -> Sizes:
-    """Return sizes of a model and of its steps for a corpus."""
-    corpus_tokens = num_bytes / BYTES_PER_TOKEN
-    vocab_size = min(8192, max(512, 2 ** int(math.log2(max(2, num_bytes / 400)))))
-    if num_bytes < SMALL_TEXT_BYTES:
-        vocab_size = MIN_VOCAB_SIZE + 32  # so little text can't fill more
-    num_layers = 4 if corpus_tokens > 3e5 else 3 if corpus_tokens > 5e4 else 2
-    seq_len = 256 if corpus_tokens > 1e5 else 128
+def choose_vocabulary(sample: list[str], num_bytes: int) -> tuple[int, float]:
+    """Return a size of vocabulary that this much text fills, and the bytes that a token has, measured on a sample."""
+    wanted = min(8192, max(512, 2 ** int(math.log2(num_bytes / 400))))
+    filled, bytes_per_token = try_vocabulary(sample, wanted)
+    if filled < wanted:  # and what is held out or dropped fills nothing
+        return max(MIN_VOCAB_SIZE, int(0.9 * filled) // 64 * 64), bytes_per_token
+    return wanted, bytes_per_token
+
+
+def choose_sizes(num_tokens: float, vocab_size: int) -> Sizes:
+    """Return sizes of a model and of its steps for a text of so many tokens."""
+    num_layers = 4 if num_tokens > 3e5 else 3 if num_tokens > 5e4 else 2
+    seq_len = 256 if num_tokens > 1e5 else 128
     return Sizes(
         vocab_size=vocab_size,
         num_layers=num_layers,
         d_model=64 * min(num_layers, 3),
         seq_len=seq_len,
-        batch_tokens=seq_len * (32 if corpus_tokens > 1e6 else 16 if corpus_tokens > 5e4 else 8),
+        batch_tokens=seq_len * (32 if num_tokens > 1e6 else 16 if num_tokens > 5e4 else 8),
     )
 
 
@@ -116,43 +131,44 @@ class TimeEstimate:
     rest: float
 
 
-NO_TIME = TimeEstimate(step=1e-9, rest=0.0)
-
-
-def with_steps(sizes: Sizes, num_bytes: int, seconds: float, here: TimeEstimate) -> Sizes:
-    """Return the sizes with as many steps as the time allows, and no more epochs than still teach something."""
-    trained = 1 - CorpusSettings.model_fields["validation_fraction"].default
-    corpus_tokens = trained * num_bytes / usual_bytes_per_token(sizes.vocab_size)
-    params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
-    affordable = (seconds - here.rest) / here.step
-    most = useful_epochs(params, corpus_tokens, sizes.batch_tokens) * corpus_tokens / sizes.batch_tokens
-    num_steps = max(MIN_STEPS, int(min(affordable, most)))
-    limit = "more would take longer" if affordable < most else "more would memorise the text"
-    limit = "fewer would teach nothing" if num_steps == MIN_STEPS else limit
-    epochs = num_steps * sizes.batch_tokens / corpus_tokens
-    why = f"about {corpus_tokens:,.0f} tokens; {num_steps} steps, {epochs:.1f} epochs ({limit})"
-    return replace(sizes, num_steps=num_steps, why=why)
-
-
 def estimate_time(config: RunConfig) -> TimeEstimate:
     """Return the medians of a plan of the whole run; raise ConfigError where a GPU at hand is in no table."""
     step = machinery(config).step.seconds.median
     return TimeEstimate(step, sum(part.median for part in around_steps(config, step).values()))
 
 
-def _run_file(name: str, texts: list[str], found: TextFound, minutes: float, sizes: Sizes) -> str:
+def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: TimeEstimate | None) -> Sizes:
+    """Return the sizes with as many steps as the time allows, and no more epochs than still teach something.
+
+    `here` is None where the time of a step isn't known.
+    """
+    params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
+    most = useful_epochs(params, num_tokens, sizes.batch_tokens) * num_tokens / sizes.batch_tokens
+    affordable = math.inf if here is None else (60 * minutes - here.rest) / here.step
+    num_steps = max(MIN_STEPS, int(min(affordable, most)))
+    takes = "" if here is None else f", about {duration(here.rest + num_steps * here.step)} here"
+    if num_steps == MIN_STEPS:
+        limit = f"the fewest that teach anything{takes}, whatever --minutes says"
+    elif affordable < most:
+        limit = f"what --minutes {minutes:g} allow on this machine, by an estimate"
+    else:
+        limit = f"as many as still teach something of this text{takes}; more would memorise it"
+    epochs = num_steps * sizes.batch_tokens / num_tokens
+    why = f"about {num_tokens:,.0f} tokens to train on; {num_steps} steps, {epochs:.1f} epochs", f"num_steps is {limit}"
+    return replace(sizes, num_steps=num_steps, why=why)
+
+
+def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> str:
     paths = ", ".join(_quoted(str(Path(text))) for text in texts)
+    why = "".join(f"# {sentence}.\n" for sentence in (found, *sizes.why))
     return f"""\
-# {found}.
-# {sizes.why}.
-# num_steps is an estimate for --minutes {minutes:g} on the machine that wrote this, not a limit: training ends after
-# num_steps, however long they take. For a forecast on this machine: headwater plan {name}.toml
+{why}# Training ends after num_steps, however long they take. For a forecast: headwater plan {name}.toml
 # Everything not set here comes from a rule: headwater explain {name}.toml
 
 name = "{name}"
 
 [corpus.sources.{_source_name(name)}]
-kind = "text"{"  # " + OF_PAGES if are_pages(texts) else ""}
+kind = "text"{"  # " + OF_PAGES if are_pages(found) else ""}
 paths = [{paths}]
 
 [tokenizer]
@@ -168,13 +184,6 @@ num_steps = {sizes.num_steps}
 batch_tokens = {sizes.batch_tokens}
 prompts = ["The", "In the"]
 """
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        return bool(path.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def _quoted(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,12 @@ def ignore(_: object) -> None:
     """Show nothing of a record or a line."""
 
 
-@dataclass(frozen=True)
 class Folders:
     """Where a run's stages lie."""
 
-    run: Path
-
-    @property
-    def data(self) -> Path:
-        return self.run / "data"
-
-    @property
-    def corpus(self) -> Path:
-        return self.data / "corpus"
-
-    @property
-    def tokenizer(self) -> Path:
-        return self.data / "tokenizer"
-
-    @property
-    def tokens(self) -> Path:
-        return self.data / "tokens"
-
-    @property
-    def hf(self) -> Path:
-        return self.run / "export" / "hf"
+    def __init__(self, run: Path) -> None:
+        self.run, self.data, self.hf = run, run / "data", run / "export" / "hf"
+        self.corpus, self.tokenizer, self.tokens = (self.data / name for name in ("corpus", "tokenizer", "tokens"))
 
 
 def stage_digest(folder: Path) -> str:
@@ -53,9 +33,9 @@ def stage_digest(folder: Path) -> str:
 
 def split_tokens(run_dir: Path, split: str) -> dict[str, int] | None:
     """Return {source: tokens} of a split of the run's text; None where it isn't prepared."""
-    manifest = read_json_or_none(Folders(run_dir).tokens / "manifest.json")
     try:
-        return {name: int(source["num_tokens"]) for name, source in manifest["splits"][split].items()}
+        sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split]
+        return {name: int(source["num_tokens"]) for name, source in sources.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

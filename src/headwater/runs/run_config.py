@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.batches.settings import MixtureSettings
 from headwater.config import RawSettings, Settings, apply_override, describe, is_file, read_settings
@@ -26,19 +27,14 @@ from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
 from headwater.validation import require_sound, validate
 
-CONFIG_FORMAT = "headwater-config"
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
 "Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
+RECIPES = Path(str(resources.files("headwater") / "recipes"))
 
 
 def is_run_name(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
-
-
-def require_run_name(name: str) -> None:
-    if not is_run_name(name):
-        raise ConfigError(f"{name!a} can't name a run: {NAME_RULE}")
 
 
 class RunConfig(Settings):
@@ -67,46 +63,25 @@ class RunConfig(Settings):
         return name
 
     @model_validator(mode="after")
-    def _check_vocabulary(self) -> RunConfig:
-        if self.model.vocab_size != self.tokenizer.vocab_size:
+    def _check(self) -> RunConfig:
+        """Check what spans several tables, before corpus, tokenizer and tokens are made for it."""
+        model, train, warmup = self.model, self.train, self.schedule.warmup_steps
+        if model.vocab_size != self.tokenizer.vocab_size:
             raise ValueError(
-                f"model.vocab_size={self.model.vocab_size} must equal "
+                f"model.vocab_size={model.vocab_size} must equal "
                 f"tokenizer.vocab_size={self.tokenizer.vocab_size}; leave model.vocab_size out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_half_length(self) -> RunConfig:
-        fraction, seq_len = self.train.half_length_fraction, self.model.seq_len
-        if fraction and seq_len % 2:
+        if train.half_length_fraction and model.seq_len % 2:
             raise ValueError(
-                f"train.half_length_fraction={fraction} cuts rows in two and model.seq_len={seq_len} is odd"
+                f"train.half_length_fraction={train.half_length_fraction} cuts rows in two and "
+                f"model.seq_len={model.seq_len} is odd"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_warmup(self) -> RunConfig:
-        warmup, steps = self.schedule.warmup_steps, self.train.num_steps
-        if warmup > steps:
-            raise ValueError(f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={steps}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_mixture(self) -> RunConfig:
-        # as batches.mixture would, but before corpus, tokenizer and tokens are built for it
-        sources = sorted(self.corpus.sources)
-        stages = {f"stages[{number}].weights": stage.weights for number, stage in enumerate(self.mixture.stages)}
-        weights = {"weights": self.mixture.weights, **stages}
-        for setting, table in {**weights, "max_epochs_by_source": self.mixture.max_epochs_by_source}.items():
-            unknown = sorted(set(table) - set(sources))
-            if unknown:
-                raise ValueError(f"mixture.{setting} names {', '.join(unknown)}; sources: {', '.join(sources)}")
-        for setting, table in weights.items():
-            missing = [name for name in sources if table and name not in table]
-            if missing:
-                raise ValueError(
-                    f"mixture.{setting} has no weight for {', '.join(missing)}; give each one (0 excludes it)"
-                )
+        if warmup > train.num_steps:
+            raise ValueError(
+                f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={train.num_steps}"
+            )
+        if (problem := self.mixture.problem_with(self.corpus.sources)) is not None:
+            raise ValueError(problem)
         return self
 
     @property
@@ -120,12 +95,11 @@ class RunConfig(Settings):
 
 
 def list_recipes() -> list[str]:
-    names = [path.name for path in (resources.files("headwater") / "recipes").iterdir()]
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def find_recipe(name: str) -> Path | None:
-    path = Path(str(resources.files("headwater") / "recipes" / f"{name}.toml"))
+    path = RECIPES / f"{name}.toml"
     return path if is_file(path) else None
 
 
@@ -134,21 +108,19 @@ def load_run(name: str, overrides: Sequence[str] = ()) -> tuple[RunConfig, list[
 
     Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
     """
-    path, overrides = Path(name), list(overrides)
-    if is_file(path / "config.json"):
-        return _load_folder(path, overrides)
-    path = find_recipe(name) or path
-    if not is_file(path):
-        for folder in _own_folders(name):
-            if is_file(folder / "config.json") and not is_file(Path(f"{name}.toml")):  # the file may say more by now
-                return _load_folder(folder, overrides)
-        raise ConfigError(_no_such_run(name))
-    return _resolved(read_settings(path, overrides, find_recipe), path)
+    path, own = find_recipe(name) or Path(name), _own_folder(name)
+    if is_file(Path(name) / "config.json"):
+        return _load_folder(Path(name), overrides)
+    if is_file(path):
+        return _resolved(read_settings(path, list(overrides), find_recipe), path)
+    if is_file(own / "config.json") and not is_file(Path(f"{name}.toml")):  # the file may say more by now
+        return _load_folder(own, overrides)
+    raise ConfigError(_no_such_run(name))
 
 
-def _own_folders(name: str) -> list[Path]:
-    """Return where a run of this name lies, unless its file says otherwise; nothing for what names no run."""
-    return [Path("runs", name)] if is_run_name(name) else []
+def _own_folder(name: str) -> Path:
+    """Return where a run of this name lies, unless its file says otherwise."""
+    return Path("runs", name) if is_run_name(name) else Path(name)
 
 
 def run_folder(name: str) -> Path:
@@ -156,16 +128,16 @@ def run_folder(name: str) -> Path:
 
     Raises ConfigError where there is no such folder yet.
     """
-    for folder in (Path(name), *_own_folders(name)):
+    for folder in (Path(name), _own_folder(name)):
         if os.path.isdir(folder):
             return folder
-    folder = load_run(name, [])[0].run_dir
+    folder = load_run(name)[0].run_dir
     if not folder.is_dir():
         raise ConfigError(f"{name} has not been run here: there is no folder {folder}; `headwater run {name}` makes it")
     return folder
 
 
-def _load_folder(folder: Path, overrides: list[str]) -> tuple[RunConfig, list[Reason]]:
+def _load_folder(folder: Path, overrides: Sequence[str]) -> tuple[RunConfig, list[Reason]]:
     """Return the settings that a run was made with; beside `overrides`, rules are applied again."""
     config, reasons = config_of_run(folder), _saved(folder)[1]
     if not overrides:
@@ -231,30 +203,26 @@ def _require_whole_rows(raw: RawSettings) -> None:
     seq_len = raw.get("model.seq_len")
     for portion in PORTIONS:
         tokens = raw.get(f"train.{portion}")
-        if not (is_count(tokens) and is_count(seq_len)):
-            continue  # validation says what is wrong with them
-        problem = whole_rows_problem(portion, tokens, seq_len)
-        if problem:
+        # what is no count, validation says
+        if is_count(tokens) and is_count(seq_len) and (problem := whole_rows_problem(portion, tokens, seq_len)):
             raise ConfigError(f"{problem}\n      set in {raw.origins.get(f'train.{portion}', '')}")
 
 
 def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:
     """Return one reason for every setting, in the order of the settings."""
-    recipes = str(resources.files("headwater") / "recipes")
-    reasons = []
-    for setting, value in _flatten(config.model_dump(mode="json")):
-        where = raw.origins.get(setting)
-        if setting in whys:
-            measured = MEASURED.get(setting, "")
-            reasons.append(Reason(setting, value, "rule", "headwater.optim.rules", whys[setting], measured))
-        elif where is None:
-            reasons.append(Reason(setting, value, "default", "", describe(RunConfig, setting)))
-        elif where.startswith(recipes):
-            name = Path(where).stem
-            reasons.append(Reason(setting, value, "recipe", name, f"the recipe {name} sets it"))
-        else:
-            reasons.append(Reason(setting, value, "user", where, f"set in {where}"))
-    return reasons
+    return [
+        _reason(name, value, raw.origins.get(name), whys) for name, value in _flatten(config.model_dump(mode="json"))
+    ]
+
+
+def _reason(setting: str, value: Any, where: str | None, whys: dict[str, str]) -> Reason:
+    if setting in whys:
+        return Reason(setting, value, "rule", "headwater.optim.rules", whys[setting], MEASURED.get(setting, ""))
+    if where is None:
+        return Reason(setting, value, "default", "", describe(RunConfig, setting))
+    if where.startswith(str(RECIPES)):
+        return Reason(setting, value, "recipe", Path(where).stem, f"the recipe {Path(where).stem} sets it")
+    return Reason(setting, value, "user", where, f"set in {where}")
 
 
 def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -268,7 +236,7 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any]:
     """Return what is written to a run's config.json."""
     return {
-        "format": CONFIG_FORMAT,
+        "format": "headwater-config",
         "format_version": 1,
         "settings": config.model_dump(mode="json"),
         "reasons": [vars(reason) for reason in reasons],
@@ -277,9 +245,8 @@ def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any
 
 def config_of_run(run_dir: Path) -> RunConfig:
     """Return the resolved settings of a run from its folder."""
-    settings = RawSettings(_saved(run_dir)[0], {})
     try:
-        config = validate(RunConfig, settings)
+        config = validate(RunConfig, RawSettings(_saved(run_dir)[0], {}))
     except ConfigError as error:
         path = run_dir / "config.json"
         raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {_remedy(run_dir)} writes it again") from None
@@ -308,20 +275,13 @@ def _remedy(run_dir: Path) -> str:
     return f"`headwater run {known}`"
 
 
-def file_schema() -> dict[str, Any]:
-    """Return the JSON schema of a run file: as the settings' own, but nothing is required, and `extends` is known.
+class _AllOptional(GenerateJsonSchema):
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
+        return False
 
-    What a file doesn't set comes from the file it extends, or from a rule.
-    """
-    schema = _without_required(RunConfig.model_json_schema())
+
+def file_schema() -> dict[str, Any]:
+    """Return the JSON schema of a run file: nothing is required, since a rule or the file it extends may set it."""
+    schema = RunConfig.model_json_schema(schema_generator=_AllOptional)
     extends = {"type": "string", "description": "A recipe, or a run file beside this one, whose settings come first."}
     return schema | {"properties": {"extends": extends, **schema["properties"]}}
-
-
-def _without_required(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_without_required(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    is_settings = isinstance(schema.get("properties"), dict)
-    return {name: _without_required(part) for name, part in schema.items() if not (is_settings and name == "required")}

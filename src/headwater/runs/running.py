@@ -13,11 +13,12 @@ from headwater.checkpoint.lock import Owner, owned
 from headwater.forecast.processor_memory import require_memory
 from headwater.machine.memory import memory_bytes
 from headwater.machine.place import Place
+from headwater.numbers import count
 from headwater.optim.rules import Reason
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
-from headwater.runs.paths import Require, Say, ignore, require_run_dir
+from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import is_trained, prepare_data, train_plan, write_config
@@ -37,12 +38,14 @@ class Call:
     own          how its folder is locked: lock.owned or lock.taken_over
     place        which of several ranks this process is
     stop_within  seconds from a SIGTERM to its end; None: no limit
+    last         the stage after which to end: report, or training
     """
 
     forecast: PlanOptions = field(default_factory=PlanOptions)
     own: Callable[[Path], AbstractContextManager[Owner]] = owned
     place: Place = field(default_factory=Place)
     stop_within: float | None = None
+    last: Literal["training", "report"] = "report"
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class RunResult:
 def run(
     config: RunConfig,
     reasons: Sequence[Reason] = (),
-    display: Display = ignore,
-    say: Say = ignore,
+    display: Display | None = None,
+    say: Say = print,
     call: Call | None = None,
 ) -> RunResult:
     """Bring every stage up to date: corpus, tokenizer, tokens, training, evaluation, export and report.
@@ -82,47 +85,16 @@ def run(
     In a notebook:
 
         from headwater.runs import load_run, run
-        result = run(*load_run("first-light"), say=print)
+        result = run(*load_run("first-light"))
         result.bits_per_byte, result.folder / "report.html"
 
+    `say` gets lines of progress, one every `train.log_every` steps among them unless `display` gets the records.
     Of several ranks the first prepares and finishes; the others train. Raises HeadwaterError for what a person can mend
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
-    return _run(config, reasons, display, say, call or Call(), _finish)
-
-
-def train(
-    config: RunConfig,
-    reasons: Sequence[Reason] = (),
-    display: Display = ignore,
-    say: Say = ignore,
-    call: Call | None = None,
-) -> RunResult:
-    """Do what `run` does, up to the last step of training."""
-    return _run(config, reasons, display, say, call or Call(), lambda *_: None)
-
-
-def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
-    """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
-    from headwater.runs.rows import open_batches
-    from headwater.train.replay import replay as train_again
-
-    require_run_dir(config.run_dir)
-    with owned(config.run_dir):
-        return train_again(config.run_dir, train_plan(config), open_batches(config), display, say)
-
-
-def _run(
-    config: RunConfig,
-    reasons: Sequence[Reason],
-    display: Display,
-    say: Say,
-    call: Call,
-    finish: Callable[[RunConfig, Say, Require], None],
-) -> RunResult:
-    started_at = time.perf_counter()
+    call, started_at = call or Call(), time.perf_counter()
     if call.place.rank:
-        is_done = _follow(config, call)
+        is_done = _train(config, ignore, say, call, None, False)
         return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
     with call.own(config.run_dir) as owner:
         if owner.note:
@@ -130,49 +102,61 @@ def _run(
         require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
         is_fresh = bool(prepare_data(config, say, owner.require))
         write_config(config, reasons, owner.require)
-        is_done = _train(config, display, say, call, owner, is_fresh)
-        if is_done:
-            finish(config, say, owner.require)
+        is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh)
+        if is_done and call.last == "report":
+            from headwater.runs.finish import finish_run
+
+            finish_run(config, say, owner.require)
     return _result(config, is_done, time.perf_counter() - started_at)
 
 
-def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Owner, is_fresh: bool) -> bool:
-    """Train with the other ranks, where there is something to train; return False when a signal stopped it."""
-    from headwater.machine.ranks import join_ranks
-    from headwater.runs.rows import open_or_rebuild_text
+def _lines_of_steps(config: RunConfig, say: Say) -> Display:
+    num_steps = config.train.num_steps
 
-    # where a stage was made again, training compares the rows with its checkpoint's, and ends immediately
-    text = open_or_rebuild_text(config, say, owner.require) if is_fresh or not is_trained(config) else None
+    def show(record: Record) -> None:
+        step = record["step"]
+        if record["event"] == "step" and (step % config.train.log_every == 0 or step == num_steps):
+            say(f"step {step}/{num_steps}  loss {record['loss']:.3f}  {count(record['tokens_per_second'])} tok/s")
+
+    return show
+
+
+def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
+    """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
+    from headwater.runs.text import open_batches
+    from headwater.train.replay import replay as train_again
+
+    require_run_dir(config.run_dir)
+    with owned(config.run_dir):
+        return train_again(config.run_dir, train_plan(config), open_batches(config), display, say)
+
+
+def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_fresh: bool) -> bool:
+    """Train with the other ranks, where there is something to train; return False when a signal stopped it.
+
+    The first rank, which owns the run's folder, joins when it has prepared the data. Where a stage was made again,
+    training compares the rows with its checkpoint's, and ends immediately.
+    """
+    from headwater.machine.ranks import join_ranks
+
+    text = None
+    if owner is not None and (is_fresh or not is_trained(config)):
+        from headwater.runs.text import open_or_rebuild_text
+
+        text = open_or_rebuild_text(config, say, owner.require)
     ranks = join_ranks(call.place)
     try:
         if ranks.from_first(text is not None):
-            from headwater.runs.training import train_stage
+            from headwater.runs.training import follow_training, train_stage
 
-            return train_stage(
-                config, display, say, call.forecast, text, owner.require, ranks, stop_within=call.stop_within
-            )
+            if owner is None:
+                return follow_training(config, ranks, call.stop_within)
+            return train_stage(config, display, say, call.forecast, text, owner.require, ranks, call.stop_within)
     finally:
         ranks.leave()
-    say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
+    if owner is not None:
+        say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
     return True
-
-
-def _follow(config: RunConfig, call: Call) -> bool:
-    """Train with the first rank, which joins when it has prepared the data, where there is something to train."""
-    from headwater.machine.ranks import join_ranks
-    from headwater.runs.training import follow_training
-
-    ranks = join_ranks(call.place)
-    try:
-        return follow_training(config, ranks, call.stop_within) if ranks.from_first(None) else True
-    finally:
-        ranks.leave()
-
-
-def _finish(config: RunConfig, say: Say, require_owner: Require) -> None:
-    from headwater.runs.finish import finish_run
-
-    finish_run(config, say, require_owner)
 
 
 def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:

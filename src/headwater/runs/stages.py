@@ -1,15 +1,14 @@
 """The stages of a run, in order; each is done only when its settings or inputs changed since it was last done.
 
-Every stage's folder has a manifest with the key of what it was made from (settings and digests of its inputs). A stage
-with the same key is up to date. Stages after training keep their keys in RUN/stages.json.
+A data stage's folder has a manifest with the key of what it was made from: settings and digests of its inputs. Stages
+after training have their keys in RUN/stages.json, beside the seconds of all.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError
 from headwater.files import is_current, read_manifest_or_none, remove_leftovers, require_writable, write_json
 from headwater.optim.rules import Reason
-from headwater.outputs import end_work
 from headwater.records import no_owner, read_records
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig, config_record
@@ -31,8 +29,8 @@ from headwater.tokens.build import build_tokens, tokens_key
 from headwater.train.identity import TrainPlan, require_same
 
 
-def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, float]:
-    """Bring corpus, tokenizer and tokens up to date; return the seconds of those that were made.
+def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
+    """Bring corpus, tokenizer and tokens up to date, as far as `last`; return the names of those that were made.
 
     Call it holding the run folder's lock. Raises CheckpointError, before anything is written, when the run has been
     trained on other data or settings; what `require_owner` raises, before a stage is committed, when another process
@@ -43,60 +41,37 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner)
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
-    seconds = {}
-    for name, stage in {"corpus": build_corpus_stage, "tokenizer": _tokenizer_stage, "tokens": _tokens_stage}.items():
-        started_at = time.perf_counter()
-        with named_if_stopped(name):
-            if stage(config, say, require_owner):
-                seconds[name] = round(time.perf_counter() - started_at, 2)
-    if seconds:
-        StageKeys(config.run_dir, require_owner).keep_seconds(seconds)
-        say("prepared " + ", ".join(f"{stage} in {taken:.1f} s" for stage, taken in seconds.items()))
-    return seconds
+    made, inputs = [], corpus_inputs(config.corpus)
+    for folder, key in _data_stages(config, inputs):
+        if is_current(folder, key):
+            discard_work(folder)
+        else:
+            _require_untrained(config, folder, inputs)
+            with making(folder.name, config.run_dir, require_owner):
+                _make(config, folder, key, inputs, say, require_owner)
+            made.append(folder.name)
+        if folder.name == last:
+            break
+    return made
 
 
-@contextmanager
-def named_if_stopped(stage: str) -> Iterator[None]:
-    """Note on a KeyboardInterrupt which stage it stopped."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        stop.add_note(f"the stage {stage} was stopped before its end")
-        raise
-
-
-def build_corpus_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> bool:
-    """Bring the corpus up to date; return whether it was built."""
+def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Yield folder and key of each data stage; a key is of what those before it have made by then."""
     folders = Folders(config.run_dir)
-    inputs = corpus_inputs(config.corpus)
-    changed = partial(changed_inputs, config.corpus, folders.corpus, inputs)
-    if _is_current(folders, folders.corpus, corpus_key(config.corpus, inputs), changed):
-        discard_work(folders.corpus)
-        return False
-    build_corpus(config.corpus, folders.corpus, say, require_owner, inputs)
-    return True
+    yield folders.corpus, corpus_key(config.corpus, dict(inputs))
+    yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
+    yield folders.tokens, tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
 
 
-def _tokenizer_stage(config: RunConfig, say: Say, require_owner: Require) -> bool:
-    folders = Folders(config.run_dir)
-    key = tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
-    if _is_current(folders, folders.tokenizer, key):
-        return False
-    texts = {
-        source: (document.text for document in read_documents(folders.corpus, "train", source))
-        for source in list_sources(folders.corpus)
-    }
-    train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)
-    return True
-
-
-def _tokens_stage(config: RunConfig, say: Say, require_owner: Require) -> bool:
-    folders = Folders(config.run_dir)
-    if _is_current(folders, folders.tokens, tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))):
-        end_work(folders.tokens)
-        return False
-    rebuild_tokens(config, say, require_owner)
-    return True
+def _make(config: RunConfig, folder: Path, key: str, inputs: dict[str, str], say: Say, require_owner: Require) -> None:
+    corpus = Folders(config.run_dir).corpus
+    if folder.name == "corpus":
+        build_corpus(config.corpus, corpus, say, require_owner, inputs)
+    elif folder.name == "tokenizer":
+        texts = {name: (each.text for each in read_documents(corpus, "train", name)) for name in list_sources(corpus)}
+        train_tokenizer(texts, config.tokenizer, folder, key, say, require_owner)
+    else:
+        rebuild_tokens(config, say, require_owner)
 
 
 def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
@@ -104,6 +79,22 @@ def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owne
     folders = Folders(config.run_dir)
     key = tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
     build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
+
+
+def _require_untrained(config: RunConfig, stage: Path, inputs: dict[str, str]) -> None:
+    """Raise CheckpointError where a model was trained on what a stage holds.
+
+    A stage that was removed may be built again: the same text and settings give the same bytes.
+    """
+    run = config.run_dir
+    if read_manifest_or_none(stage).get("key") is None or not list_checkpoints(run):
+        return
+    named = changed_inputs(config.corpus, stage, inputs) if stage.name == "corpus" else ""
+    what = f"its text ({named})" if named else "its settings (or headwater's own rules)"
+    raise CheckpointError(
+        f"{stage} is what the checkpoints of {run} were trained on, and {what} changed since; put back what it was, "
+        f"give the new run another name (name=…), or remove {run} to train afresh"
+    )
 
 
 def tidy(folders: Folders) -> None:
@@ -114,30 +105,34 @@ def tidy(folders: Folders) -> None:
 
 def is_prepared(config: RunConfig) -> bool:
     """Return whether the run's tokens are those of its settings and of its text as it is now; nothing is written."""
-    folders = Folders(config.run_dir)
-    corpus, tokenizer = stage_digest(folders.corpus), stage_digest(folders.tokenizer)
-    return (
-        is_current(folders.corpus, corpus_key(config.corpus, corpus_inputs(config.corpus)))
-        and is_current(folders.tokenizer, tokenizer_key(config.tokenizer, corpus))
-        and is_current(folders.tokens, tokens_key(corpus, tokenizer))
-    )
+    return all(is_current(folder, key) for folder, key in _data_stages(config, corpus_inputs(config.corpus)))
 
 
-def _is_current(folders: Folders, stage: Path, key: str, changed: Callable[[], str] = str) -> bool:
-    """Return whether a data stage is up to date; raise CheckpointError where it isn't and a model was trained on it.
+@contextmanager
+def making(stage: str, run_dir: Path, require_owner: Require = no_owner, key: str | None = None) -> Iterator[None]:
+    """Time what makes a stage, and keep the seconds, and its key where there is one, in RUN/stages.json.
 
-    `changed` names the inputs that differ, "" for none.
+    A KeyboardInterrupt gets a note of the stage that it stopped.
     """
-    if is_current(stage, key):
-        return True
-    # a stage that was removed is built again: the same text and settings give the same bytes
-    if read_manifest_or_none(stage).get("key") is not None and list_checkpoints(folders.run):
-        what = f"its text ({named})" if (named := changed()) else "its settings (or headwater's own rules)"
-        raise CheckpointError(
-            f"{stage} is what the checkpoints of {folders.run} were trained on, and {what} changed since; put "
-            f"back what it was, give the new run another name (name=…), or remove {folders.run} to train afresh"
-        )
-    return False
+    started_at = time.perf_counter()
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"the stage {stage} was stopped before its end")
+        raise
+    kept = _stages_made(run_dir)
+    kept["seconds"] = {**kept.get("seconds", {}), stage: round(time.perf_counter() - started_at, 2)}
+    write_json(run_dir / "stages.json", kept if key is None else kept | {stage: key}, require_owner)
+
+
+def is_made(stage: str, run_dir: Path, key: str) -> bool:
+    """Return whether a stage after training was last made with this key."""
+    return bool(_stages_made(run_dir).get(stage) == key)
+
+
+def _stages_made(run_dir: Path) -> dict[str, Any]:
+    found = read_json_or_none(run_dir / "stages.json")
+    return found if isinstance(found, dict) else {}
 
 
 def train_plan(config: RunConfig) -> TrainPlan:
@@ -181,29 +176,3 @@ def final_checkpoint(run_dir: Path) -> Path:
     if not checkpoints:
         raise CheckpointError(f"{run_dir} has no checkpoint yet; `headwater run` or `headwater train` makes one")
     return checkpoints[0][1]
-
-
-class StageKeys:
-    """The keys of the stages after training, and the seconds of all stages, in RUN/stages.json.
-
-    A stage makes one when it begins, and `done` takes the time since then.
-    """
-
-    def __init__(self, run_dir: Path, require_owner: Require = no_owner) -> None:
-        self._path, self._require_owner = run_dir / "stages.json", require_owner
-        self._started_at = time.perf_counter()
-        keys = read_json_or_none(self._path)
-        self._keys: dict[str, Any] = keys if isinstance(keys, dict) else {}
-
-    def is_current(self, stage: str, key: str, output: Path) -> bool:
-        return output.exists() and self._keys.get(stage) == key
-
-    def done(self, stage: str, key: str) -> None:
-        self._keys[stage] = key
-        self.keep_seconds({stage: round(time.perf_counter() - self._started_at, 2)})
-
-    def keep_seconds(self, seconds: dict[str, float]) -> None:
-        """Write how long stages took, in place of what they took before."""
-        before = self._keys.get("seconds")
-        self._keys["seconds"] = {**(before if isinstance(before, dict) else {}), **seconds}
-        write_json(self._path, self._keys, self._require_owner)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
@@ -19,15 +18,16 @@ from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.records import Record, no_owner, read_all, read_records
-from headwater.runs.open import open_evaluator
+from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
 from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.plan_machine import StartedRun
 from headwater.runs.plan_time import validated_tokens
-from headwater.runs.rows import RunText, open_batches, open_text, open_verified_batches
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import is_trained, train_plan
+from headwater.runs.text import RunText, open_batches, open_text
 from headwater.runs.times import keep_times, speed_here
+from headwater.tokens.read import open_stores, open_stores_without_verifying
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 from headwater.train.requests import stop_requested
@@ -75,7 +75,7 @@ def train_stage(
             display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
             if busy is not None:
                 say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
-            else:
+            elif run.machine.facts.device == "cpu" and run.machine.world_size == 1:
                 _keep_times(run, config, say, require_owner)
         finally:
             run.records.close()
@@ -88,14 +88,11 @@ def train_stage(
 
 
 def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -> None:
-    """Write what this process's steps took, for the plans of later runs: on a processor, by one process.
+    """Write what this process's steps took, for the plans of later runs.
 
     Raises nothing but what `require_owner` raises: a run that is done is worth more than what it took.
     """
-    facts = run.machine.facts
-    if facts.device != "cpu" or run.machine.world_size > 1:
-        return
-    records = read_records(run.run_dir / "records.jsonl")
+    facts, records = run.machine.facts, read_records(run.run_dir / "records.jsonl")
     here = [record for record in records if record["attempt"] == run.records.attempt]
     try:
         speed = speed_here(facts.dtype, facts.num_threads, facts.compiled)
@@ -108,8 +105,7 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
     """Train as another rank than the first, which evaluates, keeps the records and prints."""
-    open_rows = open_verified_batches if ranks.place.local_rank else open_batches
-    batches = open_rows(config)
+    batches = open_batches(config, open_stores_without_verifying if ranks.place.local_rank else open_stores)
     with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, ignore, ranks=ranks)
         if not train(run, None, ignore, stop) or stop_requested(run, stop):
@@ -147,22 +143,21 @@ def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
 
 
 def _record_beginning(
-    run: Run,
-    config: RunConfig,
-    display: Display,
-    peak: dict[str, Any],
-    forecast: dict[str, Any] | None,
+    run: Run, config: RunConfig, display: Display, peak: dict[str, Any], forecast: dict[str, Any] | None
 ) -> None:
     """Record what begins here; the display gets the forecast besides, which has a file of its own."""
-    parameters = count_parameters(config.model)
-    facts = run.machine.facts
-    num_tokens = config.train.num_steps * config.train.batch_tokens
-    plan = plan_fields(config.model, config.optim, num_tokens, config.train.half_length_fraction)
+    train, facts, rows = config.train, run.machine.facts, {"rows_consumed": run.rows_consumed}
+    parameters, num_tokens = count_parameters(config.model), train.num_steps * train.batch_tokens
+    counts, epochs = run.batches.plan.counts(config.num_rows), run.batches.plan.epochs(config.num_rows)
+    sources = {
+        name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}
+        for name in run.batches.plan.sources
+    }
     fields = {
-        "num_steps": config.train.num_steps,
+        "num_steps": train.num_steps,
         "num_tokens": num_tokens,
         "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
-        "flops_per_token": flops_per_token(config.model, config.train.half_length_fraction),
+        "flops_per_token": flops_per_token(config.model, train.half_length_fraction),
         "microbatch": {"tokens": run.microbatch.tokens, "why": run.microbatch.why},
         "device": {
             "name": facts.device_name,
@@ -172,29 +167,17 @@ def _record_beginning(
             "torch": facts.torch_version,
             **peak,
         },
-        "plan": plan | {"sources": mixture_fields(run.batches, config)},
+        "plan": plan_fields(config.model, config.optim, num_tokens, train.half_length_fraction) | {"sources": sources},
     }
-    rows = {"rows_consumed": run.rows_consumed}
     if run.step:
         display(run.records.append("resume", run.step, **rows, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
     record = run.records.append("start", run.step, **rows, **fields)
     display(record | {"forecast": forecast, "seconds": run.seconds()})
 
 
-def mixture_fields(batches: BatchSource, config: RunConfig) -> dict[str, dict[str, float]]:
-    """Return {source: {tokens, epochs}} over the whole run, from the mixture plan."""
-    num_rows = config.num_rows
-    counts, epochs = batches.plan.counts(num_rows), batches.plan.epochs(num_rows)
-    return {
-        name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}
-        for name in batches.plan.sources
-    }
-
-
 def _finish_fields(run: Run) -> dict[str, Any]:
     """Return what the run took, in all its processes; the energy of earlier ones is estimated by this one's power."""
-    path = run.run_dir / "records.jsonl"
-    seconds = run.seconds()
+    path, seconds = run.run_dir / "records.jsonl", run.seconds()
     seconds_here = seconds - run.seconds_before
     watt_hours, how = run.energy.watt_hours(seconds_here)
     if run.seconds_before:
@@ -221,26 +204,13 @@ def memory_fields(records: Sequence[Record], attempt: int, peak: int | None) -> 
     peaks |= {attempt: peak}
     known = [found for found in peaks.values() if found is not None]
     if len(known) < len(peaks):
-        return {"peak_memory_bytes": None, "peak_memory_how": _why_unknown(len(peaks), len(known))}
+        return {"peak_memory_bytes": None, "peak_memory_how": "not known of every process that trained"}
     how = "peak of the process" if len(peaks) == 1 else f"largest peak of the {len(peaks)} processes that trained"
     return {"peak_memory_bytes": max(known), "peak_memory_how": how}
 
 
-def _why_unknown(num_processes: int, num_known: int) -> str:
-    held_more = "not known apart from what the process held before training"
-    if num_processes == 1:
-        return held_more
-    return (
-        f"{num_processes - num_known} of the {num_processes} processes that trained left no peak: killed before a "
-        f"save, or {held_more}"
-    )
-
-
 def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
-    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding.
-
-    {} where nothing was computed twice.
-    """
+    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding."""
     num_steps = sum(bool(record.get("audited")) for record in records)
     num_differing = sum(record.get("event") == "audit" for record in records)
     errors = [record["gradient_error"] for record in records if "gradient_error" in record]

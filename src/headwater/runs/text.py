@@ -1,0 +1,259 @@
+"""The text of a run: its rows in their order, its held-out text, what a step sees, the balance and the data card.
+
+Nothing needs to be trained, and torch isn't loaded. Rows are a pure function of their number, and steps consume them in
+order; after a rollback, the run's log of interventions says with which row it continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from glob import has_magic
+from pathlib import Path, PurePath
+from typing import Any
+
+from headwater.batches.mixture import make_plan
+from headwater.batches.pack import PackedSource, pack_source
+from headwater.batches.source import BatchSource
+from headwater.corpus.balance import dropped_by_stage, with_text
+from headwater.corpus.kept_by import COLUMNS, DATES
+from headwater.corpus.load import find_documents, read_corpus_manifest
+from headwater.corpus.protect.licence import declared_licence
+from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
+from headwater.export.data_card import FORMAT, FORMAT_VERSION
+from headwater.files import read_manifest_or_none
+from headwater.runs.paths import Folders, Require, Say, stage_digest
+from headwater.runs.run_config import RunConfig, config_of_run
+from headwater.runs.stages import rebuild_tokens
+from headwater.seals import is_unmade
+from headwater.sources.settings import SourceSettings
+from headwater.sources.spdx import UNKNOWN
+from headwater.tokens.build import tokens_key
+from headwater.tokens.read import TokenStore, open_stores
+from headwater.train.interventions import Interventions, read_interventions
+
+_FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
+# settings of the corpus that don't decide what a model has seen, or have a place of their own in the card
+_OTHERS = {"sources", "seed", "engine", "fetched_dir", "shard_bytes", "task_bytes", "max_line_bytes", "max_file_bytes"}
+
+
+@dataclass(frozen=True)
+class RunText:
+    """The rows to train on, and the packed held-out text of each source."""
+
+    batches: BatchSource
+    held_out: dict[str, PackedSource]
+
+
+def open_text(config: RunConfig) -> RunText:
+    """Return a run's text; every store is read through once and verified.
+
+    Raises StoreError for a store that is damaged, or where none is built yet.
+    """
+    return RunText(open_batches(config), open_held_out(config))
+
+
+def open_or_rebuild_text(config: RunConfig, say: Say, require_owner: Require) -> RunText:
+    """Return a run's text; encode the corpus again, with a line that says so, where a store is damaged."""
+    _require_built(config)
+    try:
+        return open_text(config)
+    except StoreError as error:
+        say(f"encoding the corpus again: {error}")
+        rebuild_tokens(config, say, require_owner)
+        return open_text(config)
+
+
+Open = Callable[[Path, str], dict[str, TokenStore]]
+
+
+def open_batches(config: RunConfig, open_split: Open = open_stores) -> BatchSource:
+    """Return the rows of the training split, mixed as the run's settings say; every store is verified.
+
+    With `open_stores_without_verifying` none is: for a rank beside another of this machine that has done it.
+    """
+    _require_built(config)
+    tokens = Folders(config.run_dir).tokens
+    stores = open_split(tokens, "train")
+    if not stores:
+        raise DataError(f"{tokens} holds no training text; see `headwater corpus show`")
+    sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
+    rows = {name: source.num_rows for name, source in sources.items()}
+    plan = make_plan(rows, config.mixture, config.num_rows)
+    return BatchSource(sources, plan, config.model.seq_len, config.seed)
+
+
+def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
+    """Return the packed validation split of each source that has one, verified."""
+    stores = open_stores(Folders(config.run_dir).tokens, "validation")
+    return {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
+
+
+def _require_built(config: RunConfig) -> None:
+    tokens = Folders(config.run_dir).tokens
+    if is_unmade(tokens):
+        raise StoreError(f"{tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
+
+
+# ---- what a step sees
+
+
+def where_step(config: RunConfig, step: int) -> dict[str, Any]:
+    """Return {step, skipped, rows}: what the update that completes `step` is made from, as `where_rows` has it.
+
+    `skipped`: there was no update, because its loss or gradient was not finite or stood out. Raises ConfigError
+    for a step that the run hasn't.
+    """
+    if not 1 <= step <= config.train.num_steps:
+        raise ConfigError(f"step {step} is not one of this run's: they are 1 to {config.train.num_steps}")
+    log, rows_per_step = _interventions(config)
+    first = log.first_row_of(step, rows_per_step)
+    rows = where_rows(config, range(first, first + rows_per_step))
+    return {"step": step, "skipped": log.skip_at(first) is not None, "rows": rows}
+
+
+def _interventions(config: RunConfig) -> tuple[Interventions, int]:
+    """Return the run's log of interventions, and how many rows a step has."""
+    return Interventions(read_interventions(config.run_dir), {}), config.train.batch_tokens // config.model.seq_len
+
+
+def where_rows(config: RunConfig, rows: range) -> list[dict[str, Any]]:
+    """Return {row, source, epoch, num_tokens, seq_len, passages} of each row; a passage has its document and tokens.
+
+    `epoch` counts from 0 how often the source has been seen before; what `num_tokens` leaves of `seq_len` is padding.
+    Raises ConfigError for a row that the run hasn't.
+    """
+    # rows that were skipped after trouble are made up for: a run may go beyond those of its settings
+    log, rows_per_step = _interventions(config)
+    last = log.first_row_of(config.train.num_steps + 1, rows_per_step) - 1
+    if rows.start < 0 or rows.stop - 1 > last:
+        raise ConfigError(f"sequence {rows.start} is not one of this run's: they are 0 to {last}")
+    batches, found = open_batches(config), []
+    for row in rows:
+        source, epoch, _ = batches.place_of(row)
+        passages = [asdict(passage) for passage in batches.passages_of(row)]
+        sizes = {"num_tokens": sum(each["num_targets"] for each in passages), "seq_len": batches.seq_len}
+        found.append({"row": row, "source": source, "epoch": epoch, **sizes, "passages": passages})
+    for source in {row["source"] for row in found}:
+        passages = [passage for row in found if row["source"] == source for passage in row["passages"]]
+        ids = {passage["document"] for passage in passages}
+        documents = find_documents(Folders(config.run_dir).corpus, "train", source, ids)
+        for passage in passages:
+            document = documents.get(passage["document"])
+            passage["title"] = document.meta.get("title", "") if document else ""
+    return found
+
+
+# ---- what became of the text
+
+
+def balance_of_run(run_dir: Path) -> dict[str, Any]:
+    """Return {sources, splits, kept_by, …} of a run's corpus.
+
+    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; cleaned_bytes
+    and text, as corpus.balance.with_text says. `splits` and `kept_by` are parts of text. Raises DataError without one.
+    """
+    manifest = read_corpus_manifest(Folders(run_dir).corpus)
+    splits = manifest["splits"]
+    sources = {
+        name: {**with_text(sheet, splits, name), "stages": dropped_by_stage(sheet)}
+        for name, sheet in manifest["sources"].items()
+    }
+    return {"sources": sources, "splits": splits, **{name: manifest[name] for name in _FINDINGS if name in manifest}}
+
+
+def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
+    """Return what a run will see of each source it trains on, or None where its text isn't tokenized, or not whole.
+
+    documents, tokens and rows of the source; tokens_lost, which packing skipped (0: every token but a document's first
+    is predicted once an epoch); padding, the share of the rows' positions that hold none; weight, the share of the
+    run's rows; rows_read, how many different ones the run may read; epochs, how often it goes through those.
+    """
+    folders = Folders(run_dir)
+    key = tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
+    if read_manifest_or_none(folders.tokens).get("key") != key:
+        return None  # of another text, or none
+    try:
+        config = config_of_run(run_dir)
+        batches = open_batches(config)
+    except HeadwaterError:
+        return None  # training says what is wrong
+    plan, num_rows, result = batches.plan, config.num_rows, {}
+    shares, epochs = plan.counts(num_rows), plan.epochs(num_rows)
+    for name in plan.sources:
+        packed = batches.packed(name)
+        store = packed.store
+        result[name] = {
+            "documents": store.num_documents,
+            "tokens": store.num_tokens,
+            "rows": packed.num_rows,
+            "rows_read": plan.rows[name],
+            "tokens_lost": store.num_tokens - store.num_documents - packed.index.num_targets,
+            "padding": round(packed.index.padding_fraction, 6),
+            "weight": round(shares[name] / num_rows, 6),
+            "epochs": round(epochs[name], 4),
+        }
+    return result
+
+
+def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
+    """Return the data card of a run, or None where its corpus isn't there any more.
+
+    {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}; what was not
+    requested is None. A source has what `balance_of_run` says of it, and its kind, from, licence (as declared, "" for
+    none), by (licence, language and kind), dates and training.
+    """
+    folders, licences = Folders(config.run_dir), config.corpus.licences
+    try:
+        balance = balance_of_run(config.run_dir)
+    except DataError:
+        return None
+    kept_by, training = balance.get("kept_by", {}), training_of_run(config.run_dir) or {}
+    for name, sheet in balance["sources"].items():
+        source = config.corpus.sources[name]
+        licence = declared_licence(source)
+        sheet |= {
+            "kind": source.kind,
+            "from": _origin(source),
+            "licence": "" if licence == UNKNOWN else licence,
+            "by": {column: kept_by.get(column, {}).get(name, {}) for column in COLUMNS},
+            "dates": kept_by.get(DATES, {}).get(name),
+            "training": training.get(name),
+        }
+    for found in balance.get("decontamination", {}).values():
+        found.pop("found_items", None)
+    inputs = read_manifest_or_none(folders.corpus).get("inputs", {})
+    stages = {folder.name: stage_digest(folder) for folder in (folders.corpus, folders.tokenizer, folders.tokens)}
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": config.name,
+        "sources": balance["sources"],
+        "licences": licences and {"allow": licences.allow, "not_allowed": balance.get("licences_not_allowed", {})},
+        "decontamination": balance.get("decontamination"),
+        "redaction": balance.get("redaction"),
+        "settings": _settings(config),
+        "digests": stages | {f"input {name}": digest for name, digest in inputs.items()},
+    }
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    deciding = config.corpus.model_dump(mode="json", exclude=_OTHERS)
+    if (kept_out := deciding["decontaminate"]) is not None:
+        kept_out["sets"] = {name: [_last_name(path) for path in paths] for name, paths in kept_out["sets"].items()}
+    if deciding["quality"]["classifier"] is not None:
+        deciding["quality"]["classifier"] = _last_name(deciding["quality"]["classifier"])
+    return {**deciding, "mixture": config.mixture.model_dump(mode="json"), "seed": config.corpus.seed}
+
+
+def _last_name(path: str) -> str:
+    """Return the last name of a path, since the whole would tell of a person's disk; of a pattern with its folder's."""
+    names = PurePath(path).parts
+    plain = [at for at, name in enumerate(names) if not has_magic(name)]
+    return str(PurePath(*names[plain[-1] :])) if plain else path
+
+
+def _origin(source: SourceSettings) -> str:
+    if source.paths is not None:
+        return ", ".join(map(_last_name, source.paths))
+    return source.package or source.builtin or source.hf or ", ".join(source.fetched or [])
