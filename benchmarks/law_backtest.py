@@ -7,7 +7,7 @@ runs up to two decades beyond are forecast. A cut counts when at least 8 runs of
 fitted; a target counts when it has 1 to 1000 tokens per parameter and lies no further beyond than the fitted runs
 span. Every row of the files is used, those that the sources call outliers too. "sizes" are cuts of another kind: all
 rows of the smallest sizes are fitted, and larger models forecast (OLMo's shape); "ladders" are six rows of a fortieth
-to a quarter of a target's compute, drawn at random.
+to a quarter of a target's compute, drawn at random; "far" are targets with a warning, beyond cuts as the first.
 
 What a family may not know of itself: its own larger runs; its own law in the prior over exponents; and the constants.
 Those are one set for all tables (`Departure`, the prior's width, `Discrepancy`), but each family is scored here with
@@ -16,7 +16,9 @@ but 0.7 of the share, which is the wider.
 The form of the law (what it weighs, the covariance, the prior on exponents) was chosen with all families in view.
 
 Baselines: "fit" is the law of the least Huber loss on the same rows, "last" the loss of the largest fitted run. "held"
-is how many in 100 of the 80 % intervals held the loss, "warned" those of targets with a warning, which get none.
+is how many in 100 of the 80 % intervals held the loss, "warned" those of targets with a warning, whose intervals are
+WARNED_WIDENING times as wide. At the end each family has the least factor that holds 85 of 100 of every other family in
+every kind of cut, and what that factor holds of its own: the package's is the least for all, rounded up.
 "moved": how often in 100 the median without one of the five largest rows (or the largest) leaves the 90 % interval.
 
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
@@ -31,6 +33,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -39,10 +42,18 @@ from typing import Any
 
 import numpy as np
 
+from headwater.intervals import Z_P90
 from headwater.scaling import ScalingLaw
-from headwater.scaling.arrays import Z_P90
-from headwater.scaling.backtest import Origin, decades_beyond, origins, span
-from headwater.scaling.estimator import Discrepancy
+from headwater.scaling.backtest import (
+    GREATEST_RATIO,
+    LEAST_RATIO,
+    MIN_FITTED,
+    Origin,
+    decades_beyond,
+    origins,
+    thresholds,
+)
+from headwater.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.scaling.posterior import Departure, Posterior, Prior, published_prior
 from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.table import MIN_RUNS, Runs, num_distinct, runs_of
@@ -50,6 +61,7 @@ from headwater.scaling.table import MIN_RUNS, Runs, num_distinct, runs_of
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %
 LADDERS_PER_TABLE, LADDER_RATIOS = 40, (4.0, 40.0)
+FAR_PER_CUT, LEAST_FORECASTS = 40, 10
 Row = dict[str, str]
 
 
@@ -128,7 +140,7 @@ def by_size() -> Iterator[Cut]:
             beyond = ~inside & (ratio >= 1) & (ratio <= 1000) & (further >= 1.6) & (further <= 5.6)
             if len(fitted) >= MIN_RUNS and beyond.any():
                 asked = runs.where(beyond)
-                yield Cut(family, name, Origin(fitted, asked, decades_beyond(fitted, asked.flops), span(fitted)))
+                yield Cut(family, name, Origin(fitted, asked, decades_beyond(fitted, asked.flops)))
 
 
 def ladders() -> Iterator[Cut]:
@@ -146,8 +158,28 @@ def ladders() -> Iterator[Cut]:
             chosen = next((rows for rows in drawn if _has_sizes(runs.where(rows))), None)
             if chosen is not None:
                 fitted, asked = runs.where(np.sort(chosen)), runs.where(np.array([place]))
-                yield Cut(family, name, Origin(fitted, asked, decades_beyond(fitted, asked.flops), span(fitted)))
+                yield Cut(family, name, Origin(fitted, asked, decades_beyond(fitted, asked.flops)))
                 count += 1
+
+
+def far() -> Iterator[Cut]:
+    """Yield cuts by compute and up to FAR_PER_CUT runs beyond of which a forecast has a warning, of a plausible shape."""
+    for family, name, runs in tables():
+        ratio, log_flops = runs.tokens / runs.params, np.log10(runs.flops)
+        for threshold in thresholds(log_flops):
+            fitted = runs.where(log_flops <= threshold)
+            if len(fitted) < MIN_FITTED or not _has_sizes(fitted):
+                continue
+            beyond = np.flatnonzero((log_flops > threshold) & (ratio >= LEAST_RATIO) & (ratio <= GREATEST_RATIO))
+            asked = [place for place in beyond if is_warned(fitted, runs.params[place], runs.tokens[place])]
+            if asked:
+                places = np.array(asked)[np.linspace(0, len(asked) - 1, min(len(asked), FAR_PER_CUT)).astype(int)]
+                targets = runs.where(places)
+                yield Cut(family, name, Origin(fitted, targets, decades_beyond(fitted, targets.flops)))
+
+
+def is_warned(fitted: Runs, params: float, tokens: float) -> bool:
+    return bool(forecast_warnings(fitted, params, tokens)) and forecast_refusal(fitted, params, tokens) is None
 
 
 def _has_sizes(runs: Runs) -> bool:
@@ -170,8 +202,10 @@ def entries(cut: Cut, law: ScalingLaw) -> list[dict[str, Any]]:
     fit = np.log(law.curve.loss(beyond.params, beyond.tokens) / beyond.loss)
     last = np.log(fitted.loss[int(fitted.flops.argmax())] / beyond.loss)
     moved = np.abs(law.without_each(beyond.params, beyond.tokens)) > NormalDist().inv_cdf(0.95) * found.log_deviation
-    sizes = zip(beyond.params.tolist(), beyond.tokens.tolist(), strict=True)
-    warned = [bool(forecast_warnings(fitted, *size)) or forecast_refusal(fitted, *size) is not None for size in sizes]
+    sizes = list(zip(beyond.params.tolist(), beyond.tokens.tolist(), strict=True))
+    refused = [forecast_refusal(fitted, *size) is not None for size in sizes]
+    warned = [bool(forecast_warnings(fitted, *size)) for size in sizes]
+    usual = found.log_deviation / np.where(warned, WARNED_WIDENING, 1)
     return [
         {
             "family": cut.family,
@@ -180,7 +214,9 @@ def entries(cut: Cut, law: ScalingLaw) -> list[dict[str, Any]]:
             "fit": float(fit[place]),
             "last": float(last[place]),
             "held": bool(abs(errors[place]) <= Z_P90 * found.log_deviation[place]),
-            "warned": warned[place],
+            "refused": refused[place],
+            "warned": warned[place] and not refused[place],
+            "off": float(abs(errors[place]) / (Z_P90 * usual[place])),
             "moved": moved[:, place].tolist(),
         }
         for place in range(len(beyond))
@@ -224,7 +260,9 @@ class Scores:
             choices[family] = asdict(constants.departure) | {"width": constants.width} | asdict(discrepancy)
             for cut, law in zip(self.cuts, laws[constants], strict=True):
                 if cut.family == family:
-                    found += entries(cut, law.with_discrepancy(discrepancy))
+                    law = copy(law)
+                    law.discrepancy, law.widening = discrepancy, law.widening_by(discrepancy)
+                    found += entries(cut, law)
         constants = self.best_constants(self.families)
         choices["all"] = asdict(constants.departure) | {"width": constants.width}
         if constants in laws:
@@ -275,7 +313,7 @@ def summary(found: list[dict[str, Any]], bins: list[tuple[float, float]]) -> lis
             for name in ("error", "fit", "last"):
                 line[f"{name}_{high:g}"] = median_error(here, name)
         line["mean_error"] = round(100 * mean(entry["error"] for entry in mine), 2)
-        line["held"] = percent([entry["held"] for entry in mine if not entry["warned"]])
+        line["held"] = percent([entry["held"] for entry in mine if not entry["warned"] and not entry["refused"]])
         line["held_warned"] = percent([entry["held"] for entry in mine if entry["warned"]])
         line["moved"] = percent([each for entry in mine for each in entry["moved"]])
         line["moved_largest"] = percent([entry["moved"][0] for entry in mine])
@@ -289,6 +327,25 @@ def median_error(found: list[dict[str, Any]], name: str) -> float | None:
 
 def percent(values: list[bool]) -> float | None:
     return round(100 * sum(values) / len(values), 2) if values else None
+
+
+def widenings(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
+    """Return of each family the factor on intervals beside a warning that others need, and what it holds in 100."""
+    cells: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for kind, entries_ in found.items():
+        for entry in entries_:
+            if entry["warned"]:
+                cells[entry["family"], kind].append(entry["off"])
+    needed = {cell: float(np.quantile(off, 0.85)) for cell, off in cells.items() if len(off) >= LEAST_FORECASTS}
+    result = {"all": {"factor": max(needed.values())}}
+    for family in sorted({family for family, _ in cells}):
+        factor = max(1.0, *(value for (other, _), value in needed.items() if other != family))
+        own = np.concatenate([off for (other, _), off in cells.items() if other == family])
+        result[family] = {"factor": factor, "num_forecasts": len(own), "held": 100 * float((own <= factor).mean())}
+    total = sum(each["num_forecasts"] for name, each in result.items() if name != "all")
+    held = sum(each["held"] * each["num_forecasts"] for name, each in result.items() if name != "all")
+    result["all"] |= {"num_forecasts": total, "held": held / total}
+    return result
 
 
 def show(title: str, lines: list[dict[str, Any]], bins: list[tuple[float, float]]) -> None:
@@ -314,13 +371,18 @@ def main() -> None:
     found, choices = Scores().scored()
     bins, whole = [(low, high) for low, high, _ in BINS], [(-1.0, 9.0)]
     results = {"compute": summary(found, bins)}
-    for title, cuts in (("sizes", by_size()), ("ladders", ladders())):
-        results[title] = summary([entry for cut in cuts for entry in entries(cut, law_of(cut))], whole)
+    kinds = {"sizes": by_size(), "ladders": ladders(), "far": far()}
+    by_kind = {kind: [entry for cut in cuts for entry in entries(cut, law_of(cut))] for kind, cuts in kinds.items()}
+    results |= {kind: summary(entries_, whole) for kind, entries_ in by_kind.items()}
+    factors = widenings(by_kind)
     if arguments.json:
-        print(json.dumps({**results, "constants": choices}))
+        print(json.dumps({**results, "constants": choices, "widenings": factors}))
         return
     for title, lines in results.items():
         show(title, lines, bins if title == "compute" else whole)
+    print("\nintervals beside a warning, by the factor that the other families need:")
+    for family, values in factors.items():
+        print(f"  {family:<11}", "  ".join(f"{name} {value:.3g}" for name, value in values.items()))
     print("\nconstants chosen on the other families:")
     for family, values in choices.items():
         print(f"  {family:<11}", "  ".join(f"{name} {value:g}" for name, value in values.items()))

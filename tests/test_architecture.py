@@ -29,7 +29,7 @@ LAYERS = [
     ["sources"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
     ["disk", "storage"],
-    ["errors", "durations", "printable", "numbers"],
+    ["errors", "durations", "printable", "numbers", "intervals"],
 ]
 LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 # records are durable, and every durable write goes through files; seals are those of files
@@ -50,7 +50,18 @@ TORCH_FREE = {
     "files",
     "errors",
 }
-TORCH_FREE |= {"validation", "disk", "storage", "seals", "json_lines", "outputs", "durations", "printable", "numbers"}
+TORCH_FREE |= {
+    "validation",
+    "disk",
+    "storage",
+    "seals",
+    "json_lines",
+    "outputs",
+    "durations",
+    "printable",
+    "numbers",
+    "intervals",
+}
 TORCH_FREE_MODULES = {
     "headwater.model.settings",
     "headwater.model.count",

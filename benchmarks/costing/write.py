@@ -13,14 +13,14 @@ from scipy.special import ndtri
 from costing.fit import PRIOR, PRIOR_LOG_DEVIATION
 from costing.score import Score
 from headwater import files
-from headwater.forecast.result import NOMINAL
+from headwater.intervals import LEVEL
 
 
 def write_constants(path: Path, fitted: dict[str, float], scores: Sequence[Score], num_rows: int) -> None:
     """Write `efficiencies.json`; spreads are deviations of the log, by which P10 to P90 holds 80 % of blind errors."""
     spread = {quantity: log_deviation(scores, quantity) for quantity in ("time", "memory", "power")}
     runs = [abs(math.log1p(score.off)) for score in scores if score.quantity == "hours"]
-    spread["hours"] = round(float(np.quantile(runs, NOMINAL) / ndtri(0.9)), 4)
+    spread["hours"] = round(float(np.quantile(runs, LEVEL) / ndtri(0.9)), 4)
     files.write_json(
         path,
         {
@@ -52,7 +52,7 @@ def log_deviation(scores: Sequence[Score], quantity: str) -> float:
     weights = np.array([1 / (len(rows) * rows[publication(score)]) for score in found])
     order = np.argsort(errors)
     inside = np.cumsum(weights[order])
-    return round(float(errors[order][np.searchsorted(inside, NOMINAL)]) / float(ndtri(0.9)), 4)
+    return round(float(errors[order][np.searchsorted(inside, LEVEL)]) / float(ndtri(0.9)), 4)
 
 
 def publication(score: Score) -> str:

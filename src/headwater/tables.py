@@ -77,11 +77,17 @@ def read_lines(path: Path) -> list[tuple[int, CsvRow]]:
 
 def _parse(text: str, name: str) -> Sheet:
     reader = csv.reader(io.StringIO(text), strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    started = 1
     try:
-        found = ((reader.line_num, line) for line in reader if any(cell.strip() for cell in line))
-        lines = list(islice(found, MAX_CELLS + 1))
+        for line in islice(reader, MAX_CELLS + 1):
+            if reader.line_num > started:  # a cell over several lines has swallowed rows
+                raise csv.Error("a quote isn't closed")
+            if any(cell.strip() for cell in line):
+                lines.append((started, line))
+            started = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{name} is not a CSV table: {error}; save the table as plain CSV") from None
+        raise DataError(f"{name} line {started} is no line of a CSV table: {error}; correct it") from None
     header = [column.strip() for column in lines[0][1]] if lines else []
     if len(header) > MAX_COLUMNS:
         raise DataError(f"{name} has {len(header):,} columns; at most {MAX_COLUMNS} make a table that can be meant")

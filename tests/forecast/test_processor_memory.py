@@ -10,10 +10,10 @@ import pytest
 from headwater.forecast import processor_memory as memory
 from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import Portion, memory_after_probe, run_memory
+from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.scaling.arrays import Z_P90
 
 MIB = 2**20
 OPTIM = OptimSettings(matrix_lr=0.02, embedding_lr=0.1, head_lr=0.01, vector_lr=0.01, weight_decay=0.1)

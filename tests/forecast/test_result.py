@@ -8,9 +8,7 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast import result
 from headwater.forecast.result import Inputs, Limits, Spread, check_positive, forecast
-from headwater.scaling import arrays
 
 KNOWN = Inputs(
     seconds={"steps": Spread(3600.0)},
@@ -80,7 +78,3 @@ def test_training_is_forecast_apart_from_what_its_clock_does_not_count():
     assert found.hours.p50 * 3600 == pytest.approx(3693 + 500 + 90, rel=0.01)
     assert found.training["energy_kwh"].p50 == pytest.approx(3693 / 3600 * 0.024 * 1.5, rel=0.01)
     assert {name: band.p50 for name, band in found.seconds.items()} == pytest.approx(exact, rel=0.01)
-
-
-def test_bands_of_forecasts_and_of_laws_have_one_level():
-    assert (result.Z_P90, result.NOMINAL) == (arrays.Z_P90, arrays.LEVEL)

@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, stats
 
 from headwater.forecast.result import binomial_interval, crps
-from headwater.scaling.arrays import Z_P90
+from headwater.intervals import Z_P90
 
 
 def by_integration(fact: float, p50: float, deviation: float) -> float:

@@ -286,7 +286,7 @@ def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):
 def test_far_below_published_runs_no_loss_is_given():
     result = searched(SearchOptions("5min", text_bytes="40M"))
     assert result["choices"][0]["loss"] is None
-    assert "no published law reaches down" in result["loss"]["how"]
+    assert "no loss is given: published laws were measured from" in result["loss"]["how"]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from known_laws import TRUE, isoflop_runs, ladder_runs
 
 from headwater.errors import DataError
 from headwater.scaling import ScalingLaw
-from headwater.scaling.backtest import decades_beyond, origins, thresholds
-from headwater.scaling.estimator import Discrepancy
+from headwater.scaling.backtest import decades_beyond, origins, span, thresholds
+from headwater.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.scaling.law import Law
 from headwater.scaling.posterior import ENOUGH, Departure, Posterior, Prior, enough_tokens, published_prior
 from headwater.scaling.table import Runs, runs_of
@@ -52,9 +52,28 @@ def test_intervals_widen_with_distance():
     assert np.log(usual.high / usual.median) == pytest.approx(1.2815515655 * usual.log_deviation)
 
 
+def test_an_interval_beside_a_warning_is_twice_as_wide_and_its_median_the_same():
+    law, params = ScalingLaw(isoflop_runs(noise=0.002)), 2e7
+    near, far = (
+        2 * law.runs.tokens.max() / law.runs.params[law.runs.tokens.argmax()] * params * np.array([0.999, 1.001])
+    )
+    assert (law.warnings(params, near), [each.code for each in law.warnings(params, far)]) == ([], ["other_shape"])
+    both = law.predict(params, [near, far])
+    assert both.log_deviation[1] / both.log_deviation[0] == pytest.approx(WARNED_WIDENING, rel=0.01)
+    assert both.median[1] == pytest.approx(both.median[0], rel=0.001)
+
+
+def test_a_law_says_what_it_was_fitted_on():
+    runs = isoflop_runs(noise=0.002)
+    said = repr(ScalingLaw(runs))
+    assert said.startswith(f"<ScalingLaw of {len(runs)} runs, {runs.flops.min():.2g} to {runs.flops.max():.2g} FLOPs")
+    assert "/ params^0." in said and "\n" not in said
+    assert "of 4 runs" in repr(ScalingLaw(ladder_runs([1e6, 4e6], [20.0, 80.0])))
+
+
 def test_a_ladder_of_six_is_held_against_its_own_larger_rows():
     ladder = ladder_runs([1e6, 4e6, 1.6e7], [20.0, 80.0])
-    assert [cut.num_fitted for cut in ScalingLaw(ladder).past] == [4, 5]
+    assert [len(cut.origin.fitted) for cut in ScalingLaw(ladder).past] == [4, 5]
     bent = np.where(ladder.flops == ladder.flops.max(), 1.3, 1.0)
     assert ScalingLaw(runs_of(ladder.params, ladder.tokens, ladder.loss * bent)).widening > ScalingLaw(ladder).widening
 
@@ -183,7 +202,7 @@ def test_a_cut_never_shows_the_runs_it_is_scored_on():
     assert len(cuts) >= 3
     for cut in cuts:
         assert cut.fitted.flops.max() < cut.beyond.flops.min()
-        assert cut.decades.max() <= min(2, cut.span) + 1e-9
+        assert cut.decades.max() <= min(2, span(cut.fitted)) + 1e-9
         ratio = cut.beyond.tokens / cut.beyond.params
         assert (ratio >= 1).all()
         assert (ratio <= 1000).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from headwater.scaling.grid import solve_nonnegative
+from headwater.scaling.law import solve_nonnegative
 
 
 def test_agrees_with_scipy_whichever_coefficients_are_zero():

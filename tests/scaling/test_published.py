@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from headwater.scaling.posterior import published_prior
-from headwater.scaling.published import PublishedLaws, published_laws, weights
+from headwater.scaling.published import NATS, PublishedLaws, published_laws, shares
 
 LAWS = published_laws()
 
 
 def test_families_count_alike():
     total = dict.fromkeys((law.family for law in LAWS.laws), 0.0)
-    for law, weight in zip(LAWS.laws, weights(LAWS.laws), strict=True):
-        total[law.family] += weight
+    for law, share in zip(LAWS.laws, shares(LAWS.laws), strict=True):
+        total[law.family] += share
     assert list(total.values()) == pytest.approx([1 / len(total)] * len(total))
 
 
@@ -54,25 +54,31 @@ def test_a_law_gives_the_loss_that_was_published(name, params, tokens, loss):
 def test_quantiles_are_those_of_a_mixture_drawn_by_chance():
     params, tokens = 3e9, 6e10
     generator = np.random.default_rng(1)
-    flops = np.array(6 * params * tokens)
-    decades = np.array([float(law.decades_outside(flops)) for law in LAWS.in_nats])
-    shares = weights(LAWS.in_nats) * 0.5**decades
-    which = generator.choice(len(LAWS.in_nats), 200_000, p=shares / shares.sum())
-    medians = np.array([float(law.law.loss(np.array(params), np.array(tokens))) for law in LAWS.in_nats])
+    flops = 6 * params * tokens
+    laws = [law for law in LAWS.laws if law.unit == NATS]
+    decades = np.array([law.decades_outside(flops) for law in laws])
+    weights = np.array([1 / sum(each.family == law.family for each in laws) for law in laws]) * 0.5**decades
+    which = generator.choice(len(laws), 200_000, p=weights / weights.sum())
+    medians = np.array([float(law.law.loss(np.array(params), np.array(tokens))) for law in laws])
     drawn = medians[which] * np.exp(np.hypot(0.009, 0.02 * decades)[which] * generator.standard_normal(200_000))
     assert LAWS.quantiles(params, tokens) == pytest.approx(np.quantile(drawn, (0.1, 0.5, 0.9)), rel=0.005)
 
 
-def test_far_below_all_rows_there_is_no_level():
-    assert LAWS.quantiles(4e6, 4e6) is None
-    assert "--runs CSV" in LAWS.how(4e6, 4e6)
-    assert LAWS.quantiles(1e9, 2e10) is not None
+@pytest.mark.parametrize(("params", "tokens"), [(4e6, 4e6), (3e6, 3e8), (1e7, 1e9), (1e7, 6e9)])
+def test_far_below_the_rows_of_two_families_there_is_no_level(params, tokens):
+    """A budget of a laptop's hours showed 5.9 to 6.6 nats by a law of another recipe."""
+    assert LAWS.quantiles(params, tokens) is None
+    assert f"measured from 1.4e+18 to 1.3e+22 FLOPs, and {6 * params * tokens:.2g} lie" in LAWS.how(params, tokens)
+
+
+def test_where_two_families_were_measured_there_is_a_level_of_those_alone():
+    assert LAWS.quantiles(1e8, 1e9) is not None
+    assert "Porian" in LAWS.how(1e8, 1e9) and "OLMo" not in LAWS.how(1e8, 1e9)
 
 
 def test_near_laws_count_more_than_far_ones():
-    small, large = published_laws(1e17), published_laws(1e24)
     porian = [law.family for law in LAWS.choosing].index("porian")
-    assert small._shares(LAWS.choosing, 1e17)[porian] > 2 * large._shares(LAWS.choosing, 1e24)[porian]
+    assert shares(LAWS.choosing, 1e17)[porian] > 2 * shares(LAWS.choosing, 1e24)[porian]
 
 
 def test_one_law_alone_is_itself():

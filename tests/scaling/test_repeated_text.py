@@ -12,7 +12,7 @@ import pytest
 from known_laws import isoflop_runs
 
 from headwater.scaling import ScalingLaw
-from headwater.scaling.own_runs import OwnRuns
+from headwater.scaling.published import OwnRuns
 from headwater.scaling.repetition import OWN, PUBLISHED, USUAL, penalty
 from headwater.scaling.table import runs_of, with_epochs
 

@@ -58,7 +58,7 @@ def fit_table(
 
 def _law_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], seconds: float) -> dict[str, Any]:
     """Return the curve, what the rows say of its exponents when runs of like size count as related, and warnings."""
-    from headwater.scaling.arrays import LEVEL
+    from headwater.intervals import LEVEL
     from headwater.scaling.checks import table_warnings
     from headwater.scaling.table import most_epochs_of
 
@@ -102,8 +102,6 @@ def _forecast_fields(law: ScalingLaw, params: float, tokens: float, epochs: floa
     p10, p50, p90 = law.predict(params, tokens, unique_tokens=unique).band
     warnings = [asdict(warning) for warning in forecast_warnings(law.runs, params, tokens)]
     curve = float(law.curve.loss(np.array(params), np.array(tokens))) * (1 + rise)
-    if warnings:  # intervals beside a warning didn't hold what they say (docs/log.md, 2026-11-28)
-        p10 = p90 = None
     return {**fields, "p10": p10, "p50": p50, "p90": p90, "curve": curve, "warnings": warnings}
 
 

@@ -17,11 +17,9 @@ import numpy as np
 
 from headwater.forecast.candidate import Candidate
 from headwater.model.count import count_parameters
-from headwater.scaling.arrays import FloatArray
-from headwater.scaling.own_runs import OwnRuns
-from headwater.scaling.published import NATS, PublishedLaws
+from headwater.scaling.published import NATS, OwnRuns, PublishedLaws
 from headwater.scaling.repetition import EXPONENT, A, B, E, Strength, repeated_loss, worth_params
-from headwater.scaling.table import MAX_EPOCHS
+from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
 SLACK = 0.01
 "Of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of."

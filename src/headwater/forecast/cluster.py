@@ -14,9 +14,9 @@ from headwater.forecast.failures import Pauses, checkpoints
 from headwater.forecast.layout import HEADWATER, Layout, Precision
 from headwater.forecast.memory import Memory, estimate_memory
 from headwater.forecast.processor import muon_flops, sizes_of
-from headwater.forecast.result import Z_P90
 from headwater.forecast.time import USUAL_UTILISATION, in_halves, run_seconds_per_token, step_seconds, step_work
 from headwater.forecast.transformer import Transformer, transformer_of
+from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for

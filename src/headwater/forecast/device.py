@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.forecast.result import Z_P90, Spread
+from headwater.forecast.result import Spread
+from headwater.intervals import Z_P90
 from headwater.tables import CsvRow, number, required, table
 
 COLUMNS = (

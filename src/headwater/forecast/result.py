@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import ConfigError
+from headwater.intervals import Z_P90
 
 FloatArray = NDArray[np.float64]
-Z_P90 = NormalDist().inv_cdf(0.9)  # as in scaling.arrays, which a plan without a law doesn't load
 NUM_DRAWS, SEED = 10_000, 1
 FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
-NOMINAL = 0.8
-"The share of facts that bands from P10 to P90 should hold."
 PROBES_PART = "looks"
 "The key of probes in the seconds of `plan RUN --json` and forecast.json, kept from older versions."
 PART_WORDS = {PROBES_PART: "probes", "after": "evaluation and report"}

@@ -18,8 +18,7 @@ from headwater.forecast.choices import MIN_STEPS, TOO_SHORT, Choice, Field, choo
 from headwater.forecast.result import Band, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.scaling.own_runs import OwnRuns
-from headwater.scaling.published import NATS, PublishedLaws
+from headwater.scaling.published import NATS, OwnRuns, PublishedLaws
 from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, repeated_loss
 from headwater.scaling.table import MAX_EPOCHS
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from headwater.files import write_text
-from headwater.forecast.result import NOMINAL, PART_WORDS
+from headwater.forecast.result import PART_WORDS
+from headwater.intervals import LEVEL, Z_P90
 from headwater.numbers import carbon_unit, count, energy_unit, in_unit, percent, significant, time_unit, whole
 from headwater.report.chart import Spec, chart_card, label, layout, line, plot, time_bar
 from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.outcome import UNITS
 from headwater.report.page import whole_page
-from headwater.scaling.arrays import Z_P90
 
 Band = dict[str, float]
 _NUM_POINTS, _REACH = 120, 3.2  # points of a curve, and how many deviations it is drawn to
@@ -38,7 +38,7 @@ def _sentence(counts: dict[str, Any]) -> str:
     return (
         f"A plan, before the first step: {count(counts['params'])} parameters, {count(counts['tokens'])} tokens in "
         f"{whole(counts['num_steps'])} steps ({counts['tokens_per_parameter']:.1f} per parameter), "
-        f"{counts['flops']:.2e} FLOPs.{read} P10 to P90 should hold {percent(NOMINAL, 0)} of actual values."
+        f"{counts['flops']:.2e} FLOPs.{read} P10 to P90 should hold {percent(LEVEL, 0)} of actual values."
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from headwater.errors import DataError
 from headwater.files import read_json
-from headwater.forecast.result import FORECAST_FORMAT, NOMINAL, binomial_interval
+from headwater.forecast.result import FORECAST_FORMAT, binomial_interval
+from headwater.intervals import LEVEL
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import Object, read_run
 
@@ -129,7 +130,7 @@ def share_inside(counted: list[Outcome]) -> dict[str, Any]:
         "share": share,
         "p2_5": low,
         "p97_5": high,
-        "nominal": NOMINAL,
+        "nominal": LEVEL,
     }
 
 

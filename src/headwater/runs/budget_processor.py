@@ -12,6 +12,7 @@ from headwater.forecast.failures import Pauses, checkpoints
 from headwater.forecast.processor import Peaks, constants, sizes_of, step_seconds
 from headwater.forecast.processor_memory import Portion, run_memory
 from headwater.forecast.result import Spread
+from headwater.intervals import Z_P90
 from headwater.machine.host import cpu_flags
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings
@@ -37,7 +38,6 @@ from headwater.runs.plan_time import (
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import has_almanac
 from headwater.runs.times import earlier_runs, speed_here
-from headwater.scaling.arrays import Z_P90
 from headwater.train.settings import TrainSettings
 
 USUAL_VALIDATIONS = 12

@@ -33,8 +33,7 @@ from headwater.runs.text_size import (
     usual_bytes_per_token,
 )
 from headwater.scaling import ScalingLaw, read_runs
-from headwater.scaling.own_runs import OwnRuns
-from headwater.scaling.published import NATS, published_laws
+from headwater.scaling.published import NATS, OwnRuns, published_laws
 from headwater.scaling.repetition import OWN, USUAL
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)

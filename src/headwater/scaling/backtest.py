@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.scaling.arrays import FloatArray
-from headwater.scaling.table import Runs, num_distinct
+from headwater.scaling.table import FloatArray, Runs, num_distinct
 
 ORIGIN_STEP = 0.25  # decades of compute
 MAX_DECADES = 2.0
@@ -32,7 +31,6 @@ class Origin:
     fitted: Runs
     beyond: Runs
     decades: FloatArray
-    span: float
 
 
 def decades_beyond(runs: Runs, flops: FloatArray) -> FloatArray:
@@ -65,7 +63,7 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
         largest, reach = float(np.log10(fitted.flops.max())), span(fitted)
         beyond = (log_flops > largest + _SAME_COMPUTE) & (log_flops <= largest + min(MAX_DECADES, reach)) & plausible
         if beyond.any():
-            yield Origin(fitted, runs.where(beyond), log_flops[beyond] - largest, reach)
+            yield Origin(fitted, runs.where(beyond), log_flops[beyond] - largest)
 
 
 def past_cuts(runs: Runs) -> list[Origin]:
@@ -77,7 +75,7 @@ def past_cuts(runs: Runs) -> list[Origin]:
     cuts = []
     for count in range(LEAST_FITTED, len(runs)):
         fitted, beyond = runs.where(order[:count]), runs.where(order[count : count + 1])
-        cuts.append(Origin(fitted, beyond, decades_beyond(fitted, beyond.flops), span(fitted)))
+        cuts.append(Origin(fitted, beyond, decades_beyond(fitted, beyond.flops)))
     return cuts
 
 

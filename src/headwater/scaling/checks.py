@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.scaling.arrays import Z_P90, FloatArray
+from headwater.intervals import Z_P90
 from headwater.scaling.backtest import MIN_SIZES, decades_beyond, span
 from headwater.scaling.estimator import Optimum, ScalingLaw
-from headwater.scaling.grid import exponents, solve_grid
-from headwater.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, Law
+from headwater.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, solve_grid
 from headwater.scaling.posterior import NOISE
 from headwater.scaling.reach import Caution, no_law
-from headwater.scaling.table import Runs, num_distinct
+from headwater.scaling.table import FloatArray, Runs, num_distinct
 
 _LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
 _WIDEST_OPTIMUM = 10.0  # high / low of the optimal size
 _MOST_UNCERTAIN = 3.0  # high / low beyond which an exponent is called unidentified
+_LEAST_TERM = 1e-6  # of the least loss
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,25 @@ class Exponent:
 
 def exponents_of(law: ScalingLaw) -> tuple[Exponent, Exponent]:
     """Return what the rows alone say of alpha and beta, counting runs of like size as related; no prior is in it."""
-    space = exponents(LEAST_EXPONENT, GREATEST_EXPONENT, count=97)
+    space = np.geomspace(LEAST_EXPONENT, GREATEST_EXPONENT, 97)
     squares = solve_grid(law.runs, space, space, law.posterior.whitening).squares
     heights = -0.5 * len(law.runs) * np.log(squares + len(law.runs) * (1e-6 / NOISE) ** 2)  # a table's last digit
     return _exponent(space, heights.max(axis=1)), _exponent(space, heights.max(axis=0))
 
 
 def _exponent(space: FloatArray, heights: FloatArray) -> Exponent:
+    """Return where a profile comes down by what an 80 % interval allows, on either side of its top."""
     relative, logs = heights - heights.max(), np.log(space)
     top, drop = int(relative.argmax()), -(Z_P90**2) / 2
-    below, above = np.flatnonzero(relative[:top] < drop), np.flatnonzero(relative[top:] < drop)
-    ends = [0.0, len(space) - 1.0]
+    below, above = np.flatnonzero(relative[:top] < drop), top + np.flatnonzero(relative[top:] < drop)
+    low, high = logs[0], logs[-1]
     if len(below):
-        at = int(below[-1])
-        ends[0] = float(np.interp(drop, relative[at : at + 2], [at, at + 1]))
+        at = slice(int(below[-1]), int(below[-1]) + 2)
+        low = np.interp(drop, relative[at], logs[at])
     if len(above):
-        at = top + int(above[0])
-        ends[1] = float(np.interp(-drop, -relative[at - 1 : at + 1], [at - 1, at]))
-    low, high = np.exp(np.interp(ends, np.arange(len(space)), logs)).tolist()
-    return Exponent(float(space[top]), low, high, bool(len(below) and len(above)))
+        at = slice(int(above[0]) - 1, int(above[0]) + 1)
+        high = np.interp(-drop, -relative[at], logs[at])
+    return Exponent(float(space[top]), float(np.exp(low)), float(np.exp(high)), bool(len(below) and len(above)))
 
 
 def table_warnings(law: ScalingLaw, both: tuple[Exponent, Exponent]) -> list[Caution]:
@@ -62,66 +62,49 @@ def table_warnings(law: ScalingLaw, both: tuple[Exponent, Exponent]) -> list[Cau
     runs = law.runs
     if absent := no_law(runs):  # from which all else would follow
         return [Caution("no_law", f"these rows carry no law, and the fit says nothing of other runs: {absent}")]
-    found = [*_few_sizes(runs)]
-    ratio = runs.tokens / runs.params
+    found, ratio = _few_sizes(runs), runs.tokens / runs.params
     if ratio.max() / ratio.min() < _LEAST_RATIO_RANGE:
-        found.append(
-            Caution(
-                "narrow_ratio",
-                f"tokens per parameter only go from {ratio.min():.3g} to {ratio.max():.3g}: what parameters and what "
-                "tokens bring can't be told apart; add runs with fewer and with more tokens for the same size",
-            )
+        says = (
+            f"tokens per parameter only go from {ratio.min():.3g} to {ratio.max():.3g}: what parameters and what "
+            "tokens bring can't be told apart; add runs with fewer and with more tokens for the same size"
         )
+        found.append(Caution("narrow_ratio", says))
     for name, exponent in zip(("alpha", "beta"), both, strict=True):
         if not exponent.is_identified:
-            found.append(_unidentified(name, exponent))
-    if missing := _missing_terms(runs, law.curve):
-        found.append(
-            Caution(
-                "missing_term",
-                f"the best fit has no place for {' and '.join(missing)}: the rows don't show it, and a forecast from "
-                "them can't know what other runs owe to it",
+            reach = f"between {exponent.p10:.2g} and {exponent.p90:.2g}"
+            if not exponent.is_bounded:
+                reach = f"from {exponent.p10:.2g} to {exponent.p90:.2g} and further"
+            says = (
+                f"the rows fit nearly as well with any {name} {reach}: don't read it as a property of the data; "
+                "forecasts average over what is left open"
             )
+            found.append(Caution(f"unidentified_{name}", says))
+    terms = {"a floor (E)": law.curve.E, "a term of params (A)": law.curve.A, "a term of tokens (B)": law.curve.B}
+    if missing := [name for name, value in terms.items() if value < _LEAST_TERM * float(runs.loss.min())]:
+        says = (
+            f"the best fit has no place for {' and '.join(missing)}: the rows don't show it, and a forecast from them "
+            "can't know what other runs owe to it"
         )
+        found.append(Caution("missing_term", says))
     if num_odd := law.posterior.num_outliers:
-        found.append(
-            Caution(
-                "outliers",
-                f"{num_odd} of {len(runs)} runs {'lies' if num_odd == 1 else 'lie'} far off the rest, with less than "
-                "half a weight in forecasts; none is excluded",
-            )
+        says = (
+            f"{num_odd} of {len(runs)} runs {'lies' if num_odd == 1 else 'lie'} far off the rest, with less than half "
+            "a weight in forecasts; none is excluded"
         )
+        found.append(Caution("outliers", says))
     return found
-
-
-def _missing_terms(runs: Runs, law: Law) -> list[str]:
-    least = 1e-6 * float(runs.loss.min())
-    terms = (("a floor (E)", law.E), ("a term of params (A)", law.A), ("a term of tokens (B)", law.B))
-    return [name for name, value in terms if value < least]
 
 
 def _few_sizes(runs: Runs) -> list[Caution]:
-    found = []
-    for name, values in (("params", runs.params), ("tokens", runs.tokens)):
-        if (count := num_distinct(values)) < MIN_SIZES:
-            found.append(
-                Caution(
-                    f"few_{name}",
-                    f"the rows hold only {count} different {name}: how loss falls with {name} is taken from published "
-                    f"laws, not from these runs; add runs of other {name} ({MIN_SIZES} or more)",
-                )
-            )
-    return found
-
-
-def _unidentified(name: str, exponent: Exponent) -> Caution:
-    low, high = f"{exponent.p10:.2g}", f"{exponent.p90:.2g}"
-    reach = f"between {low} and {high}" if exponent.is_bounded else f"from {low} to {high} and further"
-    return Caution(
-        f"unidentified_{name}",
-        f"the rows fit nearly as well with any {name} {reach}: don't read it as a property of the data; "
-        "forecasts average over what is left open",
-    )
+    return [
+        Caution(
+            f"few_{name}",
+            f"the rows hold only {count} different {name}: how loss falls with {name} is taken from published laws, "
+            f"not from these runs; add runs of other {name} ({MIN_SIZES} or more)",
+        )
+        for name, values in (("params", runs.params), ("tokens", runs.tokens))
+        if (count := num_distinct(values)) < MIN_SIZES
+    ]
 
 
 def optimum_refusal(runs: Runs, both: tuple[Exponent, Exponent], found: Optimum | None) -> str | None:

@@ -17,11 +17,10 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from headwater.errors import ConfigError
-from headwater.scaling.arrays import FloatArray
 from headwater.scaling.backtest import MIN_SIZES
 from headwater.scaling.posterior import ENOUGH, WIDTH, Departure, published_prior
 from headwater.scaling.reach import reach_of
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, Runs, num_distinct
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, num_distinct
 
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0

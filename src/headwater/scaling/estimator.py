@@ -8,7 +8,8 @@
 The median is that of posterior.py; `law.curve` is the law as the literature fits it, the baseline. The interval joins
 what the rows leave open, the noise of one run, what no fit knows of its own form (it grows with the decades beyond the
 largest run), and a jackknife: P10 to P90 hold the median without any one of the largest rows. The first three are
-widened or narrowed by how the same fit forecasts the table's own larger runs from its smaller ones.
+widened or narrowed by how the same fit forecasts the table's own larger runs from its smaller ones. Beside a warning
+the interval is twice as wide.
 
 Rows that repeat their text say how strong the penalty of repetition.py is: p counts as much as the losses without it
 follow a law, and forecasts are averaged over p.
@@ -19,7 +20,6 @@ n runs fitted · t targets · s strengths of the penalty
 from __future__ import annotations
 
 import math
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -27,18 +27,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from headwater.errors import DataError
-from headwater.scaling.arrays import LEVEL, Z_P90, FloatArray, deviations_of
-from headwater.scaling.backtest import decades_beyond, past_cuts
+from headwater.intervals import LEVEL, Z_P90, deviations_of
+from headwater.scaling.backtest import Origin, decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
 from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import USUAL, Strength, penalty
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, Runs, runs_of
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, runs_of
 
 NUM_LARGEST = 5  # rows that are dropped one by one
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth
+WARNED_WIDENING = 2.0  # of the interval beside a warning: see benchmarks/law_backtest.py
 LEAST_REPEATS = 0.05  # of R: less is nothing
-_NUM_STRENGTHS, _REACH = 13, 3.0  # on the grid, and how many deviations it spans on either side
+_STRENGTHS = np.linspace(-3, 3, 13)  # deviations from the median that is known besides
 _LEAST_WEIGHT = 1e-3
 _MEDIAN_SQUARE = deviations_of(0.5) ** 2  # of a standard normal variable
 _LARGEST_SQUARE = 25.0  # one cut that failed altogether doesn't decide alone
@@ -96,23 +97,13 @@ class Optimum:
 class PastCut:
     """The table's larger runs as its smaller ones forecast them: errors of log loss, and the posterior's variances."""
 
-    num_fitted: int
+    origin: Origin
     errors: FloatArray
     variances: FloatArray
-    decades: FloatArray
-
-
-@dataclass(frozen=True)
-class _Weighed:
-    """One strength of the penalty, its weight, and the posterior of what losses would have been on fresh text."""
-
-    strength: float
-    weight: float
-    posterior: Posterior
 
 
 class ScalingLaw:
-    """The fit of one table; make one with `fit`, or with `of` from a table that was read.
+    """The fit of one table; make one with `fit`, or of a table that was read.
 
     `known` is what is known of repetition's cost before the rows. `widening` multiplies deviations.
     """
@@ -126,14 +117,19 @@ class ScalingLaw:
         prior: Prior | None = None,
         departure: Departure | None = None,
     ) -> None:
-        self.table, self._known, self._discrepancy = runs, known, discrepancy or Discrepancy()
+        self.table, self.discrepancy = runs, discrepancy or Discrepancy()
         self._prior, self._departure = prior or published_prior(), departure
-        self._weighed = self._weigh()
-        self._weights = np.array([each.weight for each in self._weighed])
-        self._likeliest = max(self._weighed, key=lambda each: each.weight)
-        self.posterior, self.runs = self._likeliest.posterior, self._likeliest.posterior.runs
-        self.past = [self._past(cut.fitted, cut.beyond, cut.decades) for cut in past_cuts(self.runs)]
-        self.widening = self.widening_by(self._discrepancy)
+        self._weigh(known)
+        likeliest = int(self._weights.argmax())
+        self.posterior, self.likeliest_strength = self._posteriors[likeliest], float(self._strengths[likeliest])
+        self.runs = self.posterior.runs
+        self.past = [self._past(cut) for cut in past_cuts(self.runs)]
+        self.widening = self.widening_by(self.discrepancy)
+
+    def __repr__(self) -> str:
+        """Return the runs, their compute and the likeliest law (forecasts average over all, `curve` is a plain fit)."""
+        law, flops = max(self.posterior.laws(), key=lambda each: each[1])[0], self.runs.flops
+        return f"<ScalingLaw of {len(self.runs)} runs, {flops.min():.2g} to {flops.max():.2g} FLOPs: loss ≈ {law}>"
 
     @classmethod
     def fit(
@@ -149,24 +145,16 @@ class ScalingLaw:
         `tokens` counts repeats, `unique_tokens` doesn't; without it every run read its text once. Raises DataError for
         values that aren't above zero and finite, arrays of different lengths, or fewer than MIN_RUNS runs.
         """
-        columns = [np.asarray(values, dtype=np.float64).ravel() for values in (params, tokens, loss)]
-        unique = None if unique_tokens is None else np.asarray(unique_tokens, dtype=np.float64).ravel()
-        every = columns if unique is None else [*columns, unique]
-        if len({len(values) for values in every}) != 1:
-            raise DataError(f"params, tokens and loss have {', '.join(str(len(each)) for each in every)} values")
-        if not all((np.isfinite(values) & (values > 0)).all() for values in every):
+        given = (params, tokens, loss, *([] if unique_tokens is None else [unique_tokens]))
+        columns = [np.asarray(values, dtype=np.float64).ravel() for values in given]
+        if len({len(values) for values in columns}) != 1:
+            raise DataError(f"params, tokens and loss have {', '.join(str(len(each)) for each in columns)} values")
+        if not all((np.isfinite(values) & (values > 0)).all() for values in columns):
             raise DataError("params, tokens and loss must be finite and above zero: drop the runs that failed")
         if len(columns[0]) < MIN_RUNS:
             raise DataError(f"{len(columns[0])} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
-        if unique is not None:
-            unique = np.minimum(unique, columns[1])
-        return cls(replace(runs_of(*columns), unique=unique))
-
-    def with_discrepancy(self, discrepancy: Discrepancy) -> ScalingLaw:
-        """Return the same fit with other constants of its interval."""
-        other = copy(self)
-        other._discrepancy, other.widening = discrepancy, self.widening_by(discrepancy)
-        return other
+        unique = None if unique_tokens is None else np.minimum(columns[3], columns[1])
+        return cls(replace(runs_of(*columns[:3]), unique=unique))
 
     def widening_by(self, discrepancy: Discrepancy) -> float:
         """Return the factor on standard deviations that makes the median error of past cuts as large as it was.
@@ -176,13 +164,17 @@ class ScalingLaw:
         """
         squares = []
         for cut in self.past:
-            off = cut.errors / discrepancy.deviation(cut.variances, cut.decades, self.runs.run_noise)
+            off = cut.errors / discrepancy.deviation(cut.variances, cut.origin.decades, self.runs.run_noise)
             squares.append(min(float(np.median(off**2)) / _MEDIAN_SQUARE, _LARGEST_SQUARE))
         return math.sqrt((PRIOR_CUTS + sum(squares)) / (PRIOR_CUTS + len(squares)))
 
     @cached_property
     def curve(self) -> Law:
-        """The law of the least Huber loss, without the cost of repetition: what a plain fit says."""
+        """The law of the least Huber loss, without the cost of repetition: what a plain fit says.
+
+        It has E, A, B, alpha and beta, and `loss(params, tokens)` takes arrays. It is the baseline, not the median of
+        `predict`: that averages over the exponents which the runs leave open, and follows nearby runs.
+        """
         return fit_law(self.runs)
 
     def predict(
@@ -196,22 +188,25 @@ class ScalingLaw:
     ) -> Prediction:
         """Return the losses of runs of these sizes (t,), and the interval that holds the share `level` of them.
 
-        `total_params` count embeddings, too, where the table's `params` leave them out. Raises DataError for a level
-        outside (0, 1), and for sizes that aren't finite and above zero. `warnings` says which targets lie too far.
+        Targets that `warnings` warns of get an interval WARNED_WIDENING times as wide. `total_params` count embeddings,
+        too, where the table's `params` leave them out. Raises DataError for a level outside (0, 1), and for sizes that
+        aren't finite and above zero.
         """
-        deviations_of(level)
-        given = (params, tokens, unique_tokens, params if total_params is None else total_params)
-        N, D, unique, total = _targets(*given)
+        if not 0 < level < 1:
+            raise DataError(f"level is {level}, and the share that an interval holds lies between 0 and 1: 0.8, say")
+        N, D, unique, total = _targets(params, tokens, unique_tokens, params if total_params is None else total_params)
         logs, variances = self._by_strength(N, D, penalty(total, D, unique))
         mean = self._weights @ logs
         variance, by_strength = self._weights @ variances, self._weights @ (logs - mean) ** 2
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
-        own = self.widening * self._discrepancy.deviation(variance, decades, self.runs.run_noise)
+        own = self.widening * self.discrepancy.deviation(variance, decades, self.runs.run_noise)
         by_row = np.abs(self.without_each(N, D)).max(axis=0, initial=0.0) / Z_P90
-        return Prediction(np.exp(mean), np.sqrt(own**2 + by_strength + by_row**2), level)
+        warned = [bool(forecast_warnings(self.runs, *sizes)) for sizes in zip(N.tolist(), D.tolist(), strict=True)]
+        deviation = np.sqrt(own**2 + by_strength + by_row**2) * np.where(warned, WARNED_WIDENING, 1.0)
+        return Prediction(np.exp(mean), deviation, level)
 
     def warnings(self, params: float, tokens: float) -> list[Caution]:
-        """Return what makes the forecast of this run less sure than its interval says; empty where nothing does.
+        """Return what makes the forecast of this run less sure than others; empty where nothing does.
 
         Where the rows carry no forecast at all, that alone is returned, with the code "refused".
         """
@@ -230,10 +225,9 @@ class ScalingLaw:
         found = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
         if sum(weight for _, weight in found) < 0.5:
             return None
-        sizes, weights = (np.array(values) for values in zip(*found, strict=True))
-        order = np.argsort(sizes)
-        reached = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
-        p10, middle, p90 = np.exp(np.interp((0.1, 0.5, 0.9), reached, np.log(sizes[order]))).tolist()
+        sizes, weights = np.array(sorted(found)).T
+        reached = (np.cumsum(weights) - weights / 2) / weights.sum()
+        p10, middle, p90 = np.exp(np.interp((0.1, 0.5, 0.9), reached, np.log(sizes))).tolist()
         tokens = flops / (FLOPS_PER_PARAM_TOKEN * middle)
         loss = float(self.log_loss(np.array([middle]), np.array([tokens]))[0])
         return Optimum(flops, middle, tokens, math.exp(loss), p10, p90)
@@ -245,14 +239,9 @@ class ScalingLaw:
     @property
     def strength(self) -> Strength:
         """The penalty's strength, as the rows and what is known besides leave it."""
-        logs = np.log([each.strength for each in self._weighed])
+        logs = np.log(self._strengths)
         mean = float(self._weights @ logs)
         return Strength(math.exp(mean), math.sqrt(float(self._weights @ (logs - mean) ** 2)))
-
-    @property
-    def likeliest_strength(self) -> float:
-        """The strength whose penalty was taken out of `runs`, and is to be added to `log_loss`."""
-        return self._likeliest.strength
 
     def without_each(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return by how much the log of each median moves (rows, t) without each of the rows of the most compute."""
@@ -265,44 +254,40 @@ class ScalingLaw:
         largest = np.argsort(-self.runs.flops, kind="stable")[:NUM_LARGEST]
         return [self._posterior(self.runs.where(np.arange(len(self.runs)) != row)) for row in largest]
 
-    def _by_strength(
-        self, params: FloatArray, tokens: FloatArray, penalties: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def _by_strength(self, params: FloatArray, tokens: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return medians of log loss (s, t) and the posterior's variances (s, t)."""
-        posteriors = {id(each.posterior): each.posterior for each in self._weighed}
-        known = {key: posterior.predict(params, tokens) for key, posterior in posteriors.items()}
-        pairs = [known[id(each.posterior)] for each in self._weighed]
-        strengths = np.array([[each.strength] for each in self._weighed])
-        rises = np.log1p(strengths * penalties)
-        return np.log([median for median, _ in pairs]) + rises, np.array([variance for _, variance in pairs])
+        known = {each: each.predict(params, tokens) for each in dict.fromkeys(self._posteriors)}
+        medians, variances = (np.array([known[each][place] for each in self._posteriors]) for place in (0, 1))
+        return np.log(medians) + np.log1p(self._strengths[:, None] * costs), variances
 
-    def _weigh(self) -> list[_Weighed]:
-        deviations = np.linspace(-_REACH, _REACH, _NUM_STRENGTHS)
-        strengths = self._known.median * np.exp(self._known.log_deviation * deviations)
-        logs = -(deviations**2) / 2
-        runs = self.table
-        if not _is_repeated(runs):  # the rows say nothing of it
-            posteriors = [self._posterior(replace(runs, unique=None))] * _NUM_STRENGTHS
+    def _weigh(self, known: Strength) -> None:
+        """Set strengths of the penalty, their weights, and posteriors of what losses would have been on fresh text."""
+        runs, strengths = self.table, known.median * np.exp(known.log_deviation * _STRENGTHS)
+        logs = -(_STRENGTHS**2) / 2
+        if runs.unique is None or (runs.tokens / runs.unique - 1).max() <= LEAST_REPEATS:  # the rows say nothing of it
+            posteriors = [self._posterior(replace(runs, unique=None))] * len(strengths)
         else:
-            posteriors = [self._posterior(_without_penalty(runs, float(each))) for each in strengths]
+            costs = penalty(runs.params if runs.total is None else runs.total, runs.tokens, runs.unique)
+            fresh = (replace(runs, loss=runs.loss / (1 + strength * costs), unique=None) for strength in strengths)
+            posteriors = [self._posterior(each) for each in fresh]
             logs = logs + np.array([each.log_evidence for each in posteriors])
         weights = np.exp(logs - logs.max())
         kept = np.flatnonzero(weights > _LEAST_WEIGHT)
-        total = float(weights[kept].sum())
-        return [_Weighed(float(strengths[at]), float(weights[at]) / total, posteriors[at]) for at in kept]
+        self._strengths, self._weights = strengths[kept], weights[kept] / weights[kept].sum()
+        self._posteriors = [posteriors[place] for place in kept]
 
-    def _past(self, fitted: Runs, beyond: Runs, decades: FloatArray) -> PastCut:
-        medians, variances = self._posterior(fitted).predict(beyond.params, beyond.tokens)
-        return PastCut(len(fitted), np.log(beyond.loss / medians), variances, decades)
+    def _past(self, cut: Origin) -> PastCut:
+        medians, variances = self._posterior(cut.fitted).predict(cut.beyond.params, cut.beyond.tokens)
+        return PastCut(cut, np.log(cut.beyond.loss / medians), variances)
 
     def _posterior(self, runs: Runs) -> Posterior:
         return Posterior(runs, self._prior, self._departure)
 
 
-def _targets(params: ArrayLike, tokens: ArrayLike, *others: ArrayLike) -> tuple[FloatArray, ...]:
+def _targets(*given: ArrayLike) -> tuple[FloatArray, ...]:
     """Return targets as arrays of one length (t,); all may be any number above zero, params and tokens finite."""
     try:
-        sizes = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in (params, tokens, *others)))
+        sizes = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in given))
     except ValueError as error:
         raise DataError(f"the targets' sizes don't go together ({error}); give numbers, as many of each") from error
     found = tuple(np.atleast_1d(values).ravel() for values in sizes)
@@ -313,14 +298,3 @@ def _targets(params: ArrayLike, tokens: ArrayLike, *others: ArrayLike) -> tuple[
             "a target has a size that isn't finite and above zero; give its plain counts of params and tokens"
         )
     return found
-
-
-def _is_repeated(runs: Runs) -> bool:
-    return runs.unique is not None and bool((runs.tokens / runs.unique - 1 > LEAST_REPEATS).any())
-
-
-def _without_penalty(runs: Runs, strength: float) -> Runs:
-    """Return the rows as they would have been on fresh text, were the penalty so strong."""
-    assert runs.unique is not None
-    total = runs.params if runs.total is None else runs.total
-    return replace(runs, loss=runs.loss / (1 + strength * penalty(total, runs.tokens, runs.unique)), unique=None)

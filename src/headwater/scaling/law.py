@@ -1,8 +1,11 @@
-"""The law loss = E + A / params^alpha + B / tokens^beta, fitted as arXiv:2203.15556 does: the least Huber loss.
+"""The law loss = E + A / params^alpha + B / tokens^beta: at exponents of a grid, and fitted as the literature does.
 
-It is the baseline of every forecast and the curve that a reader knows. A forecast is another thing (posterior.py). The
-law is linear for given exponents, so a grid of them finds the basins; the polish minimises the Huber loss (delta 1e-3)
-of log errors over all five. On the paper's 240 points that is the optimum of a grid of 4,500 BFGS starts.
+`fit_law` is arXiv:2203.15556's: the least Huber loss (delta 1e-3) of log errors. It is the baseline of every forecast
+and the curve that a reader knows; a forecast is another thing (posterior.py). The law is linear for given exponents,
+so a grid of them finds the basins, and the polish changes all five. On the paper's 240 points that is the optimum of a
+grid of 4,500 BFGS starts.
+
+n runs · a alphas · b betas
 """
 
 from __future__ import annotations
@@ -13,16 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.errors import DataError
-from headwater.scaling.arrays import FloatArray
-from headwater.scaling.grid import Grid, centre, exponents, solve_grid
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, Runs
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs
 
 HUBER_DELTA = 1e-3
 NUM_STARTS = 3
 # no published law leaves them; a step in loss would drive one to infinity
 LEAST_EXPONENT, GREATEST_EXPONENT = 0.03, 1.5
 _SMALLEST = 1e-9  # of the loss: a term that the grid put at zero starts here, since its logarithm is fitted
-_MAX_LOG = 50.0  # a step may try absurd values, which must not overflow
+_SETS = [(0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,), (2,)]  # of coefficients that may be positive
+_RIDGE = 1e-12  # two columns that are the same up to rounding
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Law:
     beta: float
     objective: float = math.nan
 
+    def __str__(self) -> str:
+        return f"{self.E:.4g} + {self.A:.4g} / params^{self.alpha:.3g} + {self.B:.4g} / tokens^{self.beta:.3g}"
+
     def loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return the loss in the unit of the table that was fitted."""
         return self.E + self.A * np.power(params, -self.alpha) + self.B * np.power(tokens, -self.beta)
@@ -46,11 +51,75 @@ class Law:
         return float(scale * (flops / FLOPS_PER_PARAM_TOKEN) ** (self.beta / (self.alpha + self.beta)))
 
 
+@dataclass(frozen=True)
+class Grid:
+    """`coefficients` (a, b, 3) are E and the terms A and B at the runs' mean sizes; `gram` (a, b, 3, 3) is XᵀX."""
+
+    alphas: FloatArray
+    betas: FloatArray
+    coefficients: FloatArray
+    squares: FloatArray
+    gram: FloatArray
+
+
+def centre(sizes: FloatArray) -> float:
+    """Return the mean of the logarithms, around which powers are taken."""
+    return float(np.log(sizes).mean())
+
+
+def powers(sizes: FloatArray, around: float, space: FloatArray) -> FloatArray:
+    """Return (size / e^around)^-exponent, one row a size and one column an exponent."""
+    return np.exp(-np.outer(np.log(sizes) - around, space))
+
+
+def solve_grid(runs: Runs, alphas: FloatArray, betas: FloatArray, whitening: FloatArray) -> Grid:
+    """Return the non-negative least-squares solution at each pair of exponents.
+
+    `whitening` (n, n) turns errors in loss into errors of unit variance: diag(1 / loss) for equal relative errors.
+    """
+    constant, target = whitening.sum(axis=1), whitening @ runs.loss
+    by_N = whitening @ powers(runs.params, centre(runs.params), alphas)
+    by_D = whitening @ powers(runs.tokens, centre(runs.tokens), betas)
+    gram, moments = np.empty((len(alphas), len(betas), 3, 3)), np.empty((len(alphas), len(betas), 3))
+    gram[..., 0, 0] = constant @ constant
+    gram[..., 1, 1] = (by_N**2).sum(axis=0)[:, None]
+    gram[..., 2, 2] = (by_D**2).sum(axis=0)[None, :]
+    gram[..., 0, 1] = gram[..., 1, 0] = (by_N.T @ constant)[:, None]
+    gram[..., 0, 2] = gram[..., 2, 0] = (by_D.T @ constant)[None, :]
+    gram[..., 1, 2] = gram[..., 2, 1] = by_N.T @ by_D
+    moments[..., 0] = constant @ target
+    moments[..., 1] = (by_N.T @ target)[:, None]
+    moments[..., 2] = (by_D.T @ target)[None, :]
+    coefficients, squares = solve_nonnegative(gram, moments, float(target @ target))
+    return Grid(alphas, betas, coefficients, squares, gram)
+
+
+def solve_nonnegative(gram: FloatArray, moments: FloatArray, total: float) -> tuple[FloatArray, FloatArray]:
+    """Return (coefficients, sums of squares) of min |y - X c|² with c >= 0, over any leading axes.
+
+    gram (..., 3, 3) is XᵀX, moments (..., 3) is Xᵀy and total is yᵀy. Each of the seven sets that can be positive is
+    solved in closed form, and the best without a negative entry is the answer (the problem is convex): scipy's nnls
+    does one problem a call.
+    """
+    least, best = np.full(moments.shape[:-1], total), np.zeros_like(moments)
+    scale = np.sqrt(np.einsum("...ii->...i", gram))
+    correlation = gram / (scale[..., :, None] * scale[..., None, :]) + _RIDGE * np.eye(3)
+    scaled = moments / scale
+    for positive in _SETS:
+        index = np.array(positive)
+        solved = np.zeros_like(best)
+        solved[..., index] = np.linalg.solve(correlation[..., index[:, None], index], scaled[..., index, None])[..., 0]
+        squares = total - np.einsum("...i,...i", solved, scaled)
+        better = (solved >= 0).all(axis=-1) & (squares < least)
+        least, best = np.where(better, squares, least), np.where(better[..., None], solved / scale, best)
+    return best, np.maximum(least, 0.0)
+
+
 def fit_law(runs: Runs) -> Law:
     """Return the law of the least Huber loss; every run counts alike. Raises DataError for fewer than MIN_RUNS."""
     if len(runs) < MIN_RUNS:
         raise DataError(f"{len(runs)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
-    space = exponents(LEAST_EXPONENT, GREATEST_EXPONENT, count=48)
+    space = np.geomspace(LEAST_EXPONENT, GREATEST_EXPONENT, 48)
     grid = solve_grid(runs, space, space, np.diag(1 / runs.loss))
     return min((_polish(runs, start) for start in _starts(runs, grid)), key=lambda law: law.objective)
 
@@ -58,15 +127,13 @@ def fit_law(runs: Runs) -> Law:
 def _starts(runs: Runs, grid: Grid) -> list[FloatArray]:
     """Return the grid's best local minima, as logarithms of E, A', B' (terms at the runs' mean sizes), alpha, beta."""
     squares = np.pad(grid.squares, 1, constant_values=np.inf)
-    rows, columns = grid.squares.shape
-    around = [squares[1 + i : 1 + i + rows, 1 + j : 1 + j + columns] for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    places = sorted(
-        np.argwhere(grid.squares <= np.min(around, axis=0)).tolist(), key=lambda at: grid.squares[tuple(at)]
-    )
+    around = np.lib.stride_tricks.sliding_window_view(squares, (3, 3)).min(axis=(2, 3))
+    places = sorted(np.argwhere(grid.squares <= around).tolist(), key=lambda at: grid.squares[tuple(at)])
     smallest = _SMALLEST * float(runs.loss.min())
-    terms = [np.maximum(grid.coefficients[i, j], smallest) for i, j in places[:NUM_STARTS]]
-    powers = [(grid.alphas[i], grid.betas[j]) for i, j in places[:NUM_STARTS]]
-    return [np.log([*some, *both]) for some, both in zip(terms, powers, strict=True)]
+    return [
+        np.log([*np.maximum(grid.coefficients[i, j], smallest), grid.alphas[i], grid.betas[j]])
+        for i, j in places[:NUM_STARTS]
+    ]
 
 
 def _polish(runs: Runs, start: FloatArray) -> Law:
@@ -76,26 +143,16 @@ def _polish(runs: Runs, start: FloatArray) -> Law:
     centre_N, centre_D = centre(runs.params), centre(runs.tokens)
     n, d, log_loss = np.log(runs.params) - centre_N, np.log(runs.tokens) - centre_D, np.log(runs.loss)
 
-    def parts(x: FloatArray) -> FloatArray:
+    def errors(x: FloatArray) -> FloatArray:
         alpha, beta = np.exp(x[3:])
         logs = np.stack([np.full_like(n, x[0]), x[1] - alpha * n, x[2] - beta * d])
-        return np.exp(np.clip(logs, -_MAX_LOG, _MAX_LOG))
-
-    def errors(x: FloatArray) -> FloatArray:
-        return (np.log(parts(x).sum(axis=0)) - log_loss) / HUBER_DELTA
-
-    def jacobian(x: FloatArray) -> FloatArray:
-        alpha, beta = np.exp(x[3:])
-        shares = parts(x)
-        shares = shares / shares.sum(axis=0)
-        return np.stack([*shares, -alpha * n * shares[1], -beta * d * shares[2]], axis=1) / HUBER_DELTA
+        return (np.logaddexp.reduce(logs) - log_loss) / HUBER_DELTA
 
     low, high = math.log(LEAST_EXPONENT), math.log(GREATEST_EXPONENT)
     bounds = ([-np.inf] * 3 + [low] * 2, [np.inf] * 3 + [high] * 2)
     inside = np.array([*start[:3], *np.clip(start[3:], low + 1e-9, high - 1e-9)])
-    found = least_squares(
-        errors, inside, jacobian, bounds, loss="huber", x_scale="jac", ftol=1e-12, xtol=1e-12, gtol=1e-12, max_nfev=2000
-    )
+    tolerances = {"ftol": 1e-12, "xtol": 1e-12, "gtol": 1e-12, "max_nfev": 2000}
+    found = least_squares(errors, inside, "3-point", bounds, loss="huber", x_scale="jac", **tolerances)
     E, (alpha, beta) = math.exp(found.x[0]), np.exp(found.x[3:]).tolist()
     A, B = math.exp(found.x[1] + alpha * centre_N), math.exp(found.x[2] + beta * centre_D)
     return Law(E, A, B, alpha, beta, objective=float(found.cost) * HUBER_DELTA**2 / len(runs))

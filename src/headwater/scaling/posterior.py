@@ -25,10 +25,8 @@ from importlib import resources
 
 import numpy as np
 
-from headwater.scaling.arrays import FloatArray
-from headwater.scaling.grid import centre, exponents, powers, solve_grid
-from headwater.scaling.law import Law
-from headwater.scaling.table import Runs
+from headwater.scaling.law import Law, centre, powers, solve_grid
+from headwater.scaling.table import FloatArray, Runs
 
 NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and the errors of a digitised figure
 WIDTH = 0.15  # of the logarithm of exponents; see benchmarks/law_backtest.py
@@ -108,7 +106,7 @@ def enough_tokens(runs: Runs) -> float:
     return min(ENOUGH, float(np.quantile(runs.tokens / runs.params, _LONG_QUANTILE)))
 
 
-_SPACE = exponents(low=0.05, high=1.2, count=33)
+_SPACE = np.geomspace(0.05, 1.2, 33)  # exponents
 _PRIOR_RUNS = 4.0  # how many runs the prior on the overall scale of errors is worth
 _MAX_ROUNDS = 5
 _LEAST_WEIGHT = 1e-4
@@ -148,37 +146,32 @@ class Posterior:
         self.log_evidence = peak + math.log(float(np.exp(log_density - peak).sum())) + log_determinant
         self.density = np.exp(log_density - log_density.max())
         self.density /= self.density.sum()
-        self._best = tuple(int(place) for place in np.unravel_index(int(self.density.argmax()), self.density.shape))
+        self._best = divmod(int(self.density.argmax()), len(_SPACE))
         self.scale = float((_PRIOR_RUNS + self._grid.squares[self._best]) / (_PRIOR_RUNS + len(runs)))
-        self._residual = 1 - self._law_at_best(runs.params, runs.tokens) / runs.loss
+        self._residual = 1 - self._law(*self._best).loss(runs.params, runs.tokens) / runs.loss
         self._pull = self._whitening.T @ (self._whitening @ self._residual)
 
-    def _terms(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return powers(params, centre(self.runs.params), _SPACE), powers(tokens, centre(self.runs.tokens), _SPACE)
-
-    def _law_at_best(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
-        i, j = self._best
-        by_N, by_D = self._terms(params, tokens)
-        E, A, B = self._grid.coefficients[i, j]
-        return E + A * by_N[:, i] + B * by_D[:, j]
+    def _law(self, i: int, j: int) -> Law:
+        """Return the law of a pair of exponents: its terms at the runs' mean sizes are the grid's."""
+        alpha, beta = float(_SPACE[i]), float(_SPACE[j])
+        E, A, B = self._grid.coefficients[i, j].tolist()
+        scales = math.exp(alpha * centre(self.runs.params)), math.exp(beta * centre(self.runs.tokens))
+        return Law(E, A * scales[0], B * scales[1], alpha, beta)
 
     @property
     def whitening(self) -> FloatArray:
-        """Return the matrix that turns errors in loss into independent ones of unit variance."""
+        """The matrix that turns errors in loss into independent ones of unit variance."""
         return np.asarray(self._whitening / self.runs.loss[None, :])
 
     def laws(self) -> Iterator[tuple[Law, float]]:
         """Yield the law of every pair of exponents that is worth considering, with its weight."""
-        centre_N, centre_D = centre(self.runs.params), centre(self.runs.tokens)
         for i, j in np.argwhere(self.density > _LEAST_WEIGHT * self.density.max()):
-            alpha, beta = float(_SPACE[i]), float(_SPACE[j])
-            E, A, B = (float(value) for value in self._grid.coefficients[i, j])
-            law = Law(E, A * math.exp(alpha * centre_N), B * math.exp(beta * centre_D), alpha, beta)
-            yield law, float(self.density[i, j])
+            yield self._law(i, j), float(self.density[i, j])
 
     def predict(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the median loss at each target, and the variance of its logarithm without the noise of one run."""
-        by_N, by_D = self._terms(params, tokens)
+        by_N = powers(params, centre(self.runs.params), _SPACE)
+        by_D = powers(tokens, centre(self.runs.tokens), _SPACE)
         kept = np.argwhere(self.density > _LEAST_WEIGHT * self.density.max())
         weights = self.density[kept[:, 0], kept[:, 1]]
         weights = weights / weights.sum()

@@ -1,10 +1,10 @@
-"""What all published laws together say of a run's loss, where no table of own runs is at hand. No torch.
+"""What laws say of any run's loss: all published ones together, or that of a table of the user's own runs. No torch.
 
-Every family counts once. Sizes are compared by the mean of log losses, in which a law's unit falls out, over laws whose
-optimum lies among the tokens per parameter that their rows have: the others never saw what they say of it. The level
-and its interval come from the laws in nats per token, each with a deviation of its own that grows outside the compute
-it was fitted on, and with half the weight for every decade. Text and tokenizer differ from law to law, so that their
-disagreement is the interval. Far below all rows there is no level: the terms of a law grow there without meaning.
+Of published laws every family counts once. Sizes are compared by the mean of log losses, in which a law's unit falls
+out, over laws whose optimum lies among the tokens per parameter that their rows have: the others never saw what they
+say of it. The level and its interval come from the laws in nats per token that were measured at such compute, each with
+a deviation of its own that grows outside it, and with half the weight for every decade. Text and tokenizer differ from
+law to law, so that their disagreement is the interval.
 
 l laws · any shape of targets after it
 """
@@ -14,26 +14,30 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import ndtr
 
-from headwater.scaling.arrays import FloatArray
+from headwater.intervals import LEVEL, Z_P90
+from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.law import Law
+from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import PUBLISHED, Strength
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray, most_epochs_of
 
 NATS = "nats per token"
 AT_ANY, PER_DECADE = 0.009, 0.02
 """Deviation of log loss inside a law's compute, and for a decade outside it: fitted on four families and held against
 the fifth, intervals of 90 % covered 78 to 100 % (658 runs beyond those fitted)."""
-MAX_BELOW, MAX_ABOVE = 0.5, 4.0
-"""Decades of compute outside the nearest law to which there is a level. One below their rows the laws of large runs are
-off by 5 to 60 % on Porian's runs, two by 15 to 100 %; above, loss only nears the floor."""
-QUANTILES = (0.1, 0.5, 0.9)
+MAX_BELOW, MAX_ABOVE, LEAST_FAMILIES = 0.5, 4.0, 2
+"""Decades of compute outside a law's to which it has a level, and families that must. One below their rows the laws of
+large runs are off by 5 to 60 % on Porian's runs, two by 15 to 100 %; above, loss only nears the floor. What one family
+says of runs that small is its recipe's: another's losses there were 14 to 24 % lower."""
 BATCH_PER_SQUARED_DOUBLING, MAX_FACTOR = 0.0039, 4.0
 """Relative rise of loss per squared doubling of the batch from the best, measured to a factor of four: the grids of
 Step Law (arXiv:2503.04715), 17 cells of about 110 runs (quartiles 0.0036 and 0.0044)."""
@@ -53,8 +57,11 @@ class PublishedLaw:
     unit: str | None
     source: str
 
-    def decades_outside(self, flops: FloatArray) -> FloatArray:
-        return np.maximum(0.0, np.maximum(np.log10(flops / self.max_flops), np.log10(self.min_flops / flops)))
+    def decades_outside(self, flops: float) -> float:
+        return max(0.0, math.log10(flops / self.max_flops), math.log10(self.min_flops / flops))
+
+    def has_level(self, flops: float) -> bool:
+        return self.unit == NATS and self.min_flops * 10**-MAX_BELOW <= flops <= self.max_flops * 10**MAX_ABOVE
 
     @property
     def shows_an_optimum(self) -> bool:
@@ -85,21 +92,10 @@ class PublishedLaws:
         """Each law that tells sizes apart, alone: how far they disagree."""
         return [(each.name, PublishedLaws((each,))) for each in self.choosing]
 
-    @cached_property
-    def in_nats(self) -> tuple[PublishedLaw, ...]:
-        return tuple(each for each in self.laws if each.unit == NATS)
-
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return the mean of log losses over families: good for telling sizes apart, not as a level."""
         logs = [np.log(each.law.loss(params, tokens)) for each in self.choosing]
-        return np.asarray(np.tensordot(self._shares(self.choosing, self.at_flops), np.stack(logs), axes=1))
-
-    def _shares(self, laws: tuple[PublishedLaw, ...], flops: float | None) -> FloatArray:
-        """Return weights of laws that add up to one, half as much for every decade a law is away."""
-        shares = weights(laws)
-        if flops is not None:
-            shares = shares * 0.5 ** np.array([float(each.decades_outside(np.array(flops))) for each in laws])
-        return np.asarray(shares / shares.sum())
+        return np.asarray(np.tensordot(shares(self.choosing, self.at_flops), np.stack(logs), axes=1))
 
     def quantiles(
         self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
@@ -108,69 +104,118 @@ class PublishedLaws:
 
         `deviation` is that of the factor.
         """
-        if self._too_far(params, tokens):
-            return None
-        one = np.array([params]), np.array([tokens])
-        centres = np.array([math.log(float(each.law.loss(*one)[0])) for each in self.in_nats]) + log_factor
         flops = FLOPS_PER_PARAM_TOKEN * params * tokens
-        decades = np.array([float(each.decades_outside(np.array(flops))) for each in self.in_nats])
-        deviations = np.hypot(np.hypot(AT_ANY, PER_DECADE * decades), deviation)
-        shares = self._shares(self.in_nats, flops)
-        low, middle, high = (_mixture_quantile(share, centres, deviations, shares) for share in QUANTILES)
+        laws = self._with_level(flops)
+        if not laws:
+            return None
+        centres = np.log([each.law.loss(np.array(params), np.array(tokens)) for each in laws]) + log_factor
+        outside = np.array([each.decades_outside(flops) for each in laws])
+        deviations = np.sqrt(AT_ANY**2 + (PER_DECADE * outside) ** 2 + deviation**2)
+        logs = np.linspace((centres - 6 * deviations).min(), (centres + 6 * deviations).max(), 4001)
+        below = shares(laws, flops) @ ndtr((logs - centres[:, None]) / deviations[:, None])
+        low, middle, high = np.exp(np.interp(((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2), below, logs)).tolist()
         return low, middle, high
+
+    def _with_level(self, flops: float) -> tuple[PublishedLaw, ...]:
+        """Return the laws that have a level at this compute; none where those of too few families do."""
+        found = tuple(each for each in self.laws if each.has_level(flops))
+        return found if len({each.family for each in found}) >= min(LEAST_FAMILIES, len(self.laws)) else ()
 
     def refusal(self, params: float, tokens: float) -> str | None:
         return None
 
-    def _too_far(self, params: float, tokens: float) -> str | None:
-        flops = FLOPS_PER_PARAM_TOKEN * params * tokens
-        least = min(each.min_flops for each in self.in_nats)
-        most = max(each.max_flops for each in self.in_nats)
-        if flops < least * 10**-MAX_BELOW:
-            return (
-                f"no published law reaches down to {flops:.2g} FLOPs (their runs begin at {least:.2g}): sizes are "
-                "compared by extrapolation, and no loss is given; --runs CSV forecasts it from runs of your own"
-            )
-        if flops > most * 10**MAX_ABOVE:
-            return f"no published law reaches up to {flops:.2g} FLOPs (their runs end at {most:.2g}): no loss is given"
-        return None
-
     def how(self, params: float, tokens: float) -> str:
         """Say what the level rests on, or why there is none, in a sentence."""
-        if far := self._too_far(params, tokens):
-            return far
-        names = "; ".join(each.name for each in self.in_nats)
+        flops = FLOPS_PER_PARAM_TOKEN * params * tokens
+        if laws := self._with_level(flops):
+            names = "; ".join(each.name for each in laws)
+            return (
+                f"published laws ({names}). They differ in text and tokenizer, so the absolute loss is uncertain; "
+                "sizes are compared to within a percent. --runs CSV forecasts from runs of your own"
+            )
+        in_nats = [each for each in self.laws if each.unit == NATS]
+        families = {each.family for each in in_nats}
+        starts = sorted(min(each.min_flops for each in in_nats if each.family == family) for family in families)
+        ends = sorted(max(each.max_flops for each in in_nats if each.family == family) for family in families)
+        least, most = starts[:LEAST_FAMILIES][-1], ends[-LEAST_FAMILIES:][0]
         return (
-            f"published laws ({names}). They differ in text and tokenizer, so the absolute loss is uncertain; sizes "
-            "are compared to within a percent. --runs CSV forecasts from runs of your own"
+            f"no loss is given: published laws were measured from {least:.2g} to {most:.2g} FLOPs, and "
+            f"{flops:.2g} lie too far outside. Sizes are compared by extrapolation; "
+            "a loss is forecast from runs of your own: --runs CSV, or headwater ladder RUN"
         )
 
 
-def weights(laws: tuple[PublishedLaw, ...]) -> FloatArray:
-    """Return weights that add up to one over families, which share theirs among their laws."""
+def shares(laws: tuple[PublishedLaw, ...], flops: float | None = None) -> FloatArray:
+    """Return weights of laws that add up to one: families count alike, and half as much for every decade away."""
     num = Counter(each.family for each in laws)
-    return np.array([1 / (len(num) * num[each.family]) for each in laws])
+    found = np.array([1 / num[each.family] for each in laws])
+    if flops is not None:
+        found = found * 0.5 ** np.array([each.decades_outside(flops) for each in laws])
+    return np.asarray(found / found.sum())
 
 
 def published_laws(at_flops: float | None = None) -> PublishedLaws:
     text = (resources.files("headwater.scaling") / "data" / "published_losses.json").read_text(encoding="utf-8")
-    return PublishedLaws(tuple(_published(row) for row in json.loads(text)), at_flops)
+    return PublishedLaws(tuple(_published(**row) for row in json.loads(text)), at_flops)
 
 
-def _published(row: dict[str, Any]) -> PublishedLaw:
-    law = Law(**{name: float(row[name]) for name in ("E", "A", "B", "alpha", "beta")})
-    bounds = {name: float(row[name]) for name in ("min_flops", "max_flops", "min_ratio", "max_ratio")}
-    return PublishedLaw(row["name"], row["family"], law, **bounds, unit=row["unit"], source=row["source"])
+def _published(E: float, A: float, B: float, alpha: float, beta: float, **others: Any) -> PublishedLaw:
+    return PublishedLaw(law=Law(E, A, B, alpha, beta), **others)
 
 
-def _mixture_quantile(share: float, centres: FloatArray, deviations: FloatArray, shares: FloatArray) -> float:
-    """Return the loss below which `share` of a mixture of log-normals lies, by halving."""
-    low, high = float((centres - 6 * deviations).min()), float((centres + 6 * deviations).max())
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = sum(
-            weight * 0.5 * (1 + math.erf((middle - centre) / (deviation * math.sqrt(2))))
-            for centre, deviation, weight in zip(centres, deviations, shares, strict=True)
-        )
-        low, high = (middle, high) if below < share else (low, middle)
-    return math.exp((low + high) / 2)
+@dataclass(frozen=True)
+class OwnRuns:
+    """The law of one table; its unit is the table's, which no column names.
+
+    Losses are multiplied by e^`log_factor`, known to a standard deviation of `factor_deviation`, for why `factor_how`
+    says.
+    """
+
+    law: ScalingLaw
+    path: Path
+    log_factor: float = 0.0
+    factor_deviation: float = 0.0
+    factor_how: str = ""
+    counts_embedding: ClassVar[bool] = True
+
+    @property
+    def unit(self) -> str:
+        return f"as in {self.path.name}"
+
+    @cached_property
+    def strength(self) -> Strength:
+        """That of the losses below: what was divided out of them is multiplied back on."""
+        return replace(self.law.strength, median=self.law.likeliest_strength)
+
+    @property
+    def epochs(self) -> float:
+        return most_epochs_of(self.law.table)
+
+    @property
+    def members(self) -> list[tuple[str, OwnRuns]]:
+        return []
+
+    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
+        shape = np.broadcast_shapes(params.shape, tokens.shape)
+        flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
+        return self.law.log_loss(*flat).reshape(shape) + self.log_factor
+
+    def quantiles(
+        self, params: float, tokens: float, log_factor: float = 0.0, unique_tokens: float = math.inf
+    ) -> tuple[float, float, float]:
+        """Return P10, P50 and P90 shifted by `log_factor`; the law adds what reading `unique_tokens` again costs.
+
+        Runs of the table that repeat their text leave law and strength open together: each counted alone is too wide.
+        """
+        found = self.law.predict(params, tokens, unique_tokens=unique_tokens)
+        median = float(found.median[0]) * math.exp(log_factor + self.log_factor)
+        factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.factor_deviation))
+        return median / factor, median, median * factor
+
+    def refusal(self, params: float, tokens: float) -> str | None:
+        return forecast_refusal(self.law.runs, params, tokens)
+
+    def how(self, params: float, tokens: float) -> str:
+        how = f"law of {len(self.law.table)} runs in {self.path}"
+        doubts = (f"not sure: {warning.says}" for warning in forecast_warnings(self.law.runs, params, tokens))
+        return "; ".join([how, *([self.factor_how] if self.factor_how else []), *doubts])

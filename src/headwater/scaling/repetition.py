@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.scaling.arrays import FloatArray
+from headwater.scaling.table import FloatArray
 
 DELTA, KAPPA = 1.2, 0.8
 MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED = 2.0, 8.0, 61

@@ -1,15 +1,14 @@
 """A table of finished runs: parameters, tokens and loss of each, read from CSV with every row checked.
 
-Columns `params`, `tokens` and `loss` (mean nats per token, or bits per byte: the law works in either). Optional:
-`epochs` (how often the text was read: `tokens` counts repeats), `seed` (tells reruns of one size apart). Other columns
-are left alone.
+Columns `params`, `tokens` and `loss` (mean nats per token, or bits per byte: the law works in either), the first two
+also by the names that published tables have. Optional: `epochs` (how often the text was read: `tokens` counts repeats),
+`seed` (tells reruns of one size apart). Other columns are left alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import ConfigError, DataError
-from headwater.scaling.arrays import FloatArray
-from headwater.tables import CsvRow, read_sheet
+from headwater.tables import CsvRow, Sheet, read_sheet
 
+FloatArray = NDArray[np.float64]
 LOSS = "loss"
-COLUMNS = ("params", "tokens", LOSS)
 MIN_RUNS = 6  # the law has five unknowns
 FLOPS_PER_PARAM_TOKEN = 6
 MAX_EPOCHS = 16.0  # to which runs were measured
+_SPELLINGS = {  # in lower case
+    "params": ("params", "n", "parameters", "num_params", "model size"),
+    "tokens": ("tokens", "d", "num_tokens", "training tokens", "d_tokens", "d_tokens_c_over_6n", "d_tokens_reported"),
+}
 _LIMITS = {
     # lowest, highest, what a number outside them usually is
     "params": (1e3, 1e15, "give the plain count of parameters, not millions or billions"),
@@ -67,10 +69,7 @@ class Runs:
             raise ConfigError(
                 f"can't drop the {count} highest losses of {len(self)} runs: {MIN_RUNS} must stay to fit five unknowns"
             )
-        kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
-        mask = np.zeros(len(self), dtype=bool)
-        mask[kept] = True
-        return self.where(mask)
+        return self.where(np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count]))
 
 
 def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
@@ -100,85 +99,66 @@ def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
     `loss_column` may name another column, such as the bits per byte of one source. Raises DataError that names the
     file, the line (as a text editor counts), the column and the value.
     """
-    rows = _rows(path, loss_column.strip().lower())
-    names = {LOSS: loss_column.strip()}
-    numbers = [_checked(path, line, row, names) for line, row in rows]
-    groups: dict[tuple[float, float, float], list[int]] = defaultdict(list)
-    for index, number in enumerate(numbers):
-        groups[number["params"], number["tokens"], number["unique"]].append(index)
-    for members in groups.values():
-        _require_reruns(path, [rows[index] for index in members])
+    sheet = read_sheet(path)
+    columns = _columns(sheet, loss_column.strip())
+    groups: dict[tuple[float, float, float], dict[str, tuple[int, float]]] = defaultdict(dict)  # by seed: line, loss
+    for line, row in sheet.rows():
+        values = {name: _number(path, line, row, columns[name], name) for name in ("params", "tokens", LOSS)}
+        has_epochs = bool(row.get(columns.get("epochs", ""), "").strip())
+        epochs = _number(path, line, row, columns["epochs"], "epochs") if has_epochs else 1.0
+        group = groups[values["params"], values["tokens"], values["tokens"] / max(1.0, epochs)]
+        seed = row.get(columns.get("seed", ""), "").strip()
+        if seed in group:
+            raise DataError(
+                f"{path} lines {group[seed][0]} and {line} are duplicates: both have params={values['params']:g}, "
+                f"tokens={values['tokens']:g} and no other `seed`; remove one, or give reruns a seed each"
+            )
+        group[seed] = line, values[LOSS]
     if len(groups) < MIN_RUNS:
         raise DataError(
             f"{path} holds {len(groups)} different runs; the law has five unknowns and needs at least {MIN_RUNS} runs, "
             "better ten or more over a decade of compute: add rows"
         )
-    params, tokens, unique = (np.array([key[place] for key in groups]) for place in range(3))
-    losses = [np.array([numbers[index]["loss"] for index in members]) for members in groups.values()]
+    params, tokens, unique = np.array(list(groups)).T
+    losses = [np.array([loss for _, loss in group.values()]) for group in groups.values()]
     repeated = unique if (unique < tokens).any() else None
     return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses), repeated)
 
 
-def _rows(path: Path, loss_column: str) -> list[tuple[int, CsvRow]]:
-    """Return the rows by column name in lower case, each with its line; what `loss_column` holds is under "loss"."""
-    sheet = read_sheet(path)
-    names = [name.lower() for name in sheet.columns]
-    needed = [loss_column if name == LOSS else name for name in COLUMNS]
-    missing = [name for name in needed if name not in names]
+def _columns(sheet: Sheet, loss_column: str) -> dict[str, str]:
+    """Return how the file spells each column that it has; raise DataError without one of the three that are needed."""
+    spelt = {name.lower(): name for name in reversed(sheet.columns)}
+    wanted = {**_SPELLINGS, LOSS: (loss_column.lower(),), "epochs": ("epochs",), "seed": ("seed",)}
+    found = {
+        name: spelt[next(each for each in spellings if each in spelt)]
+        for name, spellings in wanted.items()
+        if not spelt.keys().isdisjoint(spellings)
+    }
+    needed = {name: loss_column if name == LOSS else name for name in ("params", "tokens", LOSS)}
+    missing = [name for name in needed if name not in found]
     if missing:
         hint = "; --loss-column names another than loss" if missing == [LOSS] else ""
         raise DataError(
-            f"{path} has no column {', '.join(missing)}; found {', '.join(names) or 'an empty file'}; "
-            f"the first line must name the columns {', '.join(needed)}{hint}"
+            f"{sheet.name} has no column {', '.join(needed[name] for name in missing)}; found "
+            f"{', '.join(sheet.columns) or 'an empty file'}; the first line must name the columns "
+            f"{', '.join(needed.values())}{hint}"
         )
-    rows = [(line, {name.lower(): text for name, text in row.items()}) for line, row in sheet.rows()]
-    return [(line, row | {LOSS: row[loss_column]}) for line, row in rows]
+    return found
 
 
-def _checked(path: Path, line: int, row: CsvRow, names: Mapping[str, str]) -> dict[str, float]:
-    """Return the numbers of a row, and its different tokens; `names` has columns called so."""
-
-    def number_of(name: str) -> float:
-        return _number(f"{path} line {line}, column {names.get(name, name)}", row.get(name), _LIMITS[name])
-
-    number = {name: number_of(name) for name in COLUMNS}
-    epochs = number_of("epochs") if (row.get("epochs") or "").strip() else 1.0
-    return number | {"unique": number["tokens"] / max(1.0, epochs)}
-
-
-def _number(place: str, text: str | None, limits: tuple[float, float, str]) -> float:
-    if not (text or "").strip():
-        raise DataError(f"{place}: nothing there; fill it in or remove the line")
-    assert text is not None
+def _number(path: Path, line: int, row: CsvRow, column: str, kind: str) -> float:
+    text, (lowest, highest, advice) = row[column].strip(), _LIMITS[kind]
+    place = f"{path} line {line}, column {column}"
     try:
         value = float(text)
     except ValueError:
-        raise DataError(f"{place}: {text.strip()!r} is not a number; write it like 124e6 or 3.21") from None
-    lowest, highest, advice = limits
-    if not math.isfinite(value):
-        raise DataError(f"{place}: {text.strip()} is not a finite number; remove the line of a run that failed")
-    if value <= 0:
-        raise DataError(f"{place}: {text.strip()} must be above zero; correct it or remove the line")
+        found = repr(text) if text else "nothing there, which"
+        raise DataError(f"{place}: {found} is not a number; write it like 124e6 or 3.21, or remove the line") from None
     if not lowest <= value <= highest:
-        raise DataError(f"{place}: {text.strip()} is not between {lowest:g} and {highest:g}; {advice}")
+        raise DataError(
+            f"{place}: {text} is not between {lowest:g} and {highest:g}; {advice}; remove the line of a run that failed"
+        )
     return value
-
-
-def _require_reruns(path: Path, rows: list[tuple[int, CsvRow]]) -> None:
-    """Raise DataError when rows of the same params and tokens don't differ in their seed."""
-    seen: dict[str, int] = {}
-    for line, row in rows:
-        seed = (row.get("seed") or "").strip()
-        if seed in seen:
-            same = f"params={row['params'].strip()}, tokens={row['tokens'].strip()}" + (
-                f", seed={seed}" if seed else ""
-            )
-            tell = "give each its own `seed`" if "seed" in row else "add a column `seed` that tells them apart"
-            raise DataError(
-                f"{path} lines {seen[seed]} and {line} are duplicates: both have {same}; remove one, or, when they are "
-                f"reruns, {tell}"
-            )
-        seen[seed] = line
 
 
 def _spread(losses: list[FloatArray]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.forecast.result import NOMINAL
+from headwater.intervals import LEVEL
 from headwater.numbers import duration, percent, plural, significant, time_unit
 from headwater.report.chart import Spec, chart_card, layout, line, plot
 from headwater.report.curves import Points, on_log_axis, points, thin
@@ -48,7 +48,7 @@ def _lead(run: RunData, named: dict[str, Outcome]) -> str:
     why = refused if isinstance(refused, str) else "no table of runs was given"
     without_loss = "" if "loss" in named else f" Loss: {why}."
     return (
-        f"{by}An actual value should fall between P10 and P90 in {percent(NOMINAL, 0)} of cases. "
+        f"{by}An actual value should fall between P10 and P90 in {percent(LEVEL, 0)} of cases. "
         f"Time and energy are of training alone.{without_loss}"
     )
 
