@@ -163,7 +163,7 @@ def ladders() -> Iterator[Cut]:
 
 
 def far() -> Iterator[Cut]:
-    """Yield cuts by compute and up to FAR_PER_CUT runs beyond of which a forecast has a warning, of a plausible shape."""
+    """Yield cuts by compute and up to FAR_PER_CUT runs beyond, of plausible shape, whose forecast has a warning."""
     for family, name, runs in tables():
         ratio, log_flops = runs.tokens / runs.params, np.log10(runs.flops)
         for threshold in thresholds(log_flops):
