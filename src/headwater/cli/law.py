@@ -166,8 +166,7 @@ def _print(result: dict[str, Any]) -> None:
         if "refused" in found:
             print(f"{sizes} no forecast: {found['refused']}")
             continue
-        values = [found[name] for name in ("p10", "p50", "p90", "curve")]
-        print(sizes + "".join(f" {'-':>9}" if value is None else f" {value:9.4f}" for value in values))
+        print(sizes + "".join(f" {found[name]:9.4f}" for name in ("p10", "p50", "p90", "curve")))
     if result.get("forecasts"):
         print(
             "note: p50 is not the curve of the law: it averages over exponents that the runs leave open, and follows "

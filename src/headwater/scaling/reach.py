@@ -108,10 +108,8 @@ def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
     furthest = _distances(runs, params, tokens)[0]
     if furthest.decades <= furthest.limit:
         return None
-    return (
-        f"the target lies {furthest.decades:.1f} decades {furthest.where} and the rows span {furthest.span:.1f}, which "
-        f"carry {furthest.limit:.1f}: add {furthest.add}"
-    )
+    far = f"the target lies {furthest.decades:.1f} decades {furthest.where}"
+    return f"{far} and the rows span {furthest.span:.1f}: add {furthest.add}"
 
 
 def reach_of(log_flops: FloatArray) -> float:
