@@ -25,7 +25,7 @@ def test_a_person_gets_cards(tmp_path):
 
 
 def test_the_part_of_the_loss_for_repetition_is_a_part(tmp_path):
-    short = (*TEN_THOUSAND[:-1], "100M")
+    short = (*TEN_THOUSAND[:-1], "1G")
     rise = call(*short, "--json", cwd=tmp_path).json["choices"][0]["repetition_costs"]
     assert f"{rise / (1 + rise):.1%} of it for repetition" in call(*short, cwd=tmp_path).out
 
