@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headwater.corpus.document import Document
+from headwater.corpus.personal.replace import redact
 from headwater.corpus.protect.decontaminate import Decontaminator
-from headwater.corpus.protect.redact import redact
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.settings import REDACTED_KINDS, DecontaminateSettings

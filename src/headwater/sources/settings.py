@@ -186,7 +186,7 @@ class RedactSettings(Settings):
     """Personal data and secrets that give way to placeholders (<EMAIL>); names and postal addresses are not found."""
 
     kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
-    """email; phone (international, US); ip_address (public); iban; card; us_ssn; private_key; token (API); password."""
+    """email; phone (of any country); ip_address (public); iban; card; us_ssn; private_key; token (API); password."""
 
 
 class LicenceSettings(Settings):

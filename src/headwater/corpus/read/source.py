@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.protect.redact import ColumnRedactor
+from headwater.corpus.personal.replace import ColumnRedactor
 from headwater.corpus.read.archive_licence import marked_archive
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces

@@ -16,8 +16,8 @@ import xxhash
 from headwater.corpus.balance import Balance
 from headwater.corpus.document import Drop, drop_document, drop_part, num_bytes
 from headwater.corpus.findings import Notes
+from headwater.corpus.personal.replace import redact
 from headwater.corpus.pipeline import apply_steps
-from headwater.corpus.protect.redact import redact
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, document_line, drop_line
 from headwater.corpus.split import split_hash

@@ -1,40 +1,13 @@
-"""Where telephone, account, card and social security numbers stand in a text.
-
-A number must have the outward form of its kind and, where there is one, its check digits. A run of digits, spaces and
-signs is found once, and only in such runs is anything looked for: long tables of figures cost one pass each.
-"""
+"""Where account, card and social security numbers stand in a text: each has its outward form and its check digits."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from headwater.corpus.protect.spans import Scanned, Span
+from headwater.corpus.personal.find import Scanned, Span
 
-MIN_DIGITS, MAX_PHONE_DIGITS = 7, 15  # of all kinds; E.164
-_MIN_INTERNATIONAL_DIGITS = 8
-
-_INTERNATIONAL = re.compile(
-    r"(?<![\w+./~-])\+(?!\d{4}[./-]\d\d[./-]\d\d\b)[1-9]\d{0,2}[ .-]{0,2}(?:"
-    r"(?:\(0?\d{0,4}\)[ .-]?)?\d{1,4}(?:[ .-]{1,3}\d{2,8}){1,5}(?![\w-])"
-    r"|\(0?\d{1,4}\)[ .-]?\d{5,9}(?:-\d{1,4})?(?![\w-])"
-    r"|\d{2,5} ?/ ?\d{4,8}(?:-\d{1,4})?(?![\w/-]))"
-    r"|(?<![\w+./~-])\+[1-9]\d{1,2} \d{8,10}(?![\w-]|\.\d)"
-    r"|(?<![^\s:;,=(<>\"'])(?<![=*/%<>,] )\+[1-9]\d{9,13}(?![\w-]|\.\w)"
-)
-_US = re.compile(r"(?<![\w.+/-])(?:\+?1[ .-])?(?:\([2-9]\d\d\)[ -]?|[2-9]\d\d([.-]))[2-9]\d\d([.-])\d{4}(?![\w-]|\.\d)")
-_FILM = re.compile(r"555[ .-]01\d\d$")
-_LABEL = re.compile(
-    r"\b(?:tel|telephone|phone|fax|mobile|cell|hotline|telefon|telefoon|telefono|teléfono|telefone|téléphone|telefax|"
-    r"mobil|móvil)(?:\.|\s(?:no|number|nr)\.?)?\s?[:.]?\s{0,3}$",
-    re.IGNORECASE,
-)
-_LABELLED = re.compile(
-    r"(?!(?:19|20)\d\d[ ./-]{1,3}(?:19|20)\d\d\b)(?:"
-    r"(?:\(?\d{2,5}\)?[ ./-]{1,3})?\d{2,5}(?:[ ./-]\d{2,5}){1,4}(?![\w-])"
-    r"|\(?0\d{1,4}\)?[ ./-]{1,3}\d{5,8}(?:-\d{1,4})?(?![\w-])|0\d{6,12}(?![\w-]|\.\d))"
-)
-_AFTER_COLON = re.compile(r"\d{7,13}(?![\w-]|\.\d)")  # without one "cell 1000000" may count anything
+_MIN_DIGITS = 7
 
 _SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _SAMPLE_SSN = {"078-05-1120", "219-09-9999", "123-45-6789"}  # printed on cards that were never given to anyone
@@ -67,42 +40,17 @@ _IBAN_LENGTHS = (
 _LENGTH_OF = {entry[:2]: int(entry[2:]) for entry in _IBAN_LENGTHS.split()}
 
 
-def find_phones(scanned: Scanned) -> Iterator[Span]:
-    """Yield where telephone numbers stand: with a country's code, in the form of the US, or after a word such as Tel.
-
-    The numbers that films are given (555-0100 to 555-0199) stay.
-    """
-    text = scanned.text
-    for run in scanned.digit_runs(MIN_DIGITS):
-        found = False
-        for match in _INTERNATIONAL.finditer(text, *run):
-            if _MIN_INTERNATIONAL_DIGITS <= _num_digits(match.group()) <= MAX_PHONE_DIGITS:
-                found = True
-                yield from () if _FILM.search(match.group()) else (match.span(),)
-        for match in _US.finditer(text, *run):
-            if match.group(1) in (None, match.group(2)):
-                found = True
-                yield from () if _FILM.search(match.group()) else (match.span(),)
-        label = None if found else _LABEL.search(text[max(run[0] - 20, 0) : run[0]])
-        if label is not None:
-            labelled = _LABELLED.match(text, *run)
-            if labelled is None and ":" in label.group():
-                labelled = _AFTER_COLON.match(text, *run)
-            if labelled is not None and MIN_DIGITS <= _num_digits(labelled.group()) <= MAX_PHONE_DIGITS:
-                yield labelled.span()
-
-
 def find_social_security_numbers(scanned: Scanned) -> Iterator[Span]:
     """Yield where numbers stand that may be of the US's social security: the areas and groups that exist."""
     text = scanned.text
-    for run in scanned.digit_runs(MIN_DIGITS):
+    for run in scanned.digit_runs(_MIN_DIGITS):
         yield from (match.span() for match in _SSN.finditer(text, *run) if match.group() not in _SAMPLE_SSN)
 
 
 def find_cards(scanned: Scanned) -> Iterator[Span]:
     """Yield where numbers of payment cards stand: an issuer's prefix and length, grouped as on a card, Luhn's digit."""
     text = scanned.text
-    for run in scanned.digit_runs(MIN_DIGITS):
+    for run in scanned.digit_runs(_MIN_DIGITS):
         for match in _CARD.finditer(text, *run):
             digits = match.group().replace(" ", "").replace("-", "")
             if _ISSUER.fullmatch(digits) and _luhn(digits) and digits not in _SAMPLE_CARDS:
@@ -112,7 +60,7 @@ def find_cards(scanned: Scanned) -> Iterator[Span]:
 def find_ibans(scanned: Scanned) -> Iterator[Span]:
     """Yield where account numbers stand: a country's letters and its length, a rest of 1 by 97 (ISO 7064)."""
     text, at = scanned.text, 0
-    for start, _ in scanned.digit_runs(MIN_DIGITS):
+    for start, _ in scanned.digit_runs(_MIN_DIGITS):
         at = max(start - _BEFORE_DIGITS, at)
         while (match := _IBAN.search(text, at, start + _IBAN_CHARACTERS)) and match.start() <= start:
             end = _end_of_iban(text, match)
@@ -128,10 +76,6 @@ def _end_of_iban(text: str, match: re.Match[str]) -> int | None:
         return None
     account = "".join(text[match.start() : end].split())
     return end if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1 else None
-
-
-def _num_digits(text: str) -> int:
-    return sum(map(str.isdigit, text))
 
 
 def _end_of_characters(match: re.Match[str], count: int) -> int | None:

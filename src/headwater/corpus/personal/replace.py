@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from headwater.corpus.document import num_bytes
-from headwater.corpus.protect.addresses import find_emails, find_ip_addresses
-from headwater.corpus.protect.numbers import find_cards, find_ibans, find_phones, find_social_security_numbers
-from headwater.corpus.protect.secrets import find_passwords, find_private_keys, find_tokens, names_secret
-from headwater.corpus.protect.spans import Scanned, Span
+from headwater.corpus.personal.accounts import find_cards, find_ibans, find_social_security_numbers
+from headwater.corpus.personal.addresses import find_emails, find_ip_addresses
+from headwater.corpus.personal.find import Scanned, Span
+from headwater.corpus.personal.phones import find_phones
+from headwater.corpus.personal.secrets import find_passwords, find_private_keys, find_tokens, names_secret
 from headwater.corpus.step import Candidate, Cut, Verdict
 from headwater.sources.settings import REDACTED_KINDS, RedactSettings
 
@@ -108,7 +109,7 @@ def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
 
     Doing it twice changes nothing.
     """
-    scanned = Scanned(text, kinds)
+    scanned, kinds = Scanned(text, kinds), [kind for kind in FINDERS if kind in kinds]
     found = sorted((*span, place) for place, kind in enumerate(kinds) for span in FINDERS[kind](scanned))
     if not found:
         return text, {}

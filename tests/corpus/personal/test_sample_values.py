@@ -5,7 +5,7 @@ import string
 
 import pytest
 
-from headwater.corpus.protect.secrets import is_sample
+from headwater.corpus.personal.secrets import is_sample
 
 
 @pytest.mark.parametrize(

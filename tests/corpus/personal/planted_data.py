@@ -6,6 +6,9 @@ import random
 import string
 from collections.abc import Callable
 
+import phonenumbers
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
+
 HEXADECIMAL, ALPHANUMERIC = "0123456789abcdef", string.ascii_letters + string.digits
 WEB_SAFE = ALPHANUMERIC + "-_"
 BASE32 = string.ascii_uppercase + "234567"
@@ -21,22 +24,82 @@ def mixed(rng: random.Random, letters: str, count: int) -> str:
 
 
 def email(rng: random.Random) -> str:
-    name = rng.choice(["anna", "j.doe", "mary_ann", "li+news", "o-neil", "x99"])
-    host = rng.choice(["gmail.com", "mail.uni-wien.ac.at", "acme.co.uk", "posteo.de", "lab.mit.edu", "firma.info"])
+    name = rng.choice(["anna", "j.doe", "mary_ann", "li+news", "o-neil", "x99", "jürgen.müller", "иван", "josé"])
+    host = rng.choice(
+        [
+            "gmail.com",
+            "mail.uni-wien.ac.at",
+            "acme.co.uk",
+            "posteo.de",
+            "lab.mit.edu",
+            "firma.info",
+            "empresa.com.py",
+            "gov.md",
+            "uni.berlin",
+            "пример.рф",
+            "a.academy",
+        ]
+    )
     return rng.choice([f"{name}@{host}", f"<{name}@{host}>", f"mailto:{name}@{host}?subject=x"])
 
 
+REGIONS = [
+    "AU",
+    "BR",
+    "CN",
+    "DE",
+    "EG",
+    "ES",
+    "FR",
+    "GB",
+    "GR",
+    "IL",
+    "IN",
+    "IT",
+    "JP",
+    "KE",
+    "KR",
+    "MX",
+    "NG",
+    "NO",
+    "NZ",
+    "PK",
+    "PL",
+    "RU",
+    "SE",
+    "TH",
+    "TR",
+    "UA",
+    "US",
+    "VN",
+    "ZA",
+]
+LABELS = [
+    "Tel. {}",
+    "Téléphone : {}",
+    "电话：{}",
+    "TEL：{}",
+    "Тел. {}",
+    "Ph: {}",
+    "Mob. {}",
+    "هاتف: {}",
+    "फ़ोन: {}",
+    "call us on {}",
+    "โทร {}",
+]
+
+
 def phone(rng: random.Random) -> str:
-    d = lambda count: draw(rng, "23456789", count)  # noqa: E731
-    return rng.choice(
-        [
-            f"+44 20 {d(4)} {d(4)}", f"+49 (0)30 {d(4)} {d(3)}", f"+33 {d(1)} {d(2)} {d(2)} {d(2)} {d(2)}",
-            f"+1 {d(3)}-{d(3)}-{d(4)}", f"+431{d(9)}", f"({d(3)}) {d(3)}-{d(4)}", f"{d(3)}-{d(3)}-{d(4)}",
-            f"{d(3)}.{d(3)}.{d(4)}", f"1-{d(3)}-{d(3)}-{d(4)}", f"Tel.: 030 {d(4)} {d(4)}", f"phone 020 {d(4)} {d(4)}",
-            f"Fax: {d(3)} {d(2)} {d(2)}", f"+49 30 {d(6)}", f"+49 89/{d(7)}", f"+49 (30) {d(8)}", f"Mobil: {d(11)}", f"+33 {d(9)}", f"Telefon: 030 {d(6)}",
-            f"Téléphone : {d(2)} {d(2)} {d(2)} {d(2)} {d(2)}", f"Tel. (0341) {d(6)}-{d(2)}", f"mobile 0{d(10)}",
-        ]
-    )  # fmt: skip
+    """Return an example of the `phonenumbers` package with other digits at its end, by its own forms."""
+    kind = rng.choice([PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE])
+    region = rng.choice(REGIONS)
+    example = phonenumbers.example_number_for_type(region, kind) or phonenumbers.example_number(region)
+    digits, number = phonenumbers.national_significant_number(example), None
+    while number is None or not phonenumbers.is_valid_number(number) or "55501" in str(number.national_number):
+        number = phonenumbers.parse(f"+{example.country_code}{digits[:-4]}{draw(rng, '0123456789', 4)}")
+    form = rng.choice([PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.E164, PhoneNumberFormat.NATIONAL])
+    written = phonenumbers.format_number(number, form)
+    return rng.choice(LABELS).format(written) if form == PhoneNumberFormat.NATIONAL else written
 
 
 def ip_address(rng: random.Random) -> str:
@@ -122,7 +185,8 @@ NEGATIVES = [
     "getty@tty1.service", "icon@2x.png", "A@B.T", "matrix@weights.transpose()", "127.0.0.1", "10.1.20.30", "192.168.77.14",
     "192.0.2.17", "203.0.113.250", "255.255.255.0", "version 12.34.56.78", "4.3.99.16", "1.2.3.4", "1.3.6.1.4.1.311", "v21.35.46.57",
     "999.45.67.89", "2001:db8::1:2", "fe80::1ff:fe23", "::1", "12:30:45", "2006::", "2023:10:11", "std::vector", "555-0142",
-    "(212) 555-0199",
+    "(212) 555-0199", "Boston, MA 02110-1301", "0292.0020.0002", "(266.97755814852)", "(12657)/78125", "x@w.to(device)", "user@host.py:12",
+    "logo@2x.md", "a@b.mean()", "02-03-2024 12:30", "ISBN 0-306-40615-2", "$ 12 345 678",
     "cell 1000000 of them", "mobile 5000000 euros", "Exxon Mobil 2019-2020", "T-Mobil 2010 2012", "score +15 30/40 40/40",
     "+2023/01/02 10:30", "+2023-01-02 10:30",
     "+1-201-555-0123", "2009-03-04", "1990-2010", "978-3-16-148410-0", "3.14159265358979", "0.4111111111111111", "1234567890",

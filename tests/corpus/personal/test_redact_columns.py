@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.corpus.protect.redact import ColumnRedactor, redact
+from headwater.corpus.personal.replace import ColumnRedactor, redact
 from headwater.sources.settings import REDACTED_KINDS, RedactSettings
 
 sys.path.insert(0, str(Path(__file__).parent))

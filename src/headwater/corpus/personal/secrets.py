@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import product
+from typing import Any, NamedTuple
 
-from headwater.corpus.protect.spans import Scanned, Span
+import numpy as np
+
+from headwater.corpus.personal.find import DATA, Scanned, Span
 
 # what a program or a person puts in: <…>, {…}, $X, ${…}, $(…), %X%, %s, %(…)s, […], (?…), f(…), \n
 _TEMPLATE = re.compile(
@@ -83,29 +88,8 @@ _MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = (
     64,
 )  # 16,384 bits of RSA take 12,600; fewer are a sketch
 
-# how tokens begin and continue, by issuer: each pattern begins with letters of its own, which is found fastest
-_TOKENS = [
-    r"AKIA[A-Z2-7]{16}",  # Amazon
-    r"ASIA[A-Z2-7]{16}",
-    r"AIza[A-Za-z0-9_-]{35}",  # Google
-    r"ya29\.[A-Za-z0-9_-]{30,}+",
-    r"gh[pousr]_[A-Za-z0-9]{36,255}+",  # GitHub
-    r"github_pat_[A-Za-z0-9_]{60,100}+",
-    r"glpat-[A-Za-z0-9_-]{20,64}+",  # GitLab
-    r"xox[abeoprs]-[A-Za-z0-9-]{20,255}+",  # Slack
-    r"hooks\.slack\.com/services/T[A-Z0-9]{6,12}/B[A-Z0-9]{6,12}/[A-Za-z0-9]{20,32}+",
-    r"sk_(?:live|test)_[A-Za-z0-9]{16,255}+",  # Stripe
-    r"rk_(?:live|test)_[A-Za-z0-9]{16,255}+",
-    # JSON web tokens
-    r"eyJ(?<![A-Za-z0-9_-]eyJ)[A-Za-z0-9_-]{10,4000}+\.eyJ[A-Za-z0-9_-]{10,8000}+\.[A-Za-z0-9_-]{20,2000}+",
-    r"hf_[A-Za-z0-9]{34,40}+",  # Hugging Face
-    r"sk-[A-Za-z0-9_-]{32,255}+",  # OpenAI, Anthropic and those after them
-    r"npm_[A-Za-z0-9]{36}",
-    r"pypi-[A-Za-z0-9_-]{80,255}+",
-    r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}",  # SendGrid
-    r"dop_v1_[a-f0-9]{64}",  # DigitalOcean
-]
-_TOKEN = [re.compile(form + r"(?![A-Za-z0-9_])") for form in _TOKENS]
+_MIN_TOKEN_CHARACTERS, _MAX_KEYWORD = 14, 40
+_BEFORE_TOKEN, _AFTER_TOKEN = 64, 8
 
 _QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
 # the letters that names of secrets end in come first: most signs of assignment are passed over immediately
@@ -142,15 +126,96 @@ def find_private_keys(scanned: Scanned) -> Iterator[Span]:
             yield begin.start(), end
 
 
+class _Rule(NamedTuple):
+    pattern: re.Pattern[str]
+    min_bits: float
+    allowed: tuple[re.Pattern[str], ...]
+
+
+class _Rules:
+    """The rules of gitleaks and some of our own, by their keywords, the first four letters of which are in `starts`."""
+
+    def __init__(self) -> None:
+        self.rules: list[_Rule] = []
+        by_keyword: dict[str, set[int]] = {}
+        for table in tomllib.loads((DATA / "secrets.toml").read_text(encoding="utf-8"))["rules"]:
+            allowed = tuple(re.compile(each, re.ASCII) for each in table.get("allowed", ()))
+            for keyword in table["keywords"]:
+                by_keyword.setdefault(keyword, set()).add(len(self.rules))
+            self.rules.append(_Rule(re.compile(table["regex"], re.ASCII), table.get("entropy", 0), allowed))
+        longest_first = sorted(by_keyword, key=len, reverse=True)
+        self.keyword = re.compile("|".join(map(re.escape, longest_first)))
+        self.by_keyword: dict[str, set[int]] = {
+            word: set().union(*(rules for begin, rules in by_keyword.items() if word.startswith(begin)))
+            for word in longest_first
+        }
+        self._starts = np.zeros((2, 1 << 16), dtype=bool)
+        for place, keyword in product((0, 1), by_keyword):
+            any_letter = np.arange(_BASE, dtype=np.uint16)
+            codes = [*_CODES[np.frombuffer(keyword.encode(), dtype=np.uint8)], any_letter, any_letter[:, None]]
+            self._starts[place, _triple(*codes[place : place + 3])] = True
+
+    def likely_places(self, letters: np.ndarray) -> np.ndarray:
+        """Return where the first four letters of a keyword may stand."""
+        codes = _CODES[letters]
+        triples = _triple(codes[:-2], codes[1:-1], codes[2:])
+        places = np.flatnonzero(self._starts[0][triples])
+        return places[self._starts[1][triples[np.minimum(places + 1, len(triples) - 1)]]]
+
+
+_SIGNS = "-_."
+_BASE = 26 + 10 + len(_SIGNS) + 1  # its cube fits into 16 bits
+_CODES = np.zeros(256, dtype=np.uint16)
+_CODES[[*b"abcdefghijklmnopqrstuvwxyz0123456789", *_SIGNS.encode()]] = np.arange(1, _BASE)
+_CODES[65:91] = _CODES[97:123]
+
+
+def _triple(first: Any, second: Any, third: Any) -> Any:
+    return (first * np.uint16(_BASE) + second) * np.uint16(_BASE) + third
+
+
+@cache
+def _rules() -> _Rules:
+    return _Rules()
+
+
 def find_tokens(scanned: Scanned) -> Iterator[Span]:
-    """Yield where API tokens stand, but for those that say they are examples or are too regular for chance."""
-    text = scanned.text
-    for pattern in _TOKEN:
-        for match in pattern.finditer(text):
-            before = text[match.start() - 1 : match.start()]
-            is_word = before.isalnum() or before == "_"
-            if not is_word and "EXAMPLE" not in match.group().upper() and _is_random(match.group(), 3.2):
-                yield match.span()
+    """Yield where API tokens stand, but for those that say they are examples or are too regular for chance.
+
+    A token is a long word; its rule's keyword stands in it or shortly before it.
+    """
+    text, rules = scanned.text, _rules()
+    starts, ends = scanned.long_words(_MIN_TOKEN_CHARACTERS)
+    if not len(starts):
+        return
+    places = rules.likely_places(scanned.ascii_letters)
+    first = np.searchsorted(ends, places, side="right")  # the word that a keyword stands in or before
+    last = np.searchsorted(starts, places + _BEFORE_TOKEN, side="right") - 1
+    near = first <= last
+    windows: dict[Span, set[int]] = {}
+    for place, begin, end in zip(places[near].tolist(), first[near].tolist(), last[near].tolist(), strict=True):
+        if match := rules.keyword.match(text[place : place + _MAX_KEYWORD].lower()):
+            window = max(int(starts[begin]) - _BEFORE_TOKEN, 0), int(ends[end]) + _AFTER_TOKEN
+            windows.setdefault(window, set()).update(rules.by_keyword[match.group()])
+    for (start, end), numbers in windows.items():
+        for number in numbers:
+            for match in rules.rules[number].pattern.finditer(text[start:end]):
+                if _is_token(match, rules.rules[number]):
+                    at, to = match.span(_group(match))
+                    yield start + at, start + to
+
+
+def _group(match: re.Match[str]) -> int:
+    """Return the first group that took part in a match: the secret without what stands around it."""
+    return next((number for number, part in enumerate(match.groups(), 1) if part), 0)
+
+
+def _is_token(match: re.Match[str], rule: _Rule) -> bool:
+    secret = match.group(_group(match))
+    is_example = "EXAMPLE" in secret.upper() or _TEMPLATE.search(secret) or _FILLED.search(secret)
+    has_chance = any(map(str.isdigit, secret)) or secret not in (secret.lower(), secret.upper())
+    is_allowed = is_example or any(each.search(secret) for each in rule.allowed)
+    return has_chance and not is_allowed and _bits(secret) >= max(rule.min_bits, 2.75)
 
 
 def find_passwords(scanned: Scanned) -> Iterator[Span]:
@@ -195,8 +260,8 @@ def _is_bare_secret(match: re.Match[str]) -> bool:
 
 def _is_random(text: str, min_bits: float) -> bool:
     """Return whether a string has letters and digits, and this entropy (16 random letters: 3.5 bits each)."""
-    if not (any(map(str.isdigit, text)) and any(map(str.isalpha, text))):
-        return False
-    counts = Counter(text).values()
-    entropy = -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
-    return entropy >= min_bits
+    return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and _bits(text) >= min_bits
+
+
+def _bits(text: str) -> float:
+    return -sum(count / len(text) * math.log2(count / len(text)) for count in Counter(text).values())

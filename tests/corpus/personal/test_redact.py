@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.corpus.document import Document
-from headwater.corpus.protect.redact import Redactor, contexts, placeholder, redact
+from headwater.corpus.personal.replace import Redactor, contexts, placeholder, redact
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.settings import REDACTED_KINDS, RedactSettings
@@ -43,6 +43,24 @@ def _secret_left(kind, text, planted):
         return False
     letters = planted.removeprefix("https://")
     return letters[: len(letters) // 2 + 1] in text and kind not in ("email", "phone")
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("Tél. : 01 42 68 53 00 (accueil)", "Tél. : <PHONE> (accueil)"),
+        ("TEL：03-3581-4111、年中無休", "TEL：<PHONE>、年中無休"),
+        ("请致电+86 10 6512 3456预约，或邮件zhang@b.cn。", "请致电<PHONE>预约，或邮件<EMAIL>。"),
+        ("тел. для справок: 8 (495) 123-45-67", "тел. для справок: <PHONE>"),
+        ("هاتف: ٠٢ ٢٣٤٥ ٦٧٨٩", "هاتف: <PHONE>"),
+        ("Hotel Adler, (030) 23125000, offen", "Hotel Adler, <PHONE>, offen"),
+        ("Tel. 030 23125000, 030 23125001", "Tel. <PHONE>, <PHONE>"),
+        ("jürgen.müller@firma.de, 用户@例子.公司联系", "<EMAIL>, <EMAIL>联系"),
+        ("x@empresa.com.py x@gov.md x@a.sh x@uni.berlin", "<EMAIL> <EMAIL> <EMAIL> <EMAIL>"),
+    ],
+)
+def test_data_of_any_country_is_found_whole(text, redacted):
+    assert redact(text, KINDS)[0] == redacted
 
 
 @pytest.mark.parametrize("text", NEGATIVES)

@@ -1,0 +1,118 @@
+"""Where e-mail and public IP addresses stand in a text. Addresses made for examples, and those of no one, stay.
+
+Every search begins at a character that is rare, and every repetition has a bound: the time is that of one pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from headwater.corpus.personal.find import DATA, Scanned, Span
+from headwater.corpus.personal.secrets import server_passwords
+
+# a domain ends where its script does: in texts without spaces the next word follows it immediately. A call of a
+# method (x@y.to(z)) and the line of a file (name@host.py:12) are none
+_DOMAIN = re.compile(
+    r"@((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
+    r"(?![A-Za-z0-9_(\[-]|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
+)
+# letters of the scripts that have spaces, or of the others alone: backwards from the sign
+_SIGNS, _SPACED = "_%+~-", r"A-Za-z0-9\u00b5-\u0dff\u10a0-\u10ff\u1100-\u167f\u1e00-\u1fff"
+_LOCAL_BACKWARDS = re.compile(rf"[{_SPACED}{_SIGNS}][{_SPACED}.'{_SIGNS}]{{0,63}}|[^\W{_SPACED}]{{1,64}}")
+_EXAMPLE_DOMAIN = re.compile(  # RFC 2606, RFC 6761
+    r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost)$", re.IGNORECASE
+)
+# top-level domains that are endings of files, too: after a size of an icon (x@2x.py), a path or a sign of code
+_FILE_ENDS = {"py", "md", "sh", "rs", "pl", "so", "ps", "cc", "zip", "mov", "app", "target"}
+_FILE_BEFORE, _SIZE = {"/", "\\", "#", "$"}, re.compile(r"v?\d")
+_NO_PERSON = {"git", "svn", "hg", "ssh", "nobody"}
+
+_IPV4 = re.compile(r"(?<![\w.~-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w+~-]|\.\d)")
+_VERSION = re.compile(r"(?:version|release|v|[<>=~!]=)\s?$", re.IGNORECASE)
+_IPV6_END = re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,29}(?![\w:])")
+_IPV6_START = re.compile(r"(?:^|[^\w:.])([23][0-9A-Fa-f]{3})$")
+# the registries of special addresses, RFC 6890 and its successors, and everything from multicast on; tables of our own,
+# since those of the `ipaddress` module differ between versions of Python
+_SPECIAL_IPV4_NAMES = (
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
+    "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3"
+)
+_SPECIAL_IPV4 = [IPv4Network(name) for name in _SPECIAL_IPV4_NAMES.split()]
+_SPECIAL_IPV6 = [IPv6Network(name) for name in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
+
+
+@cache
+def top_level_domains() -> frozenset[str]:
+    """Return the names of the root zone, in Unicode and small letters."""
+    lines = (DATA / "domains.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(name for line in lines if not line.startswith("#") for name in line.split())
+
+
+def find_emails(scanned: Scanned) -> Iterator[Span]:
+    """Yield where e-mail addresses stand, in any script, but for those under example domains (RFC 2606).
+
+    In SCHEME://USER:PASSWORD@HOST there is none where the password alone is hidden, or a sample: the host stays.
+    """
+    text = scanned.text
+    if "@" not in text:
+        return
+    hides_passwords = "password" in scanned.kinds
+    servers = {end for (_, end), is_secret in server_passwords(text) if hides_passwords or not is_secret}
+    for match in _DOMAIN.finditer(text):
+        at = match.start()
+        local = _LOCAL_BACKWARDS.match(text[max(at - 64, 0) : at][::-1])
+        top = _top_of(match.group(2).lower())
+        if local is None or at in servers or not top or _EXAMPLE_DOMAIN.search(match.group(1)):
+            continue
+        name = local.group()[::-1].lstrip(".'-%")
+        start = at - len(name)
+        is_file = top in _FILE_ENDS and (_SIZE.match(match.group(1)) or text[max(start - 1, 0) : start] in _FILE_BEFORE)
+        if name and name.lower() not in _NO_PERSON and not is_file:
+            yield start, match.end() - (0 if match.group(2).isascii() else len(match.group(2)) - len(top))
+
+
+def _top_of(letters: str) -> str:
+    """Return the top-level domain that these letters are, or begin with in a script without spaces; else nothing."""
+    if letters.startswith("xn--"):
+        try:
+            letters = letters[4:].encode().decode("punycode")
+        except UnicodeError:
+            return ""
+    lengths = [len(letters)] if letters[0].isascii() else range(len(letters), 1, -1)
+    return next((letters[:length] for length in lengths if letters[:length] in top_level_domains()), "")
+
+
+def find_ip_addresses(scanned: Scanned) -> Iterator[Span]:
+    """Yield where IPv4 and IPv6 addresses stand that belong to somebody: not private, local, or kept for examples.
+
+    Four numbers of which the first and another are below ten are taken for a version or a section: of the addresses
+    in use one in 200 has this form, of the versions of programs nearly all.
+    """
+    text = scanned.text
+    for run in scanned.digit_runs(4):
+        for match in _IPV4.finditer(text, *run):
+            if not _is_version(match) and _is_public(IPv4Address, match.group(), _SPECIAL_IPV4):
+                yield match.span()
+    for match in _IPV6_END.finditer(text):
+        start = _IPV6_START.search(text[max(match.start() - 5, 0) : match.start()])
+        address = start.group(1) + match.group() if start else ""
+        # 2006::3 is a date and an item in a list
+        if sum(map(bool, address.split(":"))) >= 3 and _is_public(IPv6Address, address, _SPECIAL_IPV6):
+            yield match.start() - 4, match.end()
+
+
+def _is_version(match: re.Match[str]) -> bool:
+    before = match.string[max(match.start() - 9, 0) : match.start()]
+    lengths = [len(number) for number in match.groups()]
+    return (lengths[0] == 1 and min(lengths[1:]) == 1) or _VERSION.search(before) is not None
+
+
+def _is_public(kind: type, text: str, special: list) -> bool:
+    try:
+        address = kind(text)
+    except AddressValueError:  # a number over 255, a zero before another digit
+        return False
+    return not any(address in network for network in special)

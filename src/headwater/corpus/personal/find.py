@@ -1,0 +1,60 @@
+"""A text that is searched for several kinds of data: its runs of digits and its long words are found once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+Span = tuple[int, int]  # [start, end) in characters
+
+DATA = Path(__file__).parent / "data"
+_RUN = re.compile(r"[0-9+(][0-9 ().+/-]{6,}+")
+# digits of Arabic, Persian, Devanagari and full width; full-width signs, no-break space, hyphens
+_D, _S = (
+    "0-9\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\uff10-\uff19",
+    " ().+/\uff08\uff09\uff0b\uff0d\u00a0\u202f\u2010-\u2013-",
+)
+_FOREIGN_RUN = re.compile(rf"[{_D}+(\uff0b\uff08][{_D}{_S}]{{6,}}+")
+_MIN_DIGITS = 4
+_IN_WORD = np.zeros(128, dtype=bool)
+_IN_WORD[[*range(48, 58), *range(65, 91), *range(97, 123), *b"_-+/=.~%|"]] = True
+
+
+class Scanned:
+    """A text that several searches go through, for these kinds."""
+
+    def __init__(self, text: str, kinds: Collection[str]) -> None:
+        self.text = text
+        self.kinds = kinds
+
+    @cached_property
+    def _runs(self) -> list[tuple[int, int, int]]:
+        pattern = _RUN if self.text.isascii() else _FOREIGN_RUN
+        counted = ((match, sum(map(str.isdigit, match.group()))) for match in pattern.finditer(self.text))
+        return [(match.start(), match.end(), digits) for match, digits in counted if digits >= _MIN_DIGITS]
+
+    def digit_runs(self, min_digits: int) -> Iterator[Span]:
+        """Yield every run with that many digits or more (at least 4), and the two characters after it.
+
+        The two are for patterns, which must see what follows a number.
+        """
+        for start, end, digits in self._runs:
+            if digits >= min_digits:
+                yield start, min(end + 2, len(self.text))
+
+    @cached_property
+    def ascii_letters(self) -> np.ndarray:
+        """The text as bytes, one a character; those that aren't of ASCII are question marks."""
+        return np.frombuffer(self.text.encode("ascii", "replace"), dtype=np.uint8)
+
+    def long_words(self, min_characters: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return where words of ASCII letters, digits and signs of that length begin and end."""
+        inside = np.zeros(len(self.text) + 2, dtype=bool)
+        inside[1:-1] = _IN_WORD[self.ascii_letters]
+        edges = np.flatnonzero(inside[1:] != inside[:-1])
+        is_long = edges[1::2] - edges[::2] >= min_characters
+        return edges[::2][is_long], edges[1::2][is_long]
