@@ -113,7 +113,7 @@ def _international(text: str, start: int, end: int) -> Iterator[Span]:
 
 @lru_cache(maxsize=4096)
 def _is_of_a_country(number: str) -> bool:
-    """Return whether a number with a country's code is one that the country gives. (0) in it is left out."""
+    """Return whether a number with a country's code is one that the country gives. (0) in it is skipped."""
     import phonenumbers
 
     digits = "".join(str(int(letter)) for letter in number.replace("(0)", "") if letter.isdigit())
