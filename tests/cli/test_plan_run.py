@@ -75,11 +75,11 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     assert "headwater ladder mine.toml, or give --runs CSV" in words
 
 
-def test_a_probe_does_not_start_where_the_run_cannot_fit(run_file, tmp_path):
+def test_no_step_is_measured_where_the_run_cannot_fit(run_file, tmp_path):
     huge = ("model.num_layers=2000", "model.d_model=8192", "model.d_ff=32768")
-    said = call("plan", "mine.toml", *huge, "--probe", cwd=tmp_path)
+    said = call("plan", "mine.toml", *huge, "--measure", cwd=tmp_path)
     assert said.status == 2
-    assert "no probe: the run needs about" in said.err
+    assert "lower model.d_model" in said.err
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_costs_file_that_is_not_there_is_named(run_file, tmp_path):
 
 def test_options_of_the_other_question_are_refused(run_file, tmp_path):
     assert "--hardware needs --budget" in call("plan", "mine.toml", "--hardware", "8xH100", cwd=tmp_path).err
-    assert "--probe is for the plan of one run" in call("plan", "--budget", "2h", "--probe", cwd=tmp_path).err
+    assert "--measure is for the plan of one run" in call("plan", "--budget", "2h", "--measure", cwd=tmp_path).err
 
 
 def test_loss_follows_the_law_of_a_table(run_file, tmp_path):
@@ -146,8 +146,8 @@ def test_what_is_wrong_is_said_without_a_traceback(run_file, tmp_path, arguments
 
 
 @pytest.mark.slow
-def test_a_probe_measures_the_run_and_leaves_nothing(run_file, tmp_path):
-    value = json.loads(call("plan", "mine.toml", "--probe", "--json", cwd=tmp_path).out)
+def test_measuring_a_step_and_leaves_nothing(run_file, tmp_path):
+    value = json.loads(call("plan", "mine.toml", "--measure", "--json", cwd=tmp_path).out)
     assert math.isfinite(value["step_seconds"])
-    assert "a probe of" in value["how"]["hours"]
+    assert "measured now" in value["how"]["hours"]
     assert not (tmp_path / "runs").exists()

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.errors import ConfigError
-from headwater.forecast.result import Inputs, Limits, Spread, check_positive, forecast
+from headwater.forecast.result import Inputs, Limits, Spread, forecast
 
 KNOWN = Inputs(
     seconds={"steps": Spread(3600.0)},
@@ -63,12 +62,6 @@ def test_what_is_not_known_is_none_and_never_a_number():
     found = forecast(KNOWN, Limits(max_money=5.0, target_loss=1.0))
     assert found.money is found.loss is None
     assert found.probabilities["over_max_money"] is found.probabilities["misses_target_loss"] is None
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_an_impossible_budget_is_refused(value):
-    with pytest.raises(ConfigError, match=r"--max-hours .* above zero"):
-        check_positive("--max-hours", value)
 
 
 def test_training_is_forecast_apart_from_what_its_clock_does_not_count():

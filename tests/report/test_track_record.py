@@ -54,10 +54,10 @@ def test_shares_and_errors_are_those_of_the_measured_facts(runs):
 
 
 def test_the_record_for_a_program_and_for_a_person(runs):
-    value = call("plan", "--track-record", "--json", cwd=runs.parent).json
+    value = call("plan", "track-record", "--json", cwd=runs.parent).json
     assert [run["run"] for run in value["runs"]] == ["first", "second"]
     assert value["unfinished"] == ["running"]
-    said = call("plan", "--track-record", "runs", cwd=runs.parent)
+    said = call("plan", "track-record", "runs", cwd=runs.parent)
     assert said.status == 0, said
     assert "3 of 6 actual values inside their 80% bands: 50% (95 % interval 12% to 88%" in said.out
     assert "1 not finished: running" in said.out
@@ -69,9 +69,9 @@ def test_one_run_may_be_named(runs):
 
 
 def test_a_folder_without_runs_is_said_and_none_at_all_is_an_error(tmp_path):
-    said = call("plan", "--track-record", str(tmp_path), cwd=tmp_path)
+    said = call("plan", "track-record", str(tmp_path), cwd=tmp_path)
     assert "no finished run with a forecast" in said.out
-    said = call("plan", "nowhere", "--track-record", cwd=tmp_path)
+    said = call("plan", "track-record", "nowhere", cwd=tmp_path)
     assert said.status == 1, said
     assert "there is no folder nowhere" in said.err
     with pytest.raises(DataError):
@@ -80,6 +80,6 @@ def test_a_folder_without_runs_is_said_and_none_at_all_is_an_error(tmp_path):
 
 def test_a_name_can_not_drive_the_terminal(tmp_path):
     write_run(tmp_path, "a\x1b[2Jb", num_steps=6)
-    said = call("plan", "--track-record", str(tmp_path), cwd=tmp_path)
+    said = call("plan", "track-record", str(tmp_path), cwd=tmp_path)
     assert "\x1b" not in said.out
-    assert json.loads(call("plan", "--track-record", str(tmp_path), "--json", cwd=tmp_path).out)["runs"]
+    assert json.loads(call("plan", "track-record", str(tmp_path), "--json", cwd=tmp_path).out)["runs"]

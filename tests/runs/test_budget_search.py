@@ -15,10 +15,9 @@ from headwater.forecast.budget_fields import plan_fields
 from headwater.forecast.candidate import sizes
 from headwater.forecast.cluster import LAUNCH_SECONDS
 from headwater.forecast.device import find_device, read_devices
-from headwater.runs import budget_processor, budget_search, plan_machine, plan_time
+from headwater.runs import budget_processor, budget_search, plan_machine
 from headwater.runs.costs import Costs
-from headwater.runs.plan_machine import machinery
-from headwater.runs.plan_time import around_steps
+from headwater.runs.plan_machine import around_steps, machinery
 from headwater.runs.run_config import load_run
 from headwater.runs.search_options import SearchOptions
 from headwater.runs.text_size import usual_bytes_per_token
@@ -35,7 +34,7 @@ def searched(options):
 def no_gpu(monkeypatch):
     monkeypatch.setattr(plan_machine, "gpu_name", lambda: None)
     monkeypatch.setattr(budget_processor, "memory_bytes", lambda: 16 * 2**30)
-    monkeypatch.setattr(plan_time, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(plan_machine, "float32_rate_per_core", lambda: 1e11)
 
 
 @pytest.fixture(scope="module")
@@ -269,12 +268,6 @@ def test_a_processor_is_searched_in_the_dtype_given():
     with pytest.raises(ConfigError, match="float8, which is for GPUs"):
         searched(SearchOptions("1h", overrides=("machine.dtype=float8",)))
     assert "bfloat16" in searched(SearchOptions("1h", overrides=("machine.dtype=bfloat16",)))["budget"]["device"]
-
-
-def test_the_uncertainty_said_of_repetition_is_that_of_the_law_used():
-    notes = " ".join(searched(SearchOptions("$1k", hardware="8xH100", text_bytes="1G"))["notes"])
-    assert "The cost of repetition is by arXiv:2305.16264" in notes
-    assert "3 times" not in notes
 
 
 def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):

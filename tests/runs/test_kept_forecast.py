@@ -15,7 +15,6 @@ from headwater.runs import plan
 from headwater.runs.ladder_record import FORMAT, DoneRung, Rung, same_make
 from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.run_config import load_run
-from headwater.runs.times import NOT_MEASURED
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def write_ladder() -> Path:
     config, _ = load_run("mine.toml", [])
     sizes = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
     rung = Rung(**sizes, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
-    done = DoneRung(rung, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor", NOT_MEASURED)
+    done = DoneRung(rung, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor")
     record = {"format": FORMAT, "of": same_make(config), "rungs": [asdict(done)]}
     table = write_table(Path("runs/mine/ladder/runs.csv"))
     table.with_name("ladder.json").write_text(json.dumps(record))
@@ -120,7 +119,7 @@ def test_a_bad_table_costs_the_loss_alone(folder, text):
 def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, monkeypatch):
     begin()
 
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise ZeroDivisionError("a fault of ours")
 
     monkeypatch.setattr(plan, "plan_run", fail)

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from small_run import write_run_file, write_texts
 
-from headwater.runs import plan_time
+from headwater.runs import plan_machine
 from headwater.runs.budget_search import search_budget
 from headwater.runs.ladder_record import FORMAT, DoneRung, Rung, ladder_table, read_ladder, same_make, unfinished_ladder
 from headwater.runs.plan_loss import CONSTANT_RATE_COST, SCHEDULE_DEVIATION, loss_outlook
 from headwater.runs.run_config import load_run
 from headwater.runs.search_options import SearchOptions
-from headwater.runs.times import NOT_MEASURED
 
 SIZES = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
 RUNG = Rung(**SIZES, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
@@ -46,7 +45,7 @@ def ladder(tmp_path, monkeypatch) -> Path:
     write_run_file(tmp_path / "mine.toml")
     PLACE.mkdir(parents=True)
     write_rows(PLACE / "runs.csv", (1e4, 3e4, 1e5), (3e4, 1e5, 3e5))
-    done = DoneRung(RUNG, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor", NOT_MEASURED)
+    done = DoneRung(RUNG, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor")
     record = {"format": FORMAT, "of": same_make(of()), "rungs": [asdict(done)]}
     (PLACE / "ladder.json").write_text(json.dumps(record))
     return PLACE / "runs.csv"
@@ -141,7 +140,7 @@ def test_a_forecast_that_is_refused_stays_refused(table):
 
 def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     # both searches on the same machine: what it measures decides how many tokens a minute takes
-    monkeypatch.setattr(plan_time, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(plan_machine, "float32_rate_per_core", lambda: 1e11)
     large = write_rows(Path("large.csv"), (1e5, 3e5, 1e6, 3e6), (3e5, 1e6, 3e6, 1e7))
     given = SearchOptions("60s", run="mine.toml", text_bytes="40M", runs=large)
     before = search_budget(given)

@@ -1,65 +1,300 @@
-"""A run's records give the time of a step and of what lies around steps: on a made-up run whose parts are known."""
+"""The mean step of a run by its records, and what runs took here as later plans of the same folder read it."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import math
+import re
+from dataclasses import replace
+from functools import partial
 
-from headwater.runs.times import MeasuredAround, around_steps_of, mean_step
+import pytest
+from small_run import quick, write_run_file, write_texts
+
+from headwater.errors import LockedError, StorageError
+from headwater.machine.load import LoadMeter
+from headwater.records import no_owner, read_records
+from headwater.runs import plan_machine, times, training
+from headwater.runs.budget_processor import processor_at_hand
+from headwater.runs.ladder_record import DoneRung, Rung, done_rung
+from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, machinery, training_rest
+from headwater.runs.run_config import load_run
+from headwater.runs.stages import prepare_data
+from headwater.runs.times import MIN_STEPS, Measurement, keep_times, mean_step, speed_here
+from headwater.runs.training import train_stage
 from headwater.train.settings import TrainSettings
 
-STEP, BESIDE_A_SAVE, SAVE_WAIT = 0.1, 0.25, 0.01
+DAY = 86400.0
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A run on one thread of a processor whose rate is known; any number of steps is enough to be kept."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plan_machine, "float32_rate_per_core", lambda: 1e11)
+    write_texts(tmp_path / "texts", 20)
+    given = ["machine.num_threads=1", "train.half_length_fraction=0"]
+    return load_run(str(write_run_file(tmp_path / "mine.toml")), given)[0]
+
+
+@pytest.fixture
+def keeps_all(monkeypatch):
+    monkeypatch.setattr(times, "MIN_STEPS", 3)
+    monkeypatch.setattr(times, "MIN_SECONDS", 0.0)
+
+
+def trained(config, display=lambda record: None, say=print):
+    with quick():
+        prepare_data(config, print)
+        assert train_stage(config, display, say)
+
+
+def named(config, name, **train):
+    return config.model_copy(update={"name": name, "train": config.train.model_copy(update=train)})
+
+
+def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: int = 300, peak=None, rest=1.0) -> None:
+    """Write the times of a run whose steps all took `step_seconds`, and its other training `rest` times the usual."""
+    config = named(config, config.name, num_steps=num_steps)
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    steps = [{"event": "step", "step": number, "seconds": step_seconds} for number in range(1, num_steps + 1)]
+    seconds = num_steps * step_seconds + rest * training_rest(config, step_seconds)
+    finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak, "seconds": seconds}
+    speed = speed or speed_here("float32", 1, is_compiled=False)
+    keep_times(config, [*steps, finish], speed, partial(training_rest, config), no_owner)
+
+
+def measured(step_seconds: float, busy: str | None = None) -> Measurement:
+    return Measurement(step_seconds, 40, "float32", busy)
+
+
+def test_a_run_leaves_what_its_steps_took_and_its_peak(config, keeps_all):
+    trained(config)
+    value = json.loads((config.run_dir / "times.json").read_text())
+    records = read_records(config.run_dir / "records.jsonl")
+    steps = [record["seconds"] for record in records if record["event"] == "step"]
+    assert min(steps) <= value["step_seconds"] <= max(steps)
+    assert value["peak_memory_bytes"] == records[-1]["peak_memory_bytes"]
+    assert value["rest_over_usual"] > 0
+    assert machinery(config).step.how.startswith("mean of 1 earlier run of this shape here")
+
+
+def test_a_resumed_run_leaves_none_since_no_process_made_all_its_steps(config, keeps_all):
+    class Killed(BaseException):
+        pass
+
+    def killed_after_a_save(record):
+        if record["event"] == "checkpoint" and record["step"] > config.train.num_steps // 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(config, killed_after_a_save)
+    trained(config)
+    assert not (config.run_dir / "times.json").exists()
+
+
+def test_a_run_beside_other_programs_leaves_none(config, keeps_all, monkeypatch):
+    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: "Other processes use 1.9 of the 2 CPUs")
+    trained(config)
+    assert not (config.run_dir / "times.json").exists()
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full"), RuntimeError("what nobody thought of")])
+def test_what_a_run_took_is_worth_less_than_the_run(config, keeps_all, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    said = []
+    monkeypatch.setattr(training, "keep_times", fail)
+    trained(config, say=said.append)
+    assert f"later plans won't know what this run took: {error}" in said
+
+
+def test_a_run_that_was_taken_over_writes_nothing_more(config, keeps_all, monkeypatch):
+    def taken_over(*_):
+        raise LockedError("taken over")
+
+    monkeypatch.setattr(training, "keep_times", taken_over)
+    with pytest.raises(LockedError):
+        trained(config)
+
+
+def test_few_steps_or_seconds_are_the_moments_speed(config):
+    took(config, 0.001, num_steps=MIN_STEPS)
+    took(config, 10.0, num_steps=MIN_STEPS - 1)
+    assert not (config.run_dir / "times.json").exists()
+    took(config, 1.0, num_steps=MIN_STEPS)
+    assert (config.run_dir / "times.json").exists()
+
+
+def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
+    usual = machinery(config)
+    want = 1.2 * usual.step.seconds.median
+    for day in range(4):
+        took(named(config, f"before{day}"), want, day=day + 1, num_steps=9000, peak=1e9)
+    found = machinery(config)
+    assert found.step.seconds.median == pytest.approx(want, rel=0.001)
+    assert found.step.seconds.log_deviation == pytest.approx(RUN_TO_RUN * math.sqrt(1 + 1 / 4))
+    assert found.step.how == "mean of 4 earlier runs of this shape here"
+    assert found.memory.median == 1e9
+    assert "4 earlier runs" in found.how["memory"]
+    other = machinery(named(config, "other", batch_tokens=2 * config.train.batch_tokens))
+    assert "as measured on other shapes here" in other.step.how
+    deviations = [each.step.seconds.log_deviation for each in (found, other, usual)]
+    assert deviations == sorted(deviations), "another shape gains less"
+
+
+def test_runs_that_scatter_widen_the_band(config):
+    for day, seconds in enumerate((1.0, 1.5)):
+        took(named(config, f"before{day}"), seconds, day=day + 1)
+    found = machinery(config).step.seconds
+    assert found.median == pytest.approx(math.sqrt(1.5))
+    assert found.log_deviation == pytest.approx(math.log(1.5) / math.sqrt(2) * math.sqrt(1.5))
+
+
+def test_what_training_takes_besides_steps_is_that_of_earlier_runs(config):
+    usual = around_steps(config, 1.0)
+    for day, rest in enumerate((2.0, 4.0)):
+        took(named(config, f"before{day}"), 1.0, day=day + 1, rest=rest)
+    step = machinery(config).step
+    found = around_steps(config, 1.0, step.rest)
+    for name in ("start", "validations", "looks", "checkpoints"):
+        assert found[name].median == pytest.approx(3 * usual[name].median), name
+        assert found[name].log_deviation < usual[name].log_deviation
+    assert (found["preparation"], found["after"]) == (usual["preparation"], usual["after"])
+
+
+def test_a_measured_step_counts_as_one_more_run(config):
+    for day in range(2):
+        took(named(config, f"before{day}"), 1.0, day=day + 1)
+    found = machinery(config, measured(8.0)).step
+    assert found.how.startswith("mean of 2 earlier runs and 40 steps measured now of this shape here")
+    assert found.seconds.median == pytest.approx(2.0)
+
+
+def test_a_step_measured_under_load_counts_only_where_there_is_no_run(config):
+    busy = measured(3.0, "under load")
+    assert machinery(config, busy).step.seconds.median == pytest.approx(3.0)
+    took(named(config, "before"), 1.0)
+    assert machinery(config, busy).step.seconds.median == pytest.approx(1.0)
+
+
+def test_only_the_newest_runs_count(config):
+    for day in range(15):
+        took(named(config, f"run{day}"), 6.0 if day < 5 else 2.0, day=day + 1)
+    found = machinery(config).step
+    assert found.seconds.median == pytest.approx(2.0)
+    assert found.how.startswith("mean of 10 earlier runs")
+
+
+def a_rung(config, **changed) -> DoneRung:
+    sizes = {"num_layers": config.model.num_layers, "d_model": config.model.d_model}
+    heads = {"num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
+    rung = Rung(**sizes, **heads, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
+    done = DoneRung(rung, {"all": 2.0}, 0.2, 1.0, "float32", 1, "a processor")
+    return replace(done, **changed)
+
+
+def test_the_ladders_rungs_of_this_shape_count_and_those_under_load_dont(config, monkeypatch):
+    quiet = a_rung(config)
+    busy = replace(quiet, step_seconds=2.0, busy="others use 1.9 of the 2 CPUs")
+    monkeypatch.setattr(plan_machine, "is_as_fast", lambda config: True)
+    rungs = []
+    monkeypatch.setattr(plan_machine, "read_ladder", lambda config: rungs)
+    rungs[:] = [quiet, busy]
+    found = machinery(config).step
+    assert found.seconds.median == pytest.approx(0.2)
+    assert found.how.startswith("mean of the ladder's runs of this shape here")
+    assert busy.rung.name in found.notes[0] and "under load" in found.notes[0]
+    rungs[:] = [busy]
+    assert machinery(config).step.how.startswith("modelled at")
+    rungs[:] = [replace(quiet, rung=replace(quiet.rung, d_model=2 * config.model.d_model))]
+    assert "as measured on other shapes here" in machinery(config).step.how
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"dtype": "int8"}, {"num_threads": 2}, {"compiled": True}, {"flags": "sha256:0"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_runs_that_computed_otherwise_say_nothing(config, changed):
+    took(named(config, "before"), 9.0, speed=speed_here("float32", 1, is_compiled=False) | changed)
+    assert "earlier" not in machinery(config).step.how
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        '"step_seconds": -9.0',
+        '"step_seconds": 1e300',
+        '"step_seconds": 1e-310',
+        '"step_seconds": true',
+        '"step_seconds": 1' + 400 * "0",
+        '"step_seconds": NaN',
+        '"peak_memory_bytes": -5',
+        '"peak_memory_bytes": Infinity',
+        '"format_version": 7',
+        '"d_model": 1' + 200 * "0",
+        '"vocab_size": 1' + 320 * "0",
+        '"batch_tokens": 1' + 320 * "0",
+    ],
+    ids=lambda changed: changed[:30],
+)
+def test_numbers_that_cant_be_say_nothing(config, changed):
+    before = machinery(config).step.seconds
+    took(named(config, "odd"), 9.0)
+    path = config.run_dir.parent / "odd/times.json"
+    name = changed.split(":")[0]
+    path.write_text(re.sub(rf"{name}: [^,\n]*", changed, path.read_text()))
+    assert machinery(config).step.seconds == before
+
+
+@pytest.mark.parametrize("loss", [[1], "x", {"all": "1.2"}, {"all": 10**400}, {"all": -1.0}, {"b": 1.0}])
+def test_a_rung_whose_loss_cant_be_is_refused(loss):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        done_rung({"loss": loss, "rung": {}})
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"format": "headwater-times"', "{}", "null", ""])
+def test_files_of_others_say_nothing(config, text):
+    (config.run_dir.parent / "odd").mkdir(parents=True)
+    (config.run_dir.parent / "odd/times.json").write_text(text)
+    assert "earlier" not in machinery(config).step.how
+
+
+def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
+    def processor():
+        return processor_at_hand(config, None, 0.0)
+
+    before, modelled = processor(), machinery(config).step.seconds.median
+    took(named(config, "before"), 1.3 * modelled, num_steps=9000)
+    assert before.usual.median == 1.0
+    after = processor()
+    assert after.usual.median == pytest.approx(1.3, rel=0.03)
+    assert after.usual.log_deviation < 0.8 * before.usual.log_deviation
+    found = after.candidate(config.model, 1e6, 0.0)
+    assert found.hours_deviation == after.usual.log_deviation
+
+
+STEP, BESIDE_A_SAVE = 0.1, 0.25
 REST = {"microbatch_tokens": 1024, "save_every": 25, "validate_every": 100}
 TRAIN = TrainSettings(num_steps=100, batch_tokens=1024, half_length_fraction=0.0, **REST)
 
 
-def rung(num_steps: int = 100, changed: dict[int, float] | None = None) -> list[dict]:
-    """Return records of a rung: slow first steps, saves of which the next step feels 0.2 s of writing."""
-    seconds = dict.fromkeys(range(1, num_steps + 1), STEP) | {1: 0.9, 2: 0.4}
-    seconds |= {step + 1: BESIDE_A_SAVE for step in range(25, num_steps, 25)}
-    records = []
-    for step, taken in (seconds | (changed or {})).items():
-        records.append({"event": "step", "step": step, "seconds": taken})
-        if step % 25 == 0:
-            records.append({"event": "checkpoint", "step": step, "seconds": SAVE_WAIT, "background_seconds": 0.2})
-    for event in ("validation", "probes"):  # the first compiles
-        records.insert(2, {"event": event, "step": 1, "evaluation_seconds": 9.0})
-    records.append({"event": "validation", "step": num_steps, "evaluation_seconds": 3.0})
-    records.append({"event": "probes", "step": num_steps, "evaluation_seconds": 1.5})
-    records.append({"event": "samples", "step": num_steps, "evaluation_seconds": 0.5})
-    return records
-
-
-def test_each_part_is_what_it_was_made_of():
-    assert mean_step(rung(), TRAIN) == pytest.approx(STEP)
-    found = around_steps_of(rung(), 1000, num_threads=2)
-    assert found.validated_token == pytest.approx(3.0 / 1000)
-    assert found.probe == pytest.approx(2.0)
-    assert found.save == pytest.approx(SAVE_WAIT + 0.2 / 2)
-
-
-def test_of_many_validations_the_mean_counts():
-    many = [{"event": "validation", "step": step, "evaluation_seconds": 1.0 + step} for step in range(5)]
-    assert around_steps_of([*rung()[:1], *many], 10, 2).validated_token == pytest.approx(0.3)
+def steps_of(changed: dict[int, float] | None = None) -> list[dict]:
+    """Return records of steps: slow first ones, and those that felt the writing of a save."""
+    seconds = dict.fromkeys(range(1, 101), STEP) | {1: 0.9, 2: 0.4}
+    seconds |= {step + 1: BESIDE_A_SAVE for step in range(25, 100, 25)} | (changed or {})
+    return [{"event": "step", "step": step, "seconds": taken} for step, taken in seconds.items()]
 
 
 def test_what_held_a_step_up_is_not_the_runs():
+    assert mean_step(steps_of(), TRAIN) == pytest.approx(STEP)
     audits = dict.fromkeys(range(10, 100, 10), 2 * STEP) | {40: 5.0}
-    assert mean_step(rung(changed=audits), TRAIN) == pytest.approx(STEP)
+    assert mean_step(steps_of(audits), TRAIN) == pytest.approx(STEP)
 
 
 def test_steps_of_whole_rows_after_half_ones_count_as_they_are():
     train = TRAIN.model_copy(update={"half_length_fraction": 0.6})
-    records = rung(changed=dict.fromkeys(range(61, 101), 3 * STEP))
+    records = steps_of(dict.fromkeys(range(61, 101), 3 * STEP))
     assert mean_step(records, train) == pytest.approx(0.6 * STEP + 0.4 * 3 * STEP)
-
-
-def test_a_rung_without_probes_or_saves_says_what_it_can():
-    records = [record for record in rung() if record["event"] in ("step", "validation")]
-    found = around_steps_of(records, 1000, 2)
-    assert found.probe is found.save is None
-    assert found.validated_token is not None
-
-
-def test_the_mean_of_measurements_is_that_of_those_that_were_made():
-    found = MeasuredAround.mean_of([MeasuredAround(save=1.0), MeasuredAround(save=3.0, probe=2.0), MeasuredAround()])
-    assert found == MeasuredAround(save=2.0, probe=2.0)

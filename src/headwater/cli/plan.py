@@ -21,7 +21,7 @@ RunAndSettings = Annotated[
     list[str] | None,
     typer.Argument(metavar="[RUN] [setting=value ...]", help="A run (optional with --budget), and settings."),
 ]
-ByProbe = Annotated[bool, of_run("--probe", help="Time the run's own step here, for a minute at most.")]
+ByMeasuring = Annotated[bool, of_run("--measure", help="Time the run's own step here, for a minute at most.")]
 MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probability of exceeding this many hours.")]
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
@@ -87,7 +87,7 @@ def track_record(
 
 def plan(
     what: RunAndSettings = None,
-    probe: ByProbe = False,
+    measure: ByMeasuring = False,
     max_hours: MaxHours = None,
     max_money: MaxMoney = None,
     target_loss: TargetLoss = None,
@@ -112,7 +112,7 @@ def plan(
     if budget:
         require_none(
             "is for the plan of one run, without --budget",
-            probe=probe,
+            measure=measure,
             max_hours=max_hours,
             max_money=max_money,
             target_loss=target_loss,
@@ -139,7 +139,7 @@ def plan(
     from headwater.runs.plan import PlanOptions, loss_unit_of
 
     options = PlanOptions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, read)
-    plan_one(words[0], words[1:], options, probe, page, as_json)
+    plan_one(words[0], words[1:], options, measure, page, as_json)
 
 
 def count(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions
 
 
-def run(run: str, overrides: list[str], options: PlanOptions, probe: bool, page: Path | None, as_json: bool) -> None:
+def run(run: str, overrides: list[str], options: PlanOptions, measure: bool, page: Path | None, as_json: bool) -> None:
     """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval."""
     from headwater.runs.plan import plan_run, with_ladder
     from headwater.runs.run_config import load_run
@@ -30,12 +30,11 @@ def run(run: str, overrides: list[str], options: PlanOptions, probe: bool, page:
     config, _ = load_run(run, overrides)
     options = with_ladder(config, options)
     plan = plan_run(config, options)
-    if probe:
-        from headwater.runs.probe import probe as measure
+    if measure:
+        from headwater.runs.measure import measure_step
 
-        plan.require_fits()
         say("measuring the run's own step here, for a minute at most")
-        plan = plan_run(config, options, measure(config, plan.step_seconds, say))
+        plan = plan_run(config, options, measure_step(config, plan.step_seconds, say))
     result = plan.fields()
     if page is not None:
         from headwater.report.plan import write_plan_page

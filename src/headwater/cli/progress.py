@@ -28,9 +28,8 @@ def against_forecast(outcome: Outcome) -> str:
     if outcome.how == LAST_VALIDATION:  # the forecast is of all held-out text, and a sample of it is no verdict
         fact = shown(outcome, outcome.fact)
         return f"{fact} of a sample, forecast {forecast_of(outcome)}: all held-out text decides"
-    off = f"{abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
-    verdict = "inside" if outcome.is_inside else f"outside, {off}"
-    return f"{shown(outcome, outcome.fact)}, forecast {forecast_of(outcome)}: {verdict}{outcome.mark}"
+    off = "" if outcome.is_inside else f", {abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
+    return f"{shown(outcome, outcome.fact)}, forecast {forecast_of(outcome)}: {outcome.verdict}{off}"
 
 
 def forecast_of(outcome: Outcome) -> str:

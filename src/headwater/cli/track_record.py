@@ -40,8 +40,8 @@ def _row(name: str, outcome: Outcome, width: int) -> str:
     start = f"{name:<{width}} {outcome.quantity:<9} {forecast_of(outcome):<36}"
     if outcome.fact is None or outcome.error is None:
         return f"{start} {'–':>22} {'':>8}  {outcome.how}"
-    verdict = ("inside" if outcome.is_inside else "OUTSIDE") if outcome.is_counted else outcome.how
-    return f"{start} {shown(outcome, outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}{outcome.mark}"
+    verdict = outcome.verdict.replace("outside", "OUTSIDE") if outcome.is_counted else outcome.how
+    return f"{start} {shown(outcome, outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}"
 
 
 def _summary(record: TrackRecord) -> list[str]:

@@ -1,8 +1,7 @@
 """Memory of a run: what any training of its model needs, and the peak resident memory on a processor. No torch.
 
 The peak is libraries, text, 16 bytes a parameter, activations and logits; coarse on purpose: constants of a process
-grow stale with each torch. Where earlier runs of the same shape, or a probe, measured it, plans take theirs; in the
-run's own process, what that holds before its first step.
+grow stale with each torch. Where earlier runs of the same shape measured it, plans take theirs.
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ from headwater.optim.settings import OptimSettings
 Dtype = Literal["float32", "bfloat16", "int8"]
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
 EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
-LIBRARY_BYTES = 370 * 2**20
-"Of a run's process before its first step, without text, weights and optimizer: torch 2.13, 2026-11-28."
-LATER_BYTES = 160 * 2**20
-"Evaluation, saves and their libraries, and holes between them."
+PROCESS_BYTES = 530 * 2**20
+"Of a run's process: libraries, what evaluation and saves add, and holes between them; torch 2.13, 2026-11-28."
 SLACK_FRACTION = 0.25
 "Of activations: what is allocated again while the last is still held."
 PARAMETER_BYTES = 16
@@ -86,30 +83,12 @@ class Portion:
     exact: bool = False
 
 
-def run_memory(
-    model: ModelSettings,
-    optim: OptimSettings,
-    portion: Portion,
-    dtype: Dtype,
-    token_bytes: float,
-    held_bytes: float | None = None,
-) -> float:
-    """Return the peak bytes of a run whose token store has `token_bytes`.
-
-    `held_bytes` is what its process holds once model and optimizer are made; None before that.
-    """
-    params, text = count_parameters(model).total, (1 + INDEX_FRACTION) * token_bytes
-    libraries = LIBRARY_BYTES
-    if held_bytes is not None:
-        libraries = max(0, round(held_bytes - text - state_bytes(model, optim) + 4 * params))
+def run_memory(model: ModelSettings, portion: Portion, dtype: Dtype, token_bytes: float) -> float:
+    """Return the peak bytes of a run whose token store has `token_bytes`."""
     per_parameter = PARAMETER_BYTES + (EXACT_BYTES if portion.exact else 0)
-    activations = (1 + SLACK_FRACTION) * kept_bytes(model, portion, dtype)
-    return libraries + LATER_BYTES + text + per_parameter * params + activations + logits_bytes(model, portion, dtype)
-
-
-def memory_after_probe(probe_bytes: float, token_bytes: float) -> float:
-    """Return the peak bytes of a run whose steps alone, in a process of their own, took `probe_bytes`."""
-    return probe_bytes + (1 + INDEX_FRACTION) * token_bytes + LATER_BYTES
+    activations = (1 + SLACK_FRACTION) * kept_bytes(model, portion, dtype) + logits_bytes(model, portion, dtype)
+    text = (1 + INDEX_FRACTION) * token_bytes
+    return PROCESS_BYTES + text + per_parameter * count_parameters(model).total + activations
 
 
 def kept_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:

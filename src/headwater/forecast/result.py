@@ -1,6 +1,5 @@
 """The forecast of one run: time, memory, energy, carbon, money, loss, and the chances of breaking a limit. No torch.
 
-Once the facts are known, `crps` says how good it was.
 All quantities are drawn together: money and energy are those of the drawn hours, and the parts of the time share how
 fast the machine is, so that bands of sums are not too narrow.
 """
@@ -8,13 +7,12 @@ fast the machine is, so that bands of sums are not too narrow.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.errors import ConfigError
 from headwater.intervals import Z_P90
 
 FloatArray = NDArray[np.float64]
@@ -24,6 +22,7 @@ FORECAST_FORMAT = "headwater-forecast"
 PROBES_PART = "looks"
 "The key of probes in the seconds of `plan RUN --json` and forecast.json, kept from older versions."
 PART_WORDS = {PROBES_PART: "probes", "after": "evaluation and report"}
+NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
 TRAINING_PARTS = ("start", "steps", "validations", PROBES_PART, "checkpoints")
 "Parts of the seconds that a run's own clock counts: text is prepared before it starts, the report is made after."
 
@@ -42,6 +41,33 @@ class Spread:
         """Return P10, P50 and P90."""
         factor = math.exp(Z_P90 * self.log_deviation)
         return {"p10": self.median / factor, "p50": self.median, "p90": self.median * factor}
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The mean step of a run, where it is from, and what earlier runs of the shape took besides.
+
+    `rest` is that of their training without steps over what is usually counted, `peaks` their memory.
+    """
+
+    seconds: Spread
+    how: str
+    rest: float | None = None
+    peaks: tuple[float, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What the machine says of a run, `how` by quantity. `memory_limit_bytes` is a GPU's, else the machine's own."""
+
+    step: StepTime
+    memory: Spread
+    watts: Spread
+    usd_per_hour: Spread | None
+    how: dict[str, str]
+    memory_limit_bytes: float
+    is_processor: bool
 
 
 @dataclass(frozen=True)
@@ -124,12 +150,6 @@ class Forecast:
         return asdict(self)
 
 
-def check_positive(name: str, value: float | None) -> None:
-    """Raise ConfigError for a budget that no run can keep."""
-    if value is not None and not 0 < value < math.inf:
-        raise ConfigError(f"{name} {value:g}: give a number above zero, or leave it out for no limit")
-
-
 def forecast(inputs: Inputs, limits: Limits) -> Forecast:
     """Return the bands of every quantity; the same inputs give the same numbers."""
     generator = np.random.default_rng(SEED)
@@ -151,41 +171,13 @@ def forecast(inputs: Inputs, limits: Limits) -> Forecast:
         training={"hours": Band.of(trained), "energy_kwh": Band.of(trained * kilowatts)},
         seconds={name: Band.of(draws) for name, draws in seconds.items()},
         probabilities={
-            "over_max_hours": exceeding(hours, limits.max_hours),
-            "over_max_money": exceeding(money, limits.max_money),
-            "over_memory": exceeding(memory, limits.memory_bytes),
-            "misses_target_loss": exceeding(loss, limits.target_loss),
+            name: None if draws is None or limit is None else float((draws > limit).mean())
+            for name, draws, limit in (
+                ("over_max_hours", hours, limits.max_hours),
+                ("over_max_money", money, limits.max_money),
+                ("over_memory", memory, limits.memory_bytes),
+                ("misses_target_loss", loss, limits.target_loss),
+            )
         },
         how=inputs.how,
     )
-
-
-def exceeding(draws: FloatArray | None, limit: float | None) -> float | None:
-    """Return the part of the draws above a limit; None where there is no limit or nothing is known."""
-    return None if draws is None or limit is None else float((draws > limit).mean())
-
-
-def crps(fact: float, p10: float, p50: float, p90: float) -> float:
-    """Return the continuous ranked probability score of the logarithm of a fact, all four above zero; 0 is perfect.
-
-    The forecast is read as a log-normal with its median at `p50` and as wide as `p10` to `p90`. The score is proper: no
-    band does better, on average, than the one that is believed. In the logarithm it is relative to the quantity: a
-    forecast without a band that is off by 5 % scores 0.05. Formula: Gneiting and Raftery, JASA 102 (2007), eq. 21.
-    """
-    off = math.log(fact / p50)
-    deviation = math.log(p90 / p10) / (2 * Z_P90)
-    if deviation <= 0:
-        return abs(off)
-    z = off / deviation
-    density = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    return deviation * (z * math.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
-
-
-def binomial_interval(num_right: int, num_tried: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact (Clopper-Pearson) interval of a share; (0, 1) where nothing was tried."""
-    from scipy.special import betaincinv
-
-    tail, num_wrong = (1 - confidence) / 2, num_tried - num_right
-    low = float(betaincinv(num_right, num_wrong + 1, tail)) if num_right else 0.0
-    high = float(betaincinv(num_right + 1, num_wrong, 1 - tail)) if num_wrong else 1.0
-    return low, high

@@ -10,7 +10,7 @@ from typing import Any
 
 from headwater.errors import DataError
 from headwater.files import read_json
-from headwater.forecast.result import FORECAST_FORMAT, binomial_interval
+from headwater.forecast.result import FORECAST_FORMAT
 from headwater.intervals import LEVEL
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import Object, read_run
@@ -122,8 +122,12 @@ def share_inside(counted: list[Outcome]) -> dict[str, Any]:
     The interval takes the values as independent; those of one run, or of one machine, aren't quite.
     """
     num_inside = sum(bool(outcome.is_inside) for outcome in counted)
-    low, high = binomial_interval(num_inside, len(counted))
-    share = num_inside / len(counted) if counted else None
+    low, high, share = 0.0, 1.0, None
+    if counted:
+        from scipy.stats import binomtest
+
+        low, high = map(float, binomtest(num_inside, len(counted)).proportion_ci(0.95))
+        share = num_inside / len(counted)
     return {
         "num_facts": len(counted),
         "num_inside": num_inside,

@@ -22,18 +22,16 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import apply_rules_
 from headwater.optim.settings import OptimSettings
-from headwater.runs.plan_machine import MOST_OF_MEMORY, processor_dtype, rule_microbatch
-from headwater.runs.plan_time import (
-    FIRST_LIGHT_BYTES,
-    START_SECONDS,
+from headwater.runs.plan_machine import (
+    MOST_OF_MEMORY,
     UNKNOWN_HELD_OUT,
-    VALIDATION_PART,
     checkpoint_bytes,
-    ending_seconds,
-    probe_scale,
+    probe_seconds,
+    processor_dtype,
     processor_peaks,
+    rule_microbatch,
     usual_here,
-    validated_tokens,
+    validation_seconds,
 )
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import has_almanac
@@ -47,35 +45,24 @@ RECOMPUTED = (0.0, 0.5, 1.0)
 GUESS_TOKENS = 1e8
 
 
-@dataclass(frozen=True)
-class Evaluations:
-    """What a run evaluates, whose number of steps isn't known yet: tokens of all validations together, and probes."""
+def usual_evaluations(config: RunConfig | None) -> float:
+    """Return the seconds of a run's validations and probes over those of a token, whose number of steps isn't known.
 
-    validated_tokens: float
-    num_probes: int
-    probe_seconds: float
-
-    def seconds(self, seconds_per_token: float) -> float:
-        """Return what they take together, at `seconds_per_token` of training."""
-        validations = self.validated_tokens * VALIDATION_PART * seconds_per_token
-        return validations + self.num_probes * self.probe_seconds * probe_scale(seconds_per_token)
-
-
-def usual_evaluations(config: RunConfig | None) -> Evaluations:
-    """Return those of the run's text, or of one text without an almanac; as often as rules say, and with each probe."""
-    known, num_probes = constants()["around_steps"], TrainSettings.model_fields["num_probes"].default
-    num_tokens, probe = UNKNOWN_HELD_OUT, known["look_seconds_without_almanac"]
-    if config is not None:
-        num_probes, num_tokens = config.train.num_probes, validated_tokens(config)
-        probe = known["look_seconds"] if has_almanac(config) else probe
-    return Evaluations((USUAL_VALIDATIONS + num_probes) * num_tokens, num_probes, probe)
+    They are those of the run's text, or of one text without an almanac; as often as rules say, and with each probe.
+    """
+    num_probes = config.train.num_probes if config else TrainSettings.model_fields["num_probes"].default
+    validated = UNKNOWN_HELD_OUT * constants()["around_steps"]["tokens_of_validated_token"]
+    validation = validation_seconds(config, 1.0) if config else validated
+    probe = probe_seconds(1.0, with_almanac=config is not None and has_almanac(config))
+    return (USUAL_VALIDATIONS + num_probes) * validation + num_probes * probe
 
 
 @dataclass(frozen=True)
 class Processor:
     """The machine: its rates, memory that a run may use, and what of it a run holds beside its loop.
 
-    `usual` is a step over what the rates say, as earlier runs here had it.
+    `usual` is a step over what the rates say, as earlier runs here had it; `evaluations` are all of a run, over a
+    token of training.
     In `half_length_fraction` of a run rows of an even length are two sequences each; None for the rule's.
     """
 
@@ -85,7 +72,7 @@ class Processor:
     optim: OptimSettings
     token_bytes: float
     usual: Spread
-    evaluations: Evaluations
+    evaluations: float
     half_length_fraction: float | None = None
 
     @property
@@ -119,7 +106,7 @@ class Processor:
         micro = rule_microbatch(rows * model.seq_len, model.seq_len)
         for recomputed in RECOMPUTED:
             portion = Portion(micro, math.ceil(recomputed * model.num_layers))
-            peak = run_memory(model, self.optim, portion, self.peaks.dtype, self.token_bytes)  # type: ignore[arg-type]
+            peak = run_memory(model, portion, self.peaks.dtype, self.token_bytes)  # type: ignore[arg-type]
             if peak * math.exp(Z_P90 * constants()["log_deviation"]["memory"]) <= self.memory_bytes:
                 placement = Placement(1, self.peaks.dtype, rows, micro // model.seq_len, recomputed)
                 return self._candidate(model, placement, peak, num_tokens, prepared_bytes_per_token)
@@ -132,7 +119,7 @@ class Processor:
         batch = placement.batch_rows * model.seq_len
         save = checkpoint_bytes(model, self.optim) / around["checkpoint_bytes_per_second"]
         per_token = self._step(model, batch, placement.recompute) / batch
-        evaluating, training = self.evaluations.seconds(per_token), num_tokens * per_token
+        evaluating, training = self.evaluations * per_token, num_tokens * per_token
         saved = checkpoints(1, Pauses(save, RESTART_SECONDS, evaluating / (evaluating + training)))
         return Candidate(
             model=model,
@@ -144,7 +131,7 @@ class Processor:
             checkpoints=saved,
             hours_deviation=self.usual.log_deviation,
             memory_deviation=deviation["memory"],
-            start_seconds=START_SECONDS + ending_seconds(per_token, FIRST_LIGHT_BYTES),
+            start_seconds=around["start_seconds"] + around["tokens_after"] * per_token,
             prepare_seconds=prepared / around["preparation_bytes_per_second"],
         )
 

@@ -25,22 +25,15 @@ from headwater.runs.plan_loss import schedule_effect
 from headwater.runs.plan_machine import gpu_to_use
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.search_options import PRECISIONS, SearchOptions, Text, text_of
-from headwater.runs.text_size import (
-    BORROWED,
-    TOKEN_BYTES_OF_A_BYTE,
-    notes_of_repetition,
-    token_bytes,
-    usual_bytes_per_token,
-)
+from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, usual_bytes_per_token
 from headwater.scaling import ScalingLaw, read_runs
-from headwater.scaling.published import NATS, OwnRuns, published_laws
+from headwater.scaling.published import OwnRuns, published_laws
 from headwater.scaling.repetition import OWN, USUAL
 
 ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
 "Vocabulary and row where nothing says: nanochat's, and those of first-light's size."
 USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
-BY_PUBLISHED = "The cost of repetition is by arXiv:2305.16264, and taken to be uncertain by half of it"
 PRICE_SAID = "price_per_hour of the costs file"
 
 
@@ -60,7 +53,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     losses = published_laws(at_flops) if runs is None else _own_losses(runs, config)
     plan = search(query, models, machine, losses)
     name = "budget" if config is None else config.name
-    return replace(plan, name=name, notes=(*plan.notes, *_notes_of_epochs(plan)))
+    return replace(plan, name=name)
 
 
 def machine_of(options: SearchOptions, config: RunConfig | None, text: Text) -> Machine:
@@ -178,14 +171,6 @@ def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
         return OwnRuns(law, runs)
     factor, why = schedule_effect(config, runs)
     return OwnRuns(law, runs, math.log(factor.median), factor.log_deviation, why)
-
-
-def _notes_of_epochs(plan: BudgetPlan) -> list[str]:
-    """Return a note where a choice reads its text far more often than the runs that its loss is forecast from."""
-    most = max(plan.choices, key=lambda each: each.epochs)
-    who, known = f"the {' and '.join(most.choice.kinds)} choice", plan.field.losses.epochs
-    how = BY_PUBLISHED if plan.field.losses.unit == NATS else BORROWED
-    return notes_of_repetition(who, most.epochs, known, how)
 
 
 def _with_own(models: list[ModelSettings], config: RunConfig | None) -> list[ModelSettings]:

@@ -38,11 +38,10 @@ from headwater.runs.ladder_record import (
 from headwater.runs.paths import Say
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run, with_ladder
 from headwater.runs.plan_machine import machinery
-from headwater.runs.plan_time import validated_tokens
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import is_trained, prepare_data
 from headwater.runs.text_size import epochs_or_none, overall_epochs
-from headwater.runs.times import around_steps_of, mean_step
+from headwater.runs.times import mean_step
 from headwater.scaling.backtest import LEAST_FITTED
 from headwater.scaling.design import worth_of_another
 from headwater.scaling.estimator import ScalingLaw
@@ -84,6 +83,9 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
                     return None
                 run.keep({"of": same_make(config), "rung": asdict(found)})
             done.append(replace(found, rung=rung))
+        if under_load := [rung.rung.name for rung in done if rung.busy]:
+            names = ", ".join(under_load)
+            say(f"times of {names} aren't used: under load. To measure a step: headwater plan RUN --measure")
         write_table(folder / "runs.csv", done, config.seed, overall_epochs(epochs_or_none(config)))
         record = {"format": FORMAT, "format_version": 1, "of": same_make(config), "speed": same_speed(config)}
         write_json(folder / "ladder.json", record | {"rungs": [asdict(rung) for rung in done]})
@@ -108,9 +110,6 @@ def _trained(run: SmallRun, rung: Rung, display: Display, say: Say) -> DoneRung 
     last = {record["event"]: record for record in records}
     device = last["start"]["device"]
     busy = None if meter is None else meter.note(device["cores"])
-    if busy is not None:
-        advice = "To measure a step again: headwater plan RUN --probe"
-        say(f"{busy} while this trained: its times aren't used. {advice}")
     return DoneRung(
         rung=rung,
         loss=last["validation"]["bits_per_byte"],
@@ -119,7 +118,6 @@ def _trained(run: SmallRun, rung: Rung, display: Display, say: Say) -> DoneRung 
         dtype=device["dtype"],
         num_threads=device["cores"],
         device_name=device["name"],
-        around=around_steps_of(records, validated_tokens(run.config), device["cores"]),
         busy=busy,
     )
 

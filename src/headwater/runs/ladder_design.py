@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import digest_json, link_folder, make_folder, remove_folder, write_json
-from headwater.forecast.result import PROBES_PART
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
@@ -27,8 +26,7 @@ from headwater.runs.ladder_record import (
 )
 from headwater.runs.paths import Folders, Say, read_json_or_none, stage_digest
 from headwater.runs.plan import load_note
-from headwater.runs.plan_machine import machinery, relative_step
-from headwater.runs.plan_time import around_steps
+from headwater.runs.plan_machine import around_steps, machinery, relative_step, training_rest
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import is_prepared, is_trained, tidy, write_config
 from headwater.scaling.design import design
@@ -217,9 +215,7 @@ class Sizes:
                 changes = {"num_steps": num_steps, "validate_every": num_steps, "validation_sequences": ALL_ROWS}
                 changes["num_probes"] = _num_probes(train) if model == self._config.model else 0
                 config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
-                around = around_steps(config, step_seconds)
-                rest = sum(around[part].median for part in ("start", "validations", PROBES_PART, "checkpoints"))
-                found.append(self._rung(config, step_seconds, rest))
+                found.append(self._rung(config, step_seconds, training_rest(config, step_seconds)))
         return found
 
     def _rung(self, config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:

@@ -24,7 +24,6 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.settings import ScheduleSettings
 from headwater.runs.paths import Folders, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
-from headwater.runs.times import MeasuredAround
 
 if TYPE_CHECKING:
     from headwater.scaling.table import Runs
@@ -66,7 +65,7 @@ class Rung:
 class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
-    `step_seconds` is that of steady training, what a run's other parts take is in `around` (runs.times).
+    `step_seconds` is that of steady training.
     `busy` is set where the machine was under load: its times say nothing of an idle one.
     """
 
@@ -77,7 +76,6 @@ class DoneRung:
     dtype: str
     num_threads: int
     device_name: str
-    around: MeasuredAround
     busy: str | None = None
 
 
@@ -224,9 +222,8 @@ def done_rung(value: dict[str, Any]) -> DoneRung:
     if not all(0 < bits < 1e6 for bits in loss.values()) or "all" not in loss:
         raise ValueError("bits per byte must be above zero")
     known = _of_fields(DoneRung, value)
-    around = MeasuredAround(**_of_fields(MeasuredAround, value["around"]))
     bits = {str(name): float(bits) for name, bits in loss.items()}
-    return DoneRung(**{**known, "rung": Rung(**value["rung"]), "loss": bits, "around": around})
+    return DoneRung(**{**known, "rung": Rung(**value["rung"]), "loss": bits})
 
 
 def _of_fields(kind: type, value: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from headwater.corpus.read.input import NO_PERMISSION
 from headwater.durations import duration
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.runs.plan_machine import machinery
-from headwater.runs.plan_time import around_steps
+from headwater.runs.plan_machine import around_steps, machinery
 from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_text, find_recipe, is_run_name
 from headwater.runs.text_size import useful_epochs
 from headwater.sources.settings import CorpusSettings

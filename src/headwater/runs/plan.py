@@ -8,6 +8,7 @@ settings loses it.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,20 +25,20 @@ from headwater.forecast.result import (
     Inputs,
     Limits,
     LossOutlook,
+    Machinery,
     Spread,
-    check_positive,
     forecast,
 )
 from headwater.machine.load import busy_now
 from headwater.model.count import count_model, flops_per_token
-from headwater.numbers import significant
+from headwater.records import no_owner
 from headwater.runs.costs import Costs
 from headwater.runs.ladder_record import ladder_table, unfinished_ladder
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
-from headwater.runs.plan_machine import StartedRun, machinery
-from headwater.runs.plan_time import Machinery, Probe, around_steps
+from headwater.runs.plan_machine import around_steps, machinery
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import epochs_or_none, most_epochs, notes_of_memorising, notes_of_missing_text
+from headwater.runs.text_size import epochs_or_none, most_epochs, notes_of_missing_text, notes_of_repetition
+from headwater.runs.times import Measurement
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
 NO_RUNS = (
@@ -62,7 +63,10 @@ class PlanOptions:
     def check(self) -> None:
         """Raise ConfigError for a number that can't be."""
         for name in ("max_hours", "max_money", "target_loss"):
-            check_positive(f"--{name.replace('_', '-')}", getattr(self, name))
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} {value:g}: give a number above zero, or leave it out for no limit")
         self.costs.require_of_a_run()
 
 
@@ -84,15 +88,6 @@ class RunPlan:
         found |= {"loss_unit": self.loss_unit, "step_seconds": self.step_seconds, "limits": asdict(self.limits)}
         refused = {} if self.loss_refused is None else {"loss_refused": self.loss_refused}
         return found | {"notes": self.notes} | refused
-
-    def require_fits(self) -> None:
-        """Raise ConfigError where a run more likely than not needs more memory than there is: a probe would hang."""
-        chance, limit = self.forecast.probabilities["over_memory"], self.limits.memory_bytes
-        if limit and chance is not None and chance > 0.5:
-            raise ConfigError(
-                f"no probe: the run needs about {significant(self.forecast.memory_gib.p50)} GiB and there are "
-                f"{significant(limit / 2**30)}; lower train.microbatch_tokens or the model, or drop --probe"
-            )
 
 
 def loss_unit_of(name: str) -> LossUnit:
@@ -117,17 +112,21 @@ def with_ladder(config: RunConfig, options: PlanOptions) -> PlanOptions:
 
 
 def plan_run(
-    config: RunConfig, options: PlanOptions, probe: Probe | None = None, started: StartedRun | None = None
+    config: RunConfig,
+    options: PlanOptions,
+    measured: Measurement | None = None,
+    dtype: str | None = None,
+    loss: LossOutlook | None = None,
 ) -> RunPlan:
     """Return the plan of a run. Raises ConfigError or DataError for what can't be answered.
 
-    `started` is what this process knows, where it is the run's own and has made the model and its optimizer.
+    `dtype` is what the run computes in, and `loss` the forecast of its loss, where they are known.
     """
     options.check()
-    missing = notes_of_missing_text(config)
-    here, loss = machinery(config, probe, started), _loss(config, options.runs)
+    here, loss = machinery(config, measured, dtype), loss or _loss(config, options.runs)
     limits = Limits(options.max_hours, options.max_money, options.target_loss, here.memory_limit_bytes)
-    memorising = notes_of_memorising(config) if loss.spread is None else []
+    load = (measured.busy if measured else None) or (load_note() if here.is_processor else None)
+    notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config), *here.step.notes]
     return RunPlan(
         config=config,
         forecast=forecast(_inputs(config, options.costs, here, loss), limits),
@@ -135,7 +134,7 @@ def plan_run(
         limits=limits,
         loss_unit=options.loss_unit,
         loss_refused=loss.refused,
-        notes=[*missing, *loss.notes, *memorising, *here.step.notes, *_notes_of_load(here, probe)],
+        notes=[*notes, load] if load else notes,
     )
 
 
@@ -145,48 +144,38 @@ def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
         from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded
 
         return loss_outlook(config, runs_csv)
-    unfinished = unfinished_ladder(config)
-    if unfinished is None:
-        return LossOutlook(None, NO_RUNS)
-    from headwater.runs.plan_loss import unfinished_outlook
+    if (unfinished := unfinished_ladder(config)) is not None:
+        from headwater.runs.plan_loss import unfinished_outlook
 
-    return unfinished_outlook(config, unfinished)
+        return unfinished_outlook(config, unfinished)
+    return LossOutlook(None, NO_RUNS)
 
 
 def _inputs(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook) -> Inputs:
     step, num_steps = here.step, config.train.num_steps
     site, pue, site_how = site_or_average(costs.site, costs.sites)
-    power_how, price_how = here.how["power"], here.how["price"]
-    if costs.watts is not None:
-        power_how = f"{costs.watts:g} W of the costs file"
-    if costs.price_per_hour is not None:
-        price_how = f"${costs.price_per_hour} an hour, of the costs file"
+    power = here.how["power"] if costs.watts is None else f"{costs.watts:g} W of the costs file"
+    price = costs.price_per_hour
     return Inputs(
         seconds={
             "steps": Spread(step.seconds.median * num_steps),
-            **around_steps(config, step.seconds.median, step.around),
+            **around_steps(config, step.seconds.median, step.rest),
         },
         speed_deviation=step.seconds.log_deviation,
         memory_bytes=here.memory,
         watts=here.watts if costs.watts is None else Spread(costs.watts),
         pue=pue,
         kg_co2_per_kwh=site.kg_co2_per_kwh,
-        usd_per_hour=here.usd_per_hour if costs.price_per_hour is None else Spread(costs.price_per_hour),
+        usd_per_hour=here.usd_per_hour if price is None else Spread(price),
         loss=loss.spread,
         how={
             "hours": f"{num_steps} steps of {step.seconds.median:.3g} s, {step.how}",
             "memory_gib": here.how["memory"],
-            "energy_kwh": f"{power_how}, {site_how}",
-            "money": price_how,
+            "energy_kwh": f"{power}, {site_how}",
+            "money": here.how["price"] if price is None else f"${price} an hour, of the costs file",
             "loss": loss.how,
         },
     )
-
-
-def _notes_of_load(here: Machinery, probe: Probe | None) -> list[str]:
-    """Return a note where the processor is under load."""
-    busy = probe.busy if probe is not None and probe.busy is not None else load_note()
-    return [busy] if busy is not None and here.is_processor else []
 
 
 def load_note() -> str | None:
@@ -225,27 +214,38 @@ def forecast_of_run(
     step: int,
     say: Say,
     clock: Callable[[], float],
-    started: StartedRun | None = None,
-    require_owner: Require = lambda: None,
+    dtype: str | None = None,
+    require_owner: Require = no_owner,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
-    `started` is what the run's process knows before its first step. Raises nothing but what `require_owner` raises,
+    `dtype` is what the run computes in. Raises nothing but what `require_owner` raises,
     LockedError when the run was taken over: a run is worth more than its forecast. What went wrong is said.
     """
     require_owner()
     path = config.run_dir / "forecast.json"
     try:
+        if step and (kept := read_json_or_none(path)) is not None:
+            if kept.get("key") == forecast_key(config):
+                return kept
+            say("the forecast was made for other settings or text than the run resumes with, and is removed")
+        remove_file(path)  # also of an attempt that died before its first save
         if step:
-            return _kept(config, say)
-        remove_file(path)  # of an attempt that died before its first save, or of other settings
+            return None
+        options = with_ladder(config, options)
+        try:
+            loss = _loss(config, options.runs)
+        except (ConfigError, DataError) as error:  # a bad table costs the loss alone
+            say(f"no forecast of the loss: {error}")
+            loss = LossOutlook(None, str(error))
+        plan = plan_run(config, options, dtype=dtype, loss=loss)
         found = {
             "format": FORECAST_FORMAT,
             "format_version": FORECAST_VERSION,
             "key": forecast_key(config),
             "made_at": datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
             "headwater": headwater_version(),
-            **_plan(config, options, say, started),
+            **plan.fields(),
         }
         write_json(path, found, require_owner)
     except LockedError:
@@ -253,38 +253,9 @@ def forecast_of_run(
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about
         say(f"no forecast: {error}")
         return None
-    for note in found["notes"]:
+    for note in plan.notes:
         say(note)
     return found
-
-
-def _kept(config: RunConfig, say: Say) -> dict[str, Any] | None:
-    """Return what the run began with; remove it where it was made for other settings."""
-    path = config.run_dir / "forecast.json"
-    kept = read_json_or_none(path)
-    if not isinstance(kept, dict) or kept.get("format") != FORECAST_FORMAT:
-        return None
-    if kept.get("key") == forecast_key(config):
-        return kept
-    remove_file(path)
-    say("the forecast was made for other settings or text than the run resumes with, and is removed")
-    return None
-
-
-def _plan(config: RunConfig, options: PlanOptions, say: Say, started: StartedRun | None) -> dict[str, Any]:
-    """Return the plan, without a loss where the table of runs can't be used."""
-    options = with_ladder(config, options)
-    if options.runs is None and (ladder := unfinished_ladder(config)) is not None:
-        say(ladder.says)
-    try:
-        return plan_run(config, options, None, started).fields()
-    except (ConfigError, DataError) as error:
-        if options.runs is None:
-            raise
-        say(f"no forecast of the loss: {error}")
-        found = plan_run(config, replace(options, runs=None), None, started).fields()
-        refused = {"loss_refused": str(error), "how": found["how"] | {"loss": str(error)}}
-        return found | refused | {"loss": None, "loss_unit": options.loss_unit}
 
 
 def forecast_key(config: RunConfig) -> str:

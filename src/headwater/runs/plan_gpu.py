@@ -7,17 +7,19 @@ from headwater.forecast.efficiency import shipped_constants, shipped_efficiency
 from headwater.forecast.layout import HEADWATER, Layout
 from headwater.forecast.memory import CONTEXT_BYTES, estimate_memory
 from headwater.forecast.processor import muon_flops, sizes_of
-from headwater.forecast.result import Spread
+from headwater.forecast.result import NO_PRICE, Machinery, Spread, StepTime
 from headwater.forecast.time import in_halves, step_seconds, step_work
 from headwater.forecast.transformer import transformer_of
-from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime
 from headwater.runs.run_config import RunConfig
+from headwater.runs.times import Measurement
 
-GPU_PROBED = 0.08  # from a measured step to a run's; a processor's, none was measured on a GPU
+GPU_MEASURED = 0.08  # from a measured step to a run's; a processor's, none was measured on a GPU
 
 
-def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, probe: Probe | None) -> Machinery:
-    """Return the numbers of the data sheet and of fitted efficiencies; the step of a probe, where there is one."""
+def machinery_of_gpu(
+    config: RunConfig, device: Device, microbatch_tokens: int, measured: Measurement | None
+) -> Machinery:
+    """Return the numbers of the data sheet and of fitted efficiencies; the step as measured, where it was."""
     shape, train = transformer_of(config.model), config.train
     layout = Layout(
         num_devices=1,
@@ -30,13 +32,13 @@ def machinery_of_gpu(config: RunConfig, device: Device, microbatch_tokens: int, 
         software=HEADWATER,
     )
     spread, price = shipped_constants()["spread"], find_price(device)
-    if probe is None:
-        sheet = "data sheet" if device.has_bf16 else "data sheet in fp16, which headwater doesn't train in (--probe),"
+    if measured is None:
+        sheet = "data sheet" if device.has_bf16 else "data sheet in fp16, which headwater doesn't train in,"
         step = Spread(_gpu_seconds(config, device, layout), spread["time"])
         step_time = StepTime(step, f"{device.name}'s {sheet} and fitted efficiencies")
     else:
-        how = f"a probe of {probe.num_steps} steps"
-        step_time = StepTime(Spread(probe.step_seconds, GPU_PROBED), how, probe.around)
+        how = f"{measured.num_steps} steps measured now"
+        step_time = StepTime(Spread(measured.step_seconds, GPU_MEASURED), how)
     return Machinery(
         step=step_time,
         memory=Spread(estimate_memory(shape, layout, config.optim.name).peak + CONTEXT_BYTES, spread["memory"]),

@@ -21,7 +21,7 @@ from headwater.runs.ladder_record import (
     table_of,
 )
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import MUCH_MORE, epochs_of, is_built, most_epochs, notes_of_repetition, overall_epochs
+from headwater.runs.text_size import MUCH_MORE, epochs_of, most_epochs, overall_epochs
 from headwater.scaling.backtest import LEAST_FITTED
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.reach import forecast_refusal, forecast_warnings
@@ -68,36 +68,28 @@ def _by_law(config: RunConfig, runs: Runs, params: float, name: str, *, is_own: 
         by_source = epochs_of(config)
     except ConfigError as error:
         return LossOutlook(None, str(error))
-    times, notes = most_epochs(by_source) if by_source else 1.0, []
-    if is_own:
-        law = ScalingLaw(with_epochs(runs, overall_epochs(by_source)), OWN)
-        name += ", which read their text as often"
-    else:
-        known = most_epochs_of(runs)
-        if times > max(MAX_EPOCHS, MUCH_MORE * known):
-            return LossOutlook(
-                None,
-                f"the run reads its text {times:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} "
-                "epochs. Use more text or fewer tokens, or measure it: headwater ladder RUN",
-            )
-        law = ScalingLaw(runs)
-        notes = notes_of_repetition("the run", times, known)
-    total = float(count_parameters(config.model).total)
-    tokens = float(config.train.num_steps * config.train.batch_tokens)
-    unique, fresh = tokens / overall_epochs(by_source), law.runs
-    refused = forecast_refusal(fresh, params, tokens)
-    if refused is not None:
+    times, overall = most_epochs(by_source), overall_epochs(by_source)
+    if not is_own and times > max(MAX_EPOCHS, MUCH_MORE * most_epochs_of(runs)):
+        return LossOutlook(
+            None,
+            f"the run reads its text {times:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} "
+            "epochs. Use more text or fewer tokens, or measure it: headwater ladder RUN",
+        )
+    law = ScalingLaw(with_epochs(runs, overall), OWN) if is_own else ScalingLaw(runs)
+    total, tokens = (
+        float(count_parameters(config.model).total),
+        float(config.train.num_steps * config.train.batch_tokens),
+    )
+    if refused := forecast_refusal(law.runs, params, tokens):
         return LossOutlook(None, refused)
-    found = law.predict(params, tokens, unique_tokens=unique, total_params=total)
-    read = "text of unknown size, taken as one epoch"
-    if by_source:
-        read = f"at most {'' if is_built(config) else 'about '}{times:.2g} epochs of a source"
-    how = f"{name}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
-    cost = float(np.expm1(law.strength.log_cost(np.array(total), np.array(tokens), unique)))
-    if cost > LEAST_COST:
-        how += f"; repetition costs {cost / (1 + cost):.1%} of it"
-    warnings = (f"the loss: {warning.says}" for warning in forecast_warnings(fresh, params, tokens))
-    return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, (*warnings, *notes))
+    found = law.predict(params, tokens, unique_tokens=tokens / overall, total_params=total)
+    read = f"about {times:.2g} epochs of a source at most" if by_source else "text of unknown size, taken as one epoch"
+    how = f"{name}{', which read their text as often' if is_own else ''}, {total:.3g} parameters, {tokens:.3g} tokens"
+    cost = float(np.expm1(law.strength.log_cost(np.array(total), np.array(tokens), tokens / overall)))
+    costs = f"; repetition costs {cost / (1 + cost):.1%} of it" if cost > LEAST_COST else ""
+    warnings = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(law.runs, params, tokens))
+    spread = Spread(float(found.median[0]), float(found.log_deviation[0]))
+    return LossOutlook(spread, f"{how} ({read}){costs}", warnings)
 
 
 def schedule_effect(config: RunConfig, runs_csv: Path) -> tuple[Spread, str]:

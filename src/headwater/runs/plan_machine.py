@@ -1,125 +1,67 @@
-"""Step, memory, power and price of a run on the machine at hand: a processor here, one GPU in `plan_gpu`. No torch."""
+"""What a run takes on the machine at hand: its step, all around steps, memory, power and price. No torch.
+
+A step's time is the mean of what was measured of this shape here: earlier runs in the folder, the ladder's rungs, a
+measurement just made, each once. Without any it is that of `forecast.processor`, times what steps of other shapes took
+over theirs. So it is for the rest of training, too. One GPU is in `plan_gpu`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from statistics import fmean
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from headwater.config import RawSettings
 from headwater.errors import ConfigError
-from headwater.forecast.processor import constants
-from headwater.forecast.processor_memory import Portion, memory_after_probe, run_memory
-from headwater.forecast.result import Spread
-from headwater.machine.host import cpu_flags, fast_dtype, gpu_name
+from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, sizes_of, step_seconds
+from headwater.forecast.processor_memory import Portion, run_memory, state_bytes
+from headwater.forecast.result import NO_PRICE, PROBES_PART, TRAINING_PARTS, Machinery, Spread, StepTime
+from headwater.machine.host import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
+from headwater.model.count import count_parameters
+from headwater.model.settings import ModelSettings
 from headwater.numbers import plural
 from headwater.optim.rules import RULES
-from headwater.runs.plan_time import NO_PRICE, Machinery, Probe, StepTime, modelled_step, peaks_at, processor_step
+from headwater.optim.settings import OptimSettings
+from headwater.runs.ladder_record import is_as_fast, is_shape_of, model_of, read_ladder
+from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import token_bytes
-from headwater.runs.times import StepShape
-from headwater.train.settings import num_recomputed
+from headwater.runs.text_size import has_almanac, source_bytes, token_bytes, tokens_of
+from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
+from headwater.train.settings import num_recomputed, probe_steps, validation_steps
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Device
 
+RUN_TO_RUN = 0.065
+"Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
+NUM_NEWEST = 10  # measurements that count: machine and code may change
+MAX_RATIO = 1000.0  # a measured step further from the model's isn't of this machine
 NOMINAL_RATE = 1e11  # FLOP/s
 SAME_MEMORY = 0.02
 "Of the peaks of runs of one shape: three of first-light were within 0.2 % (2026-11-28); text may differ."
 MOST_OF_MEMORY = 0.5
 "Mapped pages of a text larger than memory come and go."
+UNKNOWN_HELD_OUT = 50_000
+"Tokens held out of a source whose size isn't known: a few megabytes of text have as many."
 
 
-@dataclass(frozen=True)
-class StartedRun:
-    """What a run's own process knows before its first step: what it computes in, and the memory that it holds.
-
-    The model and its optimizer are made; `held_bytes` is None where the system doesn't say.
-    """
-
-    dtype: str
-    held_bytes: float | None
-
-
-def machinery(config: RunConfig, probe: Probe | None = None, started: StartedRun | None = None) -> Machinery:
+def machinery(config: RunConfig, measured: Measurement | None = None, dtype: str | None = None) -> Machinery:
     """Return the numbers of the device that the run would take here.
 
-    `started` is what this process knows, where it is the run's own.
+    `dtype` is what the run computes in, where that is known.
     """
     device = gpu_to_use(config.machine.device)
     if device is None:
-        return _processor(config, probe, started)
+        return _processor(config, measured, dtype)
     from headwater.runs.plan_gpu import machinery_of_gpu  # layouts and their efficiencies: no processor needs them
 
-    return machinery_of_gpu(config, device, microbatch_tokens(config), probe)
-
-
-def microbatch_tokens(config: RunConfig) -> int:
-    """Return the microbatch of the settings; the rule's where it will be measured at the run's start."""
-    tokens = config.train.microbatch_tokens
-    return rule_microbatch(config.train.batch_tokens, config.model.seq_len) if tokens == "auto" else tokens
-
-
-def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
-    """Return the tokens of the microbatch that the rule sets."""
-    given = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
-    return int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
-
-
-def _processor(config: RunConfig, probe: Probe | None, started: StartedRun | None) -> Machinery:
-    cores, flags, spread = config.machine.num_threads or usable_cores(), cpu_flags(), constants()["log_deviation"]
-    known = started or probe
-    dtype = known.dtype if known else processor_dtype(config.machine, flags)
-    step = processor_step(config, dtype, cores, flags, probe)
-    memory, memory_how = _processor_memory(config, dtype, step, probe, started)
-    watts = constants()["watts_per_core"]
-    return Machinery(
-        step=step,
-        memory=memory,
-        watts=Spread(watts * cores, spread["watts"]),
-        usd_per_hour=None,
-        how={"memory": memory_how, "power": f"{cores} cores × {watts:g} W", "price": NO_PRICE},
-        memory_limit_bytes=memory_bytes(),
-        is_processor=True,
-    )
-
-
-def _processor_memory(
-    config: RunConfig, dtype: str, step: StepTime, probe: Probe | None, started: StartedRun | None
-) -> tuple[Spread, str]:
-    """Return the peak: of earlier runs of this shape, of a probe, by what the run's process holds, else by formula."""
-    if step.peaks:
-        runs = plural(len(step.peaks), "earlier run")
-        return Spread(fmean(step.peaks), SAME_MEMORY), f"mean peak of {runs} of this shape here"
-    deviation = constants()["log_deviation"]["memory"]
-    text = min(token_bytes(config), MOST_OF_MEMORY * memory_bytes())
-    if probe and probe.memory_bytes:
-        return Spread(memory_after_probe(probe.memory_bytes, text), deviation), "the probe's peak, and text"
-    tokens, held = microbatch_tokens(config), started.held_bytes if started else None
-    portion = Portion(tokens, num_recomputed(config.train, config.model.num_layers), config.train.exact)
-    peak = run_memory(config.model, config.optim, portion, dtype, text, held)  # type: ignore[arg-type]
-    before = "libraries and text" if held is None else f"{held / 2**30:.3f} GiB held before the first step"
-    return Spread(peak, deviation), f"{before}, 16 bytes a parameter, activations of {tokens} tokens in {dtype}"
-
-
-def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
-    if machine.dtype == "float8":
-        raise ConfigError("machine.dtype is float8, which is for GPUs, and the run is planned for a processor here")
-    if machine.dtype != "auto":
-        return machine.dtype
-    fast = fast_dtype(flags)
-    return "bfloat16" if fast == "int8" and machine.compile == "off" else fast
-
-
-def relative_step(config: RunConfig, dtype: str) -> float:
-    """Return the seconds of a step in a unit of its own: only ratios between runs of one machine mean something."""
-    device = gpu_to_use(config.machine.device)
-    if device is not None:
-        return machinery(config).step.seconds.median
-    return modelled_step(StepShape.of(config), peaks_at(NOMINAL_RATE, dtype, cpu_flags()))
+    return machinery_of_gpu(config, device, microbatch_tokens(config), measured)
 
 
 def gpu_to_use(wanted: str) -> Device | None:
@@ -138,3 +80,198 @@ def gpu_to_use(wanted: str) -> Device | None:
     devices = read_devices()
     known = [alias for alias in devices if alias in key]
     return devices[max(known, key=len)] if known else find_device(name, devices)
+
+
+def _processor(config: RunConfig, measured: Measurement | None, dtype: str | None) -> Machinery:
+    cores, flags, watts = config.machine.num_threads or usable_cores(), cpu_flags(), constants()["watts_per_core"]
+    dtype = dtype or (measured.dtype if measured else processor_dtype(config.machine, flags))
+    step = processor_step(config, dtype, cores, flags, measured)
+    memory, memory_how = _processor_memory(config, dtype, step.peaks)
+    return Machinery(
+        step=step,
+        memory=memory,
+        watts=Spread(watts * cores, constants()["log_deviation"]["watts"]),
+        usd_per_hour=None,
+        how={"memory": memory_how, "power": f"{cores} cores × {watts:g} W", "price": NO_PRICE},
+        memory_limit_bytes=memory_bytes(),
+        is_processor=True,
+    )
+
+
+def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
+    if machine.dtype == "float8":
+        raise ConfigError("machine.dtype is float8, which is for GPUs, and the run is planned for a processor here")
+    if machine.dtype != "auto":
+        return machine.dtype
+    fast = fast_dtype(flags)
+    return "bfloat16" if fast == "int8" and machine.compile == "off" else fast
+
+
+def _processor_memory(config: RunConfig, dtype: str, peaks: Sequence[float]) -> tuple[Spread, str]:
+    """Return the peak: the mean of earlier runs of this shape, else by formula."""
+    if peaks:
+        return Spread(fmean(peaks), SAME_MEMORY), f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
+    text = min(token_bytes(config), MOST_OF_MEMORY * memory_bytes())
+    tokens = microbatch_tokens(config)
+    portion = Portion(tokens, num_recomputed(config.train, config.model.num_layers), config.train.exact)
+    peak = run_memory(config.model, portion, dtype, text)  # type: ignore[arg-type]
+    spread = Spread(peak, constants()["log_deviation"]["memory"])
+    return spread, f"libraries, text, 16 bytes a parameter, activations of {tokens} tokens in {dtype}"
+
+
+def microbatch_tokens(config: RunConfig) -> int:
+    """Return the microbatch of the settings; the rule's where it will be measured at the run's start."""
+    tokens = config.train.microbatch_tokens
+    return rule_microbatch(config.train.batch_tokens, config.model.seq_len) if tokens == "auto" else tokens
+
+
+def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
+    """Return the tokens of the microbatch that the rule sets."""
+    given = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
+    return int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
+
+
+def processor_step(
+    config: RunConfig, dtype: str, cores: int, flags: set[str], measured: Measurement | None
+) -> StepTime:
+    """Return the mean step of the run on this many cores.
+
+    A measurement under load counts only where nothing else of this shape does, a rung's never.
+    """
+    shape, peaks = StepShape.of(config), processor_peaks(dtype, cores, flags)
+    runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=config.machine.compile != "off"))
+    rungs = [rung for rung in read_ladder(config) if rung.dtype == dtype] if is_as_fast(config) else []
+    idle = [rung for rung in rungs if rung.busy is None]
+    busy = ", ".join(f"{rung.rung.name} ({rung.busy})" for rung in rungs if rung.busy is not None)
+    notes = [f"the ladder's times under load aren't used: {busy}"] if busy else []
+    own = [run for run in runs if run.of.key == shape.key and _ratio(run, peaks)][:NUM_NEWEST]
+    steps, sources = [run.step_seconds for run in own], [plural(len(own), "earlier run")] if own else []
+    if alike := [rung.step_seconds for rung in idle if is_shape_of(rung.rung, config)]:
+        steps.append(fmean(alike))
+        sources.append("the ladder's runs")
+    if measured is not None and not (measured.busy and steps):
+        steps.append(measured.step_seconds)
+        sources.append(f"{measured.num_steps} steps measured now")
+    if steps:
+        rests = [run.rest_over_usual for run in own if run.rest_over_usual]
+        return StepTime(
+            _mean(steps),
+            f"mean of {' and '.join(sources)} of this shape here",
+            fmean(rests) if rests else None,
+            tuple(run.peak_memory_bytes for run in own if run.peak_memory_bytes),
+            notes,
+        )
+    shapes = [shape.model_copy(update={"model": model_of(rung.rung, config.model)}) for rung in idle]
+    others = [MeasuredSteps(of=of, step_seconds=rung.step_seconds) for of, rung in zip(shapes, idle, strict=True)]
+    modelled, usual = modelled_step(shape, peaks), usual_here([*runs, *others], peaks)
+    if usual is None:
+        return StepTime(Spread(modelled, _unmeasured()), f"modelled at {peaks.how}; --measure times it", notes=notes)
+    how = f"modelled, times {usual.median:.2f} as measured on other shapes here"
+    return StepTime(Spread(modelled * usual.median, usual.log_deviation), how, notes=notes)
+
+
+def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread | None:
+    """Return a step over the modelled one by the newest measurements, of whatever shape; None without any."""
+    ratios = [ratio for run in found if (ratio := _ratio(run, peaks))][:NUM_NEWEST]
+    if not ratios:
+        return None
+    mean = _mean(ratios)
+    return Spread(mean.median, math.hypot(mean.log_deviation, constants()["log_deviation"]["step_shape"]))
+
+
+def _unmeasured() -> float:
+    """Return the deviation of a step that is modelled alone."""
+    return math.hypot(constants()["log_deviation"]["step"], constants()["log_deviation"]["step_shape"])
+
+
+def _mean(values: Sequence[float]) -> Spread:
+    """Return the mean, and how far the next run's may be from it, by the scatter of at least that from run to run."""
+    logs = [math.log(value) for value in values]
+    scatter = stdev(logs) if len(logs) > 1 else 0.0
+    return Spread(math.exp(fmean(logs)), max(RUN_TO_RUN, scatter) * math.sqrt(1 + 1 / len(logs)))
+
+
+def _ratio(run: MeasuredSteps, peaks: Peaks) -> float | None:
+    """Return a step over the modelled one; None for what no such processor takes, or a shape that no model has."""
+    try:
+        ratio = run.step_seconds / modelled_step(run.of, peaks)
+    except (ArithmeticError, ValueError):
+        return None
+    return ratio if 1 / MAX_RATIO < ratio < MAX_RATIO else None
+
+
+def modelled_step(shape: StepShape, peaks: Peaks) -> float:
+    """Return the seconds of a step by FLOPs and the measured part of the peak, on average over the run."""
+    train, optim = shape.train, shape.optim
+    sizes = sizes_of(shape.model, optim.name == "muon", optim.block_rows, train.half_length_fraction)
+    return step_seconds(sizes, train.batch_tokens, peaks, train.recompute_fraction)
+
+
+def relative_step(config: RunConfig, dtype: str) -> float:
+    """Return the seconds of a step in a unit of its own: only ratios between runs of one machine mean something."""
+    if gpu_to_use(config.machine.device) is not None:
+        return machinery(config).step.seconds.median
+    return modelled_step(StepShape.of(config), peaks_at(NOMINAL_RATE, dtype, cpu_flags()))
+
+
+def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
+    """Return the rate of this processor: float32 measured, times what such processors gain."""
+    float32 = cores * float32_rate_per_core()
+    peaks = peaks_at(float32, dtype, flags)
+    how = f"{peaks.rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
+    return replace(peaks, how=how)
+
+
+def peaks_at(float32: float, dtype: str, flags: set[str]) -> Peaks:
+    """Return what a processor of this rate in float32 reaches, by what processors with such instructions gain."""
+    kind = USUAL if dtype == "float32" else kind_of(flags)
+    gain = 1.0 if dtype == "float32" else measured_kind(kind)["rate_over_float32"][dtype]
+    return Peaks(float32 * gain, dtype, "", kind)
+
+
+def around_steps(config: RunConfig, step_seconds: float, rest: float | None = None) -> dict[str, Spread]:
+    """Return the seconds of everything but steps, by first-light's on one machine.
+
+    `rest` is what training besides steps took in earlier runs of the shape, over what is counted here.
+    """
+    known, train, deviation = constants()["around_steps"], config.train, constants()["log_deviation"]
+    per_token = step_seconds / train.batch_tokens
+    is_built = (Folders(config.run_dir).tokens / "manifest.json").is_file()
+    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in config.corpus.sources.values())
+    num_saves = -(-train.num_steps // train.save_every)
+    training = {
+        "start": known["start_seconds"],
+        "validations": len(validation_steps(train)) * validation_seconds(config, per_token),
+        PROBES_PART: len(probe_steps(train)) * probe_seconds(per_token, has_almanac(config)),
+        "checkpoints": num_saves * checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"],
+    }
+    besides = {
+        "preparation": text / known["preparation_bytes_per_second"],
+        "after": known["tokens_after"] * per_token,
+    }
+    sure = deviation["around"] if rest is None else deviation["around_measured"]
+    found = {name: Spread(seconds * (rest or 1.0), sure) for name, seconds in training.items()}
+    return found | {name: Spread(seconds, deviation["around"]) for name, seconds in besides.items()}
+
+
+def training_rest(config: RunConfig, step_seconds: float) -> float:
+    """Return the seconds of training besides its steps, as they are usually counted."""
+    return sum(part.median for name, part in around_steps(config, step_seconds).items() if name in TRAINING_PARTS)
+
+
+def validation_seconds(config: RunConfig, per_token: float) -> float:
+    """Return the time of one validation: of its rows of each source, or of as many as there are."""
+    wanted, held_out = config.train.validation_sequences * config.model.seq_len, tokens_of(config, "validation")
+    tokens = sum(min(wanted, held_out.get(name, UNKNOWN_HELD_OUT)) for name in config.corpus.sources)
+    return float(constants()["around_steps"]["tokens_of_validated_token"] * per_token * tokens)
+
+
+def probe_seconds(per_token: float, with_almanac: bool) -> float:
+    """Return the time of one probe, with the almanac's questions or without."""
+    known = constants()["around_steps"]
+    return float(known["tokens_of_probe" if with_almanac else "tokens_of_probe_without_almanac"] * per_token)
+
+
+def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> float:
+    """Return weights and optimizer state: all the state but the gradients."""
+    return state_bytes(model, optim) - 4 * count_parameters(model).total

@@ -6,9 +6,8 @@ import glob
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.batches.mixture import make_plan
 from headwater.batches.mixture_rules import USUAL_EPOCHS
@@ -21,14 +20,12 @@ from headwater.sources.settings import SourceSettings, parse_names
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
-MIN_NOTED_EPOCHS, MUCH_MORE = 2.0, 1.5
-"Epochs from which repetition is noted, and how many times those of the runs that the loss is forecast from."
-BORROWED = "The cost of repetition is borrowed from other runs and uncertain by 3 times"
+MUCH_MORE = 1.5
+"Times the epochs that still teach, from which a plan says so."
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
 
-@dataclass(frozen=True)
-class SourceEpochs:
+class SourceEpochs(NamedTuple):
     """The tokens that a source gives to a run, and its epochs."""
 
     tokens: float
@@ -75,30 +72,19 @@ def files_below(path: str) -> Iterator[str]:
 
 
 def notes_of_missing_text(config: RunConfig) -> list[str]:
-    """Return a note of every path of the sources that names nothing, or below which no file can be read.
+    """Return a note of every path of the sources below which no file with text can be read.
 
     None once the text is built: a plan may come before its text. Addresses elsewhere are not asked.
     """
     if split_tokens(config.run_dir, "train") is not None:
         return []
     named = [(name, path) for name, source in config.corpus.sources.items() for path in source.paths or []]
-    reasons = [(name, _why_without_text(path)) for name, path in named if "://" not in path]
     return [
-        f"source {name!r}: {reason}; nothing of it is counted here. Name files or folders that hold text"
-        for name, reason in reasons
-        if reason
+        f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); nothing of it is counted here"
+        for name, path in named
+        if "://" not in path
+        and not any(os.access(file, os.R_OK) and os.path.getsize(file) for file in files_below(path))
     ]
-
-
-def _why_without_text(path: str) -> str:
-    """Return why nothing can be read of a path, or "" where some file can be."""
-    if any(os.access(file, os.R_OK) and os.path.getsize(file) for file in files_below(path)):
-        return ""
-    if not glob.glob(os.path.expanduser(path), recursive=True) and not os.path.lexists(os.path.expanduser(path)):
-        return f"there is no {path!r} (looked from {Path.cwd()})"
-    if not os.access(path, os.R_OK) or any(not os.access(file, os.R_OK) for file in files_below(path)):
-        return f"permission denied to read {path}"
-    return f"no file with text was found in {path}"
 
 
 def usual_bytes_per_token(vocab_size: int) -> float:
@@ -122,29 +108,18 @@ def token_bytes(config: RunConfig) -> float:
     return TOKEN_BYTES_OF_A_BYTE * sum(source_bytes(source) or 0.0 for source in config.corpus.sources.values())
 
 
-def foreseen_held_out(config: RunConfig) -> dict[str, int]:
-    """Return {source: tokens held out} as built, else about as many as the files will give, where that is known."""
-    built = split_tokens(config.run_dir, "validation")
-    if built is not None:
+def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
+    """Return {source: tokens} of "train" or "validation" as built, else about as many as the files will give.
+
+    Without the sources whose size isn't known.
+    """
+    built = split_tokens(config.run_dir, split)
+    if built is not None and (split == "validation" or set(built) == set(config.corpus.sources)):
         return built
-    part = config.corpus.validation_fraction / usual_bytes_per_token(config.model.vocab_size)
+    held_out = config.corpus.validation_fraction
+    part = (1 - held_out if split == "train" else held_out) / usual_bytes_per_token(config.model.vocab_size)
     sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
-    return {name: round(size * part) for name, size in sizes.items() if size is not None}
-
-
-def train_rows(config: RunConfig) -> dict[str, int]:
-    """Return about how many rows each source has to train on; raise ConfigError where its text isn't built yet."""
-    found = split_tokens(config.run_dir, "train")
-    if found is None:
-        raise ConfigError(
-            f"the text of {config.name} isn't built yet; `headwater corpus tokenizer train {config.name}` builds it"
-        )
-    return {name: -(-count // config.model.seq_len) for name, count in found.items()}
-
-
-def read_rows(config: RunConfig) -> dict[str, int]:
-    """Return about how many different rows of each source a run may read: a share of them, or all."""
-    return {name: math.ceil(count * config.mixture.share_of_text) for name, count in train_rows(config).items()}
+    return {name: math.ceil(size * part) for name, size in sizes.items() if size}
 
 
 def shares_by_rule(config: RunConfig) -> dict[str, Any]:
@@ -152,7 +127,7 @@ def shares_by_rule(config: RunConfig) -> dict[str, Any]:
 
     A rule that the text doesn't carry has the reason in place of its shares.
     """
-    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
+    rows, num_rows, mixture = _rows(config), config.num_rows, config.mixture
     by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
     found: dict[str, Any] = {}
     for name, each in {
@@ -172,31 +147,21 @@ def shares_by_rule(config: RunConfig) -> dict[str, Any]:
     return {"rows": rows, "mixtures": found}
 
 
+def _rows(config: RunConfig) -> dict[str, int]:
+    return {name: -(-count // config.model.seq_len) for name, count in tokens_of(config, "train").items()}
+
+
 def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
     """Return what a run reads of each source, before its text is built about; None where some size isn't known.
 
     Raises ConfigError where the caps of epochs leave fewer tokens than the run needs.
     """
-    rows = train_rows(config) if is_built(config) else _foreseen_rows(config)
-    if rows is None:
+    rows = _rows(config)
+    if set(rows) != set(config.corpus.sources):
         return None
     plan = make_plan(rows, config.mixture, config.num_rows)
     counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
     return {name: SourceEpochs(float(counts[name] * config.model.seq_len), epochs[name]) for name in rows}
-
-
-def is_built(config: RunConfig) -> bool:
-    """Return whether the run's text is built, of the sources that it has now."""
-    return set(split_tokens(config.run_dir, "train") or {}) == set(config.corpus.sources)
-
-
-def _foreseen_rows(config: RunConfig) -> dict[str, int] | None:
-    """Return about how many rows each source trains on, by the size of its files; None where one isn't known."""
-    sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
-    row_bytes = usual_bytes_per_token(config.model.vocab_size) * config.model.seq_len
-    trained = 1 - config.corpus.validation_fraction
-    known = {name: math.ceil(trained * size / row_bytes) for name, size in sizes.items() if size}
-    return known if set(known) == set(sizes) else None
 
 
 def epochs_or_none(config: RunConfig) -> dict[str, SourceEpochs] | None:
@@ -207,8 +172,9 @@ def epochs_or_none(config: RunConfig) -> dict[str, SourceEpochs] | None:
         return None
 
 
-def most_epochs(by_source: Mapping[str, SourceEpochs]) -> float:
-    return max(found.times for found in by_source.values())
+def most_epochs(by_source: Mapping[str, SourceEpochs] | None) -> float:
+    """Return the epochs of the source that is read most often; 1 where that isn't known yet."""
+    return max(found.times for found in by_source.values()) if by_source else 1.0
 
 
 def overall_epochs(by_source: Mapping[str, SourceEpochs] | None) -> float:
@@ -224,13 +190,12 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
 
     But a run of fewer than 200 steps has hardly begun to learn (docs/log.md, 2026-11-26, texts of 0.14 and 1.2 MB).
     """
-    to_begin = min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique)
     from headwater.scaling.repetition import OWN  # where text is read more than once
 
-    return max(OWN.best_epochs(params, unique), to_begin)
+    return max(OWN.best_epochs(params, unique), min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique))
 
 
-def notes_of_memorising(config: RunConfig) -> list[str]:
+def notes_of_repetition(config: RunConfig) -> list[str]:
     """Return a note where a run reads its text so often that such a model memorises it."""
     together = overall_epochs(epochs_or_none(config))
     if together <= 1:
@@ -243,14 +208,4 @@ def notes_of_memorising(config: RunConfig) -> list[str]:
         f"{together:.1f} epochs of this text: a model of this size learns most from about {useful:.1f}, memorises "
         "more, and gets worse on other text. Use fewer steps, more text or a smaller model; to measure it: "
         "headwater ladder RUN"
-    ]
-
-
-def notes_of_repetition(who: str, times: float, known: float, how: str = BORROWED) -> list[str]:
-    """Return a note where `who` reads its text far more often than the runs did that its loss is forecast from."""
-    if times < max(MIN_NOTED_EPOCHS, MUCH_MORE * known):
-        return []
-    return [
-        f"{who} has {times:.1f} epochs; the runs behind the forecast of its loss had {known:.2g}. {how}; "
-        "headwater ladder RUN measures it"
     ]

@@ -1,62 +1,43 @@
-"""What a run's steps, validations, probes and saves took; kept in RUN/times.json for later plans. No torch.
+"""What steps took on this machine: of whole runs, kept in RUN/times.json for later plans, or just measured. No torch.
 
-times.json is of a processor alone, by one process, with nothing beside it: such steps are what forecasts are for.
+times.json is of a processor alone, by one process, on an idle machine: such steps are what forecasts are for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.files import digest_json, write_json
 from headwater.machine.host import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.runs.paths import Require, read_json_or_none
+from headwater.runs.paths import Require
 from headwater.runs.run_config import RunConfig
 from headwater.train.settings import TrainSettings, is_half_length
 
 if TYPE_CHECKING:
     from headwater.records import Record
 
-FORMAT, FORMAT_VERSION = "headwater-times", 1
 TIMES_FILE = "times.json"
 MIN_STEPS, MIN_SECONDS = 30, 10.0  # of training: less is the moment's speed
 MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or was computed twice for an audit."
-MANY = 5  # validations or probes
-MOST_SECONDS = 1e6  # no step or part of ours takes more
-LEAST_BYTES, MOST_BYTES = 1e6, 1e15  # of memory, that a process which trained can have had
 _OF_TRAIN = {"batch_tokens", "microbatch_tokens", "recompute_fraction", "half_length_fraction", "exact"}
 
-
-@dataclass(frozen=True)
-class MeasuredAround:
-    """Seconds around steps as they were measured; None where they weren't.
-
-    `validated_token` is a token of a validation, `probe` a probe, `save` what a save takes from training.
-    """
-
-    validated_token: float | None = None
-    probe: float | None = None
-    save: float | None = None
-
-    @classmethod
-    def mean_of(cls, found: Sequence[MeasuredAround]) -> MeasuredAround:
-        """Return the mean of each part over those that measured it."""
-        parts = {each.name: [value for one in found if (value := getattr(one, each.name))] for each in fields(cls)}
-        return cls(**{name: fmean(values) if values else None for name, values in parts.items()})
+Seconds = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
+Bytes = Annotated[float, Field(strict=True, ge=1e6, le=1e15)]
 
 
-NOT_MEASURED = MeasuredAround()
-
-
-@dataclass(frozen=True)
-class StepShape:
+class StepShape(BaseModel):
     """What a step's time depends on besides the machine."""
+
+    model_config = ConfigDict(frozen=True)
 
     model: ModelSettings
     optim: OptimSettings
@@ -64,29 +45,42 @@ class StepShape:
 
     @classmethod
     def of(cls, config: RunConfig) -> StepShape:
-        return cls(config.model, config.optim, config.train)
+        return cls(model=config.model, optim=config.optim, train=config.train)
 
     @property
     def key(self) -> str:
         """The same for runs whose steps are alike, however many they make and whatever they read."""
-        return digest_json(
-            {
-                "model": self.model.model_dump(mode="json"),
-                "optim": self.optim.model_dump(mode="json", include={"name", "block_rows"}),
-                "train": self.train.model_dump(mode="json", include=_OF_TRAIN),
-            }
-        )
+        optim = self.optim.model_dump(mode="json", include={"name", "block_rows"})
+        train = self.train.model_dump(mode="json", include=_OF_TRAIN)
+        return digest_json({"model": self.model.model_dump(mode="json"), "optim": optim, "train": train})
+
+
+class MeasuredSteps(BaseModel):
+    """The mean step of a shape here and, of a whole run, its other times; times.json has it as it is.
+
+    `rest_over_usual` is what its training took besides steps, over what a plan counts for that.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["headwater-times"] = "headwater-times"
+    format_version: Literal[1] = 1
+    of: StepShape
+    step_seconds: Seconds
+    speed: dict[str, Any] = {}
+    rest_over_usual: Seconds | None = None
+    ended_at: float = 0.0
+    peak_memory_bytes: Bytes | None = None
 
 
 @dataclass(frozen=True)
-class MeasuredSteps:
-    """Steps that were measured on this machine: their shape, mean, what lies around them, when, and the peak memory."""
+class Measurement:
+    """What the run's own steps took here just now; `busy` is set where the machine was under load."""
 
-    shape: StepShape
     step_seconds: float
-    around: MeasuredAround = NOT_MEASURED
-    ended_at: float = 0.0
-    peak_memory_bytes: float | None = None
+    num_steps: int
+    dtype: str
+    busy: str | None = None
 
 
 def mean_step(records: Sequence[Record], train: TrainSettings) -> float:
@@ -102,57 +96,32 @@ def mean_step(records: Sequence[Record], train: TrainSettings) -> float:
     return found / num_steps
 
 
-def around_steps_of(records: Sequence[Record], num_validated_tokens: int, num_threads: int) -> MeasuredAround:
-    """Return what the records of a finished run say of the time of its other parts.
-
-    Training waits for a save's copy; the thread that writes it takes one core of those that compute.
-    """
-    validations = [record["evaluation_seconds"] for record in records if record["event"] == "validation"]
-    probes: dict[int, float] = {}
-    for record in records:
-        if "evaluation_seconds" in record and record["event"] != "validation":
-            probes[record["step"]] = probes.get(record["step"], 0.0) + record["evaluation_seconds"]
-    saves = [r["seconds"] + r["background_seconds"] / num_threads for r in records if r["event"] == "checkpoint"]
-    validation = _usual(validations)
-    return MeasuredAround(
-        validated_token=validation / num_validated_tokens if validation and num_validated_tokens else None,
-        probe=_usual(list(probes.values())),
-        save=fmean(saves) if saves else None,
-    )
-
-
-def _usual(seconds: Sequence[float]) -> float | None:
-    """Return the mean of many, of few the last: the first compiles what all need. None of none."""
-    return (fmean(seconds) if len(seconds) >= MANY else seconds[-1]) if seconds else None
-
-
 def keep_times(
     config: RunConfig,
     records: Sequence[Record],
     speed: dict[str, Any],
-    num_validated_tokens: int,
-    require_owner: Require = lambda: None,
+    usual_rest: Callable[[float], float],
+    require_owner: Require,
 ) -> None:
     """Write what the whole run took by its `records`, where one process made all its steps; else nothing.
 
-    `speed` is `speed_here` of what it computed in.
+    `speed` is `speed_here` of what it computed in; `usual_rest` returns the seconds that a plan counts for training
+    besides its steps, given a step's.
     """
     seconds = [record["seconds"] for record in records if record["event"] == "step"]
     if len(seconds) < max(MIN_STEPS, config.train.num_steps) or sum(seconds) < MIN_SECONDS:
         return
-    shape = StepShape.of(config)
-    found = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "speed": speed,
-        "of": {name: getattr(shape, name).model_dump(mode="json") for name in ("model", "optim", "train")},
-        "step_seconds": mean_step(records, config.train),
-        "around": asdict(around_steps_of(records, num_validated_tokens, speed["num_threads"])),
-        "num_steps": len(seconds),
-        "ended_at": records[-1]["time"],
-        "peak_memory_bytes": records[-1].get("peak_memory_bytes"),
-    }
-    write_json(config.run_dir / TIMES_FILE, found, require_owner)
+    step, finish = mean_step(records, config.train), records[-1]
+    rest = finish["seconds"] - len(seconds) * step
+    found = MeasuredSteps(
+        of=StepShape.of(config),
+        step_seconds=step,
+        speed=speed,
+        rest_over_usual=rest / usual_rest(step) if rest > 0 else None,
+        ended_at=finish["time"],
+        peak_memory_bytes=finish.get("peak_memory_bytes"),
+    )
+    write_json(config.run_dir / TIMES_FILE, found.model_dump(mode="json"), require_owner)
 
 
 def speed_here(dtype: str, num_threads: int, is_compiled: bool) -> dict[str, Any]:
@@ -165,30 +134,10 @@ def earlier_runs(runs_dir: Path, speed: dict[str, Any]) -> list[MeasuredSteps]:
     """Return what the runs of a folder took that computed as `speed` says, newest first; what can't be read isn't."""
     found = []
     for path in sorted(runs_dir.glob(f"*/{TIMES_FILE}")):
-        value = read_json_or_none(path)
         try:
-            if (value["format"], value["format_version"]) == (FORMAT, FORMAT_VERSION) and value["speed"] == speed:
-                found.append(_earlier_run(value))
-        except (KeyError, TypeError, ValueError, OverflowError):  # not ours: pydantic's errors are ValueErrors
+            run = MeasuredSteps.model_validate_json(path.read_bytes())
+        except (OSError, ValueError):  # pydantic's errors are ValueErrors
             continue
+        if run.speed == speed:
+            found.append(run)
     return sorted(found, key=lambda run: -run.ended_at)
-
-
-def _earlier_run(value: dict[str, Any]) -> MeasuredSteps:
-    """Return the run of a file's JSON; raise KeyError, TypeError or ValueError for anything else."""
-    of, around = value["of"], dict(value.get("around") or {})  # older files have no `around`
-    for seconds in [value["step_seconds"], *filter(None, around.values())]:
-        if isinstance(seconds, bool) or not 1e-12 < seconds <= MOST_SECONDS:
-            raise ValueError(f"{seconds} is no time")
-    shape = StepShape(
-        ModelSettings.model_validate(of["model"]),
-        OptimSettings.model_validate(of["optim"]),
-        TrainSettings.model_validate(of["train"]),
-    )
-    halved = shape.train.half_length_fraction
-    if abs(float(value.get("half_length_fraction", halved)) - halved) > 0.05:
-        raise ValueError("an older file of a resumed run, whose steps are not the whole run's")
-    peak = float(value.get("peak_memory_bytes") or 0)
-    if peak and not LEAST_BYTES <= peak <= MOST_BYTES:
-        raise ValueError(f"{peak} is no peak of memory")
-    return MeasuredSteps(shape, value["step_seconds"], MeasuredAround(**around), float(value["ended_at"]), peak or None)

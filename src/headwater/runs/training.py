@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from headwater.checkpoint.layout import checkpoint_dir
@@ -13,7 +14,7 @@ from headwater.errors import LockedError
 from headwater.forecast.processor_memory import plan_fields
 from headwater.machine.load import LoadMeter
 from headwater.machine.machine import peak_dtype
-from headwater.machine.memory import give_back_freed_memory, resident_bytes
+from headwater.machine.memory import give_back_freed_memory
 from headwater.machine.ranks import Ranks
 from headwater.machine.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
@@ -21,8 +22,7 @@ from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
 from headwater.runs.plan import PlanOptions, forecast_of_run
-from headwater.runs.plan_machine import StartedRun
-from headwater.runs.plan_time import validated_tokens
+from headwater.runs.plan_machine import training_rest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import is_trained, train_plan
 from headwater.runs.text import RunText, open_batches, open_text
@@ -45,7 +45,7 @@ def train_stage(
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    options        what the run's forecast is made with, before its first step
+    options        what the run's forecast is made with, before its first step; None: none is made
     text           the run's text, where it is open already
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
@@ -62,9 +62,8 @@ def train_stage(
             _require_space(run)
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
-            started = StartedRun(run.machine.facts.dtype, resident_bytes() or None)  # 0: the system doesn't say
-            forecast = forecast_of_run(
-                config, options or PlanOptions(), run.step, say, time.time, started, require_owner
+            forecast = options and forecast_of_run(
+                config, options, run.step, say, time.time, run.machine.facts.dtype, require_owner
             )
             _record_beginning(run, config, display, peak, forecast)
             meter = LoadMeter()
@@ -73,10 +72,10 @@ def train_stage(
             busy = meter.note() if run.machine.world_size == 1 else None
             beside = {} if busy is None else {"beside": busy}
             display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
-            if busy is not None:
-                say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
-            elif run.machine.facts.device == "cpu" and run.machine.world_size == 1:
+            if busy is None and run.machine.facts.device == "cpu" and run.machine.world_size == 1:
                 _keep_times(run, config, say, require_owner)
+            elif busy and options:
+                say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
         finally:
             run.records.close()
         if stop_requested(run, stop):
@@ -96,7 +95,7 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
     here = [record for record in records if record["attempt"] == run.records.attempt]
     try:
         speed = speed_here(facts.dtype, facts.num_threads, facts.compiled)
-        keep_times(config, here, speed, validated_tokens(config), require_owner)
+        keep_times(config, here, speed, partial(training_rest, config), require_owner)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: evaluation, export and report are still to come

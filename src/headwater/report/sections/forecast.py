@@ -61,14 +61,14 @@ def _table(found: list[Outcome]) -> Html:
 def _row(outcome: Outcome) -> list[Child]:
     actual, error = outcome.fact, outcome.error
     unit, scale = time_unit(outcome.p50) if outcome.unit == "seconds" else (outcome.unit, 1.0)
-    verdict = "" if actual is None else "inside" if outcome.is_inside else "outside"
+    verdict = outcome.verdict if outcome.is_counted else ""
     return [
         outcome.quantity,
         *(significant(value / scale, 4) for value in (outcome.p10, outcome.p50, outcome.p90)),
         tag("b", significant(actual / scale, 4)) if actual is not None else "not known",
         unit,
         f"{100 * error:+.1f}\u00a0%".replace("-", "−") if error is not None else None,
-        tag("span", verdict, class_=f"badge {verdict}") if verdict and outcome.is_counted else None,
+        tag("span", verdict, class_=f"badge {verdict.split(',')[0]}") if verdict else None,
         outcome.how,
     ]
 

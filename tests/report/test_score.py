@@ -1,4 +1,4 @@
-"""Scores of forecasts and intervals of shares, against scipy and by hand."""
+"""The score of a forecast, against the integral that defines it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from headwater.forecast.result import binomial_interval, crps
 from headwater.intervals import Z_P90
+from headwater.report.outcome import crps
 
 
 def by_integration(fact: float, p50: float, deviation: float) -> float:
@@ -37,13 +37,3 @@ def test_no_band_does_better_than_the_true_one():
         factor = math.exp(Z_P90 * deviation)
         means[deviation] = np.mean([crps(float(fact), 1 / factor, 1.0, factor) for fact in facts])
     assert min(means, key=means.__getitem__) == 0.1, means
-
-
-@pytest.mark.parametrize(("num_right", "num_tried"), [(0, 5), (5, 5), (7, 9), (80, 100)])
-def test_the_interval_of_a_share_is_the_exact_one(num_right, num_tried):
-    exact = stats.binomtest(num_right, num_tried).proportion_ci(0.95, method="exact")
-    assert binomial_interval(num_right, num_tried) == pytest.approx((exact.low, exact.high))
-
-
-def test_nothing_tried_says_nothing():
-    assert binomial_interval(0, 0) == (0.0, 1.0)

@@ -1,0 +1,129 @@
+"""The run's own step, timed here for less than a minute on tokens without meaning, in a folder that is removed.
+
+What is timed is what training runs: its assembly, its loop, its records. Of a step of many microbatches that would
+take too long one is timed, and the model of a step says what the whole takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.batches.mixture import make_plan
+from headwater.batches.pack import pack_source
+from headwater.batches.settings import MixtureSettings
+from headwater.batches.source import BatchSource
+from headwater.forecast.processor_memory import require_memory
+from headwater.machine.load import LoadMeter
+from headwater.machine.memory import memory_bytes
+from headwater.machine.signals import StopRequest
+from headwater.runs.paths import Say
+from headwater.runs.plan_machine import microbatch_tokens, relative_step
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import train_plan
+from headwater.runs.times import Measurement
+from headwater.tokens.read import TokenStore
+from headwater.tokens.write import EncodedDocument, write_store
+from headwater.train.assemble import assemble
+from headwater.train.loop import train
+
+WARMUP_STEPS, MIN_STEPS, MAX_STEPS = 2, 3, 40
+MEASURED_SECONDS, DEADLINE_SECONDS = 12.0, 40.0
+LONG_STEP_SECONDS = 5.0  # from which one microbatch stands for all
+NEVER = 10_000_000  # steps: no save, validation or probe falls into the measurement
+FIRST_ID = 32  # after the special tokens
+NUM_DOCUMENTS, DOCUMENT_ROWS = 8, 64
+
+
+class _Enough(Exception):
+    """Ends the loop, raised by what is shown its records."""
+
+
+class _Stopwatch:
+    """Seconds of whole steps, end to end, after the warm-up."""
+
+    def __init__(self) -> None:
+        self._started_at = self._last = time.perf_counter()
+        self._num_steps = 0
+        self.steps: list[float] = []
+        self.meter = LoadMeter()
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if record["event"] != "step":
+            return
+        now = time.perf_counter()
+        self._num_steps += 1
+        if self._num_steps == WARMUP_STEPS:
+            self.meter = LoadMeter()
+        if self._num_steps > WARMUP_STEPS or now - self._started_at > DEADLINE_SECONDS / 2:
+            self.steps.append(now - self._last)
+        enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
+        late = self.steps and now - self._started_at + self.steps[-1] > DEADLINE_SECONDS
+        if enough or late or len(self.steps) >= MAX_STEPS:
+            raise _Enough
+        self._last = time.perf_counter()
+
+
+def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> Measurement:
+    """Time the run's step here; `expected_step_seconds` decides whether it is run whole.
+
+    Raises ConfigError where the model can't be trained in this machine's memory.
+    """
+    require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
+    micro, batch = microbatch_tokens(config), config.train.batch_tokens
+    is_whole = batch == micro or expected_step_seconds <= LONG_STEP_SECONDS
+    changes: dict[str, Any] = {"batch_tokens": batch if is_whole else micro, "half_length_fraction": 0.0}
+    timed = config.model_copy(update={"train": config.train.model_copy(update=changes)})
+    changes |= {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_probes": 0}
+    changes |= {"microbatch_tokens": micro, "guard_sigmas": None, "audit_every": None, "hang_seconds": None}
+    plan = replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
+    with tempfile.TemporaryDirectory(prefix="headwater-measure-") as folder:
+        rows = _rows(config, Path(folder), changes["batch_tokens"])
+        run = assemble(Path(folder), plan, rows, say)
+        try:
+            stopwatch = _Stopwatch()
+            with contextlib.suppress(_Enough):
+                train(run, _NoEvaluator(), stopwatch, StopRequest())
+            busy = stopwatch.meter.note()
+        finally:
+            run.records.close()
+    dtype = run.machine.facts.dtype
+    return Measurement(
+        step_seconds=statistics.median(stopwatch.steps) * relative_step(config, dtype) / relative_step(timed, dtype),
+        num_steps=len(stopwatch.steps),
+        dtype=dtype,
+        busy=busy
+        and f"{busy} while the step was measured: it is the step of a loaded machine; stop them and measure again",
+    )
+
+
+class _NoEvaluator:
+    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
+        return {}
+
+    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from ()
+
+
+def _rows(config: RunConfig, folder: Path, batch_tokens: int) -> BatchSource:
+    """Return rows of random ids, in documents longer than a row."""
+    seq_len, vocab_size = config.model.seq_len, config.model.vocab_size
+    generator = np.random.default_rng(1)
+
+    def document(number: int) -> EncodedDocument:
+        # begin and end are added: one token less than positions, and the last one is only a target
+        ids = generator.integers(min(FIRST_ID, vocab_size - 1), vocab_size, DOCUMENT_ROWS * seq_len - 1)
+        return EncodedDocument(ids, 4 * len(ids), str(number))
+
+    write_store(folder / "text", map(document, range(NUM_DOCUMENTS)), vocab_size, "random tokens")
+    source = pack_source(TokenStore(folder / "text"), seq_len)
+    num_rows = NEVER * (batch_tokens // seq_len)
+    return BatchSource({"text": source}, make_plan({"text": source.num_rows}, MixtureSettings(), num_rows), seq_len, 1)
