@@ -49,7 +49,6 @@ from headwater.scaling.backtest import (
     LEAST_RATIO,
     MIN_FITTED,
     Origin,
-    decades_beyond,
     origins,
     thresholds,
 )
@@ -140,7 +139,7 @@ def by_size() -> Iterator[Cut]:
             beyond = ~inside & (ratio >= 1) & (ratio <= 1000) & (further >= 1.6) & (further <= 5.6)
             if len(fitted) >= MIN_RUNS and beyond.any():
                 asked = runs.where(beyond)
-                yield Cut(family, name, Origin(fitted, asked, decades_beyond(fitted, asked.flops)))
+                yield Cut(family, name, Origin(fitted, asked))
 
 
 def ladders() -> Iterator[Cut]:
@@ -158,7 +157,7 @@ def ladders() -> Iterator[Cut]:
             chosen = next((rows for rows in drawn if _has_sizes(runs.where(rows))), None)
             if chosen is not None:
                 fitted, asked = runs.where(np.sort(chosen)), runs.where(np.array([place]))
-                yield Cut(family, name, Origin(fitted, asked, decades_beyond(fitted, asked.flops)))
+                yield Cut(family, name, Origin(fitted, asked))
                 count += 1
 
 
@@ -175,7 +174,7 @@ def far() -> Iterator[Cut]:
             if asked:
                 places = np.array(asked)[np.linspace(0, len(asked) - 1, min(len(asked), FAR_PER_CUT)).astype(int)]
                 targets = runs.where(places)
-                yield Cut(family, name, Origin(fitted, targets, decades_beyond(fitted, targets.flops)))
+                yield Cut(family, name, Origin(fitted, targets))
 
 
 def is_warned(fitted: Runs, params: float, tokens: float) -> bool:

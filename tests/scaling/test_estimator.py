@@ -73,7 +73,7 @@ def test_a_law_says_what_it_was_fitted_on():
 
 def test_a_ladder_of_six_is_held_against_its_own_larger_rows():
     ladder = ladder_runs([1e6, 4e6, 1.6e7], [20.0, 80.0])
-    assert [len(cut.origin.fitted) for cut in ScalingLaw(ladder).past] == [4, 5]
+    assert [len(cut.fitted) for cut in ScalingLaw(ladder).past] == [4, 5]
     bent = np.where(ladder.flops == ladder.flops.max(), 1.3, 1.0)
     assert ScalingLaw(runs_of(ladder.params, ladder.tokens, ladder.loss * bent)).widening > ScalingLaw(ladder).widening
 

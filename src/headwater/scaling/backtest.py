@@ -15,22 +15,23 @@ from headwater.scaling.table import FloatArray, Runs, num_distinct
 
 ORIGIN_STEP = 0.25  # decades of compute
 MAX_DECADES = 2.0
-MIN_FITTED = 8
-MIN_SIZES = 3
+MIN_FITTED, MIN_SIZES = 8, 3
 MIN_FITTED_INSIDE = 6  # of a table that is held against itself
 LEAST_FITTED = 4  # of a ladder: the prior carries what so few leave open
-# tokens per parameter of a run that somebody would plan
-LEAST_RATIO, GREATEST_RATIO = 1.0, 1000.0
+LEAST_RATIO, GREATEST_RATIO = 1.0, 1000.0  # tokens per parameter of a run that somebody would plan
 _SAME_COMPUTE = 0.01  # decades
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One cut of a table: runs fitted, runs beyond, and the decades of compute from the largest fitted to each."""
+    """One cut of a table: the runs that are fitted, and those beyond that are forecast."""
 
     fitted: Runs
     beyond: Runs
-    decades: FloatArray
+
+    @property
+    def decades(self) -> FloatArray:
+        return decades_beyond(self.fitted, self.beyond.flops)
 
 
 def decades_beyond(runs: Runs, flops: FloatArray) -> FloatArray:
@@ -48,22 +49,20 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
 
     A target further beyond than the fitted runs themselves reach is not asked for: the forecaster calls that too far.
     """
-    log_flops = np.log10(runs.flops)
-    ratio = runs.tokens / runs.params
+    log_flops, ratio = np.log10(runs.flops), runs.tokens / runs.params
     plausible = (ratio >= LEAST_RATIO) & (ratio <= GREATEST_RATIO)
     fitted_before = 0
     for threshold in thresholds(log_flops):
-        inside = log_flops <= threshold
-        if int(inside.sum()) in (fitted_before, 0):
+        fitted = runs.where(log_flops <= threshold)
+        if len(fitted) in (fitted_before, 0):
             continue
-        fitted = runs.where(inside)
         fitted_before = len(fitted)
         if fitted_before < min_fitted or min(num_distinct(fitted.params), num_distinct(fitted.tokens)) < MIN_SIZES:
             continue
-        largest, reach = float(np.log10(fitted.flops.max())), span(fitted)
-        beyond = (log_flops > largest + _SAME_COMPUTE) & (log_flops <= largest + min(MAX_DECADES, reach)) & plausible
+        decades = log_flops - np.log10(fitted.flops.max())
+        beyond = (decades > _SAME_COMPUTE) & (decades <= min(MAX_DECADES, span(fitted))) & plausible
         if beyond.any():
-            yield Origin(fitted, runs.where(beyond), log_flops[beyond] - largest)
+            yield Origin(fitted, runs.where(beyond))
 
 
 def past_cuts(runs: Runs) -> list[Origin]:
@@ -72,11 +71,10 @@ def past_cuts(runs: Runs) -> list[Origin]:
     if found or len(runs) > MIN_FITTED_INSIDE + 2:
         return found
     order = np.argsort(runs.flops, kind="stable")
-    cuts = []
-    for count in range(LEAST_FITTED, len(runs)):
-        fitted, beyond = runs.where(order[:count]), runs.where(order[count : count + 1])
-        cuts.append(Origin(fitted, beyond, decades_beyond(fitted, beyond.flops)))
-    return cuts
+    return [
+        Origin(runs.where(order[:count]), runs.where(order[count : count + 1]))
+        for count in range(LEAST_FITTED, len(runs))
+    ]
 
 
 def thresholds(log_flops: FloatArray) -> FloatArray:

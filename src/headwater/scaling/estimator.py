@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 
 from headwater.errors import DataError
 from headwater.intervals import LEVEL, Z_P90, deviations_of
-from headwater.scaling.backtest import Origin, decades_beyond, past_cuts
+from headwater.scaling.backtest import decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
 from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings
@@ -68,7 +68,7 @@ class Prediction:
 
     @property
     def low(self) -> FloatArray:
-        return self.median * np.exp(-deviations_of(self.level) * self.log_deviation)
+        return self.median**2 / self.high
 
     @property
     def high(self) -> FloatArray:
@@ -93,15 +93,6 @@ class Optimum:
     params_p90: float
 
 
-@dataclass(frozen=True)
-class PastCut:
-    """The table's larger runs as its smaller ones forecast them: errors of log loss, and the posterior's variances."""
-
-    origin: Origin
-    errors: FloatArray
-    variances: FloatArray
-
-
 class ScalingLaw:
     """The fit of one table; make one with `fit`, or of a table that was read.
 
@@ -123,7 +114,8 @@ class ScalingLaw:
         likeliest = int(self._weights.argmax())
         self.posterior, self.likeliest_strength = self._posteriors[likeliest], float(self._strengths[likeliest])
         self.runs = self.posterior.runs
-        self.past = [self._past(cut) for cut in past_cuts(self.runs)]
+        self.past = past_cuts(self.runs)
+        "The table's larger runs beside its smaller ones."
         self.widening = self.widening_by(self.discrepancy)
 
     def __repr__(self) -> str:
@@ -163,8 +155,9 @@ class ScalingLaw:
         say that nothing need be widened.
         """
         squares = []
-        for cut in self.past:
-            off = cut.errors / discrepancy.deviation(cut.variances, cut.origin.decades, self.runs.run_noise)
+        for cut, (medians, variances) in zip(self.past, self._of_past, strict=True):
+            deviations = discrepancy.deviation(variances, cut.decades, self.runs.run_noise)
+            off = np.log(cut.beyond.loss / medians) / deviations
             squares.append(min(float(np.median(off**2)) / _MEDIAN_SQUARE, _LARGEST_SQUARE))
         return math.sqrt((PRIOR_CUTS + sum(squares)) / (PRIOR_CUTS + len(squares)))
 
@@ -195,11 +188,13 @@ class ScalingLaw:
         if not 0 < level < 1:
             raise DataError(f"level is {level}, and the share that an interval holds lies between 0 and 1: 0.8, say")
         N, D, unique, total = _targets(params, tokens, unique_tokens, params if total_params is None else total_params)
-        logs, variances = self._by_strength(N, D, penalty(total, D, unique))
+        known = {each: each.predict(N, D) for each in dict.fromkeys(self._posteriors)}
+        medians, variances = (np.array([known[each][part] for each in self._posteriors]) for part in (0, 1))
+        logs = np.log(medians) + np.log1p(self._strengths[:, None] * penalty(total, D, unique))
         mean = self._weights @ logs
-        variance, by_strength = self._weights @ variances, self._weights @ (logs - mean) ** 2
+        by_strength = self._weights @ (logs - mean) ** 2
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
-        own = self.widening * self.discrepancy.deviation(variance, decades, self.runs.run_noise)
+        own = self.widening * self.discrepancy.deviation(self._weights @ variances, decades, self.runs.run_noise)
         by_row = np.abs(self.without_each(N, D)).max(axis=0, initial=0.0) / Z_P90
         warned = [bool(forecast_warnings(self.runs, *sizes)) for sizes in zip(N.tolist(), D.tolist(), strict=True)]
         deviation = np.sqrt(own**2 + by_strength + by_row**2) * np.where(warned, WARNED_WIDENING, 1.0)
@@ -254,12 +249,6 @@ class ScalingLaw:
         largest = np.argsort(-self.runs.flops, kind="stable")[:NUM_LARGEST]
         return [self._posterior(self.runs.where(np.arange(len(self.runs)) != row)) for row in largest]
 
-    def _by_strength(self, params: FloatArray, tokens: FloatArray, costs: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return medians of log loss (s, t) and the posterior's variances (s, t)."""
-        known = {each: each.predict(params, tokens) for each in dict.fromkeys(self._posteriors)}
-        medians, variances = (np.array([known[each][place] for each in self._posteriors]) for place in (0, 1))
-        return np.log(medians) + np.log1p(self._strengths[:, None] * costs), variances
-
     def _weigh(self, known: Strength) -> None:
         """Set strengths of the penalty, their weights, and posteriors of what losses would have been on fresh text."""
         runs, strengths = self.table, known.median * np.exp(known.log_deviation * _STRENGTHS)
@@ -276,9 +265,9 @@ class ScalingLaw:
         self._strengths, self._weights = strengths[kept], weights[kept] / weights[kept].sum()
         self._posteriors = [posteriors[place] for place in kept]
 
-    def _past(self, cut: Origin) -> PastCut:
-        medians, variances = self._posterior(cut.fitted).predict(cut.beyond.params, cut.beyond.tokens)
-        return PastCut(cut, np.log(cut.beyond.loss / medians), variances)
+    @cached_property
+    def _of_past(self) -> list[tuple[FloatArray, FloatArray]]:
+        return [self._posterior(cut.fitted).predict(cut.beyond.params, cut.beyond.tokens) for cut in self.past]
 
     def _posterior(self, runs: Runs) -> Posterior:
         return Posterior(runs, self._prior, self._departure)

@@ -55,8 +55,6 @@ class Law:
 class Grid:
     """`coefficients` (a, b, 3) are E and the terms A and B at the runs' mean sizes; `gram` (a, b, 3, 3) is XᵀX."""
 
-    alphas: FloatArray
-    betas: FloatArray
     coefficients: FloatArray
     squares: FloatArray
     gram: FloatArray
@@ -90,8 +88,7 @@ def solve_grid(runs: Runs, alphas: FloatArray, betas: FloatArray, whitening: Flo
     moments[..., 0] = constant @ target
     moments[..., 1] = (by_N.T @ target)[:, None]
     moments[..., 2] = (by_D.T @ target)[None, :]
-    coefficients, squares = solve_nonnegative(gram, moments, float(target @ target))
-    return Grid(alphas, betas, coefficients, squares, gram)
+    return Grid(*solve_nonnegative(gram, moments, float(target @ target)), gram)
 
 
 def solve_nonnegative(gram: FloatArray, moments: FloatArray, total: float) -> tuple[FloatArray, FloatArray]:
@@ -121,18 +118,17 @@ def fit_law(runs: Runs) -> Law:
         raise DataError(f"{len(runs)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
     space = np.geomspace(LEAST_EXPONENT, GREATEST_EXPONENT, 48)
     grid = solve_grid(runs, space, space, np.diag(1 / runs.loss))
-    return min((_polish(runs, start) for start in _starts(runs, grid)), key=lambda law: law.objective)
+    return min((_polish(runs, start) for start in _starts(runs, grid, space)), key=lambda law: law.objective)
 
 
-def _starts(runs: Runs, grid: Grid) -> list[FloatArray]:
+def _starts(runs: Runs, grid: Grid, space: FloatArray) -> list[FloatArray]:
     """Return the grid's best local minima, as logarithms of E, A', B' (terms at the runs' mean sizes), alpha, beta."""
     squares = np.pad(grid.squares, 1, constant_values=np.inf)
     around = np.lib.stride_tricks.sliding_window_view(squares, (3, 3)).min(axis=(2, 3))
     places = sorted(np.argwhere(grid.squares <= around).tolist(), key=lambda at: grid.squares[tuple(at)])
     smallest = _SMALLEST * float(runs.loss.min())
     return [
-        np.log([*np.maximum(grid.coefficients[i, j], smallest), grid.alphas[i], grid.betas[j]])
-        for i, j in places[:NUM_STARTS]
+        np.log([*np.maximum(grid.coefficients[i, j], smallest), space[i], space[j]]) for i, j in places[:NUM_STARTS]
     ]
 
 
@@ -143,16 +139,24 @@ def _polish(runs: Runs, start: FloatArray) -> Law:
     centre_N, centre_D = centre(runs.params), centre(runs.tokens)
     n, d, log_loss = np.log(runs.params) - centre_N, np.log(runs.tokens) - centre_D, np.log(runs.loss)
 
-    def errors(x: FloatArray) -> FloatArray:
+    def terms(x: FloatArray) -> FloatArray:
+        """Return the logarithms of the three terms, one row each."""
         alpha, beta = np.exp(x[3:])
-        logs = np.stack([np.full_like(n, x[0]), x[1] - alpha * n, x[2] - beta * d])
-        return (np.logaddexp.reduce(logs) - log_loss) / HUBER_DELTA
+        return np.stack([np.full_like(n, x[0]), x[1] - alpha * n, x[2] - beta * d])
+
+    def errors(x: FloatArray) -> FloatArray:
+        return (np.logaddexp.reduce(terms(x)) - log_loss) / HUBER_DELTA
+
+    def jacobian(x: FloatArray) -> FloatArray:
+        shares = np.exp(terms(x) - np.logaddexp.reduce(terms(x)))
+        by_exponent = -np.exp(x[3:, None]) * np.stack([n, d]) * shares[1:]
+        return np.concatenate([shares, by_exponent]).T / HUBER_DELTA
 
     low, high = math.log(LEAST_EXPONENT), math.log(GREATEST_EXPONENT)
     bounds = ([-np.inf] * 3 + [low] * 2, [np.inf] * 3 + [high] * 2)
     inside = np.array([*start[:3], *np.clip(start[3:], low + 1e-9, high - 1e-9)])
     tolerances = {"ftol": 1e-12, "xtol": 1e-12, "gtol": 1e-12, "max_nfev": 2000}
-    found = least_squares(errors, inside, "3-point", bounds, loss="huber", x_scale="jac", **tolerances)
+    found = least_squares(errors, inside, jacobian, bounds, loss="huber", x_scale="jac", **tolerances)
     E, (alpha, beta) = math.exp(found.x[0]), np.exp(found.x[3:]).tolist()
     A, B = math.exp(found.x[1] + alpha * centre_N), math.exp(found.x[2] + beta * centre_D)
     return Law(E, A, B, alpha, beta, objective=float(found.cost) * HUBER_DELTA**2 / len(runs))

@@ -36,8 +36,8 @@ AT_ANY, PER_DECADE = 0.009, 0.02
 the fifth, intervals of 90 % covered 78 to 100 % (658 runs beyond those fitted)."""
 MAX_BELOW, MAX_ABOVE, LEAST_FAMILIES = 0.5, 4.0, 2
 """Decades of compute outside a law's to which it has a level, and families that must. One below their rows the laws of
-large runs are off by 5 to 60 % on Porian's runs, two by 15 to 100 %; above, loss only nears the floor. What one family
-says of runs that small is its recipe's: another's losses there were 14 to 24 % lower."""
+large runs are off by 5 to 60 % on Porian's runs, two by 15 to 100 %; above, loss only nears the floor. One family alone
+speaks of its recipe: Porian's law is 10 to 24 % above the losses of the same tuned one at its least compute."""
 BATCH_PER_SQUARED_DOUBLING, MAX_FACTOR = 0.0039, 4.0
 """Relative rise of loss per squared doubling of the batch from the best, measured to a factor of four: the grids of
 Step Law (arXiv:2503.04715), 17 cells of about 110 runs (quartiles 0.0036 and 0.0044)."""
