@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from headwater.runs.finish import load_model
+from headwater.runs.run_config import config_of_run
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,8 +25,7 @@ from quality.judge import held_out_bits_per_byte
 
 def main() -> None:
     run_dir, documents, out = map(Path, sys.argv[1:4])
-    loaded = load_model(run_dir)
-    tokenizer, model = loaded.tokenizer, loaded.model
+    model, tokenizer = load_model(run_dir)
     with open(documents, encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line in lines]
     parts = [[tokenizer.begin_id, *ids, tokenizer.end_id] for ids in tokenizer.encode_many(texts)]
@@ -37,7 +37,7 @@ def main() -> None:
             return model.logits(model(tokens_BT, documents_BT))
 
     table = tokenizer.bytes_per_token_table()
-    value = held_out_bits_per_byte(logits, stream, table, loaded.config.model.seq_len)
+    value = held_out_bits_per_byte(logits, stream, table, config_of_run(run_dir).model.seq_len)
     out.write_text(json.dumps({"bits_per_byte": value, "tokens": len(stream)}), encoding="utf-8")
 
 

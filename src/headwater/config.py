@@ -100,7 +100,7 @@ class RawSettings:
         # a table replaces what was set beneath it
         for old in [old for old in self.origins if old == path or old.startswith(path + ".")]:
             del self.origins[old]
-        for leaf in _leaves(value, path):
+        for leaf in leaves(value, path):
             self.origins[leaf] = origin
 
 
@@ -213,9 +213,10 @@ def _merge(raw: RawSettings, path: str, value: Any, origin: str) -> None:
         raw.set_(path, value, origin)
 
 
-def _leaves(value: Any, path: str) -> list[str]:
+def leaves(value: Any, path: str = "") -> list[str]:
+    """Return the paths of all values in a table, itself at `path`, that are no tables or empty ones."""
     if isinstance(value, dict) and value:
-        return [leaf for name, inner in value.items() for leaf in _leaves(inner, f"{path}.{name}")]
+        return [leaf for name, inner in value.items() for leaf in leaves(inner, f"{path}.{name}" if path else name)]
     return [path]
 
 

@@ -119,17 +119,18 @@ def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finis
     """From the text alone: no token store, no packing, no padding, no batches."""
     from headwater.corpus.load import read_documents
     from headwater.runs.finish import load_model
+    from headwater.runs.run_config import config_of_run
 
-    loaded = load_model(finished.run_dir)
-    nats, num_bytes, seq_len = 0.0, 0, loaded.config.model.seq_len
+    model, tokenizer = load_model(finished.run_dir)
+    nats, num_bytes, seq_len = 0.0, 0, config_of_run(finished.run_dir).model.seq_len
     for document in read_documents(finished.run_dir / "data/corpus", "validation", "mine"):
         num_bytes += len(document.text.encode())
-        ids = [loaded.tokenizer.begin_id, *loaded.tokenizer.encode(document.text)]
+        ids = [tokenizer.begin_id, *tokenizer.encode(document.text)]
         # a long document is read in chunks of seq_len, each without what came before it
         for start in range(0, len(ids) - 1, seq_len):
             row = torch.tensor([ids[start : start + seq_len + 1]])
-            x_BTD = loaded.model(row[:, :-1], torch.zeros_like(row[:, :-1]))
-            log_p = torch.log_softmax(loaded.model.logits(x_BTD[0]).double(), dim=-1)
+            x_BTD = model(row[:, :-1], torch.zeros_like(row[:, :-1]))
+            log_p = torch.log_softmax(model.logits(x_BTD[0]).double(), dim=-1)
             nats -= float(log_p.gather(1, row[0, 1:, None]).sum())
     kept = json.loads((finished.run_dir / "evaluation.json").read_text())
     assert kept["bits_per_byte"]["all"] == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-5)

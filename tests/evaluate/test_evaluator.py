@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.machine.kernels.ops import KernelOps
 from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
+from headwater.runs.run_config import config_of_run
 
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 
@@ -28,7 +30,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def loaded(finished):
-    return load_model(finished.run_dir)
+    return SimpleNamespace(config=config_of_run(finished.run_dir), model=load_model(finished.run_dir)[0])
 
 
 @pytest.fixture(scope="module")

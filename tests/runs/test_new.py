@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.errors import DataError
-from headwater.runs.new import MIN_STEPS, TimeEstimate, choose_sizes, estimate_time, with_steps, write_run_file
+from headwater.runs.new import MIN_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import notes_of_repetition
 from headwater.scaling.repetition import MAX_EPOCHS_TRIED
 
-HERE = TimeEstimate(step=0.1, rest=3.0)
+HERE = STEP, REST = 0.1, 3.0
 
 
 @given(st.integers(300, 10**12), st.floats(0.01, 10_000), st.booleans())
@@ -48,7 +48,7 @@ def test_epochs_are_about_those_that_were_best(num_tokens, vocab_size, least, mo
 @given(st.integers(10**9, 10**10), st.floats(1, 100))
 def test_steps_are_those_that_the_time_allows(num_tokens, minutes):
     sizes = with_steps(choose_sizes(num_tokens, 8192), num_tokens, minutes, HERE)
-    assert HERE.rest + sizes.num_steps * HERE.step == pytest.approx(60 * minutes, abs=HERE.step)
+    assert REST + sizes.num_steps * STEP == pytest.approx(60 * minutes, abs=STEP)
     assert f"what --minutes {minutes:g} allow" in sizes.why[1]
 
 
@@ -80,10 +80,10 @@ def test_a_run_file_takes_the_minutes_that_the_plan_of_it_says(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(prose(1, 200_000))
     write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 10.0, lambda line: None)
-    said = estimate_time(load_run("mine.toml", [])[0])
+    step, rest = estimate_time(load_run("mine.toml", [])[0])
     num_steps = load_run("mine.toml", [])[0].train.num_steps
     assert num_steps > MIN_STEPS
-    assert said.rest + num_steps * said.step == pytest.approx(600, rel=0.5)  # measured twice, on a machine that drifts
+    assert rest + num_steps * step == pytest.approx(600, rel=0.5)  # measured twice, on a machine that drifts
 
 
 @pytest.mark.parametrize("num_bytes", [1200, 3000, 10_000, 100_000])

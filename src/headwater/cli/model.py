@@ -12,7 +12,8 @@ from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
 from headwater.cli.verbs import App
 
 if TYPE_CHECKING:
-    from headwater.runs.finish import LoadedModel
+    from headwater.model.transformer import Transformer
+    from headwater.tokenizer.tokenizer import Tokenizer
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
 
@@ -26,7 +27,7 @@ def add_to(app: App) -> None:
 
 
 @contextmanager
-def _loaded(run: str) -> Iterator[LoadedModel]:
+def _loaded(run: str) -> Iterator[tuple[Transformer, Tokenizer]]:
     import torch
 
     from headwater.machine.waiting import sleep_under_load
@@ -45,8 +46,8 @@ def next_token(
     """Print the likeliest next tokens of a text."""
     from headwater.evaluate.generate import next_tokens
 
-    with _loaded(run) as loaded:
-        following = next_tokens(loaded.model, loaded.tokenizer, prompt, top)
+    with _loaded(run) as (model, tokenizer):
+        following = next_tokens(model, tokenizer, prompt, top)
     if as_json:
         print_json({"prompt": prompt, "next": [{"token": token, "probability": p} for token, p in following]})
         return
@@ -69,8 +70,8 @@ def generate(
     """
     from headwater.evaluate.generate import stream
 
-    with _loaded(run) as loaded:
-        pieces = stream(loaded.model, loaded.tokenizer, prompt, max_tokens, temperature, top_p, seed)
+    with _loaded(run) as (model, tokenizer):
+        pieces = stream(model, tokenizer, prompt, max_tokens, temperature, top_p, seed)
         if as_json:
             whole = list(pieces)
             text, last = "".join(piece.text for piece in whole), whole[-1]
@@ -92,8 +93,8 @@ def surprise(
     """Print how surprised the model is by each token of a text."""
     from headwater.evaluate import generate as generation
 
-    with _loaded(run) as loaded:
-        found = generation.surprise(loaded.model, loaded.tokenizer, text)
+    with _loaded(run) as (model, tokenizer):
+        found = generation.surprise(model, tokenizer, text)
     bits = [(token, nats / math.log(2)) for token, nats in found.tokens]
     if as_json:
         tokens = [{"token": token, "bits": value} for token, value in bits]

@@ -25,10 +25,6 @@ def add_to(app: App) -> None:
 
 _TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
 
-LossTable = Annotated[
-    Path | None, option("CSV", "Forecast the loss from this table of runs (params, tokens, loss).", "--runs")
-]
-LossUnit = Annotated[str, option("UNIT", "Unit of the loss in --runs: bits_per_byte or nats_per_token.")]
 Takeover = Annotated[bool, flag("--takeover", "Take the run folder over from a stopped, dead or remote process.")]
 StopWithin = Annotated[
     float,
@@ -42,8 +38,6 @@ Replay = Annotated[bool, flag("--replay", "Train the finished part of the run a 
 def run(
     run: RunFile,
     overrides: Overrides = None,
-    runs: LossTable = None,
-    loss_unit: LossUnit = "bits_per_byte",
     takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
 ) -> None:
@@ -55,15 +49,13 @@ def run(
     from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
-    if run_with_cards(config, reasons, _call(runs, loss_unit, takeover, stop_within, "report")).status == "stopped":
+    if run_with_cards(config, reasons, _call(takeover, stop_within, "report")).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
 
 def train(
     run: RunFile,
     overrides: Overrides = None,
-    runs: LossTable = None,
-    loss_unit: LossUnit = "bits_per_byte",
     takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
     replay: Replay = False,
@@ -80,19 +72,16 @@ def train(
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if replay_and_compare(config) else 1)
-    if run_with_cards(config, reasons, _call(runs, loss_unit, takeover, stop_within, "training")).status == "stopped":
+    if run_with_cards(config, reasons, _call(takeover, stop_within, "training")).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
 
-def _call(
-    runs: Path | None, loss_unit: str, takeover: bool, stop_within: float, last: Literal["training", "report"]
-) -> Call:
+def _call(takeover: bool, stop_within: float, last: Literal["training", "report"]) -> Call:
     from headwater.checkpoint.lock import owned, taken_over
-    from headwater.runs.plan import PlanOptions, loss_unit_of
     from headwater.runs.running import Call
 
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
-    return Call(PlanOptions(runs, loss_unit_of(loss_unit)), own, place_of(os.environ), stop_within, last)
+    return Call(own, place_of(os.environ), stop_within, last)
 
 
 def new(

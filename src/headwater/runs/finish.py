@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +40,11 @@ EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
 EVALUATION = "evaluation.json"
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A trained model with its tokenizer."""
-
-    config: RunConfig
-    model: Transformer
-    tokenizer: Tokenizer
-
-
-def load_model(run_dir: Path) -> LoadedModel:
-    """Return the model of a run's newest checkpoint, in fp32 on the CPU; every byte of it is checked."""
-    config = config_of_run(run_dir)
-    model = Transformer(config.model)
+def load_model(run_dir: Path) -> tuple[Transformer, Tokenizer]:
+    """Return the model of a run's newest checkpoint, in fp32 on the CPU, and its tokenizer; every byte is checked."""
+    model = Transformer(config_of_run(run_dir).model)
     model.load_state_dict(final_weights(run_dir))
-    return LoadedModel(config, model.eval(), Tokenizer.load(Folders(run_dir).tokenizer))
+    return model.eval(), Tokenizer.load(Folders(run_dir).tokenizer)
 
 
 @contextmanager

@@ -122,30 +122,22 @@ def choose_sizes(num_tokens: float, vocab_size: int) -> Sizes:
     )
 
 
-@dataclass(frozen=True)
-class TimeEstimate:
-    """Seconds of the run here: of each step, and of what comes however many there are."""
-
-    step: float
-    rest: float
-
-
-def estimate_time(config: RunConfig) -> TimeEstimate:
-    """Return the medians of a plan of the whole run; raise ConfigError where a GPU at hand is in no table."""
+def estimate_time(config: RunConfig) -> tuple[float, float]:
+    """Return the seconds of a step and of all else, as planned; raise ConfigError where a GPU is in no table."""
     step = machinery(config).step.seconds.median
-    return TimeEstimate(step, sum(part.median for part in around_steps(config, step).values()))
+    return step, sum(part.median for part in around_steps(config, step).values())
 
 
-def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: TimeEstimate | None) -> Sizes:
+def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[float, float] | None) -> Sizes:
     """Return the sizes with as many steps as the time allows, and no more epochs than still teach something.
 
-    `here` is None where the time of a step isn't known.
+    `here` has the seconds of a step and of all else; None where they aren't known.
     """
     params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
     most = useful_epochs(params, num_tokens, sizes.batch_tokens) * num_tokens / sizes.batch_tokens
-    affordable = math.inf if here is None else (60 * minutes - here.rest) / here.step
+    affordable = math.inf if here is None else (60 * minutes - here[1]) / here[0]
     num_steps = max(MIN_STEPS, int(min(affordable, most)))
-    takes = "" if here is None else f", about {duration(here.rest + num_steps * here.step)} here"
+    takes = "" if here is None else f", about {duration(here[1] + num_steps * here[0])} here"
     if num_steps == MIN_STEPS:
         limit = f"the fewest that teach anything{takes}, whatever --minutes says"
     elif affordable < most:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.batches.settings import MixtureSettings
-from headwater.config import RawSettings, Settings, apply_override, describe, is_file, read_settings
+from headwater.config import RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
 from headwater.errors import ConfigError
 from headwater.files import read_json
 from headwater.machine.settings import MachineSettings
@@ -154,10 +154,7 @@ def _load_folder(folder: Path, overrides: Sequence[str]) -> tuple[RunConfig, lis
 
 def config_of_text(text: str) -> RunConfig:
     """Return the settings of a run file that isn't written yet, with what rules make of it."""
-    raw = RawSettings({}, {})
-    for name, value in tomllib.loads(text).items():
-        raw.set_(name, value, "a run file")
-    return _resolved(raw, Path("run.toml"))[0]
+    return _resolved(RawSettings(tomllib.loads(text), {}), Path("run.toml"))[0]
 
 
 def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
@@ -210,9 +207,8 @@ def _require_whole_rows(raw: RawSettings) -> None:
 
 def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:
     """Return one reason for every setting, in the order of the settings."""
-    return [
-        _reason(name, value, raw.origins.get(name), whys) for name, value in _flatten(config.model_dump(mode="json"))
-    ]
+    settings = RawSettings(config.model_dump(mode="json"), {})
+    return [_reason(name, settings.get(name), raw.origins.get(name), whys) for name in leaves(settings.table)]
 
 
 def _reason(setting: str, value: Any, where: str | None, whys: dict[str, str]) -> Reason:
@@ -223,14 +219,6 @@ def _reason(setting: str, value: Any, where: str | None, whys: dict[str, str]) -
     if where.startswith(str(RECIPES)):
         return Reason(setting, value, "recipe", Path(where).stem, f"the recipe {Path(where).stem} sets it")
     return Reason(setting, value, "user", where, f"set in {where}")
-
-
-def _flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat = []
-    for name, value in table.items():
-        path = prefix + name
-        flat += _flatten(value, path + ".") if isinstance(value, dict) and value else [(path, value)]
-    return flat
 
 
 def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any]:

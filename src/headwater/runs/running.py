@@ -34,14 +34,12 @@ Display = Callable[[Record], None]
 class Call:
     """How a run is called.
 
-    forecast     the options of its forecast
     own          how its folder is locked: lock.owned or lock.taken_over
     place        which of several ranks this process is
     stop_within  seconds from a SIGTERM to its end; None: no limit
     last         the stage after which to end: report, or training
     """
 
-    forecast: PlanOptions = field(default_factory=PlanOptions)
     own: Callable[[Path], AbstractContextManager[Owner]] = owned
     place: Place = field(default_factory=Place)
     stop_within: float | None = None
@@ -151,7 +149,7 @@ def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Own
 
             if owner is None:
                 return follow_training(config, ranks, call.stop_within)
-            return train_stage(config, display, say, call.forecast, text, owner.require, ranks, call.stop_within)
+            return train_stage(config, display, say, PlanOptions(), text, owner.require, ranks, call.stop_within)
     finally:
         ranks.leave()
     if owner is not None:

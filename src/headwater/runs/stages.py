@@ -48,7 +48,12 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
         else:
             _require_untrained(config, folder, inputs)
             with making(folder.name, config.run_dir, require_owner):
-                _make(config, folder, key, inputs, say, require_owner)
+                if folder == folders.corpus:
+                    build_corpus(config.corpus, folder, say, require_owner, inputs)
+                elif folder == folders.tokenizer:
+                    _train_tokenizer(config, key, say, require_owner)
+                else:
+                    rebuild_tokens(config, say, require_owner)
             made.append(folder.name)
         if folder.name == last:
             break
@@ -63,15 +68,11 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
     yield folders.tokens, tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
 
 
-def _make(config: RunConfig, folder: Path, key: str, inputs: dict[str, str], say: Say, require_owner: Require) -> None:
-    corpus = Folders(config.run_dir).corpus
-    if folder.name == "corpus":
-        build_corpus(config.corpus, corpus, say, require_owner, inputs)
-    elif folder.name == "tokenizer":
-        texts = {name: (each.text for each in read_documents(corpus, "train", name)) for name in list_sources(corpus)}
-        train_tokenizer(texts, config.tokenizer, folder, key, say, require_owner)
-    else:
-        rebuild_tokens(config, say, require_owner)
+def _train_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
+    folders = Folders(config.run_dir)
+    names = list_sources(folders.corpus)
+    texts = {name: (each.text for each in read_documents(folders.corpus, "train", name)) for name in names}
+    train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)
 
 
 def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:

@@ -55,10 +55,11 @@ def open_text(config: RunConfig) -> RunText:
 
 def open_or_rebuild_text(config: RunConfig, say: Say, require_owner: Require) -> RunText:
     """Return a run's text; encode the corpus again, with a line that says so, where a store is damaged."""
-    _require_built(config)
     try:
         return open_text(config)
     except StoreError as error:
+        if is_unmade(Folders(config.run_dir).tokens):
+            raise
         say(f"encoding the corpus again: {error}")
         rebuild_tokens(config, say, require_owner)
         return open_text(config)
@@ -72,8 +73,9 @@ def open_batches(config: RunConfig, open_split: Open = open_stores) -> BatchSour
 
     With `open_stores_without_verifying` none is: for a rank beside another of this machine that has done it.
     """
-    _require_built(config)
     tokens = Folders(config.run_dir).tokens
+    if is_unmade(tokens):
+        raise StoreError(f"{tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
     stores = open_split(tokens, "train")
     if not stores:
         raise DataError(f"{tokens} holds no training text; see `headwater corpus show`")
@@ -87,12 +89,6 @@ def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
     """Return the packed validation split of each source that has one, verified."""
     stores = open_stores(Folders(config.run_dir).tokens, "validation")
     return {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
-
-
-def _require_built(config: RunConfig) -> None:
-    tokens = Folders(config.run_dir).tokens
-    if is_unmade(tokens):
-        raise StoreError(f"{tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
 
 
 # ---- what a step sees

@@ -62,9 +62,9 @@ def train_stage(
             _require_space(run)
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
-            forecast = options and forecast_of_run(
-                config, options, run.step, say, time.time, run.machine.facts.dtype, require_owner
-            )
+            dtype, forecast = run.machine.facts.dtype, None
+            if options is not None:
+                forecast = forecast_of_run(config, options, run.step, say, time.time, dtype, require_owner)
             _record_beginning(run, config, display, peak, forecast)
             meter = LoadMeter()
             if not train(run, open_evaluator(config, text.held_out), display, stop):
@@ -200,11 +200,10 @@ def memory_fields(records: Sequence[Record], attempt: int, peak: int | None) -> 
     """
     peaks: dict[int, int | None] = {r["attempt"]: None for r in records if r.get("event") in ("step", "skipped")}
     peaks |= {r["attempt"]: r.get("peak_memory_bytes") for r in records if r.get("event") == "checkpoint"}
-    peaks |= {attempt: peak}
-    known = [found for found in peaks.values() if found is not None]
-    if len(known) < len(peaks):
+    known = [found for found in (peaks | {attempt: peak}).values() if found is not None]
+    if len(known) < len(peaks.keys() | {attempt}):
         return {"peak_memory_bytes": None, "peak_memory_how": "not known of every process that trained"}
-    how = "peak of the process" if len(peaks) == 1 else f"largest peak of the {len(peaks)} processes that trained"
+    how = "peak of the process" if len(known) == 1 else f"largest peak of the {len(known)} processes that trained"
     return {"peak_memory_bytes": max(known), "peak_memory_how": how}
 
 
