@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 
-from headwater.forecast import processor_memory as memory
 from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import Portion, run_memory
 from headwater.intervals import Z_P90
@@ -45,13 +44,6 @@ def test_peaks_of_whole_runs_lie_in_their_bands():
     reach = Z_P90 * constants()["log_deviation"]["memory"]
     assert all(abs(error) < reach for error in errors.values()), errors
     assert statistics.median(map(abs, errors.values())) < 0.05, errors
-
-
-def test_the_chunk_of_logits_is_that_of_the_kernels():
-    from headwater.machine.kernels import functions
-
-    names = ("CACHED_LOGITS", "CHUNK_TOKENS", "LOGITS_CHUNK")
-    assert [getattr(memory, name) for name in names] == [getattr(functions, name) for name in names]
 
 
 def test_recomputed_blocks_take_less_and_never_nothing():

@@ -65,7 +65,7 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
 def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):
     folder, said = ladder
     monkeypatch.chdir(folder)
-    (times,) = [reading.times for reading in epochs_of(load_run("mine.toml", [])[0]).values()]
+    (times,) = epochs_of(load_run("mine.toml", [])[0]).by_source.values()
     assert times > 1
     for rung in said.json["rungs"]:
         records = (folder / "runs/mine/ladder" / rung["name"] / "records.jsonl").read_text().splitlines()

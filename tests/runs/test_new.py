@@ -13,7 +13,7 @@ from headwater.errors import DataError
 from headwater.runs.new import MIN_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import notes_of_repetition
+from headwater.runs.text_size import epochs_of, notes_of_repetition
 from headwater.scaling.repetition import MAX_EPOCHS_TRIED
 
 HERE = STEP, REST = 0.1, 3.0
@@ -157,8 +157,8 @@ def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatc
     (tmp_path / "text.txt").write_text(prose(1, num_sentences))
     write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 100.0, lambda line: None)
     config = load_run("mine.toml", [])[0]
-    assert notes_of_repetition(config) == []
+    assert notes_of_repetition(config, epochs_of(config)) == []
     longer = config.model_copy(
         update={"train": config.train.model_copy(update={"num_steps": 3 * config.train.num_steps})}
     )
-    assert "memorises" in notes_of_repetition(longer)[0]
+    assert "memorises" in notes_of_repetition(longer, epochs_of(longer))[0]

@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 from small_run import write_run_file, write_texts
 
+from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError
 from headwater.runs import plan as planning
 from headwater.runs import plan_machine
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.plan_machine import around_steps, machinery, microbatch_tokens
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import (
-    SourceEpochs,
-    epochs_of,
-    most_epochs,
-    overall_epochs,
-    source_bytes,
-    usual_bytes_per_token,
-)
+from headwater.runs.text_size import epochs_of, source_bytes, usual_bytes_per_token
 from headwater.runs.times import Measurement
 from headwater.sources.settings import SourceSettings
 from headwater.train.settings import is_validation, validation_steps
@@ -46,9 +40,13 @@ def measured(**changed) -> Measurement:
 
 
 def write_tokens(config, num_tokens: int) -> None:
+    write_splits(config, {"mine": {"num_tokens": num_tokens}})
+
+
+def write_splits(config, train: dict) -> None:
     folder = config.run_dir / "data/tokens"
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"splits": {"train": {"mine": {"num_tokens": num_tokens}}}}))
+    (folder / "manifest.json").write_text(json.dumps({"splits": {"train": train}}))
 
 
 def test_validations_are_counted_as_the_loop_makes_them(config):
@@ -77,11 +75,11 @@ def test_prepared_text_takes_no_time_again(config):
 
 
 def test_epochs_are_those_of_the_built_text(config):
-    before, num_bytes = most_epochs(epochs_of(config)), sum(path.stat().st_size for path in Path("texts").iterdir())
+    before, num_bytes = epochs_of(config).most, sum(path.stat().st_size for path in Path("texts").iterdir())
     assert before == pytest.approx(24 * 512 / (num_bytes / usual_bytes_per_token(384)), rel=0.1)
     write_tokens(config, 24 * 512 // 4)
-    assert most_epochs(epochs_of(config)) == pytest.approx(4, rel=0.1)
-    assert overall_epochs(epochs_of(config)) == pytest.approx(4, rel=0.1)
+    assert epochs_of(config).most == pytest.approx(4, rel=0.1)
+    assert epochs_of(config).overall == pytest.approx(4, rel=0.1)
     assert plan_run(config, PlanOptions()).fields()["counts"]["epochs"] == pytest.approx(4, rel=0.1)
 
 
@@ -116,10 +114,15 @@ def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_pat
     assert "measured to 16 epochs" in plan["loss_refused"]
 
 
-def test_sources_that_are_read_once_dilute_those_that_are_repeated():
-    assert overall_epochs({"a": SourceEpochs(100.0, 0.5), "b": SourceEpochs(100.0, 4.0)}) == pytest.approx(200 / 125)
-    assert overall_epochs({"a": SourceEpochs(100.0, 0.5), "b": SourceEpochs(100.0, 0.9)}) == 1.0
-    assert overall_epochs(None) == 1.0
+def test_sources_that_are_read_once_dilute_those_that_are_repeated(config):
+    (source,) = config.corpus.sources.values()
+    sources = {"corpus": config.corpus.model_copy(update={"sources": {"a": source, "b": source}})}
+    config = config.model_copy(update=sources | {"mixture": MixtureSettings(weights={"a": 0.5, "b": 0.5})})
+    half = 24 * 512 // 2
+    write_splits(config, {"a": {"num_tokens": 2 * half}, "b": {"num_tokens": half // 4}})
+    found = epochs_of(config)
+    assert found.by_source == pytest.approx({"a": 0.5, "b": 4.0}, rel=0.1)
+    assert found.overall == pytest.approx(2 * half / (half + half / 4), rel=0.1)
 
 
 def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):

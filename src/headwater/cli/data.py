@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from headwater.cli import arguments as arg
 from headwater.cli import tune
@@ -14,6 +14,9 @@ from headwater.cli.balance import print_balance, print_findings, print_training,
 from headwater.cli.terminal import print_json, safe, say, say_beside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError, TokenizerError
+
+if TYPE_CHECKING:
+    from headwater.runs.run_config import RunConfig
 
 
 def add_to(app: App) -> None:
@@ -189,12 +192,11 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
     from headwater.checkpoint.lock import owned
     from headwater.runs.run_config import load_run
     from headwater.runs.stages import prepare_data
-    from headwater.runs.text_size import shares_by_rule
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
         prepare_data(config, say_beside(as_json), owner.require)
-        found = shares_by_rule(config)
+        found = _shares_by_rule(config)
     if as_json:
         print_json(found)
         return
@@ -205,6 +207,32 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
     for name, each in mixtures.items():
         if "refused" in each:
             print(f"{name}: {each['refused']}")
+
+
+def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
+    """Return {"rows": …, "mixtures": {name: {source: share, epochs}}}, with the reason where a rule can't be."""
+    from headwater.batches.mixture import make_plan
+    from headwater.batches.mixture_rules import USUAL_EPOCHS
+    from headwater.runs.text_size import train_rows
+
+    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
+    by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
+    found: dict[str, Any] = {}
+    for name, each in {
+        "this run": mixture,
+        "size": by_size,
+        f"temperature {mixture.temperature:g}": by_size.model_copy(update={"rule": "temperature"}),
+        f"unimax {mixture.max_epochs or USUAL_EPOCHS:g}": by_size.model_copy(update={"rule": "unimax"}),
+    }.items():
+        try:
+            plan = make_plan(rows, each, num_rows)
+        except ConfigError as error:
+            found[name] = {"refused": str(error)}
+            continue
+        shares, epochs = plan.shares(num_rows), plan.epochs(num_rows)
+        sources = {source: {"share": shares[source], "epochs": epochs[source]} for source in sorted(rows)}
+        found[name] = {"sources": sources}
+    return {"rows": rows, "mixtures": found}
 
 
 def _share(mixture: dict[str, Any], source: str) -> str:

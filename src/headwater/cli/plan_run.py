@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 
 def run(run: str, overrides: list[str], options: PlanOptions, measure: bool, page: Path | None, as_json: bool) -> None:
     """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval."""
-    from headwater.runs.plan import plan_run, with_ladder
+    from headwater.runs.plan import plan_run
     from headwater.runs.run_config import load_run
 
     say = say_beside(as_json)
     config, _ = load_run(run, overrides)
-    options = with_ladder(config, options)
     plan = plan_run(config, options)
     if measure:
         from headwater.runs.measure import measure_step

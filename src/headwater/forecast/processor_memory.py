@@ -1,12 +1,11 @@
 """Memory of a run: what any training of its model needs, and the peak resident memory on a processor. No torch.
 
-The peak is libraries, text, 16 bytes a parameter, activations and logits; coarse on purpose: constants of a process
-grow stale with each torch. Where earlier runs of the same shape measured it, plans take theirs.
+The peak is a constant of the process, text, 16 bytes a parameter and activations; coarse on purpose: details grow stale
+with each torch. Where earlier runs of the same shape measured it, plans take theirs.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,16 +17,15 @@ from headwater.optim.settings import OptimSettings
 Dtype = Literal["float32", "bfloat16", "int8"]
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
 EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
-PROCESS_BYTES = 530 * 2**20
-"Of a run's process: libraries, what evaluation and saves add, and holes between them; torch 2.13, 2026-11-28."
+PROCESS_BYTES = 556 * 2**20
+"""Of a run's process: libraries (370 MiB), what evaluation and saves add, holes between them (160), and the chunks of
+logits (26, more from 8,192 ids on); torch 2.13, 2026-11-28."""
 SLACK_FRACTION = 0.25
 "Of activations: what is allocated again while the last is still held."
 PARAMETER_BYTES = 16
 "Weights, gradients, optimizer state and casts, about; also of Muon, which keeps less and needs room to multiply."
 INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
-CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
-"The chunk of logits as machine.kernels.functions has it; a test holds them together."
 
 
 def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
@@ -86,7 +84,7 @@ class Portion:
 def run_memory(model: ModelSettings, portion: Portion, dtype: Dtype, token_bytes: float) -> float:
     """Return the peak bytes of a run whose token store has `token_bytes`."""
     per_parameter = PARAMETER_BYTES + (EXACT_BYTES if portion.exact else 0)
-    activations = (1 + SLACK_FRACTION) * kept_bytes(model, portion, dtype) + logits_bytes(model, portion, dtype)
+    activations = (1 + SLACK_FRACTION) * kept_bytes(model, portion, dtype)
     text = (1 + INDEX_FRACTION) * token_bytes
     return PROCESS_BYTES + text + per_parameter * count_parameters(model).total + activations
 
@@ -117,14 +115,6 @@ def block_bytes_per_token(model: ModelSettings, dtype: Dtype) -> float:
     heads = query + 2 * model.num_kv_heads * model.head_dim
     kept = size * (2 * model.d_model + 2 * heads + query + gates * model.d_ff)
     return kept + size * (2 * model.d_model + model.d_ff) + 4 * (2 + model.num_heads)
-
-
-def logits_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
-    """Return the chunks of logits that are held together, at most three, and the gradient of the hidden states."""
-    wanted = min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
-    num_parts = max(1, round(portion.tokens * model.vocab_size / wanted))
-    chunk = math.ceil(portion.tokens / num_parts) * model.vocab_size
-    return _size(dtype) * (min(3, num_parts) * chunk + portion.tokens * model.d_model)
 
 
 def _size(dtype: Dtype) -> int:

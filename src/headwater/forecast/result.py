@@ -7,8 +7,7 @@ fast the machine is, so that bands of sums are not too narrow.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +53,6 @@ class StepTime:
     how: str
     rest: float | None = None
     peaks: tuple[float, ...] = ()
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,25 +96,6 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What is known of a run before it. `how` names the source of time, memory, energy, money and loss, a line each.
-
-    `seconds` are medians of its parts and what is unsure of each alone; `speed_deviation` is that of the logarithm of
-    the machine's speed, which all share. `usd_per_hour` and `loss` are None where nothing is known.
-    """
-
-    seconds: dict[str, Spread]
-    speed_deviation: float
-    memory_bytes: Spread
-    watts: Spread
-    pue: float
-    kg_co2_per_kwh: float
-    usd_per_hour: Spread | None
-    loss: Spread | None
-    how: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Limits:
     """Budgets and a target, each None where there is none; memory is what the machine has."""
 
@@ -145,39 +124,47 @@ class Forecast:
     probabilities: dict[str, float | None]
     how: dict[str, str]
 
-    def fields(self) -> dict[str, Any]:
-        """Return the forecast as JSON has it."""
-        return asdict(self)
 
+def forecast(
+    seconds: dict[str, Spread],
+    here: Machinery,
+    loss: Spread | None,
+    limits: Limits,
+    how: dict[str, str],
+    pue: float,
+    kg_co2_per_kwh: float,
+) -> Forecast:
+    """Return the bands of every quantity; the same arguments give the same numbers.
 
-def forecast(inputs: Inputs, limits: Limits) -> Forecast:
-    """Return the bands of every quantity; the same inputs give the same numbers."""
+    `seconds` are medians of the run's parts and what is unsure of each alone: how fast the machine is all share. `how`
+    names the source of time, memory, energy, money and loss, a line each.
+    """
     generator = np.random.default_rng(SEED)
-    speed = Spread(1.0, inputs.speed_deviation).draw(generator)
-    seconds = {name: part.draw(generator) * speed for name, part in inputs.seconds.items()}
-    hours = np.sum(list(seconds.values()), axis=0) / 3600
-    trained = np.sum([seconds[name] for name in TRAINING_PARTS if name in seconds], axis=0) / 3600
-    kilowatts = inputs.watts.draw(generator) / 1000 * inputs.pue
-    memory = inputs.memory_bytes.draw(generator)
-    money = None if inputs.usd_per_hour is None else hours * inputs.usd_per_hour.draw(generator)
-    loss = None if inputs.loss is None else inputs.loss.draw(generator)
+    speed = Spread(1.0, here.step.seconds.log_deviation).draw(generator)
+    parts = {name: part.draw(generator) * speed for name, part in seconds.items()}
+    hours = np.sum(list(parts.values()), axis=0) / 3600
+    trained = np.sum([parts[name] for name in TRAINING_PARTS if name in parts], axis=0) / 3600
+    kilowatts = here.watts.draw(generator) / 1000 * pue
+    memory = here.memory.draw(generator)
+    money = None if here.usd_per_hour is None else hours * here.usd_per_hour.draw(generator)
+    losses = None if loss is None else loss.draw(generator)
     return Forecast(
         hours=Band.of(hours),
         money=None if money is None else Band.of(money),
         energy_kwh=Band.of(hours * kilowatts),
-        kg_co2=Band.of(hours * kilowatts * inputs.kg_co2_per_kwh),
+        kg_co2=Band.of(hours * kilowatts * kg_co2_per_kwh),
         memory_gib=Band.of(memory / 2**30),
-        loss=None if loss is None else Band.of(loss),
+        loss=None if losses is None else Band.of(losses),
         training={"hours": Band.of(trained), "energy_kwh": Band.of(trained * kilowatts)},
-        seconds={name: Band.of(draws) for name, draws in seconds.items()},
+        seconds={name: Band.of(draws) for name, draws in parts.items()},
         probabilities={
             name: None if draws is None or limit is None else float((draws > limit).mean())
             for name, draws, limit in (
                 ("over_max_hours", hours, limits.max_hours),
                 ("over_max_money", money, limits.max_money),
                 ("over_memory", memory, limits.memory_bytes),
-                ("misses_target_loss", loss, limits.target_loss),
+                ("misses_target_loss", losses, limits.target_loss),
             )
         },
-        how=inputs.how,
+        how=how,
     )

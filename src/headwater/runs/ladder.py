@@ -36,11 +36,11 @@ from headwater.runs.ladder_record import (
     write_table,
 )
 from headwater.runs.paths import Say
-from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run, with_ladder
+from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.plan_machine import machinery
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import is_trained, prepare_data
-from headwater.runs.text_size import epochs_or_none, overall_epochs
+from headwater.runs.text_size import epochs_of
 from headwater.runs.times import mean_step
 from headwater.scaling.backtest import LEAST_FITTED
 from headwater.scaling.design import worth_of_another
@@ -86,7 +86,7 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
         if under_load := [rung.rung.name for rung in done if rung.busy]:
             names = ", ".join(under_load)
             say(f"times of {names} aren't used: under load. To measure a step: headwater plan RUN --measure")
-        write_table(folder / "runs.csv", done, config.seed, overall_epochs(epochs_or_none(config)))
+        write_table(folder / "runs.csv", done, config.seed, epochs_of(config).overall)
         record = {"format": FORMAT, "format_version": 1, "of": same_make(config), "speed": same_speed(config)}
         write_json(folder / "ladder.json", record | {"rungs": [asdict(rung) for rung in done]})
     return done
@@ -196,15 +196,15 @@ class LadderResult:
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
     """Return what the rungs of a ladder, all of them done, say of its run."""
-    by_source = epochs_or_none(ladder.config) or {}
-    epochs = {name: max(1.0, found.times) for name, found in by_source.items()} | {"all": overall_epochs(by_source)}
+    found = epochs_of(ladder.config)
+    epochs = {name: max(1.0, times) for name, times in found.by_source.items()} | {"all": found.overall}
     return LadderResult(
         ladder=ladder,
         done=done,
         forecast={name: _forecast(ladder, done, name, epochs.get(name, 1.0)) for name in done[0].loss},
         backtest=backtest(done, ladder.config.model, epochs["all"]),
         another=another(ladder),
-        plan=plan_run(ladder.config, with_ladder(ladder.config, PlanOptions())),
+        plan=plan_run(ladder.config, PlanOptions()),
     )
 
 

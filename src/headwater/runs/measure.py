@@ -51,25 +51,21 @@ class _Stopwatch:
     """Seconds of whole steps, end to end, after the warm-up."""
 
     def __init__(self) -> None:
-        self._started_at = self._last = time.perf_counter()
-        self._num_steps = 0
-        self.steps: list[float] = []
-        self.meter = LoadMeter()
+        self._ends, self.steps, self.meter = [time.perf_counter()], list[float](), LoadMeter()
 
     def __call__(self, record: dict[str, Any]) -> None:
         if record["event"] != "step":
             return
-        now = time.perf_counter()
-        self._num_steps += 1
-        if self._num_steps == WARMUP_STEPS:
+        self._ends.append(time.perf_counter())
+        if len(self._ends) == WARMUP_STEPS + 1:
             self.meter = LoadMeter()
-        if self._num_steps > WARMUP_STEPS or now - self._started_at > DEADLINE_SECONDS / 2:
-            self.steps.append(now - self._last)
+        taken, last = self._ends[-1] - self._ends[0], self._ends[-1] - self._ends[-2]
+        if len(self._ends) > WARMUP_STEPS + 1 or taken > DEADLINE_SECONDS / 2:
+            self.steps.append(last)
         enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
-        late = self.steps and now - self._started_at + self.steps[-1] > DEADLINE_SECONDS
+        late = self.steps and taken + last > DEADLINE_SECONDS
         if enough or late or len(self.steps) >= MAX_STEPS:
             raise _Enough
-        self._last = time.perf_counter()
 
 
 def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> Measurement:
@@ -78,7 +74,7 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
     Raises ConfigError where the model can't be trained in this machine's memory.
     """
     require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
-    micro, batch = microbatch_tokens(config), config.train.batch_tokens
+    micro, batch, stopwatch = microbatch_tokens(config), config.train.batch_tokens, _Stopwatch()
     is_whole = batch == micro or expected_step_seconds <= LONG_STEP_SECONDS
     changes: dict[str, Any] = {"batch_tokens": batch if is_whole else micro, "half_length_fraction": 0.0}
     timed = config.model_copy(update={"train": config.train.model_copy(update=changes)})
@@ -86,22 +82,16 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
     changes |= {"microbatch_tokens": micro, "guard_sigmas": None, "audit_every": None, "hang_seconds": None}
     plan = replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
     with tempfile.TemporaryDirectory(prefix="headwater-measure-") as folder:
-        rows = _rows(config, Path(folder), changes["batch_tokens"])
-        run = assemble(Path(folder), plan, rows, say)
-        try:
-            stopwatch = _Stopwatch()
-            with contextlib.suppress(_Enough):
-                train(run, _NoEvaluator(), stopwatch, StopRequest())
-            busy = stopwatch.meter.note()
-        finally:
-            run.records.close()
-    dtype = run.machine.facts.dtype
+        run = assemble(Path(folder), plan, _rows(timed, Path(folder)), say)
+        with contextlib.closing(run.records), contextlib.suppress(_Enough):
+            train(run, _NoEvaluator(), stopwatch, StopRequest())
+    dtype, busy = run.machine.facts.dtype, stopwatch.meter.note()
     return Measurement(
         step_seconds=statistics.median(stopwatch.steps) * relative_step(config, dtype) / relative_step(timed, dtype),
         num_steps=len(stopwatch.steps),
         dtype=dtype,
         busy=busy
-        and f"{busy} while the step was measured: it is the step of a loaded machine; stop them and measure again",
+        and f"{busy} while the step was measured: it is that of a loaded machine; stop them and measure again",
     )
 
 
@@ -113,7 +103,7 @@ class _NoEvaluator:
         yield from ()
 
 
-def _rows(config: RunConfig, folder: Path, batch_tokens: int) -> BatchSource:
+def _rows(config: RunConfig, folder: Path) -> BatchSource:
     """Return rows of random ids, in documents longer than a row."""
     seq_len, vocab_size = config.model.seq_len, config.model.vocab_size
     generator = np.random.default_rng(1)
@@ -125,5 +115,5 @@ def _rows(config: RunConfig, folder: Path, batch_tokens: int) -> BatchSource:
 
     write_store(folder / "text", map(document, range(NUM_DOCUMENTS)), vocab_size, "random tokens")
     source = pack_source(TokenStore(folder / "text"), seq_len)
-    num_rows = NEVER * (batch_tokens // seq_len)
+    num_rows = NEVER * (config.train.batch_tokens // seq_len)
     return BatchSource({"text": source}, make_plan({"text": source.num_rows}, MixtureSettings(), num_rows), seq_len, 1)

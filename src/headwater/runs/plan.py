@@ -22,7 +22,6 @@ from headwater.forecast.energy import site_or_average
 from headwater.forecast.result import (
     FORECAST_FORMAT,
     Forecast,
-    Inputs,
     Limits,
     LossOutlook,
     Machinery,
@@ -37,7 +36,7 @@ from headwater.runs.ladder_record import ladder_table, unfinished_ladder
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.plan_machine import around_steps, machinery
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import epochs_or_none, most_epochs, notes_of_missing_text, notes_of_repetition
+from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition
 from headwater.runs.times import Measurement
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
@@ -72,9 +71,10 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run's forecast, the step that it comes from, and what to know of it."""
+    """A run's forecast, what it counts, the step that it comes from, and what to know of it."""
 
-    config: RunConfig
+    name: str
+    counts: dict[str, Any]
     forecast: Forecast
     step_seconds: float
     limits: Limits
@@ -84,10 +84,8 @@ class RunPlan:
 
     def fields(self) -> dict[str, Any]:
         """Return what `headwater plan RUN --json` prints and forecast.json keeps."""
-        found = self.forecast.fields() | {"name": self.config.name, "counts": counts(self.config)}
-        found |= {"loss_unit": self.loss_unit, "step_seconds": self.step_seconds, "limits": asdict(self.limits)}
-        refused = {} if self.loss_refused is None else {"loss_refused": self.loss_refused}
-        return found | {"notes": self.notes} | refused
+        found = {name: value for name, value in asdict(self).items() if name != "forecast" and value is not None}
+        return asdict(self.forecast) | found
 
 
 def loss_unit_of(name: str) -> LossUnit:
@@ -96,19 +94,6 @@ def loss_unit_of(name: str) -> LossUnit:
         if name == known:
             return known
     raise ConfigError(f"--loss-unit {name!a} is none of {', '.join(get_args(LossUnit))}")
-
-
-def with_ladder(config: RunConfig, options: PlanOptions) -> PlanOptions:
-    """Return the options with the table of the run's own ladder where no table is named and there is one.
-
-    Of a ladder that isn't done there is no table, and its loss is in bits per byte, too.
-    """
-    if options.runs is not None:
-        return options
-    table = ladder_table(config)
-    if table is None and unfinished_ladder(config) is None:
-        return options
-    return replace(options, runs=table, loss_unit="bits_per_byte")
 
 
 def plan_run(
@@ -123,23 +108,29 @@ def plan_run(
     `dtype` is what the run computes in, and `loss` the forecast of its loss, where they are known.
     """
     options.check()
+    try:
+        epochs = epochs_of(config)
+    except ConfigError:  # of its caps of epochs
+        epochs = Epochs({})
     here, loss = machinery(config, measured, dtype), loss or _loss(config, options.runs)
     limits = Limits(options.max_hours, options.max_money, options.target_loss, here.memory_limit_bytes)
     load = (measured.busy if measured else None) or (load_note() if here.is_processor else None)
-    notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config), *here.step.notes]
+    notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     return RunPlan(
-        config=config,
-        forecast=forecast(_inputs(config, options.costs, here, loss), limits),
+        name=config.name,
+        counts=_counts(config, epochs),
+        forecast=_forecast(config, options.costs, here, loss, limits),
         step_seconds=here.step.seconds.median,
         limits=limits,
-        loss_unit=options.loss_unit,
+        loss_unit=options.loss_unit if options.runs else "bits_per_byte",
         loss_refused=loss.refused,
         notes=[*notes, load] if load else notes,
     )
 
 
 def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
-    """Return what the table says, without one the run's own ladder as far as that is trained, in bits per byte."""
+    """Return what the table says; without one the run's own ladder, as far as that is trained, in bits per byte."""
+    runs_csv = runs_csv or ladder_table(config)
     if runs_csv is not None:
         from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded
 
@@ -151,30 +142,30 @@ def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     return LossOutlook(None, NO_RUNS)
 
 
-def _inputs(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook) -> Inputs:
-    step, num_steps = here.step, config.train.num_steps
+def _forecast(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook, limits: Limits) -> Forecast:
+    """Return the forecast on this machine, with the power and the price of the costs file where it has them."""
+    step, num_steps, how = here.step, config.train.num_steps, dict(here.how)
     site, pue, site_how = site_or_average(costs.site, costs.sites)
-    power = here.how["power"] if costs.watts is None else f"{costs.watts:g} W of the costs file"
-    price = costs.price_per_hour
-    return Inputs(
-        seconds={
-            "steps": Spread(step.seconds.median * num_steps),
-            **around_steps(config, step.seconds.median, step.rest),
-        },
-        speed_deviation=step.seconds.log_deviation,
-        memory_bytes=here.memory,
-        watts=here.watts if costs.watts is None else Spread(costs.watts),
-        pue=pue,
-        kg_co2_per_kwh=site.kg_co2_per_kwh,
-        usd_per_hour=here.usd_per_hour if price is None else Spread(price),
-        loss=loss.spread,
-        how={
+    if costs.watts is not None:
+        here, how["power"] = replace(here, watts=Spread(costs.watts)), f"{costs.watts:g} W of the costs file"
+    if costs.price_per_hour is not None:
+        here = replace(here, usd_per_hour=Spread(costs.price_per_hour))
+        how["price"] = f"${costs.price_per_hour} an hour, of the costs file"
+    steps = Spread(step.seconds.median * num_steps)
+    return forecast(
+        {"steps": steps, **around_steps(config, step.seconds.median, step.rest)},
+        here,
+        loss.spread,
+        limits,
+        {
             "hours": f"{num_steps} steps of {step.seconds.median:.3g} s, {step.how}",
-            "memory_gib": here.how["memory"],
-            "energy_kwh": f"{power}, {site_how}",
-            "money": here.how["price"] if price is None else f"${price} an hour, of the costs file",
+            "memory_gib": how["memory"],
+            "energy_kwh": f"{how['power']}, {site_how}",
+            "money": how["price"],
             "loss": loss.how,
         },
+        pue,
+        site.kg_co2_per_kwh,
     )
 
 
@@ -188,21 +179,20 @@ def load_note() -> str | None:
     )
 
 
-def counts(config: RunConfig) -> dict[str, Any]:
+def _counts(config: RunConfig, epochs: Epochs) -> dict[str, Any]:
     """Return parameters, tokens and FLOPs of the run, exact; a token's FLOPs are those in a whole row.
 
     `epochs` are those of the source that is read most often, None where that isn't known.
     """
     params, tokens = count_model(config.model), config.train.num_steps * config.train.batch_tokens
-    flops, by_source = count_flops(params), epochs_or_none(config)
     return {
         "params": params.total,
         "active_params": params.active,
         "embedding_params": params.embedding,
         "tokens": tokens,
         "num_steps": config.train.num_steps,
-        "epochs": most_epochs(by_source) if by_source else None,
-        "flops_per_token": asdict(flops),
+        "epochs": epochs.most if epochs.by_source else None,
+        "flops_per_token": asdict(count_flops(params)),
         "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
         "tokens_per_parameter": tokens / params.total,
     }
@@ -232,7 +222,6 @@ def forecast_of_run(
         remove_file(path)  # also of an attempt that died before its first save
         if step:
             return None
-        options = with_ladder(config, options)
         try:
             loss = _loss(config, options.runs)
         except (ConfigError, DataError) as error:  # a bad table costs the loss alone

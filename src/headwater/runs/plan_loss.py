@@ -6,8 +6,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from headwater.errors import ConfigError
 from headwater.forecast.result import LossOutlook, Spread
 from headwater.model.count import count_parameters
@@ -21,15 +19,13 @@ from headwater.runs.ladder_record import (
     table_of,
 )
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import MUCH_MORE, epochs_of, most_epochs, overall_epochs
+from headwater.runs.text_size import MUCH_MORE, epochs_of
 from headwater.scaling.backtest import LEAST_FITTED
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
 
-LEAST_COST = 0.001
-"Of a loss: a smaller cost of repetition isn't mentioned."
 CONSTANT_RATE_COST, SCHEDULE_DEVIATION = 0.025, 0.008
 """Of loss: a rate that never decays beside one that does, and how unsure another schedule makes it: mean and spread of
 published curves (arXiv:2503.12811), which a law of schedules forecast no nearer (docs/log.md, 2026-11-28)."""
@@ -65,31 +61,26 @@ def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossO
 def _by_law(config: RunConfig, runs: Runs, params: float, name: str, *, is_own: bool) -> LossOutlook:
     """Return what a table says of a run of `params`; its own rungs read their text as often as it does."""
     try:
-        by_source = epochs_of(config)
+        epochs = epochs_of(config)
     except ConfigError as error:
         return LossOutlook(None, str(error))
-    times, overall = most_epochs(by_source), overall_epochs(by_source)
-    if not is_own and times > max(MAX_EPOCHS, MUCH_MORE * most_epochs_of(runs)):
+    if not is_own and epochs.most > max(MAX_EPOCHS, MUCH_MORE * most_epochs_of(runs)):
         return LossOutlook(
             None,
-            f"the run reads its text {times:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} "
+            f"the run reads its text {epochs.most:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} "
             "epochs. Use more text or fewer tokens, or measure it: headwater ladder RUN",
         )
-    law = ScalingLaw(with_epochs(runs, overall), OWN) if is_own else ScalingLaw(runs)
-    total, tokens = (
-        float(count_parameters(config.model).total),
-        float(config.train.num_steps * config.train.batch_tokens),
-    )
+    law = ScalingLaw(with_epochs(runs, epochs.overall), OWN) if is_own else ScalingLaw(runs)
+    total = float(count_parameters(config.model).total)
+    tokens = float(config.train.num_steps * config.train.batch_tokens)
     if refused := forecast_refusal(law.runs, params, tokens):
         return LossOutlook(None, refused)
-    found = law.predict(params, tokens, unique_tokens=tokens / overall, total_params=total)
-    read = f"about {times:.2g} epochs of a source at most" if by_source else "text of unknown size, taken as one epoch"
-    how = f"{name}{', which read their text as often' if is_own else ''}, {total:.3g} parameters, {tokens:.3g} tokens"
-    cost = float(np.expm1(law.strength.log_cost(np.array(total), np.array(tokens), tokens / overall)))
-    costs = f"; repetition costs {cost / (1 + cost):.1%} of it" if cost > LEAST_COST else ""
+    found = law.predict(params, tokens, unique_tokens=tokens / epochs.overall, total_params=total)
+    often = ", which read their text as often" if is_own else ""
+    read = f"{epochs.most:.2g} epochs of a source at most" if epochs.by_source else "text of unknown size"
+    how = f"{name}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
     warnings = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(law.runs, params, tokens))
-    spread = Spread(float(found.median[0]), float(found.log_deviation[0]))
-    return LossOutlook(spread, f"{how} ({read}){costs}", warnings)
+    return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, warnings)
 
 
 def schedule_effect(config: RunConfig, runs_csv: Path) -> tuple[Spread, str]:

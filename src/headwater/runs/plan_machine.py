@@ -140,10 +140,8 @@ def processor_step(
     """
     shape, peaks = StepShape.of(config), processor_peaks(dtype, cores, flags)
     runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=config.machine.compile != "off"))
-    rungs = [rung for rung in read_ladder(config) if rung.dtype == dtype] if is_as_fast(config) else []
-    idle = [rung for rung in rungs if rung.busy is None]
-    busy = ", ".join(f"{rung.rung.name} ({rung.busy})" for rung in rungs if rung.busy is not None)
-    notes = [f"the ladder's times under load aren't used: {busy}"] if busy else []
+    rungs = read_ladder(config) if is_as_fast(config) else []
+    idle = [rung for rung in rungs if rung.dtype == dtype and rung.busy is None]
     own = [run for run in runs if run.of.key == shape.key and _ratio(run, peaks)][:NUM_NEWEST]
     steps, sources = [run.step_seconds for run in own], [plural(len(own), "earlier run")] if own else []
     if alike := [rung.step_seconds for rung in idle if is_shape_of(rung.rung, config)]:
@@ -159,15 +157,14 @@ def processor_step(
             f"mean of {' and '.join(sources)} of this shape here",
             fmean(rests) if rests else None,
             tuple(run.peak_memory_bytes for run in own if run.peak_memory_bytes),
-            notes,
         )
     shapes = [shape.model_copy(update={"model": model_of(rung.rung, config.model)}) for rung in idle]
     others = [MeasuredSteps(of=of, step_seconds=rung.step_seconds) for of, rung in zip(shapes, idle, strict=True)]
     modelled, usual = modelled_step(shape, peaks), usual_here([*runs, *others], peaks)
     if usual is None:
-        return StepTime(Spread(modelled, _unmeasured()), f"modelled at {peaks.how}; --measure times it", notes=notes)
+        return StepTime(Spread(modelled, _unmeasured()), f"modelled at {peaks.how}; --measure times it")
     how = f"modelled, times {usual.median:.2f} as measured on other shapes here"
-    return StepTime(Spread(modelled * usual.median, usual.log_deviation), how, notes=notes)
+    return StepTime(Spread(modelled * usual.median, usual.log_deviation), how)
 
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread | None:

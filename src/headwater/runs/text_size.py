@@ -5,13 +5,11 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from headwater.batches.mixture import make_plan
-from headwater.batches.mixture_rules import USUAL_EPOCHS
-from headwater.errors import ConfigError
 from headwater.forecast.processor import constants
 from headwater.model.count import count_parameters
 from headwater.runs.paths import Folders, split_tokens
@@ -25,11 +23,16 @@ MUCH_MORE = 1.5
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
 
-class SourceEpochs(NamedTuple):
-    """The tokens that a source gives to a run, and its epochs."""
+@dataclass(frozen=True)
+class Epochs:
+    """How often a run reads each source, {} where some size isn't known, and all tokens over those that differ."""
 
-    tokens: float
-    times: float
+    by_source: dict[str, float]
+    overall: float = 1.0
+
+    @property
+    def most(self) -> float:
+        return max(self.by_source.values(), default=1.0)
 
 
 def source_bytes(source: SourceSettings) -> float | None:
@@ -122,67 +125,22 @@ def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
     return {name: math.ceil(size * part) for name, size in sizes.items() if size}
 
 
-def shares_by_rule(config: RunConfig) -> dict[str, Any]:
-    """Return what `headwater corpus mixture --json` prints: {"rows": …, "mixtures": {name: {source: share, epochs}}}.
-
-    A rule that the text doesn't carry has the reason in place of its shares.
-    """
-    rows, num_rows, mixture = _rows(config), config.num_rows, config.mixture
-    by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
-    found: dict[str, Any] = {}
-    for name, each in {
-        "this run": mixture,
-        "size": by_size,
-        f"temperature {mixture.temperature:g}": by_size.model_copy(update={"rule": "temperature"}),
-        f"unimax {mixture.max_epochs or USUAL_EPOCHS:g}": by_size.model_copy(update={"rule": "unimax"}),
-    }.items():
-        try:
-            plan = make_plan(rows, each, num_rows)
-        except ConfigError as error:
-            found[name] = {"refused": str(error)}
-            continue
-        shares, epochs = plan.shares(num_rows), plan.epochs(num_rows)
-        sources = {source: {"share": shares[source], "epochs": epochs[source]} for source in sorted(rows)}
-        found[name] = {"sources": sources}
-    return {"rows": rows, "mixtures": found}
-
-
-def _rows(config: RunConfig) -> dict[str, int]:
+def train_rows(config: RunConfig) -> dict[str, int]:
+    """Return about how many rows each source has to train on, without those whose size isn't known."""
     return {name: -(-count // config.model.seq_len) for name, count in tokens_of(config, "train").items()}
 
 
-def epochs_of(config: RunConfig) -> dict[str, SourceEpochs] | None:
-    """Return what a run reads of each source, before its text is built about; None where some size isn't known.
+def epochs_of(config: RunConfig) -> Epochs:
+    """Return how often a run reads its text, before that is built about.
 
     Raises ConfigError where the caps of epochs leave fewer tokens than the run needs.
     """
-    rows = _rows(config)
+    rows = train_rows(config)
     if set(rows) != set(config.corpus.sources):
-        return None
+        return Epochs({})
     plan = make_plan(rows, config.mixture, config.num_rows)
     counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
-    return {name: SourceEpochs(float(counts[name] * config.model.seq_len), epochs[name]) for name in rows}
-
-
-def epochs_or_none(config: RunConfig) -> dict[str, SourceEpochs] | None:
-    """Return what a run reads of each source, None also where its caps of epochs don't allow it."""
-    try:
-        return epochs_of(config)
-    except ConfigError:
-        return None
-
-
-def most_epochs(by_source: Mapping[str, SourceEpochs] | None) -> float:
-    """Return the epochs of the source that is read most often; 1 where that isn't known yet."""
-    return max(found.times for found in by_source.values()) if by_source else 1.0
-
-
-def overall_epochs(by_source: Mapping[str, SourceEpochs] | None) -> float:
-    """Return all tokens over those that are different: 1 where nothing is read twice, or isn't known yet."""
-    if not by_source:
-        return 1.0
-    different = sum(found.tokens / max(1.0, found.times) for found in by_source.values())
-    return sum(found.tokens for found in by_source.values()) / different
+    return Epochs(epochs, sum(counts.values()) / sum(counts[name] / max(1.0, epochs[name]) for name in rows))
 
 
 def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
@@ -195,17 +153,14 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
     return max(OWN.best_epochs(params, unique), min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique))
 
 
-def notes_of_repetition(config: RunConfig) -> list[str]:
+def notes_of_repetition(config: RunConfig, epochs: Epochs) -> list[str]:
     """Return a note where a run reads its text so often that such a model memorises it."""
-    together = overall_epochs(epochs_or_none(config))
-    if together <= 1:
-        return []
     params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
-    useful = useful_epochs(params, tokens / together, config.train.batch_tokens)
-    if together < MUCH_MORE * useful:
+    useful = useful_epochs(params, tokens / epochs.overall, config.train.batch_tokens) if epochs.overall > 1 else 1.0
+    if epochs.overall < MUCH_MORE * useful:
         return []
     return [
-        f"{together:.1f} epochs of this text: a model of this size learns most from about {useful:.1f}, memorises "
-        "more, and gets worse on other text. Use fewer steps, more text or a smaller model; to measure it: "
+        f"{epochs.overall:.1f} epochs of this text: a model of this size learns most from about {useful:.1f}, "
+        "memorises more, and gets worse on other text. Use fewer steps, more text or a smaller model; to measure it: "
         "headwater ladder RUN"
     ]
