@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.formats import format_of
 from headwater.corpus.read import sandbox
-from headwater.corpus.read.formats import format_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.parse import parse

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headwater.corpus.balance import Balance
+from headwater.corpus.licences.step import REASON as NOT_ALLOWED
 from headwater.corpus.personal.replace import REASON as REDACTED
 from headwater.corpus.protect.decontaminate import REASON as CONTAMINATED
 from headwater.corpus.protect.decontaminate import Decontaminator
-from headwater.corpus.protect.licence import REASON as NOT_ALLOWED
 from headwater.sources.settings import CorpusSettings
 
 OTHER = "other"

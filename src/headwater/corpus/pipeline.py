@@ -9,9 +9,9 @@ from pathlib import Path
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
+from headwater.corpus.licences.step import declaring_step, licence_step
 from headwater.corpus.personal.replace import Redactor
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
-from headwater.corpus.protect.licence import declaring_step, licence_step
 from headwater.corpus.quality.classifier import Classifier, classifier_digest, classifier_step
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel, language_step, model_digest

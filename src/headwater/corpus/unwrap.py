@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import PurePath
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.formats import COMPRESSIONS
+from headwater.corpus.formats import COMPRESSIONS
 from headwater.corpus.read.rejoin import Vocabulary, join_lines
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.sources.settings import UnwrapSettings

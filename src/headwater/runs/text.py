@@ -17,8 +17,8 @@ from headwater.batches.pack import PackedSource, pack_source
 from headwater.batches.source import BatchSource
 from headwater.corpus.balance import dropped_by_stage, with_text
 from headwater.corpus.kept_by import COLUMNS, DATES
+from headwater.corpus.licences.step import declared_licence
 from headwater.corpus.load import find_documents, read_corpus_manifest
-from headwater.corpus.protect.licence import declared_licence
 from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
 from headwater.export.data_card import FORMAT, FORMAT_VERSION
 from headwater.files import read_manifest_or_none

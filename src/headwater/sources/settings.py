@@ -111,9 +111,9 @@ class SourceSettings(Settings):
     def _check_licence(cls, licence: str | None) -> str | None:
         if licence is None:
             return None
-        from headwater.sources.spdx import spdx_of  # many patterns, for the few that name a licence
+        from headwater.sources.spdx import is_expression  # for the few that name a licence
 
-        if spdx_of(licence) is None:
+        if not is_expression(licence):
             raise ValueError(
                 f"{licence!r} is no SPDX expression known here; write one of https://spdx.org/licenses, PD for the "
                 "public domain, or LicenseRef-… for a licence of your own"

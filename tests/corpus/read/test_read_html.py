@@ -212,7 +212,7 @@ def test_the_head_gives_metadata(read):
     page = """<html lang="en-GB"><head><title>Rain | The Water Site</title><meta name="author" content="A. N. Author">
     <meta property="article:published_time" content="2021-03-04T05:06:07Z"><meta property="og:site_name" content="Water">
     <link rel="canonical" href="https://water.example/rain?a=1&amp;b=2"></head><body><main><h1>Rain</h1><p>It falls.</p>
-    <a rel="license" href="http://creativecommons.org/licenses/by-sa/3.0/">CC</a></main></body></html>"""
+    </main><footer><a rel="license" href="http://creativecommons.org/licenses/by-sa/3.0/">CC</a></footer></body></html>"""
     (document,), _ = read("a.html", page.encode())
     assert document.meta == {
         "title": "Rain",
@@ -225,6 +225,9 @@ def test_the_head_gives_metadata(read):
     }
 
 
+BY = '<a rel="license" href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>'
+
+
 @pytest.mark.parametrize(
     ("head", "body", "licence"),
     [
@@ -235,7 +238,13 @@ def test_the_head_gives_metadata(read):
             '<a rel="license" href="/terms">T</a> <a rel="license" href="https://opensource.org/licenses/MIT">M</a>',
             "/terms",
         ),
-        ("", '<a rel="license" href="https://opensource.org/licenses/MIT">M</a>', "MIT"),
+        ("", '<a rel="license" href="https://opensource.org/licenses/MIT">M</a>', None),
+        ("", '<footer><a rel="license" href="https://opensource.org/licenses/MIT">M</a></footer>', "MIT"),
+        ("", '<div class="site-footer"><a rel="license" href="https://opensource.org/licenses/MIT">M</a></div>', "MIT"),
+        ("", f"<p>Except where otherwise noted, content on this site is licensed under a {BY}.</p>", "CC-BY-4.0"),
+        ("", f"<figure><img src='a.jpg'><figcaption>Photo: A. Writer, {BY}</figcaption></figure>", None),
+        ("", f"<footer>All rights reserved</footer><p>Photo by A. Writer, licensed under {BY}</p>", None),
+        ("", f"<p>The photo above is available under {BY}.</p>", None),
         (
             '<meta name="dc.rights" content="All rights reserved">',
             '<a rel="license" href="https://creativecommons.org/licenses/by/2.0/">Photo</a>',

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from headwater.corpus.read.formats import format_of
+from headwater.corpus.formats import format_of
 from headwater.sources.settings import PackageName
 from headwater.sources.spdx import PUBLIC_DOMAIN
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from headwater.corpus.fetch.archives import Member
 from headwater.corpus.fetch.known import Contents, contents_of, is_plain_text
-from headwater.corpus.fetch.licence import licence_of_copyright, licence_of_metadata
+from headwater.corpus.licences.files import POINTS, REFUSED, of_debian_copyright, of_python_metadata
 from headwater.errors import DataError
 from headwater.files import DigestedFile, digest_json, write_json, write_text
 from headwater.sources.settings import PackageName
@@ -43,12 +43,12 @@ class _PackageLicence:
             self.version = str(HeaderParser().parsestr(text).get("Version", self.version))
         elif name.endswith("/copyright"):
             self.copyright = text
-            self.licence, self.licence_from = licence_of_copyright(text), name
+            self.licence, self.licence_from = of_debian_copyright(text), name
         else:
             metadata = HeaderParser().parsestr(text)
             self.version = str(metadata.get("Version", self.version))
-            if (licence := licence_of_metadata(metadata)) is not None:
-                self.licence, self.licence_from = licence, name
+            if (licence := of_python_metadata(text)) is not None:
+                self.licence, self.licence_from = UNKNOWN if licence in (POINTS, REFUSED) else licence, name
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.read.formats import format_of
+from headwater.corpus.formats import format_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.walk import find_files

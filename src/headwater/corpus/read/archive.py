@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.formats import (
+from headwater.corpus.formats import (
     compression_of,
     conversion_hint,
     format_of,

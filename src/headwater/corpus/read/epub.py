@@ -11,13 +11,13 @@ from io import BytesIO
 from urllib.parse import unquote
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.licences.names import licence_said
 from headwater.corpus.read.html import decode, whole_text
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
 from headwater.corpus.read.zip import member_bytes, open_zip
-from headwater.sources.spdx import licence_said
 
 # namespaces have prefixes of the author's choosing; a document type is what makes entities expand, and is passed over
 _ROOTFILE = re.compile(r"<(?:\w+:)?rootfile\b[^>]*?\bfull-path=[\"']([^\"']+)")

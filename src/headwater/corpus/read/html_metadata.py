@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from headwater.sources.spdx import licence_said
+from headwater.corpus.licences.names import licence_at, licence_said
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
 _META = re.compile(r"<meta ([^>]*)>")
 _LINK = re.compile(r"<(?:link|a) ([^>]*\brel=\"(?:canonical|license|[^\"]*\blicense\b)[^>]*)>")
+_TAG = re.compile(r"<[^>]*>?")
+_NEAR_CHARACTERS = 1500
+_IN_FOOTER = re.compile(
+    r"<footer\b(?!.*</footer)|(?:id|class|role)=\"[^\"]*\b(?:foot|contentinfo|copyright|licen[cs]e)", re.DOTALL
+)
+_THIS_PAGE_IS = re.compile(
+    r"\b(?:this|these|the|all|our|where otherwise \w+,?) (?:\w+ ){0,3}(?:pages?|sites?|websites?|works?|articles?"
+    r"|books?|blogs?|contents?|texts?|posts?|documents?|documentation|materials?|wiki|chapters?|tutorials?|courses?)\b"
+    r"(?: \w+){0,8} (?:licen[cs]ed|available|released|published|distributed|under)\b[^.]{0,60}$",
+    re.IGNORECASE,
+)
 _ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?=$|[-_])")
@@ -48,8 +59,8 @@ def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
     links = _links(head)
     meta["url"] = next((address for rel, address in reversed(links) if rel == "canonical" and address), meta["url"])
     meta["licence"] = licence_said([*_licences(links), *rights])
-    if not meta["licence"] and "license" in body:  # else it may be that of a picture
-        meta["licence"] = licence_said(_licences(_links(body)))
+    if not meta["licence"] and "license" in body:
+        meta["licence"] = licence_said(_page_licences(body))
     if not meta["url"].startswith(("http://", "https://")):
         meta["url"] = ""
     return {key: value if key == "licence" else value[:_MAX_CHARACTERS] for key, value in meta.items() if value}
@@ -59,6 +70,22 @@ def _links(html: str) -> list[tuple[str, str]]:
     """Return what the links to a licence or to the page's own address are, and where they lead."""
     found = (dict(_ATTRIBUTE.findall(attributes)) for attributes in _LINK.findall(html))
     return [(each["rel"], _plain(each.get("href", ""))) for each in found]
+
+
+def _page_licences(body: str) -> list[str]:
+    """Return where the links of a body lead that name the licence of the page, not that of a picture in it.
+
+    They stand in its footer, or behind words such as "this work is licensed under". A link whose licence isn't known
+    counts wherever it stands: it may be the page's.
+    """
+    found = []
+    for match in _LINK.finditer(body):
+        said = dict(_ATTRIBUTE.findall(match[1]))
+        address, before = _plain(said.get("href", "")), body[max(0, match.start() - _NEAR_CHARACTERS) : match.start()]
+        is_of_page = _IN_FOOTER.search(before) or _THIS_PAGE_IS.search(_plain(_TAG.sub(" ", before)))
+        if said["rel"] != "canonical" and (is_of_page or licence_at(address) is None):
+            found.append(address)
+    return found
 
 
 def _licences(links: list[tuple[str, str]]) -> list[str]:

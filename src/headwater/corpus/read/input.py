@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.formats import compression_of
 from headwater.corpus.read.decompress import DAMAGES, Decompressed, begins_so
-from headwater.corpus.read.formats import compression_of
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
 
 BLOCK_BYTES = 1 << 20

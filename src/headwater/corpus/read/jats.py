@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from headwater.corpus.licences.names import licence_at, licence_said
 from headwater.corpus.read.html_blocks import Builder, render
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.xml_events import XmlEvents
-from headwater.sources.licence_address import licence_at
-from headwater.sources.spdx import licence_said
 
 
 def _named(names: str, block: str) -> dict[str, str]:

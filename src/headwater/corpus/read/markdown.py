@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 
 from headwater.corpus.document import Document
+from headwater.corpus.licences.names import all_of
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
 from headwater.corpus.read.text import encoding_of, read_text
-from headwater.sources.spdx import all_of
 
 _FRONT = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.{0,20000}?\n|)\1[ \t]*(?:\r?\n|$)", re.DOTALL)
 _FIELD = re.compile(r"^([A-Za-z_-]+)[ \t]*[:=][ \t]*(.*)$", re.MULTILINE)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.formats import programming_language
+from headwater.corpus.formats import programming_language
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8

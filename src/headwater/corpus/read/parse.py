@@ -18,7 +18,7 @@ _DOCUMENT_FORMATS = (
 )
 PARSED_FORMATS = (
     *_DOCUMENT_FORMATS,
-    "archive_licence_files",
+    "archive_licences",
 )  # an archive, read for its licences
 
 

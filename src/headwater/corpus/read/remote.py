@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from headwater.corpus.read.formats import skip_reason
+from headwater.corpus.formats import skip_reason
 from headwater.corpus.read.input import BLOCK_BYTES
 from headwater.errors import DataError
 from headwater.files import create

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.formats import compression_of
+from headwater.corpus.formats import compression_of
 from headwater.corpus.read.frames import pack, unpack
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable

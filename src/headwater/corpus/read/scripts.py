@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TypeVar
 
-from headwater.corpus.read.formats import compression_of, language_of, programming_language, without_compression
+from headwater.corpus.formats import compression_of, language_of, programming_language, without_compression
 from headwater.corpus.read.input import InputFile
 
 _HEAD_BYTES = 200

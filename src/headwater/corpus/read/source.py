@@ -9,11 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.formats import compression_of, conversion_hint, format_of, kind_of
+from headwater.corpus.licences.tree import TreeLicences
 from headwater.corpus.personal.replace import ColumnRedactor
-from headwater.corpus.read.archive_licence import marked_archive
+from headwater.corpus.read.archive_licences import marked_archive
 from headwater.corpus.read.builtin import read_documentation, read_library
 from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces
-from headwater.corpus.read.formats import compression_of, conversion_hint, format_of, kind_of
 from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import NO_PERMISSION, InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
@@ -24,7 +25,6 @@ from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.splits import Splits, SplitsOfFiles
-from headwater.corpus.read.tree_licence import TreeLicences
 from headwater.corpus.read.walk import ListedFile, list_files
 from headwater.errors import DataError
 from headwater.sources.settings import CorpusSettings, SourceSettings

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from headwater.corpus.read.formats import skip_reason
+from headwater.corpus.formats import skip_reason
 from headwater.corpus.read.remote import OF_THIS_MACHINE, find_addresses, is_address
 from headwater.errors import DataError
 

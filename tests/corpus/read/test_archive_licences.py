@@ -12,16 +12,14 @@ from pathlib import PurePath
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.archive_licence_files import read_archive_licence_files
+from headwater.corpus.licences.standards import standards
+from headwater.corpus.read.archive_licences import read_archive_licences
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
 from headwater.sources.settings import CorpusSettings
 
-MIT = (
-    "Permission is hereby granted, free of charge, to any person obtaining a copy … The above copyright notice and "
-    "this permission notice shall be included"
-)
+MIT = next(" ".join(each.words) for each in standards() if each.identifier == "MIT")
 GPL_3 = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"
 APACHE = "Apache License\nVersion 2.0, January 2004"
 METADATA = "Metadata-Version: 2.4\nName: x\nLicense-Expression: GPL-3.0-or-later\n"
@@ -90,7 +88,7 @@ CASES = [
     ({"p/package.json": '{"license": "SEE LICENSE IN EULA"}', "p/LICENSE": MIT, "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
     ({"p/package.json": '{"license": "SEE LICENSE"}', "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
     ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
-    ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": "Elastic License 2.0", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
+    ({"p/package.json": '{"license": "MIT"}', "p/LICENSE": "Elastic License 2.0", "p/a.js": "x = 1"}, {"x = 1": "Elastic-2.0 AND MIT"}),
     ({"p/LICENSE": MIT, "p/LICENSE.txt": "All rights reserved.", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
     ({"p/LICENSE": MIT, "p/COPYING": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "unknown"}),
     ({"p/LICENSE": MIT, "p/LICENSE.images": "Ask me.", "p/a.js": "x = 1"}, {"x = 1": "MIT"}),
@@ -187,7 +185,7 @@ def test_terms_behind_a_long_beginning_count(tmp_path):
 
 
 def test_more_licence_files_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr("headwater.corpus.read.archive_licence._MAX_FILES", 3)
+    monkeypatch.setattr("headwater.corpus.read.archive_licences._MAX_FILES", 3)
     files = {f"g{n}/LICENSE": MIT for n in range(5)} | {f"g{n}/a.py": f"x = {n}" for n in range(5)}
     (tmp_path / "a.zip").write_bytes(zipped(files))
     assert list(read_licences(tmp_path).values()) == ["MIT"] * 3 + ["unknown"] * 2
@@ -197,7 +195,7 @@ def test_every_member_of_a_tar_is_answered_so_that_no_clock_runs_over_several(tm
     files = {"p/package.json": "{}", "p/LICENSE": MIT} | {f"p/{n}.py": "x = 1" for n in range(20)}
     (tmp_path / "a.tar").write_bytes(tarred(files))
     file = InputFile(tmp_path / "a.tar", "a.tar", "s", "code")
-    answers = list(read_archive_licence_files(file, ReadLimits(1000, 1000, 100_000)))
+    answers = list(read_archive_licences(file, ReadLimits(1000, 1000, 100_000)))
     assert [each.text for each in answers if isinstance(each, Document)] == ["MIT"]
     assert len(answers) == len(files)
 

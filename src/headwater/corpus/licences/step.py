@@ -1,7 +1,8 @@
 """Every document's licence, and what isn't allowed dropped.
 
-What stands nearest to a text counts: a tag or notice at its head; what its page, book or package says; the licence
-file of the folder it lies in (read.tree_licence); what the run file says of its source; and else it is unknown.
+What stands nearest to a text counts: a tag at its head; what its page, book, package or tree says; what the run file
+says of its source; and else it is unknown. A notice at the head of code applies beside that of its tree, and in its
+place where there is none.
 So it is, too, where the nearest names a licence that isn't understood ("All rights reserved"): what is said farther
 off is of those that name none. The name stays beside the document, as `licence_named`, but for that of licence files.
 Only the first section of a long file has its head: the others go by what comes next.
@@ -12,10 +13,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from headwater.corpus.document import Document
-from headwater.corpus.protect.licence_texts import licence_of_head, licence_tag
+from headwater.corpus.licences.names import all_of, spdx_of
+from headwater.corpus.licences.texts import licence_of_head, licence_tag
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.sources.settings import CorpusSettings, SourceSettings
-from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed, spdx_of
+from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed
 
 REASON = "licence_not_allowed"
 _TAGGED_LINES = 3  # of a text that is no code: further down it may speak of tags
@@ -79,20 +81,17 @@ def declared_licence(source: SourceSettings) -> str:
 def licence_of(document: Document, declared: str) -> tuple[str, str]:
     """Return the SPDX expression of a document's licence, or "unknown", and the name that isn't understood, or ""."""
     is_code = document.kind == "code"
-    found = licence_tag(document.text, _TAGGED_CODE_LINES if is_code else _TAGGED_LINES)
-    if found == UNKNOWN:
-        return UNKNOWN, _TAG_NAMED
-    if found is None and is_code:
-        found = licence_of_head(document.text)
-    if found is not None:
-        return found, ""
+    tagged = licence_tag(document.text, _TAGGED_CODE_LINES if is_code else _TAGGED_LINES)
+    if tagged is not None:
+        return tagged, _TAG_NAMED if tagged == UNKNOWN else ""
+    head = licence_of_head(document.text) if is_code else None
     said = document.meta.get("licence", "").strip()
-    if not said:
-        return declared, ""
-    if said == UNKNOWN:  # by a licence file, or by a name too long to be one
-        return UNKNOWN, ""
-    found = spdx_of(said)
-    return (found, "") if found is not None else (UNKNOWN, said[:_MAX_NAMED_CHARACTERS])
+    beside = spdx_of(said) or UNKNOWN if said else None
+    if UNKNOWN in (head, beside):  # by a licence file, by a name too long to be one, or by a head that takes back
+        is_named = beside == UNKNOWN and said != UNKNOWN
+        return UNKNOWN, said[:_MAX_NAMED_CHARACTERS] if is_named else ""
+    found = [each for each in (beside, head) if each is not None]
+    return (all_of(found), "") if found else (declared, "")
 
 
 def _described(licence: str, named: str) -> tuple[str, str]:

@@ -8,14 +8,15 @@ from pydantic import ValidationError
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
 from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.licences.standards import standards
+from headwater.corpus.licences.step import licence_step
 from headwater.corpus.load import read_documents
-from headwater.corpus.protect.licence import licence_step
 from headwater.corpus.shards import document_line
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.settings import CorpusSettings
 
-MIT_HEAD = "# Permission is hereby granted, free of charge, to any person obtaining a copy …\n# The above copyright notice and this permission notice shall be included\n"
+MIT_HEAD = "# " + next(" ".join(each.words) for each in standards() if each.identifier == "MIT") + "\n"
 GPL_TAG = "# SPDX-License-Identifier: GPL-2.0-only\n"
 
 
@@ -34,8 +35,27 @@ def test_what_stands_nearest_to_the_text_counts():
     assert found() == "unknown"
     assert found(**declared) == "LicenseRef-public-domain"
     assert found(**declared, **said) == "CC-BY-4.0"
-    assert found(**declared, **said, text=MIT_HEAD) == "MIT"
+    assert found(**declared, text=MIT_HEAD) == "MIT"
+    assert found(**declared, **said, text=MIT_HEAD) == "CC-BY-4.0 AND MIT"
     assert found(**declared, **said, text=GPL_TAG + MIT_HEAD) == "GPL-2.0-only"
+
+
+@pytest.mark.parametrize(
+    ("tree", "head", "licence"),
+    [
+        ("GPL-3.0-only", "This file is in the public domain.", "GPL-3.0-only AND LicenseRef-public-domain"),
+        ("GPL-3.0-only", "By an algorithm of C. Hoare that is in the public domain.", "GPL-3.0-only"),
+        ("MIT", "Licensed under the MIT license.", "MIT"),
+        ("MIT", "You may use this under the GNU GPL version 2.", "MIT AND GPL-2.0-only"),
+        ("MIT", "Proprietary and confidential.", "unknown"),
+        ("MIT", "Licensed under the MIT license for non-commercial use.", "unknown"),
+        ("Ask me", "Licensed under the MIT license.", "unknown"),
+        ("", "By an algorithm of C. Hoare that is in the public domain.", "unknown"),
+        ("", "This file is in the public domain.", "LicenseRef-public-domain"),
+    ],
+)
+def test_the_head_of_code_does_not_overrule_its_tree(tree, head, licence):
+    assert found(meta={"licence": tree} if tree else None, text=f"# {head}\nx = 1\n") == licence
 
 
 @pytest.mark.parametrize("said", ["All rights reserved", "proprietary", "other", "CC BY"])
@@ -69,7 +89,7 @@ def test_rows_of_as_many_licences_as_there_are_rows_fill_nothing():
 
 
 def test_a_tag_that_is_not_understood_is_unknown_whatever_stands_below_it():
-    assert found(licence="MIT", text="# SPDX-License-Identifier: BUSL-1.1\n" + MIT_HEAD) == "unknown"
+    assert found(licence="MIT", text="# SPDX-License-Identifier: Ours-1.1\n" + MIT_HEAD) == "unknown"
 
 
 def test_a_text_that_speaks_of_licences_is_not_under_them():

@@ -3,12 +3,10 @@ from __future__ import annotations
 import pytest
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.tree_licence import TreeLicences
+from headwater.corpus.licences.standards import standards
+from headwater.corpus.licences.tree import TreeLicences
 
-MIT = (
-    "Permission is hereby granted, free of charge, to any person obtaining a copy … The above copyright notice and "
-    "this permission notice shall be included"
-)
+MIT = next(" ".join(each.words) for each in standards() if each.identifier == "MIT")
 APACHE = "Apache License\nVersion 2.0, January 2004"
 GPL_3 = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"
 LGPL_3 = "GNU LESSER GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"

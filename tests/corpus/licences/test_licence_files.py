@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.read.package_manifests import MANIFESTS
+from headwater.corpus.licences.files import MANIFESTS, of_debian_copyright
 
 WHEEL = "Metadata-Version: 2.4\nName: x\n"
 
@@ -15,7 +15,7 @@ WHEEL = "Metadata-Version: 2.4\nName: x\n"
     ("name", "text", "said"),
     [
         ("METADATA", f"{WHEEL}License-Expression: GPL-3.0-or-later\n", "GPL-3.0-or-later"),
-        ("METADATA", f"{WHEEL}License-Expression: BUSL-1.1\nLicense: MIT\n", "unknown"),
+        ("METADATA", f"{WHEEL}License-Expression: Ours-1.1\nLicense: MIT\n", "unknown"),
         ("METADATA", f"{WHEEL}License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License\n", "MIT"),
         (
             "PKG-INFO",
@@ -82,3 +82,43 @@ def test_no_text_breaks_a_manifests_reader(text, name):
 def test_nesting_without_end_names_nothing_that_is_understood():
     assert MANIFESTS["package.json"]('{"license":' + "[" * 100_000) == "unknown"
     assert MANIFESTS["pyproject.toml"]("a = " + "[" * 100_000) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "spdx"),
+    [
+        ("MIT", "MIT"),
+        ("Expat", "MIT"),
+        ("GPL-2+", "GPL-2.0-or-later"),
+        ("GPL-2", "GPL-2.0-only"),
+        ("GPL-2.0+ or CC-BY-SA-3.0", "GPL-2.0-or-later OR CC-BY-SA-3.0"),
+        ("GPL-1+ or Artistic", "GPL-1.0-or-later OR Artistic-1.0-Perl"),
+        ("LGPL-2.1+", "LGPL-2.1-or-later"),
+        ("public-domain", "LicenseRef-public-domain"),
+        ("something-of-our-own", "unknown"),
+        ("MIT or something-of-our-own", "unknown"),
+        ("GPL-3+ with autoconf exception", "GPL-3.0-or-later"),
+    ],
+)
+def test_debians_names_become_those_of_spdx(name, spdx):
+    text = f"Format: x\n\nFiles: debian/*\nLicense: ISC\n\nFiles: *\nCopyright: a\nLicense: {name}\n the text of it\n"
+    assert of_debian_copyright(text) == spdx
+
+
+def test_copyright_in_free_prose_are_unknown():
+    assert of_debian_copyright("This is the Debian prepackaged version of something.\n\nIt is free.\n") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("License-Expression: CC0-1.0\nLicense: MIT", "CC0-1.0"),
+        ("Classifier: Topic :: Text\nClassifier: License :: OSI Approved :: Apache Software License", "Apache-2.0"),
+        ("License: see the file", "unknown"),
+        ("License: Ours, not for sale\nClassifier: License :: OSI Approved :: MIT License", "unknown"),
+        ("Name: x", None),
+        ("License: UNKNOWN", None),
+    ],
+)
+def test_python_metadata_states_it_in_three_places(fields, said):
+    assert MANIFESTS["METADATA"](f"Metadata-Version: 2.1\n{fields}\n") == said

@@ -1,0 +1,149 @@
+"""Standard licence texts found in another text, by runs of four words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from headwater.corpus.licences.standards import standards
+
+RUN = 4  # words
+# of the words of a standard text and of those in its place; a text that shares less than half its runs isn't tried
+_MIN_SIMILARITY, _MIN_SHARED, _MAX_CANDIDATES = 0.85, 0.5, 20
+_MIN_WORDS = 20  # of a standard text; shorter ones are phrases of any text
+# within one: words between its own
+_NARROWS = re.compile(
+    r"\b(?:not|never|only|solely|except|unless|excluding|\w*commercial\w*|academic|educational|research"
+    r"|personal|private|internal(?:ly)?|evaluation|testing|trial|proprietary|confidential|prohibited|forbidden"
+    r"|restrict\w*|reverse|decompil\w*|government|military|nuclear|weapons?|evil|institutions?"
+    r"|employees|fee|consent|approval)\b"
+)
+# what takes nothing back
+EITHER_WAY = re.compile(
+    r"(?:both )?commercial(?:ly)?(?: use| purposes?)? (?:and|or|and or) non ?commercial(?:ly)?|including commercial \w+"
+    r"|gpl compatible|compatible with the (?:gnu )?(?:gpl|general public license)"
+    r"|you may not use (?:this|the) \w+ except in compliance"
+)
+# of a standard text: what must not be missing, but at its end, or before the terms of a long one
+_GIVES = re.compile(
+    r"\b(?:sell|sublicense|publish|merge|modify|modification|distribute|redistribution|source|with or|use|copy)\b"
+)
+_LONG_WORDS = 400
+_NARROWED_WORDS = 10  # by which another wording has to agree less well to be taken for the one that a text varies
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A standard text in another, from word `start` to `end`.
+
+    `is_narrowed` where words between its own, or missing, may take back what it gives; `gain` counts the words that
+    agree less those that don't.
+    """
+
+    identifier: str
+    start: int
+    end: int
+    is_narrowed: bool
+    gain: int
+
+
+class StandardTexts:
+    """The runs of words of all standard texts, for the texts that share the most with a given one."""
+
+    def __init__(self) -> None:
+        self._texts = [each for each in standards() if len(each.words) >= _MIN_WORDS]
+        vocabulary = dict.fromkeys(word for each in self._texts for word in each.words)
+        self._number = {word: number for number, word in enumerate(vocabulary, 1)}
+        self._runs = [hashed_runs(self.numbers(list(each.words))) for each in self._texts]
+        self._unique = [np.unique(runs) for runs in self._runs]
+        self._num_unique = np.array([len(each) for each in self._unique])
+        of_text = np.repeat(np.arange(len(self._unique)), self._num_unique)
+        order = np.argsort(np.concatenate(self._unique), kind="stable")
+        self._sorted, self._of_text = np.concatenate(self._unique)[order], of_text[order]
+
+    def numbers(self, words: list[str]) -> np.ndarray:
+        """Return the numbers of words, 0 for those of no standard text."""
+        return np.fromiter((self._number.get(word, 0) for word in words), dtype=np.uint64, count=len(words))
+
+    def best(self, words: list[str], runs: np.ndarray, free: np.ndarray) -> Match | None:
+        """Return the standard text that accounts for the most words of a text, None where none stands in it."""
+        wanted = np.unique(runs[free])
+        low, high = np.searchsorted(self._sorted, wanted), np.searchsorted(self._sorted, wanted, "right")
+        counts = high - low
+        if not counts.sum():
+            return None
+        at = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        shared = np.bincount(self._of_text[at], minlength=len(self._texts))
+        enough = np.flatnonzero(shared >= _MIN_SHARED * self._num_unique)
+        likely = enough[np.argsort(-shared[enough], kind="stable")][:_MAX_CANDIDATES]
+        found = [match for number in likely if (match := self._match(int(number), words, runs, free)) is not None]
+        return max(found, key=lambda match: match.gain, default=None)
+
+    def _match(self, number: int, words: list[str], runs: np.ndarray, free: np.ndarray) -> Match | None:
+        standard = self._runs[number]
+        covered = _dilated(_are_in(runs, self._unique[number]) & free)
+        total = np.concatenate([[0], np.cumsum(np.where(covered, 1, -1))])
+        rise = total - np.minimum.accumulate(total)
+        end = int(np.argmax(rise))
+        start = int(np.argmin(total[: end + 1][::-1]))
+        start = end - start
+        kept = _dilated(_are_in(standard, np.sort(runs[start : max(end - RUN + 1, start)])))
+        num_covered, num_kept = int(covered[start:end].sum()), int(kept.sum())
+        if num_covered + num_kept < _MIN_SIMILARITY * (end - start + len(kept)):
+            return None
+        text = self._texts[number]
+        inside = np.zeros(len(words), dtype=bool)
+        inside[start:end] = ~covered[start:end]
+        surplus = EITHER_WAY.sub("", " | ".join(runs_of(words, inside)))
+        lost = ~kept & (np.cumsum(kept[::-1])[::-1] > 0)
+        if len(kept) > _LONG_WORDS:
+            lost &= np.cumsum(kept) > 0
+        is_narrowed = bool(_NARROWS.search(surplus) or _GIVES.search(" | ".join(runs_of(text.words, lost))))
+        gain = 2 * num_covered - (end - start) + num_kept - len(kept) - _NARROWED_WORDS * is_narrowed
+        return Match(text.identifier, start, end, is_narrowed, gain)
+
+    def covered_by(self, names: list[str], words: list[str]) -> np.ndarray:
+        """Return which words stand in runs of the texts of these licences, in which their notices stand, too."""
+        plain = {_text_of(part) for name in names for part in name.split(" OR ")}
+        runs = [runs for runs, text in zip(self._runs, self._texts) if text.identifier in plain]
+        known = np.sort(np.concatenate([np.zeros(0, dtype=np.uint64), *runs]))
+        return _dilated(_are_in(hashed_runs(self.numbers(words)), known))[: len(words)]
+
+
+standard_texts = cache(StandardTexts)
+
+
+def _text_of(name: str) -> str:
+    """Return under which name the text of a licence stands: GPL-2.0-or-later has that of GPL-2.0-only."""
+    return name.replace("-or-later", "-only")
+
+
+def hashed_runs(numbers: np.ndarray) -> np.ndarray:
+    """Return a value of each run of words, 16 bits a word; a word that no standard text has makes it equal to none."""
+    padded = np.concatenate([numbers, np.zeros(max(RUN - len(numbers), 0), dtype=np.uint64)])
+    value = np.zeros(len(padded) - RUN + 1, dtype=np.uint64)
+    for at in range(RUN):
+        value = value * np.uint64(1 << 16) + padded[at : len(padded) - RUN + 1 + at]
+    return value
+
+
+def _are_in(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Return which values are among those of a sorted array."""
+    if not len(ordered):
+        return np.zeros(len(values), dtype=bool)
+    return ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
+
+
+def _dilated(runs: np.ndarray) -> np.ndarray:
+    """Return which words stand in one of the runs that are marked."""
+    return np.convolve(runs, np.ones(RUN)) > 0.5
+
+
+def runs_of(words: Sequence[str], marked: np.ndarray) -> list[str]:
+    """Return the words that are marked, each run of them as one string."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked[: len(words)].astype(np.int8), [0]])))
+    return [" ".join(words[start:end]) for start, end in zip(edges[::2], edges[1::2])]

@@ -1,0 +1,252 @@
+"""The names that people write for licences, as SPDX expressions: "Apache 2.0", "CC BY-SA 3.0 Unported", addresses.
+
+A name is understood where all of the text is: "MIT, see also …" is none, and "CC BY 4.0 NC" is not CC BY.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache, lru_cache
+
+from headwater.corpus.licences.standards import license_words, standards
+from headwater.sources.spdx import MAX_EXPRESSION, PUBLIC_DOMAIN, UNKNOWN, canonical
+
+_MAX_NAME, _MAX_NAME_WORDS = 300, 12  # characters; words of the longest name of the list
+_COUNTRY = "usa?|u s(?: a)?|united states(?: of america)?|uk|united kingdom|eu|european union|canada|australia|world"
+_WORK = r"(?:(?:this|the|these) (?:[a-z]+ )?[a-z]+ (?:is|are) )?"
+# of licences that are called otherwise than in the list, over words in lower case
+_SPOKEN = {
+    PUBLIC_DOMAIN: r"pd|(?:in |(?:released|dedicated) (?:in)?to |placed in(?:to)? )?(?:the )?public domain"
+    r"(?: mark(?: 1 0)?| dedication| work| license)?"
+    rf"(?: worldwide| (?:in|within|throughout)(?: the)? (?:{_COUNTRY}))?|creativecommons org publicdomain mark 1 0",
+    "MIT": "(?:expat|mit)(?: expat)?(?: x11)?|opensource org licenses? mit license",
+    "Apache-2.0": "apache(?: software)?(?: license)?(?: asl)?(?: version| v)? ?2(?: 0)?(?: january 2004)?|asl ?2(?: 0)?"
+    "|apache software license|apache org licenses license 2 0",
+    "BSD-2-Clause": "simplified bsd|free ?bsd|bsd 2(?: clause)?|(?:2|two) clause bsd",
+    "BSD-3-Clause": "(?:(?:new|modified|revised) )?bsd|bsd 3(?: clause)?|(?:3|three) clause bsd"
+    "|bsd (?:3|three) clause|eclipse distribution license(?: edl)?(?: version| v)? ?1 0",
+    "ISC": "isc|iscl",
+    "PHP-3.01": "version 3 01 of the php",
+    "Ruby": "same terms as ruby(?: itself)?",
+    "PSF-2.0": "psf(?: 2)?|python software foundation(?: license)?(?: version)?(?: 2)?",
+    "Zlib": "zlib libpng",
+    "BSL-1.0": "boost(?: software)?(?: license)?(?: version| v)?(?: 1 0)?",
+    "MPL-1.1": "(?:mozilla public license|mpl)(?: mpl)?(?: version| v)? ?1 1",
+    "MPL-2.0": "(?:mozilla public license|mpl)(?: mpl)?(?: version| v)? ?2(?: 0)?|mozilla org mpl 2 0",
+    "EPL-1.0": "eclipse public license(?: version| v)? ?1 0",
+    "EPL-2.0": "eclipse public license(?: version| v)? ?2 0",
+    "CDDL-1.0": "common development and distribution license(?: cddl)?(?: version| v)? ?1 0",
+    "CC0-1.0": "(?:creative commons )?(?:cc ?0|zero)(?: v?1 0)?(?: universal)?(?: public domain dedication)?"
+    "|creativecommons org publicdomain zero 1 0(?: deed| legalcode)?(?: [a-z]{2})?",
+    "Artistic-1.0-Perl": "artistic|perl artistic",
+    "Artistic-1.0-Perl OR GPL-1.0-or-later": "same (?:terms|license) as perl(?: itself)?",
+    "OFL-1.1": "(?:sil )?(?:open font license|ofl)(?: version| v)?(?: 1 1)?(?: 26 february 2007)?",
+    "PostgreSQL": "postgresql",
+    "GFDL-1.3-or-later": "gnu org (?:licenses fdl 1 3|copyleft fdl)",
+}
+_NAMED = {identifier: re.compile(f"(?:{pattern})(?: license)?(?!\\S)") for identifier, pattern in _SPOKEN.items()}
+GNU_FAMILY = r"(?P<family>(?:lesser |library |affero )?general public|free documentation) license"
+LATER = r"(?P<later>\+| or (?:at your (?:option|discretion) )?(?:any )?(?:later|newer|greater|higher))?"
+_GNU = re.compile(
+    r"(?:gnu )?(?P<letters>[al]?gpl|g?fdl|(?:lesser |library |affero )?general public license"
+    r"|free documentation license)"
+    rf"(?: license)?(?: [al]?gpl| gfdl)?(?: version)?(?: v)? ?v?(?P<version>\d)(?: (?P<minor>\d)(?!\d))?{LATER}"
+    r"(?: versions?)?(?: at your option)?(?: only)?(?: (?:\d\d? )?[a-z]+ (?:19|20)\d\d)?"
+    r"(?: with (?:the )?(?:[a-z]+ )?exception)?(?!\S)"
+)
+_GNU_ADDRESS = re.compile(
+    r"gnu org (?:licenses|copyleft)(?: old licenses)? (?P<letters>[al]?gpl|fdl) (?P<version>\d) (?P<minor>\d)"
+    r"(?: standalone)?(?: en)?(?!\S)"
+)
+TERMS = "nc|nd|sa|non ?commercial|no ?deriv(?:ative)?s|share ?alike"
+_COMMONS = re.compile(
+    rf"(?:(?:cc|creative commons) (?:by|attribution)|attribution)(?P<terms>(?: (?:{TERMS}))*)(?: license)?"
+    r"(?: version| v)? v?(?P<version>\d)(?: (?P<minor>\d))?(?: international| unported| generic)?(?: public)?"
+    r"(?: (?!nc|nd|sa|cc)[a-z]{2})?"
+    r"(?: license)?(?: deed)?(?!\S)"
+)
+_COMMONS_ADDRESS = re.compile(
+    r"creativecommons org licenses by(?P<terms>(?: nc)?(?: nd| sa)?) (?P<version>\d) (?P<minor>\d)(?: igo| [a-z]{2})?"
+    r"(?: deed| legalcode)?(?: [a-z]{2})?(?!\S)"
+)
+# what may stand before and behind a name without taking anything back
+_FILLERS = re.compile(
+    r"(?:(?:this|the|these) (?:[a-z]+ )?[a-z]+ (?:is|are)|(?:licensed|released|available|published|distributed) under"
+    r"|to view a copy of this license(?: visit)?|the terms of|the|an?|license|see|https?|www"
+    r"|(?:opensource|spdx) org licenses?|html?|txt|php|json|md|gnu)(?!\S)"
+)
+_DENIED = re.compile(
+    r"\b(?:not|no|no longer|never|nor|except|unless|without|other than|(?:all )?rights reserved|nc|nd|non-?commercial"
+    r"|no ?deriv\w*|proprietary|confidential|forbidden|prohibited|restricted|personal use|only|but)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+# who holds the rights, which says nothing of what others may do: "Copyright 1911 A. Author"
+_HOLDER = re.compile(
+    r"(?:©|\([Cc]\)|[Cc]opyright|COPYRIGHT)(?:[ :]+(?:©|\([Cc]\)))?"
+    r"(?:[ ,]+(?:[Bb]y|the|and|of|de|van|von|&|[A-Z\d][\w.'’-]*)){1,12}"
+)
+_LICENCE_WORDS = re.compile(r"licen[cs]|gpl|public|common|\bcc", re.IGNORECASE)
+_QUERY = re.compile(r"(https?://[^\s?#]+)[?#]\S*")
+_CONNECTOR = re.compile(r"\s*,?\s+(or|and)\s+|\s*(/)\s*", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def spdx_of(text: str) -> str | None:
+    """Return the SPDX expression that a licence's name, identifier or address stands for; None if it isn't known.
+
+    It is known where all of the text is understood: a name beside words that may narrow it down is none.
+    """
+    text = " ".join(text.split()).strip(" .\"'<>")
+    if not text or len(text) > MAX_EXPRESSION:
+        return None
+    if (found := canonical(text) or _all_names(text)) is not None:
+        return found
+    sentences = text.split(". ")[:6]
+    for at in range(1, len(sentences)):  # "© 2020 A. Writer. CC BY 4.0"
+        if names_holder_alone(". ".join(sentences[:at])):
+            rest = ". ".join(sentences[at:])
+            if (found := canonical(rest) or _all_names(rest)) is not None:
+                return found
+    return _joined_by_hand(text)
+
+
+def all_of(names: Iterable[str]) -> str:
+    """Return the expression of licences that all apply, "" where none is named.
+
+    Where one isn't understood that name, or "unknown" in place of a long one: it stands for all of them.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if (known := spdx_of(name)) is None:
+            return handed_on(name)
+        found[known] = None
+    return _within_limit(" AND ".join(_grouped(list(found))))
+
+
+def any_of(expressions: Iterable[str]) -> str:
+    """Return the expression of licences of which one may be chosen, "" of none, "unknown" of very many."""
+    return _within_limit(" OR ".join(_grouped(list(dict.fromkeys(expressions)))))
+
+
+def licence_said(names: Iterable[str]) -> str:
+    """Return the SPDX expression of all the names and addresses, "" without any.
+
+    Where one isn't understood it stands for all, as it is or as "unknown", so that no step takes its document for one
+    that names none. Who holds the rights counts where nothing else is said.
+    """
+    said = [text for name in names if (text := " ".join(name.split()))]
+    named = [text for text in said if not names_holder_alone(text)]
+    return all_of(named or said)
+
+
+def handed_on(name: str) -> str:
+    """Return what a text names as its licence for the step that reads it: "unknown" for what is too long to be a name.
+
+    Never cut: what is cut off may be what counts.
+    """
+    is_name = len(name) <= _MAX_NAME or spdx_of(name) is not None
+    return name if is_name else UNKNOWN
+
+
+def names_holder_alone(text: str) -> bool:
+    """Return whether a text says who holds the rights, and nothing of what others may do."""
+    text = " ".join(text.replace("©", "© ").split()).strip(" .")
+    return _HOLDER.fullmatch(text) is not None and not (_DENIED.search(text) or _LICENCE_WORDS.search(text))
+
+
+def licence_at(address: str) -> str | None:
+    """Return the licence that stands at an address, None where the text is none or its licence isn't known."""
+    return spdx_of(address) if "/" in address and " " not in address.strip() else None
+
+
+def name_at(words: list[str], at: int) -> tuple[str, int] | None:
+    """Return the licence whose name begins at a word, and the place behind that name, the longest there is."""
+    window = words[at : at + 20]
+    joined = " ".join(window)
+    ends: list[tuple[int, str]] = []
+    for identifier, pattern in _NAMED.items():
+        if match := pattern.match(joined):
+            ends.append((match.end(), identifier))
+    for pattern in (_GNU, _GNU_ADDRESS):
+        if gnu := pattern.match(joined):
+            later = bool(gnu.groupdict().get("later"))
+            ends.append((gnu.end(), gnu_identifier(gnu["letters"], gnu["version"], gnu["minor"], later)))
+    for pattern in (_COMMONS, _COMMONS_ADDRESS):
+        if commons := pattern.match(joined):
+            found = commons_identifier(commons["terms"], commons["version"], commons["minor"])
+            ends.append((commons.end(), found))
+    for count in range(min(_MAX_NAME_WORDS, len(window)), 0, -1):
+        if listed := _listed_names().get(tuple(window[:count])):
+            ends.append((len(" ".join(window[:count])), listed))
+            break
+    if not ends:
+        return None
+    end, identifier = max(ends, key=lambda each: each[0])
+    return identifier, at + len(joined[:end].split())
+
+
+def gnu_identifier(family: str, version: str, minor: str | None, or_later: bool) -> str:
+    """Return GPL-2.0-or-later and the like; `family` in GNU's words or letters."""
+    signs = {"AGPL": "affero|agpl", "LGPL": "lesser|library|lgpl", "GFDL": "documentation|fdl"}
+    letters = next((letters for letters, sign in signs.items() if re.search(sign, family)), "GPL")
+    return f"{letters}-{version}.{minor or 0}-{'or-later' if or_later else 'only'}"
+
+
+def commons_identifier(terms: str, version: str, minor: str | None) -> str:
+    """Return CC-BY-SA-4.0 and the like; `terms` are what is said beside the attribution, in words or letters."""
+    signs = {"NC": r"\bnc\b|commercial", "ND": r"\bnd\b|deriv", "SA": r"\bsa\b|alike"}
+    said = [sign for sign, words in signs.items() if re.search(words, terms)]
+    return "-".join(["CC-BY", *said, f"{version}.{minor or 0}"])
+
+
+@cache
+def _listed_names() -> dict[tuple[str, ...], str]:
+    """Return the identifiers by their own words and by those of the list's names, with and without "License"."""
+    found: dict[tuple[str, ...], str] = {}
+    for each in standards():
+        for name in filter(None, (each.identifier, each.name)):
+            words = license_words(name)
+            for form in (words, words[:-1] if words[-1:] == ["license"] else words, [*words, "license"]):
+                if form and len(form) <= _MAX_NAME_WORDS:
+                    found.setdefault(tuple(form), each.identifier)
+    return found
+
+
+def _all_names(text: str) -> str | None:
+    """Return the licence of a text that is names of the same and words that say nothing: "MPL 2.0 (https://…)"."""
+    words = license_words(_QUERY.sub(r"\1", text))
+    found: list[str] = []
+    at = 0
+    while at < len(words):
+        if (named := name_at(words, at)) is not None:
+            found.append(named[0])
+            at = named[1]
+        elif filler := _FILLERS.match(" ".join(words[at : at + 12])):
+            at += len(filler.group().split())
+        else:
+            return None
+    return found[0] if len({_base(each) for each in found}) == 1 else None
+
+
+def _joined_by_hand(text: str) -> str | None:
+    """Return what "MIT/Apache-2.0" and Debian's "GPL-2+ or Artistic" stand for, each part understood by itself."""
+    parts = _CONNECTOR.split(text)
+    names, signs = parts[::3], ["OR" if slash else word.upper() for word, slash in zip(parts[1::3], parts[2::3])]
+    found = [canonical(name) or _all_names(name) for name in names] if 1 < len(names) < 6 else [None]
+    if None in found or any(name.count("(") != name.count(")") for name in names):
+        return None
+    grouped = _grouped([each for each in found if each is not None])
+    return canonical(" ".join([grouped[0], *(word for pair in zip(signs, grouped[1:]) for word in pair)]))
+
+
+def _base(identifier: str) -> str:
+    return identifier.removesuffix("-only").removesuffix("-or-later")
+
+
+def _grouped(expressions: list[str]) -> list[str]:
+    return expressions if len(expressions) == 1 else [f"({each})" if " " in each else each for each in expressions]
+
+
+def _within_limit(expression: str) -> str:
+    return expression if len(expression) <= MAX_EXPRESSION else UNKNOWN

@@ -1,0 +1,202 @@
+"""Which licence a file of a tree is under: licence files apply to what lies beside and below, the nearest counts.
+
+The tree is a folder on disk (`TreeLicences`) or what an archive holds (`ArchiveLicences`). In one folder the least
+permissive counts: a refusal, then what isn't understood.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.licences.files import (
+    MANIFESTS,
+    MAX_LICENCE_FILE_BYTES,
+    POINTS,
+    REFUSED,
+    is_licence_file,
+    of_licence_files,
+    stated,
+)
+from headwater.corpus.licences.names import all_of
+from headwater.sources.spdx import UNKNOWN, identifiers
+
+# the folders in which installers write what they know of the distributions that lie beside them
+_INFO_SUFFIXES = (".dist-info", ".egg-info")
+AnyPath = TypeVar("AnyPath", bound=PurePath)
+
+
+@dataclass(slots=True)
+class _FolderLicences:
+    """What is said in one folder, by the name of the file; and that of distributions by the name of their folder."""
+
+    said: dict[str, str] = field(default_factory=dict)
+    distributions: dict[str, _FolderLicences] = field(default_factory=dict)
+
+    def licence_for(self, child: str) -> str | None:
+        """Return the licence of what lies in the folder under the name `child`; None where nothing is said of it."""
+        found = _joined(self._own(), self._of_distribution(child))
+        return UNKNOWN if found in (REFUSED, POINTS) else found
+
+    def _own(self) -> str | None:
+        manifests = {name for name in self.said if PurePath(name).name in MANIFESTS}
+        found = of_licence_files({name: said for name, said in self.said.items() if name not in manifests})
+        for name in sorted(manifests):
+            found = _joined(found, self.said[name])
+        return found
+
+    def _of_distribution(self, child: str) -> str | None:
+        """Return what the distribution says that `child` belongs to, by its name; of one alone all is.
+
+        Where several lie there, and none is called so, what isn't the same for all isn't known.
+        """
+        by_name = {_distribution(name): licences for name, licences in self.distributions.items()}
+        if (named := by_name.get(_distribution(child.removesuffix(".py")))) is not None:
+            return named._own()
+        found = {licences._own() for licences in by_name.values()}
+        return next(iter(found)) if len(found) == 1 else UNKNOWN if found else None
+
+
+class TreeLicences:
+    """Finds licence files between a file and the path that the settings name, never above it."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._tops = [PurePath(os.path.expanduser(_without_pattern(path))).parts for path in paths]
+        self._found: dict[Path, _FolderLicences] = {}
+
+    def marked(self, pieces: Iterable[Document | Drop], path: Path, origin: str) -> Iterator[Document | Drop]:
+        """Yield the pieces of a file, documents that name no licence of their own with that of the tree."""
+        licence = self.licence_of(path, origin)
+        return (with_licence(piece, licence) for piece in pieces)
+
+    def licence_of(self, path: Path, origin: str) -> str | None:
+        """Return the SPDX expression for a file, by the settings' name for it; None where no licence file speaks of it.
+
+        "unknown" where the nearest that does isn't understood.
+        """
+        parts = PurePath(origin).parts
+        levels = max((len(parts) - len(top) for top in self._tops if parts[: len(top)] == top), default=0)
+        return _nearest(path, list(path.parents)[:levels], self._licences_in)
+
+    def _licences_in(self, folder: Path) -> _FolderLicences:
+        if folder not in self._found:
+            infos = {name: _FolderLicences(_said_below(folder / name)) for name in _names(folder, _is_info)}
+            spoken = {name: each for name, each in infos.items() if each.said}
+            self._found[folder] = _FolderLicences(_said_in(folder), spoken)
+        return self._found[folder]
+
+
+class ArchiveLicences:
+    """What the licence files of an archive say, by folder."""
+
+    def __init__(self) -> None:
+        self._folders: dict[PurePosixPath, _FolderLicences] = {}
+        self.is_whole = True
+
+    def add_(self, name: str, said: str) -> None:
+        """Add what the licence file of this name says: of its folder, and of a distribution beside that."""
+        path = PurePosixPath(name)
+        self._folders.setdefault(path.parent, _FolderLicences()).said[path.name] = said
+        info = next((folder for folder in path.parents if _is_info(folder.name)), None)
+        if info is not None:
+            beside = self._folders.setdefault(info.parent, _FolderLicences()).distributions
+            beside.setdefault(info.name, _FolderLicences()).said[str(path.relative_to(info))] = said
+
+    def licence_of(self, name: str) -> str | None:
+        """Return the SPDX expression for a file of the archive; None where no licence file there speaks of it.
+
+        Where not all licence files could be read, what is under none of those that were is "unknown".
+        """
+        path = PurePosixPath(name)
+        return _nearest(path, path.parents, self._folders.get) or (None if self.is_whole else UNKNOWN)
+
+
+def with_licence(piece: Document | Drop, licence: str | None) -> Document | Drop:
+    """Return the piece, a document that names no licence of its own with this one."""
+    if licence is None or isinstance(piece, Drop) or "licence" in piece.meta:
+        return piece
+    return replace(piece, meta={**piece.meta, "licence": licence})
+
+
+def _nearest(
+    path: AnyPath, folders: Iterable[AnyPath], licences_in: Callable[[AnyPath], _FolderLicences | None]
+) -> str | None:
+    """Return the licence that the first of `folders`, the nearest first, states for a file."""
+    for folder in folders:
+        licences = licences_in(folder)
+        if licences and (found := licences.licence_for(path.relative_to(folder).parts[0])) is not None:
+            return found
+    return None
+
+
+def _joined(first: str | None, second: str | None) -> str | None:
+    """Return what two statements say together: of the same licences the fuller one, of others both."""
+    if first is None or second is None:
+        return first or second
+    if REFUSED in (first, second):
+        return REFUSED
+    if POINTS in (first, second):
+        return second if first == POINTS else first
+    if UNKNOWN in (first, second):
+        return UNKNOWN
+    if _licences(first) <= _licences(second):
+        return second
+    return first if _licences(second) <= _licences(first) else all_of([first, second])
+
+
+def _licences(expression: str) -> set[str]:
+    return {re.sub("-(?:only|or-later)$", "", each) for each in identifiers(expression)}
+
+
+def _distribution(name: str) -> str:
+    """Return the name of a distribution as that of its module is written: PyYAML-6.0.dist-info is "pyyaml"."""
+    return re.sub(r"[._]+", "_", name.split("#")[0].split("-")[0].lower().removesuffix(".egg"))
+
+
+def _is_info(name: str) -> bool:
+    return name.endswith(_INFO_SUFFIXES)
+
+
+def _without_pattern(path: str) -> str:
+    parts = PurePath(path).parts
+    plain = [at for at, part in enumerate(parts) if glob.has_magic(part)]
+    return str(PurePath(*parts[: plain[0]])) if plain and plain[0] else path
+
+
+def _said_below(info: Path) -> dict[str, str]:
+    """Return what the licence files of a distribution say, in its folder and below, by their names there."""
+    said: dict[str, str] = {}
+    for folder, inner, _ in os.walk(info):
+        inner[:] = [name for name in inner if not _is_info(name)]
+        below = Path(folder).relative_to(info)
+        said |= {(below / name).as_posix(): each for name, each in _said_in(Path(folder)).items()}
+    return said
+
+
+def _said_in(folder: Path) -> dict[str, str]:
+    said = {name: _said(folder / name) for name in _names(folder, is_licence_file)}
+    return {name: each for name, each in said.items() if each is not None}
+
+
+def _names(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if wanted(entry.name))
+    except OSError:
+        return []
+
+
+def _said(path: Path) -> str | None:
+    """Return what a licence file says; "unknown" for one that can't be read, None for what is no file."""
+    try:
+        if not path.is_file():
+            return None
+        with open(path, "rb") as file:
+            return stated(path.name, file.read(MAX_LICENCE_FILE_BYTES + 1))
+    except OSError:
+        return UNKNOWN

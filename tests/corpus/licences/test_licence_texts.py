@@ -1,0 +1,167 @@
+"""What a text states, and what it takes back: restricted licences must not pass for the ones that they are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headwater.corpus.licences.standards import standards
+from headwater.corpus.licences.texts import licence_of_head, licence_of_text, licence_tag
+from headwater.sources.spdx import allowed_patterns, is_allowed
+
+COMMON = Path("/usr/share/common-licenses")
+TEXTS = {each.identifier: " ".join(each.words) for each in reversed(standards()) if each.words}
+PERMISSIVE = allowed_patterns(["permissive"])
+APACHE_NOTICE = (
+    'Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except in compliance with '
+    "the License. You may obtain a copy of the License at http://www.apache.org/licenses/LICENSE-2.0 Unless required by "
+    'applicable law or agreed to in writing, software distributed under the License is distributed on an "AS IS" BASIS, '
+    "WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied."
+)
+GPL = "it under the terms of the GNU General Public License as published by\n# the Free Software Foundation; "
+HEADS = {
+    "MIT": TEXTS["MIT"],
+    "ISC": TEXTS["ISC"],
+    "BSD-2-Clause": TEXTS["BSD-2-Clause"],
+    "BSD-3-Clause": TEXTS["BSD-3-Clause"],
+    "Apache-2.0": APACHE_NOTICE,
+    "MPL-2.0": "This Source Code Form is subject to the terms of the Mozilla Public\n * License, v. 2.0.",
+    "GPL-3.0-or-later": f"# {GPL}either version 3 of the License, or\n# (at your option) any later version.",
+    "GPL-2.0-only": f"/* {GPL}version 2. */",
+    "LGPL-2.1-or-later": "under the terms of the GNU Lesser General Public License as published by the Free Software "
+    "Foundation; either version 2.1 of the License, or (at your option) any later version",
+    "GPL-2.0-or-later": "You may use version 2 or later of the GNU General Public License.",
+    "GPL-1.0-or-later": "This is distributed under the terms of the GNU General Public License.",
+    "LicenseRef-public-domain": "This file has been placed in the public domain.",
+    "CC-BY-SA-4.0": "Licensed under the Creative Commons Attribution-ShareAlike 4.0 International License.",
+    "BSD-3-Clause OR GPL-2.0-only": "Dual licensed under the BSD 3-Clause License or the GNU GPL v2",
+}
+
+
+@pytest.mark.parametrize("identifier", HEADS)
+def test_a_notice_is_recognised_however_it_is_wrapped(identifier):
+    head = HEADS[identifier]
+    assert licence_of_head(head) == identifier
+    assert licence_of_head("\n".join(f"# {word}" for word in head.upper().split())) == identifier
+
+
+COMMONS_CLAUSE = (
+    '"Commons Clause" License Condition v1.0. The Software is provided to you by the Licensor under the License, as '
+    "defined below, subject to the following condition. Without limiting other conditions in the License, the grant of "
+    "rights under the License will not include, and the License does not grant to you, the right to Sell the Software."
+)
+# D3 of the review of November 2026, and their like: each was, or may be, taken for a permissive licence
+NARROWED = {
+    "BUSL with a Change License": TEXTS["BUSL-1.1"].replace(
+        "change license", "change license apache license version 2 0", 1
+    ),
+    "the parameters of a BUSL": "Business Source License 1.1\nLicensor: X Inc.\nLicensed Work: X 3.0\nAdditional Use Grant: None\n"
+    "Change Date: 2029-01-01\nChange License: Apache License, Version 2.0",
+    "Commons Clause over Apache": f"{COMMONS_CLAUSE}\n{TEXTS['Apache-2.0']}",
+    "Commons Clause over a notice": f"{APACHE_NOTICE} with the Commons Clause",
+    "MIT for research": TEXTS["MIT"].replace(
+        "free of charge", "free of charge for non-commercial research purposes only"
+    ),
+    "BSD for academics": TEXTS["BSD-2-Clause"].replace(
+        "are permitted", "for non-commercial academic purposes only are permitted"
+    ),
+    "JSON": TEXTS["JSON"],
+    "Good, not Evil": f"{TEXTS['MIT']} The Software shall be used for Good, not Evil.",
+    "not in the public domain": "This work has not been released to the public domain and remains proprietary.",
+    "an algorithm of the public domain": "# Sorts by an algorithm of C. Hoare that is in the public domain.",
+    "nothing granted": TEXTS["MIT"].replace("permission is hereby granted", "permission is not granted"),
+    "no selling": TEXTS["MIT"].replace("and or sell ", ""),
+    "no modification": TEXTS["BSD-3-Clause"].replace("with or without modification", "without modification"),
+    "for evaluation": f"For evaluation only. After 30 days a licence must be bought.\n{TEXTS['ISC']}",
+    "no grant": TEXTS["BSD-2-Clause"].split("following conditions are met")[1],
+    "another licence behind": f"{TEXTS['MIT']}\nThe images are licensed under the Acme Source License.",
+    "another text behind": f"{TEXTS['MIT']}\nThe licensee agrees to pay for each copy.",
+    "exceptions": "Licensed under the MIT License, except for the fonts.",
+    "the GPL beside": f"{TEXTS['MIT']}\nThe server is under the GPL.",
+}
+
+
+@pytest.mark.parametrize("name", NARROWED)
+def test_what_is_narrowed_down_is_not_permissive(name):
+    text = NARROWED[name]
+    for found in (licence_of_text(text), licence_of_head(text)):
+        assert found is None or not is_allowed(found, PERMISSIVE), found
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        (f"Copyright (c) 2020 A. Writer\n\n{TEXTS['MIT']}", "MIT"),
+        (TEXTS["MIT"].replace("authors or copyright holders", "authors of Anemone"), "MIT"),
+        (TEXTS["BSD-3-Clause"].replace("copyright holder", "Rivers Foundation"), "BSD-3-Clause"),
+        (f"For commercial and non-commercial use.\n{TEXTS['MIT']}", "MIT"),
+        ("This project is licensed under the terms of the MIT license. See LICENSE.", "MIT"),
+        ("Distributed under the OSI-approved BSD 3-Clause License.", "BSD-3-Clause"),
+        (f"{TEXTS['MIT']}\n\n{TEXTS['Zlib']}", "MIT AND Zlib"),
+        (f"You may use this under either of two licences.\n{TEXTS['MIT']}\n{TEXTS['Apache-2.0']}", "Apache-2.0 OR MIT"),
+        ("\n\n".join([TEXTS["MIT"]] * 5), "MIT"),
+        ("A tale of two cities", None),
+        ("Permission is granted to those who ask.", "unknown"),
+    ],
+)
+def test_what_takes_nothing_back_leaves_a_licence_as_it_is(text, expression):
+    assert licence_of_text(text) == expression
+
+
+def test_every_text_of_the_list_is_the_one_that_it_is():
+    """Or another's: some differ in a word or two. None is less than itself, but those that are phrases."""
+    wrong = {
+        each.identifier: found
+        for each in standards()
+        if len(each.words) > 60 and not is_allowed(each.identifier, PERMISSIVE)
+        and (found := licence_of_text(" ".join(each.words))) is not None and is_allowed(found, PERMISSIVE)
+    }  # fmt: skip
+    assert not wrong
+
+
+def test_code_that_speaks_of_no_licence_has_none():
+    assert licence_of_head("import os\n\n\ndef permission(x):\n    return x.granted and x.licence\n") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("// SPDX-License-Identifier: MIT\n", "MIT"),
+        ("/* SPDX-License-Identifier: GPL-2.0 */", "GPL-2.0-only"),
+        ("# SPDX-License-Identifier: (MIT OR Apache-2.0)", "MIT OR Apache-2.0"),
+        (
+            "<!-- SPDX-License-Identifier: GPL-2.0+ WITH Linux-syscall-note -->",
+            "GPL-2.0-or-later WITH Linux-syscall-note",
+        ),
+        ("# SPDX-License-Identifier: nothing such", "unknown"),
+        ("# SPDX-License-Identifier: MIT and more text", "unknown"),
+        ("# SPDX-License-Identifier: MIT AND BUSL-1.1", "MIT AND BUSL-1.1"),
+        ("# SPDX-License-Identifier: MIT AND Ours-1.1", "unknown"),
+        ("# SPDX-License-Identifier: MIT (the words of it)", "MIT"),
+        ("# SPDX-License-Identifier: " + "MIT AND " * 30 + "GPL-3.0", "unknown"),
+        ("# SPDX-License-Identifier: MIT\n# SPDX-License-Identifier: GPL-3.0", "MIT AND GPL-3.0-only"),
+        ("# SPDX-License-Identifier: Ours-1.1\n# SPDX-License-Identifier: MIT", "unknown"),
+        ("print('SPDX-License-Identifier: ' + name)", None),
+        ("\n" * 20 + "# SPDX-License-Identifier: MIT", None),
+    ],
+)
+def test_a_tag_is_read_where_a_file_begins(text, expression):
+    assert licence_tag(text, 10) == expression
+
+
+@pytest.mark.skipif(not COMMON.is_dir(), reason="needs Debian's licence texts")
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [
+        ("GPL-1", "GPL-1.0-only"), ("GPL-2", "GPL-2.0-only"), ("GPL-3", "GPL-3.0-only"), ("LGPL-2", "LGPL-2.0-only"),
+        ("LGPL-2.1", "LGPL-2.1-only"), ("LGPL-3", "LGPL-3.0-only"), ("Apache-2.0", "Apache-2.0"), ("MPL-2.0", "MPL-2.0"),
+        ("MPL-1.1", "MPL-1.1"), ("GFDL-1.2", "GFDL-1.2-only"), ("GFDL-1.3", "GFDL-1.3-only"), ("CC0-1.0", "CC0-1.0"),
+        ("BSD", "BSD-3-Clause"), ("Artistic", "Artistic-1.0-Perl"),
+    ],
+)  # fmt: skip
+def test_the_texts_that_debian_ships_are_distinguished(name, identifier):
+    path = COMMON / name
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    assert licence_of_text(path.read_text(errors="replace")) == identifier
