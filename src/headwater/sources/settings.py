@@ -141,9 +141,13 @@ class DecontaminateSettings(Settings):
     sets: dict[str, list[str]] = Field(min_length=1)
     """Files, folders and patterns of each set (JSONL, JSON, Parquet, text); "builtin:probes" for headwater's own."""
     fields: dict[str, list[str]] = {}
-    """By set: the names of the fields whose strings are looked for. A set without an entry: all its strings."""
+    """By set: fields whose strings are one text to look for. Else: questions with their answers, and long passages."""
     ngram_words: int = Field(default=13, ge=4, le=50)
     """A run of this many words that a document and an item share is a hit."""
+    ngram_characters: int = Field(default=50, ge=10, le=200)
+    """The same in scripts without spaces (Chinese, Japanese, Thai), in characters."""
+    min_characters: int = Field(default=16, ge=LEAST_MIN_WORDS)
+    """What `min_words` is to words, in scripts without spaces."""
     min_words: int = Field(default=8, ge=LEAST_MIN_WORDS)
     """A text of fewer than `ngram_words` words is looked for as a whole; one of fewer than this isn't looked for."""
     action: Literal["mask", "drop"] = "mask"
@@ -171,6 +175,10 @@ class DecontaminateSettings(Settings):
             raise ValueError(f"fields names {', '.join(unknown)}; sets: {', '.join(self.sets)}")
         if self.min_words > self.ngram_words:
             raise ValueError(f"min_words={self.min_words} is more than ngram_words={self.ngram_words}")
+        if self.min_characters > self.ngram_characters:
+            raise ValueError(
+                f"min_characters={self.min_characters} is more than ngram_characters={self.ngram_characters}"
+            )
         return self
 
     def with_absolute_paths(self) -> DecontaminateSettings:

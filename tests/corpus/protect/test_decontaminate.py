@@ -16,7 +16,7 @@ from headwater.corpus.findings import Notes
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.protect.bare_words import bare_words
 from headwater.corpus.protect.decontaminate import Decontaminator
-from headwater.corpus.protect.evaluation_sets import read_set
+from headwater.corpus.protect.evaluation_sets import Text, read_set
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.errors import DataError
@@ -175,37 +175,121 @@ def test_the_set_named_first_gives_the_reason_and_all_are_in_the_report(tmp_path
     assert [(report[name]["found"], report[name]["documents"]) for name in ("one", "two")] == [(1, 1), (1, 1)]
 
 
+DECLARATION = "The Declaration of the Rights of Man and of the Citizen"
+LAW = {
+    "question": "下列说法正确的是",
+    "A": "中华人民共和国宪法是国家的根本大法",
+    "B": "全国人民代表大会是最高国家权力机关",
+    "C": "公民的合法的私有财产不受侵犯",
+    "D": "国家尊重和保障人权",
+    "answer": "B",
+}
+FRENCH = {
+    "question": "Which text did the Assembly adopt in August 1789?",
+    "choices": [DECLARATION, "The Code", "A charter", "A treaty"],
+    "answer": 0,
+}
+
+
+@pytest.mark.parametrize(
+    "innocent",
+    [
+        "下列说法正确的是：本店周末营业，节假日休息，欢迎光临。",
+        "中华人民共和国宪法是国家的根本大法，一九五四年首次通过，后经多次修订。全国人民代表大会是最高国家权力机关。",
+        "我们认为，公民的合法的私有财产不受侵犯，国家尊重和保障人权，这是一条基本原则。",
+        f"In the museum we saw {DECLARATION} and a treaty.",
+        f"Which text did they like? {DECLARATION}, of course.",
+    ],
+)
+def test_a_text_that_names_an_option_or_the_words_all_questions_have_is_innocent(make, innocent):
+    verdict = make([LAW, FRENCH])(candidate(innocent))
+    assert (verdict.reason, verdict.cuts) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("leak", "item"),
+    [
+        ("3. 下列说法正确的是（ ）\nA. {A}\nB. {B}\nC. {C}\nD. {D}\n答案：B", 1),
+        ("下列说法正确的是 {A} {B} {C} {D}", 1),
+        (
+            "Q: Which text did the Assembly adopt in August 1789? A: The Declaration of the Rights of Man and of the Citizen.",
+            2,
+        ),
+        (
+            "Which text did the Assembly adopt in August 1789?\n(a) The Declaration of the Rights of Man and of the Citizen\n(b) The Code",
+            2,
+        ),
+    ],
+)
+def test_a_question_with_its_options_or_its_answer_is_found(make, leak, item):
+    verdict = make([LAW, FRENCH])(candidate(leak.format(**LAW)))
+    assert (verdict.reason, verdict.because) == ("contaminated_quiz", f"item set.jsonl#{item}")
+
+
+def test_of_a_chinese_text_the_sentence_is_cut(make, make_prose):
+    asked = "在一个密闭的容器中，将两种不同温度的气体混合之后，经过足够长的时间，关于两种气体的温度、压强和内能的变化，最准确的描述是什么"
+    verdict = make([{"question": asked, "answer": "温度相同"}])(
+        candidate(f"{make_prose(400)}\n前一句话。{asked}？后一句话。")
+    )
+    assert verdict.candidate.document.text.endswith(
+        "前一句话。？后一句话。"
+    ) or verdict.candidate.document.text.endswith("前一句话。后一句话。")
+
+
 class TestReading:
     def sets(self, tmp_path, name, write, **settings):
         path = tmp_path / name
         write(path)
         return read_set("quiz", DecontaminateSettings(sets={"quiz": [str(path)]}, **settings))
 
-    def test_every_string_of_a_record_is_a_text(self, tmp_path):
-        record = {"q": "What?", "n": 3, "choices": {"text": ["a", "b"], "label": [1, 2]}}
-        (item,) = self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [record, {"n": 1}]))
-        assert item.texts == ("What?", "a", "b")
-        assert item.label.endswith("s.jsonl#1")
+    def texts(self, tmp_path, record, **settings):
+        items = self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [record, {"n": 1}]), **settings)
+        assert [item.label.rpartition("/")[2] for item in items] == ["s.jsonl#1"]
+        return items[0].texts
 
-    def test_of_named_fields_what_stands_beneath_them(self, tmp_path):
+    @pytest.mark.parametrize(
+        "record",
+        [
+            {"id": "7", "subject": "law", "question": "What?", "choices": ["one", "two"], "answer": 1},
+            {"question": "What?", "choices": {"text": ["one", "two"], "label": ["A", "B"]}, "answerKey": "B"},
+            {"question": "What?", "A": "one", "B": "two", "answer": "B"},
+            {"ctx": "What?", "endings": ["one", "two"], "label": "1"},
+            {"input": "What?", "target_scores": {"one": 0, "two": 1}},
+            {"goal": "What?", "sol1": "one", "sol2": "two", "label": 1},
+            {"prompt": "What?", "options": [{"text": "one"}, {"text": "two"}]},
+        ],
+    )
+    def test_a_question_goes_with_its_options_which_never_stand_alone(self, tmp_path, record):
+        texts = self.texts(tmp_path, record)
+        assert {text.question for text in texts} == {"What?"}
+        assert {"one", "two", "one two", "a one b two", "a one", "answer two"} <= {text.answer for text in texts}
+
+    def test_a_passage_and_a_long_answer_are_texts_and_short_answers_go_with_the_question(self, tmp_path):
+        long = "word " * 30
+        record = {"passage": long, "question": "What?", "answers": [long.upper(), "it"]}
+        texts = self.texts(tmp_path, record)
+        assert {Text(long), Text(long.upper()), Text("What?", "it")} <= set(texts) and Text("it") not in texts
+
+    def test_of_named_fields_what_stands_beneath_them_is_one_text(self, tmp_path):
         record = {"q": "What?", "choices": {"text": ["a", "b"], "why": "so"}}
-        write = lambda path: write_jsonl(path, [record])  # noqa: E731
-        (item,) = self.sets(tmp_path, "s.jsonl", write, fields={"quiz": ["text"]})
-        assert item.texts == ("a", "b")
+        assert self.texts(tmp_path, record, fields={"quiz": ["text", "q"]}) == (Text("What? a b"),)
 
     def test_parquet(self, tmp_path):
         table = pa.table({"q": ["one", "two"], "options": [["a"], ["b", "c"]]})
         items = self.sets(tmp_path, "s.parquet", lambda path: pq.write_table(table, path))
-        assert [item.texts for item in items] == [("one", "a"), ("two", "b", "c")]
+        assert [(item.texts[0], item.texts[1]) for item in items] == [
+            (Text("one", "a a"), Text("one", "a")),
+            (Text("two", "a b b c"), Text("two", "b c")),
+        ]
 
     def test_the_examples_of_a_json_task(self, tmp_path):
         task = {"name": "t", "keywords": ["k"], "examples": [{"input": "one"}, {"input": "two"}]}
         items = self.sets(tmp_path, "s.json", lambda path: path.write_text(json.dumps(task)))
-        assert [item.texts for item in items] == [("one",), ("two",)]
+        assert [item.texts for item in items] == [(Text("one"),), (Text("two"),)]
 
     def test_the_paragraphs_of_a_text(self, tmp_path):
         items = self.sets(tmp_path, "s.txt", lambda path: path.write_text("one\nline\n\n\ntwo\n"))
-        assert [item.texts[0].strip() for item in items] == ["one\nline", "two"]
+        assert [item.texts[0].question.strip() for item in items] == ["one\nline", "two"]
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
@@ -257,7 +341,7 @@ def test_workers_that_start_elsewhere_find_the_sets(tmp_path, monkeypatch):
     write_jsonl(tmp_path / "set.jsonl", [{"q": question(0)}])
     settings = DecontaminateSettings(sets={"quiz": ["set.jsonl"], "own": ["builtin:probes"]}).with_absolute_paths()
     monkeypatch.chdir("/")
-    assert [item.texts for item in read_set("quiz", settings)] == [(question(0),)]
+    assert [item.texts for item in read_set("quiz", settings)] == [(Text(question(0)),)]
     assert settings.sets["own"] == ["builtin:probes"]
 
 

@@ -35,6 +35,12 @@ def bare_words(text: str) -> list[bytes]:
     return _FOREIGN_SIGN.sub(" ", text).lower().encode().translate(_ASCII).split()
 
 
+def unspaced_fraction(text: str) -> float:
+    """Return which part of the words of a text are single characters of a script without spaces."""
+    num_alone = 0 if text.isascii() else len(_ALONE.findall(text))
+    return num_alone / len(_WORD.findall(text)) if num_alone else 0.0
+
+
 def word_spans(text: str) -> list[tuple[int, int]]:
     """Return where each of the words that `bare_words` returns stands in the text."""
     return [match.span() for match in _WORD.finditer(text)]

@@ -17,7 +17,7 @@ import numpy as np
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.protect.bare_words import BareWordHasher, word_spans
+from headwater.corpus.protect.bare_words import BareWordHasher, unspaced_fraction, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import OverlapIndex, Shared
 from headwater.corpus.step import Candidate, Cut, Verdict
@@ -25,7 +25,7 @@ from headwater.errors import DataError
 from headwater.sources.settings import LEAST_MIN_WORDS, DecontaminateSettings
 
 SHORT_CHARACTERS = 2000
-_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|\n")
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|[。！？][」』”’）]*|\n")
 
 
 def withhold(text: str, patterns: Sequence[re.Pattern[str]]) -> tuple[str | None, str]:
@@ -81,7 +81,10 @@ class Decontaminator:
         self._starts = np.cumsum([0, *(len(items) for items in self._sets.values())])
         self._too_short: Counter[str] = Counter()
         self._longest: Counter[str] = Counter()
-        self._index = OverlapIndex(self._texts(), settings.ngram_words)
+        texts = list(self._texts())
+        # in a script without spaces a word is a character, and a run has more of them
+        self._words = OverlapIndex((each[:2] for each in texts if not each[2]), settings.ngram_words)
+        self._characters = OverlapIndex((each[:2] for each in texts if each[2]), settings.ngram_characters)
         for name in self._sets:
             self._require_one(name)
 
@@ -96,25 +99,35 @@ class Decontaminator:
             f"{longest} words, and corpus.decontaminate.min_words={self._settings.min_words}; {lower}take the set out"
         )
 
-    def _texts(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (item, word hashes) of every text that is looked for; of an item of short texts, of all as one."""
-        number = 0
+    def _texts(self) -> Iterator[tuple[int, np.ndarray, bool]]:
+        """Yield (item, word hashes, whether its script is without spaces) of every text that is looked for."""
+        settings, number = self._settings, 0
         for name, items in self._sets.items():
             for item in items:
-                hashes = [self._hasher.hash(text) for text in item.texts]
-                long = [each for each in hashes if len(each) >= self._settings.min_words]
-                together = np.concatenate(hashes)
-                if not long and len(together) >= self._settings.min_words:
-                    long = [together]
-                self._too_short[name] += not long
-                self._longest[name] = max(self._longest[name], len(together))
-                yield from ((number, each) for each in long)
+                is_found = False
+                for question, answer in item.texts:
+                    asked, answered = self._hasher.hash(question), self._hasher.hash(answer)
+                    is_unspaced = unspaced_fraction(question) > 0.5
+                    ngram = settings.ngram_characters if is_unspaced else settings.ngram_words
+                    self._longest[name] = max(self._longest[name], len(asked) + len(answered))
+                    if len(asked) + len(answered) >= ngram:  # no run has more of the answer than the question leaves it
+                        answered = answered[: ngram - min(len(asked), (ngram + 1) // 2)]
+                    size = sum(map(str.isalnum, question + answer)) if is_unspaced else settings.min_characters
+                    if len(asked) + len(answered) >= settings.min_words and size >= settings.min_characters:
+                        is_found = True
+                        yield number, np.concatenate([asked, answered]), is_unspaced
+                self._too_short[name] += not is_found
                 number += 1
+
+    def _find(self, text: str) -> list[Shared]:
+        hashes = self._hasher.hash(text)
+        found = self._words.find(hashes)
+        return found + self._characters.find(hashes) if unspaced_fraction(text) else found
 
     def __call__(self, candidate: Candidate) -> Verdict:
         document, text = candidate.document, candidate.document.text
         cut: list[tuple[_Passage, str]] = []
-        while found := self._index.find(self._hasher.hash(text)):
+        while found := self._find(text):
             passages = _passages(text, found, self._settings.max_passages)
             if self._goes_whole(document.text, text, passages, cut):
                 return self._whole(candidate, {shared.item for shared in found}, [*cut, *_texts_of(passages, text)])

@@ -1,4 +1,7 @@
-"""The items of evaluation sets, as lists of texts: read from JSONL, JSON, Parquet and text files, or our own probes.
+"""The items of evaluation sets, as texts to look for: read from JSONL, JSON, Parquet and text files, or our own probes.
+
+A question is looked for together with what answers it. The options of a question are never looked for by themselves:
+names and sentences of any encyclopaedia are among them.
 
 These files were chosen by whoever trains, so they are parsed in this process, not as foreign bytes are.
 """
@@ -6,10 +9,11 @@ These files were chosen by whoever trains, so they are parsed in this process, n
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.corpus.formats import format_of
 from headwater.corpus.read.input import InputFile
@@ -19,6 +23,34 @@ from headwater.errors import DataError
 from headwater.sources.settings import BUILTIN_PROBES, DecontaminateSettings
 
 _MAX_DEPTH = 30
+_LONG_CHARACTERS = 100  # of a passage: no title or name is as long
+
+
+_OPTIONS = re.compile(
+    r"choices|options|endings|candidates|alternatives|distractors|incorrect_answers|multiple_choice_targets|target_scores|"
+    r"mc[12]_targets|[a-j]|(?:option|op|sol|ending|choice|answer|distractor)_?[\da-j]"
+)
+_ANSWERS = re.compile(
+    r"(?:best|correct|final|gold)?_?(?:answers?|targets?|labels?|solutions?|outputs?|completion|response|option)"
+    r"(?:_?(?:key|idx|index|text))?|gold|correct|canonical_solution|ans"
+)
+_QUESTION = re.compile(
+    r"question.*|prompt|query|stem|ctx|context|sentence|goal|problem|premise|hypothesis|input|startphrase"
+)
+_ABOUT = re.compile(
+    r"(?:.*_)?(?:u?id|url)|subject|category|topic|task|type|dataset|lang(?:uage)?|level|difficulty|source|split|name"
+)
+_OPTION_LETTERS = "abcdefghij"
+_MAX_ANSWERS = 20
+# what stands between a question and its answer, where it stands alone
+_BEFORE_ANSWER = ("", "a ", "answer ", "答案", "答え", "正解")
+
+
+class Text(NamedTuple):
+    """A text to look for: a run of its words counts that has as much of the question in it as it can, or half."""
+
+    question: str
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +58,7 @@ class Item:
     """One question of a set: its texts, and where it stands."""
 
     label: str
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
 
     @property
     def name(self) -> str:
@@ -48,7 +80,7 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
         for path, origin in find_files([given], f"corpus.decontaminate.sets.{name}"):
             records = _records(InputFile(path, origin, name, "text"), name)
             wanted = settings.fields.get(name)
-            texts = (tuple(_strings(record, wanted)) for record in records)
+            texts = (tuple(_texts(record, wanted)) for record in records)
             items += [Item(f"{origin}#{number}", found) for number, found in enumerate(texts, 1) if found]
     if not items:
         fields = f" in the fields {', '.join(settings.fields[name])}" if name in settings.fields else ""
@@ -70,7 +102,7 @@ def _own_probes() -> list[Item]:
     from headwater.corpus.almanac.probes import probes
 
     return [
-        Item(f"{probe}: {choice.item}", (choice.prompt + choice.options[choice.answer],))
+        Item(f"{probe}: {choice.item}", (Text(choice.prompt + choice.options[choice.answer]),))
         for probe, choices in probes().items()
         for choice in choices
     ]
@@ -123,6 +155,61 @@ def _listed(value: Any) -> list[Any]:
         lists = [part for part in value.values() if isinstance(part, list)]
         return max(lists, key=len, default=[value])
     return value if isinstance(value, list) else [value]
+
+
+def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
+    """Yield what a record is looked for by. Of named fields all that stands beneath them is one text."""
+    if wanted is not None or not isinstance(record, dict):
+        found = " ".join(_strings(record, wanted))
+        yield from (Text(found),) if found.strip() else ()
+        return
+    options: list[str] = []
+    answers: list[str] = []
+    question: list[str] = []
+    for name, value in record.items():
+        if _OPTIONS.fullmatch(name.lower()):
+            options += _option_texts(value)
+        elif _ANSWERS.fullmatch(name.lower()):
+            answers += _option_texts(value)
+        elif not _ABOUT.fullmatch(name.lower()):
+            strings = list(_strings(value, None))
+            # a passage, an explanation: by themselves
+            long = (
+                [] if _QUESTION.fullmatch(name.lower()) else [each for each in strings if len(each) >= _LONG_CHARACTERS]
+            )
+            yield from map(Text, long)
+            question += [each for each in strings if each not in long]
+    if options:
+        answers = [each for each in answers if len(each) > 1 and not each.isdigit()]
+    else:
+        yield from (Text(each) for each in answers if len(each) >= _LONG_CHARACTERS)
+    asked = " ".join(question)
+    is_short = len(asked) < _LONG_CHARACTERS
+    if not asked.strip():
+        return
+    if options:
+        lettered = (f"{letter} {option}" for letter, option in zip(_OPTION_LETTERS, options, strict=False))
+        yield from (Text(asked, " ".join(lettered)), Text(asked, " ".join(options)))
+    for answer in dict.fromkeys([*answers, *options][:_MAX_ANSWERS]):
+        yield from (Text(asked, before + answer) for before in _BEFORE_ANSWER[: None if is_short else 1])
+    if not options and not answers:
+        yield Text(asked)
+
+
+def _option_texts(value: Any) -> list[str]:
+    """Return the options in a field: strings, {text, label} and lists of such, or names with their scores."""
+    if isinstance(value, dict):
+        inner = value.get("text", value.get("choices"))
+        if inner is not None:
+            return _option_texts(inner)
+        return (
+            list(value)
+            if value and all(isinstance(each, int | float) for each in value.values())
+            else list(_strings(value, None))
+        )
+    if isinstance(value, list):
+        return [text for each in value for text in _option_texts(each)]
+    return [value] if isinstance(value, str) and value.strip() else []
 
 
 def _strings(value: Any, wanted: list[str] | None, depth: int = 0) -> Iterator[str]:
