@@ -106,16 +106,21 @@ class Decontaminator:
             for item in items:
                 is_found = False
                 for question, answer in item.texts:
-                    asked, answered = self._hasher.hash(question), self._hasher.hash(answer)
+                    question_words, answer_words = self._hasher.hash(question), self._hasher.hash(answer)
                     is_unspaced = unspaced_fraction(question) > 0.5
                     ngram = settings.ngram_characters if is_unspaced else settings.ngram_words
-                    self._longest[name] = max(self._longest[name], len(asked) + len(answered))
-                    if len(asked) + len(answered) >= ngram:  # no run has more of the answer than the question leaves it
-                        answered = answered[: ngram - min(len(asked), (ngram + 1) // 2)]
+                    self._longest[name] = max(self._longest[name], len(question_words) + len(answer_words))
+                    if (
+                        len(question_words) + len(answer_words) >= ngram
+                    ):  # no run has more of the answer than the question leaves it
+                        answer_words = answer_words[: ngram - min(len(question_words), (ngram + 1) // 2)]
                     size = sum(map(str.isalnum, question + answer)) if is_unspaced else settings.min_characters
-                    if len(asked) + len(answered) >= settings.min_words and size >= settings.min_characters:
+                    if (
+                        len(question_words) + len(answer_words) >= settings.min_words
+                        and size >= settings.min_characters
+                    ):
                         is_found = True
-                        yield number, np.concatenate([asked, answered]), is_unspaced
+                        yield number, np.concatenate([question_words, answer_words]), is_unspaced
                 self._too_short[name] += not is_found
                 number += 1
 

@@ -183,17 +183,17 @@ def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
         answers = [each for each in answers if len(each) > 1 and not each.isdigit()]
     else:
         yield from (Text(each) for each in answers if len(each) >= _LONG_CHARACTERS)
-    asked = " ".join(question)
-    is_short = len(asked) < _LONG_CHARACTERS
-    if not asked.strip():
+    together = " ".join(question)
+    is_short = len(together) < _LONG_CHARACTERS
+    if not together.strip():
         return
     if options:
         lettered = (f"{letter} {option}" for letter, option in zip(_OPTION_LETTERS, options, strict=False))
-        yield from (Text(asked, " ".join(lettered)), Text(asked, " ".join(options)))
+        yield from (Text(together, " ".join(lettered)), Text(together, " ".join(options)))
     for answer in dict.fromkeys([*answers, *options][:_MAX_ANSWERS]):
-        yield from (Text(asked, before + answer) for before in _BEFORE_ANSWER[: None if is_short else 1])
+        yield from (Text(together, before + answer) for before in _BEFORE_ANSWER[: None if is_short else 1])
     if not options and not answers:
-        yield Text(asked)
+        yield Text(together)
 
 
 def _option_texts(value: Any) -> list[str]:
