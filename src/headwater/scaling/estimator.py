@@ -31,7 +31,7 @@ from headwater.intervals import LEVEL, Z_P90, deviations_of
 from headwater.scaling.backtest import decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
-from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings
+from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings, warned
 from headwater.scaling.repetition import USUAL, Strength, penalty
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, runs_of
 
@@ -196,9 +196,8 @@ class ScalingLaw:
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
         own = self.widening * self.discrepancy.deviation(self._weights @ variances, decades, self.runs.run_noise)
         by_row = np.abs(self.without_each(N, D)).max(axis=0, initial=0.0) / Z_P90
-        warned = [bool(forecast_warnings(self.runs, *sizes)) for sizes in zip(N.tolist(), D.tolist(), strict=True)]
-        deviation = np.sqrt(own**2 + by_strength + by_row**2) * np.where(warned, WARNED_WIDENING, 1.0)
-        return Prediction(np.exp(mean), deviation, level)
+        factor = np.where(warned(self.runs, N, D), WARNED_WIDENING, 1.0)
+        return Prediction(np.exp(mean), factor * np.sqrt(own**2 + by_strength + by_row**2), level)
 
     def warnings(self, params: float, tokens: float) -> list[Caution]:
         """Return what makes the forecast of this run less sure than others; empty where nothing does.

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from headwater.scaling.backtest import decades_beyond, span
 from headwater.scaling.posterior import NOISE
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray, Runs, num_distinct
 
@@ -17,6 +17,13 @@ _HULL_ROOM = 2.0  # how far outside the rows a size may lie before it is called 
 _LARGER = math.log(1.05)  # params × tokens by which a run counts as larger
 _MOST_RISING = 1 / 3  # of the pairs whose losses differ by more than noise
 _MOST_ROWS = 500  # of which pairs are compared
+_SIDES = (  # where a target may lie outside the rows, and what to add
+    ("of compute beyond the largest run", "larger runs"),
+    ("above all rows in params", "runs with more params"),
+    ("below all rows in params", "runs with fewer params"),
+    ("above all rows in tokens", "runs with more tokens"),
+    ("below all rows in tokens", "runs with fewer tokens"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,45 +61,43 @@ def no_law(runs: Runs) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Distance:
-    """Decades by which a run lies outside the rows in compute, params or tokens, which `span` so many, and its limit.
+def _outside(runs: Runs, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return decades that targets lie outside the rows by side (5, t), what rows span there, what is forecast (5, 1).
 
     Below the rows the law rises without a ceiling, and losses don't go above that of guessing: from half a decade to
     one, 80 % intervals held 63 % (docs/log.md, 2026-11-28).
     """
+    rows = [np.log10(each) for each in (runs.flops, runs.params, runs.tokens)]
+    targets = [np.log10(each) for each in (FLOPS_PER_PARAM_TOKEN * params * tokens, params, tokens)]
+    above = [at - each.max() for at, each in zip(targets, rows, strict=True)]
+    below = [each.min() - at for at, each in zip(targets, rows, strict=True)]
+    span = np.array([np.ptp(each) for each in rows])[[0, 1, 1, 2, 2], None]
+    limit = np.maximum(_ALWAYS_DECADES, _FURTHEST_SPANS * span)
+    limit[[2, 4]] = _ALWAYS_BELOW
+    return np.stack([above[0], above[1], below[1], above[2], below[2]]).clip(0), span, limit
 
-    decades: float
-    span: float
-    limit: float
-    where: str
-    add: str
+
+def warned(runs: Runs, params: FloatArray, tokens: FloatArray) -> NDArray[np.bool_]:
+    """Return of which targets (t,) `forecast_warnings` warns."""
+    decades, span, _ = _outside(runs, params, tokens)
+    return np.asarray((decades > span).any(axis=0) | _is_other_shape(runs, tokens / params))
 
 
-def _distances(runs: Runs, params: float, tokens: float) -> list[_Distance]:
-    """Return distances beyond the largest compute, and on either side of the params and tokens; the furthest first."""
-
-    def above(decades: float, reach: float, where: str, add: str) -> _Distance:
-        return _Distance(decades, reach, max(_ALWAYS_DECADES, _FURTHEST_SPANS * reach), where, add)
-
-    beyond = float(decades_beyond(runs, np.array(FLOPS_PER_PARAM_TOKEN * params * tokens)))
-    found = [above(beyond, span(runs), "of compute beyond the largest run", "larger runs")]
-    for name, rows, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
-        low, at, high = math.log10(rows.min()), math.log10(wanted), math.log10(rows.max())
-        found.append(above(max(0.0, at - high), high - low, f"above all rows in {name}", f"runs with more {name}"))
-        below = f"below all rows in {name}", f"runs with fewer {name}"
-        found.append(_Distance(max(0.0, low - at), high - low, _ALWAYS_BELOW, *below))
-    return sorted(found, key=lambda each: -each.decades / each.limit)
+def _is_other_shape(runs: Runs, ratio: FloatArray) -> NDArray[np.bool_]:
+    rows = runs.tokens / runs.params
+    return (ratio < rows.min() / _HULL_ROOM) | (ratio > rows.max() * _HULL_ROOM)
 
 
 def forecast_warnings(runs: Runs, params: float, tokens: float) -> list[Caution]:
     """Return what makes a forecast of this run less sure than others; `predict` gives it a wider interval."""
     found = []
-    if unsure := [each for each in _distances(runs, params, tokens) if each.decades > each.span]:
-        why = f"further than the rows themselves reach ({unsure[0].span:.1f} decades)"
-        found.append(Caution("far", f"the target lies {unsure[0].decades:.1f} decades {unsure[0].where}, {why}"))
+    decades, span, limit = _outside(runs, np.array([params]), np.array([tokens]))
+    if (decades > span).any():
+        side = int(np.where(decades > span, decades / limit, -1.0).argmax())
+        why = f"further than the rows themselves reach ({span[side, 0]:.1f} decades)"
+        found.append(Caution("far", f"the target lies {decades[side, 0]:.1f} decades {_SIDES[side][0]}, {why}"))
     ratio, rows = tokens / params, runs.tokens / runs.params
-    if not rows.min() / _HULL_ROOM <= ratio <= rows.max() * _HULL_ROOM:
+    if _is_other_shape(runs, np.array(ratio)):
         says = f"the target has {ratio:.3g} tokens per parameter, the rows {rows.min():.3g} to {rows.max():.3g}"
         found.append(Caution("other_shape", says))
     return found
@@ -105,11 +110,12 @@ def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
     for name, values, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
         if num_distinct(values) == 1 and not values.min() / _HULL_ROOM <= wanted <= values.max() * _HULL_ROOM:
             return f"all rows have the same {name} ({values[0]:.3g}): they don't show how loss changes with {name}"
-    furthest = _distances(runs, params, tokens)[0]
-    if furthest.decades <= furthest.limit:
+    decades, span, limit = _outside(runs, np.array([params]), np.array([tokens]))
+    if (decades <= limit).all():
         return None
-    far = f"the target lies {furthest.decades:.1f} decades {furthest.where}"
-    return f"{far} and the rows span {furthest.span:.1f}: add {furthest.add}"
+    side = int((decades / limit).argmax())
+    where, more = _SIDES[side]
+    return f"the target lies {decades[side, 0]:.1f} decades {where} and the rows span {span[side, 0]:.1f}: add {more}"
 
 
 def reach_of(log_flops: FloatArray) -> float:
