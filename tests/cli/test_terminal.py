@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, command, environment, prose, write_run_file, write_texts
 
-from headwater.cli.progress import SmallRunDisplay, TrainingDisplay
+from headwater.cli.progress import TrainingDisplay
 from headwater.cli.terminal import card, safe
 from headwater.durations import duration
 from headwater.train.settings import TrainSettings
@@ -212,18 +212,6 @@ def test_fact_and_forecast_stand_side_by_side():
     assert time.strip() == "time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
     band = "forecast 1.280 bits per byte (1.250 to 1.310)"
     assert loss.strip() == f"loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
-
-
-def test_memory_of_small_runs_in_one_process_is_not_judged():
-    forecast = {"memory_gib": {"p10": 0.9, "p50": 1.0, "p90": 1.1}}
-    said = {}
-    for kind in (TrainingDisplay, SmallRunDisplay):
-        out = io.StringIO()
-        display = kind(TRAIN, out=out)
-        display({"event": "start", "step": 0, "forecast": forecast, "seconds": 3.0})
-        display({"event": "finish", "step": 20, "seconds": 336.0, "peak_memory_bytes": 2 * 2**30})
-        said[kind] = "memory 2.000 GiB" in out.getvalue()
-    assert said == {TrainingDisplay: True, SmallRunDisplay: False}
 
 
 def test_a_sample_keeps_its_lines():

@@ -93,7 +93,7 @@ def ladder(
         budget=budget,
         page=page,
     )
-    from headwater.cli.progress import SmallRunDisplay
+    from headwater.cli.progress import TrainingDisplay
     from headwater.runs.ladder import climb, ladder_result, prepare_ladder
     from headwater.runs.ladder_design import LadderOptions, ladder_preview
 
@@ -103,7 +103,7 @@ def ladder(
         return print_json(preview.fields()) if as_json else _print_preview(preview)
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
     chosen = prepare_ladder(run, overrides or [], options, say)
-    done = climb(chosen, lambda config: SmallRunDisplay(config.train, config.train.num_steps, out), say)
+    done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), say)
     if done is None:
         _say_what_is_left(chosen.config, say)
         sys.exit(STOPPED_BY_SIGNAL)

@@ -59,8 +59,6 @@ class TrainingDisplay:
     The `start` record brings the run's forecast, which is shown first, and at the end beside what was measured.
     """
 
-    _not_judged: frozenset[str] = frozenset()
-
     def __init__(
         self,
         train: TrainSettings,
@@ -172,7 +170,7 @@ class TrainingDisplay:
 
     def _show_finish(self, record: dict[str, Any]) -> None:
         for outcome in outcomes(self._forecast, record, self._validation, {}):
-            if outcome.fact is not None and outcome.is_counted and outcome.quantity not in self._not_judged:
+            if outcome.fact is not None and outcome.is_counted:
                 self._line(f"     {outcome.quantity} {against_forecast(outcome)}")
         if audits := audit_line(record):
             self._line(f"     {audits}")
@@ -180,9 +178,3 @@ class TrainingDisplay:
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self._is_terminal else ""
         print(start + safe(text), file=self._out, flush=True)
-
-
-class SmallRunDisplay(TrainingDisplay):
-    """Of one of several runs that one process trains: its peak of memory may be that of another."""
-
-    _not_judged = frozenset({"memory"})

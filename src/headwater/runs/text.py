@@ -29,7 +29,7 @@ from headwater.seals import is_unmade
 from headwater.sources.settings import SourceSettings
 from headwater.sources.spdx import UNKNOWN
 from headwater.tokens.build import tokens_key
-from headwater.tokens.read import TokenStore, open_stores
+from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
 from headwater.train.interventions import Interventions, read_interventions
 
 _FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
@@ -159,7 +159,7 @@ def balance_of_run(run_dir: Path) -> dict[str, Any]:
 
 
 def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
-    """Return what a run will see of each source it trains on, or None where its text isn't tokenized, or not whole.
+    """Return what a run will see of each source it trains on, or None where its text isn't tokenized.
 
     documents, tokens and rows of the source; tokens_lost, which packing skipped (0: every token but a document's first
     is predicted once an epoch); padding, the share of the rows' positions that hold none; weight, the share of the
@@ -171,7 +171,7 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
         return None  # of another text, or none
     try:
         config = config_of_run(run_dir)
-        batches = open_batches(config)
+        batches = open_batches(config, open_stores_without_verifying)
     except HeadwaterError:
         return None  # training says what is wrong
     plan, num_rows, result = batches.plan, config.num_rows, {}
