@@ -1,13 +1,13 @@
 """Holds the cost model against published runs that its constants were not fitted on.
 
-    python benchmarks/cost_backtest.py [--json] [--by group|source] [--rows] [--write]
+    python benchmarks/cost_backtest.py [--json] [--by group|source] [--rows]
 
 Every row of benchmarks/data/cost is estimated with constants fitted without its group (its source, model and device;
 with --by source without everything that source measured on that device). Printed are median and 90th percentile of
-|estimate / published - 1| for time and memory; for hours of whole runs, energy (of the estimated hours) and power
-(energy of the reported hours: the power model alone); beside each the same of a simple rule (`costing.score`). "held
-out" are more rows of those publications, that no constant is fitted on and that were first scored when the effects had
-been chosen. --write fits on all other rows and writes the constants that ship, with the spread of the blind errors.
+|estimate / published - 1| for time and memory of the model of a cluster, which lies in `costing` until headwater trains
+over a mesh; for hours of whole runs, energy (of the estimated hours) and power (energy of the reported hours) by the
+rules that `headwater plan` takes for GPUs; beside each the same of a simple rule (`costing.score`). "held out" are more
+rows of those publications, that no constant is fitted on and that were first scored when the effects had been chosen.
 With --json the last line is one JSON object.
 """
 
@@ -17,10 +17,9 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 from costing.fit import fit
-from costing.observed import observe, observe_held_out
+from costing.observed import observe, observe_held_out, observe_runs
 from costing.score import (
     Score,
     blind_times,
@@ -28,11 +27,9 @@ from costing.score import (
     lines_by_kind,
     memory_scores,
     run_scores,
+    spreads,
     summary,
 )
-from costing.write import write_constants
-
-CONSTANTS = Path(__file__).parents[1] / "src/headwater/forecast/data/efficiencies.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,16 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
     rows, refused = observe()
     timed = [row for row in rows if row.seconds is not None]
     constants = fit(timed)
-    scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *run_scores(rows, constants)]
+    scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *run_scores(observe_runs())]
     held_out = observe_held_out()
     unseen = [*blind_times(timed, options.by, constants, held_out), *memory_scores(held_out)]
-    if options.write:
-        write_constants(CONSTANTS, constants, scores, len(timed))
     report = {
         "lines": [*summary(scores), *lines_by_kind(unseen)],
         "flops_mfu_median_off": flops_score(),
         "refused": [vars(row) for row in refused],
         "constants": constants,
+        "spreads": spreads(scores),
         "left_out_by": options.by,
         "seconds": time.process_time() - started_at,
     }
@@ -65,7 +61,6 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--by", choices=("group", "source"), default="group", help="what is held out together")
     parser.add_argument("--rows", action="store_true", help="print every row")
-    parser.add_argument("--write", action="store_true", help="fit on all rows and write the constants that ship")
     return parser.parse_args(arguments)
 
 
@@ -80,6 +75,7 @@ def show(report: dict, rows: list[Score]) -> None:
         figures = f"{line['rows']:>5} {line['median']:>8.1%} {line['p90']:>8.1%} {line['worst_under']:>12.1%}"
         figures += f" {line['baseline_median']:>17.1%} {line['baseline_p90']:>8.1%}"
         print(f"{line['quantity']:<7} {line['kind']:<30} {figures}", file=out)
+    print(f"deviations of the logarithm: {report['spreads']}", file=out)
     print(f"MFU from FLOPs, llm-foundry: median {report['flops_mfu_median_off']:.3%} off", file=out)
     for row in report["refused"]:
         print(f"not estimated: {row['name']}: {row['reason']}", file=out)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import least_squares
 
+from costing.efficiency import Efficiency
 from costing.observed import Observed
-from headwater.forecast.efficiency import Efficiency
-from headwater.forecast.time import step_seconds
+from costing.step_time import step_seconds
 
 PRIOR = {
     "matmul_ampere": 0.80,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from costing.transformer import Transformer
 from headwater.errors import DataError
-from headwater.forecast.transformer import Transformer
 
 LARGE_VOCABULARY = 100_000
 "Models with that many tokens came with grouped heads and untied embeddings."

@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from costing.device import Device
+from costing.layout import Layout
+from costing.transformer import Transformer
 from headwater.errors import DataError
-from headwater.forecast.device import Device
-from headwater.forecast.layout import Layout
-from headwater.forecast.transformer import Transformer
-from headwater.tables import CsvRow, number, required
+from headwater.tables import CsvRow, required
 
 Devices = dict[str, Device]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row: what is trained, on what and how. `assumed` names what the row omits and a rule filled in."""
+    """One row with a layout: what is trained, on what and how."""
 
     name: str
     shape: Transformer
     layout: Layout
     device: Device
-    assumed: tuple[str, ...] = ()
-    tokens: float | None = None
-    pue: float | None = None
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """One row of a whole run, whose layout is seldom stated; of a mixture of experts `params` are the active ones."""
+
+    name: str
+    device: Device
+    params: float
+    tokens: float | None
+    pue: float | None
 
 
 @dataclass(frozen=True)
@@ -34,15 +42,7 @@ class Table:
     name: str
     needs: tuple[str, ...]
     results: tuple[str, ...]
-    read: Callable[[CsvRow, Devices, str], Job]
-
-
-def pue_of(row: CsvRow, where: str) -> float | None:
-    """Return the energy of a row's data centre over its computers', None where it isn't said."""
-    pue = number(row, "pue", where=where)
-    if pue is not None and pue < 1:
-        raise DataError(f"{where}: pue={pue:g} is below 1, which is a data centre that uses less than its computers")
-    return pue
+    read: Callable[[CsvRow, Devices, str], Job | WholeRun]
 
 
 def whole(row: CsvRow, column: str, where: str) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from costing.job import Devices, Job, pue_of, whole
+from costing.job import Devices, Job, whole
+from costing.layout import Layout
 from costing.technique import LLM_FOUNDRY_2023, read_precision
+from costing.transformer import Transformer
 from headwater.errors import DataError
 from headwater.forecast.device import find_device
-from headwater.forecast.layout import Layout
-from headwater.forecast.transformer import Transformer
 from headwater.tables import CsvRow
 
 LLM_FOUNDRY = {
@@ -50,4 +50,4 @@ def read_llm_foundry(row: CsvRow, devices: Devices, where: str) -> Job:
         software=LLM_FOUNDRY_2023,
     )
     name, device = f"{row['Model']} at {shape.seq_len}", find_device(row["GPU"], devices)
-    return Job(name, shape, layout, device, pue=pue_of(row, where))
+    return Job(name, shape, layout, device)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from costing.job import Job
+from costing.device import read_devices
+from costing.job import Job, WholeRun
 from costing.known import table_of, without_results
+from costing.step_time import StepWork, step_work
 from headwater.errors import HeadwaterError
-from headwater.forecast.device import read_devices
-from headwater.forecast.time import StepWork, step_work
 from headwater.tables import CsvRow, read_csv
 
 DATA = Path(__file__).parents[1] / "data" / "cost"
-FILES = ("parallelism_benchmarks.csv", "mpt_throughput.csv", "training_runs.csv")
+FILES, RUNS = ("parallelism_benchmarks.csv", "mpt_throughput.csv"), "training_runs.csv"
 HELD_OUT = "parallelism_held_out.csv"
 """More rows of publications that the first file has rows of: no constant is fitted on them, and they were first scored
 when the effects had been chosen."""
@@ -34,9 +34,17 @@ class Observed:
     work: StepWork
     seconds: float | None = None
     memory_gib: float | None = None
-    hours: float | None = None
-    energy_kwh: float | None = None
-    grade: str = ""
+
+
+@dataclass(frozen=True)
+class ObservedRun:
+    """One whole run: device-hours and energy that were published, None where they weren't, and how sure they are."""
+
+    source: str
+    run: WholeRun
+    hours: float | None
+    energy_kwh: float | None
+    grade: str
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,20 @@ class Refused:
 
 
 def observe(folder: Path = DATA) -> tuple[list[Observed], list[Refused]]:
-    """Return every row of the three files, as observed or as refused."""
+    """Return every row with a layout, as observed or as refused."""
     return _observe(folder, FILES)
+
+
+def observe_runs(folder: Path = DATA) -> list[ObservedRun]:
+    """Return every whole run."""
+    found, devices = [], read_devices() | read_devices(folder / "hardware.csv")
+    rows = read_csv(folder / RUNS)
+    known = table_of(list(rows[0]))
+    for index, (row, blind) in enumerate(zip(rows, without_results(rows, known), strict=True)):
+        run, energy = known.read(blind, devices, f"row {index + 1}"), _number(row, "energy_MWh")
+        kwh = None if energy is None else energy * 1000
+        found.append(ObservedRun(row["org"], run, _number(row, "accel_hours"), kwh, row["grade"]))
+    return found
 
 
 def observe_held_out(folder: Path = DATA) -> list[Observed]:
@@ -129,24 +149,8 @@ def _llm_foundry(row: CsvRow, job: Job, work: StepWork) -> Observed:
     return Observed(source, source, f"{source} / {row['Model']}", job, work, seconds=tokens / rate)
 
 
-def _training_run(row: CsvRow, job: Job, work: StepWork) -> Observed:
-    energy = _number(row, "energy_MWh")
-    return Observed(
-        kind="training runs",
-        source=row["org"],
-        group=f"{row['org']} / {row['model']}",
-        job=job,
-        work=work,
-        hours=_number(row, "accel_hours"),
-        energy_kwh=None if energy is None else energy * 1000,
-        grade=row["grade"],
-    )
-
-
 READERS = {
     "parallelism_benchmarks.csv": _parallelism,
     HELD_OUT: _parallelism,
     "mpt_throughput.csv": _llm_foundry,
-    "training_runs.csv": _training_run,
 }
-__all__ = ["DATA", "Observed", "Refused", "observe", "observe_held_out"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from costing.device import Device
 from costing.infer import Sizes, infer_shape
-from costing.job import Devices, Job, maybe_whole, pue_of, whole, whole_or
+from costing.job import Devices, Job, maybe_whole, whole, whole_or
+from costing.layout import Layout, Recompute, Software
+from costing.memory import estimate_memory
 from costing.technique import Technique, read_precision, read_technique
-from costing.usual import least_recompute
+from costing.transformer import Transformer
 from headwater.errors import DataError
-from headwater.forecast.device import Device, find_device
-from headwater.forecast.layout import Layout, Software
-from headwater.forecast.transformer import Transformer
+from headwater.forecast.device import find_device
 from headwater.tables import CsvRow, number
 
 
@@ -41,8 +42,11 @@ def read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:
         precision=read_precision(row.get("precision") or ""),
         software=_loss_over_ranks(technique.software, degrees["tp"]),
     )
-    layout, assumed = _with_recompute(shape, layout, device, technique)
-    return Job(row.get("bench") or where, shape, layout, device, assumed, pue=pue_of(row, where))
+    if technique.recompute is None:
+        layout = least_recompute(shape, layout, device)
+    else:
+        layout = replace(layout, recompute=technique.recompute)
+    return Job(row.get("bench") or where, shape, layout, device)
 
 
 def _loss_over_ranks(software: Software, tensor: int) -> Software:
@@ -97,11 +101,12 @@ def _year(source: str, device: Device) -> int | None:
     return int(found.group(1)) if found else 2025 if device.architecture == "blackwell" else None
 
 
-def _with_recompute(
-    shape: Transformer, layout: Layout, device: Device, technique: Technique
-) -> tuple[Layout, tuple[str, ...]]:
-    """Return the layout with the stated recomputation, else the least with which it fits the device."""
-    if technique.recompute is not None:
-        return replace(layout, recompute=technique.recompute), ()
-    layout = least_recompute(shape, layout, device)
-    return layout, (f"recompute {layout.recompute}: the least that fits",)
+def least_recompute(shape: Transformer, layout: Layout, device: Device) -> Layout:
+    """Return the layout with as little recomputation as fits: none, attention's core, some layers, all of them."""
+    options: list[tuple[Recompute, float]] = [("none", 1.0), ("selective", 1.0)]
+    options += [("full", part / 8) for part in range(1, 9)]
+    for recompute, part in options:
+        layout = replace(layout, recompute=recompute, recomputed_layers=part)
+        if estimate_memory(shape, layout).needed <= device.memory_bytes:
+            break
+    return layout

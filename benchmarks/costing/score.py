@@ -1,29 +1,33 @@
 """How far blind estimates are off, |estimate / published - 1|, beside what a simple rule says of the same row.
 
-The rules: 40 % of the peak at the layout's precision for a step, 40 % of the bf16 peak by 6 N D for a whole run,
-16 bytes a parameter over all devices that share the state for memory, the power limit × 0.9 for energy.
+The rules: 40 % of the peak at the layout's precision for a step, 16 bytes a parameter over all devices that share the
+state for memory, the power limit × 0.9 for energy. Hours of a whole run are by such a rule: 40 % of the bf16 peak.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
+from costing.device import read_devices
 from costing.fit import predict_blind
 from costing.llm_foundry import llm_foundry_shape
-from costing.observed import DATA, Observed
-from headwater.forecast.device import find_device, read_devices
-from headwater.forecast.efficiency import Efficiency
-from headwater.forecast.failures import Pauses, shares
-from headwater.forecast.memory import estimate_memory
-from headwater.forecast.time import USUAL_UTILISATION, run_seconds_per_token, step_seconds
+from costing.memory import estimate_memory
+from costing.observed import DATA, Observed, ObservedRun
+from headwater.forecast.device import find_device
+from headwater.forecast.gpu import USUAL_UTILISATION, seconds_per_token
+from headwater.intervals import LEVEL
 from headwater.tables import read_csv
 
 GIB = 2**30
 BASELINE_POWER = 0.9
+RUN_KIND = "training runs"
 BASELINE_BYTES = 16
 "A parameter: bf16 weights and gradients, and fp32 weights with two moments."
 
@@ -84,53 +88,57 @@ def memory_scores(rows: Sequence[Observed]) -> list[Score]:
     return scores
 
 
-def _has_energy(row: Observed) -> bool:
-    # C: energy that others estimated, or of more than the run; TPUs' power comes from such a row itself
-    return bool(row.energy_kwh and row.grade in ("A", "B"))
+def run_scores(runs: Sequence[ObservedRun]) -> list[Score]:
+    """Score hours, energy and power of whole runs, by what `headwater plan` counts for a run on GPUs.
 
-
-def _has_hours(row: Observed) -> bool:
-    return bool(row.hours and row.job.tokens and row.grade in ("A", "B"))
-
-
-def run_hours(row: Observed, constants: dict[str, float]) -> float:
-    """Return device-hours of a whole run, as `headwater plan --budget` counts them."""
-    layout, shape, device = row.job.layout, row.job.shape, row.job.device
-    step = step_seconds(row.work, Efficiency(constants)) / (layout.batch_rows * shape.seq_len)
-    lasting = shares(layout.num_devices, Pauses()).steps
-    seconds = run_seconds_per_token(shape.num_params, device, layout.num_devices, step / lasting)
-    return (row.job.tokens or 0.0) * seconds * layout.num_devices / 3600
-
-
-def usual_hours(row: Observed) -> float:
-    """Return device-hours of a whole run at 40 % of the bf16 peak."""
-    flops = 6 * row.job.shape.num_params * (row.job.tokens or 0.0)
-    return flops / (USUAL_UTILISATION * row.job.device.bf16_flops) / 3600
-
-
-def run_scores(rows: Sequence[Observed], constants: dict[str, float]) -> list[Score]:
-    """Score hours, energy and power of whole runs.
-
-    "energy" is that of the estimated hours; "power" that of the reported ones: the same without the error of the
-    hours. Energy published without a PUE is taken for the computers' own.
+    The rule of the hours is itself the simple one: nothing finer beat it. "energy" is that of the estimated hours;
+    "power" that of the reported ones: the same without the error of the hours. Energy published without a PUE is taken
+    for the computers' own. Grade C is energy that others estimated, or of more than the run.
     """
     scores = []
-    for row in (row for row in rows if row.kind == "training runs"):
-        hours, usual = run_hours(row, constants), usual_hours(row)
-        if row.hours and _has_hours(row):
-            scores.append(
-                Score("hours", row.source, row.kind, row.job.name, hours / row.hours - 1, usual / row.hours - 1)
-            )
-        if row.energy_kwh and _has_energy(row):
-            an_hour = row.job.device.watts / 1000 * (row.job.pue or 1.0) / row.energy_kwh
-            usual_an_hour = BASELINE_POWER * row.job.device.watts / 1000 * (row.job.pue or 1.0) / row.energy_kwh
-            scores.append(
-                Score("energy", row.source, row.kind, row.job.name, an_hour * hours - 1, usual_an_hour * usual - 1)
-            )
-            if row.hours:
-                offs = an_hour * row.hours - 1, usual_an_hour * row.hours - 1
-                scores.append(Score("power", row.source, row.kind, row.job.name, *offs))
+    for row in (row for row in runs if row.grade in ("A", "B")):
+        run, hours = row.run, run_hours(row)
+        if row.hours and hours:
+            off = hours / row.hours - 1
+            scores.append(Score("hours", row.source, RUN_KIND, run.name, off, off))
+        if row.energy_kwh and (hours or row.hours):
+            share = run.device.watts / 1000 * (run.pue or 1.0) / row.energy_kwh
+            for quantity, of in (("energy", hours), ("power", row.hours)):
+                if of:
+                    offs = share * of - 1, BASELINE_POWER * share * of - 1
+                    scores.append(Score(quantity, row.source, RUN_KIND, run.name, *offs))
     return scores
+
+
+def run_hours(row: ObservedRun) -> float:
+    """Return device-hours of a whole run by the rule."""
+    return (row.run.tokens or 0.0) * seconds_per_token(row.run.params, row.run.device) / 3600
+
+
+def spreads(scores: Sequence[Score]) -> dict[str, float]:
+    """Return the deviations that ship in `headwater.forecast.gpu`, by which P10 to P90 holds 80 % of blind errors.
+
+    Each publication counts once, as a plan is of none of them; of hours each run does.
+    """
+    hours = [abs(math.log1p(score.off)) for score in scores if score.quantity == "hours"]
+    found = {quantity: log_deviation(scores, quantity) for quantity in ("memory", "power")}
+    return found | {"hours": round(float(np.quantile(hours, LEVEL) / ndtri(0.9)), 4)}
+
+
+def log_deviation(scores: Sequence[Score], quantity: str) -> float:
+    """Return the deviation by the 80th percentile, each publication counting once."""
+    found = [score for score in scores if score.quantity == quantity]
+    rows = Counter(publication(score) for score in found)
+    errors = np.array([abs(math.log1p(score.off)) for score in found])
+    weights = np.array([1 / (len(rows) * rows[publication(score)]) for score in found])
+    order = np.argsort(errors)
+    inside = np.cumsum(weights[order])
+    return round(float(errors[order][np.searchsorted(inside, LEVEL)]) / float(ndtri(0.9)), 4)
+
+
+def publication(score: Score) -> str:
+    """Return whose row it is: a source names its devices after a stroke."""
+    return score.source.split(" / ")[0]
 
 
 def flops_score() -> float:

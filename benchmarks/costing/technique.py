@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from costing.layout import Precision, Recompute, Sharding, Software
 from headwater.errors import DataError
-from headwater.forecast.layout import Precision, Recompute, Sharding, Software
 
 FUSED_LOSS_BYTES = 4.0
 "Logits and their gradient in bf16."

@@ -31,9 +31,8 @@ import whole
 from headwater.checkpoint.layout import list_checkpoints, list_damaged
 from headwater.checkpoint.verify import checked_manifest
 from headwater.files import link_folder
-from headwater.forecast.failures import daly_interval
 from headwater.records import read_all, read_records
-from soak_account import account, save_seconds, section
+from soak_account import account, daly_interval, save_seconds, section
 from soak_faults import KINDS, Fault, FaultSchedule, Victim
 from trials import say
 

@@ -7,8 +7,19 @@ from statistics import fmean, median, quantiles
 from typing import Any
 
 import figures
-from headwater.forecast.failures import daly_interval
 from soak_faults import KINDS
+
+
+def daly_interval(save_seconds: float, mtbf_seconds: float) -> float:
+    """Return the time between checkpoints that loses least (Daly 2006, equation 37).
+
+    mtbf_seconds where saving takes twice that or more.
+    """
+    if save_seconds >= 2 * mtbf_seconds:
+        return mtbf_seconds
+    ratio = save_seconds / (2 * mtbf_seconds)
+    young = math.sqrt(2 * save_seconds * mtbf_seconds)
+    return young * (1 + math.sqrt(ratio) / 3 + ratio / 9) - save_seconds
 
 
 def save_seconds(saves: list[list[float]]) -> float:

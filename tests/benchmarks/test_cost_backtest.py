@@ -11,11 +11,12 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+from costing.efficiency import Efficiency  # noqa: E402
 from costing.fit import fit, predict_blind  # noqa: E402
-from costing.observed import DATA, HELD_OUT, observe, observe_held_out  # noqa: E402
-from costing.score import blind_times, flops_score, memory_scores, run_scores, summary  # noqa: E402
-from headwater.forecast.efficiency import Efficiency, shipped_constants  # noqa: E402
-from headwater.forecast.time import step_seconds  # noqa: E402
+from costing.observed import DATA, HELD_OUT, observe, observe_held_out, observe_runs  # noqa: E402
+from costing.score import blind_times, flops_score, memory_scores, run_scores, spreads, summary  # noqa: E402
+from costing.step_time import step_seconds  # noqa: E402
+from headwater.forecast import gpu  # noqa: E402
 from headwater.tables import read_csv  # noqa: E402
 
 
@@ -29,10 +30,15 @@ def timed(rows):
     return [row for row in rows if row.seconds is not None]
 
 
-def test_constants_that_ship_are_those_of_the_fit(timed):
-    shipped = shipped_constants()["constants"]
-    for name, value in fit(timed).items():
-        assert shipped[name] == pytest.approx(value, rel=0.02), name
+def test_what_ships_is_what_the_back_test_gives(rows):
+    scores = [*memory_scores(rows), *run_scores(observe_runs())]
+    shipped = {"memory": gpu.MEMORY_DEVIATION, "power": gpu.POWER_DEVIATION, "hours": gpu.HOURS_DEVIATION}
+    assert spreads(scores) == pytest.approx(shipped, rel=1e-2)
+    (line,) = [line for line in summary(scores) if (line["quantity"], line["kind"]) == ("hours", "all")]
+    assert {name: line[name] for name in ("rows", "median", "p90")} == pytest.approx(
+        {"rows": gpu.HOURS_BACKTEST["runs"], "median": gpu.HOURS_BACKTEST["median"], "p90": gpu.HOURS_BACKTEST["p90"]},
+        abs=1e-3,
+    )
 
 
 def test_spoiling_a_group_does_not_change_its_own_blind_prediction(timed):
@@ -47,7 +53,7 @@ def test_spoiling_a_group_does_not_change_its_own_blind_prediction(timed):
 
 def test_constants_fitted_on_invented_times_are_found_again(timed):
     some = timed[::6]
-    truth = shipped_constants()["constants"]
+    truth = fit(timed)
     invented = [replace(row, seconds=step_seconds(row.work, Efficiency(truth))) for row in some]
     found = Efficiency(fit(invented))
     for row in invented:
@@ -74,8 +80,7 @@ def test_summary_counts_every_score():
 
 
 def test_every_quantity_beats_its_simple_rule_over_all_rows(rows, timed):
-    constants = shipped_constants()["constants"]
-    scores = [*blind_times(timed, "group", fit(timed)), *memory_scores(rows), *run_scores(rows, constants)]
+    scores = [*blind_times(timed, "group", fit(timed)), *memory_scores(rows), *run_scores(observe_runs())]
     for line in summary(scores):
         if line["kind"] == "all":
             assert line["median"] <= line["baseline_median"], line
@@ -102,14 +107,13 @@ def test_nine_layouts_of_ten_are_within_a_fifth(timed):
     assert line["p90"] <= 0.20, line
 
 
-def test_energy_is_scored_of_estimated_hours_and_power_of_reported_ones(rows):
-    constants = shipped_constants()["constants"]
-    scores = run_scores(rows, constants)
-    longer = [replace(row, hours=2 * row.hours) if row.job.name == "LLaMA-65B" else row for row in rows]
-    names = ("energy", "power")
+def test_energy_is_scored_of_estimated_hours_and_power_of_reported_ones():
+    runs = observe_runs()
+    longer = [replace(row, hours=2 * row.hours) if row.run.name == "LLaMA-65B" else row for row in runs]
+    scores, names = run_scores(runs), ("energy", "power")
     before, after = (
         {score.quantity: score.off for score in found if score.name == "LLaMA-65B"}
-        for found in (scores, run_scores(longer, constants))
+        for found in (scores, run_scores(longer))
     )
     assert after["energy"] == before["energy"]
     assert 1 + after["power"] == pytest.approx(2 * (1 + before["power"]))

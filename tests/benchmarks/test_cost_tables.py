@@ -10,13 +10,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from costing.device import read_devices
 from costing.known import TABLES, table_of, without_results
 from costing.llm_foundry import read_llm_foundry
+from costing.memory import estimate_memory
 from costing.observed import DATA as COST
 from costing.technique import read_technique
 from headwater.errors import HeadwaterError
-from headwater.forecast.device import read_devices
-from headwater.forecast.memory import estimate_memory
 from headwater.tables import read_csv
 
 

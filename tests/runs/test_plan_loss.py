@@ -14,11 +14,10 @@ import pytest
 from small_run import write_run_file, write_texts
 
 from headwater.runs import plan_machine
-from headwater.runs.budget_search import search_budget
+from headwater.runs.budget_search import SearchOptions, search_budget
 from headwater.runs.ladder_record import FORMAT, DoneRung, Rung, ladder_table, read_ladder, same_make, unfinished_ladder
 from headwater.runs.plan_loss import CONSTANT_RATE_COST, SCHEDULE_DEVIATION, loss_outlook
 from headwater.runs.run_config import load_run
-from headwater.runs.search_options import SearchOptions
 
 SIZES = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
 RUNG = Rung(**SIZES, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)

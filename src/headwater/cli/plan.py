@@ -117,14 +117,15 @@ def plan(
             max_money=max_money,
             target_loss=target_loss,
             page=page,
-            loss_unit=None if loss_unit == "bits_per_byte" else loss_unit,
         )
         from headwater.cli.plan_search import search
-        from headwater.runs.search_options import SearchOptions
+        from headwater.runs.budget_search import SearchOptions
+        from headwater.runs.plan import loss_unit_of
 
         run, *overrides = words if words and "=" not in words[0] else [None, *words]
+        unit = loss_unit_of(loss_unit)
         return search(
-            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, read),  # type: ignore[arg-type]
+            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, unit, read),  # type: ignore[arg-type]
             as_json,
         )
     require_none(

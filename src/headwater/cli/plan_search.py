@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from dataclasses import asdict
 from math import expm1
 from typing import TYPE_CHECKING
 
@@ -11,52 +13,64 @@ from headwater.durations import duration
 from headwater.numbers import count, plural, significant
 
 if TYPE_CHECKING:
-    from headwater.forecast.failures import Checkpoints
-    from headwater.forecast.search import BudgetPlan, ChoiceForecast, Query
-    from headwater.runs.search_options import SearchOptions
+    from headwater.forecast.budget import Query
+    from headwater.forecast.search import BudgetPlan, Choice
+    from headwater.runs.budget_search import SearchOptions
 
 Lines = list[tuple[str, str]]
-PARTS_IN_WORDS = {
-    "evaluations": "validations and probes",
-    "saves": "saves",
-    "failures": "failures and what they undo",
-    "start_and_end": "start and end",
-    "text": "preparing text",
-}
-"What a run's time goes into besides steps."
 LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
-    """Search size, tokens, batch, microbatch and checkpoints for a budget; say what each choice is good for."""
-    from headwater.forecast.budget_fields import plan_fields
+    """Search size, tokens and batch for a budget; say what each choice is good for, and what to run next."""
     from headwater.runs.budget_search import search_budget
 
     started_at = time.perf_counter()
     plan = search_budget(options)
     seconds = time.perf_counter() - started_at
+    commands = next_commands(options, plan)
     if as_json:
-        return print_json(plan_fields(plan) | {"seconds": seconds})
+        return print_json(plan.fields() | {"next": commands, "seconds": seconds})
     card(f"plan · {plan.name} · {plan.query.budget.text}", budget_card(plan, seconds))
-    for found in plan.choices:
-        mark = " · recommended" if found.is_recommended else ""
-        card(" and ".join(found.choice.kinds) + mark, choice_card(found, plan))
+    for choice in plan.choices:
+        mark = " · recommended" if choice is plan.choices[-1] else ""
+        card(choice.kind + mark, choice_card(choice, plan))
+    print("next:", *commands, sep="\n")  # outside of the box, on one line each, so that it can be copied
+
+
+def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
+    """Return what to call for the recommended choice: its own plan, and its training."""
+    choice = plan.choices[-1]
+    chosen = choice.candidate.settings(choice.tokens)
+    settings = " ".join(shlex.quote(f"{name}={value}") for name, value in chosen.items())
+    given = [each for each in options.overrides if each.partition("=")[0].strip() not in chosen]
+    words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
+    ranks = choice.candidate.num_devices
+    train = f"torchrun --nproc-per-node {ranks} -m headwater train {words}" if ranks > 1 else f"headwater run {words}"
+    first = [] if options.run else ["headwater new mine --text FOLDER"]
+    return [*first, f"headwater plan {words}", train]
 
 
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
     """Return the lines of what is asked: money, hours, text, prices, and what was searched."""
     query, rates = plan.query, plan.query.rates
-    hours = query.final_hours
     lines = [("devices", f"{rates.num_devices} × {rates.device}")]
     if rates.usd_per_hour is not None:
-        lines.append(("price", f"${rates.usd_per_hour:g} a device-hour: {rates.price_how}"))
-    lines += [("power", rates.energy_how), ("hours", rates.hours_how), ("final run", _cost(hours, query))]
+        lines.append(("price", f"${rates.usd_per_hour.median:g} a device-hour: {rates.price_how}"))
+    lines += [("power", rates.energy_how), ("hours", rates.hours_how), ("final run", _cost(query.final_hours, query))]
     if query.final_share < 1:
-        rest = _cost(hours / query.final_share - hours, query)
-        lines.append(("programme", f"{_cost(hours / query.final_share, query)}; a ladder and failed attempts: {rest}"))
-        lines.append(("", query.share_how))
-    text = "unlimited" if query.unique == float("inf") else f"{count(query.unique)} tokens: {query.text_how}"
+        whole = query.final_hours / query.final_share
+        rest = _cost(whole - query.final_hours, query)
+        lines += [
+            ("programme", f"{_cost(whole, query)}; a ladder and failed attempts: {rest}"),
+            ("", query.share_how),
+        ]
+    text = (
+        "taken as unlimited: no --text-bytes"
+        if query.unique == float("inf")
+        else f"{count(query.unique)} tokens: {query.text_how}"
+    )
     lines += [("text", text), ("served", f"{count(plan.served)} tokens"), ("loss", plan.losses_how)]
     if sizes := [each.params for each in plan.by_law]:
         least, most = count(min(sizes)), count(max(sizes))
@@ -64,29 +78,26 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
         lines.append(("", f"each law of fresh text alone would choose {span}"))
     for each in plan.by_repetition:
         lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
-    fit = f"{plan.num_sizes} sizes, of which {len(plan.field.candidates)} fit, in {seconds:.2f} s"
-    lines.append(("searched", fit))
+    lines.append(("searched", f"{plan.num_sizes} sizes, of which {plan.num_fitting} fit, in {seconds:.2f} s"))
     lines += [("note", note) for note in plan.notes]
     return [*lines, ("below", "medians, and in brackets P10 to P90")]
 
 
 def _cost(hours: float, query: Query) -> str:
-    usd = query.rates.usd_per_hour
-    said = duration(3600 * hours)
-    return said if usd is None else f"${significant(hours * usd * query.rates.num_devices)}, {said}"
+    usd, said = query.rates.usd(hours), duration(3600 * hours)
+    return said if usd is None else f"${significant(usd)}, {said}"
 
 
-def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
+def choice_card(choice: Choice, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
-    from headwater.forecast.budget_fields import settings_of, times
-
-    choice, rates = found.choice, plan.query.rates
-    each, model, placement = choice.candidate, choice.candidate.model, choice.candidate.placement
-    epochs = f", {found.epochs:.1f} epochs" if found.epochs > 1 else ""
-    mfu = f", MFU {each.mfu:.0%} of the {placement.precision} peak" if each.mfu else ""
-    lines = [("why" if index == 0 else "", reason) for index, reason in enumerate(choice.reasons)]
+    each, model, rates = choice.candidate, choice.candidate.model, plan.query.rates
+    epochs = f", {choice.epochs:.1f} epochs" if choice.epochs > 1 else ""
+    share = -expm1(-choice.repetition_cost)
+    repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
+    microbatches = each.batch_rows // each.num_devices // each.microbatch_rows
+    served, usd = choice.served_device_hours, rates.usd(choice.served_device_hours / rates.num_devices)
     return [
-        *lines,
+        ("why", choice.reason),
         (
             "model",
             f"{count(each.params)} parameters: {model.num_layers} layers, d_model {model.d_model}, "
@@ -95,56 +106,26 @@ def choice_card(found: ChoiceForecast, plan: BudgetPlan) -> Lines:
         (
             "tokens",
             f"{count(choice.tokens)}, {choice.tokens / each.params:.1f} a parameter, "
-            f"{round(choice.tokens / each.batch_tokens):,} steps of {placement.batch_rows} × {model.seq_len} tokens"
-            + epochs,
+            f"{round(choice.tokens / each.batch_tokens):,} steps of {each.batch_rows} × {model.seq_len} tokens{epochs}",
         ),
-        *([("loss", _loss(found, plan.field.losses.unit))] if found.loss else []),
-        ("time", hours_interval(times(found.hours, 1))),
-        *([("money", f"${interval(times(found.usd, 1), '')}")] if found.usd else []),
-        ("energy", energy_interval(times(found.kwh, 1))),
-        ("carbon", carbon_interval(times(found.kwh, rates.kg_co2_per_kwh))),
+        *([("loss", interval(asdict(choice.loss), plan.loss_unit) + repetition)] if choice.loss else []),
+        ("time", hours_interval(asdict(choice.hours))),
+        *([("money", f"${interval(asdict(choice.usd), '')}")] if choice.usd else []),
+        ("energy", energy_interval(asdict(choice.kwh))),
+        ("carbon", carbon_interval({name: rates.kg_co2_per_kwh * kwh for name, kwh in asdict(choice.kwh).items()})),
         (
             "memory",
-            f"{interval(times(found.memory_gib, 1), 'GiB')} of {significant(each.memory_limit / 2**30)} a device",
+            f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(each.memory_limit / 2**30)} a device",
         ),
-        ("layout", placement.in_words),
+        ("layout", each.layout),
         (
             "",
-            f"{plural(placement.microbatch_rows, 'sequence')} a microbatch, "
-            f"{plural(placement.num_microbatches, 'microbatch', 'es')} a step; "
-            f"{count(1 / each.seconds_per_token)} tokens/s{mfu}",
+            f"{plural(each.microbatch_rows, 'sequence')} a microbatch, {plural(microbatches, 'microbatch', 'es')} a "
+            f"step; {count(1 / each.seconds_per_token)} tokens/s",
         ),
-        ("checkpoint", _checkpoints(each.checkpoints, found.hours.p50)),
-        ("goodput", _goodput(found.hours_by_part)),
-        ("settings", " ".join(f"{name}={value}" for name, value in settings_of(choice).items())),
-        ("serving", _serving(found.served_device_hours, plan)),
+        (
+            "serving",
+            f"{significant(served)} device-hours for {count(plan.served)} tokens"
+            + ("" if usd is None else f", ${significant(usd)}"),
+        ),
     ]
-
-
-def _loss(found: ChoiceForecast, unit: str) -> str:
-    from headwater.forecast.budget_fields import times
-
-    assert found.loss is not None
-    share = -expm1(-found.repetition_cost)
-    return interval(times(found.loss, 1), unit) + (f"; {share:.1%} of it for repetition" if share > LEAST_COST else "")
-
-
-def _goodput(hours_by_part: dict[str, float]) -> str:
-    """Return which part of the time shown is training, and what the rest goes into, largest first."""
-    hours = sum(hours_by_part.values())
-    rest = sorted(((hours_by_part[name] / hours, words) for name, words in PARTS_IN_WORDS.items()), reverse=True)
-    said = ", ".join(f"{words} {share:.1%}" for share, words in rest if share >= 0.0005)
-    return f"{hours_by_part['steps'] / hours:.1%} of this time is training; {said}"
-
-
-def _checkpoints(saved: Checkpoints, hours: float) -> str:
-    failures = f"a failure every {significant(saved.mtbf_seconds / 3600)} h"
-    if saved.interval_seconds / 3600 > hours:
-        return f"none needed for failures: Daly's interval is longer than the run ({failures})"
-    return f"every {duration(saved.interval_seconds)} by Daly's rule ({failures})"
-
-
-def _serving(device_hours: float, plan: BudgetPlan) -> str:
-    usd = plan.query.rates.usd_per_hour
-    money = "" if usd is None else f", ${significant(device_hours * usd)}"
-    return f"{significant(device_hours)} device-hours for {count(plan.served)} tokens{money}"

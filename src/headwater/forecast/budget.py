@@ -1,4 +1,4 @@
-"""Amounts as people write them: $10k, 2h, 40G, 8xH100. No torch."""
+"""Amounts as people write them ($10k, 2h, 40G, 8xH100), and what is to be searched for them. No torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device, find_device
+from headwater.forecast.result import Spread
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
@@ -15,6 +16,14 @@ HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "m": 1 / 60, "min": 1 / 60, "h": 1.0, "
 HOURS |= {"week": 168.0, "w": 168.0, "minute": 1 / 60, "second": 1 / 3600, "hr": 1.0}
 NUMBER = r"(\d[\d,_]*\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
 MAX_DEVICES = 1_000_000
+FINAL_SHARE = 2 / 3
+FINAL_SHARE_SOURCE = (
+    "development took OLMo 2 half the energy of its final run (arXiv:2503.05804), so the run is 1 / 1.5 of "
+    "the programme; Olmo 3's was 18 %"
+)
+MIN_TEXT_TOKENS = 1000
+MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
+"Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
 
 
 @dataclass(frozen=True)
@@ -82,3 +91,63 @@ def _above_zero(value: float, text: str) -> float:
     if not 0 < value < math.inf:
         raise ConfigError(f"--budget {text}: nothing can be trained for that; give an amount above zero")
     return value
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What an hour of the machine costs: dollars (None where no price is known) and watts a device."""
+
+    num_devices: int
+    device: str
+    usd_per_hour: Spread | None
+    price_how: str
+    watts: Spread
+    pue: float
+    kg_co2_per_kwh: float
+    energy_how: str
+    hours_how: str = "from the steps of earlier runs here, or from a model of this processor"
+    hours_backtest: dict[str, float] | None = None
+
+    def usd(self, hours: float) -> float | None:
+        return None if self.usd_per_hour is None else hours * self.num_devices * self.usd_per_hour.median
+
+
+@dataclass(frozen=True)
+class Query:
+    """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's."""
+
+    budget: Budget
+    final_share: float
+    share_how: str
+    rates: Rates
+    unique: float
+    text_how: str
+    serve_tokens: float | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for what no search can answer."""
+        if not 0 < self.final_share <= 1:
+            raise ConfigError(f"final_share {self.final_share:g} must be above 0 and at most 1")
+        if self.unique < MIN_TEXT_TOKENS:
+            raise ConfigError(
+                f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, "
+                "and a million make sense: give more text"
+            )
+        if self.budget.usd is not None and self.rates.usd_per_hour is None:
+            raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
+        times = self.final_hours / (MAX_YEARS * HOURS_PER_YEAR)
+        if times > 1:
+            budget, rates = self.budget, self.rates
+            most = f"{(budget.hours or 0) / times:,.0f}h" if budget.usd is None else f"${budget.usd / times:,.0f}"
+            raise ConfigError(
+                f"the budget {budget.text} is {times * MAX_YEARS:,.3g} years of the final run on {rates.num_devices} "
+                f"× {rates.device}, and no run is planned that takes more than {MAX_YEARS} years: take more hardware, "
+                f"or a budget of at most {most}"
+            )
+
+    @property
+    def final_hours(self) -> float:
+        """Hours of the final run."""
+        if self.budget.usd is None:
+            return (self.budget.hours or 0.0) * self.final_share
+        return self.budget.usd * self.final_share / (self.rates.usd(1.0) or math.inf)

@@ -1,91 +1,84 @@
-"""The sizes that may be chosen, and one as it would be trained on a machine: time, memory, checkpoints. No torch."""
+"""The sizes that may be chosen, and one as it would be trained on a machine: time, memory, settings. No torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from headwater.config import RawSettings
-from headwater.forecast.failures import Checkpoints
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
-from headwater.optim.rules import AT_RUN_TOKENS, BATCH_EXPONENT, BATCH_TOKENS, RULES, apply_rules_
+from headwater.optim.rules import AT_RUN_TOKENS, BATCH_EXPONENT, BATCH_TOKENS, apply_rules_
 
-
-@dataclass(frozen=True)
-class Placement:
-    """How a size is trained on a machine: what `headwater train` does there. `recompute` is the part of the blocks."""
-
-    num_devices: int
-    precision: str
-    batch_rows: int
-    microbatch_rows: int
-    recompute: float = 0.0
-
-    @property
-    def num_microbatches(self) -> int:
-        return self.batch_rows // (self.num_devices * self.microbatch_rows)
-
-    @property
-    def in_words(self) -> str:
-        where = "one device" if self.num_devices == 1 else f"{self.num_devices} ranks, optimizer's state divided"
-        again = f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else ""
-        return f"{where}, {self.precision}{again}"
+DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
+"Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
+SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len")
+RECOMPUTED = (0.0, 0.5, 1.0)
+"Parts of the blocks, the fastest first."
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One size and how it would be trained.
+    """One size and how it would be trained: `recompute` is the part of the blocks that is computed again.
 
-    `seconds_per_token` is of the whole machine and holds pauses, failures and saves; `start_seconds` comes once,
-    `prepare_seconds` for each token of text that is read. `log_penalty` is what its batch and precision cost in log
-    loss. Deviations are of logarithms. `extra_settings` are those of its training besides sizes, batch and steps.
+    `seconds_per_token` is of the whole machine; `around_seconds` come once, `prepare_seconds` for each token of text
+    that is read. Deviations are of logarithms.
     """
 
     model: ModelSettings
-    flops_per_token: float
     seconds_per_token: float
-    placement: Placement
+    num_devices: int
+    dtype: str
+    batch_rows: int
+    microbatch_rows: int
+    recompute: float
     memory_bytes: float
     memory_limit: float
-    checkpoints: Checkpoints
     hours_deviation: float
     memory_deviation: float
-    log_penalty: float = 0.0
-    start_seconds: float = 0.0
+    around_seconds: float = 0.0
     prepare_seconds: float = 0.0
-    mfu: float | None = None
-    extra_settings: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def params(self) -> int:
         return count_parameters(self.model).total
 
     @property
     def batch_tokens(self) -> int:
-        return self.placement.batch_rows * self.model.seq_len
+        return self.batch_rows * self.model.seq_len
 
-    def seconds(self, tokens: float, unique: float) -> float:
-        """Return the time of a run of `tokens`, of which `unique` are different ones."""
-        return self.start_seconds + self.seconds_per_token * tokens + self.prepare_seconds * min(tokens, unique)
+    @property
+    def layout(self) -> str:
+        where = "one device" if self.num_devices == 1 else f"{self.num_devices} ranks, optimizer's state divided"
+        again = f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else ""
+        return f"{where}, {self.dtype}{again}"
 
-    def seconds_by_part(self, tokens: float, unique: float) -> dict[str, float]:
-        """Return what the same time goes into: the parts sum to `seconds`."""
-        running = self.seconds_per_token * tokens
-        parts = {name: share * running for name, share in asdict(self.checkpoints.shares).items()}
-        return parts | {"start_and_end": self.start_seconds, "text": self.prepare_seconds * min(tokens, unique)}
+    def seconds(self, tokens: Any, unique: float) -> Any:
+        """Return the time of runs of `tokens`, of which `unique` are different ones."""
+        return self.around_seconds + self.seconds_per_token * tokens + self.prepare_seconds * np.minimum(tokens, unique)
 
     def tokens(self, seconds: float, unique: float) -> float:
         """Return how many tokens a time allows, zero where it is over before the first."""
-        left = seconds - self.start_seconds
+        left = seconds - self.around_seconds
         fresh = max(0.0, left / (self.seconds_per_token + self.prepare_seconds))
         return fresh if fresh <= unique else (left - self.prepare_seconds * unique) / self.seconds_per_token
 
-
-DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), *range(72, 129, 8), 144, 160, 176, 192, 224, 256)
-"Numbers of layers to choose among: up to 800 billion parameters."
+    def settings(self, tokens: float) -> dict[str, Any]:
+        """Return what a run file, or overrides on the command line, say of its training on `tokens`."""
+        sizes = self.model.model_dump(mode="json", include=set(SIZE_SETTINGS))
+        return {
+            **{f"model.{name}": value for name, value in sizes.items()},
+            "tokenizer.vocab_size": self.model.vocab_size,
+            "train.batch_tokens": self.batch_tokens,
+            "train.num_steps": round(tokens / self.batch_tokens),
+            "train.microbatch_tokens": self.microbatch_rows * self.model.seq_len,
+            "train.recompute_fraction": self.recompute,
+        }
 
 
 def model_of(num_layers: int, family: Family, vocab_size: int, seq_len: int) -> ModelSettings:
@@ -109,9 +102,3 @@ def wanted_rows(num_tokens: float, seq_len: int) -> int:
     """
     batch_tokens = BATCH_TOKENS * (num_tokens / AT_RUN_TOKENS) ** BATCH_EXPONENT
     return int(max(8, 2 ** round(math.log2(batch_tokens / seq_len))))
-
-
-def halved_fraction(seq_len: int, wanted: float | None = None) -> float:
-    """Return the fraction of a run in which rows are cut in two: the wanted one, else the rule's; 0 for odd rows."""
-    by_rule = RULES["train.half_length_fraction"](RawSettings({"model": {"seq_len": seq_len}}, {}))[0]
-    return float(by_rule if wanted is None or seq_len % 2 else wanted)

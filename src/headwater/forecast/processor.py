@@ -73,12 +73,9 @@ def _in_blocks(rows: int, columns: int, num: int, block_rows: int | None) -> tup
     return size, longer, num * shorter // size
 
 
-def muon_flops(matrices: tuple[tuple[int, int, int], ...], on_processor: bool = True) -> float:
+def muon_flops(matrices: tuple[tuple[int, int, int], ...]) -> float:
     """Return FLOPs of Muon's iterations over matrices as in `Sizes.matrices`, either side first."""
-    return sum(
-        num * orthogonalisation_flops(min(rows, columns), max(rows, columns), on_processor)
-        for rows, columns, num in matrices
-    )
+    return sum(num * orthogonalisation_flops(min(rows, columns), max(rows, columns)) for rows, columns, num in matrices)
 
 
 def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0) -> float:

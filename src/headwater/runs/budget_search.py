@@ -3,207 +3,344 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.forecast.budget import Budget, parse_amount, parse_budget, parse_hardware
-from headwater.forecast.candidate import sizes
-from headwater.forecast.cluster import Cluster
-from headwater.forecast.device import KINDS, Device, find_price, read_devices, read_prices
-from headwater.forecast.efficiency import shipped_constants
-from headwater.forecast.energy import AVERAGE, site_or_average
-from headwater.forecast.result import Spread
-from headwater.forecast.search import FINAL_SHARE, FINAL_SHARE_SOURCE, BudgetPlan, Machine, Query, Rates, search
+from headwater.forecast.budget import (
+    FINAL_SHARE,
+    FINAL_SHARE_SOURCE,
+    Budget,
+    Query,
+    Rates,
+    parse_amount,
+    parse_budget,
+    parse_hardware,
+)
+from headwater.forecast.candidate import RECOMPUTED, Candidate, sizes, wanted_rows
+from headwater.forecast.device import AVERAGE, KINDS, Device, find_price, read_devices, site_or_average
+from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
+from headwater.forecast.processor import Peaks, constants
+from headwater.forecast.processor_memory import Portion, run_memory
+from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
+from headwater.forecast.search import BudgetPlan, search
+from headwater.intervals import Z_P90
+from headwater.machine.host import cpu_flags
+from headwater.machine.memory import memory_bytes
+from headwater.machine.threads import usable_cores
 from headwater.model.count import count_parameters
-from headwater.model.settings import Family, ModelSettings
-from headwater.runs.budget_processor import Processor, processor_at_hand
+from headwater.model.settings import ModelSettings
+from headwater.optim.blocks import block_rows_for
 from headwater.runs.costs import Costs
 from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
+from headwater.runs.paths import split_tokens
 from headwater.runs.plan_loss import schedule_effect
-from headwater.runs.plan_machine import gpu_to_use
-from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.search_options import PRECISIONS, SearchOptions, Text, text_of
-from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, usual_bytes_per_token
+from headwater.runs.plan_machine import (
+    MOST_OF_MEMORY,
+    around_steps,
+    checkpoint_bytes,
+    gpu_to_use,
+    modelled_step,
+    processor_dtype,
+    processor_peaks,
+    rule_microbatch,
+    usual_here,
+)
+from headwater.runs.run_config import RunConfig, config_of_text, load_run
+from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, source_bytes, token_bytes, usual_bytes_per_token
+from headwater.runs.times import StepShape, earlier_runs, speed_here
 from headwater.scaling import ScalingLaw, read_runs
-from headwater.scaling.published import OwnRuns, published_laws
+from headwater.scaling.published import NATS, OwnRuns, PublishedLaws, published_laws
 from headwater.scaling.repetition import OWN, USUAL
+from headwater.scaling.table import MAX_EPOCHS
 
-ON_DEVICES, ON_PROCESSOR = (65_536, 2048), (8192, 256)
-"Vocabulary and row where nothing says: nanochat's, and those of first-light's size."
+NO_RUN = """
+[corpus.sources.text]
+paths = ["text"]
+[tokenizer]
+vocab_size = {vocab_size}
+[model]
+seq_len = {seq_len}
+num_layers = 8
+[train]
+num_steps = 1000
+"""
+ON_DEVICES, ON_PROCESSOR = {"vocab_size": 65_536, "seq_len": 2048}, {"vocab_size": 8192, "seq_len": 256}
+"Where nothing says: nanochat's, and those of first-light's size."
+NUM_SAVES = 20
+"Of a run, by the rule of `train.save_every`."
 USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
+TRIAL_ROWS = 64
+"Of a batch, before the tokens of a run are known."
 PRICE_SAID = "price_per_hour of the costs file"
+FLOAT8_NOTE = "machine.dtype=float8 is planned at the speed of bf16: headwater was never timed in it on a GPU"
+GPU_HOURS = (
+    f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
+    f"{HOURS_BACKTEST['median']:.0%} off in the median, {HOURS_BACKTEST['p90']:.0%} at P90; four of five lie in P10 to "
+    "P90. headwater itself was never timed on such devices"
+)
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What was given, as text where it has a unit; None or "" where it wasn't."""
+
+    budget: str
+    run: str | None = None
+    overrides: tuple[str, ...] = ()
+    hardware: str = ""
+    text_bytes: str = ""
+    serve_tokens: str = ""
+    runs: Path | None = None
+    loss_unit: str = "bits_per_byte"
+    costs: Costs = field(default_factory=Costs)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Bytes or tokens of it, whichever is known; tokens are built already."""
+
+    how: str
+    num_bytes: float | None = None
+    num_tokens: float | None = None
 
 
 def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan; raise ConfigError or DataError where there can be none."""
-    budget = parse_budget(options.budget)
-    config = None if options.run is None else load_run(options.run, list(options.overrides))[0]
-    text = text_of(options, config)
-    machine = machine_of(options, config, text)
-    family, vocab_size, seq_len = _model_sizes(options, config, machine.is_processor)
-    per_token = options.costs.bytes_per_token or usual_bytes_per_token(vocab_size)
-    query = _query(options, budget, machine.rates, text, per_token)
+    budget, config = parse_budget(options.budget), _config(options)
+    text = _text_of(options, config)
+    bytes_per_token = options.costs.bytes_per_token or usual_bytes_per_token(config.model.vocab_size)
+    machine = _machine(options, config, text, bytes_per_token)
+    query = _query(options, budget, _rates(options, machine), text, bytes_per_token)
     query.check()
-    models = _with_own(list(sizes(family, vocab_size, seq_len)), config)
-    runs = options.runs or (ladder_table(config) if config else None)
-    at_flops = _usual_flops(models, machine, 3600 * query.final_hours)
-    losses = published_laws(at_flops) if runs is None else _own_losses(runs, config)
-    plan = search(query, models, machine, losses)
-    name = "budget" if config is None else config.name
-    return replace(plan, name=name)
-
-
-def machine_of(options: SearchOptions, config: RunConfig | None, text: Text) -> Machine:
-    """Return the devices that were named, else the GPU at hand, else the processor."""
-    costs = options.costs
-    max_memory = parse_amount("max_memory", costs.max_memory, "bytes") if costs.max_memory else None
-    read_prices(costs.price_kind or None, costs.prices)
-    dtype = options.sizes().get("dtype", "auto") if config is None else config.machine.dtype
-    precision = PRECISIONS.get(dtype, "bf16")
-    halved = None if config is None else config.train.half_length_fraction
-    if options.hardware:
-        num_devices, device = parse_hardware(options.hardware, read_devices(costs.hardware))
-        return _on_devices(costs, Cluster(num_devices, device, max_memory, precision, halved), costs.site or AVERAGE)
-    gpu = gpu_to_use("auto" if config is None else config.machine.device)
-    if gpu is not None:
-        return _on_devices(costs, Cluster(1, gpu, max_memory, precision, halved), costs.site)
-    for name in ("price_kind", "hardware"):
-        if getattr(costs, name):
-            raise ConfigError(
-                f"{name} of the costs file is for devices of the table, and a processor is planned for: name --hardware"
-            )
-    processor = processor_at_hand(config, max_memory, _token_bytes(config, text), dtype)
-    prepared = 0.0 if text.is_built else costs.bytes_per_token
-    return Machine(
-        rates=_processor_rates(costs, processor),
-        estimated_tokens=processor.estimated_tokens,
-        candidate=lambda model, tokens: processor.candidate(
-            model, tokens, usual_bytes_per_token(model.vocab_size) if prepared is None else prepared
-        ),
-        is_processor=True,
+    seconds, models = 3600 * query.final_hours, _models(config, options.run is not None)
+    made = (machine.candidate(model, seconds, MAX_EPOCHS * query.unique) for model in models)
+    candidates = [each for each in made if each is not None]
+    if not candidates:
+        raise ConfigError(
+            f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
+            f"larger batch, than {query.rates.num_devices} × {query.rates.device} allow; take other or more devices, "
+            "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
+        )
+    losses = _losses(options, config, candidates, seconds)
+    found = search(query, candidates, losses, len(models))
+    return replace(
+        found,
+        name="budget" if options.run is None else config.name,
+        loss_unit=options.loss_unit if isinstance(losses, OwnRuns) else NATS,
+        notes=(*found.notes, *([FLOAT8_NOTE] if config.machine.dtype == "float8" else [])),
     )
 
 
-def _token_bytes(config: RunConfig | None, text: Text) -> float:
-    if text.num_bytes is not None:
-        return TOKEN_BYTES_OF_A_BYTE * text.num_bytes
-    return 0.0 if config is None else token_bytes(config)
+def _config(options: SearchOptions) -> RunConfig:
+    """Return the run's settings; without a run those of a usual one, with the settings that were given."""
+    if options.run is not None:
+        return load_run(options.run, list(options.overrides))[0]
+    usual = ON_DEVICES if options.hardware or gpu_to_use("auto") else ON_PROCESSOR
+    return config_of_text(NO_RUN.format(**usual), list(options.overrides))
 
 
-def _on_devices(costs: Costs, cluster: Cluster, site_name: str) -> Machine:
-    device, fitted = cluster.device, shipped_constants()
-    site, pue, power_how = site_or_average(site_name, costs.sites)
-    price, how = _price(costs, device)
-    watts = costs.watts or device.watts
-    errors = fitted["hours_backtest"]
-    rates = Rates(
-        num_devices=cluster.num_devices,
-        device=device.name,
-        usd_per_hour=price.median if price else None,
-        price_how=how,
-        watts=watts,
-        watts_deviation=0.0 if costs.watts else fitted["spread"]["power"],
-        pue=pue,
-        kg_co2_per_kwh=site.kg_co2_per_kwh,
-        energy_how=f"{watts:.0f} W a device, {power_how}",
-        hours_how=(
-            f"forecasts of {errors['runs']} published whole runs were {errors['median']:.0%} off in the median, "
-            f"{errors['p90']:.0%} at P90; four of five lie in P10 to P90. headwater itself "
-            "was never timed on such devices"
-        ),
-        hours_backtest=errors,
-        price_deviation=price.log_deviation if price else 0.0,
-    )
-    return Machine(rates, cluster.estimated_tokens, cluster.candidate)
+def _models(config: RunConfig, is_run: bool) -> list[ModelSettings]:
+    """Return the sizes of the dial, with the run's own model and smaller ones of its make; smallest first."""
+    model = config.model
+    own = scaled_shapes(model) if is_run else []
+    found = [*own, *sizes(model.family, model.vocab_size, model.seq_len)]
+    return sorted(found, key=lambda each: count_parameters(each).total)
 
 
-def _price(costs: Costs, device: Device) -> tuple[Spread | None, str]:
-    """Return dollars a device-hour, None where none is known, and which price it is."""
-    if costs.price_per_hour is not None:
-        return Spread(costs.price_per_hour), PRICE_SAID
-    price = find_price(device, costs.price_kind or None, costs.prices, costs.hardware)
-    if price is not None:
-        lost = "; what preemption takes isn't counted" if price.kind == "spot" else ""
-        seen = f"{price.low:g} to {price.high:g} seen"
-        return price.spread, f"{price.kind} price of {price.date}, {seen}: {price.source}{lost}"
-    named = f"{costs.price_kind} " if costs.price_kind else ""
-    others = [kind for kind in KINDS if find_price(device, kind, costs.prices, costs.hardware)]
-    there = f"; it has {', '.join(others)}" if others else ""
-    return None, (
-        f"no {named}price of {device.name} is in the price table{there}: give price_per_hour in a costs file (--costs)"
-    )
+def _losses(
+    options: SearchOptions, config: RunConfig, candidates: list[Candidate], seconds: float
+) -> PublishedLaws | OwnRuns:
+    """Return the law of --runs or of the run's ladder, with the run's own schedule; else the published laws.
 
-
-def _processor_rates(costs: Costs, processor: Processor) -> Rates:
-    site, pue, power_how = site_or_average(costs.site, costs.sites)
-    no_price = (
-        "no price is known for this machine: give price_per_hour in a costs file (--costs), or name devices: "
-        "--hardware 8xH100"
-    )
-    return Rates(
-        num_devices=1,
-        device=processor.name,
-        usd_per_hour=costs.price_per_hour,
-        price_how=no_price if costs.price_per_hour is None else PRICE_SAID,
-        watts=costs.watts or processor.watts,
-        watts_deviation=0.0 if costs.watts else processor.watts_deviation,
-        pue=pue,
-        kg_co2_per_kwh=site.kg_co2_per_kwh,
-        energy_how=f"{costs.watts or processor.watts:g} W, {power_how}",
-    )
-
-
-def _usual_flops(models: list[ModelSettings], machine: Machine, seconds: float) -> float:
-    """Return about the compute that a budget buys: that of the size nearest to 20 tokens a parameter."""
-    runs = [(count_parameters(model).total, max(1.0, machine.estimated_tokens(model, seconds))) for model in models]
-    params, tokens = min(runs, key=lambda run: abs(math.log(run[1] / (USUAL_RATIO * run[0]))))
-    return 6 * params * tokens
-
-
-def _own_losses(runs: Path, config: RunConfig | None) -> OwnRuns:
-    """Return the law of a table, with the run's own schedule where the table's runs had another."""
-    is_ladders = config is not None and runs == ladder_table(config)
-    law = ScalingLaw(read_runs(runs), OWN if is_ladders else USUAL)
-    if config is None:
+    Those near the compute that the budget buys count most: that of the size nearest to 20 tokens a parameter.
+    """
+    ladder = ladder_table(config) if options.run else None
+    runs = options.runs or ladder
+    if runs is None:
+        pairs = [(each.params, max(1.0, each.tokens(seconds, math.inf))) for each in candidates]
+        params, tokens = min(pairs, key=lambda pair: abs(math.log(pair[1] / (USUAL_RATIO * pair[0]))))
+        return published_laws(6 * params * tokens)
+    law = ScalingLaw(read_runs(runs), OWN if runs == ladder else USUAL)
+    if options.run is None:
         return OwnRuns(law, runs)
     factor, why = schedule_effect(config, runs)
     return OwnRuns(law, runs, math.log(factor.median), factor.log_deviation, why)
 
 
-def _with_own(models: list[ModelSettings], config: RunConfig | None) -> list[ModelSettings]:
-    """Return the sizes of the dial, with the run's own model and smaller ones of its make; smallest first."""
-    own = [] if config is None else scaled_shapes(config.model)
-    alike = [each for each in own if _kind(each) == _kind(models[0])]
-    return sorted([*models, *alike], key=lambda model: count_parameters(model).total)
+def _machine(options: SearchOptions, config: RunConfig, text: Text, bytes_per_token: float) -> Devices | Processor:
+    """Return the devices that were named, else the GPU at hand, else the processor."""
+    costs = options.costs
+    max_memory = parse_amount("max_memory", costs.max_memory, "bytes") if costs.max_memory else None
+    if options.hardware:
+        num_devices, device = parse_hardware(options.hardware, read_devices(costs.hardware))
+        return Devices(num_devices, device, config.optim, max_memory)
+    if gpu := gpu_to_use(config.machine.device):
+        return Devices(1, gpu, config.optim, max_memory)
+    if given := [name for name in ("price_kind", "hardware") if getattr(costs, name)]:
+        raise ConfigError(
+            f"{given[0]} of the costs file is for devices of the table, and a processor is planned for: name --hardware"
+        )
+    return processor_at_hand(config, text, bytes_per_token, max_memory)
 
 
-def _kind(model: ModelSettings) -> tuple[str, int, int]:
-    return model.family, model.vocab_size, model.seq_len
+def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
+    """Return what an hour of the machine costs and draws."""
+    costs, price, hours = options.costs, None, {}
+    # named devices stand in a data centre, those at hand don't
+    site, pue, power_how = site_or_average(costs.site or (AVERAGE if options.hardware else ""), costs.sites)
+    if isinstance(machine, Processor):
+        name, num_devices = f"this processor ({machine.cores} cores, {machine.peaks.dtype})", 1
+        watts = Spread(constants()["watts_per_core"] * machine.cores, constants()["log_deviation"]["watts"])
+        price_how = NO_PRICE + ", or name devices: --hardware 8xH100"
+    else:
+        name, num_devices = machine.device.name, machine.num_devices
+        watts, hours = Spread(machine.device.watts, POWER_DEVIATION), {"how": GPU_HOURS, "backtest": HOURS_BACKTEST}
+        price, price_how = _price(costs, machine.device)
+    if costs.price_per_hour is not None:
+        price, price_how = Spread(costs.price_per_hour), PRICE_SAID
+    watts = watts if costs.watts is None else Spread(costs.watts)
+    energy_how = f"{watts.median:g} W a device, {power_how}"
+    rates = Rates(num_devices, name, price, price_how, watts, pue, site.kg_co2_per_kwh, energy_how)
+    return replace(rates, **{f"hours_{name}": value for name, value in hours.items()})
 
 
-def _model_sizes(options: SearchOptions, config: RunConfig | None, is_processor: bool) -> tuple[Family, int, int]:
-    if config is not None:
-        return _kind(config.model)  # type: ignore[return-value]
-    vocab_size, seq_len = ON_PROCESSOR if is_processor else ON_DEVICES
-    given = options.sizes()
-    return given.get("family", "qwen3"), given.get("vocab_size", vocab_size), given.get("seq_len", seq_len)
+def _price(costs: Costs, device: Device) -> tuple[Spread | None, str]:
+    """Return dollars a device-hour, None where none is known, and which price it is."""
+    found = find_price(device, costs.price_kind or None, costs.prices, costs.hardware)
+    if found is not None:
+        seen = "" if found.low == found.high else f"; {found.low:g} to {found.high:g} seen"
+        return found.spread, f"{found.kind} price of {found.date}: {found.source}{seen}"
+    others = [kind for kind in KINDS if find_price(device, kind, costs.prices, costs.hardware)]
+    there = f"; it has {', '.join(others)}" if others else ""
+    named = f"{costs.price_kind} " if costs.price_kind else ""
+    return None, (
+        f"no {named}price of {device.name} is in the price table{there}: give price_per_hour in a costs file (--costs)"
+    )
 
 
-def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text, per_token: float) -> Query:
+def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text, bytes_per_token: float) -> Query:
     share, share_how = options.costs.final_share, "final_share of the costs file"
     if share is None and budget.usd is not None:
         share, share_how = FINAL_SHARE, FINAL_SHARE_SOURCE
     elif share is None:
         share, share_how = 1.0, "a budget of hours is the run's own"
-    unique, how = math.inf, text.how
-    if text.num_tokens is not None:
-        unique = text.num_tokens
-    elif text.num_bytes is not None:
-        unique = text.num_bytes / per_token
+    unique, how = text.num_tokens or math.inf, text.how
+    if text.num_bytes is not None:
+        unique = text.num_bytes / bytes_per_token
         source = "the costs file" if options.costs.bytes_per_token else "a rule of thumb"
-        how += f", {per_token:.2f} bytes a token ({source})"
+        how += f", {bytes_per_token:.2f} bytes a token ({source})"
     serve = parse_amount("--serve-tokens", options.serve_tokens, "tokens") if options.serve_tokens else None
-    return Query(budget, share, rates, unique, how, serve, share_how)
+    return Query(budget, share, share_how, rates, unique, how, serve)
+
+
+def _text_of(options: SearchOptions, config: RunConfig) -> Text:
+    """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
+    if options.text_bytes:
+        return Text(f"--text-bytes {options.text_bytes}", parse_amount("--text-bytes", options.text_bytes, "bytes"))
+    if options.run is None:
+        return Text("not given")
+    share = config.mixture.share_of_text
+    of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
+    if (tokens := split_tokens(config.run_dir, "train")) is not None:
+        built = sum(tokens.values())
+        return Text(f"{built:,} tokens built for {config.name}{of_it}", num_tokens=share * built)
+    found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
+    known = [size for size in found.values() if size is not None]
+    if not known:
+        raise ConfigError(
+            f"how much text {config.name} has isn't known: none of its sources {', '.join(found)} is found here; give "
+            "--text-bytes, or mend the paths"
+        )
+    missing = [name for name, size in found.items() if size is None]
+    rest = f"; nothing counted for {', '.join(missing)}" if missing else ""
+    return Text(f"{sum(known) / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}", share * sum(known))
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The processor at hand, by the rules that the plan of a run has.
+
+    `usual` is a step over what the rates say, as earlier runs here had it. Around its steps a run takes
+    `start_seconds`, as long as `evaluation_tokens` are trained, and its saves. `store_bytes` is all of its text in
+    tokens, of which what it reads is held.
+    """
+
+    config: RunConfig
+    cores: int
+    peaks: Peaks
+    usual: Spread
+    limit: float
+    store_bytes: float
+    bytes_per_token: float
+    start_seconds: float
+    evaluation_tokens: float
+    is_built: bool
+
+    def candidate(self, model: ModelSettings, seconds: float, most_tokens: float) -> Candidate | None:
+        """Return the size as it trains best in that time on at most that many tokens; None where it doesn't fit."""
+        num_tokens = min(most_tokens, seconds / self._seconds_per_token(model, TRIAL_ROWS, 0.0))
+        rows = wanted_rows(num_tokens, model.seq_len)
+        micro = rule_microbatch(rows * model.seq_len, model.seq_len)
+        known, deviation = constants()["around_steps"], constants()["log_deviation"]
+        text = min(self.store_bytes, TOKEN_BYTES_OF_A_BYTE * self.bytes_per_token * num_tokens)
+        for recompute in RECOMPUTED:
+            portion = Portion(micro, math.ceil(recompute * model.num_layers), self.config.train.exact)
+            peak = run_memory(model, portion, self.peaks.dtype, text)  # type: ignore[arg-type]
+            if peak * math.exp(Z_P90 * deviation["memory"]) > self.limit:
+                continue
+            per_token = self._seconds_per_token(model, rows, recompute)
+            saves = NUM_SAVES * checkpoint_bytes(model, self.config.optim) / known["checkpoint_bytes_per_second"]
+            return Candidate(
+                model=model,
+                seconds_per_token=per_token,
+                num_devices=1,
+                dtype=self.peaks.dtype,
+                batch_rows=rows,
+                microbatch_rows=micro // model.seq_len,
+                recompute=recompute,
+                memory_bytes=peak,
+                memory_limit=self.limit,
+                hours_deviation=self.usual.log_deviation,
+                memory_deviation=deviation["memory"],
+                around_seconds=self.start_seconds + self.evaluation_tokens * per_token + saves,
+                prepare_seconds=0 if self.is_built else self.bytes_per_token / known["preparation_bytes_per_second"],
+            )
+        return None
+
+    def _seconds_per_token(self, model: ModelSettings, batch_rows: int, recompute: float) -> float:
+        batch = batch_rows * model.seq_len
+        optim = {"block_rows": block_rows_for(model.d_model, model.d_ff, batch)}
+        train = {"batch_tokens": batch, "microbatch_tokens": batch, "recompute_fraction": recompute}
+        shape = StepShape(
+            model=model,
+            optim=self.config.optim.model_copy(update=optim),
+            train=self.config.train.model_copy(update=train),
+        )
+        return self.usual.median * modelled_step(shape, self.peaks) / batch
+
+
+def processor_at_hand(config: RunConfig, text: Text, bytes_per_token: float, max_memory: float | None) -> Processor:
+    """Return this machine's processor. Raises ConfigError for float8."""
+    cores, flags, machine = config.machine.num_threads or usable_cores(), cpu_flags(), config.machine
+    dtype = processor_dtype(machine, flags)
+    peaks, is_built = processor_peaks(dtype, cores, flags), text.num_tokens is not None
+    runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=machine.compile != "off"))
+    deviation = constants()["log_deviation"]
+    # of steps that take a second a token: all but the start goes with it
+    around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
+    store = token_bytes(config) if is_built else TOKEN_BYTES_OF_A_BYTE * (text.num_bytes or 0.0)
+    return Processor(
+        config=config,
+        cores=cores,
+        peaks=peaks,
+        usual=usual_here(runs, peaks) or Spread(1.0, math.hypot(deviation["step"], deviation["step_shape"])),
+        limit=min(max_memory or math.inf, float(memory_bytes())),
+        store_bytes=min(store, MOST_OF_MEMORY * memory_bytes()),
+        bytes_per_token=bytes_per_token,
+        start_seconds=around["start"],
+        evaluation_tokens=around["validations"] + around[PROBES_PART] + around["after"],
+        is_built=is_built,
+    )

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, remove_file, write_json
 from headwater.forecast.count import count_flops
-from headwater.forecast.energy import site_or_average
+from headwater.forecast.device import site_or_average
 from headwater.forecast.result import (
     FORECAST_FORMAT,
     Forecast,

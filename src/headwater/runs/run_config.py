@@ -152,9 +152,12 @@ def _load_folder(folder: Path, overrides: Sequence[str]) -> tuple[RunConfig, lis
     return _resolved(raw, folder)
 
 
-def config_of_text(text: str) -> RunConfig:
+def config_of_text(text: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the settings of a run file that isn't written yet, with what rules make of it."""
-    return _resolved(RawSettings(tomllib.loads(text), {}), Path("run.toml"))[0]
+    raw = RawSettings(tomllib.loads(text), {})
+    for override in overrides:
+        apply_override(raw, override)
+    return _resolved(raw, Path("run.toml"))[0]
 
 
 def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:

@@ -28,7 +28,7 @@ from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.law import Law
 from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import PUBLISHED, Strength
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray, most_epochs_of
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray
 
 NATS = "nats per token"
 AT_ANY, PER_DECADE = 0.009, 0.02
@@ -38,9 +38,6 @@ MAX_BELOW, MAX_ABOVE, LEAST_FAMILIES = 0.5, 4.0, 2
 """Decades of compute outside a law's to which it has a level, and families that must. One below their rows the laws of
 large runs are off by 5 to 60 % on Porian's runs, two by 15 to 100 %; above, loss only nears the floor. One family alone
 speaks of its recipe: Porian's law is 10 to 24 % above the losses of the same tuned one at its least compute."""
-BATCH_PER_SQUARED_DOUBLING, MAX_FACTOR = 0.0039, 4.0
-"""Relative rise of loss per squared doubling of the batch from the best, measured to a factor of four: the grids of
-Step Law (arXiv:2503.04715), 17 cells of about 110 runs (quartiles 0.0036 and 0.0044)."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +77,6 @@ class PublishedLaws:
     counts_embedding: ClassVar[bool] = False
     "Whether a size counts the input's embedding: most of these laws exclude what isn't multiplied."
     strength: ClassVar[Strength] = PUBLISHED
-    epochs: ClassVar[float] = 1.0
-    "How often the runs of these laws read their text."
 
     @cached_property
     def choosing(self) -> tuple[PublishedLaw, ...]:
@@ -165,7 +160,7 @@ def _published(E: float, A: float, B: float, alpha: float, beta: float, **others
 
 @dataclass(frozen=True)
 class OwnRuns:
-    """The law of one table; its unit is the table's, which no column names.
+    """The law of one table, in the table's unit, which no column names.
 
     Losses are multiplied by e^`log_factor`, known to a standard deviation of `factor_deviation`, for why `factor_how`
     says.
@@ -178,18 +173,10 @@ class OwnRuns:
     factor_how: str = ""
     counts_embedding: ClassVar[bool] = True
 
-    @property
-    def unit(self) -> str:
-        return f"as in {self.path.name}"
-
     @cached_property
     def strength(self) -> Strength:
         """That of the losses below: what was divided out of them is multiplied back on."""
         return replace(self.law.strength, median=self.law.likeliest_strength)
-
-    @property
-    def epochs(self) -> float:
-        return most_epochs_of(self.law.table)
 
     @property
     def members(self) -> list[tuple[str, OwnRuns]]:
@@ -213,7 +200,9 @@ class OwnRuns:
         return median / factor, median, median * factor
 
     def refusal(self, params: float, tokens: float) -> str | None:
-        return forecast_refusal(self.law.runs, params, tokens)
+        """Return why a budget can't choose this run: too far from the rows, or of a shape that none of them is like."""
+        others = (each.says for each in forecast_warnings(self.law.runs, params, tokens) if each.code == "other_shape")
+        return forecast_refusal(self.law.runs, params, tokens) or next(others, None)
 
     def how(self, params: float, tokens: float) -> str:
         how = f"law of {len(self.law.table)} runs in {self.path}"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-
-from headwater.model.count import count_parameters
-from headwater.model.settings import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -67,20 +64,3 @@ class Transformer:
     def palm_flops_per_token(self) -> float:
         """6 × parameters and full attention, forward and backward (arXiv:2204.02311, appendix B): what MFU counts."""
         return 6 * self.num_params + 3 * self.attention_flops[1]
-
-
-def transformer_of(model: ModelSettings) -> Transformer:
-    """Return the sizes of one of headwater's own models."""
-    sizes = Transformer(
-        num_layers=model.num_layers,
-        d_model=model.d_model,
-        num_heads=model.num_heads,
-        num_kv_heads=model.num_kv_heads,
-        head_dim=model.head_dim,
-        d_ff=model.d_ff,
-        vocab_size=model.vocab_size,
-        seq_len=model.seq_len,
-        num_mlp_matrices=2 if model.family == "gpt2" else 3,
-        is_tied=model.tied_embeddings,
-    )
-    return replace(sizes, num_values=count_parameters(model).total - sizes.num_params)

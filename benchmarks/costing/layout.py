@@ -1,4 +1,8 @@
-"""How a run is laid over devices, and the software that runs it: what memory and time depend on besides sizes."""
+"""How a published run is laid over devices, and the software that runs it: what memory and time depend on.
+
+The model of a cluster (this, `transformer`, `memory`, `compute`, `communication`, `efficiency`, `step_time`) lies here
+until headwater trains over a mesh (docs/decisions/0038): `headwater.forecast.gpu` plans for what it can run.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from costing.transformer import Transformer
 from headwater.errors import ConfigError
-from headwater.forecast.transformer import Transformer
 
 Sharding = Literal["none", "zero1", "zero2", "fsdp"]
 Precision = Literal["bf16", "fp8", "fp8-rowwise", "fp4"]
@@ -39,16 +43,6 @@ class Software:
     "Whether context parallelism exchanges shared keys and values once for every query head."
     logit_bytes: float = 14.0
     "Bytes held together for one logit at the peak of the loss: bf16, fp32, its log-softmax and the gradient."
-    param_bytes: float = 2.0
-    "Bytes of the weights that are multiplied, where they lie beside an fp32 copy; 0: only the fp32 ones lie in memory."
-    divides_weights: bool = True
-    "Whether ZeRO divides the fp32 weights with the optimizer's state; else each device has them whole."
-    loss_tokens: int | None = None
-    "Tokens whose logits are held together; None: all of a microbatch."
-
-
-HEADWATER = Software(hides_data_traffic=False, param_bytes=0.0, divides_weights=False, loss_tokens=2048)
-"headwater's training: fp32 weights whole on each device, the loss in chunks, gradients exchanged after the last."
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from typing import Any
 
-from headwater.forecast.layout import Attention
+from costing.layout import Attention
 
 BY_ARCHITECTURE = ("ampere", "hopper")
 "Architectures with efficiencies of their own; volta takes ampere's, everything newer hopper's."
@@ -50,14 +46,3 @@ def _known(architecture: str) -> str:
     if architecture in BY_ARCHITECTURE:
         return architecture
     return OLDER.get(architecture, "hopper")
-
-
-@cache
-def shipped_constants() -> dict[str, Any]:
-    """Return `data/efficiencies.json`: constants, how they were fitted, how far they missed rows they hadn't seen."""
-    text = resources.files("headwater.forecast").joinpath("data", "efficiencies.json").read_text(encoding="utf-8")
-    return json.loads(text)
-
-
-def shipped_efficiency() -> Efficiency:
-    return Efficiency(shipped_constants()["constants"])

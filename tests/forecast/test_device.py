@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.device import COLUMNS, find_device, find_price, read_devices
-from headwater.forecast.energy import SITE_COLUMNS, find_site
+from headwater.forecast.device import COLUMNS, SITE_COLUMNS, find_device, find_price, find_site, read_devices
 from headwater.tables import table
 
 DEVICES = read_devices()
-HARDWARE = "name,architecture,bf16_TFLOPs,memory_GB,memory_TBps,watts,link_GBps,network_GBps,node_size"
+HARDWARE = ",".join(COLUMNS)
 
 
 def test_power_is_the_limit():
@@ -54,12 +51,6 @@ def test_unknown_names_say_what_there_is():
         find_site("mars")
 
 
-def test_a_power_limit_slows_the_clock_by_the_cube_root():
-    device = find_device("H100", DEVICES)
-    assert replace(device, watts=500.0).clock == pytest.approx((500 / 700) ** (1 / 3))
-    assert device.clock == 1
-
-
 def test_devices_go_by_the_names_of_the_tables():
     for name in ("A100-80GB", "a100_80gb", "A100-40GB", "a100_40gb", "h100_80gb", "H100", "V100", "TPUv4", "H800"):
         assert find_device(name, DEVICES)
@@ -69,7 +60,7 @@ def test_devices_go_by_the_names_of_the_tables():
     ("name", "rows", "says"),
     [
         ("prices", ["device,kind,usd_per_hour", "", "H100,spot,2", "H100,reserved,abc"], "line 4, H100 reserved: usd"),
-        ("hardware", [HARDWARE, "X1,new,1000,80,3,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
+        ("hardware", [HARDWARE, "X1,new,1000,80,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
         ("sites", ["site,pue,kg_co2_per_kwh", "here,1.1,"], "line 2, here: kg_co2_per_kwh is needed and blank"),
     ],
 )

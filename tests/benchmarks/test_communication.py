@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from headwater.forecast.communication import (
-    Group,
-    sharding_traffic,
-    step_traffic,
-    tensor_traffic,
-)
-from headwater.forecast.device import find_device, read_devices
-from headwater.forecast.layout import Layout, Software
-from headwater.forecast.transformer import Transformer
+from headwater.forecast.device import find_device
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from costing.communication import Group, sharding_traffic, step_traffic, tensor_traffic
+from costing.device import read_devices
+from costing.layout import Layout, Software
+from costing.transformer import Transformer
 
 H100 = find_device("H100", read_devices())
 SHAPE = Transformer(6, 64, 4, 2, 16, 256, 1000, 128, is_tied=True)

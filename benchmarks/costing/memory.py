@@ -9,18 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-from headwater.forecast.layout import Layout, Recompute
-from headwater.forecast.transformer import Transformer
+from costing.layout import Layout, Recompute
+from costing.transformer import Transformer
+from headwater.forecast.gpu import CONTEXT_BYTES, SLACK_FRACTION, layer_bytes_per_token
 
-OptimizerName = Literal["adamw", "muon"]
-CONTEXT_BYTES = 1.5e9
-"CUDA and NCCL: 1 to 2 GB a process that talks to others."
-SLACK_FRACTION = 0.05
-"What an allocator holds beyond the tensors that come and go: planners add 5 to 10 %; not fitted."
-ADAMW_BYTES, MUON_BYTES, MASTER_BYTES, GRADIENT_BYTES = 8, 4, 4, 4
-"fp32: two moments or one, the weights, the gradients."
+PARAM_BYTES, MOMENT_BYTES, MASTER_BYTES, GRADIENT_BYTES = 2, 8, 4, 4
+"bf16 weights; fp32: AdamW's two moments, the weights, the gradients."
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,12 @@ class Memory:
         return self.peak + CONTEXT_BYTES
 
 
-def estimate_memory(shape: Transformer, layout: Layout, optimizer: OptimizerName = "adamw") -> Memory:
+def estimate_memory(shape: Transformer, layout: Layout) -> Memory:
     """Return the peak of the fullest device: the first stage of a pipeline, or its last, which has the head."""
     stages = [Stage(shape, layout, is_first=True, is_last=layout.pipeline == 1)]
     if layout.pipeline > 1:
         stages.append(Stage(shape, layout, is_first=False, is_last=True))
-    return max((stage.memory(optimizer) for stage in stages), key=lambda memory: memory.peak)
+    return max((stage.memory() for stage in stages), key=lambda memory: memory.peak)
 
 
 @dataclass(frozen=True)
@@ -67,10 +62,10 @@ class Stage:
     is_first: bool
     is_last: bool
 
-    def memory(self, optimizer: OptimizerName) -> Memory:
+    def memory(self) -> Memory:
         working = max(self.layer_working_bytes(), self.loss_working_bytes(), self.head_working_bytes())
         activations = self.saved_bytes() + self.boundary_bytes()
-        return Memory(*self.state_bytes(optimizer), self.gathered_bytes(), activations, working)
+        return Memory(*self.state_bytes(), self.gathered_bytes(), activations, working)
 
     @property
     def num_layers(self) -> int:
@@ -96,20 +91,14 @@ class Stage:
         is_two = self.is_first and self.is_last and not self.shape.is_tied
         return self.head_params * (2 if is_two else 1)
 
-    def state_bytes(self, optimizer: OptimizerName) -> tuple[float, float, float]:
-        """Return bytes of weights, gradients and optimizer state with its fp32 weights (ZeRO: arXiv:1910.02054).
-
-        Muon keeps one moment for the matrices of the blocks, AdamW two (Jordan 2024).
-        """
-        layout, software = self.layout, self.layout.software
-        params = self.block_params + self.end_params
-        divided, whole = (MASTER_BYTES, 0) if software.divides_weights else (0, MASTER_BYTES)
-        a_block = divided + (MUON_BYTES if optimizer == "muon" else ADAMW_BYTES)
-        state = a_block * self.block_params + (divided + ADAMW_BYTES) * self.end_params
+    def state_bytes(self) -> tuple[float, float, float]:
+        """Return bytes of weights, gradients and AdamW's state with its fp32 weights (ZeRO: arXiv:1910.02054)."""
+        layout, params = self.layout, self.block_params + self.end_params
+        state = (MASTER_BYTES + MOMENT_BYTES) * params
         if layout.sharding == "fsdp":  # only shards lie in memory, in fp32; `gathered` holds the rest
             return 0.0, GRADIENT_BYTES * params / layout.num_shards, state / layout.num_shards
         return (
-            (software.param_bytes + whole) * params,
+            PARAM_BYTES * params,
             GRADIENT_BYTES * params / (layout.num_shards if layout.sharding == "zero2" else 1),
             state / (layout.num_shards if layout.sharding in ("zero1", "zero2") else 1),
         )
@@ -195,19 +184,14 @@ class Stage:
         if not self.is_last:
             return 0.0
         a_token = self.layout.software.logit_bytes * self.shape.vocab_size / self.layout.tensor
-        return self._loss_tokens * (a_token + self.head_input_bytes)
-
-    @property
-    def _loss_tokens(self) -> float:
-        most = self.layout.software.loss_tokens
-        return self.tokens if most is None else min(self.tokens, most)
+        return self.tokens * (a_token + self.head_input_bytes)
 
     def head_working_bytes(self) -> float:
         """Return what the head's own backward pass holds: the logits' gradient in bf16, and its weights' gradient."""
         if not self.is_last:
             return 0.0
         a_token = 2 * self.shape.vocab_size / self.layout.tensor + self.head_input_bytes
-        return self._loss_tokens * a_token + self.new_gradient_bytes * self.head_params
+        return self.tokens * a_token + self.new_gradient_bytes * self.head_params
 
     @property
     def head_input_bytes(self) -> float:
@@ -218,13 +202,12 @@ class Stage:
 def all_bytes_per_token(shape: Transformer, layout: Layout) -> float:
     """Return bytes that one token's backward pass through a layer needs, in bf16 (after arXiv:2205.05198, section 4).
 
-    Inputs of the norms and of the projections after them, 2 × 4 d_model, are split with the sequence; queries, keys,
-    values, attention's output and the MLP's products over tensor ranks. Without flash attention there are scores as
-    well, and, the software being old, two dropout masks of a byte.
+    What `layer_bytes_per_token` counts is split over tensor ranks, the inputs of norms with the sequence. Without flash
+    attention there are scores as well, and, the software being old, two dropout masks of a byte.
     """
-    inner = 2 * (2 * shape.query_width + 2 * shape.kv_width + shape.num_mlp_matrices * shape.d_ff)
-    outer = 2 * 4 * shape.d_model + (0 if layout.is_flash else 2 * shape.d_model)
-    return (outer + inner + score_bytes(shape, layout)) / layout.tensor
+    flash = layer_bytes_per_token(shape.d_model, shape.query_width, shape.kv_width, shape.d_ff, shape.num_mlp_matrices)
+    masks = 0 if layout.is_flash else 2 * shape.d_model
+    return (flash + masks + score_bytes(shape, layout)) / layout.tensor
 
 
 def score_bytes(shape: Transformer, layout: Layout) -> float:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from headwater.forecast.device import Device
-from headwater.forecast.layout import Layout
-from headwater.forecast.transformer import Transformer
+from costing.device import Device
+from costing.layout import Layout
+from costing.transformer import Transformer
 
 Wire = Literal["links", "network"]
 

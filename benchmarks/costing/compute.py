@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.forecast.layout import Layout
-from headwater.forecast.transformer import Transformer
+from costing.layout import Layout
+from costing.transformer import Transformer
 
 VECTOR_PASSES = {"eager": 14.0, "fused": 11.0, "compiled": 8.0}
 """How often the residual width is read or written forward in a layer: two norms (4), two additions (6) and what splits

@@ -6,14 +6,14 @@ by what the data sheet promises times a few measured efficiencies (`efficiency`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from headwater.forecast.communication import Traffic, sharding_traffic, step_traffic, tensor_traffic
-from headwater.forecast.compute import Compute, device_params, microbatch_compute
-from headwater.forecast.device import Device
-from headwater.forecast.efficiency import Efficiency
-from headwater.forecast.layout import Attention, Layout, check_layout
-from headwater.forecast.transformer import Transformer
+from costing.communication import Traffic, sharding_traffic, step_traffic, tensor_traffic
+from costing.compute import Compute, device_params, microbatch_compute
+from costing.device import Device
+from costing.efficiency import Efficiency
+from costing.layout import Attention, Layout, check_layout
+from costing.transformer import Transformer
 
 UPDATE_BYTES = 32
 "An update reads weight, gradient and two moments, writes three of them, reads the gradient again for its norm: fp32."
@@ -51,15 +51,6 @@ def step_work(shape: Transformer, layout: Layout, device: Device) -> StepWork:
         bubble=pipeline_bubble(layout),
         update_bytes=UPDATE_BYTES * updated,
     )
-
-
-def in_halves(work: StepWork, fraction: float) -> StepWork:
-    """Return a run's mean step where in a fraction of the run a row is two sequences of half its length.
-
-    Each token then attends to half as many others; all else is the same (decision 18).
-    """
-    attention = work.compute.attention_flops * (1 - fraction / 2)
-    return replace(work, compute=replace(work.compute, attention_flops=attention))
 
 
 def pipeline_bubble(layout: Layout) -> float:
@@ -107,18 +98,3 @@ def step_seconds(work: StepWork, efficiency: Efficiency) -> float:
     reducing = overlapped(beside, work.step_traffic, efficiency) - beside
     update = work.update_bytes / (work.device.memory_bandwidth * efficiency.constants["memory"])
     return steady * (1 + work.bubble) + reducing + update
-
-
-USUAL_UTILISATION = 0.4
-"""Part of the bf16 peak that whole runs reach, by 6 FLOPs a parameter and token: published ones are off it by 19 % in
-the median (benchmarks/cost_backtest.py)."""
-
-
-def run_seconds_per_token(num_params: float, device: Device, num_devices: int, step_seconds_per_token: float) -> float:
-    """Return a whole run's time for a token: that of its steps, and never better than USUAL_UTILISATION.
-
-    Hours of published runs come nearer to that rule than to the sum of their steps by this model, whose layout and
-    software they seldom state. Small models, exchange and recomputation that take longer than the rule count in full.
-    """
-    usual = 6 * num_params / (USUAL_UTILISATION * device.bf16_flops * num_devices)
-    return max(usual, step_seconds_per_token)

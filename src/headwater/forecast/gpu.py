@@ -1,0 +1,155 @@
+"""What training takes on GPUs, on one or on several that each hold the model: seconds a token, and memory. No torch.
+
+Time is a whole run's by the plainest rule, 6 FLOPs a parameter and token at 40 % of the bf16 peak: a model of the step
+came no nearer to hours of published runs (docs/decisions/0038). headwater itself was never timed on a GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from headwater.errors import ConfigError
+from headwater.forecast.candidate import RECOMPUTED, Candidate, wanted_rows
+from headwater.forecast.device import Device
+from headwater.forecast.processor_memory import state_bytes
+from headwater.intervals import Z_P90
+from headwater.model.count import count_parameters
+from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings
+
+USUAL_UTILISATION = 0.4
+HOURS_BACKTEST = {"runs": 25, "median": 0.192, "p90": 0.38}
+"How far hours of whole published runs lie from the rule (benchmarks/cost_backtest.py)."
+HOURS_DEVIATION, MEMORY_DEVIATION, POWER_DEVIATION = 0.2686, 0.0356, 0.0898
+"Of the logarithm: P10 to P90 hold 80 % of the published ones, the model of a cluster's memory being theirs."
+WIRE_UTILISATION = 0.8
+"Of the data sheet's bandwidth; as it was fitted on published layouts."
+GRADIENT_BYTES = 4
+CONTEXT_BYTES = 1.5e9
+"CUDA and NCCL: 1 to 2 GB a process."
+SLACK_FRACTION = 0.05
+"What an allocator holds beyond the tensors that come and go: planners add 5 to 10 %; not fitted."
+LOGIT_BYTES, LOSS_TOKENS = 14, 2048
+"Bytes of a logit at the peak of the loss (bf16, fp32, log-softmax, gradient), and the tokens of its chunks."
+MAX_MICROBATCH_TOKENS = 65_536
+MAX_BATCH_FACTOR = 2.0
+"""A batch that is further from the rule's isn't offered. A doubling costs 0.4 % of the loss: the grids of Step Law
+(arXiv:2503.04715), 17 cells of about 110 runs."""
+LAUNCH_SECONDS = 120.0
+"From the launch to the first step; assumed: processes start, kernels are compiled, text is opened."
+
+
+def seconds_per_token(
+    params: float, device: Device, num_devices: int = 1, batch_tokens: float = math.inf, recompute_fraction: float = 0.0
+) -> float:
+    """Return a whole run's time for a token: by the rule, and what the gradients' exchange adds to each step.
+
+    Published programs exchange beside the backward pass, headwater after it.
+    """
+    flops = (6 + 2 * recompute_fraction) * params
+    computing = flops / (USUAL_UTILISATION * device.bf16_flops * num_devices)
+    return computing + exchange_seconds(params, device, num_devices) / batch_tokens
+
+
+def exchange_seconds(params: float, device: Device, num_devices: int) -> float:
+    """Return the time of a ring's all-reduce of the gradients: (n - 1) / n of them pass each device twice."""
+    node = device.node_size
+    bandwidth = device.links if num_devices <= node else min(device.links, device.network * node)
+    sent = 2 * (num_devices - 1) / num_devices * GRADIENT_BYTES * params
+    return sent / (WIRE_UTILISATION * bandwidth)
+
+
+def gpu_memory(
+    model: ModelSettings,
+    optim: OptimSettings,
+    microbatch_tokens: int,
+    num_devices: int = 1,
+    recompute_fraction: float = 0.0,
+) -> float:
+    """Return the peak bytes of one device: fp32 weights and gradients whole, the optimizer's state divided (ZeRO-1)."""
+    kept, whole = (
+        2 * model.d_model,
+        layer_bytes_per_token(
+            model.d_model,
+            model.num_heads * model.head_dim,
+            model.num_kv_heads * model.head_dim,
+            model.d_ff,
+            2 if model.family == "gpt2" else 3,
+        ),
+    )
+    weights_and_gradients = 2 * 4 * count_parameters(model).total
+    state = weights_and_gradients + (state_bytes(model, optim) - weights_and_gradients) / num_devices
+    layers = model.num_layers * (recompute_fraction * kept + (1 - recompute_fraction) * whole)
+    saved = microbatch_tokens * (layers + 2 * kept)  # and the last norm's input and output
+    again = microbatch_tokens * (whole - kept) if recompute_fraction else 0.0
+    loss = min(microbatch_tokens, LOSS_TOKENS) * LOGIT_BYTES * model.vocab_size
+    return state + (1 + SLACK_FRACTION) * (saved + max(again, loss)) + CONTEXT_BYTES
+
+
+def layer_bytes_per_token(d_model: int, query_width: int, kv_width: int, d_ff: int, num_mlp_matrices: int) -> int:
+    """Return bytes that a token's backward pass through a layer needs, in bf16 (after arXiv:2205.05198, section 4).
+
+    Inputs of the norms and of the projections after them; queries, keys, values, the output of flash attention, which
+    keeps no scores; the MLP's products.
+    """
+    return 2 * (4 * d_model + 2 * query_width + 2 * kv_width + num_mlp_matrices * d_ff)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices to plan for; `max_memory` is what one may use, None for all it has.
+
+    Raises ConfigError where the device has no bf16.
+    """
+
+    num_devices: int
+    device: Device
+    optim: OptimSettings
+    max_memory: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.device.has_bf16:
+            raise ConfigError(
+                f"{self.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "
+                "name another device"
+            )
+
+    def candidate(self, model: ModelSettings, seconds: float, most_tokens: float) -> Candidate | None:
+        """Return the size as it trains best in that time on at most that many tokens; None where it doesn't fit.
+
+        With as little recomputation as fits in nine of ten runs, then the batch nearest to the rule's, then the largest
+        microbatch.
+        """
+        params = count_parameters(model).total
+        num_tokens = min(most_tokens, seconds / seconds_per_token(params, self.device, self.num_devices))
+        limit = min(self.max_memory or math.inf, self.device.memory_bytes)
+        for recompute in RECOMPUTED:
+            for micro, rows in self._batches(wanted_rows(num_tokens, model.seq_len), model.seq_len):
+                peak = gpu_memory(model, self.optim, micro * model.seq_len, self.num_devices, recompute)
+                if peak * math.exp(Z_P90 * MEMORY_DEVIATION) <= limit:
+                    batch = rows * model.seq_len
+                    return Candidate(
+                        model=model,
+                        seconds_per_token=seconds_per_token(params, self.device, self.num_devices, batch, recompute),
+                        num_devices=self.num_devices,
+                        dtype="bf16",
+                        batch_rows=rows,
+                        microbatch_rows=micro,
+                        recompute=recompute,
+                        memory_bytes=peak,
+                        memory_limit=limit,
+                        hours_deviation=HOURS_DEVIATION,
+                        memory_deviation=MEMORY_DEVIATION,
+                        around_seconds=LAUNCH_SECONDS,
+                    )
+        return None
+
+    def _batches(self, wanted: int, seq_len: int) -> list[tuple[int, int]]:
+        """Return rows of a microbatch and of the batch, a multiple of ranks × microbatch, the best first."""
+        found = []
+        for power in range(max(1, MAX_MICROBATCH_TOKENS // seq_len).bit_length()):
+            unit = self.num_devices * 2**power
+            found.append((2**power, unit * max(1, round(wanted / unit))))
+        near = [pair for pair in found if 1 / MAX_BATCH_FACTOR <= pair[1] / wanted <= MAX_BATCH_FACTOR]
+        return sorted(near, key=lambda pair: (abs(math.log2(pair[1] / wanted)), -pair[0]))

@@ -1,0 +1,113 @@
+"""Sizes on GPUs: sums by hand, trying every batch and microbatch, and what can't be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy.special import ndtri
+
+from headwater.errors import ConfigError
+from headwater.forecast.candidate import model_of, sizes, wanted_rows
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.gpu import MEMORY_DEVIATION, Devices, exchange_seconds, gpu_memory, seconds_per_token
+from headwater.forecast.processor_memory import state_bytes
+from headwater.model.count import count_parameters
+from headwater.optim.settings import OptimSettings
+
+DEVICES = read_devices()
+H100 = find_device("H100", DEVICES)
+RATES = {"matrix_lr": 0.01, "embedding_lr": 0.01, "head_lr": 0.01, "vector_lr": 0.01, "weight_decay": 0.1}
+MUON, ADAMW = OptimSettings(**RATES), OptimSettings(name="adamw", **RATES)
+MODEL = model_of(24, "qwen3", 65_536, 2048)
+HOUR = 3600.0
+
+
+def test_a_run_takes_six_flops_a_parameter_and_token_at_two_fifths_of_the_peak():
+    # 1 billion parameters on 20 billion tokens: 1.2e20 FLOPs; 8 H100 of 989 TFLOP/s give 3.165e15 of them a second
+    assert 20e9 * seconds_per_token(1e9, H100, 8) / HOUR == pytest.approx(1.2e20 / 3.1648e15 / HOUR, rel=1e-3)
+    again = seconds_per_token(1e9, H100, recompute_fraction=1.0) / seconds_per_token(1e9, H100)
+    assert again == pytest.approx(4 / 3)  # a second forward pass
+
+
+def test_gradients_are_exchanged_in_fp32_after_each_step():
+    """By hand: 4 bytes of a billion gradients, twice 7/8 of them over links of 450 GB/s; of two nodes over 8 cards."""
+    assert exchange_seconds(1e9, H100, 1) == 0
+    assert exchange_seconds(1e9, H100, 8) == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
+    assert exchange_seconds(1e9, H100, 16) == pytest.approx(2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9)))
+    with_it = seconds_per_token(1e9, H100, 8, 100_000) - seconds_per_token(1e9, H100, 8)
+    assert with_it == pytest.approx(exchange_seconds(1e9, H100, 8) / 100_000)
+
+
+@pytest.mark.parametrize("optim", [MUON, ADAMW], ids=["muon", "adamw"])
+def test_memory_is_state_activations_and_the_drivers_context(optim):
+    """By hand, of one sequence: bf16 inputs of norms and projections, heads, and the MLP's three products."""
+    d_model, tokens = MODEL.d_model, MODEL.seq_len
+    layer = 2 * (4 * d_model + 4 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
+    comes_and_goes = tokens * (24 * layer + 4 * d_model + 14 * 65_536)
+    expected = state_bytes(MODEL, optim) + 1.05 * comes_and_goes + 1.5e9
+    assert gpu_memory(MODEL, optim, tokens) == pytest.approx(expected)
+
+
+def test_the_optimizers_state_is_divided_and_weights_and_gradients_are_whole():
+    whole = 8 * count_parameters(MODEL).total
+    moments = state_bytes(MODEL, MUON) - whole
+    one, eight = (gpu_memory(MODEL, MUON, 2048, num_devices) for num_devices in (1, 8))
+    assert one - eight == pytest.approx(7 / 8 * moments)
+
+
+def test_recomputed_blocks_keep_their_input_alone():
+    peaks = [gpu_memory(MODEL, MUON, 16 * 2048, 1, part) for part in (0.0, 0.5, 1.0)]
+    assert peaks[0] > peaks[1] > peaks[2]
+    assert peaks[1] - peaks[2] == pytest.approx(1.05 * 16 * 2048 * 12 * (gpu_layer() - 2 * MODEL.d_model))
+
+
+def gpu_layer():
+    return 2 * (4 * MODEL.d_model + 4 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
+
+
+@pytest.mark.parametrize("num_devices", [1, 6, 8, 64])
+@pytest.mark.parametrize("max_memory", [None, 40e9])
+def test_the_batch_is_the_nearest_to_the_rules_of_all_that_fit(num_devices, max_memory):
+    found = Devices(num_devices, H100, MUON, max_memory).candidate(MODEL, 1e9, 2e10)
+    usable, wanted = found.memory_limit / math.exp(ndtri(0.9) * MEMORY_DEVIATION), wanted_rows(2e10, 2048)
+    fitting = []
+    for micro in (1, 2, 4, 8, 16, 32):
+        rows = num_devices * micro * max(1, round(wanted / (num_devices * micro)))
+        for part in (0.0, 0.5, 1.0):
+            if gpu_memory(MODEL, MUON, 2048 * micro, num_devices, part) <= usable and rows <= 2 * wanted:
+                fitting.append((part, abs(math.log(rows / wanted)), -micro))
+    assert (found.recompute, abs(math.log(found.batch_rows / wanted)), -found.microbatch_rows) == min(fitting)
+    assert found.memory_bytes <= usable
+    assert found.batch_rows % (num_devices * found.microbatch_rows) == 0
+
+
+def test_what_fits_nowhere_is_none():
+    assert Devices(8, H100, MUON).candidate(model_of(96, "qwen3", 65_536, 2048), HOUR, 1e10) is None
+    # a batch 500 times too big
+    assert Devices(4096, H100, MUON).candidate(model_of(8, "qwen3", 65_536, 2048), 1.0, 1e6) is None
+
+
+def test_devices_that_headwater_cant_train_on_are_refused():
+    with pytest.raises(ConfigError, match="V100-SXM2 multiplies no bf16"):
+        Devices(8, find_device("V100", DEVICES), MUON)
+
+
+def test_sizes_grow_along_the_dial_and_have_the_rules_shape():
+    models = list(sizes("qwen3", 65_536, 2048))
+    params = [count_parameters(model).total for model in models]
+    assert params == sorted(params)
+    for model in models:
+        assert model.d_model == 64 * model.num_layers
+        assert model.num_heads * model.head_dim == model.d_model
+
+
+def test_no_device_of_the_table_holds_the_largest_size():
+    largest = 8 * count_parameters(list(sizes("qwen3", 65_536, 2048))[-1]).total
+    assert largest > max(device.memory_bytes for device in DEVICES.values())
+
+
+def test_the_batch_is_that_of_the_rule():
+    # nanochat's 2^19 tokens at ten billion, times 0.4 (optim.rules): 102 rows of 2048, and a power of two
+    assert wanted_rows(1e10, 2048) == 128
+    assert wanted_rows(1e3, 2048) == 8

@@ -1,0 +1,169 @@
+"""Choices under a budget, against closed forms and against trying everything."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headwater.forecast.candidate import Candidate, model_of, sizes
+from headwater.forecast.search import MIN_STEPS, SERVED_COST, SLACK, Field, PublishedRepetition
+from headwater.model.count import count_parameters
+from headwater.scaling.published import PublishedLaws, published_laws
+from headwater.scaling.repetition import repeated_loss
+
+RATE = 4e15
+"FLOP/s of the machine."
+LAWS = published_laws()
+
+
+def multiplied(model) -> int:
+    return count_parameters(model).matmul
+
+
+def candidate(model, slower=1.0) -> Candidate:
+    return Candidate(
+        model=model,
+        seconds_per_token=slower * 6 * multiplied(model) / RATE,
+        num_devices=1,
+        dtype="bf16",
+        batch_rows=256,
+        microbatch_rows=8,
+        recompute=0.0,
+        memory_bytes=1e9,
+        memory_limit=2e9,
+        hours_deviation=0.1,
+        memory_deviation=0.1,
+    )
+
+
+CANDIDATES = tuple(candidate(model) for model in sizes("qwen3", 65_536, 2048))
+
+
+def budget(flops: float, unique=math.inf, laws=LAWS, candidates=CANDIDATES) -> Field:
+    return Field(candidates, flops / RATE, unique, laws, PublishedRepetition())
+
+
+def loss_at(field: Field, found: tuple[int, float]) -> float:
+    place, tokens = found
+    return float(field.log_loss_cg[place][field.tokens_cg[place] == tokens][0])
+
+
+def cost_at(field: Field, found: tuple[int, float], served: float) -> float:
+    each = field.candidates[found[0]]
+    return float(each.seconds(found[1], field.unique)) + served * SERVED_COST * each.seconds_per_token
+
+
+def test_chinchillas_law_alone_chooses_chinchilla():
+    # arXiv:2203.15556 trained 70 billion parameters on 1.4 trillion tokens, 5.88e23 FLOPs; 2404.10102 finds its law so
+    refitted = PublishedLaws(tuple(law for law in LAWS.laws if law.name == "Chinchilla, refitted"))
+    larger = tuple(candidate(model_of(layers, "qwen3", 65_536, 2048)) for layers in (104, 112, 120, 128, 144))
+    field = budget(5.88e23, laws=refitted, candidates=CANDIDATES + larger)
+    place, tokens = field.least
+    assert multiplied(field.candidates[place].model) == pytest.approx(70e9, rel=0.15)
+    assert tokens == pytest.approx(1.4e12, rel=0.2)
+
+
+def test_compute_optimal_is_the_closed_form_of_each_law():
+    for law in LAWS.choosing:
+        place, _ = budget(1e22, laws=PublishedLaws((law,))).least
+        a, b, alpha, beta = law.law.A, law.law.B, law.law.alpha, law.law.beta
+        best = (alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (1e22 / 6) ** (beta / (alpha + beta))
+        # sizes of the dial lie up to a third apart
+        assert multiplied(CANDIDATES[place].model) == pytest.approx(best, rel=0.2), law.name
+
+
+@pytest.mark.parametrize("unique", [math.inf, 1e12, 1e10, 1e9])
+@pytest.mark.parametrize("served", [0.0, 1e9, 1e13])
+def test_choices_are_whole_runs_within_the_budget_and_the_cheaper_is_within_the_slack(unique, served):
+    field = budget(1e22, unique)
+    first, cheap = field.least, field.cheapest(served)
+    for place, tokens in (first, cheap):
+        each = field.candidates[place]
+        assert each.seconds(tokens, unique) <= field.seconds * (1 + 1e-9)
+        assert tokens <= 16 * unique
+        assert tokens % each.batch_tokens == 0
+        assert tokens >= MIN_STEPS * each.batch_tokens
+    assert loss_at(field, first) <= loss_at(field, cheap) <= loss_at(field, first) + math.log1p(SLACK)
+    assert cost_at(field, cheap, served) <= cost_at(field, first, served)
+
+
+@pytest.mark.parametrize("served", [1e10, 1e12, 1e14])
+def test_inference_aware_is_the_cheapest_of_all_sizes_and_tokens(served):
+    # arXiv:2401.00448: 6 N D of training and 2 N of each token served, at this code's price of the latter
+    field = budget(1e22)
+    limit = loss_at(field, field.least) + math.log1p(SLACK)
+    cheapest = math.inf
+    for each in CANDIDATES:
+        most = field.seconds / each.seconds_per_token
+        tokens = np.linspace(most / 5000, most, 5000)
+        logs = LAWS.log_loss(np.full_like(tokens, multiplied(each.model)), tokens)
+        reached = tokens[logs <= limit]
+        if len(reached):
+            cheapest = min(cheapest, float((reached[0] + served * SERVED_COST) * each.seconds_per_token))
+    # the grid's steps are 1 to 2 %
+    assert cost_at(field, field.cheapest(served), served) == pytest.approx(cheapest, rel=0.02)
+
+
+def test_more_serving_makes_a_smaller_model_trained_longer():
+    few, many = (budget(1e22).cheapest(served) for served in (1e9, 1e14))
+    assert many[0] < few[0]
+    assert many[1] > few[1]
+
+
+def test_short_text_makes_a_shorter_run():
+    field = budget(1e22, unique=5e9)
+    assert cost_at(field, field.cheapest(0.0), 0.0) < 0.5 * cost_at(field, field.least, 0.0)
+
+
+def test_text_read_again_is_chosen_for_as_the_published_law_alone_would():
+    """That law alone, over every size and up to sixteen epochs, as far as the hours allow."""
+    field, unique = budget(5e21, 8.9e9), 8.9e9
+    tried = []
+    for each in CANDIDATES:
+        tokens = np.geomspace(unique / 10, min(16 * unique, field.seconds / each.seconds_per_token), 2000)
+        size = float(multiplied(each.model))
+        tried += [(float(loss), size) for loss in repeated_loss(np.array(size), tokens, unique)]
+    place, tokens = field.least
+    size = float(multiplied(field.candidates[place].model))
+    own = float(repeated_loss(np.array(size), np.array(tokens), unique))
+    assert own == pytest.approx(min(tried)[0], rel=3e-3)
+    assert size == pytest.approx(min(tried)[1], rel=0.35)
+
+
+def test_seconds_and_tokens_are_inverse_across_the_first_epoch():
+    one = replace(CANDIDATES[5], around_seconds=30.0, prepare_seconds=1e-7)
+    for tokens in (1e8, 1e9, 5e9):
+        assert one.tokens(one.seconds(tokens, 1e9), 1e9) == pytest.approx(tokens)
+    assert one.tokens(10.0, 1e9) <= 0
+
+
+def test_a_run_of_few_steps_is_not_offered():
+    field = budget(6 * multiplied(CANDIDATES[10].model) * (MIN_STEPS + 0.5) * CANDIDATES[10].batch_tokens)
+    assert [reason is None for reason in field.refused] == [True] * 11 + [False] * (len(CANDIDATES) - 11)
+
+
+SHORT = 1e8 / 4.5
+"Unique tokens of 100 MB of text, which a large budget reads as often as it likes."
+
+
+def test_the_loss_is_continuous_at_one_epoch():
+    field = budget(1e22, SHORT, candidates=tuple(replace(each, batch_rows=8) for each in CANDIDATES))
+    for logs, tokens in zip(field.log_loss_cg, field.tokens_cg, strict=True):
+        after = int(np.searchsorted(tokens, SHORT))
+        # each step of the grid is rounded to whole batches, so slopes are compared
+        slopes = np.diff(logs[after - 3 : after + 3]) / np.diff(np.log(tokens[after - 3 : after + 3]))
+        assert abs(np.diff(slopes)).max() < 0.05
+
+
+def test_parameters_beyond_the_text_are_worth_less_and_without_a_limit_all():
+    text, none = budget(1e22, SHORT), budget(1e22)
+    assert none.repetition.worth(none.sizes, math.inf) == pytest.approx(none.sizes)
+    assert max(text.repetition.worth(text.sizes, SHORT)) < SHORT < 0.01 * max(text.sizes)
+
+
+def test_a_short_text_gets_a_model_of_its_size_whatever_the_money():
+    field = budget(1e22, SHORT)
+    assert field.candidates[field.cheapest(field.least[1])[0]].params < 2 * SHORT
