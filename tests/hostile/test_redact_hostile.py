@@ -18,6 +18,7 @@ PIECES = [
     "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN A ", "-----BEGIN RSA PRIVATE KEY-----\nAAAAAAAAAAAAAAAAAAAA\n", "=", "='", "= '",
     "password='", 'password="a', "://a", "://a:", "://a:b", "://a:bbbbbb@", "://a:b@c", "://:a@b@", "TOKEN=a$", "TOKEN=aaaaaaaaaa=", "TOKEN=/", "tel ", "tel 1", "tel: 12 ", "é@é", "\u00a0", "DE89\u00a0",
     "ya29.", "github_pat_", "(0) ", "+49 (0)", "00 ", "1/", "hooks.slack.com/services/T",
+    "PuTTY-User-Key-File-3: \n", "key1 = ", "adafruit_a1", "ghp_a1b2c3d4e5f6g7 ", "sk-a1b2c3d4e5f6g7h8 ",
 ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import json
 import random
 import sys
 from pathlib import Path
@@ -61,6 +63,25 @@ def _secret_left(kind, text, planted):
 )
 def test_data_of_any_country_is_found_whole(text, redacted):
     assert redact(text, KINDS)[0] == redacted
+
+
+def test_of_the_samples_that_gitleaks_tests_its_rules_with_nearly_all_are_found():
+    """Three of each rule, made by its generator (MIT, commit b58d3f102cf3); compressed, since scanners take them for real."""
+    lines = gzip.decompress((Path(__file__).parent / "gitleaks_samples.jsonl.gz").read_bytes()).decode().splitlines()
+    samples = [json.loads(line) for line in lines]
+    left = [
+        each["rule"] for each in samples if any(secret in redact(each["text"], KINDS)[0] for secret in each["secrets"])
+    ]
+    assert len(samples) > 500
+    assert len(left) < 0.03 * len(samples), left
+
+
+def test_a_key_of_putty_goes_whole():
+    lines = "\n".join("AAAAB3NzaC1yc2EAAAABJQAAAQEAk5Zk9qW2xYt7Lm3q8Zk9qW2xYt7Lm3" for _ in range(4))
+    key = (
+        f"PuTTY-User-Key-File-3: ssh-rsa\nPublic-Lines: 2\n{lines}\nPrivate-Lines: 2\n{lines}\nPrivate-MAC: {'0f' * 32}"
+    )
+    assert redact(f"My key:\n{key}\nand on", KINDS)[0] == "My key:\n<PRIVATE_KEY>\nand on"
 
 
 @pytest.mark.parametrize("text", NEGATIVES)

@@ -46,15 +46,25 @@ class Scanned:
             if digits >= min_digits:
                 yield start, min(end + 2, len(self.text))
 
-    @cached_property
-    def ascii_letters(self) -> np.ndarray:
-        """The text as bytes, one a character; those that aren't of ASCII are question marks."""
-        return np.frombuffer(self.text.encode("ascii", "replace"), dtype=np.uint8)
+    def around_long_words(self, min_characters: int, before: int, after: int) -> Iterator[Span]:
+        """Yield what lies around words of that many ASCII letters, digits and signs of which one is a digit.
 
-    def long_words(self, min_characters: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return where words of ASCII letters, digits and signs of that length begin and end."""
-        inside = np.zeros(len(self.text) + 2, dtype=bool)
-        inside[1:-1] = _IN_WORD[self.ascii_letters]
+        As many characters before and after them as given; of stretches that overlap one is made. A word of over twice
+        the length needs no digit.
+        """
+        letters = np.frombuffer(self.text.encode("ascii", "replace"), dtype=np.uint8)
+        inside = np.zeros(len(letters) + 2, dtype=bool)
+        inside[1:-1] = _IN_WORD[letters]
         edges = np.flatnonzero(inside[1:] != inside[:-1])
-        is_long = edges[1::2] - edges[::2] >= min_characters
-        return edges[::2][is_long], edges[1::2][is_long]
+        starts, ends = edges[::2], edges[1::2]
+        long = np.flatnonzero(ends - starts >= min_characters)
+        digits = np.concatenate([[0], np.cumsum((letters - 48) < 10, dtype=np.int32)])
+        starts, ends = starts[long], ends[long]
+        chosen = (digits[ends] > digits[starts]) | (ends - starts > 2 * min_characters)
+        starts, ends = np.maximum(starts[chosen] - before, 0), ends[chosen] + after
+        is_apart = starts[1:] > ends[:-1]
+        yield from (
+            zip(starts[np.r_[True, is_apart]].tolist(), ends[np.r_[is_apart, True]].tolist(), strict=True)
+            if len(starts)
+            else ()
+        )

@@ -12,10 +12,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import product
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from headwater.corpus.personal.find import DATA, Scanned, Span
 
@@ -82,14 +79,11 @@ def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
 
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_PUTTY_KEY = re.compile(r"PuTTY-User-Key-File-\d: (?:[^\n]{0,200}\n){4,400}?Private-MAC: [0-9a-f]{40,64}")
 _KEY_LINES = re.compile(r"(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){1,400}+")
-_MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = (
-    20_000,
-    64,
-)  # 16,384 bits of RSA take 12,600; fewer are a sketch
+_MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = 20_000, 64  # 16,384 bits of RSA take 12,600; fewer are a sketch
 
-_MIN_TOKEN_CHARACTERS, _MAX_KEYWORD = 14, 40
-_BEFORE_TOKEN, _AFTER_TOKEN = 64, 8
+_MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN = 14, 64, 8
 
 _QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
 # the letters that names of secrets end in come first: most signs of assignment are passed over immediately
@@ -112,9 +106,9 @@ _MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
 
 
 def find_private_keys(scanned: Scanned) -> Iterator[Span]:
-    """Yield where PEM and OpenPGP blocks of private keys stand, whole; of one that isn't ended, its lines of base64."""
-    text = scanned.text
-    end = 0
+    """Yield where PEM, OpenPGP and PuTTY blocks of private keys stand; of one that isn't ended, its lines of base64."""
+    text, end = scanned.text, 0
+    yield from (match.span() for match in _PUTTY_KEY.finditer(text))
     for begin in _KEY_BEGIN.finditer(text) if "PRIVATE KEY" in text else ():
         if begin.start() < end:
             continue
@@ -132,51 +126,23 @@ class _Rule(NamedTuple):
     allowed: tuple[re.Pattern[str], ...]
 
 
-class _Rules:
-    """The rules of gitleaks and some of our own, by their keywords, the first four letters of which are in `starts`."""
-
-    def __init__(self) -> None:
-        self.rules: list[_Rule] = []
-        by_keyword: dict[str, set[int]] = {}
-        for table in tomllib.loads((DATA / "secrets.toml").read_text(encoding="utf-8"))["rules"]:
-            allowed = tuple(re.compile(each, re.ASCII) for each in table.get("allowed", ()))
-            for keyword in table["keywords"]:
-                by_keyword.setdefault(keyword, set()).add(len(self.rules))
-            self.rules.append(_Rule(re.compile(table["regex"], re.ASCII), table.get("entropy", 0), allowed))
-        longest_first = sorted(by_keyword, key=len, reverse=True)
-        self.keyword = re.compile("|".join(map(re.escape, longest_first)))
-        self.by_keyword: dict[str, set[int]] = {
-            word: set().union(*(rules for begin, rules in by_keyword.items() if word.startswith(begin)))
-            for word in longest_first
-        }
-        self._starts = np.zeros((2, 1 << 16), dtype=bool)
-        for place, keyword in product((0, 1), by_keyword):
-            any_letter = np.arange(_BASE, dtype=np.uint16)
-            codes = [*_CODES[np.frombuffer(keyword.encode(), dtype=np.uint8)], any_letter, any_letter[:, None]]
-            self._starts[place, _triple(*codes[place : place + 3])] = True
-
-    def likely_places(self, letters: np.ndarray) -> np.ndarray:
-        """Return where the first four letters of a keyword may stand."""
-        codes = _CODES[letters]
-        triples = _triple(codes[:-2], codes[1:-1], codes[2:])
-        places = np.flatnonzero(self._starts[0][triples])
-        return places[self._starts[1][triples[np.minimum(places + 1, len(triples) - 1)]]]
-
-
-_SIGNS = "-_."
-_BASE = 26 + 10 + len(_SIGNS) + 1  # its cube fits into 16 bits
-_CODES = np.zeros(256, dtype=np.uint16)
-_CODES[[*b"abcdefghijklmnopqrstuvwxyz0123456789", *_SIGNS.encode()]] = np.arange(1, _BASE)
-_CODES[65:91] = _CODES[97:123]
-
-
-def _triple(first: Any, second: Any, third: Any) -> Any:
-    return (first * np.uint16(_BASE) + second) * np.uint16(_BASE) + third
-
-
 @cache
-def _rules() -> _Rules:
-    return _Rules()
+def _rules() -> tuple[re.Pattern[str], dict[str, dict[_Rule, None]]]:
+    """Return what finds the keywords of rules, and the rules by keyword: those of gitleaks and some of our own."""
+    rules: dict[str, dict[_Rule, None]] = {}
+    for table in tomllib.loads((DATA / "secrets.toml").read_text(encoding="utf-8"))["rules"]:
+        allowed = tuple(re.compile(each, re.ASCII) for each in table.get("allowed", ()))
+        rule = _Rule(re.compile(table["regex"], re.ASCII), table.get("entropy", 0), allowed)
+        for keyword in table["keywords"]:
+            rules.setdefault(keyword, {})[rule] = None
+    longest_first = sorted(rules, key=len, reverse=True)
+    for word in longest_first:  # it hides those that it begins with
+        rules[word] = {rule: None for begin in longest_first if word.startswith(begin) for rule in rules[begin]}
+    # by their first letters: most of the text is passed over with a comparison for each of them
+    by_letter = {
+        word[0]: "|".join(re.escape(each[1:]) for each in longest_first if each[0] == word[0]) for word in rules
+    }
+    return re.compile("|".join(f"{re.escape(letter)}(?:{rest})" for letter, rest in by_letter.items())), rules
 
 
 def find_tokens(scanned: Scanned) -> Iterator[Span]:
@@ -184,23 +150,12 @@ def find_tokens(scanned: Scanned) -> Iterator[Span]:
 
     A token is a long word; its rule's keyword stands in it or shortly before it.
     """
-    text, rules = scanned.text, _rules()
-    starts, ends = scanned.long_words(_MIN_TOKEN_CHARACTERS)
-    if not len(starts):
-        return
-    places = rules.likely_places(scanned.ascii_letters)
-    first = np.searchsorted(ends, places, side="right")  # the word that a keyword stands in or before
-    last = np.searchsorted(starts, places + _BEFORE_TOKEN, side="right") - 1
-    near = first <= last
-    windows: dict[Span, set[int]] = {}
-    for place, begin, end in zip(places[near].tolist(), first[near].tolist(), last[near].tolist(), strict=True):
-        if match := rules.keyword.match(text[place : place + _MAX_KEYWORD].lower()):
-            window = max(int(starts[begin]) - _BEFORE_TOKEN, 0), int(ends[end]) + _AFTER_TOKEN
-            windows.setdefault(window, set()).update(rules.by_keyword[match.group()])
-    for (start, end), numbers in windows.items():
-        for number in numbers:
-            for match in rules.rules[number].pattern.finditer(text[start:end]):
-                if _is_token(match, rules.rules[number]):
+    keyword, rules = _rules()
+    for start, end in scanned.around_long_words(_MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN):
+        around = scanned.text[start:end]
+        for rule in {rule: None for word in keyword.findall(around.lower()) for rule in rules[word]}:
+            for match in rule.pattern.finditer(around):
+                if _is_token(match, rule):
                     at, to = match.span(_group(match))
                     yield start + at, start + to
 
