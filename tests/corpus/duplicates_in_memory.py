@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 
 from headwater.corpus.minhash import MinHash
-from headwater.corpus.words import WordHasher, words_of
+from headwater.corpus.scripts import words_of
+from headwater.corpus.words import WordHasher
 from headwater.sources.settings import DedupSettings
 
 

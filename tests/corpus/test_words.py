@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.words import WordHasher, is_unspaced, ngrams, words_of
+from headwater.corpus.words import WordHasher, ngrams
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=40)
 
@@ -24,10 +24,3 @@ def test_word_hashes_are_the_same_everywhere():
 
 
 GOLDEN_WORDS = [12101969290544522905, 10147013090148974503]
-
-
-def test_unspaced_scripts_are_divided_into_characters():
-    assert words_of("河流 入海") == ["河", "流", "入", "海"]
-    assert words_of("A River\nflows") == ["a", "river", "flows"]
-    assert is_unspaced("แม่น้ำไหลลงสู่ทะเล")
-    assert not is_unspaced("Der Fluß fließt; река течёт; 강이 흐른다")

@@ -53,7 +53,8 @@ def html_resiliparse(folder: Path) -> Work:
 
 def minhash_headwater(folder: Path) -> Work:
     from headwater.corpus.minhash import MinHash
-    from headwater.corpus.words import WordHasher, words_of
+    from headwater.corpus.scripts import words_of
+    from headwater.corpus.words import WordHasher
     from headwater.sources.settings import DedupSettings
 
     minhash, hasher = MinHash(DedupSettings()), WordHasher()

@@ -15,7 +15,7 @@ _PROTECTION = {"held_out_probe", "licence_not_allowed"}
 _PROTECTION_PREFIXES = ("contaminated_", "redacted_")
 _DUPLICATES = {"exact_duplicate", "near_duplicate", "repeated_paragraph", "repeated_line"}
 _QUALITY_REASONS = (
-    "boilerplate_lines bullet_list code_in_text cut_off_lines data_file encoded_data few_sentences few_stop_words "
+    "boilerplate_lines bullet_list cut_off_lines data_file encoded_data few_sentences few_stop_words "
     "few_words generated long_lines long_words low_alpha_fraction low_quality many_symbols other_language "
     "placeholder_text repeated_lines repeated_ngrams repeated_passages short_lines short_words site_notice too_short "
     "unfinished_lines unsure_language wrongly_decoded"

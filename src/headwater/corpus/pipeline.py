@@ -14,7 +14,8 @@ from headwater.corpus.personal.replace import Redactor
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
 from headwater.corpus.quality.classifier import Classifier, classifier_digest, classifier_step
 from headwater.corpus.quality.filter import rules_step
-from headwater.corpus.quality.language import LanguageModel, language_step, model_digest
+from headwater.corpus.quality.language import LanguageModel, language_step, model_digest, model_is_installed
+from headwater.corpus.quality.limits import FindLimits, LimitsByText, limits_by_metadata
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.unwrap import unwrapper
 from headwater.sources.settings import CorpusSettings
@@ -25,7 +26,7 @@ def quality_steps(settings: CorpusSettings) -> list[Step]:
     steps: list[Step] = []
     if settings.languages is not None:
         steps.append(language_step(settings.languages, settings.min_language_confidence, LanguageModel()))
-    steps.append(rules_step(settings.rules))
+    steps.append(rules_step(settings.rules, limits_finder(settings)))
     quality = settings.quality
     if quality.classifier is not None:
         score = Classifier.load(Path(quality.classifier)).score
@@ -33,10 +34,15 @@ def quality_steps(settings: CorpusSettings) -> list[Step]:
     return steps
 
 
+def limits_finder(settings: CorpusSettings) -> FindLimits:
+    """Return what finds a document's limits: by the language that the language step has named, else by its text."""
+    return limits_by_metadata() if settings.languages is not None else LimitsByText()
+
+
 def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
     inputs = {}
-    if settings.languages is not None:
+    if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
         inputs["(language model)"] = model_digest()
     if settings.quality.classifier is not None:
         inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))

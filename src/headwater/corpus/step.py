@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from headwater.corpus.document import Document
-from headwater.corpus.words import WordHasher, words_of
+from headwater.corpus.scripts import words_of
+from headwater.corpus.words import WordHasher
 
 
 class Candidate:
@@ -25,8 +26,13 @@ class Candidate:
 
     @cached_property
     def words(self) -> list[str]:
-        """The words in lower case (corpus.words)."""
+        """The words in lower case (corpus.scripts)."""
         return words_of(self.document.text)
+
+    @cached_property
+    def vocabulary(self) -> frozenset[str]:
+        """The different words."""
+        return frozenset(self.words)
 
     @cached_property
     def hashes(self) -> np.ndarray:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import xxhash
 
 _MAX_CACHED_WORDS = 1 << 15  # 6 MB; with more, looking up costs more than hashing the rare words again
-# scripts that write words without spaces between them: Thai to Khmer, Japanese, Chinese
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -30,20 +26,6 @@ class WordHasher:
         if len(self._hashes) > _MAX_CACHED_WORDS:
             self._hashes.clear()
         return np.fromiter(map(self._hashes.__getitem__, words), dtype=np.uint64, count=len(words))
-
-
-def is_unspaced(text: str) -> bool:
-    """Return whether the text is in a script that doesn't separate words, judged by its first 2000 characters."""
-    if text.isascii():
-        return False
-    head = text[:2000]
-    return len(_UNSPACED.findall(head)) > 0.2 * len(head)
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words in lower case: what white space separates, or single characters in an unspaced script."""
-    lowered = text.lower()
-    return list("".join(lowered.split())) if is_unspaced(text) else lowered.split()
 
 
 def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:

@@ -4,8 +4,9 @@ Sources: Gopher (Rae et al. 2021, arXiv 2112.11446, table A1 and section A.1.1),
 arXiv 1910.10683, section 2.2), FineWeb (Penedo et al. 2024, arXiv 2406.17557, section 3.6), The Stack (Kocetkov et
 al. 2022, arXiv 2211.15533) and StarCoder (Li et al. 2023, arXiv 2305.06161). Ours aren't FineWeb's numbers, by which
 half of the good pages of documentation fall: hard wraps are undone first, shares are of characters, code needn't end
-with full stops. They were set on five sites and measured on four others (docs/corpus.md). Without gain: Gopher's 5- to
-10-gram rule (precision 0.74 for 0.97), C4's brace rule. Change lists pass; they are the classifier's work.
+with full stops. They were set on five sites and measured on four others (docs/corpus.md). Without gain, and
+not here: Gopher's 5- to 10-gram rule (precision 0.74 for 0.97), C4's brace rule. Change lists pass; they are the
+classifier's work.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pydantic import Field
 
 from headwater.config import Settings
 
-STOP_WORDS = ["the", "be", "to", "of", "and", "that", "have", "with"]
 NOTICES = [
     "enable javascript",
     "javascript is disabled",
@@ -33,10 +33,12 @@ NOTICES = [
 class ProseRules(Settings):
     """When a text in sentences is dropped.
 
-    Words are what white space separates; rules about words are skipped for scripts that don't separate words
-    (Chinese, Japanese, Thai and others). A line is what its writer meant as one: one that a hard wrap broke counts
-    once. Edited books and speeches repeat themselves on purpose (litanies, genealogies) and stand in lines of any
-    shape (verse, plays), so their repetition limits are wider than those for the web and rules about lines are off.
+    Words are what white space separates; in scripts that don't separate words (Chinese, Japanese, Thai and others)
+    their characters or syllables, to which rules about a word's length and letters don't apply. All lengths are
+    those of English: a text in another language is held to what says as much (corpus.quality.limits). A line is
+    what its writer meant as one: one that a hard wrap broke counts once. Edited books and speeches repeat
+    themselves on purpose (litanies, genealogies) and stand in lines of any shape (verse, plays), so their
+    repetition limits are wider than those for the web and rules about lines are off.
     """
 
     min_characters: int = Field(default=100, ge=0)
@@ -64,8 +66,6 @@ class ProseRules(Settings):
     """Words covered by the most frequent 2-, 3- and 4-gram, or repeated_ngrams (Gopher: 0.20, 0.18, 0.16)."""
     max_repeated_10gram_fraction: float | None = Field(default=0.5, ge=0, le=1)
     """10-grams that occurred before in the same document, or repeated_passages."""
-    max_repeated_ngram_fractions: list[float] | None = Field(default=None, min_length=6, max_length=6)
-    """Words in 5- to 10-grams that occurred before, or repeated_passages (Gopher: 0.15, 0.14, ... 0.10)."""
     max_symbol_fraction: float | None = Field(default=None, ge=0)
     """Hash signs for each word, and ellipses for each word, at most, or many_symbols (Gopher: 0.1)."""
     max_bullet_line_fraction: float | None = Field(default=None, ge=0, le=1)
@@ -73,12 +73,10 @@ class ProseRules(Settings):
     max_ellipsis_line_fraction: float | None = Field(default=None, ge=0, le=1)
     """Lines that end in an ellipsis, or cut_off_lines (Gopher: 0.3)."""
     min_stop_words: int | None = Field(default=None, ge=0)
-    """Different stop words at least, or few_stop_words (Gopher: 2).
+    """Different stop words of its language at least, or few_stop_words (Gopher: 2).
 
-    Asked of documents alone whose language is known, by corpus.languages or by their own word, to be English.
+    Asked where the language is known, by its text and not by what a page says, and has a list of them.
     """
-    stop_words: list[str] = STOP_WORDS
-    """Words that running text can't do without (Gopher's)."""
     min_sentence_fraction: float | None = Field(default=None, ge=0, le=1)
     """Characters in lines that end as a sentence does, or unfinished_lines.
 
@@ -94,8 +92,6 @@ class ProseRules(Settings):
     """Lines for each word, or short_lines (FineWeb: 0.3 line ends)."""
     min_sentences: int | None = Field(default=None, ge=0)
     """Sentences at least, or few_sentences (C4: 5)."""
-    max_brace_fraction: float | None = Field(default=None, ge=0, le=1)
-    """Curly brackets among all characters, or code_in_text (C4: none; here pages about programs may show some)."""
     drop_placeholder: bool = False
     """Drop a page with "lorem ipsum" in it, as placeholder_text (C4)."""
     cut_notices: list[str] | None = None

@@ -6,9 +6,12 @@ import pytest
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
+from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.rules import RuleSettings
+
+FIND_LIMITS = LimitsByText()
 
 EXPLANATION = """How the harbour clock is set
 
@@ -109,7 +112,7 @@ CONSTANTS = "Constants of the tide module\n\nname | value | mask\n" + "\n".join(
 
 def reason(text):
     document = Document(text, "pages", "1", "page.html", "web", {"language": "en"})
-    return rules_step(RuleSettings())(Candidate(document, WordHasher())).reason
+    return rules_step(RuleSettings(), FIND_LIMITS)(Candidate(document, WordHasher())).reason
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def reason(text):
         (STUB, "too_short"),
         (LONGER_STUB, "few_words"),
         (INDEX, "bullet_list"),
-        (SIGNATURES, "few_stop_words"),
+        (SIGNATURES, "unfinished_lines"),
         (CHANGES, "few_sentences"),
         (CONSTANTS, "low_alpha_fraction"),
     ],
@@ -146,7 +149,7 @@ def letters_in_disorder(text):
     [
         (EXPLANATION.encode().decode("cp1252", errors="ignore"), "wrongly_decoded"),
         (EXPLANATION.encode("cp1252", errors="replace").decode(errors="replace"), "wrongly_decoded"),
-        (letters_in_disorder(EXPLANATION), "few_stop_words"),
+        (letters_in_disorder(EXPLANATION), "few_sentences"),
         ("\n\n".join([max(EXPLANATION.split("\n"), key=len)] * 9), "repeated_lines"),
         ("\n".join(TITLES), "few_sentences"),
     ],

@@ -2,23 +2,28 @@ from __future__ import annotations
 
 import random
 import textwrap
+from dataclasses import replace
 
 import pytest
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import alpha_fraction, num_words_with_letters, rules_step
+from headwater.corpus.quality.limits import read_limits
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.rules import RuleSettings
 
-
-def verdict(text, kind="web", rules=None, origin="page", **meta):
-    document = Document(text, "source", "id", origin, kind, meta)
-    return rules_step(rules or RuleSettings())(Candidate(document, WordHasher()))
+ENGLISH = read_limits()["en"]
+LENGTHS_ALONE = replace(ENGLISH, stop_words=frozenset())  # made prose is of nouns at random: it has no stop word
 
 
-def reason(text, kind="web", rules=None, **meta):
-    return verdict(text, kind, rules, **meta).reason
+def verdict(text, kind="web", rules=None, origin="page", limits=LENGTHS_ALONE):
+    document = Document(text, "source", "id", origin, kind)
+    return rules_step(rules or RuleSettings(), lambda _: limits)(Candidate(document, WordHasher()))
+
+
+def reason(text, kind="web", rules=None, limits=LENGTHS_ALONE):
+    return verdict(text, kind, rules, limits=limits).reason
 
 
 def test_ordinary_prose_passes_every_kind(make_prose):
@@ -164,12 +169,11 @@ def test_words_that_begin_with_a_tilde_or_a_circumflex_are_no_wrong_decoding(tex
     assert reason(make_prose(300) + text * 5) is None
 
 
-def test_stop_words_are_requested_in_english_alone(make_prose):
-    text = make_prose(200)  # random nouns: no stop word in them
-    assert reason(text, language="en") == "few_stop_words"
-    assert reason(text, language="fi") is None
-    assert reason(text) is None
-    assert reason(text + " That is the end of it.", language="en") is None
+def test_stop_words_are_requested_of_a_language_that_has_some(make_prose):
+    text = make_prose(200)
+    assert reason(text, limits=ENGLISH) == "few_stop_words"
+    assert reason(text, "books", limits=ENGLISH) is None
+    assert reason(text + " That is the end of it.", limits=ENGLISH) is None
 
 
 def test_hard_wraps_and_code_samples_do_not_make_prose_unfinished(make_prose):
@@ -194,13 +198,6 @@ def test_notices_are_cut_and_counted_and_sentences_about_them_stay(make_prose):
     ]
     assert done.cuts[0].num_bytes == len("This site uses cookies. Accept?\nPlease enable JavaScript.")
     assert verdict(text, "books").cuts == ()
-
-
-def test_passages_repeated_in_part_are_found_by_gophers_rule_where_it_is_on(make_prose):
-    text = make_prose(300, 1) + " " + make_prose(60, 2) + " " + make_prose(60, 2)
-    gopher = {"web": {"max_repeated_ngram_fractions": [0.15, 0.14, 0.13, 0.12, 0.11, 0.10]}}
-    assert reason(text) is None
-    assert reason(text, rules=RuleSettings.model_validate(gopher)) == "repeated_passages"
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,10 @@ def settings(**more):
     return CorpusSettings.model_validate({"sources": {"own": {"builtin": "almanac"}}, **more})
 
 
-def test_off_asks_for_no_model_and_languages_change_the_key():
+def test_languages_change_the_key_and_so_does_the_model_which_the_rules_ask_without_them(monkeypatch):
     off, on = settings(), settings(languages=["en"])
     assert len(quality_steps(on)) == len(quality_steps(off)) + 1
-    assert set(corpus_inputs(on)) - set(corpus_inputs(off)) == {"(language model)"}
+    assert corpus_inputs(on)["(language model)"] == corpus_inputs(off)["(language model)"]
     assert corpus_key(on, corpus_inputs(on)) != corpus_key(off, corpus_inputs(off))
+    monkeypatch.setattr("headwater.corpus.pipeline.model_is_installed", lambda: False)
+    assert "(language model)" not in corpus_inputs(off)

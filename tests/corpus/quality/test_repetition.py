@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from headwater.corpus.quality.repetition import (
-    covered_fraction,
     frequent_ngram,
     repeated_line_fraction,
     repeated_ngram_fraction,
-    repeated_passages,
 )
 from headwater.corpus.words import WordHasher
 
@@ -26,7 +24,6 @@ def test_fractions_by_hand():
     assert frequent_ngram(known, [0.6]) == (2, pytest.approx(16 / 24), 0.6)
     assert frequent_ngram(known, [0.67]) is None
     assert repeated_ngram_fraction(hashes(list("abcabc")), 3) == pytest.approx(1 / 4)
-    assert covered_fraction(hashes(list("abcdxabcd")), 3) == pytest.approx(4 / 9)
 
 
 def slow_top(words, n):
@@ -35,14 +32,9 @@ def slow_top(words, n):
     return most * n / len(words) if most > 1 else 0.0
 
 
-def slow_covered(words, n):
-    seen, covered = set(), set()
-    for at in range(len(words) - n + 1):
-        run = tuple(words[at : at + n])
-        if run in seen:
-            covered |= set(range(at, at + n))
-        seen.add(run)
-    return len(covered) / len(words)
+def slow_repeated(words, n):
+    runs = Counter(tuple(words[at : at + n]) for at in range(len(words) - n + 1))
+    return 1 - len(runs) / runs.total()
 
 
 def texts():
@@ -57,7 +49,7 @@ def test_fractions_are_those_of_a_plain_count():
     for words in texts():
         for n in range(5, 11):
             if len(words) > n:
-                assert covered_fraction(hashes(words), n) == pytest.approx(slow_covered(words, n))
+                assert repeated_ngram_fraction(hashes(words), n) == pytest.approx(slow_repeated(words, n))
 
 
 @pytest.mark.parametrize("limit", [0.02, 0.1, 0.2, 0.5])
@@ -66,12 +58,15 @@ def test_shortcuts_change_no_answer(limit):
         known = hashes(words)
         top = any(len(words) >= 10 * n and slow_top(words, n) > limit for n in (2, 3, 4))
         assert bool(frequent_ngram(known, [limit] * 3)) == top
-        covered = any(len(words) > n and slow_covered(words, n) > limit for n in range(5, 11))
-        assert bool(repeated_passages(known, [limit] * 6)) == covered
 
 
 def test_a_text_without_words_repeats_nothing():
     nothing = np.empty(0, dtype=np.uint64)
     assert not frequent_ngram(nothing, [0.1] * 3)
-    assert not repeated_passages(nothing, [0.1] * 6)
-    assert covered_fraction(nothing, 5) == 0
+    assert repeated_ngram_fraction(nothing, 5) == 0
+
+
+def test_runs_of_an_unspaced_script_are_as_many_units_as_words_have():
+    known = hashes(list("abcd" * 20 + "efgh" * 2))
+    assert frequent_ngram(known, [0.2], units_per_word=2.0) == (4, pytest.approx(80 / 88), 0.2)
+    assert frequent_ngram(hashes(list("abcdefgh" * 4)), [0.2], units_per_word=2.0) is None  # fewer than 10 × 4 units

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
+from headwater.corpus.scripts import words_of
 from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import filter, flags, merge, near, results, runs, verify
-from headwater.corpus.words import words_of
 from headwater.sources.settings import CorpusSettings
 
 

@@ -8,15 +8,15 @@ import string
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, num_bytes
 from headwater.corpus.quality.broken import Broken, above, below
+from headwater.corpus.quality.limits import FindLimits, Limits, LimitsByText
 from headwater.corpus.quality.lines import cut_lines, line_shapes, num_sentences
 from headwater.corpus.quality.repetition import (
     frequent_ngram,
     repeated_line_fraction,
     repeated_ngram_fraction,
-    repeated_passages,
 )
+from headwater.corpus.scripts import is_unspaced, marks_sentences
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
-from headwater.corpus.words import is_unspaced
 from headwater.sources.rules import CodeRules, ProseRules, RuleSettings
 
 # every byte of a character beyond ASCII counts as a letter: nearly all such characters in running text are
@@ -34,13 +34,14 @@ _ENCODED = re.compile(r"[A-Za-z0-9+/=]{60,}|(?:\\x[0-9a-fA-F]{2}|0x[0-9a-fA-F]{1
 _XML_START_CHARACTERS = 100
 
 
-def rules_step(rules: RuleSettings) -> Step:
-    """Return the step that applies the rules for a document's kind."""
+def rules_step(rules: RuleSettings, find_limits: FindLimits | None = None) -> Step:
+    """Return the step that applies the rules for a document's kind, by the limits of its language."""
+    find_limits = find_limits or LimitsByText()
 
     def step(candidate: Candidate) -> Verdict:
         prose = rules_for(candidate.document.kind, rules)
         candidate, cuts = _without_notices(candidate, prose.cut_notices if prose else None)
-        broken = broken_rule(candidate, rules)
+        broken = broken_rule(candidate, rules, find_limits)
         if broken is None:
             return Verdict(candidate, None, cuts)
         return Verdict(candidate, broken.reason, cuts, because=broken.because)
@@ -65,7 +66,7 @@ def _without_notices(candidate: Candidate, phrases: list[str] | None) -> tuple[C
     return candidate.with_text(clean(text, document.kind)), (Cut("site_notice", num_bytes(cut), cut),)
 
 
-def broken_rule(candidate: Candidate, rules: RuleSettings) -> Broken | None:
+def broken_rule(candidate: Candidate, rules: RuleSettings, find_limits: FindLimits) -> Broken | None:
     """Return why a cleaned document is dropped, or None to keep it."""
     document = candidate.document
     if not document.text:
@@ -73,14 +74,13 @@ def broken_rule(candidate: Candidate, rules: RuleSettings) -> Broken | None:
     if document.kind == "code":
         return _code_rule(document, rules.code)
     prose = rules_for(document.kind, rules)
-    return None if prose is None else _prose_rule(candidate, prose)
+    return None if prose is None else _prose_rule(candidate, prose, find_limits)
 
 
-def _prose_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
+def _prose_rule(candidate: Candidate, rules: ProseRules, find_limits: FindLimits) -> Broken | None:
     text = candidate.document.text
     broken = (
-        below("too_short", len(text), rules.min_characters, "characters")
-        or below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
+        below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
         or above(
             "wrongly_decoded",
             text.count("\ufffd") / len(text),
@@ -98,31 +98,29 @@ def _prose_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
         return broken
     if rules.drop_placeholder and "lorem ipsum" in text.lower():
         return Broken("placeholder_text")
-    braces = (text.count("{") + text.count("}")) / len(text)
-    if (broken := above("code_in_text", braces, rules.max_brace_fraction, "share of curly brackets")) is not None:
-        return broken
-    if is_unspaced(text):
-        return _line_rule(text, rules, None)
-    return _word_rule(candidate, rules) or _line_rule(text, rules, len(candidate.words))
+    limits = find_limits(candidate)
+    return (
+        below("too_short", len(text), round(rules.min_characters * limits.characters), "characters")
+        or _word_rule(candidate, rules, limits)
+        or _line_rule(candidate, rules, limits)
+    )
 
 
-def _word_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
+def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:
     text, words = candidate.document.text, candidate.words
     num_words = max(len(words), 1)
-    mean_word_length = sum(map(len, words)) / num_words
-    broken = (
-        below("few_words", len(words), rules.min_words, "words")
-        or below("short_words", mean_word_length, rules.min_mean_word_length, "characters of a word, on average")
-        or above("long_words", mean_word_length, rules.max_mean_word_length, "characters of a word, on average")
-    )
-    # what costs a pass over the text is counted only where a rule asks for it
-    if broken is None and rules.min_alpha_word_fraction:
-        share = num_words_with_letters(text) / num_words
-        broken = below("low_alpha_fraction", share, rules.min_alpha_word_fraction, "share of words with a letter")
+    unspaced = is_unspaced(text)
+    min_words = None if rules.min_words is None else round(rules.min_words * limits.words)
+    broken = below("few_words", len(words), min_words, "words")
+    if broken is None and not unspaced:
+        broken = _word_length_rule(words, rules, limits)
+        # what costs a pass over the text is counted only where a rule asks for it
+        if broken is None and rules.min_alpha_word_fraction:
+            share = num_words_with_letters(text) / num_words
+            broken = below("low_alpha_fraction", share, rules.min_alpha_word_fraction, "share of words with a letter")
     if broken is not None:
         return broken
     symbols = max(text.count("#"), text.count("...") + text.count("…"))
-    is_english = candidate.document.meta.get("language", "")[:2].lower() == "en"  # pages say en-US
     return (
         above(
             "wrongly_decoded",
@@ -136,48 +134,65 @@ def _word_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
             rules.max_symbol_fraction,
             "hash signs, or ellipses, for each word",
         )
-        or (_stop_word_rule(words, rules) if is_english else None)
-        or _repetition_rule(candidate, rules)
+        or _stop_word_rule(candidate, rules, limits)
+        or _repetition_rule(candidate, rules, limits.words if unspaced else 1.0)
     )
 
 
-def _stop_word_rule(words: list[str], rules: ProseRules) -> Broken | None:
-    found = sum(word in words for word in rules.stop_words)
-    return below("few_stop_words", found, rules.min_stop_words, "different stop words")
+def _word_length_rule(words: list[str], rules: ProseRules, limits: Limits) -> Broken | None:
+    mean, what = sum(map(len, words)) / max(len(words), 1), "characters of a word, on average"
+    shortest, longest = rules.min_mean_word_length, rules.max_mean_word_length
+    return below("short_words", mean, shortest and round(shortest * limits.shortest_word, 2), what) or above(
+        "long_words", mean, longest and round(longest * limits.longest_word, 2), what
+    )
 
 
-def _repetition_rule(candidate: Candidate, rules: ProseRules) -> Broken | None:
-    hashes = candidate.hashes
-    if top := frequent_ngram(hashes, rules.max_top_ngram_fractions or ()):
-        what = f"share of the words that the most frequent run of {top.n} words covers"
-        return above("repeated_ngrams", top.fraction, top.limit, what)
-    if len(hashes) < 50:
+def _stop_word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:
+    if not rules.min_stop_words or not limits.stop_words:
         return None
-    if again := repeated_passages(hashes, rules.max_repeated_ngram_fractions or ()):
-        what = f"share of words in runs of {again.n} words that came before"
-        return above("repeated_passages", again.fraction, again.limit, what)
+    return below("few_stop_words", limits.num_stop_words(candidate), rules.min_stop_words, "different stop words")
+
+
+def _repetition_rule(candidate: Candidate, rules: ProseRules, units_per_word: float) -> Broken | None:
+    """Return which rule about repetition a text breaks; runs are of words, or of an unspaced script's units."""
+    hashes = candidate.hashes
+    unit = "words" if units_per_word == 1 else "units"
+    if top := frequent_ngram(hashes, rules.max_top_ngram_fractions or (), units_per_word):
+        what = f"share of the {unit} that the most frequent run of {top.n} {unit} covers"
+        return above("repeated_ngrams", top.fraction, top.limit, what)
+    if len(hashes) < 50 * units_per_word:
+        return None
     limit = rules.max_repeated_10gram_fraction
     if limit is None:
         return None
-    what = "share of runs of 10 words that came before"
-    return above("repeated_passages", repeated_ngram_fraction(hashes, 10), limit, what)
-
-
-def _line_rule(text: str, rules: ProseRules, num_words: int | None) -> Broken | None:
-    """Return which rule about lines a text breaks, without `num_words`, in an unspaced script, those that fit it."""
-    least = rules.min_sentences
-    if least is not None and (found := num_sentences(text, least)) < least:
-        return below("few_sentences", found, least, "sentences")
-    limits = (
-        *(rules.max_bullet_line_fraction, rules.max_ellipsis_line_fraction, rules.min_sentence_fraction),
-        *(rules.min_sentence_characters, rules.max_short_line_fraction, rules.max_lines_per_word),
+    n = round(10 * units_per_word)
+    return above(
+        "repeated_passages", repeated_ngram_fraction(hashes, n), limit, f"share of runs of {n} {unit} that came before"
     )
-    if all(limit is None for limit in limits):
+
+
+def _line_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:
+    """Return which rule about lines a text breaks; those about sentences are for scripts that mark their end."""
+    text = candidate.document.text
+    is_marked = limits.sentences and marks_sentences(text)
+    least = rules.min_sentences
+    if is_marked and least is not None and (found := num_sentences(text, least)) < least:
+        return below("few_sentences", found, least, "sentences")
+    if (
+        rules.max_bullet_line_fraction is None
+        and rules.max_ellipsis_line_fraction is None
+        and rules.min_sentence_fraction is None
+        and rules.min_sentence_characters is None
+        and rules.max_short_line_fraction is None
+        and rules.max_lines_per_word is None
+    ):
         return None
-    shapes = line_shapes(text, rules.short_line_characters)
+    short = round(rules.short_line_characters * limits.characters)
+    shapes = line_shapes(text, short)
     lines, characters, in_sentences = shapes.lines, shapes.characters, shapes.sentence_characters
+    words = len(candidate.words) / limits.words
     ends = "characters in lines that end as a sentence does"
-    short = f"share of characters in lines of {rules.short_line_characters} or fewer"
+    least = None if rules.min_sentence_characters is None else round(rules.min_sentence_characters * limits.characters)
     return (
         above("bullet_list", shapes.bullets / lines, rules.max_bullet_line_fraction, "share of lines with a bullet")
         or above(
@@ -186,16 +201,19 @@ def _line_rule(text: str, rules: ProseRules, num_words: int | None) -> Broken | 
             rules.max_ellipsis_line_fraction,
             "share of lines that end in an ellipsis",
         )
-        or below("unfinished_lines", in_sentences / characters, rules.min_sentence_fraction, f"share of {ends}")
         or (
-            below("few_sentences", in_sentences, rules.min_sentence_characters, ends) if num_words is not None else None
-        )
-        or above("short_lines", shapes.short_characters / characters, rules.max_short_line_fraction, short)
-        or (
-            above("short_lines", lines / max(num_words, 1), rules.max_lines_per_word, "lines for each word")
-            if num_words is not None
+            below("unfinished_lines", in_sentences / characters, rules.min_sentence_fraction, f"share of {ends}")
+            or below("few_sentences", in_sentences, least, ends)
+            if is_marked
             else None
         )
+        or above(
+            "short_lines",
+            shapes.short_characters / characters,
+            rules.max_short_line_fraction,
+            f"share of characters in lines of {short} or fewer",
+        )
+        or above("short_lines", lines / max(words, 1), rules.max_lines_per_word, "lines for each word of English")
     )
 
 
@@ -241,7 +259,7 @@ def alpha_fraction(text: str) -> float:
 
 def num_words_with_letters(text: str) -> int:
     """Return how many words have a letter in them."""
-    return len(text.encode().translate(None, _NEITHER).split())
+    return len(text.replace("\u1361", " ").encode().translate(None, _NEITHER).split())  # Ethiopic's dots between words
 
 
 def num_mojibake(text: str) -> int:

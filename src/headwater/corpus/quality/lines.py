@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
+from headwater.corpus.scripts import SENTENCE, SENTENCE_END
+
 BULLETS = ("-", "*", "•", "‣", "▪", "●", "○", "◦", "–", "·")
-_CLOSING = "\"')]}»”’*_`"
-_SENTENCE_ENDS = ".!?…。！？｡।؟۔։።"
-_SENTENCE_END = re.compile(r"[.!?…؟][\"')\]”’»]*(?=\s|$)|[。！？｡।۔։።]")
+_CLOSING = "\"')]}»”’*_`）」』】》〉"
 _WRAPPED_CHARACTERS = 40  # a shorter line was not broken to fit a width
 _MAX_WIDTH = 120
 _LEAST_BREAKS = 5
@@ -83,15 +82,15 @@ def ends_sentence(line: str) -> bool:
     """Return whether a line ends as a sentence does, a closing bracket or quotation mark after it or not."""
     if line[-1] in _CLOSING:
         line = line.rstrip(_CLOSING)
-    return line[-1:] != "" and line[-1] in _SENTENCE_ENDS
+    return SENTENCE_END.match(line[-1:]) is not None
 
 
 def num_sentences(text: str, enough: int) -> int:
-    """Return how many sentences a text has: full stops or their like that white space or an end follows.
+    """Return how many sentences a text has: full stops that white space or an end follows, or what other scripts have.
 
     Those beyond `enough` are not counted.
     """
-    return sum(1 for _ in islice(_SENTENCE_END.finditer(text), enough))
+    return sum(1 for _ in islice(SENTENCE.finditer(text), enough))
 
 
 def cut_lines(text: str, phrases: list[str], max_characters: int = 200) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from operator import not_
 import numpy as np
 
 from headwater.corpus.minhash import similarity
+from headwater.corpus.scripts import words_of
 from headwater.corpus.shards import parse_document
 from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.near import PAIRS, pairs_of
@@ -23,7 +24,7 @@ from headwater.corpus.tasks.results import Results, table_of
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.corpus.words import ngrams, words_of
+from headwater.corpus.words import ngrams
 
 # pages of one site may share most of their words with hundreds of others and be no duplicates; those that share the
 # most bands are compared, since a true duplicate shares more than others

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.corpus.minhash import MinHash
-from headwater.corpus.pipeline import make_steps
+from headwater.corpus.pipeline import limits_finder, make_steps
+from headwater.corpus.quality.limits import FindLimits
 from headwater.corpus.repeats import RepeatRule, repeat_rules
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import CandidateTexts
@@ -44,6 +45,10 @@ class WorkerContext:
     @cached_property
     def repeat_rules(self) -> list[RepeatRule]:
         return repeat_rules(self.settings)
+
+    @cached_property
+    def find_limits(self) -> FindLimits:
+        return limits_finder(self.settings)
 
     @cached_property
     def hasher(self) -> WordHasher:

@@ -116,7 +116,9 @@ class _PartWriter:
             parts.append((rule.reason, num_bytes(shorter.text) - num_bytes(text), cut))
             shorter = replace(shorter, text=text)
         shorter = replace(shorter, text=clean(shorter.text, document.kind))
-        broken = broken_rule(Candidate(shorter, self._context.hasher), self._context.settings.rules)
+        broken = broken_rule(
+            Candidate(shorter, self._context.hasher), self._context.settings.rules, self._context.find_limits
+        )
         if broken is not None:
             reason = parts[0][0] if broken.reason == "empty" else broken.reason
             because = f"without what others have, too: {broken.because or 'nothing'}"

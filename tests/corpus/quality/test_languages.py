@@ -1,0 +1,119 @@
+"""Text in many languages and scripts: prose passes every kind of rules, whatever its page says; spam and lists don't."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from headwater.corpus.document import Document
+from headwater.corpus.quality.filter import rules_step
+from headwater.corpus.quality.limits import LimitsByText, limits_by_metadata, read_limits
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
+from headwater.sources.rules import RuleSettings
+
+FIND_LIMITS = LimitsByText()
+
+DECLARATION = tomllib.loads(
+    unicodedata.normalize("NFC", Path(__file__).with_name("declaration.toml").read_text(encoding="utf-8"))
+)
+KINDS = ("web", "books", "speeches", "articles", "documentation", "text")
+KOREAN_BLOG = """주말 아침에 일찍 일어나 산에 갔다. 비가 온 뒤라 길이 꽤 미끄러웠다. 나는 천천히 걸으며 새 소리를 들었다. 위로 갈수록 바람이
+세게 불어 손이 시렸다. 그래도 꼭대기에서 본 바다는 참 좋았다. 물을 마시고 빵을 먹으며 한참을 쉬었다. 옆에 앉은 할머니가 귤을 하나 주셨다. 고맙다고
+인사를 하고 이런저런 얘기를 나눴다. 할머니는 매주 이 산에 오신다고 했다. 나도 다음 주에 또 올까 한다. 내려올 때는 무릎이 조금 아팠다. 집에 와서 씻고
+바로 잠이 들었다. 저녁에는 국을 끓여 밥과 함께 먹었다. 내일은 일찍 일을 하러 가야 한다. 그래서 오늘은 이만 쓰고 자려고 한다."""
+JAPANESE_ABSTRACT = """本研究では，河川の流れが岸の形をどのように変えるかを調べた．まず，模型の川に砂を敷き，水の量を少しずつ増やした．
+その結果，流れが速いほど外側の岸が深く削られることが分かった．一方，内側の岸には砂がたまり，川は次第に曲がっていった．この変化は，実際の川で
+百年にわたって記録された地図ともよく一致する．ただし，岸に草が生えている場合には，削られる速さが半分以下になった．したがって，岸の草を残すことは，
+川の形を保つために有効であると考えられる．今後は，洪水のときの流れについても同じ方法で調べる予定である．"""
+GERMAN_PAGE = """Die Fähre fährt im Winter nur einmal am Tag, weil das Eis in der Bucht den Hafen schmal macht. Wer zur Insel will,
+sollte deshalb eine Stunde früher kommen und warme Kleidung mitbringen. An Bord gibt es Kaffee und Suppe, aber keinen Platz für
+Fahrräder. Die Überfahrt dauert etwa vierzig Minuten; bei starkem Wind kann es auch doppelt so lange sein. Der Kapitän entscheidet
+am Morgen, ob gefahren wird, und hängt einen Zettel an die Tür des Büros. Eine Karte kauft man auf dem Schiff, und zwar nur mit Münzen.
+Auf der Insel wartet ein Bus, der alle Gäste zum Dorf bringt."""
+
+
+def reason(text, kind="web", **meta):
+    return rules_step(RuleSettings(), FIND_LIMITS)(
+        Candidate(Document(text, "pages", "1", "page", kind, meta), WordHasher())
+    ).reason
+
+
+@pytest.mark.parametrize("language", DECLARATION)
+def test_the_declaration_of_human_rights_passes_every_kind_in_every_language(language):
+    dropped = {kind: why for kind in KINDS if (why := reason(DECLARATION[language], kind, language="en"))}
+    assert not dropped
+
+
+@pytest.mark.parametrize("text", [KOREAN_BLOG, JAPANESE_ABSTRACT, GERMAN_PAGE], ids=["korean", "japanese", "german"])
+def test_plain_prose_passes_the_web_rules_whatever_language_its_template_names(text):
+    text = text.replace("\n", "" if text == JAPANESE_ABSTRACT else " ")
+    assert [reason(text, language=tag) for tag in ("en", "de", "ja", "")] == [None] * 4
+
+
+NOUNS = {
+    "zh": "手机 电脑 耳机 键盘 相机 手表 皮包 球鞋 外套 雨伞 眼镜 香水 茶叶 咖啡 红酒 机票 酒店 门票 保险 股票",
+    "ja": "携帯 パソコン カメラ 腕時計 鞄 靴 上着 傘 眼鏡 香水 お茶 ワイン 航空券 ホテル 旅行 保険 株式 小説 映画 家具",
+    "th": "โทรศัพท์ คอมพิวเตอร์ หูฟัง เมาส์ กล้อง นาฬิกา รองเท้า เสื้อ ร่ม แว่นตา น้ำหอม ครีม กาแฟ ไวน์ โรงแรม หุ้น เกม นิยาย เพลง โซฟา",
+}
+SALES = {
+    "zh": "全场特价{0}元，正品保证，免费送货，立即拨打{1}订购！",
+    "ja": "全品{0}円の特別価格、正規品保証、送料無料、今すぐ{1}へお電話ください！",
+    "th": "ลดราคาพิเศษเหลือ {0} บาท ของแท้ ส่งฟรี โทรสั่งซื้อเลยที่ {1}",
+}
+
+
+@pytest.mark.parametrize("language", NOUNS)
+def test_spam_and_lists_are_dropped_in_scripts_without_spaces(language):
+    dice = random.Random(1)
+    nouns = NOUNS[language].split()
+    keywords = "，".join(dice.choices(nouns, k=200))
+    links = "\n".join(" ".join(dice.sample(nouns, 2)) for _ in range(80))
+    sales = "\n".join(SALES[language].format(dice.randint(10, 999), dice.randint(10**6, 10**7)) for _ in range(20))
+    assert None not in {sort: reason(text) for sort, text in (("k", keywords), ("l", links), ("s", sales))}.values()
+
+
+def test_a_list_of_keywords_is_no_text_whatever_language_its_page_claims():
+    keywords = " ".join(
+        random.Random(2).choices(
+            ["Reifen", "Winter", "Angebot", "Felge", "Sommer", "Auto", "Werkstatt", "Preis", "Montage"], k=9
+        )
+    )
+    more = "Gummi Profil Schnee Straße Handel Kunde Lieferung Rechnung Bremse Motor Getriebe Kupplung Lenkrad Spiegel Fenster"
+    text = f"{keywords} {more} Kofferraum Batterie Scheinwerfer Auspuff Kühler Zündkerze Ölwechsel Inspektion Leasing Garantie "
+    text += "Versand Zubehör Ersatzteil Neuwagen Gebrauchtwagen Finanzierung Probefahrt Händler Hersteller Modell Farbe Leder. "
+    text += "Stoff Sitze Heizung Radio Antenne. Navigation Anhänger Dachbox Fahrradträger Kindersitz. Schneeketten Eiskratzer."
+    assert reason(text, language="fi") == "few_stop_words"
+
+
+def candidate(text, **meta):
+    return Candidate(Document(text, "pages", "1", "page", "web", meta), WordHasher())
+
+
+def test_limits_follow_the_text_or_what_the_language_step_has_named():
+    rows, by_text, by_metadata = read_limits(), LimitsByText(), limits_by_metadata()
+    for language in ("de", "en", "fr", "hi", "ja", "ru", "zh"):
+        assert by_text(candidate(DECLARATION[language], language="sw")) is not None
+        assert by_text(candidate(DECLARATION[language], language="sw")) == rows[language], language
+    assert by_metadata(candidate(DECLARATION["en"], language="de")) == rows["de"]
+    assert by_metadata(candidate(DECLARATION["kl"], language="kl")) == rows["default"]
+    assert by_metadata(candidate(DECLARATION["lo"], language="lo")) == rows["unspaced"]
+
+
+def test_rows_say_how_a_language_differs_from_english():
+    rows = read_limits()
+    assert (rows["en"].characters, rows["en"].words, rows["en"].shortest_word) == (1, 1, 1)
+    assert rows["zh"].characters < 0.5 < rows["ko"].characters < 0.7 < rows["de"].characters
+    assert rows["ml"].shortest_word > 1.5 and rows["ko"].shortest_word < 0.8
+    spaced = [row for name, row in rows.items() if name != "default" and row.shortest_word > 0.6]
+    default = rows["default"]
+    for value, least in (
+        ("characters", default.characters),
+        ("words", default.words),
+        ("shortest_word", default.shortest_word),
+    ):
+        assert sum(getattr(row, value) < least for row in spaced) <= 0.05 * len(spaced), value

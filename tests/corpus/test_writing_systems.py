@@ -1,0 +1,107 @@
+"""Writing systems: beside Unicode's tables as the package `regex` has them, and by hand."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+import pytest
+
+from headwater.corpus.quality.lines import ends_sentence, num_sentences
+from headwater.corpus.scripts import SENTENCE_END, is_unspaced, marks_sentences, words_of
+
+regex = pytest.importorskip("regex")
+CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+
+
+def test_sentence_ends_are_unicodes_with_the_ellipsis_and_tibetan_strokes():
+    expected = set(regex.findall(r"\p{Sentence_Terminal}", "".join(CHARACTERS))) | set("…།༎༑༔")
+    assert {character for character in CHARACTERS if SENTENCE_END.match(character)} == expected
+
+
+UNSPACED = [
+    "Han",
+    "Hiragana",
+    "Katakana",
+    "Bopomofo",
+    "Yi",
+    "Thai",
+    "Lao",
+    "Myanmar",
+    "Khmer",
+    "Tibetan",
+    "New_Tai_Lue",
+    "Tai_Tham",
+    "Balinese",
+    "Javanese",
+    "Tai_Viet",
+]
+SPACED = [
+    "Latin",
+    "Cyrillic",
+    "Greek",
+    "Arabic",
+    "Hebrew",
+    "Hangul",
+    "Devanagari",
+    "Tamil",
+    "Malayalam",
+    "Ethiopic",
+    "Georgian",
+    "Armenian",
+    "Mongolian",
+    "Cherokee",
+]
+
+
+@pytest.mark.parametrize("script", UNSPACED + SPACED)
+def test_letters_of_a_script_are_spaced_or_not(script):
+    letters = regex.findall(rf"[\p{{Script={script}}}&&\p{{L}}]", "".join(CHARACTERS), regex.V1)
+    basic = [letter for letter in letters if ord(letter) < 0x10000 or ord(letter) >= 0x20000]
+    assert basic
+    assert {is_unspaced(letter) for letter in basic} == {script in UNSPACED}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("河流 入海", ["河", "流", "入", "海"]),
+        ("ที่และการ", ["ที่", "แ", "ล", "ะ", "ก", "า", "ร"]),
+        ("བོད་སྐད་ཀྱི་ཡི་གེ། དཔེ་ཆ།", ["བོད", "སྐད", "ཀྱི", "ཡི", "གེ", "དཔེ", "ཆ"]),
+        ("မြန်မာ သတ္တ", ["မြ", "န်", "မာ", "သ", "တ္တ"]),
+        ("ខ្មែរ", ["ខ្មែ", "រ"]),
+        ("A River\nflows", ["a", "river", "flows"]),
+        ("ሰላም፡ለዓለም", ["ሰላም", "ለዓለም"]),
+        ("강이 흐른다", ["강이", "흐른다"]),
+    ],
+)
+def test_words_and_the_units_of_unspaced_scripts(text, words):
+    assert words_of(text) == words
+
+
+def test_no_mark_stands_alone_as_a_unit():
+    for text in ("ผู้ที่อยู่ในน้ำ", "ຜູ້ທີ່ຢູ່ໃນນ້ຳ", "ကျွန်ုပ်တို့သည်", "ខ្ញុំនៅក្នុងទឹក"):
+        assert not any(unicodedata.category(unit[0]).startswith("M") for unit in words_of(text)), text
+        assert "".join(words_of(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("一。二！三？", 3),
+        ("本研究は，川を調べた．結果は次の通り．", 2),
+        ("က။ ခ၊ ဂ။", 3),
+        ("ក។ ខ។", 2),
+        ("ཀ། ཁ།", 2),
+        ("ሀ። ለ።", 2),
+        ("Է։ Է։", 2),
+    ],
+)
+def test_sentences_end_as_their_script_has_it(text, sentences):
+    assert num_sentences(text, 10) == sentences
+    assert ends_sentence(text)
+
+
+def test_thai_and_lao_do_not_mark_sentences():
+    assert not marks_sentences("แม่น้ำไหลลงสู่ทะเล") and not marks_sentences("ແມ່ນ້ຳໄຫລລົງສູ່ທະເລ")
+    assert marks_sentences("The river flows.") and marks_sentences("河流入海。") and marks_sentences("ខ្មែរ។")
